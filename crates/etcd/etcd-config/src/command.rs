@@ -1,4 +1,4 @@
-//! The command line as a whole: facts -> what to do, or why not, with the exit code.
+//! Evaluates the command line: the task to run, or an error with its exit code.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use crate::config::Config;
 use crate::config_file;
 use crate::facts::Facts;
 use crate::flag::syntax::{self, SyntaxError};
-use crate::low::{Low, LowError, Source};
+use crate::raw_config::{RawConfig, RawConfigError, Source};
 use crate::{completion, help};
 
-/// Wrong use: what was written is no command line.
+/// Exit code of an invalid command line.
 pub const EXIT_USAGE: u8 = 2;
-/// What was written cannot be done.
+/// Exit code of a valid command line that cannot be executed.
 pub const EXIT_FAILED: u8 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// To stdout, exit 0: help, completions, `-dry-run`.
+    /// Text for stdout: help, completions, `-dry-run`.
     Print(String),
-    /// The program knows what it was built from: line 1 is `etcd Version: <reported_version>`.
+    /// The program adds its build information; line 1 is `etcd Version: <reported_version>`.
     Version {
         reported_version: String,
     },
@@ -31,55 +31,58 @@ pub enum Task {
     },
 }
 
-/// To stderr, and the exit code.
+/// Text for stderr, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CommandLineError {
     pub exit: u8,
     pub text: String,
 }
 
-/// The files whose content must be among the facts: `-config-file` and `-peers-file`. Empty when the command
-/// line is not readable; [`read`] then says why.
-pub fn files_wanted(facts: &Facts) -> Vec<PathBuf> {
-    let Ok(low) = Low::read(facts) else { return Vec::new() };
-    if let Some(path) = low.text("config-file") {
+/// Files whose contents must be passed in `Facts::files`: `-config-file` and `-peers-file`. Empty if the command line
+/// is
+/// invalid; [`read`] then returns the error.
+pub fn required_files(facts: &Facts) -> Vec<PathBuf> {
+    let Ok(raw) = RawConfig::read(facts) else { return Vec::new() };
+    if let Some(path) = raw.text("config-file") {
         let path = PathBuf::from(path);
-        let inner = config_file::apply(&low, facts).ok().and_then(|low| low.text("peers-file"));
+        let inner = config_file::apply(&raw, facts).ok().and_then(|raw| raw.text("peers-file"));
         return std::iter::once(path).chain(inner.map(PathBuf::from)).collect();
     }
-    low.text("peers-file").map(PathBuf::from).into_iter().collect()
+    raw.text("peers-file").map(PathBuf::from).into_iter().collect()
 }
 
-/// The whole way: flags, environment, files -> a task.
-pub fn read(facts: &Facts) -> Result<Task, Refusal> {
-    let low = Low::read(facts).map_err(|error| refuse_low(&error))?;
-    if low.switch("help") || low.switch("h") {
+/// Evaluates flags, environment and files.
+pub fn read(facts: &Facts) -> Result<Task, CommandLineError> {
+    let raw = RawConfig::read(facts).map_err(|error| raw_config_error(&error))?;
+    if raw.switch("help") || raw.switch("h") {
         return Ok(Task::Print(help::text()));
     }
-    if low.switch("version") {
-        return Ok(Task::Version { reported_version: low.text("report-version").unwrap_or_default() });
+    if raw.switch("version") {
+        return Ok(Task::Version { reported_version: raw.text("report-version").unwrap_or_default() });
     }
-    if let Some(script) = low.text("completion").and_then(|shell| completion::script(&shell)) {
+    if let Some(script) = raw.text("completion").and_then(|shell| completion::script(&shell)) {
         return Ok(Task::Print(script));
     }
-    let low = config_file::apply(&low, facts)
-        .map_err(|error| Refusal { exit: EXIT_FAILED, text: format!("error: {error}\n") })?;
-    let (config, warnings) = check::check(&low, facts).map_err(|error| refuse_check(&error))?;
-    if low.switch("dry-run") {
-        return Ok(Task::Print(dry_run(&low, &config, &warnings)));
+    let raw = config_file::apply(&raw, facts)
+        .map_err(|error| CommandLineError { exit: EXIT_FAILED, text: format!("error: {error}\n") })?;
+    let (config, warnings) = check::check(&raw, facts).map_err(|error| check_error(&error))?;
+    if raw.switch("dry-run") {
+        return Ok(Task::Print(dry_run(&raw, &config, &warnings)));
     }
     Ok(Task::Run { config: Box::new(config), warnings })
 }
 
-fn refuse_low(error: &LowError) -> Refusal {
+fn raw_config_error(error: &RawConfigError) -> CommandLineError {
     match error {
-        LowError::Syntax(syntax) => Refusal { exit: EXIT_USAGE, text: refuse_syntax(syntax) },
-        LowError::LeftOver(_) => verifying(&error.to_string()),
-        LowError::Environment { .. } => Refusal { exit: EXIT_FAILED, text: format!("{error}\n") },
+        RawConfigError::Syntax(syntax) => CommandLineError { exit: EXIT_USAGE, text: syntax_error(syntax) },
+        RawConfigError::UnexpectedArgument(_) => verification_error(&error.to_string()),
+        RawConfigError::Environment { .. } => {
+            CommandLineError { exit: EXIT_FAILED, text: format!("{error}\n") }
+        }
     }
 }
 
-fn refuse_syntax(error: &SyntaxError) -> String {
+fn syntax_error(error: &SyntaxError) -> String {
     let hint = match error {
         SyntaxError::Unknown(name) => syntax::nearest(name),
         _ => None,
@@ -88,30 +91,34 @@ fn refuse_syntax(error: &SyntaxError) -> String {
     format!("{error}\n{hint}{}", help::USAGE)
 }
 
-fn refuse_check(error: &CheckError) -> Refusal {
-    let mut refusal = verifying(&error.to_string());
+fn check_error(error: &CheckError) -> CommandLineError {
+    let mut failure = verification_error(&error.to_string());
     if *error == CheckError::NotAdvertised {
-        refusal.text.push_str(
+        failure.text.push_str(
             "hint: clients that follow the member list must be told an address that they can reach.\n",
         );
     }
-    refusal
+    failure
 }
 
-fn verifying(what: &str) -> Refusal {
-    Refusal { exit: EXIT_FAILED, text: format!("error verifying flags, {what}. See 'etcd --help'.\n") }
+fn verification_error(what: &str) -> CommandLineError {
+    CommandLineError {
+        exit: EXIT_FAILED,
+        text: format!("error verifying flags, {what}. See 'etcd --help'.\n"),
+    }
 }
 
 #[derive(Serialize)]
 struct DryRun<'a> {
     config: &'a Config,
-    given: Vec<(&'static str, String)>,
+    #[serde(rename = "given")]
+    sources: Vec<(&'static str, String)>,
     warnings: &'a [String],
 }
 
-/// What would be in effect, and where each given flag came from. Holds no secrets: keys are named by path.
-fn dry_run(low: &Low, config: &Config, warnings: &[String]) -> String {
-    let given = low
+/// The effective configuration and the source of each flag, as JSON. Contains no secrets: keys are paths.
+fn dry_run(raw: &RawConfig, config: &Config, warnings: &[String]) -> String {
+    let sources = raw
         .sources()
         .map(|(name, source)| {
             let source = match source {
@@ -122,8 +129,8 @@ fn dry_run(low: &Low, config: &Config, warnings: &[String]) -> String {
             (name, source)
         })
         .collect();
-    let shown = DryRun { config, given, warnings };
-    match serde_json::to_string_pretty(&shown) {
+    let report = DryRun { config, sources, warnings };
+    match serde_json::to_string_pretty(&report) {
         Ok(text) => text + "\n",
         Err(error) => format!("{{\"error\":\"{error}\"}}\n"),
     }

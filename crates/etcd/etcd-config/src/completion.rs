@@ -1,12 +1,12 @@
-//! Completions for shells, made from the table.
+//! Completion scripts, generated from the flag table.
 
-use crate::flag::{FLAGS, Flag, Group, Kind};
+use crate::flag::{FLAGS, Flag, Group, ValueKind};
 
 fn flags() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(|flag| flag.name.len() > 1 && flag.group != Group::Classic)
+    FLAGS.iter().filter(|flag| flag.name.len() > 1 && flag.group != Group::Etcd04)
 }
 
-/// The script for `shell`; `None` for a shell that is not known.
+/// The script for `shell`; `None` for an unknown shell.
 pub fn script(shell: &str) -> Option<String> {
     match shell {
         "bash" => Some(bash()),
@@ -21,12 +21,12 @@ fn bash() -> String {
     let mut cases = String::new();
     for flag in flags() {
         match flag.kind {
-            Kind::Choice(choices) => cases.push_str(&format!(
+            ValueKind::Choice(choices) => cases.push_str(&format!(
                 "    --{0}|-{0}) COMPREPLY=($(compgen -W '{1}' -- \"$word\")); return ;;\n",
                 flag.name,
                 choices.join(" ")
             )),
-            Kind::Path => cases.push_str(&format!(
+            ValueKind::Path => cases.push_str(&format!(
                 "    --{0}|-{0}) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n",
                 flag.name
             )),
@@ -43,14 +43,14 @@ fn bash() -> String {
 fn zsh() -> String {
     let lines: Vec<_> = flags()
         .map(|flag| {
-            let said = flag.help.replace('\'', "").replace(['[', ']', ':'], " ");
+            let description = flag.help.replace('\'', "").replace(['[', ']', ':'], " ");
             let value = match flag.kind {
-                Kind::Choice(choices) => format!(":value:({})", choices.join(" ")),
-                Kind::Path => ":file:_files".to_owned(),
+                ValueKind::Choice(choices) => format!(":value:({})", choices.join(" ")),
+                ValueKind::Path => ":file:_files".to_owned(),
                 _ if flag.is_switch() => String::new(),
                 _ => ":value: ".to_owned(),
             };
-            format!("  '--{}[{said}]{value}'", flag.name)
+            format!("  '--{}[{description}]{value}'", flag.name)
         })
         .collect();
     format!("#compdef etcd\n_arguments \\\n{}\n", lines.join(" \\\n"))
@@ -60,8 +60,8 @@ fn fish() -> String {
     flags()
         .map(|flag| {
             let value = match flag.kind {
-                Kind::Choice(choices) => format!(" -x -a '{}'", choices.join(" ")),
-                Kind::Path => " -r -F".to_owned(),
+                ValueKind::Choice(choices) => format!(" -x -a '{}'", choices.join(" ")),
+                ValueKind::Path => " -r -F".to_owned(),
                 _ if flag.is_switch() => " -f".to_owned(),
                 _ => " -x".to_owned(),
             };

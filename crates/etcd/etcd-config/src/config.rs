@@ -1,7 +1,6 @@
-//! What the server was told, checked: the "high" side of the flags.
+//! The validated configuration of the server, with defaults.
 //!
-//! Everything a program needs is here, typed, with defaults filled in. It holds paths of keys, never keys, so
-//! that all of it may be printed.
+//! It contains paths of keys, never keys, so it may be printed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,68 +13,71 @@ use crate::url::Url;
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
     pub name: String,
-    /// Holds `member/` or `proxy/`, never both. Mode 0700.
+    /// Contains either `member/` or `proxy/`. Mode 0700.
     pub data_dir: PathBuf,
-    /// The log's own place, where it is not below `data_dir`.
+    /// Directory of the log, if not below `data_dir`.
     pub wal_dir: Option<PathBuf>,
-    /// Applied entries between two snapshots.
+    /// Number of applied entries between snapshots.
     pub snapshot_count: u64,
-    /// Files kept; 0 = all.
+    /// Number of files to keep; 0 keeps all.
     pub max_snapshots: u64,
     pub max_wals: u64,
     #[serde(serialize_with = "milliseconds", rename = "heartbeat-interval-ms")]
     pub heartbeat_interval: Duration,
     #[serde(serialize_with = "milliseconds", rename = "election-timeout-ms")]
     pub election_timeout: Duration,
-    /// Each list is sorted by text (ids are computed from `advertise_peer`) - but see `advertise_client`.
+    /// URL lists are sorted by text, since ids are computed from `advertise_peer`; except for `advertise_client`.
     pub listen_peer: Vec<Url>,
     pub listen_client: Vec<Url>,
-    /// Also `listen_metrics_urls` of 3.x: plain `/metrics` and `/health`.
+    /// 3.x's `listen-metrics-urls`: `/metrics` and `/health` over plain HTTP.
     pub listen_metrics: Vec<Url>,
     pub advertise_peer: Vec<Url>,
-    /// In the order in which it is published: on the node the 2379 URL comes first.
+    /// In publishing order: on the node, the URL with port 2379 is first.
     pub advertise_client: Vec<Url>,
     pub client_tls: Tls,
     pub peer_tls: Tls,
     pub cors: Cors,
-    pub founding: Founding,
-    /// Rewrite the membership to this one member, and keep the data: the way back from a lost majority.
+    #[serde(rename = "founding")]
+    pub bootstrap_method: BootstrapMethod,
+    /// Replace the membership by this member and keep the data, after a permanent loss of quorum.
     pub force_new_cluster: bool,
-    /// Refuse changes of the membership that would lose the quorum.
+    /// Reject membership changes that would lose quorum.
     pub strict_reconfig_check: bool,
     pub proxy: Proxy,
     pub log: Log,
-    /// Serve profiles below `/debug/pprof`.
+    /// Serve profiles at `/debug/pprof`.
     pub enable_pprof: bool,
-    /// `etcdserver` in `/version`; Patroni's v3 driver wants 3.x there.
+    /// `etcdserver` in `/version`; Patroni's v3 driver requires 3.x.
     pub reported_version: String,
     pub v3: V3,
 }
 
-/// How a member with an empty data directory comes to its cluster. Ignored when it has one.
+/// How a member with an empty data directory gets to its cluster. Ignored otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
-pub enum Founding {
-    /// `-initial-cluster`: all members are named beforehand.
+pub enum BootstrapMethod {
+    /// `-initial-cluster`: the list of all members.
     Static {
-        /// As given: a mistake in it is none while the data directory has a member, so it is checked later,
-        /// by `initial_cluster::InitialCluster::parse`.
+        /// Not validated: an error in it is ignored if the data directory has a member.
+        /// `initial_cluster::InitialCluster::parse`
+        /// validates it later.
         cluster: String,
         state: ClusterState,
         token: String,
     },
-    /// `-peers`: own peer URLs and these are the set S; see `bootstrap::peers`.
+    /// `-peers`: the listed peers; see `bootstrap::peers`.
     Peers { listed: Vec<Url>, token: String },
     /// `-discovery`: a token URL.
     Discovery {
-        /// As given, for the same reason; `discovery::DiscoveryUrl::parse` reads it. It is the token too.
+        /// Not validated, for the same reason; `discovery::DiscoveryUrl::parse` parses it. It is also the cluster's
+        /// token.
         #[serde(serialize_with = "without_password")]
         url: String,
         #[serde(serialize_with = "without_any_password")]
         proxy: Option<String>,
         fallback: Fallback,
     },
-    /// `-discovery-srv`: DNS names the members.
+    /// `-discovery-srv`: SRV records of the members.
     Srv { domain: String, state: ClusterState, token: String },
 }
 
@@ -86,7 +88,7 @@ pub enum ClusterState {
     Existing,
 }
 
-/// What to do when discovery says that the cluster is full.
+/// What to do if the discovered cluster is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
@@ -94,27 +96,27 @@ pub enum Fallback {
     Exit,
 }
 
-/// TLS of one side. Paths only: the program reads, and reads again when files change.
+/// TLS settings of client or peer traffic. Only paths: files are reloaded when they change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Tls {
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
-    /// Whoever connects must show a certificate of this authority; for peers it also judges who is connected to.
+    /// CA to verify client certificates with; for peers also server certificates.
     pub trusted_ca_file: Option<PathBuf>,
     pub client_cert_auth: bool,
-    /// Make a self-signed certificate at start when no files are given (3.x).
+    /// Use a self-signed certificate if no files are set (3.x).
     pub auto: bool,
 }
 
 impl Tls {
-    /// Is there a certificate to serve with?
+    /// Whether there is a certificate to serve with.
     pub fn is_set(&self) -> bool {
         self.auto || (self.cert_file.is_some() && self.key_file.is_some())
     }
 }
 
-/// Origins that may use the API from a browser.
+/// Allowed CORS origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cors {
@@ -146,17 +148,17 @@ pub enum ProxyMode {
 #[serde(rename_all = "kebab-case")]
 pub struct Proxy {
     pub mode: ProxyMode,
-    /// A failed endpoint is left alone for so long.
+    /// Time until a failed endpoint is retried.
     #[serde(serialize_with = "milliseconds", rename = "failure-wait-ms")]
     pub failure_wait: Duration,
     #[serde(serialize_with = "milliseconds", rename = "refresh-interval-ms")]
     pub refresh_interval: Duration,
     #[serde(serialize_with = "milliseconds", rename = "dial-timeout-ms")]
     pub dial_timeout: Duration,
-    /// Zero = none.
+    /// Zero disables the timeout.
     #[serde(serialize_with = "milliseconds", rename = "write-timeout-ms")]
     pub write_timeout: Duration,
-    /// Zero = none: watches would end by any other.
+    /// Zero disables the timeout, as watches require.
     #[serde(serialize_with = "milliseconds", rename = "read-timeout-ms")]
     pub read_timeout: Duration,
 }
@@ -165,18 +167,18 @@ pub struct Proxy {
 #[serde(rename_all = "kebab-case")]
 pub struct Log {
     pub debug: bool,
-    /// `package=LEVEL,...` as given.
+    /// `package=LEVEL,...`, not parsed.
     pub package_levels: Option<String>,
 }
 
-/// Accepted for v3 and kept here until v3 is served.
+/// Settings of the v3 API, which are accepted but not used yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct V3 {
     pub quota_backend_bytes: u64,
     pub max_request_bytes: u64,
     pub max_txn_ops: u64,
-    /// 0 = never; hours, a duration or a number of revisions, by the mode.
+    /// 0 disables compaction; hours, a duration or a number of revisions, depending on the mode.
     pub auto_compaction_retention: String,
     pub auto_compaction_mode: String,
 }
@@ -185,7 +187,7 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// `http://user:password@host` must not be printed whole.
+/// `http://user:password@host` must not be printed in full.
 fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hide_password(url))
 }
@@ -194,7 +196,7 @@ fn without_any_password<S: Serializer>(url: &Option<String>, serializer: S) -> R
     url.as_deref().map(hide_password).serialize(serializer)
 }
 
-/// The URL for people: what stands before an `@` is left out.
+/// The URL with user and password masked.
 pub fn hide_password(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find('/').map_or(url.len(), |at| start + at);

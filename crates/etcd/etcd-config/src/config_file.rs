@@ -1,6 +1,6 @@
-//! `-config-file` of 3.x: YAML whose keys are the flags' names.
+//! `-config-file` of 3.x: YAML with the flags' names as keys.
 //!
-//! As in etcd, the file stands alone: flags and variables are ignored beside it, and that is said.
+//! As in etcd, flags and variables are ignored if there is a file; a warning says so.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,11 @@ use thiserror::Error;
 
 use crate::facts::Facts;
 use crate::flag::value::{self, ValueError};
-use crate::flag::{Standing, table};
+use crate::flag::{Status, table};
 use crate::limits::MAX_FILE_BYTES;
-use crate::low::{Low, Source};
+use crate::raw_config::{RawConfig, Source};
 
-/// Sections with TLS settings: their keys, and the flags they stand for, with this before the name.
+/// Sections with TLS settings: their keys, and the prefix of the flags' names.
 const SECTIONS: [(&str, &str); 2] = [("client-transport-security", ""), ("peer-transport-security", "peer-")];
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,9 +31,9 @@ pub enum ConfigFileError {
     NotPlain { path: PathBuf, key: String },
 }
 
-/// `low` itself where no file is named, else what the file says.
-pub fn apply(low: &Low, facts: &Facts) -> Result<Low, ConfigFileError> {
-    let Some(path) = low.text("config-file").map(PathBuf::from) else { return Ok(low.clone()) };
+/// Returns the file's configuration, or `raw` if no file is set.
+pub fn apply(raw: &RawConfig, facts: &Facts) -> Result<RawConfig, ConfigFileError> {
+    let Some(path) = raw.text("config-file").map(PathBuf::from) else { return Ok(raw.clone()) };
     let unreadable =
         |reason: &str| ConfigFileError::Unreadable { path: path.clone(), reason: reason.to_owned() };
     let text = match facts.files.get(&path) {
@@ -44,20 +44,20 @@ pub fn apply(low: &Low, facts: &Facts) -> Result<Low, ConfigFileError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(ConfigFileError::TooLong { path });
     }
-    let mut read = Low::default();
-    for (name, source) in low.sources().filter(|(name, _)| *name != "config-file") {
-        // What the program answers at once is no setting.
-        if let Some(flag) = table::find(name).filter(|flag| flag.standing == Standing::CommandLineOnly) {
-            read.set(flag, crate::flag::Value::Switch(low.switch(name)), source.clone());
+    let mut config = RawConfig::default();
+    for (name, source) in raw.sources().filter(|(name, _)| *name != "config-file") {
+        // Command-line-only flags are not settings.
+        if let Some(flag) = table::find(name).filter(|flag| flag.status == Status::CommandLineOnly) {
+            config.set(flag, crate::flag::Value::Switch(raw.switch(name)), source.clone());
         } else {
-            read.warnings.push(format!("-{name} is ignored: -config-file stands alone"));
+            config.warnings.push(format!("-{name} is ignored: -config-file stands alone"));
         }
     }
-    mapping(&path, text, &mut read)?;
-    Ok(read)
+    mapping(&path, text, &mut config)?;
+    Ok(config)
 }
 
-fn mapping(path: &Path, text: &str, read: &mut Low) -> Result<(), ConfigFileError> {
+fn mapping(path: &Path, text: &str, config: &mut RawConfig) -> Result<(), ConfigFileError> {
     let not_yaml = |reason: String| ConfigFileError::NotYaml { path: path.to_owned(), reason };
     let document: serde_yaml::Value =
         serde_yaml::from_str(text).map_err(|error| not_yaml(error.to_string()))?;
@@ -71,18 +71,23 @@ fn mapping(path: &Path, text: &str, read: &mut Low) -> Result<(), ConfigFileErro
                 for (inner_key, value) in inner {
                     let name =
                         inner_key.as_str().ok_or_else(|| not_yaml("a key is not a text".to_owned()))?;
-                    one(path, &format!("{prefix}{name}"), value, read)?;
+                    setting(path, &format!("{prefix}{name}"), value, config)?;
                 }
             }
-            _ => one(path, key, value, read)?,
+            _ => setting(path, key, value, config)?,
         }
     }
     Ok(())
 }
 
-fn one(path: &Path, key: &str, value: &serde_yaml::Value, read: &mut Low) -> Result<(), ConfigFileError> {
+fn setting(
+    path: &Path,
+    key: &str,
+    value: &serde_yaml::Value,
+    config: &mut RawConfig,
+) -> Result<(), ConfigFileError> {
     let path = path.to_owned();
-    let known = table::find(key).filter(|flag| flag.standing != Standing::CommandLineOnly);
+    let known = table::find(key).filter(|flag| flag.status != Status::CommandLineOnly);
     let Some(flag) = known.filter(|flag| flag.name != "config-file") else {
         return Err(ConfigFileError::UnknownKey { path, key: key.to_owned() });
     };
@@ -92,7 +97,7 @@ fn one(path: &Path, key: &str, value: &serde_yaml::Value, read: &mut Low) -> Res
         serde_yaml::Value::Number(number) => number.to_string(),
         serde_yaml::Value::String(text) => text.clone(),
         // `log-outputs: [stderr]`
-        serde_yaml::Value::Sequence(_) if flag.standing == Standing::NoEffect => String::new(),
+        serde_yaml::Value::Sequence(_) if flag.status == Status::NoEffect => String::new(),
         _ => return Err(ConfigFileError::NotPlain { path, key: key.to_owned() }),
     };
     if text.is_empty() {
@@ -103,6 +108,6 @@ fn one(path: &Path, key: &str, value: &serde_yaml::Value, read: &mut Low) -> Res
         key: key.to_owned(),
         reason,
     })?;
-    read.set(flag, value, Source::File);
+    config.set(flag, value, Source::File);
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! What a data directory was: it decides before any flag does.
+//! The state of a data directory, which takes precedence over flags.
 
 use thiserror::Error;
 
-/// What was found in it.
+/// The subdirectories of a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contents {
     pub member: bool,
@@ -10,7 +10,7 @@ pub struct Contents {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DataDirKind {
     Empty,
     Member,
     Proxy,
@@ -21,12 +21,12 @@ pub enum Kind {
 pub struct BothExist;
 
 impl Contents {
-    pub fn kind(self) -> Result<Kind, BothExist> {
+    pub fn kind(self) -> Result<DataDirKind, BothExist> {
         match (self.member, self.proxy) {
             (true, true) => Err(BothExist),
-            (true, false) => Ok(Kind::Member),
-            (false, true) => Ok(Kind::Proxy),
-            (false, false) => Ok(Kind::Empty),
+            (true, false) => Ok(DataDirKind::Member),
+            (false, true) => Ok(DataDirKind::Proxy),
+            (false, false) => Ok(DataDirKind::Empty),
         }
     }
 }

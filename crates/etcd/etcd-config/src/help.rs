@@ -1,27 +1,27 @@
-//! `-help`: the flag list, made from the table.
+//! `-help`: generated from the flag table.
 
-use crate::flag::{FLAGS, Flag, Group, Kind, Standing};
+use crate::flag::{FLAGS, Flag, Group, Status, ValueKind};
 
-/// Where the sentences begin.
+/// Column of the descriptions.
 const COLUMN: usize = 36;
 
-/// One line, for who used the program wrongly.
+/// Printed for an invalid command line.
 pub const USAGE: &str = "usage: etcd [flags]\n       etcd --version | --help | --dry-run [flags]\n\
-    Every flag can be set by a variable: -listen-peer-urls is ETCD_LISTEN_PEER_URLS.\n\
-    See 'etcd --help' for the flags.\n";
+    Each flag can also be set by an environment variable: -listen-peer-urls by ETCD_LISTEN_PEER_URLS.\n\
+    Run 'etcd --help' for a list of flags.\n";
 
 const EXAMPLES: &str = "examples:
   etcd
-      A cluster of one, for trying things out: http://127.0.0.1:2379, data in ./default.etcd.
+      Start a single-member cluster on http://127.0.0.1:2379, with data in ./default.etcd.
   etcd -name core-01 -discovery https://HOST/TOKEN
-      Find the others through a discovery token.
+      Bootstrap a cluster through a discovery token.
   etcd -name core-01 -addr 10.0.0.1:4001 -peer-addr 10.0.0.1:7001 -peers 10.0.0.2:7001,10.0.0.3:7001
-      Found a cluster with these, or join the one they have. In any order, or all at once.
+      Bootstrap a cluster with these peers, or join their cluster. Start order does not matter.
   etcd -proxy on -initial-cluster core-01=http://10.0.0.1:2380
-      No member: forwards what clients ask to the members.
+      Run as a proxy that forwards client requests to the cluster.
 ";
 
-/// The whole text.
+/// The complete help.
 pub fn text() -> String {
     let mut out = format!("{USAGE}\n{EXAMPLES}");
     for group in Group::ALL {
@@ -35,26 +35,26 @@ pub fn text() -> String {
 
 fn line(out: &mut String, flag: &Flag) {
     let value = match flag.kind {
-        Kind::Switch | Kind::IgnoredSwitch => String::new(),
-        Kind::Number => " N".to_owned(),
-        Kind::Choice(choices) => format!(" {}", choices.join("|")),
-        Kind::Urls => " URLS".to_owned(),
-        Kind::Path => " PATH".to_owned(),
-        Kind::Address | Kind::BindAddress => " HOST:PORT".to_owned(),
-        Kind::Addresses => " LIST".to_owned(),
-        Kind::Text | Kind::Ignored => " TEXT".to_owned(),
+        ValueKind::Switch | ValueKind::IgnoredSwitch => String::new(),
+        ValueKind::Number => " N".to_owned(),
+        ValueKind::Choice(choices) => format!(" {}", choices.join("|")),
+        ValueKind::Urls => " URLS".to_owned(),
+        ValueKind::Path => " PATH".to_owned(),
+        ValueKind::Address | ValueKind::BindAddress => " HOST:PORT".to_owned(),
+        ValueKind::Addresses => " LIST".to_owned(),
+        ValueKind::Text | ValueKind::Ignored => " TEXT".to_owned(),
     };
     let head = format!("  --{}{value}", flag.name);
-    let said = match flag.standing {
-        Standing::Alias(of) => format!("The same as --{of}."),
-        Standing::NoEffect => format!("Accepted, without effect. {}", flag.help),
-        Standing::Deprecated(today) => format!("{} Today: {today}.", flag.help),
-        Standing::Current | Standing::CommandLineOnly => flag.help.to_owned(),
+    let description = match flag.status {
+        Status::Alias(of) => format!("Alias of --{of}."),
+        Status::NoEffect => format!("Ignored. {}", flag.help),
+        Status::Deprecated(replacement) => format!("{} Deprecated: use {replacement}.", flag.help),
+        Status::Current | Status::CommandLineOnly => flag.help.to_owned(),
     };
     let default = if flag.default.is_empty() || flag.default == "false" {
         String::new()
     } else {
         format!(" [{}]", flag.default)
     };
-    out.push_str(&format!("{head:<COLUMN$} {}{default}\n", said.trim_end()));
+    out.push_str(&format!("{head:<COLUMN$} {}{default}\n", description.trim_end()));
 }

@@ -1,4 +1,4 @@
-//! Ids of members and of clusters: cut from SHA-1, so that all who boot from the same list compute the same.
+//! Ids of members and clusters: the first 8 bytes of a SHA-1, equal on all members with the same list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::url::{Url, sorted};
 
-/// 64 bits; as text lower-case hex without padding.
+/// As text, lower-case hex without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub u64);
 
@@ -26,21 +26,21 @@ impl FromStr for Id {
     }
 }
 
-/// Peers write ids as decimal numbers to each other.
+/// The peer protocol has decimal numbers.
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         u64::deserialize(deserializer).map(Self)
     }
 }
 
-/// To people, and to clients, they are hex.
+/// The client API has hex.
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// `added_at`: unix seconds, for members that are added to a running cluster; their ids must not come again.
+/// `added_at`: unix seconds, for members added to a running cluster, so that ids are not reused.
 pub fn member(peer_urls: &[Url], token: &str, added_at: Option<u64>) -> Id {
     let mut hash = Sha1::new();
     for url in sorted(peer_urls.to_vec()) {
@@ -53,7 +53,7 @@ pub fn member(peer_urls: &[Url], token: &str, added_at: Option<u64>) -> Id {
     first_eight(&hash.finalize())
 }
 
-/// From the ids of the founding members, in any order.
+/// Computed from the ids of the initial members, in any order.
 pub fn cluster(members: &[Id]) -> Id {
     let mut members = members.to_vec();
     members.sort();
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::url::parse_list;
 
-    /// The ids that every 2.x user has seen in the logs of a bare etcd.
+    /// Ids of an etcd 2.x with default flags.
     #[test]
     fn ids_are_those_of_etcd() {
         let check = |urls: &str, id: &str, cluster_id: &str| {
@@ -84,7 +84,7 @@ mod tests {
         check("http://localhost:2380", "8e9e05c52164694d", "cdf818194e3a8c32");
     }
 
-    /// What Debian's etcd 3.4.23 registered for itself with this token.
+    /// Registered by Debian's etcd 3.4.23 with this token.
     #[test]
     fn a_discovery_url_is_the_token() {
         let url = parse_list("http://127.0.0.1:31380").unwrap();

@@ -1,4 +1,4 @@
-//! `name=url,name=url`: the members of a new cluster, and the checks that it must pass.
+//! The list `name=url,name=url` of a new cluster, and its validation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,32 +10,36 @@ use crate::ids::{self, Id};
 use crate::limits::MAX_MEMBERS;
 use crate::url::{Url, UrlError, join, sorted};
 
-/// One member as it stands in the list.
+/// An initial member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Founder {
+pub struct InitialMember {
     pub id: Id,
-    /// Empty where only URLs are known (`-peers`): the member tells it when it starts.
+    /// Empty with `-peers`: the member publishes its name when it starts.
     pub name: String,
     pub peer_urls: Vec<Url>,
 }
 
-/// What a cluster begins with: the same on every member.
+/// A new cluster; the ids and members are equal on all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NewCluster {
     pub id: Id,
     pub own_id: Id,
-    /// By id.
-    pub members: Vec<Founder>,
+    /// Sorted by id.
+    pub members: Vec<InitialMember>,
 }
 
 impl NewCluster {
-    /// Ids from the URLs and the token. `own` must be the URLs of one of `members`.
+    /// Computes the ids from the URLs and the token. `own` must be the URLs of one of `members`.
     pub fn new(members: impl IntoIterator<Item = (String, Vec<Url>)>, token: &str, own: &[Url]) -> Self {
         let mut members: Vec<_> = members
             .into_iter()
-            .map(|(name, peer_urls)| Founder { id: ids::member(&peer_urls, token, None), name, peer_urls })
+            .map(|(name, peer_urls)| InitialMember {
+                id: ids::member(&peer_urls, token, None),
+                name,
+                peer_urls,
+            })
             .collect();
         members.sort_by_key(|member| member.id);
         let ids: Vec<_> = members.iter().map(|member| member.id).collect();
@@ -92,12 +96,12 @@ impl InitialCluster {
         &self.members
     }
 
-    /// Every peer URL of all members.
+    /// The peer URLs of all members.
     pub fn urls(&self) -> Vec<Url> {
         sorted(self.members.values().flatten().cloned().collect())
     }
 
-    /// The same URL twice would be one member under two names.
+    /// Rejects a URL that occurs twice: it would be one member with two names.
     pub fn check_unique(&self) -> Result<(), InitialClusterError> {
         let mut seen = BTreeSet::new();
         match self.members.values().flatten().find(|url| !seen.insert((*url).clone())) {
@@ -106,8 +110,9 @@ impl InitialCluster {
         }
     }
 
-    /// The local member must be in it, with just the URLs that it advertises. `resolved` has the addresses of
-    /// hosts: a name and its address are the same place.
+    /// The local member must be in the list with exactly the URLs that it advertises. `resolved` maps hosts to
+    /// addresses, by
+    /// which URLs are compared.
     pub fn check_local(
         &self,
         name: &str,
@@ -115,25 +120,25 @@ impl InitialCluster {
         resolved: &BTreeMap<String, IpAddr>,
     ) -> Result<(), InitialClusterError> {
         let listed = self.members.get(name).ok_or_else(|| InitialClusterError::NotNamed(name.to_owned()))?;
-        let placed = |urls: &[Url]| -> BTreeSet<Url> {
-            let place = |url: &Url| match resolved.get(&url.host) {
+        let resolve_all = |urls: &[Url]| -> BTreeSet<Url> {
+            let resolve = |url: &Url| match resolved.get(&url.host) {
                 Some(address) => Url { host: address.to_string(), ..url.clone() },
                 None => url.clone(),
             };
-            urls.iter().map(place).collect()
+            urls.iter().map(resolve).collect()
         };
-        let (listed, given) = (placed(listed), placed(advertised));
+        let (listed, given) = (resolve_all(listed), resolve_all(advertised));
         if listed == given {
             return Ok(());
         }
-        let lacking = advertised
+        let missing = advertised
             .iter()
             .find(|url| !listed.contains(url))
             .map_or_else(|| join(advertised), Url::to_string);
-        Err(InitialClusterError::NotIncluded { name: name.to_owned(), url: lacking, given: join(advertised) })
+        Err(InitialClusterError::NotIncluded { name: name.to_owned(), url: missing, given: join(advertised) })
     }
 
-    pub fn found(&self, name: &str, token: &str) -> Result<NewCluster, InitialClusterError> {
+    pub fn bootstrap(&self, name: &str, token: &str) -> Result<NewCluster, InitialClusterError> {
         self.check_unique()?;
         let own = self.members.get(name).ok_or_else(|| InitialClusterError::NotNamed(name.to_owned()))?;
         Ok(NewCluster::new(self.members.clone(), token, own))
@@ -147,11 +152,11 @@ mod tests {
 
     fn check(list: &str, name: &str, advertised: &str, expected: Result<(), &str>) {
         let resolved = BTreeMap::from([("core-01".to_owned(), IpAddr::from([10, 0, 0, 1]))]);
-        let answer = InitialCluster::parse(list).and_then(|cluster| {
+        let result = InitialCluster::parse(list).and_then(|cluster| {
             cluster.check_unique()?;
             cluster.check_local(name, &parse_list(advertised).unwrap(), &resolved)
         });
-        assert_eq!(answer.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{list}");
+        assert_eq!(result.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{list}");
     }
 
     #[test]
@@ -197,9 +202,9 @@ mod tests {
     #[test]
     fn members_of_one_list_compute_one_cluster() {
         let list = InitialCluster::parse("a=http://a:1,b=http://b:1,c=http://c:1").unwrap();
-        let (a, b) = (list.found("a", "t").unwrap(), list.found("b", "t").unwrap());
+        let (a, b) = (list.bootstrap("a", "t").unwrap(), list.bootstrap("b", "t").unwrap());
         assert_eq!((a.id, &a.members), (b.id, &b.members));
         assert_ne!(a.own_id, b.own_id);
-        assert_ne!(a.id, list.found("a", "other").unwrap().id);
+        assert_ne!(a.id, list.bootstrap("a", "other").unwrap().id);
     }
 }

@@ -1,8 +1,7 @@
-//! What `etcd` is told and how it finds its cluster: flags, `ETCD_*` and files -> checked [`Config`]; ids; the
-//! decision how to bootstrap; the client side of discovery.
+//! Configuration and bootstrap of `etcd`: flags, `ETCD_*` and files to a validated [`Config`]; ids; the bootstrap
+//! decision; the discovery client.
 //!
-//! It must never read a file, ask a clock, resolve a name or open a socket: all of these are arguments, and
-//! what is to be done comes out as values.
+//! No I/O: files, clock, names and sockets are arguments, and actions are returned as values.
 
 pub mod bootstrap;
 mod check;
@@ -18,10 +17,10 @@ pub mod help;
 pub mod ids;
 pub mod initial_cluster;
 pub mod limits;
-mod low;
+mod raw_config;
 pub mod url;
 
-pub use command::{Refusal, Task, files_wanted, read};
+pub use command::{CommandLineError, Task, read, required_files};
 pub use config::Config;
 pub use facts::Facts;
 pub use url::Url;

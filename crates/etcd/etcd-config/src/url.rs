@@ -1,7 +1,7 @@
-//! URLs of members: scheme, host and port, nothing more.
+//! URLs of members: scheme, host and port.
 //!
-//! Lists are sorted by their text, because ids of members are computed from them and must come out the same
-//! on every machine. Names are not resolved here.
+//! Lists are sorted by text, since member ids are computed from them and must be equal on all machines. Names are not
+//! resolved here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::limits::MAX_URLS;
 pub enum Scheme {
     Http,
     Https,
-    /// A unix socket, `unix://name:0`: 3.x's.
+    /// A unix socket of 3.x, `unix://name:0`.
     Unix,
     Unixs,
 }
@@ -41,7 +41,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// `http://10.0.0.1:2380`. The host has no brackets here, and is empty for "all interfaces".
+/// `http://10.0.0.1:2380`. The host has no brackets; empty means all interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Url {
     pub scheme: Scheme,
@@ -68,7 +68,7 @@ impl Url {
         Self { scheme, host: host.into(), port }
     }
 
-    /// `host:port`, with brackets where the host is an IPv6 address: what one listens on or connects to.
+    /// `host:port`, with brackets around an IPv6 address.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -114,7 +114,7 @@ impl FromStr for Url {
             _ => return Err(UrlError::Scheme(text.to_owned())),
         };
         if let Some(at) = rest.find(['/', '?', '#']) {
-            // A missing port is the worse fault of the two, and etcd names it first.
+            // As in etcd, a missing port is reported before a path.
             split_host_port(&rest[..at]).ok_or_else(|| UrlError::Address(text.to_owned()))?;
             return Err(UrlError::Path(text.to_owned()));
         }
@@ -123,7 +123,7 @@ impl FromStr for Url {
     }
 }
 
-/// `host:port` -> its parts. The host may be empty or stand in brackets; user names and spaces are refused.
+/// Splits `host:port`. The host may be empty or in brackets; user names and spaces are rejected.
 pub fn split_host_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
@@ -138,7 +138,7 @@ pub fn split_host_port(text: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// A comma separated list -> URLs in the order of their text, each once as given.
+/// Parses a comma-separated list; sorts it by text.
 pub fn parse_list(text: &str) -> Result<Vec<Url>, UrlError> {
     if text.trim().is_empty() {
         return Err(UrlError::Empty);
@@ -150,13 +150,13 @@ pub fn parse_list(text: &str) -> Result<Vec<Url>, UrlError> {
     Ok(sorted(urls))
 }
 
-/// The order that ids are computed in: by text.
+/// Sorts by text, the order for computing ids.
 pub fn sorted(mut urls: Vec<Url>) -> Vec<Url> {
     urls.sort_by_cached_key(Url::to_string);
     urls
 }
 
-/// The texts, joined by commas.
+/// Joins the texts by commas.
 pub fn join(urls: &[Url]) -> String {
     urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",")
 }

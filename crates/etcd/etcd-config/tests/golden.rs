@@ -1,5 +1,5 @@
-//! The table of `tests/cases`: (arguments, environment, facts) -> what of the configuration differs from a
-//! bare `etcd`, or exit code and text. `BLESS=1` writes what is answered now; read the diff before believing it.
+//! Golden tests in `tests/cases`: arguments, environment and facts, and the resulting difference from the default
+//! configuration, or the exit code and text. `BLESS=1` writes the current results; review the diff.
 //!
 //! A case, up to an empty line:
 //!     # what it shows
@@ -7,7 +7,7 @@
 //!     env NAME=value | host NAME | route IP | file PATH = text, \n for line breaks | node
 //!     config {..} and warn ..., or exit N and the text, or print and the first line
 
-// A test's own words may fail loudly.
+// A test may panic.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -18,34 +18,34 @@ use etcd_config::{Facts, Task};
 use serde_json::{Map, Value};
 
 #[test]
-fn every_case_is_answered_as_written() {
+fn every_case_has_the_recorded_result() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let mut seen = 0;
+    let mut count = 0;
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let blocks: Vec<_> = text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()).collect();
-        let answered: Vec<_> = blocks.iter().map(|block| answer(block)).collect();
-        seen += blocks.len();
+        let results: Vec<_> = blocks.iter().map(|block| evaluate(block)).collect();
+        count += blocks.len();
         if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&file, answered.join("\n\n") + "\n").unwrap();
+            std::fs::write(&file, results.join("\n\n") + "\n").unwrap();
             continue;
         }
-        for (block, now) in blocks.iter().zip(&answered) {
-            assert_eq!(*block, now, "in {} (left: the file, right: now)", file.display());
+        for (block, result) in blocks.iter().zip(&results) {
+            assert_eq!(*block, result, "in {} (left: the file, right: now)", file.display());
         }
     }
-    assert!(seen >= 60, "only {seen} cases were found");
+    assert!(count >= 60, "only {count} cases were found");
 }
 
-/// The block with its question kept and its answer made anew.
-fn answer(block: &str) -> String {
+/// The block's input, with the result of evaluating it.
+fn evaluate(block: &str) -> String {
     let mut kept = Vec::new();
     let mut facts = bare();
     for line in block.lines() {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
+        let (argument, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match argument {
             "#" => {}
             "$" => facts.arguments = rest.split_whitespace().map(str::to_owned).collect(),
             "env" => {
@@ -72,10 +72,10 @@ fn answer(block: &str) -> String {
         }
         Ok(Task::Print(text)) => write!(out, "\nprint {}", text.lines().next().unwrap_or_default()).unwrap(),
         Ok(Task::Version { reported_version }) => write!(out, "\nversion {reported_version}").unwrap(),
-        Err(refusal) => {
-            // The usage that follows is the same for all.
-            let first = refusal.text.split("usage:").next().unwrap_or_default().trim_end();
-            write!(out, "\nexit {} {}", refusal.exit, first.replace('\n', " | ")).unwrap();
+        Err(error) => {
+            // The usage that follows is always the same.
+            let first = error.text.split("usage:").next().unwrap_or_default().trim_end();
+            write!(out, "\nexit {} {}", error.exit, first.replace('\n', " | ")).unwrap();
         }
     }
     out
@@ -99,7 +99,7 @@ fn difference(config: &Value) -> Value {
     Value::Object(map)
 }
 
-/// The bare configuration itself, whole, so that nothing can hide in "differs from".
+/// The complete default configuration, against which the cases are compared.
 #[test]
 fn bare_etcd_is_what_2_3_8_does() {
     let Task::Run { config, .. } = etcd_config::read(&bare()).unwrap() else { panic!("bare") };
@@ -129,32 +129,32 @@ fn bare_etcd_is_what_2_3_8_does() {
 
 #[test]
 fn help_names_every_flag_and_dry_run_is_json() {
-    let ask = |words: &[&str]| {
-        let arguments = words.iter().map(|word| (*word).to_owned()).collect();
+    let print = |arguments: &[&str]| {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         match etcd_config::read(&Facts { arguments, ..bare() }).unwrap() {
             Task::Print(text) => text,
             other => panic!("{other:?}"),
         }
     };
-    let help = ask(&["--help"]);
+    let help = print(&["--help"]);
     for flag in etcd_config::flag::FLAGS.iter().filter(|flag| flag.name != "h") {
         assert!(help.contains(&format!("  --{}", flag.name)), "{}", flag.name);
     }
-    let shown: Value = serde_json::from_str(&ask(&["-name", "a", "-dry-run"])).unwrap();
-    assert_eq!(shown["config"]["name"], "a");
-    assert_eq!(shown["given"][1], serde_json::json!(["name", "command line"]));
+    let report: Value = serde_json::from_str(&print(&["-name", "a", "-dry-run"])).unwrap();
+    assert_eq!(report["config"]["name"], "a");
+    assert_eq!(report["given"][1], serde_json::json!(["name", "command line"]));
     for shell in ["bash", "zsh", "fish"] {
-        assert!(ask(&["-completion", shell]).contains("listen-client-urls"), "{shell}");
+        assert!(print(&["-completion", shell]).contains("listen-client-urls"), "{shell}");
     }
 }
 
 #[test]
-fn the_program_is_told_which_files_to_read() {
-    let wanted = |arguments: &[&str]| {
-        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-        etcd_config::files_wanted(&Facts { arguments, ..bare() })
+fn required_files_of_flags() {
+    let files = |arguments: &[&str]| {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        etcd_config::required_files(&Facts { arguments, ..bare() })
     };
-    assert_eq!(wanted(&["-peers-file", "/p"]), [PathBuf::from("/p")]);
-    assert_eq!(wanted(&["-config-file=/c"]), [PathBuf::from("/c")]);
-    assert!(wanted(&["-name", "x"]).is_empty());
+    assert_eq!(files(&["-peers-file", "/p"]), [PathBuf::from("/p")]);
+    assert_eq!(files(&["-config-file=/c"]), [PathBuf::from("/c")]);
+    assert!(files(&["-name", "x"]).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Bodies of answers: whole, or one event after the other for as long as a watch lasts.
+//! Response bodies: complete, or the event stream of a watch.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-pub fn whole(text: impl Into<Bytes>) -> AnswerBody {
+pub fn complete(text: impl Into<Bytes>) -> ResponseBody {
     Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Events as lines. When it is dropped, because the client left or it has ended, `gone` is called.
+/// Events as lines. Calls `on_drop` when dropped: the client disconnected or the watch ended.
 pub struct Events<F: FnMut()> {
     events: mpsc::Receiver<Arc<Event>>,
-    gone: F,
+    on_drop: F,
 }
 
 impl<F: FnMut() + Send + Unpin + 'static> Events<F> {
-    pub fn body(events: mpsc::Receiver<Arc<Event>>, gone: F) -> AnswerBody {
-        Self { events, gone }.boxed_unsync()
+    pub fn body(events: mpsc::Receiver<Arc<Event>>, on_drop: F) -> ResponseBody {
+        Self { events, on_drop }.boxed_unsync()
     }
 }
 
@@ -47,6 +47,6 @@ impl<F: FnMut() + Unpin> Body for Events<F> {
 
 impl<F: FnMut()> Drop for Events<F> {
     fn drop(&mut self) {
-        (self.gone)();
+        (self.on_drop)();
     }
 }

@@ -1,7 +1,8 @@
-//! The file that tokens survive a restart in: a snapshot of the store, then each command since.
+//! The file in which tokens survive a restart: a snapshot of the store, followed by the commands since.
 //!
-//! A record is length, CRC-32 and bytes. What was cut short at the end was never acknowledged, and is dropped;
-//! anything else that cannot be read stops the program before it answers anybody.
+//! A record is its length, CRC-32 and bytes. A truncated record at the end was never acknowledged and is dropped; any
+//! other
+//! invalid data is an error at startup.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,10 +13,10 @@ use thiserror::Error;
 
 use crate::limits::{COMPACT_BYTES, MAX_RECORD_BYTES};
 
-/// Name and version of the format.
+/// Magic number with the format version.
 const MAGIC: &[u8; 16] = b"keelson-disc v1\n";
 const HEAD_BYTES: usize = 8;
-/// Kinds of records; a snapshot's come first.
+/// Record types; those of a snapshot come first.
 const COMMAND: u8 = b'C';
 const META: u8 = b'M';
 const NODES: u8 = b'N';
@@ -42,13 +43,13 @@ pub struct Journal {
     file: File,
     bytes: u64,
     compact_at: u64,
-    /// A write failed: what the file ends with is not known, so nothing more is acknowledged.
+    /// A write failed. The end of the file is unknown, so nothing is acknowledged any more.
     broken: bool,
     _lock: File,
 }
 
 impl Journal {
-    /// Opens or makes the file, and gives the state that it holds.
+    /// Opens or creates the file and returns the stored state.
     pub fn open(path: &Path) -> Result<(Self, Store), JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
         let lock_path = path.with_extension("lock");
@@ -66,13 +67,13 @@ impl Journal {
             Err(error) => return Err(failed(error)),
         };
         let store = if content.is_empty() { Store::new() } else { replay(path, &content)? };
-        // Beginning with a whole snapshot also drops what was cut short at the end.
+        // Starting with a new snapshot also removes a truncated record.
         let (file, bytes) = write_snapshot(path, &store).map_err(failed)?;
         let compact_at = COMPACT_BYTES.max(bytes * 2);
         Ok((Self { path: path.to_owned(), file, bytes, compact_at, broken: false, _lock: lock }, store))
     }
 
-    /// On disk when it returns.
+    /// Durable when it returns.
     pub fn append(&mut self, commands: &[Command]) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("an earlier write failed; restart after there is room again"));
@@ -89,16 +90,16 @@ impl Journal {
         written
     }
 
-    pub fn is_whole(&self) -> bool {
+    pub fn is_intact(&self) -> bool {
         !self.broken
     }
 
-    /// Makes the file small again when it has grown.
+    /// Rewrites the file if it has grown.
     pub fn compact_if_grown(&mut self, store: &Store) -> io::Result<()> {
         if self.bytes < self.compact_at {
             return Ok(());
         }
-        // Until it is done it is not known which file stands under the name.
+        // Until the replacement is complete, it is unknown which file has the name.
         self.broken = true;
         let (file, bytes) = write_snapshot(&self.path, store)?;
         (self.file, self.bytes, self.broken) = (file, bytes, false);
@@ -107,7 +108,7 @@ impl Journal {
     }
 }
 
-/// Written beside and renamed, so that at every moment one whole file stands there.
+/// Written to a temporary file and renamed, so that the name always refers to a complete file.
 fn write_snapshot(path: &Path, store: &Store) -> io::Result<(File, u64)> {
     let mut out = MAGIC.to_vec();
     for record in store.snapshot().records() {
@@ -117,10 +118,10 @@ fn write_snapshot(path: &Path, store: &Store) -> io::Result<(File, u64)> {
             Table::Nodes => NODES,
             Table::History => HISTORY,
         };
-        let mut whole = vec![kind];
-        whole.extend_from_slice(&record.key.to_be_bytes());
-        whole.extend_from_slice(&bytes);
-        push_record(&mut out, &whole);
+        let mut complete = vec![kind];
+        complete.extend_from_slice(&record.key.to_be_bytes());
+        complete.extend_from_slice(&bytes);
+        push_record(&mut out, &complete);
     }
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
@@ -161,7 +162,7 @@ fn replay(path: &Path, content: &[u8]) -> Result<Store, JournalError> {
                 at,
                 source,
             })?;
-            // Refused then, refused now: the same commands give the same state.
+            // Rejected commands are rejected again: the store is deterministic.
             store.apply(&command);
         } else {
             let table = match *kind {
@@ -182,7 +183,7 @@ fn replay(path: &Path, content: &[u8]) -> Result<Store, JournalError> {
     Ok(store)
 }
 
-/// `None` at the end, also where the last record was cut short.
+/// `None` at the end, and for a truncated last record.
 fn record_at<'a>(path: &Path, content: &'a [u8], at: usize) -> Result<Option<&'a [u8]>, JournalError> {
     let rest = &content[at..];
     let Some((head, rest)) = rest.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
@@ -196,7 +197,7 @@ fn record_at<'a>(path: &Path, content: &'a [u8], at: usize) -> Result<Option<&'a
     if crc32fast::hash(bytes) == crc {
         Ok(Some(bytes))
     } else if rest.len() == bytes.len() {
-        // The last one, whose blocks did not all reach the disk.
+        // The last record, not all of whose blocks reached the disk.
         Ok(None)
     } else {
         Err(damaged())

@@ -1,7 +1,7 @@
-//! The discovery service: hands out tokens and keeps who registered with them, as discovery.etcd.io did.
+//! The discovery service: creates tokens and stores the members that register, compatible with discovery.etcd.io.
 //!
-//! `serve` is the whole of it, so that other programs can host one. It never follows what a client sends
-//! anywhere but to the etcd it was told of, and it keeps nothing without a limit.
+//! `serve` is the complete service, so that other programs can host it. It connects only to the configured etcd, and
+//! everything it stores is limited.
 
 mod body;
 mod journal;
@@ -19,4 +19,4 @@ pub use journal::JournalError;
 pub use serve::serve;
 pub use service::{Settings, Store};
 pub use tokens::Tokens;
-pub use upstream::{Upstream, UpstreamSettingError};
+pub use upstream::{Upstream, UpstreamConfigError};

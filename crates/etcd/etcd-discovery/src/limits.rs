@@ -1,40 +1,40 @@
-//! What can grow, and how far. Anybody may ask this service for anything.
+//! Limits. The service is open to anyone.
 
 use std::time::Duration;
 
 pub const MAX_TOKENS: usize = 100_000;
-/// As many as the client takes.
+/// The maximum that the client accepts.
 pub const MAX_SIZE: usize = 63;
 pub const DEFAULT_SIZE: usize = 3;
-/// Registrations below one token: more than one per member, since proxies of old clients and mistakes come too.
+/// Registrations per token; more than members, since old clients register as proxies, too.
 pub const MAX_REGISTRATIONS: usize = 256;
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_NAME_BYTES: usize = 256;
 pub const MAX_CONNECTIONS: usize = 12_000;
 pub const MAX_WATCHES: usize = 10_000;
-/// Events that a slow reader of a stream may be behind.
-pub const MAX_UNREAD: usize = 64;
-/// A token that nobody has registered with goes after so long.
-pub const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
-/// One with registrations stays: late proxies read it. The longest time to live there is, in effect.
-pub const KEPT_SECONDS: u64 = 100 * 365 * 24 * 3600;
-/// How often expired tokens are looked for.
-pub const SYNC: Duration = Duration::from_secs(1);
-/// The journal is written anew beyond this, and beyond twice what it had after the last time.
+/// Events that the reader of a stream may lag behind.
+pub const MAX_WATCH_LAG: usize = 64;
+/// Unused tokens expire after this time.
+pub const UNUSED_TOKEN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Used tokens do not expire, since late proxies read them: the longest possible TTL.
+pub const USED_TOKEN_TTL_SECONDS: u64 = 100 * 365 * 24 * 3600;
+/// Interval of expiration.
+pub const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// The journal is compacted when it exceeds this size and twice its size after the last compaction.
 pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
-/// One record of the journal.
+/// Size of a record in the journal.
 pub const MAX_RECORD_BYTES: u32 = 16 * 1024 * 1024;
-/// A request's head has to come within this.
+/// Timeout of a request's header.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// At stop, answers that are being written get so long.
-pub const GRACE: Duration = Duration::from_secs(2);
-/// From one address: this many requests at once, and so many more each second.
-pub const BURST: f64 = 200.0;
-pub const PER_SECOND: f64 = 50.0;
-/// A new token counts as so many requests.
-pub const COST_OF_NEW: f64 = 10.0;
-/// Addresses whose rate is remembered.
+/// Time for pending responses at shutdown.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// Rate limit per address: burst, and requests per second.
+pub const RATE_BURST: f64 = 200.0;
+pub const RATE_PER_SECOND: f64 = 50.0;
+/// Cost of creating a token, in requests.
+pub const NEW_TOKEN_COST: f64 = 10.0;
+/// Addresses whose rate is tracked.
 pub const MAX_ADDRESSES: usize = 20_000;
-/// An etcd behind us has so long to connect and to begin its answer (not for watches).
+/// Timeout for connecting to the upstream etcd and for its response headers.
 pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! `etcd-discovery`: the service as a program.
+//! `etcd-discovery`: the discovery service as a program.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,39 +14,39 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "Examples:
   etcd-discovery --data /var/lib/etcd-discovery/tokens
-      Keep tokens in a file, serve on 127.0.0.1:8087.
+      Store tokens in a file and listen on 127.0.0.1:8087.
   etcd-discovery --listen 0.0.0.0:80 --public-url https://discovery.example --data tokens
-      Serve a network; token URLs begin with the public one.
+      Listen on all addresses; token URLs start with the public URL.
   etcd-discovery --listen 0.0.0.0:443 --cert-file cert.pem --key-file key.pem --data tokens
-      Serve https; certificates may be replaced while it runs.
+      Serve https. Replaced certificates are reloaded.
   etcd-discovery --etcd https://127.0.0.1:2379 --etcd-ca-file ca.pem
-      Keep tokens in an etcd, below /v2/keys/_etcd/registry.
+      Store tokens in etcd, below /v2/keys/_etcd/registry.
   curl 'http://127.0.0.1:8087/new?size=3'
-      A token for a cluster of three. Give its URL to the machines: etcd -discovery URL";
+      Create a token for a cluster of three members. Start them with: etcd -discovery URL";
 
-/// Hands out discovery tokens, through which the machines of a new etcd cluster find each other.
+/// Discovery service for bootstrapping etcd clusters.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Flags {
-    /// Where to serve.
+    /// Address to listen on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8087", env = "ETCD_DISCOVERY_LISTEN")]
     listen: SocketAddr,
-    /// What token URLs begin with [default: http:// and what the client asked].
+    /// Base URL of tokens [default: http:// and the Host header of the request].
     #[arg(long, value_name = "URL", env = "ETCD_DISCOVERY_PUBLIC_URL")]
     public_url: Option<String>,
-    /// The file that tokens are kept in; without it, and without --etcd, a restart forgets them.
+    /// File to store tokens in; without --data and --etcd, tokens are lost on restart.
     #[arg(long, value_name = "FILE", env = "ETCD_DISCOVERY_DATA")]
     data: Option<PathBuf>,
-    /// Serve https with this certificate (PEM), read anew when it changes.
+    /// Certificate to serve https with (PEM); reloaded when it changes.
     #[arg(long, value_name = "FILE", requires = "key_file", env = "ETCD_DISCOVERY_CERT_FILE")]
     cert_file: Option<PathBuf>,
-    /// The key of --cert-file.
+    /// Private key of --cert-file (PEM).
     #[arg(long, value_name = "FILE", requires = "cert_file", env = "ETCD_DISCOVERY_KEY_FILE")]
     key_file: Option<PathBuf>,
-    /// Keep tokens in this etcd.
+    /// Store tokens in the etcd at this URL.
     #[arg(long, value_name = "URL", conflicts_with = "data", env = "ETCD_DISCOVERY_ETCD")]
     etcd: Option<String>,
-    /// Who issued the certificate of an https --etcd [default: the authorities of this machine].
+    /// CA bundle to verify an https --etcd with (PEM) [default: CA bundle of the system].
     #[arg(long, value_name = "FILE", requires = "etcd", env = "ETCD_DISCOVERY_ETCD_CA_FILE")]
     etcd_ca_file: Option<PathBuf>,
 }
@@ -67,10 +67,10 @@ fn main() -> ExitCode {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let store = match (&flags.etcd, &flags.data) {
         (Some(url), _) => Store::Etcd(Upstream::new(url, flags.etcd_ca_file.clone())?),
-        (None, Some(path)) => Store::own(Tokens::open(path)?),
+        (None, Some(path)) => Store::local(Tokens::open(path)?),
         (None, None) => {
             tracing::warn!("neither --data nor --etcd is given: a restart forgets all tokens");
-            Store::own(Tokens::in_memory())
+            Store::local(Tokens::in_memory())
         }
     };
     let tls = match (flags.cert_file, flags.key_file) {

@@ -1,13 +1,13 @@
-//! What is counted, as Prometheus text.
+//! Counters, in Prometheus' text format.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Default)]
 pub struct Metrics {
     pub requests: AtomicU64,
-    pub tokens_made: AtomicU64,
-    pub refused_by_rate: AtomicU64,
-    pub failed: AtomicU64,
+    pub tokens_created: AtomicU64,
+    pub rate_limited: AtomicU64,
+    pub errors: AtomicU64,
 }
 
 impl Metrics {
@@ -15,13 +15,13 @@ impl Metrics {
         of.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `own`: tokens kept and watches open, where they are kept here.
+    /// `own`: the numbers of tokens and open watches, if they are stored here.
     pub fn text(&self, own: Option<(usize, usize)>) -> String {
         let counters = [
             ("etcd_discovery_requests_total", "Requests.", &self.requests),
-            ("etcd_discovery_tokens_made_total", "Tokens handed out.", &self.tokens_made),
-            ("etcd_discovery_refused_by_rate_total", "Requests above the rate.", &self.refused_by_rate),
-            ("etcd_discovery_failed_total", "Requests that failed here.", &self.failed),
+            ("etcd_discovery_tokens_made_total", "Tokens handed out.", &self.tokens_created),
+            ("etcd_discovery_refused_by_rate_total", "Requests above the rate.", &self.rate_limited),
+            ("etcd_discovery_failed_total", "Requests that failed here.", &self.errors),
         ];
         let mut out = String::new();
         for (name, help, value) in counters {

@@ -1,4 +1,4 @@
-//! The page at `/`: what this is and how one uses it.
+//! The page at `/`, with usage instructions.
 
 pub const HTML: &str = "<!doctype html>
 <html lang=\"en\"><head><meta charset=\"utf-8\"><title>etcd discovery</title></head><body>

@@ -1,13 +1,13 @@
-//! How much one address may ask: a bucket that fills again with time.
+//! Rate limit per address: a token bucket.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::limits::{BURST, MAX_ADDRESSES, PER_SECOND};
+use crate::limits::{MAX_ADDRESSES, RATE_BURST, RATE_PER_SECOND};
 
 #[derive(Default)]
-pub struct Rates {
+pub struct RateLimiter {
     buckets: HashMap<IpAddr, Bucket>,
 }
 
@@ -19,25 +19,25 @@ struct Bucket {
 impl Bucket {
     fn fill(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
-        self.left = (self.left + seconds * PER_SECOND).min(BURST);
+        self.left = (self.left + seconds * RATE_PER_SECOND).min(RATE_BURST);
         self.since = now;
     }
 }
 
-impl Rates {
-    /// Takes `cost` from the address's bucket, if there is so much.
+impl RateLimiter {
+    /// Takes `cost` from the address's bucket if it contains that much.
     pub fn allow(&mut self, address: IpAddr, cost: f64, now: Instant) -> bool {
         if self.buckets.len() >= MAX_ADDRESSES && !self.buckets.contains_key(&address) {
-            // A full bucket is the same as none.
+            // A full bucket is equivalent to none.
             self.buckets.retain(|_, bucket| {
                 bucket.fill(now);
-                bucket.left < BURST
+                bucket.left < RATE_BURST
             });
             if self.buckets.len() >= MAX_ADDRESSES {
                 return false;
             }
         }
-        let bucket = self.buckets.entry(address).or_insert(Bucket { left: BURST, since: now });
+        let bucket = self.buckets.entry(address).or_insert(Bucket { left: RATE_BURST, since: now });
         bucket.fill(now);
         if bucket.left < cost {
             return false;
@@ -55,25 +55,25 @@ mod tests {
 
     #[test]
     fn a_burst_then_a_rate_each_address_for_itself() {
-        let (mut rates, now) = (Rates::default(), Instant::now());
+        let (mut rate_limiter, now) = (RateLimiter::default(), Instant::now());
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let allowed = (0..1_000).filter(|_| rates.allow(a, 1.0, now)).count();
-        assert_eq!(allowed, BURST as usize);
-        assert!(rates.allow(b, 1.0, now));
+        let allowed = (0..1_000).filter(|_| rate_limiter.allow(a, 1.0, now)).count();
+        assert_eq!(allowed, RATE_BURST as usize);
+        assert!(rate_limiter.allow(b, 1.0, now));
         let later = now + Duration::from_secs(1);
-        let allowed = (0..1_000).filter(|_| rates.allow(a, 1.0, later)).count();
-        assert_eq!(allowed, PER_SECOND as usize);
+        let allowed = (0..1_000).filter(|_| rate_limiter.allow(a, 1.0, later)).count();
+        assert_eq!(allowed, RATE_PER_SECOND as usize);
     }
 
     #[test]
     fn the_table_does_not_grow_forever() {
-        let (mut rates, now) = (Rates::default(), Instant::now());
+        let (mut rate_limiter, now) = (RateLimiter::default(), Instant::now());
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..u32::try_from(MAX_ADDRESSES).unwrap() {
-            assert!(rates.allow(address(number), 1.0, now));
+            assert!(rate_limiter.allow(address(number), 1.0, now));
         }
-        assert!(!rates.allow(address(u32::MAX), 1.0, now));
-        assert!(rates.allow(address(u32::MAX), 1.0, now + Duration::from_secs(10)));
-        assert_eq!(rates.buckets.len(), 1);
+        assert!(!rate_limiter.allow(address(u32::MAX), 1.0, now));
+        assert!(rate_limiter.allow(address(u32::MAX), 1.0, now + Duration::from_secs(10)));
+        assert_eq!(rate_limiter.buckets.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Paths: `/new`, `/TOKEN...`, `/health`, `/metrics`, `/`; anything else is 404.
+//! Routes: `/new`, `/TOKEN...`, `/health`, `/metrics`, `/`; anything else is 404.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,54 +11,58 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use crate::body::{AnswerBody, Events, whole};
-use crate::limits::{BODY_TIMEOUT, COST_OF_NEW, DEFAULT_SIZE, MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_SIZE};
+use crate::body::{Events, ResponseBody, complete};
+use crate::limits::{BODY_TIMEOUT, DEFAULT_SIZE, MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_SIZE, NEW_TOKEN_COST};
 use crate::metrics::Metrics;
 use crate::page;
 use crate::service::{Service, Store, with_tokens};
-use crate::tokens::{Answer, REGISTRY, TokenError};
+use crate::tokens::{REGISTRY, TokenError, TokenResponse};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TOKEN_DIGITS: usize = 32;
 
-pub async fn answer(service: Arc<Service>, from: IpAddr, request: Request<Incoming>) -> Response<AnswerBody> {
+pub async fn handle(
+    service: Arc<Service>,
+    from: IpAddr,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     Metrics::count(&service.metrics.requests);
     let path = request.uri().path().to_owned();
-    let cost = if path == "/new" { COST_OF_NEW } else { 1.0 };
-    let allowed = match service.rates.lock() {
-        Ok(mut rates) => rates.allow(from, cost, Instant::now()),
+    let cost = if path == "/new" { NEW_TOKEN_COST } else { 1.0 };
+    let allowed = match service.rate_limiter.lock() {
+        Ok(mut rate_limiter) => rate_limiter.allow(from, cost, Instant::now()),
         Err(_) => false,
     };
-    // Who watches over this service must see it also when somebody floods it.
+    // Monitoring is exempt from the rate limit.
     if !allowed && path != "/health" && path != "/metrics" {
-        Metrics::count(&service.metrics.refused_by_rate);
-        let mut refused = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-        refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return refused;
+        Metrics::count(&service.metrics.rate_limited);
+        let mut api_error = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
+        api_error.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return api_error;
     }
     match path.as_str() {
-        "/" => typed(StatusCode::OK, HTML, page::HTML),
+        "/" => with_content_type(StatusCode::OK, HTML, page::HTML),
         "/new" => new(&service, &request).await,
         "/health" => health(&service).await,
         "/metrics" => {
-            let own = match &service.store {
-                Store::Own(tokens) => tokens.lock().ok().map(|tokens| (tokens.count(), tokens.watches())),
+            let handle_local = match &service.store {
+                Store::Local(tokens) => tokens.lock().ok().map(|tokens| (tokens.count(), tokens.watches())),
                 Store::Etcd(_) => None,
             };
-            text(StatusCode::OK, service.metrics.text(own))
+            text(StatusCode::OK, service.metrics.text(handle_local))
         }
-        _ => match Place::parse(request.method(), &path) {
-            Some(place) => token(&service, place, request).await,
+        _ => match TokenPath::parse(request.method(), &path) {
+            Some(path_in_token) => token(&service, path_in_token, request).await,
             None => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         },
     }
 }
 
-async fn health(service: &Service) -> Response<AnswerBody> {
+async fn health(service: &Service) -> Response<ResponseBody> {
     let healthy = match &service.store {
-        Store::Own(tokens) => with_tokens(tokens, |tokens| Ok(tokens.healthy())).await.unwrap_or(false),
+        Store::Local(tokens) => with_tokens(tokens, |tokens| Ok(tokens.healthy())).await.unwrap_or(false),
         Store::Etcd(etcd) => etcd.healthy().await,
     };
     if healthy {
@@ -68,7 +72,7 @@ async fn health(service: &Service) -> Response<AnswerBody> {
     }
 }
 
-async fn new(service: &Service, request: &Request<Incoming>) -> Response<AnswerBody> {
+async fn new(service: &Service, request: &Request<Incoming>) -> Response<ResponseBody> {
     let size = match size(request.uri().query()) {
         Ok(size) => size,
         Err(reason) => return text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
@@ -81,20 +85,21 @@ async fn new(service: &Service, request: &Request<Incoming>) -> Response<AnswerB
         }
         _ => return text(StatusCode::BAD_REQUEST, "the Host header is missing or no host\n"),
     };
-    let made = match &service.store {
-        Store::Own(tokens) => {
-            let made = with_tokens(tokens, move |tokens| tokens.create(size, SystemTime::now().into())).await;
-            made.map_err(|error| service::error::chain(&error))
+    let create_directory = match &service.store {
+        Store::Local(tokens) => {
+            let create_directory =
+                with_tokens(tokens, move |tokens| tokens.create(size, SystemTime::now().into())).await;
+            create_directory.map_err(|error| service::error::chain(&error))
         }
         Store::Etcd(etcd) => etcd.create(size).await.map_err(|error| service::error::chain(&error)),
     };
-    match made {
+    match create_directory {
         Ok(token) => {
-            Metrics::count(&service.metrics.tokens_made);
+            Metrics::count(&service.metrics.tokens_created);
             text(StatusCode::OK, format!("{base}/{token}"))
         }
         Err(error) => {
-            Metrics::count(&service.metrics.failed);
+            Metrics::count(&service.metrics.errors);
             tracing::error!(error, "cannot make a token");
             text(StatusCode::BAD_REQUEST, "Unable to generate token\n")
         }
@@ -105,7 +110,7 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c))
 }
 
-/// Absent or empty is the default, as Go's form values are.
+/// An absent or empty value is the default, as for Go's form values.
 fn size(query: Option<&str>) -> Result<usize, String> {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, text)) = pairs.into_iter().find(|(name, text)| *name == "size" && !text.is_empty()) else {
@@ -118,15 +123,15 @@ fn size(query: Option<&str>) -> Result<usize, String> {
     }
 }
 
-/// A path below a token that somebody may use in this way.
+/// A valid path below a token for a method.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct TokenPath {
     token: String,
-    /// `/TOKEN` and what follows, without a trailing slash.
+    /// `/TOKEN` and the rest, without a trailing slash.
     path: String,
 }
 
-impl Place {
+impl TokenPath {
     fn parse(method: &Method, path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let mut segments = path.strip_prefix('/')?.split('/');
@@ -136,7 +141,7 @@ impl Place {
             return None;
         }
         let rest: Vec<_> = segments.collect();
-        // Escapes could stand for a slash, and so for another place.
+        // Escapes are rejected: they could encode a slash, and so another path.
         let plain = |name: &&str| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
             !name.is_empty()
@@ -154,7 +159,11 @@ impl Place {
     }
 }
 
-async fn token(service: &Arc<Service>, place: Place, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn token(
+    service: &Arc<Service>,
+    path_in_token: TokenPath,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     let body = match read {
@@ -164,14 +173,16 @@ async fn token(service: &Arc<Service>, place: Place, request: Request<Incoming>)
     };
     let query = parts.uri.query();
     match &service.store {
-        Store::Own(_) => own(service, place, &parts.method, query, &parts.headers, body).await,
+        Store::Local(_) => {
+            handle_local(service, path_in_token, &parts.method, query, &parts.headers, body).await
+        }
         Store::Etcd(etcd) => {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            let path = format!("{}{query}", place.path);
-            match etcd.pass(parts.method, &place.token, &path, &parts.headers, body).await {
-                Ok(answer) => answer,
+            let path = format!("{}{query}", path_in_token.path);
+            match etcd.forward(parts.method, &path_in_token.token, &path, &parts.headers, body).await {
+                Ok(handle) => handle,
                 Err(error) => {
-                    Metrics::count(&service.metrics.failed);
+                    Metrics::count(&service.metrics.errors);
                     tracing::error!(error = %service::error::chain(&error), "cannot ask etcd");
                     text(StatusCode::BAD_GATEWAY, "the etcd behind this service does not answer\n")
                 }
@@ -180,16 +191,16 @@ async fn token(service: &Arc<Service>, place: Place, request: Request<Incoming>)
     }
 }
 
-async fn own(
+async fn handle_local(
     service: &Arc<Service>,
-    place: Place,
+    path_in_token: TokenPath,
     method: &Method,
     query: Option<&str>,
     headers: &HeaderMap,
     body: Bytes,
-) -> Response<AnswerBody> {
-    let Store::Own(tokens) = &service.store else { return failed(service, &TokenError::Broken) };
-    let full = format!("/v2/keys{REGISTRY}{}", place.path);
+) -> Response<ResponseBody> {
+    let Store::Local(tokens) = &service.store else { return internal_error(service, &TokenError::Broken) };
+    let full = format!("/v2/keys{REGISTRY}{}", path_in_token.path);
     let (Some(method), RequestPath::Clean(path)) =
         (etcd_api::Method::from_name(method.as_str()), RequestPath::parse(&full, query))
     else {
@@ -199,44 +210,45 @@ async fn own(
     let parts = RequestParts { method, path: &path, query, content_type, body: &body };
     let request = match KeysRequest::parse(parts) {
         Ok(request) => request,
-        Err(error) => return refused(&error),
+        Err(error) => return api_error(&error),
     };
     let brief = matches!(&request, KeysRequest::Put(put) if put.no_value_on_success);
-    let done =
-        with_tokens(tokens, move |tokens| tokens.request(&place.token, request, SystemTime::now().into()));
+    let done = with_tokens(tokens, move |tokens| {
+        tokens.request(&path_in_token.token, request, SystemTime::now().into())
+    });
     match done.await {
-        Ok(Answer::Event { event, index }) => {
+        Ok(TokenResponse::Event { event, index }) => {
             let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
             let line = if brief {
                 event.to_action_json_line()
             } else {
                 event.to_json_line(SystemTime::now().into())
             };
-            indexed(typed(status, JSON, line), index)
+            with_index(with_content_type(status, JSON, line), index)
         }
-        Ok(Answer::Watch { registered, events, index }) => {
+        Ok(TokenResponse::Watch { registered, events, index }) => {
             let tokens = tokens.clone();
             let body = Events::body(events, move || {
                 if let (Some(watch), Ok(mut tokens)) = (&registered, tokens.lock()) {
                     tokens.cancel(watch);
                 }
             });
-            let mut answer = Response::new(body);
-            answer.headers_mut().insert(CONTENT_TYPE, JSON);
-            indexed(answer, index)
+            let mut handle = Response::new(body);
+            handle.headers_mut().insert(CONTENT_TYPE, JSON);
+            with_index(handle, index)
         }
-        Err(TokenError::Api(error)) => refused(&error),
-        Err(error) => failed(service, &error),
+        Err(TokenError::Api(error)) => api_error(&error),
+        Err(error) => internal_error(service, &error),
     }
 }
 
-fn refused(error: &etcd_api::ApiError) -> Response<AnswerBody> {
+fn api_error(error: &etcd_api::ApiError) -> Response<ResponseBody> {
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    indexed(typed(status, JSON, error.to_json_line()), error.index)
+    with_index(with_content_type(status, JSON, error.to_json_line()), error.index)
 }
 
-fn failed(service: &Service, error: &TokenError) -> Response<AnswerBody> {
-    Metrics::count(&service.metrics.failed);
+fn internal_error(service: &Service, error: &TokenError) -> Response<ResponseBody> {
+    Metrics::count(&service.metrics.errors);
     let status = match error {
         TokenError::ManyRegistrations => StatusCode::FORBIDDEN,
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -245,20 +257,24 @@ fn failed(service: &Service, error: &TokenError) -> Response<AnswerBody> {
     text(status, format!("{error}\n"))
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<AnswerBody> {
-    typed(status, TEXT, body)
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
+    with_content_type(status, TEXT, body)
 }
 
-fn typed(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<AnswerBody> {
-    let mut answer = Response::new(whole(body));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
+fn with_content_type(
+    status: StatusCode,
+    kind: HeaderValue,
+    body: impl Into<Bytes>,
+) -> Response<ResponseBody> {
+    let mut handle = Response::new(complete(body));
+    *handle.status_mut() = status;
+    handle.headers_mut().insert(CONTENT_TYPE, kind);
+    handle
 }
 
-fn indexed(mut answer: Response<AnswerBody>, index: u64) -> Response<AnswerBody> {
-    answer.headers_mut().insert("X-Etcd-Index", HeaderValue::from(index));
-    answer
+fn with_index(mut handle: Response<ResponseBody>, index: u64) -> Response<ResponseBody> {
+    handle.headers_mut().insert("X-Etcd-Index", HeaderValue::from(index));
+    handle
 }
 
 #[cfg(test)]
@@ -280,11 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn places() {
+    fn token_paths() {
         const TOKEN: &str = "0123456789abcdef0123456789abcdef";
         let check = |method: Method, rest: &str, expected: bool| {
-            let place = Place::parse(&method, &format!("/{TOKEN}{rest}"));
-            assert_eq!(place.is_some(), expected, "{method} {rest}");
+            let path_in_token = TokenPath::parse(&method, &format!("/{TOKEN}{rest}"));
+            assert_eq!(path_in_token.is_some(), expected, "{method} {rest}");
         };
         check(Method::GET, "", true);
         check(Method::GET, "/", true);

@@ -1,4 +1,4 @@
-//! The listener: connections within their limits, and the clock that tokens expire by.
+//! The listener: connections with limits, and expiration of tokens.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,21 +10,21 @@ use http_server::{Limits, Shutdown, serve_requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::limits::{GRACE, HEAD_TIMEOUT, MAX_CONNECTIONS, SYNC};
+use crate::limits::{EXPIRE_INTERVAL, HEAD_TIMEOUT, MAX_CONNECTIONS, SHUTDOWN_GRACE};
 use crate::metrics::Metrics;
-use crate::rate::Rates;
+use crate::rate::RateLimiter;
 use crate::route;
 use crate::service::{Service, Settings, Store, with_tokens};
 
-/// Serves until `stop`; then answers that are being written get a moment, and watches end.
+/// Serves until `stop`. Then pending responses get a grace period, and watches end.
 pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop: impl Future<Output = ()>) {
     let service = Arc::new(Service {
         store,
         settings,
-        rates: Mutex::new(Rates::default()),
+        rate_limiter: Mutex::new(RateLimiter::default()),
         metrics: Metrics::default(),
     });
-    let limits = Limits { connections: MAX_CONNECTIONS, grace: GRACE };
+    let limits = Limits { connections: MAX_CONNECTIONS, grace: SHUTDOWN_GRACE };
     let each = |stream, from, stopped| connection(stream, from, service.clone(), stopped);
     let (serving, ended) = oneshot::channel::<()>();
     let serve = async {
@@ -36,22 +36,23 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
 
 async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Shutdown) {
     let tls = service.settings.tls.clone();
-    let answer = move |request| route::answer(service.clone(), from.ip(), request);
+    let handle = move |request| route::handle(service.clone(), from.ip(), request);
     match tls {
-        None => serve_requests(stream, HEAD_TIMEOUT, stopped, answer).await,
+        None => serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await,
         Some(tls) => {
-            // Whoever is refused was told why.
+            // `accept` logs failed handshakes.
             if let Some(stream) = accept(&tls, stream, from).await {
-                serve_requests(stream, HEAD_TIMEOUT, stopped, answer).await;
+                serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await;
             }
         }
     }
 }
 
-/// Until the other half of `ended` is gone. What was begun is finished: a flush goes on where nobody waits for it, and
-/// the file would be in use after the end.
+/// Expires tokens until the other half of `ended` is dropped. A started pass is finished: its flush cannot be
+/// cancelled,
+/// and the file would remain in use.
 async fn expire(store: &Store, mut ended: oneshot::Receiver<()>) {
-    let mut tick = tokio::time::interval(SYNC);
+    let mut tick = tokio::time::interval(EXPIRE_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -62,7 +63,7 @@ async fn expire(store: &Store, mut ended: oneshot::Receiver<()>) {
 }
 
 async fn sync(store: &Store) {
-    let Store::Own(tokens) = store else { return };
+    let Store::Local(tokens) = store else { return };
     let synced = with_tokens(tokens, |tokens| tokens.sync(SystemTime::now().into())).await;
     if let Err(error) = synced {
         tracing::error!(error = %service::error::chain(&error), "cannot expire tokens");

@@ -1,51 +1,51 @@
-//! What every request is answered from: tokens, settings, counts.
+//! State shared by all requests.
 
 use std::sync::{Arc, Mutex};
 
 use etcd_http::tls::ServerTls;
 
 use crate::metrics::Metrics;
-use crate::rate::Rates;
+use crate::rate::RateLimiter;
 use crate::tokens::{TokenError, Tokens};
 use crate::upstream::Upstream;
 
-/// Where tokens are.
+/// Where tokens are stored.
 #[derive(Clone)]
 pub enum Store {
-    Own(Arc<Mutex<Tokens>>),
+    Local(Arc<Mutex<Tokens>>),
     Etcd(Upstream),
 }
 
 impl Store {
-    pub fn own(tokens: Tokens) -> Self {
-        Self::Own(Arc::new(Mutex::new(tokens)))
+    pub fn local(tokens: Tokens) -> Self {
+        Self::Local(Arc::new(Mutex::new(tokens)))
     }
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What token URLs begin with; without it, the scheme that is served and the request's `Host`.
+    /// Base URL of tokens; by default, the served scheme and the request's `Host`.
     pub public_url: Option<String>,
-    /// Serve https alone.
+    /// Serve only https.
     pub tls: Option<Arc<ServerTls>>,
 }
 
-/// What every request sees.
+/// State shared by all requests.
 pub struct Service {
     pub store: Store,
     pub settings: Settings,
-    pub rates: Mutex<Rates>,
+    pub rate_limiter: Mutex<RateLimiter>,
     pub metrics: Metrics,
 }
 
-/// The journal's flush blocks, so it runs beside the loop.
+/// Runs `work` on a blocking thread, since the journal's flush blocks.
 pub async fn with_tokens<R: Send + 'static>(
     tokens: &Arc<Mutex<Tokens>>,
     work: impl FnOnce(&mut Tokens) -> Result<R, TokenError> + Send + 'static,
 ) -> Result<R, TokenError> {
     let tokens = tokens.clone();
     let done = tokio::task::spawn_blocking(move || {
-        // A panic inside would leave store and journal apart: nothing is served from them any more.
+        // After a panic, store and journal may differ: nothing is served from them any more.
         let mut tokens = tokens.lock().map_err(|_| TokenError::Broken)?;
         work(&mut tokens)
     });

@@ -1,6 +1,6 @@
-//! All tokens: the v2 store below `/_etcd/registry`, who waits for its changes, and the journal.
+//! All tokens: a v2 store below `/_etcd/registry`, its watchers, and the journal.
 //!
-//! It knows no HTTP. What it acknowledges is in the journal first.
+//! Independent of HTTP. Writes are in the journal before they are acknowledged.
 
 use std::io;
 use std::path::Path;
@@ -14,35 +14,37 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::journal::{Journal, JournalError};
-use crate::limits::{KEPT_SECONDS, MAX_REGISTRATIONS, MAX_TOKENS, MAX_UNREAD, MAX_WATCHES, UNUSED};
+use crate::limits::{
+    MAX_REGISTRATIONS, MAX_TOKENS, MAX_WATCH_LAG, MAX_WATCHES, UNUSED_TOKEN_TTL, USED_TOKEN_TTL_SECONDS,
+};
 
-/// Where tokens are kept, here and in an etcd behind us.
+/// Directory of the tokens, here and in an upstream etcd.
 pub const REGISTRY: &str = "/_etcd/registry";
 const TOKEN_BYTES: usize = 16;
 
-/// Who waits: gets events until it is full or gone.
+/// A watcher; removed when its channel is full or closed.
 #[derive(Debug)]
-struct Waiting {
+struct PendingWatch {
     sender: mpsc::Sender<Arc<Event>>,
     stream: bool,
 }
 
 pub struct Tokens {
     store: Store,
-    hub: Hub<Waiting>,
+    hub: Hub<PendingWatch>,
     journal: Option<Journal>,
-    /// Listing them all for each new one would be slow.
+    /// Number of tokens; listing them for each new one would be slow.
     count: usize,
 }
 
-/// What became of a request.
-pub enum Answer {
+/// The result of a request.
+pub enum TokenResponse {
     Event { event: Arc<Event>, index: u64 },
-    Watch { registered: Option<Registered>, events: mpsc::Receiver<Arc<Event>>, index: u64 },
+    Watch { registered: Option<WatchHandle>, events: mpsc::Receiver<Arc<Event>>, index: u64 },
 }
 
-/// A watch that waits: what it is cancelled by.
-pub struct Registered {
+/// A pending watch, for cancelling it.
+pub struct WatchHandle {
     key: Key,
     id: WatcherId,
 }
@@ -66,12 +68,12 @@ pub enum TokenError {
 }
 
 impl Tokens {
-    /// Forgotten at exit.
+    /// Tokens are lost at exit.
     pub fn in_memory() -> Self {
         Self { store: Store::new(), hub: Hub::new(), journal: None, count: 0 }
     }
 
-    /// Kept in this file.
+    /// Tokens are stored in this file.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let (journal, store) = Journal::open(path)?;
         let listed = key(REGISTRY).and_then(|key| store.get(&key, false).ok());
@@ -83,28 +85,28 @@ impl Tokens {
         self.count
     }
 
-    /// Can writes still be acknowledged?
+    /// Whether writes can be acknowledged.
     pub fn healthy(&self) -> bool {
-        self.journal.as_ref().is_none_or(Journal::is_whole)
+        self.journal.as_ref().is_none_or(Journal::is_intact)
     }
 
     pub fn watches(&self) -> usize {
         self.hub.len()
     }
 
-    /// A fresh token for a cluster of `size`.
+    /// Creates a token for a cluster of `size` members.
     pub fn create(&mut self, size: usize, now: Timestamp) -> Result<String, TokenError> {
         if self.count() >= MAX_TOKENS {
             return Err(TokenError::ManyTokens);
         }
         let token = random_token()?;
         let directory = format!("{REGISTRY}/{token}");
-        let mut made = put(&directory, b"", Some(now.plus_seconds(UNUSED.as_secs())));
-        made.dir = true;
-        made.prev_exist = Some(false);
-        let mut sized = put(&format!("{directory}/_config/size"), size.to_string().as_bytes(), None);
-        sized.prev_exist = Some(false);
-        for outcome in self.apply(&[Command::Put(made), Command::Put(sized)])? {
+        let mut create_directory = put(&directory, b"", Some(now.plus_seconds(UNUSED_TOKEN_TTL.as_secs())));
+        create_directory.dir = true;
+        create_directory.prev_exist = Some(false);
+        let mut set_size = put(&format!("{directory}/_config/size"), size.to_string().as_bytes(), None);
+        set_size.prev_exist = Some(false);
+        for outcome in self.apply(&[Command::Put(create_directory), Command::Put(set_size)])? {
             if let Err(Refusal::Keys(error)) = outcome.result {
                 return Err(error.into());
             }
@@ -113,22 +115,22 @@ impl Tokens {
         Ok(token)
     }
 
-    /// A request below one token, whose key is already the full one.
+    /// Executes a request below a token. The request's key is absolute.
     pub fn request(
         &mut self,
         token: &str,
         request: KeysRequest,
         now: Timestamp,
-    ) -> Result<Answer, TokenError> {
+    ) -> Result<TokenResponse, TokenError> {
         let Some(directory) = key(&format!("{REGISTRY}/{token}")) else {
             return Err(ApiError::new(etcd_api::ErrorCode::KeyNotFound, token, self.store.index()).into());
         };
-        // Only tokens that were given out: nobody makes one by writing to it.
+        // Only existing tokens: a write must not create one.
         let known = self.store.get(&directory, false)?;
         match request {
             KeysRequest::Get(get) => {
                 let event = Arc::new(self.store.get(&get.key, get.recursive)?);
-                Ok(Answer::Event { event, index: self.store.index() })
+                Ok(TokenResponse::Event { event, index: self.store.index() })
             }
             KeysRequest::Watch(watch) => self.watch(&watch),
             write => {
@@ -137,9 +139,9 @@ impl Tokens {
                     return Err(TokenError::ManyRegistrations);
                 }
                 let mut commands = Vec::new();
-                let kept = now.plus_seconds(KEPT_SECONDS);
-                if known.node.expiration.is_some_and(|at| at < now.plus_seconds(KEPT_SECONDS / 2)) {
-                    // Silently: watchers of the token would take any event for a member.
+                let kept = now.plus_seconds(USED_TOKEN_TTL_SECONDS);
+                if known.node.expiration.is_some_and(|at| at < now.plus_seconds(USED_TOKEN_TTL_SECONDS / 2)) {
+                    // Without an event: watchers of the token would take it for a member.
                     let mut keep = put(&format!("{REGISTRY}/{token}"), b"", Some(kept));
                     keep.dir = true;
                     keep.refresh = true;
@@ -153,27 +155,27 @@ impl Tokens {
         }
     }
 
-    fn outcome(&self, outcome: Option<Outcome>) -> Result<Answer, TokenError> {
+    fn outcome(&self, outcome: Option<Outcome>) -> Result<TokenResponse, TokenError> {
         let nothing = || ApiError::new(etcd_api::ErrorCode::RaftInternal, "nothing done", self.store.index());
         let outcome = outcome.ok_or_else(nothing)?;
         match (outcome.event(), &outcome.result) {
-            (Some(event), _) => Ok(Answer::Event { event: event.clone(), index: outcome.index }),
+            (Some(event), _) => Ok(TokenResponse::Event { event: event.clone(), index: outcome.index }),
             (None, Err(Refusal::Keys(error))) => Err(error.clone().into()),
             (None, _) => Err(nothing().into()),
         }
     }
 
-    fn watch(&mut self, watch: &WatchRequest) -> Result<Answer, TokenError> {
+    fn watch(&mut self, watch: &WatchRequest) -> Result<TokenResponse, TokenError> {
         let index = self.store.index();
         let since = watch.since.unwrap_or(index + 1);
         let past = self.store.scan_history(&watch.key, watch.recursive, since)?;
-        let (sender, events) = mpsc::channel(MAX_UNREAD);
+        let (sender, events) = mpsc::channel(MAX_WATCH_LAG);
         let next = match past {
             Some(event) => {
                 let next = event.index() + 1;
-                // Room for one is there: the channel is new.
+                // A new channel has capacity for one.
                 if sender.try_send(event).is_err() || !watch.stream {
-                    return Ok(Answer::Watch { registered: None, events, index });
+                    return Ok(TokenResponse::Watch { registered: None, events, index });
                 }
                 next
             }
@@ -187,22 +189,22 @@ impl Tokens {
             let Some(event) = self.store.scan_history(&watch.key, watch.recursive, next)? else { break };
             next = event.index() + 1;
             if sender.try_send(event).is_err() {
-                // More is behind than a reader may be: it ends there, and the client comes again.
-                return Ok(Answer::Watch { registered: None, events, index });
+                // More events than the limit: the stream ends, and the client reconnects.
+                return Ok(TokenResponse::Watch { registered: None, events, index });
             }
         }
-        let waiting = Waiting { sender, stream: watch.stream };
-        let id = self.hub.register(&watch.key, watch.recursive, next, waiting);
-        let registered = Some(Registered { key: watch.key.clone(), id });
-        Ok(Answer::Watch { registered, events, index })
+        let pending = PendingWatch { sender, stream: watch.stream };
+        let id = self.hub.register(&watch.key, watch.recursive, next, pending);
+        let registered = Some(WatchHandle { key: watch.key.clone(), id });
+        Ok(TokenResponse::Watch { registered, events, index })
     }
 
-    /// The client of a watch is gone.
-    pub fn cancel(&mut self, watch: &Registered) {
+    /// Removes the watch of a disconnected client.
+    pub fn cancel(&mut self, watch: &WatchHandle) {
         self.hub.cancel(&watch.key, watch.id);
     }
 
-    /// Removes what has expired.
+    /// Removes expired tokens.
     pub fn sync(&mut self, now: Timestamp) -> Result<(), TokenError> {
         if self.store.next_expiration().is_some_and(|at| at <= now) {
             self.apply(&[Command::Sync { now }])?;
@@ -210,7 +212,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// Journal first, then the store, then whoever waits.
+    /// Writes the journal, then applies to the store, then notifies watchers.
     fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, TokenError> {
         if let Some(journal) = &mut self.journal {
             journal.append(commands).map_err(TokenError::Journal)?;
@@ -224,8 +226,8 @@ impl Tokens {
                 if of_registry && event.removes_directory() {
                     self.count = self.count.saturating_sub(1);
                 }
-                self.hub.notify(event, |_, waiting, event| match waiting.sender.try_send(event.clone()) {
-                    Ok(()) if waiting.stream => Then::Keep,
+                self.hub.notify(event, |_, pending, event| match pending.sender.try_send(event.clone()) {
+                    Ok(()) if pending.stream => Then::Keep,
                     _ => Then::Remove,
                 });
             }
@@ -256,7 +258,7 @@ fn put(path: &str, value: &[u8], expiration: Option<Timestamp>) -> Put {
     }
 }
 
-/// 32 lower-case hex digits that nobody guesses.
+/// 32 lower-case hex digits from a secure random source.
 pub fn random_token() -> Result<String, TokenError> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
@@ -275,7 +277,7 @@ mod tests {
         Timestamp::from_unix_nanos(0).plus_seconds(1_700_000_000 + number * DAY)
     }
 
-    fn register(tokens: &mut Tokens, token: &str, now: Timestamp) -> Result<Answer, TokenError> {
+    fn register(tokens: &mut Tokens, token: &str, now: Timestamp) -> Result<TokenResponse, TokenError> {
         let path = format!("/v2/keys{REGISTRY}/{token}/m");
         let parts = RequestParts {
             method: etcd_api::Method::Put,
@@ -308,8 +310,8 @@ mod tests {
         let token = tokens.create(3, day(0)).unwrap();
         let key = Key::parse(format!("{REGISTRY}/{token}")).unwrap();
         let watch = WatchRequest { key, recursive: true, since: None, stream: true };
-        let Ok(Answer::Watch { mut events, .. }) = tokens.watch(&watch) else { panic!("no watch") };
-        for _ in 0..MAX_UNREAD + 2 {
+        let Ok(TokenResponse::Watch { mut events, .. }) = tokens.watch(&watch) else { panic!("no watch") };
+        for _ in 0..MAX_WATCH_LAG + 2 {
             register(&mut tokens, &token, day(0)).ok().unwrap();
         }
         assert_eq!(tokens.watches(), 0);
@@ -317,7 +319,7 @@ mod tests {
         while events.try_recv().is_ok() {
             seen += 1;
         }
-        assert_eq!(seen, MAX_UNREAD, "what was promised before is still given");
+        assert_eq!(seen, MAX_WATCH_LAG, "what was promised before is still given");
         assert_eq!(events.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens in an etcd behind us, below the same path: requests go through, answers come back as they are.
+//! Tokens in an upstream etcd, below the same path. Requests and responses are passed through.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use thiserror::Error;
 
-use crate::body::AnswerBody;
-use crate::limits::{KEPT_SECONDS, UNUSED, UPSTREAM_TIMEOUT};
+use crate::body::ResponseBody;
+use crate::limits::{UNUSED_TOKEN_TTL, UPSTREAM_TIMEOUT, USED_TOKEN_TTL_SECONDS};
 use crate::tokens::{REGISTRY, random_token};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// What of etcd's answer clients look at.
-const PASSED: [&str; 6] =
+/// Response headers that are passed through.
+const PASSED_HEADERS: [&str; 6] =
     ["content-type", "content-length", "x-etcd-cluster-id", "x-etcd-index", "x-raft-index", "x-raft-term"];
 
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Upstream {
 }
 
 #[derive(Debug, Error)]
-pub enum UpstreamSettingError {
+pub enum UpstreamConfigError {
     #[error("--etcd must be http://HOST:PORT or https://HOST:PORT, not {0:?}")]
     Url(String),
     #[error("https towards etcd")]
@@ -51,9 +51,9 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An https one must have a certificate that `ca` issued; without that, that one of the machine's authorities did.
-    pub fn new(url: &str, ca: Option<PathBuf>) -> Result<Self, UpstreamSettingError> {
-        let refuse = || UpstreamSettingError::Url(url.to_owned());
+    /// The certificate of an https URL is verified with `ca`, or else with the system's CA bundle.
+    pub fn new(url: &str, ca: Option<PathBuf>) -> Result<Self, UpstreamConfigError> {
+        let refuse = || UpstreamConfigError::Url(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| refuse())?;
         let https = match uri.scheme_str() {
             Some("http") => false,
@@ -69,51 +69,51 @@ impl Upstream {
         Ok(Self { base, client: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
-    /// Makes the token's directory, which goes when nobody uses it, and its size.
+    /// Creates the token's directory, which expires if unused, and its size.
     pub async fn create(&self, size: usize) -> Result<String, UpstreamError> {
         let token = random_token().map_err(|error| UpstreamError::Token(error.to_string()))?;
-        let ttl = UNUSED.as_secs();
+        let ttl = UNUSED_TOKEN_TTL.as_secs();
         let steps = [
             (format!("/{token}?dir=true&prevExist=false&ttl={ttl}"), String::new()),
             (format!("/{token}/_config/size?prevExist=false"), format!("value={size}")),
         ];
         for (path, body) in steps {
-            let answer = self.ask(Method::PUT, &path, form(), body.into()).await?;
-            if answer.status() != StatusCode::CREATED {
-                return Err(UpstreamError::Refused(answer.status()));
+            let response = self.request(Method::PUT, &path, form(), body.into()).await?;
+            if response.status() != StatusCode::CREATED {
+                return Err(UpstreamError::Refused(response.status()));
             }
         }
         Ok(token)
     }
 
-    /// One request below a token; `path` begins with `/TOKEN`.
-    pub async fn pass(
+    /// Passes a request below a token; `path` starts with `/TOKEN`.
+    pub async fn forward(
         &self,
         method: Method,
         token: &str,
         path_and_query: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Response<AnswerBody>, UpstreamError> {
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
         if method == Method::PUT {
-            // Whoever registers keeps the token; etcd tells no watcher of it.
-            let keep = format!("/{token}?dir=true&prevExist=true&refresh=true&ttl={KEPT_SECONDS}");
-            let kept = self.ask(Method::PUT, &keep, form(), Bytes::new()).await?;
+            // A registration makes the token permanent; a refresh is not an event.
+            let keep = format!("/{token}?dir=true&prevExist=true&refresh=true&ttl={USED_TOKEN_TTL_SECONDS}");
+            let kept = self.request(Method::PUT, &keep, form(), Bytes::new()).await?;
             if !kept.status().is_success() {
-                return Ok(passed_on(kept));
+                return Ok(forward_response(kept));
             }
         }
         let content_type = headers.get(CONTENT_TYPE).cloned();
-        let answer = self.ask(method, path_and_query, content_type, body).await?;
-        Ok(passed_on(answer))
+        let response = self.request(method, path_and_query, content_type, body).await?;
+        Ok(forward_response(response))
     }
 
     pub async fn healthy(&self) -> bool {
-        let answer = self.ask_path(Method::GET, "/health", None, Bytes::new()).await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        let response = self.request_path(Method::GET, "/health", None, Bytes::new()).await;
+        response.is_ok_and(|response| response.status().is_success())
     }
 
-    async fn ask(
+    async fn request(
         &self,
         method: Method,
         below: &str,
@@ -121,10 +121,10 @@ impl Upstream {
         body: Bytes,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = format!("/v2/keys{REGISTRY}{below}");
-        self.ask_path(method, &path, content_type, body).await
+        self.request_path(method, &path, content_type, body).await
     }
 
-    async fn ask_path(
+    async fn request_path(
         &self,
         method: Method,
         path: &str,
@@ -137,11 +137,11 @@ impl Upstream {
         }
         let request =
             request.body(Full::new(body)).map_err(|error| UpstreamError::Request(error.to_string()))?;
-        let answer = self.client.request(request);
-        // Headers of watches come at once too, so the limit holds for all; their bodies last.
-        let answer =
-            tokio::time::timeout(UPSTREAM_TIMEOUT, answer).await.map_err(|_| UpstreamError::TimedOut)?;
-        answer.map_err(|error| UpstreamError::Connection(error.to_string()))
+        let response = self.client.request(request);
+        // Watches send headers immediately, too, so the timeout applies to all requests; bodies have none.
+        let response =
+            tokio::time::timeout(UPSTREAM_TIMEOUT, response).await.map_err(|_| UpstreamError::TimedOut)?;
+        response.map_err(|error| UpstreamError::Connection(error.to_string()))
     }
 }
 
@@ -149,11 +149,11 @@ fn form() -> Option<HeaderValue> {
     Some(HeaderValue::from_static(FORM))
 }
 
-fn passed_on(answer: Response<Incoming>) -> Response<AnswerBody> {
-    let (parts, body) = answer.into_parts();
+fn forward_response(response: Response<Incoming>) -> Response<ResponseBody> {
+    let (parts, body) = response.into_parts();
     let mut out = Response::new(body.map_err(Into::into).boxed_unsync());
     *out.status_mut() = parts.status;
-    for name in PASSED.map(HeaderName::from_static) {
+    for name in PASSED_HEADERS.map(HeaderName::from_static) {
         if let Some(value) = parts.headers.get(&name) {
             out.headers_mut().insert(name, value.clone());
         }

@@ -1,6 +1,6 @@
-//! The service over https, and an etcd behind it that it reaches over https.
+//! Tests with https, and with an upstream etcd over https.
 
-// A test's own words may fail loudly.
+// A test may panic.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// `NAME.pem` and `NAME-key.pem` in `folder`, from the authority in `by`.
+/// Issues `NAME.pem` and `NAME-key.pem` in `folder` by the authority in `by`.
 fn issue(folder: &Path, name: &str, by: &Path) {
     let authority = Authority::open(by, "test").unwrap();
     let addresses = vec!["127.0.0.1".parse().unwrap()];
@@ -33,7 +33,7 @@ fn server(folder: &Path, name: &str) -> Arc<ServerTls> {
     Arc::new(ServerTls::load(files).unwrap())
 }
 
-/// Where it serves, for as long as the runtime lives.
+/// Starts the service and returns its address. It runs until the runtime is dropped.
 async fn start(store: Store, tls: Option<Arc<ServerTls>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -43,7 +43,7 @@ async fn start(store: Store, tls: Option<Arc<ServerTls>>) -> String {
     base
 }
 
-/// Status and body, or why there is none; on a connection of its own.
+/// Status and body, or the error, on a new connection.
 async fn get(url: &str, ca: &Path) -> Result<(u16, String), String> {
     let files = TlsFiles { ca: Some(ca.to_owned()), ..TlsFiles::default() };
     let connector = Connector::new(&files, true, DEADLINE).unwrap();
@@ -60,7 +60,7 @@ async fn https_is_served_and_certificates_may_change() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     issue(folder.path(), "service", &old);
-    let base = start(Store::own(Tokens::in_memory()), Some(server(folder.path(), "service"))).await;
+    let base = start(Store::local(Tokens::in_memory()), Some(server(folder.path(), "service"))).await;
     let ca = old.join("ca.pem");
     let (status, url) = get(&format!("{base}/new?size=2"), &ca).await.unwrap();
     assert!(status == 200 && url.starts_with(&format!("{base}/")), "{url}");

@@ -1,6 +1,6 @@
-//! The service over HTTP on loopback: tokens, limits, restart, and discovery's own client against it.
+//! Tests over HTTP on loopback: tokens, limits, restart, and the discovery client.
 
-// A test's own words may fail loudly.
+// A test may panic.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpAnswer, Method, Registration};
+use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpResponse, Method, Registration};
 use etcd_config::ids::Id;
 use etcd_discovery::{JournalError, Settings, Store, Tokens, limits, serve};
 use http_body_util::{BodyExt as _, Full};
@@ -30,7 +30,7 @@ struct Running {
 
 impl Running {
     async fn start(tokens: Tokens) -> Self {
-        Self::over(Store::own(tokens)).await
+        Self::over(Store::local(tokens)).await
     }
 
     async fn over(store: Store) -> Self {
@@ -48,8 +48,8 @@ impl Running {
         tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
     }
 
-    /// Status, `X-Etcd-Index`, body.
-    async fn ask(&self, method: &str, url: &str, value: Option<&str>) -> (u16, Option<u64>, String) {
+    /// Returns status, `X-Etcd-Index` and body.
+    async fn request(&self, method: &str, url: &str, value: Option<&str>) -> (u16, Option<u64>, String) {
         let url = if url.starts_with('/') { format!("{}{url}", self.base) } else { url.to_owned() };
         let body = value.map(|value| format!("value={}", value.replace('=', "%3D"))).unwrap_or_default();
         let request = hyper::Request::builder()
@@ -70,12 +70,12 @@ impl Running {
     }
 
     async fn new_token(&self, size: usize) -> String {
-        let (status, _, url) = self.ask("GET", &format!("/new?size={size}"), None).await;
+        let (status, _, url) = self.request("GET", &format!("/new?size={size}"), None).await;
         assert_eq!(status, 200, "{url}");
         url
     }
 
-    /// Drives discovery's machine to its end.
+    /// Runs the discovery state machine until it finishes.
     async fn discover(&self, url: &str, number: u64) -> Command {
         let address = DiscoveryUrl::parse(url).unwrap();
         let own = Registration {
@@ -88,12 +88,12 @@ impl Running {
         while let Some(command) = todo.pop_front() {
             let event = match command {
                 Command::Log(_) => continue,
-                Command::Wait(_) => Event::Due,
-                Command::Ask(request) => {
+                Command::Wait(_) => Event::TimerExpired,
+                Command::Send(request) => {
                     let method = if request.method == Method::Put { "PUT" } else { "GET" };
                     let (status, index, body) =
-                        self.ask(method, &request.path, request.value.as_deref()).await;
-                    Event::Answer(HttpAnswer { status, index, body: body.into_bytes() })
+                        self.request(method, &request.path, request.value.as_deref()).await;
+                    Event::Response(HttpResponse { status, index, body: body.into_bytes() })
                 }
                 end => return end,
             };
@@ -146,25 +146,25 @@ async fn paths_and_refusals() {
         ("PUT", format!("/{unknown}/a"), Some("x"), 404, "\"errorCode\":100"),
         ("GET", format!("/{token}?recursive=maybe"), None, 400, "\"errorCode\":209"),
     ] {
-        let (got, _, body) = service.ask(method, &path, value).await;
+        let (got, _, body) = service.request(method, &path, value).await;
         assert!(got == status && body.contains(text), "{method} {path}: {got} {body}");
     }
     let large = "x".repeat(limits::MAX_BODY_BYTES + 1);
-    assert_eq!(service.ask("PUT", &format!("/{token}/a"), Some(&large)).await.0, 413);
+    assert_eq!(service.request("PUT", &format!("/{token}/a"), Some(&large)).await.0, 413);
     for number in 0..limits::MAX_REGISTRATIONS {
         let path = format!("/{token}/m{number}");
         let deadline = tokio::time::Instant::now() + DEADLINE;
-        let mut status = service.ask("PUT", &path, Some("v")).await.0;
+        let mut status = service.request("PUT", &path, Some("v")).await.0;
         while status == 429 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            status = service.ask("PUT", &path, Some("v")).await.0;
+            status = service.request("PUT", &path, Some("v")).await.0;
         }
         assert_eq!(status, 201, "{number}");
     }
-    // The rate's second has to pass for the next two.
+    // Lets the rate limit recover.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(service.ask("PUT", &format!("/{token}/more"), Some("v")).await.0, 403);
-    assert_eq!(service.ask("PUT", &format!("/{token}/m0"), Some("w")).await.0, 200);
+    assert_eq!(service.request("PUT", &format!("/{token}/more"), Some("v")).await.0, 403);
+    assert_eq!(service.request("PUT", &format!("/{token}/m0"), Some("w")).await.0, 200);
     service.stop().await;
 }
 
@@ -173,10 +173,10 @@ async fn a_flood_from_one_address_is_refused_and_health_still_answers() {
     let service = Running::start(Tokens::in_memory()).await;
     let mut refused = 0;
     for _ in 0..100 {
-        refused += u32::from(service.ask("GET", "/new", None).await.0 == 429);
+        refused += u32::from(service.request("GET", "/new", None).await.0 == 429);
     }
     assert!(refused > 10, "{refused}");
-    assert_eq!(service.ask("GET", "/health", None).await.0, 200);
+    assert_eq!(service.request("GET", "/health", None).await.0, 200);
     service.stop().await;
 }
 
@@ -191,17 +191,17 @@ async fn a_watch_answers_its_headers_at_once_and_ends_with_the_client() {
     assert!(answer.headers().contains_key("x-etcd-index"));
     let mut body = answer.into_body();
     for name in ["a", "b"] {
-        service.ask("PUT", &format!("{url}/{name}"), Some("v")).await;
+        service.request("PUT", &format!("{url}/{name}"), Some("v")).await;
         let frame = tokio::time::timeout(DEADLINE, body.frame()).await.unwrap().unwrap().unwrap();
         let line = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
-        // The token's own renewal is told to nobody.
+        // The refresh of the token is not an event.
         assert!(line.contains(&format!("/{name}\"")) && line.ends_with("}\n"), "{line}");
     }
-    assert!(service.ask("GET", "/metrics", None).await.2.contains("etcd_discovery_watches 1\n"));
+    assert!(service.request("GET", "/metrics", None).await.2.contains("etcd_discovery_watches 1\n"));
     drop(body);
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
-        let text = service.ask("GET", "/metrics", None).await.2;
+        let text = service.request("GET", "/metrics", None).await.2;
         if text.contains("etcd_discovery_watches 0\n") {
             break;
         }
@@ -211,7 +211,7 @@ async fn a_watch_answers_its_headers_at_once_and_ends_with_the_client() {
     service.stop().await;
 }
 
-/// What was stopped in this process holds them until the last of its connections has ended.
+/// A stopped service in this process keeps the file until its last connection has ended.
 async fn opened(path: &Path) -> Tokens {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
@@ -231,7 +231,7 @@ async fn register(path: &Path, names: &[&str], url: Option<String>) -> String {
         None => service.new_token(3).await.rsplit('/').next().unwrap().to_owned(),
     };
     for name in names {
-        let (status, _, body) = service.ask("PUT", &format!("/{token}/{name}"), Some("v")).await;
+        let (status, _, body) = service.request("PUT", &format!("/{token}/{name}"), Some("v")).await;
         assert_eq!(status, 201, "{body}");
     }
     service.stop().await;
@@ -245,29 +245,33 @@ async fn tokens_survive_a_restart_and_a_cut_at_every_byte_of_the_last_write() {
     let token = register(&path, &["a"], None).await;
     let before = std::fs::read(&path).unwrap().len();
     register(&path, &["b"], Some(token.clone())).await;
-    let whole = std::fs::read(&path).unwrap();
-    assert!(whole.len() > before);
-    // Opening writes a snapshot first, and "b" stands after it.
+    let complete = std::fs::read(&path).unwrap();
+    assert!(complete.len() > before);
+    // Opening writes a snapshot; "b" follows it.
     let snapshot = {
         let copy = folder.path().join("copy");
-        std::fs::write(&copy, &whole).unwrap();
+        std::fs::write(&copy, &complete).unwrap();
         drop(Tokens::open(&copy).unwrap());
         std::fs::read(&copy).unwrap()
     };
-    assert_ne!(snapshot, whole);
+    assert_ne!(snapshot, complete);
     let mut lost = 0;
-    for cut in (whole.len() - 60)..=whole.len() {
+    for cut in (complete.len() - 60)..=complete.len() {
         let copy = folder.path().join(format!("cut{cut}"));
-        std::fs::write(&copy, &whole[..cut]).unwrap();
+        std::fs::write(&copy, &complete[..cut]).unwrap();
         let service = Running::start(Tokens::open(&copy).unwrap()).await;
-        assert_eq!(service.ask("GET", &format!("/{token}/a"), None).await.0, 200, "{cut}");
-        lost += usize::from(service.ask("GET", &format!("/{token}/b"), None).await.0 == 404);
+        assert_eq!(service.request("GET", &format!("/{token}/a"), None).await.0, 200, "{cut}");
+        lost += usize::from(service.request("GET", &format!("/{token}/b"), None).await.0 == 404);
         service.stop().await;
     }
     assert!(lost > 20, "only {lost} cuts took the last write: the file ends otherwise than thought");
-    let last = folder.path().join(format!("cut{}", whole.len()));
+    let last = folder.path().join(format!("cut{}", complete.len()));
     let service = Running::start(Tokens::open(&last).unwrap()).await;
-    assert_eq!(service.ask("GET", &format!("/{token}/b"), None).await.0, 200, "nothing cut, nothing lost");
+    assert_eq!(
+        service.request("GET", &format!("/{token}/b"), None).await.0,
+        200,
+        "nothing cut, nothing lost"
+    );
     service.stop().await;
 }
 
@@ -284,8 +288,8 @@ async fn what_was_begun_is_over_when_the_service_has_ended() {
         hold.recv().unwrap();
     });
     is_taken.await.unwrap();
-    // Its first look for what has expired is at its start, and waits for the tokens.
-    let service = Running::over(Store::Own(tokens.clone())).await;
+    // The first expiration is at startup and waits for the lock.
+    let service = Running::over(Store::Local(tokens.clone())).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut stopping = tokio::spawn(service.stop());
     let early = tokio::time::timeout(Duration::from_millis(100), &mut stopping).await;

@@ -1,7 +1,7 @@
-//! What a request costs and what a watch weighs, over the local store on loopback:
+//! Measures the cost of requests and the memory of watches, over the local store on loopback:
 //! `cargo run --release -p etcd-http --example load -- requests|watchers`
 //!
-//! Server and clients are separate processes, so that each one's processor time and memory stand alone.
+//! Server and clients are separate processes, so that CPU time and memory are measured separately.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The example `local`, in a process of its own.
+/// The example `local` in its own process.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -59,7 +59,7 @@ impl Server {
         Ok(stream)
     }
 
-    /// Bytes of memory, and seconds of processor time.
+    /// Resident memory in bytes, and CPU time in seconds.
     fn usage(&self) -> Result<(u64, f64), Box<dyn std::error::Error>> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no name")?;
@@ -88,8 +88,8 @@ fn get(target: &str) -> Vec<u8> {
     format!("GET /v2/keys/{target} HTTP/1.1\r\nHost: a\r\n\r\n").into()
 }
 
-/// Reads one answer with a Content-Length.
-fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome {
+/// Reads a response with a Content-Length.
+fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome {
     buffer.clear();
     let mut piece = [0; 4096];
     loop {
@@ -137,7 +137,7 @@ fn one_client(server: &Server, client: usize, quorum: Option<&str>) -> Outcome {
     for number in 0..REQUESTS {
         let key = format!("bench/{client}/{}", number % 64);
         stream.write_all(&quorum.map_or_else(|| put(&key), |query| get(&(key.clone() + query))))?;
-        answer(&mut stream, &mut buffer)?;
+        response(&mut stream, &mut buffer)?;
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ fn watchers() -> Outcome {
     let mut buffer = Vec::new();
     for key in 0..KEYS {
         writer.write_all(&put(&format!("watched/{key}")))?;
-        answer(&mut writer, &mut buffer)?;
+        response(&mut writer, &mut buffer)?;
     }
     let (empty, _) = server.usage()?;
     let mut open = Vec::with_capacity(WATCHERS);
@@ -168,7 +168,7 @@ fn watchers() -> Outcome {
     let began = Instant::now();
     for key in 0..KEYS {
         writer.write_all(&put(&format!("watched/{key}")))?;
-        answer(&mut writer, &mut buffer)?;
+        response(&mut writer, &mut buffer)?;
     }
     for stream in &mut open {
         if stream.read(&mut piece)? == 0 {

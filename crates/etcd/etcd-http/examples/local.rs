@@ -1,4 +1,4 @@
-//! A store in memory behind the real front, for trying clients and cases against it:
+//! Serves an in-memory store, for trying clients and cases:
 //! `cargo run -p etcd-http --example local -- --listen 127.0.0.1:2379`
 
 use std::net::SocketAddr;

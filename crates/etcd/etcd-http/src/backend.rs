@@ -1,6 +1,7 @@
-//! What the front needs of a store: the seam between HTTP and replication.
+//! The interface between the HTTP front end and a replicated store.
 //!
-//! Deadlines of writes belong to the back end (only it knows election timeouts): each of its futures must end.
+//! A back end implements the timeouts of writes, since it knows the election timeout: each of its futures must
+//! finish.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,42 +10,42 @@ use std::time::SystemTime;
 use etcd_api::{ApiError, Event, Key, Member, Timestamp, Unavailable};
 use etcd_store::{Command, MembershipError, Outcome, Store};
 
-/// A store that the front serves.
+/// A store that the front end can serve.
 pub trait Backend: Clone + Send + Sync + 'static {
     type Watch: EventSource;
 
-    /// Gives the outcome once the command is durable and applied here.
+    /// Returns the outcome when the command is durable and applied locally.
     fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Unavailable>> + Send;
 
-    /// The time that keys end by.
+    /// The time by which keys expire.
     fn now(&self) -> Timestamp;
 
-    /// The same, from which on a `ttl` is counted: a member that does not know it yet waits.
+    /// The time at which a `ttl` starts. Waits if the member does not know it yet.
     fn settled_time(&self) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send;
 
-    /// Returns when the local state holds everything that was acknowledged anywhere before the call.
+    /// Returns when the local state includes everything that was acknowledged anywhere before the call.
     fn barrier(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Looks at the local applied state. `look` must be short: applying may wait for it.
-    fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R;
+    /// Reads the local applied state. `read` must be short: it may block applying.
+    fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R;
 
-    /// Opens a watch. The store index, what history has, and the registration are of one moment.
-    fn watch(&self, asked: &Watched) -> Result<Watching<Self::Watch>, ApiError>;
+    /// Opens a watch. Index, history and registration are atomic.
+    fn watch(&self, options: &WatchOptions) -> Result<OpenWatch<Self::Watch>, ApiError>;
 
-    /// Open watches of this member.
+    /// Number of open watches of this member.
     fn watchers(&self) -> u64;
 
-    /// Last applied log index and term, for the headers of every answer: must be cheap.
+    /// Index and term of the last applied entry, for the headers of every response; must be cheap.
     fn position(&self) -> Position;
 
     fn status(&self) -> Status;
 
-    /// Whether requests need credentials; asked for each of them. Override it where `read` is dear.
+    /// Whether requests need credentials; called for each request. Override it if `read` is expensive.
     fn auth_enabled(&self) -> bool {
         self.read(|store| store.auth().is_enabled())
     }
 
-    /// Adds a member with a fresh id.
+    /// Adds a member with a new id.
     fn add_member(
         &self,
         peer_urls: Vec<String>,
@@ -59,61 +60,61 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn remove_member(&self, id: u64) -> impl Future<Output = Result<(), MemberChangeError>> + Send;
 }
 
-/// What a watch is for.
+/// Parameters of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchOptions {
     pub key: Key,
     pub recursive: bool,
-    /// Events with at least this index, also from history; none: those after now.
+    /// Events with at least this index, including past ones; `None` for future events only.
     pub since: Option<u64>,
-    /// All events, not only the first.
+    /// All events, or only the first one.
     pub stream: bool,
 }
 
 /// An open watch.
 #[derive(Debug)]
-pub struct Watching<W> {
-    /// The store index at registration.
+pub struct OpenWatch<W> {
+    /// The store's index at registration.
     pub index: u64,
-    /// Matches that history had, in order; at most one unless the watch is a stream.
+    /// Matching events from the history, in order; at most one unless the watch is a stream.
     pub history: Vec<Arc<Event>>,
-    /// What comes after; none where history has answered already.
+    /// Future events; `None` if the history has an event and the watch is not a stream.
     pub live: Option<W>,
 }
 
-/// Later events of a watch. Dropping it ends the watch.
+/// Future events of a watch. Dropping it cancels the watch.
 pub trait EventSource: Send + Unpin + 'static {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next>;
 }
 
-/// One step of a watch.
+/// Result of polling a watch.
 #[derive(Clone, Debug)]
 pub enum Next {
     Event(Arc<Event>),
-    /// The reader was too slow, or the store ends: what follows would have a gap.
+    /// The reader was too slow, or the store has stopped: events would be missing.
     Closed,
 }
 
-/// Where the local log stands.
+/// Position in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub index: u64,
     pub term: u64,
 }
 
-/// Why the members stay as they are.
+/// Why a membership change failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberChangeError {
     #[error(transparent)]
     Refused(#[from] MembershipError),
-    /// The change would leave fewer started members than a majority needs.
+    /// Too few started members would remain for a majority.
     #[error("etcdserver: re-configuration failed due to not enough started members")]
     Unsafe,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// What a member is in its cluster.
+/// The raft role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Leader,
@@ -131,7 +132,7 @@ impl Role {
     }
 }
 
-/// A moment's view of this member, for statistics and metrics.
+/// A snapshot of this member's state, for statistics and metrics.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub cluster_id: u64,
@@ -140,7 +141,7 @@ pub struct Status {
     pub role: Role,
     pub leader: Option<u64>,
     pub started: SystemTime,
-    /// Since when there is this leader.
+    /// Since when the current leader is known.
     pub leader_since: Option<SystemTime>,
     pub position: Position,
     pub committed: u64,
@@ -149,23 +150,23 @@ pub struct Status {
     pub leader_changes: u64,
     pub appends_received: u64,
     pub appends_sent: u64,
-    /// Per second, over the last while.
+    /// Rates per second of recent traffic.
     pub received: Rate,
     pub sent: Rate,
-    /// On the leader: how its followers do.
+    /// On the leader, statistics of the followers.
     pub followers: Vec<Follower>,
-    /// Bytes of the state on disk.
+    /// Size of the state on disk in bytes.
     pub database_bytes: u64,
 }
 
-/// Traffic between members.
+/// Traffic between members, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
     pub packets: f64,
     pub bytes: f64,
 }
 
-/// The leader's statistics of one follower; times in milliseconds.
+/// The leader's statistics of a follower; times in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Follower {
     pub id: u64,

@@ -1,4 +1,4 @@
-//! Reads a request's body, within limits of size and time.
+//! Reads request bodies with size and time limits.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::limits;
 
-/// A body that was not taken.
+/// Why a body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("http: POST too large")]
@@ -20,44 +20,43 @@ pub(crate) enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
-/// The whole body. One that came in one piece is not copied.
+/// Reads the complete body. A body in one piece is not copied.
 pub(crate) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    if body.size_hint().lower() > limits::BODY_BYTES as u64 {
-        return Err(refuse(&mut body, 0).await);
+    if body.size_hint().lower() > limits::MAX_BODY_BYTES as u64 {
+        return Err(discard(&mut body, 0).await);
     }
-    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
-    if body.is_end_stream() && first.len() <= limits::BODY_BYTES {
+    let Some(first) = read_frame(&mut body).await? else { return Ok(Bytes::new()) };
+    if body.is_end_stream() && first.len() <= limits::MAX_BODY_BYTES {
         return Ok(first);
     }
     let began = Instant::now();
-    let mut whole = BytesMut::from(&first[..]);
+    let mut body_bytes = BytesMut::from(&first[..]);
     drop(first);
-    while let Some(more) = piece(&mut body).await? {
-        whole.extend_from_slice(&more);
-        if whole.len() > limits::BODY_BYTES {
-            let taken = whole.len();
-            drop(whole);
-            return Err(refuse(&mut body, taken).await);
+    while let Some(more) = read_frame(&mut body).await? {
+        body_bytes.extend_from_slice(&more);
+        if body_bytes.len() > limits::MAX_BODY_BYTES {
+            let size = body_bytes.len();
+            drop(body_bytes);
+            return Err(discard(&mut body, size).await);
         }
-        if began.elapsed() > limits::BODY_TIME {
+        if began.elapsed() > limits::BODY_TIMEOUT {
             return Err(BodyError::TooSlow);
         }
     }
-    Ok(whole.freeze())
+    Ok(body_bytes.freeze())
 }
 
-/// Throws the rest away, as far as it is not too much: a client that is still sending would see a reset
-/// connection instead of the answer.
-async fn refuse(body: &mut Incoming, taken: usize) -> BodyError {
-    let mut taken = taken as u64;
-    let most = 2 * limits::BODY_BYTES as u64;
-    while taken + body.size_hint().lower() <= most {
-        // One that has stopped sending reads: it need not be waited for.
-        match timeout(limits::LINGER_TIME, piece(body)).await {
-            Ok(Ok(Some(more))) => taken += more.len() as u64,
+/// Discards a limited amount of the rest: a client that is still sending would get a reset instead of the response.
+async fn discard(body: &mut Incoming, size: usize) -> BodyError {
+    let mut size = size as u64;
+    let most = 2 * limits::MAX_BODY_BYTES as u64;
+    while size + body.size_hint().lower() <= most {
+        // A client that has stopped sending is reading.
+        match timeout(limits::LINGER_TIMEOUT, read_frame(body)).await {
+            Ok(Ok(Some(more))) => size += more.len() as u64,
             Ok(Err(error)) => return error,
             Ok(Ok(None)) | Err(_) => break,
         }
@@ -65,11 +64,11 @@ async fn refuse(body: &mut Incoming, taken: usize) -> BodyError {
     BodyError::TooLarge
 }
 
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
+async fn read_frame(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
     loop {
         let next = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        // A body that is there already never sets the timer.
-        match timeout(limits::BODY_PIECE_TIME, next).await {
+        // A body that has already arrived sets no timer.
+        match timeout(limits::BODY_READ_TIMEOUT, next).await {
             Err(_) => return Err(BodyError::TooSlow),
             Ok(None) => return Ok(None),
             Ok(Some(frame)) => {

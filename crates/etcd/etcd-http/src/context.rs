@@ -1,4 +1,4 @@
-//! What every endpoint needs, once a server.
+//! State shared by all endpoints of a server.
 
 use std::sync::Arc;
 
@@ -7,30 +7,30 @@ use etcd_store::Access;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
 
-use crate::answer::{self, Answer, CLUSTER_ID};
 use crate::backend::Backend;
 use crate::cors::Cors;
-use crate::credentials::{Credentials, Who};
-use crate::event_texts::EventTexts;
+use crate::credentials::{Credentials, Identity};
+use crate::event_cache::EventCache;
 use crate::metrics::Metrics;
+use crate::response::{self, CLUSTER_ID, HttpResponse};
 
-/// What the program decides about its front.
+/// Settings of the front end.
 #[derive(Clone)]
 pub struct Settings {
-    /// What `/version` says of this server: must parse as 2.x.
+    /// Server version at `/version`: must parse as 2.x.
     pub server_version: String,
     pub cors: Cors,
     /// The command line, for `/debug/vars`.
     pub command_line: Vec<String>,
-    /// Sets the level of the log; false where there is no such level.
+    /// Changes the log level; returns false for an unknown one.
     pub set_log_level: Option<SetLogLevel>,
-    /// Registries of the log, the disk and the network, shown in `/metrics` too.
+    /// Additional registries for `/metrics`: log, disk, network.
     pub registries: Vec<prometheus::Registry>,
-    /// Random bytes, for the memory of verified passwords.
+    /// Random key of the cache of verified passwords.
     pub secret: [u8; 32],
 }
 
-/// Gets `DEBUG`, `INFO`, `WARNING`, `ERROR` or whatever a client sent.
+/// Called with `DEBUG`, `INFO`, `WARNING`, `ERROR`, or any other text of a client.
 pub type SetLogLevel = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 pub(crate) struct Context<B> {
@@ -39,7 +39,7 @@ pub(crate) struct Context<B> {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) credentials: Credentials,
     pub(crate) cluster: HeaderValue,
-    pub(crate) texts: Arc<EventTexts>,
+    pub(crate) event_cache: Arc<EventCache>,
 }
 
 impl<B: Backend> Context<B> {
@@ -49,18 +49,18 @@ impl<B: Backend> Context<B> {
         let cluster = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("0"));
         let credentials = Credentials::new(settings.secret);
         let clock = backend.clone();
-        let texts = Arc::new(EventTexts::new(move || clock.now()));
-        Ok(Context { backend, settings, metrics, credentials, cluster, texts })
+        let event_cache = Arc::new(EventCache::new(move || clock.now()));
+        Ok(Context { backend, settings, metrics, credentials, cluster, event_cache })
     }
 
-    /// Who sends this. Asked only while authentication is on.
-    async fn who(&self, headers: &HeaderMap) -> Who {
+    /// Identifies the user of a request. Called only with authentication enabled.
+    async fn identify(&self, headers: &HeaderMap) -> Identity {
         let stored =
             |name: &str| self.backend.read(|store| store.auth().user(name).map(|user| user.password.clone()));
-        self.credentials.who(headers, stored).await
+        self.credentials.identify(headers, stored).await
     }
 
-    /// Whether the request may do this to a key; error 110 where not.
+    /// Checks access to a key; error 110 if denied.
     pub(crate) async fn check_key(
         &self,
         headers: &HeaderMap,
@@ -73,41 +73,41 @@ impl<B: Backend> Context<B> {
         }
         let allows =
             |name: Option<&str>| self.backend.read(|store| store.auth().allows(name, key, recursive, access));
-        let allowed = match self.who(headers).await {
-            Who::Guest => allows(None),
-            Who::User(name) => allows(Some(&name)),
-            Who::Nobody => false,
+        let allowed = match self.identify(headers).await {
+            Identity::Guest => allows(None),
+            Identity::User(name) => allows(Some(&name)),
+            Identity::Invalid => false,
         };
         let refused = || ApiError::in_request(ErrorCode::Unauthorized, "Insufficient credentials");
         allowed.then_some(()).ok_or_else(refused)
     }
 
-    /// Whether the request may change users, roles and members; a 401 where not.
-    pub(crate) async fn check_root(&self, headers: &HeaderMap) -> Result<(), Answer> {
+    /// Checks access to users, roles and members; a 401 response if denied.
+    pub(crate) async fn check_root(&self, headers: &HeaderMap) -> Result<(), HttpResponse> {
         if !self.backend.auth_enabled() {
             return Ok(());
         }
-        let root = match self.who(headers).await {
-            Who::User(name) => self.backend.read(|store| store.auth().is_root(Some(&name))),
-            Who::Guest | Who::Nobody => false,
+        let root = match self.identify(headers).await {
+            Identity::User(name) => self.backend.read(|store| store.auth().is_root(Some(&name))),
+            Identity::Guest | Identity::Invalid => false,
         };
         root.then_some(()).ok_or_else(|| {
-            self.in_cluster(answer::message(StatusCode::UNAUTHORIZED, "Insufficient credentials"))
+            self.in_cluster(response::message(StatusCode::UNAUTHORIZED, "Insufficient credentials"))
         })
     }
 
-    /// The answer with the cluster's id.
-    pub(crate) fn in_cluster(&self, mut answer: Answer) -> Answer {
-        answer.headers_mut().insert(CLUSTER_ID, self.cluster.clone());
-        answer
+    /// Adds the cluster id to a response.
+    pub(crate) fn in_cluster(&self, mut response: HttpResponse) -> HttpResponse {
+        response.headers_mut().insert(CLUSTER_ID, self.cluster.clone());
+        response
     }
 
-    pub(crate) fn api_error(&self, error: &ApiError) -> Answer {
-        answer::api_error(error, &self.cluster)
+    pub(crate) fn api_error(&self, error: &ApiError) -> HttpResponse {
+        response::api_error(error, &self.cluster)
     }
 }
 
-/// Error 300, as clients of keys see that there was no outcome.
+/// Error 300, which clients of keys get if there is no outcome.
 pub(crate) fn unavailable(error: Unavailable) -> ApiError {
     ApiError::in_request(ErrorCode::RaftInternal, error.to_string())
 }

@@ -1,4 +1,4 @@
-//! `-cors`: which pages of other origins may use the interface from a browser.
+//! `-cors`: origins whose pages may use the API.
 
 use hyper::HeaderMap;
 use hyper::header::{
@@ -10,14 +10,14 @@ const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, OPTIONS, PUT, 
 const HEADERS: HeaderValue = HeaderValue::from_static("accept, content-type, authorization");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
-/// The configured origins; empty allows none.
+/// The configured origins; none are allowed if empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     origins: Vec<String>,
 }
 
 impl Cors {
-    /// As the flag gives them: origins like `http://host:port`, or `*`.
+    /// Takes origins such as `http://host:port`, or `*`.
     pub fn new(origins: Vec<String>) -> Cors {
         Cors { origins }
     }
@@ -26,7 +26,7 @@ impl Cors {
         self.origins.is_empty()
     }
 
-    /// The value of `Access-Control-Allow-Origin` for a request; none where its origin is not allowed.
+    /// The value of `Access-Control-Allow-Origin`; `None` if the request's origin is not allowed.
     pub(crate) fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
         if self.origins.iter().any(|origin| origin == "*") {
             return Some(ANY);
@@ -36,10 +36,10 @@ impl Cors {
     }
 }
 
-pub(crate) fn add(answer: &mut HeaderMap, origin: HeaderValue) {
-    answer.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+pub(crate) fn add(response: &mut HeaderMap, origin: HeaderValue) {
+    response.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    response.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
 }
 
 #[cfg(test)]

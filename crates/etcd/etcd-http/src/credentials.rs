@@ -1,8 +1,9 @@
-//! Who sends a request, by HTTP basic authentication.
+//! HTTP basic authentication.
 //!
-//! bcrypt runs on threads of its own, a few at once; what it found right is remembered under a keyed hash of
-//! name, stored hash and password. It must never keep or log a password, and a changed password makes its
-//! memory void by itself: the stored hash is part of the key.
+//! bcrypt runs on a few blocking threads. Successful verifications are cached under a keyed hash of name, stored hash
+//! and
+//! password; a changed password invalidates its entry, since the stored hash is part of the key. Passwords are never
+//! stored or logged.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -17,36 +18,36 @@ use tokio::sync::Semaphore;
 
 use crate::limits;
 
-/// Who a request comes from.
+/// The user of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// No credentials were sent.
+pub(crate) enum Identity {
+    /// No credentials.
     Guest,
     User(String),
-    /// Credentials that are not right.
-    Nobody,
+    /// Invalid credentials.
+    Invalid,
 }
 
-/// A name and password, as sent. No `Debug`: it holds a secret.
-struct Sent {
+/// Name and password of a request. Not `Debug`: contains a secret.
+struct BasicCredentials {
     name: String,
     password: String,
 }
 
-/// What tells right credentials from wrong ones.
+/// Verifies credentials.
 pub(crate) struct Credentials {
     key: [u8; 32],
     verified: Mutex<Verified>,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 #[derive(Default)]
 struct Verified {
-    known: HashSet<[u8; 32]>,
+    proofs: HashSet<[u8; 32]>,
     oldest_first: VecDeque<[u8; 32]>,
 }
 
-/// A password could not be hashed.
+/// Hashing a password failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HashError {
     #[error("hashing a password")]
@@ -58,41 +59,45 @@ pub(crate) enum HashError {
 }
 
 impl Credentials {
-    /// `key` is random: two processes do not share what their memory looks like.
+    /// `key` must be random, and different in each process.
     pub(crate) fn new(key: [u8; 32]) -> Credentials {
-        Credentials { key, verified: Mutex::default(), turns: Semaphore::new(limits::BCRYPT_AT_ONCE) }
+        Credentials {
+            key,
+            verified: Mutex::default(),
+            permits: Semaphore::new(limits::MAX_CONCURRENT_BCRYPT),
+        }
     }
 
-    /// `stored` gives a user's hash by name.
-    pub(crate) async fn who(
+    /// Identifies the user. `stored` returns a user's hash by name.
+    pub(crate) async fn identify(
         &self,
         headers: &HeaderMap,
         stored: impl FnOnce(&str) -> Option<PasswordHash>,
-    ) -> Who {
-        let Some(header) = headers.get(AUTHORIZATION) else { return Who::Guest };
-        let Some(sent) = decode(header.as_bytes()) else { return Who::Nobody };
-        let Some(stored) = stored(&sent.name) else { return Who::Nobody };
-        let proof = self.proof(&sent, &stored);
-        if self.verified.lock().unwrap_or_else(PoisonError::into_inner).known.contains(&proof) {
-            return Who::User(sent.name);
+    ) -> Identity {
+        let Some(header) = headers.get(AUTHORIZATION) else { return Identity::Guest };
+        let Some(credentials) = decode(header.as_bytes()) else { return Identity::Invalid };
+        let Some(stored) = stored(&credentials.name) else { return Identity::Invalid };
+        let proof = self.proof(&credentials, &stored);
+        if self.verified.lock().unwrap_or_else(PoisonError::into_inner).proofs.contains(&proof) {
+            return Identity::User(credentials.name);
         }
-        match self.verify(sent.password, stored).await {
+        match self.verify(credentials.password, stored).await {
             Ok(true) => {
                 self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(proof);
-                Who::User(sent.name)
+                Identity::User(credentials.name)
             }
-            Ok(false) => Who::Nobody,
+            Ok(false) => Identity::Invalid,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a password could not be checked");
-                Who::Nobody
+                Identity::Invalid
             }
         }
     }
 
-    fn proof(&self, sent: &Sent, stored: &PasswordHash) -> [u8; 32] {
+    fn proof(&self, credentials: &BasicCredentials, stored: &PasswordHash) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.key);
-        for part in [&sent.name, &stored.0, &sent.password] {
+        for part in [&credentials.name, &stored.0, &credentials.password] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
@@ -100,13 +105,13 @@ impl Credentials {
     }
 
     async fn verify(&self, password: String, stored: PasswordHash) -> Result<bool, HashError> {
-        let _turn = self.turns.acquire().await?;
+        let _turn = self.permits.acquire().await?;
         Ok(tokio::task::spawn_blocking(move || bcrypt::verify(password, &stored.0)).await??)
     }
 
-    /// A hash for a new password.
+    /// Hashes a new password.
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, HashError> {
-        let _turn = self.turns.acquire().await?;
+        let _turn = self.permits.acquire().await?;
         let hash = tokio::task::spawn_blocking(move || bcrypt::hash(password, limits::BCRYPT_COST)).await??;
         Ok(PasswordHash(hash))
     }
@@ -114,26 +119,26 @@ impl Credentials {
 
 impl Verified {
     fn remember(&mut self, proof: [u8; 32]) {
-        if !self.known.insert(proof) {
+        if !self.proofs.insert(proof) {
             return;
         }
         self.oldest_first.push_back(proof);
-        if self.oldest_first.len() > limits::CREDENTIALS_KEPT
+        if self.oldest_first.len() > limits::MAX_CACHED_CREDENTIALS
             && let Some(oldest) = self.oldest_first.pop_front()
         {
-            self.known.remove(&oldest);
+            self.proofs.remove(&oldest);
         }
     }
 }
 
-fn decode(header: &[u8]) -> Option<Sent> {
+fn decode(header: &[u8]) -> Option<BasicCredentials> {
     let (scheme, rest) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
     let text = String::from_utf8(STANDARD.decode(rest.trim_ascii()).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some(Sent { name: name.to_owned(), password: password.to_owned() })
+    Some(BasicCredentials { name: name.to_owned(), password: password.to_owned() })
 }
 
 #[cfg(test)]
@@ -144,7 +149,8 @@ mod tests {
     fn headers() {
         let check = |header: &str, expect: Option<(&str, &str)>| {
             let found = decode(header.as_bytes());
-            let found = found.as_ref().map(|sent| (sent.name.as_str(), sent.password.as_str()));
+            let found =
+                found.as_ref().map(|credentials| (credentials.name.as_str(), credentials.password.as_str()));
             assert_eq!(found, expect, "{header}");
         };
         check("Basic cm9vdDpwYTpzcw==", Some(("root", "pa:ss")));
@@ -158,16 +164,16 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_depends_on_the_stored_hash() {
         let credentials = Credentials::new([7; 32]);
-        let sent = Sent { name: "u".into(), password: "p".into() };
+        let sent = BasicCredentials { name: "u".into(), password: "p".into() };
         let (old, new) = (PasswordHash("a".into()), PasswordHash("b".into()));
         assert_ne!(credentials.proof(&sent, &old), credentials.proof(&sent, &new));
         let mut verified = Verified::default();
-        for number in 0..limits::CREDENTIALS_KEPT as u64 + 10 {
+        for number in 0..limits::MAX_CACHED_CREDENTIALS as u64 + 10 {
             let mut proof = [0; 32];
             proof[..8].copy_from_slice(&number.to_le_bytes());
             verified.remember(proof);
         }
-        assert_eq!(verified.known.len(), limits::CREDENTIALS_KEPT);
-        assert!(!verified.known.contains(&[0; 32]));
+        assert_eq!(verified.proofs.len(), limits::MAX_CACHED_CREDENTIALS);
+        assert!(!verified.proofs.contains(&[0; 32]));
     }
 }

@@ -1,4 +1,4 @@
-//! From a path to its endpoint. Two fronts over one back end: the clients' ports, and the peers'.
+//! Routing. There are two front ends over one back end: for client and for peer ports.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
 
-use crate::answer::{self, Answer};
 use crate::backend::Backend;
 use crate::context::{Context, Settings};
+use crate::response::{self, HttpResponse};
 use crate::server::{Handler, Never, Peer, Reply};
 use crate::watch::WatchChunks;
 use crate::{cors, information, keys, members, roles, statistics, users, v1};
 
-/// Endpoints that are asked by HEAD too: few are.
+/// Endpoints that accept HEAD.
 const WITH_HEAD: &str = "GET,HEAD";
-const GET_ALONE: &str = "GET";
+const GET_ONLY: &str = "GET";
 
-/// The clients' interface over a back end.
+/// The client API over a back end.
 pub struct Front<B>(Arc<Context<B>>);
 
-/// What the peers' port serves to who joins and to proxies.
+/// The API of the peer port for joining members and proxies.
 pub struct PeerFront<B>(Arc<Context<B>>);
 
 impl<B: Backend> Front<B> {
-    /// The cluster's id must be known to `backend` by now.
+    /// `backend` must know the cluster id.
     pub fn new(backend: B, settings: Settings) -> Result<Front<B>, prometheus::Error> {
         Context::new(backend, settings).map(|context| Front(Arc::new(context)))
     }
@@ -36,8 +36,8 @@ impl<B: Backend> Front<B> {
     }
 }
 
-/// The decoded path; most need no decoding. An answer where there is nothing to route.
-fn decode(request: &Request<Incoming>) -> Result<Cow<'_, [u8]>, Answer> {
+/// The decoded path; usually borrowed. Returns a response if there is nothing to route.
+fn decode(request: &Request<Incoming>) -> Result<Cow<'_, [u8]>, HttpResponse> {
     let raw = request.uri().path();
     let odd = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
     if raw.starts_with('/') && !raw.contains('%') && !raw.as_bytes().windows(2).any(odd) {
@@ -45,14 +45,14 @@ fn decode(request: &Request<Incoming>) -> Result<Cow<'_, [u8]>, Answer> {
     }
     match RequestPath::parse(raw, request.uri().query()) {
         RequestPath::Clean(path) => Ok(Cow::Owned(path)),
-        RequestPath::Malformed => Err(answer::plain_error(StatusCode::BAD_REQUEST, "400 Bad Request\n")),
+        RequestPath::Malformed => Err(response::plain_error(StatusCode::BAD_REQUEST, "400 Bad Request\n")),
         RequestPath::Redirect { location } => {
-            let mut answer = answer::no_content(StatusCode::MOVED_PERMANENTLY);
+            let mut response = response::no_content(StatusCode::MOVED_PERMANENTLY);
             match HeaderValue::from_str(&location) {
-                Ok(location) => drop(answer.headers_mut().insert(LOCATION, location)),
-                Err(_) => answer = answer::plain_error(StatusCode::BAD_REQUEST, "400 Bad Request\n"),
+                Ok(location) => drop(response.headers_mut().insert(LOCATION, location)),
+                Err(_) => response = response::plain_error(StatusCode::BAD_REQUEST, "400 Bad Request\n"),
             }
-            Err(answer)
+            Err(response)
         }
     }
 }
@@ -67,13 +67,13 @@ impl<B: Backend> Handler for Front<B> {
         }
         let origin = context.settings.cors.allowed(request.headers());
         let mut reply = match *request.method() {
-            Method::OPTIONS => Reply::Answer(answer::no_content(StatusCode::OK)),
+            Method::OPTIONS => Reply::Response(response::no_content(StatusCode::OK)),
             _ => route(context, request).await,
         };
         if let Some(origin) = origin {
             match &mut reply {
-                Reply::Answer(answer) => cors::add(answer.headers_mut(), origin),
-                Reply::Follow(head, _) => cors::add(head.headers_mut(), origin),
+                Reply::Response(response) => cors::add(response.headers_mut(), origin),
+                Reply::Stream(head, _) => cors::add(head.headers_mut(), origin),
                 Reply::Upgrade(..) => {}
             }
         }
@@ -84,28 +84,28 @@ impl<B: Backend> Handler for Front<B> {
 async fn route<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Reply<WatchChunks<B::Watch>> {
     let path = match decode(&request) {
         Ok(path) => path.into_owned(),
-        Err(answer) => return Reply::Answer(answer),
+        Err(response) => return Reply::Response(response),
     };
     if keys_path(&path).is_some() {
         return keys::serve(context, &path, request).await;
     }
-    if below(&path, v1::WATCH) {
+    if is_below(&path, v1::WATCH) {
         return v1::watch(context, &path, request).await;
     }
-    Reply::Answer(if below(&path, v1::KEYS) {
+    Reply::Response(if is_below(&path, v1::KEYS) {
         v1::keys(context, &path, request).await
-    } else if below(&path, members::PREFIX) {
+    } else if is_below(&path, members::PREFIX) {
         members::serve(context, &path, request).await
     } else if path.starts_with(b"/v2/auth/") {
-        let answer = auth(context, &path, request).await;
-        context.in_cluster(answer.unwrap_or_else(|refused| refused))
+        let response = auth(context, &path, request).await;
+        context.in_cluster(response.unwrap_or_else(|refused| refused))
     } else {
-        other(context, &path, request).await
+        fixed_path(context, &path, request).await
     })
 }
 
-/// Whether a path is `prefix` or below it.
-fn below(path: &[u8], prefix: &str) -> bool {
+/// Whether `path` is `prefix` or below it.
+fn is_below(path: &[u8], prefix: &str) -> bool {
     path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
@@ -113,46 +113,50 @@ async fn auth<B: Backend>(
     context: &Context<B>,
     path: &[u8],
     request: Request<Incoming>,
-) -> Result<Answer, Answer> {
+) -> Result<HttpResponse, HttpResponse> {
     let path = to_text(path);
     let method = request.method().clone();
     let is_known = |path: &str| {
         path == "/v2/auth/enable" || path.starts_with("/v2/auth/users") || path.starts_with("/v2/auth/roles")
     };
     if !is_known(&path) {
-        return Err(answer::not_found());
+        return Err(response::not_found());
     }
     context.check_root(request.headers()).await?;
     let named = |prefix: &str| path.strip_prefix(prefix).map(str::to_owned);
     match path.as_str() {
-        "/v2/auth/enable" => users::switch(context, &method).await,
+        "/v2/auth/enable" => users::enable(context, &method).await,
         "/v2/auth/users" | "/v2/auth/users/" => users::list(context, &method),
         "/v2/auth/roles" | "/v2/auth/roles/" => roles::list(context, &method),
         _ => match (named("/v2/auth/users/"), named("/v2/auth/roles/")) {
-            (Some(name), _) if !name.contains('/') => users::one(context, request, &name).await,
-            (None, Some(name)) if !name.contains('/') => roles::one(context, request, &name).await,
-            _ => Err(answer::not_found()),
+            (Some(name), _) if !name.contains('/') => users::user(context, request, &name).await,
+            (None, Some(name)) if !name.contains('/') => roles::role(context, request, &name).await,
+            _ => Err(response::not_found()),
         },
     }
 }
 
-/// Endpoints with one fixed path.
-async fn other<B: Backend>(context: &Context<B>, path: &[u8], request: Request<Incoming>) -> Answer {
+/// Endpoints with a fixed path.
+async fn fixed_path<B: Backend>(
+    context: &Context<B>,
+    path: &[u8],
+    request: Request<Incoming>,
+) -> HttpResponse {
     let (get, head) = (request.method() == Method::GET, request.method() == Method::HEAD);
     match path {
         b"/config/local/log" if request.method() == Method::PUT => {
             statistics::log_level(context, request).await
         }
-        b"/config/local/log" => answer::wrong_method("PUT"),
-        // What scrapes it may ask as it likes.
+        b"/config/local/log" => response::wrong_method("PUT"),
+        // Scrapers may use any method.
         b"/metrics" => information::metrics(context),
-        _ if !is_read_only(path) => answer::not_found(),
-        _ if takes_head(path) && !get && !head => answer::wrong_method(WITH_HEAD),
-        _ if !takes_head(path) && !get => answer::wrong_method(GET_ALONE),
+        _ if !is_read_only(path) => response::not_found(),
+        _ if accepts_head(path) && !get && !head => response::wrong_method(WITH_HEAD),
+        _ if !accepts_head(path) && !get => response::wrong_method(GET_ONLY),
         b"/version" => information::version(context),
         b"/health" => information::health(context).await,
         b"/debug/vars" => statistics::vars(context),
-        b"/v2/stats/self" | b"/v1/stats/self" => statistics::own(context),
+        b"/v2/stats/self" | b"/v1/stats/self" => statistics::self_statistics(context),
         b"/v2/stats/leader" | b"/v1/stats/leader" => statistics::leader(context),
         b"/v2/stats/store" | b"/v1/stats/store" => statistics::store(context),
         b"/v2/leader" | b"/v1/leader" => information::leader(context),
@@ -160,19 +164,19 @@ async fn other<B: Backend>(context: &Context<B>, path: &[u8], request: Request<I
     }
 }
 
-/// The part of a path that v1 and v2 have in common.
-fn of_any_version(path: &[u8]) -> Option<&[u8]> {
+/// The part of a path after the API version.
+fn unversioned(path: &[u8]) -> Option<&[u8]> {
     path.strip_prefix(b"/v1/").or_else(|| path.strip_prefix(b"/v2/"))
 }
 
 fn is_read_only(path: &[u8]) -> bool {
-    matches!(of_any_version(path), Some(b"stats/self" | b"stats/leader" | b"stats/store"))
-        || takes_head(path)
+    matches!(unversioned(path), Some(b"stats/self" | b"stats/leader" | b"stats/store"))
+        || accepts_head(path)
         || matches!(path, b"/version" | b"/health" | b"/debug/vars")
 }
 
-fn takes_head(path: &[u8]) -> bool {
-    matches!(of_any_version(path), Some(b"machines" | b"peers" | b"leader"))
+fn accepts_head(path: &[u8]) -> bool {
+    matches!(unversioned(path), Some(b"machines" | b"peers" | b"leader"))
 }
 
 impl<B: Backend> Handler for PeerFront<B> {
@@ -180,11 +184,11 @@ impl<B: Backend> Handler for PeerFront<B> {
 
     async fn handle(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Reply<Never> {
         let context = &*self.0;
-        Reply::Answer(match request.uri().path() {
-            "/members" | "/version" if request.method() != Method::GET => answer::wrong_method(GET_ALONE),
+        Reply::Response(match request.uri().path() {
+            "/members" | "/version" if request.method() != Method::GET => response::wrong_method(GET_ONLY),
             "/members" => information::peer_members(context),
             "/version" => information::version(context),
-            _ => answer::not_found(),
+            _ => response::not_found(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `/v2/keys`: requests to commands and reads, outcomes to answers.
+//! `/v2/keys`: requests to commands and reads, outcomes to responses.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
-use crate::backend::{Backend, Position, Watched};
+use crate::backend::{Backend, Position, WatchOptions};
 use crate::body;
 use crate::context::{Context, unavailable};
-use crate::metrics::Kind;
+use crate::metrics::RequestKind;
+use crate::response::{self, CLUSTER_ID, HttpResponse, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
 use crate::server::{Payload, Reply};
-use crate::watch::{Form, WatchChunks};
+use crate::watch::{WatchChunks, WatchFormat};
 
-/// Serves one request whose decoded path is one of the keys'.
+/// Serves a request for a key path.
 pub(crate) async fn serve<B: Backend>(
     context: &Context<B>,
     path: &[u8],
@@ -28,30 +28,30 @@ pub(crate) async fn serve<B: Backend>(
     let began = Instant::now();
     let (parts, incoming) = request.into_parts();
     let Some(method) = Method::from_name(parts.method.as_str()) else {
-        return Reply::Answer(answer::wrong_method(Method::ALLOW));
+        return Reply::Response(response::wrong_method(Method::ALLOW));
     };
     let parsed = match parse(method, path, &parts, incoming).await {
         Ok(parsed) => parsed,
         Err(error) => {
-            let kind = Kind::of(method, false);
+            let kind = RequestKind::of(method, false);
             context.metrics.received(kind);
             context.metrics.failed(kind, error.http_status());
-            return Reply::Answer(context.api_error(&error));
+            return Reply::Response(context.api_error(&error));
         }
     };
     let quorum = matches!(&parsed, KeysRequest::Get(get) if get.quorum);
-    let kind = Kind::of(method, quorum);
+    let kind = RequestKind::of(method, quorum);
     context.metrics.received(kind);
-    match carry_out(context, &parts.headers, parsed).await {
+    match execute(context, &parts.headers, parsed).await {
         Ok(reply) => {
-            if matches!(reply, Reply::Answer(_)) {
+            if matches!(reply, Reply::Response(_)) {
                 context.metrics.succeeded(kind, began.elapsed());
             }
             reply
         }
         Err(error) => {
             context.metrics.failed(kind, error.http_status());
-            Reply::Answer(context.api_error(&error))
+            Reply::Response(context.api_error(&error))
         }
     }
 }
@@ -62,13 +62,13 @@ async fn parse(
     parts: &Parts,
     incoming: Incoming,
 ) -> Result<KeysRequest, ApiError> {
-    // Also where it is ignored: the next request on this connection stands behind it.
-    let form = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
+    // Read even if unused: the connection's next request follows it.
+    let form = body::read(incoming).await.map_err(|error| response::form_error(error.to_string()))?;
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     KeysRequest::parse(RequestParts { method, path, query: parts.uri.query(), content_type, body: &form })
 }
 
-async fn carry_out<B: Backend>(
+async fn execute<B: Backend>(
     context: &Context<B>,
     headers: &HeaderMap,
     request: KeysRequest,
@@ -76,7 +76,7 @@ async fn carry_out<B: Backend>(
     match request {
         KeysRequest::Get(get) => {
             context.check_key(headers, &get.key, get.recursive, Access::Read).await?;
-            read(context, &get).await.map(Reply::Answer)
+            read(context, &get).await.map(Reply::Response)
         }
         KeysRequest::Watch(watch) => {
             context.check_key(headers, &watch.key, watch.recursive, Access::Read).await?;
@@ -84,15 +84,15 @@ async fn carry_out<B: Backend>(
         }
         KeysRequest::Put(put) => {
             context.check_key(headers, &put.key, false, Access::Write).await?;
-            let brief = put.no_value_on_success;
-            let now = begin_of_life(context, put.ttl_seconds).await?;
-            write(context, Command::Put(Put::from_request(put, now)), brief).await
+            let no_value = put.no_value_on_success;
+            let now = ttl_start(context, put.ttl_seconds).await?;
+            write(context, Command::Put(Put::from_request(put, now)), no_value).await
         }
         KeysRequest::Post(post) => {
             context.check_key(headers, &post.key, false, Access::Write).await?;
-            let brief = post.no_value_on_success;
-            let now = begin_of_life(context, post.ttl_seconds).await?;
-            write(context, Command::Post(Post::from_request(post, now)), brief).await
+            let no_value = post.no_value_on_success;
+            let now = ttl_start(context, post.ttl_seconds).await?;
+            write(context, Command::Post(Post::from_request(post, now)), no_value).await
         }
         KeysRequest::Delete(delete) => {
             context.check_key(headers, &delete.key, delete.recursive, Access::Write).await?;
@@ -101,19 +101,19 @@ async fn carry_out<B: Backend>(
     }
 }
 
-/// What a `ttl` is counted from.
-async fn begin_of_life<B: Backend>(context: &Context<B>, ttl: Option<u64>) -> Result<Timestamp, ApiError> {
+/// The time at which a `ttl` starts.
+async fn ttl_start<B: Backend>(context: &Context<B>, ttl: Option<u64>) -> Result<Timestamp, ApiError> {
     match ttl {
         Some(_) => context.backend.settled_time().await.map_err(unavailable),
         None => Ok(context.backend.now()),
     }
 }
 
-async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answer, ApiError> {
+async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<HttpResponse, ApiError> {
     if get.quorum {
         context.backend.barrier().await.map_err(unavailable)?;
     }
-    // Before the read: the answer may hold more than its headers say, never less.
+    // Taken before the read: the body may be newer than the headers, never older.
     let position = context.backend.position();
     let (found, index) = context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
     let body = found?.to_json_line(context.backend.now());
@@ -123,19 +123,19 @@ async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answ
 async fn write<B: Backend>(
     context: &Context<B>,
     command: Command,
-    brief: bool,
+    no_value: bool,
 ) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
     let outcome = context.backend.propose(command).await.map_err(unavailable)?;
     let position = context.backend.position();
-    answer_to(context, outcome, position, brief).map(Reply::Answer)
+    write_response(context, outcome, position, no_value).map(Reply::Response)
 }
 
-fn answer_to<B: Backend>(
+fn write_response<B: Backend>(
     context: &Context<B>,
     outcome: Outcome,
     position: Position,
-    brief: bool,
-) -> Result<Answer, ApiError> {
+    no_value: bool,
+) -> Result<HttpResponse, ApiError> {
     let Some(event) = outcome.event() else {
         return Err(match outcome.result {
             Err(Refusal::Keys(error)) => error,
@@ -144,7 +144,7 @@ fn answer_to<B: Backend>(
         });
     };
     let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
-    let body = if brief { event.to_action_json_line() } else { event.to_json_line(context.backend.now()) };
+    let body = if no_value { event.to_action_json_line() } else { event.to_json_line(context.backend.now()) };
     Ok(success(context, status, outcome.index, position, Bytes::from(body)))
 }
 
@@ -155,17 +155,17 @@ fn follow<B: Backend>(
     context.metrics.watch_requested();
     let WatchRequest { key, recursive, since, stream } = watch;
     let position = context.backend.position();
-    let watching = context.backend.watch(&Watched { key, recursive, since, stream })?;
+    let watching = context.backend.watch(&WatchOptions { key, recursive, since, stream })?;
     let index = watching.index;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
-        let body = context.texts.get(event).text();
-        return Ok(Reply::Answer(success(context, StatusCode::OK, index, position, body)));
+        let body = context.event_cache.get(event).text();
+        return Ok(Reply::Response(success(context, StatusCode::OK, index, position, body)));
     }
-    let form = if stream { Form::Stream } else { Form::One };
-    let chunks = WatchChunks::new(Arc::clone(&context.texts), watching, form);
-    let answer = success(context, StatusCode::OK, index, position, Bytes::new());
-    let (parts, _) = answer.into_parts();
-    Ok(Reply::Follow(Response::from_parts(parts, ()), chunks))
+    let form = if stream { WatchFormat::Stream } else { WatchFormat::Single };
+    let chunks = WatchChunks::new(Arc::clone(&context.event_cache), watching, form);
+    let response = success(context, StatusCode::OK, index, position, Bytes::new());
+    let (parts, _) = response.into_parts();
+    Ok(Reply::Stream(Response::from_parts(parts, ()), chunks))
 }
 
 fn success<B: Backend>(
@@ -174,15 +174,15 @@ fn success<B: Backend>(
     index: u64,
     position: Position,
     body: Bytes,
-) -> Answer {
-    let mut answer = Response::new(Payload::from(body));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+) -> HttpResponse {
+    let mut response = Response::new(Payload::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.reserve(5);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CLUSTER_ID, context.cluster.clone());
     headers.insert(STORE_INDEX, HeaderValue::from(index));
     headers.insert(RAFT_INDEX, HeaderValue::from(position.index));
     headers.insert(RAFT_TERM, HeaderValue::from(position.term));
-    answer
+    response
 }

@@ -1,18 +1,16 @@
-//! The HTTP front of the key-value store: etcd v2's API for clients, over any [`Backend`].
+//! The HTTP front end of the key-value store: etcd's v2 API over any [`Backend`].
 //!
-//! It turns requests into commands and reads, and outcomes into the bytes that etcd's clients know. It must never
-//! decide what a command does (that is `etcd-store`), never answer a write before the back end did, and never log a
-//! password or a value.
+//! It converts requests to commands and reads, and outcomes to etcd's responses. It never decides what a command does
+//! (`etcd-store` does), never acknowledges a write before the back end did, and never logs a password or a value.
 
 #![allow(clippy::result_large_err, reason = "refusals are answers: made and moved once, off the fast path")]
 
-mod answer;
 pub mod backend;
 mod body;
 mod context;
 mod cors;
 mod credentials;
-mod event_texts;
+mod event_cache;
 mod front;
 mod information;
 mod keys;
@@ -22,6 +20,7 @@ mod members;
 mod metrics;
 mod process;
 pub mod proxy;
+mod response;
 mod roles;
 pub mod server;
 mod statistics;

@@ -1,62 +1,63 @@
-//! Every limit of the front, once. No other file names a size, a count or a deadline.
+//! All limits of the front end.
 
 use std::time::Duration;
 
-/// Request line and headers together, as Go's server has it. (hyper's own limit of 100 fields stays: any other
-/// would cost it an allocation a request.)
-pub const HEAD_BYTES: usize = 1 << 20;
-/// A form, or a JSON document.
-pub const BODY_BYTES: usize = 10 << 20;
-/// From the first byte of a request's head to its last.
-pub const HEAD_TIME: Duration = Duration::from_secs(30);
-/// Between two pieces of a request's body.
-pub const BODY_PIECE_TIME: Duration = Duration::from_secs(30);
-/// For a request's whole body.
-pub const BODY_TIME: Duration = Duration::from_secs(300);
-/// Without one byte taken by a client that has an answer coming.
-pub const WRITE_TIME: Duration = Duration::from_secs(60);
-/// A TLS handshake, or the first byte that tells that there will be none.
-pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// After a refused handshake: so long the client may take to read why.
-pub const LINGER_TIME: Duration = Duration::from_secs(1);
-/// What a client sent meanwhile is thrown away up to here.
-pub const LINGER_BYTES: usize = 64 << 10;
-/// Pipelined bytes that are kept while a watch has the connection.
-pub const PIPELINED_BYTES: usize = 16 << 10;
-/// File descriptors that the log, the peers and the disk keep for themselves.
+/// Request line and headers, as in Go's server. hyper's limit of 100 header fields remains, since changing it costs
+/// an
+/// allocation per request.
+pub const MAX_HEAD_BYTES: usize = 1 << 20;
+/// A form or a JSON document.
+pub const MAX_BODY_BYTES: usize = 10 << 20;
+/// Timeout of a request's head, from its first byte.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout between two parts of a request's body.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Timeout of a client that does not read its response.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of a TLS handshake, including its first byte.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to read the alert after a failed handshake.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes discarded in that time.
+pub const MAX_LINGER_BYTES: usize = 64 << 10;
+/// Pipelined bytes that are kept during a watch.
+pub const MAX_PIPELINED_BYTES: usize = 16 << 10;
+/// File descriptors reserved for the log, peers and disk.
 pub const RESERVED_FILES: u64 = 150;
-/// Connections served at once where the limit of files says nothing.
-pub const MOST_CONNECTIONS: usize = 1 << 20;
-/// After so long without a request a connection gives its buffers back.
-pub const REST_TIME: Duration = Duration::from_secs(10);
-/// How often a silent peer is asked whether it lives.
+/// Maximum number of connections if files are unlimited.
+pub const MAX_CONNECTIONS: usize = 1 << 20;
+/// Idle time after which a connection releases its buffers.
+pub const IDLE_RELEASE_TIME: Duration = Duration::from_secs(10);
+/// TCP keepalive interval.
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-/// First and longest pause after accept failed (no more files).
+/// Initial and maximum pause after a failed accept, such as without file descriptors.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
-/// Connections that the kernel queues for us.
+/// Backlog of listening sockets.
 pub const BACKLOG: i32 = 4096;
-/// The certificate files are looked at no more often than this.
-pub const CERTIFICATE_LOOK: Duration = Duration::from_millis(500);
-/// One file of certificates or one key.
-pub const CERTIFICATE_BYTES: u64 = 4 << 20;
-/// bcrypt runs at once: each holds a core for tens of milliseconds.
-pub const BCRYPT_AT_ONCE: usize = 2;
-/// bcrypt's cost, as etcd's.
+/// Minimum interval of checking certificate files for changes.
+pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum size of a certificate or key file.
+pub const MAX_CERTIFICATE_BYTES: u64 = 4 << 20;
+/// Concurrent bcrypt runs; each uses a core for tens of milliseconds.
+pub const MAX_CONCURRENT_BCRYPT: usize = 2;
+/// bcrypt cost, as in etcd.
 pub const BCRYPT_COST: u32 = 10;
-/// Verified name and password pairs that are remembered.
-pub const CREDENTIALS_KEPT: usize = 1024;
-/// `/health` answers "false" when a linearizable read takes longer.
-pub const HEALTH_TIME: Duration = Duration::from_secs(1);
-/// Events that wait for one slow reader before its watch is ended.
-pub const WATCH_QUEUE: usize = 100;
-/// Local's clock for expiry, as the leader's SYNC.
+/// Cached verified credentials.
+pub const MAX_CACHED_CREDENTIALS: usize = 1024;
+/// Timeout of the linearizable read of `/health`.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Queued events of a slow reader before its watch is closed.
+pub const MAX_QUEUED_EVENTS: usize = 100;
+/// Interval of expiration in `Local`, as of etcd's SYNC.
 pub const EXPIRY_TICK: Duration = Duration::from_millis(500);
 
-/// Proxy: idle connections kept to one endpoint.
-pub const PROXY_IDLE: usize = 64;
-/// Proxy: endpoints that a list may have.
-pub const PROXY_ENDPOINTS: usize = 1024;
-/// Proxy: one member's list of members.
-pub const PROXY_LIST_BYTES: usize = 1 << 20;
-/// Proxy: how often a member list is asked for while none is known.
+/// Proxy: idle connections per endpoint.
+pub const MAX_PROXY_IDLE_CONNECTIONS: usize = 64;
+/// Proxy: maximum number of endpoints.
+pub const MAX_PROXY_ENDPOINTS: usize = 1024;
+/// Proxy: maximum size of a member list.
+pub const MAX_MEMBER_LIST_BYTES: usize = 1 << 20;
+/// Proxy: refresh interval while no endpoint is known.
 pub const PROXY_REFRESH_EMPTY: Duration = Duration::from_secs(1);

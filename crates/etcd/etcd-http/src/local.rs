@@ -1,6 +1,4 @@
-//! A store of one process, in memory: the pure model behind the front.
-//!
-//! It must never be taken for the real thing: nothing here is on disk.
+//! An in-memory back end of a single process, for tests and examples. Not durable.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -13,14 +11,14 @@ use etcd_store::{Change, Command, Outcome, Refusal, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::{
-    Backend, EventSource, MemberChangeError, Next, Position, Role, Status, Watched, Watching,
+    Backend, EventSource, MemberChangeError, Next, OpenWatch, Position, Role, Status, WatchOptions,
 };
 use crate::limits;
 
-/// The one term of a store without elections.
+/// The constant term of a store without elections.
 const TERM: u64 = 2;
 
-/// A [`Backend`] over a [`Store`] behind a mutex.
+/// A [`Backend`] over a [`Store`] in a mutex.
 #[derive(Clone, Debug)]
 pub struct Local(Arc<Shared>);
 
@@ -36,14 +34,14 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     store: Store,
-    hub: Hub<Waiting>,
-    /// Commands applied: what a log's index would be.
+    hub: Hub<PendingWatch>,
+    /// Number of applied commands, as the log index.
     applied: u64,
     next_member_id: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingWatch {
     sender: Sender,
     stream: bool,
 }
@@ -60,7 +58,7 @@ impl State {
         let outcome = self.store.apply(command);
         for event in outcome.watch_events() {
             self.hub.notify(event, |_, waiting, event| {
-                let over = waiting.sender.send(event, limits::WATCH_QUEUE) == Sent::Over;
+                let over = waiting.sender.send(event, limits::MAX_QUEUED_EVENTS) == Sent::Over;
                 if over || !waiting.stream { Then::Remove } else { Then::Keep }
             });
         }
@@ -69,7 +67,7 @@ impl State {
 }
 
 impl Local {
-    /// A fresh cluster of one member, as etcd bootstraps it: its index starts at 3.
+    /// A new cluster with one member, as bootstrapped by etcd: its index is 3.
     pub fn new(member: Member, cluster_id: u64) -> Local {
         let mut state = State { store: Store::new(), hub: Hub::new(), applied: 0, next_member_id: member.id };
         let Member { id, name, peer_urls, client_urls } = member;
@@ -81,7 +79,7 @@ impl Local {
         Local(Arc::new(Shared { cluster_id, member_id: id, name, started, state: Mutex::new(state) }))
     }
 
-    /// Starts the clock of expiry; it ends with the last clone of this store. Needs a tokio runtime.
+    /// Starts expiring keys until the last clone is dropped. Requires a tokio runtime.
     pub fn start_expiry(&self) {
         let shared = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -99,7 +97,7 @@ impl Local {
         match self.0.state().apply(command).result {
             Ok(Change::Member(member)) => Ok(member),
             Err(Refusal::Membership(error)) => Err(error.into()),
-            // A command about members has no other outcome.
+            // A membership command has no other outcome.
             Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
         }
     }
@@ -130,33 +128,33 @@ impl Backend for Local {
         Ok(())
     }
 
-    fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
-        look(&self.0.state().store)
+    fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        read(&self.0.state().store)
     }
 
-    fn watch(&self, asked: &Watched) -> Result<Watching<LocalWatch>, ApiError> {
+    fn watch(&self, options: &WatchOptions) -> Result<OpenWatch<LocalWatch>, ApiError> {
         let mut state = self.0.state();
         let index = state.store.index();
         let mut history = Vec::new();
-        let mut from = asked.since;
+        let mut from = options.since;
         while let Some(since) = from {
-            match state.store.scan_history(&asked.key, asked.recursive, since)? {
+            match state.store.scan_history(&options.key, options.recursive, since)? {
                 Some(event) => {
-                    from = asked.stream.then(|| event.index() + 1).filter(|next| *next <= index);
+                    from = options.stream.then(|| event.index() + 1).filter(|next| *next <= index);
                     history.push(event);
                 }
                 None => from = None,
             }
         }
-        if !asked.stream && !history.is_empty() {
-            return Ok(Watching { index, history, live: None });
+        if !options.stream && !history.is_empty() {
+            return Ok(OpenWatch { index, history, live: None });
         }
         let (sender, receiver) = watch_queue();
-        let since = asked.since.unwrap_or(0).max(index + 1);
-        let waiting = Waiting { sender, stream: asked.stream };
-        let id = state.hub.register(&asked.key, asked.recursive, since, waiting);
-        let live = LocalWatch { receiver, key: asked.key.clone(), id, shared: Arc::clone(&self.0) };
-        Ok(Watching { index, history, live: Some(live) })
+        let since = options.since.unwrap_or(0).max(index + 1);
+        let waiting = PendingWatch { sender, stream: options.stream };
+        let id = state.hub.register(&options.key, options.recursive, since, waiting);
+        let live = LocalWatch { receiver, key: options.key.clone(), id, shared: Arc::clone(&self.0) };
+        Ok(OpenWatch { index, history, live: Some(live) })
     }
 
     fn watchers(&self) -> u64 {

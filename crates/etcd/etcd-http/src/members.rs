@@ -1,4 +1,4 @@
-//! `/v2/members`: who is in the cluster, and changes of it.
+//! `/v2/members`: the member list and changes of it.
 
 use bytes::Bytes;
 use etcd_api::{Member, parse_id, to_text};
@@ -8,33 +8,33 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::answer::{self, Answer, JSON};
 use crate::backend::{Backend, MemberChangeError};
 use crate::body;
 use crate::context::Context;
+use crate::response::{self, HttpResponse, JSON};
 
 pub(crate) const PREFIX: &str = "/v2/members";
 
 #[derive(Deserialize)]
-struct Change {
+struct PeerUrls {
     #[serde(rename = "peerURLs", default)]
     peer_urls: Vec<String>,
 }
 
-/// One member and a newline.
-fn shown(member: &Member) -> Bytes {
+/// A member as JSON, with a newline.
+fn to_json_line(member: &Member) -> Bytes {
     let mut out = Vec::with_capacity(256);
     member.write_json(&mut out);
     out.push(b'\n');
     out.into()
 }
 
-/// Serves a request whose path is [`PREFIX`] or below.
+/// Serves requests at and below [`PREFIX`].
 pub(crate) async fn serve<B: Backend>(
     context: &Context<B>,
     path: &[u8],
     request: Request<Incoming>,
-) -> Answer {
+) -> HttpResponse {
     let rest = to_text(path.get(PREFIX.len()..).unwrap_or_default());
     let rest = rest.trim_start_matches('/');
     let method = request.method().clone();
@@ -44,90 +44,95 @@ pub(crate) async fn serve<B: Backend>(
         Method::PUT if !rest.is_empty() => update(context, request, rest).await,
         Method::DELETE if !rest.is_empty() => remove(context, request, rest).await,
         Method::PUT | Method::DELETE => {
-            Err(answer::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"))
+            Err(response::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"))
         }
-        _ => Err(answer::wrong_method("GET,POST,DELETE,PUT")),
+        _ => Err(response::wrong_method("GET,POST,DELETE,PUT")),
     };
-    context.in_cluster(result.unwrap_or_else(|refused| refused))
+    context.in_cluster(result.unwrap_or_else(|change_error| change_error))
 }
 
-fn get<B: Backend>(context: &Context<B>, rest: &str) -> Answer {
+fn get<B: Backend>(context: &Context<B>, rest: &str) -> HttpResponse {
     match rest {
         "" => context
             .backend
-            .read(|store| answer::json(Bytes::from(Member::list_json(store.membership().members())))),
+            .read(|store| response::json(Bytes::from(Member::list_json(store.membership().members())))),
         "leader" => {
             let leader = context.backend.status().leader;
-            let found =
-                context.backend.read(|store| leader.and_then(|id| store.membership().get(id)).map(shown));
-            let none = || answer::message(StatusCode::SERVICE_UNAVAILABLE, "During election");
-            found.map_or_else(none, answer::json)
+            let found = context
+                .backend
+                .read(|store| leader.and_then(|id| store.membership().get(id)).map(to_json_line));
+            let none = || response::message(StatusCode::SERVICE_UNAVAILABLE, "During election");
+            found.map_or_else(none, response::json)
         }
-        _ => answer::message(StatusCode::NOT_FOUND, "Not found"),
+        _ => response::message(StatusCode::NOT_FOUND, "Not found"),
     }
 }
 
-async fn add<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Result<Answer, Answer> {
+async fn add<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+) -> Result<HttpResponse, HttpResponse> {
     context.check_root(request.headers()).await?;
-    let peer_urls = change(request).await?;
-    let member = context.backend.add_member(peer_urls).await.map_err(|error| refused(&error))?;
-    Ok(answer::with(StatusCode::CREATED, JSON, shown(&member)))
+    let peer_urls = read_peer_urls(request).await?;
+    let member = context.backend.add_member(peer_urls).await.map_err(|error| change_error(&error))?;
+    Ok(response::with(StatusCode::CREATED, JSON, to_json_line(&member)))
 }
 
 async fn update<B: Backend>(
     context: &Context<B>,
     request: Request<Incoming>,
     rest: &str,
-) -> Result<Answer, Answer> {
+) -> Result<HttpResponse, HttpResponse> {
     context.check_root(request.headers()).await?;
     let id = id(rest)?;
-    let peer_urls = change(request).await?;
-    context.backend.update_member(id, peer_urls).await.map_err(|error| refused(&error))?;
-    Ok(answer::no_content(StatusCode::NO_CONTENT))
+    let peer_urls = read_peer_urls(request).await?;
+    context.backend.update_member(id, peer_urls).await.map_err(|error| change_error(&error))?;
+    Ok(response::no_content(StatusCode::NO_CONTENT))
 }
 
 async fn remove<B: Backend>(
     context: &Context<B>,
     request: Request<Incoming>,
     rest: &str,
-) -> Result<Answer, Answer> {
+) -> Result<HttpResponse, HttpResponse> {
     context.check_root(request.headers()).await?;
-    context.backend.remove_member(id(rest)?).await.map_err(|error| refused(&error))?;
-    Ok(answer::no_content(StatusCode::NO_CONTENT))
+    context.backend.remove_member(id(rest)?).await.map_err(|error| change_error(&error))?;
+    Ok(response::no_content(StatusCode::NO_CONTENT))
 }
 
-fn id(rest: &str) -> Result<u64, Answer> {
-    parse_id(rest).ok_or_else(|| answer::message(StatusCode::NOT_FOUND, &format!("No such member: {rest}")))
+fn id(rest: &str) -> Result<u64, HttpResponse> {
+    parse_id(rest).ok_or_else(|| response::message(StatusCode::NOT_FOUND, &format!("No such member: {rest}")))
 }
 
-fn refused(error: &MemberChangeError) -> Answer {
+fn change_error(error: &MemberChangeError) -> HttpResponse {
     let status = match error {
         MemberChangeError::Refused(MembershipError::NotFound { .. }) => StatusCode::NOT_FOUND,
         MemberChangeError::Refused(MembershipError::Removed { .. }) => StatusCode::GONE,
         MemberChangeError::Refused(_) => StatusCode::CONFLICT,
         MemberChangeError::Unsafe | MemberChangeError::Unavailable(_) => {
             tracing::warn!(%error, "the members stay as they are");
-            return answer::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            return response::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
         }
     };
-    answer::message(status, &error.to_string())
+    response::message(status, &error.to_string())
 }
 
 /// The peer URLs of a POST or PUT.
-async fn change(request: Request<Incoming>) -> Result<Vec<String>, Answer> {
-    let bad = |text: &str| answer::message(StatusCode::BAD_REQUEST, text);
+async fn read_peer_urls(request: Request<Incoming>) -> Result<Vec<String>, HttpResponse> {
+    let bad = |text: &str| response::message(StatusCode::BAD_REQUEST, text);
     let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if kind != b"application/json" {
         let text = format!("Bad Content-Type {}, accept application/json", String::from_utf8_lossy(kind));
-        return Err(answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
+        return Err(response::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
     }
     let bytes = body::read(request.into_body()).await.map_err(|error| bad(&error.to_string()))?;
-    let change: Change = serde_json::from_slice(&bytes).map_err(|error| bad(&json_error(&bytes, &error)))?;
-    if change.peer_urls.is_empty() {
+    let read_peer_urls: PeerUrls =
+        serde_json::from_slice(&bytes).map_err(|error| bad(&json_error(&bytes, &error)))?;
+    if read_peer_urls.peer_urls.is_empty() {
         return Err(bad("no valid URLs given"));
     }
-    let mut peer_urls = Vec::with_capacity(change.peer_urls.len());
-    for url in change.peer_urls {
+    let mut peer_urls = Vec::with_capacity(read_peer_urls.peer_urls.len());
+    for url in read_peer_urls.peer_urls {
         peer_urls.push(peer_url(&url).map_err(|text| bad(&text))?);
     }
     peer_urls.sort();
@@ -142,7 +147,7 @@ fn json_error(bytes: &Bytes, error: &serde_json::Error) -> String {
     }
 }
 
-/// The rules of etcd for a peer URL, with its texts.
+/// Validates a peer URL as etcd does, with its error texts.
 fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url: Uri = text.parse().map_err(|error| format!("parse {text}: {error}"))?;

@@ -1,6 +1,6 @@
-//! `/metrics`: Prometheus text 0.0.4, under the names that dashboards and alert rules know.
+//! `/metrics`: Prometheus text 0.0.4, with etcd's metric names.
 //!
-//! Counters of requests are counted here; the store's and the log's numbers are asked for at each scrape.
+//! Request counters are kept here; values of the store and the log are read at each scrape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use prometheus::{
 use crate::backend::Status;
 use crate::process;
 
-/// What the front counts, and the gauges that a scrape fills.
+/// Request counters, and gauges that are set at a scrape.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Registered by others, as the log's and the network's histograms.
-    others: Vec<Registry>,
-    by_method: Vec<(Kind, ByMethod)>,
+    /// Other registries, such as those of the log and the network.
+    external: Vec<Registry>,
+    by_method: Vec<(RequestKind, ByMethod)>,
     failed: IntCounterVec,
     watch_requests: IntCounter,
-    scraped: Scraped,
+    gauges: ScrapeGauges,
 }
 
-/// One way to ask for a key, as a label.
+/// The request kinds of the keys API, as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RequestKind {
     Get,
     /// A linearizable GET.
     QuorumGet,
@@ -39,28 +39,35 @@ pub(crate) enum Kind {
     Delete,
 }
 
-impl Kind {
-    const ALL: [Kind; 6] = [Kind::Get, Kind::QuorumGet, Kind::Head, Kind::Put, Kind::Post, Kind::Delete];
+impl RequestKind {
+    const ALL: [RequestKind; 6] = [
+        RequestKind::Get,
+        RequestKind::QuorumGet,
+        RequestKind::Head,
+        RequestKind::Put,
+        RequestKind::Post,
+        RequestKind::Delete,
+    ];
 
-    pub(crate) fn of(method: Method, quorum: bool) -> Kind {
+    pub(crate) fn of(method: Method, quorum: bool) -> RequestKind {
         match method {
-            Method::Get if quorum => Kind::QuorumGet,
-            Method::Get => Kind::Get,
-            Method::Head => Kind::Head,
-            Method::Put => Kind::Put,
-            Method::Post => Kind::Post,
-            Method::Delete => Kind::Delete,
+            Method::Get if quorum => RequestKind::QuorumGet,
+            Method::Get => RequestKind::Get,
+            Method::Head => RequestKind::Head,
+            Method::Put => RequestKind::Put,
+            Method::Post => RequestKind::Post,
+            Method::Delete => RequestKind::Delete,
         }
     }
 
     fn label(self) -> &'static str {
         match self {
-            Kind::Get => "GET",
-            Kind::QuorumGet => "QGET",
-            Kind::Head => "HEAD",
-            Kind::Put => "PUT",
-            Kind::Post => "POST",
-            Kind::Delete => "DELETE",
+            RequestKind::Get => "GET",
+            RequestKind::QuorumGet => "QGET",
+            RequestKind::Head => "HEAD",
+            RequestKind::Put => "PUT",
+            RequestKind::Post => "POST",
+            RequestKind::Delete => "DELETE",
         }
     }
 }
@@ -71,16 +78,16 @@ struct ByMethod {
     seconds: Histogram,
 }
 
-/// Gauges without memory of their own.
+/// Gauges that are set at a scrape.
 #[derive(Debug)]
-struct Scraped {
+struct ScrapeGauges {
     reads: GaugeVec,
     writes: GaugeVec,
-    singles: Vec<(Single, Gauge)>,
+    gauges: Vec<(GaugeKind, Gauge)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Single {
+enum GaugeKind {
     Expires,
     Watchers,
     HasLeader,
@@ -101,56 +108,64 @@ enum Single {
     ProcessStart,
 }
 
-const SINGLES: &[(Single, &str, &str)] = &[
-    (Single::Expires, "etcd_store_expires_total", "Total number of expired keys."),
-    (Single::Watchers, "etcd_store_watchers", "Count of currently active watchers."),
+const GAUGES: &[(GaugeKind, &str, &str)] = &[
+    (GaugeKind::Expires, "etcd_store_expires_total", "Total number of expired keys."),
+    (GaugeKind::Watchers, "etcd_store_watchers", "Count of currently active watchers."),
     (
-        Single::HasLeader,
+        GaugeKind::HasLeader,
         "etcd_server_has_leader",
         "Whether or not a leader exists. 1 is existence, 0 is not.",
     ),
-    (Single::LeaderChanges, "etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
+    (GaugeKind::LeaderChanges, "etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
     (
-        Single::Committed,
+        GaugeKind::Committed,
         "etcd_server_proposals_committed_total",
         "The total number of consensus proposals committed.",
     ),
     (
-        Single::Applied,
+        GaugeKind::Applied,
         "etcd_server_proposals_applied_total",
         "The total number of consensus proposals applied.",
     ),
-    (Single::Failed, "etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
-    (Single::FailedOld, "etcd_server_proposal_failed_total", "The total number of failed proposals."),
-    (Single::Pending, "etcd_server_proposals_pending", "The current number of pending proposals to commit."),
-    (Single::PendingOld, "etcd_server_pending_proposal_total", "The total number of pending proposals."),
-    (Single::DatabaseBytes, "etcd_mvcc_db_total_size_in_bytes", "Total size of the state on disk in bytes."),
+    (GaugeKind::Failed, "etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
+    (GaugeKind::FailedOld, "etcd_server_proposal_failed_total", "The total number of failed proposals."),
     (
-        Single::FilesUsed,
+        GaugeKind::Pending,
+        "etcd_server_proposals_pending",
+        "The current number of pending proposals to commit.",
+    ),
+    (GaugeKind::PendingOld, "etcd_server_pending_proposal_total", "The total number of pending proposals."),
+    (
+        GaugeKind::DatabaseBytes,
+        "etcd_mvcc_db_total_size_in_bytes",
+        "Total size of the state on disk in bytes.",
+    ),
+    (
+        GaugeKind::FilesUsed,
         "etcd_server_file_descriptors_used_total",
         "The total number of file descriptors used.",
     ),
-    (Single::ProcessCpu, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
-    (Single::ProcessFiles, "process_open_fds", "Number of open file descriptors."),
-    (Single::ProcessFileLimit, "process_max_fds", "Maximum number of open file descriptors."),
-    (Single::ProcessResident, "process_resident_memory_bytes", "Resident memory size in bytes."),
-    (Single::ProcessVirtual, "process_virtual_memory_bytes", "Virtual memory size in bytes."),
+    (GaugeKind::ProcessCpu, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
+    (GaugeKind::ProcessFiles, "process_open_fds", "Number of open file descriptors."),
+    (GaugeKind::ProcessFileLimit, "process_max_fds", "Maximum number of open file descriptors."),
+    (GaugeKind::ProcessResident, "process_resident_memory_bytes", "Resident memory size in bytes."),
+    (GaugeKind::ProcessVirtual, "process_virtual_memory_bytes", "Virtual memory size in bytes."),
     (
-        Single::ProcessStart,
+        GaugeKind::ProcessStart,
         "process_start_time_seconds",
         "Start time of the process since unix epoch in seconds.",
     ),
 ];
 
-/// Counters that only ever grow, though a scrape sets them: named so in the text.
-fn counts(single: Single) -> bool {
-    use Single::*;
+/// Gauges that are exported as counters, since they only increase.
+fn is_counter(single: GaugeKind) -> bool {
+    use GaugeKind::*;
     matches!(single, Expires | LeaderChanges | Committed | Applied | Failed | FailedOld | ProcessCpu)
 }
 
 impl Metrics {
-    /// `others`: registries of the log, the disk and the network, whose metrics are shown too.
-    pub fn new(others: Vec<Registry>) -> Result<Arc<Metrics>, prometheus::Error> {
+    /// `external`: registries of the log, disk and network to include.
+    pub fn new(external: Vec<Registry>) -> Result<Arc<Metrics>, prometheus::Error> {
         let registry = Registry::new();
         let received = IntCounterVec::new(
             Opts::new("etcd_http_received_total", "Counter of requests received into the system."),
@@ -173,12 +188,12 @@ impl Metrics {
         )?;
         let watch_requests =
             IntCounter::new("etcd_store_watch_requests_total", "Total number of incoming watch requests.")?;
-        let by_method = Kind::ALL.map(|kind| {
+        let by_method = RequestKind::ALL.map(|kind| {
             let labels = [kind.label()];
             let received = received.with_label_values(&labels);
             (kind, ByMethod { received, seconds: seconds.with_label_values(&labels) })
         });
-        let scraped = Scraped::new(&registry)?;
+        let gauges = ScrapeGauges::new(&registry)?;
         let own: [Box<dyn Collector>; 4] = [
             Box::new(received),
             Box::new(failed.clone()),
@@ -189,26 +204,26 @@ impl Metrics {
             registry.register(collector)?;
         }
         let by_method = by_method.into_iter().collect();
-        Ok(Arc::new(Metrics { registry, others, by_method, failed, watch_requests, scraped }))
+        Ok(Arc::new(Metrics { registry, external, by_method, failed, watch_requests, gauges }))
     }
 
-    fn of(&self, kind: Kind) -> Option<&ByMethod> {
+    fn of(&self, kind: RequestKind) -> Option<&ByMethod> {
         self.by_method.iter().find(|(one, _)| *one == kind).map(|(_, found)| found)
     }
 
-    pub(crate) fn received(&self, kind: Kind) {
+    pub(crate) fn received(&self, kind: RequestKind) {
         if let Some(found) = self.of(kind) {
             found.received.inc();
         }
     }
 
-    pub(crate) fn succeeded(&self, kind: Kind, took: Duration) {
+    pub(crate) fn succeeded(&self, kind: RequestKind, duration: Duration) {
         if let Some(found) = self.of(kind) {
-            found.seconds.observe(took.as_secs_f64());
+            found.seconds.observe(duration.as_secs_f64());
         }
     }
 
-    pub(crate) fn failed(&self, kind: Kind, status: u16) {
+    pub(crate) fn failed(&self, kind: RequestKind, status: u16) {
         self.failed.with_label_values(&[status.to_string().as_str(), kind.label()]).inc();
     }
 
@@ -216,23 +231,23 @@ impl Metrics {
         self.watch_requests.inc();
     }
 
-    /// The page.
+    /// Renders all metrics.
     pub(crate) fn text(
         &self,
         store: &StoreStatistics,
         watchers: u64,
         status: &Status,
     ) -> Result<Vec<u8>, prometheus::Error> {
-        self.scraped.fill(store, watchers, status);
+        self.gauges.fill(store, watchers, status);
         let mut families = self.registry.gather();
         for family in &mut families {
-            let single = SINGLES.iter().find(|(_, name, _)| *name == family.name());
+            let single = GAUGES.iter().find(|(_, name, _)| *name == family.name());
             let labelled = ["etcd_store_reads_total", "etcd_store_writes_total"].contains(&family.name());
-            if labelled || single.is_some_and(|(single, ..)| counts(*single)) {
-                counter_family(family);
+            if labelled || single.is_some_and(|(single, ..)| is_counter(*single)) {
+                mark_as_counter(family);
             }
         }
-        for other in &self.others {
+        for other in &self.external {
             families.extend(other.gather());
         }
         families.sort_by(|one, other| one.name().cmp(other.name()));
@@ -242,8 +257,8 @@ impl Metrics {
     }
 }
 
-/// Says that a family set by a scrape is a counter.
-fn counter_family(family: &mut prometheus::proto::MetricFamily) {
+/// Exports a gauge family as a counter.
+fn mark_as_counter(family: &mut prometheus::proto::MetricFamily) {
     family.set_field_type(prometheus::proto::MetricType::COUNTER);
     for metric in family.mut_metric() {
         let mut counter = prometheus::proto::Counter::default();
@@ -252,8 +267,8 @@ fn counter_family(family: &mut prometheus::proto::MetricFamily) {
     }
 }
 
-impl Scraped {
-    fn new(registry: &Registry) -> Result<Scraped, prometheus::Error> {
+impl ScrapeGauges {
+    fn new(registry: &Registry) -> Result<ScrapeGauges, prometheus::Error> {
         let labelled = |name: &str, help: &str| {
             let gauges = GaugeVec::new(Opts::new(name, help), &["action"])?;
             registry.register(Box::new(gauges.clone()))?;
@@ -263,13 +278,13 @@ impl Scraped {
             labelled("etcd_store_reads_total", "Total number of reads action by (get/getRecursive).")?;
         let writes =
             labelled("etcd_store_writes_total", "Total number of writes (e.g. set/compareAndDelete).")?;
-        let mut singles = Vec::with_capacity(SINGLES.len());
-        for (single, name, help) in SINGLES {
+        let mut gauges = Vec::with_capacity(GAUGES.len());
+        for (single, name, help) in GAUGES {
             let gauge = Gauge::new(*name, *help)?;
             registry.register(Box::new(gauge.clone()))?;
-            singles.push((*single, gauge));
+            gauges.push((*single, gauge));
         }
-        Ok(Scraped { reads, writes, singles })
+        Ok(ScrapeGauges { reads, writes, gauges })
     }
 
     fn fill(&self, store: &StoreStatistics, watchers: u64, status: &Status) {
@@ -286,23 +301,23 @@ impl Scraped {
             self.writes.with_label_values(&[action]).set(count as f64);
         }
         let process = process::Usage::now();
-        for (single, gauge) in &self.singles {
+        for (single, gauge) in &self.gauges {
             gauge.set(match single {
-                Single::Expires => store.expire_count as f64,
-                Single::Watchers => watchers as f64,
-                Single::HasLeader => f64::from(u8::from(status.leader.is_some())),
-                Single::LeaderChanges => status.leader_changes as f64,
-                Single::Committed => status.committed as f64,
-                Single::Applied => status.position.index as f64,
-                Single::Failed | Single::FailedOld => status.proposals_failed as f64,
-                Single::Pending | Single::PendingOld => status.proposals_pending as f64,
-                Single::DatabaseBytes => status.database_bytes as f64,
-                Single::FilesUsed | Single::ProcessFiles => process.open_files as f64,
-                Single::ProcessCpu => process.cpu_seconds,
-                Single::ProcessFileLimit => process.file_limit as f64,
-                Single::ProcessResident => process.resident_bytes as f64,
-                Single::ProcessVirtual => process.virtual_bytes as f64,
-                Single::ProcessStart => process.started,
+                GaugeKind::Expires => store.expire_count as f64,
+                GaugeKind::Watchers => watchers as f64,
+                GaugeKind::HasLeader => f64::from(u8::from(status.leader.is_some())),
+                GaugeKind::LeaderChanges => status.leader_changes as f64,
+                GaugeKind::Committed => status.committed as f64,
+                GaugeKind::Applied => status.position.index as f64,
+                GaugeKind::Failed | GaugeKind::FailedOld => status.proposals_failed as f64,
+                GaugeKind::Pending | GaugeKind::PendingOld => status.proposals_pending as f64,
+                GaugeKind::DatabaseBytes => status.database_bytes as f64,
+                GaugeKind::FilesUsed | GaugeKind::ProcessFiles => process.open_files as f64,
+                GaugeKind::ProcessCpu => process.cpu_seconds,
+                GaugeKind::ProcessFileLimit => process.file_limit as f64,
+                GaugeKind::ProcessResident => process.resident_bytes as f64,
+                GaugeKind::ProcessVirtual => process.virtual_bytes as f64,
+                GaugeKind::ProcessStart => process.started,
             });
         }
     }

@@ -1,8 +1,8 @@
-//! What this process uses of the machine, from /proc; zero where the kernel does not say.
+//! Resource usage of this process from /proc; zero if unavailable.
 
 use std::fs;
 
-/// One look.
+/// A sample of resource usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
@@ -10,28 +10,28 @@ pub(crate) struct Usage {
     pub(crate) file_limit: u64,
     pub(crate) resident_bytes: u64,
     pub(crate) virtual_bytes: u64,
-    /// Unix time.
+    /// Unix time in seconds.
     pub(crate) started: f64,
 }
 
 impl Usage {
     pub(crate) fn now() -> Usage {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let stat_text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let open_files = fs::read_dir("/proc/self/fd").map_or(0, |list| list.count() as u64);
         let file_limit =
             rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let page = rustix::param::page_size() as u64;
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        Usage { open_files, file_limit, ..Usage::parse(&stat, &boot, page, ticks) }
+        Usage { open_files, file_limit, ..Usage::parse(&stat, &stat_text, page, ticks) }
     }
 
-    fn parse(stat: &str, boot: &str, page: u64, ticks: f64) -> Usage {
-        // The second field is the program's name in brackets, with whatever bytes it likes.
+    fn parse(stat: &str, stat_text: &str, page: u64, ticks: f64) -> Usage {
+        // The second field is the program's name in parentheses, with arbitrary bytes.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        let booted = boot.lines().find_map(|line| line.strip_prefix("btime "));
+        let booted = stat_text.lines().find_map(|line| line.strip_prefix("btime "));
         let booted = booted.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(0.0);
         Usage {
             cpu_seconds: (number(11) + number(12)) as f64 / ticks,

@@ -1,4 +1,4 @@
-//! `/v2/auth/roles`: named sets of permissions.
+//! `/v2/auth/roles`: roles and their permissions.
 
 use etcd_api::{Permissions, Role};
 use etcd_store::{AuthCommand, Change};
@@ -6,46 +6,46 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{self, Answer, JSON, to_json};
 use crate::backend::Backend;
 use crate::context::Context;
-use crate::users::{carry_out, document, missing, unexpected};
+use crate::response::{self, HttpResponse, JSON, to_json};
+use crate::users::{does_not_exist, execute, read_json, unexpected};
 
 #[derive(Serialize)]
-struct List {
+struct RoleList {
     roles: Vec<Role>,
 }
 
-/// What PUT of a role takes; `null` is as good as nothing at every level.
+/// Body of a PUT of a role; `null` is equivalent to absent at every level.
 #[derive(Deserialize)]
-struct Sent {
+struct RoleRequest {
     #[serde(default)]
     role: String,
     #[serde(default)]
-    permissions: Option<SentPermissions>,
+    permissions: Option<PermissionsRequest>,
     #[serde(default)]
-    grant: Option<SentPermissions>,
+    grant: Option<PermissionsRequest>,
     #[serde(default)]
-    revoke: Option<SentPermissions>,
+    revoke: Option<PermissionsRequest>,
 }
 
 #[derive(Deserialize)]
-struct SentPermissions {
+struct PermissionsRequest {
     #[serde(default)]
-    kv: Option<SentKeys>,
+    kv: Option<KeyPermissionsRequest>,
 }
 
 #[derive(Deserialize)]
-struct SentKeys {
+struct KeyPermissionsRequest {
     #[serde(default)]
     read: Option<Vec<String>>,
     #[serde(default)]
     write: Option<Vec<String>>,
 }
 
-fn permissions(sent: Option<SentPermissions>) -> Permissions {
+fn permissions(body: Option<PermissionsRequest>) -> Permissions {
     let mut found = Permissions::default();
-    if let Some(keys) = sent.and_then(|sent| sent.kv) {
+    if let Some(keys) = body.and_then(|body| body.kv) {
         found.kv.read = keys.read.unwrap_or_default();
         found.kv.write = keys.write.unwrap_or_default();
     }
@@ -57,32 +57,32 @@ fn is_empty(permissions: &Permissions) -> bool {
 }
 
 /// `/v2/auth/roles`.
-pub(crate) fn list<B: Backend>(context: &Context<B>, method: &Method) -> Result<Answer, Answer> {
+pub(crate) fn list<B: Backend>(context: &Context<B>, method: &Method) -> Result<HttpResponse, HttpResponse> {
     if method != Method::GET {
-        return Err(answer::wrong_method("GET"));
+        return Err(response::wrong_method("GET"));
     }
     let roles = context.backend.read(|store| store.auth().roles().cloned().collect());
-    Ok(answer::json(to_json(&List { roles }) + "\n"))
+    Ok(response::json(to_json(&RoleList { roles }) + "\n"))
 }
 
 /// `/v2/auth/roles/NAME`.
-pub(crate) async fn one<B: Backend>(
+pub(crate) async fn role<B: Backend>(
     context: &Context<B>,
     request: Request<Incoming>,
     name: &str,
-) -> Result<Answer, Answer> {
+) -> Result<HttpResponse, HttpResponse> {
     match *request.method() {
         Method::GET => {
             let role = context.backend.read(|store| store.auth().role(name).cloned());
-            let role = role.ok_or_else(|| missing("Role", name))?;
-            Ok(answer::json(to_json(&role) + "\n"))
+            let role = role.ok_or_else(|| does_not_exist("Role", name))?;
+            Ok(response::json(to_json(&role) + "\n"))
         }
         Method::PUT => put(context, request, name).await,
         Method::DELETE => {
-            carry_out(context, AuthCommand::DeleteRole { name: name.to_owned() }).await?;
-            Ok(answer::no_content(StatusCode::OK))
+            execute(context, AuthCommand::DeleteRole { name: name.to_owned() }).await?;
+            Ok(response::no_content(StatusCode::OK))
         }
-        _ => Err(answer::wrong_method("GET,PUT,DELETE")),
+        _ => Err(response::wrong_method("GET,PUT,DELETE")),
     }
 }
 
@@ -90,14 +90,14 @@ async fn put<B: Backend>(
     context: &Context<B>,
     request: Request<Incoming>,
     name: &str,
-) -> Result<Answer, Answer> {
-    let bad = |text: &str| answer::message(StatusCode::BAD_REQUEST, text);
-    let sent: Sent = document(request).await?;
-    if sent.role != name {
+) -> Result<HttpResponse, HttpResponse> {
+    let bad = |text: &str| response::message(StatusCode::BAD_REQUEST, text);
+    let body: RoleRequest = read_json(request).await?;
+    if body.role != name {
         return Err(bad("Role JSON name does not match the name in the URL"));
     }
-    let own = permissions(sent.permissions);
-    let (grant, revoke) = (permissions(sent.grant), permissions(sent.revoke));
+    let own = permissions(body.permissions);
+    let (grant, revoke) = (permissions(body.grant), permissions(body.revoke));
     let command = if is_empty(&grant) && is_empty(&revoke) {
         AuthCommand::CreateRole(Role { name: name.to_owned(), permissions: own })
     } else if is_empty(&own) {
@@ -105,9 +105,9 @@ async fn put<B: Backend>(
     } else {
         return Err(bad("Role JSON contains both permissions and grant/revoke"));
     };
-    let Change::Role { created, role } = carry_out(context, command).await? else {
+    let Change::Role { created, role } = execute(context, command).await? else {
         return Err(unexpected());
     };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(answer::with(status, JSON, to_json(&role) + "\n"))
+    Ok(response::with(status, JSON, to_json(&role) + "\n"))
 }

@@ -1,4 +1,4 @@
-//! `/v2/stats/*`, `/debug/vars` and the level of the log.
+//! `/v2/stats/*`, `/debug/vars` and the log level.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,20 +8,20 @@ use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{self, Answer, to_json};
 use crate::backend::{Backend, Follower, Role, Status};
 use crate::body;
 use crate::context::Context;
 use crate::process::Usage;
+use crate::response::{self, HttpResponse, to_json};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Own {
+struct SelfStatistics {
     name: String,
     id: String,
     state: &'static str,
     start_time: String,
-    leader_info: Leader,
+    leader_info: LeaderInfo,
     recv_append_request_cnt: u64,
     #[serde(skip_serializing_if = "is_zero")]
     recv_pkg_rate: f64,
@@ -36,7 +36,7 @@ struct Own {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Leader {
+struct LeaderInfo {
     leader: String,
     uptime: String,
     start_time: String,
@@ -50,16 +50,16 @@ fn time(moment: SystemTime) -> String {
     Timestamp::from(moment).to_string()
 }
 
-impl Own {
-    fn new(status: &Status) -> Own {
+impl SelfStatistics {
+    fn new(status: &Status) -> SelfStatistics {
         let since = status.leader_since.unwrap_or(status.started);
         let uptime = status.leader_since.and_then(|at| at.elapsed().ok()).unwrap_or(Duration::ZERO);
-        Own {
+        SelfStatistics {
             name: status.name.clone(),
             id: format_id(status.member_id),
             state: status.role.as_str(),
             start_time: time(status.started),
-            leader_info: Leader {
+            leader_info: LeaderInfo {
                 leader: status.leader.map(format_id).unwrap_or_default(),
                 uptime: format_go_duration(uptime),
                 start_time: time(since),
@@ -74,14 +74,14 @@ impl Own {
     }
 }
 
-pub(crate) fn own<B: Backend>(context: &Context<B>) -> Answer {
-    context.in_cluster(answer::json(to_json(&Own::new(&context.backend.status()))))
+pub(crate) fn self_statistics<B: Backend>(context: &Context<B>) -> HttpResponse {
+    context.in_cluster(response::json(to_json(&SelfStatistics::new(&context.backend.status()))))
 }
 
-pub(crate) fn leader<B: Backend>(context: &Context<B>) -> Answer {
+pub(crate) fn leader<B: Backend>(context: &Context<B>) -> HttpResponse {
     let status = context.backend.status();
     if status.role != Role::Leader {
-        return context.in_cluster(answer::message(StatusCode::FORBIDDEN, "not current leader"));
+        return context.in_cluster(response::message(StatusCode::FORBIDDEN, "not current leader"));
     }
     let followers: Vec<String> = status.followers.iter().map(follower).collect();
     let text = format!(
@@ -89,7 +89,7 @@ pub(crate) fn leader<B: Backend>(context: &Context<B>) -> Answer {
         format_id(status.member_id),
         followers.join(",")
     );
-    context.in_cluster(answer::json(text))
+    context.in_cluster(response::json(text))
 }
 
 #[derive(Serialize)]
@@ -119,13 +119,13 @@ fn follower(follower: &Follower) -> String {
     )
 }
 
-pub(crate) fn store<B: Backend>(context: &Context<B>) -> Answer {
+pub(crate) fn store<B: Backend>(context: &Context<B>) -> HttpResponse {
     let counted = context.backend.read(|store| store.statistics());
     let all = StoreStatistics { watchers: context.backend.watchers(), ..counted };
-    context.in_cluster(answer::json(to_json(&all)))
+    context.in_cluster(response::json(to_json(&all)))
 }
 
-pub(crate) fn vars<B: Backend>(context: &Context<B>) -> Answer {
+pub(crate) fn vars<B: Backend>(context: &Context<B>) -> HttpResponse {
     let status = context.backend.status();
     let raft = serde_json::json!({
         "id": format_id(status.member_id),
@@ -142,7 +142,7 @@ pub(crate) fn vars<B: Backend>(context: &Context<B>) -> Answer {
         "raft.status": raft,
     });
     let kind = HeaderValue::from_static("application/json; charset=utf-8");
-    answer::with(StatusCode::OK, kind, all.to_string() + "\n")
+    response::with(StatusCode::OK, kind, all.to_string() + "\n")
 }
 
 #[derive(Deserialize)]
@@ -152,15 +152,15 @@ struct Level {
 }
 
 /// PUT of `/config/local/log`.
-pub(crate) async fn log_level<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
-    let bad = |text: &str| answer::message(StatusCode::BAD_REQUEST, text);
+pub(crate) async fn log_level<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> HttpResponse {
+    let bad = |text: &str| response::message(StatusCode::BAD_REQUEST, text);
     let bytes = body::read(request.into_body()).await.ok();
     let Some(level) = bytes.and_then(|bytes| serde_json::from_slice::<Level>(&bytes).ok()) else {
         return bad("Invalid json body");
     };
     let set = context.settings.set_log_level.as_ref().is_some_and(|set| set(&level.level));
     if set {
-        answer::no_content(StatusCode::NO_CONTENT)
+        response::no_content(StatusCode::NO_CONTENT)
     } else {
         bad(&format!("Invalid log level {}", level.level))
     }

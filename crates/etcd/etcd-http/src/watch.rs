@@ -1,4 +1,4 @@
-//! Watches as chunks of an answer.
+//! Watches as streamed responses.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -6,37 +6,41 @@ use std::vec;
 
 use etcd_api::Event;
 
-use crate::backend::{EventSource, Next, Watching};
-use crate::event_texts::EventTexts;
+use crate::backend::{EventSource, Next, OpenWatch};
+use crate::event_cache::EventCache;
 use crate::server::{Chunk, Chunks};
 
-/// The events of one watch, as JSON lines.
+/// The events of a watch, as JSON lines.
 pub struct WatchChunks<W> {
-    texts: Arc<EventTexts>,
+    event_cache: Arc<EventCache>,
     history: vec::IntoIter<Arc<Event>>,
     live: Option<W>,
-    form: Form,
+    form: WatchFormat,
 }
 
-/// How events are written, and how many.
+/// Format and number of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    One,
+pub(crate) enum WatchFormat {
+    Single,
     Stream,
-    /// One, in 0.4's first form.
+    /// A single event in the v1 format.
     V1,
 }
 
 impl<W> WatchChunks<W> {
-    pub(crate) fn new(texts: Arc<EventTexts>, watching: Watching<W>, form: Form) -> WatchChunks<W> {
-        WatchChunks { texts, history: watching.history.into_iter(), live: watching.live, form }
+    pub(crate) fn new(
+        event_cache: Arc<EventCache>,
+        watching: OpenWatch<W>,
+        form: WatchFormat,
+    ) -> WatchChunks<W> {
+        WatchChunks { event_cache, history: watching.history.into_iter(), live: watching.live, form }
     }
 
     fn chunk(&self, event: &Arc<Event>) -> Chunk {
         match self.form {
-            Form::One => Chunk::Last(self.texts.get(event)),
-            Form::Stream => Chunk::More(self.texts.get(event)),
-            Form::V1 => Chunk::Last(self.texts.get_v1(event)),
+            WatchFormat::Single => Chunk::Last(self.event_cache.get(event)),
+            WatchFormat::Stream => Chunk::More(self.event_cache.get(event)),
+            WatchFormat::V1 => Chunk::Last(self.event_cache.get_v1(event)),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! `-auto-tls` and `-peer-auto-tls`: a self-signed certificate for each side that was given none, made at the first
-//! start and kept in the data directory as `fixtures/client` and `fixtures/peer`.
+//! `-auto-tls` and `-peer-auto-tls`: creates a self-signed certificate if none is configured, at the first start, in
+//! the data
+//! directory's `fixtures/client` and `fixtures/peer`.
 
 use std::net::IpAddr;
 
@@ -8,15 +9,15 @@ use authority::Subject;
 use etcd_config::config::Tls;
 use etcd_config::{Config, Url};
 
-/// The configuration with these certificates as if they had been given. The data directory must be there.
+/// Returns the configuration with these certificates. The data directory must exist.
 pub fn with_certificates(config: &Config) -> anyhow::Result<Config> {
-    let mut whole = config.clone();
-    make(&mut whole.client_tls, config, "client", &[&config.listen_client, &config.advertise_client])?;
-    make(&mut whole.peer_tls, config, "peer", &[&config.listen_peer, &config.advertise_peer])?;
-    Ok(whole)
+    let mut result = config.clone();
+    create(&mut result.client_tls, config, "client", &[&config.listen_client, &config.advertise_client])?;
+    create(&mut result.peer_tls, config, "peer", &[&config.listen_peer, &config.advertise_peer])?;
+    Ok(result)
 }
 
-fn make(tls: &mut Tls, config: &Config, side: &str, urls: &[&Vec<Url>]) -> anyhow::Result<()> {
+fn create(tls: &mut Tls, config: &Config, side: &str, urls: &[&Vec<Url>]) -> anyhow::Result<()> {
     if !tls.auto {
         return Ok(());
     }
@@ -28,7 +29,7 @@ fn make(tls: &mut Tls, config: &Config, side: &str, urls: &[&Vec<Url>]) -> anyho
     Ok(())
 }
 
-/// Every place that we are reached at; "all interfaces" is none.
+/// All specific hosts and addresses of the URLs.
 fn subject<'a>(name: &str, urls: impl Iterator<Item = &'a Url>) -> Subject {
     let mut subject = Subject { name: name.to_owned(), host_names: Vec::new(), addresses: Vec::new() };
     for url in urls.filter(|url| !url.host.is_empty()) {

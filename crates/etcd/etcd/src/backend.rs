@@ -1,4 +1,4 @@
-//! The member as the HTTP front sees a store: names and times are translated, nothing is decided.
+//! The HTTP front end's back end over a raft member. It only converts names and times.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use etcd_api::{ApiError, Timestamp, Unavailable};
 use etcd_config::ids;
 use etcd_http::backend::{
-    Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
+    Backend, EventSource, Follower, MemberChangeError, Next, OpenWatch, Position, Rate, Role, Status,
+    WatchOptions,
 };
 use etcd_raft::Member;
 use etcd_store::{Change, Command, Outcome, Refusal, Store};
@@ -19,9 +20,9 @@ pub struct MemberBackend {
     member: Member,
     metrics: Arc<Metrics>,
     name: String,
-    /// Of the cluster; ids of members that are added later come from it too.
+    /// Token of the cluster; ids of added members are computed from it.
     token: String,
-    /// Refuse changes that would lose the quorum.
+    /// Reject changes that would lose quorum.
     strict: bool,
 }
 
@@ -30,23 +31,24 @@ impl MemberBackend {
         Self { member, metrics, name: name.to_owned(), token: token.to_owned(), strict }
     }
 
-    /// With `strict`, whether a majority of the members that there will be has started: all but `without`, and
-    /// `more` that have not.
+    /// With `strict`, requires that a majority of the resulting members has started. The result is the current
+    /// membership
+    /// except `without`, plus `more` unstarted members.
     fn check_quorum(&self, without: Option<u64>, more: usize) -> Result<(), MemberChangeError> {
-        let (started, stay) = self.read(|store| {
-            let stay = || store.membership().members().filter(|member| Some(member.id) != without);
-            (stay().filter(|member| !member.name.is_empty()).count(), stay().count())
+        let (started, remaining) = self.read(|store| {
+            let remaining = || store.membership().members().filter(|member| Some(member.id) != without);
+            (remaining().filter(|member| !member.name.is_empty()).count(), remaining().count())
         });
-        let all = stay + more;
+        let all = remaining + more;
         if self.strict && all > 0 && started <= all / 2 { Err(MemberChangeError::Unsafe) } else { Ok(()) }
     }
 }
 
-fn changed(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
+fn changed_member(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
     match outcome.result {
         Ok(Change::Member(member)) => Ok(member),
         Err(Refusal::Membership(error)) => Err(error.into()),
-        // A command about members has no other outcome.
+        // A membership command has no other outcome.
         Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
     }
 }
@@ -73,18 +75,18 @@ impl Backend for MemberBackend {
         self.member.barrier().await
     }
 
-    fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
-        self.member.read(look)
+    fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        self.member.read(read)
     }
 
-    fn watch(&self, asked: &Watched) -> Result<Watching<MemberWatch>, ApiError> {
-        let Watched { key, recursive, since, stream } = asked;
+    fn watch(&self, request: &WatchOptions) -> Result<OpenWatch<MemberWatch>, ApiError> {
+        let WatchOptions { key, recursive, since, stream } = request;
         let watch = match stream {
             true => self.member.watch(key, *recursive, *since)?,
             false => self.member.watch_once(key, *recursive, *since)?,
         };
-        // What history has comes first out of the watch itself.
-        Ok(Watching { index: watch.start_index(), history: Vec::new(), live: Some(MemberWatch(watch)) })
+        // The watch itself yields past events first.
+        Ok(OpenWatch { index: watch.start_index(), history: Vec::new(), live: Some(MemberWatch(watch)) })
     }
 
     fn watchers(&self) -> u64 {
@@ -101,33 +103,33 @@ impl Backend for MemberBackend {
     }
 
     fn status(&self) -> Status {
-        let seen = self.member.status();
+        let status = self.member.status();
         let wall = |instant: Instant| SystemTime::now().checked_sub(instant.elapsed()).unwrap_or(UNIX_EPOCH);
-        let leads = seen.role == etcd_raft::Role::Leader;
-        let followers = seen.peers.iter().map(|(id, peer)| follower(*id, peer));
+        let leads = status.role == etcd_raft::Role::Leader;
+        let followers = status.peers.iter().map(|(id, peer)| follower(*id, peer));
         Status {
-            cluster_id: seen.cluster_id,
-            member_id: seen.member_id,
+            cluster_id: status.cluster_id,
+            member_id: status.member_id,
             name: self.name.clone(),
-            role: match seen.role {
+            role: match status.role {
                 etcd_raft::Role::Leader => Role::Leader,
                 etcd_raft::Role::Candidate => Role::Candidate,
                 _ => Role::Follower,
             },
-            leader: seen.leader,
-            started: wall(seen.started),
-            leader_since: seen.leader.map(|_| wall(seen.leader_since)),
-            position: Position { index: seen.applied, term: seen.term },
-            committed: seen.committed,
-            proposals_pending: seen.proposals_pending,
-            proposals_failed: seen.proposals_failed,
-            leader_changes: seen.leader_changes,
-            appends_received: seen.append_received,
-            appends_sent: seen.append_sent,
+            leader: status.leader,
+            started: wall(status.started),
+            leader_since: status.leader.map(|_| wall(status.leader_since)),
+            position: Position { index: status.applied, term: status.term },
+            committed: status.committed,
+            proposals_pending: status.proposals_pending,
+            proposals_failed: status.proposals_failed,
+            leader_changes: status.leader_changes,
+            appends_received: status.append_received,
+            appends_sent: status.append_sent,
             received: Rate::default(),
             sent: Rate::default(),
             followers: if leads { followers.collect() } else { Vec::new() },
-            database_bytes: seen.state_bytes,
+            database_bytes: status.state_bytes,
         }
     }
 
@@ -138,11 +140,11 @@ impl Backend for MemberBackend {
         let id = ids::member(&urls, &self.token, Some(now)).0;
         let (name, client_urls) = (String::new(), Vec::new());
         let record = etcd_api::Member { id, name, peer_urls, client_urls };
-        changed(self.member.add_member(record).await?)
+        changed_member(self.member.add_member(record).await?)
     }
 
     async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<(), MemberChangeError> {
-        changed(self.member.update_member(id, peer_urls).await?).map(drop)
+        changed_member(self.member.update_member(id, peer_urls).await?).map(drop)
     }
 
     async fn remove_member(&self, id: u64) -> Result<(), MemberChangeError> {
@@ -150,10 +152,10 @@ impl Backend for MemberBackend {
             store.membership().members().any(|member| member.id == id && !member.name.is_empty())
         });
         if started {
-            // One that runs counts on both sides.
+            // A started member counts both as member and as started.
             self.check_quorum(Some(id), 0)?;
         }
-        changed(self.member.remove_member(id).await?).map(drop)
+        changed_member(self.member.remove_member(id).await?).map(drop)
     }
 }
 
@@ -198,13 +200,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_stream_stays_in_the_hub_after_an_event() {
+    async fn only_streams_remain_registered_after_an_event() {
         let folder = tempfile::tempdir().unwrap();
         let backend = backend(folder.path()).await;
         let key = Key::parse("/a").unwrap();
         let watch = |stream| {
-            let asked = Watched { key: key.clone(), recursive: false, since: None, stream };
-            backend.watch(&asked).unwrap()
+            let request = WatchOptions { key: key.clone(), recursive: false, since: None, stream };
+            backend.watch(&request).unwrap()
         };
         let _watches = [watch(true), watch(false)];
         assert_eq!(backend.watchers(), 2);

@@ -1,6 +1,4 @@
-//! The hands of the bootstrap machine: does what it says next, and tells it what came of it.
-//!
-//! Decides nothing; `etcd_config::bootstrap` does.
+//! Executes the commands of `etcd_config::bootstrap` and feeds its state machine with the results.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,38 +6,42 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
-use etcd_config::config::Founding;
+use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerResponse, RunningCluster, RunningMember, Start};
+use etcd_config::config::BootstrapMethod;
 use etcd_config::data_dir::Contents;
-use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method, ProxyUrl};
+use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpResponse, Method, ProxyUrl};
 use etcd_config::ids::Id;
 use etcd_config::{Config, Url, limits};
 use rustls::ClientConfig;
 use service::notify;
 use tokio::task::JoinSet;
 
-use crate::ask::{AskError, Question, ask};
+use crate::http_request::{RequestError, RequestParameters, send};
 use crate::peer_port::PeerPort;
 use crate::{data_dir, srv};
 
-/// The bootstrap failed: the lines for the log and for people.
+/// Bootstrap failed; the lines are for the log and stderr.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Failed(pub Vec<String>);
+pub struct BootstrapError(pub Vec<String>);
 
-/// TLS towards those who are asked.
-pub struct Trust {
-    /// Discovery services: the machine's own authorities.
+/// Client TLS configurations of bootstrap.
+pub struct BootstrapTls {
+    /// For discovery services: the system's CA bundle.
     pub public: Arc<ClientConfig>,
-    /// Peers: the cluster's authority.
+    /// For peers: the cluster's CA.
     pub peers: Option<Arc<ClientConfig>>,
-    /// The members' client URLs.
+    /// For the members' client URLs.
     pub clients: Option<etcd_client::TlsFiles>,
 }
 
-pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Start, Failed> {
+pub async fn run(
+    config: &Config,
+    bootstrap_tls: &BootstrapTls,
+    port: &PeerPort,
+) -> Result<Start, BootstrapError> {
     let mut machine = Bootstrap::new(config);
-    let mut hands = Hands { config, trust, running: JoinSet::new() };
+    let mut executor = CommandExecutor { config, bootstrap_tls, running: JoinSet::new() };
     let mut commands = machine.start();
     loop {
         for command in std::mem::take(&mut commands) {
@@ -49,13 +51,13 @@ pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Star
                     notify::status(&line);
                 }
                 Command::Start(start) => return Ok(start),
-                Command::Fail(lines) => return Err(Failed(lines)),
-                other => hands.begin(other),
+                Command::Fail(lines) => return Err(BootstrapError(lines)),
+                other => executor.execute(other),
             }
         }
-        port.set_wish(machine.wish().cloned());
-        let Some(done) = hands.running.join_next().await else {
-            return Err(Failed(vec!["the bootstrap came to no end".to_owned()]));
+        port.set_proposal(machine.proposal().cloned());
+        let Some(done) = executor.running.join_next().await else {
+            return Err(BootstrapError(vec!["the bootstrap came to no end".to_owned()]));
         };
         for event in done.unwrap_or_default() {
             commands.extend(machine.step(event));
@@ -63,41 +65,41 @@ pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Star
     }
 }
 
-struct Hands<'a> {
+struct CommandExecutor<'a> {
     config: &'a Config,
-    trust: &'a Trust,
-    /// Each ends with what it has to tell.
+    bootstrap_tls: &'a BootstrapTls,
+    /// Each task returns the resulting events.
     running: JoinSet<Vec<Event>>,
 }
 
-impl Hands<'_> {
-    fn begin(&mut self, command: Command) {
+impl CommandExecutor<'_> {
+    fn execute(&mut self, command: Command) {
         let data_dir = self.config.data_dir.clone();
         match command {
-            Command::ReadDataDir => self.now(Event::DataDir(contents(&data_dir))),
-            Command::ReadSavedPeers => self.now(Event::SavedPeers(saved_peers(&data_dir))),
+            Command::ReadDataDir => self.emit(Event::DataDir(contents(&data_dir))),
+            Command::ReadSavedPeers => self.emit(Event::SavedPeers(saved_peers(&data_dir))),
             Command::Resolve(hosts) => drop(self.running.spawn(resolve(hosts))),
             Command::LookUpSrv { domain } => {
                 self.running.spawn(async move { vec![srv::look_up(&domain).await] });
             }
-            Command::AskPeers(peers) => {
+            Command::QueryPeers(peers) => {
                 for peer in peers {
-                    let tls = self.trust.peers.clone();
+                    let tls = self.bootstrap_tls.peers.clone();
                     self.running.spawn(async move {
-                        let answer = ask_peer(&peer, tls).await;
-                        vec![Event::Peer { peer, answer }]
+                        let response = query_peer(&peer, tls).await;
+                        vec![Event::Peer { peer, response }]
                     });
                 }
             }
             Command::ChangeMembers { through, remove, add } => {
-                let tls = self.trust.clients.clone();
+                let tls = self.bootstrap_tls.clients.clone();
                 self.running.spawn(async move {
                     vec![Event::Changed(change_members(through, remove, add, tls).await)]
                 });
             }
             Command::Discovery(request) => {
-                if let Some((url, proxy)) = discovery_way(self.config) {
-                    let tls = Arc::clone(&self.trust.public);
+                if let Some((url, proxy)) = discovery_urls(self.config) {
+                    let tls = Arc::clone(&self.bootstrap_tls.public);
                     self.running.spawn(async move {
                         vec![Event::Discovery(discover(&url, proxy.as_ref(), &request, tls).await)]
                     });
@@ -106,15 +108,15 @@ impl Hands<'_> {
             Command::Wait(pause) => {
                 self.running.spawn(async move {
                     tokio::time::sleep(pause).await;
-                    // Whichever machine it was that asked to wait.
-                    vec![Event::Due, Event::Discovery(discovery::Event::Due)]
+                    // Only the machine that is waiting handles its event.
+                    vec![Event::TimerExpired, Event::Discovery(discovery::Event::TimerExpired)]
                 });
             }
             Command::Log(_) | Command::Start(_) | Command::Fail(_) => {}
         }
     }
 
-    fn now(&mut self, event: Event) {
+    fn emit(&mut self, event: Event) {
         self.running.spawn(std::future::ready(vec![event]));
     }
 }
@@ -123,7 +125,7 @@ fn contents(data_dir: &Path) -> Contents {
     Contents { member: data_dir::has_member(data_dir), proxy: data_dir.join("proxy").exists() }
 }
 
-/// What a proxy last knew; nothing where that cannot be read, as at its first start.
+/// The proxy's saved peers; empty if they cannot be read, as at its first start.
 fn saved_peers(data_dir: &Path) -> Vec<Url> {
     let text = std::fs::read(data_dir::proxy_file(data_dir)).unwrap_or_default();
     let saved: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -132,13 +134,13 @@ fn saved_peers(data_dir: &Path) -> Vec<Url> {
 }
 
 async fn resolve(hosts: Vec<String>) -> Vec<Event> {
-    let mut found = BTreeMap::new();
+    let mut addresses = BTreeMap::new();
     for host in hosts {
         if let Some(address) = address(&host).await {
-            found.insert(host, address);
+            addresses.insert(host, address);
         }
     }
-    vec![Event::Resolved(found)]
+    vec![Event::Resolved(addresses)]
 }
 
 async fn address(host: &str) -> Option<IpAddr> {
@@ -146,32 +148,32 @@ async fn address(host: &str) -> Option<IpAddr> {
     all.next().map(|address| address.ip())
 }
 
-async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
-    let question = Question {
+async fn query_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerResponse {
+    let parameters = RequestParameters {
         method: hyper::Method::GET,
         endpoint: peer,
         path: "/members",
         value: None,
         credentials: None,
-        limit: Some(limits::PEERS_REQUEST_TIMEOUT),
+        timeout: Some(limits::PEERS_REQUEST_TIMEOUT),
         tls,
         proxy: None,
     };
-    match ask(&question).await {
-        Ok(reply) => PeerAnswer::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
+    match send(&parameters).await {
+        Ok(reply) => PeerResponse::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
         Err(error) => {
             tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer does not answer");
-            PeerAnswer::Silent
+            PeerResponse::NoResponse
         }
     }
 }
 
-/// Who is asked, and through whom. That both can be read the machine has seen before.
-fn discovery_way(config: &Config) -> Option<(DiscoveryUrl, Option<ProxyUrl>)> {
-    match &config.founding {
-        Founding::Discovery { url, proxy, .. } => {
+/// The discovery URL and proxy, which the state machine has validated.
+fn discovery_urls(config: &Config) -> Option<(DiscoveryUrl, Option<ProxyUrl>)> {
+    match &config.bootstrap_method {
+        BootstrapMethod::Discovery { url, proxy, .. } => {
             let proxy = match proxy {
-                // Never around a proxy that was asked for.
+                // An invalid proxy must not be bypassed.
                 Some(text) => Some(ProxyUrl::parse(text)?),
                 None => None,
             };
@@ -187,7 +189,7 @@ async fn discover(
     request: &discovery::Request,
     tls: Arc<ClientConfig>,
 ) -> discovery::Event {
-    let question = Question {
+    let parameters = RequestParameters {
         method: match request.method {
             Method::Get => hyper::Method::GET,
             Method::Put => hyper::Method::PUT,
@@ -196,23 +198,23 @@ async fn discover(
         path: &request.path,
         value: request.value.as_deref(),
         credentials: url.credentials.as_deref(),
-        limit: request.timeout,
+        timeout: request.timeout,
         tls: Some(tls),
         proxy,
     };
-    match ask(&question).await {
-        Ok(reply) => discovery::Event::Answer(HttpAnswer {
+    match send(&parameters).await {
+        Ok(reply) => discovery::Event::Response(HttpResponse {
             status: reply.status,
             index: reply.header("X-Etcd-Index").and_then(|index| index.parse().ok()),
             body: reply.body,
         }),
-        Err(AskError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
+        Err(RequestError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
         Err(error) => discovery::Event::Failed(Failure::Connection(service::error::chain(&error))),
     }
 }
 
-/// How long a change of the members may take: a request's limit and some.
-const CHANGE: Duration = Duration::from_secs(15);
+/// Timeout of a membership change: a request's timeout and a margin.
+const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 async fn change_members(
     through: Vec<Url>,
@@ -223,7 +225,7 @@ async fn change_members(
     let endpoints: Vec<_> = through.iter().filter_map(|url| url.to_string().parse().ok()).collect();
     let mut config = etcd_client::Config::new(endpoints);
     config.tls = tls.unwrap_or_default();
-    config.request_timeout = CHANGE;
+    config.request_timeout = MEMBER_CHANGE_TIMEOUT;
     let client = etcd_client::Client::new(config).map_err(|error| service::error::chain(&error))?;
     if let Some(former) = remove {
         client.remove_member(&former.to_string()).await.map_err(|error| service::error::chain(&error))?;

@@ -1,19 +1,19 @@
-//! What this process finds before anything is decided: flags, environment, names, addresses, files.
+//! Gathers the input of the configuration: flags, environment, host name, addresses, files.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use etcd_config::{Facts, files_wanted};
+use etcd_config::{Facts, required_files};
 
-/// What the machine's operator handed over as a systemd credential: variables that count below all others.
+/// systemd credential with variables of the lowest precedence, set by the machine's operator.
 const CREDENTIAL: &str = "etcd.environment";
-const CREDENTIAL_BYTES: u64 = 64 * 1024;
-/// Longest `-config-file` or `-peers-file`.
-const FILE_BYTES: u64 = etcd_config::limits::MAX_FILE_BYTES as u64;
-/// Ways to found a cluster: one that was chosen excludes the operator's own.
-const WAYS: [&str; 5] = ["INITIAL_CLUSTER", "DISCOVERY", "DISCOVERY_SRV", "PEERS", "PEERS_FILE"];
+const MAX_CREDENTIAL_BYTES: u64 = 64 * 1024;
+/// Maximum size of `-config-file` and `-peers-file`.
+const MAX_FILE_BYTES: u64 = etcd_config::limits::MAX_FILE_BYTES as u64;
+/// Bootstrap methods: an explicit one overrides that of the credential.
+const BOOTSTRAP_METHODS: [&str; 5] = ["INITIAL_CLUSTER", "DISCOVERY", "DISCOVERY_SRV", "PEERS", "PEERS_FILE"];
 
 pub fn gather() -> Facts {
     let mut facts = Facts {
@@ -26,46 +26,46 @@ pub fn gather() -> Facts {
         files: BTreeMap::new(),
     };
     add_defaults(&mut facts, &credential());
-    // The config file may name a peers file: only its content tells.
+    // Twice, since the config file may refer to a peers file.
     for _ in 0..2 {
-        for path in files_wanted(&facts) {
-            let content = read(&path, FILE_BYTES).map_err(|error| error.to_string());
+        for path in required_files(&facts) {
+            let content = read(&path, MAX_FILE_BYTES).map_err(|error| error.to_string());
             facts.files.entry(path).or_insert(content);
         }
     }
     facts
 }
 
-/// Only what concerns us: a variable that is no text elsewhere is nobody's mistake here.
+/// Only the variables that are used, so that others need not be UTF-8.
 fn environment() -> BTreeMap<String, String> {
-    let ours = |name: &str| name.starts_with("ETCD_") || name.starts_with("COREOS_");
+    let relevant = |name: &str| name.starts_with("ETCD_") || name.starts_with("COREOS_");
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| ours(name))
+        .filter(|(name, _)| relevant(name))
         .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
         .collect()
 }
 
 fn credential() -> String {
     let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return String::new() };
-    // A machine that was given none has no such file.
-    read(&Path::new(&folder).join(CREDENTIAL), CREDENTIAL_BYTES).unwrap_or_default()
+    // The credential is optional.
+    read(&Path::new(&folder).join(CREDENTIAL), MAX_CREDENTIAL_BYTES).unwrap_or_default()
 }
 
 fn add_defaults(facts: &mut Facts, text: &str) {
-    let chosen = WAYS.iter().any(|way| {
-        let flag = way.to_ascii_lowercase().replace('_', "-");
+    let explicit = BOOTSTRAP_METHODS.iter().any(|method| {
+        let flag = method.to_ascii_lowercase().replace('_', "-");
         let is_flag = |word: &String| {
             let name = word.trim_start_matches('-');
             word.starts_with('-') && name.split('=').next() == Some(flag.as_str())
         };
-        facts.environment.get(&format!("ETCD_{way}")).is_some_and(|value| !value.is_empty())
+        facts.environment.get(&format!("ETCD_{method}")).is_some_and(|value| !value.is_empty())
             || facts.arguments.iter().any(is_flag)
     });
     for line in text.lines() {
         let Some((name, value)) = line.split_once('=') else { continue };
-        let is_way = name.strip_prefix("ETCD_").is_some_and(|rest| WAYS.contains(&rest));
-        if !(is_way && chosen) {
+        let is_method = name.strip_prefix("ETCD_").is_some_and(|rest| BOOTSTRAP_METHODS.contains(&rest));
+        if !(is_method && explicit) {
             facts.environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
     }
@@ -81,11 +81,11 @@ fn read(path: &Path, limit: u64) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// The address that a datagram to the world would leave from. None is sent.
+/// The source address of the default route. No packet is sent.
 fn default_route_address() -> Option<IpAddr> {
-    // Addresses for documentation: they have a route only if there is a default one.
-    let worlds = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
-    worlds.into_iter().find_map(|(from, to)| {
+    // Documentation addresses, which are routed only by a default route.
+    let destinations = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    destinations.into_iter().find_map(|(from, to)| {
         let socket = UdpSocket::bind(from.parse::<SocketAddr>().ok()?).ok()?;
         socket.connect(to.parse::<SocketAddr>().ok()?).ok()?;
         let address = socket.local_addr().ok()?.ip();
@@ -98,8 +98,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operators_defaults_count_least_and_no_cluster_is_founded_twice() {
-        let given = "ETCD_DISCOVERY=http://host.keelson:1/t\nETCD_CERT_FILE=/c\nnoise\n";
+    fn credentials_have_the_lowest_precedence() {
+        let credential = "ETCD_DISCOVERY=http://host.keelson:1/t\nETCD_CERT_FILE=/c\nnoise\n";
         let check = |arguments: &[&str], environment: &[(&str, &str)], expect: &[(&str, &str)]| {
             let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let mut facts = Facts {
@@ -107,7 +107,7 @@ mod tests {
                 environment: environment.iter().map(owned).collect(),
                 ..Facts::default()
             };
-            add_defaults(&mut facts, given);
+            add_defaults(&mut facts, credential);
             assert_eq!(facts.environment, expect.iter().map(owned).collect());
         };
         let discovery = ("ETCD_DISCOVERY", "http://host.keelson:1/t");

@@ -1,4 +1,4 @@
-//! A member of the store as [`etcd_http`] serves it: what `etcd` runs, and what simulations run in its place.
+//! [`etcd_http`]'s back end over a raft member, for `etcd` and for simulations.
 
 mod backend;
 mod metrics;

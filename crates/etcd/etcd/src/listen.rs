@@ -1,4 +1,4 @@
-//! Listening sockets from URLs.
+//! Listening sockets of URLs.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use etcd_config::Url;
 use etcd_http::server::Listener;
 use etcd_http::tls::ServerTls;
 
-/// One listener per address that the URLs name; https ones with `tls`.
+/// One listener for each address of the URLs; https ones with `tls`.
 pub async fn listeners(urls: &[Url], tls: Option<&Arc<ServerTls>>) -> anyhow::Result<Vec<Listener>> {
     let mut addresses: Vec<(SocketAddr, bool)> = Vec::new();
     for url in urls {
@@ -30,15 +30,15 @@ fn bind(address: SocketAddr, secure: bool, tls: Option<&Arc<ServerTls>>) -> anyh
     Ok(Listener::bind(address, tls)?)
 }
 
-/// An empty host means all interfaces, of both families where the kernel has both.
+/// An empty host means all interfaces, IPv4 and IPv6.
 async fn resolve(url: &Url) -> anyhow::Result<Vec<SocketAddr>> {
     if url.host.is_empty() {
         return Ok(vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, url.port))]);
     }
-    let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
-    let found: Vec<_> = found.with_context(|| format!("the address to listen on, {url}"))?.collect();
-    // A name such as localhost: its first address of each family is where clients look.
-    let four = found.iter().find(|address| address.is_ipv4());
-    let six = found.iter().find(|address| address.is_ipv6());
-    Ok(four.into_iter().chain(six).copied().collect())
+    let addresses = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
+    let addresses: Vec<_> = addresses.with_context(|| format!("the address to listen on, {url}"))?.collect();
+    // For a name such as localhost, the first address of each family, which clients use.
+    let ipv4 = addresses.iter().find(|address| address.is_ipv4());
+    let ipv6 = addresses.iter().find(|address| address.is_ipv6());
+    Ok(ipv4.into_iter().chain(ipv6).copied().collect())
 }

@@ -1,4 +1,4 @@
-//! What of the log is written; its level can be changed while the server runs.
+//! The log filter, whose level can be changed at run time.
 
 use std::sync::Arc;
 
@@ -7,31 +7,35 @@ use etcd_http::SetLogLevel;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-/// Libraries whose daily business is nobody's news, and what of them is. openraft warns of each request that a member
-/// does not answer, twenty to forty times a second: the member's links tell once that it is away.
-const QUIET: [(&str, Level); 3] =
+/// Levels of libraries. openraft warns of each request to an unreachable member, twenty to forty times per second;
+/// the
+/// member's links log that once.
+const LIBRARY_LEVELS: [(&str, Level); 3] =
     [("openraft", Level::ERROR), ("hyper", Level::WARN), ("rustls", Level::WARN)];
 
-/// Sets up the log; gives what changes its level: false for a level that there is not.
+/// Starts logging. Returns a function that changes the level, or returns false for an unknown one.
 pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
     let level = if config.debug { Level::DEBUG } else { Level::INFO };
     let packages = config.package_levels.clone().unwrap_or_default();
     let filter = service::log::start("etcd", targets(level, &packages))?;
-    Ok(Arc::new(move |name: &str| level_of(name).is_some_and(|level| filter.set(targets(level, &packages)))))
+    Ok(Arc::new(move |name: &str| {
+        parse_level(name).is_some_and(|level| filter.set(targets(level, &packages)))
+    }))
 }
 
-/// `etcdserver=DEBUG,raft=WARN`: names of the original's packages match none of ours and are let pass.
+/// Parses `etcdserver=DEBUG,raft=WARN`. Names of the original's packages are accepted without effect.
 fn targets(level: Level, packages: &str) -> Targets {
-    let quiet = QUIET.map(|(name, usual)| (name, if level >= Level::DEBUG { Level::INFO } else { usual }));
-    let given = packages.split(',').filter_map(|pair| {
+    let libraries =
+        LIBRARY_LEVELS.map(|(name, level)| (name, if level >= Level::DEBUG { Level::INFO } else { level }));
+    let configured = packages.split(',').filter_map(|pair| {
         let (name, level) = pair.split_once('=')?;
-        Some((name.to_owned(), level_of(level)?))
+        Some((name.to_owned(), parse_level(level)?))
     });
-    Targets::new().with_default(level).with_targets(quiet).with_targets(given)
+    Targets::new().with_default(level).with_targets(libraries).with_targets(configured)
 }
 
-/// The names that etcd's clients send.
-fn level_of(name: &str) -> Option<Level> {
+/// The level names that clients of etcd use.
+fn parse_level(name: &str) -> Option<Level> {
     Some(match name.to_ascii_uppercase().as_str() {
         "TRACE" | "T" => Level::TRACE,
         "DEBUG" | "D" => Level::DEBUG,
@@ -57,6 +61,6 @@ mod tests {
         );
         assert!(targets(Level::DEBUG, "").would_enable("openraft::core", &Level::WARN));
         assert!(targets(Level::DEBUG, "").would_enable("etcd", &Level::DEBUG));
-        assert_eq!(level_of("loud"), None);
+        assert_eq!(parse_level("loud"), None);
     }
 }

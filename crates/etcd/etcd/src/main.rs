@@ -1,12 +1,13 @@
 //! `etcd`: a member of the replicated key-value store, or a proxy to one.
 
-mod ask;
-#[cfg(test)]
-mod ask_tests;
 mod auto_tls;
 mod bootstrap;
+mod connection;
 mod data_dir;
 mod facts;
+mod http_request;
+#[cfg(test)]
+mod http_request_tests;
 mod listen;
 mod logging;
 mod peer_port;
@@ -15,11 +16,10 @@ mod run_proxy;
 mod server;
 mod srv;
 mod tls;
-mod wire;
 
 use std::process::ExitCode;
 
-use etcd_config::{Refusal, Task};
+use etcd_config::{CommandLineError, Task};
 
 fn main() -> ExitCode {
     match etcd_config::read(&facts::gather()) {
@@ -38,14 +38,14 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Err(Refusal { exit, text }) => {
+        Err(CommandLineError { exit, text }) => {
             eprint!("{text}");
             ExitCode::from(exit)
         }
     }
 }
 
-/// Four lines, as scripts that ask a classic etcd know them.
+/// Four lines, as expected by scripts.
 fn version(reported: &str) -> String {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);

@@ -1,22 +1,22 @@
-//! Histograms of the log, the checkpoints, the proposals and the way to the peers, under etcd 2's names and those of 3.
+//! Histograms of the log, checkpoints, proposals and peer round trips, with the names of etcd 2 and 3.
 //!
-//! Only what the front cannot count itself belongs here.
+//! The HTTP front end has its own metrics.
 
 use std::time::Duration;
 
 use etcd_raft::{DiskMetrics, PeerMetrics};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry, exponential_buckets};
 
-/// From 0.5 ms on, doubled: a good disk is told from a bad one, as on etcd's dashboards.
+/// From 0.5 ms, doubling: distinguishes good disks from bad ones on etcd's dashboards.
 const FIRST_BUCKET: f64 = 0.0005;
 const BUCKETS: usize = 15;
-/// The same for the way to a peer, as etcd 3 has it: from 0.1 ms to 3.3 s.
+/// Round trips, as in etcd 3: from 0.1 ms to 3.3 s.
 const FIRST_ROUND_TRIP: f64 = 0.0001;
 const ROUND_TRIP_BUCKETS: usize = 16;
 
 pub struct Metrics {
     registry: Registry,
-    /// The same times under two names.
+    /// The same observations under two names.
     flushes: [Histogram; 2],
     checkpoints: [Histogram; 2],
     proposals: Histogram,
@@ -64,7 +64,7 @@ impl Metrics {
         })
     }
 
-    /// Shares what it holds.
+    /// A handle to the same registry.
     pub fn registry(&self) -> Registry {
         self.registry.clone()
     }

@@ -1,13 +1,14 @@
-//! The peers' port: open before there is a cluster, so that members who look for each other find each other.
+//! The peer port, which is open before the cluster exists, so that bootstrapping members find each other.
 //!
-//! Until the member runs it answers 503, with what this member wishes for where the `-peers` rule asks for that;
-//! then it tells who the members are, and turns their connections into peer connections.
+//! Until the member runs, it responds with 503, and in `-peers` mode with this member's proposal. Then it serves the
+//! member
+//! list and upgrades connections to the peer protocol.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use etcd::MemberBackend;
-use etcd_config::bootstrap::Wish;
+use etcd_config::bootstrap::ClusterProposal;
 use etcd_http::PeerFront;
 use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
 use etcd_raft::Member;
@@ -17,7 +18,7 @@ use hyper::{Request, Response, StatusCode};
 
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What is served once there is a member.
+/// The handlers once the member runs.
 struct Running {
     front: Arc<PeerFront<MemberBackend>>,
     member: Member,
@@ -25,30 +26,31 @@ struct Running {
 
 #[derive(Default)]
 pub struct PeerPort {
-    wish: RwLock<Option<Wish>>,
+    proposal: RwLock<Option<ClusterProposal>>,
     running: OnceLock<Running>,
 }
 
 impl PeerPort {
-    pub fn set_wish(&self, wish: Option<Wish>) {
-        *self.wish.write().unwrap_or_else(PoisonError::into_inner) = wish;
+    pub fn set_proposal(&self, proposal: Option<ClusterProposal>) {
+        *self.proposal.write().unwrap_or_else(PoisonError::into_inner) = proposal;
     }
 
-    /// From now on the member answers. Only the first call counts.
+    /// Serves the member from now on. Only the first call has an effect.
     pub fn run(&self, front: PeerFront<MemberBackend>, member: Member) {
         self.running.get_or_init(|| Running { front: Arc::new(front), member });
     }
 
     fn waiting(&self) -> Response<Payload> {
-        let wish = self.wish.read().unwrap_or_else(PoisonError::into_inner);
-        // invariant: a wish is URLs and a token, which JSON can hold.
-        let body = wish.as_ref().and_then(|wish| serde_json::to_string(wish).ok()).unwrap_or_default();
-        let mut answer = Response::new(Payload::from(body));
-        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        answer
+        let proposal = self.proposal.read().unwrap_or_else(PoisonError::into_inner);
+        // invariant: a proposal is URLs and a token, which JSON can hold.
+        let body =
+            proposal.as_ref().and_then(|proposal| serde_json::to_string(proposal).ok()).unwrap_or_default();
+        let mut response = Response::new(Payload::from(body));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
             .headers_mut()
             .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-        answer
+        response
     }
 }
 
@@ -56,7 +58,7 @@ impl Handler for PeerPort {
     type Chunks = Never;
 
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
-        let Some(running) = self.running.get() else { return Reply::Answer(self.waiting()) };
+        let Some(running) = self.running.get() else { return Reply::Response(self.waiting()) };
         if !wants_peer(&request) {
             return Arc::clone(&running.front).handle(peer, request).await;
         }
@@ -79,11 +81,11 @@ impl Handler for PeerPort {
                 }),
             ),
             // invariant: the head is made of constants.
-            Err(_) => Reply::Answer(self.waiting()),
+            Err(_) => Reply::Response(self.waiting()),
         }
     }
 
-    /// The number of connections is small: idle ones must not keep members from connecting.
+    /// Idle connections are closed: their number is limited, and members must be able to connect.
     fn idle_limit(&self) -> Option<Duration> {
         Some(IDLE)
     }

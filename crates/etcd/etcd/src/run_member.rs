@@ -1,4 +1,4 @@
-//! A member at work: in its cluster, serving clients, until it is told to stop or must.
+//! Runs a member: starts it, serves clients, and shuts down.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use etcd::{MemberBackend, Metrics};
 use etcd_config::bootstrap::Start;
-use etcd_config::config::{Config, Cors as CorsFlag, Founding};
+use etcd_config::config::{BootstrapMethod, Config, Cors as CorsFlag};
 use etcd_config::{Url, ids};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
@@ -18,7 +18,7 @@ use crate::peer_port::PeerPort;
 use crate::{data_dir, tls};
 use service::{Stop, notify};
 
-/// Requests in flight get as long to be answered when the member stops.
+/// Time for pending requests at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub struct Parts<'a> {
@@ -47,15 +47,17 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let front = Front::new(backend, settings(config, parts.set_level, registry)?).context("metrics")?;
     parts.peers.run(front.for_peers(), member.clone());
     notify::status("waiting for a majority of the cluster");
-    // With all that it showed before, plain reads need no majority. Others come first: see 7.1.3 of the contract.
-    let ended = tokio::select! {
+    // A resumed member has all state that it served before, so plain reads need no majority. Other members join
+    // first: see
+    // 7.1.3 of the contract.
+    let stopped = tokio::select! {
         biased;
         () = std::future::ready(()), if member.has_resumed() => None,
         () = joined(&member) => None,
         reason = member.stopped() => Some(reason),
         () = stop.clone().wait() => Some(StopReason::Requested),
     };
-    let reason = match ended {
+    let reason = match stopped {
         Some(reason) => reason,
         None => {
             let serving = serve(parts.client_listeners, Arc::new(front), connections)?;
@@ -81,17 +83,17 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     };
     member.stop().await;
     parts.peer_serving.stop(GRACE).await;
-    end(reason)
+    exit_code(reason)
 }
 
-fn end(reason: StopReason) -> anyhow::Result<ExitCode> {
+fn exit_code(reason: StopReason) -> anyhow::Result<ExitCode> {
     match reason {
         StopReason::Requested => Ok(ExitCode::SUCCESS),
         reason => Err(anyhow!(reason)),
     }
 }
 
-/// Returns when this member has seen that a majority has a leader, and has applied all that was before.
+/// Returns when this member knows of a leader elected by a majority, and has applied everything before.
 async fn joined(member: &Member) {
     while let Err(error) = member.barrier().await {
         if error == etcd_raft::Unavailable::Stopped {
@@ -109,23 +111,23 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
             let identity = identity.ok_or_else(|| anyhow!("{} has no identity", folder.display()))?;
             (identity.cluster_id, identity.member_id, etcd_raft::Start::Join(Vec::new()))
         }
-        Start::Found(new) => {
-            let founders = new
+        Start::Bootstrap(new) => {
+            let members = new
                 .members
                 .iter()
-                .map(|founder| initial(founder.id, founder.name.clone(), &founder.peer_urls));
-            (new.id.0, new.own_id.0, etcd_raft::Start::New(founders.collect()))
+                .map(|member| initial_member(member.id, member.name.clone(), &member.peer_urls));
+            (new.id.0, new.own_id.0, etcd_raft::Start::New(members.collect()))
         }
         Start::Join { own_id, cluster } => {
             let known = cluster
                 .members
                 .iter()
-                .map(|running| initial(running.id, running.name.clone(), &running.peer_urls));
+                .map(|member| initial_member(member.id, member.name.clone(), &member.peer_urls));
             (cluster.id.0, own_id.0, etcd_raft::Start::Join(known.collect()))
         }
         Start::Proxy { .. } => return Err(anyhow!("a proxy is no member")),
     };
-    data_dir::make(&folder).with_context(|| format!("{}", folder.display()))?;
+    data_dir::create(&folder).with_context(|| format!("{}", folder.display()))?;
     Ok(MemberConfig {
         peer_urls: config.advertise_peer.iter().map(ToString::to_string).collect(),
         client_urls: config.advertise_client.iter().map(ToString::to_string).collect(),
@@ -139,17 +141,17 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
     })
 }
 
-fn initial(id: ids::Id, name: String, peer_urls: &[Url]) -> InitialMember {
+fn initial_member(id: ids::Id, name: String, peer_urls: &[Url]) -> InitialMember {
     InitialMember { id: id.0, name, peer_urls: peer_urls.iter().map(ToString::to_string).collect() }
 }
 
-/// What the cluster's ids are made from.
+/// The token from which ids are computed.
 fn token(config: &Config) -> String {
-    match &config.founding {
-        Founding::Static { token, .. } | Founding::Srv { token, .. } | Founding::Peers { token, .. } => {
-            token.clone()
-        }
-        Founding::Discovery { url, .. } => url.clone(),
+    match &config.bootstrap_method {
+        BootstrapMethod::Static { token, .. }
+        | BootstrapMethod::Srv { token, .. }
+        | BootstrapMethod::Peers { token, .. } => token.clone(),
+        BootstrapMethod::Discovery { url, .. } => url.clone(),
     }
 }
 

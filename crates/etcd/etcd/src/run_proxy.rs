@@ -1,4 +1,4 @@
-//! A proxy at work: passes clients' requests to the members, until it is told to stop.
+//! Runs a proxy: forwards client requests to the members until shutdown.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::run_member::cors;
 use crate::{data_dir, tls};
 use service::{Stop, notify};
 
-/// Requests in flight get as long to be answered when the proxy stops.
+/// Time for pending requests at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub async fn run(
@@ -24,9 +24,9 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let saved = data_dir::proxy_file(&config.data_dir);
     let folder = saved.parent().unwrap_or(&config.data_dir);
-    data_dir::make(folder).with_context(|| format!("{}", folder.display()))?;
-    let clients = tls::followed_towards_cluster(&config.client_tls)?;
-    let peers_tls = tls::followed_towards_cluster(&config.peer_tls)?;
+    data_dir::create(folder).with_context(|| format!("{}", folder.display()))?;
+    let clients = tls::reloading_cluster_client(&config.client_tls)?;
+    let peers_tls = tls::reloading_cluster_client(&config.peer_tls)?;
     let proxy = Proxy::start(ProxySettings {
         read_only: config.proxy.mode == ProxyMode::ReadOnly,
         peer_urls: peers.iter().map(Url::to_string).collect(),
@@ -36,7 +36,7 @@ pub async fn run(
             dial_timeout: config.proxy.dial_timeout,
             write_timeout: config.proxy.write_timeout,
             read_timeout: config.proxy.read_timeout,
-            // Both sides of a cluster have the same authority; peers are asked with it too.
+            // Client and peer traffic of a cluster have the same CA; peers are queried with this configuration, too.
             tls: clients.or(peers_tls),
         },
         saved: Some(saved),

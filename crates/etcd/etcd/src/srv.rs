@@ -1,11 +1,11 @@
-//! SRV records of the members, and the addresses that their hosts have here.
+//! SRV records of the members, with their hosts' addresses.
 
 use etcd_config::bootstrap::{Event, SrvRecord};
 use srv_lookup::Resolver;
 
 use service::error::chain;
 
-/// Both of a domain's lists of members.
+/// Both SRV lookups of a domain.
 pub async fn look_up(domain: &str) -> Event {
     match Resolver::of_this_machine() {
         Ok(resolver) => Event::Srv {
@@ -22,13 +22,13 @@ pub async fn look_up(domain: &str) -> Event {
 async fn records(resolver: &Resolver, service: &str, domain: &str) -> Result<Vec<SrvRecord>, String> {
     let services = resolver.services(service, domain).await.map_err(|error| chain(&error))?;
     let mut records = Vec::with_capacity(services.len());
-    for one in services {
-        // As everything else here resolves names: /etc/hosts counts too.
-        let addresses = match tokio::net::lookup_host((one.host.as_str(), one.port)).await {
-            Ok(found) => found.map(|address| address.ip()).collect(),
+    for record in services {
+        // By the system's resolver, so that /etc/hosts applies.
+        let addresses = match tokio::net::lookup_host((record.host.as_str(), record.port)).await {
+            Ok(addresses) => addresses.map(|address| address.ip()).collect(),
             Err(_) => Vec::new(),
         };
-        records.push(SrvRecord { target: one.host, port: one.port, addresses });
+        records.push(SrvRecord { target: record.host, port: record.port, addresses });
     }
     Ok(records)
 }

@@ -1,16 +1,16 @@
-//! Certificates: from the flags' paths to what listeners and callers use.
+//! TLS configurations of listeners and clients from the flags' paths.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use etcd_config::config::Tls;
-use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
+use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-/// The files of one side; none where it has no certificate.
+/// The files of client or peer traffic; `None` without a certificate.
 fn files(tls: &Tls) -> Option<TlsFiles> {
     Some(TlsFiles {
         certificate: tls.cert_file.clone()?,
@@ -22,39 +22,39 @@ fn files(tls: &Tls) -> Option<TlsFiles> {
 
 pub fn server(tls: &Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
     let Some(files) = files(tls) else { return Ok(None) };
-    let named = files.certificate.display().to_string();
-    Ok(Some(Arc::new(ServerTls::load(files).with_context(|| format!("TLS with {named}"))?)))
+    let context = files.certificate.display().to_string();
+    Ok(Some(Arc::new(ServerTls::load(files).with_context(|| format!("TLS with {context}"))?)))
 }
 
-/// Towards others of our own cluster: we trust its authority and show our own certificate. Where certificates are
-/// made by the members themselves there is no authority, and anybody is taken. It follows its files.
-pub fn followed_towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTls>>> {
-    let whom = match &tls.trusted_ca_file {
-        _ if tls.auto => Trusted::Anybody,
-        Some(authority) => Trusted::Authority(authority.clone()),
+/// Client configuration for members of the cluster: verifies with its CA and presents this member's certificate. With
+/// auto TLS there is no CA, and any certificate is accepted. Replaced files are reloaded.
+pub fn reloading_cluster_client(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTls>>> {
+    let verification = match &tls.trusted_ca_file {
+        _ if tls.auto => ServerVerification::Disabled,
+        Some(authority) => ServerVerification::Authority(authority.clone()),
         None => return Ok(None),
     };
-    let named = match &whom {
-        Trusted::Authority(path) => format!("TLS with {}", path.display()),
-        Trusted::Anybody => "TLS with certificates of our own".to_owned(),
+    let context = match &verification {
+        ServerVerification::Authority(path) => format!("TLS with {}", path.display()),
+        ServerVerification::Disabled => "TLS with certificates of our own".to_owned(),
     };
-    Ok(Some(Arc::new(ClientTls::towards(whom, files(tls)).context(named)?)))
+    Ok(Some(Arc::new(ClientTls::verifying(verification, files(tls)).context(context)?)))
 }
 
-/// The same as it is now.
-pub fn towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
-    Ok(followed_towards_cluster(tls)?.map(|followed| followed.config()))
+/// The current configuration, without reloading.
+pub fn cluster_client_config(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+    Ok(reloading_cluster_client(tls)?.map(|client| client.config()))
 }
 
-/// What peers are connected to with.
+/// The connector of the peer protocol.
 pub fn peer_connector(tls: &Tls) -> anyhow::Result<Option<etcd_raft::Connector>> {
-    let connector = |followed: Arc<ClientTls>| -> etcd_raft::Connector {
-        Arc::new(move || Ok(TlsConnector::from(followed.config())))
+    let connector = |client: Arc<ClientTls>| -> etcd_raft::Connector {
+        Arc::new(move || Ok(TlsConnector::from(client.config())))
     };
-    Ok(followed_towards_cluster(tls)?.map(connector))
+    Ok(reloading_cluster_client(tls)?.map(connector))
 }
 
-/// The cluster's authority and our own certificate for the client library.
+/// The cluster's CA and this member's certificate, for the client library.
 pub fn for_client(tls: &Tls) -> Option<etcd_client::TlsFiles> {
     let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(Path::to_path_buf);
     tls.trusted_ca_file.as_ref()?;
@@ -65,14 +65,14 @@ pub fn for_client(tls: &Tls) -> Option<etcd_client::TlsFiles> {
     })
 }
 
-/// Towards the world: we trust whom this machine trusts.
-pub fn towards_world() -> anyhow::Result<Arc<ClientConfig>> {
+/// Client configuration with the system's CA bundle.
+pub fn system_client_config() -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
         tracing::debug!(%error, "an authority of this machine cannot be read");
     }
-    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(system.certs);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .context("TLS versions")?

@@ -1,21 +1,21 @@
-//! What a command of this program does.
+//! The actions that a command can have.
 
-use command_line::{ParsedArgs, Subcommands};
+use command_line::{Subcommands, ParsedArgs};
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type ActionFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    /// Words below it choose.
+    /// A command with subcommands.
     Group(&'static [&'static Command]),
-    Does(for<'a> fn(&'a mut Session, &'a ParsedArgs) -> Running<'a>),
+    Action(for<'a> fn(&'a mut Session, &'a ParsedArgs) -> ActionFuture<'a>),
     Help,
     Completion,
 }
@@ -24,7 +24,7 @@ impl Subcommands for Run {
     fn subcommands(&self) -> &'static [&'static Command] {
         match self {
             Run::Group(list) => list,
-            Run::Does(_) | Run::Help | Run::Completion => &[],
+            Run::Action(_) | Run::Help | Run::Completion => &[],
         }
     }
 }

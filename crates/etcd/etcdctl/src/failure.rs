@@ -1,24 +1,24 @@
-//! How a command ends when it does not end well: what standard error is told, and the exit code.
+//! How a command fails: the text for standard error, and the exit code.
 
 use std::io;
 
 use etcd_client::Error;
 
-/// Scripts test these numbers.
+/// Exit codes, part of the contract: scripts test them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// For what was said, but was always reported as success.
+    /// A message that the original reports with exit code 0.
     Success = 0,
-    /// Bad arguments, and whatever goes wrong with members, users and roles.
+    /// Invalid arguments, and all failures of the member, user and role commands.
     BadArguments = 1,
-    /// No member could be asked for the list of members.
+    /// No endpoint responded to the request for the list of members.
     NoConnection = 2,
-    /// The server refused, or was not there for the request itself.
+    /// The server returned an error, or no endpoint responded to the request itself.
     Server = 4,
     Unhealthy = 5,
 }
 
-/// The lines for standard error, without the end of the last one; none when it was all said before.
+/// `text` is for standard error, without the last newline; `None` if everything was printed before.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     pub text: Option<String>,
@@ -30,7 +30,7 @@ impl Failure {
         Failure { text: Some(text.into()), exit }
     }
 
-    /// A plain sentence, exit code 1.
+    /// The bare text, with exit code 1.
     pub fn usage(text: impl Into<String>) -> Failure {
         Failure::new(Exit::BadArguments, text)
     }
@@ -39,17 +39,17 @@ impl Failure {
         Failure { text: None, exit }
     }
 
-    /// `Error:  …`, as key commands put it.
+    /// `Error:  …`, the form of the key commands.
     pub fn error(exit: Exit, text: &str) -> Failure {
         Failure::new(exit, format!("Error:  {text}"))
     }
 
-    /// An error of a key command, with a line for each endpoint that was tried.
+    /// An error of a key command, with a line for each attempted endpoint.
     pub fn of(exit: Exit, error: &Error) -> Failure {
         Failure::error(exit, &with_attempts(error))
     }
 
-    /// An error of members, users and roles: the bare text.
+    /// An error of the member, user and role commands: the bare text.
     pub fn plain(error: &Error) -> Failure {
         Failure::usage(error.to_string())
     }
@@ -66,7 +66,7 @@ fn with_attempts(error: &Error) -> String {
     text
 }
 
-/// Standard output is gone (`etcdctl … | head`): nobody is left to be told.
+/// A closed standard output (`etcdctl … | head`) is not reported.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

@@ -1,4 +1,4 @@
-//! The flags that stand before the command, and the environment: raw words in, a checked value out.
+//! Global flags and environment variables: defined, parsed and validated.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,27 +10,29 @@ use crate::failure::Failure;
 use crate::output::FORMATS;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::switch("debug", "print a curl command for each request, on standard error"),
-    Flag::switch("no-sync", "use the endpoints as they are given, do not ask for the list of members"),
-    Flag::new("output,o", ValueKind::OneOf(FORMATS), "how answers are printed: simple, extended or json")
-        .default("simple"),
-    Flag::new("discovery-srv,D", ValueKind::Text, "domain whose SRV records name the endpoints"),
+    Flag::switch("debug", "print the equivalent curl command of each request to stderr"),
+    Flag::switch("no-sync", "use only the specified endpoints, without querying the member list"),
+    Flag::new("output,o", ValueKind::OneOf(FORMATS), "output format: simple, extended or json").default("simple"),
+    Flag::new("discovery-srv,D", ValueKind::Text, "domain to query for SRV records of the endpoints"),
     Flag::switch(
         "insecure-discovery",
-        "known to scripts of later versions: SRV records for http count anyway",
+        "accepted for compatibility; SRV records of http endpoints are always used",
     ),
-    Flag::new("peers,C", ValueKind::Text, "old name of --endpoints"),
-    Flag::new("endpoint", ValueKind::Text, "old name of --endpoints"),
-    Flag::new("endpoints", ValueKind::Text, "addresses of members, separated by commas")
+    Flag::new("peers,C", ValueKind::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoint", ValueKind::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoints", ValueKind::Text, "comma-separated client URLs of the cluster")
         .default(DEFAULT_ENDPOINTS),
-    Flag::new("cert-file", ValueKind::File, "our certificate for https, PEM"),
-    Flag::new("key-file", ValueKind::File, "the key of our certificate, PEM"),
-    Flag::new("ca-file", ValueKind::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("username,u", ValueKind::Text, "user[:password]; asks for a password that is not given"),
-    Flag::new("password", ValueKind::Text, "the password of --username"),
-    Flag::new("timeout", ValueKind::Duration, "how long one endpoint may take to begin its answer")
-        .default("1s"),
-    Flag::new("total-timeout", ValueKind::Duration, "how long a request may take in all, not for watches")
+    Flag::new("cert-file", ValueKind::File, "client certificate for https (PEM)"),
+    Flag::new("key-file", ValueKind::File, "private key of the client certificate (PEM)"),
+    Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),
+    Flag::new(
+        "username,u",
+        ValueKind::Text,
+        "user[:password] to authenticate with; prompts for a missing password",
+    ),
+    Flag::new("password", ValueKind::Text, "password of --username"),
+    Flag::new("timeout", ValueKind::Duration, "timeout per endpoint, until the response headers").default("1s"),
+    Flag::new("total-timeout", ValueKind::Duration, "timeout of the whole request, except for watches")
         .default("5s"),
     Flag::switch("version,v", "print the version"),
 ];
@@ -39,7 +41,7 @@ const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first that is not empty is used.
+/// In order of precedence; empty values are ignored.
 const ENDPOINT_SOURCES: [(&str, &str); 3] =
     [("endpoints", "ETCDCTL_ENDPOINTS"), ("endpoint", "ETCDCTL_ENDPOINT"), ("peers", "ETCDCTL_PEERS")];
 
@@ -47,11 +49,11 @@ const ENDPOINT_SOURCES: [(&str, &str); 3] =
 pub struct Global {
     pub debug: bool,
     pub sync: bool,
-    /// Not checked here: an unknown one is told only when there is something to print.
+    /// Validated only when something is printed, as in the original.
     pub format: String,
-    /// None yet where `domain` names them.
+    /// Empty until `domain` is looked up, if that is set.
     pub endpoints: Vec<Endpoint>,
-    /// Whose SRV records name the endpoints; what else names some does not count then.
+    /// The domain whose SRV records are the endpoints; overrides other sources of endpoints.
     pub domain: Option<String>,
     pub tls: TlsFiles,
     pub user: Option<User>,
@@ -59,7 +61,7 @@ pub struct Global {
     pub total_timeout: Duration,
 }
 
-/// A name, and a password unless it is to be asked for.
+/// A user name, and a password unless it is prompted for.
 pub struct User {
     pub name: String,
     pub password: Option<String>,
@@ -71,26 +73,26 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Looks up a variable of the environment.
+/// Returns the value of an environment variable.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Global {
-    pub fn from(given: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
-        let from_either = |flag: &str, variable: &str| {
-            let flag = given.text(flag).map(str::to_owned);
+    pub fn from(args: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
+        let flag_or_variable = |flag: &str, variable: &str| {
+            let flag = args.text(flag).map(str::to_owned);
             flag.filter(|text| !text.is_empty())
                 .or_else(|| environment(variable).filter(|text| !text.is_empty()))
         };
-        let domain = from_either("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
-        let file = |flag: &str, variable: &str| from_either(flag, variable).map(PathBuf::from);
+        let domain = flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
+        let file = |flag: &str, variable: &str| flag_or_variable(flag, variable).map(PathBuf::from);
         let addresses = ENDPOINT_SOURCES
             .iter()
-            .find_map(|(flag, variable)| from_either(flag, variable))
+            .find_map(|(flag, variable)| flag_or_variable(flag, variable))
             .unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
         Ok(Global {
-            debug: given.is_set("debug"),
-            sync: !given.is_set("no-sync"),
-            format: given.text("output").unwrap_or("simple").to_owned(),
+            debug: args.is_set("debug"),
+            sync: !args.is_set("no-sync"),
+            format: args.text("output").unwrap_or("simple").to_owned(),
             endpoints: if domain.is_some() { Vec::new() } else { endpoints(&addresses)? },
             domain,
             tls: TlsFiles {
@@ -98,9 +100,9 @@ impl Global {
                 certificate: file("cert-file", "ETCDCTL_CERT_FILE"),
                 key: file("key-file", "ETCDCTL_KEY_FILE"),
             },
-            user: user(given.text("username"), given.text("password")),
-            timeout: given.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
-            total_timeout: given.duration("total-timeout").unwrap_or(DEFAULT_TOTAL_TIMEOUT),
+            user: user(args.text("username"), args.text("password")),
+            timeout: args.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
+            total_timeout: args.duration("total-timeout").unwrap_or(DEFAULT_TOTAL_TIMEOUT),
         })
     }
 }
@@ -124,22 +126,22 @@ mod tests {
     use super::*;
     use command_line::before_arguments;
 
-    type Words<'a> = &'a [&'a str];
+    type Arguments<'a> = &'a [&'a str];
     type Variables<'a> = &'a [(&'a str, &'a str)];
-    type Named<'a> = Option<(&'a str, Option<&'a str>)>;
+    type ExpectedUser<'a> = Option<(&'a str, Option<&'a str>)>;
 
-    fn global(words: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let given = before_arguments(FLAGS, &words).unwrap();
-        Global::from(&given, &|name| {
+    fn global(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let args = before_arguments(FLAGS, &arguments).unwrap();
+        Global::from(&args, &|name| {
             environment.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
     #[test]
-    fn endpoints_have_a_rank() {
+    fn precedence_of_endpoints() {
         let all = [("ETCDCTL_ENDPOINTS", "b:1"), ("ETCDCTL_ENDPOINT", "d:1"), ("ETCDCTL_PEERS", "f:1")];
-        let cases: [(Words, Variables, &str); 8] = [
+        let cases: [(Arguments, Variables, &str); 8] = [
             (&[], &[], DEFAULT_ENDPOINTS),
             (&["--endpoints", "a:1,https://x:2", "--endpoint", "c:1"], &all, "http://a:1,https://x:2"),
             (&["--endpoint", "c:1", "--peers", "e:1"], &all, "http://b:1"),
@@ -149,50 +151,50 @@ mod tests {
             (&["--endpoints", ""], &all[2..], "http://f:1"),
             (&[], &[("ETCDCTL_PEERS", "")], DEFAULT_ENDPOINTS),
         ];
-        for (words, environment, expect) in cases {
-            let global = global(words, environment).unwrap();
+        for (arguments, environment, expect) in cases {
+            let global = global(arguments, environment).unwrap();
             let got: Vec<_> = global.endpoints.iter().map(ToString::to_string).collect();
-            assert_eq!(got.join(","), expect, "{words:?} {environment:?}");
+            assert_eq!(got.join(","), expect, "{arguments:?} {environment:?}");
         }
     }
 
     #[test]
     fn users() {
-        let cases: [(Words, Named); 5] = [
+        let cases: [(Arguments, ExpectedUser); 5] = [
             (&[], None),
             (&["-u", "root"], Some(("root", None))),
             (&["-u", "root:p:w"], Some(("root", Some("p:w")))),
             (&["-u", "root:"], Some(("root", Some("")))),
             (&["--username", "root", "--password", "pw"], Some(("root", Some("pw")))),
         ];
-        for (words, expect) in cases {
-            let user = global(words, &[]).unwrap().user;
+        for (arguments, expect) in cases {
+            let user = global(arguments, &[]).unwrap().user;
             let got = user.as_ref().map(|user| (user.name.as_str(), user.password.as_deref()));
-            assert_eq!(got, expect, "{words:?}");
+            assert_eq!(got, expect, "{arguments:?}");
         }
     }
 
     #[test]
-    fn what_is_refused() {
-        for words in [["--endpoints", ":::"], ["--endpoints", "a:1,,b:1"]] {
-            assert!(global(&words, &[]).is_err(), "{words:?}");
+    fn invalid_endpoints_are_rejected() {
+        for arguments in [["--endpoints", ":::"], ["--endpoints", "a:1,,b:1"]] {
+            assert!(global(&arguments, &[]).is_err(), "{arguments:?}");
         }
     }
 
     #[test]
-    fn a_domain_stands_for_all_endpoints() {
+    fn a_domain_overrides_all_endpoints() {
         let variable = ("ETCDCTL_DISCOVERY_SRV", "b.example");
-        let cases: [(Words, Variables, Option<&str>); 5] = [
+        let cases: [(Arguments, Variables, Option<&str>); 5] = [
             (&["-D", "a.example"], &[variable], Some("a.example")),
             (&["--discovery-srv", "a.example", "--endpoints", ":::"], &[], Some("a.example")),
             (&["--endpoints", "a:1"], &[variable], Some("b.example")),
             (&["-D", ""], &[("ETCDCTL_DISCOVERY_SRV", "")], None),
             (&[], &[], None),
         ];
-        for (words, environment, expect) in cases {
-            let global = global(words, environment).unwrap();
-            assert_eq!(global.domain.as_deref(), expect, "{words:?}");
-            assert_eq!(global.endpoints.is_empty(), expect.is_some(), "{words:?}");
+        for (arguments, environment, expect) in cases {
+            let global = global(arguments, environment).unwrap();
+            assert_eq!(global.domain.as_deref(), expect, "{arguments:?}");
+            assert_eq!(global.endpoints.is_empty(), expect.is_some(), "{arguments:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `etcdctl`: the command line of an etcd cluster, version 2 of its API.
+//! `etcdctl`: command-line client for etcd's v2 API.
 //!
-//! This file only turns the arguments of the process into words and a failure into an exit code.
+//! This file converts process arguments to strings and a failure to an exit code.
 
 mod command;
 mod commands;
@@ -16,17 +16,17 @@ mod stdout;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut words = Vec::new();
+    let mut arguments = Vec::new();
     for argument in std::env::args_os().skip(1) {
         match argument.into_string() {
-            Ok(word) => words.push(word),
+            Ok(argument) => arguments.push(argument),
             Err(other) => {
                 eprintln!("Error:  the argument {other:?} is not UTF-8; give such a value on standard input");
                 return ExitCode::FAILURE;
             }
         }
     }
-    match run::run(&words) {
+    match run::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text {

@@ -1,4 +1,4 @@
-//! Answers as text: simple, extended, json.
+//! Formats responses: simple, extended, json.
 
 use etcd_client::{Answer, Node};
 use serde::Serialize;
@@ -7,13 +7,13 @@ use crate::failure::{Exit, Failure};
 
 pub const FORMATS: &[&str] = &["simple", "extended", "json"];
 
-/// The lines of an answer, each with its end.
+/// The formatted response, with a final newline.
 pub fn answer(answer: &Answer, format: &str) -> Result<String, Failure> {
     match format {
         "simple" => Ok(simple(answer)),
         "extended" => Ok(extended(answer)),
         "json" => json(answer),
-        // It was always no failure: what was asked is done, only its result cannot be shown.
+        // Exit code 0, as in the original: the request succeeded, only its result cannot be printed.
         other => Err(Failure::new(Exit::Success, format!("Unsupported output format: {other}"))),
     }
 }
@@ -116,8 +116,8 @@ mod tests {
     }
 
     fn check(action: &str, node: Option<Node>, prev_node: Option<Node>, format: &str, expect: &str) {
-        let given = Answer { event: Event { action: action.into(), node, prev_node }, index: 9 };
-        assert_eq!(answer(&given, format).unwrap(), expect, "{action} {format}");
+        let response = Answer { event: Event { action: action.into(), node, prev_node }, index: 9 };
+        assert_eq!(answer(&response, format).unwrap(), expect, "{action} {format}");
     }
 
     #[test]
@@ -125,9 +125,9 @@ mod tests {
         let (foo, old) = (Some(node("/foo", "a<b\u{8}\n")), Some(node("/foo", "old")));
         check("set", foo.clone(), old.clone(), "simple", "a<b\u{8}\n\n");
         check("delete", foo.clone(), old.clone(), "simple", "PrevNode.Value: old\n");
-        let gone = Some(Node { value: None, ..node("/foo", "") });
-        check("compareAndDelete", gone.clone(), old.clone(), "simple", "\n");
-        check("expire", gone.clone(), old.clone(), "simple", "\n");
+        let removed = Some(Node { value: None, ..node("/foo", "") });
+        check("compareAndDelete", removed.clone(), old.clone(), "simple", "\n");
+        check("expire", removed.clone(), old.clone(), "simple", "\n");
         check(
             "set",
             foo.clone(),
@@ -137,7 +137,7 @@ mod tests {
         );
         check(
             "delete",
-            gone,
+            removed,
             old.clone(),
             "extended",
             "Key: /foo\nCreated-Index: 6\nModified-Index: 7\nPrevNode.Value: old\nTTL: 0\nIndex: 9\n",
@@ -153,9 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_format_is_no_failure() {
-        let given = Answer { event: Event { action: "get".into(), node: None, prev_node: None }, index: 1 };
-        let failure = answer(&given, "bogus").unwrap_err();
+    fn an_unknown_format_exits_with_zero() {
+        let response =
+            Answer { event: Event { action: "get".into(), node: None, prev_node: None }, index: 1 };
+        let failure = answer(&response, "bogus").unwrap_err();
         assert_eq!(failure, Failure::new(Exit::Success, "Unsupported output format: bogus"));
     }
 }

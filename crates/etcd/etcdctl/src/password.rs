@@ -1,4 +1,4 @@
-//! Asks for a password, without showing what is typed.
+//! Prompts for a password without echo.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -6,44 +6,44 @@ use std::os::fd::AsFd as _;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::Failure;
-use crate::stdout::say;
+use crate::stdout::print;
 
-/// Shows `prompt` and reads one line of standard input.
-pub fn ask(prompt: &str) -> Result<String, Failure> {
-    say(prompt)?;
-    let silence = Silence::begin();
+/// Prints `prompt` and reads one line from standard input.
+pub fn prompt(prompt: &str) -> Result<String, Failure> {
+    print(prompt)?;
+    let echo_disabled = EchoDisabled::new();
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line);
-    drop(silence);
-    // The end of the line that was typed was not shown.
-    say("\n")?;
+    drop(echo_disabled);
+    // The newline that the user typed was not echoed.
+    print("\n")?;
     read.map_err(|error| Failure::usage(format!("reading the password: {error}")))?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// While it lives, the terminal shows nothing that is typed.
-struct Silence {
-    before: Termios,
+/// Disables the terminal's echo until dropped.
+struct EchoDisabled {
+    saved: Termios,
 }
 
-impl Silence {
-    /// `None` when standard input is no terminal.
-    fn begin() -> Option<Silence> {
+impl EchoDisabled {
+    /// `None` if standard input is not a terminal.
+    fn new() -> Option<EchoDisabled> {
         let input = io::stdin();
         if !input.is_terminal() {
             return None;
         }
-        let before = tcgetattr(input.as_fd()).ok()?;
-        let mut silent = before.clone();
-        silent.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(input.as_fd(), SetArg::TCSAFLUSH, &silent).ok()?;
-        Some(Silence { before })
+        let saved = tcgetattr(input.as_fd()).ok()?;
+        let mut settings = saved.clone();
+        settings.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(input.as_fd(), SetArg::TCSAFLUSH, &settings).ok()?;
+        Some(EchoDisabled { saved })
     }
 }
 
-impl Drop for Silence {
+impl Drop for EchoDisabled {
     fn drop(&mut self) {
-        if tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &self.before).is_err() {
+        if tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &self.saved).is_err() {
             eprintln!("the terminal may stay silent: type `stty echo`");
         }
     }

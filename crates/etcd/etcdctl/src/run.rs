@@ -1,8 +1,8 @@
-//! From the words of the command line to the command that they name.
+//! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
-    nearest, program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion, nearest,
+    program_page,
 };
 
 use crate::command::{Command, Run};
@@ -10,21 +10,21 @@ use crate::commands::COMMANDS;
 use crate::failure::{Exit, Failure};
 use crate::global::{self, Global};
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
-/// The version whose behaviour this is: scripts look at it.
+/// The version whose behaviour this program has; scripts test it.
 const VERSION: &str = "etcdctl version 2.3.8\n";
 
 const PROGRAM: Program<Run> = Program {
     name: "etcdctl",
-    summary: "reads and changes the keys of an etcd cluster, and looks after its members",
+    summary: "command-line client for etcd",
     version: concat!("Keelson ", env!("CARGO_PKG_VERSION"), ", as etcdctl 2.3.8"),
     commands: &COMMANDS,
     flags: global::FLAGS,
     notes: &[],
 };
 
-pub fn run(words: &[String]) -> Result<(), Failure> {
+pub fn run(arguments: &[String]) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     if let Some(api) = environment("ETCDCTL_API")
         && !matches!(api.as_str(), "" | "2")
@@ -34,24 +34,24 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
              hint: unset ETCDCTL_API, or set it to 2"
         )));
     }
-    let given = match before_arguments(global::FLAGS, words) {
-        Ok(given) => given,
-        Err(bad) => return incorrect(&bad, &program_page(&PROGRAM)),
+    let args = match before_arguments(global::FLAGS, arguments) {
+        Ok(args) => args,
+        Err(bad) => return incorrect_usage(&bad, &program_page(&PROGRAM)),
     };
-    if given.is_set("version") {
-        return say(VERSION);
+    if args.is_set("version") {
+        return print(VERSION);
     }
-    let Some((name, rest)) = given.arguments.split_first().filter(|_| !given.wants_help()) else {
-        return say(&program_page(&PROGRAM));
+    let Some((name, rest)) = args.arguments.split_first().filter(|_| !args.wants_help()) else {
+        return print(&program_page(&PROGRAM));
     };
     match find(&COMMANDS, name) {
-        Some(command) => dispatch(&given, vec![command.name], command, rest, &environment),
-        None => no_topic(name, &COMMANDS),
+        Some(command) => dispatch(&args, vec![command.name], command, rest, &environment),
+        None => no_help_topic(name, &COMMANDS),
     }
 }
 
 fn find(commands: &[&'static Command], name: &str) -> Option<&'static Command> {
-    // `h` is what `help` was called for short.
+    // The original's short form of `help`.
     let name = if name == "h" { "help" } else { name };
     commands.iter().copied().find(|command| command.name == name)
 }
@@ -60,94 +60,99 @@ fn dispatch(
     global: &ParsedArgs,
     path: Vec<&'static str>,
     command: &'static Command,
-    words: &[String],
+    arguments: &[String],
     environment: global::Environment<'_>,
 ) -> Result<(), Failure> {
     let parsed = match command.run {
-        Run::Group(_) => before_arguments(command.flags, words),
-        Run::Does(_) | Run::Help | Run::Completion => around_arguments(command.flags, words),
+        Run::Group(_) => before_arguments(command.flags, arguments),
+        Run::Action(_) | Run::Help | Run::Completion => around_arguments(command.flags, arguments),
     };
-    let given = match parsed {
-        Ok(given) => given,
-        Err(bad) => return incorrect(&bad, &command_page(&PROGRAM, &path, command)),
+    let args = match parsed {
+        Ok(args) => args,
+        Err(bad) => return incorrect_usage(&bad, &command_page(&PROGRAM, &path, command)),
     };
-    if given.wants_help() {
-        return say(&command_page(&PROGRAM, &path, command));
+    if args.wants_help() {
+        return print(&command_page(&PROGRAM, &path, command));
     }
     match command.run {
-        Run::Help => show_help(&given),
-        Run::Completion => complete(&given),
-        Run::Group(below) => match given.arguments.split_first() {
-            None => say(&command_page(&PROGRAM, &path, command)),
+        Run::Help => show_help(&args),
+        Run::Completion => complete(&args),
+        Run::Group(below) => match args.arguments.split_first() {
+            None => print(&command_page(&PROGRAM, &path, command)),
             Some((name, rest)) => match find(below, name) {
                 Some(next) => dispatch(global, [path, vec![next.name]].concat(), next, rest, environment),
-                None if name == "help" || name == "h" => help_below(&path, command, rest),
-                None => no_topic(name, below),
+                None if name == "help" || name == "h" => show_subcommand_help(&path, command, rest),
+                None => no_help_topic(name, below),
             },
         },
-        Run::Does(work) => {
+        Run::Action(work) => {
             let mut session = Session::new(Global::from(global, environment)?);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| Failure::usage(format!("starting: {error}")))?;
-            let done = runtime.block_on(async {
+            let result = runtime.block_on(async {
                 session.discover().await?;
-                work(&mut session, &given).await
+                work(&mut session, &args).await
             });
-            // A blocking read of the standard input must not hold the end of the program up.
+            // A pending read of standard input must not delay the exit.
             runtime.shutdown_background();
-            done
+            result
         }
     }
 }
 
-/// A wrong flag: said on standard output with the help page, as it always was, and the cause on the other.
-fn incorrect(BadFlag(cause): &BadFlag, page: &str) -> Result<(), Failure> {
-    say(&format!("Incorrect Usage.\n\n{page}"))?;
+/// An invalid flag: the help page on standard output, as in the original, the cause on standard error.
+fn incorrect_usage(BadFlag(cause): &BadFlag, page: &str) -> Result<(), Failure> {
+    print(&format!("Incorrect Usage.\n\n{page}"))?;
     Err(Failure::usage(cause.clone()))
 }
 
-/// What version 3 of the API calls them, and what they are called elsewhere.
-const ALSO_CALLED: [(&str, &str); 4] = [("put", "set"), ("delete", "rm"), ("del", "rm"), ("list", "ls")];
+/// Names of the v3 API and of other programs.
+const ALIASES: [(&str, &str); 4] = [("put", "set"), ("delete", "rm"), ("del", "rm"), ("list", "ls")];
 
-/// Always was a success.
-fn no_topic(name: &str, known: &[&'static Command]) -> Result<(), Failure> {
-    say(&format!("No help topic for '{name}'\n"))?;
-    let meant = ALSO_CALLED.into_iter().find(|(called, _)| *called == name).map(|(_, meant)| meant);
-    let meant = meant.filter(|meant| known.iter().any(|command| command.name == *meant));
-    match meant.or_else(|| nearest(name, known.iter().map(|command| command.name))) {
-        Some(meant) => Err(Failure::new(Exit::Success, format!("hint: did you mean '{meant}'?"))),
+/// Exits with 0, as in the original.
+fn no_help_topic(name: &str, known: &[&'static Command]) -> Result<(), Failure> {
+    print(&format!("No help topic for '{name}'\n"))?;
+    let suggestion =
+        ALIASES.into_iter().find(|(called, _)| *called == name).map(|(_, suggestion)| suggestion);
+    let suggestion = suggestion.filter(|suggestion| known.iter().any(|command| command.name == *suggestion));
+    match suggestion.or_else(|| nearest(name, known.iter().map(|command| command.name))) {
+        Some(suggestion) => Err(Failure::new(Exit::Success, format!("hint: did you mean '{suggestion}'?"))),
         None => Ok(()),
     }
 }
 
-fn show_help(given: &ParsedArgs) -> Result<(), Failure> {
-    match given.arguments.split_first() {
-        None => say(&program_page(&PROGRAM)),
+fn show_help(args: &ParsedArgs) -> Result<(), Failure> {
+    match args.arguments.split_first() {
+        None => print(&program_page(&PROGRAM)),
         Some((name, rest)) => match find(&COMMANDS, name) {
-            Some(command) => help_below(&[command.name], command, rest),
-            None => no_topic(name, &COMMANDS),
+            Some(command) => show_subcommand_help(&[command.name], command, rest),
+            None => no_help_topic(name, &COMMANDS),
         },
     }
 }
 
-/// The page of the command that `words` lead to from `command`.
-fn help_below(path: &[&'static str], command: &'static Command, words: &[String]) -> Result<(), Failure> {
-    match words.split_first().filter(|_| !command.subcommands().is_empty()) {
-        None => say(&command_page(&PROGRAM, path, command)),
+/// Shows the help of the subcommand that `arguments` name, relative to `command`.
+fn show_subcommand_help(
+    path: &[&'static str],
+    command: &'static Command,
+    arguments: &[String],
+) -> Result<(), Failure> {
+    match arguments.split_first().filter(|_| !command.subcommands().is_empty()) {
+        None => print(&command_page(&PROGRAM, path, command)),
         Some((name, rest)) => match find(command.subcommands(), name) {
-            Some(next) => help_below(&[path, &[next.name]].concat(), next, rest),
-            None => no_topic(name, command.subcommands()),
+            Some(next) => show_subcommand_help(&[path, &[next.name]].concat(), next, rest),
+            None => no_help_topic(name, command.subcommands()),
         },
     }
 }
 
-fn complete(given: &ParsedArgs) -> Result<(), Failure> {
-    let Some(shell) = given.argument(0) else {
+fn complete(args: &ParsedArgs) -> Result<(), Failure> {
+    let Some(shell) = args.argument(0) else {
         return Err(Failure::usage(format!("Provide a shell: {}", SHELLS)));
     };
-    say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
+    print(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }
 
 #[cfg(test)]
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flag_is_there_twice() {
+    fn flags_are_unique_per_command() {
         for (path, flags) in all_flags() {
             for (at, flag) in flags.iter().enumerate() {
                 let others = &flags[at + 1..];
@@ -197,12 +202,9 @@ mod tests {
                     page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
                     "{page}"
                 );
-                assert!(
-                    !command.examples.is_empty() || !command.subcommands().is_empty(),
-                    "no examples: {path:?}"
-                );
-                for (typed, _) in command.examples {
-                    assert!(typed.contains(&path.join(" ")), "{path:?}: {typed}");
+                assert!(!command.examples.is_empty() || !command.subcommands().is_empty(), "no examples: {path:?}");
+                for (command_line, _) in command.examples {
+                    assert!(command_line.contains(&path.join(" ")), "{path:?}: {command_line}");
                 }
                 for script in scripts {
                     assert!(script.contains(command.name), "{path:?}");

@@ -1,4 +1,4 @@
-//! The way from checked flags to a client, and from answers to standard output.
+//! A client from the global flags, and output of responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use etcd_client::{Answer, Client, Config, Credentials, Endpoint, Error, Order, S
 
 use crate::failure::{Exit, Failure};
 use crate::global::Global;
-use crate::stdout::say;
+use crate::stdout::print;
 use crate::{discovery, output, password};
 
 pub struct Session {
@@ -19,7 +19,7 @@ impl Session {
         Session { global }
     }
 
-    /// Looks the endpoints up where a domain names them.
+    /// Resolves the endpoints if `--discovery-srv` is set.
     pub async fn discover(&mut self) -> Result<(), Failure> {
         if let Some(domain) = &self.global.domain {
             self.global.endpoints = discovery::endpoints(domain).await?;
@@ -31,19 +31,19 @@ impl Session {
         &self.global.format
     }
 
-    /// A client that knows the members' published endpoints, unless `--no-sync` was given.
+    /// A client with the members' published endpoints, or with the specified ones if `--no-sync` is set.
     pub async fn client(&self) -> Result<Client, Failure> {
         let client = self.unsynced_client()?;
         if self.global.sync {
-            self.debug(&format!("start to sync cluster using endpoints({})", list(&client.endpoints())));
+            self.debug(&format!("start to sync cluster using endpoints({})", join(&client.endpoints())));
             sync(&client).await?;
-            self.debug(&format!("got endpoints({}) after sync", list(&client.endpoints())));
+            self.debug(&format!("got endpoints({}) after sync", join(&client.endpoints())));
         }
-        self.debug(&format!("Cluster-Endpoints: {}", list(&client.endpoints())));
+        self.debug(&format!("Cluster-Endpoints: {}", join(&client.endpoints())));
         Ok(client)
     }
 
-    /// A client of the given endpoints; nothing is asked yet.
+    /// A client with the specified endpoints. Sends no request.
     pub fn unsynced_client(&self) -> Result<Client, Failure> {
         let mut config = Config::new(self.global.endpoints.clone());
         config.order = Order::Given;
@@ -53,7 +53,7 @@ impl Session {
         if let Some(user) = &self.global.user {
             let password = match &user.password {
                 Some(password) => password.clone(),
-                None => password::ask("Password: ")?,
+                None => password::prompt("Password: ")?,
             };
             config.credentials = Some(Credentials { user: user.name.clone(), password });
         }
@@ -61,7 +61,7 @@ impl Session {
             config.trace = Some(Trace(Arc::new(|traced| eprintln!("{}", curl(traced)))));
         }
         config.slow = Some(SlowReport {
-            after: SILENCE,
+            after: SLOW_AFTER,
             report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
         });
         Client::new(config).map_err(|error| Failure::usage(error.to_string()))
@@ -73,14 +73,14 @@ impl Session {
         }
     }
 
-    /// Lines for people, or one document for scripts, as the format says.
-    pub fn tell(&self, lines: &str, document: &serde_json::Value) -> Result<(), Failure> {
-        if self.format() == "json" { say(&format!("{document}\n")) } else { say(lines) }
+    /// Prints `lines`, or `document` if the format is JSON.
+    pub fn print_report(&self, lines: &str, document: &serde_json::Value) -> Result<(), Failure> {
+        if self.format() == "json" { print(&format!("{document}\n")) } else { print(lines) }
     }
 
-    /// The answer in the format that was asked for.
+    /// Prints a response in the selected format.
     pub fn print(&self, answer: &Answer) -> Result<(), Failure> {
-        say(&output::answer(answer, &self.global.format)?)
+        print(&output::answer(answer, &self.global.format)?)
     }
 }
 
@@ -93,25 +93,25 @@ async fn sync(client: &Client) -> Result<(), Failure> {
                 "etcd cluster has no published client endpoints.\n\
                  Try '--no-sync' if you want to access non-published client endpoints({}).\n\
                  Error:  {}",
-                list(&client.endpoints()),
+                join(&client.endpoints()),
                 Error::NoEndpoints
             ),
         )),
         Err(error @ (Error::Unavailable { .. } | Error::Deadline { .. })) => {
             Err(Failure::of(Exit::NoConnection, &error))
         }
-        Err(Error::Status { status: NOT_FOUND, .. }) => ask_peers(client).await,
-        // The member is there; whether it does what was asked, its answer will say.
+        Err(Error::Status { status: NOT_FOUND, .. }) => sync_with_peers(client).await,
+        // The endpoint is reachable; the command's own request shows whether it works.
         Err(_) => Ok(()),
     }
 }
 
 const NOT_FOUND: u16 = 404;
-/// Time without an answer after which a command reports what it waits for.
-const SILENCE: Duration = Duration::from_secs(3);
+/// Time without a response after which the command reports the endpoint that it waits for.
+const SLOW_AFTER: Duration = Duration::from_secs(3);
 
-/// etcd 0.4 has no `/v2/members`.
-async fn ask_peers(client: &Client) -> Result<(), Failure> {
+/// etcd 0.4 has `/v2/peers` instead of `/v2/members`.
+async fn sync_with_peers(client: &Client) -> Result<(), Failure> {
     if let Ok(urls) = client.peers().await {
         let endpoints: Vec<Endpoint> = urls.iter().filter_map(|url| url.parse().ok()).collect();
         if !endpoints.is_empty() {
@@ -121,12 +121,12 @@ async fn ask_peers(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(endpoints: &[Endpoint]) -> String {
+fn join(endpoints: &[Endpoint]) -> String {
     let all: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     all.join(",")
 }
 
-/// The same request for curl. Passwords are not shown.
+/// The request as a curl command, in the original's form. Passwords are not shown.
 fn curl(traced: &Traced<'_>) -> String {
     let command = format!("cURL Command: curl -X {} {}", traced.method, traced.url);
     match traced.body {

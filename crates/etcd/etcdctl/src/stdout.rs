@@ -1,11 +1,11 @@
-//! Standard output, written so that a reader that went away is no panic.
+//! Standard output; a closed pipe is an error, not a panic.
 
 use std::io::{self, Write as _};
 
 use crate::failure::Failure;
 
-/// Writes at once: what a watch prints is waited for.
-pub fn say(text: &str) -> Result<(), Failure> {
+/// Writes and flushes: readers wait for the output of a watch.
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;

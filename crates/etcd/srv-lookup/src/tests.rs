@@ -10,7 +10,7 @@ use super::settings::Settings;
 #[path = "../tests/kit/zone.rs"]
 mod zone;
 
-use zone::{Says, Zone};
+use zone::{DnsReply, Zone};
 
 fn resolver(zone: &Zone) -> Resolver {
     Resolver::with(Settings {
@@ -40,24 +40,24 @@ fn zone() -> Zone {
             (priority, weight, port, target.to_owned())
         };
         match name {
-            "_few._tcp.example.test" => Says::Services(
+            "_few._tcp.example.test" => DnsReply::Services(
                 [(2, 0, 1, "z.example.test."), (1, 0, 2, "b.example.test."), (1, 9, 3, "c.example.test.")]
                     .map(owned)
                     .to_vec(),
             ),
-            "_many._tcp.example.test" => Says::Services(
+            "_many._tcp.example.test" => DnsReply::Services(
                 (0..40)
                     .map(|number| (0, 0, 2380, format!("member-{number:02}.long.name.example.test.")))
                     .collect(),
             ),
-            "_none._tcp.example.test" => Says::Services(vec![owned((0, 0, 0, "."))]),
-            "_odd._tcp.example.test" => {
-                Says::Services([(0, 0, 1, "a,b=http://x.test."), (0, 0, 1, "good.test.")].map(owned).to_vec())
-            }
-            "_empty._tcp.example.test" => Says::Services(Vec::new()),
-            "_broken._tcp.example.test" => Says::Code(RCODE::ServerFailure),
-            "_silent._tcp.example.test" => Says::Silence,
-            _ => Says::Code(RCODE::NameError),
+            "_none._tcp.example.test" => DnsReply::Services(vec![owned((0, 0, 0, "."))]),
+            "_odd._tcp.example.test" => DnsReply::Services(
+                [(0, 0, 1, "a,b=http://x.test."), (0, 0, 1, "good.test.")].map(owned).to_vec(),
+            ),
+            "_empty._tcp.example.test" => DnsReply::Services(Vec::new()),
+            "_broken._tcp.example.test" => DnsReply::Code(RCODE::ServerFailure),
+            "_silent._tcp.example.test" => DnsReply::NoReply,
+            _ => DnsReply::Code(RCODE::NameError),
         }
     })
 }
@@ -67,7 +67,7 @@ async fn places_come_in_the_order_in_which_they_are_to_be_tried() {
     let zone = zone();
     assert_eq!(found(&zone, "few").await, "c.example.test:3\nb.example.test:2\nz.example.test:1");
     assert_eq!(found(&zone, "odd").await, "good.test:1");
-    assert_eq!(zone.asked(), ["udp SRV _few._tcp.example.test", "udp SRV _odd._tcp.example.test"]);
+    assert_eq!(zone.queries(), ["udp SRV _few._tcp.example.test", "udp SRV _odd._tcp.example.test"]);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn an_answer_too_long_for_a_datagram_comes_by_tcp() {
     let zone = zone();
     let all = found(&zone, "many").await;
     assert_eq!(all.lines().count(), 40, "{all}");
-    assert_eq!(zone.asked(), ["udp SRV _many._tcp.example.test", "tcp SRV _many._tcp.example.test"]);
+    assert_eq!(zone.queries(), ["udp SRV _many._tcp.example.test", "tcp SRV _many._tcp.example.test"]);
 }
 
 #[tokio::test]

@@ -1,20 +1,20 @@
-//! A server on loopback that plays what it was told, request by request, and remembers what it was asked.
+//! An HTTP server on loopback with scripted replies, which records its requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What is done with one request.
+/// The reply to one request.
 #[derive(Clone)]
-pub enum Play {
-    /// The head of an answer (`200 OK`, more header lines) and its body, with a Content-Length.
-    Answer(&'static str, &'static [&'static str], &'static str),
-    /// These bytes, then the connection is closed.
+pub enum Reply {
+    /// Status (`200 OK`), additional header lines, and body; Content-Length is added.
+    Response(&'static str, &'static [&'static str], &'static str),
+    /// Sends these bytes, then closes the connection.
     Raw(&'static str),
-    /// No answer while the server lives.
-    Silence,
-    /// These bytes, and then nothing more while the server lives.
-    Begin(&'static str),
+    /// Never responds.
+    NoReply,
+    /// Sends these bytes, then keeps the connection open.
+    Partial(&'static str),
 }
 
 pub struct Canned {
@@ -23,19 +23,19 @@ pub struct Canned {
 }
 
 struct State {
-    script: Mutex<Vec<Play>>,
-    asked: Mutex<Vec<String>>,
+    script: Mutex<Vec<Reply>>,
+    requests: Mutex<Vec<String>>,
     connections: Mutex<usize>,
 }
 
 impl Canned {
-    /// The last of `script` is played for all further requests.
-    pub fn start(script: &[Play]) -> Canned {
+    /// The last reply of `script` is repeated for all further requests.
+    pub fn start(script: &[Reply]) -> Canned {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             script: Mutex::new(script.to_vec()),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
             connections: Mutex::default(),
         });
         let shared = Arc::clone(&state);
@@ -49,21 +49,21 @@ impl Canned {
         Canned { url, state }
     }
 
-    /// An address at which nothing listens.
-    pub fn nobody() -> String {
+    /// A URL that refuses connections.
+    pub fn unreachable() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     }
 
-    /// `METHOD /path`, the lines of the head, an empty line, the body; of each request so far.
-    pub fn asked(&self) -> Vec<String> {
-        self.state.asked.lock().unwrap().clone()
+    /// The requests so far: `METHOD /path`, the header lines, an empty line, the body.
+    pub fn requests(&self) -> Vec<String> {
+        self.state.requests.lock().unwrap().clone()
     }
 
     /// The first line of each request, without `HTTP/1.1`.
     pub fn lines(&self) -> Vec<String> {
         let first = |text: &String| text.lines().next().unwrap().replace(" HTTP/1.1", "");
-        self.asked().iter().map(first).collect()
+        self.requests().iter().map(first).collect()
     }
 
     pub fn connections(&self) -> usize {
@@ -74,24 +74,24 @@ impl Canned {
 fn serve(mut stream: TcpStream, state: &State) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read_request(&mut reader) {
-        state.asked.lock().unwrap().push(request);
-        let play = {
+        state.requests.lock().unwrap().push(request);
+        let reply = {
             let mut script = state.script.lock().unwrap();
             if script.len() > 1 { script.remove(0) } else { script[0].clone() }
         };
-        let sent = match play {
-            Play::Answer(status, headers, body) => {
+        let sent = match reply {
+            Reply::Response(status, headers, body) => {
                 let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
                 let length = body.len();
                 let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
                 stream.write_all((head + body).as_bytes())
             }
-            Play::Raw(bytes) => {
+            Reply::Raw(bytes) => {
                 stream.write_all(bytes.as_bytes()).unwrap();
                 return;
             }
-            Play::Silence => wait_for_end(&mut stream),
-            Play::Begin(bytes) => {
+            Reply::NoReply => wait_for_end(&mut stream),
+            Reply::Partial(bytes) => {
                 stream.write_all(bytes.as_bytes()).map(|()| wait_for_end(&mut stream).unwrap())
             }
         };
@@ -101,7 +101,7 @@ fn serve(mut stream: TcpStream, state: &State) {
     }
 }
 
-/// The other side gave up, or the test is over.
+/// Waits until the client disconnects.
 fn wait_for_end(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut byte = [0];
     while stream.read(&mut byte).is_ok_and(|count| count > 0) {}

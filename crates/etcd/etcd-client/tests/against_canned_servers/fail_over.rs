@@ -3,25 +3,25 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::canned::{Canned, Play};
+use crate::canned::{Canned, Reply};
 use etcd_client::{Client, Config, Credentials, Delete, Error, Exists, Get, Order, Reason, Set, SlowReport};
 
-const FOUND: Play = Play::Answer(
+const FOUND: Reply = Reply::Response(
     "200 OK",
     &["X-Etcd-Index: 9", "Content-Type: application/json"],
     "{\"action\":\"get\",\"node\":{\"key\":\"/a\",\"value\":\"v\",\"modifiedIndex\":7,\"createdIndex\":6}}\n",
 );
-const NO_LEADER: Play = Play::Answer("500 Internal Server Error", &[], "{\"errorCode\":300}");
-const UNAVAILABLE: Play = Play::Answer("503 Service Unavailable", &[], "");
-const BAD_GATEWAY: Play = Play::Answer("502 Bad Gateway", &[], "");
-const NOT_FOUND: Play = Play::Answer(
+const NO_LEADER: Reply = Reply::Response("500 Internal Server Error", &[], "{\"errorCode\":300}");
+const UNAVAILABLE: Reply = Reply::Response("503 Service Unavailable", &[], "");
+const BAD_GATEWAY: Reply = Reply::Response("502 Bad Gateway", &[], "");
+const NOT_FOUND: Reply = Reply::Response(
     "404 Not Found",
     &[],
     "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/a\",\"index\":5}",
 );
-const HTML: Play = Play::Answer("200 OK", &[], "<html>");
-const BROKEN: Play = Play::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"action\":");
-const NO_HTTP: Play = Play::Raw("SSH-2.0-OpenSSH_9.2\r\n");
+const HTML: Reply = Reply::Response("200 OK", &[], "<html>");
+const BROKEN: Reply = Reply::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"action\":");
+const NO_HTTP: Reply = Reply::Raw("SSH-2.0-OpenSSH_9.2\r\n");
 
 fn config(urls: &[&str]) -> Config {
     let mut config = Config::new(urls.iter().map(|url| url.parse().unwrap()).collect());
@@ -49,10 +49,10 @@ async fn what_makes_the_next_endpoint_be_asked() {
         (NO_LEADER, "client: etcd member URL has no leader"),
         (UNAVAILABLE, "client: etcd member URL has no leader"),
         (BAD_GATEWAY, "client: etcd member URL returns server error [502 Bad Gateway]"),
-        (Play::Silence, "client: endpoint URL exceeded header timeout"),
+        (Reply::NoReply, "client: endpoint URL exceeded header timeout"),
     ];
-    for (play, expect) in reasons {
-        let (bad, good) = (Canned::start(std::slice::from_ref(&play)), Canned::start(&[FOUND]));
+    for (reply, expect) in reasons {
+        let (bad, good) = (Canned::start(std::slice::from_ref(&reply)), Canned::start(&[FOUND]));
         let client = client(&[&bad.url, &good.url]);
         client.get("/a", Get::default()).await.unwrap();
         client.get("/a", Get::default()).await.unwrap();
@@ -63,8 +63,8 @@ async fn what_makes_the_next_endpoint_be_asked() {
         let Error::Unavailable { attempts } = error else { panic!("{error:?}") };
         assert_eq!(attempts[0].to_string(), expect.replace("URL", &bad.url));
     }
-    for play in [BROKEN, NO_HTTP, Play::Raw("")] {
-        let (bad, good) = (Canned::start(&[play]), Canned::start(&[FOUND]));
+    for reply in [BROKEN, NO_HTTP, Reply::Raw("")] {
+        let (bad, good) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
         client(&[&bad.url, &good.url]).get("/a", Get::default()).await.unwrap();
         assert_eq!(good.lines().len(), 1);
     }
@@ -72,7 +72,7 @@ async fn what_makes_the_next_endpoint_be_asked() {
 
 #[tokio::test]
 async fn nobody_is_there() {
-    let (one, two) = (Canned::nobody(), Canned::nobody());
+    let (one, two) = (Canned::unreachable(), Canned::unreachable());
     let error = client(&[&one, &two]).get("/a", Get::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "client: etcd cluster is unavailable or misconfigured");
     let told: Vec<_> = error.attempts().iter().map(ToString::to_string).collect();
@@ -96,15 +96,15 @@ async fn answers_that_no_other_endpoint_makes_better() {
 
 #[tokio::test]
 async fn a_creation_is_sent_once() {
-    for play in [Play::Silence, NO_LEADER, BROKEN] {
-        let (bad, good) = (Canned::start(&[play]), Canned::start(&[FOUND]));
+    for reply in [Reply::NoReply, NO_LEADER, BROKEN] {
+        let (bad, good) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
         let error = client(&[&bad.url, &good.url]).create("/a", "v", None).await.unwrap_err();
         assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
         assert!(good.lines().is_empty());
     }
     // Nothing was sent: the next one may be asked.
     let good = Canned::start(&[FOUND]);
-    client(&[&Canned::nobody(), &good.url]).post("/q", "v", None).await.unwrap();
+    client(&[&Canned::unreachable(), &good.url]).post("/q", "v", None).await.unwrap();
     // A plain write may be repeated.
     let (bad, good) = (Canned::start(&[NO_LEADER]), Canned::start(&[FOUND]));
     client(&[&bad.url, &good.url]).set("/a", "v", &Set::default()).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_creation_is_sent_once() {
 /// asks.
 #[tokio::test]
 async fn endpoints_that_hang_are_left_without_a_second_try() {
-    let hang = [(); 2].map(|()| Canned::start(&[Play::Silence]));
+    let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
     let good = Canned::start(&[FOUND]);
     let mut config = config(&[&hang[0].url, &hang[1].url, &good.url]);
     config.retry_after_timeout = false;
@@ -134,7 +134,7 @@ async fn endpoints_that_hang_are_left_without_a_second_try() {
 
 #[tokio::test]
 async fn the_total_time_is_a_limit() {
-    let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Play::Silence])).collect();
+    let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Reply::NoReply])).collect();
     let urls: Vec<_> = silent.iter().map(|server| server.url.as_str()).collect();
     let mut config = config(&urls);
     config.total_timeout = Duration::from_millis(700);
@@ -144,7 +144,7 @@ async fn the_total_time_is_a_limit() {
     assert_eq!(attempts.len(), 2, "two had 300 ms each");
     assert!(begin.elapsed() < Duration::from_secs(5));
     // A body that never ends counts too.
-    let slow = Canned::start(&[Play::Begin("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")]);
+    let slow = Canned::start(&[Reply::Partial("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")]);
     let mut config = self::config(&[&slow.url]);
     config.total_timeout = Duration::from_millis(700);
     let error = Client::new(config).unwrap().get("/a", Get::default()).await.unwrap_err();
@@ -153,7 +153,7 @@ async fn the_total_time_is_a_limit() {
 
 #[tokio::test]
 async fn what_is_waited_for_is_told_after_a_while() {
-    let hang = [(); 2].map(|()| Canned::start(&[Play::Silence]));
+    let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
     let good = Canned::start(&[FOUND]);
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&told);
@@ -183,7 +183,7 @@ async fn connections_are_kept() {
 
 #[tokio::test]
 async fn redirections_are_followed_but_not_forever() {
-    let away = Play::Answer("307 Temporary Redirect", &["Location: /v2/keys/b"], "");
+    let away = Reply::Response("307 Temporary Redirect", &["Location: /v2/keys/b"], "");
     let server = Canned::start(&[away.clone(), FOUND]);
     client(&[&server.url]).get("/a", Get::default()).await.unwrap();
     assert_eq!(server.lines()[1], "GET /v2/keys/b");
@@ -201,7 +201,7 @@ async fn the_password_goes_with_each_request_and_into_no_text() {
     config.credentials = Some(Credentials { user: "root".into(), password: "s3cret".into() });
     assert!(!format!("{config:?}").contains("s3cret"));
     Client::new(config).unwrap().get("/a", Get::default()).await.unwrap();
-    let head = server.asked()[0].to_lowercase();
+    let head = server.requests()[0].to_lowercase();
     assert!(head.contains("authorization: basic cm9vddpzm2nyzxq="), "{head}");
 }
 
@@ -221,7 +221,7 @@ async fn what_is_sent() {
     client.delete("/d", &Delete { recursive: true, dir: true, ..Delete::default() }).await.unwrap();
     client.post("/q", "job", None).await.unwrap();
     let sent: Vec<_> = server
-        .asked()
+        .requests()
         .iter()
         .map(|text| {
             let (first, body) = (text.lines().next().unwrap(), text.split("\n\n").nth(1).unwrap());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::canned::{Canned, Play};
+use crate::canned::{Canned, Reply};
 use etcd_client::{Client, Config, Error, Health, Kv, NewUser, Order, Permissions, Trace, UserChange};
 
 fn config(url: &str) -> Config {
@@ -11,8 +11,8 @@ fn config(url: &str) -> Config {
     config
 }
 
-fn ok(body: impl Into<String>) -> Play {
-    Play::Answer("200 OK", &[], body.into().leak())
+fn ok(body: impl Into<String>) -> Reply {
+    Reply::Response("200 OK", &[], body.into().leak())
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn sync_uses_what_the_members_publish() {
 async fn who_leads() {
     let leader = "{\"id\":\"a1\",\"name\":\"n1\",\"peerURLs\":[],\"clientURLs\":[]}";
     let server =
-        Canned::start(&[ok(leader), Play::Answer("503 x", &[], "{\"message\":\"During election\"}")]);
+        Canned::start(&[ok(leader), Reply::Response("503 x", &[], "{\"message\":\"During election\"}")]);
     let client = Client::new(config(&server.url)).unwrap();
     assert_eq!(client.leader().await.unwrap().unwrap().id, "a1");
     assert_eq!(client.leader().await.unwrap(), None);
@@ -49,12 +49,12 @@ async fn who_leads() {
 async fn changing_members() {
     let added = "{\"id\":\"c3\",\"name\":\"\",\"peerURLs\":[\"http://p:3\"],\"clientURLs\":[]}";
     let server = Canned::start(&[
-        Play::Answer("201 Created", &[], added),
-        Play::Answer("409 Conflict", &[], "{\"message\":\"etcdserver: peerURL exists\"}"),
-        Play::Answer("204 No Content", &[], ""),
-        Play::Answer("410 Gone", &[], "{\"message\":\"Member permanently removed: c3\"}"),
-        Play::Answer("404 Not Found", &[], "{\"message\":\"No such member: zz\"}"),
-        Play::Answer("404 Not Found", &[], "404 page not found\n"),
+        Reply::Response("201 Created", &[], added),
+        Reply::Response("409 Conflict", &[], "{\"message\":\"etcdserver: peerURL exists\"}"),
+        Reply::Response("204 No Content", &[], ""),
+        Reply::Response("410 Gone", &[], "{\"message\":\"Member permanently removed: c3\"}"),
+        Reply::Response("404 Not Found", &[], "{\"message\":\"No such member: zz\"}"),
+        Reply::Response("404 Not Found", &[], "404 page not found\n"),
     ]);
     let client = Client::new(config(&server.url)).unwrap();
     let urls = ["http://p:3".to_owned()];
@@ -66,7 +66,7 @@ async fn changing_members() {
     let error = client.update_member("zz", &urls).await.unwrap_err();
     assert_eq!(error.to_string(), "No such member: zz");
     assert!(matches!(client.members().await, Err(Error::Status { status: 404, .. })));
-    let request = &server.asked()[0];
+    let request = &server.requests()[0];
     assert!(request.to_lowercase().contains("\ncontent-type: application/json\n"), "{request}");
     assert!(request.ends_with("\n\n{\"peerURLs\":[\"http://p:3\"]}"), "{request}");
 }
@@ -76,7 +76,7 @@ async fn health_of_all_versions() {
     let server = Canned::start(&[
         ok("{\"health\": \"true\"}"),
         ok("{\"health\":true}"),
-        Play::Answer("503 Service Unavailable", &[], "{\"health\": \"false\"}\n"),
+        Reply::Response("503 Service Unavailable", &[], "{\"health\": \"false\"}\n"),
         ok("hello"),
     ]);
     let client = Client::new(config(&server.url)).unwrap();
@@ -93,7 +93,7 @@ async fn users_and_roles() {
         ok("{\"enabled\":false}"),
         ok("{\"users\":null}"),
         ok("{\"roles\":[{\"role\":\"r\",\"permissions\":{\"kv\":{\"read\":[\"/*\"],\"write\":null}}}]}"),
-        Play::Answer("201 Created", &[], "{\"user\":\"u\"}"),
+        Reply::Response("201 Created", &[], "{\"user\":\"u\"}"),
         ok("{\"user\":\"u\",\"roles\":[\"r\"]}"),
         ok("{\"role\":\"r\"}"),
     ]);
@@ -112,7 +112,7 @@ async fn users_and_roles() {
     let more = Permissions { kv: Kv { read: vec!["/a".to_owned()], write: Vec::new() } };
     client.grant_role("r", &more).await.unwrap();
     let bodies: Vec<_> =
-        server.asked()[3..].iter().map(|text| text.split("\n\n").nth(1).unwrap().to_owned()).collect();
+        server.requests()[3..].iter().map(|text| text.split("\n\n").nth(1).unwrap().to_owned()).collect();
     let expect = [
         "{\"user\":\"u\",\"password\":\"s3cret\"}",
         "{\"user\":\"u\",\"grant\":[\"r\"]}",

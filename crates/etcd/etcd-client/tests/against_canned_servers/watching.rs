@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::canned::{Canned, Play};
+use crate::canned::{Canned, Reply};
 use etcd_client::{Client, Config, Error, Order, Watch};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -15,12 +15,12 @@ fn client(urls: &[&str]) -> Client {
 }
 
 /// An event as an answer that ends with it.
-fn event(index: u64) -> Play {
+fn event(index: u64) -> Reply {
     let body = format!(
         "{{\"action\":\"set\",\"node\":{{\"key\":\"/a\",\"value\":\"v\",\
          \"modifiedIndex\":{index},\"createdIndex\":{index}}}}}\n"
     );
-    Play::Answer("200 OK", &["X-Etcd-Index: 5"], body.leak())
+    Reply::Response("200 OK", &["X-Etcd-Index: 5"], body.leak())
 }
 
 fn wait_indexes(server: &Canned) -> Vec<String> {
@@ -51,7 +51,7 @@ async fn after_an_index() {
 #[tokio::test]
 async fn a_connection_that_is_lost_before_the_event_misses_nothing() {
     // Registered at 5, then lost: from 6 on there may have been something.
-    let lost = [Play::Raw(HEAD), Play::Answer("200 OK", &["X-Etcd-Index: 6"], ""), event(6)];
+    let lost = [Reply::Raw(HEAD), Reply::Response("200 OK", &["X-Etcd-Index: 6"], ""), event(6)];
     let server = Canned::start(&lost);
     let answer = client(&[&server.url]).watch("/a", Watch::default()).next().await.unwrap();
     assert_eq!(answer.node().modified_index, 6);
@@ -60,7 +60,7 @@ async fn a_connection_that_is_lost_before_the_event_misses_nothing() {
 
 #[tokio::test]
 async fn an_event_that_is_cut_is_asked_for_again() {
-    let cut = Play::Raw(
+    let cut = Reply::Raw(
         "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\nContent-Length: 900\r\n\r\n{\"action\":\"set\",\"no",
     );
     let server = Canned::start(&[cut, event(6)]);
@@ -74,7 +74,7 @@ async fn a_stream_gives_many_events() {
     let lines = "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\n\r\n\
         {\"action\":\"set\",\"node\":{\"key\":\"/a\",\"modifiedIndex\":6,\"createdIndex\":6}}\n\n\
         {\"action\":\"set\",\"node\":{\"key\":\"/a\",\"modifiedIndex\":9,\"createdIndex\":6}}\n";
-    let server = Canned::start(&[Play::Raw(lines), event(10)]);
+    let server = Canned::start(&[Reply::Raw(lines), event(10)]);
     let how = Watch { stream: true, ..Watch::default() };
     let mut watcher = client(&[&server.url]).watch("/a", how);
     for expect in [6, 9, 10] {
@@ -86,7 +86,7 @@ async fn a_stream_gives_many_events() {
 
 #[tokio::test]
 async fn history_that_is_gone_is_told() {
-    let cleared = Play::Answer(
+    let cleared = Reply::Response(
         "400 Bad Request",
         &[],
         "{\"errorCode\":401,\"message\":\"The event in requested index is outdated and cleared\",\
@@ -104,7 +104,7 @@ async fn history_that_is_gone_is_told() {
 
 #[tokio::test]
 async fn another_member_takes_over() {
-    let (one, two) = (Canned::start(&[event(7), Play::Raw("")]), Canned::start(&[event(8)]));
+    let (one, two) = (Canned::start(&[event(7), Reply::Raw("")]), Canned::start(&[event(8)]));
     let mut watcher = client(&[&one.url, &two.url]).watch("/a", Watch::default());
     assert_eq!(watcher.next().await.unwrap().node().modified_index, 7);
     assert_eq!(watcher.next().await.unwrap().node().modified_index, 8);
@@ -113,8 +113,8 @@ async fn another_member_takes_over() {
 
 #[tokio::test]
 async fn errors_leave_the_place_as_it_is() {
-    let html = Play::Answer("200 OK", &["X-Etcd-Index: 5"], "<html>");
-    let server = Canned::start(&[event(7), html, Play::Answer("500 x", &[], ""), event(8)]);
+    let html = Reply::Response("200 OK", &["X-Etcd-Index: 5"], "<html>");
+    let server = Canned::start(&[event(7), html, Reply::Response("500 x", &[], ""), event(8)]);
     let mut watcher = client(&[&server.url]).watch("/a", Watch::default());
     watcher.next().await.unwrap();
     assert!(matches!(watcher.next().await, Err(Error::InvalidJson { .. })));
@@ -125,7 +125,7 @@ async fn errors_leave_the_place_as_it_is() {
 
 #[tokio::test]
 async fn a_wait_that_is_dropped_loses_nothing() {
-    let server = Canned::start(&[Play::Begin(HEAD), event(6)]);
+    let server = Canned::start(&[Reply::Partial(HEAD), event(6)]);
     let mut watcher = client(&[&server.url]).watch("/a", Watch::default());
     let waited = tokio::time::timeout(Duration::from_millis(200), watcher.next()).await;
     assert!(waited.is_err());

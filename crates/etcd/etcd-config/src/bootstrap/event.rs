@@ -1,4 +1,4 @@
-//! The words between the machine and its hands.
+//! Events and commands of the bootstrap state machine.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::peer_answer::{PeerAnswer, RunningCluster};
+use super::peer_response::{PeerResponse, RunningCluster};
 use crate::data_dir::Contents;
 use crate::discovery;
 use crate::ids::Id;
@@ -16,9 +16,9 @@ use crate::url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     DataDir(Contents),
-    /// What `DATA/proxy/cluster` names; empty where there is no such file.
+    /// The peers in `DATA/proxy/cluster`; empty if there is no such file.
     SavedPeers(Vec<Url>),
-    /// Addresses of those hosts that could be resolved.
+    /// Addresses of the hosts that could be resolved.
     Resolved(BTreeMap<String, IpAddr>),
     Srv {
         /// `_etcd-server-ssl._tcp`
@@ -28,12 +28,12 @@ pub enum Event {
     },
     Peer {
         peer: Url,
-        answer: PeerAnswer,
+        response: PeerResponse,
     },
-    /// The answer to `ChangeMembers`: the cluster as it is now, and the id that was given to us.
+    /// The result of `ChangeMembers`: the local member's id, and the cluster after the change.
     Changed(Result<(Id, RunningCluster), String>),
     Discovery(discovery::Event),
-    Due,
+    TimerExpired,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,13 +51,12 @@ pub enum Command {
     LookUpSrv {
         domain: String,
     },
-    /// `GET /members` of each; every one is answered by one `Event::Peer`, after
-    /// `limits::PEERS_REQUEST_TIMEOUT` at the latest.
-    AskPeers(Vec<Url>),
-    /// Through the members API of whichever of these client URLs answers.
+    /// `GET /members` of each peer; each is answered by one `Event::Peer`, within `limits::PEERS_REQUEST_TIMEOUT`.
+    QueryPeers(Vec<Url>),
+    /// Uses the members API of the first of these client URLs that responds.
     ChangeMembers {
         through: Vec<Url>,
-        /// Our own former self, whose data is gone.
+        /// The id of this member before it lost its data.
         remove: Option<Id>,
         add: Vec<Url>,
     },
@@ -65,24 +64,23 @@ pub enum Command {
     Wait(Duration),
     Log(String),
     Start(Start),
-    /// To the log, then exit 1.
+    /// Lines for the log; the program exits with 1.
     Fail(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// From the data directory alone.
+    /// As the member in the data directory.
     Restart,
-    Found(NewCluster),
-    /// As a member of this cluster, which sends what it has.
+    #[serde(rename = "found")]
+    Bootstrap(NewCluster),
+    /// As a member of this cluster, from which it replicates its data.
     Join {
         own_id: Id,
         #[serde(skip)]
         cluster: RunningCluster,
     },
-    /// Forward to the members that these peers know of.
-    Proxy {
-        peers: Vec<Url>,
-    },
+    /// As a proxy for the members that these peers know.
+    Proxy { peers: Vec<Url> },
 }

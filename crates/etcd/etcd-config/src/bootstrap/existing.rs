@@ -1,11 +1,11 @@
-//! `-initial-cluster-state existing`: the list that was given against the cluster that runs.
+//! `-initial-cluster-state existing`: compares the configured list with the running cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use thiserror::Error;
 
-use super::peer_answer::RunningCluster;
+use super::peer_response::RunningCluster;
 use crate::ids::Id;
 use crate::initial_cluster::InitialCluster;
 use crate::url::{Url, join};
@@ -20,7 +20,7 @@ pub enum ExistingError {
     Bootstrapped(Id),
 }
 
-/// The id that the running cluster gave to `name`: every listed member must be one of its members.
+/// The id of `name` in the running cluster. Every listed member must be a member of the cluster.
 pub fn own_id(
     listed: &InitialCluster,
     name: &str,
@@ -31,14 +31,15 @@ pub fn own_id(
     if listed.members().len() != running.members.len() {
         return Err(ExistingError::Count { given: given(), running: running.members.len() });
     }
-    let place = |url: &Url| match resolved.get(&url.host) {
+    let resolve = |url: &Url| match resolved.get(&url.host) {
         Some(address) => Url { host: address.to_string(), ..url.clone() },
         None => url.clone(),
     };
-    let places = |urls: &[Url]| urls.iter().map(place).collect::<BTreeSet<_>>();
+    let resolve_all = |urls: &[Url]| urls.iter().map(resolve).collect::<BTreeSet<_>>();
     let mut own = None;
     for (listed_name, urls) in listed.members() {
-        let Some(member) = running.members.iter().find(|member| places(&member.peer_urls) == places(urls))
+        let Some(member) =
+            running.members.iter().find(|member| resolve_all(&member.peer_urls) == resolve_all(urls))
         else {
             return Err(ExistingError::Unmatched { given: given(), unmatched: join(urls) });
         };

@@ -1,15 +1,15 @@
-//! The whole way from an empty head to a start, one event at a time.
+//! The bootstrap state machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::event::{Command, Event, Start};
 use super::existing::{self, ExistingError};
-use super::peer_answer::{PeerAnswer, RunningCluster, Wish};
+use super::peer_response::{ClusterProposal, PeerResponse, RunningCluster};
 use super::peers::{Peers, PeersCommand};
 use super::srv;
-use crate::config::{ClusterState, Config, Fallback, Founding, ProxyMode, hide_password};
-use crate::data_dir::Kind;
+use crate::config::{BootstrapMethod, ClusterState, Config, Fallback, ProxyMode, hide_password};
+use crate::data_dir::DataDirKind;
 use crate::discovery::{
     self, Discovery, DiscoveryError, DiscoveryUrl, ProxyUrl, Registration, failure_lines,
 };
@@ -19,19 +19,19 @@ use crate::initial_cluster::{InitialCluster, InitialClusterError, NewCluster};
 use crate::url::{Url, join};
 
 enum Stage {
-    Look,
+    CheckDataDir,
     SavedPeers,
     Resolve,
     Srv,
-    /// Is this member perhaps known already, or who is the existing cluster?
-    AskMembers {
+    /// Queries whether the local member is registered already, or for the existing cluster.
+    QueryMembers {
         cluster: InitialCluster,
-        open: BTreeSet<Url>,
+        pending: BTreeSet<Url>,
         running: Option<RunningCluster>,
     },
     Peers(Peers),
     Discovery(Discovery),
-    Ended,
+    Finished,
 }
 
 pub struct Bootstrap {
@@ -44,100 +44,102 @@ pub struct Bootstrap {
 impl Bootstrap {
     pub fn new(config: &Config) -> Self {
         let proxy = config.proxy.mode != ProxyMode::Off;
-        Self { config: config.clone(), proxy, resolved: BTreeMap::new(), stage: Stage::Look }
+        Self { config: config.clone(), proxy, resolved: BTreeMap::new(), stage: Stage::CheckDataDir }
     }
 
     pub fn start(&mut self) -> Vec<Command> {
         vec![Command::ReadDataDir]
     }
 
-    /// What the peer port answers (503) while nothing is decided; `None` unless `-peers` rules.
-    pub fn wish(&self) -> Option<&Wish> {
+    /// The body of the peer port's 503 response until the cluster is decided; `None` unless `-peers` is used.
+    pub fn proposal(&self) -> Option<&ClusterProposal> {
         match &self.stage {
-            Stage::Peers(peers) => Some(peers.wish()),
+            Stage::Peers(peers) => Some(peers.proposal()),
             _ => None,
         }
     }
 
-    /// What happened -> what to do. What does not fit the stage changes nothing.
+    /// Handles an event. An event that does not match the stage is ignored.
     pub fn step(&mut self, event: Event) -> Vec<Command> {
         match (&mut self.stage, event) {
-            (Stage::Look, Event::DataDir(contents)) => match contents.kind() {
-                Ok(kind) => self.looked(kind),
+            (Stage::CheckDataDir, Event::DataDir(contents)) => match contents.kind() {
+                Ok(kind) => self.data_dir_checked(kind),
                 Err(error) => self.fail(vec![error.to_string()]),
             },
             (Stage::SavedPeers, Event::SavedPeers(peers)) if !peers.is_empty() => {
-                self.begin(Start::Proxy { peers })
+                self.start_as(Start::Proxy { peers })
             }
             (Stage::SavedPeers, Event::SavedPeers(_)) => self.resolve(),
             (Stage::Resolve, Event::Resolved(addresses)) => {
                 self.resolved = addresses;
-                self.founding()
+                self.bootstrap_method()
             }
-            (Stage::Srv, Event::Srv { tls, plain }) => self.named_by_dns(srv::Answers { tls, plain }),
-            (Stage::AskMembers { open, running, .. }, Event::Peer { peer, answer }) => {
-                if open.remove(&peer)
-                    && let PeerAnswer::Running(cluster) = answer
+            (Stage::Srv, Event::Srv { tls, plain }) => self.srv_resolved(srv::SrvLookups { tls, plain }),
+            (Stage::QueryMembers { pending, running, .. }, Event::Peer { peer, response }) => {
+                if pending.remove(&peer)
+                    && let PeerResponse::Running(cluster) = response
                 {
                     running.get_or_insert(cluster);
                 }
-                if open.is_empty() || running.is_some() { self.members_known() } else { Vec::new() }
+                if pending.is_empty() || running.is_some() { self.members_queried() } else { Vec::new() }
             }
             (Stage::Peers(peers), event) => {
                 let commands = match event {
-                    Event::Peer { peer, answer } => peers.answered(&peer, answer),
+                    Event::Peer { peer, response } => peers.handle_response(&peer, response),
                     Event::Changed(result) => peers.changed(result),
-                    Event::Due => peers.due(),
+                    Event::TimerExpired => peers.due(),
                     _ => Vec::new(),
                 };
-                commands.into_iter().map(|command| self.of_peers(command)).collect()
+                commands.into_iter().map(|command| self.map_peers_command(command)).collect()
             }
             (Stage::Discovery(machine), Event::Discovery(event)) => {
                 let commands = machine.step(event);
-                self.of_discovery(commands)
+                self.map_discovery_commands(commands)
             }
             _ => Vec::new(),
         }
     }
 
-    fn begin(&mut self, start: Start) -> Vec<Command> {
-        self.stage = Stage::Ended;
+    fn start_as(&mut self, start: Start) -> Vec<Command> {
+        self.stage = Stage::Finished;
         vec![Command::Start(start)]
     }
 
     fn fail(&mut self, lines: Vec<String>) -> Vec<Command> {
-        self.stage = Stage::Ended;
+        self.stage = Stage::Finished;
         vec![Command::Fail(lines)]
     }
 
-    fn looked(&mut self, kind: Kind) -> Vec<Command> {
+    fn data_dir_checked(&mut self, kind: DataDirKind) -> Vec<Command> {
         let already = |what: &str| {
             Command::Log(format!(
                 "the server is already initialized as {what} before, starting as etcd {what}..."
             ))
         };
         match kind {
-            Kind::Member => {
-                self.stage = Stage::Ended;
+            DataDirKind::Member => {
+                self.stage = Stage::Finished;
                 vec![already("member"), Command::Start(Start::Restart)]
             }
-            Kind::Proxy => {
+            DataDirKind::Proxy => {
                 self.proxy = true;
                 self.stage = Stage::SavedPeers;
                 vec![already("proxy"), Command::ReadSavedPeers]
             }
-            Kind::Empty => self.resolve(),
+            DataDirKind::Empty => self.resolve(),
         }
     }
 
-    /// Names in lists of URLs are compared by their addresses: a fact to ask for first.
+    /// Resolves host names: URL lists are compared by address.
     fn resolve(&mut self) -> Vec<Command> {
-        let listed = match &self.config.founding {
-            Founding::Static { cluster, .. } => {
+        let listed = match &self.config.bootstrap_method {
+            BootstrapMethod::Static { cluster, .. } => {
                 InitialCluster::parse(cluster).map(|cluster| cluster.urls()).unwrap_or_default()
             }
-            Founding::Srv { .. } => Vec::new(),
-            Founding::Peers { .. } | Founding::Discovery { .. } => return self.founding(),
+            BootstrapMethod::Srv { .. } => Vec::new(),
+            BootstrapMethod::Peers { .. } | BootstrapMethod::Discovery { .. } => {
+                return self.bootstrap_method();
+            }
         };
         let hosts: BTreeSet<_> = listed
             .iter()
@@ -146,32 +148,34 @@ impl Bootstrap {
             .map(|url| url.host.clone())
             .collect();
         if hosts.is_empty() {
-            return self.founding();
+            return self.bootstrap_method();
         }
         self.stage = Stage::Resolve;
         vec![Command::Resolve(hosts.into_iter().collect())]
     }
 
-    fn founding(&mut self) -> Vec<Command> {
-        match self.config.founding.clone() {
-            Founding::Static { cluster, .. } => self.listed(&cluster),
-            Founding::Srv { domain, .. } => {
+    fn bootstrap_method(&mut self) -> Vec<Command> {
+        match self.config.bootstrap_method.clone() {
+            BootstrapMethod::Static { cluster, .. } => self.use_initial_cluster(&cluster),
+            BootstrapMethod::Srv { domain, .. } => {
                 self.stage = Stage::Srv;
                 vec![Command::LookUpSrv { domain }]
             }
-            Founding::Peers { listed, .. } if self.proxy => self.begin(Start::Proxy { peers: listed }),
-            Founding::Peers { listed, token } => {
+            BootstrapMethod::Peers { listed, .. } if self.proxy => {
+                self.start_as(Start::Proxy { peers: listed })
+            }
+            BootstrapMethod::Peers { listed, token } => {
                 let mut peers = Peers::new(&self.config.advertise_peer, &listed, &token);
                 let commands = peers.start();
                 self.stage = Stage::Peers(peers);
-                commands.into_iter().map(|command| self.of_peers(command)).collect()
+                commands.into_iter().map(|command| self.map_peers_command(command)).collect()
             }
-            Founding::Discovery { url, proxy, .. } => self.discover(&url, proxy.as_deref()),
+            BootstrapMethod::Discovery { url, proxy, .. } => self.discover(&url, proxy.as_deref()),
         }
     }
 
-    /// An initial cluster is named, by the flag or by DNS. Our own entry is held to our URLs.
-    fn listed(&mut self, text: &str) -> Vec<Command> {
+    /// Uses an initial cluster from the flag or from DNS. The local member's entry must match its advertised URLs.
+    fn use_initial_cluster(&mut self, text: &str) -> Vec<Command> {
         let (name, advertised) = (self.config.name.clone(), self.config.advertise_peer.clone());
         let parsed = InitialCluster::parse(text).and_then(|cluster| {
             if !self.proxy {
@@ -188,23 +192,23 @@ impl Bootstrap {
             }
         };
         if self.proxy {
-            return self.begin(Start::Proxy { peers: cluster.urls() });
+            return self.start_as(Start::Proxy { peers: cluster.urls() });
         }
         let own = cluster.members().get(&name).cloned().unwrap_or_default();
         let others: Vec<_> = cluster.urls().into_iter().filter(|url| !own.contains(url)).collect();
-        let open = others.iter().cloned().collect();
-        self.stage = Stage::AskMembers { cluster, open, running: None };
-        if others.is_empty() { self.members_known() } else { vec![Command::AskPeers(others)] }
+        let pending = others.iter().cloned().collect();
+        self.stage = Stage::QueryMembers { cluster, pending, running: None };
+        if others.is_empty() { self.members_queried() } else { vec![Command::QueryPeers(others)] }
     }
 
-    fn named_by_dns(&mut self, answers: srv::Answers) -> Vec<Command> {
+    fn srv_resolved(&mut self, lookups: srv::SrvLookups) -> Vec<Command> {
         let (name, advertised) = (&self.config.name, &self.config.advertise_peer);
-        match srv::initial_cluster(name, advertised, &self.resolved, answers, !self.proxy) {
-            Ok(named) => {
-                let mut commands: Vec<_> = named.lines.into_iter().map(Command::Log).collect();
-                // Its name in DNS and our own address are the same place.
-                self.resolved.extend(named.own);
-                commands.extend(self.listed(&named.cluster));
+        match srv::initial_cluster(name, advertised, &self.resolved, lookups, !self.proxy) {
+            Ok(srv) => {
+                let mut commands: Vec<_> = srv.lines.into_iter().map(Command::Log).collect();
+                // The record's host and the advertised address are equal.
+                self.resolved.extend(srv.own);
+                commands.extend(self.use_initial_cluster(&srv.cluster));
                 commands
             }
             Err(error) => self.fail(srv::failure_lines(&error)),
@@ -224,12 +228,12 @@ impl Bootstrap {
         lines
     }
 
-    /// Every other member was asked, or one told of a cluster.
-    fn members_known(&mut self) -> Vec<Command> {
-        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
-        let Stage::AskMembers { cluster, running, .. } = stage else { return Vec::new() };
-        let (Founding::Static { state, token, .. } | Founding::Srv { state, token, .. }) =
-            &self.config.founding
+    /// All other members have responded, or one has reported a running cluster.
+    fn members_queried(&mut self) -> Vec<Command> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished);
+        let Stage::QueryMembers { cluster, running, .. } = stage else { return Vec::new() };
+        let (BootstrapMethod::Static { state, token, .. } | BootstrapMethod::Srv { state, token, .. }) =
+            &self.config.bootstrap_method
         else {
             return Vec::new();
         };
@@ -237,22 +241,24 @@ impl Bootstrap {
         match (state, running) {
             (ClusterState::Existing, Some(running)) => {
                 match existing::own_id(&cluster, &name, &running, &self.resolved) {
-                    Ok(own_id) => self.begin(Start::Join { own_id, cluster: running }),
+                    Ok(own_id) => self.start_as(Start::Join { own_id, cluster: running }),
                     Err(error) => self.fail(vec![error.to_string()]),
                 }
             }
             (ClusterState::Existing, None) => self.fail(vec![
                 "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls".to_owned(),
             ]),
-            (ClusterState::New, running) => match cluster.found(&name, &token) {
-                Ok(new) => self.found(new, running.as_ref()),
+            (ClusterState::New, running) => match cluster.bootstrap(&name, &token) {
+                Ok(new) => self.bootstrap_cluster(new, running.as_ref()),
                 Err(error) => self.fail(vec![error.to_string()]),
             },
         }
     }
 
-    /// A new cluster, unless it already knows us as started: then our data is gone, and we may not begin anew.
-    fn found(&mut self, new: NewCluster, running: Option<&RunningCluster>) -> Vec<Command> {
+    /// Bootstraps a new cluster. If the running cluster knows this member as started, its data is lost, and it must
+    /// not
+    /// bootstrap again.
+    fn bootstrap_cluster(&mut self, new: NewCluster, running: Option<&RunningCluster>) -> Vec<Command> {
         let mine = running.and_then(|cluster| cluster.members.iter().find(|member| member.id == new.own_id));
         if mine.is_some_and(|member| !member.client_urls.is_empty()) {
             return self.fail(vec![
@@ -260,21 +266,21 @@ impl Bootstrap {
                 "remove it from the cluster and add it again, or give it its data back.".to_owned(),
             ]);
         }
-        self.begin(Start::Found(new))
+        self.start_as(Start::Bootstrap(new))
     }
 
-    fn of_peers(&mut self, command: PeersCommand) -> Command {
+    fn map_peers_command(&mut self, command: PeersCommand) -> Command {
         match command {
-            PeersCommand::Ask(peers) => Command::AskPeers(peers),
+            PeersCommand::Query(peers) => Command::QueryPeers(peers),
             PeersCommand::Change { through, remove, add } => Command::ChangeMembers { through, remove, add },
             PeersCommand::Wait(wait) => Command::Wait(wait),
             PeersCommand::Log(line) => Command::Log(line),
-            PeersCommand::Found(cluster) => {
-                self.stage = Stage::Ended;
-                Command::Start(Start::Found(cluster))
+            PeersCommand::Bootstrap(cluster) => {
+                self.stage = Stage::Finished;
+                Command::Start(Start::Bootstrap(cluster))
             }
             PeersCommand::Join { own_id, cluster } => {
-                self.stage = Stage::Ended;
+                self.stage = Stage::Finished;
                 Command::Start(Start::Join { own_id, cluster })
             }
         }
@@ -299,14 +305,14 @@ impl Bootstrap {
         let mut machine = Discovery::new(address, own);
         let commands = machine.start();
         self.stage = Stage::Discovery(machine);
-        self.of_discovery(commands)
+        self.map_discovery_commands(commands)
     }
 
-    fn of_discovery(&mut self, commands: Vec<discovery::Command>) -> Vec<Command> {
+    fn map_discovery_commands(&mut self, commands: Vec<discovery::Command>) -> Vec<Command> {
         let mut out = Vec::new();
         for command in commands {
             match command {
-                discovery::Command::Ask(request) => out.push(Command::Discovery(request)),
+                discovery::Command::Send(request) => out.push(Command::Discovery(request)),
                 discovery::Command::Wait(wait) => out.push(Command::Wait(wait)),
                 discovery::Command::Log(line) => out.push(Command::Log(line)),
                 discovery::Command::Failed(error) => out.extend(self.discovery_failed(&error)),
@@ -317,9 +323,9 @@ impl Bootstrap {
         out
     }
 
-    /// The registered members. `full`: we are none of them.
+    /// Uses the registered members. `full`: the local member is not one of them.
     fn discovered(&mut self, text: &str, full: bool) -> Vec<Command> {
-        let Founding::Discovery { url, fallback, .. } = self.config.founding.clone() else {
+        let BootstrapMethod::Discovery { url, fallback, .. } = self.config.bootstrap_method.clone() else {
             return Vec::new();
         };
         let Ok(cluster) = InitialCluster::parse(text) else {
@@ -333,18 +339,18 @@ impl Bootstrap {
             if full {
                 out.push(Command::Log("discovery cluster full, falling back to proxy".to_owned()));
             }
-            out.extend(self.begin(Start::Proxy { peers: cluster.urls() }));
+            out.extend(self.start_as(Start::Proxy { peers: cluster.urls() }));
             return out;
         }
-        match cluster.found(&self.config.name, &url) {
-            Ok(new) => self.begin(Start::Found(new)),
+        match cluster.bootstrap(&self.config.name, &url) {
+            Ok(new) => self.start_as(Start::Bootstrap(new)),
             Err(error) => self.discovery_failed(&DiscoveryError::Refused(error.to_string())),
         }
     }
 
     fn discovery_failed(&mut self, error: &DiscoveryError) -> Vec<Command> {
-        let url = match &self.config.founding {
-            Founding::Discovery { url, .. } => url.clone(),
+        let url = match &self.config.bootstrap_method {
+            BootstrapMethod::Discovery { url, .. } => url.clone(),
             _ => String::new(),
         };
         let lines = failure_lines(error, &self.config.name, &url, &self.config.data_dir);

@@ -1,12 +1,11 @@
-//! How a member comes to its cluster: a machine that is told facts and says what to do next.
+//! Decides how a member gets to its cluster, as a state machine without I/O.
 //!
-//! A data directory that holds something decides alone; flags count only where it is empty. The machine never
-//! looks, asks or waits by itself, and two machines of one cluster never start two.
+//! A non-empty data directory takes precedence over flags. Two machines of one cluster never bootstrap two clusters.
 
 mod event;
 mod existing;
 mod machine;
-mod peer_answer;
+mod peer_response;
 mod peers;
 #[cfg(test)]
 mod peers_simulation;
@@ -16,5 +15,5 @@ mod tests;
 
 pub use event::{Command, Event, SrvRecord, Start};
 pub use machine::Bootstrap;
-pub use peer_answer::{PeerAnswer, RunningCluster, RunningMember, Wish};
+pub use peer_response::{ClusterProposal, PeerResponse, RunningCluster, RunningMember};
 pub use peers::{Peers, PeersCommand};

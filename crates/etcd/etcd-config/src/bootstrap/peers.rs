@@ -1,17 +1,22 @@
-//! The `-peers` rule. S = own peer URL and the listed ones.
+//! The `-peers` algorithm.
 //!
-//! A listed peer that has a cluster is joined. Otherwise S is the initial cluster, as soon as a majority of S
-//! (ourselves included) is up, has no cluster and wants this very S under this very token. All who found by one
-//! S compute one cluster, so it does not matter who is first; a majority of S wants only one S, so two cannot be
-//! founded. Who waits tells its wish ([`Peers::wish`]) to those who ask.
+//! S is the member's own peer URL and the listed ones. If a listed peer has a cluster, the member joins it. Otherwise
+//! S is
+//! the initial cluster, as soon as a majority of S, including this member, is running, has no cluster, and proposes
+//! the
+//! same S and token. The cluster's ids depend only on S and the token, so the order of members does not matter. A
+//! majority
+//! of S proposes only one S, so two clusters cannot be bootstrapped. A waiting member responds with its proposal
+//! ([`Peers::proposal`]).
 //!
-//! A majority also waits some rounds for those of whom nothing is known: 0.4's first member, started without
-//! `-peers`, has its cluster before it can be asked.
+//! A majority waits some rounds for peers that do not respond: etcd 0.4's first member, started without `-peers`, has
+//! a
+//! cluster before it responds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::peer_answer::{PeerAnswer, RunningCluster, Wish};
+use super::peer_response::{ClusterProposal, PeerResponse, RunningCluster};
 use crate::ids::Id;
 use crate::initial_cluster::NewCluster;
 use crate::limits::{PEERS_GRACE_ROUNDS, PEERS_ROUND};
@@ -19,38 +24,38 @@ use crate::url::{Url, join, sorted};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeersCommand {
-    Ask(Vec<Url>),
+    Query(Vec<Url>),
     Change { through: Vec<Url>, remove: Option<Id>, add: Vec<Url> },
     Wait(Duration),
     Log(String),
-    Found(NewCluster),
+    Bootstrap(NewCluster),
     Join { own_id: Id, cluster: RunningCluster },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
-    /// These have not answered in this round.
-    Asking(BTreeSet<Url>),
+    /// Peers that have not responded in this round.
+    Querying(BTreeSet<Url>),
     Changing,
     Pausing,
-    Ended,
+    Finished,
 }
 
 pub struct Peers {
-    /// The URL that we are known by in S.
+    /// The own URL in S.
     own: Url,
-    /// All that we advertise.
+    /// All advertised peer URLs.
     advertised: Vec<Url>,
-    wish: Wish,
-    answers: BTreeMap<Url, PeerAnswer>,
+    proposal: ClusterProposal,
+    responses: BTreeMap<Url, PeerResponse>,
     stage: Stage,
     rounds: u32,
-    /// What was logged last: said again only when it changes.
-    said: String,
+    /// The last logged line; repeated lines are not logged.
+    last_line: String,
 }
 
 impl Peers {
-    /// `advertised` is not empty: flags give it a default.
+    /// `advertised` must not be empty; the flag has a default.
     pub fn new(advertised: &[Url], listed: &[Url], token: &str) -> Self {
         let own = advertised
             .iter()
@@ -65,89 +70,91 @@ impl Peers {
         Self {
             own,
             advertised: advertised.to_vec(),
-            wish: Wish { set, token: token.to_owned() },
-            answers: BTreeMap::new(),
+            proposal: ClusterProposal { set, token: token.to_owned() },
+            responses: BTreeMap::new(),
             stage: Stage::Pausing,
             rounds: 0,
-            said: String::new(),
+            last_line: String::new(),
         }
     }
 
-    /// What to tell those who ask, for as long as nothing is decided.
-    pub fn wish(&self) -> &Wish {
-        &self.wish
+    /// The response to other members until the cluster is decided.
+    pub fn proposal(&self) -> &ClusterProposal {
+        &self.proposal
     }
 
     pub fn start(&mut self) -> Vec<PeersCommand> {
-        self.ask()
+        self.query()
     }
 
-    fn ask(&mut self) -> Vec<PeersCommand> {
-        let others: Vec<_> = self.wish.set.iter().filter(|url| **url != self.own).cloned().collect();
+    fn query(&mut self) -> Vec<PeersCommand> {
+        let others: Vec<_> = self.proposal.set.iter().filter(|url| **url != self.own).cloned().collect();
         if others.is_empty() {
-            return self.found();
+            return self.bootstrap();
         }
         self.rounds = self.rounds.saturating_add(1);
-        self.answers.clear();
-        self.stage = Stage::Asking(others.iter().cloned().collect());
-        vec![PeersCommand::Ask(others)]
+        self.responses.clear();
+        self.stage = Stage::Querying(others.iter().cloned().collect());
+        vec![PeersCommand::Query(others)]
     }
 
-    /// One peer's answer. Late and doubled ones decide nothing.
-    pub fn answered(&mut self, peer: &Url, answer: PeerAnswer) -> Vec<PeersCommand> {
-        let Stage::Asking(open) = &mut self.stage else { return Vec::new() };
-        if !open.remove(peer) {
+    /// Handles a peer's response. Late and duplicate ones are ignored.
+    pub fn handle_response(&mut self, peer: &Url, response: PeerResponse) -> Vec<PeersCommand> {
+        let Stage::Querying(pending) = &mut self.stage else { return Vec::new() };
+        if !pending.remove(peer) {
             return Vec::new();
         }
-        let all = open.is_empty();
-        if let PeerAnswer::Running(cluster) = answer {
+        let all = pending.is_empty();
+        if let PeerResponse::Running(cluster) = response {
             return self.join(cluster);
         }
-        self.answers.insert(peer.clone(), answer);
-        if all { self.judge() } else { Vec::new() }
+        self.responses.insert(peer.clone(), response);
+        if all { self.decide() } else { Vec::new() }
     }
 
     pub fn due(&mut self) -> Vec<PeersCommand> {
-        if self.stage == Stage::Pausing { self.ask() } else { Vec::new() }
+        if self.stage == Stage::Pausing { self.query() } else { Vec::new() }
     }
 
-    /// The members API's answer. On failure everything is looked at anew: an add whose answer was lost shows
-    /// in the member list.
+    /// Handles the result of the members API. After a failure the next round starts: an add whose response was lost
+    /// is in
+    /// the member list.
     pub fn changed(&mut self, result: Result<(Id, RunningCluster), String>) -> Vec<PeersCommand> {
         if self.stage != Stage::Changing {
             return Vec::new();
         }
         match result {
             Ok((own_id, cluster)) => {
-                self.stage = Stage::Ended;
+                self.stage = Stage::Finished;
                 vec![PeersCommand::Join { own_id, cluster }]
             }
             Err(reason) => self.pause(format!("cannot join the cluster of the given peers yet: {reason}")),
         }
     }
 
-    fn judge(&mut self) -> Vec<PeersCommand> {
-        let wanted = |answer: &PeerAnswer| *answer == PeerAnswer::Waiting(self.wish.clone());
-        let agreeing = 1 + self.answers.values().filter(|answer| wanted(answer)).count();
-        let silent = self.answers.values().filter(|answer| **answer == PeerAnswer::Silent).count();
-        let majority = self.wish.set.len() / 2 + 1;
+    fn decide(&mut self) -> Vec<PeersCommand> {
+        let agrees = |response: &PeerResponse| *response == PeerResponse::Waiting(self.proposal.clone());
+        let agreeing = 1 + self.responses.values().filter(|response| agrees(response)).count();
+        let silent =
+            self.responses.values().filter(|response| **response == PeerResponse::NoResponse).count();
+        let majority = self.proposal.set.len() / 2 + 1;
         if agreeing >= majority && (silent == 0 || self.rounds >= PEERS_GRACE_ROUNDS) {
-            return self.found();
+            return self.bootstrap();
         }
-        let other = self.answers.iter().find_map(|(peer, answer)| match answer {
-            PeerAnswer::Waiting(wish) if *wish != self.wish => Some((peer, wish)),
+        let other = self.responses.iter().find_map(|(peer, response)| match response {
+            PeerResponse::Waiting(proposal) if *proposal != self.proposal => Some((peer, proposal)),
             _ => None,
         });
         let line = match other {
-            Some((peer, wish)) if wish.set != self.wish.set => format!(
+            Some((peer, proposal)) if proposal.set != self.proposal.set => format!(
                 "peer {peer} wants to found a cluster of other members: {} there, {} here",
-                join(&wish.set),
-                join(&self.wish.set)
+                join(&proposal.set),
+                join(&self.proposal.set)
             ),
             Some((peer, _)) => format!("peer {peer} has another cluster token"),
             None => format!(
                 "{agreeing} of {} peers are up and agree, {majority} are needed; {silent} do not answer",
-                self.wish.set.len()
+                self.proposal.set.len()
             ),
         };
         self.pause(line)
@@ -156,30 +163,31 @@ impl Peers {
     fn pause(&mut self, line: String) -> Vec<PeersCommand> {
         self.stage = Stage::Pausing;
         let mut commands = Vec::new();
-        if line != self.said {
-            self.said.clone_from(&line);
+        if line != self.last_line {
+            self.last_line.clone_from(&line);
             commands.push(PeersCommand::Log(line));
         }
         commands.push(PeersCommand::Wait(PEERS_ROUND));
         commands
     }
 
-    /// Names are not known yet: each member tells its own when it has started.
-    fn found(&mut self) -> Vec<PeersCommand> {
-        self.stage = Stage::Ended;
-        let members = self.wish.set.iter().map(|url| (String::new(), vec![url.clone()]));
+    /// Names are unknown; each member publishes its own when it starts.
+    fn bootstrap(&mut self) -> Vec<PeersCommand> {
+        self.stage = Stage::Finished;
+        let members = self.proposal.set.iter().map(|url| (String::new(), vec![url.clone()]));
         let own = std::slice::from_ref(&self.own);
-        vec![PeersCommand::Found(NewCluster::new(members, &self.wish.token, own))]
+        vec![PeersCommand::Bootstrap(NewCluster::new(members, &self.proposal.token, own))]
     }
 
     fn join(&mut self, cluster: RunningCluster) -> Vec<PeersCommand> {
         let mine = cluster.of_urls(&self.advertised);
         if let Some(member) = mine.filter(|member| !member.has_started()) {
-            self.stage = Stage::Ended;
+            self.stage = Stage::Finished;
             return vec![PeersCommand::Join { own_id: member.id, cluster: cluster.clone() }];
         }
-        // A member that has started and has lost its data may not come back as itself: it would forget votes
-        // that it gave. It leaves, and a new one comes.
+        // A started member that lost its data must not return under its id: it would forget its votes. It is removed,
+        // and a
+        // new member is added.
         let remove = mine.map(|member| member.id);
         let through = cluster.client_urls(remove);
         if through.is_empty() {

@@ -1,10 +1,10 @@
-//! The `-peers` rule under random starts, delays, losses and crashes: never two clusters; and one, as soon as a
-//! majority is up and messages pass. The same seed gives the same history.
+//! Simulation of the `-peers` algorithm with random starts, delays, losses and crashes. There are never two clusters,
+//! and there is one as soon as a majority is running and messages arrive. Equal seeds give equal histories.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use super::peer_answer::{PeerAnswer, RunningCluster, RunningMember};
+use super::peer_response::{PeerResponse, RunningCluster, RunningMember};
 use super::peers::{Peers, PeersCommand};
 use crate::Url;
 use crate::ids::{self, Id};
@@ -13,35 +13,35 @@ use crate::limits::{PEERS_GRACE_ROUNDS, PEERS_REQUEST_TIMEOUT};
 
 const TOKEN: &str = "t";
 const SEEDS: u64 = 400;
-/// Until then everything may fail, and from then on nothing does.
-const TROUBLE_MS: u64 = 60_000;
+/// Faults are injected until this time.
+const FAULTS_UNTIL_MS: u64 = 60_000;
 const END_MS: u64 = 150_000;
 
-/// How the nodes are told of each other.
+/// The peer lists of the nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lists {
-    /// All name all, with or without themselves.
+    /// All nodes list all nodes, with or without themselves.
     Same,
-    /// 0.4's tutorials: the first names nobody, each further one those before it.
+    /// As in etcd 0.4's tutorials: the first node has no list, each other one lists those before it.
     Tutorial,
-    /// Some forget one peer. One cluster is not promised then; that there are never two is.
-    OneForgotten,
+    /// Some nodes omit one peer. A cluster is not guaranteed then, but there are never two.
+    OneOmitted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
+enum SimulationEvent {
     Start(usize),
     Crash(usize),
-    Arrive { ask: u64, from: usize, to: usize },
-    Answer { ask: u64, from: usize, to: usize, said: Option<Said> },
-    Due { node: usize, life: u32 },
-    Changed { node: usize, life: u32, cluster: Id, remove: Option<Id>, lost: bool },
+    Arrive { request: u64, from: usize, to: usize },
+    Response { request: u64, from: usize, to: usize, response: Option<Response> },
+    TimerExpired { node: usize, incarnation: u32 },
+    Changed { node: usize, incarnation: u32, cluster: Id, remove: Option<Id>, lost: bool },
 }
 
-/// `PeerAnswer` has no order; the queue needs one.
+/// An ordered form of `PeerResponse` for the queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Said {
-    Wish(Vec<Url>),
+enum Response {
+    ClusterProposal(Vec<Url>),
     Cluster(Id),
 }
 
@@ -49,9 +49,9 @@ enum Said {
 struct Node {
     list: Option<Vec<Url>>,
     up: bool,
-    life: u32,
+    incarnation: u32,
     peers: Option<Peers>,
-    /// On its disk: survives crashes.
+    /// On disk: survives crashes.
     cluster: Option<Id>,
 }
 
@@ -59,13 +59,13 @@ struct World {
     random: fastrand::Rng,
     now: u64,
     sequence: u64,
-    queue: BinaryHeap<Reverse<(u64, u64, What)>>,
+    queue: BinaryHeap<Reverse<(u64, u64, SimulationEvent)>>,
     nodes: Vec<Node>,
     clusters: BTreeMap<Id, RunningCluster>,
-    /// Asked, not yet answered: (node, its life, the peer).
-    open: BTreeMap<u64, (usize, u32, usize)>,
-    founded: BTreeSet<Id>,
-    history: Vec<(u64, What)>,
+    /// Pending requests: node, its incarnation, the peer.
+    pending: BTreeMap<u64, (usize, u32, usize)>,
+    bootstrapped: BTreeSet<Id>,
+    history: Vec<(u64, SimulationEvent)>,
 }
 
 fn url(node: usize) -> Url {
@@ -76,7 +76,7 @@ impl World {
     fn new(seed: u64, lists: Lists) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = match lists {
-            Lists::OneForgotten => [3, 5, 7][random.usize(0..3)],
+            Lists::OneOmitted => [3, 5, 7][random.usize(0..3)],
             _ => random.usize(1..=7),
         };
         let nodes = (0..count)
@@ -85,7 +85,7 @@ impl World {
                     Lists::Tutorial if node == 0 => None,
                     Lists::Tutorial => Some((0..node).map(url).collect()),
                     _ => {
-                        let forgotten = (lists == Lists::OneForgotten && random.bool())
+                        let forgotten = (lists == Lists::OneOmitted && random.bool())
                             .then(|| random.usize(0..count))
                             .filter(|other| *other != node);
                         let with_self = random.bool();
@@ -106,43 +106,44 @@ impl World {
             queue: BinaryHeap::new(),
             nodes,
             clusters: BTreeMap::new(),
-            open: BTreeMap::new(),
-            founded: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            bootstrapped: BTreeSet::new(),
             history: Vec::new(),
         };
-        world.plan_trouble(count, lists);
+        world.plan_faults(count, lists);
         world
     }
 
-    /// Starts and crashes; in the end a majority is up (all of them where the first one founds alone).
-    fn plan_trouble(&mut self, count: usize, lists: Lists) {
+    /// Starts and crashes. Finally a majority is running; all nodes if the first one bootstraps alone.
+    fn plan_faults(&mut self, count: usize, lists: Lists) {
         let most_down = if lists == Lists::Tutorial { 0 } else { (count - 1) / 2 };
         let stay_down = self.random.usize(0..=most_down);
         for node in 0..count {
-            let begin = self.random.u64(0..TROUBLE_MS / 2);
-            self.at(begin, What::Start(node));
+            let begin = self.random.u64(0..FAULTS_UNTIL_MS / 2);
+            self.at(begin, SimulationEvent::Start(node));
             for _ in 0..self.random.usize(0..4) {
-                let crash = self.random.u64(0..TROUBLE_MS);
+                let crash = self.random.u64(0..FAULTS_UNTIL_MS);
                 let back = crash + self.random.u64(1..5_000);
-                self.at(crash, What::Crash(node));
-                self.at(back, What::Start(node));
+                self.at(crash, SimulationEvent::Crash(node));
+                self.at(back, SimulationEvent::Start(node));
             }
-            let last = if node < stay_down { What::Crash(node) } else { What::Start(node) };
-            self.at(TROUBLE_MS + 10_000, last);
+            let last =
+                if node < stay_down { SimulationEvent::Crash(node) } else { SimulationEvent::Start(node) };
+            self.at(FAULTS_UNTIL_MS + 10_000, last);
         }
     }
 
-    fn at(&mut self, time: u64, what: What) {
+    fn at(&mut self, time: u64, event: SimulationEvent) {
         self.sequence += 1;
-        self.queue.push(Reverse((time, self.sequence, what)));
+        self.queue.push(Reverse((time, self.sequence, event)));
     }
 
-    fn trouble(&self) -> bool {
-        self.now < TROUBLE_MS
+    fn faults_enabled(&self) -> bool {
+        self.now < FAULTS_UNTIL_MS
     }
 
     fn delay(&mut self) -> u64 {
-        if self.trouble() && self.random.u32(0..4) == 0 {
+        if self.faults_enabled() && self.random.u32(0..4) == 0 {
             self.random.u64(0..4_000)
         } else {
             self.random.u64(1..50)
@@ -150,57 +151,59 @@ impl World {
     }
 
     fn lost(&mut self) -> bool {
-        self.trouble() && self.random.u32(0..4) == 0
+        self.faults_enabled() && self.random.u32(0..4) == 0
     }
 
     fn run(&mut self) {
-        while let Some(Reverse((time, _, what))) = self.queue.pop() {
+        while let Some(Reverse((time, _, event))) = self.queue.pop() {
             if time > END_MS {
                 break;
             }
             self.now = time;
-            self.history.push((time, what.clone()));
-            self.happen(what);
-            assert!(self.founded.len() <= 1, "two clusters:\n{:#?}", self.history);
+            self.history.push((time, event.clone()));
+            self.handle(event);
+            assert!(self.bootstrapped.len() <= 1, "two clusters:\n{:#?}", self.history);
         }
     }
 
-    fn happen(&mut self, what: What) {
-        match what {
-            What::Start(node) => self.start(node),
-            What::Crash(node) => {
+    fn handle(&mut self, event: SimulationEvent) {
+        match event {
+            SimulationEvent::Start(node) => self.start(node),
+            SimulationEvent::Crash(node) => {
                 self.nodes[node].up = false;
-                self.nodes[node].life += 1;
+                self.nodes[node].incarnation += 1;
                 self.nodes[node].peers = None;
             }
-            What::Arrive { ask, from, to } => {
+            SimulationEvent::Arrive { request, from, to } => {
                 let target = &self.nodes[to];
-                let said = match (target.up, target.cluster, &target.peers) {
-                    (true, Some(cluster), _) => Some(Said::Cluster(cluster)),
-                    (true, None, Some(peers)) => Some(Said::Wish(peers.wish().set.clone())),
+                let response = match (target.up, target.cluster, &target.peers) {
+                    (true, Some(cluster), _) => Some(Response::Cluster(cluster)),
+                    (true, None, Some(peers)) => {
+                        Some(Response::ClusterProposal(peers.proposal().set.clone()))
+                    }
                     _ => None,
                 };
-                if said.is_some() && !self.lost() {
+                if response.is_some() && !self.lost() {
                     let at = self.now + self.delay();
-                    self.at(at, What::Answer { ask, from, to, said });
+                    self.at(at, SimulationEvent::Response { request, from, to, response });
                 }
             }
-            What::Answer { ask, from, to, said } => {
-                let Some((_, life, _)) = self.open.remove(&ask) else { return };
-                let answer = match said {
-                    None => PeerAnswer::Silent,
-                    Some(Said::Wish(set)) => {
-                        PeerAnswer::Waiting(super::Wish { set, token: TOKEN.to_owned() })
+            SimulationEvent::Response { request, from, to, response } => {
+                let Some((_, incarnation, _)) = self.pending.remove(&request) else { return };
+                let peer_response = match response {
+                    None => PeerResponse::NoResponse,
+                    Some(Response::ClusterProposal(set)) => {
+                        PeerResponse::Waiting(super::ClusterProposal { set, token: TOKEN.to_owned() })
                     }
-                    Some(Said::Cluster(id)) => PeerAnswer::Running(self.clusters[&id].clone()),
+                    Some(Response::Cluster(id)) => PeerResponse::Running(self.clusters[&id].clone()),
                 };
-                self.tell(from, life, |peers| peers.answered(&url(to), answer));
+                self.notify(from, incarnation, |peers| peers.handle_response(&url(to), peer_response));
             }
-            What::Due { node, life } => self.tell(node, life, Peers::due),
-            What::Changed { node, life, cluster, remove, lost } => {
+            SimulationEvent::TimerExpired { node, incarnation } => self.notify(node, incarnation, Peers::due),
+            SimulationEvent::Changed { node, incarnation, cluster, remove, lost } => {
                 let result = self.change(node, cluster, remove);
                 let result = if lost { Err("timed out".to_owned()) } else { result };
-                self.tell(node, life, |peers| peers.changed(result));
+                self.notify(node, incarnation, |peers| peers.changed(result));
             }
         }
     }
@@ -215,37 +218,42 @@ impl World {
         }
         let Some(list) = self.nodes[node].list.clone() else {
             let new = NewCluster::new([(String::new(), vec![url(node)])], TOKEN, &[url(node)]);
-            return self.obey(node, vec![PeersCommand::Found(new)]);
+            return self.execute(node, vec![PeersCommand::Bootstrap(new)]);
         };
         let mut peers = Peers::new(&[url(node)], &list, TOKEN);
         let commands = peers.start();
         self.nodes[node].peers = Some(peers);
-        self.obey(node, commands);
+        self.execute(node, commands);
     }
 
-    fn tell(&mut self, node: usize, life: u32, say: impl FnOnce(&mut Peers) -> Vec<PeersCommand>) {
+    fn notify(
+        &mut self,
+        node: usize,
+        incarnation: u32,
+        deliver: impl FnOnce(&mut Peers) -> Vec<PeersCommand>,
+    ) {
         let one = &mut self.nodes[node];
         if one.up
-            && one.life == life
+            && one.incarnation == incarnation
             && let Some(peers) = &mut one.peers
         {
-            let commands = say(peers);
-            self.obey(node, commands);
+            let commands = deliver(peers);
+            self.execute(node, commands);
         }
     }
 
-    fn obey(&mut self, node: usize, commands: Vec<PeersCommand>) {
-        let life = self.nodes[node].life;
+    fn execute(&mut self, node: usize, commands: Vec<PeersCommand>) {
+        let incarnation = self.nodes[node].incarnation;
         for command in commands {
             match command {
-                PeersCommand::Ask(peers) => {
+                PeersCommand::Query(peers) => {
                     for peer in peers {
-                        self.ask(node, life, &peer);
+                        self.request(node, incarnation, &peer);
                     }
                 }
                 PeersCommand::Wait(wait) => {
                     let at = self.now + u64::try_from(wait.as_millis()).unwrap();
-                    self.at(at, What::Due { node, life });
+                    self.at(at, SimulationEvent::TimerExpired { node, incarnation });
                 }
                 PeersCommand::Change { through, remove, .. } => {
                     let cluster = self
@@ -256,34 +264,34 @@ impl World {
                         .unwrap();
                     let lost = self.lost();
                     let at = self.now + self.delay();
-                    self.at(at, What::Changed { node, life, cluster, remove, lost });
+                    self.at(at, SimulationEvent::Changed { node, incarnation, cluster, remove, lost });
                 }
-                PeersCommand::Found(new) => self.found(node, &new),
-                PeersCommand::Join { cluster, .. } => self.belongs(node, cluster.id),
+                PeersCommand::Bootstrap(new) => self.bootstrap(node, &new),
+                PeersCommand::Join { cluster, .. } => self.set_cluster(node, cluster.id),
                 PeersCommand::Log(_) => {}
             }
         }
     }
 
-    fn ask(&mut self, from: usize, life: u32, peer: &Url) {
+    fn request(&mut self, from: usize, incarnation: u32, peer: &Url) {
         let to = (0..self.nodes.len()).find(|node| url(*node) == *peer).unwrap();
         self.sequence += 1;
-        let ask = self.sequence;
-        self.open.insert(ask, (from, life, to));
+        let request = self.sequence;
+        self.pending.insert(request, (from, incarnation, to));
         let timeout = self.now + u64::try_from(PEERS_REQUEST_TIMEOUT.as_millis()).unwrap();
-        self.at(timeout, What::Answer { ask, from, to, said: None });
+        self.at(timeout, SimulationEvent::Response { request, from, to, response: None });
         if !self.lost() {
             let at = self.now + self.delay();
-            self.at(at, What::Arrive { ask, from, to });
+            self.at(at, SimulationEvent::Arrive { request, from, to });
         }
     }
 
-    fn found(&mut self, node: usize, new: &NewCluster) {
-        // A crash before it is on disk: nothing has happened.
-        if self.trouble() && self.random.u32(0..4) == 0 {
-            return self.happen(What::Crash(node));
+    fn bootstrap(&mut self, node: usize, new: &NewCluster) {
+        // A crash before the write to disk has no effect.
+        if self.faults_enabled() && self.random.u32(0..4) == 0 {
+            return self.handle(SimulationEvent::Crash(node));
         }
-        self.founded.insert(new.id);
+        self.bootstrapped.insert(new.id);
         let members = new.members.iter().map(|member| RunningMember {
             id: member.id,
             peer_urls: member.peer_urls.clone(),
@@ -292,10 +300,10 @@ impl World {
         });
         let cluster = RunningCluster { id: new.id, members: members.collect() };
         self.clusters.entry(new.id).or_insert(cluster);
-        self.belongs(node, new.id);
+        self.set_cluster(node, new.id);
     }
 
-    fn belongs(&mut self, node: usize, cluster: Id) {
+    fn set_cluster(&mut self, node: usize, cluster: Id) {
         self.nodes[node].cluster = Some(cluster);
         self.nodes[node].peers = None;
         let members = &mut self.clusters.get_mut(&cluster).unwrap().members;
@@ -305,7 +313,7 @@ impl World {
         }
     }
 
-    /// A change of the membership needs a majority of the members.
+    /// A membership change requires a majority of the members.
     fn change(&mut self, node: usize, id: Id, remove: Option<Id>) -> Result<(Id, RunningCluster), String> {
         let up = |member: &&RunningMember| {
             (0..self.nodes.len()).any(|other| {
@@ -348,12 +356,12 @@ fn never_two_clusters_and_always_one_with_a_majority() {
 }
 
 #[test]
-fn a_forgotten_peer_never_makes_a_second_cluster() {
+fn an_omitted_peer_never_makes_a_second_cluster() {
     let mut with_a_cluster = 0;
     for seed in 0..SEEDS {
-        let mut world = World::new(seed, Lists::OneForgotten);
+        let mut world = World::new(seed, Lists::OneOmitted);
         world.run();
-        with_a_cluster += world.founded.len();
+        with_a_cluster += world.bootstrapped.len();
     }
     assert!(with_a_cluster > 50, "only {with_a_cluster} of the histories came to a cluster");
 }
@@ -369,17 +377,17 @@ fn the_same_seed_gives_the_same_history() {
     assert_ne!(history(7), history(8));
 }
 
-/// 0.4's first member has its cluster, and its answers are slow: the other two may not go without it.
+/// etcd 0.4's first member has a cluster and responds slowly; the other two must wait for it.
 #[test]
-fn a_majority_waits_for_those_of_whom_nothing_is_known() {
+fn a_majority_waits_for_peers_that_do_not_respond() {
     let mut peers = Peers::new(&[url(2)], &[url(0), url(1)], TOKEN);
-    let wish = PeerAnswer::Waiting(peers.wish().clone());
+    let proposal = PeerResponse::Waiting(peers.proposal().clone());
     peers.start();
     for round in 1..=PEERS_GRACE_ROUNDS {
-        assert!(peers.answered(&url(1), wish.clone()).is_empty());
-        let end = peers.answered(&url(0), PeerAnswer::Silent);
-        let founded = matches!(end.as_slice(), [PeersCommand::Found(_)]);
-        assert_eq!(founded, round == PEERS_GRACE_ROUNDS, "{round}: {end:?}");
+        assert!(peers.handle_response(&url(1), proposal.clone()).is_empty());
+        let end = peers.handle_response(&url(0), PeerResponse::NoResponse);
+        let bootstrapped = matches!(end.as_slice(), [PeersCommand::Bootstrap(_)]);
+        assert_eq!(bootstrapped, round == PEERS_GRACE_ROUNDS, "{round}: {end:?}");
         peers.due();
     }
 }

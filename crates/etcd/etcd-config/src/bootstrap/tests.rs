@@ -1,10 +1,10 @@
-//! Each way to a cluster, from the command line to the start.
+//! Tests of each bootstrap method, from the command line to the start.
 
 use serde_json::json;
 
 use super::*;
 use crate::data_dir::Contents;
-use crate::discovery::{self, HttpAnswer};
+use crate::discovery::{self, HttpResponse};
 use crate::{Facts, Task};
 
 fn machine(arguments: &str) -> Bootstrap {
@@ -19,11 +19,11 @@ fn url(text: &str) -> crate::Url {
     text.parse().unwrap()
 }
 
-fn shown(commands: &[Command]) -> Vec<String> {
+fn format_commands(commands: &[Command]) -> Vec<String> {
     commands
         .iter()
         .map(|command| match command {
-            Command::Start(Start::Found(cluster)) => {
+            Command::Start(Start::Bootstrap(cluster)) => {
                 let urls = cluster.members.iter().flat_map(|member| member.peer_urls.iter());
                 let mut urls: Vec<_> = urls.map(ToString::to_string).collect();
                 urls.sort();
@@ -33,7 +33,7 @@ fn shown(commands: &[Command]) -> Vec<String> {
             Command::Start(Start::Join { own_id, .. }) => format!("join as {own_id}"),
             Command::Start(Start::Proxy { peers }) => format!("proxy {}", crate::url::join(peers)),
             Command::Start(Start::Restart) => "restart".to_owned(),
-            Command::AskPeers(peers) => format!("ask {}", crate::url::join(peers)),
+            Command::QueryPeers(peers) => format!("ask {}", crate::url::join(peers)),
             Command::Resolve(hosts) => format!("resolve {}", hosts.join(",")),
             Command::Discovery(request) => format!("{:?} {}", request.method, request.path),
             Command::ChangeMembers { through, remove, add } => {
@@ -49,10 +49,10 @@ fn shown(commands: &[Command]) -> Vec<String> {
 
 fn check(arguments: &str, events: Vec<Event>, expected: &[&str]) {
     let mut machine = machine(arguments);
-    let mut last = shown(&machine.start());
+    let mut last = format_commands(&machine.start());
     assert_eq!(last, ["ReadDataDir"]);
     for event in events {
-        last = shown(&machine.step(event));
+        last = format_commands(&machine.step(event));
     }
     assert_eq!(last, expected, "{arguments}");
 }
@@ -61,14 +61,14 @@ fn empty() -> Event {
     Event::DataDir(Contents::default())
 }
 
-fn silent(peer: &str) -> Event {
-    Event::Peer { peer: url(peer), answer: PeerAnswer::Silent }
+fn no_response(peer: &str) -> Event {
+    Event::Peer { peer: url(peer), response: PeerResponse::NoResponse }
 }
 
 fn running(peer: &str, members: serde_json::Value) -> Event {
-    let answer = PeerAnswer::read(200, Some("7"), members.to_string().as_bytes());
-    assert!(matches!(answer, PeerAnswer::Running(_)));
-    Event::Peer { peer: url(peer), answer }
+    let response = PeerResponse::read(200, Some("7"), members.to_string().as_bytes());
+    assert!(matches!(response, PeerResponse::Running(_)));
+    Event::Peer { peer: url(peer), response }
 }
 
 const STATIC: &str = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -initial-cluster a=http://10.0.0.1:1,b=http://10.0.0.2:1";
@@ -97,7 +97,11 @@ fn the_data_directory_decides_first() {
 #[test]
 fn a_static_cluster() {
     check(STATIC, vec![empty()], &["ask http://10.0.0.2:1"]);
-    check(STATIC, vec![empty(), silent("http://10.0.0.2:1")], &["found http://10.0.0.1:1,http://10.0.0.2:1"]);
+    check(
+        STATIC,
+        vec![empty(), no_response("http://10.0.0.2:1")],
+        &["found http://10.0.0.1:1,http://10.0.0.2:1"],
+    );
     check("", vec![empty()], &["resolve localhost"]);
     check(
         "",
@@ -119,7 +123,7 @@ fn a_static_cluster() {
 }
 
 #[test]
-fn a_member_that_the_cluster_knows_does_not_begin_anew() {
+fn a_known_member_does_not_bootstrap_again() {
     let id = crate::ids::member(&[url("http://10.0.0.1:1")], "etcd-cluster", None);
     let members =
         json!([{"id": id.0, "peerURLs": ["http://10.0.0.1:1"], "name": "a", "clientURLs": ["http://x:1"]}]);
@@ -149,7 +153,7 @@ fn joining_an_existing_cluster() {
     );
     check(
         &arguments,
-        vec![empty(), silent("http://10.0.0.2:1")],
+        vec![empty(), no_response("http://10.0.0.2:1")],
         &[
             "fail cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls",
         ],
@@ -181,7 +185,7 @@ fn dns_names_the_members() {
     );
     check(
         arguments,
-        vec![empty(), srv(), silent("http://b.example:2380")],
+        vec![empty(), srv(), no_response("http://b.example:2380")],
         &["found http://a.example:2380,http://b.example:2380"],
     );
     check(
@@ -197,12 +201,12 @@ fn dns_names_the_members() {
     let mut machine = machine(&proxy);
     machine.start();
     machine.step(empty());
-    let last = shown(&machine.step(srv()));
+    let last = format_commands(&machine.step(srv()));
     assert_eq!(last.last().unwrap(), "proxy http://a.example:2380,http://b.example:2380");
 }
 
 #[test]
-fn dns_that_does_not_name_us_or_nobody_ends_in_words() {
+fn missing_srv_records_are_an_error() {
     let record = |target: &str| SrvRecord {
         target: target.to_owned(),
         port: 2380,
@@ -215,14 +219,14 @@ fn dns_that_does_not_name_us_or_nobody_ends_in_words() {
         let mut machine = machine(&format!("{base} {arguments}"));
         machine.start();
         machine.step(empty());
-        assert_eq!(shown(&machine.step(event)).last().unwrap(), expected);
+        assert_eq!(format_commands(&machine.step(event)).last().unwrap(), expected);
     };
     check_last(
         "http://10.0.0.9:2380",
         one(),
         "fail error setting up initial cluster: cannot find local etcd member \"a\" in SRV records",
     );
-    // Ours, but others would come with TLS to a port that has none.
+    // The local record, but for TLS, while the port has none.
     check_last(
         "http://10.0.0.1:2380",
         Event::Srv { tls: Ok(vec![record("a.example.")]), plain: none() },
@@ -235,40 +239,40 @@ fn dns_that_does_not_name_us_or_nobody_ends_in_words() {
     );
 }
 
-fn said(status: u16, body: &serde_json::Value) -> Event {
+fn response(status: u16, body: &serde_json::Value) -> Event {
     let body = body.to_string().into_bytes();
-    Event::Discovery(discovery::Event::Answer(HttpAnswer { status, index: Some(5), body }))
+    Event::Discovery(discovery::Event::Response(HttpResponse { status, index: Some(5), body }))
 }
 
 #[test]
 fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
     let base = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -discovery http://d/T";
-    let size = || said(200, &json!({"action": "get", "node": {"value": "1"}}));
+    let size = || response(200, &json!({"action": "get", "node": {"value": "1"}}));
     let other =
         json!({"action": "get", "node": {"nodes": [{"key": "/T/9", "value": "z=http://10.0.0.9:1"}]}});
     check(base, vec![empty()], &["Get /T/_config/size"]);
     check(
         base,
-        vec![empty(), size(), said(200, &other)],
+        vec![empty(), size(), response(200, &other)],
         &["log discovery cluster full, falling back to proxy", "proxy http://10.0.0.9:1"],
     );
     check(
         &format!("{base} -discovery-fallback exit"),
-        vec![empty(), size(), said(200, &other)],
+        vec![empty(), size(), response(200, &other)],
         &[
             "fail failed to join discovery cluster (discovery: cluster is full) | discovery token http://d/T was used, but failed to bootstrap the cluster. | Make a new discovery token and try again.",
         ],
     );
     check(
         &format!("{base} -proxy on"),
-        vec![empty(), size(), said(200, &other)],
+        vec![empty(), size(), response(200, &other)],
         &["proxy http://10.0.0.9:1"],
     );
     let id = crate::ids::member(&[url("http://10.0.0.1:1")], "http://d/T", None);
     let mine = json!({"key": format!("/T/{id}"), "value": "a=http://10.0.0.1:1", "createdIndex": 5, "modifiedIndex": 5});
-    let created = || said(201, &json!({"action": "create", "node": mine}));
-    let nobody = said(200, &json!({"action": "get", "node": {}}));
-    let all = said(200, &json!({"action": "get", "node": {"nodes": [mine]}}));
+    let created = || response(201, &json!({"action": "create", "node": mine}));
+    let nobody = response(200, &json!({"action": "get", "node": {}}));
+    let all = response(200, &json!({"action": "get", "node": {"nodes": [mine]}}));
     check(
         base,
         vec![empty(), size(), nobody, created(), created(), size(), all],
@@ -297,23 +301,23 @@ fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
 #[test]
 fn listed_peers_are_joined_or_founded_with() {
     let base = "-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.2:1,10.0.0.3:1";
-    let wish = |set: &[&str]| {
+    let proposal = |set: &[&str]| {
         let set: Vec<_> = set.iter().map(|text| format!("http://{text}")).collect();
         let body = json!({"set": set, "token": "etcd-cluster"}).to_string();
-        let answer = PeerAnswer::read(503, None, body.as_bytes());
-        assert!(matches!(answer, PeerAnswer::Waiting(_)));
-        Event::Peer { peer: url("http://10.0.0.2:1"), answer }
+        let response = PeerResponse::read(503, None, body.as_bytes());
+        assert!(matches!(response, PeerResponse::Waiting(_)));
+        Event::Peer { peer: url("http://10.0.0.2:1"), response }
     };
     let same = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"];
     check(base, vec![empty()], &["ask http://10.0.0.2:1,http://10.0.0.3:1"]);
     check(
         base,
-        vec![empty(), wish(&same), silent("http://10.0.0.3:1")],
+        vec![empty(), proposal(&same), no_response("http://10.0.0.3:1")],
         &["log 2 of 3 peers are up and agree, 2 are needed; 1 do not answer", "Wait(500ms)"],
     );
     check(
         base,
-        vec![empty(), wish(&["10.0.0.1:1", "10.0.0.2:1"]), silent("http://10.0.0.3:1")],
+        vec![empty(), proposal(&["10.0.0.1:1", "10.0.0.2:1"]), no_response("http://10.0.0.3:1")],
         &[
             "log peer http://10.0.0.2:1 wants to found a cluster of other members: http://10.0.0.1:1,http://10.0.0.2:1 there, http://10.0.0.1:1,http://10.0.0.2:1,http://10.0.0.3:1 here",
             "Wait(500ms)",

@@ -1,19 +1,19 @@
-//! Where to listen and what to publish, for clients and for peers, from flags of both generations.
+//! Addresses to listen on and to advertise, for clients and peers, from current flags and those of etcd 0.4.
 
 use std::net::IpAddr;
 
 use super::error::CheckError;
 use crate::facts::Facts;
 use crate::flag::Address;
-use crate::low::Low;
+use crate::raw_config::RawConfig;
 use crate::url::{Scheme, Url, sorted};
 
 /// Set by coreos-setup-environment in `/etc/environment`.
 const PRIVATE_ADDRESS_VARIABLE: &str = "COREOS_PRIVATE_IPV4";
-/// All interfaces, both families.
+/// All interfaces, IPv4 and IPv6.
 const ALL_INTERFACES: &str = "::";
 
-/// The names of one side's flags, and the port of each generation.
+/// The flags of client or peer traffic, and the ports of etcd 2 and etcd 0.4.
 struct Side {
     listen: &'static str,
     bind: &'static str,
@@ -45,38 +45,38 @@ pub struct Addresses {
     pub advertise_peer: Vec<Url>,
 }
 
-/// Is any address given, by any of the eight flags?
-pub fn any_given(low: &Low) -> bool {
+/// Whether any of the eight address flags is set.
+pub fn any_set(raw: &RawConfig) -> bool {
     [CLIENT, PEER]
         .iter()
-        .any(|side| [side.listen, side.bind, side.advertise, side.addr].iter().any(|name| low.is_set(name)))
+        .any(|side| [side.listen, side.bind, side.advertise, side.addr].iter().any(|name| raw.is_set(name)))
 }
 
-pub fn addresses(low: &Low, facts: &Facts, tls: (bool, bool)) -> Result<Addresses, CheckError> {
-    let node = low.switch("node-mode");
-    let public = if low.is_set("discovery") && !any_given(low) { Some(public_address(facts)?) } else { None };
+pub fn addresses(raw: &RawConfig, facts: &Facts, tls: (bool, bool)) -> Result<Addresses, CheckError> {
+    let node = raw.switch("node-mode");
+    let public = if raw.is_set("discovery") && !any_set(raw) { Some(public_address(facts)?) } else { None };
     let (client_tls, peer_tls) = tls;
     for side in [&PEER, &CLIENT] {
-        only_one(low, side.listen, side.bind)?;
-        only_one(low, side.advertise, side.addr)?;
+        only_one(raw, side.listen, side.bind)?;
+        only_one(raw, side.advertise, side.addr)?;
     }
-    let mut advertise_client = CLIENT.advertised(low, public, client_tls);
-    if node && let Some(addr) = low.address(CLIENT.addr) {
-        // Both generations' clients find the port they know; today's comes first.
+    let mut advertise_client = CLIENT.advertise_urls(raw, public, client_tls);
+    if node && let Some(addr) = raw.address(CLIENT.addr) {
+        // Clients of both generations find their port; the current one comes first.
         let first = url_of(addr, client_tls, CLIENT.ports[0]).with_port(CLIENT.ports[0]);
         advertise_client.retain(|url| *url != first);
         advertise_client.insert(0, first);
     }
     Ok(Addresses {
-        listen_client: CLIENT.listened(low, public, client_tls, node),
-        listen_peer: PEER.listened(low, public, peer_tls, node),
+        listen_client: CLIENT.listen_urls(raw, public, client_tls, node),
+        listen_peer: PEER.listen_urls(raw, public, peer_tls, node),
         advertise_client,
-        // As named, even on the node: ids are computed from these, and others know us by them.
-        advertise_peer: PEER.advertised(low, public, peer_tls),
+        // As configured, even on the node: ids are computed from these URLs.
+        advertise_peer: PEER.advertise_urls(raw, public, peer_tls),
     })
 }
 
-/// An address that other machines reach us by; without it a discovered cluster could never form.
+/// An address that other machines can reach; required for discovery.
 fn public_address(facts: &Facts) -> Result<IpAddr, CheckError> {
     let told = facts.environment.get(PRIVATE_ADDRESS_VARIABLE).filter(|text| !text.is_empty());
     match told {
@@ -85,14 +85,14 @@ fn public_address(facts: &Facts) -> Result<IpAddr, CheckError> {
     }
 }
 
-fn only_one(low: &Low, urls: &'static str, addr: &'static str) -> Result<(), CheckError> {
-    if low.is_set(urls) && low.is_set(addr) {
+fn only_one(raw: &RawConfig, urls: &'static str, addr: &'static str) -> Result<(), CheckError> {
+    if raw.is_set(urls) && raw.is_set(addr) {
         return Err(CheckError::OnlyOne(urls, addr));
     }
     Ok(())
 }
 
-/// With certificates set, addresses of 0.4's flags are https.
+/// With certificates, addresses of 0.4's flags are https.
 pub fn url_of(address: &Address, tls: bool, default_port: u16) -> Url {
     let scheme = if tls { Scheme::Https } else { address.scheme.unwrap_or(Scheme::Http) };
     Url::new(scheme, address.host.clone(), address.port.unwrap_or(default_port))
@@ -106,20 +106,20 @@ fn at_ports(scheme: Scheme, host: &str, ports: &[u16]) -> Vec<Url> {
 }
 
 impl Side {
-    fn advertised(&self, low: &Low, public: Option<IpAddr>, tls: bool) -> Vec<Url> {
-        if let Some(addr) = low.address(self.addr) {
+    fn advertise_urls(&self, raw: &RawConfig, public: Option<IpAddr>, tls: bool) -> Vec<Url> {
+        if let Some(addr) = raw.address(self.addr) {
             return vec![url_of(addr, tls, self.ports[0])];
         }
         match public {
             Some(address) => at_ports(scheme(tls), &address.to_string(), &self.ports),
-            None => low.urls(self.advertise),
+            None => raw.urls(self.advertise),
         }
     }
 
-    fn listened(&self, low: &Low, public: Option<IpAddr>, tls: bool, node: bool) -> Vec<Url> {
-        let (addr, bind) = (low.address(self.addr), low.address(self.bind));
-        if low.is_set(self.listen) || (addr.is_none() && bind.is_none() && public.is_none()) {
-            return low.urls(self.listen);
+    fn listen_urls(&self, raw: &RawConfig, public: Option<IpAddr>, tls: bool, node: bool) -> Vec<Url> {
+        let (addr, bind) = (raw.address(self.addr), raw.address(self.bind));
+        if raw.is_set(self.listen) || (addr.is_none() && bind.is_none() && public.is_none()) {
+            return raw.urls(self.listen);
         }
         if public.is_some() {
             return at_ports(scheme(tls), ALL_INTERFACES, &self.ports);

@@ -1,17 +1,17 @@
-//! Why flags that can be read cannot be followed.
+//! Errors of flags that are valid on their own but not in combination.
 
 use thiserror::Error;
 
 use crate::limits::{HEARTBEATS_PER_ELECTION, MAX_ELECTION_TIMEOUT_MS};
 use crate::url::Url;
 
-/// Long because the texts are part of what operators know; each is said once, here.
+/// Long because the texts are the original's; operators know them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CheckError {
     #[error(
         "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\""
     )]
-    ManyWays,
+    SeveralMethods,
     #[error("Set only one of flags -{0} and -{1}")]
     OnlyOne(&'static str, &'static str),
     #[error("-advertise-client-urls is required when -listen-client-urls is set explicitly")]

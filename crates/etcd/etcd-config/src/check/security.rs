@@ -1,14 +1,14 @@
-//! TLS settings of clients and of peers: complete, or refused with what is missing.
+//! Validates the TLS settings of client and peer traffic.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::error::CheckError;
 use crate::config::Tls;
-use crate::low::Low;
+use crate::raw_config::RawConfig;
 use crate::url::{Scheme, Url};
 
-/// The flags of one side.
+/// The flags of client or peer traffic.
 pub struct Names {
     pub side: &'static str,
     pub cert: &'static str,
@@ -39,14 +39,14 @@ pub const PEER: Names = Names {
     auto: "peer-auto-tls",
 };
 
-pub fn tls(low: &Low, names: &Names, warnings: &mut Vec<String>) -> Result<Tls, CheckError> {
-    let path = |name| low.text(name).map(PathBuf::from);
+pub fn tls(raw: &RawConfig, names: &Names, warnings: &mut Vec<String>) -> Result<Tls, CheckError> {
+    let path = |name| raw.text(name).map(PathBuf::from);
     let mut tls = Tls {
         cert_file: path(names.cert),
         key_file: path(names.key),
         trusted_ca_file: path(names.trusted).or_else(|| path(names.both)),
-        client_cert_auth: low.switch(names.auth) || low.is_set(names.both),
-        auto: low.switch(names.auto),
+        client_cert_auth: raw.switch(names.auth) || raw.is_set(names.both),
+        auto: raw.switch(names.auto),
     };
     if tls.cert_file.is_some() != tls.key_file.is_some() {
         return Err(CheckError::CertificateAndKey(names.cert, names.key));
@@ -61,7 +61,7 @@ pub fn tls(low: &Low, names: &Names, warnings: &mut Vec<String>) -> Result<Tls, 
     Ok(tls)
 }
 
-/// https needs a certificate; http leaves one unused, and says so.
+/// https requires a certificate; for http an unused certificate is a warning.
 pub fn check_listeners(urls: &[Url], tls: &Tls, names: &Names) -> Result<Vec<String>, CheckError> {
     let mut warnings = Vec::new();
     for url in urls {
@@ -84,7 +84,7 @@ pub fn check_listeners(urls: &[Url], tls: &Tls, names: &Names) -> Result<Vec<Str
     Ok(warnings)
 }
 
-/// Plain HTTP between members leaves the cluster to whoever reaches it: anybody may vote, and append to the log.
+/// With plain HTTP on a public address, anyone who reaches the port can vote and append to the log.
 pub fn check_public_peers(urls: &[Url]) -> Vec<String> {
     let is_public = |url: &&Url| url.scheme == Scheme::Http && url.host.parse().is_ok_and(is_public);
     let warning = |url: &Url| {
@@ -101,7 +101,7 @@ fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let [first, second, ..] = address.octets();
-            // RFC 6598: between a provider and its customers.
+            // RFC 6598: shared address space of carriers.
             let is_shared = first == 100 && second & 0xc0 == 64;
             !(address.is_private()
                 || address.is_loopback()

@@ -1,4 +1,4 @@
-//! `https://host[:port]/path/TOKEN`: where a token is kept.
+//! URL of a discovery token: `https://host[:port]/path/TOKEN`.
 
 use percent_encoding::percent_decode_str;
 
@@ -6,18 +6,18 @@ use crate::url::{Scheme, Url, split_host_port};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveryUrl {
-    /// As given; it is the cluster's token, so not a byte of it may change.
+    /// Unmodified: it is the cluster's token.
     pub text: String,
-    /// Where to connect; the port is the scheme's where none is given.
+    /// Scheme, host and port; the port defaults to the scheme's.
     pub endpoint: Url,
-    /// What `user:password@` stood before the host: for basic authentication.
+    /// `user:password` for basic authentication.
     pub credentials: Option<String>,
-    /// With a leading and without a trailing `/`: `/TOKEN`, `/v2/keys/any/TOKEN`.
+    /// With a leading and no trailing `/`: `/TOKEN`, `/v2/keys/any/TOKEN`.
     pub path: String,
 }
 
 impl DiscoveryUrl {
-    /// `None` unless it is an http or https URL with a token in its path.
+    /// `None` unless the URL is http or https and has a token in its path.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.trim().split_once("://")?;
         let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
@@ -40,10 +40,10 @@ impl DiscoveryUrl {
     }
 }
 
-/// What stands between `//` and the path of a URL.
+/// The authority of a URL.
 pub struct Authority<'a> {
     pub credentials: Option<String>,
-    /// Without brackets; never empty.
+    /// Without brackets; not empty.
     pub host: &'a str,
     pub port: u16,
 }

@@ -1,4 +1,4 @@
-//! How discovery fails, and what operators are told then.
+//! Errors of discovery, and their log lines.
 
 use std::path::Path;
 
@@ -22,14 +22,14 @@ pub enum DiscoveryError {
     DuplicateName,
     #[error("discovery: cluster is full")]
     Full,
-    /// The service refused, in its own words.
+    /// The service's error message.
     #[error("{0}")]
     Refused(String),
     #[error("{step}: no answer: {reason}")]
     NoAnswer { step: &'static str, reason: String },
 }
 
-/// The lines of the log before exit 1.
+/// Lines for the log before the program exits with 1.
 pub fn failure_lines(error: &DiscoveryError, name: &str, url: &str, data_dir: &Path) -> Vec<String> {
     let url = hide_password(url);
     match error {

@@ -1,12 +1,12 @@
-//! The steps: size, list, register, see oneself, list again, wait for the others.
+//! The discovery state machine: size, list, register, wait for own key, list, wait for others.
 
 use std::time::Duration;
 
 use super::address::DiscoveryUrl;
 use etcd_api::received::{self, Node};
 
-use super::answer::{HttpAnswer, Read, base, read, value};
 use super::error::DiscoveryError;
+use super::response::{HttpResponse, Parsed, last_segment, parse, value};
 use crate::config::hide_password;
 use crate::ids::Id;
 use crate::initial_cluster::InitialCluster;
@@ -21,11 +21,11 @@ const HISTORY_CLEARED: u32 = 401;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Answer(HttpAnswer),
-    /// The request got no answer.
+    Response(HttpResponse),
+    /// The request failed.
     Failed(Failure),
-    /// The wait is over.
-    Due,
+    /// The wait has elapsed.
+    TimerExpired,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,12 @@ pub enum Failure {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    Ask(Request),
+    Send(Request),
     Wait(Duration),
     Log(String),
     /// `name=url,...`, the initial cluster.
     Done(String),
-    /// The registered members, for a proxy; a member decides by its fallback.
+    /// The registered members: for a proxy, and for a member's fallback.
     Full(String),
     Failed(DiscoveryError),
 }
@@ -51,9 +51,9 @@ pub struct Request {
     pub method: Method,
     /// Path and query.
     pub path: String,
-    /// The `value` of the form, not yet encoded.
+    /// The form's `value`, not encoded.
     pub value: Option<String>,
-    /// `None` for watches: they last as long as it takes.
+    /// `None` for watches.
     pub timeout: Option<Duration>,
 }
 
@@ -63,7 +63,7 @@ pub enum Method {
     Put,
 }
 
-/// What a member registers.
+/// The registration of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     pub id: Id,
@@ -82,18 +82,18 @@ enum Step {
     Size,
     List,
     Register,
-    SeeSelf,
+    WaitForSelf,
     WaitForOthers,
-    /// A request failed; when the wait is over, this is done again.
-    Retry(Again),
-    Ended,
+    /// A request failed; this step is repeated after the wait.
+    Retry(RetryStep),
+    Finished,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
+enum RetryStep {
     Size,
     Register,
-    SeeSelf,
+    WaitForSelf,
 }
 
 pub struct Discovery {
@@ -101,20 +101,20 @@ pub struct Discovery {
     own: Option<Registration>,
     step: Step,
     size: usize,
-    /// Registrations in the order in which they were made.
+    /// Registrations in order of creation.
     members: Vec<Node>,
-    /// Own registration's index, once it is known.
+    /// Created index of the own registration, once known.
     registered: Option<u64>,
-    /// An attempt to register got no answer: it may have been done all the same.
-    unsure: bool,
+    /// A registration request failed and may have been executed.
+    may_be_registered: bool,
     /// The next index to watch from.
     next: u64,
-    /// Failures in a row, for growing waits.
+    /// Consecutive failures, for the backoff.
     failures: u32,
 }
 
 impl Discovery {
-    /// Without a registration it only reads: proxies.
+    /// Without a registration, as for proxies, the machine only reads.
     pub fn new(url: DiscoveryUrl, own: Option<Registration>) -> Self {
         Self {
             url,
@@ -123,108 +123,111 @@ impl Discovery {
             size: 0,
             members: Vec::new(),
             registered: None,
-            unsure: false,
+            may_be_registered: false,
             next: 0,
             failures: 0,
         }
     }
 
     pub fn start(&mut self) -> Vec<Command> {
-        self.ask_size()
+        self.get_size()
     }
 
-    /// What happened -> what to do. An event that does not fit the step (late, doubled) changes nothing.
+    /// Handles an event. An event that does not match the step is ignored.
     pub fn step(&mut self, event: Event) -> Vec<Command> {
         match (self.step, event) {
-            (Step::Ended, _) => Vec::new(),
-            (Step::Retry(again), Event::Due) => match again {
-                Again::Size => self.ask_size(),
-                Again::Register => self.ask_register(),
-                Again::SeeSelf => self.ask_self(),
+            (Step::Finished, _) => Vec::new(),
+            (Step::Retry(step), Event::TimerExpired) => match step {
+                RetryStep::Size => self.get_size(),
+                RetryStep::Register => self.register(),
+                RetryStep::WaitForSelf => self.wait_for_self(),
             },
-            (Step::Retry(_), _) | (_, Event::Due) => Vec::new(),
-            (step, Event::Failed(failure)) => self.failed(step, &failure),
-            (step, Event::Answer(answer)) => match (read(&answer), step) {
-                (Read::Unwell(status), _) => {
-                    self.failed(step, &Failure::Connection(format!("the service answered {status}")))
+            (Step::Retry(_), _) | (_, Event::TimerExpired) => Vec::new(),
+            (step, Event::Failed(failure)) => self.handle_failure(step, &failure),
+            (step, Event::Response(response)) => match (parse(&response), step) {
+                (Parsed::Unavailable(status), _) => {
+                    self.handle_failure(step, &Failure::Connection(format!("the service answered {status}")))
                 }
-                (Read::NotJson, _) => self.end(DiscoveryError::BadEndpoint),
-                (Read::Empty, Step::WaitForOthers) => self.ask_others(),
-                (Read::Empty, Step::SeeSelf) => self.ask_self(),
-                (Read::Empty, _) => self.end(DiscoveryError::BadEndpoint),
-                (Read::Refused(error), _) => self.refused(step, &error),
-                (Read::Changed { action, node }, _) => self.answered(step, &action, node, answer.index),
+                (Parsed::NotJson, _) => self.finish(DiscoveryError::BadEndpoint),
+                (Parsed::Empty, Step::WaitForOthers) => self.wait_for_others(),
+                (Parsed::Empty, Step::WaitForSelf) => self.wait_for_self(),
+                (Parsed::Empty, _) => self.finish(DiscoveryError::BadEndpoint),
+                (Parsed::Refused(error), _) => self.handle_error(step, &error),
+                (Parsed::Changed { action, node }, _) => {
+                    self.handle_event(step, &action, node, response.index)
+                }
             },
         }
     }
 
-    fn answered(&mut self, step: Step, action: &str, node: Node, index: Option<u64>) -> Vec<Command> {
+    fn handle_event(&mut self, step: Step, action: &str, node: Node, index: Option<u64>) -> Vec<Command> {
         match step {
             Step::Size => match value(&node).trim().parse() {
                 Ok(size) if (1..=MAX_MEMBERS).contains(&size) => {
                     self.size = size;
-                    self.ask_list()
+                    self.get_list()
                 }
-                _ => self.end(DiscoveryError::BadSize),
+                _ => self.finish(DiscoveryError::BadSize),
             },
-            Step::List => self.listed(node, index.unwrap_or_default()),
+            Step::List => self.handle_list(node, index.unwrap_or_default()),
             Step::Register => {
                 self.failures = 0;
                 self.registered = Some(node.created_index);
-                self.ask_self()
+                self.wait_for_self()
             }
-            Step::SeeSelf => {
-                // What the watch or the read saw is our own key: now the list is asked again.
+            Step::WaitForSelf => {
+                // The own key is visible; list again.
                 self.failures = 0;
-                self.ask_size()
+                self.get_size()
             }
-            Step::WaitForOthers => self.saw(action, node),
-            Step::Retry(_) | Step::Ended => Vec::new(),
+            Step::WaitForOthers => self.changed(action, node),
+            Step::Retry(_) | Step::Finished => Vec::new(),
         }
     }
 
-    fn refused(&mut self, step: Step, error: &received::Error) -> Vec<Command> {
+    fn handle_error(&mut self, step: Step, error: &received::Error) -> Vec<Command> {
         match (step, error.error_code) {
-            (Step::Size, KEY_NOT_FOUND) => self.end(DiscoveryError::NoSize),
-            // Our own earlier attempt, whose answer was lost: the list before it did not have us.
-            (Step::Register, KEY_EXISTS) if self.unsure => {
+            (Step::Size, KEY_NOT_FOUND) => self.finish(DiscoveryError::NoSize),
+            // An earlier attempt whose response was lost: the key was not in the list before.
+            (Step::Register, KEY_EXISTS) if self.may_be_registered => {
                 self.registered = Some(0);
-                self.ask_size()
+                self.get_size()
             }
-            (Step::Register, KEY_EXISTS) => self.end(DiscoveryError::DuplicateId),
-            // Too much happened in between: look at the whole again.
-            (Step::WaitForOthers | Step::SeeSelf, HISTORY_CLEARED) => self.ask_size(),
-            _ => self.end(DiscoveryError::Refused(error.to_string())),
+            (Step::Register, KEY_EXISTS) => self.finish(DiscoveryError::DuplicateId),
+            // The history was cleared meanwhile; list again.
+            (Step::WaitForOthers | Step::WaitForSelf, HISTORY_CLEARED) => self.get_size(),
+            _ => self.finish(DiscoveryError::Refused(error.to_string())),
         }
     }
 
-    /// A list came: is there room, and are we in it?
-    fn listed(&mut self, node: Node, index: u64) -> Vec<Command> {
+    /// Handles a list of registrations: whether the cluster is full, and whether this member is in it.
+    fn handle_list(&mut self, node: Node, index: u64) -> Vec<Command> {
         self.failures = 0;
-        let mut members: Vec<_> = node.nodes.into_iter().filter(|member| base(member) != "_config").collect();
+        let mut members: Vec<_> =
+            node.nodes.into_iter().filter(|member| last_segment(member) != "_config").collect();
         members.sort_by_key(|member| member.created_index);
         let place = members.iter().position(|member| self.is_self(member));
         if members.len() >= self.size && place.is_none_or(|place| place >= self.size) {
             members.truncate(self.size);
             self.members = members;
-            self.step = Step::Ended;
+            self.step = Step::Finished;
             let Ok(cluster) = self.cluster() else { return vec![Command::Failed(DiscoveryError::Full)] };
             return vec![if self.own.is_some() { Command::Full(cluster) } else { Command::Done(cluster) }];
         }
         if self.own.is_some() && self.registered.is_none() {
-            return self.ask_register();
+            return self.register();
         }
         members.truncate(self.size);
         self.members = members;
         self.next = index + 1;
         let mut commands: Vec<_> =
             self.members.iter().map(|member| Command::Log(self.found(member))).collect();
-        commands.extend(self.wait_or_end());
+        commands.extend(self.wait_or_finish());
         commands
     }
 
-    /// A change below the token. Whoever leaves before the cluster is complete frees the place again.
-    fn saw(&mut self, action: &str, node: Node) -> Vec<Command> {
+    /// Handles a change below the token. A removal before the cluster is complete frees a slot.
+    fn changed(&mut self, action: &str, node: Node) -> Vec<Command> {
         self.failures = 0;
         self.next = node.modified_index.max(self.next) + 1;
         let mut commands = Vec::new();
@@ -232,7 +235,7 @@ impl Discovery {
             "delete" | "expire" | "compareAndDelete" => {
                 self.members.retain(|member| member.key != node.key);
             }
-            _ if base(&node).starts_with('_') => {}
+            _ if last_segment(&node).starts_with('_') => {}
             _ => match self.members.iter_mut().find(|member| member.key == node.key) {
                 Some(known) => known.value = node.value,
                 None => {
@@ -241,27 +244,27 @@ impl Discovery {
                 }
             },
         }
-        commands.extend(self.wait_or_end());
+        commands.extend(self.wait_or_finish());
         commands
     }
 
-    fn wait_or_end(&mut self) -> Vec<Command> {
+    fn wait_or_finish(&mut self) -> Vec<Command> {
         let (have, size) = (self.members.len(), self.size);
         if have < size {
             let line = format!("found {have} peer(s), waiting for {} more", size - have);
             let mut commands = vec![Command::Log(line)];
-            commands.extend(self.ask_others());
+            commands.extend(self.wait_for_others());
             return commands;
         }
-        self.step = Step::Ended;
-        let end = match self.cluster() {
+        self.step = Step::Finished;
+        let finish = match self.cluster() {
             Ok(cluster) => Command::Done(cluster),
             Err(error) => Command::Failed(error),
         };
-        vec![Command::Log(format!("found {have} needed peer(s)")), end]
+        vec![Command::Log(format!("found {have} needed peer(s)")), finish]
     }
 
-    /// Values joined: the initial cluster.
+    /// The registered values, joined to an initial cluster.
     fn cluster(&self) -> Result<String, DiscoveryError> {
         let joined = self.members.iter().map(value).collect::<Vec<_>>().join(",");
         let parsed = InitialCluster::parse(&joined).map_err(|_| DiscoveryError::InvalidUrl)?;
@@ -269,63 +272,63 @@ impl Discovery {
     }
 
     fn is_self(&self, node: &Node) -> bool {
-        self.own.as_ref().is_some_and(|own| base(node) == own.id.to_string())
+        self.own.as_ref().is_some_and(|own| last_segment(node) == own.id.to_string())
     }
 
     fn found(&self, node: &Node) -> String {
-        let who = if self.is_self(node) { "self" } else { "peer" };
-        format!("found {who} {} in the cluster", base(node))
+        let whose = if self.is_self(node) { "self" } else { "peer" };
+        format!("found {whose} {} in the cluster", last_segment(node))
     }
 
-    /// No answer. Reading is repeated forever; registering only some times, since then somebody should look.
-    fn failed(&mut self, step: Step, failure: &Failure) -> Vec<Command> {
+    /// Handles a failed request. Reads are retried forever, registrations a limited number of times.
+    fn handle_failure(&mut self, step: Step, failure: &Failure) -> Vec<Command> {
         let reason = match failure {
             Failure::TimedOut => "timed out".to_owned(),
             Failure::Connection(reason) => reason.clone(),
         };
         self.failures = self.failures.saturating_add(1);
-        let (again, name, tries) = match step {
+        let (step, name, attempts) = match step {
             Step::Size if *failure == Failure::TimedOut => {
-                (Again::Size, "cluster size check", DISCOVERY_TRIES)
+                (RetryStep::Size, "cluster size check", DISCOVERY_TRIES)
             }
-            Step::Size | Step::List => (Again::Size, "cluster status check", u32::MAX),
+            Step::Size | Step::List => (RetryStep::Size, "cluster status check", u32::MAX),
             Step::Register => {
-                self.unsure = true;
-                (Again::Register, "registration", DISCOVERY_TRIES)
+                self.may_be_registered = true;
+                (RetryStep::Register, "registration", DISCOVERY_TRIES)
             }
-            Step::SeeSelf => (Again::SeeSelf, "waiting for own registration", u32::MAX),
-            Step::WaitForOthers => (Again::Size, "waiting for other nodes", u32::MAX),
-            Step::Retry(_) | Step::Ended => return Vec::new(),
+            Step::WaitForSelf => (RetryStep::WaitForSelf, "waiting for own registration", u32::MAX),
+            Step::WaitForOthers => (RetryStep::Size, "waiting for other nodes", u32::MAX),
+            Step::Retry(_) | Step::Finished => return Vec::new(),
         };
-        if self.failures >= tries {
-            return self.end(DiscoveryError::NoAnswer { step: name, reason });
+        if self.failures >= attempts {
+            return self.finish(DiscoveryError::NoAnswer { step: name, reason });
         }
         let wait = DISCOVERY_FIRST_RETRY
             .saturating_mul(1 << (self.failures - 1).min(16))
             .min(DISCOVERY_LONGEST_RETRY);
-        self.step = Step::Retry(again);
+        self.step = Step::Retry(step);
         let url = hide_password(&self.url.text);
         let line = format!("{name}: error connecting to {url} ({reason}), retrying in {}s", wait.as_secs());
         vec![Command::Log(line), Command::Wait(wait)]
     }
 
-    fn end(&mut self, error: DiscoveryError) -> Vec<Command> {
-        self.step = Step::Ended;
+    fn finish(&mut self, error: DiscoveryError) -> Vec<Command> {
+        self.step = Step::Finished;
         vec![Command::Failed(error)]
     }
 
-    fn ask_size(&mut self) -> Vec<Command> {
+    fn get_size(&mut self) -> Vec<Command> {
         self.step = Step::Size;
         self.get("/_config/size", Some(DISCOVERY_REQUEST_TIMEOUT))
     }
 
-    fn ask_list(&mut self) -> Vec<Command> {
+    fn get_list(&mut self) -> Vec<Command> {
         self.step = Step::List;
         self.get("", Some(DISCOVERY_REQUEST_TIMEOUT))
     }
 
-    fn ask_register(&mut self) -> Vec<Command> {
-        let Some(own) = &self.own else { return self.end(DiscoveryError::Full) };
+    fn register(&mut self) -> Vec<Command> {
+        let Some(own) = &self.own else { return self.finish(DiscoveryError::Full) };
         let request = Request {
             method: Method::Put,
             path: format!("{}/{}?prevExist=false", self.url.path, own.id),
@@ -333,23 +336,23 @@ impl Discovery {
             timeout: Some(DISCOVERY_REQUEST_TIMEOUT),
         };
         self.step = Step::Register;
-        vec![Command::Ask(request)]
+        vec![Command::Send(request)]
     }
 
-    fn ask_self(&mut self) -> Vec<Command> {
-        let (Some(own), Some(created)) = (&self.own, self.registered) else { return self.ask_size() };
+    fn wait_for_self(&mut self) -> Vec<Command> {
+        let (Some(own), Some(created)) = (&self.own, self.registered) else { return self.get_size() };
         let rest = format!("/{}?wait=true&waitIndex={created}", own.id);
-        self.step = Step::SeeSelf;
+        self.step = Step::WaitForSelf;
         self.get(&rest, None)
     }
 
-    fn ask_others(&mut self) -> Vec<Command> {
+    fn wait_for_others(&mut self) -> Vec<Command> {
         self.step = Step::WaitForOthers;
         self.get(&format!("?recursive=true&wait=true&waitIndex={}", self.next), None)
     }
 
     fn get(&self, rest: &str, timeout: Option<Duration>) -> Vec<Command> {
         let path = format!("{}{rest}", self.url.path);
-        vec![Command::Ask(Request { method: Method::Get, path, value: None, timeout })]
+        vec![Command::Send(Request { method: Method::Get, path, value: None, timeout })]
     }
 }

@@ -1,18 +1,17 @@
-//! The client side of discovery: a machine that is told answers and says what to ask next.
+//! Client of the discovery service, as a state machine without I/O.
 //!
-//! One request is out at a time. It never connects, waits or logs by itself, and a proxy's machine never
-//! registers.
+//! At most one request is pending. A proxy never registers.
 
 mod address;
-mod answer;
 mod error;
 mod machine;
 mod proxy;
+mod response;
 #[cfg(test)]
 mod tests;
 
 pub use address::DiscoveryUrl;
-pub use answer::HttpAnswer;
 pub use error::{DiscoveryError, failure_lines};
 pub use machine::{Command, Discovery, Event, Failure, Method, Registration, Request};
 pub use proxy::ProxyUrl;
+pub use response::HttpResponse;

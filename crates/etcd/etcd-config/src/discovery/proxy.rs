@@ -6,12 +6,12 @@ use crate::url::{Scheme, Url};
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl {
     pub endpoint: Url,
-    /// What `user:password@` stood before the host.
+    /// `user:password` for basic authentication.
     pub credentials: Option<String>,
 }
 
 impl ProxyUrl {
-    /// `None` unless it is an http or https URL with a host; without a scheme http is meant.
+    /// `None` unless it is an http or https URL with a host. The default scheme is http.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
@@ -29,7 +29,7 @@ impl ProxyUrl {
     }
 }
 
-/// Without the password.
+/// Omits the password.
 impl std::fmt::Debug for ProxyUrl {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("ProxyUrl").field("endpoint", &self.endpoint).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! The protocol as recorded, and the machine against a small service that loses answers.
+//! Tests of the protocol as recorded, and of the state machine against a simulated service that loses responses.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ fn registration(id: u64) -> Registration {
     }
 }
 
-fn answer(status: u16, index: u64, body: serde_json::Value) -> Event {
-    Event::Answer(HttpAnswer { status, index: Some(index), body: body.to_string().into_bytes() })
+fn response(status: u16, index: u64, body: serde_json::Value) -> Event {
+    Event::Response(HttpResponse { status, index: Some(index), body: body.to_string().into_bytes() })
 }
 
 fn size(text: &str) -> Event {
-    answer(200, 9, json!({"action": "get", "node": {"key": "/T/_config/size", "value": text}}))
+    response(200, 9, json!({"action": "get", "node": {"key": "/T/_config/size", "value": text}}))
 }
 
 fn node(id: u64, at: u64) -> serde_json::Value {
@@ -35,7 +35,7 @@ fn node(id: u64, at: u64) -> serde_json::Value {
 
 fn list(index: u64, ids: &[(u64, u64)]) -> Event {
     let nodes: Vec<_> = ids.iter().map(|(id, at)| node(*id, *at)).collect();
-    answer(
+    response(
         200,
         index,
         json!({"action": "get", "node": {"key": "/_etcd/registry/T", "dir": true, "nodes": nodes}}),
@@ -43,19 +43,19 @@ fn list(index: u64, ids: &[(u64, u64)]) -> Event {
 }
 
 fn error(status: u16, code: u32) -> Event {
-    answer(status, 9, json!({"errorCode": code, "message": "M", "cause": "/c", "index": 9}))
+    response(status, 9, json!({"errorCode": code, "message": "M", "cause": "/c", "index": 9}))
 }
 
 fn created(id: u64, at: u64) -> Event {
-    answer(201, at, json!({"action": "create", "node": node(id, at)}))
+    response(201, at, json!({"action": "create", "node": node(id, at)}))
 }
 
-/// One line a command, so that a conversation is a list of texts.
-fn shown(commands: &[Command]) -> Vec<String> {
+/// One line per command.
+fn format_commands(commands: &[Command]) -> Vec<String> {
     commands
         .iter()
         .map(|command| match command {
-            Command::Ask(request) => {
+            Command::Send(request) => {
                 let value = request.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
                 format!("{:?} {}{value}", request.method, request.path).to_lowercase()
             }
@@ -70,10 +70,10 @@ fn shown(commands: &[Command]) -> Vec<String> {
 
 fn check(own: Option<u64>, events: Vec<Event>, expected: &[&str]) {
     let mut machine = machine(own);
-    let mut last = shown(&machine.start());
+    let mut last = format_commands(&machine.start());
     assert_eq!(last, ["get /t/_config/size"]);
     for event in events {
-        last = shown(&machine.step(event));
+        last = format_commands(&machine.step(event));
     }
     assert_eq!(last, expected);
 }
@@ -82,7 +82,7 @@ fn check(own: Option<u64>, events: Vec<Event>, expected: &[&str]) {
 fn the_first_of_three_waits_and_the_cluster_is_the_first_three() {
     let mut machine = machine(Some(1));
     machine.start();
-    let mut say = |event| shown(&machine.step(event));
+    let mut say = |event| format_commands(&machine.step(event));
     assert_eq!(say(size("3")), ["get /t"]);
     assert_eq!(say(list(9, &[])), ["put /t/1?prevexist=false n1=http://10.0.0.1:2380"]);
     assert_eq!(say(created(1, 10)), ["get /t/1?wait=true&waitindex=10"]);
@@ -113,8 +113,8 @@ fn failures_have_the_recorded_texts() {
     check(Some(1), vec![error(404, 100)], &["failed discovery: size key not found"]);
     check(Some(1), vec![size("three")], &["failed discovery: size key is bad"]);
     check(Some(1), vec![size("0")], &["failed discovery: size key is bad"]);
-    let page = HttpAnswer { status: 200, index: None, body: b"<html>".to_vec() };
-    check(Some(1), vec![Event::Answer(page)], &["failed discovery: bad discovery endpoint"]);
+    let page = HttpResponse { status: 200, index: None, body: b"<html>".to_vec() };
+    check(Some(1), vec![Event::Response(page)], &["failed discovery: bad discovery endpoint"]);
     check(Some(1), vec![error(401, 110)], &["failed 110: M (/c) [9]"]);
     check(Some(1), vec![size("1"), list(9, &[(2, 4)])], &["full n2=http://10.0.0.2:2380"]);
     check(Some(1), vec![size("3"), list(9, &[]), error(412, 105)], &["failed discovery: found duplicate id"]);
@@ -139,7 +139,7 @@ fn doubled_names_and_bad_values_are_found_at_the_end() {
         let mut other = node(2, 11);
         other["value"] = json!(value);
         let nodes = [node(1, 10), other];
-        answer(200, 11, json!({"action": "get", "node": {"key": "/T", "nodes": nodes}}))
+        response(200, 11, json!({"action": "get", "node": {"key": "/T", "nodes": nodes}}))
     };
     let upto = |last| vec![size("2"), list(9, &[]), created(1, 10), created(1, 10), size("2"), last];
     let tail = |text: &'static str| {
@@ -172,12 +172,12 @@ fn a_proxy_reads_and_never_registers() {
 fn connection_errors_are_retried_with_growing_waits() {
     let mut machine = machine(Some(1));
     machine.start();
-    let refused = || Event::Failed(Failure::Connection("connection refused".to_owned()));
+    let handle_error = || Event::Failed(Failure::Connection("connection refused".to_owned()));
     let waits: Vec<_> = (0..9)
         .map(|_| {
-            let wait = shown(&machine.step(refused()))[1].clone();
-            assert!(machine.step(refused()).is_empty(), "nothing is out while it waits");
-            assert_eq!(shown(&machine.step(Event::Due)), ["get /t/_config/size"]);
+            let wait = format_commands(&machine.step(handle_error()))[1].clone();
+            assert!(machine.step(handle_error()).is_empty(), "nothing is out while it waits");
+            assert_eq!(format_commands(&machine.step(Event::TimerExpired)), ["get /t/_config/size"]);
             wait
         })
         .collect();
@@ -190,7 +190,7 @@ fn timeouts_of_the_size_end_it() {
     let out = || Event::Failed(Failure::TimedOut);
     check(
         Some(1),
-        vec![out(), Event::Due, out(), Event::Due, out()],
+        vec![out(), Event::TimerExpired, out(), Event::TimerExpired, out()],
         &["failed cluster size check: no answer: timed out"],
     );
 }
@@ -199,7 +199,7 @@ fn timeouts_of_the_size_end_it() {
 fn a_watch_that_is_cut_or_too_old_looks_at_the_whole_again() {
     let upto = |last| vec![size("2"), list(9, &[(2, 4)]), last];
     check(None, upto(error(400, 401)), &["get /t/_config/size"]);
-    let empty = Event::Answer(HttpAnswer { status: 200, index: None, body: Vec::new() });
+    let empty = Event::Response(HttpResponse { status: 200, index: None, body: Vec::new() });
     check(None, upto(empty), &["get /t?recursive=true&wait=true&waitindex=10"]);
 }
 
@@ -222,7 +222,7 @@ fn failure_lines_tell_what_to_do() {
     assert!(full.starts_with("failed to join discovery cluster (discovery: cluster is full)\n"), "{full}");
 }
 
-/// A token as the service keeps it.
+/// A token of the simulated service.
 #[derive(Default)]
 struct Token {
     index: u64,
@@ -231,15 +231,15 @@ struct Token {
 }
 
 impl Token {
-    /// `None`: a watch that has nothing to say yet.
+    /// `None` for a watch without an event.
     fn serve(&mut self, request: &Request, size: usize) -> Option<Event> {
         let whole = |token: &Self, key: &str, at: u64, value: &str| {
             let node = json!({"key": format!("/r/T/{key}"), "value": value, "createdIndex": at, "modifiedIndex": at});
-            answer(200, token.index, json!({"action": "create", "node": node}))
+            response(200, token.index, json!({"action": "create", "node": node}))
         };
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         if path.ends_with("/size") {
-            return Some(answer(
+            return Some(response(
                 200,
                 self.index,
                 json!({"action": "get", "node": {"value": size.to_string()}}),
@@ -266,12 +266,12 @@ impl Token {
             .iter()
             .map(|(key, (at, value))| json!({"key": format!("/r/T/{key}"), "value": value, "createdIndex": at}))
             .collect();
-        Some(answer(200, self.index, json!({"action": "get", "node": {"key": "/r/T", "nodes": nodes}})))
+        Some(response(200, self.index, json!({"action": "get", "node": {"key": "/r/T", "nodes": nodes}})))
     }
 }
 
-/// Many members, any order, answers lost before or after they took effect: all come to the same cluster of
-/// the right size, or are told that it is full.
+/// With many members in any order, and responses that are lost before or after the request took effect, all members
+/// find the same cluster of the right size, or are told that it is full.
 #[test]
 fn whatever_is_lost_all_members_find_the_same_cluster() {
     for seed in 0..300 {
@@ -284,11 +284,12 @@ fn whatever_is_lost_all_members_find_the_same_cluster() {
         let mut ends = vec![None; machines.len()];
         for _ in 0..20_000 {
             let at = random.usize(0..machines.len());
-            let asked = open[at].iter().find(|command| matches!(command, Command::Ask(_) | Command::Wait(_)));
+            let asked =
+                open[at].iter().find(|command| matches!(command, Command::Send(_) | Command::Wait(_)));
             let event = match asked {
-                Some(Command::Wait(_)) => Event::Due,
-                Some(Command::Ask(request)) => {
-                    // Registering ends after some failures in a row: that is tested above.
+                Some(Command::Wait(_)) => Event::TimerExpired,
+                Some(Command::Send(request)) => {
+                    // Registration fails after a number of consecutive failures, which is tested above.
                     let may_lose = request.method == Method::Get || open[at].len() == 1 && seed % 2 == 0;
                     let lose = may_lose && random.u32(0..8) == 0;
                     let connection = Event::Failed(Failure::Connection("lost".to_owned()));
@@ -307,18 +308,19 @@ fn whatever_is_lost_all_members_find_the_same_cluster() {
                 _ => continue,
             };
             open[at] = machines[at].step(event);
-            if let Some(end @ (Command::Done(_) | Command::Full(_) | Command::Failed(_))) = open[at].last() {
-                ends[at] = Some(end.clone());
+            if let Some(finish @ (Command::Done(_) | Command::Full(_) | Command::Failed(_))) = open[at].last()
+            {
+                ends[at] = Some(finish.clone());
             }
         }
         let done: Vec<_> = ends
             .iter()
-            .filter_map(|end| match end {
+            .filter_map(|finish| match finish {
                 Some(Command::Done(cluster)) => Some(cluster.clone()),
                 _ => None,
             })
             .collect();
-        let unlucky = ends.iter().filter(|end| matches!(end, Some(Command::Failed(_)))).count();
+        let unlucky = ends.iter().filter(|finish| matches!(finish, Some(Command::Failed(_)))).count();
         assert!(ends.iter().all(Option::is_some), "seed {seed}: {ends:?}");
         assert!(done.windows(2).all(|two| two[0] == two[1]), "seed {seed}: {done:?}");
         assert!(done.len() + unlucky >= size, "seed {seed}: {ends:?}");

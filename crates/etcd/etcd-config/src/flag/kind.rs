@@ -1,22 +1,22 @@
-//! What a flag is: its name, what its value must look like, and how it is told to people.
+//! Types of flags and values.
 
 use crate::url::{Scheme, Url};
 
-/// One flag, and with it one `ETCD_*` variable.
+/// A flag, and its variable `ETCD_*`.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
     pub name: &'static str,
-    pub kind: Kind,
-    /// As help shows it; empty = none.
+    pub kind: ValueKind,
+    /// As shown in the help; empty if there is none.
     pub default: &'static str,
     pub group: Group,
-    /// One sentence, or for flags without effect the reason.
+    /// One sentence; for flags without effect, the reason.
     pub help: &'static str,
-    pub standing: Standing,
+    pub status: Status,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// `-x` or `-x=false`, never `-x false`.
     Switch,
     Text,
@@ -25,12 +25,12 @@ pub enum Kind {
     Urls,
     /// `host:port` or a bare URL.
     Address,
-    /// The same, and the port may be left out.
+    /// `Address` with an optional port.
     BindAddress,
-    /// Addresses, comma separated.
+    /// Comma-separated addresses.
     Addresses,
     Choice(&'static [&'static str]),
-    /// No effect: a value is taken where one stands, in either form.
+    /// No effect; a following value is consumed, in either form.
     Ignored,
     IgnoredSwitch,
 }
@@ -44,7 +44,7 @@ pub enum Group {
     Logging,
     Keelson,
     Version3,
-    Classic,
+    Etcd04,
 }
 
 impl Group {
@@ -56,33 +56,33 @@ impl Group {
         Self::Logging,
         Self::Keelson,
         Self::Version3,
-        Self::Classic,
+        Self::Etcd04,
     ];
 
     pub fn title(self) -> &'static str {
         match self {
-            Self::Member => "This member",
-            Self::Cluster => "Finding the cluster",
-            Self::Proxy => "Proxy mode",
-            Self::Security => "TLS",
-            Self::Logging => "Logs and diagnosis",
-            Self::Keelson => "Keelson's own",
-            Self::Version3 => "Of etcd 3",
-            Self::Classic => "Of etcd 0.4",
+            Self::Member => "Member",
+            Self::Cluster => "Clustering",
+            Self::Proxy => "Proxy",
+            Self::Security => "Security",
+            Self::Logging => "Logging and profiling",
+            Self::Keelson => "Keelson",
+            Self::Version3 => "Compatibility with etcd 3",
+            Self::Etcd04 => "Compatibility with etcd 0.4",
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Status {
     Current,
-    /// Works; the text says what to write today.
+    /// Supported; the text is the replacement.
     Deprecated(&'static str),
-    /// Another spelling of this flag.
+    /// Another name of this flag.
     Alias(&'static str),
-    /// Taken and without effect. 0.4's are warned about.
+    /// Accepted without effect. Flags of 0.4 are warned about.
     NoEffect,
-    /// Answered by the program at once: has no variable.
+    /// Executed immediately; has no variable.
     CommandLineOnly,
 }
 
@@ -93,20 +93,20 @@ impl Flag {
     }
 
     pub fn is_switch(&self) -> bool {
-        matches!(self.kind, Kind::Switch | Kind::IgnoredSwitch)
+        matches!(self.kind, ValueKind::Switch | ValueKind::IgnoredSwitch)
     }
 }
 
-/// `host:port` as 0.4's flags have it, before it becomes a URL.
+/// A `host:port` of 0.4's flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Only where a bare URL was given.
+    /// Set only for a URL.
     pub scheme: Option<Scheme>,
     pub host: String,
     pub port: Option<u16>,
 }
 
-/// A value that has the form its flag asks for.
+/// A parsed value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Switch(bool),

@@ -1,9 +1,9 @@
-//! Flags: the table of them, Go's syntax, and what values look like. Not what they mean together.
+//! The flag table, Go's flag syntax, and parsing of single values.
 
 mod kind;
 pub mod syntax;
 pub mod table;
 pub mod value;
 
-pub use kind::{Address, Flag, Group, Kind, Standing, Value};
+pub use kind::{Address, Flag, Group, Status, Value, ValueKind};
 pub use table::FLAGS;

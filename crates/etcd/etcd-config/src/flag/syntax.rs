@@ -1,16 +1,16 @@
 //! Go's flag syntax: `-x v`, `--x v`, `-x=v`, `--x=v`; switches take a value only with `=`.
 //!
-//! Knows the table, not what flags mean. No common flag library reads this syntax.
+//! No common flag library supports this syntax.
 
 use thiserror::Error;
 
-use super::kind::{Flag, Kind, Standing, Value};
+use super::kind::{Flag, Status, Value, ValueKind};
 use super::table;
 use super::value::{self, ValueError};
 
-/// One flag as it stood on the command line; aliases are already what they stand for.
+/// A flag of the command line, with aliases resolved.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ParsedFlag {
     pub flag: &'static Flag,
     pub text: String,
     pub value: Value,
@@ -30,32 +30,32 @@ pub enum SyntaxError {
     Switch { name: &'static str, text: String, reason: ValueError },
 }
 
-/// Flags in their order, and the first word that is none (where reading stopped).
-pub fn parse(arguments: &[String]) -> Result<(Vec<Seen>, Option<String>), SyntaxError> {
-    let mut seen = Vec::new();
+/// Returns the flags in order, and the first non-flag argument, at which parsing stops.
+pub fn parse(arguments: &[String]) -> Result<(Vec<ParsedFlag>, Option<String>), SyntaxError> {
+    let mut flags = Vec::new();
     let mut rest = arguments;
     while let [word, after @ ..] = rest {
         if word == "--" {
-            return Ok((seen, after.first().cloned()));
+            return Ok((flags, after.first().cloned()));
         }
         let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            return Ok((seen, Some(word.clone())));
+            return Ok((flags, Some(word.clone())));
         };
         if body.is_empty() {
-            return Ok((seen, Some(word.clone())));
+            return Ok((flags, Some(word.clone())));
         }
         if body.starts_with(['-', '=']) {
             return Err(SyntaxError::Bad(word.clone()));
         }
-        let (one, consumed) = read_one(body, after)?;
-        seen.push(one);
+        let (flag, consumed) = parse_flag(body, after)?;
+        flags.push(flag);
         rest = after.get(consumed..).unwrap_or_default();
     }
-    Ok((seen, None))
+    Ok((flags, None))
 }
 
-/// Reads `name` or `name=value`; says how many of the following words it used.
-fn read_one(body: &str, after: &[String]) -> Result<(Seen, usize), SyntaxError> {
+/// Parses `name` or `name=value`. Returns how many of the following arguments it consumed.
+fn parse_flag(body: &str, after: &[String]) -> Result<(ParsedFlag, usize), SyntaxError> {
     let (name, written) = match body.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (body, None),
@@ -63,9 +63,9 @@ fn read_one(body: &str, after: &[String]) -> Result<(Seen, usize), SyntaxError> 
     let flag = table::find(name).ok_or_else(|| SyntaxError::Unknown(name.to_owned()))?;
     let (text, consumed) = match (written, flag.kind) {
         (Some(text), _) => (text.to_owned(), 0),
-        (None, Kind::Switch | Kind::IgnoredSwitch) => ("true".to_owned(), 0),
-        // Both generations' forms: a value of its own, or none.
-        (None, Kind::Ignored) => match after.first().filter(|next| !next.starts_with('-')) {
+        (None, ValueKind::Switch | ValueKind::IgnoredSwitch) => ("true".to_owned(), 0),
+        // Flags of 0.4 and 3.x: with or without a value.
+        (None, ValueKind::Ignored) => match after.first().filter(|next| !next.starts_with('-')) {
             Some(next) => (next.clone(), 1),
             None => (String::new(), 0),
         },
@@ -75,21 +75,21 @@ fn read_one(body: &str, after: &[String]) -> Result<(Seen, usize), SyntaxError> 
         },
     };
     let value = value::parse(flag.kind, &text).map_err(|reason| match flag.kind {
-        Kind::Switch => SyntaxError::Switch { name: flag.name, text: text.clone(), reason },
+        ValueKind::Switch => SyntaxError::Switch { name: flag.name, text: text.clone(), reason },
         _ => SyntaxError::Value { name: flag.name, text: text.clone(), reason },
     })?;
-    Ok((Seen { flag: canonical(flag), text, value }, consumed))
+    Ok((ParsedFlag { flag: canonical(flag), text, value }, consumed))
 }
 
-/// What an alias stands for; all others stand for themselves.
+/// The flag that an alias refers to; otherwise the flag itself.
 pub fn canonical(flag: &'static Flag) -> &'static Flag {
-    match flag.standing {
-        Standing::Alias(of) => table::find(of).unwrap_or(flag),
+    match flag.status {
+        Status::Alias(of) => table::find(of).unwrap_or(flag),
         _ => flag,
     }
 }
 
-/// The flag that was perhaps meant: one that begins so, or that differs in `_` and `-` or case alone.
+/// A suggestion for an unknown flag: one with this prefix, or one that differs only in `_`, `-` or case.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
     let flags = || table::FLAGS.iter().filter(|flag| flag.name.len() > 2).map(|flag| flag.name);
@@ -103,17 +103,17 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Flags with their texts, and the word that reading stopped at.
-    type Read<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+    /// Flags with their texts, and the argument at which parsing stopped.
+    type Parsed<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
 
-    fn check(words: &[&str], expected: Result<Read<'_>, &str>) {
+    fn check(words: &[&str], expected: Result<Parsed<'_>, &str>) {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let got = parse(&words).map_err(|error| error.to_string());
-        let got = got.as_ref().map(|(seen, word)| {
-            let seen: Vec<_> = seen.iter().map(|one| (one.flag.name, one.text.as_str())).collect();
-            (seen, word.as_deref())
+        let got = got.as_ref().map(|(flags, word)| {
+            let flags: Vec<_> = flags.iter().map(|flag| (flag.flag.name, flag.text.as_str())).collect();
+            (flags, word.as_deref())
         });
-        let expected = expected.map(|(seen, word)| (seen.to_vec(), word));
+        let expected = expected.map(|(flags, word)| (flags.to_vec(), word));
         assert_eq!(got.map_err(String::as_str), expected, "{words:?}");
     }
 
@@ -153,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_each_flag_once_and_aliases_lead_somewhere() {
+    fn flags_are_unique_and_aliases_resolve() {
         for (at, flag) in table::FLAGS.iter().enumerate() {
             assert!(table::FLAGS[at + 1..].iter().all(|other| other.name != flag.name), "{}", flag.name);
-            if let Standing::Alias(of) = flag.standing {
+            if let Status::Alias(of) = flag.status {
                 assert!(table::find(of).is_some_and(|target| target.kind == flag.kind), "{}", flag.name);
             }
-            if flag.group != crate::flag::Group::Classic && flag.name.len() > 1 {
+            if flag.group != crate::flag::Group::Etcd04 && flag.name.len() > 1 {
                 assert!(!flag.help.is_empty(), "{} has no help", flag.name);
             }
         }
     }
 
     #[test]
-    fn the_default_of_every_flag_is_a_value_it_takes() {
+    fn defaults_are_valid() {
         for flag in table::FLAGS.iter().filter(|flag| !flag.default.is_empty()) {
             value::parse(flag.kind, flag.default).unwrap_or_else(|error| panic!("{}: {error}", flag.name));
         }

@@ -1,8 +1,8 @@
-//! The text of a value -> the value. The reasons are what Go's programs say where clients have seen them.
+//! Parses a single value. Error texts are those of Go where clients depend on them.
 
 use thiserror::Error;
 
-use super::kind::{Address, Kind, Value};
+use super::kind::{Address, Value, ValueKind};
 use crate::limits::{MAX_URLS, MAX_VALUE_BYTES};
 use crate::url::{self, Scheme, UrlError};
 
@@ -22,22 +22,22 @@ pub enum ValueError {
     TooLong,
 }
 
-/// Checks the form of `text`. Switches without a value are given as `true`.
-pub fn parse(kind: Kind, text: &str) -> Result<Value, ValueError> {
+/// Parses `text`. A switch without a value is `true`.
+pub fn parse(kind: ValueKind, text: &str) -> Result<Value, ValueError> {
     if text.len() > MAX_VALUE_BYTES {
         return Err(ValueError::TooLong);
     }
     Ok(match kind {
-        Kind::Switch => Value::Switch(switch(text)?),
-        Kind::Text | Kind::Path => Value::Text(text.to_owned()),
-        Kind::Number => Value::Number(number(text)?),
-        Kind::Urls => Value::Urls(url::parse_list(text)?),
-        Kind::Address => Value::Address(address(text, false)?),
-        Kind::BindAddress => Value::Address(address(text, true)?),
-        Kind::Addresses => Value::Addresses(addresses(text)?),
-        Kind::Choice(choices) if choices.contains(&text) => Value::Text(text.to_owned()),
-        Kind::Choice(_) => return Err(ValueError::NotAChoice),
-        Kind::Ignored | Kind::IgnoredSwitch => Value::Ignored,
+        ValueKind::Switch => Value::Switch(switch(text)?),
+        ValueKind::Text | ValueKind::Path => Value::Text(text.to_owned()),
+        ValueKind::Number => Value::Number(number(text)?),
+        ValueKind::Urls => Value::Urls(url::parse_list(text)?),
+        ValueKind::Address => Value::Address(address(text, false)?),
+        ValueKind::BindAddress => Value::Address(address(text, true)?),
+        ValueKind::Addresses => Value::Addresses(addresses(text)?),
+        ValueKind::Choice(choices) if choices.contains(&text) => Value::Text(text.to_owned()),
+        ValueKind::Choice(_) => return Err(ValueError::NotAChoice),
+        ValueKind::Ignored | ValueKind::IgnoredSwitch => Value::Ignored,
     })
 }
 
@@ -66,7 +66,7 @@ fn addresses(text: &str) -> Result<Vec<Address>, ValueError> {
     if parts.len() > MAX_URLS { Err(UrlError::TooMany.into()) } else { Ok(parts) }
 }
 
-/// Names are taken as well as numbers, and a bare URL too: tutorials have all three.
+/// Accepts host names, IP addresses and URLs: tutorials use all three.
 fn address(text: &str, bind: bool) -> Result<Address, ValueError> {
     let text = text.trim();
     let (scheme, rest) = match text.split_once("://") {
@@ -75,7 +75,7 @@ fn address(text: &str, bind: bool) -> Result<Address, ValueError> {
         Some(_) => return Err(UrlError::Scheme(text.to_owned()).into()),
         None => (None, text),
     };
-    // A trailing slash means nothing here, and people write it.
+    // A trailing slash is ignored.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if let Some((host, port)) = url::split_host_port(rest) {
         if host.is_empty() && !bind {
@@ -97,7 +97,7 @@ fn address(text: &str, bind: bool) -> Result<Address, ValueError> {
 mod tests {
     use super::*;
 
-    fn check(kind: Kind, text: &str, expected: Result<Value, &str>) {
+    fn check(kind: ValueKind, text: &str, expected: Result<Value, &str>) {
         let got = parse(kind, text).map_err(|error| error.to_string());
         assert_eq!(got, expected.map_err(str::to_owned), "{kind:?} {text}");
     }
@@ -108,20 +108,24 @@ mod tests {
 
     #[test]
     fn values_have_the_form_of_their_kind() {
-        check(Kind::Switch, "T", Ok(Value::Switch(true)));
-        check(Kind::Switch, "yes", Err("parse error"));
-        check(Kind::Number, "18446744073709551616", Err("value out of range"));
-        check(Kind::Number, "-1", Err("parse error"));
-        check(Kind::Number, "", Err("parse error"));
-        check(Kind::Choice(&["new", "existing"]), "maybe", Err("invalid value"));
-        check(Kind::Address, "localhost:4001", Ok(at(None, "localhost", Some(4001))));
-        check(Kind::Address, "http://10.0.0.1:4001/", Ok(at(Some(Scheme::Http), "10.0.0.1", Some(4001))));
-        check(Kind::Address, "10.0.0.1", Err("address must have the form \"host:port\""));
-        check(Kind::Address, ":4001", Err("address must have the form \"host:port\""));
-        check(Kind::BindAddress, "0.0.0.0", Ok(at(None, "0.0.0.0", None)));
-        check(Kind::BindAddress, "[::]:4001", Ok(at(None, "::", Some(4001))));
-        check(Kind::BindAddress, "::", Ok(at(None, "::", None)));
-        check(Kind::BindAddress, "a b", Err("address must have the form \"host:port\""));
-        check(Kind::Text, &"x".repeat(MAX_VALUE_BYTES + 1), Err("value is longer than 65536 bytes"));
+        check(ValueKind::Switch, "T", Ok(Value::Switch(true)));
+        check(ValueKind::Switch, "yes", Err("parse error"));
+        check(ValueKind::Number, "18446744073709551616", Err("value out of range"));
+        check(ValueKind::Number, "-1", Err("parse error"));
+        check(ValueKind::Number, "", Err("parse error"));
+        check(ValueKind::Choice(&["new", "existing"]), "maybe", Err("invalid value"));
+        check(ValueKind::Address, "localhost:4001", Ok(at(None, "localhost", Some(4001))));
+        check(
+            ValueKind::Address,
+            "http://10.0.0.1:4001/",
+            Ok(at(Some(Scheme::Http), "10.0.0.1", Some(4001))),
+        );
+        check(ValueKind::Address, "10.0.0.1", Err("address must have the form \"host:port\""));
+        check(ValueKind::Address, ":4001", Err("address must have the form \"host:port\""));
+        check(ValueKind::BindAddress, "0.0.0.0", Ok(at(None, "0.0.0.0", None)));
+        check(ValueKind::BindAddress, "[::]:4001", Ok(at(None, "::", Some(4001))));
+        check(ValueKind::BindAddress, "::", Ok(at(None, "::", None)));
+        check(ValueKind::BindAddress, "a b", Err("address must have the form \"host:port\""));
+        check(ValueKind::Text, &"x".repeat(MAX_VALUE_BYTES + 1), Err("value is longer than 65536 bytes"));
     }
 }

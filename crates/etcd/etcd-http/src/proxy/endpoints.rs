@@ -1,4 +1,4 @@
-//! The members' client URLs that a proxy tries, in an order of its own.
+//! Client URLs of the members that a proxy uses, in random order.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use super::upstream::Upstream;
 
-/// The list; replaced whole at each refresh. A member that stays keeps its connections and its mark.
+/// Replaced at each refresh. Members that remain keep their connections and state.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints(Mutex<Vec<Arc<Upstream>>>);
 
 impl Endpoints {
     pub(super) fn replace(&self, urls: &[String]) {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut fresh = Vec::with_capacity(urls.len());
+        let mut new = Vec::with_capacity(urls.len());
         for url in urls {
             let known = list.iter().find(|known| known.url == *url).cloned();
-            fresh.push(known.unwrap_or_else(|| Arc::new(Upstream::new(url.clone()))));
+            new.push(known.unwrap_or_else(|| Arc::new(Upstream::new(url.clone()))));
         }
-        shuffle(&mut fresh);
-        *list = fresh;
+        shuffle(&mut new);
+        *list = new;
     }
 
-    /// Those that did not fail within `wait`.
-    pub(super) fn good(&self, wait: Duration) -> Vec<Arc<Upstream>> {
+    /// Endpoints that have not failed within `wait`.
+    pub(super) fn available(&self, wait: Duration) -> Vec<Arc<Upstream>> {
         let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().filter(|one| one.is_good(wait)).cloned().collect()
+        list.iter().filter(|one| one.is_available(wait)).cloned().collect()
     }
 
     pub(super) fn urls(&self) -> Vec<String> {
@@ -39,8 +39,7 @@ impl Endpoints {
     }
 }
 
-/// Many proxies shall not all choose the same member first. The standard library's random hash keys are
-/// random enough for that.
+/// Proxies should not all start with the same member. The standard library's hash keys are random enough.
 fn shuffle<T>(list: &mut [T]) {
     for last in (1..list.len()).rev() {
         let random = RandomState::new().build_hasher().finish();

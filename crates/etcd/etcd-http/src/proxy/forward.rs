@@ -1,4 +1,4 @@
-//! Requests through the proxy, and the refresh of its members.
+//! Forwards requests and refreshes the member list.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,20 +15,20 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::sleep;
 
 use super::endpoints::Endpoints;
-use super::member_list::members_of;
+use super::member_list::fetch_members;
 use super::saved::{self, SavedError};
 use super::upstream::{Dial, payload};
-use crate::answer::{self, Answer, to_json};
 use crate::body;
 use crate::cors::{self, Cors};
 use crate::limits;
 use crate::process;
+use crate::response::{self, HttpResponse, to_json};
 use crate::server::{Handler, Never, Payload, Peer, Reply};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Headers that belong to one connection.
+/// Hop-by-hop headers.
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     EXPECT,
@@ -42,29 +42,29 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// What the flags say of a proxy.
+/// Settings of a proxy.
 #[derive(Clone, Debug)]
 pub struct ProxySettings {
     /// `-proxy readonly`.
     pub read_only: bool,
-    /// Peers to ask for the members, from flags or discovery; those of a former run count before them.
+    /// Peers to query for the members, from flags or discovery; saved peers take precedence.
     pub peer_urls: Vec<String>,
     pub failure_wait: Duration,
     pub refresh_interval: Duration,
     pub dial: Dial,
-    /// `DATA/proxy/cluster`; none keeps nothing.
+    /// `DATA/proxy/cluster`; nothing is saved if `None`.
     pub saved: Option<PathBuf>,
     pub cors: Cors,
 }
 
-/// A proxy could not be set up.
+/// Why a proxy could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     #[error("the proxy's saved cluster")]
     Saved(#[from] SavedError),
 }
 
-/// Passes requests to whichever member answers.
+/// Forwards requests to the first available member.
 #[derive(Debug)]
 pub struct Proxy {
     settings: ProxySettings,
@@ -73,10 +73,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the refresh too, which ends with the proxy. Needs a tokio runtime.
+    /// Starts the proxy with its refresh task, which exits with it. Requires a tokio runtime.
     pub fn start(settings: ProxySettings) -> Result<Arc<Proxy>, ProxyError> {
-        let former = settings.saved.as_deref().map(saved::load).transpose()?.flatten();
-        let peer_urls = former.filter(|urls| !urls.is_empty()).unwrap_or(settings.peer_urls.clone());
+        let previous = settings.saved.as_deref().map(saved::load).transpose()?.flatten();
+        let peer_urls = previous.filter(|urls| !urls.is_empty()).unwrap_or(settings.peer_urls.clone());
         let endpoints = Endpoints::default();
         let proxy = Arc::new(Proxy { settings, endpoints, peer_urls: Mutex::new(peer_urls) });
         let weak = Arc::downgrade(&proxy);
@@ -95,16 +95,16 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Asks the peers in turn until one tells the members. When none does, what is known stays.
+    /// Queries the peers in turn until one returns the members. If none does, the endpoints remain.
     async fn refresh(&self) {
         let peers = self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for peer in &peers {
-            match members_of(peer, &self.settings.dial).await {
+            match fetch_members(peer, &self.settings.dial).await {
                 Ok(members) => {
                     let clients = members.iter().flat_map(|member| member.client_urls.iter().cloned());
-                    let clients: Vec<String> = clients.take(limits::PROXY_ENDPOINTS).collect();
-                    let fresh = members.into_iter().flat_map(|member| member.peer_urls);
-                    self.remember(&peers, fresh.take(limits::PROXY_ENDPOINTS).collect());
+                    let clients: Vec<String> = clients.take(limits::MAX_PROXY_ENDPOINTS).collect();
+                    let new = members.into_iter().flat_map(|member| member.peer_urls);
+                    self.update_peers(&peers, new.take(limits::MAX_PROXY_ENDPOINTS).collect());
                     self.endpoints.replace(&clients);
                     return;
                 }
@@ -116,62 +116,62 @@ impl Proxy {
         }
     }
 
-    fn remember(&self, former: &[String], mut fresh: Vec<String>) {
-        fresh.sort();
-        if fresh.is_empty() || fresh == former {
+    fn update_peers(&self, previous: &[String], mut new: Vec<String>) {
+        new.sort();
+        if new.is_empty() || new == previous {
             return;
         }
         if let Some(path) = &self.settings.saved
-            && let Err(error) = saved::save(path, &fresh)
+            && let Err(error) = saved::save(path, &new)
         {
             tracing::error!(error = &error as &dyn std::error::Error, "the cluster is not saved");
         }
-        *self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    async fn serve(&self, peer: Peer, request: Request<Incoming>) -> Answer {
+    async fn serve(&self, peer: Peer, request: Request<Incoming>) -> HttpResponse {
         match request.uri().path() {
             "/v2/config/local/proxy" if request.method() != Method::GET => {
-                return answer::wrong_method("GET");
+                return response::wrong_method("GET");
             }
             "/v2/config/local/proxy" => {
                 let urls = to_json(&self.endpoints.urls());
-                return answer::json(format!("{{\"endpoints\":{urls}}}\n"));
+                return response::json(format!("{{\"endpoints\":{urls}}}\n"));
             }
             "/metrics" => return metrics(),
             _ => {}
         }
         if self.settings.read_only && request.method() != Method::GET {
-            return answer::no_content(StatusCode::NOT_IMPLEMENTED);
+            return response::no_content(StatusCode::NOT_IMPLEMENTED);
         }
         let (mut parts, incoming) = request.into_parts();
         let body = match body::read(incoming).await {
             Ok(body) => body,
             Err(error) => {
-                let error = answer::form_error(error.to_string());
-                return answer::with(
+                let error = response::form_error(error.to_string());
+                return response::with(
                     StatusCode::BAD_REQUEST,
-                    answer::JSON,
+                    response::JSON,
                     Bytes::from(error.to_json_line()),
                 );
             }
         };
-        drop_hop_by_hop(&mut parts.headers);
-        // The body is whole by now: hyper counts it.
+        remove_hop_by_hop(&mut parts.headers);
+        // The body has been read completely; hyper sets its length.
         parts.headers.remove(CONTENT_LENGTH);
         add_forwarded_for(&mut parts.headers, peer);
-        self.pass(&parts, &body).await
+        self.forward(&parts, &body).await
     }
 
-    async fn pass(&self, parts: &Parts, body: &Bytes) -> Answer {
-        let good = self.endpoints.good(self.settings.failure_wait);
-        if good.is_empty() {
+    async fn forward(&self, parts: &Parts, body: &Bytes) -> HttpResponse {
+        let available = self.endpoints.available(self.settings.failure_wait);
+        if available.is_empty() {
             let text = "proxy: zero endpoints currently available";
-            return answer::message(StatusCode::SERVICE_UNAVAILABLE, text);
+            return response::message(StatusCode::SERVICE_UNAVAILABLE, text);
         }
-        for upstream in &good {
-            match upstream.ask(&self.settings.dial, || copy(parts, body, &upstream.url)).await {
-                Ok(response) => return passed(response),
+        for upstream in &available {
+            match upstream.send(&self.settings.dial, || upstream_request(parts, body, &upstream.url)).await {
+                Ok(response) => return forward_response(response),
                 Err(error) => {
                     tracing::info!(
                         error = &error as &dyn std::error::Error,
@@ -181,8 +181,8 @@ impl Proxy {
                 }
             }
         }
-        let text = format!("proxy: unable to get response from {} endpoint(s)", good.len());
-        answer::message(StatusCode::BAD_GATEWAY, &text)
+        let text = format!("proxy: unable to get response from {} endpoint(s)", available.len());
+        response::message(StatusCode::BAD_GATEWAY, &text)
     }
 }
 
@@ -191,14 +191,14 @@ impl Handler for Proxy {
 
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
         let origin = self.settings.cors.allowed(request.headers());
-        let mut answer = match *request.method() {
-            Method::OPTIONS => answer::no_content(StatusCode::OK),
+        let mut response = match *request.method() {
+            Method::OPTIONS => response::no_content(StatusCode::OK),
             _ => self.serve(peer, request).await,
         };
         if let Some(origin) = origin {
-            cors::add(answer.headers_mut(), origin);
+            cors::add(response.headers_mut(), origin);
         }
-        Reply::Answer(answer)
+        Reply::Response(response)
     }
 
     fn serves_half_closed(&self) -> bool {
@@ -206,16 +206,16 @@ impl Handler for Proxy {
     }
 }
 
-/// The request for one member.
-fn copy(parts: &Parts, body: &Bytes, url: &str) -> Request<Payload> {
+/// The request to a member.
+fn upstream_request(parts: &Parts, body: &Bytes, url: &str) -> Request<Payload> {
     let mut request = Request::new(payload(body));
     *request.method_mut() = parts.method.clone();
-    // Origin form, whatever the client sent.
+    // Origin form, whatever form the client used.
     let target = parts.uri.path_and_query().map(|target| Uri::from(target.clone()));
     *request.uri_mut() = target.unwrap_or_default();
     *request.headers_mut() = parts.headers.clone();
     if !request.headers().contains_key(HOST) {
-        // HTTP/1.0 needs none, the 1.1 that we speak does.
+        // Required by HTTP/1.1, and missing in an HTTP/1.0 request.
         let host = url.split_once("://").map_or(url, |(_, host)| host);
         if let Ok(host) = HeaderValue::from_str(host) {
             request.headers_mut().insert(HOST, host);
@@ -224,13 +224,13 @@ fn copy(parts: &Parts, body: &Bytes, url: &str) -> Request<Payload> {
     request
 }
 
-fn passed(response: Response<Incoming>) -> Answer {
+fn forward_response(response: Response<Incoming>) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
-    drop_hop_by_hop(&mut parts.headers);
-    Response::from_parts(parts, Payload::Passed(body))
+    remove_hop_by_hop(&mut parts.headers);
+    Response::from_parts(parts, Payload::Forwarded(body))
 }
 
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -254,8 +254,8 @@ fn add_forwarded_for(headers: &mut HeaderMap, peer: Peer) {
     }
 }
 
-/// The proxy's own.
-fn metrics() -> Answer {
+/// The proxy's own metrics.
+fn metrics() -> HttpResponse {
     let usage = process::Usage::now();
     let lines = [
         ("process_cpu_seconds_total", "counter", usage.cpu_seconds),
@@ -264,7 +264,7 @@ fn metrics() -> Answer {
         ("process_start_time_seconds", "gauge", usage.started),
     ];
     let lines = lines.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
-    answer::with(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4"), lines.concat())
+    response::with(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4"), lines.concat())
 }
 
 #[cfg(test)]
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_one_hop_stay_behind() {
+    fn hop_by_hop_headers_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Mine"),
@@ -284,7 +284,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        drop_hop_by_hop(&mut headers);
+        remove_hop_by_hop(&mut headers);
         let address = "[::ffff:10.0.0.2]:99".parse().unwrap();
         add_forwarded_for(&mut headers, Peer { address, secure: false });
         let mut left: Vec<_> =

@@ -1,4 +1,4 @@
-//! Asks the peers who is in the cluster.
+//! Queries peers for the member list.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use super::upstream::{Dial, Upstream, UpstreamError, payload};
 use crate::limits;
 
-/// A peer gave no list.
+/// Why a peer returned no list.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("{url} answered {status}")]
     Status { url: String, status: StatusCode },
-    #[error("the list of {url} has more than {} bytes", limits::PROXY_LIST_BYTES)]
+    #[error("the list of {url} has more than {} bytes", limits::MAX_MEMBER_LIST_BYTES)]
     TooLarge { url: String },
     #[error("the list of {url} broke off")]
     Broken { url: String, source: hyper::Error },
@@ -30,8 +30,8 @@ pub(super) enum ListError {
     Format { url: String, source: serde_json::Error },
 }
 
-/// GET `/members` of one peer.
-pub(super) async fn members_of(peer_url: &str, dial: &Dial) -> Result<Vec<Member>, ListError> {
+/// GET `/members` from a peer.
+pub(super) async fn fetch_members(peer_url: &str, dial: &Dial) -> Result<Vec<Member>, ListError> {
     let url = || peer_url.to_owned();
     let upstream = Upstream::new(url());
     let host = peer_url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(|one| one.to_string()));
@@ -45,25 +45,25 @@ pub(super) async fn members_of(peer_url: &str, dial: &Dial) -> Result<Vec<Member
         request
     };
     let asked = async {
-        let response = upstream.ask(dial, request).await?;
+        let response = upstream.send(dial, request).await?;
         if response.status() != StatusCode::OK {
             return Err(ListError::Status { url: url(), status: response.status() });
         }
-        whole(response.into_body(), peer_url).await
+        read_body(response.into_body(), peer_url).await
     };
-    let limit = dial.dial_timeout + limits::HANDSHAKE_TIME;
+    let limit = dial.dial_timeout + limits::HANDSHAKE_TIMEOUT;
     let text = timeout(limit, asked).await.map_err(|_| ListError::TooSlow { url: url() })??;
     serde_json::from_slice(&text).map_err(|source| ListError::Format { url: url(), source })
 }
 
-async fn whole(mut body: Incoming, url: &str) -> Result<Vec<u8>, ListError> {
+async fn read_body(mut body: Incoming, url: &str) -> Result<Vec<u8>, ListError> {
     let mut text = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let frame = frame.map_err(|source| ListError::Broken { url: url.to_owned(), source })?;
         if let Ok(data) = frame.into_data() {
             text.extend_from_slice(&data);
         }
-        if text.len() > limits::PROXY_LIST_BYTES {
+        if text.len() > limits::MAX_MEMBER_LIST_BYTES {
             return Err(ListError::TooLarge { url: url.to_owned() });
         }
     }

@@ -1,6 +1,6 @@
-//! Proxy mode: no member, no store; requests are passed to the members' client URLs.
+//! Proxy mode: forwards requests to the members' client URLs.
 //!
-//! It must never answer for the members: what they say is passed on as it is, and what cannot be passed is a 5xx.
+//! Responses are forwarded unchanged; if there is none, the response is a 5xx.
 
 mod endpoints;
 mod forward;

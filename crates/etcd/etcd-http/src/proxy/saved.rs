@@ -1,4 +1,4 @@
-//! `proxy/cluster` in the data directory: the peers' URLs of the last refresh, for the next start.
+//! `proxy/cluster` in the data directory: the peer URLs of the last refresh, for the next start.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// The file could not be read or written.
+/// Reading or writing the file failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedError {
     #[error("reading {path}")]
@@ -26,7 +26,7 @@ struct Saved {
     peer_urls: Vec<String>,
 }
 
-/// What was saved; none at the first start.
+/// The saved peer URLs; `None` at the first start.
 pub(super) fn load(path: &Path) -> Result<Option<Vec<String>>, SavedError> {
     let failed = |source| SavedError::Read { path: path.to_owned(), source };
     let file = match fs::File::open(path) {
@@ -35,13 +35,13 @@ pub(super) fn load(path: &Path) -> Result<Option<Vec<String>>, SavedError> {
         Err(error) => return Err(failed(error)),
     };
     let mut text = Vec::new();
-    file.take(limits::PROXY_LIST_BYTES as u64).read_to_end(&mut text).map_err(failed)?;
+    file.take(limits::MAX_MEMBER_LIST_BYTES as u64).read_to_end(&mut text).map_err(failed)?;
     let saved: Saved = serde_json::from_slice(&text)
         .map_err(|source| SavedError::Format { path: path.to_owned(), source })?;
     Ok(Some(saved.peer_urls))
 }
 
-/// Replaces the file whole.
+/// Replaces the file.
 pub(super) fn save(path: &Path, peer_urls: &[String]) -> Result<(), SavedError> {
     let failed = |source| SavedError::Write { path: path.to_owned(), source };
     let saved = Saved { peer_urls: peer_urls.to_vec() };

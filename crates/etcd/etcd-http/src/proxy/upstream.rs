@@ -1,4 +1,4 @@
-//! One member as the proxy reaches it: a few connections, kept while they are good.
+//! A member as an upstream of the proxy, with its idle connections.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,19 +20,19 @@ use crate::limits;
 use crate::server::Payload;
 use crate::tls::ClientTls;
 
-/// How members are reached.
+/// Connection settings.
 #[derive(Clone, Debug)]
 pub struct Dial {
     pub dial_timeout: Duration,
-    /// Without one byte taken by the member; 0 is never.
+    /// Timeout of a member that does not read; 0 disables it.
     pub write_timeout: Duration,
-    /// Until the head of an answer; 0 is never. Bodies may take any time: they can be watches.
+    /// Timeout of a response's head; 0 disables it. Bodies have none, since they may be watches.
     pub read_timeout: Duration,
     /// For https URLs.
     pub tls: Option<Arc<ClientTls>>,
 }
 
-/// A member could not be asked.
+/// Why a request to a member failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
     #[error("{url} is no http or https URL with a host")]
@@ -49,7 +49,7 @@ pub(super) enum UpstreamError {
     Http { url: String, source: hyper::Error },
 }
 
-/// A member's URL, its idle connections, and whether it failed lately.
+/// A member's URL, idle connections, and time of its last failure.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) url: String,
@@ -66,7 +66,7 @@ impl Upstream {
         Upstream { url, idle: Mutex::default(), failed: Mutex::default() }
     }
 
-    pub(super) fn is_good(&self, wait: Duration) -> bool {
+    pub(super) fn is_available(&self, wait: Duration) -> bool {
         lock(&self.failed).is_none_or(|at| at.elapsed() >= wait)
     }
 
@@ -75,17 +75,17 @@ impl Upstream {
         lock(&self.idle).clear();
     }
 
-    /// Sends one request. `make` gives it anew, because a connection that was idle may turn out to be closed.
-    pub(super) async fn ask(
+    /// Sends a request. `make` may be called twice, since an idle connection may turn out to be closed.
+    pub(super) async fn send(
         &self,
         dial: &Dial,
         make: impl Fn() -> Request<Payload>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         while let Some(mut sender) = self.idle_connection() {
-            match self.in_time(dial.read_timeout, sender.try_send_request(make())).await? {
+            match self.with_timeout(dial.read_timeout, sender.try_send_request(make())).await? {
                 Ok(response) => return Ok(self.keep(sender, response)),
                 Err(mut error) => {
-                    // Given back unsent: the member had closed this connection. Another one will do.
+                    // Not sent: the member had closed this connection. Retry on another one.
                     if error.take_message().is_none() {
                         return Err(self.http(error.into_error()));
                     }
@@ -93,11 +93,15 @@ impl Upstream {
             }
         }
         let mut sender = self.connect(dial).await?;
-        let sent = self.in_time(dial.read_timeout, sender.send_request(make())).await?;
+        let sent = self.with_timeout(dial.read_timeout, sender.send_request(make())).await?;
         sent.map(|response| self.keep(sender, response)).map_err(|source| self.http(source))
     }
 
-    async fn in_time<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, UpstreamError> {
+    async fn with_timeout<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, UpstreamError> {
         if limit.is_zero() {
             return Ok(work.await);
         }
@@ -115,10 +119,10 @@ impl Upstream {
         Some(idle.swap_remove(ready))
     }
 
-    /// A connection whose answer has a known end serves again. Others may be watches, and end with them.
+    /// Reuses a connection if its response has a known length. Other responses may be watches.
     fn keep(&self, sender: SendRequest<Payload>, response: Response<Incoming>) -> Response<Incoming> {
         let mut idle = lock(&self.idle);
-        if response.body().size_hint().exact().is_some() && idle.len() < limits::PROXY_IDLE {
+        if response.body().size_hint().exact().is_some() && idle.len() < limits::MAX_PROXY_IDLE_CONNECTIONS {
             idle.push(sender);
         }
         response
@@ -145,16 +149,16 @@ impl Upstream {
         let limit = Some(dial.write_timeout).filter(|limit| !limit.is_zero());
         SockRef::from(&stream).set_tcp_user_timeout(limit).map_err(failed)?;
         if !secure {
-            return self.shake_hands(stream).await;
+            return self.handshake(stream).await;
         }
         let tls = dial.tls.as_ref().ok_or_else(|| UpstreamError::NoTls { url: self.url.clone() })?;
         let name = ServerName::try_from(host)
             .map_err(|source| UpstreamError::Name { url: self.url.clone(), source })?;
         let stream = TlsConnector::from(tls.config()).connect(name, stream).await.map_err(failed)?;
-        self.shake_hands(stream).await
+        self.handshake(stream).await
     }
 
-    async fn shake_hands<S>(&self, stream: S) -> Result<SendRequest<Payload>, UpstreamError>
+    async fn handshake<S>(&self, stream: S) -> Result<SendRequest<Payload>, UpstreamError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -173,7 +177,7 @@ impl Upstream {
     }
 }
 
-/// An empty body, or this one again.
+/// The body, which may be empty.
 pub(super) fn payload(body: &Bytes) -> Payload {
     Payload::from(body.clone())
 }

@@ -1,4 +1,4 @@
-//! Listening sockets, and how many connections they may have at once.
+//! Listening sockets and the limit of connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Line, drive};
+use super::connection::{ClientConnection, drive};
 use super::handler::{Handler, Peer};
 use super::stop::{Level, Stop};
 use crate::limits;
 use crate::tls::{self, ServerTls};
 
-/// A socket that could not be listened on.
+/// Listening on an address failed.
 #[derive(Debug, thiserror::Error)]
 #[error("listening on {address}")]
 pub struct BindError {
@@ -26,14 +26,14 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// A listening socket, with TLS where its URL is https.
+/// A listening socket, with TLS for https URLs.
 pub struct Listener {
     socket: TcpListener,
     tls: Option<Arc<ServerTls>>,
 }
 
 impl Listener {
-    /// Must be called inside of a tokio runtime.
+    /// Must be called in a tokio runtime.
     pub fn bind(address: SocketAddr, tls: Option<Arc<ServerTls>>) -> Result<Listener, BindError> {
         let make = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -47,8 +47,7 @@ impl Listener {
         Listener::from_socket(socket, tls).map_err(|source| BindError { address, source })
     }
 
-    /// Takes a socket over that somebody else bound. Accepted sockets inherit its options, which spares three
-    /// system calls for each.
+    /// Takes over a bound socket. Accepted sockets inherit its options, which saves three system calls each.
     pub fn from_socket(socket: TcpListener, tls: Option<Arc<ServerTls>>) -> io::Result<Listener> {
         let reference = SockRef::from(&socket);
         reference.set_tcp_nodelay(true)?;
@@ -59,60 +58,61 @@ impl Listener {
     }
 }
 
-/// How many connections this process may have: its file limit minus what it needs itself.
+/// Maximum number of connections: the file limit minus reserved files.
 pub fn connection_limit() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let usable = files.map_or(u64::MAX, |files| files.saturating_sub(limits::RESERVED_FILES).max(1));
-    usize::try_from(usable).unwrap_or(usize::MAX).min(limits::MOST_CONNECTIONS)
+    usize::try_from(usable).unwrap_or(usize::MAX).min(limits::MAX_CONNECTIONS)
 }
 
-/// Listeners at work.
+/// Handle of running listeners.
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
     accepting: Vec<JoinHandle<()>>,
     stop: Arc<Stop>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     limit: u32,
 }
 
-/// Serves `handler` on all `listeners`, with at most `connections` at once over all of them.
+/// Serves `handler` on all `listeners`, with at most `connections` concurrent connections in total.
 pub fn serve<H: Handler>(
     listeners: Vec<Listener>,
     handler: Arc<H>,
     connections: usize,
 ) -> io::Result<Running> {
-    let limit = u32::try_from(connections.clamp(1, limits::MOST_CONNECTIONS)).unwrap_or(u32::MAX);
-    let places = Arc::new(Semaphore::new(limit as usize));
+    let limit = u32::try_from(connections.clamp(1, limits::MAX_CONNECTIONS)).unwrap_or(u32::MAX);
+    let permits = Arc::new(Semaphore::new(limit as usize));
     let stop = Arc::new(Stop::default());
     let mut addresses = Vec::new();
     let mut accepting = Vec::new();
     for listener in listeners {
         addresses.push(listener.socket.local_addr()?);
-        let (handler, places, stop) = (Arc::clone(&handler), Arc::clone(&places), Arc::clone(&stop));
+        let (handler, permits, stop) = (Arc::clone(&handler), Arc::clone(&permits), Arc::clone(&stop));
         accepting.push(tokio::spawn(async move {
             tokio::select! {
-                () = accept(listener, handler, places, Arc::clone(&stop)) => {}
+                () = accept(listener, handler, permits, Arc::clone(&stop)) => {}
                 () = stop.reached(Level::Drain) => {}
             }
         }));
     }
-    Ok(Running { addresses, accepting, stop, places, limit })
+    Ok(Running { addresses, accepting, stop, permits, limit })
 }
 
 impl Running {
-    /// Where it listens, in the order of the listeners: a port of 0 has become a real one.
+    /// Local addresses in the order of the listeners, with the assigned ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Connections at this moment.
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
-        (self.limit as usize).saturating_sub(self.places.available_permits())
+        (self.limit as usize).saturating_sub(self.permits.available_permits())
     }
 
-    /// Ends it: no new connections; requests in flight get `grace` to be answered, watches end at once. Gives
-    /// the number of connections that were cut.
+    /// Stops: accepts no connections, gives pending requests `grace`, and ends watches immediately. Returns the
+    /// number of
+    /// aborted connections.
     pub async fn stop(self, grace: Duration) -> usize {
         self.stop.raise(Level::Drain);
         for task in self.accepting {
@@ -120,29 +120,29 @@ impl Running {
                 tracing::error!(%error, "a listener had failed");
             }
         }
-        if timeout(grace, self.places.acquire_many(self.limit)).await.is_ok() {
+        if timeout(grace, self.permits.acquire_many(self.limit)).await.is_ok() {
             return 0;
         }
-        let cut = (self.limit as usize).saturating_sub(self.places.available_permits());
+        let cut = (self.limit as usize).saturating_sub(self.permits.available_permits());
         self.stop.raise(Level::Now);
         cut
     }
 }
 
-/// Serves one connection in memory to its end, as [`serve`] does those that it accepts.
+/// Serves one in-memory connection, as [`serve`] does for accepted ones.
 pub async fn serve_in_memory<H: Handler>(stream: DuplexStream, peer: Peer, handler: Arc<H>) {
-    drive(Line::new(stream, peer, handler, Arc::default(), None)).await;
+    drive(ClientConnection::new(stream, peer, handler, Arc::default(), None)).await;
 }
 
-async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, places: Arc<Semaphore>, stop: Arc<Stop>) {
+async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, permits: Arc<Semaphore>, stop: Arc<Stop>) {
     let mut pause = limits::ACCEPT_PAUSE.0;
     loop {
-        // The place comes first: clients beyond the limit wait in the kernel's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        // The permit comes first: clients beyond the limit wait in the kernel's backlog.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.socket.accept().await {
             Ok((stream, address)) => {
                 pause = limits::ACCEPT_PAUSE.0;
-                start(&listener, stream, address, place, &handler, &stop);
+                start(&listener, stream, address, permit, &handler, &stop);
             }
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection; trying again in {pause:?}");
@@ -157,7 +157,7 @@ fn start<H: Handler>(
     listener: &Listener,
     stream: TcpStream,
     address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     handler: &Arc<H>,
     stop: &Arc<Stop>,
 ) {
@@ -165,15 +165,15 @@ fn start<H: Handler>(
     let peer = Peer { address, secure: listener.tls.is_some() };
     match &listener.tls {
         None => {
-            tokio::spawn(drive(Line::new(stream, peer, handler, stop, Some(place))));
+            tokio::spawn(drive(ClientConnection::new(stream, peer, handler, stop, Some(permit))));
         }
         Some(tls) => {
             let tls = Arc::clone(tls);
             tokio::spawn(async move {
-                // Its own box: the handshake's state is large, and freed before the first request.
+                // Boxed separately: the handshake's state is large, and is freed before the first request.
                 let secured = Box::pin(tls::accept(&tls, stream, address)).await;
                 if let Some(stream) = secured {
-                    drive(Line::new(stream, peer, handler, stop, Some(place))).await;
+                    drive(ClientConnection::new(stream, peer, handler, stop, Some(permit))).await;
                 }
             });
         }

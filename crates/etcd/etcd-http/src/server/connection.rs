@@ -1,7 +1,6 @@
-//! One connection: hyper while requests are short, our own few lines while a watch waits.
+//! A connection: served by hyper during requests, and by this crate during a watch.
 //!
-//! It must never hold hyper's buffers for a connection that has nothing to say: not before its first request, and
-//! not while it follows.
+//! An idle connection holds no buffers of hyper, neither before its first request nor during a watch.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,79 +18,79 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use super::follow::{Followed, Following, follow};
-use super::handler::{Handler, NoError, Payload, Peer, Reply, TakeOver};
+use super::handler::{Handler, NoError, Payload, Peer, Reply, UpgradeHandler};
 use super::stop::{Level, Stop};
-use super::tracked::{Phase, Signs, Tracked, Wire};
+use super::stream_response::{ResponseStream, StreamRequest, stream_response};
+use super::tracked_stream::{ClientStream, ConnectionState, Phase, TrackedStream};
 use crate::limits;
 
-/// What takes the connection away from hyper.
-enum Taken<C> {
-    Follow(Box<Followed<C>>),
-    Upgrade(Response<()>, TakeOver),
+/// Why a connection is taken over from hyper.
+enum Detached<C> {
+    Stream(Box<StreamRequest<C>>),
+    Upgrade(Response<()>, UpgradeHandler),
 }
 
-/// The service as hyper sees it: one per connection.
+/// hyper's service of a connection.
 struct Requests<H: Handler> {
     handler: Arc<H>,
     peer: Peer,
-    signs: Arc<Signs>,
-    taken: Arc<Mutex<Option<Taken<H::Chunks>>>>,
+    state: Arc<ConnectionState>,
+    detached: Arc<Mutex<Option<Detached<H::Chunks>>>>,
 }
 
 impl<H: Handler> Requests<H> {
     async fn serve(
         handler: Arc<H>,
         peer: Peer,
-        signs: Arc<Signs>,
-        taken: Arc<Mutex<Option<Taken<H::Chunks>>>>,
+        state: Arc<ConnectionState>,
+        detached: Arc<Mutex<Option<Detached<H::Chunks>>>>,
         request: Request<Incoming>,
-    ) -> Result<Response<Sent>, NoError> {
+    ) -> Result<Response<TrackedBody>, NoError> {
         let version = request.version();
         let keep_alive = version == Version::HTTP_11 && !asks_to_close(&request);
         let leave = match handler.handle(peer, request).await {
-            Reply::Answer(response) => return Ok(response.map(|payload| Sent { payload, signs })),
-            Reply::Follow(head, chunks) => {
-                Taken::Follow(Box::new(Followed { head, chunks, version, keep_alive }))
+            Reply::Response(response) => return Ok(response.map(|payload| TrackedBody { payload, state })),
+            Reply::Stream(head, chunks) => {
+                Detached::Stream(Box::new(StreamRequest { head, chunks, version, keep_alive }))
             }
-            Reply::Upgrade(head, take) => Taken::Upgrade(head, take),
+            Reply::Upgrade(head, take) => Detached::Upgrade(head, take),
         };
-        *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(leave);
-        // The driver takes the stream away from hyper as soon as it is polled again.
+        *detached.lock().unwrap_or_else(PoisonError::into_inner) = Some(leave);
+        // The driver takes over the stream when it is polled next.
         std::future::pending().await
     }
 }
 
 impl<H: Handler> Service<Request<Incoming>> for Requests<H> {
-    type Response = Response<Sent>;
+    type Response = Response<TrackedBody>;
     type Error = NoError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Sent>, NoError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<TrackedBody>, NoError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.signs.set_phase(Phase::Service);
+        self.state.set_phase(Phase::Service);
         Box::pin(Self::serve(
             Arc::clone(&self.handler),
             self.peer,
-            Arc::clone(&self.signs),
-            Arc::clone(&self.taken),
+            Arc::clone(&self.state),
+            Arc::clone(&self.detached),
             request,
         ))
     }
 }
 
-/// An answer's body that says when hyper is done with it: then the connection waits for its next request.
-struct Sent {
+/// A response body that reports when hyper drops it; then the connection waits for its next request.
+struct TrackedBody {
     payload: Payload,
-    signs: Arc<Signs>,
+    state: Arc<ConnectionState>,
 }
 
-impl Drop for Sent {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.signs.set_phase(Phase::Idle);
+        self.state.set_phase(Phase::Idle);
     }
 }
 
-impl Body for Sent {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -120,56 +119,57 @@ fn asks_to_close(request: &Request<Incoming>) -> bool {
     })
 }
 
-/// A connection between its turns. It is passed on in its box: an async function keeps an argument in two places,
-/// and ten thousand of them wait.
-pub(super) struct Line<S, H> {
+/// A connection between requests. Passed in a box, since an async function stores an argument twice, and there may be
+/// ten
+/// thousand of them.
+pub(super) struct ClientConnection<S, H> {
     stream: S,
-    /// What was read and not yet looked at.
-    ahead: Bytes,
-    rest: Rest<H>,
+    /// Bytes read but not parsed.
+    read_ahead: Bytes,
+    context: ConnectionContext<H>,
 }
 
-/// What a connection has besides its stream.
-struct Rest<H> {
+/// The state of a connection besides its stream.
+struct ConnectionContext<H> {
     peer: Peer,
     handler: Arc<H>,
     stop: Arc<Stop>,
-    /// Time of the last request, with the resolution of `REST_TIME`.
-    quiet_since: Instant,
-    /// Given back when the connection ends.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Time of the last request, with the resolution of `IDLE_RELEASE_TIME`.
+    idle_since: Instant,
+    /// Released when the connection ends.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<S: Wire, H: Handler> Line<S, H> {
+impl<S: ClientStream, H: Handler> ClientConnection<S, H> {
     pub(super) fn new(
         stream: S,
         peer: Peer,
         handler: Arc<H>,
         stop: Arc<Stop>,
-        place: Option<OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Box<Self> {
-        let rest = Rest { peer, handler, stop, quiet_since: Instant::now(), _place: place };
-        Box::new(Self { stream, ahead: Bytes::new(), rest })
+        let context = ConnectionContext { peer, handler, stop, idle_since: Instant::now(), _permit: permit };
+        Box::new(Self { stream, read_ahead: Bytes::new(), context })
     }
 
-    /// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
-    async fn began(&self) -> bool {
-        match self.rest.handler.idle_limit() {
+    /// Waits for the first byte without a buffer: an idle connection costs little more than its socket.
+    async fn first_byte(&self) -> bool {
+        match self.context.handler.idle_limit() {
             Some(limit) => {
-                let until = self.rest.quiet_since + limit;
+                let until = self.context.idle_since + limit;
                 Box::pin(timeout_at(until, self.readable())).await.unwrap_or(false)
             }
             None => self.readable().await,
         }
     }
 
-    /// Whether the handler's idle limit has passed.
+    /// Whether the handler's idle limit has elapsed.
     fn is_idle(&self) -> bool {
-        self.rest.handler.idle_limit().is_some_and(|limit| self.rest.quiet_since.elapsed() >= limit)
+        self.context.handler.idle_limit().is_some_and(|limit| self.context.idle_since.elapsed() >= limit)
     }
 
     async fn readable(&self) -> bool {
-        let mut drain = pin!(self.rest.stop.reached(Level::Drain));
+        let mut drain = pin!(self.context.stop.reached(Level::Drain));
         poll_fn(|context| {
             if drain.as_mut().poll(context).is_ready() {
                 return Poll::Ready(false);
@@ -180,43 +180,45 @@ impl<S: Wire, H: Handler> Line<S, H> {
     }
 }
 
-/// How hyper's turn ended.
+/// How serving by hyper ended.
 enum Turn<S, H: Handler> {
-    Over,
-    Follow(Box<Line<S, H>>, Box<Followed<H::Chunks>>),
-    /// Nothing was asked for a while: hyper's buffers are given back.
-    Rest {
-        line: Box<Line<S, H>>,
-        /// No request was served in this turn.
-        was_quiet: bool,
+    Finished,
+    Stream(Box<ClientConnection<S, H>>, Box<StreamRequest<H::Chunks>>),
+    /// The connection is idle: hyper's buffers are released.
+    Idle {
+        connection: Box<ClientConnection<S, H>>,
+        /// No request was served.
+        was_idle: bool,
     },
 }
 
-/// Serves one connection to its end.
-pub(super) async fn drive<S: Wire, H: Handler>(line: Box<Line<S, H>>) {
-    let mut line = line;
+/// Serves a connection until it ends.
+pub(super) async fn drive<S: ClientStream, H: Handler>(connection: Box<ClientConnection<S, H>>) {
+    let mut connection = connection;
     loop {
-        if line.ahead.is_empty() && !line.began().await {
+        if connection.read_ahead.is_empty() && !connection.first_byte().await {
             return;
         }
-        match Box::pin(requests(line)).await {
-            Turn::Over => return,
-            Turn::Rest { line: back, was_quiet } => {
-                line = back;
-                if !was_quiet {
-                    line.rest.quiet_since = Instant::now();
-                } else if line.is_idle() {
+        match Box::pin(requests(connection)).await {
+            Turn::Finished => return,
+            Turn::Idle { connection: returned, was_idle } => {
+                connection = returned;
+                if !was_idle {
+                    connection.context.idle_since = Instant::now();
+                } else if connection.is_idle() {
                     return;
                 }
             }
-            Turn::Follow(back, followed) => {
-                line = back;
-                line.rest.quiet_since = Instant::now();
-                let ahead = std::mem::take(&mut line.ahead);
-                let (head, following) = Following::new(&ahead, *followed);
-                drop(ahead);
-                match follow(&mut line.stream, head, following, &line.rest.stop).await {
-                    Some(ahead) => line.ahead = ahead,
+            Turn::Stream(returned, stream_request) => {
+                connection = returned;
+                connection.context.idle_since = Instant::now();
+                let read_ahead = std::mem::take(&mut connection.read_ahead);
+                let (head, response_stream) = ResponseStream::new(&read_ahead, *stream_request);
+                drop(read_ahead);
+                match stream_response(&mut connection.stream, head, response_stream, &connection.context.stop)
+                    .await
+                {
+                    Some(read_ahead) => connection.read_ahead = read_ahead,
                     None => return,
                 }
             }
@@ -224,13 +226,19 @@ pub(super) async fn drive<S: Wire, H: Handler>(line: Box<Line<S, H>>) {
     }
 }
 
-/// Answers the head, and gives the connection away until its new owner is done or the server ends.
-async fn upgrade<S: Wire>(mut stream: S, ahead: Bytes, head: &Response<()>, take: TakeOver, stop: &Stop) {
+/// Sends the head and hands over the connection until the upgrade handler returns or the server stops.
+async fn upgrade<S: ClientStream>(
+    mut stream: S,
+    read_ahead: Bytes,
+    head: &Response<()>,
+    take: UpgradeHandler,
+    stop: &Stop,
+) {
     if let Err(error) = stream.write_all(&upgrade_head(head)).await {
         tracing::debug!(%error, "answering an upgrade");
         return;
     }
-    let stream = Tracked { stream, ahead, signs: Arc::new(Signs::default()) };
+    let stream = TrackedStream { stream, read_ahead, state: Arc::new(ConnectionState::default()) };
     tokio::select! {
         () = take(Box::new(stream)) => {}
         () = stop.reached(Level::Drain) => {}
@@ -249,29 +257,34 @@ fn upgrade_head(head: &Response<()>) -> Vec<u8> {
     text
 }
 
-/// hyper's turn: requests and short answers, until the connection ends, rests, or a request is to be followed.
-async fn requests<S: Wire, H: Handler>(line: Box<Line<S, H>>) -> Turn<S, H> {
-    let Line { stream, ahead, rest } = *line;
-    let (stop, handler) = (Arc::clone(&rest.stop), Arc::clone(&rest.handler));
-    let signs = Arc::new(Signs::default());
-    let taken = Arc::new(Mutex::new(None));
+/// Serves requests by hyper until the connection ends or is idle, or a request is streamed.
+async fn requests<S: ClientStream, H: Handler>(connection: Box<ClientConnection<S, H>>) -> Turn<S, H> {
+    let ClientConnection { stream, read_ahead, context } = *connection;
+    let (stop, handler) = (Arc::clone(&context.stop), Arc::clone(&context.handler));
+    let state = Arc::new(ConnectionState::default());
+    let detached = Arc::new(Mutex::new(None));
     let half_close = handler.serves_half_closed();
-    let service = Requests { handler, peer: rest.peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
+    let service =
+        Requests { handler, peer: context.peer, state: Arc::clone(&state), detached: Arc::clone(&detached) };
     let mut connection = Builder::new()
         .title_case_headers(true)
         .half_close(half_close)
-        // With its queue of buffers hyper 1.12 puts the refusal of a malformed request before what is left of the
-        // answer to the request before it (`conn.rs`, `on_parse_error`; found by fuzzing). One buffer keeps the order.
+        // With a queue of buffers, hyper 1.12 writes the rejection of a malformed request before the rest of the
+        // previous response
+        // (`conn.rs`, `on_parse_error`). A single buffer keeps the order.
         .writev(false)
-        .max_buf_size(limits::HEAD_BYTES)
-        .serve_connection(TokioIo::new(Tracked { stream, ahead, signs: Arc::clone(&signs) }), service);
-    let mut patience = Patience::new();
+        .max_buf_size(limits::MAX_HEAD_BYTES)
+        .serve_connection(
+            TokioIo::new(TrackedStream { stream, read_ahead, state: Arc::clone(&state) }),
+            service,
+        );
+    let mut deadlines = Deadlines::new();
     let mut raised = pin!(stop.changed());
     raised.as_mut().enable();
     let mut registered = false;
     let mut draining = false;
     let end = poll_fn(|context| {
-        // Our waker never changes: once registered, only the level needs a look.
+        // The waker never changes: once registered, only the level is checked.
         if !registered {
             registered = true;
             let _woken = raised.as_mut().poll(context);
@@ -283,109 +296,113 @@ async fn requests<S: Wire, H: Handler>(line: Box<Line<S, H>>) -> Turn<S, H> {
             let _woken = raised.as_mut().poll(context);
         }
         if stop.level() == Level::Now || Pin::new(&mut connection).poll(context).is_ready() {
-            return Poll::Ready(End::Over);
+            return Poll::Ready(End::Finished);
         }
-        if signs.phase() == Phase::Service && !signs.stuck() {
-            let leave = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if state.phase() == Phase::Service && !state.write_blocked() {
+            let leave = detached.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(leave) = leave {
-                return Poll::Ready(End::Taken(leave));
+                return Poll::Ready(End::Detached(leave));
             }
         }
-        patience.poll(&signs, context)
+        deadlines.poll(&state, context)
     })
     .await;
-    if matches!(end, End::Over) {
-        return Turn::Over;
+    if matches!(end, End::Finished) {
+        return Turn::Finished;
     }
     let parts = connection.into_parts();
-    let Tracked { stream, ahead, .. } = parts.io.into_inner();
-    let ahead = join(parts.read_buf, ahead);
+    let TrackedStream { stream, read_ahead, .. } = parts.io.into_inner();
+    let read_ahead = prepend(parts.read_buf, read_ahead);
     match end {
-        End::Over => Turn::Over,
-        End::Rest => {
-            Turn::Rest { line: Box::new(Line { stream, ahead, rest }), was_quiet: signs.written() == 0 }
+        End::Finished => Turn::Finished,
+        End::Idle => Turn::Idle {
+            connection: Box::new(ClientConnection { stream, read_ahead, context }),
+            was_idle: state.written() == 0,
+        },
+        End::Detached(Detached::Stream(stream_request)) => {
+            Turn::Stream(Box::new(ClientConnection { stream, read_ahead, context }), stream_request)
         }
-        End::Taken(Taken::Follow(followed)) => Turn::Follow(Box::new(Line { stream, ahead, rest }), followed),
-        End::Taken(Taken::Upgrade(head, take)) => {
-            upgrade(stream, ahead, &head, take, &stop).await;
-            Turn::Over
+        End::Detached(Detached::Upgrade(head, take)) => {
+            upgrade(stream, read_ahead, &head, take, &stop).await;
+            Turn::Finished
         }
     }
 }
 
-/// What hyper has read, and what it has not yet taken of that which was read before it.
-fn join(read: Bytes, ahead: Bytes) -> Bytes {
-    if ahead.is_empty() {
+/// Prepends hyper's unparsed bytes to bytes that were read before but not passed to it.
+fn prepend(read: Bytes, read_ahead: Bytes) -> Bytes {
+    if read_ahead.is_empty() {
         return read;
     }
-    [read, ahead].concat().into()
+    [read, read_ahead].concat().into()
 }
 
-/// Why hyper's turn ends.
+/// Why serving by hyper ends.
 enum End<C> {
-    Over,
-    Rest,
-    Taken(Taken<C>),
+    Finished,
+    Idle,
+    Detached(Detached<C>),
 }
 
-/// The deadlines of a connection. A request that came in one piece sets none: the one timer is left running and
-/// looked at when it fires.
-struct Patience {
-    waits_for: WaitsFor,
+/// The deadlines of a connection. A request in one piece sets none: the single timer keeps running and is checked
+/// when
+/// it fires.
+struct Deadlines {
+    waiting: Waiting,
     timer: Pin<Box<Sleep>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitsFor {
+enum Waiting {
     Request { written: u64 },
     Head,
     Reader { written: u64 },
     Service,
 }
 
-impl Patience {
-    fn new() -> Patience {
-        let rest = Instant::now() + limits::REST_TIME;
-        Patience { waits_for: WaitsFor::Service, timer: Box::pin(sleep_until(rest)) }
+impl Deadlines {
+    fn new() -> Deadlines {
+        let release = Instant::now() + limits::IDLE_RELEASE_TIME;
+        Deadlines { waiting: Waiting::Service, timer: Box::pin(sleep_until(release)) }
     }
 
-    /// Ready when the client had its time: to send its head, to read, or to ask for anything.
-    fn poll<C>(&mut self, signs: &Signs, context: &mut Context<'_>) -> Poll<End<C>> {
-        let now = if signs.stuck() {
-            WaitsFor::Reader { written: signs.written() }
+    /// Ready when the client's time to send a head, to read, or to send a request has elapsed.
+    fn poll<C>(&mut self, state: &ConnectionState, context: &mut Context<'_>) -> Poll<End<C>> {
+        let now = if state.write_blocked() {
+            Waiting::Reader { written: state.written() }
         } else {
-            match signs.phase() {
-                Phase::Idle => WaitsFor::Request { written: signs.written() },
-                Phase::Head => WaitsFor::Head,
-                Phase::Service => WaitsFor::Service,
+            match state.phase() {
+                Phase::Idle => Waiting::Request { written: state.written() },
+                Phase::Head => Waiting::Head,
+                Phase::Service => Waiting::Service,
             }
         };
-        let rests = |waits_for| matches!(waits_for, WaitsFor::Request { .. } | WaitsFor::Service);
-        let before = self.waits_for;
-        // Only what has a deadline of its own moves the timer; requests and answers in turn leave it as it is.
+        let rests = |waiting| matches!(waiting, Waiting::Request { .. } | Waiting::Service);
+        let before = self.waiting;
+        // Only states with a deadline reset the timer; alternating requests and responses do not.
         if now != before && !(rests(now) && rests(before)) {
-            self.waits_for = now;
+            self.waiting = now;
             self.restart();
         }
         while self.timer.as_mut().poll(context).is_ready() {
-            if now == self.waits_for {
+            if now == self.waiting {
                 match now {
-                    WaitsFor::Request { .. } => return Poll::Ready(End::Rest),
-                    WaitsFor::Head | WaitsFor::Reader { .. } => return Poll::Ready(End::Over),
-                    WaitsFor::Service => {}
+                    Waiting::Request { .. } => return Poll::Ready(End::Idle),
+                    Waiting::Head | Waiting::Reader { .. } => return Poll::Ready(End::Finished),
+                    Waiting::Service => {}
                 }
             }
-            self.waits_for = now;
+            self.waiting = now;
             self.restart();
         }
         Poll::Pending
     }
 
     fn restart(&mut self) {
-        let time = match self.waits_for {
-            WaitsFor::Request { .. } | WaitsFor::Service => limits::REST_TIME,
-            WaitsFor::Head => limits::HEAD_TIME,
-            WaitsFor::Reader { .. } => limits::WRITE_TIME,
+        let time = match self.waiting {
+            Waiting::Request { .. } | Waiting::Service => limits::IDLE_RELEASE_TIME,
+            Waiting::Head => limits::HEAD_TIMEOUT,
+            Waiting::Reader { .. } => limits::WRITE_TIMEOUT,
         };
         self.timer.as_mut().reset(Instant::now() + time);
     }

@@ -1,4 +1,4 @@
-//! Deadlines, on a clock that runs as fast as nobody has anything to do.
+//! Tests of deadlines, with paused time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::body;
 use crate::server::Never;
 
-/// Answers with a large body, after reading what was sent.
+/// Responds with a large body, after reading the request.
 #[derive(Default)]
 struct Large {
     idle_limit: Option<Duration>,
@@ -25,7 +25,7 @@ impl Handler for Large {
             Ok(_) => Payload::from("x".repeat(LARGE)),
             Err(error) => Payload::from(error.to_string()),
         };
-        Reply::Answer(Response::new(body))
+        Reply::Response(Response::new(body))
     }
 
     fn idle_limit(&self) -> Option<Duration> {
@@ -37,23 +37,23 @@ fn peer() -> Peer {
     Peer { address: "127.0.0.1:1".parse().unwrap(), secure: false }
 }
 
-/// A connection with little room on its way to the client.
+/// A connection with small buffers to the client.
 fn connect() -> DuplexStream {
     connect_to(Large::default())
 }
 
 fn connect_to(handler: Large) -> DuplexStream {
     let (client, server) = duplex(1 << 10);
-    tokio::spawn(drive(Line::new(server, peer(), Arc::new(handler), Arc::new(Stop::default()), None)));
+    tokio::spawn(drive(ClientConnection::new(server, peer(), Arc::new(handler), Arc::new(Stop::default()), None)));
     client
 }
 
-/// When the server closes it, counted from now; it must do so within an hour.
+/// Time until the server closes the connection; at most an hour.
 async fn closes_after(client: &mut DuplexStream) -> Duration {
-    let began = Instant::now();
+    let first_byte = Instant::now();
     let mut rest = Vec::new();
     timeout(Duration::from_secs(3_600), client.read_to_end(&mut rest)).await.unwrap().unwrap();
-    began.elapsed()
+    first_byte.elapsed()
 }
 
 fn is_about(found: Duration, expect: Duration) {
@@ -65,60 +65,64 @@ fn is_about(found: Duration, expect: Duration) {
 async fn a_head_has_its_time() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
-    is_about(closes_after(&mut client).await, limits::HEAD_TIME);
+    is_about(closes_after(&mut client).await, limits::HEAD_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_gets_no_more_time_by_trickling() {
     let mut client = connect();
-    let began = Instant::now();
+    let first_byte = Instant::now();
     while client.write_all(b"G").await.is_ok() {
         sleep(Duration::from_secs(1)).await;
-        assert!(began.elapsed() < Duration::from_secs(3_600), "it goes on forever");
+        assert!(first_byte.elapsed() < Duration::from_secs(3_600), "it goes on forever");
     }
-    assert!(began.elapsed() < limits::HEAD_TIME + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        first_byte.elapsed() < limits::HEAD_TIMEOUT + Duration::from_secs(2),
+        "{:?}",
+        first_byte.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_head_has_its_time_too() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\nGET / HT").await.unwrap();
-    let mut answer = vec![0; LARGE];
-    client.read_exact(&mut answer).await.unwrap();
+    let mut response = vec![0; LARGE];
+    client.read_exact(&mut response).await.unwrap();
     let took = closes_after(&mut client).await;
-    assert!(took <= limits::HEAD_TIME + limits::REST_TIME + Duration::from_secs(1), "{took:?}");
+    assert!(took <= limits::HEAD_TIMEOUT + limits::IDLE_RELEASE_TIME + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn idle_connections_stay() {
     let mut client = connect();
     sleep(Duration::from_secs(3_600)).await;
-    let mut answer = vec![0; LARGE];
+    let mut response = vec![0; LARGE];
     for _ in 0..3 {
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         // Head and body.
-        client.read_exact(&mut answer).await.unwrap();
-        let mut head = answer.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
+        client.read_exact(&mut response).await.unwrap();
+        let mut head = response.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
         assert!(head.next().unwrap().starts_with(b"HTTP/1.1 200"));
-        let head_bytes = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        client.read_exact(&mut answer[..head_bytes]).await.unwrap();
-        // Long enough for hyper to be put away and made anew.
-        sleep(limits::REST_TIME * 5).await;
+        let head_bytes = response.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        client.read_exact(&mut response[..head_bytes]).await.unwrap();
+        // Long enough for hyper's state to be released and created again.
+        sleep(limits::IDLE_RELEASE_TIME * 5).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_where_their_number_is_small() {
-    let limit = limits::REST_TIME * 7;
-    for before in [Duration::ZERO, limit - limits::REST_TIME] {
+    let limit = limits::IDLE_RELEASE_TIME * 7;
+    for before in [Duration::ZERO, limit - limits::IDLE_RELEASE_TIME] {
         let mut client = connect_to(Large { idle_limit: Some(limit) });
         if !before.is_zero() {
             sleep(before).await;
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         }
-        // Checked when a rest ends.
+        // Checked when an idle period ends.
         let took = closes_after(&mut client).await;
-        assert!(took >= limit && took <= limit + limits::REST_TIME * 3, "{took:?}");
+        assert!(took >= limit && took <= limit + limits::IDLE_RELEASE_TIME * 3, "{took:?}");
     }
 }
 
@@ -126,7 +130,7 @@ async fn idle_connections_are_closed_where_their_number_is_small() {
 async fn a_reader_that_takes_nothing_is_cut() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    sleep(limits::WRITE_TIME + Duration::from_secs(1)).await;
+    sleep(limits::WRITE_TIMEOUT + Duration::from_secs(1)).await;
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.len() < LARGE, "all of it was sent");
@@ -136,11 +140,11 @@ async fn a_reader_that_takes_nothing_is_cut() {
 async fn a_slow_reader_gets_everything() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut piece = vec![0; 64 << 10];
+    let mut chunk = vec![0; 64 << 10];
     let mut seen = 0;
     loop {
-        sleep(limits::WRITE_TIME / 2).await;
-        match client.read(&mut piece).await.unwrap() {
+        sleep(limits::WRITE_TIMEOUT / 2).await;
+        match client.read(&mut chunk).await.unwrap() {
             0 => break,
             count => seen += count,
         }
@@ -152,13 +156,13 @@ async fn a_slow_reader_gets_everything() {
 async fn a_body_that_stalls_is_given_up() {
     let mut client = connect();
     client.write_all(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
-    let began = Instant::now();
+    let first_byte = Instant::now();
     let mut head = vec![0; 15];
     client.read_exact(&mut head).await.unwrap();
-    is_about(began.elapsed(), limits::BODY_PIECE_TIME);
+    is_about(first_byte.elapsed(), limits::BODY_READ_TIMEOUT);
 }
 
-/// What a watch of a member weighs, about.
+/// About the size of a member's watch.
 struct Weight([u64; 16]);
 
 impl crate::server::Chunks for Weight {
@@ -174,11 +178,11 @@ impl Handler for Watches {
     type Chunks = Weight;
 
     async fn handle(self: Arc<Self>, _: Peer, _: Request<Incoming>) -> Reply<Weight> {
-        Reply::Follow(Response::new(()), Weight([0; 16]))
+        Reply::Stream(Response::new(()), Weight([0; 16]))
     }
 }
 
-/// Ten thousand connections wait, each with its task and its two boxes.
+/// With ten thousand waiting connections, each has a task and two boxes.
 #[test]
 fn a_connection_that_waits_is_small() {
     use tokio::net::TcpStream;
@@ -187,7 +191,7 @@ fn a_connection_that_waits_is_small() {
         size_of::<F>()
     }
     let task = future(drive::<TcpStream, Watches>);
-    let boxes = size_of::<Line<TcpStream, Watches>>() + size_of::<Following<Weight>>();
+    let boxes = size_of::<ClientConnection<TcpStream, Watches>>() + size_of::<ResponseStream<Weight>>();
     println!("task {task}, boxes {boxes}");
     assert!(task <= 400 && boxes <= 336, "task {task}, boxes {boxes}");
 }
@@ -200,7 +204,7 @@ async fn nonsense_behind_a_request_is_refused_behind_its_answer() {
     timeout(Duration::from_secs(3_600), client.read_to_end(&mut told)).await.unwrap().unwrap();
     let head = told.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert!(told.starts_with(b"HTTP/1.1 200"));
-    let (answer, refusal) = told[head..].split_at(LARGE);
-    assert!(answer.iter().all(|byte| *byte == b'x'), "something stands in the answer's body");
+    let (response, refusal) = told[head..].split_at(LARGE);
+    assert!(response.iter().all(|byte| *byte == b'x'), "something stands in the answer's body");
     assert!(refusal.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(refusal));
 }

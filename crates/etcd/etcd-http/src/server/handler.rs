@@ -1,4 +1,4 @@
-//! What a service gives to the server: one function from request to reply.
+//! The interface between server and service: one function from request to reply.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Who sent a request.
+/// The client of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     pub secure: bool,
 }
 
-/// A service: shared by all connections.
+/// A service, shared by all connections.
 pub trait Handler: Send + Sync + 'static {
     type Chunks: Chunks;
 
@@ -29,61 +29,64 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Reply<Self::Chunks>> + Send;
 
-    /// Whether a request whose sender closed its writing half is still served to the end. A proxy says no: it
-    /// would otherwise hold a watch open that nobody reads.
+    /// Whether a request is served after the client closed its writing half. False for proxies, which would otherwise
+    /// hold a
+    /// watch that nothing reads.
     fn serves_half_closed(&self) -> bool {
         true
     }
 
-    /// Time without a request after which a connection is closed, rounded up to a few `REST_TIME`s. None: never.
+    /// Idle time after which a connection is closed, rounded up to a few `IDLE_RELEASE_TIME`s. `None` disables it.
     fn idle_limit(&self) -> Option<Duration> {
         None
     }
 }
 
-/// What came of a request.
+/// The reply to a request.
 pub enum Reply<C> {
-    /// An answer with its end in sight.
-    Answer(Response<Payload>),
-    /// An answer that may wait for hours: its head goes out at once, and the connection leaves hyper (with its
-    /// buffers of some 16 KiB) until the chunks end.
-    Follow(Response<()>, C),
-    /// The head of a 101: from here on the connection speaks another protocol, and is whose it asked for.
-    Upgrade(Response<()>, TakeOver),
+    /// A complete response.
+    Response(Response<Payload>),
+    /// A streamed response that may last for hours: its head is sent immediately, and the connection is taken over
+    /// from hyper,
+    /// with its buffers of some 16 KiB, until the chunks end.
+    Stream(Response<()>, C),
+    /// The head of a 101 response; the connection then uses another protocol.
+    Upgrade(Response<()>, UpgradeHandler),
 }
 
-/// A connection after its upgrade.
+/// An upgraded connection.
 pub trait Upgraded: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Upgraded for S {}
 
-/// Serves an upgraded connection to its end, or until it is dropped.
-pub type TakeOver = Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+/// Serves an upgraded connection until it ends.
+pub type UpgradeHandler =
+    Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// The pieces of a followed answer, as they come.
+/// The chunks of a streamed response.
 pub trait Chunks: Send + Unpin + 'static {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Chunk>;
 }
 
-/// One step of a followed answer.
+/// A chunk of a streamed response.
 #[derive(Debug)]
 pub enum Chunk {
     More(Piece),
-    /// The last piece: sent together with the end, in one write. The connection may serve further requests.
+    /// The last chunk, sent with the terminator in one write. The connection may be kept alive.
     Last(Piece),
-    /// No more, by our decision: the body ends well and the connection is closed.
+    /// The end of the body; the connection is closed.
     Close,
 }
 
-/// A text with all that may stand around it on the wire: made once for all connections that get the same.
+/// A chunk with its framing, shared by all connections that send it.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Its size, the text, its end, and the end of the answer.
+    /// Chunk size, text, CRLF, and the terminator.
     framed: Bytes,
     start: usize,
     length: usize,
 }
 
-/// The end of a chunked answer.
+/// The terminator of a chunked response.
 const END: &[u8] = b"0\r\n\r\n";
 
 impl Piece {
@@ -106,24 +109,24 @@ impl Piece {
 }
 
 impl Chunk {
-    /// What goes on the wire, and whether that is all.
+    /// The bytes to send.
     pub(super) fn wire(&self, chunked: bool) -> Bytes {
         match self {
-            Chunk::More(piece) | Chunk::Last(piece) if !chunked => piece.text(),
+            Chunk::More(chunk) | Chunk::Last(chunk) if !chunked => chunk.text(),
             Chunk::More(Piece { framed, .. }) => framed.slice(..framed.len() - END.len()),
-            Chunk::Last(piece) => piece.framed.clone(),
+            Chunk::Last(chunk) => chunk.framed.clone(),
             Chunk::Close if chunked => Bytes::from_static(END),
             Chunk::Close => Bytes::new(),
         }
     }
 }
 
-/// The body of an answer.
+/// A response body.
 pub enum Payload {
     Empty,
     Full(Bytes),
-    /// A member's answer on its way through the proxy.
-    Passed(Incoming),
+    /// A forwarded response of a member.
+    Forwarded(Incoming),
 }
 
 impl From<Bytes> for Payload {
@@ -159,7 +162,7 @@ impl Body for Payload {
                 *self = Payload::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Payload::Passed(incoming) => Pin::new(incoming).poll_frame(context),
+            Payload::Forwarded(incoming) => Pin::new(incoming).poll_frame(context),
         }
     }
 
@@ -167,7 +170,7 @@ impl Body for Payload {
         match self {
             Payload::Empty => true,
             Payload::Full(_) => false,
-            Payload::Passed(incoming) => incoming.is_end_stream(),
+            Payload::Forwarded(incoming) => incoming.is_end_stream(),
         }
     }
 
@@ -175,12 +178,12 @@ impl Body for Payload {
         match self {
             Payload::Empty => SizeHint::with_exact(0),
             Payload::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Payload::Passed(incoming) => incoming.size_hint(),
+            Payload::Forwarded(incoming) => incoming.size_hint(),
         }
     }
 }
 
-/// A service that never follows.
+/// The chunks of a service that never streams.
 pub enum Never {}
 
 impl Chunks for Never {
@@ -189,5 +192,5 @@ impl Chunks for Never {
     }
 }
 
-/// What hyper wants as the error of a service; ours has none.
+/// The error type of hyper's service, which cannot fail.
 pub(crate) type NoError = Infallible;

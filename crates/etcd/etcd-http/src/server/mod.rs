@@ -1,17 +1,17 @@
-//! Listeners, connections and their limits: bytes to requests and back.
+//! Listeners and connections: HTTP/1.1 with limits, independent of keys.
 //!
-//! Knows HTTP/1.1 and nothing of keys. It must never let one client hold more than the limits give it, and never
-//! drop an answer that it began while the client still reads.
+//! A client never holds more resources than the limits allow, and a started response is not aborted while the client
+//! reads it.
 
 mod accept;
 mod connection;
-mod follow;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 mod handler;
 mod stop;
-mod tracked;
+mod stream_response;
+mod tracked_stream;
 
 pub use accept::{BindError, Listener, Running, connection_limit, serve, serve_in_memory};
-pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, TakeOver, Upgraded};
+pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, UpgradeHandler, Upgraded};

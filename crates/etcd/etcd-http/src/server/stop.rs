@@ -1,4 +1,4 @@
-//! The one signal that ends connections: first gracefully, then at once.
+//! The shutdown signal of all connections: graceful, then immediate.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -8,9 +8,9 @@ use tokio::sync::futures::Notified;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     Run = 0,
-    /// Requests in flight are answered, watches end, idle connections close.
+    /// Pending requests are answered, watches and idle connections end.
     Drain = 1,
-    /// Everything ends.
+    /// All connections end.
     Now = 2,
 }
 
@@ -34,7 +34,7 @@ impl Stop {
         self.changed.notify_waiters();
     }
 
-    /// Poll it once to be woken by the next `raise`; then look at `level`.
+    /// Poll it once to register for the next `raise`, then check `level`.
     pub(super) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -43,7 +43,7 @@ impl Stop {
     pub(super) async fn reached(&self, level: Level) {
         loop {
             let mut changed = std::pin::pin!(self.changed());
-            // Registered before the look, or a raise between the two would be slept through.
+            // Registered before the check, so that no `raise` is missed.
             changed.as_mut().enable();
             if self.level() >= level {
                 return;

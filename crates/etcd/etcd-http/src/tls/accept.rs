@@ -1,4 +1,4 @@
-//! The first moments of a connection to a TLS port.
+//! The TLS handshake of a new connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,23 +9,23 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::followed::ServerTls;
+use super::reloading::ServerTls;
 use crate::limits;
 
-/// The first byte of every TLS connection: a handshake record.
+/// The first byte of a TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// What Go's server says to plain HTTP on its TLS port.
+/// The response of Go's server to plain HTTP on a TLS port.
 const PLAIN_HTTP: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// The secured stream; none when there is none, and the client was told why.
+/// Returns the TLS stream, or `None` after the client got an alert or response.
 pub async fn accept(
     tls: &ServerTls,
     stream: TcpStream,
     address: SocketAddr,
 ) -> Option<Box<TlsStream<TcpStream>>> {
-    match timeout(limits::HANDSHAKE_TIME, handshake(tls, stream)).await {
+    match timeout(limits::HANDSHAKE_TIMEOUT, handshake(tls, stream)).await {
         Ok(Ok(stream)) => stream.map(Box::new),
         Ok(Err(error)) => {
             tracing::info!(%address, %error, "TLS handshake refused");
@@ -58,13 +58,13 @@ async fn handshake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<TlsS
     }
 }
 
-/// Closing a socket with unread bytes resets it, and a reset can overtake the alert that says why.
+/// Closing a socket with unread bytes sends a reset, which can overtake the alert.
 async fn linger(mut stream: TcpStream) {
     let drain = async {
         stream.shutdown().await?;
         let mut taken = 0;
         let mut buffer = [0_u8; 1024];
-        while taken < limits::LINGER_BYTES {
+        while taken < limits::MAX_LINGER_BYTES {
             match stream.read(&mut buffer).await? {
                 0 => break,
                 count => taken += count,
@@ -72,7 +72,7 @@ async fn linger(mut stream: TcpStream) {
         }
         io::Result::Ok(())
     };
-    if let Ok(Err(error)) = timeout(limits::LINGER_TIME, drain).await {
+    if let Ok(Err(error)) = timeout(limits::LINGER_TIMEOUT, drain).await {
         tracing::debug!(%error, "closing a refused connection");
     }
 }

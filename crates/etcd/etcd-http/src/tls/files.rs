@@ -1,4 +1,4 @@
-//! PEM files to rustls configurations.
+//! rustls configurations from PEM files.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,26 +12,26 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::anybody::Anybody;
+use super::no_verify::NoVerify;
 use crate::limits;
 
-/// Which files make one end of a connection: `cert-file`, `key-file`, `trusted-ca-file`, `client-cert-auth`.
+/// The files of a configuration: `cert-file`, `key-file`, `trusted-ca-file`, `client-cert-auth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Who signs the other side.
+    /// CA to verify the other side with.
     pub authority: Option<PathBuf>,
-    /// Whether a client must show a certificate signed by `authority`.
+    /// Whether client certificates are required.
     pub client_certificates: bool,
 }
 
-/// Why TLS could not be set up. Names files, never their content.
+/// Why TLS could not be configured. Contains file names, never contents.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("reading {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is larger than {} bytes", limits::CERTIFICATE_BYTES)]
+    #[error("{path} is larger than {} bytes", limits::MAX_CERTIFICATE_BYTES)]
     TooLarge { path: PathBuf },
     #[error("{path} has no PEM block with {wanted}")]
     Missing { path: PathBuf, wanted: &'static str },
@@ -49,7 +49,7 @@ pub enum TlsError {
     Versions(#[from] rustls::Error),
 }
 
-/// What tells whether files changed since they were read.
+/// File metadata for detecting changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStamps(Vec<Option<(u64, i64, i64, u64)>>);
 
@@ -62,20 +62,20 @@ impl FileStamps {
     }
 }
 
-/// Whose certificates are taken of those whom we connect to.
+/// How server certificates are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trusted {
-    /// Those that this authority signed.
+pub enum ServerVerification {
+    /// With this CA.
     Authority(PathBuf),
-    /// Anybody's.
-    Anybody,
+    /// Not at all.
+    Disabled,
 }
 
-impl Trusted {
+impl ServerVerification {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Trusted::Authority(path) => Some(path),
-            Trusted::Anybody => None,
+            ServerVerification::Authority(path) => Some(path),
+            ServerVerification::Disabled => None,
         }
     }
 }
@@ -111,16 +111,19 @@ impl TlsFiles {
     }
 }
 
-/// For connections that we open: trusts `whom` alone, and shows the pair of `own` where there is one.
-pub(super) fn client_config(whom: &Trusted, own: Option<&TlsFiles>) -> Result<ClientConfig, TlsError> {
+/// A client configuration that verifies by `verification` and presents the certificate of `own_files`.
+pub(super) fn client_config(
+    verification: &ServerVerification,
+    own_files: Option<&TlsFiles>,
+) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = match whom {
-        Trusted::Authority(path) => builder.with_root_certificates(roots(path)?),
-        Trusted::Anybody => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider())))
+    let builder = match verification {
+        ServerVerification::Authority(path) => builder.with_root_certificates(roots(path)?),
+        ServerVerification::Disabled => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerify(provider())))
         }
     };
-    match own {
+    match own_files {
         None => Ok(builder.with_no_client_auth()),
         Some(files) => builder
             .with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?)
@@ -136,8 +139,8 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let failed = |source| TlsError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(limits::CERTIFICATE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limits::CERTIFICATE_BYTES {
+    file.take(limits::MAX_CERTIFICATE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limits::MAX_CERTIFICATE_BYTES {
         return Err(TlsError::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
@@ -145,17 +148,17 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|_| TlsError::Pem { path: path.to_owned() })?;
-    if found.is_empty() {
+    if certificates.is_empty() {
         return Err(TlsError::Missing { path: path.to_owned(), wanted: "a certificate" });
     }
-    Ok(found)
+    Ok(certificates)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    // The parser's own error could quote the file: it is left out.
+    // The parser's error is omitted, since it could quote the file.
     PrivateKeyDer::from_pem_slice(&read(path)?)
         .map_err(|_| TlsError::Missing { path: path.to_owned(), wanted: "a readable private key" })
 }

@@ -1,13 +1,12 @@
-//! TLS of listeners and of the proxy's own connections, from files that may change while we run.
+//! TLS of listeners and of the proxy's connections, with reloading of changed files.
 //!
-//! It must never serve without the client certificates that were asked for, and never put key material into a
-//! message.
+//! Never serves without required client certificates, and never puts key material into a message.
 
 mod accept;
-mod anybody;
 mod files;
-mod followed;
+mod no_verify;
+mod reloading;
 
 pub use accept::accept;
-pub use files::{FileStamps, TlsError, TlsFiles, Trusted};
-pub use followed::{ClientTls, Followed, ServerTls};
+pub use files::{FileStamps, ServerVerification, TlsError, TlsFiles};
+pub use reloading::{ClientTls, Reloading, ServerTls};

@@ -1,19 +1,19 @@
-//! `/v2/auth` and what it means for each request.
+//! `/v2/auth`, and its effect on other requests.
 
-use crate::site::{Answer, FORM, Site};
+use crate::site::{FORM, Response, Site};
 
 const ROOT: (&str, &str) = ("Authorization", "Basic cm9vdDpwdw==");
-/// u with password p.
+/// User u with password p.
 const USER: (&str, &str) = ("Authorization", "Basic dTpw");
-/// u with password q.
+/// User u with password q.
 const USER_NEW: (&str, &str) = ("Authorization", "Basic dTpx");
 
 const DENIED: &str = r#"{"message":"Insufficient credentials"}"#;
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, body: &str) {
-    assert_eq!((answer.status, answer.body.trim_end()), (status, body));
-    assert!(answer.header("X-Etcd-Cluster-Id").is_some());
+fn check(response: &Response, status: u16, body: &str) {
+    assert_eq!((response.status, response.body.trim_end()), (status, body));
+    assert!(response.header("X-Etcd-Cluster-Id").is_some());
 }
 
 fn message(text: &str) -> String {
@@ -88,8 +88,8 @@ fn users_and_roles() {
 fn checks_on_each_request() {
     let site = Site::start();
     let root = |method: &str, target: &str, body: &str| {
-        let answer = site.ask(method, target, &[ROOT], body);
-        assert!(answer.status < 300, "{method} {target}: {answer:?}");
+        let response = site.ask(method, target, &[ROOT], body);
+        assert!(response.status < 300, "{method} {target}: {response:?}");
     };
     root("PUT", "/v2/auth/users/root", r#"{"user":"root","password":"pw"}"#);
     root("PUT", "/v2/auth/roles/r", r#"{"role":"r"}"#);
@@ -123,7 +123,7 @@ fn checks_on_each_request() {
     for free in ["/v2/members", "/version", "/health", "/v2/machines", "/v2/stats/self", "/metrics"] {
         assert_eq!(site.get(free).status, 200, "{free}");
     }
-    // A new password: the old one, though remembered as right, is wrong from now on.
+    // After a password change, the cached old one is rejected.
     root("PUT", "/v2/auth/users/u", r#"{"user":"u","password":"q"}"#);
     check(&keys(&[USER], "GET", "/mine/a"), 401, denied);
     assert_eq!(keys(&[USER_NEW], "GET", "/mine/a").status, 200);
@@ -142,11 +142,11 @@ fn verified_passwords_are_remembered() {
     let mut ask = || {
         let began = std::time::Instant::now();
         client.send("GET", "/v2/keys", &[ROOT], "");
-        assert_eq!(client.answer_to("GET").status, 200);
+        assert_eq!(client.response_to("GET").status, 200);
         began.elapsed()
     };
     let first = ask();
     let others = (0..100).map(|_| ask()).sum::<std::time::Duration>();
-    // bcrypt takes tens of milliseconds: a hundred of them could not be faster than a few.
+    // bcrypt takes tens of milliseconds; a hundred runs would take longer.
     assert!(others < first * 20, "first {first:?}, then a hundred in {others:?}");
 }

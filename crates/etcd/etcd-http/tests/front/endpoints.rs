@@ -1,19 +1,19 @@
-//! Everything beside the keys: members, health, statistics, v1, CORS.
+//! All endpoints except keys: members, health, statistics, v1, CORS.
 
 use etcd_http::Cors;
 use etcd_http::backend::Backend;
 
-use crate::site::{self, Answer, FORM, Site};
+use crate::site::{self, FORM, Response, Site};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 const OWN: &str = r#"{"id":"bdae9bbc11dd390d","name":"n1","peerURLs":["http://127.0.0.1:2380"],"clientURLs":["http://127.0.0.1:4001","http://127.0.0.1:2379"]}"#;
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, kind: Option<&str>, body: &str) {
-    assert_eq!(answer.body, body);
-    assert_eq!(answer.status, status, "{body}");
-    assert_eq!(answer.header("Content-Type"), kind, "{body}");
+fn check(response: &Response, status: u16, kind: Option<&str>, body: &str) {
+    assert_eq!(response.body, body);
+    assert_eq!(response.status, status, "{body}");
+    assert_eq!(response.header("Content-Type"), kind, "{body}");
 }
 
 const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
@@ -23,21 +23,21 @@ const APPLICATION_JSON: Option<&str> = Some("application/json");
 fn members_are_shown() {
     let site = Site::start();
     for target in ["/v2/members", "/v2/members/"] {
-        let answer = site.get(target);
-        check(&answer, 200, APPLICATION_JSON, &format!("{{\"members\":[{OWN}]}}\n"));
-        assert_eq!(answer.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
+        let response = site.get(target);
+        check(&response, 200, APPLICATION_JSON, &format!("{{\"members\":[{OWN}]}}\n"));
+        assert_eq!(response.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
     }
     check(&site.get("/v2/members/leader"), 200, APPLICATION_JSON, &format!("{OWN}\n"));
     for other in ["bdae9bbc11dd390d", "x"] {
-        let answer = site.get(&format!("/v2/members/{other}"));
-        check(&answer, 404, APPLICATION_JSON, r#"{"message":"Not found"}"#);
+        let response = site.get(&format!("/v2/members/{other}"));
+        check(&response, 404, APPLICATION_JSON, r#"{"message":"Not found"}"#);
     }
     let head = site.ask("HEAD", "/v2/members", &[], "");
     assert_eq!((head.status, head.header("Allow")), (405, Some("GET,POST,DELETE,PUT")));
     for method in ["PUT", "DELETE"] {
-        let answer = site.ask(method, "/v2/members", &[JSON], "{}");
-        check(&answer, 405, TEXT, "Method Not Allowed\n");
-        assert_eq!(answer.header("Allow"), None);
+        let response = site.ask(method, "/v2/members", &[JSON], "{}");
+        check(&response, 405, TEXT, "Method Not Allowed\n");
+        assert_eq!(response.header("Allow"), None);
     }
 }
 
@@ -63,8 +63,8 @@ fn members_are_changed() {
     let gone = format!("{{\"message\":\"Member permanently removed: {id}\"}}");
     check(&site.ask("DELETE", &one, &[], ""), 410, APPLICATION_JSON, &gone);
     for id in ["123", "nonsense"] {
-        let answer = site.ask("DELETE", &format!("/v2/members/{id}"), &[], "");
-        check(&answer, 404, APPLICATION_JSON, &format!("{{\"message\":\"No such member: {id}\"}}"));
+        let response = site.ask("DELETE", &format!("/v2/members/{id}"), &[], "");
+        check(&response, 404, APPLICATION_JSON, &format!("{{\"message\":\"No such member: {id}\"}}"));
     }
 }
 
@@ -72,8 +72,8 @@ fn members_are_changed() {
 fn members_refuse() {
     let site = Site::start();
     let case = |kind: &str, body: &str, status: u16, message: &str| {
-        let answer = site.ask("POST", "/v2/members", &[("Content-Type", kind)], body);
-        check(&answer, status, APPLICATION_JSON, &format!("{{\"message\":\"{message}\"}}"));
+        let response = site.ask("POST", "/v2/members", &[("Content-Type", kind)], body);
+        check(&response, status, APPLICATION_JSON, &format!("{{\"message\":\"{message}\"}}"));
     };
     let charset = "application/json; charset=utf-8";
     case(charset, "{}", 415, &format!("Bad Content-Type {charset}, accept application/json"));
@@ -104,9 +104,9 @@ fn small_questions() {
     for target in ["/", "/v2", "/v1/none", "/v2/auth", "/v2/auth/none", "/v2/stats", "/versions"] {
         check(&site.get(target), 404, TEXT, "404 page not found\n");
     }
-    let answer = site.ask("PUT", "/version", &[], "");
-    check(&answer, 405, TEXT, "Method Not Allowed\n");
-    assert!(answer.header("Allow").is_some());
+    let response = site.ask("PUT", "/version", &[], "");
+    check(&response, 405, TEXT, "Method Not Allowed\n");
+    assert!(response.header("Allow").is_some());
 }
 
 #[test]
@@ -115,13 +115,14 @@ fn statistics() {
     site.form("PUT", "/v2/keys/a", "value=x");
     site.get("/v2/keys/a");
     site.get("/v2/keys/none");
-    let own = site.get("/v2/stats/self").body;
+    let own_files = site.get("/v2/stats/self").body;
     assert!(
-        own.starts_with(r#"{"name":"n1","id":"bdae9bbc11dd390d","state":"StateLeader","startTime":"20"#),
-        "{own}"
+        own_files
+            .starts_with(r#"{"name":"n1","id":"bdae9bbc11dd390d","state":"StateLeader","startTime":"20"#),
+        "{own_files}"
     );
-    assert!(own.contains(r#""leaderInfo":{"leader":"bdae9bbc11dd390d","uptime":""#), "{own}");
-    assert!(own.ends_with(r#""recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#), "{own}");
+    assert!(own_files.contains(r#""leaderInfo":{"leader":"bdae9bbc11dd390d","uptime":""#), "{own_files}");
+    assert!(own_files.ends_with(r#""recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#), "{own_files}");
     let leader = site.get("/v2/stats/leader");
     check(&leader, 200, APPLICATION_JSON, r#"{"leader":"bdae9bbc11dd390d","followers":{}}"#);
     let store = site.get("/v2/stats/store").body;
@@ -177,9 +178,9 @@ fn first_interface() {
     site.form("PUT", "/v2/keys/dir/sub/b", "value=2");
     let index = site.form("PUT", "/v2/keys/dir/_h", "value=2").index();
     let foo = format!(r#"{{"action":"get","key":"/foo","value":"four","index":{index}}}"#);
-    let answer = site.get("/v1/keys/foo");
-    check(&answer, 200, TEXT, &foo);
-    assert_eq!(answer.header("X-Etcd-Index"), None);
+    let response = site.get("/v1/keys/foo");
+    check(&response, 200, TEXT, &foo);
+    assert_eq!(response.header("X-Etcd-Index"), None);
     let list = format!(
         r#"[{{"action":"get","key":"/dir/a","value":"1","index":{index}}},{{"action":"get","key":"/dir/sub","dir":true,"index":{index}}}]"#
     );
@@ -204,12 +205,12 @@ fn pages_of_other_origins() {
     let site = Site::with(etcd_http::Settings { cors, ..site::settings() }, None);
     let from = |origin: &str, method: &str| site.ask(method, "/version", &[("Origin", origin)], "");
     for method in ["GET", "OPTIONS"] {
-        let answer = from("http://page", method);
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("http://page"));
-        assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("POST, GET, OPTIONS, PUT, DELETE"));
+        let response = from("http://page", method);
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("http://page"));
+        assert_eq!(response.header("Access-Control-Allow-Methods"), Some("POST, GET, OPTIONS, PUT, DELETE"));
         assert_eq!(
-            answer.header("Access-Control-Allow-Headers"),
+            response.header("Access-Control-Allow-Headers"),
             Some("accept, content-type, authorization")
         );
     }
@@ -223,7 +224,7 @@ fn the_peer_port() {
     let ask = |target: &str| {
         let mut client = site::Client::connect(peers.addresses()[0]);
         client.send("GET", target, &[], "");
-        client.answer_to("GET")
+        client.response_to("GET")
     };
     let members = ask("/members");
     let expect = r#"[{"id":13668033151171901709,"peerURLs":["http://127.0.0.1:2380"],"name":"n1","clientURLs":["http://127.0.0.1:4001","http://127.0.0.1:2379"]}]"#;

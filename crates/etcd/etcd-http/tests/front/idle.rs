@@ -1,4 +1,4 @@
-//! Ten thousand connections that have nothing to ask.
+//! Ten thousand idle connections.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::site::{Client, PATIENCE, Site};
+use crate::site::{Client, Site, TIMEOUT};
 
 const CONNECTIONS: usize = 10_000;
-/// Files of either process: one for each connection, and what it has open besides.
+/// Open files of each process: its connections and a margin.
 const FILES: u64 = CONNECTIONS as u64 + 200;
-/// Memory of the server for each connection before its first request: its task and what tokio keeps for a socket.
+/// Memory of the server per connection before its first request: its task and tokio's socket state.
 const BYTES_EACH: u64 = 2 << 10;
-/// The listener holds a place for the connection that it waits for.
+/// The listener holds a permit while it waits for a connection.
 const WAITING: usize = 1;
-/// Names the server to the process that has the clients.
+/// Passes the server's address to the client process.
 const SERVER: &str = "KEELSON_IDLE_SERVER";
-/// A connection that was served gives its buffers back after ten seconds; a head may take thirty.
+/// A served connection releases its buffers after ten seconds; a head may take thirty.
 const REST: Duration = Duration::from_secs(45);
 
 #[test]
@@ -32,14 +32,14 @@ fn soak_ten_thousand_idle_connections_are_kept_for_longer_than_any_deadline() {
     stay("idle::soak_ten_thousand_idle_connections", &[REST, REST]);
 }
 
-/// Keeps all connections open without a request for each of the intervals, and then has each ask once.
+/// Keeps all connections idle for each of the intervals, and then sends a request on each.
 fn stay(test: &str, intervals: &[Duration]) {
     if let Err(reason) = raise_file_limit() {
         eprintln!("SKIPPED: {test}: {reason}");
         return;
     }
     let site = Site::start();
-    // What the first connection costs is no part of the others.
+    // The cost of the first connection is not counted.
     assert_eq!(site.get("/version").status, 200);
     wait_for(&site, 0);
     let before = resident();
@@ -62,7 +62,7 @@ fn stay(test: &str, intervals: &[Duration]) {
     wait_for(&site, 0);
 }
 
-/// Raises the limit of open files as far as needed; why it cannot.
+/// Raises the limit of open files; returns why it cannot.
 fn raise_file_limit() -> Result<(), String> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= FILES) {
@@ -72,7 +72,7 @@ fn raise_file_limit() -> Result<(), String> {
     raised.map_err(|error| format!("needs {FILES} open files, the limit is {maximum:?}: {error}"))
 }
 
-/// Bytes of this process in memory.
+/// Resident memory of this process in bytes.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
@@ -80,7 +80,7 @@ fn resident() -> u64 {
 }
 
 fn wait_for(site: &Site, connections: usize) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let open = site.running.as_ref().unwrap().connections();
         if open == WAITING + connections {
@@ -91,7 +91,7 @@ fn wait_for(site: &Site, connections: usize) {
     }
 }
 
-/// The other ends, in a process of their own: both together would need more files than many hosts allow one process.
+/// The clients, in their own process: many hosts do not allow one process enough files for both.
 struct Clients {
     child: Child,
     input: Option<ChildStdin>,
@@ -136,10 +136,10 @@ fn clients() {
     for line in std::io::stdin().lines() {
         assert_eq!(line.unwrap(), "ask");
         let served = open.iter_mut().filter(|stream| {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             let mut client = Client::over(&**stream);
             client.send("GET", "/version", &[], "");
-            client.answer_to("GET").status == 200
+            client.response_to("GET").status == 200
         });
         println!("served {}", served.count());
     }

@@ -3,13 +3,13 @@
 use crate::script::without_times;
 use crate::site::{FORM, Site};
 
-/// Status and body of one request on a fresh store; `ID` stands for the first index plus one.
+/// Checks status and body of a request on a new store; `ID` is the first index plus one.
 #[track_caller]
 fn check(site: &Site, request: (&str, &str, &[(&str, &str)], &str), status: u16, body: &str) {
     let (method, target, headers, form) = request;
-    let answer = site.ask(method, target, headers, form);
-    assert_eq!(without_times(&answer.body), body, "{method} {target} {form}");
-    assert_eq!(answer.status, status, "{method} {target} {form}");
+    let response = site.ask(method, target, headers, form);
+    assert_eq!(without_times(&response.body), body, "{method} {target} {form}");
+    assert_eq!(response.status, status, "{method} {target} {form}");
 }
 
 fn error(code: u16, message: &str, cause: &str) -> String {
@@ -71,9 +71,9 @@ fn bodies_and_content_types() {
     let site = Site::start();
     let stored = |kind: Option<&str>, target: &str, body: &str| {
         let kind: Vec<(&str, &str)> = kind.map(|kind| ("Content-Type", kind)).into_iter().collect();
-        let answer = site.ask("PUT", target, &kind, body);
-        assert!(matches!(answer.status, 200 | 201), "{target}: {answer:?}");
-        let (_, rest) = answer.body.split_once("\"value\":\"").unwrap();
+        let response = site.ask("PUT", target, &kind, body);
+        assert!(matches!(response.status, 200 | 201), "{target}: {response:?}");
+        let (_, rest) = response.body.split_once("\"value\":\"").unwrap();
         rest.split_once('"').unwrap().0.to_owned()
     };
     let form = Some(FORM.1);
@@ -105,7 +105,7 @@ fn large_bodies() {
         (refused.status, refused.body),
         (400, error(210, "Invalid POST form", "http: POST too large"))
     );
-    // Chunked: its size shows only as it comes.
+    // Chunked: the size is unknown in advance.
     let mut client = site.connect();
     client.write(format!(
         "PUT /v2/keys/large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{}: {}\r\n\r\n",
@@ -115,7 +115,7 @@ fn large_bodies() {
     for _ in 0..11 {
         client.write(&chunk);
     }
-    assert_eq!(client.answer_to("PUT").status, 400);
+    assert_eq!(client.response_to("PUT").status, 400);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn head_has_the_headers_of_get() {
         assert_eq!(head.header(name), get.header(name), "{name}");
     }
     assert_eq!(site.ask("HEAD", "/v2/keys/none", &[], "").status, 404);
-    // Names are written as Go writes them: people read them with `curl -i`.
+    // Header names are written as by Go.
     assert!(get.headers.iter().any(|(name, _)| name == "X-Etcd-Index"), "{:?}", get.headers);
     assert!(get.header("Date").is_some());
 }

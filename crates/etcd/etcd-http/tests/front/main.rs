@@ -1,4 +1,4 @@
-//! The front over real connections: what the contract recorded from etcd, and what clients do to a server.
+//! The front end over real connections: recorded responses of etcd, and behaviour of clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's own steps may fail it")]
 

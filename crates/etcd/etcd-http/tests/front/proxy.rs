@@ -1,4 +1,4 @@
-//! The proxy before members that come and go.
+//! The proxy with members that stop and start.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,16 +10,16 @@ use etcd_api::Member;
 use etcd_http::backend::Backend;
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::Running;
-use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
+use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
 use etcd_http::{Cors, Front, Local};
 use tokio::runtime::Runtime;
 
-use crate::site::{self, Answer, Client, FORM, PATIENCE};
+use crate::site::{self, Client, FORM, Response, TIMEOUT};
 use crate::tls;
 
 const WAIT: Duration = Duration::from_millis(300);
 
-/// Fronts over one store, and a proxy before them.
+/// Front ends over one store, and a proxy.
 struct Cluster {
     runtime: Runtime,
     local: Local,
@@ -29,7 +29,7 @@ struct Cluster {
     folder: tempfile::TempDir,
 }
 
-/// An address that nobody listens on yet.
+/// An unused address.
 fn free_address() -> SocketAddr {
     loopback_port::reserve().unwrap()
 }
@@ -86,10 +86,10 @@ impl Cluster {
         Client::connect(self.proxy.addresses()[0])
     }
 
-    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut client = self.connect();
         client.send(method, target, headers, body);
-        client.answer_to(method)
+        client.response_to(method)
     }
 
     fn endpoints(&self) -> String {
@@ -99,7 +99,7 @@ impl Cluster {
     fn until_endpoints(&self, count: usize) {
         let began = Instant::now();
         while self.endpoints().matches("http://").count() != count {
-            assert!(began.elapsed() < PATIENCE, "{}", self.endpoints());
+            assert!(began.elapsed() < TIMEOUT, "{}", self.endpoints());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -124,11 +124,11 @@ fn requests_pass_with_all_they_have() {
     let mut client = cluster.connect();
     for number in 0..50 {
         client.send("PUT", "/v2/keys/a?prevExist=", &[FORM], "value=x");
-        assert_eq!(client.answer_to("PUT").status, 400, "errors pass, and are not tried elsewhere");
+        assert_eq!(client.response_to("PUT").status, 400, "errors pass, and are not tried elsewhere");
         client.send("PUT", "/v2/keys/a%20b", &[FORM], &format!("value={number}"));
-        assert!(client.answer_to("PUT").status < 300);
+        assert!(client.response_to("PUT").status < 300);
         client.send("GET", "/v2/keys/a%20b?quorum=true", &[], "");
-        let read = client.answer_to("GET");
+        let read = client.response_to("GET");
         assert!(read.body.contains(&format!("\"value\":\"{number}\"")), "{}", read.body);
         assert_eq!(read.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
     }
@@ -154,7 +154,7 @@ fn members_that_die_are_left_out() {
         assert_eq!(put(&cluster).status, 200);
     }
     cluster.stop_member(2);
-    // Those that were not found dead before are now tried, and all that were tried fail.
+    // Endpoints that had not failed are tried, and fail.
     std::thread::sleep(WAIT);
     let none = put(&cluster);
     assert_eq!(none.status, 502);
@@ -168,7 +168,7 @@ fn members_that_die_are_left_out() {
     cluster.members[0] = Some(listen(&cluster.runtime, first, front));
     let began = Instant::now();
     while put(&cluster).status != 200 {
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -187,12 +187,12 @@ fn watches_pass_and_end_with_their_reader() {
     drop(watching);
     let began = Instant::now();
     while cluster.local.watchers() > 0 {
-        assert!(began.elapsed() < PATIENCE, "the member still holds the watch");
+        assert!(began.elapsed() < TIMEOUT, "the member still holds the watch");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A member with TLS that wants to see a certificate of `authority`.
+/// A member with TLS that requires a certificate of `authority`.
 struct Secured {
     runtime: Runtime,
     peer_url: String,
@@ -233,14 +233,14 @@ impl Secured {
     }
 }
 
-/// The status of a request, once it is `wanted` or as long as patience lasts.
-fn status_of(proxy: &Running, wanted: u16, patience: Duration) -> u16 {
+/// The status of a request, once it is `wanted` or `timeout` has elapsed.
+fn status_of(proxy: &Running, wanted: u16, timeout: Duration) -> u16 {
     let began = Instant::now();
     loop {
         let mut client = Client::connect(proxy.addresses()[0]);
         client.send("GET", "/v2/keys", &[], "");
-        let status = client.answer_to("GET").status;
-        if status == wanted || began.elapsed() > patience {
+        let status = client.response_to("GET").status;
+        if status == wanted || began.elapsed() > timeout {
             return status;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -250,23 +250,24 @@ fn status_of(proxy: &Running, wanted: u16, patience: Duration) -> u16 {
 #[test]
 fn members_with_tls() {
     let folder = tempfile::tempdir().unwrap();
-    let (own, other) = (tls::authority("own"), tls::authority("other"));
-    let trusted = tls::write_authority(folder.path(), "own", &own);
+    let (own_files, other) = (tls::authority("own"), tls::authority("other"));
+    let trusted = tls::write_authority(folder.path(), "own", &own_files);
     let strange = tls::write_authority(folder.path(), "other", &other);
-    let files = tls::issue(folder.path(), "server", &own, false);
-    let client = tls::issue(folder.path(), "client", &own, false);
+    let files = tls::issue(folder.path(), "server", &own_files, false);
+    let client = tls::issue(folder.path(), "client", &own_files, false);
     let member =
         Secured::start(TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..files });
-    let status = |whom: Trusted, own: Option<&TlsFiles>| {
-        let proxy = member.proxy(folder.path(), ClientTls::towards(whom, own.cloned()).unwrap());
+    let status = |verification: ServerVerification, own_files: Option<&TlsFiles>| {
+        let proxy =
+            member.proxy(folder.path(), ClientTls::verifying(verification, own_files.cloned()).unwrap());
         status_of(&proxy, 200, Duration::from_secs(2))
     };
-    assert_eq!(status(Trusted::Authority(trusted.clone()), Some(&client)), 200);
-    // Without a certificate it learns of no member, and stays without endpoints.
-    assert_eq!(status(Trusted::Authority(trusted), None), 503);
-    // A member that somebody else vouches for is none, but to who takes anybody.
-    assert_eq!(status(Trusted::Authority(strange), Some(&client)), 503);
-    assert_eq!(status(Trusted::Anybody, Some(&client)), 200);
+    assert_eq!(status(ServerVerification::Authority(trusted.clone()), Some(&client)), 200);
+    // Without a certificate the proxy gets no member list, and has no endpoints.
+    assert_eq!(status(ServerVerification::Authority(trusted), None), 503);
+    // A member with a certificate of another CA is rejected unless verification is disabled.
+    assert_eq!(status(ServerVerification::Authority(strange), Some(&client)), 503);
+    assert_eq!(status(ServerVerification::Disabled, Some(&client)), 200);
 }
 
 #[test]
@@ -284,8 +285,9 @@ fn certificates_that_change_are_used_towards_members() {
         client_certificates: true,
         ..tls::issue(&new_folder, "server", &new, false)
     });
-    let towards = ClientTls::towards(Trusted::Authority(trusted.clone()), Some(client.clone())).unwrap();
-    let proxy = member.proxy(folder.path(), towards);
+    let verifying =
+        ClientTls::verifying(ServerVerification::Authority(trusted.clone()), Some(client.clone())).unwrap();
+    let proxy = member.proxy(folder.path(), verifying);
     assert_eq!(status_of(&proxy, 200, Duration::from_secs(1)), 503, "the member has an authority of its own");
     let fresh = tls::issue(&new_folder, "client", &new, false);
     for (from, to) in
@@ -293,15 +295,15 @@ fn certificates_that_change_are_used_towards_members() {
     {
         fs::copy(from, to).unwrap();
     }
-    assert_eq!(status_of(&proxy, 200, PATIENCE), 200);
+    assert_eq!(status_of(&proxy, 200, TIMEOUT), 200);
 }
 
 #[test]
 fn read_only() {
     let cluster = Cluster::start(1, true);
     for method in ["PUT", "POST", "DELETE", "HEAD"] {
-        let answer = cluster.ask(method, "/v2/keys/a", &[], "");
-        assert_eq!((answer.status, answer.body.as_str()), (501, ""), "{method}");
+        let response = cluster.ask(method, "/v2/keys/a", &[], "");
+        assert_eq!((response.status, response.body.as_str()), (501, ""), "{method}");
     }
     assert_eq!(cluster.ask("GET", "/v2/keys/a", &[], "").status, 404);
 }
@@ -310,7 +312,7 @@ fn read_only() {
 fn the_cluster_is_saved_and_counts_before_flags() {
     let cluster = Cluster::start(1, false);
     let saved = cluster.folder.path().join("proxy/cluster");
-    // The URL in the flags is the cluster's: nothing new, nothing written. Another start, by a name for it:
+    // The URL in the flags is that of the cluster, so nothing is saved. The next start uses an alias:
     let peer = cluster.peers.addresses()[0];
     let by_name = format!("http://localhost:{}", peer.port());
     let start = |peers: Vec<String>| {
@@ -322,12 +324,12 @@ fn the_cluster_is_saved_and_counts_before_flags() {
     let ask = |running: &Running| {
         let mut client = Client::connect(running.addresses()[0]);
         client.send("GET", "/v2/keys", &[], "");
-        client.answer_to("GET").status
+        client.response_to("GET").status
     };
     let until = |running: &Running| {
         let began = Instant::now();
         while ask(running) != 200 {
-            assert!(began.elapsed() < PATIENCE, "no endpoints");
+            assert!(began.elapsed() < TIMEOUT, "no endpoints");
             std::thread::sleep(Duration::from_millis(10));
         }
     };

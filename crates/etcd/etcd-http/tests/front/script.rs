@@ -1,9 +1,10 @@
-//! The contract's recorded script, in its order (section 1.8).
+//! The contract's recorded script (section 1.8).
 
-use crate::site::{Answer, Site};
+use crate::site::{Response, Site};
 
-/// Method, target, form, status, offset of X-Etcd-Index from the first, body. `{n}` is that first index plus n,
-/// `{n%20}` the same in 20 digits; expirations are shown as `E`.
+/// Method, target, form, status, offset of X-Etcd-Index from the first, body. `{n}` is the first index plus n,
+/// `{n%20}`
+/// the same with 20 digits; expirations are replaced by `E`.
 type Step = (&'static str, &'static str, &'static str, u16, Option<u64>, &'static str);
 
 const STEPS: &[Step] = &[
@@ -246,15 +247,15 @@ fn recorded_script() {
     let first = site.get("/v2/keys").index();
     for (number, (method, target, form, status, offset, body)) in STEPS.iter().enumerate() {
         let target = format!("/v2/keys{}", fill(target, first));
-        let answer: Answer = site.form(method, &target, form);
+        let response: Response = site.form(method, &target, form);
         let place = format!("step {}: {method} {target} {form}", number + 1);
-        assert_eq!(without_times(&answer.body), fill(body, first) + "\n", "{place}");
-        assert_eq!(answer.status, *status, "{place}");
-        assert_eq!(answer.index(), offset.map_or(0, |offset| first + offset), "{place}");
-        assert_eq!(answer.header("Content-Type"), Some("application/json"), "{place}");
-        assert_eq!(answer.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"), "{place}");
+        assert_eq!(without_times(&response.body), fill(body, first) + "\n", "{place}");
+        assert_eq!(response.status, *status, "{place}");
+        assert_eq!(response.index(), offset.map_or(0, |offset| first + offset), "{place}");
+        assert_eq!(response.header("Content-Type"), Some("application/json"), "{place}");
+        assert_eq!(response.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"), "{place}");
         let good = *status < 300;
-        assert_eq!(answer.header("X-Raft-Index").is_some(), good, "{place}");
-        assert_eq!(answer.header("X-Raft-Term").is_some(), good, "{place}");
+        assert_eq!(response.header("X-Raft-Index").is_some(), good, "{place}");
+        assert_eq!(response.header("X-Raft-Term").is_some(), good, "{place}");
     }
 }

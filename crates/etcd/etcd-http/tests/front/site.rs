@@ -1,4 +1,4 @@
-//! A front on a port of its own, and a client that shows every byte.
+//! A front end on its own port, and a client that shows every byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,8 +11,8 @@ use etcd_http::tls::ServerTls;
 use etcd_http::{Cors, Front, Local, Settings};
 use tokio::runtime::Runtime;
 
-/// No exchange of a test may take longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of a request.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub const MEMBER_ID: u64 = 0xbdae_9bbc_11dd_390d;
 pub const CLUSTER_ID: u64 = 0x7e27_6521_22e8_b2ae;
@@ -40,7 +40,7 @@ pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Serves any handler on a free port.
+/// Serves a handler on a free port.
 pub fn start<H: Handler>(runtime: &Runtime, handler: Arc<H>, tls: Option<Arc<ServerTls>>) -> Running {
     let _inside = runtime.enter();
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), tls).unwrap();
@@ -80,28 +80,28 @@ impl Site {
         Client::connect(self.address)
     }
 
-    /// One request on a connection of its own.
-    pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    /// Sends a request on a new connection.
+    pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut client = self.connect();
         client.send(method, target, headers, body);
-        client.answer_to(method)
+        client.response_to(method)
     }
 
-    pub fn get(&self, target: &str) -> Answer {
+    pub fn get(&self, target: &str) -> Response {
         self.ask("GET", target, &[], "")
     }
 
-    /// A form, as curl's `-d` sends it.
-    pub fn form(&self, method: &str, target: &str, form: &str) -> Answer {
+    /// Sends a form, as curl's `-d` does.
+    pub fn form(&self, method: &str, target: &str, form: &str) -> Response {
         self.ask(method, target, &[FORM], form)
     }
 }
 
 pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     pub version: String,
     pub status: u16,
     /// Names as sent.
@@ -109,10 +109,10 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(one, _)| one.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        let certificates = self.headers.iter().find(|(one, _)| one.eq_ignore_ascii_case(name));
+        certificates.map(|(_, value)| value.as_str())
     }
 
     pub fn index(&self) -> u64 {
@@ -127,8 +127,8 @@ pub struct Client<S = TcpStream> {
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream: BufReader::new(stream) }
     }
@@ -167,8 +167,8 @@ impl<S: Read + Write> Client<S> {
         line.trim_end().to_owned()
     }
 
-    /// Status and headers, without a body.
-    pub fn head(&mut self) -> Answer {
+    /// Reads status and headers.
+    pub fn head(&mut self) -> Response {
         let first = self.line();
         let (version, rest) = first.split_once(' ').unwrap();
         let status = rest[..3].parse().unwrap();
@@ -181,10 +181,10 @@ impl<S: Read + Write> Client<S> {
             let (name, value) = line.split_once(": ").unwrap();
             headers.push((name.to_owned(), value.to_owned()));
         }
-        Answer { version: version.to_owned(), status, headers, body: String::new() }
+        Response { version: version.to_owned(), status, headers, body: String::new() }
     }
 
-    /// One chunk; none at the end.
+    /// Reads a chunk; `None` at the end.
     pub fn chunk(&mut self) -> Option<String> {
         let length = usize::from_str_radix(&self.line(), 16).unwrap();
         let mut bytes = vec![0; length];
@@ -193,26 +193,26 @@ impl<S: Read + Write> Client<S> {
         (length > 0).then(|| String::from_utf8(bytes).unwrap())
     }
 
-    pub fn answer_to(&mut self, method: &str) -> Answer {
-        let mut answer = self.head();
-        if method == "HEAD" || matches!(answer.status, 100 | 204) {
-            return answer;
+    pub fn response_to(&mut self, method: &str) -> Response {
+        let mut response = self.head();
+        if method == "HEAD" || matches!(response.status, 100 | 204) {
+            return response;
         }
-        if answer.header("Transfer-Encoding") == Some("chunked") {
+        if response.header("Transfer-Encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk() {
-                answer.body += &chunk;
+                response.body += &chunk;
             }
-        } else if let Some(length) = answer.header("Content-Length") {
+        } else if let Some(length) = response.header("Content-Length") {
             let mut bytes = vec![0; length.parse().unwrap()];
             self.stream.read_exact(&mut bytes).unwrap();
-            answer.body = String::from_utf8(bytes).unwrap();
+            response.body = String::from_utf8(bytes).unwrap();
         } else {
-            answer.body = self.rest();
+            response.body = self.rest();
         }
-        answer
+        response
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads up to the end of the connection.
     pub fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         self.stream.read_to_end(&mut bytes).unwrap();

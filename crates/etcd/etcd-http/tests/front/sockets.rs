@@ -1,4 +1,4 @@
-//! Bytes that no well-behaved client sends, and some that all do.
+//! Requests at the level of bytes: malformed, unusual and common ones.
 
 use std::io::Read;
 use std::net::Shutdown;
@@ -23,8 +23,8 @@ fn pipelining() {
     }
     client.write(all);
     for number in 0..50 {
-        assert!(client.answer_to("PUT").status < 300);
-        let read = client.answer_to("GET").body;
+        assert!(client.response_to("PUT").status < 300);
+        let read = client.response_to("GET").body;
         assert!(read.contains(&format!("\"value\":\"{number:02}\"")), "{number}: {read}");
     }
 }
@@ -39,9 +39,9 @@ fn http_1_0() {
     assert!(client.rest().contains("etcdserver"));
     let mut client = site.connect();
     client.write("GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(client.answer_to("GET").header("Connection"), Some("keep-alive"));
+    assert_eq!(client.response_to("GET").header("Connection"), Some("keep-alive"));
     client.write(get("/version"));
-    assert_eq!(client.answer_to("GET").status, 200);
+    assert_eq!(client.response_to("GET").status, 200);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn continue_is_said() {
     ));
     assert_eq!(client.head().status, 100);
     client.write("value=x");
-    assert_eq!(client.answer_to("PUT").status, 201);
+    assert_eq!(client.response_to("PUT").status, 201);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn half_closed_clients_get_their_answer() {
     let mut client = site.connect();
     client.write(get("/v2/keys/none"));
     client.tcp().shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.answer_to("GET").status, 404);
+    assert_eq!(client.response_to("GET").status, 404);
     assert_eq!(client.rest(), "");
 }
 
@@ -74,7 +74,7 @@ fn slow_clients_get_their_answer() {
     for byte in get("/v2/machines").into_bytes() {
         client.write([byte]);
     }
-    assert_eq!(client.answer_to("GET").status, 200);
+    assert_eq!(client.response_to("GET").status, 200);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn refused_heads() {
         let shown = &bytes[..bytes.len().min(60)];
         assert_eq!(client.head().status, status, "{shown:?}");
         let mut rest = Vec::new();
-        // It may also be reset: more was sent than was read.
+        // The connection may be reset, since not everything was read.
         let ended = client.stream.read_to_end(&mut rest);
         assert!(ended.is_ok() || rest.is_empty(), "{shown:?}: {ended:?}");
     };
@@ -96,7 +96,7 @@ fn refused_heads() {
     check("PUT /v2/keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), 400);
     check(format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1_000)), 431);
     check(format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(2 << 20)), 431);
-    // The server is none the worse.
+    // The server still works.
     assert_eq!(site.get("/version").status, 200);
 }
 
@@ -115,11 +115,11 @@ fn connections_are_counted_and_freed() {
     let wait = |count: usize| {
         let began = std::time::Instant::now();
         while running.connections() != count {
-            assert!(began.elapsed() < crate::site::PATIENCE, "{} open", running.connections());
+            assert!(began.elapsed() < crate::site::TIMEOUT, "{} open", running.connections());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     };
-    // One place more: the listener holds it while it waits for the next client.
+    // One more: the listener holds a permit while it waits for a connection.
     wait(301);
     drop(open);
     wait(1);
@@ -152,9 +152,9 @@ fn damaged_requests_never_hurt() {
         let mut client = site.connect();
         client.write(&bytes);
         client.tcp().shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        if client.stream.read_to_end(&mut answer).is_ok() && !answer.is_empty() {
-            assert!(answer.starts_with(b"HTTP/1."), "round {round}: {bytes:?}");
+        let mut response = Vec::new();
+        if client.stream.read_to_end(&mut response).is_ok() && !response.is_empty() {
+            assert!(response.starts_with(b"HTTP/1."), "round {round}: {bytes:?}");
         }
     }
     assert_eq!(site.get("/version").status, 200);

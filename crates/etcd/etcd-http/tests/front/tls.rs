@@ -1,4 +1,4 @@
-//! TLS: who is let in, with what, and certificates that change.
+//! TLS: client certificates, and reloaded files.
 
 use std::fs;
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_http::tls::{ClientTls, ServerTls, TlsError, TlsFiles, Trusted};
+use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsError, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
@@ -14,7 +14,7 @@ use rcgen::{
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::site::{self, Answer, Client, PATIENCE, Site};
+use crate::site::{self, Client, Response, Site, TIMEOUT};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -53,14 +53,14 @@ pub fn write_authority(folder: &Path, name: &str, authority: &Authority) -> Path
     path
 }
 
-/// One request over TLS; the error's text where there is no answer.
-fn ask(site: &Site, trusted: &Path, own: Option<&TlsFiles>) -> Result<Answer, String> {
-    let trusted = Trusted::Authority(trusted.to_owned());
-    let config = ClientTls::towards(trusted, own.cloned()).unwrap().config();
+/// Sends a request over TLS. Returns the error's text if it fails.
+fn ask(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>) -> Result<Response, String> {
+    let trusted = ServerVerification::Authority(trusted.to_owned());
+    let config = ClientTls::verifying(trusted, own_files.cloned()).unwrap().config();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let connection = ClientConnection::new(config, name).unwrap();
     let stream = TcpStream::connect(site.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).map_err(|error| error.to_string())?;
@@ -71,22 +71,22 @@ fn ask(site: &Site, trusted: &Path, own: Option<&TlsFiles>) -> Result<Answer, St
     stream.read_exact(&mut first).map_err(|error| error.to_string())?;
     assert_eq!(first, *b"H");
     let mut client = Client::over(stream);
-    let mut answer = client.answer_to("GET");
-    answer.version = format!("H{}", answer.version);
-    Ok(answer)
+    let mut response = client.response_to("GET");
+    response.version = format!("H{}", response.version);
+    Ok(response)
 }
 
-fn refused(site: &Site, trusted: &Path, own: Option<&TlsFiles>, alert: &str) {
-    let error = ask(site, trusted, own).unwrap_err();
+fn refused(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>, alert: &str) {
+    let error = ask(site, trusted, own_files).unwrap_err();
     assert!(error.contains(alert), "{alert} expected, not: {error}");
 }
 
 #[test]
 fn any_client_without_client_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let own = authority("own");
-    let trusted = write_authority(folder.path(), "own", &own);
-    let server = issue(folder.path(), "server", &own, false);
+    let own_files = authority("own");
+    let trusted = write_authority(folder.path(), "own", &own_files);
+    let server = issue(folder.path(), "server", &own_files, false);
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(server).unwrap())));
     assert_eq!(ask(&site, &trusted, None).unwrap().status, 200);
     let mut plain = site.connect();
@@ -105,17 +105,17 @@ fn any_client_without_client_certificates() {
 #[test]
 fn client_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let (own, other) = (authority("own"), authority("other"));
-    let trusted = write_authority(folder.path(), "own", &own);
-    let server = issue(folder.path(), "server", &own, false);
+    let (own_files, other) = (authority("own"), authority("other"));
+    let trusted = write_authority(folder.path(), "own", &own_files);
+    let server = issue(folder.path(), "server", &own_files, false);
     let files = TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..server };
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(files).unwrap())));
-    let good = issue(folder.path(), "good", &own, false);
+    let good = issue(folder.path(), "good", &own_files, false);
     assert_eq!(ask(&site, &trusted, Some(&good)).unwrap().status, 200);
     refused(&site, &trusted, None, "CertificateRequired");
     let strange = issue(folder.path(), "strange", &other, false);
     refused(&site, &trusted, Some(&strange), "fatal alert");
-    let expired = issue(folder.path(), "expired", &own, true);
+    let expired = issue(folder.path(), "expired", &own_files, true);
     refused(&site, &trusted, Some(&expired), "CertificateExpired");
 }
 
@@ -128,7 +128,7 @@ fn files_are_read_anew() {
     let files = issue(folder.path(), "server", &old, false);
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(files.clone()).unwrap())));
     assert_eq!(ask(&site, &old_trusted, None).unwrap().status, 200);
-    // Half of a change: the key does not fit the certificate. The former pair stays.
+    // An incomplete change: the key does not match the certificate. The previous pair remains.
     let fresh_folder = folder.path().join("fresh");
     fs::create_dir(&fresh_folder).unwrap();
     let fresh = issue(&fresh_folder, "server", &new, false);
@@ -140,7 +140,7 @@ fn files_are_read_anew() {
     fs::rename(&fresh.key, &files.key).unwrap();
     let began = Instant::now();
     while let Err(error) = ask(&site, &new_trusted, None) {
-        assert!(began.elapsed() < PATIENCE, "the new certificate is not served: {error}");
+        assert!(began.elapsed() < TIMEOUT, "the new certificate is not served: {error}");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(ask(&site, &old_trusted, None).is_err());
@@ -168,9 +168,9 @@ fn a_new_authority_voids_old_sessions_and_clients() {
 #[test]
 fn files_that_do_not_serve() {
     let folder = tempfile::tempdir().unwrap();
-    let own = authority("own");
-    let one = issue(folder.path(), "one", &own, false);
-    let two = issue(folder.path(), "two", &own, false);
+    let own_files = authority("own");
+    let one = issue(folder.path(), "one", &own_files, false);
+    let two = issue(folder.path(), "two", &own_files, false);
     let check = |files: TlsFiles, expect: &str| {
         let error: TlsError = ServerTls::load(files).unwrap_err();
         assert!(error.to_string().contains(expect), "{expect} expected, not: {error}");

@@ -1,13 +1,13 @@
-//! Watches: heads at once, one event or many, slow and leaving readers.
+//! Watches: immediate heads, one event or many, slow and disconnecting readers.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use etcd_http::Backend;
 
-use crate::site::{Client, FORM, PATIENCE, Site};
+use crate::site::{Client, FORM, Site, TIMEOUT};
 
-/// Waits until so many watches are open.
+/// Waits until this number of watches is open.
 fn until_watchers(site: &Site, count: u64) {
     let began = Instant::now();
     loop {
@@ -15,7 +15,7 @@ fn until_watchers(site: &Site, count: u64) {
         if open == count {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{open} watches are open, {count} expected");
+        assert!(began.elapsed() < TIMEOUT, "{open} watches are open, {count} expected");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -42,7 +42,7 @@ fn one_event_and_the_connection_goes_on() {
     until_watchers(&site, 0);
     for _ in 0..3 {
         client.send("PUT", "/v2/keys/c", &[FORM], "value=again");
-        assert!(client.answer_to("PUT").status < 300);
+        assert!(client.response_to("PUT").status < 300);
     }
 }
 
@@ -52,15 +52,15 @@ fn pipelined_requests_wait_behind_a_watch() {
     let mut client = site.connect();
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
     client.write(get("/version") + &get("/v2/keys/a?wait=true") + &get("/version"));
-    assert!(client.answer_to("GET").body.contains("etcdserver"));
+    assert!(client.response_to("GET").body.contains("etcdserver"));
     assert_eq!(client.head().status, 200);
     client.write(get("/v2/machines"));
     until_watchers(&site, 1);
     site.form("PUT", "/v2/keys/a", "value=x");
     assert!(client.chunk().is_some());
     assert_eq!(client.chunk(), None);
-    assert!(client.answer_to("GET").body.contains("etcdserver"));
-    assert!(client.answer_to("GET").body.starts_with("http://127.0.0.1:2379, "));
+    assert!(client.response_to("GET").body.contains("etcdserver"));
+    assert!(client.response_to("GET").body.starts_with("http://127.0.0.1:2379, "));
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn history_answers_at_once() {
     let site = Site::start();
     let first = site.form("PUT", "/v2/keys/a", "value=1").index();
     let last = site.form("PUT", "/v2/keys/a", "value=2").index();
-    let answer = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
-    assert_eq!((answer.status, answer.index()), (200, last));
-    assert!(answer.body.contains("\"value\":\"1\""));
+    let response = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
+    assert_eq!((response.status, response.index()), (200, last));
+    assert!(response.body.contains("\"value\":\"1\""));
     for number in 0..1_000 {
         site.form("PUT", "/v2/keys/b", &format!("value={number}"));
     }
@@ -156,7 +156,7 @@ fn slow_stream_readers_are_ended_without_a_gap() {
     until_watchers(&site, 1);
     let value = "v".repeat(256 << 10);
     let mut sent = 0;
-    // Nothing is read: sockets fill, then the queue, then the watch ends.
+    // Nothing is read: the sockets' buffers fill, then the queue, then the watch ends.
     while site.local.watchers() > 0 {
         sent += 1;
         assert!(sent < 1_000, "the watch never ended");
@@ -180,17 +180,17 @@ fn stopping_ends_watches_and_idle_connections() {
     watching.head();
     let mut idle = site.connect();
     idle.send("GET", "/version", &[], "");
-    idle.answer_to("GET");
+    idle.response_to("GET");
     let mut silent = site.connect();
     until_watchers(&site, 1);
     let running = site.running.take().unwrap();
-    // All three were accepted, and the listener waits for the next: what the kernel still queues is reset.
+    // All three were accepted, and the listener waits for the next one; connections in the backlog are reset.
     let began = Instant::now();
     while running.connections() < 4 {
-        assert!(began.elapsed() < PATIENCE, "{} connections", running.connections());
+        assert!(began.elapsed() < TIMEOUT, "{} connections", running.connections());
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(site.runtime.block_on(running.stop(PATIENCE)), 0);
+    assert_eq!(site.runtime.block_on(running.stop(TIMEOUT)), 0);
     assert_eq!(watching.chunk(), None);
     assert_eq!((watching.rest(), idle.rest(), silent.rest()), Default::default());
 }

@@ -1,4 +1,4 @@
-//! Backups of members that run under load, and the clusters that are made of them.
+//! Backups of members under load, and clusters restored from them.
 
 use conformance::backend::Cluster;
 use conformance::history::{Ledger, Written, check_ledger};
@@ -11,7 +11,7 @@ fn place(folder: std::path::PathBuf) -> DataLocation {
     DataLocation { folder: folder.join("member"), log: None }
 }
 
-/// What the cluster has acknowledged by now: the member has it when it tells.
+/// The index up to which the cluster has acknowledged.
 fn acknowledged(cluster: &Cluster, number: usize) -> u64 {
     ask(cluster, number, &Request::new("GET", "/v2/keys/?quorum=true")).index().unwrap()
 }
@@ -23,7 +23,7 @@ fn before(written: &[Written], index: u64) -> Vec<Written> {
     kept
 }
 
-/// Checkpoints and purges come and go while it is read.
+/// While it is read, checkpoints and log purges happen.
 #[test]
 fn a_backup_under_load_has_all_that_was_acknowledged_before() {
     let cluster = must(Cluster::start(&plan(3, "--snapshot-count 60")));
@@ -44,7 +44,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before() {
     drop(cluster);
     let (index, backup) = made.pop().unwrap();
     let kept = before(&written, index);
-    // One way: the backup as the data of a member, which is alone, and to which others are added.
+    // One way: use the backup as the data of a single member, and add others.
     let mut restored = must(Cluster::prepare(&plan(1, ""), None));
     let copy = MemberData::read(&backup, index).unwrap();
     assert!(!copy.in_use);
@@ -56,7 +56,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before() {
         must(restored.add(0));
         must(check_ledger(&restored, &kept));
     }
-    // The wish to be alone was for one start.
+    // force-new-cluster applies to one start.
     must(restored.stop(0));
     must(restored.run(0));
     must(check_ledger(&restored, &kept));
@@ -64,7 +64,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before() {
     assert_eq!(members, 3);
 }
 
-/// The way that the contract names.
+/// The procedure of the contract.
 #[test]
 fn etcd_starts_on_a_backup_with_force_new_cluster() {
     let cluster = must(Cluster::start(&plan(1, "")));
@@ -84,7 +84,7 @@ fn etcd_starts_on_a_backup_with_force_new_cluster() {
     assert_eq!(members.matches("peerURLs").count(), 1, "{members}");
 }
 
-/// One survivor of three has its cluster back, and two that come back after all stay strangers.
+/// One of three members recovers the cluster; the other two, which return later, do not join it.
 #[test]
 fn a_survivor_that_left_its_cluster_is_not_found_by_the_dead() {
     let mut cluster = must(Cluster::start(&plan(3, "")));
@@ -103,7 +103,7 @@ fn a_survivor_that_left_its_cluster_is_not_found_by_the_dead() {
     let answer = ask(&cluster, 0, &Request::new("PUT", "/v2/keys/after?value=alone"));
     assert_eq!(answer.status, 201, "{}", answer.text());
     must(check_ledger(&cluster, &written));
-    // They are a majority of what they remember: their cluster goes on without this key, apart from the other.
+    // Those two are a majority of the old cluster, which continues without this key.
     must(cluster.run(1));
     must(cluster.run(2));
     must(cluster.wait_until_serving());

@@ -1,4 +1,4 @@
-//! A byte that changed on a disk: the member that finds it stops, names the file, and serves nothing of it.
+//! Bit flips on disk: the member that finds one stops, reports the file, and serves nothing from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use conformance::http::{self, Request};
 
 use crate::setting::{RECOVERY, SOME, must, plan, under_load};
 
-/// Long enough to stand in one piece wherever it stands.
+/// Long enough to be stored in one piece.
 const NEEDLE: &str = "a-needle-in-the-state-of-a-member";
 const END: Duration = Duration::from_secs(15);
 
@@ -28,7 +28,7 @@ fn places(bytes: &[u8]) -> Vec<usize> {
     found.map(|(at, _)| at).collect()
 }
 
-/// Files with the needle below the member's data whose path has `word` in it.
+/// Files below the member's data that contain the needle and have `word` in their path.
 fn holding(cluster: &Cluster, number: usize, word: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let files = files(&cluster.data(number)).into_iter();
     let files = files.filter(|path| path.to_string_lossy().contains(word));
@@ -36,7 +36,7 @@ fn holding(cluster: &Cluster, number: usize, word: &str) -> Vec<(PathBuf, Vec<u8
     files.filter(|(_, bytes)| !places(bytes).is_empty()).collect()
 }
 
-/// One bit of the needle, wherever it stands in files of that kind, while the member does not run.
+/// Flips a bit of the needle in all files of that kind, while the member is stopped.
 fn damage(cluster: &mut Cluster, number: usize, word: &str) -> String {
     let deadline = Instant::now() + END;
     while holding(cluster, number, word).is_empty() {
@@ -56,7 +56,7 @@ fn damage(cluster: &mut Cluster, number: usize, word: &str) -> String {
     named
 }
 
-/// `word`: what the file's path holds; `named`: which part of the path must be in the message.
+/// `word`: part of the file's path; `named`: part of the path that the message must contain.
 fn check(seed: u64, word: &str, named: impl Fn(&str) -> String) {
     let mut cluster = must(Cluster::start(&plan(3, "--snapshot-count 30")));
     let put = Request::form("PUT", "/v2/keys/needle", format!("value={NEEDLE}"));

@@ -1,4 +1,4 @@
-//! A disk without room: writes are refused with the reason, reads go on, and with room all is as before.
+//! Full disks: writes are rejected with the reason, reads continue, and with free space all recovers.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,17 +13,17 @@ use conformance::http::{self, Request};
 
 use crate::setting::{RECOVERY, SOME, must, plan, under_load};
 
-/// When the ballast is gone: room for three segments of the log, and for a checkpoint of a history of large
-/// values, twice.
+/// Free space without the ballast: for three segments of the log, and twice a checkpoint of a history of large
+/// values.
 const SIZE: &str = "size=700m";
 const VALUE: usize = 1 << 20;
 const REFUSED: &str = "no space";
-/// A refusal comes at once, not when the request's time is over.
+/// A rejection is immediate, not a timeout.
 const AT_ONCE: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(60);
-/// A full leader waits a second for room, then hands over; this machine does much else.
+/// A leader with a full disk waits a second for space, then hands over; the machine is under load.
 const HANDED_OVER: Duration = Duration::from_secs(5);
-/// Longer than it takes to elect and to hand over, in vain.
+/// Longer than an election and a handover.
 const ALL_FULL: Duration = Duration::from_secs(4);
 
 fn disk_for(cluster: &Cluster, number: usize) -> PathBuf {
@@ -44,7 +44,7 @@ fn fill(disk: &Path) -> PathBuf {
     ballast
 }
 
-/// Overwrites one key until the member says that it has no room. Returns what it said.
+/// Overwrites a key until the member rejects it for lack of space. Returns the message.
 fn write_until_refused(cluster: &Cluster, number: usize) -> String {
     let value = "v".repeat(VALUE);
     let deadline = Instant::now() + LIMIT;

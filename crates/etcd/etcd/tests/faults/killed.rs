@@ -1,4 +1,4 @@
-//! SIGKILL: of any member at random moments, of all at once, of the leader with a clock beside it.
+//! SIGKILL: random members at random times, all members, and the leader with measured downtime.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use conformance::http::{self, Request};
 
 use crate::setting::{RECOVERY, SOME, must, others, plan, soak, three, under_load};
 
-/// etcd's own took 2.45 s at worst with these timeouts (contract 10).
+/// etcd took up to 2.45 s with these timeouts (contract 10).
 const LEADER_LOST: Duration = Duration::from_millis(2450);
 
 fn one_after_the_other(seed: u64, rounds: usize) {
-    // Checkpoints are part of it.
+    // Includes checkpoints.
     let mut cluster = Cluster::start(&plan(3, "--snapshot-count 200")).unwrap();
     under_load(&mut cluster, seed, |cluster, ledger, random| {
         for _ in 0..rounds {
@@ -77,14 +77,13 @@ fn a_killed_leader_is_replaced_as_soon_as_etcds() {
     assert!(gap <= LEADER_LOST, "no writes for {gap:?}");
 }
 
-/// The index that a plain read at a member shows; nothing while it serves nobody.
+/// The index of a plain read; `None` while the member does not serve.
 fn shown(cluster: &Cluster, number: usize) -> Option<u64> {
     let plain = Request::new("GET", "/v2/keys/?recursive=false");
     http::ask(cluster.addresses()[number], &plain, Duration::from_millis(500)).ok()?.index()
 }
 
-/// Each member in turn is asked until the moment it is killed, and from the first moment it answers again
-/// (contract 7.1.3).
+/// Queries each member until it is killed, and from its first response after the restart (contract 7.1.3).
 fn index_never_goes_back(members: usize, rounds: usize) {
     const LOOKS: usize = 50;
     let mut cluster = must(Cluster::start(&plan(members, "--snapshot-count 1000")));
@@ -118,7 +117,7 @@ fn the_index_of_a_killed_single_member_never_goes_back() {
     index_never_goes_back(1, 4);
 }
 
-/// Plain reads need no majority (contract 7.1.2), at a member that was started again either.
+/// Plain reads need no majority (contract 7.1.2), also at a restarted member.
 #[test]
 fn a_killed_member_shows_again_without_the_others_what_it_showed() {
     let mut cluster = must(Cluster::start(&plan(3, "--snapshot-count 1000")));

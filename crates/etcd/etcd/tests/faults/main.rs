@@ -1,7 +1,8 @@
-//! Real `etcd` processes under faults: what was acknowledged is kept, histories are linearizable, watches whole.
+//! `etcd` processes under faults: acknowledged writes are kept, histories are linearizable, watches are complete.
 //!
-//! The short run has fixed seeds; the tests named soak (`cargo verify --all soaks`) go through many. docs/reliability.md
-//! says which test holds which promise.
+//! The short run has fixed seeds; the soak tests (`cargo verify --all soaks`) have many. docs/reliability.md lists
+//! the tests
+//! of each promise.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 

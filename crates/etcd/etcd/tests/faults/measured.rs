@@ -1,4 +1,4 @@
-//! What members measure of each other, as `/metrics` tells it.
+//! Round-trip times between members in `/metrics`.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -10,7 +10,7 @@ use crate::setting::{RECOVERY, ask, three};
 
 const ROUND_TRIPS: &str = "etcd_network_peer_round_trip_time_seconds";
 
-/// How many round trips to each peer a member has measured, and their sum in seconds.
+/// Number of measured round trips to each peer, and their sum in seconds.
 fn round_trips(text: &str, part: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(&format!("{ROUND_TRIPS}_{part}{{To=\"")));
     let pairs = lines.filter_map(|line| line.split_once("\"} "));

@@ -1,4 +1,4 @@
-//! Members that come and go under load, and one that comes back without its memory.
+//! Membership changes under load, and a member that returns without its data.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use conformance::history::check_ledger;
 use crate::setting::{RECOVERY, SOME, must, plan, soak, three, under_load};
 
 const END: Duration = Duration::from_secs(15);
-/// In which an empty member finds that it is alone, and votes for itself.
+/// Time in which an empty member would vote for itself.
 const ALONE: Duration = Duration::from_secs(2);
 
 fn come_and_go(seed: u64, rounds: usize) {
@@ -19,7 +19,7 @@ fn come_and_go(seed: u64, rounds: usize) {
             let through = there[random.usize(..there.len())];
             there.push(cluster.add(through)?);
             ledger.wait_for(SOME, RECOVERY)?;
-            // In the first round the one that leads.
+            // In the first round the leader.
             let goes = if round == 0 { cluster.leader()? } else { there[random.usize(..there.len())] };
             there.retain(|member| *member != goes);
             cluster.remove(there[0], goes)?;
@@ -41,7 +41,7 @@ fn soak_members_added_and_removed() {
     soak(|seed| come_and_go(seed, 2));
 }
 
-/// It has forgotten its votes and what it acknowledged: with its old id it could take back committed writes.
+/// The member has lost its votes and acknowledged entries; with its old id it could revert committed writes.
 #[test]
 fn a_member_with_an_empty_disk_is_sent_away_and_the_rest_go_on() {
     let mut cluster = three();
@@ -52,21 +52,21 @@ fn a_member_with_an_empty_disk_is_sent_away_and_the_rest_go_on() {
         cluster.run(number)?;
         let ended = cluster.wait_for_end(number, END)?;
         assert!(!ended.success(), "{ended}");
-        // It asks the others before it votes: they know that it was there.
+        // It queries the others before it votes; they know it.
         let said = cluster.log(number);
         assert!(said.contains("has already been bootstrapped"), "{said}");
         ledger.wait_for(SOME, RECOVERY)
     });
 }
 
-/// The worst of it: those who are left and the empty one would be a majority that knows of no write.
+/// The worst case: the remaining member and the empty one would be a majority without the writes.
 #[test]
 fn an_empty_member_and_one_behind_are_no_majority() {
     let mut cluster = three();
     let written = under_load(&mut cluster, 11, |_, _, _| Ok(()));
     (0..3).try_for_each(|number| cluster.kill(number)).unwrap();
     cluster.wipe(0).unwrap();
-    // Nobody is there to ask: it begins as in a new cluster.
+    // No other member responds: it bootstraps a new cluster.
     cluster.run(0).unwrap();
     std::thread::sleep(ALONE);
     cluster.run(1).unwrap();

@@ -1,4 +1,4 @@
-//! Networks that part: a member cut off from the others, and in one direction only. Clients reach all members.
+//! Partitions: a member is cut off, completely or in one direction. Clients reach all members.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,19 +12,19 @@ use conformance::http::{self, Connection, Request};
 use crate::setting::{PATIENCE, RECOVERY, SOME, ask, must, others, plan, soak_seeds, under_load};
 
 const PARTED: Duration = Duration::from_millis(1000);
-/// From the end of a partition until the member that was cut off takes writes and shows them.
+/// Limit from the end of a partition until the member accepts writes and serves them.
 const SERVES_AGAIN: Duration = Duration::from_secs(2);
-/// They fill the socket buffers of what is sent to a member that does not acknowledge.
+/// These fill the socket buffers to a member that does not acknowledge.
 const WRITERS: usize = 16;
-/// Between two connections of a writer.
+/// Pause between two connections of a writer.
 const AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy)]
 enum Cut {
     Both,
-    /// The member is heard, and hears nothing.
+    /// The member can send but not receive.
     Deaf,
-    /// The member hears, and is not heard.
+    /// The member can receive but not send.
     Mute,
 }
 
@@ -73,7 +73,7 @@ fn a_leader_that_is_not_heard_does_not_stop_the_cluster() {
     leader_parted("partitioned::a_leader_that_is_not_heard_does_not_stop_the_cluster", 8, Cut::Mute);
 }
 
-/// Whether the member takes a write, and then shows it to who reads there without a majority.
+/// Whether the member accepts a write and serves it to a plain read.
 fn serves(cluster: &Cluster, member: usize, number: usize) -> bool {
     let key = "/v2/keys/served-again";
     let once = |request: &Request| http::ask(cluster.addresses()[member], request, PATIENCE);
@@ -83,13 +83,13 @@ fn serves(cluster: &Cluster, member: usize, number: usize) -> bool {
             .is_ok_and(|answer| answer.text().contains(&format!("\"value\":\"{number}\"")))
 }
 
-/// Values of 1 KiB, one after the other, until `stop`.
+/// Writes values of 1 KiB one after the other until `stop`.
 fn load(address: SocketAddr, writer: usize, stop: &AtomicBool) {
     let put = Request::form("PUT", format!("/v2/keys/load/{writer}"), format!("value={}", "v".repeat(1024)));
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         let open = connection.take().or_else(|| Connection::open(address, PATIENCE).ok());
-        // One that failed is opened again, after a moment.
+        // Reconnects after a pause.
         match open.map(|mut open| open.ask(&put).map(|_| open)) {
             Some(Ok(open)) => connection = Some(open),
             _ => thread::sleep(AGAIN),
@@ -97,7 +97,7 @@ fn load(address: SocketAddr, writer: usize, stop: &AtomicBool) {
     }
 }
 
-/// How long after a partition of this length the member that was cut off serves.
+/// Time until the member serves after a partition of this length.
 fn cut_off_and_healed(cluster: &Cluster, member: usize, parted: Duration) -> Result<Duration, String> {
     let text = |failure: Failure| service::error::chain(&failure);
     if !serves(cluster, member, 0) {
@@ -121,14 +121,14 @@ fn cut_off_and_healed(cluster: &Cluster, member: usize, parted: Duration) -> Res
     Ok(healed.elapsed())
 }
 
-/// The kernel sends again what was not acknowledged after pauses that grow with the time it was cut off, up to two minutes.
+/// The kernel retransmits with a backoff of up to two minutes.
 fn serves_again(test: &str, parted: Duration) {
     in_own_namespaces(test, || {
         let cluster = must(Cluster::start_in(must(Network::new(3)), &plan(3, "")));
         let member = others(&cluster, must(cluster.leader()))[0];
         let rest = others(&cluster, member);
         let stop = AtomicBool::new(false);
-        // Whatever comes of it, the writers end before it is judged.
+        // Stop the writers before checking the result.
         let waited = thread::scope(|scope| {
             for writer in 0..WRITERS {
                 let address = cluster.addresses()[rest[writer % rest.len()]];

@@ -1,11 +1,11 @@
-//! SIGSTOP: a leader that stands still for longer than its lease and then goes on as if nothing were.
+//! SIGSTOP: a leader is paused for longer than its lease and then continues.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::setting::{RECOVERY, SOME, soak, three, under_load};
 
-/// More than twice the time after which others elect another.
+/// More than twice the election timeout.
 const PAUSE: Duration = Duration::from_millis(2500);
 
 fn paused(seed: u64, rounds: usize) {

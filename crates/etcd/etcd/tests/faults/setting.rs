@@ -1,4 +1,4 @@
-//! Clusters of the program that is built with these tests, and the load that every fault is done under.
+//! Clusters of the `etcd` built with these tests, and the load during faults.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use conformance::history::{
 use conformance::http::{self, Answer, Request};
 
 pub const PATIENCE: Duration = Duration::from_millis(1500);
-/// Until writes go on after a fault, on a machine that does much else.
+/// Time until writes succeed after a fault, on a loaded machine.
 pub const RECOVERY: Duration = Duration::from_secs(15);
-/// Writes that show that a cluster works again.
+/// Number of writes that show that a cluster works.
 pub const SOME: u64 = 40;
-/// A proof about nothing proves nothing.
+/// Fewer operations would prove nothing.
 const FEWEST: usize = 100;
 const SOAK_SEEDS: std::ops::Range<u64> = 100..125;
-/// `from..to`: the seeds of a long run, instead of the usual ones.
+/// `from..to`: the seeds of a long run.
 const SEEDS: &str = "KEELSON_SEEDS";
 const ASK: Duration = Duration::from_secs(12);
 
@@ -33,12 +33,12 @@ pub fn three() -> Cluster {
     must(Cluster::start(&plan(3, "")))
 }
 
-/// The value, or the whole chain of causes.
+/// The value; panics with the chain of causes.
 pub fn must<T>(result: Result<T, Failure>) -> T {
     result.unwrap_or_else(|failure| panic!("{}", service::error::chain(&failure)))
 }
 
-/// Once for each seed of a long run; the last seed printed is the one that failed.
+/// Runs once for each seed of a long run; the last printed seed is the failed one.
 pub fn soak(once: impl Fn(u64)) {
     soak_seeds().for_each(once);
 }
@@ -58,8 +58,9 @@ pub fn others(cluster: &Cluster, number: usize) -> Vec<usize> {
     (0..cluster.addresses().len()).filter(|other| *other != number).collect()
 }
 
-/// Three kinds of clients while `faults` does its work: those whose history must be linearizable, those who
-/// create keys that must stay, and watchers who must be told of each of these, once and in order.
+/// Three kinds of clients while `faults` runs: linearizable operations, creation of keys that must be kept, and
+/// watchers
+/// that must receive each of those keys once and in order.
 pub fn under_load(
     cluster: &mut Cluster,
     seed: u64,

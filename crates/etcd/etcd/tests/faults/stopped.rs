@@ -1,4 +1,4 @@
-//! SIGTERM: a leader hands over before it ends; all members stopped in order come back with everything.
+//! SIGTERM: a leader hands over before it exits; after an orderly stop of all members nothing is lost.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use conformance::history::{Ledger, check_ledger, longest_gap};
 
 use crate::setting::{RECOVERY, SOME, must, others, three, under_load};
 
-/// Less than any election takes: who waits for that one is found out.
+/// Less than any election takes, so an election is detected.
 const HANDED_OVER: Duration = Duration::from_millis(300);
 const TRIES: usize = 3;
 
@@ -31,11 +31,11 @@ fn a_stopping_leader_hands_over() {
     }
     gaps.sort();
     println!("leader stopped: no writes for {gaps:?}");
-    // The machine may hold one of them up for reasons of its own.
+    // Other load may delay one of them.
     assert!(gaps[TRIES / 2] <= HANDED_OVER, "no writes for {gaps:?}");
 }
 
-/// The next writers begin with the same names.
+/// The next writers start with the same names.
 fn empty_ledger(cluster: &conformance::backend::Cluster) -> Result<(), conformance::failure::Failure> {
     let request = conformance::http::Request::new("DELETE", "/v2/keys/ledger?recursive=true");
     let answer = crate::setting::ask(cluster, 0, &request);
@@ -43,9 +43,9 @@ fn empty_ledger(cluster: &conformance::backend::Cluster) -> Result<(), conforman
     Ok(())
 }
 
-/// Long enough for a hundred heartbeats that nobody answers.
+/// Time for a hundred unanswered heartbeats.
 const AWAY: Duration = Duration::from_secs(3);
-/// Lines of the log meanwhile.
+/// Log lines in that time.
 const FEW: usize = 10;
 
 #[test]

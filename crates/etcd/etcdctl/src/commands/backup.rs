@@ -1,27 +1,29 @@
-//! `backup`: a copy of a member's data for a new cluster.
+//! `backup`: copies a member's data for a new cluster.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Error, Get};
-use etcd_raft::{DataLocation, MemberData};
+use etcd_raft::{MemberData, DataLocation};
 
-use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
+use super::data::{
+    BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
+};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// No such key is ever made: the answer is an index, whoever may read what.
-const NO_KEY: &str = "/_etcdctl/backup";
+/// A key that is never created. Any response carries the index, whatever the client may read.
+const PROBE_KEY: &str = "/_etcdctl/backup";
 
 pub const COMMAND: Command = Command {
     name: "backup",
     arguments: "",
-    summary: "copy a member's data for a new cluster",
+    summary: "back up the data directory of a member",
     description: &[
-        "The member may run: the copy has all that the cluster had acknowledged before, if the member",
-        "answers at one of the endpoints; else it has what is on the member's disk, and says so.",
-        "Everything is checked on the way. The backup is whole, or it is not there.",
-        "Its member and cluster have new ids. The way back is etcdctl restore, or etcd started on it with",
-        "-force-new-cluster.",
+        "The member may be running. If it is reachable through the endpoints, the backup includes every write",
+        "that was acknowledged before the command started; otherwise it includes what is on the disk, and a",
+        "note is printed. All data is verified while it is copied. An incomplete backup is never left behind.",
+        "The backup has a new member id and cluster id. Restore it with `etcdctl restore`, or start etcd on it",
+        "with -force-new-cluster.",
     ],
     flags: &[
         DATA_DIR,
@@ -31,60 +33,59 @@ pub const COMMAND: Command = Command {
         Flag::new(
             "up-to",
             ValueKind::Number,
-            "leave out what follows this log entry, as where the next cannot be read",
+            "back up to this log index only, for example before an unreadable entry",
         ),
-        Flag::switch("verify", "read a backup, check it to its end, and say what it holds"),
+        Flag::switch("verify", "verify an existing backup and print a summary"),
     ],
     examples: &[
         (
             "sudo etcdctl backup --data-dir /var/lib/etcd --backup-dir /var/backup/monday",
-            "the member may run",
+            "back up the node's member",
         ),
-        ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "what it holds"),
-        ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "the same for scripts"),
+        ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "verify a backup"),
+        ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "print the summary as JSON"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
-    if given.is_set("verify") {
-        let copy =
-            MemberData::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
-        let lines = format!("the backup is whole: {}\n", held(&copy));
-        return session.tell(&lines, &document(&copy, &backup.root));
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
+    if args.is_set("verify") {
+        let copy = MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+        let lines = format!("the backup is whole: {}\n", summary(&copy));
+        return session.print_report(&lines, &document(&copy, &backup.root));
     }
-    let DataDir { place: source, .. } = place(given, &DATA_DIR, &WAL_DIR)?;
-    let copy = match given.number("up-to") {
+    let DataDir { location: source, .. } = data_dir(args, &DATA_DIR, &WAL_DIR)?;
+    let copy = match args.number("up-to") {
         Some(entry) => MemberData::read_up_to(&source, entry),
-        None => MemberData::read(&source, acknowledged(session, &source).await?),
+        None => MemberData::read(&source, required_index(session, &source).await?),
     };
     let copy = copy.map_err(|error| failed("reading the member's data", &error))?;
-    let written = make_parents(&backup).and_then(|()| copy.write(&backup.place));
+    let written = make_parents(&backup).and_then(|()| copy.write(&backup.location));
     written.map_err(|error| failed("writing the backup", &error))?;
-    if given.number("up-to").is_some() {
-        eprintln!("note: what was written later is not in the backup: {}", held(&copy));
+    if args.number("up-to").is_some() {
+        eprintln!("note: what was written later is not in the backup: {}", summary(&copy));
     }
     Ok(())
 }
 
 pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::DataError> {
-    let parents = [Some(dir.root.as_path()), dir.place.log.as_deref().and_then(std::path::Path::parent)];
+    let parents = [Some(dir.root.as_path()), dir.location.log.as_deref().and_then(std::path::Path::parent)];
     let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
     named.into_iter().try_for_each(|path| {
         std::fs::create_dir_all(path).map_err(|error| etcd_raft::DataError::Io(path.to_owned(), error))
     })
 }
 
-/// The index that the member has reached when it has all that the cluster had acknowledged; 0 where it does not run,
-/// or cannot tell.
-async fn acknowledged(session: &Session, source: &DataLocation) -> Result<u64, Failure> {
+/// The index up to which the member has everything that the cluster has acknowledged. 0 if the member does not run or
+/// cannot be queried.
+async fn required_index(session: &Session, source: &DataLocation) -> Result<u64, Failure> {
     let identity = match source.running_member() {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(0),
         Err(error) => return Err(failed("reading the member's data", &error)),
     };
-    match ask(&session.unsynced_client()?, identity.member_id).await {
+    match acknowledged_index(&session.unsynced_client()?, identity.member_id).await {
         Ok(index) => Ok(index),
         Err(why) => {
             eprintln!("note: the member runs and could not be asked what it has acknowledged ({why});");
@@ -94,7 +95,7 @@ async fn acknowledged(session: &Session, source: &DataLocation) -> Result<u64, F
     }
 }
 
-async fn ask(client: &Client, id: u64) -> Result<u64, String> {
+async fn acknowledged_index(client: &Client, id: u64) -> Result<u64, String> {
     let members = client.members().await.map_err(|error| error.to_string())?;
     let id = format!("{id:x}");
     let own = members.into_iter().find(|member| member.id == id);
@@ -104,7 +105,7 @@ async fn ask(client: &Client, id: u64) -> Result<u64, String> {
         return Err("it publishes no client URL".to_owned());
     }
     client.set_endpoints(urls);
-    match client.get(NO_KEY, Get { quorum: true, ..Get::default() }).await {
+    match client.get(PROBE_KEY, Get { quorum: true, ..Get::default() }).await {
         Ok(answer) => Ok(answer.index),
         Err(Error::Api { index, .. }) if index > 0 => Ok(index),
         Err(error) => Err(error.to_string()),

@@ -1,43 +1,42 @@
-//! What the commands on a member's own files have in common: where the files are, how errors are told.
+//! Flags, errors and summaries shared by the commands that work on a member's data directory.
 
 use std::path::{Path, PathBuf};
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_raft::{DataError, DataLocation, MemberData};
+use etcd_raft::{MemberData, DataError, DataLocation};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 
-/// Where the node's own member keeps its data.
+/// Data directory of the node's own etcd.
 const NODE_DATA_DIR: &str = "/var/lib/etcd";
 
 pub const DATA_DIR: Flag =
-    Flag::new("data-dir", ValueKind::Directory, "the member's data").default(NODE_DATA_DIR);
-pub const WAL_DIR: Flag =
-    Flag::new("wal-dir", ValueKind::Directory, "the member's log, where it is not with its data");
-pub const BACKUP_DIR: Flag = Flag::new("backup-dir", ValueKind::Directory, "where the backup is");
+    Flag::new("data-dir", ValueKind::Directory, "data directory of the member").default(NODE_DATA_DIR);
+pub const WAL_DIR: Flag = Flag::new("wal-dir", ValueKind::Directory, "WAL directory of the member, if separate");
+pub const BACKUP_DIR: Flag = Flag::new("backup-dir", ValueKind::Directory, "directory of the backup");
 pub const BACKUP_WAL_DIR: Flag =
-    Flag::new("backup-wal-dir", ValueKind::Directory, "where the backup's log is, where it is not with it");
+    Flag::new("backup-wal-dir", ValueKind::Directory, "WAL directory of the backup, if separate");
 
-/// The directory that etcd is started with, and its member.
+/// etcd's data directory, and the location of the member's data in it.
 pub struct DataDir {
     pub root: PathBuf,
-    pub place: DataLocation,
+    pub location: DataLocation,
 }
 
-/// `default` where the flag is not given; without one it must be.
-pub fn place(given: &ParsedArgs, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
-    let text = |flag: &Flag| given.text(flag.name()).filter(|text| !text.is_empty());
+/// Reads the flags `dir` and `log`. `dir` is required unless it has a default.
+pub fn data_dir(args: &ParsedArgs, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
+    let text = |flag: &Flag| args.text(flag.name()).filter(|text| !text.is_empty());
     let default = (!dir.default_value().is_empty()).then_some(dir.default_value());
     let Some(root) = text(dir).or(default) else {
         return Err(Failure::error(Exit::BadArguments, &format!("--{} required", dir.name())));
     };
     let root = PathBuf::from(root);
-    let place = DataLocation { folder: root.join("member"), log: text(log).map(PathBuf::from) };
-    Ok(DataDir { root, place })
+    let location = DataLocation { folder: root.join("member"), log: text(log).map(PathBuf::from) };
+    Ok(DataDir { root, location })
 }
 
-/// The whole chain of causes, and what to do.
+/// The error with its chain of causes, and a hint.
 pub fn failed(doing: &str, error: &DataError) -> Failure {
     let mut text = format!("{doing}: {error}");
     let mut source = std::error::Error::source(error);
@@ -90,8 +89,8 @@ fn denied(text: &str) -> &'static str {
     "nothing of this disk is used: take another member's data, or an older backup"
 }
 
-/// What a copy holds, for people.
-pub fn held(copy: &MemberData) -> String {
+/// One line for people.
+pub fn summary(copy: &MemberData) -> String {
     format!(
         "{} keys at index {}, of member {:x} of cluster {:x}",
         copy.store.key_count(),
@@ -101,7 +100,7 @@ pub fn held(copy: &MemberData) -> String {
     )
 }
 
-/// The same for scripts.
+/// The same for `--output json`.
 pub fn document(copy: &MemberData, at: &Path) -> Value {
     json!({
         "path": at,

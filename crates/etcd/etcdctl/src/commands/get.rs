@@ -1,9 +1,9 @@
-//! `get`: the value of a key.
+//! `get`: prints the value of a key.
 
 use command_line::{Flag, ParsedArgs};
 use etcd_client::Get;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -14,21 +14,21 @@ pub const COMMAND: Command = Command {
     summary: "print the value of a key",
     description: &[],
     flags: &[
-        Flag::switch("sort", "sort what lies below"),
-        Flag::switch("quorum,q", "ask a majority: never stale, fails without one"),
+        Flag::switch("sort", "sort the result by key"),
+        Flag::switch("quorum,q", "read through a quorum: linearizable, fails without a majority"),
     ],
     examples: &[
-        ("etcdctl get /message", "its value"),
-        ("etcdctl -o extended get /message", "with its indexes and time to live"),
-        ("etcdctl get --quorum /lock", "as it is now, whichever member answers"),
+        ("etcdctl get /message", "print the value"),
+        ("etcdctl -o extended get /message", "print indexes and TTL, too"),
+        ("etcdctl get --quorum /lock", "linearizable read"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Get { recursive: false, sorted: given.is_set("sort"), quorum: given.is_set("quorum") };
-    let answer = session.client().await?.get(key, how).await.map_err(refused)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Get { recursive: false, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
+    let answer = session.client().await?.get(key, options).await.map_err(request_failed)?;
     let node = answer.node();
     if node.dir {
         return Err(Failure::usage(format!("{}: is a directory", node.key)));

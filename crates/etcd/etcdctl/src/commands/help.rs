@@ -1,16 +1,13 @@
-//! `help`: the page of a command.
+//! `help`: shows the help of a command.
 
 use crate::command::{Command, Run};
 
 pub const COMMAND: Command = Command {
     name: "help",
     arguments: "[command]",
-    summary: "show the commands, or what one of them does",
+    summary: "show help of a command",
     description: &[],
     flags: &[],
-    examples: &[
-        ("etcdctl help set", "the page of set"),
-        ("etcdctl help member add", "of a command below another"),
-    ],
+    examples: &[("etcdctl help set", "help of set"), ("etcdctl help member add", "help of a subcommand")],
     run: Run::Help,
 };

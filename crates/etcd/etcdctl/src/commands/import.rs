@@ -1,4 +1,4 @@
-//! `import`: the keys of a snapshot of etcd 0.4.
+//! `import`: imports the keys of an etcd 0.4 snapshot.
 
 use std::time::Duration;
 
@@ -11,55 +11,55 @@ use super::snapshot::{self, Key, Snapshot, SnapshotError};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
-/// What expires earlier, or did already, lives so long in the new cluster: services renew their keys in that time.
-const SHORTEST_TTL: Duration = Duration::from_secs(300);
-const CLIENTS: u64 = 10;
-/// More requests at once than that help nobody.
-const MOST_CLIENTS: u64 = 1024;
+/// Minimum TTL of imported keys, also of expired ones: services renew their keys within that time.
+const MIN_TTL: Duration = Duration::from_secs(300);
+const DEFAULT_CLIENTS: u64 = 10;
+/// Upper limit of `-c`.
+const MAX_CLIENTS: u64 = 1024;
 
 pub const COMMAND: Command = Command {
     name: "import",
     arguments: "",
-    summary: "set the keys of a snapshot of etcd 0.4",
+    summary: "import the keys of an etcd 0.4 snapshot",
     description: &[
-        "The snapshot is what curl http://NODE:4001/v2/migration/snapshot of an etcd 0.4.9 printed, or the",
-        "newest .ss file in the folder snapshot of its data directory. Indexes are new ones, directories",
-        "have no TTL, keys that expire earlier than in 300 seconds do so in 300 seconds.",
+        "The snapshot is either the response of http://NODE:4001/v2/migration/snapshot of etcd 0.4.9, or the",
+        "latest .ss file in the snapshot directory below its data directory. Keys get new indexes, directories",
+        "lose their TTL, and a TTL of less than 300 seconds is raised to 300 seconds.",
     ],
     flags: &[
-        Flag::new("snap", ValueKind::File, "the snapshot"),
-        Flag::new("hidden", ValueKind::Text, "a hidden directory that is wanted too; may be repeated"),
-        Flag::new("c", ValueKind::Number, "how many keys are set at the same time").default("10"),
+        Flag::new("snap", ValueKind::File, "snapshot file to import"),
+        Flag::new("hidden", ValueKind::Text, "hidden directory to import, too; may be repeated"),
+        Flag::new("c", ValueKind::Number, "number of concurrent requests").default("10"),
     ],
     examples: &[
-        ("etcdctl import --snap /backup/snapshot/1_20.ss", "into the cluster of the endpoints"),
-        ("etcdctl import --snap a.snap --hidden /_coreos.com", "with what fleet and others hide there"),
+        ("etcdctl import --snap /backup/snapshot/1_20.ss", "import all visible keys"),
+        ("etcdctl import --snap a.snap --hidden /_coreos.com", "include hidden keys of fleet"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let Some(path) = given.text("snap").filter(|path| !path.is_empty()) else {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let Some(path) = args.text("snap").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("no snapshot file provided (use --snap)"));
     };
     let Ok(bytes) = std::fs::read(path) else {
         return Err(Failure::usage(format!("cannot read snapshot file {path}")));
     };
-    let snapshot = snapshot::read(&bytes).map_err(|error| wrong(path, &error))?;
+    let snapshot = snapshot::read(&bytes).map_err(|error| snapshot_error(path, &error))?;
     let mut keys = keys_at(&snapshot, path, "/")?;
-    for hidden in given.texts("hidden") {
+    for hidden in args.texts("hidden") {
         keys.extend(keys_at(&snapshot, path, hidden)?);
     }
-    let clients = given.number("c").unwrap_or(CLIENTS).clamp(1, MOST_CLIENTS);
-    say(&format!("starting to import snapshot {path} with {clients} clients\n"))?;
+    let clients = args.number("c").unwrap_or(DEFAULT_CLIENTS).clamp(1, MAX_CLIENTS);
+    print(&format!("starting to import snapshot {path} with {clients} clients\n"))?;
     let (client, count) = (session.client().await?, keys.len());
     set_all(&client, keys, clients as usize).await?;
-    say(&format!("finished importing {count} keys\n"))
+    print(&format!("finished importing {count} keys\n"))
 }
 
-fn wrong(path: &str, error: &SnapshotError) -> Failure {
+fn snapshot_error(path: &str, error: &SnapshotError) -> Failure {
     let mut text = format!("{path}: {error}");
     if let Some(cause) = std::error::Error::source(error) {
         text += &format!(": {cause}");
@@ -72,7 +72,7 @@ fn wrong(path: &str, error: &SnapshotError) -> Failure {
 
 fn keys_at(snapshot: &Snapshot, file: &str, at: &str) -> Result<Vec<Key>, Failure> {
     match snapshot.keys(at) {
-        Some(keys) => keys.map_err(|error| wrong(file, &error)),
+        Some(keys) => keys.map_err(|error| snapshot_error(file, &error)),
         None => {
             let text = format!("100: Key not found ({at}) [{}]", snapshot.index);
             Err(Failure::error(Exit::Server, &text))
@@ -80,21 +80,21 @@ fn keys_at(snapshot: &Snapshot, file: &str, at: &str) -> Result<Vec<Key>, Failur
     }
 }
 
-async fn set_all(client: &Client, keys: Vec<Key>, at_once: usize) -> Result<(), Failure> {
+async fn set_all(client: &Client, keys: Vec<Key>, concurrency: usize) -> Result<(), Failure> {
     let now = Timestamp::now();
     let mut running = JoinSet::new();
     for key in keys {
-        if running.len() >= at_once {
+        if running.len() >= concurrency {
             finish_one(&mut running).await?;
         }
         let client = client.clone();
         running.spawn(async move {
             let ttl = ttl(&key, now);
             if ttl.extended {
-                eprintln!("extending key {}'s ttl to {} seconds", key.path, SHORTEST_TTL.as_secs());
+                eprintln!("extending key {}'s ttl to {} seconds", key.path, MIN_TTL.as_secs());
             }
-            let how = Set { ttl: ttl.time, ..Set::default() };
-            let done = client.set(&key.path, key.value, &how).await;
+            let options = Set { ttl: ttl.time, ..Set::default() };
+            let done = client.set(&key.path, key.value, &options).await;
             done.map(drop).map_err(|error| format!("failed to copy key: {}: {error}", key.path))
         });
     }
@@ -120,7 +120,7 @@ struct Ttl {
 fn ttl(key: &Key, now: Timestamp) -> Ttl {
     let Some(expires) = key.expires else { return Ttl { time: None, extended: false } };
     let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
-    // A part of a second is one.
+    // Rounded up to whole seconds.
     let whole = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
-    Ttl { time: Some(whole.max(SHORTEST_TTL)), extended: whole < SHORTEST_TTL }
+    Ttl { time: Some(whole.max(MIN_TTL)), extended: whole < MIN_TTL }
 }

@@ -1,41 +1,44 @@
-//! `ls`: the keys of a directory, or of a tree.
+//! `ls`: lists a directory, optionally recursively.
 
 use command_line::{Flag, ParsedArgs};
 use etcd_client::{Get, Node};
 
-use super::arguments::refused;
+use super::arguments::request_failed;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "ls",
     arguments: "[key]",
     summary: "list a directory",
-    description: &["Keys whose last part begins with '_' are hidden."],
+    description: &["Keys whose last segment starts with '_' are hidden."],
     flags: &[
         Flag::switch("sort", "sort by key"),
-        Flag::switch("recursive,r", "list all that is below, directories before their content"),
-        Flag::switch("p", "put a slash behind directories"),
-        Flag::switch("quorum,q", "ask a majority: never stale, fails without one"),
+        Flag::switch("recursive,r", "list all keys below the directory"),
+        Flag::switch("p", "append a slash to directories"),
+        Flag::switch("quorum,q", "read through a quorum: linearizable, fails without a majority"),
     ],
-    examples: &[("etcdctl ls", "the root"), ("etcdctl ls --recursive -p /services", "a whole tree")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[
+        ("etcdctl ls", "list the root directory"),
+        ("etcdctl ls --recursive -p /services", "list a tree"),
+    ],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = given.argument(0).unwrap_or("/");
-    let recursive = given.is_set("recursive");
-    let how = Get { recursive, sorted: given.is_set("sort"), quorum: given.is_set("quorum") };
-    let answer = session.client().await?.get(key, how).await.map_err(refused)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = args.argument(0).unwrap_or("/");
+    let recursive = args.is_set("recursive");
+    let options = Get { recursive, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
+    let answer = session.client().await?.get(key, options).await.map_err(request_failed)?;
     let node = answer.node();
     if !node.dir {
-        return say(&format!("{}\n", node.key));
+        return print(&format!("{}\n", node.key));
     }
     let mut lines = String::new();
-    list(&node.nodes, recursive, given.is_set("p"), &mut lines);
-    say(&lines)
+    list(&node.nodes, recursive, args.is_set("p"), &mut lines);
+    print(&lines)
 }
 
 fn list(nodes: &[Node], recursive: bool, slash: bool, lines: &mut String) {

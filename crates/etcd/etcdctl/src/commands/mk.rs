@@ -1,8 +1,8 @@
-//! `mk`: a key that must be new.
+//! `mk`: creates a key.
 
 use command_line::{Flag, ParsedArgs};
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -10,23 +10,23 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "mk",
     arguments: "<key> <value>",
-    summary: "make a key that is not there yet",
-    description: &["Without a value it is read from standard input, to its end."],
-    flags: &[TTL, Flag::switch("in-order", "make a key in this directory, named after the store's index")],
+    summary: "create a key",
+    description: &["Fails if the key exists. A missing value is read from standard input."],
+    flags: &[TTL, Flag::switch("in-order", "create an in-order key below this directory")],
     examples: &[
-        ("etcdctl mk /lock me --ttl 30", "fails when somebody has it"),
-        ("etcdctl mk --in-order /queue job", "appends to a queue"),
+        ("etcdctl mk /lock me --ttl 30", "acquire a lock for 30 seconds"),
+        ("etcdctl mk --in-order /queue job", "append to a queue"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
     let client = session.client().await?;
-    let answer = if given.is_set("in-order") {
-        client.post(key, value, ttl(given)).await
+    let answer = if args.is_set("in-order") {
+        client.post(key, value, ttl(args)).await
     } else {
-        client.create(key, value, ttl(given)).await
+        client.create(key, value, ttl(args)).await
     };
-    session.print(&answer.map_err(refused)?)
+    session.print(&answer.map_err(request_failed)?)
 }

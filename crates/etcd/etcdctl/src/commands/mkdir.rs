@@ -1,9 +1,9 @@
-//! `mkdir`: a directory that must be new.
+//! `mkdir`: creates a directory.
 
 use command_line::ParsedArgs;
 use etcd_client::{Exists, Set};
 
-use super::arguments::{TTL, key, refused, ttl};
+use super::arguments::{TTL, key, request_failed, ttl};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,17 +11,17 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "mkdir",
     arguments: "<key>",
-    summary: "make a directory that is not there yet",
-    description: &[],
+    summary: "create a directory",
+    description: &["Fails if the key exists."],
     flags: &[TTL],
-    examples: &[("etcdctl mkdir /services", "fails when there is anything of that name")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl mkdir /services", "create a directory without expiration")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// Prints nothing when all is well, in any format.
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Set { dir: true, exists: Exists::No, ttl: ttl(given), ..Set::default() };
-    session.client().await?.set(key, "", &how).await.map_err(refused)?;
+/// Prints nothing on success, in any format.
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Set { dir: true, exists: Exists::No, ttl: ttl(args), ..Set::default() };
+    session.client().await?.set(key, "", &options).await.map_err(request_failed)?;
     Ok(())
 }

@@ -1,14 +1,16 @@
-//! `restore`: a backup as the data of this node's member.
+//! `restore`: restores a backup as the data of the local member.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use command_line::{Flag, ParsedArgs};
-use etcd_raft::{DataError, MemberData};
+use etcd_raft::{MemberData, DataError};
 use serde_json::json;
 
 use super::backup::make_parents;
-use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
+use super::data::{
+    BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
+};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -18,32 +20,38 @@ const REPLACE: &str = "replace";
 pub const COMMAND: Command = Command {
     name: "restore",
     arguments: "",
-    summary: "make a backup the data of this node's member, which is a new cluster then",
+    summary: "restore a backup as a new single-member cluster",
     description: &[
-        "Do it on one node, with its etcd stopped (sudo systemctl stop etcd etcd2). Started again, it is a",
-        "new cluster of one member with all that the backup has; others are added to it, with empty data.",
-        "The backup stays as it is, and can be restored again, here or elsewhere.",
+        "Run it on one node, with etcd stopped (sudo systemctl stop etcd etcd2). When etcd starts again, it is",
+        "a new single-member cluster with the contents of the backup. Add the other members to it, with empty",
+        "data directories. The backup is not modified and can be restored again.",
     ],
     flags: &[
         BACKUP_DIR,
         BACKUP_WAL_DIR,
         DATA_DIR,
         WAL_DIR,
-        Flag::switch(REPLACE, "move away what data there is (beside it, under another name)"),
+        Flag::switch(REPLACE, "rename existing data instead of failing"),
     ],
     examples: &[
-        ("sudo etcdctl restore --backup-dir /var/backup/monday", "into /var/lib/etcd, where nothing is"),
-        ("sudo etcdctl restore --backup-dir /var/backup/monday --replace", "in place of what is there"),
+        (
+            "sudo etcdctl restore --backup-dir /var/backup/monday",
+            "restore to /var/lib/etcd, which must be empty",
+        ),
+        (
+            "sudo etcdctl restore --backup-dir /var/backup/monday --replace",
+            "keep the existing data under another name",
+        ),
     ],
-    run: Run::Does(|session, given| Box::pin(async move { run(session, given) })),
+    run: Run::Action(|session, args| Box::pin(async move { run(session, args) })),
 };
 
-fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
-    let target = place(given, &DATA_DIR, &WAL_DIR)?;
-    let copy = MemberData::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
-    let moved = clear(&target, given.is_set(REPLACE))?;
-    let written = make_parents(&target).and_then(|()| copy.write(&target.place));
+fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
+    let target = data_dir(args, &DATA_DIR, &WAL_DIR)?;
+    let copy = MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+    let moved = move_existing(&target, args.is_set(REPLACE))?;
+    let written = make_parents(&target).and_then(|()| copy.write(&target.location));
     let new = match written {
         Ok(new) => new,
         Err(error) => {
@@ -51,7 +59,7 @@ fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
             return Err(failed("writing the data", &error));
         }
     };
-    let mut lines = format!("restored: {}\n", held(&copy));
+    let mut lines = format!("restored: {}\n", summary(&copy));
     for (_, to) in &moved {
         lines += &format!("what was there is kept in {}\n", to.display());
     }
@@ -60,30 +68,30 @@ fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
         new.member_id, new.cluster_id
     );
     let kept: Vec<_> = moved.iter().map(|(_, to)| to).collect();
-    let mut told = document(&copy, &target.root);
-    told["new"] = json!({
+    let mut report = document(&copy, &target.root);
+    report["new"] = json!({
         "member": format!("{:x}", new.member_id), "cluster": format!("{:x}", new.cluster_id), "kept": kept,
     });
-    session.tell(&lines, &told)
+    session.print_report(&lines, &report)
 }
 
 type Moved = Vec<(PathBuf, PathBuf)>;
 
-/// Moves away what is in the way, or refuses; where each went.
-fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
+/// Renames existing data if `replace` is set, otherwise fails. Returns old and new paths.
+fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
-    // What cannot be read may be what a backup is restored for.
-    if let Ok(Some(_)) = target.place.running_member() {
+    // Unreadable data is no reason to refuse: it may be why a backup is restored.
+    if let Ok(Some(_)) = target.location.running_member() {
         return refuse(format!(
             "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
             target.root.display()
         ));
     }
     let proxy = target.root.join("proxy");
-    let all = [Some(target.place.folder.as_path()), target.place.log.as_deref(), Some(proxy.as_path())];
-    let there: Vec<&Path> =
+    let all = [Some(target.location.folder.as_path()), target.location.log.as_deref(), Some(proxy.as_path())];
+    let existing: Vec<&Path> =
         all.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()).collect();
-    if let Some(first) = there.first().filter(|_| !replace) {
+    if let Some(first) = existing.first().filter(|_| !replace) {
         return refuse(format!(
             "{} is there already\nhint: --{REPLACE} moves it away and keeps it",
             first.display()
@@ -91,7 +99,7 @@ fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut moved = Vec::new();
-    for path in there {
+    for path in existing {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let to = path.with_file_name(format!("{name}.replaced-{now}"));
         if let Err(error) = std::fs::rename(path, &to) {

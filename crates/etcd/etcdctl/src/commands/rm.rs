@@ -1,9 +1,9 @@
-//! `rm`: a key, a directory, a tree.
+//! `rm`: removes a key or a directory.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Delete;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -14,28 +14,29 @@ pub const COMMAND: Command = Command {
     summary: "remove a key or a directory",
     description: &[],
     flags: &[
-        Flag::switch("dir", "remove a directory that is empty"),
-        Flag::switch("recursive,r", "remove a directory with all that is in it"),
-        Flag::new("with-value", ValueKind::Text, "only if this is the value now"),
-        Flag::new("with-index", ValueKind::Number, "only if this is the modified index now").default("0"),
+        Flag::switch("dir", "remove an empty directory"),
+        Flag::switch("recursive,r", "remove a directory and everything below it"),
+        Flag::new("with-value", ValueKind::Text, "remove only if the current value matches (compare-and-delete)"),
+        Flag::new("with-index", ValueKind::Number, "remove only if the current modified index matches")
+            .default("0"),
     ],
     examples: &[
-        ("etcdctl rm /message", "prints what it was"),
-        ("etcdctl rm --recursive /services", "a whole tree"),
-        ("etcdctl rm /lock --with-value me", "gives up a lock, only one's own"),
+        ("etcdctl rm /message", "print the removed value"),
+        ("etcdctl rm --recursive /services", "remove a tree"),
+        ("etcdctl rm /lock --with-value me", "release one's own lock"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Delete {
-        dir: given.is_set("dir"),
-        recursive: given.is_set("recursive"),
-        prev_value: given.text("with-value").map(str::to_owned),
-        prev_index: given.number("with-index"),
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Delete {
+        dir: args.is_set("dir"),
+        recursive: args.is_set("recursive"),
+        prev_value: args.text("with-value").map(str::to_owned),
+        prev_index: args.number("with-index"),
     };
-    let answer = session.client().await?.delete(key, &how).await.map_err(refused)?;
+    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
     if answer.node().dir && session.format() == "simple" {
         return Ok(());
     }

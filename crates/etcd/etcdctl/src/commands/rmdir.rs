@@ -1,9 +1,9 @@
-//! `rmdir`: an empty directory, or a key.
+//! `rmdir`: removes an empty directory, or a key.
 
 use command_line::ParsedArgs;
 use etcd_client::Delete;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,17 +11,17 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "rmdir",
     arguments: "<key>",
-    summary: "remove a directory that is empty, or a key",
+    summary: "remove an empty directory or a key",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl rmdir /services", "fails when there is something in it")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl rmdir /services", "fails if the directory is not empty")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Delete { dir: true, ..Delete::default() };
-    let answer = session.client().await?.delete(key, &how).await.map_err(refused)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Delete { dir: true, ..Delete::default() };
+    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
     if answer.node().dir && session.format() == "simple" {
         return Ok(());
     }

@@ -1,9 +1,9 @@
-//! `set`: a value for a key, whatever it was before, or only when it was as expected.
+//! `set`: sets the value of a key, optionally by compare-and-swap.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Set;
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,35 +11,34 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "set",
     arguments: "<key> <value>",
-    summary: "give a key a value",
+    summary: "set the value of a key",
     description: &[
-        "Without a value it is read from standard input, to its end.",
-        "A value that begins with '-' looks like a flag: put '--' before the key then.",
+        "A missing value is read from standard input. Put '--' before the key if the value starts with '-'.",
     ],
     flags: &[
         TTL,
-        Flag::new("swap-with-value", ValueKind::Text, "only if this is the value now"),
-        Flag::new("swap-with-index", ValueKind::Number, "only if this is the modified index now")
+        Flag::new("swap-with-value", ValueKind::Text, "set only if the current value matches (compare-and-swap)"),
+        Flag::new("swap-with-index", ValueKind::Number, "set only if the current modified index matches")
             .default("0"),
     ],
     examples: &[
-        ("etcdctl set /message Hello", "makes or replaces it"),
-        ("etcdctl set /lock me --ttl 30", "for half a minute"),
-        ("etcdctl set /message Bye --swap-with-value Hello", "compare and swap"),
-        ("etcdctl set -- /number -5", "a value that looks like a flag"),
-        ("etcdctl set /config < file", "a value from a file"),
+        ("etcdctl set /message Hello", "create or replace a key"),
+        ("etcdctl set /lock me --ttl 30", "expire after 30 seconds"),
+        ("etcdctl set /message Bye --swap-with-value Hello", "compare-and-swap"),
+        ("etcdctl set -- /number -5", "set a negative number"),
+        ("etcdctl set /config < file", "read the value from a file"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
-    let how = Set {
-        ttl: ttl(given),
-        prev_value: given.text("swap-with-value").map(str::to_owned),
-        prev_index: given.number("swap-with-index"),
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
+    let options = Set {
+        ttl: ttl(args),
+        prev_value: args.text("swap-with-value").map(str::to_owned),
+        prev_index: args.number("swap-with-index"),
         ..Set::default()
     };
-    let answer = session.client().await?.set(key, value, &how).await.map_err(refused)?;
+    let answer = session.client().await?.set(key, value, &options).await.map_err(request_failed)?;
     session.print(&answer)
 }

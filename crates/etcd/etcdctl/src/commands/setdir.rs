@@ -1,9 +1,9 @@
-//! `setdir`: a directory, new or in place of a file.
+//! `setdir`: creates a directory, replacing a key.
 
 use command_line::ParsedArgs;
 use etcd_client::{Exists, Set};
 
-use super::arguments::{TTL, key, refused, ttl};
+use super::arguments::{TTL, key, request_failed, ttl};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,17 +11,17 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "setdir",
     arguments: "<key>",
-    summary: "make a directory, also in place of a file",
-    description: &[],
+    summary: "create a directory, replacing a key",
+    description: &["Fails if the directory exists. Use updatedir to change its TTL."],
     flags: &[TTL],
-    examples: &[("etcdctl setdir /services", "fails when it is a directory already")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl setdir /services", "create or replace")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// Prints nothing when all is well, in any format.
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Set { dir: true, exists: Exists::Either, ttl: ttl(given), ..Set::default() };
-    session.client().await?.set(key, "", &how).await.map_err(refused)?;
+/// Prints nothing on success, in any format.
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Set { dir: true, exists: Exists::Either, ttl: ttl(args), ..Set::default() };
+    session.client().await?.set(key, "", &options).await.map_err(request_failed)?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Snapshots of etcd 0.4, as far as their keys go: what `GET /v2/migration/snapshot` of a 0.4.9 answered, and the
-//! `.ss` files of its data directory, which have that inside. It must never take a part of one for the whole.
+//! Reads the keys of etcd 0.4 snapshots: the response of `GET /v2/migration/snapshot` of etcd 0.4.9, and the `.ss`
+//! files of its data directory, which contain the same. A truncated file must be an error.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-/// The year of a node that never expires: Go's zero time.
-const NEVER: i16 = 1;
-/// Of the first line of a `.ss` file: a CRC-32 in hex of all that follows it.
+/// Year of the expiration of a permanent node: Go's zero time.
+const ZERO_TIME_YEAR: i16 = 1;
+/// The first line of a `.ss` file: CRC-32, in hex, of everything after that line.
 const CHECKSUM_DIGITS: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum SnapshotError {
     Time { path: String, text: String },
 }
 
-/// A key with its value.
+/// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub path: String,
@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub index: u64,
 }
 
-/// Either form: the store itself, or raft's snapshot with the store as base64.
+/// Either the store, or raft's snapshot with the store as base64.
 #[derive(Deserialize)]
 struct File {
     #[serde(rename = "Root")]
@@ -59,7 +59,7 @@ struct Node {
     expire_time: String,
     #[serde(default)]
     value: String,
-    /// A directory has them, even if none.
+    /// Present for a directory, even an empty one.
     children: Option<BTreeMap<String, Node>>,
 }
 
@@ -73,7 +73,7 @@ pub fn read(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
     Ok(Snapshot { root: file.root.ok_or(SnapshotError::Nothing)?, index: file.index })
 }
 
-/// What stands behind the checksum, where there is one.
+/// The contents after the checksum, which is optional.
 fn content(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
     let line = bytes.get(..CHECKSUM_DIGITS).filter(|_| bytes.get(CHECKSUM_DIGITS) == Some(&b'\n'));
     let stored = line.and_then(|line| u32::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok());
@@ -84,7 +84,7 @@ fn content(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
 }
 
 impl Snapshot {
-    /// The keys at and below a path that are not hidden from there; `None` where there is no such path.
+    /// The keys at and below `path` that are not hidden relative to it; `None` if there is no such path.
     pub fn keys(&self, path: &str) -> Option<Result<Vec<Key>, SnapshotError>> {
         let names: Vec<_> = path.split('/').filter(|name| !name.is_empty()).collect();
         let mut node = &self.root;
@@ -104,8 +104,8 @@ impl Node {
             keys.push(Key { path, value: self.value.clone(), expires });
             return Ok(());
         };
-        let seen = children.iter().filter(|(name, _)| !name.starts_with('_'));
-        seen.into_iter().try_for_each(|(name, node)| node.collect(format!("{path}/{name}"), keys))
+        let visible = children.iter().filter(|(name, _)| !name.starts_with('_'));
+        visible.into_iter().try_for_each(|(name, node)| node.collect(format!("{path}/{name}"), keys))
     }
 }
 
@@ -113,19 +113,19 @@ fn expiry(path: &str, text: &str) -> Result<Option<Timestamp>, SnapshotError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = |_| SnapshotError::Time { path: path.to_owned(), text: text.to_owned() };
-    let time: Timestamp = text.parse().map_err(wrong)?;
-    Ok((time.to_zoned(TimeZone::UTC).year() != NEVER).then_some(time))
+    let invalid = |_| SnapshotError::Time { path: path.to_owned(), text: text.to_owned() };
+    let time: Timestamp = text.parse().map_err(invalid)?;
+    Ok((time.to_zoned(TimeZone::UTC).year() != ZERO_TIME_YEAR).then_some(time))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Made from the documented format (etcd 0.4's store as JSON), not by a running 0.4.
+    /// Written from the documented format of etcd 0.4's store, not by a running 0.4.
     const STORE: &str = include_str!("../../tests/snapshots/store.json");
 
-    fn shown(snapshot: &Snapshot, path: &str) -> String {
+    fn format_keys(snapshot: &Snapshot, path: &str) -> String {
         let keys = snapshot.keys(path).map(Result::unwrap).unwrap_or_default();
         let lines = keys.iter().map(|key| {
             let expires = key.expires.map(|time| format!(" until {}", time.as_second()));
@@ -137,39 +137,39 @@ mod tests {
     const VISIBLE: &str = "/message=Hello; /service/web/1=10.0.0.1:80 until 1420070400; /service/web/2=";
 
     #[test]
-    fn the_store_alone_and_the_file_around_it() {
-        let alone = read(STORE.as_bytes()).unwrap();
-        assert_eq!((shown(&alone, "/").as_str(), alone.index), (VISIBLE, 12));
+    fn store_and_file_with_state() {
+        let store = read(STORE.as_bytes()).unwrap();
+        assert_eq!((format_keys(&store, "/").as_str(), store.index), (VISIBLE, 12));
         let inner =
             format!(r#"{{"state":"{}","lastIndex":12,"lastTerm":1,"peers":[]}}"#, STANDARD.encode(STORE));
         let file = format!("{:08x}\n{inner}", crc32fast::hash(inner.as_bytes()));
-        assert_eq!(shown(&read(file.as_bytes()).unwrap(), "/"), VISIBLE);
+        assert_eq!(format_keys(&read(file.as_bytes()).unwrap(), "/"), VISIBLE);
         let changed = file.replace("\"lastTerm\":1", "\"lastTerm\":2");
         assert!(matches!(read(changed.as_bytes()), Err(SnapshotError::Damaged { .. })));
     }
 
     #[test]
-    fn hidden_keys_are_there_for_who_names_them() {
+    fn hidden_keys_are_included_when_named() {
         let snapshot = read(STORE.as_bytes()).unwrap();
-        assert_eq!(shown(&snapshot, "/_coreos.com"), "/_coreos.com/fleet/a=1");
-        assert_eq!(shown(&snapshot, "_coreos.com/fleet/"), "/_coreos.com/fleet/a=1");
-        assert_eq!(shown(&snapshot, "/_coreos.com/_deeper"), "/_coreos.com/_deeper/b=2");
+        assert_eq!(format_keys(&snapshot, "/_coreos.com"), "/_coreos.com/fleet/a=1");
+        assert_eq!(format_keys(&snapshot, "_coreos.com/fleet/"), "/_coreos.com/fleet/a=1");
+        assert_eq!(format_keys(&snapshot, "/_coreos.com/_deeper"), "/_coreos.com/_deeper/b=2");
         assert!(snapshot.keys("/no/such").is_none());
         assert!(snapshot.keys("/message/below").is_none());
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn invalid_snapshots_are_rejected() {
         let check = |text: &str, expect: &str| {
-            let told = read(text.as_bytes()).map(drop).unwrap_err().to_string();
-            assert!(told.contains(expect), "{text}: {told}");
+            let error = read(text.as_bytes()).map(drop).unwrap_err().to_string();
+            assert!(error.contains(expect), "{text}: {error}");
         };
         check("", "no snapshot");
         check("{}", "neither keys nor a state");
         check(r#"{"state":"%%"}"#, "no base64");
         check(&STORE[..STORE.len() / 2], "no snapshot");
-        let late = STORE.replace("2015-01-01T01:00:00+01:00", "tomorrow");
-        let told = read(late.as_bytes()).unwrap().keys("/").unwrap().unwrap_err().to_string();
-        assert!(told.contains("\"tomorrow\""), "{told}");
+        let invalid = STORE.replace("2015-01-01T01:00:00+01:00", "tomorrow");
+        let error = read(invalid.as_bytes()).unwrap().keys("/").unwrap().unwrap_err().to_string();
+        assert!(error.contains("\"tomorrow\""), "{error}");
     }
 }

@@ -1,8 +1,8 @@
-//! `update`: a new value for a key that must be there.
+//! `update`: updates the value of an existing key.
 
 use command_line::ParsedArgs;
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -10,18 +10,18 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "update",
     arguments: "<key> <value>",
-    summary: "change the value of a key that is there",
+    summary: "update the value of an existing key",
     description: &[
-        "Without a value it is read from standard input, to its end.",
-        "Without --ttl the key lives forever, also if it had a time to live before.",
+        "Fails if the key does not exist. A missing value is read from standard input. Without --ttl, an",
+        "existing TTL is removed.",
     ],
     flags: &[TTL],
-    examples: &[("etcdctl update /message Bye", "fails when there is no /message")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl update /message Bye", "replace the value")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
-    let answer = session.client().await?.update(key, value, ttl(given)).await.map_err(refused)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
+    let answer = session.client().await?.update(key, value, ttl(args)).await.map_err(request_failed)?;
     session.print(&answer)
 }

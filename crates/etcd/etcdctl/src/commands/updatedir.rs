@@ -1,9 +1,9 @@
-//! `updatedir`: a new time to live for a directory.
+//! `updatedir`: updates the TTL of an existing directory.
 
 use command_line::ParsedArgs;
 use etcd_client::{Exists, Set};
 
-use super::arguments::{TTL, key, refused, ttl};
+use super::arguments::{TTL, key, request_failed, ttl};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,17 +11,17 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "updatedir",
     arguments: "<key>",
-    summary: "give a directory that is there a new time to live",
+    summary: "update the TTL of an existing directory",
     description: &[],
     flags: &[TTL],
-    examples: &[("etcdctl updatedir /services --ttl 60", "it and all below it end in a minute")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl updatedir /services --ttl 60", "expire with all keys below in 60 seconds")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// Prints nothing when all is well, in any format.
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Set { dir: true, exists: Exists::Yes, ttl: ttl(given), ..Set::default() };
-    session.client().await?.set(key, "", &how).await.map_err(refused)?;
+/// Prints nothing on success, in any format.
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Set { dir: true, exists: Exists::Yes, ttl: ttl(args), ..Set::default() };
+    session.client().await?.set(key, "", &options).await.map_err(request_failed)?;
     Ok(())
 }

@@ -1,60 +1,62 @@
-//! `watch`: waits for a change, prints it.
+//! `watch`: waits for changes of a key and prints them.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Watch;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", ValueKind::Number, "also changes of the past, after this index").default("0");
-pub const RECURSIVE: Flag = Flag::switch("recursive,r", "changes of all keys below, too");
+    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes").default("0");
+pub const RECURSIVE: Flag = Flag::switch("recursive,r", "watch all keys below, too");
 
 pub const COMMAND: Command = Command {
     name: "watch",
     arguments: "<key>",
-    summary: "wait for a change of a key",
-    description: &["Changes of directories themselves are not printed."],
-    flags: &[Flag::switch("forever,f", "go on until ctrl-C"), AFTER_INDEX, RECURSIVE],
-    examples: &[
-        ("etcdctl watch /message", "prints its next value"),
-        ("etcdctl watch --forever --recursive /services", "one change after the other"),
-        ("etcdctl watch /message --after-index 7", "a change that may have been already"),
+    summary: "watch a key for changes",
+    description: &[
+        "Exits after the first change unless --forever is set. Changes of directories are not printed.",
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    flags: &[Flag::switch("forever,f", "keep watching until interrupted"), AFTER_INDEX, RECURSIVE],
+    examples: &[
+        ("etcdctl watch /message", "wait for the next value"),
+        ("etcdctl watch --forever --recursive /services", "print all changes of a tree"),
+        ("etcdctl watch /message --after-index 7", "resume after a known index"),
+    ],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// What to follow, as the flags of `watch` and `exec-watch` say it.
-pub fn wanted(given: &ParsedArgs) -> Watch {
-    let after = given.number(AFTER_INDEX.name()).filter(|index| *index > 0);
-    Watch { recursive: given.is_set("recursive"), after, stream: false }
+/// The options of `watch` and `exec-watch`.
+pub fn watch_options(args: &ParsedArgs) -> Watch {
+    let after = args.number(AFTER_INDEX.name()).filter(|index| *index > 0);
+    Watch { recursive: args.is_set("recursive"), after, stream: false }
 }
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let key = key(given)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let key = key(args)?;
     tokio::select! {
-        done = follow(session, key, given) => done,
+        done = follow(session, key, args) => done,
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
     }
 }
 
-async fn follow(session: &Session, key: &str, given: &ParsedArgs) -> Result<(), Failure> {
-    let how = wanted(given);
-    let mut watcher = session.client().await?.watch(key, how);
+async fn follow(session: &Session, key: &str, args: &ParsedArgs) -> Result<(), Failure> {
+    let options = watch_options(args);
+    let mut watcher = session.client().await?.watch(key, options);
     loop {
-        let answer = watcher.next().await.map_err(refused)?;
+        let answer = watcher.next().await.map_err(request_failed)?;
         let node = answer.node();
         if node.dir {
             continue;
         }
-        if how.recursive {
-            say(&format!("[{}] {}\n", answer.event.action, node.key))?;
+        if options.recursive {
+            print(&format!("[{}] {}\n", answer.event.action, node.key))?;
         }
         session.print(&answer)?;
-        if !given.is_set("forever") {
+        if !args.is_set("forever") {
             return Ok(());
         }
     }

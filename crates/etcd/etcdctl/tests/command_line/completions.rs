@@ -1,4 +1,4 @@
-//! The completion scripts, read by the shells themselves where they are there.
+//! Tests of the completion scripts, by the shells that are installed.
 
 use std::process::Command;
 
@@ -10,14 +10,14 @@ fn script(shell: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What bash offers for the last of `words`.
-fn offered(words: &[&str]) -> Vec<String> {
+/// The completions that bash offers for the last of `arguments`.
+fn completions(arguments: &[&str]) -> Vec<String> {
     let ask = "eval \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
                _etcdctl etcdctl \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; \
                printf '%s\\n' \"${COMPREPLY[@]}\"";
     let output = Command::new("bash")
         .args(["-c", ask, "bash", &script("bash"), "etcdctl"])
-        .args(words)
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -25,7 +25,7 @@ fn offered(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_offers_commands_flags_and_values() {
+fn bash_completes_commands_flags_and_values() {
     let cases: [(&[&str], &[&str]); 5] = [
         (&["upda"], &["update", "updatedir"]),
         (&["member", "a"], &["add"]),
@@ -33,12 +33,12 @@ fn bash_offers_commands_flags_and_values() {
         (&["--endp"], &["--endpoint", "--endpoints"]),
         (&["--output", "j"], &["json"]),
     ];
-    for (words, expect) in cases {
-        let mut got = offered(words);
+    for (arguments, expect) in cases {
+        let mut got = completions(arguments);
         let mut expect = expect.to_vec();
         got.sort();
         expect.sort_unstable();
-        assert_eq!(got, expect, "{words:?}");
+        assert_eq!(got, expect, "{arguments:?}");
     }
 }
 
@@ -46,6 +46,6 @@ fn bash_offers_commands_flags_and_values() {
 fn other_shells() {
     assert!(script("zsh").starts_with("#compdef etcdctl"));
     assert!(script("fish").contains("complete -c etcdctl"));
-    let told = Program::ours().run(&["completion", "tcsh"], "");
-    assert_eq!(told, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 1\n");
+    let output = Program::ours().run(&["completion", "tcsh"], "");
+    assert_eq!(output, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 1\n");
 }

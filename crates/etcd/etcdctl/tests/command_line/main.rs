@@ -1,4 +1,4 @@
-//! The program as scripts see it: what it prints where, and its exit code.
+//! Tests of the program's interface to scripts: output and exit codes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -7,10 +7,10 @@
 mod canned;
 mod completions;
 mod discovered;
+mod failing_servers;
 mod member_data;
 mod program;
 mod reference;
-mod servers_that_fail;
 mod transcript;
 mod without_server;
 #[allow(dead_code, reason = "the lookups' own tests use all of it")]

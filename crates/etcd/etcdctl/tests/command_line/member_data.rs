@@ -1,4 +1,4 @@
-//! `backup`, `restore` and `recover` on the data of a member, and `import`: what they do, and what they refuse.
+//! Tests of `backup`, `restore`, `recover` and `import`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_raft::{DataLocation, InitialMember, Member, MemberConfig, MemberData, Start, TcpNetwork};
+use etcd_raft::{MemberData, InitialMember, Member, MemberConfig, DataLocation, Start, TcpNetwork};
 use etcd_store::{Command, Put};
 use serde_json::Value;
 
 use crate::program::Program;
 
-const NOBODY: &str = "http://127.0.0.1:1";
+const UNREACHABLE: &str = "http://127.0.0.1:1";
 
 fn put(key: &str, value: &'static str) -> Command {
     Command::Put(Put {
@@ -28,14 +28,14 @@ fn put(key: &str, value: &'static str) -> Command {
     })
 }
 
-/// The data of member 1 with two keys, which knows of one other member for each of `others`, their client URLs.
+/// Creates the data of member 1 with two keys, and one more member for each of `others`, which are client URLs.
 fn data(root: &Path, others: &[&str]) -> DataLocation {
     let folder = root.join("member");
     std::fs::create_dir_all(&folder).unwrap();
     let mut config = MemberConfig::new(folder.clone(), 0xc, 1, "m1");
-    config.peer_urls = vec![NOBODY.to_owned()];
+    config.peer_urls = vec![UNREACHABLE.to_owned()];
     config.start =
-        Start::New(vec![InitialMember { id: 1, name: "m1".into(), peer_urls: vec![NOBODY.into()] }]);
+        Start::New(vec![InitialMember { id: 1, name: "m1".into(), peer_urls: vec![UNREACHABLE.into()] }]);
     config.log_segment_bytes = 64 << 10;
     let mut commands = vec![put("/message", "Hello"), put("/_hidden/key", "")];
     for (id, url) in (2..).zip(others) {
@@ -62,7 +62,7 @@ fn data(root: &Path, others: &[&str]) -> DataLocation {
     DataLocation { folder, log: None }
 }
 
-/// A server that says of itself that it is healthy or not, and has that index. Ends with the process.
+/// A server that reports this health and index. Runs until the process exits.
 fn server(healthy: bool, index: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -78,20 +78,20 @@ fn server(healthy: bool, index: u64) -> String {
             let status = if body.contains("errorCode") { "404 Not Found" } else { "200 OK" };
             let head =
                 format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            // Who asked may be gone.
+            // The client may have disconnected.
             drop(stream.write_all(format!("{head}{body}").as_bytes()));
         }
     });
     url
 }
 
-fn run(words: &[&str]) -> String {
-    Program::ours().before("--endpoints").before(NOBODY).run(words, "")
+fn run(arguments: &[&str]) -> String {
+    Program::ours().before("--endpoints").before(UNREACHABLE).run(arguments, "")
 }
 
-fn expect(told: &str, parts: &[&str]) {
+fn expect(output: &str, parts: &[&str]) {
     for part in parts {
-        assert!(told.contains(part), "{part:?} is not in: {told}");
+        assert!(output.contains(part), "{part:?} is not in: {output}");
     }
 }
 
@@ -102,28 +102,28 @@ fn a_backup_is_made_checked_and_restored() {
     let (source, backup, target) = (path("source"), path("deep/backup"), path("target"));
     let place = data(Path::new(&source), &[]);
     assert_eq!(run(&["backup", "--data-dir", &source, "--backup-dir", &backup]), "");
-    let told = run(&["backup", "--verify", "--backup-dir", &backup]);
-    expect(&told, &["out| the backup is whole: 2 keys at index "]);
-    let told = run(&["-o", "json", "backup", "--verify", "--backup-dir", &backup]);
-    let told: Value = serde_json::from_str(told.strip_prefix("out| ").unwrap()).unwrap();
-    assert_eq!(told["keys"], 2);
-    assert_ne!((&told["member"], &told["cluster"]), (&"1".into(), &"c".into()));
+    let output = run(&["backup", "--verify", "--backup-dir", &backup]);
+    expect(&output, &["out| the backup is whole: 2 keys at index "]);
+    let output = run(&["-o", "json", "backup", "--verify", "--backup-dir", &backup]);
+    let output: Value = serde_json::from_str(output.strip_prefix("out| ").unwrap()).unwrap();
+    assert_eq!(output["keys"], 2);
+    assert_ne!((&output["member"], &output["cluster"]), (&"1".into(), &"c".into()));
     let again = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
     expect(
         &again,
         &["deep/backup/member is there already\n", "err| hint: name another directory", "exit 1\n"],
     );
 
-    let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
-    expect(&told, &["out| restored: 2 keys at index ", "out| next: start etcd; it is member "]);
-    let there = DataLocation { folder: Path::new(&target).join("member"), log: None };
-    let first = MemberData::read(&there, 0).unwrap().identity;
-    let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
-    expect(&told, &["is there already\n", "err| hint: --replace moves it away and keeps it", "exit 1\n"]);
-    let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target, "--replace"]);
-    expect(&told, &["out| what was there is kept in ", "member.replaced-"]);
-    // Two clusters of one backup are two.
-    let second = MemberData::read(&there, 0).unwrap();
+    let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
+    expect(&output, &["out| restored: 2 keys at index ", "out| next: start etcd; it is member "]);
+    let target_data = DataLocation { folder: Path::new(&target).join("member"), log: None };
+    let first = MemberData::read(&target_data, 0).unwrap().identity;
+    let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
+    expect(&output, &["is there already\n", "err| hint: --replace moves it away and keeps it", "exit 1\n"]);
+    let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target, "--replace"]);
+    expect(&output, &["out| what was there is kept in ", "member.replaced-"]);
+    // Two restores of one backup are different clusters.
+    let second = MemberData::read(&target_data, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
     let original = MemberData::read(&place, 0).unwrap();
     assert_eq!(second.store.index(), original.store.index());
@@ -131,31 +131,34 @@ fn a_backup_is_made_checked_and_restored() {
 }
 
 #[test]
-fn what_backup_and_restore_refuse() {
+fn backup_and_restore_reject_invalid_input() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup, empty) = (path("source"), path("backup"), path("empty"));
     data(Path::new(&source), &[]);
     let missing = run(&["backup", "--data-dir", &source]);
     assert_eq!(missing, "err| Error:  --backup-dir required\nexit 1\n");
-    let told = run(&["backup", "--data-dir", &empty, "--backup-dir", &backup]);
-    expect(&told, &["empty/member holds no data of a member\n", "err| hint: name the directory", "exit 1\n"]);
-    let told = run(&["backup", "--data-dir", &source, "--wal-dir", &empty, "--backup-dir", &backup]);
-    expect(&told, &["the log is not at ", "err| hint: name the log's directory with --wal-dir"]);
+    let output = run(&["backup", "--data-dir", &empty, "--backup-dir", &backup]);
+    expect(
+        &output,
+        &["empty/member holds no data of a member\n", "err| hint: name the directory", "exit 1\n"],
+    );
+    let output = run(&["backup", "--data-dir", &source, "--wal-dir", &empty, "--backup-dir", &backup]);
+    expect(&output, &["the log is not at ", "err| hint: name the log's directory with --wal-dir"]);
     assert!(!Path::new(&backup).exists());
     run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
-    // A part of a backup is none.
+    // A damaged backup is rejected.
     let state = Path::new(&backup).join("member/state/state-0000000000000001/data.mdb");
     let mut bytes = std::fs::read(&state).unwrap();
     let at = bytes.windows(5).rposition(|part| part == b"Hello").unwrap();
     bytes[at] = b'J';
     std::fs::write(&state, bytes).unwrap();
-    for words in [
+    for arguments in [
         &["backup", "--verify", "--backup-dir", &backup][..],
         &["restore", "--backup-dir", &backup, "--data-dir", &empty],
     ] {
-        let told = run(words);
-        expect(&told, &["reading the backup: ", "is damaged", "err| hint: ", "exit 1\n"]);
+        let output = run(arguments);
+        expect(&output, &["reading the backup: ", "is damaged", "err| hint: ", "exit 1\n"]);
     }
     assert!(!Path::new(&empty).exists());
 }
@@ -166,20 +169,20 @@ fn a_running_members_data_is_backed_up_and_not_replaced() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup) = (path("source"), path("backup"));
     let place = data(Path::new(&source), &[]);
-    // What a member holds while it runs.
+    // The lock of a running member.
     let lock = std::fs::File::open(place.folder.join("log/LOCK")).unwrap();
     lock.lock().unwrap();
-    let told = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
+    let output = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
     expect(
-        &told,
+        &output,
         &[
             "err| note: the member runs and could not be asked",
             "err| note: the backup has what is on its disk",
         ],
     );
-    assert!(!told.contains("exit"), "{told}");
-    let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &source, "--replace"]);
-    expect(&told, &["a member is running on ", "err| hint: stop it first", "exit 1\n"]);
+    assert!(!output.contains("exit"), "{output}");
+    let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &source, "--replace"]);
+    expect(&output, &["a member is running on ", "err| hint: stop it first", "exit 1\n"]);
     drop(lock);
     expect(
         &run(&["restore", "--backup-dir", &backup, "--data-dir", &source, "--replace"]),
@@ -188,32 +191,32 @@ fn a_running_members_data_is_backed_up_and_not_replaced() {
 }
 
 #[test]
-fn recover_is_for_a_lost_majority_alone() {
-    let check = |others: &[&str], words: &[&str], parts: &[&str], changed: bool| {
+fn recover_requires_a_lost_majority() {
+    let check = |others: &[&str], arguments: &[&str], parts: &[&str], changed: bool| {
         let folder = tempfile::tempdir().unwrap();
         let place = data(folder.path(), others);
         let root = folder.path().display().to_string();
-        let told = run(&[&["-o", "simple", "recover", "--data-dir", &root], words].concat());
-        expect(&told, parts);
-        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{told}");
-        assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{told}");
+        let output = run(&[&["-o", "simple", "recover", "--data-dir", &root], arguments].concat());
+        expect(&output, parts);
+        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
+        assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{output}");
     };
     let (healthy, behind, ahead) = (server(true, 5), server(false, 1), server(false, 1_000_000));
     check(&[], &["--yes"], &["member 1 is alone in its cluster", "exit 1\n"], false);
     check(
-        &[&healthy, NOBODY],
+        &[&healthy, UNREACHABLE],
         &["--yes"],
         &["a majority of the cluster is alive: ", "etcdctl member remove", "exit 1\n"],
         false,
     );
     check(
-        &[&behind, NOBODY],
+        &[&behind, UNREACHABLE],
         &["--yes"],
         &["2 of 3 members are there, which is a majority", "exit 1\n"],
         false,
     );
     check(
-        &[&ahead, NOBODY, NOBODY, NOBODY],
+        &[&ahead, UNREACHABLE, UNREACHABLE, UNREACHABLE],
         &["--yes"],
         &["has index 1000000, this one ", "do it there", "exit 1\n"],
         false,
@@ -221,19 +224,19 @@ fn recover_is_for_a_lost_majority_alone() {
     let forgets =
         ["out| this member has 2 keys", "out| it forgets 2 m2 (http://127.0.0.1:1): does not answer"];
     check(
-        &[NOBODY, NOBODY],
+        &[UNREACHABLE, UNREACHABLE],
         &[],
         &[forgets[0], forgets[1], "err| nothing was changed", "--yes", "exit 1\n"],
         false,
     );
     check(
-        &[NOBODY, NOBODY],
+        &[UNREACHABLE, UNREACHABLE],
         &["--yes"],
         &[forgets[0], forgets[1], "out| next: sudo systemctl start etcd"],
         true,
     );
     check(
-        &[&behind, NOBODY, NOBODY, NOBODY],
+        &[&behind, UNREACHABLE, UNREACHABLE, UNREACHABLE],
         &["--yes"],
         &["without a majority, at index 1\n", "next: "],
         true,
@@ -243,13 +246,13 @@ fn recover_is_for_a_lost_majority_alone() {
 const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/store.json");
 
 #[test]
-fn what_import_refuses_before_it_sets_anything() {
-    let told = run(&["import", "--snap", "/dev/null"]);
-    expect(&told, &["/dev/null: it is no snapshot of etcd 0.4: ", "err| hint: ", "exit 1\n"]);
-    let told = run(&["import", "--snap", STORE, "--hidden", "/nobody"]);
-    assert_eq!(told, "err| Error:  100: Key not found (/nobody) [12]\nexit 4\n");
-    let told = run(&["import", "--snap", STORE, "-c", "3"]);
-    expect(&told, &["store.json with 3 clients\n", "client: etcd cluster is unavailable", "exit 2\n"]);
+fn import_validates_before_it_sets_anything() {
+    let output = run(&["import", "--snap", "/dev/null"]);
+    expect(&output, &["/dev/null: it is no snapshot of etcd 0.4: ", "err| hint: ", "exit 1\n"]);
+    let output = run(&["import", "--snap", STORE, "--hidden", "/nobody"]);
+    assert_eq!(output, "err| Error:  100: Key not found (/nobody) [12]\nexit 4\n");
+    let output = run(&["import", "--snap", STORE, "-c", "3"]);
+    expect(&output, &["store.json with 3 clients\n", "client: etcd cluster is unavailable", "exit 2\n"]);
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn import_sets_each_key_once() {
             let mut stream = stream.unwrap();
             let mut request = Vec::new();
             let mut buffer = [0; 4096];
-            // A request of this client comes in one piece or two; its body is a form that ends it.
+            // The body is a form; requests arrive in one or two segments.
             while !complete(&request) {
                 let length = stream.read(&mut buffer).unwrap_or_default();
                 if length == 0 {
@@ -284,17 +287,17 @@ fn import_sets_each_key_once() {
         }
     });
     let program = Program::ours().before("--no-sync").before("--endpoints").before(&url);
-    let told = program.run(
+    let output = program.run(
         &["import", "--snap", STORE, "--hidden", "/_coreos.com", "--hidden", "/_coreos.com/_deeper"],
         "",
     );
     expect(
-        &told,
+        &output,
         &["out| starting to import snapshot ", "with 10 clients\n", "out| finished importing 5 keys\n"],
     );
-    expect(&told, &["err| extending key /service/web/1's ttl to 300 seconds\n"]);
-    let mut seen: Vec<String> = requests.try_iter().collect();
-    seen.sort();
+    expect(&output, &["err| extending key /service/web/1's ttl to 300 seconds\n"]);
+    let mut received: Vec<String> = requests.try_iter().collect();
+    received.sort();
     let expected = [
         "PUT /v2/keys/_coreos.com/_deeper/b value=2",
         "PUT /v2/keys/_coreos.com/fleet/a value=1",
@@ -302,7 +305,7 @@ fn import_sets_each_key_once() {
         "PUT /v2/keys/service/web/1 ttl=300&value=10.0.0.1%3A80",
         "PUT /v2/keys/service/web/2 value=",
     ];
-    assert_eq!(seen, expected);
+    assert_eq!(received, expected);
 }
 
 fn complete(request: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! Runs an `etcdctl` and gives what it did, as a transcript.
+//! Runs an `etcdctl` and returns a transcript of its output.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub struct Program {
     path: PathBuf,
     before: Vec<String>,
-    /// Besides these the environment is empty, but for PATH.
+    /// The complete environment, except for PATH.
     environment: Vec<(String, String)>,
 }
 
@@ -26,17 +26,17 @@ impl Program {
         self
     }
 
-    /// A word before all that are given later.
-    pub fn before(mut self, word: &str) -> Program {
-        self.before.push(word.to_owned());
+    /// Prepends an argument to those of later calls.
+    pub fn before(mut self, argument: &str) -> Program {
+        self.before.push(argument.to_owned());
         self
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command
             .args(&self.before)
-            .args(words)
+            .args(arguments)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .envs(self.environment.clone());
@@ -44,15 +44,16 @@ impl Program {
         command
     }
 
-    pub fn start(&self, words: &[&str]) -> Child {
-        self.command(words).spawn().unwrap()
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
     }
 
-    /// Lines of standard output as `out| …`, then those of standard error, then the exit code if not 0.
-    pub fn run(&self, words: &[&str], input: &str) -> String {
-        let mut child = self.start(words);
+    /// Lines of standard output as `out| …`, then those of standard error as `err| …`, then the exit code unless it
+    /// is 0.
+    pub fn run(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = self.start(arguments);
         let mut stdin = child.stdin.take().unwrap();
-        // A program that does not read its input may be gone already.
+        // A program that does not read its input may have exited.
         if let Err(error) = stdin.write_all(input.as_bytes()) {
             assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
         }

@@ -1,6 +1,6 @@
-//! Ours and Debian's `etcdctl` side by side, each against a fresh etcd: Debian's, and then our own.
+//! Runs the same commands with this `etcdctl` and Debian's, each against a fresh etcd of Debian and of this project.
 //!
-//! A case that is marked as different must be different: a mark that is no longer true fails.
+//! A case that is marked as different must differ: an outdated mark is a failure.
 
 mod server;
 
@@ -17,9 +17,9 @@ use crate::program::{Program, transcript};
 use crate::transcript::{On, read};
 use server::{Etcd, Site};
 
-/// Debian's program, and where to look for another one.
+/// Debian's program, and the variable that overrides it.
 const REFERENCE: (&str, &str) = ("/usr/bin/etcdctl", "KEELSON_REFERENCE_ETCDCTL");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Both programs, the reference last.
 fn programs() -> [(&'static str, Program); 2] {
@@ -28,10 +28,10 @@ fn programs() -> [(&'static str, Program); 2] {
     [("ours", Program::ours()), ("reference", reference)]
 }
 
-/// The program as it talks to the first member of a site.
-fn towards(program: Program, site: Site, url: &str) -> Program {
+/// The program with the first member of a site as its endpoint.
+fn with_site(program: Program, site: Site, url: &str) -> Program {
     let program = program.with("ETCDCTL_ENDPOINTS", url);
-    // Of three members another than the one that was written to may read what was there before.
+    // With three members, a read from another one than the write's may be stale.
     if site == Site::Three { program.before("--no-sync") } else { program }
 }
 
@@ -40,11 +40,11 @@ fn check(name: &str, ours: Site) {
     let cases = read(&std::fs::read_to_string(&path).unwrap());
     assert!(cases.len() > 5, "{path} has no cases");
     let mut wrong = Vec::new();
-    let both = [Site::Debian, ours];
-    for (site, (who, program)) in both.into_iter().flat_map(|site| programs().map(|one| (site, one))) {
+    let compare = [Site::Debian, ours];
+    for (site, (who, program)) in compare.into_iter().flat_map(|site| programs().map(|one| (site, one))) {
         let server = Etcd::start(site);
         let facts = server.facts();
-        let program = towards(program, site, &facts.url);
+        let program = with_site(program, site, &facts.url);
         let on = match (site, who) {
             (Site::Debian, _) => On::Reference,
             (_, "reference") => On::OursByReference,
@@ -103,30 +103,29 @@ fn users_and_roles() {
     check("auth", Site::Three);
 }
 
-/// Runs `scene` with both programs on both servers, always fresh ones; what it gives must be the same, and
-/// `expect`.
-fn both(ours: Site, scene: impl Fn(&Program, &mut Etcd) -> String, expect: &str) {
+/// Runs `scene` with both programs on both servers, each time a fresh one, and compares its result with `expect`.
+fn compare(ours: Site, scene: impl Fn(&Program, &mut Etcd) -> String, expect: &str) {
     for site in [Site::Debian, ours] {
         for (who, program) in programs() {
             let mut server = Etcd::start(site);
-            let program = towards(program, site, &server.facts().url);
+            let program = with_site(program, site, &server.facts().url);
             let got = scene(&program, &mut server);
             assert_eq!(got, expect, "{who} on {site:?}");
         }
     }
 }
 
-/// Reads so many lines, then interrupts; gives the lines and how it ended.
+/// Reads this number of lines, then interrupts. Returns the lines and the exit status.
 fn lines_then_interrupt(mut child: Child, lines: usize) -> String {
     let reader = BufReader::new(child.stdout.take().unwrap());
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
-        // The receiver is gone when it has what it wanted.
+        // The receiver is dropped when it has read enough.
         reader.lines().map_while(Result::ok).all(|line| send.send(line).is_ok());
     });
     let mut text = String::new();
     for _ in 0..lines {
-        match receive.recv_timeout(PATIENCE) {
+        match receive.recv_timeout(TIMEOUT) {
             Ok(line) => text.push_str(&format!("{line}\n")),
             Err(_) => {
                 child.kill().unwrap();
@@ -149,7 +148,7 @@ fn watch_once() {
         server.request("PUT", "/v2/keys/w", "value=Hello");
         transcript(&child.wait_with_output().unwrap())
     };
-    both(Site::Three, scene, "out| Hello\n");
+    compare(Site::Three, scene, "out| Hello\n");
 }
 
 #[test]
@@ -158,7 +157,7 @@ fn watch_forever() {
     let scene = |program: &Program, server: &mut Etcd| {
         let child = program.start(&["watch", "--recursive", "--forever", "/w"]);
         server.wait_for_watchers(1);
-        // Before the first event: later ones may come out of history, which shows hidden ones too.
+        // Before the first event: later events may come from the history, which includes hidden keys.
         server.request("PUT", "/v2/keys/w/_hidden", "value=1");
         server.request("PUT", "/v2/keys/w/a", "value=1");
         server.request("PUT", "/v2/keys/other", "value=1");
@@ -169,7 +168,7 @@ fn watch_forever() {
     };
     let expect = "[set] /w/a\n1\n[compareAndSwap] /w/a\n2\n[set] /w/b\n3\n\
                   [delete] /w/a\nPrevNode.Value: 2\n[expire] /w/b\n\n";
-    both(Site::Three, scene, expect);
+    compare(Site::Three, scene, expect);
 }
 
 #[test]
@@ -182,24 +181,25 @@ fn exec_watch() {
         server.request("PUT", "/v2/keys/w/a", "value=1");
         lines_then_interrupt(child, 1)
     };
-    both(Site::Three, scene, "set /w/a 1\n");
+    compare(Site::Three, scene, "set /w/a 1\n");
 }
 
 #[test]
 #[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
-fn history_that_is_gone() {
+fn cleared_history() {
     let scene = |program: &Program, server: &mut Etcd| {
         let before = server.facts().index;
         for _ in 0..1001 {
             server.request("PUT", "/v2/keys/x", "value=1");
         }
-        let told = program.run(&["watch", "/w", "--after-index", "1"], "");
-        told.replace(&format!("[{}/2]", before + 2), "[OLDEST/2]")
+        let output = program.run(&["watch", "/w", "--after-index", "1"], "");
+        output
+            .replace(&format!("[{}/2]", before + 2), "[OLDEST/2]")
             .replace(&format!("[{}]", before + 1001), "[LAST]")
     };
     let expect = "err| Error:  401: The event in requested index is outdated and cleared \
                   (the requested history has been cleared [OLDEST/2]) [LAST]\nexit 4\n";
-    both(Site::Three, scene, expect);
+    compare(Site::Three, scene, expect);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn history_that_is_gone() {
 fn a_member_joins_and_leaves() {
     let scene = |program: &Program, server: &mut Etcd| {
         let facts = server.facts();
-        let second = server::Places::find();
+        let second = server::Addresses::find();
         let added = program.run(&["member", "add", "n2", &second.peer], "");
         let setting = |name: &str| {
             let begin = format!("out| {name}=\"");
@@ -218,9 +218,10 @@ fn a_member_joins_and_leaves() {
         let cluster = setting("ETCD_INITIAL_CLUSTER");
         let mut joined = server.join(&setting("ETCD_NAME"), &second, &cluster);
         let mut text = added.replace(&cluster, &sorted(&cluster, ','));
-        for words in [&["member", "list"][..], &["cluster-health"], &["member", "update", &id, &second.peer]]
+        for arguments in
+            [&["member", "list"][..], &["cluster-health"], &["member", "update", &id, &second.peer]]
         {
-            text.push_str(&sorted(program.run(words, "").trim_end(), '\n'));
+            text.push_str(&sorted(program.run(arguments, "").trim_end(), '\n'));
             text.push('\n');
         }
         text.push_str(&program.run(&["member", "remove", &id], ""));
@@ -249,10 +250,10 @@ fn a_member_joins_and_leaves() {
          out| cluster is healthy\n\
          out| member ID1 is healthy: got healthy result from URL1\n\
          out| member ID2 is healthy: got healthy result from URL2";
-    both(Site::Alone, scene, expect);
+    compare(Site::Alone, scene, expect);
 }
 
-/// Ids decide about the order of members, and are arbitrary.
+/// Members are ordered by id, which is arbitrary.
 fn sorted(text: &str, separator: char) -> String {
     let mut parts: Vec<&str> = text.split(separator).collect();
     parts.sort_unstable();

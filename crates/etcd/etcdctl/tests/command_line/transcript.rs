@@ -1,29 +1,30 @@
-//! Case files: command lines, and what they print.
+//! Case files: command lines and their expected output.
 //!
 //!     # a comment
 //!     $ set /message 'Hello world'
 //!     < a line of standard input
-//!     ~ why the reference prints something else here
-//!     @ out| what it prints with our own server, instead of the lines below
+//!     ~ why the reference's output differs here
+//!     @ out| the output with this project's server, instead of the lines below
 //!     out| Hello world
 //!     exit 1
 //!
-//! `{URL}`, `{PEER}` and `{ID}` stand for the server's addresses and its member id, `{TIME}` for an expiration,
-//! `{+3}` for the store's index at the beginning plus 3, `{20:+3}` for that in 20 digits.
+//! `{URL}`, `{PEER}` and `{ID}` are the server's addresses and member id, `{TIME}` an expiration, `{+3}` the store's
+//! index
+//! at the beginning plus 3, `{20:+3}` the same with 20 digits.
 
 use crate::program::Program;
 
 #[derive(Debug)]
 pub struct Case {
     pub line: String,
-    words: Vec<String>,
+    arguments: Vec<String>,
     input: String,
     pub differs: Option<String>,
     expect: String,
     expect_with_ours: String,
 }
 
-/// Whose server is asked, and by whose program.
+/// Whose server is used, and by whose program.
 #[derive(Debug, Clone, Copy)]
 pub enum On {
     Reference,
@@ -31,7 +32,7 @@ pub enum On {
     OursByReference,
 }
 
-/// What the placeholders stand for.
+/// Values of the placeholders.
 pub struct Facts {
     pub url: String,
     pub peer: String,
@@ -45,7 +46,7 @@ pub fn read(text: &str) -> Vec<Case> {
         if let Some(command) = line.strip_prefix("$ ") {
             cases.push(Case {
                 line: command.to_owned(),
-                words: shlex::split(command).expect("an open quote"),
+                arguments: shlex::split(command).expect("an open quote"),
                 input: String::new(),
                 differs: None,
                 expect: String::new(),
@@ -68,16 +69,16 @@ pub fn read(text: &str) -> Vec<Case> {
 }
 
 impl Case {
-    /// What was expected and what came, when they differ.
+    /// Expected and actual output if they differ.
     pub fn check(&self, program: &Program, facts: &Facts, on: On) -> Result<(), String> {
-        let words: Vec<String> = self.words.iter().map(|word| facts.filled(word)).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let got = without_times(&program.run(&words, &self.input));
+        let arguments: Vec<String> = self.arguments.iter().map(|argument| facts.filled(argument)).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let got = without_times(&program.run(&arguments, &self.input));
         let plain = facts.filled(&self.expect);
         let expect = match on {
             On::Reference => plain,
             _ if self.expect_with_ours.is_empty() => plain,
-            // Debian's program looks at some arguments itself, before it asks a server.
+            // Debian's program validates some arguments before it sends a request.
             On::OursByReference if got == plain => plain,
             On::Ours | On::OursByReference => facts.filled(&self.expect_with_ours),
         };
@@ -119,7 +120,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn words_and_placeholders() {
+fn placeholders() {
     let facts = Facts { url: "U".into(), peer: "P".into(), id: "I".into(), index: 3 };
     assert_eq!(
         facts.filled("{URL} {ID} {+2} /q/{20:+10} {\"a\":{+0}}"),

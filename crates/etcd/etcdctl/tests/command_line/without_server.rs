@@ -1,13 +1,13 @@
-//! What needs no server: help, versions, wrong flags, missing arguments.
+//! Tests that need no server: help, version, invalid flags, missing arguments.
 
 use crate::program::Program;
 
-fn check(words: &[&str], expect: &str) {
-    assert_eq!(Program::ours().run(words, ""), expect, "{words:?}");
+fn check(arguments: &[&str], expect: &str) {
+    assert_eq!(Program::ours().run(arguments, ""), expect, "{arguments:?}");
 }
 
 #[test]
-fn words_that_are_missing_or_wrong() {
+fn missing_and_invalid_arguments() {
     check(&["get"], "err| Error:  key required\nexit 1\n");
     check(&["set"], "err| Error:  key required\nexit 1\n");
     check(&["set", "/a"], "err| Error:  value required\nexit 1\n");
@@ -34,11 +34,11 @@ fn words_that_are_missing_or_wrong() {
 }
 
 #[test]
-fn a_wrong_flag_shows_the_page_of_the_command() {
+fn an_invalid_flag_shows_the_help_of_the_command() {
     let page = Program::ours().run(&["set", "--help"], "");
-    for words in [&["set", "/num", "-5"][..], &["set", "/k", "v", "--ttl", "abc"], &["set", "--bogus"]] {
-        let told = Program::ours().run(words, "");
-        let rest = told.strip_prefix("out| Incorrect Usage.\nout|\n").expect(&told);
+    for arguments in [&["set", "/num", "-5"][..], &["set", "/k", "v", "--ttl", "abc"], &["set", "--bogus"]] {
+        let output = Program::ours().run(arguments, "");
+        let rest = output.strip_prefix("out| Incorrect Usage.\nout|\n").expect(&output);
         let rest = rest.strip_prefix(&page).expect(rest);
         assert!(rest.starts_with("err| ") && rest.ends_with("\nexit 1\n"), "{rest}");
     }
@@ -47,7 +47,7 @@ fn a_wrong_flag_shows_the_page_of_the_command() {
 }
 
 #[test]
-fn the_program_alone_shows_its_commands() {
+fn without_arguments_the_help_is_shown() {
     let page = Program::ours().run(&[], "");
     assert_eq!(Program::ours().run(&["help"], ""), page);
     assert_eq!(Program::ours().run(&["--help"], ""), page);
@@ -58,7 +58,7 @@ fn the_program_alone_shows_its_commands() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_panic() {
+fn a_closed_pipe_is_no_panic() {
     let mut child = Program::ours().start(&["help"]);
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! A DNS server of a few records, over UDP and TCP as real ones, for tests on loopback.
+//! A DNS server with a few records, over UDP and TCP, for tests on loopback.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -8,32 +8,32 @@ use std::thread;
 use simple_dns::rdata::{A, RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord};
 
-/// What one may send over UDP to who did not ask for more.
-const DATAGRAM: usize = 512;
+/// Maximum size of a UDP response without EDNS.
+const MAX_DATAGRAM: usize = 512;
 
-/// What is said to one question.
-pub enum Says {
+/// The reply to one query.
+pub enum DnsReply {
     /// Priority, weight, port, target.
     Services(Vec<(u16, u16, u16, String)>),
     #[allow(dead_code, reason = "not every test that has this kit asks for addresses")]
     Address(Ipv4Addr),
     Code(RCODE),
-    /// Nothing at all.
-    Silence,
+    /// No response.
+    NoReply,
 }
 
 pub struct Zone {
     pub address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    queries: Arc<Mutex<Vec<String>>>,
 }
 
-type Answers = Arc<dyn Fn(&str, &str) -> Says + Send + Sync>;
+type Resolve = Arc<dyn Fn(&str, &str) -> DnsReply + Send + Sync>;
 
 impl Zone {
-    /// Serves until the test's process ends. Names come to `answers` without a dot at their end, with the type that is
-    /// asked for, as `SRV`.
-    pub fn serve(at: &str, answers: impl Fn(&str, &str) -> Says + Send + Sync + 'static) -> Zone {
-        // A port that is free for both: the second is tried until it fits the first.
+    /// Serves until the test process exits. `answers` maps a name without its final dot and a query type such as `SRV`
+    /// to a reply.
+    pub fn serve(at: &str, answers: impl Fn(&str, &str) -> DnsReply + Send + Sync + 'static) -> Zone {
+        // Retries until the same port is free for both.
         let (udp, tcp) = (0..50)
             .find_map(|_| {
                 let udp = UdpSocket::bind(at).unwrap();
@@ -41,52 +41,57 @@ impl Zone {
                 Some((udp, tcp))
             })
             .unwrap();
-        let zone = Zone { address: udp.local_addr().unwrap(), asked: Arc::default() };
-        let answers: Answers = Arc::new(answers);
-        let both = [Arc::clone(&zone.asked), Arc::clone(&zone.asked)];
-        let [over_udp, over_tcp] = both.map(|asked| (asked, Arc::clone(&answers)));
-        thread::spawn(move || datagrams(&udp, &over_udp.0, &over_udp.1));
+        let zone = Zone { address: udp.local_addr().unwrap(), queries: Arc::default() };
+        let answers: Resolve = Arc::new(answers);
+        let both = [Arc::clone(&zone.queries), Arc::clone(&zone.queries)];
+        let [over_udp, over_tcp] = both.map(|queries| (queries, Arc::clone(&answers)));
+        thread::spawn(move || serve_udp(&udp, &over_udp.0, &over_udp.1));
         thread::spawn(move || {
             for stream in tcp.incoming() {
-                stream_of(stream.unwrap(), &over_tcp.0, &over_tcp.1);
+                serve_tcp(stream.unwrap(), &over_tcp.0, &over_tcp.1);
             }
         });
         zone
     }
 
-    /// The questions until now: `udp SRV _etcd-server._tcp.example.test`.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The queries so far, as `udp SRV _etcd-server._tcp.example.test`.
+    pub fn queries(&self) -> Vec<String> {
+        self.queries.lock().unwrap().clone()
     }
 }
 
-fn datagrams(socket: &UdpSocket, asked: &Mutex<Vec<String>>, answers: &Answers) {
+fn serve_udp(socket: &UdpSocket, queries: &Mutex<Vec<String>>, answers: &Resolve) {
     let mut buffer = [0; 4096];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
         let question = &buffer[..length];
-        let Some(mut bytes) = answer("udp", question, asked, answers) else { continue };
-        if bytes.len() > DATAGRAM {
-            let mut short = Packet::parse(question).unwrap().into_reply();
-            short.set_flags(PacketFlag::TRUNCATION);
-            bytes = short.build_bytes_vec().unwrap();
+        let Some(mut bytes) = answer("udp", question, queries, answers) else { continue };
+        if bytes.len() > MAX_DATAGRAM {
+            let mut truncated = Packet::parse(question).unwrap().into_reply();
+            truncated.set_flags(PacketFlag::TRUNCATION);
+            bytes = truncated.build_bytes_vec().unwrap();
         }
         socket.send_to(&bytes, from).unwrap();
     }
 }
 
-/// One question of one connection.
-fn stream_of(mut stream: TcpStream, asked: &Mutex<Vec<String>>, answers: &Answers) {
+/// Responds to one query per connection.
+fn serve_tcp(mut stream: TcpStream, queries: &Mutex<Vec<String>>, answers: &Resolve) {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut question).unwrap();
-    let Some(bytes) = answer("tcp", &question, asked, answers) else { return };
+    let Some(bytes) = answer("tcp", &question, queries, answers) else { return };
     stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&bytes).unwrap();
 }
 
-fn answer(way: &str, question: &[u8], asked: &Mutex<Vec<String>>, answers: &Answers) -> Option<Vec<u8>> {
+fn answer(
+    transport: &str,
+    question: &[u8],
+    queries: &Mutex<Vec<String>>,
+    answers: &Resolve,
+) -> Option<Vec<u8>> {
     let mut out = Packet::parse(question).unwrap().into_reply();
     out.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
     let query = out.questions[0].clone();
@@ -95,20 +100,20 @@ fn answer(way: &str, question: &[u8], asked: &Mutex<Vec<String>>, answers: &Answ
         QTYPE::TYPE(kind) => format!("{kind:?}"),
         other => format!("{other:?}"),
     };
-    asked.lock().unwrap().push(format!("{way} {kind} {text}"));
+    queries.lock().unwrap().push(format!("{transport} {kind} {text}"));
     let record = |data| ResourceRecord::new(query.qname.clone(), CLASS::IN, 60, data);
-    let said = answers(&text, &kind);
-    match &said {
-        Says::Services(services) => {
+    let reply = answers(&text, &kind);
+    match &reply {
+        DnsReply::Services(services) => {
             for (priority, weight, port, target) in services {
                 let target = Name::new(target.trim_end_matches('.')).unwrap();
                 let srv = SRV { priority: *priority, weight: *weight, port: *port, target };
                 out.answers.push(record(RData::SRV(srv)));
             }
         }
-        Says::Address(address) => out.answers.push(record(RData::A(A { address: (*address).into() }))),
-        Says::Code(code) => *out.rcode_mut() = *code,
-        Says::Silence => return None,
+        DnsReply::Address(address) => out.answers.push(record(RData::A(A { address: (*address).into() }))),
+        DnsReply::Code(code) => *out.rcode_mut() = *code,
+        DnsReply::NoReply => return None,
     }
     Some(out.build_bytes_vec().unwrap())
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::target::Target;
-use etcd_config::bootstrap::PeerAnswer;
-use etcd_config::discovery::{Discovery, DiscoveryUrl, Event, HttpAnswer, Registration};
+use etcd_config::bootstrap::PeerResponse;
+use etcd_config::discovery::{Discovery, DiscoveryUrl, Event, HttpResponse, Registration};
 use etcd_config::ids::Id;
 use etcd_config::initial_cluster::InitialCluster;
 use etcd_config::url::{Scheme, Url};
-use etcd_config::{Facts, Task, files_wanted, read};
+use etcd_config::{Facts, Task, read, required_files};
 
 pub const TARGET: Target = Target {
     name: "config",
@@ -36,7 +36,7 @@ fn run(bytes: &[u8]) {
     let file = next().to_owned();
     // A file may name another one.
     for _ in 0..2 {
-        facts.files.extend(files_wanted(&facts).into_iter().map(|path| (path, Ok(file.clone()))));
+        facts.files.extend(required_files(&facts).into_iter().map(|path| (path, Ok(file.clone()))));
     }
     let done = read(&facts);
     match &done {
@@ -51,7 +51,7 @@ fn run(bytes: &[u8]) {
 fn answers<'a>(parts: &mut impl Iterator<Item = &'a str>) {
     let Some(cluster) = parts.next() else { return };
     if let Ok(parsed) = InitialCluster::parse(cluster) {
-        drop((parsed.check_unique(), parsed.found("a", "token"), parsed.urls()));
+        drop((parsed.check_unique(), parsed.bootstrap("a", "token"), parsed.urls()));
     }
     let Some(url) = parts.next().and_then(DiscoveryUrl::parse) else { return };
     let own_url = Url::new(Scheme::Http, "10.0.0.1", 2380);
@@ -61,9 +61,9 @@ fn answers<'a>(parts: &mut impl Iterator<Item = &'a str>) {
     for (number, answer) in parts.take(50).enumerate() {
         let (status, body) = answer.split_once('\n').unwrap_or((answer, ""));
         let status = status.parse().unwrap_or(200);
-        drop(PeerAnswer::read(status, Some("7e27652122e8b2ae"), body.as_bytes()));
+        drop(PeerResponse::read(status, Some("7e27652122e8b2ae"), body.as_bytes()));
         let index = Some(number as u64);
-        machine.step(Event::Answer(HttpAnswer { status, index, body: body.into() }));
+        machine.step(Event::Response(HttpResponse { status, index, body: body.into() }));
     }
 }
 

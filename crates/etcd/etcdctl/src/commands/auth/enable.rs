@@ -1,21 +1,23 @@
-//! `auth enable`: from now on requests need a user, or what the role `guest` allows.
+//! `auth enable`: enables authentication. Requests without a user then have the permissions of the role `guest`.
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "enable",
     arguments: "",
-    summary: "switch access control on",
-    description: &["Needs a user named root."],
+    summary: "enable authentication",
+    description: &[
+        "Requires a user named root. Requests without a user then have the permissions of the role guest.",
+    ],
     flags: &[],
-    examples: &[("etcdctl auth enable", "after `etcdctl user add root`")],
-    run: Run::Does(|session, _| Box::pin(run(session))),
+    examples: &[("etcdctl auth enable", "requires `etcdctl user add root`")],
+    run: Run::Action(|session, _| Box::pin(run(session))),
 };
 
 async fn run(session: &Session) -> Result<(), Failure> {
     session.client().await?.enable_auth().await.map_err(|error| Failure::plain(&error))?;
-    say("Authentication Enabled\n")
+    print("Authentication Enabled\n")
 }

@@ -1,4 +1,4 @@
-//! `auth`: whether users and roles are asked for.
+//! `auth`: enables and disables authentication.
 
 mod disable;
 mod enable;
@@ -8,7 +8,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "auth",
     arguments: "",
-    summary: "switch access control on and off",
+    summary: "enable or disable authentication",
     description: &[],
     flags: &[],
     examples: &[],

@@ -1,4 +1,4 @@
-//! `member add`: a place for a new member, and what to start it with.
+//! `member add`: adds a member and prints the settings to start it with.
 
 use command_line::ParsedArgs;
 use etcd_client::Member;
@@ -6,30 +6,32 @@ use etcd_client::Member;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "add",
     arguments: "<name> <peerURL>",
     summary: "add a member to the cluster",
-    description: &["Add one, start it with the settings that are printed, and only then add the next."],
+    description: &[
+        "Prints the environment to start the new member with. Start it before you add another one.",
+    ],
     flags: &[],
-    examples: &[("etcdctl member add n4 http://10.0.0.14:2380", "prints its environment")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl member add n4 http://10.0.0.14:2380", "add the member n4")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let [name, url] = given.arguments.as_slice() else {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let [name, url] = args.arguments.as_slice() else {
         return Err(Failure::usage("Provide a name and a single member peerURL"));
     };
     let client = session.client().await?;
     let added = client.add_member(std::slice::from_ref(url)).await;
     let added = added.map_err(|error| Failure::plain(&error))?;
     let members = client.members().await.map_err(|error| Failure::plain(&error))?;
-    say(&told(name, &added.id, &members))
+    print(&added_message(name, &added.id, &members))
 }
 
-fn told(name: &str, id: &str, members: &[Member]) -> String {
+fn added_message(name: &str, id: &str, members: &[Member]) -> String {
     let named = |member: &Member| {
         let name = if member.id == id { name.to_owned() } else { member.name.clone() };
         member.peer_urls.iter().map(move |url| format!("{name}={url}")).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! `member list`: all members, and who leads.
+//! `member list`: lists the members and the leader.
 
 use command_line::ParsedArgs;
 use etcd_client::Member;
@@ -6,7 +6,7 @@ use etcd_client::Member;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "list",
@@ -14,12 +14,12 @@ pub const COMMAND: Command = Command {
     summary: "list the members of the cluster",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl member list", "ids, names, addresses, and who leads")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl member list", "print ids, names, URLs and the leader")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    if !given.arguments.is_empty() {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }
     let client = session.client().await?;
@@ -32,7 +32,7 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
         let why = "client: etcd cluster is unavailable or misconfigured";
         return Err(Failure::usage(format!("Failed to get leader:  {why}")));
     };
-    say(&members.iter().map(|member| line(member, &leader)).collect::<String>())
+    print(&members.iter().map(|member| line(member, &leader)).collect::<String>())
 }
 
 fn line(member: &Member, leader: &str) -> String {

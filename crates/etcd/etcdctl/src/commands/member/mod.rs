@@ -1,4 +1,4 @@
-//! `member`: who belongs to the cluster.
+//! `member`: manages the members of the cluster.
 
 mod add;
 mod list;
@@ -10,7 +10,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "member",
     arguments: "",
-    summary: "list, add, change and remove members of the cluster",
+    summary: "manage the members of the cluster",
     description: &[],
     flags: &[],
     examples: &[],

@@ -1,4 +1,4 @@
-//! `role add`: a new role, which allows nothing yet.
+//! `role add`: adds a role without permissions.
 
 use command_line::ParsedArgs;
 use etcd_client::Error;
@@ -7,7 +7,7 @@ use super::name::role;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "add",
@@ -15,12 +15,12 @@ pub const COMMAND: Command = Command {
     summary: "add a role",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role add reader", "allows nothing until something is granted")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl role add reader", "add a role without permissions")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let role = role(given)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let role = role(args)?;
     let client = session.client().await?;
     match client.role(role).await {
         Ok(_) => return Err(Failure::usage(format!("Role {role} already exists"))),
@@ -28,5 +28,5 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
         Err(error) => return Err(Failure::plain(&error)),
     }
     client.add_role(role).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("Role {role} created\n"))
+    print(&format!("Role {role} created\n"))
 }

@@ -1,4 +1,4 @@
-//! `role grant`: what a role allows from now on.
+//! `role grant`: grants permissions to a role.
 
 use command_line::ParsedArgs;
 
@@ -6,21 +6,21 @@ use super::name::{FLAGS, permissions, role};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "grant",
     arguments: "<role>",
-    summary: "allow a role to read or write keys",
+    summary: "grant permissions to a role",
     description: &[],
     flags: FLAGS,
-    examples: &[("etcdctl role grant reader --path '/services/*' --read", "a tree")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl role grant reader --path '/services/*' --read", "grant read access to a tree")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let (role, permissions) = (role(given)?, permissions(given)?);
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let (role, permissions) = (role(args)?, permissions(args)?);
     let client = session.client().await?;
     client.grant_role(role, &permissions).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("Role {role} updated\n"))
+    print(&format!("Role {role} updated\n"))
 }

@@ -1,11 +1,11 @@
-//! `role list`: all roles.
+//! `role list`: lists all roles.
 
 use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "list",
@@ -13,14 +13,14 @@ pub const COMMAND: Command = Command {
     summary: "list all roles",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role list", "one a line; root is always there")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl role list", "print one role per line, including root")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    if !given.arguments.is_empty() {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }
     let roles = session.client().await?.roles().await.map_err(|error| Failure::plain(&error))?;
-    say(&roles.iter().map(|role| format!("{}\n", role.role)).collect::<String>())
+    print(&roles.iter().map(|role| format!("{}\n", role.role)).collect::<String>())
 }

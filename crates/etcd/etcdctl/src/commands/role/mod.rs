@@ -1,4 +1,4 @@
-//! `role`: named sets of permissions.
+//! `role`: manages roles.
 
 mod add;
 mod get;
@@ -13,7 +13,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "role",
     arguments: "",
-    summary: "list, add, change and remove roles",
+    summary: "manage roles",
     description: &[],
     flags: &[],
     examples: &[],

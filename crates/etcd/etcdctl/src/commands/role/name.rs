@@ -1,4 +1,4 @@
-//! The arguments of the role commands.
+//! Arguments and flags shared by the role commands.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Kv, Permissions};
@@ -6,25 +6,25 @@ use etcd_client::{Kv, Permissions};
 use crate::failure::Failure;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::new("path", ValueKind::Text, "a key, or the beginning of keys and '*'"),
-    Flag::switch("read", "reading"),
-    Flag::switch("write", "writing"),
-    Flag::switch("readwrite", "both"),
+    Flag::new("path", ValueKind::Text, "key, or key prefix followed by '*'"),
+    Flag::switch("read", "read permission"),
+    Flag::switch("write", "write permission"),
+    Flag::switch("readwrite", "read and write permission"),
 ];
 
-pub fn role(given: &ParsedArgs) -> Result<&str, Failure> {
-    match given.arguments.as_slice() {
+pub fn role(args: &ParsedArgs) -> Result<&str, Failure> {
+    match args.arguments.as_slice() {
         [role] if !role.is_empty() => Ok(role),
         _ => Err(Failure::usage("Please provide a role name")),
     }
 }
 
-pub fn permissions(given: &ParsedArgs) -> Result<Permissions, Failure> {
-    let Some(path) = given.text("path").filter(|path| !path.is_empty()) else {
+pub fn permissions(args: &ParsedArgs) -> Result<Permissions, Failure> {
+    let Some(path) = args.text("path").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("No path specified; please use `-path`"));
     };
     let paths = vec![path.to_owned()];
-    let kv = match (given.is_set("read"), given.is_set("write"), given.is_set("readwrite")) {
+    let kv = match (args.is_set("read"), args.is_set("write"), args.is_set("readwrite")) {
         (true, false, false) => Kv { read: paths, write: Vec::new() },
         (false, true, false) => Kv { read: Vec::new(), write: paths },
         (false, false, true) => Kv { read: paths.clone(), write: paths },

@@ -1,4 +1,4 @@
-//! `role remove`: a role that nobody needs any more.
+//! `role remove`: removes a role.
 
 use command_line::ParsedArgs;
 
@@ -6,7 +6,7 @@ use super::name::role;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "remove",
@@ -14,12 +14,12 @@ pub const COMMAND: Command = Command {
     summary: "remove a role",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role remove reader", "revoke it from its users first")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl role remove reader", "revoke it from all users first")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let role = role(given)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let role = role(args)?;
     session.client().await?.remove_role(role).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("Role {role} removed\n"))
+    print(&format!("Role {role} removed\n"))
 }

@@ -1,4 +1,4 @@
-//! `user add`: a new user.
+//! `user add`: adds a user.
 
 use command_line::ParsedArgs;
 use etcd_client::{Error, NewUser};
@@ -8,28 +8,28 @@ use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::password;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "add",
     arguments: "<user[:password]>",
     summary: "add a user",
-    description: &["Asks for a password that is not given."],
+    description: &["Prompts for a missing password."],
     flags: &[],
     examples: &[
-        ("etcdctl user add root", "asks for the password"),
-        ("etcdctl user add web:secret", "a password that others on this machine may see"),
+        ("etcdctl user add root", "prompt for the password"),
+        ("etcdctl user add web:secret", "the password is visible in the process list"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// How the server says that there is no such user. That a role of the user is missing is another text.
+/// Prefix of the server's message for an unknown user. The one for an unknown role of the user differs.
 const NO_USER: &str = "auth: User ";
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let (user, inline) = match user(given)?.split_once(':') {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let (user, inline) = match user(args)?.split_once(':') {
         Some((user, password)) => (user, Some(password.to_owned())),
-        None => (user(given)?, None),
+        None => (user(args)?, None),
     };
     let client = session.client().await?;
     match client.user(user).await {
@@ -39,9 +39,9 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     }
     let password = match inline {
         Some(password) => password,
-        None => password::ask("New password: ")?,
+        None => password::prompt("New password: ")?,
     };
     let new = NewUser { user, password: &password };
     client.add_user(&new).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("User {user} created\n"))
+    print(&format!("User {user} created\n"))
 }

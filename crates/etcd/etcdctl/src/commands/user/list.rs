@@ -1,11 +1,11 @@
-//! `user list`: all users.
+//! `user list`: lists all users.
 
 use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "list",
@@ -13,14 +13,14 @@ pub const COMMAND: Command = Command {
     summary: "list all users",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl user list", "one a line")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl user list", "print one user per line")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    if !given.arguments.is_empty() {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }
     let users = session.client().await?.users().await.map_err(|error| Failure::plain(&error))?;
-    say(&users.iter().map(|user| format!("{}\n", user.user)).collect::<String>())
+    print(&users.iter().map(|user| format!("{}\n", user.user)).collect::<String>())
 }

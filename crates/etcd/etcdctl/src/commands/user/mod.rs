@@ -1,4 +1,4 @@
-//! `user`: who may log in, and with which roles.
+//! `user`: manages users.
 
 mod add;
 mod get;
@@ -14,7 +14,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "user",
     arguments: "",
-    summary: "list, add, change and remove users",
+    summary: "manage users",
     description: &[],
     flags: &[],
     examples: &[],

@@ -1,4 +1,4 @@
-//! `user passwd`: a new password.
+//! `user passwd`: changes the password of a user.
 
 use command_line::ParsedArgs;
 use etcd_client::UserChange;
@@ -8,25 +8,25 @@ use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::password;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "passwd",
     arguments: "<user>",
-    summary: "give a user a new password",
-    description: &["Asks for it."],
+    summary: "change the password of a user",
+    description: &["Prompts for the new password."],
     flags: &[],
-    examples: &[("etcdctl user passwd web", "shows nothing of what is typed")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl user passwd web", "read the password without echo")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let user = user(given)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let user = user(args)?;
     let client = session.client().await?;
-    // A PUT for a user who is not there would make one.
+    // A PUT for an unknown user would create it.
     client.user(user).await.map_err(|error| Failure::plain(&error))?;
-    let password = password::ask("New password: ")?;
+    let password = password::prompt("New password: ")?;
     let change = UserChange::Password(&password);
     client.change_user(user, &change).await.map_err(|error| Failure::plain(&error))?;
-    say("Password updated\n")
+    print("Password updated\n")
 }

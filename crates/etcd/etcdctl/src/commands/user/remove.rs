@@ -1,4 +1,4 @@
-//! `user remove`: a user who may no longer log in.
+//! `user remove`: removes a user.
 
 use command_line::ParsedArgs;
 
@@ -6,7 +6,7 @@ use super::name::user;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "remove",
@@ -14,12 +14,12 @@ pub const COMMAND: Command = Command {
     summary: "remove a user",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl user remove web", "its roles stay")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("etcdctl user remove web", "keeps its roles")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
-    let user = user(given)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let user = user(args)?;
     session.client().await?.remove_user(user).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("User {user} removed\n"))
+    print(&format!("User {user} removed\n"))
 }

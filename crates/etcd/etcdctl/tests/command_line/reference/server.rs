@@ -1,4 +1,4 @@
-//! Servers with their own folder and ports on loopback; they end with the value.
+//! Servers with their own directory and loopback ports; killed on drop.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant};
 
 use crate::transcript::Facts;
 
-/// Debian's server, and where to look for another one.
+/// Debian's server, and the variable that overrides it.
 const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
-/// For a server that runs and does not get there. One that ended is not waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// In the server's folder: what it writes to its error output.
+/// For a server that runs but makes no progress; an exit is noticed immediately.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// File with the server's stderr, in its directory.
 const LOG: &str = "log";
 const POLL: Duration = Duration::from_millis(20);
-/// As long as the conformance suite waits.
-const QUIET: Duration = Duration::from_millis(600);
+/// The same as in the conformance suite.
+const STEADY_FOR: Duration = Duration::from_millis(600);
 
-/// So many changes a fresh cluster of one makes by itself: a member, its name, the cluster's version.
+/// Writes of a new cluster with one member: the member, its name, the cluster version.
 const FIRST_INDEX: u64 = 3;
 
-/// What serves.
+/// The servers of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Site {
     /// Debian's etcd, one member.
     Debian,
     /// This project's etcd, one member.
     Alone,
-    /// This project's etcd, three members; the first is asked.
+    /// This project's etcd, three members; requests go to the first.
     Three,
 }
 
@@ -39,22 +39,22 @@ impl Site {
             Site::Debian => {
                 PathBuf::from(std::env::var(REFERENCE.1).unwrap_or_else(|_| REFERENCE.0.to_owned()))
             }
-            // Cargo puts all programs of a profile into one folder.
+            // Cargo puts all programs of a profile into one directory.
             Site::Alone | Site::Three => Path::new(env!("CARGO_BIN_EXE_etcdctl")).with_file_name("etcd"),
         }
     }
 }
 
-/// Addresses that no other test is given.
-pub struct Places {
+/// Reserved loopback URLs.
+pub struct Addresses {
     pub url: String,
     pub peer: String,
 }
 
-impl Places {
-    pub fn find() -> Places {
+impl Addresses {
+    pub fn find() -> Addresses {
         let [url, peer] = [(); 2].map(|()| format!("http://{}", loopback_port::reserve().unwrap()));
-        Places { url, peer }
+        Addresses { url, peer }
     }
 }
 
@@ -71,11 +71,12 @@ pub struct Etcd {
 impl Etcd {
     pub fn start(site: Site) -> Etcd {
         let names: &[&str] = if site == Site::Three { &["n1", "n2", "n3"] } else { &["n1"] };
-        let places: Vec<Places> = names.iter().map(|_| Places::find()).collect();
-        let each = names.iter().zip(&places).map(|(name, places)| format!("{name}={}", places.peer));
+        let addresses: Vec<Addresses> = names.iter().map(|_| Addresses::find()).collect();
+        let each = names.iter().zip(&addresses).map(|(name, addresses)| format!("{name}={}", addresses.peer));
         let cluster = each.collect::<Vec<_>>().join(",");
-        let spawn = |(name, places): (&&str, &Places)| Etcd::spawn(site, name, places, &cluster, "new");
-        let mut all: Vec<Etcd> = names.iter().zip(&places).map(spawn).collect();
+        let spawn =
+            |(name, addresses): (&&str, &Addresses)| Etcd::spawn(site, name, addresses, &cluster, "new");
+        let mut all: Vec<Etcd> = names.iter().zip(&addresses).map(spawn).collect();
         let mut first = all.remove(0);
         first.others = all;
         first.wait("its first index", |server| {
@@ -86,33 +87,33 @@ impl Etcd {
                 && !version.contains("not_decided")
                 && server.index() >= FIRST_INDEX
         });
-        first.wait_until_quiet();
+        first.wait_until_steady();
         first
     }
 
-    /// The cluster writes records of its own when it starts; a case counts on the index that comes after them.
-    fn wait_until_quiet(&self) {
+    /// A starting cluster writes records; cases depend on the index after them.
+    fn wait_until_steady(&self) {
         let steady = Cell::new((0, Instant::now()));
         self.wait("an index that stands still", |server| {
             let index = server.index();
             if index != steady.get().0 {
                 steady.set((index, Instant::now()));
             }
-            steady.get().1.elapsed() >= QUIET
+            steady.get().1.elapsed() >= STEADY_FOR
         });
     }
 
-    /// One more member of this server's cluster.
-    pub fn join(&self, name: &str, places: &Places, cluster: &str) -> Etcd {
-        let server = Etcd::spawn(self.site, name, places, cluster, "existing");
+    /// Adds a member to this server's cluster.
+    pub fn join(&self, name: &str, addresses: &Addresses, cluster: &str) -> Etcd {
+        let server = Etcd::spawn(self.site, name, addresses, cluster, "existing");
         server.wait("health", |server| server.request("GET", "/health", "").contains("true"));
-        // Its name is one more write, and this member may be behind.
+        // The member's name is one more write, which this member may not have applied yet.
         let named = format!("\"name\":\"{name}\"");
         self.wait("the new member's name", |first| first.request("GET", "/v2/members", "").contains(&named));
         server
     }
 
-    fn spawn(site: Site, name: &str, places: &Places, cluster: &str, state: &str) -> Etcd {
+    fn spawn(site: Site, name: &str, addresses: &Addresses, cluster: &str, state: &str) -> Etcd {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join(LOG)).unwrap();
         let mut command = Command::new(site.program());
@@ -120,12 +121,12 @@ impl Etcd {
             command.arg("--enable-v2");
         }
         let child = command
-            // Else a member cannot be removed in its first 5 seconds.
+            // Otherwise a member cannot be removed in its first 5 seconds.
             .arg("--strict-reconfig-check=false")
             .args(["--name", name, "--data-dir"])
             .arg(folder.path().join("data"))
-            .args(["--listen-client-urls", &places.url, "--advertise-client-urls", &places.url])
-            .args(["--listen-peer-urls", &places.peer, "--initial-advertise-peer-urls", &places.peer])
+            .args(["--listen-client-urls", &addresses.url, "--advertise-client-urls", &addresses.url])
+            .args(["--listen-peer-urls", &addresses.peer, "--initial-advertise-peer-urls", &addresses.peer])
             .args(["--initial-cluster", cluster, "--initial-cluster-state", state])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -137,7 +138,7 @@ impl Etcd {
                     site.program().display()
                 )
             });
-        let Places { url, peer } = places;
+        let Addresses { url, peer } = addresses;
         let child = RefCell::new(child);
         Etcd { site, child, others: Vec::new(), url: url.clone(), peer: peer.clone(), folder }
     }
@@ -148,7 +149,7 @@ impl Etcd {
         Facts { url: self.url.clone(), peer: self.peer.clone(), id: id.to_owned(), index: self.index() }
     }
 
-    /// The head and body of the answer; empty when nobody answers.
+    /// Head and body of the response; empty if the connection failed.
     pub fn request(&self, method: &str, path: &str, form: &str) -> String {
         self.try_request(method, path, form).unwrap_or_default()
     }
@@ -178,15 +179,15 @@ impl Etcd {
     }
 
     fn wait(&self, what: &str, done: impl Fn(&Etcd) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !done(self) {
             if let Some(member) = [self].into_iter().chain(&self.others).find(|member| member.ended()) {
                 panic!("waiting for {what} of {}: {} ended: {}", self.url, member.url, member.log());
             }
-            let seen = self.request("GET", "/v2/stats/store", "");
+            let received = self.request("GET", "/v2/stats/store", "");
             assert!(
                 Instant::now() < deadline,
-                "waited for {what} of {}; last seen: {seen}; its log: {}",
+                "waited for {what} of {}; last seen: {received}; its log: {}",
                 self.url,
                 self.log()
             );

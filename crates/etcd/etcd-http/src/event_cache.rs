@@ -1,6 +1,6 @@
-//! Events as JSON, written once for all the watchers that get the same one.
+//! Caches the JSON of recent events for all their watchers.
 //!
-//! It must never serve a text whose `ttl` has moved on: the seconds left are part of what is compared.
+//! The remaining `ttl` is part of the cache key, so an outdated one is never served.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,28 +8,28 @@ use etcd_api::{Event, Node, Timestamp};
 
 use crate::server::Piece;
 
-/// Events in flight at one moment; a power of two.
+/// Number of cached events; a power of two.
 const SLOTS: usize = 16;
 
-pub(crate) struct EventTexts {
+pub(crate) struct EventCache {
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    slots: [Mutex<Option<Text>>; SLOTS],
+    slots: [Mutex<Option<CachedEvent>>; SLOTS],
 }
 
 #[derive(Debug)]
-struct Text {
+struct CachedEvent {
     event: Arc<Event>,
     seconds: [Option<i64>; 2],
-    piece: Piece,
+    chunk: Piece,
 }
 
-impl EventTexts {
-    /// Their `ttl`s are reckoned by `now`.
+impl EventCache {
+    /// `now` is the time for computing `ttl`.
     pub(crate) fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self { now: Box::new(now), slots: Default::default() }
     }
 
-    /// The event's line.
+    /// The JSON line of an event.
     pub(crate) fn get(&self, event: &Arc<Event>) -> Piece {
         let now = (self.now)();
         let left = |node: &Node| node.expiration.map(|at| at.seconds_left(now));
@@ -40,14 +40,14 @@ impl EventTexts {
             && Arc::ptr_eq(&text.event, event)
             && text.seconds == seconds
         {
-            return text.piece.clone();
+            return text.chunk.clone();
         }
-        let piece = Piece::new(&event.to_json_line(now));
-        *slot = Some(Text { event: Arc::clone(event), seconds, piece: piece.clone() });
-        piece
+        let chunk = Piece::new(&event.to_json_line(now));
+        *slot = Some(CachedEvent { event: Arc::clone(event), seconds, chunk: chunk.clone() });
+        chunk
     }
 
-    /// The same in 0.4's first form.
+    /// The same in the v1 format.
     pub(crate) fn get_v1(&self, event: &Event) -> Piece {
         Piece::new(&event.to_v1_json(None, (self.now)()))
     }

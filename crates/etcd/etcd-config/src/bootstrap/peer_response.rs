@@ -1,7 +1,8 @@
-//! What a peer port says about its member before they are one cluster: `GET /members`.
+//! Response of a peer port to `GET /members` during bootstrap.
 //!
-//! A member of a cluster answers 200 with the list, and the cluster's id in `X-Etcd-Cluster-Id`. One that still
-//! waits by the `-peers` rule answers 503 with its [`Wish`].
+//! A member of a cluster responds with 200, the member list, and the cluster id in `X-Etcd-Cluster-Id`. A member that
+//! waits
+//! in `-peers` mode responds with 503 and its [`ClusterProposal`].
 
 use serde::{Deserialize, Serialize};
 
@@ -10,18 +11,18 @@ use crate::limits::MAX_MEMBERS;
 use crate::url::Url;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerAnswer {
-    /// Nothing in time, or nothing that can be read.
-    Silent,
-    /// Up, and without a cluster.
-    Waiting(Wish),
+pub enum PeerResponse {
+    /// No response within the timeout, or an invalid one.
+    NoResponse,
+    /// Running, without a cluster.
+    Waiting(ClusterProposal),
     Running(RunningCluster),
 }
 
-/// The set S that a waiting member wants to found a cluster with.
+/// The members that a waiting member proposes to bootstrap a cluster with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
-    /// Sorted, each once, its own URL among them.
+pub struct ClusterProposal {
+    /// Sorted and unique; includes its own URL.
     pub set: Vec<Url>,
     pub token: String,
 }
@@ -37,7 +38,7 @@ pub struct RunningMember {
     pub id: Id,
     #[serde(rename = "peerURLs")]
     pub peer_urls: Vec<Url>,
-    /// Empty until it has started.
+    /// Empty until the member has started.
     #[serde(default)]
     pub name: String,
     #[serde(rename = "clientURLs", default)]
@@ -51,20 +52,20 @@ impl RunningMember {
 }
 
 impl RunningCluster {
-    /// The member that one of these peer URLs belongs to.
+    /// The member with one of these peer URLs.
     pub fn of_urls(&self, urls: &[Url]) -> Option<&RunningMember> {
         self.members.iter().find(|member| member.peer_urls.iter().any(|url| urls.contains(url)))
     }
 
-    /// Where clients reach the members, without the one of this id.
+    /// The client URLs of all members except one.
     pub fn client_urls(&self, except: Option<Id>) -> Vec<Url> {
         let others = self.members.iter().filter(|member| Some(member.id) != except);
         others.flat_map(|member| member.client_urls.iter().cloned()).collect()
     }
 }
 
-impl PeerAnswer {
-    /// From the HTTP answer. What cannot be read counts as silence: it decides nothing.
+impl PeerResponse {
+    /// Parses an HTTP response. An invalid one counts as no response.
     pub fn read(status: u16, cluster_id: Option<&str>, body: &[u8]) -> Self {
         let read = match status {
             200 => {
@@ -75,12 +76,12 @@ impl PeerAnswer {
                     .zip(id)
                     .map(|(members, id)| Self::Running(RunningCluster { id, members }))
             }
-            503 => serde_json::from_slice::<Wish>(body)
+            503 => serde_json::from_slice::<ClusterProposal>(body)
                 .ok()
-                .filter(|wish| wish.set.len() <= MAX_MEMBERS)
+                .filter(|proposal| proposal.set.len() <= MAX_MEMBERS)
                 .map(Self::Waiting),
             _ => None,
         };
-        read.unwrap_or(Self::Silent)
+        read.unwrap_or(Self::NoResponse)
     }
 }

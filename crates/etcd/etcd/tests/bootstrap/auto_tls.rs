@@ -1,4 +1,4 @@
-//! `-auto-tls`, `-peer-auto-tls`: certificates that the members make.
+//! `-auto-tls`, `-peer-auto-tls`: self-signed certificates.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn member(folder: &Path, number: usize) -> Etcd {
     )
 }
 
-/// A client that trusts what this member made, and nobody else.
+/// A client that trusts only this member's certificate.
 fn client(folder: &Path, number: usize) -> Client {
     let mut config = Config::new(vec![format!("https://127.0.0.{number}:2379").parse().unwrap()]);
     config.tls = TlsFiles { ca: Some(folder.join("fixtures/client/cert.pem")), ..TlsFiles::default() };
@@ -52,7 +52,7 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
             runtime.block_on(client(&data(number), number).set("/a", value, &Set::default())).unwrap();
         };
         write(1, "secured");
-        // What one made is not what the other made.
+        // The members' certificates differ.
         let mut wrong = Config::new(vec!["https://127.0.0.2:2379".parse().unwrap()]);
         wrong.tls.ca = Some(data(1).join("fixtures/client/cert.pem"));
         let refused = runtime.block_on(Client::new(wrong).unwrap().get("/a", Get::default()));

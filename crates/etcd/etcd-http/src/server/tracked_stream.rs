@@ -1,6 +1,6 @@
-//! The stream under hyper, watched: whether a head began to arrive, whether an answer is stuck.
+//! The stream under hyper, with tracking of started heads and blocked writes.
 //!
-//! hyper tells neither, and its own timer for heads also ends idle connections, which etcd's clients keep.
+//! hyper reports neither, and its own header timeout also closes idle connections, which etcd's clients keep.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,27 +14,27 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// A client's stream.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Waits for something to read without a buffer to read it into; where that cannot be known: ready.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Waits for readability without a buffer; ready if unknown.
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl Wire for TcpStream {
+impl ClientStream for TcpStream {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Readiness alone may be a false positive, and is one for each accepted socket since tokio 1.54: peeking clears it.
+        // Readiness may be a false positive, as for each accepted socket since tokio 1.54; peeking clears it.
         let mut byte = [0];
         self.poll_peek(context, &mut ReadBuf::new(&mut byte)).map_ok(drop)
     }
 }
 
-impl Wire for Box<TlsStream<TcpStream>> {
+impl ClientStream for Box<TlsStream<TcpStream>> {
     fn poll_readable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // rustls may hold decrypted bytes that the socket knows nothing of.
+        // rustls may have buffered decrypted bytes.
         Poll::Ready(Ok(()))
     }
 }
 
-impl Wire for tokio::io::DuplexStream {
+impl ClientStream for tokio::io::DuplexStream {
     fn poll_readable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -44,22 +44,22 @@ impl Wire for tokio::io::DuplexStream {
 pub(super) enum Phase {
     /// Between requests.
     Idle = 0,
-    /// A head has begun.
+    /// A head has started.
     Head = 1,
     /// The service has the request.
     Service = 2,
 }
 
-/// What the driver of a connection sees of it. Only one task uses it: the atomics cost no more than plain
-/// memory, and spare us unsafe code.
+/// State of a connection for its driver. Used by one task only; atomics are as cheap as plain memory and avoid unsafe
+/// code.
 #[derive(Debug, Default)]
-pub(super) struct Signs {
+pub(super) struct ConnectionState {
     phase: AtomicU8,
-    stuck: AtomicBool,
+    write_blocked: AtomicBool,
     written: AtomicU64,
 }
 
-impl Signs {
+impl ConnectionState {
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
@@ -72,64 +72,64 @@ impl Signs {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// Whether hyper holds bytes that the client has not taken.
-    pub(super) fn stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed)
+    /// Whether hyper has bytes that the client has not read.
+    pub(super) fn write_blocked(&self) -> bool {
+        self.write_blocked.load(Ordering::Relaxed)
     }
 
-    /// Bytes written so far: stands still while the client takes nothing.
+    /// Bytes written so far.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 }
 
-/// A stream with bytes that were read ahead, and signs.
-pub(super) struct Tracked<S> {
+/// A stream with read-ahead bytes and state tracking.
+pub(super) struct TrackedStream<S> {
     pub(super) stream: S,
-    pub(super) ahead: Bytes,
-    pub(super) signs: Arc<Signs>,
+    pub(super) read_ahead: Bytes,
+    pub(super) state: Arc<ConnectionState>,
 }
 
-impl<S> Tracked<S> {
-    fn began(&self) {
-        if self.signs.phase() == Phase::Idle {
-            self.signs.set_phase(Phase::Head);
+impl<S> TrackedStream<S> {
+    fn first_byte(&self) {
+        if self.state.phase() == Phase::Idle {
+            self.state.set_phase(Phase::Head);
         }
     }
 
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
-        // Clean again only when hyper flushes, which it does after its last byte was taken.
-        self.signs.stuck.store(true, Ordering::Relaxed);
+        // Cleared only by hyper's flush, after its last byte was written.
+        self.state.write_blocked.store(true, Ordering::Relaxed);
         if let Poll::Ready(Ok(count)) = result {
-            let before = self.signs.written.load(Ordering::Relaxed);
-            self.signs.written.store(before.wrapping_add(*count as u64), Ordering::Relaxed);
+            let before = self.state.written.load(Ordering::Relaxed);
+            self.state.written.store(before.wrapping_add(*count as u64), Ordering::Relaxed);
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tracked<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() {
-            let count = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead[..count]);
-            self.ahead.advance(count);
-            self.began();
+        if !self.read_ahead.is_empty() {
+            let count = self.read_ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.read_ahead[..count]);
+            self.read_ahead.advance(count);
+            self.first_byte();
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.began();
+            self.first_byte();
         }
         result
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tracked<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -156,7 +156,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tracked<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
-        self.signs.stuck.store(result.is_pending(), Ordering::Relaxed);
+        self.state.write_blocked.store(result.is_pending(), Ordering::Relaxed);
         result
     }
 

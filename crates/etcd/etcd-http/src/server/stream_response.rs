@@ -1,6 +1,6 @@
-//! An answer that may wait for hours: head at once, then chunks as they come, on the bare stream.
+//! Streamed responses, which may last for hours: sends the head immediately, then chunks, directly on the stream.
 //!
-//! It must never read more of a client than it can keep, nor wait for one that left.
+//! Reads no more from a client than the limit, and notices when it disconnects.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,60 +15,64 @@ use tokio::time::timeout;
 
 use super::handler::{Chunk, Chunks};
 use super::stop::{Level, Stop};
-use super::tracked::Wire;
+use super::tracked_stream::ClientStream;
 use crate::limits;
 
-/// One look at a stream that should say nothing takes this much of it.
-const LOOK_BYTES: usize = 512;
+/// Buffer size for checking a stream from which nothing is expected.
+const PEEK_BYTES: usize = 512;
 
-/// What a request that is followed leaves behind for its connection.
-pub(super) struct Followed<C> {
+/// A request for a streamed response.
+pub(super) struct StreamRequest<C> {
     pub(super) head: Response<()>,
     pub(super) chunks: C,
     pub(super) version: Version,
     pub(super) keep_alive: bool,
 }
 
-/// A followed answer under way: all that a waiting connection keeps.
-pub(super) struct Following<C> {
+/// The state of a streamed response, which a waiting connection keeps.
+pub(super) struct ResponseStream<C> {
     chunks: C,
-    ahead: Pipelined,
+    read_ahead: Pipelined,
     chunked: bool,
     keep_alive: bool,
 }
 
-impl<C: Chunks> Following<C> {
-    /// The answer's head as text, and the rest. `ahead` was read behind the request.
-    pub(super) fn new(ahead: &Bytes, followed: Followed<C>) -> (Vec<u8>, Box<Following<C>>) {
-        let Followed { head, chunks, version, keep_alive } = followed;
+impl<C: Chunks> ResponseStream<C> {
+    /// Returns the response head and the streaming state. `read_ahead` was read after the request.
+    pub(super) fn new(
+        read_ahead: &Bytes,
+        stream_request: StreamRequest<C>,
+    ) -> (Vec<u8>, Box<ResponseStream<C>>) {
+        let StreamRequest { head, chunks, version, keep_alive } = stream_request;
         let chunked = version == Version::HTTP_11;
         let text = head_text(&head, chunked, keep_alive);
-        let following = Following { chunks, ahead: Pipelined::new(ahead), chunked, keep_alive };
-        (text, Box::new(following))
+        let response_stream =
+            ResponseStream { chunks, read_ahead: Pipelined::new(read_ahead), chunked, keep_alive };
+        (text, Box::new(response_stream))
     }
 }
 
-/// Sends the answer; gives what was pipelined behind the request when the connection may go on.
-pub(super) async fn follow<S: Wire, C: Chunks>(
+/// Sends the response. Returns pipelined bytes if the connection is kept alive.
+pub(super) async fn stream_response<S: ClientStream, C: Chunks>(
     stream: &mut S,
     head: Vec<u8>,
-    mut following: Box<Following<C>>,
+    mut response_stream: Box<ResponseStream<C>>,
     stop: &Stop,
 ) -> Option<Bytes> {
     send(stream, head.into()).await.ok()?;
     let mut drain = pin!(stop.reached(Level::Drain));
     loop {
         let (wire, more, serves_on) = {
-            let chunk = next(stream, &mut following, drain.as_mut()).await?;
-            let serves_on = following.keep_alive && matches!(chunk, Chunk::Last(_));
-            (chunk.wire(following.chunked), matches!(chunk, Chunk::More(_)), serves_on)
+            let chunk = next(stream, &mut response_stream, drain.as_mut()).await?;
+            let serves_on = response_stream.keep_alive && matches!(chunk, Chunk::Last(_));
+            (chunk.wire(response_stream.chunked), matches!(chunk, Chunk::More(_)), serves_on)
         };
         send(stream, wire).await.ok()?;
         if serves_on {
-            return Some(following.ahead.into_bytes());
+            return Some(response_stream.read_ahead.into_bytes());
         }
         if !more {
-            // The answer is whole; a client that is gone already has nothing to lose.
+            // The response is complete; a disconnected client does not matter.
             if let Err(error) = stream.shutdown().await {
                 tracing::debug!(%error, "closing a followed answer");
             }
@@ -77,13 +81,13 @@ pub(super) async fn follow<S: Wire, C: Chunks>(
     }
 }
 
-/// The next chunk; none when the client left or the server ends at once.
-async fn next<S: Wire, C: Chunks>(
+/// The next chunk; `None` if the client disconnected or the server stops immediately.
+async fn next<S: ClientStream, C: Chunks>(
     stream: &mut S,
-    following: &mut Following<C>,
+    response_stream: &mut ResponseStream<C>,
     mut drain: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Chunk> {
-    let Following { chunks, ahead, .. } = following;
+    let ResponseStream { chunks, read_ahead, .. } = response_stream;
     poll_fn(|context| {
         if drain.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Chunk::Close));
@@ -91,11 +95,11 @@ async fn next<S: Wire, C: Chunks>(
         if let Poll::Ready(chunk) = chunks.poll_chunk(context) {
             return Poll::Ready(Some(chunk));
         }
-        while ahead.has_room() {
-            let mut look = [0_u8; LOOK_BYTES];
+        while read_ahead.has_capacity() {
+            let mut look = [0_u8; PEEK_BYTES];
             let mut buffer = ReadBuf::new(&mut look);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => ahead.keep(buffer.filled()),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => read_ahead.keep(buffer.filled()),
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }
@@ -105,17 +109,17 @@ async fn next<S: Wire, C: Chunks>(
     .await
 }
 
-/// What the client sent behind the request that is being followed.
+/// Bytes that the client sent after the streamed request.
 struct Pipelined(Vec<u8>);
 
 impl Pipelined {
     fn new(first: &Bytes) -> Pipelined {
-        // A copy, because the original would keep hyper's whole read buffer alive.
+        // Copied, since the original keeps hyper's whole read buffer alive.
         Pipelined(first.to_vec())
     }
 
-    fn has_room(&self) -> bool {
-        self.0.len() + LOOK_BYTES <= limits::PIPELINED_BYTES
+    fn has_capacity(&self) -> bool {
+        self.0.len() + PEEK_BYTES <= limits::MAX_PIPELINED_BYTES
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -127,36 +131,36 @@ impl Pipelined {
     }
 }
 
-/// Most of what is sent is taken at once: only the rest gets a deadline, and the box that this needs.
-async fn send<S: Wire>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
-    let taken = poll_fn(|context| {
-        let mut at_once = 0;
+/// Most data is written immediately: only the rest needs a deadline and a box.
+async fn send<S: ClientStream>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
+    let detached = poll_fn(|context| {
+        let mut written_bytes = 0;
         if !bytes.is_empty() {
             match Pin::new(&mut *stream).poll_write(context, &bytes) {
-                Poll::Ready(Ok(count)) => at_once = count,
+                Poll::Ready(Ok(count)) => written_bytes = count,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
         }
-        let flushed = at_once == bytes.len() && Pin::new(&mut *stream).poll_flush(context).is_ready();
-        Poll::Ready(Ok((!flushed).then_some(at_once)))
+        let flushed = written_bytes == bytes.len() && Pin::new(&mut *stream).poll_flush(context).is_ready();
+        Poll::Ready(Ok((!flushed).then_some(written_bytes)))
     });
-    match taken.await? {
+    match detached.await? {
         None => Ok(()),
-        Some(at_once) => Box::pin(write(stream, bytes.slice(at_once..))).await,
+        Some(written_bytes) => Box::pin(write(stream, bytes.slice(written_bytes..))).await,
     }
 }
 
-async fn write<S: Wire>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
+async fn write<S: ClientStream>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        let count = timeout(limits::WRITE_TIME, stream.write(rest)).await??;
+        let count = timeout(limits::WRITE_TIMEOUT, stream.write(rest)).await??;
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         rest = &rest[count..];
     }
-    timeout(limits::WRITE_TIME, stream.flush()).await?
+    timeout(limits::WRITE_TIMEOUT, stream.flush()).await?
 }
 
 fn head_text(head: &Response<()>, chunked: bool, keep_alive: bool) -> Vec<u8> {

@@ -1,5 +1,4 @@
-//! Real `etcd` processes and how they come to their cluster and their certificates, each in a network of the
-//! test's own.
+//! Bootstrap and certificates of `etcd` processes, each test in its own network namespace.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 

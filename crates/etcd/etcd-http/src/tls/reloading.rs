@@ -1,4 +1,4 @@
-//! A TLS configuration that follows its files.
+//! A TLS configuration that is reloaded when its files change.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use rustls::{ClientConfig, ServerConfig};
 
-use super::files::{self, FileStamps, TlsError, TlsFiles, Trusted};
+use super::files::{self, FileStamps, ServerVerification, TlsError, TlsFiles};
 use crate::limits;
 
-/// The configuration for the next handshake. Files that changed are read anew; when they do not make a valid
-/// whole (half written, say), the former one stays, and they are tried again once they change again.
-pub struct Followed<C> {
-    /// The first stands for all in messages.
+/// Returns the configuration for the next handshake. Changed files are reloaded; if they are invalid, such as half
+/// written, the previous configuration remains until they change again.
+pub struct Reloading<C> {
+    /// The first one is shown in messages.
     paths: Vec<PathBuf>,
     read: Box<dyn Fn() -> Result<C, TlsError> + Send + Sync>,
     loaded: Mutex<Loaded<C>>,
@@ -22,31 +22,36 @@ pub struct Followed<C> {
 struct Loaded<C> {
     config: Arc<C>,
     stamps: FileStamps,
-    looked: Instant,
+    checked_at: Instant,
 }
 
 /// For listeners.
-pub type ServerTls = Followed<ServerConfig>;
-/// For connections that we open.
-pub type ClientTls = Followed<ClientConfig>;
+pub type ServerTls = Reloading<ServerConfig>;
+/// For clients.
+pub type ClientTls = Reloading<ClientConfig>;
 
 impl ServerTls {
     pub fn load(files: TlsFiles) -> Result<ServerTls, TlsError> {
         let paths = files.paths().map(Into::into).collect();
-        Followed::new(paths, move || files.server_config())
+        Reloading::new(paths, move || files.server_config())
     }
 }
 
 impl ClientTls {
-    /// Trusts whom it is told to, and shows the pair of `own` where there is one.
-    pub fn towards(whom: Trusted, own: Option<TlsFiles>) -> Result<ClientTls, TlsError> {
-        let mut paths: Vec<PathBuf> = whom.path().map(Into::into).into_iter().collect();
-        paths.extend(own.iter().flat_map(|own| [own.certificate.clone(), own.key.clone()]));
-        Followed::new(paths, move || files::client_config(&whom, own.as_ref()))
+    /// Verifies servers by `verification` and presents the certificate of `own_files`.
+    pub fn verifying(
+        verification: ServerVerification,
+        own_files: Option<TlsFiles>,
+    ) -> Result<ClientTls, TlsError> {
+        let mut paths: Vec<PathBuf> = verification.path().map(Into::into).into_iter().collect();
+        paths.extend(
+            own_files.iter().flat_map(|own_files| [own_files.certificate.clone(), own_files.key.clone()]),
+        );
+        Reloading::new(paths, move || files::client_config(&verification, own_files.as_ref()))
     }
 }
 
-impl<C> Followed<C> {
+impl<C> Reloading<C> {
     fn new(
         paths: Vec<PathBuf>,
         read: impl Fn() -> Result<C, TlsError> + Send + Sync + 'static,
@@ -55,7 +60,7 @@ impl<C> Followed<C> {
         Ok(Self { paths, read: Box::new(read), loaded })
     }
 
-    /// Reads the files now, as for SIGHUP.
+    /// Reloads the files immediately, as for SIGHUP.
     pub fn reload(&self) -> Result<(), TlsError> {
         let fresh = load(&self.paths, &self.read)?;
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -64,17 +69,17 @@ impl<C> Followed<C> {
 
     pub fn config(&self) -> Arc<C> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if loaded.looked.elapsed() < limits::CERTIFICATE_LOOK {
+        if loaded.checked_at.elapsed() < limits::CERTIFICATE_CHECK_INTERVAL {
             return Arc::clone(&loaded.config);
         }
-        loaded.looked = Instant::now();
+        loaded.checked_at = Instant::now();
         let stamps = FileStamps::of(&self.paths);
         if stamps != loaded.stamps {
             loaded.stamps = stamps;
             let named = self.paths.first().map(|path| path.display().to_string()).unwrap_or_default();
             match (self.read)() {
-                // A new configuration has no sessions to resume: old ones would carry certificates that an
-                // old authority signed.
+                // A new configuration has an empty session cache: old sessions would keep certificates of the
+                // previous CA.
                 Ok(config) => {
                     loaded.config = Arc::new(config);
                     tracing::info!(file = named, "certificates read anew");
@@ -90,12 +95,12 @@ impl<C> Followed<C> {
 }
 
 fn load<C>(paths: &[PathBuf], read: &dyn Fn() -> Result<C, TlsError>) -> Result<Loaded<C>, TlsError> {
-    // Stamps first: a change between the two is then seen at the next look.
+    // Metadata is read first, so that a change in between is detected at the next check.
     let stamps = FileStamps::of(paths);
-    Ok(Loaded { config: Arc::new(read()?), stamps, looked: Instant::now() })
+    Ok(Loaded { config: Arc::new(read()?), stamps, checked_at: Instant::now() })
 }
 
-impl<C> fmt::Debug for Followed<C> {
+impl<C> fmt::Debug for Reloading<C> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.debug_struct("Followed").field("paths", &self.paths).finish_non_exhaustive()
     }

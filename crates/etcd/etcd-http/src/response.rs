@@ -1,4 +1,4 @@
-//! Answers as etcd's clients know them: statuses, headers, and the few fixed texts.
+//! Responses as etcd's clients expect them: status, headers, and fixed texts.
 
 use bytes::Bytes;
 use etcd_api::{ApiError, ErrorCode, push_json_string};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::server::Payload;
 
-pub(crate) type Answer = Response<Payload>;
+pub(crate) type HttpResponse = Response<Payload>;
 
 pub(crate) const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
 pub(crate) const STORE_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
@@ -19,51 +19,51 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// An answer of some type with some content.
-pub(crate) fn with(status: StatusCode, kind: HeaderValue, payload: impl Into<Payload>) -> Answer {
-    let mut answer = empty(status, payload);
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
+/// A response with a content type.
+pub(crate) fn with(status: StatusCode, kind: HeaderValue, payload: impl Into<Payload>) -> HttpResponse {
+    let mut response = empty(status, payload);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
-pub(crate) fn json(payload: impl Into<Payload>) -> Answer {
+pub(crate) fn json(payload: impl Into<Payload>) -> HttpResponse {
     with(StatusCode::OK, JSON, payload)
 }
 
-pub(crate) fn text(payload: impl Into<Payload>) -> Answer {
+pub(crate) fn text(payload: impl Into<Payload>) -> HttpResponse {
     with(StatusCode::OK, TEXT, payload)
 }
 
-/// An answer without a type.
-pub(crate) fn empty(status: StatusCode, payload: impl Into<Payload>) -> Answer {
-    let mut answer = Response::new(payload.into());
-    *answer.status_mut() = status;
-    answer
+/// A response without a content type.
+pub(crate) fn empty(status: StatusCode, payload: impl Into<Payload>) -> HttpResponse {
+    let mut response = Response::new(payload.into());
+    *response.status_mut() = status;
+    response
 }
 
-pub(crate) fn no_content(status: StatusCode) -> Answer {
+pub(crate) fn no_content(status: StatusCode) -> HttpResponse {
     empty(status, Payload::Empty)
 }
 
-/// A text answer as Go's `http.Error` gives it.
-pub(crate) fn plain_error(status: StatusCode, body: impl Into<Payload>) -> Answer {
-    let mut answer = with(status, TEXT, body);
-    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    answer
+/// A text response as from Go's `http.Error`.
+pub(crate) fn plain_error(status: StatusCode, body: impl Into<Payload>) -> HttpResponse {
+    let mut response = with(status, TEXT, body);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    response
 }
 
-pub(crate) fn not_found() -> Answer {
+pub(crate) fn not_found() -> HttpResponse {
     plain_error(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-pub(crate) fn wrong_method(allow: &'static str) -> Answer {
-    let mut answer = plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    answer
+pub(crate) fn wrong_method(allow: &'static str) -> HttpResponse {
+    let mut response = plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 /// `{"message":"..."}` without a newline: errors of members, leader statistics and auth.
-pub(crate) fn message(status: StatusCode, text: &str) -> Answer {
+pub(crate) fn message(status: StatusCode, text: &str) -> HttpResponse {
     let mut body = Vec::with_capacity(text.len() + 16);
     body.extend_from_slice(b"{\"message\":");
     push_json_string(&mut body, text.as_bytes());
@@ -71,19 +71,19 @@ pub(crate) fn message(status: StatusCode, text: &str) -> Answer {
     with(status, JSON, Bytes::from(body))
 }
 
-/// JSON text of a value that has no other keys than strings: it cannot fail.
+/// JSON of a value whose map keys are strings, which cannot fail.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// An error of the key interface, with its headers.
-pub(crate) fn api_error(error: &ApiError, cluster: &HeaderValue) -> Answer {
+/// An error of the keys API, with its headers.
+pub(crate) fn api_error(error: &ApiError, cluster: &HeaderValue) -> HttpResponse {
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut answer = with(status, JSON, Bytes::from(error.to_json_line()));
-    let headers = answer.headers_mut();
+    let mut response = with(status, JSON, Bytes::from(error.to_json_line()));
+    let headers = response.headers_mut();
     headers.insert(CLUSTER_ID, cluster.clone());
     headers.insert(STORE_INDEX, HeaderValue::from(error.index));
-    answer
+    response
 }
 
 pub(crate) fn form_error(cause: impl Into<String>) -> ApiError {

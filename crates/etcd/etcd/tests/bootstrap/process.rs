@@ -1,4 +1,4 @@
-//! One `etcd`, its log, and what it answers.
+//! An `etcd` process, its log, and requests to it.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use conformance::http::{self, Answer, Request};
 
-/// The machine may do much else.
+/// On a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ONE_REQUEST: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// With `line` as arguments, and `FOLDER/NAME` as its data directory.
+    /// `line` are the arguments, `FOLDER/NAME` is the data directory.
     pub fn start(folder: &Path, name: &str, line: &str) -> Etcd {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).unwrap();
@@ -39,11 +39,11 @@ impl Etcd {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// What `asked` gives, once it gives something.
-    pub fn until<T>(&mut self, what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
+    /// Repeats `request` until it returns a value.
+    pub fn until<T>(&mut self, what: &str, mut request: impl FnMut() -> Option<T>) -> T {
         let began = Instant::now();
         loop {
-            if let Some(got) = asked() {
+            if let Some(got) = request() {
                 return got;
             }
             let ended = self.child.try_wait().unwrap();
@@ -52,7 +52,7 @@ impl Etcd {
         }
     }
 
-    /// Until the cluster answers at this member.
+    /// Waits until the cluster responds at this member.
     pub fn until_serving(&mut self, address: &str) {
         self.until("it does not serve", || {
             let answer = try_get(address, "/v2/keys/?quorum=true")?;

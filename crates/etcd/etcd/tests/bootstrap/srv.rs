@@ -1,30 +1,30 @@
-//! `-discovery-srv`: members that DNS names.
+//! `-discovery-srv`: members in DNS.
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
 use simple_dns::RCODE;
 
 use crate::process::{Etcd, get, put, try_get};
-use crate::zone::{Says, Zone};
+use crate::zone::{DnsReply, Zone};
 
 /// `m1.cluster.test` to `m3.cluster.test` at 127.0.0.1 to 127.0.0.3.
 fn zone() -> Zone {
     Zone::serve("127.0.0.1:53", |name, kind| match (name, kind) {
         ("_etcd-server._tcp.cluster.test", "SRV") => {
             let record = |number| (0, 0, 2380, format!("m{number}.cluster.test."));
-            Says::Services((1..=3).map(record).collect())
+            DnsReply::Services((1..=3).map(record).collect())
         }
         (name, kind) => {
             let host = name.strip_suffix(".cluster.test").and_then(|host| host.strip_prefix('m'));
             match (host.and_then(|number| number.parse().ok()), kind) {
-                (Some(number @ 1..=3), "A") => Says::Address([127, 0, 0, number].into()),
-                (Some(1..=3), _) => Says::Code(RCODE::NoError),
-                _ => Says::Code(RCODE::NameError),
+                (Some(number @ 1..=3), "A") => DnsReply::Address([127, 0, 0, number].into()),
+                (Some(1..=3), _) => DnsReply::Code(RCODE::NoError),
+                _ => DnsReply::Code(RCODE::NameError),
             }
         }
     })
 }
 
-/// The second one says its name, the others their addresses.
+/// The second member advertises its name, the others their addresses.
 fn member(folder: &std::path::Path, number: usize, domain: &str) -> Etcd {
     let address = format!("127.0.0.{number}");
     let peer = if number == 2 { "m2.cluster.test".to_owned() } else { address.clone() };
@@ -65,8 +65,8 @@ fn three_members_and_a_proxy_find_each_other_by_dns() {
             log.contains("got bootstrap from DNS for etcd-server at http://m2.cluster.test:2380"),
             "{log}"
         );
-        let asked = zone.asked();
-        let first: Vec<_> = asked.iter().filter(|one| one.contains(" SRV ")).map(String::as_str).collect();
+        let queries = zone.queries();
+        let first: Vec<_> = queries.iter().filter(|one| one.contains(" SRV ")).map(String::as_str).collect();
         assert!(first.contains(&"udp SRV _etcd-server-ssl._tcp.cluster.test"), "{first:?}");
 
         let line = "-proxy on -discovery-srv cluster.test -listen-client-urls http://127.0.0.9:2379 \
@@ -77,11 +77,11 @@ fn three_members_and_a_proxy_find_each_other_by_dns() {
         });
         assert!(passed.text().contains("by-dns"), "{}", passed.text());
 
-        // Who has data asks nobody.
+        // A member with data does not query DNS.
         members[1].kill();
         members[1] = member(folder.path(), 2, "absent.test");
         members[1].until_serving("127.0.0.2:2379");
-        assert!(!zone.asked().iter().any(|one| one.contains("absent.test")), "{:?}", zone.asked());
+        assert!(!zone.queries().iter().any(|one| one.contains("absent.test")), "{:?}", zone.queries());
     });
 }
 

@@ -1,4 +1,4 @@
-//! `-discovery-proxy`: the discovery service is asked through a proxy, and not otherwise.
+//! `-discovery-proxy`: the discovery service is queried only through a proxy.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::process::{Etcd, get, put};
 const SERVICE: &str = "127.0.0.1:2379";
 const PROXY: &str = "127.0.0.1:3128";
 
-/// Passes every request on to the service, whatever host it names; gives the heads of all.
+/// Forwards every request to the service, whatever its host, and records the heads.
 fn proxy() -> Arc<Mutex<Vec<String>>> {
     let heads: Arc<Mutex<Vec<String>>> = Arc::default();
     let listener = TcpListener::bind(PROXY).unwrap();
@@ -26,7 +26,7 @@ fn proxy() -> Arc<Mutex<Vec<String>>> {
     heads
 }
 
-/// One request a connection.
+/// One request per connection.
 fn pass(stream: TcpStream, seen: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut head = String::new();
@@ -48,7 +48,7 @@ fn pass(stream: TcpStream, seen: &Mutex<Vec<String>>) {
     write!(service, "{method} {path} HTTP/1.1\r\nConnection: close\r\n{rest}").unwrap();
     service.write_all(&body).unwrap();
     let mut back = stream;
-    // The other side may be gone: it was answered all it wanted.
+    // The client may have disconnected.
     if std::io::copy(&mut service, &mut back).is_ok() {
         back.shutdown(Shutdown::Both).ok();
     }

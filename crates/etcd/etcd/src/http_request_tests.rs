@@ -1,4 +1,4 @@
-//! Questions through a proxy: what it is told, and what it is not.
+//! Tests of requests through a proxy.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,10 +12,10 @@ use etcd_config::discovery::ProxyUrl;
 use hyper::Method;
 use rustls::{ServerConnection, StreamOwned};
 
-use crate::ask::{Question, Reply, ask};
+use crate::http_request::{Reply, RequestParameters, send};
 
-const LIMIT: Duration = Duration::from_secs(20);
-const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfound";
+const TIMEOUT: Duration = Duration::from_secs(20);
+const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfound";
 
 fn head(reader: &mut impl BufRead) -> String {
     let mut head = String::new();
@@ -25,7 +25,7 @@ fn head(reader: &mut impl BufRead) -> String {
     head
 }
 
-/// Its one connection is served by `serve`.
+/// Serves one connection with `serve`.
 fn listen<T: Send + 'static>(
     serve: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (SocketAddr, JoinHandle<T>) {
@@ -34,29 +34,34 @@ fn listen<T: Send + 'static>(
     (address, thread::spawn(move || serve(listener.accept().unwrap().0)))
 }
 
-async fn asked(url: &str, proxy: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Reply, String> {
+async fn send_through(
+    url: &str,
+    proxy: &str,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Reply, String> {
     let (endpoint, proxy): (Url, _) = (url.parse().unwrap(), ProxyUrl::parse(proxy).unwrap());
-    let question = Question {
+    let parameters = RequestParameters {
         method: Method::PUT,
         endpoint: &endpoint,
         path: "/token/1?prevExist=false",
         value: Some("a=http://b"),
         credentials: Some("host:key"),
-        limit: Some(LIMIT),
+        timeout: Some(TIMEOUT),
         tls,
         proxy: Some(&proxy),
     };
-    ask(&question).await.map_err(|error| service::error::chain(&error))
+    send(&parameters).await.map_err(|error| service::error::chain(&error))
 }
 
 #[tokio::test]
-async fn a_plain_question_is_passed_on_by_the_proxy() {
+async fn a_plain_request_is_forwarded_by_the_proxy() {
     let (address, proxy) = listen(|mut stream| {
         let head = head(&mut BufReader::new(&stream));
-        stream.write_all(ANSWER.as_bytes()).unwrap();
+        stream.write_all(RESPONSE.as_bytes()).unwrap();
         head
     });
-    let reply = asked("http://discovery.invalid:8087", &format!("me:pw@{address}"), None).await.unwrap();
+    let reply =
+        send_through("http://discovery.invalid:8087", &format!("me:pw@{address}"), None).await.unwrap();
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"found"[..]));
     let head = proxy.join().unwrap();
     assert!(
@@ -72,9 +77,9 @@ async fn a_plain_question_is_passed_on_by_the_proxy() {
     }
 }
 
-/// TLS for `discovery.invalid`, and who trusts it.
+/// TLS configurations for `discovery.invalid`: server, and a client that trusts it.
 fn tls() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
-    use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
+    use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::open(folder.path(), "test").unwrap();
     let subject = Subject {
@@ -86,23 +91,23 @@ fn tls() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
     let file = |name: &str| folder.path().join(name);
     let files =
         TlsFiles { certificate: file("service.pem"), key: file("service-key.pem"), ..TlsFiles::default() };
-    let client = ClientTls::towards(Trusted::Authority(file("ca.pem")), None).unwrap();
+    let client = ClientTls::verifying(ServerVerification::Authority(file("ca.pem")), None).unwrap();
     (ServerTls::load(files).unwrap().config(), client.config())
 }
 
 #[tokio::test]
-async fn a_secured_question_goes_through_a_tunnel() {
+async fn a_tls_request_goes_through_a_tunnel() {
     let (server, client) = tls();
     let (address, proxy) = listen(move |mut stream| {
         let outside = head(&mut BufReader::new(&stream));
         stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
         let mut inside = StreamOwned::new(ServerConnection::new(server).unwrap(), stream);
-        let question = head(&mut BufReader::new(&mut inside));
-        inside.write_all(ANSWER.as_bytes()).unwrap();
-        (outside, question)
+        let parameters = head(&mut BufReader::new(&mut inside));
+        inside.write_all(RESPONSE.as_bytes()).unwrap();
+        (outside, parameters)
     });
     let proxy_url = format!("http://me:pw@{address}");
-    let reply = asked("https://discovery.invalid:443", &proxy_url, Some(client)).await.unwrap();
+    let reply = send_through("https://discovery.invalid:443", &proxy_url, Some(client)).await.unwrap();
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"found"[..]));
     let (outside, inside) = proxy.join().unwrap();
     assert!(outside.starts_with("CONNECT discovery.invalid:443 HTTP/1.1\r\n"), "{outside}");
@@ -114,17 +119,18 @@ async fn a_secured_question_goes_through_a_tunnel() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_is_not_there_is_named() {
+async fn proxy_errors_name_the_proxy() {
     let (_, client) = tls();
     let (address, proxy) = listen(|mut stream| {
         head(&mut BufReader::new(&stream));
         stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
     let url = format!("http://me:secret@{address}");
-    let error = asked("https://discovery.invalid:443", &url, Some(client)).await.err().unwrap();
+    let error = send_through("https://discovery.invalid:443", &url, Some(client)).await.err().unwrap();
     assert_eq!(error, format!("the proxy http://{address} answered 407 Proxy Authentication Required"));
     proxy.join().unwrap();
-    let nobody = loopback_port::reserve().unwrap();
-    let error = asked("http://discovery.invalid:1", &nobody.to_string(), None).await.err().unwrap();
-    assert!(error.starts_with(&format!("connecting to the proxy http://{nobody}: ")), "{error}");
+    let unreachable = loopback_port::reserve().unwrap();
+    let error =
+        send_through("http://discovery.invalid:1", &unreachable.to_string(), None).await.err().unwrap();
+    assert!(error.starts_with(&format!("connecting to the proxy http://{unreachable}: ")), "{error}");
 }

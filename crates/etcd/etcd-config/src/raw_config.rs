@@ -1,6 +1,6 @@
-//! The "low" side: what was given, by flag, variable or file, each value in the form its flag asks for.
+//! The values of flags, variables and files, each parsed by its flag's kind.
 //!
-//! A flag beats a variable; an empty variable is none. What values mean together is for `check`.
+//! A flag overrides a variable; an empty variable is ignored. `check` validates the values in combination.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use thiserror::Error;
 use crate::facts::Facts;
 use crate::flag::syntax::{self, SyntaxError};
 use crate::flag::value::{self, ValueError};
-use crate::flag::{Address, Flag, Group, Standing, Value, table};
+use crate::flag::{Address, Flag, Group, Status, Value, table};
 use crate::url::Url;
 
-/// 0.4 and cloud-config write this one without its second `_`.
+/// 0.4's and cloud-config's name of `ETCD_SNAPSHOT_COUNT`.
 const SNAPSHOT_COUNT_VARIABLE: &str = "ETCD_SNAPSHOTCOUNT";
 
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct RawValue {
     pub value: Value,
     pub source: Source,
 }
@@ -28,45 +28,45 @@ pub enum Source {
     File,
 }
 
-/// Everything that was given, by the flag's name.
+/// All values, by flag name.
 #[derive(Debug, Clone, Default)]
-pub struct Low {
-    given: BTreeMap<&'static str, Given>,
-    /// For the log; never a value, since tokens and paths of keys may be secret.
+pub struct RawConfig {
+    values: BTreeMap<&'static str, RawValue>,
+    /// For the log; never contains values, since tokens and paths of keys may be secret.
     pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum LowError {
+pub enum RawConfigError {
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
     #[error("'{0}' is not a valid flag")]
-    LeftOver(String),
+    UnexpectedArgument(String),
     #[error("invalid value {text:?} for {variable}: {reason}")]
     Environment { variable: String, text: String, reason: ValueError },
 }
 
-impl Low {
-    /// Reads command line, then environment. With `-help` the rest is not looked at, as Go's programs do.
-    pub fn read(facts: &Facts) -> Result<Self, LowError> {
-        let mut low = Self::default();
-        let (seen, left_over) = syntax::parse(&facts.arguments)?;
-        for one in seen {
-            // The last one wins, as in Go.
-            low.warn_about(one.flag);
-            low.set(one.flag, one.value, Source::CommandLine);
+impl RawConfig {
+    /// Parses the command line, then the environment. With `-help` the rest is ignored, as in Go.
+    pub fn read(facts: &Facts) -> Result<Self, RawConfigError> {
+        let mut raw = Self::default();
+        let (flags, unexpected) = syntax::parse(&facts.arguments)?;
+        for parsed in flags {
+            // The last occurrence wins, as in Go.
+            raw.warn_about(parsed.flag);
+            raw.set(parsed.flag, parsed.value, Source::CommandLine);
         }
-        if low.switch("help") || low.switch("h") {
-            return Ok(low);
+        if raw.switch("help") || raw.switch("h") {
+            return Ok(raw);
         }
-        if let Some(word) = left_over {
-            return Err(LowError::LeftOver(word));
+        if let Some(word) = unexpected {
+            return Err(RawConfigError::UnexpectedArgument(word));
         }
-        low.read_environment(&facts.environment)?;
-        Ok(low)
+        raw.read_environment(&facts.environment)?;
+        Ok(raw)
     }
 
-    fn read_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), LowError> {
+    fn read_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), RawConfigError> {
         let ours = environment.iter().filter(|(name, text)| name.starts_with("ETCD_") && !text.is_empty());
         for (variable, text) in ours {
             let known = if variable == SNAPSHOT_COUNT_VARIABLE { "ETCD_SNAPSHOT_COUNT" } else { variable };
@@ -74,13 +74,13 @@ impl Low {
                 self.warnings.push(format!("unrecognized environment variable {variable}"));
                 continue;
             };
-            if self.given.contains_key(flag.name) {
+            if self.values.contains_key(flag.name) {
                 self.warnings.push(format!(
                     "recognized environment variable {variable}, but unused: shadowed by corresponding flag"
                 ));
                 continue;
             }
-            let value = value::parse(flag.kind, text).map_err(|reason| LowError::Environment {
+            let value = value::parse(flag.kind, text).map_err(|reason| RawConfigError::Environment {
                 variable: variable.clone(),
                 text: text.clone(),
                 reason,
@@ -91,29 +91,29 @@ impl Low {
         Ok(())
     }
 
-    /// Without effect there is nothing to keep; 3.x's are silent, since their defaults do no harm.
+    /// Warns about 0.4's flags without effect; 3.x's are ignored silently.
     fn warn_about(&mut self, flag: &Flag) {
         let name = flag.name;
-        match flag.standing {
-            Standing::NoEffect if flag.group == Group::Classic => {
+        match flag.status {
+            Status::NoEffect if flag.group == Group::Etcd04 => {
                 self.warnings.push(format!("flag \"-{name}\" is no longer supported - ignoring."));
             }
-            Standing::Deprecated(today) => {
-                self.warnings.push(format!("flag \"-{name}\" is deprecated, use {today}"));
+            Status::Deprecated(current) => {
+                self.warnings.push(format!("flag \"-{name}\" is deprecated, use {current}"));
             }
             _ => {}
         }
     }
 
     pub(crate) fn set(&mut self, flag: &'static Flag, value: Value, source: Source) {
-        if flag.standing != Standing::NoEffect {
-            self.given.insert(flag.name, Given { value, source });
+        if flag.status != Status::NoEffect {
+            self.values.insert(flag.name, RawValue { value, source });
         }
     }
 
-    /// Was it given at all? An empty text counts as not given.
+    /// Whether the flag is set. An empty text counts as unset.
     pub fn is_set(&self, name: &str) -> bool {
-        match self.given.get(name).map(|given| &given.value) {
+        match self.values.get(name).map(|raw| &raw.value) {
             Some(Value::Text(text)) => !text.is_empty(),
             Some(Value::Addresses(list)) => !list.is_empty(),
             Some(_) => true,
@@ -121,10 +121,10 @@ impl Low {
         }
     }
 
-    /// What was given, else the table's default.
+    /// The flag's value, or the table's default.
     fn value(&self, name: &str) -> Option<Value> {
         if self.is_set(name) {
-            return self.given.get(name).map(|given| given.value.clone());
+            return self.values.get(name).map(|raw| raw.value.clone());
         }
         let flag = table::find(name)?;
         if flag.default.is_empty() { None } else { value::parse(flag.kind, flag.default).ok() }
@@ -141,7 +141,7 @@ impl Low {
         }
     }
 
-    /// The number given, or the default; 0 where a flag has neither.
+    /// The flag's value, or its default; 0 if there is none.
     pub fn number(&self, name: &str) -> u64 {
         match self.value(name) {
             Some(Value::Number(number)) => number,
@@ -149,7 +149,7 @@ impl Low {
         }
     }
 
-    /// The URLs given, or the default's.
+    /// The flag's value, or its default.
     pub fn urls(&self, name: &str) -> Vec<Url> {
         match self.value(name) {
             Some(Value::Urls(urls)) => urls,
@@ -157,7 +157,7 @@ impl Low {
         }
     }
 
-    /// The table's default, whatever was given.
+    /// The table's default, whether or not the flag is set.
     pub fn urls_by_default(&self, name: &str) -> Vec<Url> {
         let flag = table::find(name).filter(|flag| !flag.default.is_empty());
         match flag.map(|flag| value::parse(flag.kind, flag.default)) {
@@ -166,27 +166,27 @@ impl Low {
         }
     }
 
-    /// Only what was given: the defaults of 0.4's addresses do not hold.
+    /// The flag's value, without default: 0.4's defaults are not used.
     pub fn address(&self, name: &str) -> Option<&Address> {
-        match self.given.get(name).map(|given| &given.value) {
+        match self.values.get(name).map(|raw| &raw.value) {
             Some(Value::Address(address)) => Some(address),
             _ => None,
         }
     }
 
     pub fn addresses(&self, name: &str) -> &[Address] {
-        match self.given.get(name).map(|given| &given.value) {
+        match self.values.get(name).map(|raw| &raw.value) {
             Some(Value::Addresses(list)) => list,
             _ => &[],
         }
     }
 
-    /// Flags that were given, with where from: for `-dry-run`.
+    /// The set flags and their sources, for `-dry-run`.
     pub fn sources(&self) -> impl Iterator<Item = (&'static str, &Source)> {
-        self.given.iter().map(|(name, given)| (*name, &given.source))
+        self.values.iter().map(|(name, raw)| (*name, &raw.source))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.given.keys().copied()
+        self.values.keys().copied()
     }
 }
