@@ -1,4 +1,4 @@
-//! `help`: the page of a command.
+//! `help`: prints help pages.
 
 use crate::command::{Command, Run};
 

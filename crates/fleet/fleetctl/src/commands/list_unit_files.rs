@@ -1,14 +1,14 @@
-//! `list-unit-files`: all units that are known, and where they are to run.
+//! `list-unit-files`: lists all units in the registry with their target machines.
 
 use command_line::Given;
 use fleet_api::Unit;
 use serde_json::{Value, json};
 
-use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, fields, or_dash, rows, selected_columns};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::Machines;
-use crate::lists::{Shown, show};
+use crate::listing::{Listing, print_list};
 use crate::lookup::is_global;
 use crate::session::Session;
 
@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
         ("fleetctl list-unit-files", "all, by name"),
         ("fleetctl list-unit-files --fields=unit,desc", "what they are"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
 struct Row {
@@ -89,11 +89,11 @@ impl Row {
     }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let columns = chosen(given, FIELDS, COLUMNS)?;
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let columns = selected_columns(args, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
-    show(given, async || {
+    print_list(args, async || {
         let mut units = registry.units().await.map_err(failed)?;
         units.sort_by(|a, b| a.name.cmp(&b.name));
         let machines = match units.iter().any(|unit| !unit.machine_id.is_empty()) {
@@ -102,7 +102,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
         };
         let list: Vec<Row> = units.into_iter().map(|unit| Row::new(unit, &machines)).collect();
         let json = json!({ "units": list.iter().map(Row::json).collect::<Vec<_>>() });
-        Ok(Shown { table: rows(&columns, &list, given), json })
+        Ok(Listing { table: rows(&columns, &list, args), json })
     })
     .await
 }

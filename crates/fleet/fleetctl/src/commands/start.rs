@@ -1,11 +1,11 @@
-//! `start`: gives units a machine, and has them started there.
+//! `start`: schedules units and starts them on their machines.
 
 use command_line::Given;
 use fleet_api::JobState;
 
-use crate::act::{Asked, bring};
 use crate::command::{Command, Run};
 use crate::create::{self, REPLACE, SIGN, VERBOSE};
+use crate::desired_state::{StateChange, set_desired_state};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, WAIT_ACTIVE};
@@ -24,14 +24,15 @@ pub const COMMAND: Command = Command {
         ("fleetctl start --wait-active=60 web@1", "fails where it is not active after a minute"),
         ("fleetctl start --replace hello.service", "with the text that the file has now"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-// Starting was once done by loading: its errors say so.
-const ASKED: Asked = Asked { verb: "start", state: JobState::Launched, failing: "Error loading units" };
+// The prefix is the original's.
+const CHANGE: StateChange =
+    StateChange { verb: "start", state: JobState::Launched, error_prefix: "Error loading units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    let known = create::all(&registry, given, JobState::Launched).await?;
-    bring(&registry, given, ASKED, &known.units, &known.replaced).await
+    let resolved = create::create_units(&registry, args, JobState::Launched).await?;
+    set_desired_state(&registry, args, CHANGE, &resolved.units, &resolved.replaced).await
 }

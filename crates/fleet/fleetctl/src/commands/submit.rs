@@ -1,4 +1,4 @@
-//! `submit`: makes units known, and no more.
+//! `submit`: creates units in the registry without scheduling them.
 
 use command_line::Given;
 use fleet_api::JobState;
@@ -21,10 +21,10 @@ pub const COMMAND: Command = Command {
         ("fleetctl submit hello.service", "from the file of that name"),
         ("fleetctl submit web@{1..3}", "the shell makes three of it"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    create::all(&registry, given, JobState::Inactive).await.map(drop)
+    create::create_units(&registry, args, JobState::Inactive).await.map(drop)
 }

@@ -1,14 +1,14 @@
-//! `uncordon`: gives machines units again.
+//! `uncordon`: marks machines as schedulable.
 
 use command_line::Given;
 use fleet_api::additions::Cordon;
 
-use super::cordon::{named, set};
+use super::cordon::{machines_by_prefix, set_cordon};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::short_id;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "uncordon",
@@ -17,14 +17,14 @@ pub const COMMAND: Command = Command {
     description: &["Nothing moves back by itself: see rebalance."],
     flags: &[],
     examples: &[("fleetctl uncordon 113f16a7", "it is back")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    for machine in named(&registry, given).await? {
-        set(&registry, &machine, Cordon::Open, "uncordon").await?;
-        say(&format!("Uncordoned machine {}\n", short_id(&machine.id, false)))?;
+    for machine in machines_by_prefix(&registry, args).await? {
+        set_cordon(&registry, &machine, Cordon::Open, "uncordon").await?;
+        print(&format!("Uncordoned machine {}\n", short_id(&machine.id, false)))?;
     }
     Ok(())
 }

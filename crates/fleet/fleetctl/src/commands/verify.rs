@@ -1,7 +1,7 @@
-//! `verify`: what once compared signatures.
+//! `verify`: fails, as signatures are no longer supported.
 
 use crate::command::{Command, Run};
-use crate::create::no_signatures;
+use crate::create::signatures_unsupported;
 
 pub const COMMAND: Command = Command {
     name: "verify",
@@ -10,5 +10,5 @@ pub const COMMAND: Command = Command {
     description: &[],
     flags: &[],
     examples: &[("fleetctl verify hello.service", "ends with 2")],
-    run: Run::Alone(|_| Err(no_signatures())),
+    run: Run::LocalAction(|_| Err(signatures_unsupported())),
 };

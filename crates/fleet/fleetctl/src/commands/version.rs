@@ -1,4 +1,4 @@
-//! `version`: the version.
+//! `version`: prints the version.
 
 use crate::command::{Command, Run};
 
