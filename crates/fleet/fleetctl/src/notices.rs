@@ -25,7 +25,7 @@ impl Notices {
         Self { started: Instant::now(), last_texts: BTreeMap::new() }
     }
 
-    /// Prints `line` if the subject's `text` has changed. The argument of `line` is true for the subject's first notice.
+    /// Prints `line` if the subject's `text` has changed. `line` is called with true for the subject's first notice.
     pub fn report(&mut self, subject: &str, text: &str, line: impl FnOnce(bool) -> String) {
         if self.started.elapsed() < NOTICE_DELAY
             || self.last_texts.get(subject).is_some_and(|before| before == text)

@@ -4,7 +4,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use command_line::{Flag, Given, Takes};
 use fleet_api::Machine;
-use ssh_client::{Address, Connection, What};
+use ssh_client::{Address, Connection, SessionRequest};
 
 use crate::failure::Failure;
 use crate::registry::Registry;
@@ -36,7 +36,7 @@ pub async fn connect(
 ) -> Result<Connection, Failure> {
     let settings = settings(&session.global.ssh, forward_agent);
     let opened = match session.tunnel().await? {
-        Some(tunnel) => tunnel.connection().through(&settings, address).await,
+        Some(tunnel) => tunnel.connection().open_through(&settings, address).await,
         None => Connection::open(&settings, address).await,
     };
     opened.map_err(|error| Failure::new(format_ssh_error(prefix, &error)))
@@ -60,7 +60,7 @@ pub async fn run_on_machine(
     }
     let connection = connect_to_machine(session, registry, args, machine).await?;
     let command: Vec<String> = argv.iter().map(|argument| shell_quote(argument)).collect();
-    let ran = connection.run(What::Command(&command.join(" "))).await;
+    let ran = connection.run(SessionRequest::Command(&command.join(" "))).await;
     ran.map_err(|error| Failure::connection(format_ssh_error(PREFIX, &error)))
 }
 

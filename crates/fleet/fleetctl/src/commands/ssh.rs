@@ -2,7 +2,7 @@
 
 use command_line::{Flag, Given, Takes};
 use fleet_api::Machine;
-use ssh_client::{Address, What};
+use ssh_client::{Address, SessionRequest};
 use unit_file::name_of_argument;
 
 use crate::command::{Command, Run};
@@ -64,7 +64,7 @@ async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     let connection = connect(session, &address, forward_agent, "Failed building SSH client: ").await?;
     let argv = argv.strip_prefix(&["--".to_owned()]).unwrap_or(argv);
     let command = argv.join(" ");
-    let request = if argv.is_empty() { What::Shell } else { What::Command(&command) };
+    let request = if argv.is_empty() { SessionRequest::Shell } else { SessionRequest::Command(&command) };
     let ran = connection.run(request).await;
     exit_result(
         ran.map_err(|error| Failure::connection(format_ssh_error("Failed running command: ", &error)))?,
