@@ -1,11 +1,11 @@
-//! `--help`: the keys, made from the table.
+//! The help page, generated from the table of keys.
 
-use crate::key::{KEYS, Key, Standing};
+use crate::key::{KEYS, Key, KeyKind};
 
-/// Where the sentences begin.
+/// Column of the descriptions.
 const COLUMN: usize = 30;
 
-/// What is said to who used the program wrongly.
+/// Also printed after usage errors.
 pub const USAGE: &str =
     "usage: fleetd [--config FILE]\n       fleetd fence\n       fleetd --version | --help\n";
 
@@ -18,18 +18,17 @@ fence is what fleet-fence.service runs while fleetd does not: it stops this mach
 another machine may start them.
 ";
 
-const GROUPS: [(Standing, &str); 3] = [
-    (Standing::Classic, "keys"),
-    (Standing::Ours, "keys that the original has not"),
-    (Standing::Ignored, "keys of old"),
+const GROUPS: [(KeyKind, &str); 3] = [
+    (KeyKind::Original, "keys"),
+    (KeyKind::Extension, "keys that the original has not"),
+    (KeyKind::Ignored, "keys of old"),
 ];
 
-/// The whole text.
 pub fn text() -> String {
     let mut out = format!("{USAGE}{FILE}");
-    for (standing, title) in GROUPS {
+    for (kind, title) in GROUPS {
         out.push_str(&format!("\n{title}:\n"));
-        KEYS.iter().filter(|key| key.standing == standing).for_each(|key| line(&mut out, key));
+        KEYS.iter().filter(|key| key.kind == kind).for_each(|key| line(&mut out, key));
     }
     out
 }
