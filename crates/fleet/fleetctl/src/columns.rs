@@ -4,10 +4,10 @@ use command_line::{Flag, Given, Takes};
 
 use crate::failure::Failure;
 
-pub const FULL: Flag = Flag::switch("full,l", "show whole ids and hashes");
-pub const NO_LEGEND: Flag = Flag::switch("no-legend", "leave the header out");
-pub const JSON: Flag = Flag::switch("json", "print one JSON document, with every field");
-pub const WATCH: Flag = Flag::switch("watch,w", "print the list again whenever it changes, until ctrl-C");
+pub const FULL: Flag = Flag::switch("full,l", "print full machine ids and hashes");
+pub const NO_LEGEND: Flag = Flag::switch("no-legend", "omit the header");
+pub const JSON: Flag = Flag::switch("json", "print a JSON document with all fields");
+pub const WATCH: Flag = Flag::switch("watch,w", "print the list whenever it changes, until interrupted");
 
 /// A column for rows of type `R`.
 pub struct Column<R> {
@@ -16,7 +16,7 @@ pub struct Column<R> {
 }
 
 pub const fn fields(default: &'static str) -> Flag {
-    Flag::new("fields", Takes::Text, "columns, separated by commas").default(default)
+    Flag::new("fields", Takes::Text, "comma-separated list of columns to print").default(default)
 }
 
 /// The columns that `--fields` names, in its order. Fails before any request is made.

@@ -11,9 +11,10 @@ use crate::registry::Registry;
 use crate::source::{Origin, Source, creation_failure, find_source, local_source};
 use crate::stdout::print;
 
-pub const REPLACE: Flag = Flag::switch("replace", "replace a unit whose text differs from the file's");
-pub const VERBOSE: Flag = Flag::switch("verbose", "say of each new unit that it is known now");
-pub const SIGN: Flag = Flag::switch("sign", "no longer there").hidden();
+pub const REPLACE: Flag =
+    Flag::switch("replace", "replace existing units whose contents differ from the local files");
+pub const VERBOSE: Flag = Flag::switch("verbose", "print each unit that is created");
+pub const SIGN: Flag = Flag::switch("sign", "no longer supported").hidden();
 
 const SIGNATURES_UNSUPPORTED: &str =
     "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";

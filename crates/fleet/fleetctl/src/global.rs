@@ -22,28 +22,29 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(
         "endpoint",
         Takes::Text,
-        "where the API is: unix://, http:// or https://; etcd's URLs for --driver=etcd",
+        "URL of the API (unix://, http:// or https://), or URLs of etcd with --driver=etcd",
     )
     .default(DEFAULT_ENDPOINT),
-    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
-    Flag::new("experimental-api", Takes::Nothing, "does nothing").hidden(),
-    Flag::new("etcd-key-prefix", Takes::Text, "where the keys are, for --driver=etcd")
+    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "access the cluster through the fleet API or etcd")
+        .default("API"),
+    Flag::new("experimental-api", Takes::Nothing, "ignored").hidden(),
+    Flag::new("etcd-key-prefix", Takes::Text, "prefix of the keys in etcd, with --driver=etcd")
         .default(DEFAULT_PREFIX),
-    Flag::new("request-timeout", Takes::Seconds, "how long one request may take, in seconds").default("3"),
-    Flag::new("tunnel", Takes::Text, "do everything from this machine, over SSH: host[:port]"),
-    Flag::new("ssh-username", Takes::Text, "who one is on other machines").default("core"),
-    Flag::new("ssh-timeout", Takes::Seconds, "how long an SSH connection may take to open, in seconds")
+    Flag::new("request-timeout", Takes::Seconds, "timeout of a request, in seconds").default("3"),
+    Flag::new("tunnel", Takes::Text, "connect through this machine over SSH: host[:port]"),
+    Flag::new("ssh-username", Takes::Text, "user name for SSH connections").default("core"),
+    Flag::new("ssh-timeout", Takes::Seconds, "timeout for opening an SSH connection, in seconds")
         .default("10"),
-    Flag::new("ssh-identity-file", Takes::File, "a private key to use besides those of the SSH agent"),
-    Flag::switch("strict-host-key-checking", "look host keys up in --known-hosts-file (default: true)"),
-    Flag::new("known-hosts-file", Takes::File, "the host keys that are trusted").default(DEFAULT_KNOWN_HOSTS),
-    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
-    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
-    Flag::new("etcd-cafile", Takes::File, "old name of --ca-file").hidden(),
-    Flag::new("etcd-certfile", Takes::File, "old name of --cert-file").hidden(),
-    Flag::new("etcd-keyfile", Takes::File, "old name of --key-file").hidden(),
-    Flag::switch("debug", "tell every request on standard error"),
+    Flag::new("ssh-identity-file", Takes::File, "private key for SSH, in addition to the keys of the agent"),
+    Flag::switch("strict-host-key-checking", "verify host keys against --known-hosts-file (default: true)"),
+    Flag::new("known-hosts-file", Takes::File, "file of trusted host keys").default(DEFAULT_KNOWN_HOSTS),
+    Flag::new("ca-file", Takes::File, "CA bundle to verify https servers with (PEM)"),
+    Flag::new("cert-file", Takes::File, "client certificate for https (PEM)"),
+    Flag::new("key-file", Takes::File, "private key of the client certificate (PEM)"),
+    Flag::new("etcd-cafile", Takes::File, "alias of --ca-file").hidden(),
+    Flag::new("etcd-certfile", Takes::File, "alias of --cert-file").hidden(),
+    Flag::new("etcd-keyfile", Takes::File, "alias of --key-file").hidden(),
+    Flag::switch("debug", "log requests on standard error"),
     Flag::switch("version", "print the version"),
 ];
 

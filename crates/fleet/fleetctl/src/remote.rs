@@ -13,7 +13,7 @@ use crate::ssh_settings::{format_ssh_error, settings};
 use crate::tunnel::shell_quote;
 
 pub const SSH_PORT: Flag =
-    Flag::new("ssh-port", Takes::Number, "where the machines' SSH servers listen").default("22");
+    Flag::new("ssh-port", Takes::Number, "port of the SSH servers of the machines").default("22");
 
 const PREFIX: &str = "Unable to SSH to remote host: ";
 const MACHINE_ID: &str = "/etc/machine-id";

@@ -15,14 +15,14 @@ use crate::version;
 
 const PROGRAM: Program<Run> = Program {
     name: "fleetctl",
-    summary: "runs units on the machines of a cluster, and shows what became of them",
+    summary: "manage systemd units across a cluster of machines",
     version: concat!("1.0.0 (Keelson ", env!("CARGO_PKG_VERSION"), ")"),
     commands: &COMMANDS,
     flags: global::FLAGS,
     notes: &[
-        "Each global option can also be given as a variable of the environment: its name in capitals after\n\
-         \"FLEETCTL_\", with '_' for '-', as in FLEETCTL_SSH_USERNAME for --ssh-username. An option wins.",
-        "Run \"fleetctl help COMMAND\" for the options of a command.",
+        "Global options can also be set by environment variables with the prefix \"FLEETCTL_\", such as\n\
+         FLEETCTL_SSH_USERNAME for --ssh-username. Options on the command line take precedence.",
+        "Run \"fleetctl help COMMAND\" for help on a command.",
     ],
 };
 

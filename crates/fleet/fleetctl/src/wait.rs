@@ -13,14 +13,17 @@ use crate::reason::{Reason, reason};
 use crate::registry::Registry;
 use crate::stdout::print;
 
-pub const NO_BLOCK: Flag = Flag::switch("no-block", "do not wait until it is done");
-pub const BLOCK_ATTEMPTS: Flag =
-    Flag::new("block-attempts", Takes::Integer, "give up after so many half seconds; 0 for never")
-        .default("0");
+pub const NO_BLOCK: Flag = Flag::switch("no-block", "do not wait until the units reach the state");
+pub const BLOCK_ATTEMPTS: Flag = Flag::new(
+    "block-attempts",
+    Takes::Integer,
+    "number of attempts, each 0.5 seconds, before the wait fails; 0 means no limit",
+)
+.default("0");
 pub const WAIT_ACTIVE: Flag = Flag::new(
     "wait-active",
     Takes::PerhapsNumber,
-    "wait until systemd says active too, at most so many seconds",
+    "also wait until systemd reports the units as active, at most this number of seconds",
 );
 
 /// Duration of one attempt of `--block-attempts`.

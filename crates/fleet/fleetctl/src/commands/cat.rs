@@ -11,10 +11,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "cat",
     arguments: "UNIT",
-    summary: "print the text of a unit, as the cluster knows it",
-    description: &["Without comments and blank lines: those are not stored."],
+    summary: "print a unit file",
+    description: &["Prints the unit file in the registry. Comments and blank lines are not stored."],
     flags: &[],
-    examples: &[("fleetctl cat hello.service", "what runs may differ from the file")],
+    examples: &[("fleetctl cat hello.service", "may differ from the local file")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

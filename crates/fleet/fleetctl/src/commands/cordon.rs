@@ -16,10 +16,12 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "cordon",
     arguments: "MACHINE...",
-    summary: "give machines no new units",
-    description: &["What they have stays. MACHINE is the beginning of a machine's id."],
+    summary: "mark machines as unschedulable",
+    description: &[
+        "Units that are already on the machines keep running. MACHINE is a unique prefix of a machine id.",
+    ],
     flags: &[],
-    examples: &[("fleetctl cordon 113f16a7", "until fleetctl uncordon")],
+    examples: &[("fleetctl cordon 113f16a7", "schedule no further units to this machine")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

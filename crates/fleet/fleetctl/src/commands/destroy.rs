@@ -22,10 +22,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub const COMMAND: Command = Command {
     name: "destroy",
     arguments: "UNIT...",
-    summary: "stop units and forget them",
-    description: &["Waits until no machine has them any more, at most 10 seconds."],
+    summary: "stop units and delete them from the cluster",
+    description: &["Waits up to 10 seconds until the units are stopped on all machines."],
     flags: &[NO_BLOCK],
-    examples: &[("fleetctl destroy hello.service", "its file stays where it is")],
+    examples: &[("fleetctl destroy hello.service", "keeps the local file")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -21,13 +21,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub const COMMAND: Command = Command {
     name: "drain",
     arguments: "MACHINE...",
-    summary: "give machines no new units, and move theirs elsewhere",
+    summary: "cordon machines and move their units to other machines",
     description: &[
-        "Waits until they have none any more; units that are global or can go nowhere else stay, and are named.",
-        "Where a unit allows it (AllowOverlap=yes), the new one starts before the old one stops.",
+        "Waits until all units have moved. Global units and units without another eligible machine stay; a warning is printed.",
+        "Units with AllowOverlap=yes are started on their new machine before they are stopped on the old one.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],
-    examples: &[("fleetctl drain 113f16a7", "before it is repaired")],
+    examples: &[("fleetctl drain 113f16a7", "prepare a machine for maintenance")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -18,12 +18,12 @@ use crate::table;
 pub const COMMAND: Command = Command {
     name: "explain",
     arguments: "UNIT",
-    summary: "say why a unit is where it is, or nowhere, and what would change it",
+    summary: "explain why a unit is scheduled to its machine, or to none",
     description: &[
-        "One line for each machine: whether it could have the unit, its load, and what is against it.",
+        "Prints for each machine whether it is eligible, its load, and the requirements that it does not meet.",
     ],
     flags: &[FULL, JSON],
-    examples: &[("fleetctl explain web@5.service", "why it has no machine")],
+    examples: &[("fleetctl explain web@5.service", "find out why a unit is not scheduled")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -14,10 +14,12 @@ const BUFFER: usize = 16 * 1024;
 pub const COMMAND: Command = Command {
     name: "fd-forward",
     arguments: "SOCKET",
-    summary: "connect standard input and output with a unix socket",
-    description: &["Ends when the socket does. What comes with --tunnel is brought to the API by it."],
+    summary: "connect standard input and output to a Unix socket",
+    description: &[
+        "Exits when the socket is closed. Started by --tunnel on the remote machine to reach the API.",
+    ],
     flags: &[],
-    examples: &[("fleetctl fd-forward /var/run/fleet.sock", "what --tunnel runs over there")],
+    examples: &[("fleetctl fd-forward /var/run/fleet.sock", "the command that --tunnel runs")],
     run: Run::LocalAction(run),
 };
 

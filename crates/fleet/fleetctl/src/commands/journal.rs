@@ -15,18 +15,18 @@ use crate::stdout::print_bytes;
 pub const COMMAND: Command = Command {
     name: "journal",
     arguments: "UNIT",
-    summary: "show what a unit wrote, from whichever machine runs it",
+    summary: "print the journal of a unit from its machine",
     description: &[
-        "A unit of another machine is read over SSH: with an agent (ssh -A), or --ssh-identity-file.",
+        "Remote journals are read over SSH, which requires an agent (ssh -A) or --ssh-identity-file.",
     ],
     flags: &[
-        Flag::new("lines", Takes::Number, "how many of the last lines").default("10"),
-        Flag::switch("follow,f", "go on as new lines come, until ctrl-C"),
-        Flag::new("output", Takes::Text, "a mode of journalctl's --output"),
-        Flag::switch("sudo", "read the journal as root"),
+        Flag::new("lines", Takes::Number, "number of recent lines to print").default("10"),
+        Flag::switch("follow,f", "print new entries until interrupted"),
+        Flag::new("output", Takes::Text, "output mode, as in journalctl --output"),
+        Flag::switch("sudo", "run journalctl with sudo"),
         SSH_PORT,
     ],
-    examples: &[("fleetctl journal -f --lines 20 hello.service", "as it happens")],
+    examples: &[("fleetctl journal -f --lines 20 hello.service", "follow the journal")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -16,12 +16,12 @@ const FIELDS: &str = "machine,ip,metadata";
 pub const COMMAND: Command = Command {
     name: "list-machines",
     arguments: "",
-    summary: "list the machines of the cluster",
+    summary: "list the machines in the cluster",
     description: &["Fields: machine, ip, metadata; cordon (open, cordoned, draining)."],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-machines -l", "with whole ids"),
-        ("fleetctl list-machines --fields=machine,cordon", "who takes no units"),
+        ("fleetctl list-machines -l", "print full machine ids"),
+        ("fleetctl list-machines --fields=machine,cordon", "show which machines are cordoned"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -17,15 +17,15 @@ const FIELDS: &str = "unit,hash,dstate,state,target";
 pub const COMMAND: Command = Command {
     name: "list-unit-files",
     arguments: "",
-    summary: "list the units that are known, what is asked of them and where they are",
+    summary: "list all units with their desired state and target machine",
     description: &[
         "Fields: desc, dstate, global, hash, state, target, unit.",
-        "DSTATE is what was asked for, STATE what has become of it.",
+        "DSTATE is the desired state, STATE the current state.",
     ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-unit-files", "all, by name"),
-        ("fleetctl list-unit-files --fields=unit,desc", "what they are"),
+        ("fleetctl list-unit-files", "list all units by name"),
+        ("fleetctl list-unit-files --fields=unit,desc", "print descriptions"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -16,16 +16,16 @@ const FIELDS: &str = "unit,machine,active,sub";
 pub const COMMAND: Command = Command {
     name: "list-units",
     arguments: "",
-    summary: "list the units that machines have, and what systemd says of them",
+    summary: "list loaded units with their systemd state",
     description: &[
-        "Fields: active, hash, load, machine, reason, sub, unit. The reason is why a machine does not load or start it.",
+        "Fields: active, hash, load, machine, reason, sub, unit. REASON is why a machine failed to load or start the unit.",
     ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-units", "all, by name, then by machine"),
-        ("fleetctl list-units --no-legend --fields=unit,active", "for a script"),
-        ("fleetctl list-units --fields=unit,load,reason", "why units are not loaded"),
-        ("fleetctl list-units --watch", "as they change"),
+        ("fleetctl list-units", "list all units by name and machine"),
+        ("fleetctl list-units --no-legend --fields=unit,active", "print output for scripts"),
+        ("fleetctl list-units --fields=unit,load,reason", "show why units are not loaded"),
+        ("fleetctl list-units --watch", "print changes until interrupted"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -13,10 +13,10 @@ use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK};
 pub const COMMAND: Command = Command {
     name: "load",
     arguments: "UNIT...",
-    summary: "give units a machine and load them there, without starting them",
-    description: &["A unit that is not known yet is submitted first. One that runs is stopped."],
+    summary: "schedule units and load them on their machines, without starting them",
+    description: &["Units that do not exist yet are submitted first. Running units are stopped."],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS, REPLACE, VERBOSE, SIGN],
-    examples: &[("fleetctl load hello.service", "waits until a machine has it")],
+    examples: &[("fleetctl load hello.service", "wait until the unit is loaded")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

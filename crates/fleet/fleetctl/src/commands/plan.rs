@@ -19,17 +19,17 @@ use crate::table;
 pub const COMMAND: Command = Command {
     name: "plan",
     arguments: "FILE...",
-    summary: "show what starting these units with the text of their files would do",
+    summary: "preview the changes of start --replace",
     description: &[
-        "Nothing is changed. As of `start --replace`: what is known already gets its file's text.",
+        "Prints the units that would be created, replaced, scheduled or moved, without changing anything.",
     ],
     flags: &[
-        Flag::new("state", Takes::OneOf(&["inactive", "loaded", "launched"]), "what would be asked of them")
+        Flag::new("state", Takes::OneOf(&["inactive", "loaded", "launched"]), "desired state to plan for")
             .default("launched"),
         FULL,
         JSON,
     ],
-    examples: &[("fleetctl plan web@{1..6}", "where they would go, and what would have to go")],
+    examples: &[("fleetctl plan web@{1..6}", "preview the placement of new units")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

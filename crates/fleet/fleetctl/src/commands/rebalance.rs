@@ -12,10 +12,10 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "rebalance",
     arguments: "",
-    summary: "move units from machines with a great load to machines with a small one",
-    description: &["It is never done without being asked for. Units that are pinned stay."],
-    flags: &[Flag::switch("dry-run", "only show what would be moved"), FULL, JSON],
-    examples: &[("fleetctl rebalance --dry-run", "after a machine has joined")],
+    summary: "move units from machines with a high load to machines with a low load",
+    description: &["The cluster never rebalances automatically. Units that are bound to their machine stay."],
+    flags: &[Flag::switch("dry-run", "print the moves without executing them"), FULL, JSON],
+    examples: &[("fleetctl rebalance --dry-run", "preview the moves after a machine has joined")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -16,13 +16,13 @@ use crate::wait::{BLOCK_ATTEMPTS, Goal, NO_BLOCK, WaitOptions, wait_quietly};
 pub const COMMAND: Command = Command {
     name: "restart",
     arguments: "UNIT...",
-    summary: "stop units and start them again, one after the other",
+    summary: "restart units one after the other",
     description: &[
-        "Each is started again before the next is stopped. A loaded unit is started.",
-        "A global unit is restarted by systemctl on each machine that has it, over SSH.",
+        "Each unit is started again before the next one is stopped. Loaded units are started.",
+        "Global units are restarted with systemctl over SSH on each of their machines.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS, SSH_PORT],
-    examples: &[("fleetctl restart web@{1..3}", "two of them run at any time")],
+    examples: &[("fleetctl restart web@{1..3}", "rolling restart of three instances")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -16,20 +16,20 @@ use crate::ssh_settings::format_ssh_error;
 pub const COMMAND: Command = Command {
     name: "ssh",
     arguments: "MACHINE|UNIT [COMMAND...]",
-    summary: "open a shell on a machine, or run a command there",
+    summary: "open a shell or run a command on a machine",
     description: &[
-        "MACHINE is the beginning of a machine's id; with a unit, it is the machine that runs it.",
-        "What follows is the command; the exit code is its own, or 255 where the connection fails.",
+        "MACHINE is a unique prefix of a machine id. UNIT selects the machine of a unit.",
+        "Exits with the exit code of the command, or with 255 if the connection fails.",
     ],
     flags: &[
-        Flag::switch("forward-agent,A", "let the other side use our SSH agent"),
-        Flag::new("machine", Takes::Text, "the machine, by the beginning of its id"),
-        Flag::new("unit", Takes::Text, "the machine that runs this unit"),
+        Flag::switch("forward-agent,A", "forward the SSH agent to the machine"),
+        Flag::new("machine", Takes::Text, "machine to connect to, by a prefix of its id"),
+        Flag::new("unit", Takes::Text, "connect to the machine of this unit"),
         SSH_PORT,
     ],
     examples: &[
-        ("fleetctl ssh 113f16a7", "a shell there"),
-        ("fleetctl ssh hello cat /etc/environment", "where hello.service runs"),
+        ("fleetctl ssh 113f16a7", "open a shell on a machine"),
+        ("fleetctl ssh hello cat /etc/environment", "run a command on the machine of hello.service"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -13,16 +13,16 @@ use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, WAIT_ACTIVE};
 pub const COMMAND: Command = Command {
     name: "start",
     arguments: "UNIT...",
-    summary: "start units somewhere in the cluster",
+    summary: "schedule units and start them on their machines",
     description: &[
-        "A unit that is not known yet is submitted first. Returns when each machine was told to start its units;",
-        "with --wait-active, when systemd says that they are active.",
+        "Units that do not exist yet are submitted first. Waits until the machines have started the units;",
+        "with --wait-active, until systemd reports them as active.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS, WAIT_ACTIVE, REPLACE, VERBOSE, SIGN],
     examples: &[
-        ("fleetctl start hello.service", "waits until a machine starts it"),
-        ("fleetctl start --wait-active=60 web@1", "fails where it is not active after a minute"),
-        ("fleetctl start --replace hello.service", "with the text that the file has now"),
+        ("fleetctl start hello.service", "wait until the unit is started"),
+        ("fleetctl start --wait-active=60 web@1", "fail if the unit is not active within a minute"),
+        ("fleetctl start --replace hello.service", "update the unit from the file and start it"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -19,13 +19,13 @@ use crate::tunnel::shell_quote;
 pub const COMMAND: Command = Command {
     name: "status",
     arguments: "UNIT...",
-    summary: "show what systemctl says of units, wherever they are",
+    summary: "show the systemctl status of units from their machines",
     description: &[
-        "Of a global unit: on every machine that has it. Ends with systemctl's exit code, 3 for inactive.",
-        "Units of other machines are asked for over SSH: with an agent (ssh -A), or --ssh-identity-file.",
+        "Global units are shown from each of their machines. Exits with the exit code of systemctl, such as 3 for inactive.",
+        "Remote units are queried over SSH, which requires an agent (ssh -A) or --ssh-identity-file.",
     ],
     flags: &[SSH_PORT],
-    examples: &[("fleetctl status hello.service", "with the last lines of its journal")],
+    examples: &[("fleetctl status hello.service", "includes the last lines of the journal")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -13,10 +13,10 @@ use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK};
 pub const COMMAND: Command = Command {
     name: "stop",
     arguments: "UNIT...",
-    summary: "stop units, and leave them loaded on their machines",
+    summary: "stop units and keep them loaded on their machines",
     description: &[],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],
-    examples: &[("fleetctl stop hello.service", "fleetctl start brings it back on the same machine")],
+    examples: &[("fleetctl stop hello.service", "start again with fleetctl start, on the same machine")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

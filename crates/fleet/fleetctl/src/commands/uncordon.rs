@@ -13,10 +13,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "uncordon",
     arguments: "MACHINE...",
-    summary: "let machines have new units again, after cordon or drain",
-    description: &["Nothing moves back by itself: see rebalance."],
+    summary: "mark machines as schedulable",
+    description: &["Reverts cordon and drain. Units are not moved back automatically: see rebalance."],
     flags: &[],
-    examples: &[("fleetctl uncordon 113f16a7", "it is back")],
+    examples: &[("fleetctl uncordon 113f16a7", "schedule units to this machine again")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -13,10 +13,10 @@ use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK};
 pub const COMMAND: Command = Command {
     name: "unload",
     arguments: "UNIT...",
-    summary: "stop units and take them off their machines; they stay known",
-    description: &[],
+    summary: "stop units and unload them from their machines",
+    description: &["The units stay in the cluster as inactive, without a target machine."],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],
-    examples: &[("fleetctl unload hello.service", "waits until its machine has let go of it")],
+    examples: &[("fleetctl unload hello.service", "wait until the unit is stopped")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

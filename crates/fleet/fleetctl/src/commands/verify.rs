@@ -6,9 +6,9 @@ use crate::create::signatures_unsupported;
 pub const COMMAND: Command = Command {
     name: "verify",
     arguments: "UNIT",
-    summary: "does nothing any more: units have no signatures",
+    summary: "no longer supported: units cannot be signed",
     description: &[],
     flags: &[],
-    examples: &[("fleetctl verify hello.service", "ends with 2")],
+    examples: &[("fleetctl verify hello.service", "exits with 2")],
     run: Run::LocalAction(|_| Err(signatures_unsupported())),
 };

@@ -8,6 +8,6 @@ pub const COMMAND: Command = Command {
     summary: "print the version",
     description: &[],
     flags: &[],
-    examples: &[("fleetctl version", "as fleetctl --version")],
+    examples: &[("fleetctl version", "same as fleetctl --version")],
     run: Run::Version,
 };
