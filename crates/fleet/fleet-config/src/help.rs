@@ -10,18 +10,18 @@ pub const USAGE: &str =
     "usage: fleetd [--config FILE]\n       fleetd fence\n       fleetd --version | --help\n";
 
 const FILE: &str = "
-The file holds lines of the form key=value; comments begin with #. Without --config it is
-/etc/fleet/fleet.conf, where that exists. A variable beats the file: agent_ttl is FLEET_AGENT_TTL.
-Defaults are in brackets.
+The configuration file has lines of the form key=value, and comments that start with #. The default
+path is /etc/fleet/fleet.conf, which may be missing. Environment variables override the file, such as
+FLEET_AGENT_TTL for agent_ttl. Defaults are in brackets.
 
-fence is what fleet-fence.service runs while fleetd does not: it stops this machine's units before
-another machine may start them.
+fleetd fence is run by fleet-fence.service while fleetd is not running: it stops the units of this
+machine before another machine may start them.
 ";
 
 const GROUPS: [(KeyKind, &str); 3] = [
     (KeyKind::Original, "keys"),
-    (KeyKind::Extension, "keys that the original has not"),
-    (KeyKind::Ignored, "keys of old"),
+    (KeyKind::Extension, "additional keys"),
+    (KeyKind::Ignored, "deprecated keys"),
 ];
 
 pub fn text() -> String {

@@ -343,10 +343,10 @@ fn help_names_every_key_with_its_default() {
     let help = text("--help");
     assert!(help.starts_with(USAGE));
     for line in [
-        "  agent_ttl                    How long this machine is present without saying so again, like 30s or 2m. [30s]\n",
-        "  capacity_units               How many units this machine takes.\n",
-        "  partition_port               Where fleetds ask each other whether they have the store; 0: nowhere. [49154]\n",
-        "  verify_units                 Taken, without effect. [false]\n",
+        "  agent_ttl                    TTL of the presence of this machine, such as 30s or 2m. [30s]\n",
+        "  capacity_units               Maximum number of units on this machine.\n",
+        "  partition_port               UDP port to query peers about their connection to etcd; 0 disables it. [49154]\n",
+        "  verify_units                 Ignored. [false]\n",
     ] {
         assert!(help.contains(line), "{line}{help}");
     }
