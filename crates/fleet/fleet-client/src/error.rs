@@ -27,7 +27,7 @@ impl Error {
     }
 
     /// Whether it can be otherwise in a moment: no answer, or one that blames the server.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Error::Transport { .. } => true,
             other => other.code().is_some_and(|code| code >= 500),

@@ -1,22 +1,22 @@
-//! What a command of this program does.
+//! The actions that a command can have.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{ParsedArgs, Subcommands};
+use command_line::{Subcommands, ParsedArgs};
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type ActionFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a ParsedArgs) -> Running<'a>),
-    /// Without a server, and without looking at the global flags.
-    Alone(fn(&ParsedArgs) -> Result<(), Failure>),
+    Action(for<'a> fn(&'a Session, &'a ParsedArgs) -> ActionFuture<'a>),
+    /// Needs no server and ignores the global flags.
+    LocalAction(fn(&ParsedArgs) -> Result<(), Failure>),
     Help,
     Completion,
     Version,

@@ -1,4 +1,4 @@
-//! The API's back end: the node that runs now.
+//! Backend of the API: delegates to the running node.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,7 +10,7 @@ use fleet_http::{Backend, Failure};
 use fleet_node::{EtcdStore, Metrics, RegistryCache, Requests, StoreError, StoreLink};
 use unit_file::{UnitFile, UnitName};
 
-/// Outlives nodes: a reload makes a new one.
+/// Persists across reloads, which replace the node.
 pub struct Api {
     me: MachineId,
     metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ impl Api {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
-    /// None before it is registered, and while the store is away for long.
+    /// `None` before the node is registered, and during a longer outage of the store.
     fn current(&self) -> Option<Current> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         current.filter(|current| current.store_link.state().is_serving())

@@ -1,5 +1,5 @@
-//! `fleetd fence`, which fleet-fence.service runs while fleetd does not: units are stopped before another machine may start
-//! them. All that it needs was written to /run/fleet by the last fleetd, so that no error of a configuration is in its way.
+//! `fleetd fence`, run by fleet-fence.service while fleetd is stopped: stops units before another machine may start
+//! them. It depends only on state in /run/fleet that the last fleetd has written, not on the configuration.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -14,19 +14,19 @@ use systemd_units::{Bus, Units};
 use tokio::time::timeout;
 use unit_file::UnitName;
 
-use crate::hands::Systemd;
 use crate::machine;
-use crate::memory::{FenceSettings, Kept};
 use crate::peers::Asker;
-use crate::process::{folder, log_targets};
+use crate::process::{directory, log_targets};
+use crate::state_files::{FenceSettings, RuntimeState};
+use crate::systemd::Systemd;
 
 const SERVICE: &str = "fleet-fence.service";
-/// After which a wait for that service is logged.
-const SILENT: Duration = Duration::from_secs(3);
+/// A longer wait for the service is logged.
+const NOTICE_DELAY: Duration = Duration::from_secs(3);
 
 pub fn run() -> anyhow::Result<()> {
     service::log::start("fleetd", log_targets(false))?;
-    let kept = Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet")));
+    let kept = Arc::new(RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet")));
     let (Some(memory), Some(fence)) = (kept.contact(), kept.fence()) else {
         tracing::info!("fleetd was not in a cluster since this machine started: there is nothing to fence");
         return Ok(());
@@ -40,7 +40,7 @@ pub fn run() -> anyhow::Result<()> {
         clock: machine::clock(),
         jitter: Jitter(Arc::new(fastrand::f64)),
         version: VERSION.to_owned(),
-        // Of a node alone.
+        // Unused by the fence.
         public_ip: Arc::new(String::new),
         metadata: BTreeMap::new(),
         capacity: fleet_core::Capacity::default(),
@@ -71,20 +71,20 @@ pub fn run() -> anyhow::Result<()> {
     })
 }
 
-/// Stops the service, so that a node that is about to start knows which units still run: a fence that runs beside it
-/// would stop units of a machine that is in the cluster again. Waits as long as the service's `TimeoutStopSec=` allows.
-pub async fn end(units: &Units) {
-    // invariant: it is a unit's name.
+/// Stops the fence before a node starts; otherwise it would stop units of a machine that has rejoined the cluster.
+/// Waits for at most the service's `TimeoutStopSec=`.
+pub async fn stop_service(units: &Units) {
+    // invariant: a valid unit name.
     let Ok(service) = UnitName::parse(SERVICE) else { return };
-    let mut stopped = pin!(units.stop(&service));
-    let ended = match timeout(SILENT, &mut stopped).await {
-        Ok(ended) => ended,
+    let mut stop = pin!(units.stop(&service));
+    let result = match timeout(NOTICE_DELAY, &mut stop).await {
+        Ok(result) => result,
         Err(_) => {
             tracing::info!("waiting for {SERVICE} to stop");
-            stopped.await
+            stop.await
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = result {
         tracing::warn!("Failed to stop {SERVICE}: {error}");
     }
 }

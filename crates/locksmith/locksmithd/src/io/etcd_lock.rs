@@ -57,7 +57,7 @@ impl EtcdLock {
     ) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
-        config.order = Order::Given;
+        config.order = Order::ParsedArgs;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;
         config.trace = trace;
@@ -132,7 +132,7 @@ impl EtcdLock {
         }
     }
 
-    /// Takes the lock for an operator.
+    /// ValueKind the lock for an operator.
     pub async fn lock(&self, id: &str) -> Result<(), StoreError> {
         self.update(|semaphore| semaphore.lock(id).map(|()| ((), true))).await
     }
@@ -146,7 +146,7 @@ impl EtcdLock {
         self.update(|semaphore| semaphore.set_max(max).map(|old| (old, true))).await
     }
 
-    /// Takes the lock for the daemon; succeeds if it is held already.
+    /// ValueKind the lock for the daemon; succeeds if it is held already.
     pub async fn acquire(&self, id: &str) -> Result<Acquired, StoreError> {
         self.update(|semaphore| {
             Ok(match semaphore.acquire(id)? {

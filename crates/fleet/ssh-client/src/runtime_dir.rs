@@ -1,7 +1,7 @@
-//! The private folder of one `ssh`.
+//! The private directory of an `ssh` process.
 //!
-//! A shell makes it, waits for the end of this process, and removes it. It ignores the signals that end this process, from
-//! before there is a folder: so nothing remains after Ctrl-C or a SIGKILL, and no handler of signals is needed.
+//! A shell creates it, waits for the exit of this process, and removes it. The shell ignores the signals that end this
+//! process before it creates the directory, so that nothing remains even after SIGKILL, without signal handlers.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::error::Error;
-use crate::limits::ANSWER_BYTES;
+use crate::limits::RESPONSE_BYTES;
 
-/// Makes a folder in `$0`, prints its path, and removes it at the end of standard input, a pipe that only this process
-/// holds.
-const KEEP: &str = r#"
+/// Creates a directory in `$0`, prints its path, and removes it at the end of standard input, a pipe that only this
+/// process holds.
+const CLEANUP_SCRIPT: &str = r#"
 trap "" HUP INT QUIT TERM
 PATH="$PATH:/usr/bin:/bin"
 made=$(mktemp -d "$0/keelson-ssh-XXXXXXXX") || exit
@@ -27,41 +27,41 @@ read _
 rm -rf -- "$made"
 "#;
 
-/// The longest path of a socket (unix(7)), without the zero at its end.
+/// Maximum length of a socket path (unix(7)), without the terminating zero.
 const SOCKET_PATH_BYTES: usize = 107;
 
-pub struct Folder {
+pub struct RuntimeDir {
     path: PathBuf,
-    opened: File,
-    _keeper: Keeper,
+    directory: File,
+    _cleaner: Cleaner,
 }
 
-/// The shell. The folder is removed when it is dropped.
-struct Keeper(Child);
+/// The shell. Removes the directory on drop.
+struct Cleaner(Child);
 
-impl Folder {
-    /// Below the folder for temporary files, for this user only.
-    pub fn new() -> Result<Folder, Error> {
+impl RuntimeDir {
+    /// Creates a directory below `TMPDIR`, accessible to this user only.
+    pub fn new() -> Result<RuntimeDir, Error> {
         let parent = std::env::temp_dir();
-        Self::below(&parent).map_err(|cause| Error::Folder { path: parent, cause })
+        Self::create_in(&parent).map_err(|cause| Error::RuntimeDirectory { path: parent, cause })
     }
 
-    fn below(parent: &Path) -> io::Result<Folder> {
-        let keeper = Command::new("/bin/sh")
-            .args(["-c", KEEP])
+    fn create_in(parent: &Path) -> io::Result<RuntimeDir> {
+        let cleaner = Command::new("/bin/sh")
+            .args(["-c", CLEANUP_SCRIPT])
             .arg(std::path::absolute(parent)?)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut keeper = Keeper(keeper);
-        let path = PathBuf::from(OsString::from_vec(output(keeper.0.stdout.take())?));
+        let mut cleaner = Cleaner(cleaner);
+        let path = PathBuf::from(OsString::from_vec(read_limited(cleaner.0.stdout.take())?));
         if path.as_os_str().is_empty() {
-            let said = output(keeper.0.stderr.take())?;
-            return Err(io::Error::other(String::from_utf8_lossy(&said).trim().to_owned()));
+            let message = read_limited(cleaner.0.stderr.take())?;
+            return Err(io::Error::other(String::from_utf8_lossy(&message).trim().to_owned()));
         }
-        Ok(Folder { opened: File::open(&path)?, path, _keeper: keeper })
+        Ok(RuntimeDir { directory: File::open(&path)?, path, _cleaner: cleaner })
     }
 
     pub fn path(&self) -> &Path {
@@ -74,36 +74,36 @@ impl Folder {
         options.open(self.path.join(name))?.write_all(text.as_bytes())
     }
 
-    /// Empty where the file does not exist.
+    /// Returns an empty string if the file does not exist.
     pub fn read(&self, name: &str) -> io::Result<String> {
         let mut bytes = Vec::new();
         match File::open(self.path.join(name)) {
-            Ok(file) => file.take(ANSWER_BYTES).read_to_end(&mut bytes)?,
+            Ok(file) => file.take(RESPONSE_BYTES).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A path of the socket in it that `connect` takes.
+    /// A path of a socket in the directory that is short enough for `connect`.
     pub fn socket(&self, name: &str) -> PathBuf {
         let path = self.path.join(name);
         match path.as_os_str().len() {
             ..=SOCKET_PATH_BYTES => path,
-            _ => PathBuf::from(format!("/proc/self/fd/{}/{name}", self.opened.as_raw_fd())),
+            _ => PathBuf::from(format!("/proc/self/fd/{}/{name}", self.directory.as_raw_fd())),
         }
     }
 }
 
-fn output(from: Option<impl io::Read>) -> io::Result<Vec<u8>> {
+fn read_limited(from: Option<impl io::Read>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(from) = from {
-        from.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
+        from.take(RESPONSE_BYTES).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
 
-impl Drop for Keeper {
+impl Drop for Cleaner {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         drop(self.0.wait());
@@ -116,8 +116,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn it_is_private_and_removed() {
-        let folder = Folder::new().unwrap();
+    fn directory_is_private_and_removed() {
+        let folder = RuntimeDir::new().unwrap();
         let path = folder.path().to_owned();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         folder.write("a", "text").unwrap();
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn where_there_can_be_none() {
-        let error = Folder::below(Path::new("/nonexistent")).err().unwrap().to_string();
+    fn missing_parent_directory() {
+        let error = RuntimeDir::create_in(Path::new("/nonexistent")).err().unwrap().to_string();
         assert!(error.ends_with("No such file or directory"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What was given, by file and environment, each value with its place. A variable beats the file.
+//! Raw values of the file and the environment with their sources. Variables override the file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use thiserror::Error;
 use crate::facts::{Facts, File};
 use crate::ini::{self, Problem};
 use crate::key::{KEYS, Key, find};
-use crate::limits::FILE_BYTES;
+use crate::limits::MAX_FILE_BYTES;
 use crate::value::ValueError;
 
-/// Where a value stands.
+/// The source of a value, for error messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     File { path: String, line: usize, key: &'static str },
@@ -30,8 +30,8 @@ impl fmt::Display for Source {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GivenError {
-    /// The text is the contract's.
+pub enum ConfigError {
+    /// The message is that of the contract.
     #[error("Unable to use config file {path}: {reason}")]
     File { path: String, reason: String },
     #[error("{path}:{line}: {problem}")]
@@ -41,42 +41,42 @@ pub enum GivenError {
 }
 
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct RawConfig {
     values: BTreeMap<&'static str, (Source, String)>,
-    /// For the log.
+    /// To be logged.
     pub warnings: Vec<String>,
 }
 
-impl Given {
-    /// `named` says that the file was asked for: then it must be there.
-    pub fn read(facts: &Facts, path: &str, named: bool) -> Result<Self, GivenError> {
-        let mut given = Self::default();
-        given.take_file(&facts.file, path, named)?;
-        given.take_environment(&facts.environment);
-        Ok(given)
+impl RawConfig {
+    /// A missing file is an error only if it is `required`.
+    pub fn read(facts: &Facts, path: &str, required: bool) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        config.read_file(&facts.file, path, required)?;
+        config.read_environment(&facts.environment);
+        Ok(config)
     }
 
-    fn take_file(&mut self, file: &File, path: &str, named: bool) -> Result<(), GivenError> {
-        let unusable = |reason: String| GivenError::File { path: path.to_owned(), reason };
+    fn read_file(&mut self, file: &File, path: &str, required: bool) -> Result<(), ConfigError> {
+        let unusable = |reason: String| ConfigError::File { path: path.to_owned(), reason };
         let text = match file {
             File::Text(text) => text,
-            File::Missing if named => {
+            File::Missing if required => {
                 return Err(unusable(format!("stat {path}: no such file or directory")));
             }
             File::Missing => return Ok(()),
             File::Unreadable(reason) => return Err(unusable(reason.clone())),
         };
-        if text.len() > FILE_BYTES {
-            return Err(unusable(format!("it is larger than {FILE_BYTES} bytes")));
+        if text.len() > MAX_FILE_BYTES {
+            return Err(unusable(format!("it is larger than {MAX_FILE_BYTES} bytes")));
         }
-        let read = ini::read(text).map_err(|(line, problem)| GivenError::Line {
+        let file = ini::parse(text).map_err(|(line, problem)| ConfigError::Line {
             path: path.to_owned(),
             line,
             problem,
         })?;
-        for entry in read.entries {
+        for entry in file.entries {
             let Some(key) = find(entry.key) else {
-                let hint = nearest(entry.key);
+                let hint = suggestion(entry.key);
                 let place = format!("{path}:{}", entry.line);
                 self.warnings.push(format!("{place}: unknown key {:?} is ignored{hint}", entry.key));
                 continue;
@@ -84,63 +84,63 @@ impl Given {
             let source = Source::File { path: path.to_owned(), line: entry.line, key: key.name };
             self.set(key, source, entry.value);
         }
-        if let Some(line) = read.section {
-            let said = "is ignored: fleetd's file has no sections";
-            self.warnings.push(format!("{path}:{line}: all from this section on {said}"));
+        if let Some(line) = file.section {
+            let message = "is ignored: fleetd's file has no sections";
+            self.warnings.push(format!("{path}:{line}: all from this section on {message}"));
         }
         Ok(())
     }
 
-    fn take_environment(&mut self, environment: &BTreeMap<String, String>) {
+    fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
         for key in &KEYS {
             let variable = key.variable();
             if let Some(value) = environment.get(&variable) {
                 self.set(key, Source::Environment(variable), value);
             }
         }
-        let ours = environment.keys().filter(|name| name.starts_with("FLEET_"));
-        for variable in ours.filter(|name| !KEYS.iter().any(|key| key.variable() == **name)) {
+        let fleet_variables = environment.keys().filter(|name| name.starts_with("FLEET_"));
+        for variable in fleet_variables.filter(|name| !KEYS.iter().any(|key| key.variable() == **name)) {
             self.warnings.push(format!("unknown variable {variable} is ignored"));
         }
     }
 
-    /// An empty value is none, and so leaves what was set before.
+    /// Empty values do not override earlier ones.
     fn set(&mut self, key: &'static Key, source: Source, value: &str) {
         if !value.trim().is_empty() {
             self.values.insert(key.name, (source, value.trim().to_owned()));
         }
     }
 
-    /// What was given, else the default, as `read` reads it. An unset key without a default is an empty text.
+    /// Parses the value, else the default. An unset key without a default is empty.
     pub fn value<T>(
         &self,
         name: &'static str,
-        read: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Result<T, GivenError> {
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Result<T, ConfigError> {
         let (source, text) = match self.values.get(name) {
             Some((source, text)) => (source.clone(), text.as_str()),
             None => (Source::Default(name), find(name).map_or("", |key| key.default)),
         };
-        read(text).map_err(|problem| GivenError::Value { source_of: source, problem })
+        parse(text).map_err(|problem| ConfigError::Value { source_of: source, problem })
     }
 
-    /// `None` where nothing was given and there is no default.
-    pub fn some<T>(
+    /// `None` if the key is unset and has no default.
+    pub fn optional<T>(
         &self,
         name: &'static str,
-        read: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Result<Option<T>, GivenError> {
-        self.value(name, |text| if text.is_empty() { Ok(None) } else { read(text).map(Some) })
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.value(name, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) })
     }
 
     pub fn text(&self, name: &'static str) -> String {
-        let given = self.values.get(name).map(|(_, text)| text.as_str());
-        given.unwrap_or_else(|| find(name).map_or("", |key| key.default)).to_owned()
+        let config = self.values.get(name).map(|(_, text)| text.as_str());
+        config.unwrap_or_else(|| find(name).map_or("", |key| key.default)).to_owned()
     }
 }
 
-/// `agent-ttl` is how cloud-config may write it, not how the file does.
-fn nearest(name: &str) -> String {
-    let plain = name.to_ascii_lowercase().replace('-', "_");
-    find(&plain).map(|key| format!(": did you mean {}?", key.name)).unwrap_or_default()
+/// Suggests `agent_ttl` for `agent-ttl`, the notation of cloud-config.
+fn suggestion(name: &str) -> String {
+    let normalized = name.to_ascii_lowercase().replace('-', "_");
+    find(&normalized).map(|key| format!(": did you mean {}?", key.name)).unwrap_or_default()
 }

@@ -1,19 +1,19 @@
-//! Why there is no good answer, whichever driver was asked.
+//! Errors of registry requests, for both drivers.
 
 #[derive(Debug)]
 pub enum Error {
     Api(fleet_client::Error),
-    /// The store refused, or is not there; or the keys do not allow what was asked.
+    /// etcd rejected the request or is unreachable, or the stored keys do not permit it.
     Store(String),
-    /// The keys alone cannot do it.
+    /// Not possible with access to the keys alone.
     NeedsFleetd,
 }
 
 impl Error {
-    /// Whether it can be otherwise in a moment.
-    pub fn may_pass(&self) -> bool {
+    /// Whether a retry may succeed.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Error::Api(error) => error.may_pass(),
+            Error::Api(error) => error.is_transient(),
             Error::Store(_) => true,
             Error::NeedsFleetd => false,
         }

@@ -1,4 +1,4 @@
-//! Who one is on other machines: the keys and settings of SSH, and what is said where there are none.
+//! SSH settings from the global flags and the environment, and the messages for missing keys.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,9 @@ use ssh_client::{Error, Settings};
 
 use crate::global::Ssh;
 
-/// What the acceptance list promises, before the original's longer text.
+/// Precedes the original's longer message; the acceptance list requires it.
 const NO_AGENT: &str = "SSH_AUTH_SOCK environment variable must be set";
 
-/// What is not in the original's.
 const HINT: &str =
     "hint: log in with your agent's keys (ssh -A, keelson ssh NAME -- -A), or give --ssh-identity-file FILE";
 
@@ -28,15 +27,15 @@ fn agent() -> Option<PathBuf> {
     std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(Into::into)
 }
 
-/// An error of SSH behind `prefix`.
-pub fn told(prefix: &str, error: &Error) -> String {
+/// Formats an SSH error after `prefix`, with a hint if there is no agent.
+pub fn format_ssh_error(prefix: &str, error: &Error) -> String {
     match error {
         Error::NoAgent => format!("{NO_AGENT}\n{prefix}{error}\n{HINT}"),
         other => format!("{prefix}{other}"),
     }
 }
 
-/// Whether there is a key to show to other machines.
+/// Whether an agent or an identity file is configured.
 pub fn has_keys(ssh: &Ssh) -> bool {
     agent().is_some() || ssh.identity.is_some()
 }

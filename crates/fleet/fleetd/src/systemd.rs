@@ -1,4 +1,4 @@
-//! systemd, as a node wants it.
+//! The unit manager of a node, by D-Bus.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use unit_file::{UnitFile, UnitName};
 
 use crate::verify;
 
-/// Changes that wait to be read.
+/// Capacity of the event channel.
 const WAITING: usize = 1024;
 
 #[derive(Clone)]
 pub struct Systemd(pub Units);
 
-/// By the ends of systemd's names of errors: what is wrong with the unit's text.
+/// Suffixes of systemd's error names for faults of the unit file.
 const OF_UNIT: [&str; 3] = ["BadUnitSetting", "OnlyByDependency", "JobTypeNotApplicable"];
-/// And what is only so on this machine: another unit that is missing here, or masked.
+/// Faults of this machine, such as a missing or masked unit.
 const OF_MACHINE: [&str; 4] = ["NoSuchUnit", "LoadFailed", "UnitMasked", "UnitGenerated"];
 
 fn told(error: &Error) -> UnitManagerError {
@@ -26,7 +26,7 @@ fn told(error: &Error) -> UnitManagerError {
         Error::NameConflict { .. } => "masked",
         _ => "error",
     };
-    // With its causes: `Enable` says only by them what is the matter.
+    // With causes: the message of `Enable` alone is not specific.
     let text = format!("{:#}", anyhow::Error::new(error.clone()));
     UnitManagerError { text, load, scope: scope(error) }
 }

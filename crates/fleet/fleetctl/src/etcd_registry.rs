@@ -1,4 +1,4 @@
-//! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
+//! `--driver=etcd`: reads and writes the registry in etcd without a fleetd.
 
 use etcd_client::{Client, Delete, Get, Node, Set};
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
@@ -8,52 +8,52 @@ use fleet_core::responses;
 use fleet_core::{JobState, MachineId};
 use unit_file::UnitName;
 
-use crate::answer::Error;
+use crate::error::Error;
 
-pub struct Keys {
+pub struct EtcdRegistry {
     client: Client,
-    /// Begins and ends with a slash.
+    /// Starts and ends with a slash.
     prefix: String,
 }
 
-fn store(error: &etcd_client::Error) -> Error {
+fn client_error(error: &etcd_client::Error) -> Error {
     let attempts = error.attempts().iter().enumerate();
     let causes: Vec<String> = attempts.map(|(at, attempt)| format!("; error #{at}: {attempt}")).collect();
     Error::Store(format!("{error}{}", causes.join("\n")))
 }
 
-fn told(error: impl std::fmt::Display) -> Error {
+fn invalid(error: impl std::fmt::Display) -> Error {
     Error::Store(error.to_string())
 }
 
-fn missing() -> Error {
+fn unit_not_found() -> Error {
     Error::Store("unit does not exist".to_owned())
 }
 
-impl Keys {
-    pub fn new(client: Client, prefix: &str) -> Keys {
-        Keys { client, prefix: format!("/{}/", prefix.trim_matches('/')) }
+impl EtcdRegistry {
+    pub fn new(client: Client, prefix: &str) -> EtcdRegistry {
+        EtcdRegistry { client, prefix: format!("/{}/", prefix.trim_matches('/')) }
     }
 
-    /// All keys, as they are at a majority of the store's members.
+    /// Reads all keys with quorum.
     async fn view(&self) -> Result<View, Error> {
-        let how = Get { recursive: true, sorted: false, quorum: true };
-        let root = match self.client.get(self.prefix.trim_end_matches('/'), how).await {
+        let options = Get { recursive: true, sorted: false, quorum: true };
+        let root = match self.client.get(self.prefix.trim_end_matches('/'), options).await {
             Ok(answer) => answer.node(),
             Err(error) if error.is_key_not_found() => return Ok(View::default()),
-            Err(error) => return Err(store(&error)),
+            Err(error) => return Err(client_error(&error)),
         };
         let mut pairs = Vec::new();
-        leaves(&root, &mut pairs);
+        collect_leaves(&root, &mut pairs);
         let relative = pairs
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(self.prefix.as_str())?, value.as_str())));
-        // What cannot be read is as good as absent; fleetd tells of it.
+        // Unreadable values are ignored here; fleetd logs them.
         Ok(View::read(relative).0)
     }
 
-    /// Whether something answers as etcd does.
-    pub async fn are_there(&self) -> bool {
+    /// Whether the endpoint answers as etcd does.
+    pub async fn is_reachable(&self) -> bool {
         match self.client.get("/", Get::default()).await {
             Ok(_) | Err(etcd_client::Error::Api { .. }) => true,
             Err(_) => false,
@@ -67,9 +67,10 @@ impl Keys {
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let view = self.view().await?;
         let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
-        let waits =
-            |name: &UnitName| view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired());
-        // The scheduler is asked only where somebody waits for its answer.
+        let waits = |name: &UnitName| {
+            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired())
+        };
+        // Only unscheduled units need an explanation by the scheduler.
         let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
         Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())
     }
@@ -82,7 +83,7 @@ impl Keys {
         Ok(responses::machines(&self.view().await?))
     }
 
-    /// What the machines' fleetds say of their versions.
+    /// The versions that the fleetds publish.
     pub async fn versions(&self) -> Result<Vec<String>, Error> {
         let view = self.view().await?;
         let ids = view.machines().map(|machine| machine.id);
@@ -90,8 +91,8 @@ impl Keys {
     }
 
     pub async fn put(&self, unit: &Unit) -> Result<(), Error> {
-        let name = UnitName::parse(&unit.name).map_err(told)?;
-        let desired: JobState = unit.desired_state.parse().map_err(told)?;
+        let name = UnitName::parse(&unit.name).map_err(invalid)?;
+        let desired: JobState = unit.desired_state.parse().map_err(invalid)?;
         for write in writes_for_new_unit(&name, &unit.file(), desired) {
             self.write(&write).await?;
         }
@@ -99,22 +100,22 @@ impl Keys {
     }
 
     pub async fn set_desired(&self, name: &str, desired: &str) -> Result<(), Error> {
-        let name = UnitName::parse(name).map_err(told)?;
+        let name = UnitName::parse(name).map_err(invalid)?;
         if self.view().await?.unit(&name).is_none() {
-            return Err(missing());
+            return Err(unit_not_found());
         }
         if name.is_template() && desired != JobState::Inactive.as_str() {
-            return Err(told(format_args!("cannot activate template {:?}", name.as_str())));
+            return Err(invalid(format_args!("cannot activate template {:?}", name.as_str())));
         }
         self.write(&Write::Set { key: Key::TargetState(name), value: desired.to_owned() }).await
     }
 
     pub async fn destroy(&self, name: &str) -> Result<(), Error> {
-        let how = Delete { recursive: true, dir: true, ..Delete::default() };
-        match self.client.delete(&format!("{}job/{name}", self.prefix), &how).await {
+        let options = Delete { recursive: true, dir: true, ..Delete::default() };
+        match self.client.delete(&format!("{}job/{name}", self.prefix), &options).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_key_not_found() => Err(missing()),
-            Err(error) => Err(store(&error)),
+            Err(error) if error.is_key_not_found() => Err(unit_not_found()),
+            Err(error) => Err(client_error(&error)),
         }
     }
 
@@ -124,22 +125,22 @@ impl Keys {
             return self.write(&Write::Set { key, value: value.to_owned() }).await;
         }
         match self.client.delete(&self.path(&key), &Delete::default()).await {
-            Err(error) if !error.is_key_not_found() => Err(store(&error)),
+            Err(error) if !error.is_key_not_found() => Err(client_error(&error)),
             _ => Ok(()),
         }
     }
 
     pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
-        let (view, name) = (self.view().await?, UnitName::parse(name).map_err(told)?);
-        responses::explanation(&view, &responses::scheduler(&view), &name).ok_or_else(missing)
+        let (view, name) = (self.view().await?, UnitName::parse(name).map_err(invalid)?);
+        responses::explanation(&view, &responses::scheduler(&view), &name).ok_or_else(unit_not_found)
     }
 
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {
         let view = self.view().await?;
-        responses::plan(&view, &responses::scheduler(&view), &request.units).map_err(told)
+        responses::plan(&view, &responses::scheduler(&view), &request.units).map_err(invalid)
     }
 
-    /// Only as a plan: moving needs an engine that watches over it.
+    /// Dry run only: the moves need a running engine.
     pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
         if !dry_run {
             return Err(Error::NeedsFleetd);
@@ -155,20 +156,20 @@ impl Keys {
         let written = match write {
             Write::Set { key, value } => self.client.set(&self.path(key), value, &Set::default()).await,
             Write::Create { key, value } => match self.client.create(&self.path(key), value, None).await {
-                // A text is there already where another unit has it.
+                // Contents are stored by hash: another unit has the same.
                 Err(error) if error.is_key_exists() => return Ok(()),
                 created => created,
             },
-            // Nothing that is asked for here swaps a value, or takes one away by its value.
+            // No request of this driver compares values.
             Write::Swap { .. } | Write::DeleteIf { .. } => return Err(Error::NeedsFleetd),
         };
-        written.map(drop).map_err(|error| store(&error))
+        written.map(drop).map_err(|error| client_error(&error))
     }
 }
 
-fn leaves(node: &Node, into: &mut Vec<(String, String)>) {
+fn collect_leaves(node: &Node, into: &mut Vec<(String, String)>) {
     if let Some(value) = node.value.as_ref().filter(|_| !node.dir) {
         into.push((node.key.clone(), value.clone()));
     }
-    node.nodes.iter().for_each(|below| leaves(below, into));
+    node.nodes.iter().for_each(|below| collect_leaves(below, into));
 }

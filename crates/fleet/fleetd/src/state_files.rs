@@ -1,4 +1,4 @@
-//! What one start of fleetd leaves to the next.
+//! State that fleetd writes for its next start and for `fleetd fence`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,25 @@ use fleet_node::{Peer, SavedState};
 use serde::{Deserialize, Serialize};
 use unit_file::{UnitHash, UnitName};
 
-/// Starts that are remembered: a few, should one have ended before it could register.
-const STARTS: usize = 8;
+/// Number of recorded starts. More than one, as a start may fail before it registers.
+const MAX_STARTS: usize = 8;
 const MODE: u32 = 0o600;
 
-/// Kept over reboots: the numbers of earlier starts, by which a presence in the store is known to be ours.
-pub struct Starts {
+/// Random ids of the latest starts, kept across reboots, by which fleetd recognizes its own presence in the store.
+pub struct StartHistory {
     pub instance: String,
     pub earlier: Vec<String>,
 }
 
-impl Starts {
-    /// Writes the new number down before anybody hears of it. Where the folder cannot be written, earlier starts
-    /// are as unknown as before.
+impl StartHistory {
+    /// Records the new id before it is published. A write error is logged only.
     pub fn begin(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("starts.json");
         let text = std::fs::read(&path).unwrap_or_default();
         let mut earlier: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
         let number = getrandom::u64().map_err(|error| anyhow::anyhow!("random numbers: {error}"))?;
         let instance = format!("{number:016x}");
-        earlier.truncate(STARTS - 1);
+        earlier.truncate(MAX_STARTS - 1);
         let all: Vec<&String> = [&instance].into_iter().chain(&earlier).collect();
         let written = std::fs::create_dir_all(folder)
             .and_then(|()| service::file::replace(&path, &serde_json::to_vec(&all)?, MODE));
@@ -43,19 +42,19 @@ impl Starts {
     }
 }
 
-/// In `/run`: the same run of the machine, its clock, and its units.
-pub struct Kept {
+/// State in `/run`, valid until the next boot.
+pub struct RuntimeState {
     folder: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ContactJson {
-    /// Seconds since the machine started.
+    /// Seconds since boot.
     sent: f64,
     others: Vec<(String, String)>,
 }
 
-/// What `fleetd fence` has to know of the configuration.
+/// The settings of `fleetd fence`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceSettings {
     pub ttl: Duration,
@@ -64,7 +63,7 @@ pub struct FenceSettings {
     pub systemd_user: bool,
 }
 
-impl Kept {
+impl RuntimeState {
     pub fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -106,7 +105,7 @@ impl Kept {
         write(&self.fence_file(), settings)
     }
 
-    /// Of units that are not remembered nothing is known: that is less, and never wrong.
+    /// The launched units. May be incomplete, but never wrong.
     pub fn units(&self) -> BTreeMap<UnitName, UnitHash> {
         let text = std::fs::read(self.units_file()).unwrap_or_default();
         let json: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
@@ -131,22 +130,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starts_know_each_other() {
+    fn starts_are_recorded() {
         let folder = tempfile::tempdir().unwrap();
-        let mut before = Starts::begin(folder.path()).unwrap();
+        let mut before = StartHistory::begin(folder.path()).unwrap();
         assert_eq!(before.earlier, Vec::<String>::new());
-        for _ in 0..STARTS + 3 {
-            let now = Starts::begin(folder.path()).unwrap();
+        for _ in 0..MAX_STARTS + 3 {
+            let now = StartHistory::begin(folder.path()).unwrap();
             assert_eq!(now.earlier[0], before.instance);
-            assert!(now.earlier.len() < STARTS && !now.earlier.contains(&now.instance));
+            assert!(now.earlier.len() < MAX_STARTS && !now.earlier.contains(&now.instance));
             before = now;
         }
     }
 
     #[test]
-    fn contacts_survive() {
+    fn state_is_restored() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::at(folder.path());
+        let kept = RuntimeState::at(folder.path());
         assert_eq!((kept.contact(), kept.fence(), kept.units()), (None, None, BTreeMap::new()));
         let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
         let memory = SavedState { last_heartbeat: Duration::from_millis(1_500), peers: vec![peer] };

@@ -1,5 +1,5 @@
-//! Copies bytes, and does other blocking work, on threads: a slow terminal must not hold up the runtime, nor a busy runtime
-//! the connection.
+//! Blocking copies and other blocking work on threads: a slow terminal must not block the runtime, and a busy runtime
+//! must not block the connection.
 
 use std::io::{self, Read, Write};
 
@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::limits::COPY_BYTES;
 
-/// Until `from` ends. Each read is passed on immediately.
-pub fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+/// Copies until `from` ends. Each read is written immediately.
+pub fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         match from.read(&mut buffer) {
@@ -20,7 +20,7 @@ pub fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     }
 }
 
-/// The result of `work`, which a thread does. The thread continues where its result is no longer awaited.
+/// Runs `work` on a thread. The thread continues if the future is dropped.
 pub async fn on_thread<T, W>(work: W) -> io::Result<T>
 where
     T: Send + 'static,

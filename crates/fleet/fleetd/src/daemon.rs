@@ -1,4 +1,4 @@
-//! From the configuration to a running node, through reloads, to the end.
+//! Lifecycle of the daemon: runs nodes, reloads the configuration, stops.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fleet_config::{Config, Task, VERSION, file_wanted};
+use fleet_config::{Command, Config, VERSION, config_path};
 use fleet_http::Settings as ApiSettings;
-use fleet_node::{Environment, EtcdStore, Jitter, Metrics, Node, Settings};
+use fleet_node::{Jitter, EtcdStore, Metrics, Node, Settings, Environment};
 use service::{Stop, notify};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,17 +16,17 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::backend::{Api, Current};
-use crate::hands::Systemd;
 use crate::listeners::Listeners;
-use crate::memory::{FenceSettings, Kept, Starts};
 use crate::peers::Asker;
-use crate::process::{folder, log_targets};
+use crate::process::{directory, log_targets};
+use crate::state_files::{FenceSettings, RuntimeState, StartHistory};
+use crate::systemd::Systemd;
 use crate::{facts, fence, machine, peers, store};
 
 const WAITING: &str = "waiting for the key-value store";
-/// A machine's boot waits so long until it is in the cluster, and no longer: what comes after may be the very store
-/// that is missing, as with user-data that lists fleet first.
-const BOOT_PATIENCE: Duration = Duration::from_secs(20);
+/// After this time, READY=1 is sent even if the store is unavailable: units ordered after fleetd may include the store,
+/// as with user-data that lists fleet first.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Result<()> {
     let log = service::log::start("fleetd", log_targets(config.debug))?;
@@ -36,25 +36,25 @@ pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Resu
         .enable_all()
         .build()
         .context("threads")?;
-    // A node tells systemd by itself that its guard is at work.
-    let guarded = Arc::new(AtomicBool::new(false));
+    // A running node sends the watchdog notifications.
+    let node_runs_watchdog = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {
         tokio::select! {
-            done = whole(args, config, log, guarded.clone()) => done,
-            () = notify::run_watchdog_while(|| !guarded.load(Ordering::SeqCst)) => Ok(()),
+            done = run_until_stopped(args, config, log, node_runs_watchdog.clone()) => done,
+            () = notify::run_watchdog_while(|| !node_runs_watchdog.load(Ordering::SeqCst)) => Ok(()),
         }
     })
 }
 
-/// What stays over reloads.
+/// State that persists across reloads.
 struct Process {
     api: Arc<Api>,
     metrics: Arc<Metrics>,
-    starts: Starts,
-    kept: Arc<Kept>,
+    starts: StartHistory,
+    kept: Arc<RuntimeState>,
     me: fleet_core::MachineId,
-    /// A node runs.
-    guarded: Arc<AtomicBool>,
+    /// Whether a node is running.
+    node_runs_watchdog: Arc<AtomicBool>,
 }
 
 /// Resources that a configuration names and that may be unavailable, such as certificates.
@@ -63,27 +63,27 @@ struct Resources {
     units: Units,
 }
 
-/// A node, and who answers other nodes for it.
+/// A running node, and the task that responds to peers.
 struct Running {
     node: Node<EtcdStore, Systemd>,
     answering: Option<JoinHandle<()>>,
 }
 
-/// Why a node ends.
-enum End {
+/// Why a node stops.
+enum ExitReason {
     Stop,
     Reload(Box<Config>, Box<Resources>),
 }
 
-async fn whole(
+async fn run_until_stopped(
     args: &[String],
     mut config: Config,
     log: service::log::Filter,
-    guarded: Arc<AtomicBool>,
+    node_runs_watchdog: Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let me = machine::id()?;
     let stop = Stop::by_signal()?;
-    let (mut hangup, mut user) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+    let (mut hangup, mut user_signal) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let listeners = Listeners::inherited()?;
     if listeners.is_empty() {
         tracing::warn!("no socket was handed over: there is no API on this machine");
@@ -92,13 +92,13 @@ async fn whole(
     let process = Process {
         api: Arc::new(Api::new(me.clone(), metrics.clone())),
         metrics,
-        starts: Starts::begin(&folder("STATE_DIRECTORY", "/var/lib/fleet"))?,
-        kept: Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet"))),
+        starts: StartHistory::begin(&directory("STATE_DIRECTORY", "/var/lib/fleet"))?,
+        kept: Arc::new(RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet"))),
         me,
-        guarded,
+        node_runs_watchdog,
     };
     let mut resources = Resources::of(&config)?;
-    fence::end(&resources.units).await;
+    fence::stop_service(&resources.units).await;
     loop {
         let running = process.start(&config, resources);
         let serving = tokio::spawn(fleet_http::serve(
@@ -107,20 +107,20 @@ async fn whole(
             ApiSettings::new(VERSION, config.token_limit),
             std::future::pending(),
         ));
-        let end = until_end(args, &running, &stop, &mut hangup, &mut user).await;
-        let purge = match &end {
-            End::Stop => {
+        let reason = next_exit_reason(args, &running, &stop, &mut hangup, &mut user_signal).await;
+        let purge = match &reason {
+            ExitReason::Stop => {
                 notify::stopping();
                 config.purge_on_stop || machine::is_going_down().await
             }
-            End::Reload(..) => false,
+            ExitReason::Reload(..) => false,
         };
-        // The next one serves on the same sockets; connections that are open end with this one.
+        // The next node serves on the same sockets. Open connections are closed.
         serving.abort();
-        process.end(running, purge).await;
-        match end {
-            End::Stop => return Ok(()),
-            End::Reload(new, new_resources) => {
+        process.stop_node(running, purge).await;
+        match reason {
+            ExitReason::Stop => return Ok(()),
+            ExitReason::Reload(new, new_resources) => {
                 (config, resources) = (*new, *new_resources);
                 log.set(log_targets(config.debug));
             }
@@ -128,48 +128,48 @@ async fn whole(
     }
 }
 
-async fn until_end(
+async fn next_exit_reason(
     args: &[String],
     running: &Running,
     stop: &Stop,
     hangup: &mut Signal,
-    user: &mut Signal,
-) -> End {
-    let mut standing = running.node.store_link().subscribe();
+    user_signal: &mut Signal,
+) -> ExitReason {
+    let mut standing = running.node.contact().subscribe();
     let ready = standing.wait_for(fleet_node::LinkState::is_serving);
     tokio::pin!(ready);
-    let mut patience = pin!(sleep(BOOT_PATIENCE));
-    let (mut told, mut waited) = (false, false);
+    let mut ready_timeout = pin!(sleep(READY_TIMEOUT));
+    let (mut notified, mut timed_out) = (false, false);
     notify::status(WAITING);
     loop {
         tokio::select! {
-            _ = &mut ready, if !told => {
-                told = true;
+            _ = &mut ready, if !notified => {
+                notified = true;
                 notify::ready("in the cluster");
             }
-            () = &mut patience, if !told && !waited => {
-                waited = true;
+            () = &mut ready_timeout, if !notified && !timed_out => {
+                timed_out = true;
                 notify::ready(WAITING);
             }
-            () = stop.clone().wait() => return End::Stop,
+            () = stop.clone().wait() => return ExitReason::Stop,
             _ = hangup.recv() => {
                 notify::reloading(machine::monotonic());
-                if let Some((config, resources)) = reloaded(args) {
-                    return End::Reload(Box::new(config), Box::new(resources));
+                if let Some((config, resources)) = reload_config(args) {
+                    return ExitReason::Reload(Box::new(config), Box::new(resources));
                 }
                 notify::ready("the configuration is as it was: the new one is wrong");
             }
-            _ = user.recv() => println!("{}", running.node.describe()),
+            _ = user_signal.recv() => println!("{}", running.node.describe()),
         }
     }
 }
 
-/// `None` if the configuration is invalid or a resource that it names is unavailable: the old one stays.
-fn reloaded(args: &[String]) -> Option<(Config, Resources)> {
-    let path = file_wanted(args).unwrap_or_default();
+/// Returns `None` if the configuration is invalid or a resource is unavailable; then the old configuration stays.
+fn reload_config(args: &[String]) -> Option<(Config, Resources)> {
+    let path = config_path(args).unwrap_or_default();
     tracing::info!("Reloading configuration from {}", path.display());
     match fleet_config::read(&facts::gather(args)) {
-        Ok(Task::Run { config, warnings }) => {
+        Ok(Command::Run { config, warnings }) => {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             match Resources::of(&config) {
                 Ok(resources) => Some((*config, resources)),
@@ -179,7 +179,7 @@ fn reloaded(args: &[String]) -> Option<(Config, Resources)> {
                 }
             }
         }
-        Ok(Task::Print(_) | Task::Fence) => None,
+        Ok(Command::Print(_) | Command::Fence) => None,
         Err(refusal) => {
             tracing::error!("{}", refusal.text.trim_end());
             None
@@ -230,29 +230,29 @@ impl Process {
             async move { answerer.has_store().await }
         };
         let answering =
-            config.partition_port.map(|port| tokio::spawn(peers::answer(port, self.me.clone(), has_store)));
+            config.partition_port.map(|port| tokio::spawn(peers::respond(port, self.me.clone(), has_store)));
         self.api.set(Some(Current {
             registry: node.registry().clone(),
-            store_link: node.store_link().clone(),
+            contact: node.contact().clone(),
             requests: node.requests(),
         }));
-        self.guarded.store(true, Ordering::SeqCst);
+        self.node_runs_watchdog.store(true, Ordering::SeqCst);
         Running { node, answering }
     }
 
-    async fn end(&self, running: Running, purge: bool) {
+    async fn stop_node(&self, running: Running, purge: bool) {
         self.api.set(None);
         if let Some(answering) = running.answering {
             answering.abort();
         }
-        self.guarded.store(false, Ordering::SeqCst);
+        self.node_runs_watchdog.store(false, Ordering::SeqCst);
         running.node.stop(purge).await;
     }
 
     fn settings(&self, config: &Config) -> Settings {
         let set = config.public_ip.clone();
         Settings {
-            machine_id: self.me.clone(),
+            me: self.me.clone(),
             public_ip: Arc::new(move || machine::public_ip(set.as_deref())),
             metadata: config.metadata.clone(),
             capacity: config.capacity,
