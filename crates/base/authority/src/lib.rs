@@ -131,7 +131,6 @@ impl Issued {
     }
 }
 
-/// Paths of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairFiles {
     pub certificate: PathBuf,
@@ -194,7 +193,6 @@ fn set_validity(parameters: &mut CertificateParams, validity: Duration) {
     parameters.not_after = now + validity;
 }
 
-/// The first PEM block.
 fn first(blocks: &str) -> String {
     const END: &str = "-----END CERTIFICATE-----";
     let end = blocks.find(END).map_or(blocks.len(), |at| at + END.len());

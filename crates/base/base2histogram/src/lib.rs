@@ -72,7 +72,6 @@ impl<T> Histogram<T> {
     }
 }
 
-/// The bucket of a value.
 const fn bucket(value: u64) -> usize {
     // Small values have their own buckets.
     let Some(power) = value.checked_ilog2() else { return 0 };
@@ -83,7 +82,6 @@ const fn bucket(value: u64) -> usize {
     shift as usize * BUCKETS_PER_POWER + (value >> shift) as usize
 }
 
-/// The lowest value of a bucket.
 fn lower_bound(bucket: usize) -> u64 {
     let shift = (bucket / BUCKETS_PER_POWER).saturating_sub(1);
     ((bucket - shift * BUCKETS_PER_POWER) as u64) << shift

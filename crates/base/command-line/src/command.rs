@@ -2,7 +2,6 @@
 
 use crate::flag::Flag;
 
-/// Provides the subcommands of a command.
 pub trait Subcommands: Sized + 'static {
     fn subcommands(&self) -> &'static [&'static Command<Self>];
 }
@@ -28,7 +27,6 @@ impl<R: Subcommands> Command<R> {
     }
 }
 
-/// A program with its commands and global flags.
 pub struct Program<R: 'static> {
     pub name: &'static str,
     /// One line.
@@ -36,7 +34,6 @@ pub struct Program<R: 'static> {
     /// Shown in the program's help page.
     pub version: &'static str,
     pub commands: &'static [&'static Command<R>],
-    /// Global flags.
     pub flags: &'static [Flag],
     /// Paragraphs at the end of the help page, without a trailing newline; may be empty.
     pub notes: &'static [&'static str],

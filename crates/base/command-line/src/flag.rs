@@ -1,6 +1,5 @@
 //! Descriptions of flags.
 
-/// Kind of a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
     /// No value, or `=true` and `=false`.
@@ -84,5 +83,4 @@ impl Flag {
     }
 }
 
-/// The help flag of every command.
 pub const HELP: Flag = Flag::switch("help,h", "show help");

@@ -37,17 +37,14 @@ impl ParsedArgs {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
-    /// Numbers are validated when they are parsed.
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
-    /// Value of a flag of kind [`ValueKind::Seconds`].
     pub fn seconds(&self, name: &str) -> Option<Duration> {
         self.text(name).and_then(parse_seconds)
     }
 
-    /// Durations are validated when they are parsed.
     pub fn duration(&self, name: &str) -> Option<Duration> {
         self.text(name).and_then(duration::parse)
     }
@@ -281,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_other_kinds() {
+    fn integers_seconds_and_optional_numbers() {
         const OTHERS: &[Flag] = &[
             Flag::new("attempts", ValueKind::Integer, ""),
             Flag::new("timeout", ValueKind::Seconds, ""),

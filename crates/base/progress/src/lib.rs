@@ -31,7 +31,6 @@ static LIVE: LazyLock<MultiProgress> =
 pub enum Progress {
     /// A live line on a terminal, otherwise one line per finished step.
     Visible,
-    /// No output.
     Quiet,
 }
 
@@ -69,7 +68,6 @@ impl Progress {
 
 const LIVE_LINE: &str = " {prefix}{wide_msg} {elapsed:>6} {spinner}";
 
-/// A running step.
 #[derive(Debug)]
 pub struct Step {
     name: String,

@@ -17,7 +17,6 @@ pub enum LogError {
     Init(#[from] TryInitError),
 }
 
-/// Changes the log filter.
 #[derive(Clone)]
 pub struct Filter(reload::Handle<Targets, Registry>);
 

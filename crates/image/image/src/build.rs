@@ -81,7 +81,6 @@ pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError>
     Build::open(options, progress).and_then(Build::run).map_err(|error| with_cause(error, options))
 }
 
-/// The packages of a build.
 #[derive(Debug, Clone)]
 pub struct Packages {
     /// The checkout's lock, or the new one if packages had to be resolved again.
@@ -127,7 +126,6 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     Ok(LockedTools { path: build.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
 }
 
-/// The unpacked trees.
 struct Trees {
     tools_tree: PathBuf,
     tools: Sandbox,
@@ -257,7 +255,6 @@ impl<'a> Build<'a> {
         Ok(Trees { tools_tree, tools, base, base_key })
     }
 
-    /// Composes the node's tree and the initrd.
     fn system(
         &mut self,
         programs: &[programs::Program],

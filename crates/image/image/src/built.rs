@@ -22,7 +22,6 @@ pub struct Built {
     pub release: Release,
     /// The node's tree, which contains `usr`.
     pub usr_tree: PathBuf,
-    /// The tools tree.
     pub tools: PathBuf,
     /// Duration of each step in seconds, in order.
     pub seconds: Vec<(String, f64)>,

@@ -33,7 +33,6 @@ struct CrateList {
     crates: Vec<LinkedCrate>,
 }
 
-/// A linked crate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkedCrate {
     pub name: String,
@@ -94,7 +93,6 @@ pub fn record(programs: &[Program], checkout: &Path, built: &Path) -> Result<(),
     service::file::replace(&path, &text, 0o644).map_err(|source| CratesError::Write { path, source })
 }
 
-/// Reads the list that [`record`] has written.
 pub fn read(built: &Path) -> Result<Vec<LinkedCrate>, CratesError> {
     let path = built.join(FILE);
     let text = fs::read(&path).map_err(|source| CratesError::Read { path, source })?;

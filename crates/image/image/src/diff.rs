@@ -26,7 +26,6 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-/// Compares the `/usr` of two images.
 pub fn diff(before: &Disk, after: &Disk) -> Result<Difference, VerifyError> {
     Ok(diff_trees(&before.extract_usr()?, &after.extract_usr()?)?)
 }

@@ -40,7 +40,6 @@ pub enum DiskError {
     RootHash,
 }
 
-/// The inputs of a disk.
 #[derive(Debug)]
 pub struct DiskInputs<'a> {
     /// The checkout, for `image/` and `os/cmdline`.
@@ -83,7 +82,6 @@ pub fn verity_salt(release: &Release) -> [u8; 32] {
     Sha256::digest(release.full_version()).into()
 }
 
-/// The UUID in the hash tree's superblock.
 #[must_use]
 pub fn verity_uuid(release: &Release) -> String {
     uuid("verity", &release.full_version())
@@ -152,7 +150,6 @@ pub struct Layout<'a> {
     pub verity: &'a Path,
     /// The unified kernel image.
     pub uki: &'a Path,
-    /// The boot loader.
     pub loader: &'a Path,
     /// Folder with keys to enrol, which is copied to the ESP.
     pub keys: Option<&'a Path>,

@@ -13,7 +13,6 @@ use tar::{Builder, EntryType, Header};
 
 use crate::fetch::hex;
 
-/// The image's tag.
 const TAG: &str = "busybox:latest";
 
 /// Returns the archive. `busybox` is the static program, which is executed for its list of applets; `epoch` is the

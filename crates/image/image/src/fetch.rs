@@ -21,7 +21,6 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 const PARALLEL_DOWNLOADS: usize = 6;
 /// Packages per download process: enough to reuse its connection, few enough for progress.
 const BATCH: usize = 8;
-/// Maximum number of packages in a message.
 const NAMES_MAX: usize = 8;
 
 /// A folder of .deb files named by their SHA-256.
@@ -30,7 +29,6 @@ pub struct DebCache {
     folder: PathBuf,
 }
 
-/// The result of [`DebCache::fill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FillReport {
     pub packages: usize,
@@ -97,7 +95,6 @@ impl DebCache {
         self.path(package).metadata().is_ok_and(|file| file.is_file() && file.len() == package.size)
     }
 
-    /// Removes damaged files of `packages` and returns their packages.
     pub fn discard_damaged<'lock>(
         &self,
         packages: &[&'lock Package],
@@ -247,7 +244,6 @@ fn is_unavailable(log: &str, package: &Package) -> bool {
     failures.peek().is_some() && failures.all(|line| line.contains(" 404 "))
 }
 
-/// apt's error messages about a package.
 fn failures<'log>(log: &'log str, package: &Package) -> impl Iterator<Item = &'log str> {
     let file = escape_uri(&package.path);
     log.lines().filter(move |line| line.starts_with("E: Failed to fetch ") && line.contains(&file))
@@ -279,7 +275,6 @@ fn remove_abandoned(partial: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Hex SHA-256 of a file.
 pub fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
@@ -293,7 +288,6 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

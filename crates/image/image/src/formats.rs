@@ -15,7 +15,6 @@ use crate::sparse::copy_sparse;
 use crate::tool::{ToolError, run};
 use crate::tree::{PathContext, TreeError, make_folder};
 
-/// A disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -48,7 +47,6 @@ impl FromStr for Format {
     }
 }
 
-/// A finished file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedFile {
     pub path: PathBuf,

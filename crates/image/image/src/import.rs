@@ -12,13 +12,11 @@ use crate::tree::{PathContext, TreeError, make_folder, remove, write_file};
 use crate::verify::{Disk, VerifyError};
 use crate::work::Key;
 
-/// Metadata of an imported image.
 const METADATA: &str = "about.json";
 const RAW: &str = "disk.raw";
 const EROFS: &str = "usr.erofs";
 const TREE: &str = "usr";
 
-/// The parts of an imported image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedImage {
     pub version: String,

@@ -62,7 +62,6 @@ struct Collector<'a> {
     visited: BTreeSet<PathBuf>,
 }
 
-/// The inputs of an initrd.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     /// The node's tree, which contains `usr`.
@@ -76,10 +75,8 @@ pub struct Inputs<'a> {
     pub tools: &'a Sandbox,
 }
 
-/// Name of the archive in the output folder.
 pub const ARCHIVE: &str = "initrd.cpio.zst";
 
-/// Writes [`ARCHIVE`] to the empty `folder`.
 pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
     let Inputs { tree, list, overlay, .. } = *inputs;
     let mut collector = Collector { tree, entries: BTreeMap::new(), visited: BTreeSet::new() };

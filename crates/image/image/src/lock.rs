@@ -38,7 +38,6 @@ pub enum Archive {
     Security,
 }
 
-/// A locked binary package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
     pub name: String,
@@ -120,7 +119,6 @@ impl Lock {
         fs::rename(&partial, path).map_err(failed)
     }
 
-    /// The packages of one tree.
     pub fn of(&self, tree: Tree) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(move |package| package.trees.contains(&tree))
     }
@@ -179,7 +177,6 @@ pub struct TreeRequest {
     pub excluded: Vec<String>,
 }
 
-/// The content of `os/packages`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     pub system: TreeRequest,

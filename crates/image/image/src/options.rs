@@ -10,7 +10,6 @@ use crate::programs::Profile;
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The checkout.
     pub checkout: PathBuf,
     /// Folder of intermediate results; `target/image` in the checkout by default.
     pub work: PathBuf,

@@ -17,7 +17,6 @@ use crate::work::{Key, Work};
 
 const RAW: &str = "disk.raw";
 const TREE: &str = "usr";
-/// Digest of the result.
 const DIGEST: &str = "digest";
 
 /// The disk in `work`. `parts` must identify the content of all paths in `layout` except the checkout's. A damaged

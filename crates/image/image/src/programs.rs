@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 /// compilation with other features.
 pub const PROGRAMS_VARIABLE: &str = "KEELSON_PROGRAMS";
 
-/// Build profile of the programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {

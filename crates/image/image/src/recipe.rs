@@ -9,7 +9,6 @@ macro_rules! sources {
 
 /// Trees of packages.
 pub const UNPACKING: &str = sources!("unpack" "kernel" "tree");
-/// The node's tree.
 pub const COMPOSING: &str =
     sources!("system" "crates" "kernel" "sbom" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");

@@ -72,7 +72,6 @@ impl Release {
             .map_err(|source| ReleaseError::Syntax { path: path.into(), source: Box::new(source) })
     }
 
-    /// The same release with another version.
     pub fn with_version(mut self, version: &str) -> Result<Self, ReleaseError> {
         let well_formed = version.split('.').count() == 3
             && version

@@ -12,7 +12,6 @@ const SIGNED_MARKER: &str = "signature 1";
 /// sbverify's message if a program was modified after it was signed.
 const MISMATCH_MESSAGE: &str = "Hash doesn't match image";
 
-/// Requirements on signatures.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// PEM files: a signed program must be signed with one of them. If empty, the signer is reported only.

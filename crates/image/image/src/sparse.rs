@@ -12,7 +12,6 @@ use crate::fetch::hex;
 /// Block size of digests; larger than any file system's block.
 const DIGEST_BLOCK: usize = 1 << 18;
 
-/// Copies a file, preserving holes.
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let length = from.metadata()?.len();
     copy_part(from, 0, length, to)

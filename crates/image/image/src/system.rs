@@ -30,7 +30,6 @@ use crate::tree::{
 /// The inputs of the tree.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// The checkout.
     pub checkout: &'a Path,
     /// The unpacked packages.
     pub base: &'a Path,
@@ -72,7 +71,6 @@ const IDS_FILE: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
 /// Folders of the checkout that are applied on top of the packages.
 pub const LAYERS: [&str; 2] = ["os/rootfs", "units"];
 
-/// Composes the tree in the empty folder `tree`.
 pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     clone_with_hard_links(inputs.base, tree)?;
     // The overlay replaces the distribution's factory files.

@@ -21,12 +21,10 @@ pub enum ToolError {
     Interrupted(String),
 }
 
-/// A program of the locked tools.
 pub fn command(tools: &Sandbox, program: &str) -> Result<Command, ToolError> {
     Ok(tools.command(program)?)
 }
 
-/// Runs `command` and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String, ToolError> {
     let program = command.get_program().to_string_lossy().into_owned();
     // SAFETY: one system call between fork and exec. A tool must not keep writing to the folder of a killed build.

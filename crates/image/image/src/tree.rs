@@ -134,7 +134,6 @@ pub fn make_folder(path: &Path) -> Result<(), TreeError> {
     fs::set_permissions(path, Permissions::from_mode(0o755)).at(path)
 }
 
-/// Writes a new file, replacing an existing one.
 pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), TreeError> {
     prepare_target(path)?;
     fs::write(path, content).at(path)?;
@@ -157,7 +156,6 @@ fn prepare_target(path: &Path) -> Result<(), TreeError> {
     }
 }
 
-/// Removes a folder if it exists.
 pub fn remove(folder: &Path) -> Result<(), TreeError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(folder),

@@ -29,12 +29,10 @@ const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-
 const LOADERS: [(&str, &str); 2] =
     [("::EFI/BOOT/BOOTX64.EFI", "BOOTX64.EFI"), ("::EFI/systemd/systemd-bootx64.efi", "systemd-bootx64.efi")];
 
-/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: &'static str,
     pub ok: bool,
-    /// What was found.
     pub detail: String,
 }
 
@@ -67,7 +65,6 @@ struct Partition {
     length: u64,
 }
 
-/// An opened image.
 #[derive(Debug)]
 pub struct Disk {
     /// The raw disk: the file itself or a conversion of it.
@@ -172,7 +169,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Writes a partition's content to `to`.
     pub(crate) fn write_partition(&self, label: &str, to: &Path) -> Result<(), VerifyError> {
         let partition = self.partition(label)?;
         Ok(copy_part(&self.raw, partition.start, partition.length, to).at(to)?)
@@ -187,8 +183,10 @@ impl Disk {
         }];
         let (name, uki) = self.uki()?;
         let cmdline = section(&uki, ".cmdline");
-        let hash =
-            cmdline.split_whitespace().find_map(|word| word.strip_prefix("usrhash=")).unwrap_or_default();
+        let hash = cmdline
+            .split_whitespace()
+            .find_map(|argument| argument.strip_prefix("usrhash="))
+            .unwrap_or_default();
         let valid = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         checks.push(check("unified kernel image", valid, format!("{name}: {cmdline}")));
         checks.push(match profile_in(&section(&uki, ".osrel")) {

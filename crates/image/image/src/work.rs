@@ -25,7 +25,6 @@ const PARTIAL: &str = "partial";
 /// Polling interval of a build that waits for the lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Flushes the file system of a folder.
 type Flush = fn(&Path) -> io::Result<()>;
 
 /// Interval of notices while waiting for the lock.
@@ -93,7 +92,6 @@ impl Work {
         Ok(work)
     }
 
-    /// The folders of all kinds of results.
     fn kind_folders(&self) -> Result<Vec<PathBuf>, TreeError> {
         let mut kind_folders = Vec::new();
         for entry in fs::read_dir(&self.folder).at(&self.folder)? {
@@ -219,7 +217,6 @@ impl Key {
         self
     }
 
-    /// Adds the content of a file or folder.
     pub fn with_path(self, path: &Path) -> Result<Self, TreeError> {
         Ok(self.with(&crate::tree::digest(path)?))
     }

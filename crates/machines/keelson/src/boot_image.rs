@@ -26,7 +26,6 @@ const KEPT_PREFIX: &str = "image-";
 const TREE_EXTENSION: &str = "tree";
 /// Folder in the state folder for images that scenarios boot from files.
 const TEST_IMAGES: &str = "test-images";
-/// How many of them are kept.
 const TEST_IMAGES_MAX: usize = 2;
 
 /// Which image to boot, and on what.
@@ -106,7 +105,6 @@ pub fn has_keys(image: &Image) -> anyhow::Result<bool> {
     Ok(found.len() == FILES.len())
 }
 
-/// Unpacks a finished disk image.
 fn from_file(context: &Context, named: &Path, request: ImageRequest<'_>) -> anyhow::Result<Image> {
     let file = find_disk(named)?;
     let tools = tools(context, request.on)?;

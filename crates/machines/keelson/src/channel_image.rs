@@ -51,11 +51,9 @@ pub struct ChannelImageRequest<'a> {
     /// Folder with the public keys in `release` and `channel`.
     pub keys: Option<&'a Path>,
     pub on: BackendKind,
-    /// The cluster's folder.
     pub keep_in: &'a Path,
 }
 
-/// Why a channel's image is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelImageError {
     #[error("channel {channel} of {server}")]
@@ -300,7 +298,6 @@ impl ImageBuilder<'_> {
     }
 }
 
-/// Progress of a download.
 struct FetchProgress<'a> {
     step: &'a Step,
     cancel: &'a AtomicBool,

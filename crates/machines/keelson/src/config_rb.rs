@@ -5,7 +5,6 @@
 
 use machines::cluster::Forward;
 
-/// Size limit of the file.
 pub const SIZE_MAX: u64 = 1024 * 1024;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -65,7 +65,6 @@ impl Context {
         Ok(node.ok_or_else(|| SiteError::NoNode { name: name.to_owned(), has: has() })?)
     }
 
-    /// A running machine of the cluster.
     pub fn running(&self, name: &str) -> anyhow::Result<Node> {
         let node = self.node(name)?;
         let runs = node.process.is_some_and(Process::alive);
@@ -78,7 +77,6 @@ impl Context {
         Ok(self.layout()?.lock(verb, cancel, &mut waiting)?)
     }
 
-    /// Opens the existing cluster under its lock.
     pub fn open(&self, verb: &str) -> anyhow::Result<Site> {
         self.load()?;
         let cancel = interrupt()?;

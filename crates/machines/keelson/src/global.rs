@@ -11,7 +11,6 @@ use machines::site::Site;
 /// Default limit of one provisioning step, including downloads of its units.
 const STEP_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Default name of the cluster.
 pub const DEFAULT_CLUSTER: &str = "default";
 
 #[derive(Debug, Clone, Args)]
@@ -68,7 +67,6 @@ impl WaitFlags {
     }
 }
 
-/// Parses `--on qemu|nspawn`.
 pub fn backend(text: &str) -> Result<BackendKind, String> {
     text.parse()
 }

@@ -59,7 +59,6 @@ fn fetchable_checkout(checkout: Option<PathBuf>, host: &Path) -> Result<PathBuf,
     has_apt.then_some(checkout).ok_or("without apt the programs that run images cannot be fetched")
 }
 
-/// Packages of the programs that the host lacks.
 fn missing_packages(host: &Path, on: Option<BackendKind>) -> Vec<&'static str> {
     let qemu = HOST_QEMU.iter().filter(|_| on != Some(BackendKind::Nspawn));
     let missing = HOST_PROGRAMS.iter().chain(qemu).filter(|(file, _)| !host.join(file).exists());

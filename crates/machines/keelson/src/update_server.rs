@@ -86,7 +86,6 @@ impl Source {
     }
 }
 
-/// Records the server's URL in its data folder.
 pub fn record_url(data: &Path, url: &ServerUrl) -> anyhow::Result<()> {
     let file = data.join(URL_FILE);
     std::fs::write(&file, format!("{url}\n")).with_context(|| format!("cannot write {}", file.display()))
@@ -103,7 +102,6 @@ pub fn update_url_for_machines(url: &ServerUrl) -> ServerUrl {
     if url.is_loopback() { update_url.with_host(HOST_NAME) } else { update_url }
 }
 
-/// Parses `--update-server`.
 pub fn parse_source(text: &str) -> Result<Source, String> {
     if text.starts_with("http://") || text.starts_with("https://") {
         return Ok(Source::Url(text.trim_end_matches('/').to_owned()));
@@ -114,7 +112,6 @@ pub fn parse_source(text: &str) -> Result<Source, String> {
     }
 }
 
-/// An error that the server reported.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -183,7 +180,6 @@ impl UpdateServer {
         self.call(|| request.call())
     }
 
-    /// Uploads one file of a release.
     pub fn send_file(&self, segments: &[&str], file: &Path) -> anyhow::Result<Value> {
         let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
         let request = self.agent.put(self.path(segments)).header("Authorization", &self.authorization);

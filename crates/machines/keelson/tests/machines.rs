@@ -151,7 +151,6 @@ impl Counting {
     }
 }
 
-/// The images of a new machine.
 struct Fetched(tempfile::TempDir);
 
 impl Fetched {
@@ -172,13 +171,13 @@ fn keys(folder: &Path) -> Authorities {
 }
 
 fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
-    let asked = Asked { appid: APP, board: "amd64-usr", channel };
-    Published::of_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
+    let query = Asked { appid: APP, board: "amd64-usr", channel };
+    Published::of_server(&format!("{}files/keelson", server.url), None, query, keys, PATIENCE)
 }
 
 /// The download of `up --channel`.
 #[test]
-fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
+fn new_machines_download_a_published_version() {
     let releases = releases();
     let Releases { made, new, .. } = &*releases;
     let server = Server::start();
@@ -218,12 +217,12 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     // The same from a server's data folder, while the server runs.
     let data = server.folder.path().join(".local/state/keelson/updates");
     let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
-    let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = Published::of_folder(&folder, asked, &trusted).unwrap();
+    let query = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = Published::of_folder(&folder, query, &trusted).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
     assert!(copy.matches(new));
-    let other = Asked { channel: "beta", ..asked };
+    let other = Asked { channel: "beta", ..query };
     assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
 }
 

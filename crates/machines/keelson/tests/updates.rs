@@ -126,8 +126,8 @@ fn a_release_is_published_and_promoted() {
     write_release(&at.join("2.0.0"), "2.0.0");
     write_release(&at.join("3.0.0"), "3.0.0");
     let server = Server::start(at);
-    let noted = std::fs::read_to_string(at.join(".local/state/keelson/updates/url")).unwrap();
-    assert_eq!(noted, format!("http://{}/\n", server.address), "for up --channel on this host");
+    let recorded = std::fs::read_to_string(at.join(".local/state/keelson/updates/url")).unwrap();
+    assert_eq!(recorded, format!("http://{}/\n", server.address), "for up --channel on this host");
     let published: Value =
         serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"]))
             .unwrap();

@@ -68,7 +68,6 @@ struct Probe {
     errors: PathBuf,
 }
 
-/// Boots the firmware on KVM.
 fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     let made = |source| BackendError::Make { path: folder.to_path_buf(), source };
     std::fs::create_dir_all(folder).map_err(made)?;

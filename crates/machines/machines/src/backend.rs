@@ -13,7 +13,6 @@ use crate::process::{Process, ProcessError};
 use crate::processor::Acceleration;
 use crate::qemu::qmp::QmpError;
 
-/// An injected disk fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     None,
@@ -41,7 +40,6 @@ pub trait Backend: Send + Sync {
     /// Requests a shutdown of the running system; does not wait for it.
     fn shut_down(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 
-    /// Resets the node.
     fn reset(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 
     /// Cuts the node's power, and returns when it has exited.

@@ -27,7 +27,6 @@ pub struct Node {
     pub name: String,
     /// MAC address on the LAN.
     pub mac: String,
-    /// Address on the LAN.
     pub address: Ipv4Addr,
     pub uuid: String,
     /// Port of 127.0.0.1 that is forwarded to the node's sshd; 0 until the first start.
@@ -57,7 +56,6 @@ pub struct Cluster {
     pub datasource: Datasource,
     pub image: Image,
     pub nodes: Vec<Node>,
-    /// The LAN switch process.
     pub lan: Option<Process>,
     /// Ports of the host's loopback that nodes reach at [`HOST_NAME`].
     #[serde(default)]
@@ -165,7 +163,6 @@ pub(crate) fn fnv(text: &str) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
-    /// No process.
     Stopped,
     /// The process runs; no readiness report yet.
     Starting,
@@ -197,7 +194,6 @@ impl NodeState {
     }
 }
 
-/// Status report of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeStatus {
     pub name: String,

@@ -104,7 +104,6 @@ pub struct SharedFolder {
     pub guest: String,
 }
 
-/// The parameters of a new cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSpec {
     pub nodes: usize,

@@ -65,7 +65,6 @@ impl Drive {
         Ok(Self { files })
     }
 
-    /// Replaces the image file at `path`.
     pub fn write_image(&self, path: &Path) -> Result<(), DriveError> {
         let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
         let folder = path.parent().unwrap_or(Path::new("/"));

@@ -13,7 +13,6 @@ const CODE_SECURE_BOOT: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// Empty firmware variables, copied for each machine: Secure Boot starts in setup mode.
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
-/// Path of the firmware code.
 #[must_use]
 pub const fn code(secure_boot: bool) -> &'static str {
     if secure_boot { CODE_SECURE_BOOT } else { CODE }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Name of the manifest in an image folder.
 pub const MANIFEST: &str = "image.json";
 
 /// One built version. Paths are relative to the manifest's folder in the manifest, absolute after [`Image::read`].

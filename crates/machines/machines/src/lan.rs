@@ -129,7 +129,6 @@ pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     }
 }
 
-/// The cluster's folder.
 fn root(folder: &Path) -> &Path {
     folder.parent().unwrap_or(folder)
 }
@@ -300,7 +299,6 @@ mod tests {
         }
     }
 
-    /// A cluster's folder, and its LAN's folder.
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let cluster = tempfile::tempdir().unwrap();
         let folder = cluster.path().join("lan");

@@ -6,7 +6,6 @@ use std::time::Duration;
 pub const NODES_MAX: usize = 232;
 /// Host part of the first node's LAN address.
 pub const FIRST_HOST: u8 = 11;
-/// Default memory of a node.
 pub const MEMORY_MIB: u32 = 1024;
 /// Memory below which the image does not boot.
 pub const MEMORY_MIN_MIB: u32 = 256;
@@ -46,7 +45,6 @@ pub const LOG_HEAD: u64 = 256 * 1024;
 pub const LOG_BOOTS: usize = 8;
 /// Bytes kept at the end.
 pub const LOG_TAIL: u64 = 1024 * 1024;
-/// Longest QMP line that is read.
 pub const EVENT_LINE_MAX: usize = 64 * 1024;
 /// Lines of console or log in an error.
 pub const TAIL_LINES: usize = 10;
@@ -63,9 +61,7 @@ pub const CPU_SILENT_MAX: Duration = Duration::from_secs(200);
 /// Time without progress after which a wait gives up; longer for emulated machines, whose host may swap.
 pub const SILENCE: Duration = Duration::from_secs(180);
 pub const SILENCE_EMULATED: Duration = Duration::from_secs(300);
-/// How often a wait checks for Ctrl-C.
 pub const TICK: Duration = Duration::from_millis(200);
-/// How often logs are checked.
 pub const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// Time for the firmware of the KVM probe guest to print; a working one needs half a second.
 pub const PROBE: Duration = Duration::from_secs(6);

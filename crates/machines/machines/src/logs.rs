@@ -42,7 +42,6 @@ pub fn limit_logs(root: &Path, names: impl Fn() -> Vec<String>) {
     }
 }
 
-/// The logs in a machine's folder.
 fn logs(folder: &Path) -> Vec<PathBuf> {
     let logs = ["console.log", "process.log"].map(|name| folder.join(name));
     logs.into_iter().filter(|log| log.is_file()).collect()
@@ -145,9 +144,9 @@ mod tests {
     /// Writes lines that contain their own offset.
     fn noise(log: &mut File, bytes: u64) {
         let mut text = Vec::new();
-        let begun = log.metadata().unwrap().len();
-        let offset = |text: &Vec<u8>| begun + u64::try_from(text.len()).unwrap();
-        while offset(&text) < begun + bytes {
+        let started_at = log.metadata().unwrap().len();
+        let offset = |text: &Vec<u8>| started_at + u64::try_from(text.len()).unwrap();
+        while offset(&text) < started_at + bytes {
             let line = format!("line at {:016}\r\n", offset(&text));
             text.extend_from_slice(line.as_bytes());
         }

@@ -37,7 +37,6 @@ fn output_suffix(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!(": {output}") }
 }
 
-/// A node of a site, by name.
 #[derive(Clone)]
 pub struct Machine<'a> {
     site: &'a Site,
@@ -48,19 +47,19 @@ pub struct Machine<'a> {
 
 /// The end of a wait. When the limit has passed, it is extended once by the host's current slowdown.
 struct Deadline {
-    begun: Instant,
+    started_at: Instant,
     limit: Duration,
     slowdown: Option<fn() -> f64>,
 }
 
 impl Deadline {
     fn has_passed(&mut self) -> bool {
-        if self.begun.elapsed() < self.limit {
+        if self.started_at.elapsed() < self.limit {
             return false;
         }
         let Some(slowdown) = self.slowdown.take() else { return true };
         self.limit = self.limit.mul_f64(slowdown().max(1.0));
-        self.begun.elapsed() >= self.limit
+        self.started_at.elapsed() >= self.limit
     }
 }
 
@@ -73,7 +72,7 @@ impl<'a> Machine<'a> {
     }
 
     fn deadline(&self, limit: Duration) -> Deadline {
-        Deadline { begun: Instant::now(), limit, slowdown: Some(self.slowdown) }
+        Deadline { started_at: Instant::now(), limit, slowdown: Some(self.slowdown) }
     }
 
     #[must_use]
@@ -85,17 +84,14 @@ impl<'a> Machine<'a> {
         Ok(self.site.node(&self.name)?)
     }
 
-    /// Boots the node and waits until it is ready.
     pub fn start(&self) -> Result<Ready, MachineError> {
         Ok(self.site.start(&self.name, self.boot, &|_| {})?)
     }
 
-    /// Powers the node on without waiting.
     pub fn power_on(&self) -> Result<(), MachineError> {
         Ok(self.site.power_on(&self.name)?)
     }
 
-    /// Cuts the node's power.
     pub fn crash(&self) -> Result<(), MachineError> {
         Ok(self.site.crash(&self.name)?)
     }
@@ -222,12 +218,10 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Reads a file of the node.
     pub fn read(&self, path: &str) -> Result<String, MachineError> {
         self.succeed(&format!("sudo cat -- '{path}'"))
     }
 
-    /// Writes a file in the node.
     pub fn write(&self, path: &str, content: &[u8]) -> Result<(), MachineError> {
         let command = format!("sudo sh -c 'cat >\"$0\" && sync' '{path}'");
         let output = self.execute_with(&command, content)?;
@@ -249,7 +243,6 @@ impl<'a> Machine<'a> {
         std::fs::write(&path, combined_output(output)).map_err(|source| MachineError::Write { path, source })
     }
 
-    /// All console output so far.
     pub fn console(&self) -> String {
         let log = self.site.layout().node(&self.name).console_log();
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -297,15 +290,15 @@ mod tests {
     #[test]
     fn a_deadline_is_extended_once_by_the_slowdown() {
         let of = |slowdown: fn() -> f64| {
-            let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-            Deadline { begun, limit: Duration::from_secs(4), slowdown: Some(slowdown) }
+            let started_at = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+            Deadline { started_at, limit: Duration::from_secs(4), slowdown: Some(slowdown) }
         };
         assert!(of(|| 1.0).has_passed());
         assert!(of(|| 2.0).has_passed());
         let mut slow = of(|| 3.0);
         assert!(!slow.has_passed());
         assert_eq!((slow.limit, slow.slowdown.is_some()), (Duration::from_secs(12), false));
-        slow.begun = slow.begun.checked_sub(Duration::from_secs(2)).unwrap();
+        slow.started_at = slow.started_at.checked_sub(Duration::from_secs(2)).unwrap();
         assert!(slow.has_passed());
     }
 }

@@ -78,7 +78,6 @@ impl Process {
         })
     }
 
-    /// The running process with this pid.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         start_time(pid).map(|started| Self { pid, started })
@@ -188,7 +187,6 @@ fn start_time(pid: i32) -> Option<u64> {
     if matches!(state.as_str(), "Z" | "X") { None } else { fields.get(START_TIME)?.parse().ok() }
 }
 
-/// Last line of a log, for error messages.
 #[must_use]
 pub fn last_line(log: &Path) -> String {
     crate::console::tail(log, 1).pop().unwrap_or_else(|| "(nothing)".to_owned())

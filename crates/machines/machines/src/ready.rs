@@ -57,7 +57,6 @@ pub enum ReadyError {
     Watch { path: PathBuf, source: std::io::Error },
 }
 
-/// The current mark of the file.
 #[must_use]
 pub fn mark(path: &Path) -> Mark {
     use std::os::unix::fs::MetadataExt;
@@ -72,11 +71,9 @@ const WITHDRAWN: &str = "restarting";
 /// State that a machine reports while its boot jobs run.
 const STARTING: &str = "starting";
 
-/// Progress of a boot.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct BootReport {
     state: String,
-    /// Jobs that are left.
     pub jobs: usize,
     /// Units of the running jobs, limited to the first few.
     #[serde(default)]
@@ -178,8 +175,8 @@ pub fn wait(
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
     let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
     watch.add_watch(folder, events).map_err(failed)?;
-    let begun = Instant::now();
-    let mut changed = begun;
+    let started_at = Instant::now();
+    let mut changed = started_at;
     loop {
         if mark(path) != *before
             && let Some(ready) = last(path)
@@ -196,7 +193,7 @@ pub fn wait(
             changed = Instant::now();
         }
         let left = match options.limit {
-            Limit::Total(limit) => limit.saturating_sub(begun.elapsed()),
+            Limit::Total(limit) => limit.saturating_sub(started_at.elapsed()),
             Limit::Silence(limit) => limit.saturating_sub(changed.elapsed()),
         };
         if left.is_zero() {
@@ -221,7 +218,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn only_whole_lines_count_and_the_last_one_wins() {
+    fn the_last_complete_report_counts() {
         let check = |text: &str, expect: Option<&str>| {
             assert_eq!(parse(text.as_bytes()).map(|r| r.state).as_deref(), expect, "{text:?}");
         };
@@ -243,12 +240,12 @@ mod tests {
         let mut sleep = Command::new("sleep");
         sleep.arg("100");
         let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
-        let (begun, lasts) = (Instant::now(), 4 * limits::TICK);
+        let (started_at, lasts) = (Instant::now(), 4 * limits::TICK);
         let options =
             WaitOptions { limit: Limit::Silence(2 * limits::TICK), cancel: &AtomicBool::new(false) };
-        let result = wait(&path, &Mark::default(), process, options, &mut || begun.elapsed() < lasts);
+        let result = wait(&path, &Mark::default(), process, options, &mut || started_at.elapsed() < lasts);
         assert!(matches!(result, Err(ReadyError::Silent { .. })));
-        assert!(begun.elapsed() >= lasts);
+        assert!(started_at.elapsed() >= lasts);
         process.kill().unwrap();
     }
 

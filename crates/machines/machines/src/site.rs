@@ -168,7 +168,6 @@ impl Site {
         self.acceleration().is_ok_and(|found| matches!(found, Some(Acceleration::Tcg { .. })))
     }
 
-    /// A copy of the current state.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         self.state().clone()

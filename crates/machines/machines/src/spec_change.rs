@@ -62,9 +62,9 @@ impl Cluster {
     fn change_datasource(&mut self, change: &SpecChange) -> Option<String> {
         let wanted = change.datasource.filter(|wanted| *wanted != self.datasource)?;
         if self.nodes.iter().any(|node| node.process.is_some_and(Process::alive)) {
-            let how = "keelson down, then keelson up with the same flags";
+            let remedy = "keelson down, then keelson up with the same flags";
             return Some(format!(
-                "machines get their user-data by {} while any runs ({how})",
+                "machines get their user-data by {} while any runs ({remedy})",
                 self.datasource
             ));
         }
@@ -102,7 +102,6 @@ impl Cluster {
     }
 }
 
-/// A field of a node and its new value.
 enum FieldChange<'a> {
     Number(&'a mut u32, u32),
     Forwards(&'a mut Vec<Forward>, Vec<Forward>),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_made_where_a_machine_is_off_and_named_where_it_runs() {
+    fn changes_apply_to_stopped_machines_and_report_running_ones() {
         let check = |change: SpecChange, expect: &[&str]| {
             let mut cluster = cluster(BackendKind::Qemu);
             let ignored = cluster.apply_change(&change);
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_say_what_they_have_not() {
+    fn unsupported_container_settings_are_reported() {
         let change = SpecChange { memory_mib: Some(2048), cpus: Some(1), ..SpecChange::default() };
         let ignored = cluster(BackendKind::Nspawn).apply_change(&change);
         assert_eq!(

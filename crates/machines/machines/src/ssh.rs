@@ -30,7 +30,6 @@ pub fn command(layout: &Layout, node: &Node, extra: &[String]) -> Command {
     ssh
 }
 
-/// Result of a command on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     pub code: i32,
@@ -48,7 +47,6 @@ pub enum RunError {
     TimedOut { command: String, limit: Duration },
 }
 
-/// Which connection a command uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     Own,

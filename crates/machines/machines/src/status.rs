@@ -6,7 +6,6 @@ use crate::cluster::{Cluster, Endpoint, NodeState, NodeStatus};
 use crate::ready;
 use crate::store::Layout;
 
-/// The status of every node of a cluster.
 #[must_use]
 pub fn of(layout: &Layout, cluster: &Cluster) -> Vec<NodeStatus> {
     cluster

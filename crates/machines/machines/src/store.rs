@@ -17,12 +17,9 @@ const HOLDER: &str = "keelson ";
 pub(crate) const READY: &str = "host/ready.json";
 /// State file, relative to the cluster's folder.
 pub(crate) const STATE: &str = "cluster.json";
-/// Mode of a cluster's folder.
 const FOLDER_MODE: u32 = 0o700;
-/// Mode of the files in it.
 const FILE_MODE: u32 = 0o600;
 
-/// Paths of one cluster's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -78,13 +75,11 @@ impl Layout {
         format!("{:08x}", fnv(&self.root.to_string_lossy()) & 0xffff_ffff)
     }
 
-    /// Folder of the cluster's certificate authority.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.root.join("ca")
     }
 
-    /// Folder of the discovery service's data and log.
     #[must_use]
     pub fn discovery(&self) -> PathBuf {
         self.root.join("discovery")
@@ -221,7 +216,6 @@ fn holder(path: &Path) -> String {
     if line.is_empty() { "another keelson".to_owned() } else { line.to_owned() }
 }
 
-/// Paths of one node's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLayout {
     root: PathBuf,
@@ -238,7 +232,6 @@ impl NodeLayout {
         self.root.join("disk.qcow2")
     }
 
-    /// The firmware's variables.
     #[must_use]
     pub fn variables(&self) -> PathBuf {
         self.root.join("firmware-variables.fd")
@@ -289,7 +282,6 @@ impl NodeLayout {
         self.root.join("host")
     }
 
-    /// Readiness file.
     #[must_use]
     pub fn ready(&self) -> PathBuf {
         self.root.join(READY)
@@ -301,7 +293,7 @@ impl NodeLayout {
         self.root.join("root")
     }
 
-    /// Parameters of the nspawn supervisor ([`NodePlan`](crate::nspawn::supervisor)).
+    /// Parameters of the nspawn supervisor.
     #[must_use]
     pub fn node_plan(&self) -> PathBuf {
         self.root.join("keeper.json")
@@ -315,7 +307,6 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     service::file::replace(path, content, FILE_MODE)
 }
 
-/// Reads at most `limit` bytes of a file.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;

@@ -22,7 +22,6 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Adds a port.
     pub fn add(&mut self) -> Port {
         self.isolated.push(false);
         self.isolated.len() - 1

@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use crate::limits::{CONCURRENT_CHECKS, CONNECTIONS, GRACE, HEADER_TIMEOUT};
 use crate::route;
 
-/// Serves until `stop`.
 pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
     let limits = Limits { connections: CONNECTIONS, grace: GRACE };

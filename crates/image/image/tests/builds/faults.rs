@@ -16,7 +16,7 @@ exec \"$@\"";
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_full_disk_is_named_and_with_room_the_same_command_completes() {
+fn a_full_disk_is_reported_and_the_build_resumes() {
     first();
     for step in STEPS {
         let name = format!("full-{step}");

@@ -22,7 +22,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Parts of the checkout that are inputs of an image, besides the programs.
 const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 
-/// This checkout.
 pub fn checkout() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")).unwrap()
 }
@@ -41,7 +40,6 @@ pub fn skip(test: &str, reason: &str) {
     writeln!(list, "{test}: {reason}").unwrap();
 }
 
-/// Resources that all builds share.
 pub struct Harness {
     /// For `CARGO_TARGET_DIR`.
     pub programs: PathBuf,
@@ -127,7 +125,6 @@ pub fn copy(from: &Path, to: &Path) {
     assert!(status.unwrap().success(), "cp {} {}", from.display(), to.display());
 }
 
-/// An invocation of `keelson image build`.
 #[derive(Clone)]
 pub struct Build {
     pub checkout: PathBuf,
@@ -135,7 +132,6 @@ pub struct Build {
     pub out: PathBuf,
     pub cache: PathBuf,
     pub formats: &'static str,
-    /// Additional arguments.
     pub arguments: Vec<String>,
     /// A program with its arguments that runs `keelson`.
     pub before: Vec<String>,
@@ -193,7 +189,7 @@ impl Build {
     /// Runs the build in a shell as `"$@"` of `script`, started by the command `before`.
     pub fn in_shell(mut self, before: &[&str], script: &str) -> Self {
         let arguments = ["sh", "-c", script, "sh"];
-        self.before = before.iter().chain(&arguments).map(|word| (*word).to_owned()).collect();
+        self.before = before.iter().chain(&arguments).map(|argument| (*argument).to_owned()).collect();
         self
     }
 

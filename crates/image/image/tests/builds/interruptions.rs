@@ -23,7 +23,7 @@ fn send(running: &Running, signal: Signal) {
 }
 
 /// Paths of partial results and files.
-fn halves(build: &Build) -> Vec<String> {
+fn partials(build: &Build) -> Vec<String> {
     let shelves = fs::read_dir(&build.work).unwrap().map(|entry| entry.unwrap().path());
     let partial = shelves.map(|shelf| shelf.join("partial")).filter(|path| path.exists());
     let files = fs::read_dir(&build.out).unwrap().map(|entry| entry.unwrap().path());
@@ -33,7 +33,7 @@ fn halves(build: &Build) -> Vec<String> {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn killed_or_interrupted_in_any_step_the_next_build_completes() {
+fn a_build_completes_after_an_interruption_in_any_step() {
     first();
     let build = Build::resumed("cut", &[]);
     for step in STEPS {
@@ -56,7 +56,7 @@ fn killed_or_interrupted_in_any_step_the_next_build_completes() {
         }
         let finished = build.run();
         assert_eq!(finished.sha256("raw"), first().finished.sha256("raw"), "after {step}");
-        assert_eq!(halves(&build), [""; 0], "after {step}");
+        assert_eq!(partials(&build), [""; 0], "after {step}");
     }
     assert_eq!(build.results().len(), STEPS.len(), "{:?}", build.results().keys());
 }
@@ -71,7 +71,7 @@ fn killed_or_interrupted_while_formats_are_written() {
         let mut running = build.start();
         let young =
             |path: &String| fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= started);
-        running.wait_until("a format", |_| halves(&build).iter().any(young));
+        running.wait_until("a format", |_| partials(&build).iter().any(young));
         send(&running, signal);
         let ended = running.end();
         assert!(!ended.status.success(), "not cut by {signal}: {}", ended.stderr);
@@ -83,12 +83,12 @@ fn killed_or_interrupted_while_formats_are_written() {
     for format in ["raw", "qcow2"] {
         assert_eq!(finished.sha256(format), first().finished.sha256(format));
     }
-    assert_eq!(halves(&build), [""; 0]);
+    assert_eq!(partials(&build), [""; 0]);
 }
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn of_two_builds_in_one_work_folder_the_second_waits_and_says_so() {
+fn the_second_build_in_a_work_folder_waits() {
     first();
     let build = Build::resumed("together", &["system", "usr", "disk"]);
     let started = SystemTime::now();

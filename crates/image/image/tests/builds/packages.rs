@@ -29,11 +29,11 @@ fn prepared(name: &str, removed: &[&str]) -> (Build, Lock, Package, PathBuf) {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn rotten_bytes_in_the_cache_are_said_and_all_fetched_again_at_once() {
+fn damaged_cache_files_are_reported_and_downloaded_again() {
     let (mut build, lock, victim, deb) = prepared("rotten", &["packages", "system", "usr", "disk"]);
     let other = lock.packages.iter().find(|package| package.name == "less").unwrap();
-    let rotten = [&victim, other].map(|package| deb.with_file_name(format!("{}.deb", package.sha256)));
-    for deb in &rotten {
+    let damaged = [&victim, other].map(|package| deb.with_file_name(format!("{}.deb", package.sha256)));
+    for deb in &damaged {
         let mut content = fs::read(deb).unwrap();
         let middle = content.len() / 2;
         content[middle] = !content[middle];
@@ -46,7 +46,7 @@ fn rotten_bytes_in_the_cache_are_said_and_all_fetched_again_at_once() {
     let messages: Vec<&str> =
         finished.stderr.lines().filter(|line| line.contains("damaged in the cache")).collect();
     assert_eq!(messages.len(), 1, "{}", finished.stderr);
-    for (package, deb) in [&victim, other].into_iter().zip(&rotten) {
+    for (package, deb) in [&victim, other].into_iter().zip(&damaged) {
         assert!(messages[0].contains(&format!("{} {}", package.name, package.version)), "{}", messages[0]);
         assert_eq!(image::fetch::sha256_of(deb).unwrap(), package.sha256);
     }
@@ -67,7 +67,7 @@ fn a_mirror_that_serves_a_wrong_file_stops_the_build() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn without_network_a_full_cache_is_enough_and_a_gap_is_named() {
+fn a_full_cache_is_sufficient_offline_and_a_gap_is_reported() {
     let (mut build, _, victim, deb) = prepared("offline", &["disk"]);
     build.environment = closed_port();
     assert_eq!(build.run().sha256("raw"), first().finished.sha256("raw"));
@@ -79,7 +79,7 @@ fn without_network_a_full_cache_is_enough_and_a_gap_is_named() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_package_that_every_mirror_dropped_is_named() {
+fn a_package_on_no_mirror_is_reported() {
     let (mut build, lock, victim, deb) = prepared("gone", &[]);
     fs::remove_file(&deb).unwrap();
     build.environment = only_mirror(&lock, &[(VICTIM, Fault::Unavailable)]);

@@ -30,7 +30,6 @@ fn damaged_file(name: &str) -> PathBuf {
     folder_path.join(format!("{name}.raw"))
 }
 
-/// Names of the failed checks.
 fn failed(file: &Path) -> Vec<String> {
     failed_with(file, &[])
 }
@@ -49,7 +48,7 @@ fn failed_with(file: &Path, arguments: &[&str]) -> Vec<String> {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_good_image_has_nothing_to_find() {
+fn a_good_image_passes() {
     for format in ["raw", "qcow2"] {
         assert_eq!(failed(&first().finished.path(format)), [""; 0], "{format}");
     }
@@ -105,9 +104,9 @@ fn key(name: &str) -> Option<PathBuf> {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
+fn signatures_are_verified() {
     let (Some(ours), Some(other)) = (key("ours"), key("other")) else {
-        let test = "verify_and_diff::a_signature_is_checked_and_one_by_another_key_or_none_is_found";
+        let test = "verify_and_diff::signatures_are_verified";
         skip(test, "this host has no openssl to make keys with");
         return;
     };
@@ -128,7 +127,7 @@ fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_finished_file_alone_has_all_that_machines_need() {
+fn a_finished_file_is_sufficient_for_import() {
     let (build, finished) = (&first().build, &first().finished);
     let options = Options {
         work: build.work.clone(),
@@ -160,7 +159,7 @@ fn a_finished_file_alone_has_all_that_machines_need() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn an_image_that_is_not_its_record_s_is_found() {
+fn a_mismatch_with_the_record_is_found() {
     let raw = first().finished.path("raw");
     let file = damaged_file("record");
     copy_with_flipped_byte(&raw, "OEM", 2 << 20, &file).unwrap();
@@ -171,7 +170,7 @@ fn an_image_that_is_not_its_record_s_is_found() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_diff_says_just_what_differs() {
+fn a_diff_lists_exactly_the_changes() {
     let (before, after) = (first().finished.path("raw"), changed().finished.path("raw"));
     let arguments = ["--json", "image", "diff", before.to_str().unwrap(), after.to_str().unwrap()];
     let (ok, json, stderr) = keelson(&arguments);

@@ -14,7 +14,6 @@ use progress::Step;
 
 use crate::context::Context;
 
-/// Refresh interval of the progress line.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Number of machines in the progress line.
@@ -53,7 +52,6 @@ pub fn with_boot_progress<T>(
     (result, started)
 }
 
-/// The state of booting machines.
 pub struct BootProgress {
     backend: BackendKind,
     total: usize,
@@ -62,7 +60,6 @@ pub struct BootProgress {
     waiting: Vec<Boot>,
 }
 
-/// A machine that is not ready.
 struct Boot {
     node: String,
     console: PathBuf,

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::context::Context;
 use crate::{boot_image, machine_tools, output};
 
-/// Lines of apt-get's output in an error.
 const ERROR_LINES: usize = 10;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +25,6 @@ pub struct Flags {
     image: Option<PathBuf>,
 }
 
-/// A requirement of the host.
 #[derive(Debug, Clone, Serialize)]
 pub struct Requirement {
     pub name: &'static str,

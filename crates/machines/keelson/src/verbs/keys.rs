@@ -122,7 +122,6 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     ))
 }
 
-/// Copies the newest set into the checkout.
 fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let newest = latest(folder)?;
     ensure_complete(&newest)?;

@@ -130,7 +130,6 @@ fn unlisted_key_note(key: &Path, secret: &Secret) -> anyhow::Result<Option<Strin
     Ok((!is_in).then(note))
 }
 
-/// Download sizes.
 fn summary(release: &Release) -> String {
     let mut parts = vec![format!("{} MiB to download", release.full.blob.size >> 20)];
     let deltas = release.deltas.iter();

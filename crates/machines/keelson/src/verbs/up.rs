@@ -146,7 +146,6 @@ fn ensure_requirements(context: &Context, backend: BackendKind) -> anyhow::Resul
     Ok(())
 }
 
-/// Reads `config.rb` and prints its warnings.
 fn read_config(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     let path = flags.config.as_deref().unwrap_or(Path::new("config.rb"));
     if flags.config.is_none() && !path.exists() {

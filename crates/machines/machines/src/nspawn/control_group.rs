@@ -14,7 +14,6 @@ use nix::mount::{MsFlags, mount};
 use crate::limits;
 use crate::store::Layout;
 
-/// Pause between two attempts to remove a group.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The name of a node's group, unique per cluster folder.
@@ -55,14 +54,13 @@ fn hierarchies() -> io::Result<Vec<PathBuf>> {
 fn hierarchies_of(mounts: &str) -> Vec<PathBuf> {
     let hierarchy = |line: &str| {
         let [_, mount_point, kind, options] = line.split(' ').take(4).collect::<Vec<_>>().try_into().ok()?;
-        let ours =
-            kind == "cgroup2" || kind == "cgroup" && options.split(',').any(|word| word == "name=systemd");
+        let ours = kind == "cgroup2"
+            || kind == "cgroup" && options.split(',').any(|option| option == "name=systemd");
         ours.then(|| PathBuf::from(mount_point))
     };
     mounts.lines().filter_map(hierarchy).collect()
 }
 
-/// Removes a group as soon as it is empty.
 fn remove_when_empty(folder: &Path) -> io::Result<()> {
     let deadline = Instant::now() + limits::KILL;
     loop {

@@ -21,7 +21,6 @@ pub struct NodePlan {
     pub machine: String,
     /// Host name of the node until it is provisioned.
     pub host_name: String,
-    /// Name of its control group.
     pub group: String,
     pub uuid: String,
     pub mac: String,

@@ -19,7 +19,6 @@ use nix::sys::socket::{
 
 use crate::cluster::BackendKind;
 
-/// Backlog of the listening sockets.
 const BACKLOG: i32 = 128;
 
 /// The network namespace of the current boot.

@@ -64,7 +64,6 @@ pub fn run(file: &Path) -> io::Result<i32> {
     }
 }
 
-/// One boot, on its own thread.
 fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
     let _pid_namespace = PidNamespace::enter_on_this_thread()?;
     let mut command = nspawn(plan, namespace)?;

@@ -121,7 +121,6 @@ fn exchange(tap: &File, stream: &UnixStream, watched: &UnixStream) -> io::Result
     })
 }
 
-/// Sends the node's frames to the switch.
 fn tap_to_switch(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
     let mut buffer = vec![0; limits::FRAME_MAX];
     loop {

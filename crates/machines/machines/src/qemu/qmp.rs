@@ -41,7 +41,6 @@ impl Qmp {
         self.run_with(command, &json!({}))
     }
 
-    /// Runs a command and returns its result.
     pub fn run_with(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
         let request = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         let path = self.path.clone();

@@ -68,9 +68,9 @@ impl Site {
                 .iter()
                 .map(|(name, since)| {
                     scope.spawn(move || {
-                        let begun = since.unwrap_or_else(Instant::now);
+                        let started_at = since.unwrap_or_else(Instant::now);
                         self.wait_ready(name, &Mark::default(), limit)?;
-                        watch(Event::Ready { node: name.clone(), after: begun.elapsed() });
+                        watch(Event::Ready { node: name.clone(), after: started_at.elapsed() });
                         Ok(())
                     })
                 })

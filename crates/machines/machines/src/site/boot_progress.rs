@@ -21,7 +21,6 @@ pub struct BootProgress {
     cpu: CpuUsage,
 }
 
-/// Processor time of the node's process.
 struct CpuUsage {
     process: Process,
     last: (Instant, Duration),

@@ -13,7 +13,6 @@ use crate::{limits, ssh};
 /// The credential with the certificate that a member presents.
 const MEMBER_CERTIFICATE: &str = "etcd.certificate";
 
-/// What a rotation replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotate {
     Certificates,

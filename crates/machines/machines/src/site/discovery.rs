@@ -11,7 +11,6 @@ use crate::cluster::{Discovery, HOST_NAME};
 use crate::limits;
 use crate::process::{Process, last_line};
 
-/// Longest response that is read.
 const RESPONSE_MAX: u64 = 1 << 16;
 
 impl Site {
@@ -109,7 +108,6 @@ fn is_full(members: &str, size: &str) -> bool {
     members.zip(size).is_some_and(|(members, size): (usize, usize)| members >= size)
 }
 
-/// Returns the body of the response.
 fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(limits::BACKGROUND_START))?;

@@ -89,7 +89,6 @@ fn others(has: &[String]) -> String {
 pub struct NotReady {
     pub node: String,
     pub reason: ReadyError,
-    /// The last lines of its console.
     pub console_tail: Vec<String>,
     /// The unit that its boot was waiting for.
     pub unit: Option<String>,

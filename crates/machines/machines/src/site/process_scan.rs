@@ -13,7 +13,6 @@ use crate::cluster::Cluster;
 use crate::process::Process;
 use crate::store::Layout;
 
-/// Kind of a background process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Supervisor of a container: cleans up and exits once its guest has exited.
@@ -23,7 +22,6 @@ pub(super) enum Role {
     Discovery,
 }
 
-/// A process and its command line.
 #[derive(Debug)]
 pub(super) struct ScannedProcess {
     pub(super) process: Process,

@@ -18,12 +18,10 @@ const LOST_TIMER_MESSAGES: [&str; 2] = ["Possible timer handling issue", "rcu_pr
 const FIRMWARE_LAST_LINE: &str = "BdsDxe: starting Boot";
 /// About twelve times the usual silence on an idle host.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often the console is read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Further stalls are not due to lost timers.
 const RESETS_MAX: u32 = 2;
 
-/// Kind of a stall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stall {
     /// The kernel reports a lost timer.

@@ -74,12 +74,12 @@ fn a_waiter_locks_the_recreated_folder_after_destroy() {
     let never = AtomicBool::new(false);
     let held = layout.lock("destroy", &never, &mut |_| ()).unwrap();
     std::thread::scope(|scope| {
-        let (waits, begun) = std::sync::mpsc::channel();
+        let (waits, started_at) = std::sync::mpsc::channel();
         let waiter = scope.spawn({
             let (layout, never) = (&layout, &never);
             move || layout.lock("up", never, &mut |_| waits.send(()).unwrap()).unwrap()
         });
-        begun.recv().unwrap();
+        started_at.recv().unwrap();
         std::fs::remove_dir_all(layout.root()).unwrap();
         drop(held);
         let _lock = waiter.join().unwrap();

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use release_folder::Standing;
 
-/// Seconds per day.
 pub const DAY_SECONDS: u64 = 24 * 3600;
 /// Default validity of a key set: three years.
 pub const EXPIRES_DAYS: u64 = 1095;
@@ -28,7 +27,6 @@ impl KeysFolder {
     }
 }
 
-/// Default folder of the keys.
 pub fn folder() -> anyhow::Result<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let config = config.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));

@@ -8,10 +8,8 @@ use machines::cluster::BackendKind;
 use machines::store::{read_limited, replace};
 use serde::{Deserialize, Serialize};
 
-/// In the state folder.
 const FILE: &str = "boot-times.json";
 const FILE_MAX: u64 = 4096;
-/// Weight of the newest measurement.
 const NEW_WEIGHT: f64 = 0.5;
 
 /// Kinds of machines that differ in speed.

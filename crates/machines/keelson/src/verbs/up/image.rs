@@ -38,7 +38,6 @@ pub struct Flags {
     keys: Option<PathBuf>,
 }
 
-/// Origin of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageSource {
     File,
