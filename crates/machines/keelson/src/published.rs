@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use channel_server::LookError;
+use channel_server::ReleaseFolderError;
 use image::build::{LockedTools, Options, tools, user_cache};
 use image::disk::{BOOT_LOADER, Layout};
 use image::full_disk::FullDisk;
@@ -61,7 +61,7 @@ pub enum PublishedError {
     #[error("channel {channel} of {server}")]
     Server { channel: String, server: String, source: Failure },
     #[error("channel {channel} of {server}")]
-    Folder { channel: String, server: String, source: Box<LookError> },
+    Folder { channel: String, server: String, source: Box<ReleaseFolderError> },
     #[error("interrupted; the same command goes on where it was")]
     Interrupted,
 }
@@ -89,12 +89,12 @@ impl PublishedError {
                     .to_owned(),
             ),
             Self::Folder { channel, source, .. } => match **source {
-                LookError::Nothing(_) => Some(publish(channel)),
-                LookError::Elsewhere { .. } => Some("--update-server wants this server's URL".to_owned()),
-                LookError::Store(_) => {
+                ReleaseFolderError::NoRelease(_) => Some(publish(channel)),
+                ReleaseFolderError::Elsewhere { .. } => Some("--update-server wants this server's URL".to_owned()),
+                ReleaseFolderError::Store(_) => {
                     Some("--update-server wants a URL, or what --data of serve-updates names".to_owned())
                 }
-                LookError::Name { .. } => None,
+                ReleaseFolderError::Name { .. } => None,
             },
             Self::Server { .. } | Self::Interrupted => None,
         }
@@ -108,9 +108,9 @@ fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
     if !data.join("database").is_dir() {
         return None;
     }
-    match channel_server::look(&data, appid, wanted.channel, None) {
+    match channel_server::release_folder(&data, appid, wanted.channel, None) {
         Ok(_) => Some(Source::Folder(data)),
-        Err(LookError::Nothing(_)) => None,
+        Err(ReleaseFolderError::NoRelease(_)) => None,
         Err(error) => {
             let why = service::error::chain(&error);
             context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
@@ -130,7 +130,7 @@ fn published(
         Source::Url(url) => {
             Published::of_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
         }
-        Source::Folder(data) => match channel_server::look(data, asked.appid, &channel, version) {
+        Source::Folder(data) => match channel_server::release_folder(data, asked.appid, &channel, version) {
             Ok(folder) => Published::of_folder(&folder, asked, keys),
             Err(error) => return Err(PublishedError::Folder { channel, server, source: Box::new(error) }),
         },

@@ -217,7 +217,7 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     assert!(fetched.is(new) && mended.fetched() > 0 && mended.fetched() < blob);
     // As a server's folder has it, which may be running.
     let data = server.folder.path().join(".local/state/keelson/updates");
-    let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
+    let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
     let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
     let found = Published::of_folder(&folder, asked, &trusted).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
