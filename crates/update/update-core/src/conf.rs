@@ -1,22 +1,21 @@
-//! `update.conf`: `KEY=value` lines that a shell could read, in several files of which the first that has a key counts
-//! (the contract's 2.1).
+//! `update.conf`: `KEY=value` lines in shell syntax, in several files. The first file that has a key wins (contract
+//! 2.1).
 
-/// A file's text and its name.
 #[derive(Debug, Clone)]
 pub struct File {
     pub path: String,
     pub text: String,
 }
 
-/// A value and where it stands, `/etc/coreos/update.conf:3`.
+/// A value and its location, `/etc/coreos/update.conf:3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub value: String,
     pub place: String,
 }
 
-/// The value of `key` in the first file that has it, even where it is empty there. Of several lines the last counts,
-/// as for a shell.
+/// The value of `key` in the first file that has it, even if it is empty there. Of several lines the last one wins,
+/// as in a shell.
 #[must_use]
 pub fn find(files: &[File], key: &str) -> Option<Found> {
     files.iter().find_map(|file| {
@@ -34,7 +33,7 @@ fn value(line: &str, key: &str) -> Option<String> {
     (name == key).then(|| unquoted(value.trim_end()))
 }
 
-/// One pair of quotes around all of it is a shell's.
+/// Strips one pair of surrounding quotes.
 fn unquoted(value: &str) -> String {
     for quote in ['"', '\''] {
         let inner = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));

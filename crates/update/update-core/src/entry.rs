@@ -1,26 +1,26 @@
-//! Boot images by their files' names, which is where systemd-boot counts: `keelson_9999.1.0+2-1.efi` has two tries left
-//! and one behind it, `keelson_9999.1.0.efi` came up well (systemd, Automatic Boot Assessment).
+//! Names of boot images. systemd-boot counts boot attempts in them: `keelson_9999.1.0+2-1.efi` has two tries left and
+//! one done, `keelson_9999.1.0.efi` is good (systemd, Automatic Boot Assessment).
 
 use std::fmt;
 
 use release::Version;
 
-/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version that
-/// fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
+/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version
+/// that fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
 pub const TRIES: u32 = 3;
 const ENDING: &str = ".efi";
 
-/// The name of a boot image of ours.
+/// The name of one of our boot images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     /// `keelson`: the `id` of os-release.
     pub id: String,
     pub version: Version,
-    /// None once it has come up well.
+    /// `None`: the version is good.
     pub tries: Option<Tries>,
 }
 
-/// What the boot loader counts.
+/// The boot loader's counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
     pub left: u32,
@@ -28,11 +28,11 @@ pub struct Tries {
 }
 
 impl Name {
-    /// Reads a file's name. None where it is no boot image of `id`: that one is not ours to touch.
+    /// Parses a file name. `None` if it is not a boot image of `id`: never touch such a file.
     #[must_use]
     pub fn parse(id: &str, file: &str) -> Option<Self> {
         let rest = file.strip_suffix(ENDING)?.strip_prefix(id)?.strip_prefix('_')?;
-        // A version may have a `+` of its own: `1.2.3+dirty+3-0`.
+        // A version may contain a `+`: `1.2.3+dirty+3-0`.
         let (version, tries) = match rest.rsplit_once('+') {
             Some((version, counter)) if counter.starts_with(|first: char| first.is_ascii_digit()) => {
                 (version, Some(Tries::parse(counter)?))
@@ -42,20 +42,20 @@ impl Name {
         Some(Self { id: id.to_owned(), version: version.parse().ok()?, tries })
     }
 
-    /// A version that is to be tried.
+    /// A new version, with all tries left.
     #[must_use]
     pub fn new(id: &str, version: &Version) -> Self {
         Self { id: id.to_owned(), version: version.clone(), tries: Some(Tries { left: TRIES, done: 0 }) }
     }
 
-    /// The same image, not to be booted while there is another.
+    /// The same image without tries left: booted only if there is no other.
     #[must_use]
     pub fn given_up(&self) -> Self {
         let done = self.tries.map_or(0, |tries| tries.done);
         Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
     }
 
-    /// Reverts [`Name::given_up`]: good if it was good, else with its remaining tries.
+    /// Reverts [`EntryName::marked_bad`]: good if it was good, else with its remaining tries.
     #[must_use]
     pub fn taken_up(&self) -> Self {
         let tries = self.tries.filter(|tries| tries.done > 0);
@@ -63,13 +63,13 @@ impl Name {
         Self { tries: tries.map(again), ..self.clone() }
     }
 
-    /// Whether the loader takes it only when nothing else is there.
+    /// Whether the loader boots it only if there is no other.
     #[must_use]
     pub fn is_bad(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left == 0)
     }
 
-    /// Whether it was good when an operator went from it to the other version.
+    /// Whether it was good when an operator rolled back from it.
     #[must_use]
     pub fn has_stepped_back(&self) -> bool {
         self.tries == Some(Tries { left: 0, done: 0 })
@@ -81,7 +81,7 @@ impl Name {
         self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)
     }
 
-    /// Whether it has come up well.
+    /// Whether it has booted successfully.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.tries.is_none()
@@ -99,7 +99,7 @@ impl fmt::Display for Name {
 }
 
 impl Tries {
-    /// `LEFT` or `LEFT-DONE`.
+    /// Parses `LEFT` or `LEFT-DONE`.
     fn parse(text: &str) -> Option<Self> {
         let (left, done) = text.split_once('-').unwrap_or((text, "0"));
         let number =

@@ -1,21 +1,21 @@
-//! Which payload is fetched: the whole one, or the difference to what runs.
+//! Selects the payload: full, or a delta to the running version.
 
 use release::{Delta, Digest, Payload, Release, SEGMENTS};
 
-/// A difference is worth its risk below this many hundredths of the whole payload.
+/// Maximum size of a delta, in percent of the full payload.
 const WORTH: u64 = 60;
-/// So many attempts in vain, and the whole payload is taken.
+/// Failed attempts with a delta after which the full payload is used.
 pub const DELTA_ATTEMPTS: u32 = 3;
 
 /// The payload to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method<'a> {
     Full(&'a Payload),
-    /// Needs the running slot; the whole payload stands in where a part of that is damaged.
+    /// Reads the running slot. The full payload replaces damaged parts of that.
     Delta(&'a Delta),
 }
 
-/// Chooses by the signed sizes. `failed` counts attempts at a difference to this release that did not work out.
+/// Selects by the signed sizes. `failed` is the number of failed delta attempts with this release.
 #[must_use]
 pub fn choose(release: &Release, running_root: Digest, failed: u32) -> Method<'_> {
     let fits = |delta: &&Delta| {

@@ -1,16 +1,15 @@
-//! When the next check is (the contract's 2.5). All times in seconds; chance is an argument.
+//! Schedule of update checks (contract 2.5). The caller provides the random number.
 
 use std::time::Duration;
 
-/// How often a machine asks, and after what.
+/// Check intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
-    /// Before the first check after a start.
+    /// Until the first check after the start.
     pub first: Duration,
     /// Between checks.
     pub usual: Duration,
-    /// The width of the window around either, within which chance decides: machines that started together must not
-    /// ask together.
+    /// Width of the random window around both, so that machines that started together do not check together.
     pub fuzz: Duration,
 }
 
@@ -19,25 +18,25 @@ pub const INTERVALS: Intervals = Intervals {
     usual: Duration::from_secs(45 * 60),
     fuzz: Duration::from_secs(10 * 60),
 };
-/// The longest that a server that is in trouble, or asks for it, is left alone.
+/// Maximum interval of a busy server, or one that requests an interval.
 const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
-/// After an attempt that failed, at most. The original waited for up to sixteen days.
+/// Maximum interval after a failed attempt. CoreOS waited up to sixteen days.
 const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// What the last check came to.
+/// Result of the last check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// There was none since the start.
+    /// No check since the start.
     None,
-    /// The server answered; it may have asked for an interval.
+    /// The server responded, with an interval if it requested one.
     Answered { poll: Option<Duration> },
-    /// HTTP 500 or 503, so many times in a row.
+    /// Consecutive responses with HTTP status 500 or 503.
     Busy { times: u32 },
-    /// The server answered, and installing what it offered failed, so many times in a row.
+    /// The server responded; consecutive failures to install its offer.
     Failed { times: u32 },
 }
 
-/// How long until the next check. `chance` is from 0 to 1.
+/// Time until the next check. `chance` is between 0 and 1.
 #[must_use]
 pub fn wait(last: Last, intervals: &Intervals, chance: f64) -> Duration {
     let (middle, fuzz) = match last {

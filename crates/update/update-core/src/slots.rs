@@ -1,60 +1,60 @@
-//! The machine's two slots and its boot images as one value, and what is to be done to them.
+//! The two slots and the boot entries of a machine, and plans to change them.
 //!
-//! Every plan is a list of steps of which each prefix leaves a machine that boots: what runs is never touched, nothing
-//! names a slot that is not whole, and the boot image comes last.
+//! After any prefix of a plan the machine boots: no step touches the running version, no entry refers to an
+//! incomplete slot, and the boot entry of the new version comes last.
 
 use release::{Digest, Release, Version};
 
 use crate::entry::Name;
 
-/// One slot: a partition for `/usr` and one for its hash tree.
+/// A slot: the partitions for `/usr` and for its verity hash tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// `a` or `b`: by the partition's label, USR-A or USR-B.
+    /// `a` or `b`, from the partition labels USR-A and USR-B.
     pub name: char,
-    /// The root hash that the two partitions' UUIDs are the halves of. Nothing says that it holds what it names.
+    /// The root hash, from the UUIDs of both partitions. The content is not verified.
     pub root_hash: Digest,
-    /// Bytes of the partition for `/usr`.
+    /// Size of the `/usr` partition in bytes.
     pub capacity: u64,
-    /// Bytes of the partition for its hash tree.
+    /// Size of the hash tree partition in bytes.
     pub verity_capacity: u64,
 }
 
-/// A boot image of ours in the ESP.
+/// One of our boot images in the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub name: Name,
-    /// The `/usr` that it wants; None where the file is damaged.
+    /// The root hash of its `/usr`; `None` if the file is damaged.
     pub root_hash: Option<Digest>,
     pub bytes: u64,
 }
 
-/// All that decides what can be booted.
+/// What determines which version boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// The root hash that this machine was booted with.
+    /// The root hash in the running kernel's command line.
     pub running: Digest,
     pub slots: [Slot; 2],
     pub entries: Vec<Entry>,
-    /// Bytes that are free in the ESP, or taken by [`TEMPORARY`].
+    /// Free bytes in the ESP, including those of [`TEMPORARY`].
     pub esp_free: u64,
 }
 
-/// One change. A boot image is *disarmed* while its first bytes are empty: no loader takes it for one, whatever of its
-/// name a power cut leaves; writing that one sector is what makes a version bootable.
+/// One change. A boot image is *disarmed* while its first sector is zero: no loader accepts it, whatever a power cut
+/// does to its name. Writing that sector makes the version bootable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Disarmed first: nothing may boot what is about to be overwritten.
+    /// Disarms the entry first: the slot it refers to is about to be overwritten.
     RemoveEntry { file: String },
-    /// Content of `/usr`, its hash tree, and the boot image under a name that no boot loader takes; all of it read
-    /// again from the disk.
+    /// Writes `/usr`, its hash tree and the boot image under a temporary name, and reads all of it back from the
+    /// disk.
     Fill { slot: char, temporary: String },
-    /// The partitions get their UUIDs, by which the boot image finds them.
+    /// Sets the UUIDs of the partitions, by which the boot image finds them.
     NameSlot { slot: char, root_hash: Digest },
-    /// Disarmed, renamed, armed.
+    /// Disarms, renames and arms the entry.
     PlaceEntry { from: String, to: String },
-    /// The boot image of what runs, or of a version that was good, gets another count. It is never disarmed: a cut leaves it
-    /// under one name or the other.
+    /// Changes the tries of the running entry, or of one that was good. It is never disarmed: after a power cut it
+    /// has one name or the other.
     CountEntry { from: String, to: String },
 }
 
@@ -85,16 +85,16 @@ pub enum Refusal {
     OtherNotGood(Version),
 }
 
-/// What the boot image is called while it is written.
+/// Name of the boot image while it is written.
 pub const TEMPORARY: &str = ".keelson-update.tmp";
-/// The ESP's own need: folders, and clusters that are not full.
+/// Space for directories and partially filled clusters in the ESP.
 const ESP_RESERVE: u64 = 1 << 20;
 
 impl Machine {
-    /// The slot that runs and the other one.
+    /// The running slot and the other one.
     pub fn split(&self) -> Result<(&Slot, &Slot), Refusal> {
         match &self.slots {
-            // Both have the name after a version was installed over itself by hand.
+            // Both slots have this root hash after a manual installation of the running version.
             [a, b] if a.root_hash == b.root_hash => Err(Refusal::NoSlot),
             [a, b] if a.root_hash == self.running => Ok((a, b)),
             [a, b] if b.root_hash == self.running => Ok((b, a)),
@@ -102,13 +102,13 @@ impl Machine {
         }
     }
 
-    /// The boot image of what runs; of several the one that the loader would take.
+    /// The running entry; of several the one that the loader would select.
     pub fn running_entry(&self) -> Result<&Entry, Refusal> {
         let runs = |entry: &&Entry| entry.root_hash == Some(self.running);
         self.entries.iter().filter(runs).min_by_key(|entry| entry.name.is_bad()).ok_or(Refusal::NoEntry)
     }
 
-    /// In the order that systemd-boot takes them: what has no tries left comes last, else the newest first.
+    /// In systemd-boot's order: entries without tries left come last, else the newest version comes first.
     #[must_use]
     pub fn boot_order(&self) -> Vec<&Entry> {
         let mut order: Vec<&Entry> = self.entries.iter().collect();
@@ -119,7 +119,7 @@ impl Machine {
         order
     }
 
-    /// What to do so that `release` is booted next, with as much of it done as the disk shows.
+    /// The steps to boot `release` next. Steps that the disk shows as done are left out.
     pub fn install(&self, release: &Release) -> Result<Vec<Step>, Refusal> {
         let wanted = release.images.verity.root_hash;
         if wanted == self.running {
@@ -147,15 +147,15 @@ impl Machine {
         steps.push(Step::Fill { slot: target.name, temporary: TEMPORARY.to_owned() });
         steps.push(Step::NameSlot { slot: target.name, root_hash: wanted });
         steps.push(Step::PlaceEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
-        // The loader takes the newest: going down, what runs has to step back. Should the older one not come up
-        // either, both are out of tries, and the newest of those is what runs now.
+        // The loader prefers the newest version: for a downgrade mark the running one bad. If the older one fails,
+        // both are out of tries, and the loader selects the newest of those, which is the running one.
         if release.version <= running.name.version {
             steps.push(step_back(&running.name));
         }
         Ok(steps)
     }
 
-    /// What to do so that the other version, which was good, is booted next, and this one only if that fails.
+    /// The steps to boot the other version next, if it was good, and the running one only if that fails.
     pub fn roll_back(&self) -> Result<(Version, Vec<Step>), Refusal> {
         let (_, other) = self.split()?;
         let running = self.running_entry()?;
@@ -178,13 +178,12 @@ impl Machine {
         Ok((other.name.version.clone(), steps))
     }
 
-    /// What to do so that nothing is booted but what runs: the way back from an installed update that was not booted
-    /// yet. The slot's content stays.
+    /// The steps to discard a pending update. Keeps the slot's content.
     pub fn forget_pending(&self) -> Result<Vec<Step>, Refusal> {
         let running = self.running_entry()?;
         let mut steps = Vec::new();
         if running.name.is_bad() {
-            // It had stepped back for another version. A version on trial stays on trial.
+            // The running entry was marked bad for another version. One on trial stays on trial.
             let back = running.name.taken_up();
             steps.push(Step::CountEntry { from: running.name.to_string(), to: back.to_string() });
         }
@@ -195,8 +194,8 @@ impl Machine {
         Ok(steps)
     }
 
-    /// Versions other than the running one that have no tries left. One that was good before ([`Name::is_tried_again`]) may
-    /// be installed again, which rewrites its slot.
+    /// Entries, except the running one, without tries left. One that was good before
+    /// ([`EntryName::has_failed_after_good`]) may be installed again, which rewrites its slot.
     pub fn failed(&self) -> impl Iterator<Item = &Entry> {
         let tried = |entry: &&Entry| {
             entry.root_hash != Some(self.running)

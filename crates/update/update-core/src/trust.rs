@@ -1,4 +1,4 @@
-//! Whether an offer is taken: signatures, freshness, and that nothing goes back (the contract's 5).
+//! Verification of offers: signatures, freshness and rollback protection (contract 5).
 
 use release::{
     Digest, KeySet, Keys, MetadataError, Release, Role, SignatureError, Timestamp, Version, files::RELEASE,
@@ -6,54 +6,54 @@ use release::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a server hands over, none of it believed yet.
+/// An unverified offer.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub release: Vec<u8>,
     pub release_signature: String,
     /// SHA-256 of `release`.
     pub release_sha256: Digest,
-    /// What the channel has, by the server's word; None where the release comes from a file, whose bearer decides.
+    /// The signed timestamp of the channel. `None` for a release from a file.
     pub timestamp: Option<(Vec<u8>, String)>,
 }
 
-/// What the machine knows of itself.
+/// The machine's side of the verification.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
     pub appid: &'a str,
     pub board: &'a str,
     pub channel: &'a str,
-    /// None where there is no machine yet: its first version is not newer than anything.
+    /// `None` when provisioning a new machine.
     pub running: Option<&'a Version>,
-    /// Seconds since 1970, by the machine's clock.
+    /// Unix time in seconds, by the machine's clock.
     pub now: u64,
-    /// Seconds since 1970, of the running image.
+    /// Unix time in seconds, of the running image.
     pub build_time: u64,
     pub seen: Seen,
     pub bans: &'a [Ban],
     pub wish: Wish,
 }
 
-/// What an operator asked for, beyond what a machine does by itself.
+/// Options that an operator sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wish {
     pub downgrade: bool,
-    /// Versions that failed here are tried again.
+    /// Accept versions that failed on this machine.
     pub retry: bool,
 }
 
-/// What was accepted before: the lowest that is accepted from now on.
+/// Rollback protection: the lowest values to accept from now on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// The set of keys that the rest was accepted under: 0 where there is none. The next set begins anew, as what a
-    /// stolen key signed may have been any number.
+    /// Epoch of the key set that the rest was accepted under; 0: none. The next set resets the rest, since a stolen
+    /// key may have signed arbitrary numbers.
     #[serde(default, skip_serializing_if = "is_none")]
     pub keys: u64,
     pub epoch: u64,
-    /// The highest version of that epoch that was found good here, or the one that an operator went back to.
+    /// The highest version of `epoch` found good on this machine, or the one that an operator rolled back to.
     pub version: Option<Version>,
-    /// The latest time that a timestamp was issued at, in seconds since 1970.
+    /// The latest issue time of a timestamp, Unix time in seconds.
     pub issued: u64,
 }
 
@@ -63,33 +63,33 @@ fn is_none(keys: &u64) -> bool {
 }
 
 impl Seen {
-    /// Takes in a version that was found good on this machine. One that was only accepted does not count: its channel may go
-    /// back to an older version because it is not good.
+    /// Records a good version. A version that was only accepted does not count: its channel may go back to an older
+    /// one.
     pub fn found_good(&mut self, version: &Version) {
         if self.version.as_ref().is_none_or(|highest| highest < version) {
             self.version = Some(version.clone());
         }
     }
 
-    /// What of it counts under the set of keys `keys`.
+    /// The state that is valid under key set `keys`.
     fn under(&self, keys: u64) -> Self {
         if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
     }
 }
 
-/// A version that failed on this machine, or that its operator does not want.
+/// A version that failed on this machine, or that its operator rejects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ban {
     pub version: Version,
     pub root_hash: Digest,
-    /// For people.
+    /// For operators.
     pub reason: String,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub since: u64,
 }
 
-/// Why an offer is not taken.
+/// Why an offer is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("{file}: {why}")]
@@ -128,56 +128,56 @@ pub enum Refusal {
     Banned { version: Version, reason: String },
 }
 
-/// What is left of an offer once it is believed.
+/// A verified offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     pub release: Release,
-    /// To be kept before anything is installed.
+    /// Persist it before the installation.
     pub seen: Seen,
-    /// The clock is before the image was built: expiry was not judged.
+    /// The clock is before the image's build time: expiry was not checked.
     pub clock_is_wrong: bool,
 }
 
-/// Who may sign what.
+/// Trusted keys by role.
 #[derive(Debug, Default)]
 pub struct Signers {
     /// For releases.
     pub release: Keys,
-    /// For what a channel has.
+    /// For channel timestamps.
     pub channel: Keys,
 }
 
 impl Signers {
-    /// Those that a set names.
+    /// The keys of a key set.
     #[must_use]
     pub fn of(set: &KeySet) -> Self {
         Self { release: set.keys(Role::Release), channel: set.keys(Role::Channel) }
     }
 }
 
-/// All whom a machine believes.
+/// All keys that a machine trusts.
 #[derive(Debug, Default)]
 pub struct Authorities {
-    /// Named by the image, or by the set of keys.
+    /// From the image, or from the key set.
     pub given: Signers,
-    /// That set.
+    /// The key set, if any.
     pub set: Option<InForce>,
-    /// The operator's own. No set speaks of them.
+    /// The operator's keys, independent of the key set.
     pub local: Signers,
 }
 
 impl Authorities {
-    /// Whether one whom they name for channels signed `bytes`. Whether that counts is for [`judge`].
+    /// Verifies a timestamp's signature. [`verify_offer`] checks its content.
     pub fn channel_word(&self, bytes: &[u8], signature: &str) -> Result<(), SignatureError> {
         signer(self, |signers| &signers.channel, bytes, signature).map(drop)
     }
 }
 
-/// The set of keys that counts.
+/// The key set in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InForce {
     pub epoch: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub expires: u64,
 }
 
@@ -188,7 +188,7 @@ impl InForce {
     }
 }
 
-/// Judges `offer`. Nothing of it is read before its signature holds, and nothing is to be kept before all holds.
+/// Verifies `offer`. Parses nothing before its signature is verified. Persist nothing of an offer that fails.
 pub fn judge(offer: &Offer, authorities: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
     let keys = authorities.set.map_or(0, |set| set.epoch);
     let facts = &Facts { seen: facts.seen.under(keys), ..facts.clone() };
@@ -224,7 +224,7 @@ pub fn judge(offer: &Offer, authorities: &Authorities, facts: &Facts<'_>) -> Res
     Ok(Accepted { release, seen, clock_is_wrong })
 }
 
-/// Whose key it was.
+/// Where the key comes from.
 enum By {
     Local,
     Given,
@@ -244,7 +244,7 @@ fn signer(
     }
 }
 
-/// Whether the keys that the image or a set names count at this time: None where it is not known.
+/// Checks that the key set is neither lost nor expired. `now`: `None` if unknown.
 fn counts(set: Option<InForce>, seen: u64, now: Option<u64>) -> Result<(), Refusal> {
     let known = set.map_or(0, |set| set.epoch);
     if known < seen {
@@ -301,7 +301,7 @@ fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
         return Err(Refusal::OldEpoch { offered: release.epoch, seen: facts.seen.epoch });
     }
     if !facts.wish.downgrade {
-        // What was seen in an epoch that a stolen key belongs to says nothing: it may have been any number.
+        // A version of another epoch does not count: a stolen key may have signed any number.
         let of_epoch = facts.seen.version.iter().filter(|_| facts.seen.epoch == release.epoch);
         for than in of_epoch.chain(facts.running) {
             if version < than {

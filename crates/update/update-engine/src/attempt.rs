@@ -1,4 +1,4 @@
-//! One attempt from beginning to end, and what else changes the slots.
+//! Attempts to update, and the other changes of the slots.
 
 use std::fs;
 use std::path::Path;
@@ -23,26 +23,26 @@ use crate::slots::{Slots, refused};
 use crate::watch::{Notify, Reporting, Watch};
 use crate::web::Patience;
 
-/// How an attempt ended well.
+/// Result of a successful attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
-    /// No server is asked, and why.
+    /// Updates are disabled; the reason.
     Disabled(String),
-    /// Nothing newer, with the server's reason if it gave one.
+    /// No newer version, with the server's reason if it sent one.
     UpToDate(Option<String>),
-    /// There is one, and the operator holds it back.
+    /// An update is available, and an operator holds updates.
     Held { version: String, reason: String },
-    /// It waits for a reboot.
+    /// Installed; the reboot is pending.
     Installed { version: Version },
 }
 
-/// A machine, as an update sees it.
+/// The update engine of one machine.
 pub struct Updater {
     pub places: Places,
     pub identity: Identity,
     pub memory: Memory,
     pub patience: Patience,
-    /// Between two reports of a download's progress to the server. Its grants time out after an hour by default.
+    /// Interval of progress reports to the server. Its grants expire after an hour by default.
     pub report: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Updater {
         Ok(Self { places: places.clone(), identity, memory: Memory::new(places), patience, report: REPORT })
     }
 
-    /// Installs from a folder or file; no server is asked.
+    /// Installs from a folder or bundle, without a server.
     pub fn apply(
         &self,
         settings: &Settings,
@@ -73,12 +73,12 @@ impl Updater {
         self.install(&accepted, &origin, watch, &|_| {})
     }
 
-    /// What stands on the disk.
+    /// The slots and boot entries.
     pub fn look(&self) -> Result<Machine, Failure> {
         Slots::look(&self.places, &self.identity.id)
     }
 
-    /// Makes the other version the next one, and keeps this one from coming again by itself.
+    /// Makes the other version the next one to boot, and bans the running one.
     pub fn roll_back(&self) -> Result<Version, Failure> {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let (version, steps) = slots.machine.roll_back().map_err(refused)?;
@@ -91,7 +91,7 @@ impl Updater {
         Ok(version)
     }
 
-    /// Forgets an update that waits for a reboot.
+    /// Discards an update whose reboot is pending.
     pub fn forget_pending(&self) -> Result<(), Failure> {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.forget_pending().map_err(refused)?;
@@ -99,15 +99,14 @@ impl Updater {
         self.forget_completed()
     }
 
-    /// No reboot is pending any more, and the next boot does not report success or rollback.
+    /// No reboot is pending anymore, and the next boot reports neither success nor rollback.
     fn forget_completed(&self) -> Result<(), Failure> {
         remove(self.places.completed()).map_err(memory_failed)?;
         self.memory.set_previous_version("").map_err(memory_failed)
     }
 
-    /// Records what became of the installed versions: the running one if it was found good, and bans for those that have no
-    /// tries left, which are returned. A version that was good before is only logged: its slot may be damaged, and an
-    /// installation rewrites it.
+    /// Records the running version as good if it is, and bans the versions without tries left. Returns the new bans.
+    /// A version that was good before is only logged: its slot may be damaged, and an installation rewrites it.
     pub fn note_outcomes(&self) -> Result<Vec<Ban>, Failure> {
         let machine = self.look()?;
         self.note_good(&machine)?;
@@ -135,21 +134,21 @@ impl Updater {
         let is_good = machine.running_entry().is_ok_and(|entry| {
             entry.name.is_good() && entry.name.version.cmp_precedence(&self.identity.version).is_eq()
         });
-        // While a version is pending, an operator may be on the way back to it.
+        // With a pending reboot an operator may be rolling back to the pending version.
         if !is_good || self.pending().is_some() {
             return Ok(());
         }
         self.memory.change_seen(|seen| seen.found_good(&self.identity.version)).map_err(memory_failed)
     }
 
-    /// Whether an update waits for a reboot, by what this boot has noted.
+    /// The version whose reboot is pending.
     #[must_use]
     pub fn pending(&self) -> Option<String> {
         let text = fs::read_to_string(self.places.completed()).ok()?;
         Some(text.lines().next().unwrap_or_default().trim().to_owned())
     }
 
-    /// The same, if a server offered it. A server cannot withdraw an operator's installation.
+    /// As [`Updater::pending`], if a server offered it. A server cannot withdraw an operator's installation.
     pub(crate) fn pending_offer(&self) -> Option<String> {
         let text = fs::read_to_string(self.places.completed()).ok()?;
         let mut lines = text.lines();
@@ -167,7 +166,7 @@ impl Updater {
         Ok(ban)
     }
 
-    /// Whether an operator mounted a release file with another version over the image's, to be offered any version.
+    /// Whether an operator mounted another release file over the image's, which allows a downgrade.
     fn shows_another_version(&self) -> bool {
         let Ok(machine) = self.look() else { return false };
         let Ok(entry) = machine.running_entry() else { return false };
@@ -245,9 +244,9 @@ impl Updater {
         if let method::Method::Delta(_) = method {
             attempts.delta += 1;
         }
-        // Before anything is written: what follows may end with the power.
+        // Before any write: the power may fail from here on.
         self.memory.set_attempts(&attempts).map_err(memory_failed)?;
-        // The first step removes the boot image of a pending version: no reboot must be requested for it from here on.
+        // The first step removes the boot image of a pending version: no reboot must be requested for it anymore.
         if self.pending().is_some() {
             self.forget_completed()?;
         }
@@ -279,10 +278,10 @@ impl Updater {
     }
 }
 
-/// Second line of the file that says which update waits for a reboot.
+/// Second line of the file that marks a pending reboot.
 const OFFERED: &str = "offered by a server";
 
-/// Everything of an offer that is small.
+/// Fetches the metadata of an offer.
 pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
     let text = |name: &'static str| {
         let bytes = origin.metadata(name)?;
@@ -306,7 +305,7 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
     })
 }
 
-/// The failure that a refused offer is.
+/// The failure for a rejected offer.
 pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
     let code = match refusal {
         Refusal::Signature { .. } | Refusal::KeysExpired { .. } | Refusal::KeysLost { .. } => {
@@ -317,12 +316,12 @@ pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
         Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
             ErrorCode::DEFERRED_PER_POLICY
         }
-        // Published wrongly: a failure of the version.
+        // Published incorrectly: a failure of the version.
         Refusal::Product(_)
         | Refusal::Board(_)
         | Refusal::NotForChannel { .. }
         | Refusal::OtherChannel { .. } => ErrorCode::RESPONSE_INVALID,
-        // This machine does not take it, others may.
+        // Rejected by this machine only.
         Refusal::Older { .. }
         | Refusal::OldEpoch { .. }
         | Refusal::TooFar { .. }
@@ -331,7 +330,7 @@ pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
     Failure::new(Kind::Refused, code, refusal)
 }
 
-/// Seconds since 1970.
+/// Unix time in seconds.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())

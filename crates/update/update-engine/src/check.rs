@@ -1,4 +1,4 @@
-//! A check: the server is asked, and what it offers is installed.
+//! Update checks: queries the server and installs its offer.
 
 use omaha::{Answer, ErrorCode, Event, EventResult, EventType};
 use release::files;
@@ -13,20 +13,20 @@ use crate::settings::{Server, Settings};
 use crate::watch::Watch;
 use crate::web::Web;
 
-/// Reasons for which the channel server also withdraws what it offered before.
+/// Reasons for which the channel server also withdraws an earlier offer.
 const WITHDRAWN: [&str; 2] = ["banned", "paused"];
 
-/// A check's outcome, and how long the server wants to be left alone, in seconds.
+/// Result of a check, and the seconds until the next one as the server requests.
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub done: Result<Done, Failure>,
     pub poll_interval: Option<u32>,
-    /// Whether the server answered at all.
+    /// Whether the server responded.
     pub answered: bool,
 }
 
 impl Updater {
-    /// Asks the server, and installs what it offers.
+    /// Queries the server and installs its offer.
     pub fn check(&self, settings: &Settings, interactive: bool, wish: Wish, watch: &dyn Watch) -> Checked {
         let mut checked = Checked { done: Ok(Done::UpToDate(None)), poll_interval: None, answered: false };
         let url = match &settings.server {
@@ -58,7 +58,7 @@ fn show(pending: Option<&String>, watch: &dyn Watch, operation: Operation) {
     }
 }
 
-/// A conversation with the server.
+/// One check with the server.
 struct Talk<'a> {
     updater: &'a Updater,
     settings: &'a Settings,
@@ -81,7 +81,7 @@ impl Talk<'_> {
         let previous = memory.previous_version().map_err(memory_failed)?;
         let running = self.updater.identity.version.to_string();
         let event = match previous.as_deref() {
-            // Installed, and not booted yet.
+            // Installed, but not booted yet.
             Some(_) if pending.is_some() => Event::rebooted(""),
             Some(previous) if previous == running => Event::failed(self.flagged(ErrorCode::ROLLBACK)),
             Some(previous) => Event::rebooted(previous),
@@ -112,13 +112,13 @@ impl Talk<'_> {
         };
         *poll_interval = found.poll_interval;
         let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
-        // Whether or not this version is wanted: a key that was stolen counts no longer than it has to.
+        // Even if the version is not wanted: a stolen key must lose its trust as early as possible.
         self.updater.follow_keys(&origin, &|name| found.file(name).is_some())?;
         if pending.as_deref() == Some(found.version) {
             return Ok(Done::UpToDate(None));
         }
         if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
-            // The place in the rollout is another machine's.
+            // Another machine gets the slot in the rollout.
             self.tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
             return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
         }
@@ -149,7 +149,7 @@ impl Talk<'_> {
         })
     }
 
-    /// Best effort: an update goes on without it.
+    /// Best effort: an update does not depend on it.
     fn tell(&self, event: Event) {
         let told = self.question(false, vec![event]).and_then(|question| question.ask(self.web, self.url));
         if let Err(failure) = told {
@@ -157,7 +157,7 @@ impl Talk<'_> {
         }
     }
 
-    /// With what is special about this machine.
+    /// Adds the flags of this machine.
     fn flagged(&self, code: ErrorCode) -> ErrorCode {
         ErrorCode(code.0 | if self.settings.own_server { 1 << 28 } else { 0 })
     }

@@ -1,4 +1,4 @@
-//! The bytes of a release, into a slot and the boot partition.
+//! Writes the images of a release to a slot and the boot partition.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,10 +20,10 @@ use crate::error::{Failure, Kind, code};
 use crate::origin::Origin;
 use crate::watch::Watch;
 
-/// Attempts at a payload, each with the next place that the server names.
+/// Attempts to fetch a payload, each from the next URL of the server.
 const ATTEMPTS: usize = 3;
 
-/// A partition: its own device, or a part of a file that stands for the disk.
+/// A partition: its device node, or a range of a disk image.
 #[derive(Debug)]
 pub struct Slot {
     path: PathBuf,
@@ -33,21 +33,21 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// `device` is the partition's own, used where it is there.
+    /// Uses `device`, the partition's node, if it exists.
     pub fn open(device: &Path, disk: &Path, partition: &Partition) -> io::Result<Self> {
         let (path, offset) = if device.exists() { (device, 0) } else { (disk, partition.offset) };
         let file = File::options().read(true).write(true).open(path)?;
         Ok(Self { path: path.to_owned(), file, offset, bytes: partition.bytes })
     }
 
-    /// A file of so many bytes, made where it is not there: what it holds already is kept.
+    /// Opens or creates a file of `bytes` bytes. Keeps its content.
     pub fn file(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         file.set_len(bytes)?;
         Ok(Self { path: path.to_owned(), file, offset: 0, bytes })
     }
 
-    /// What the disk has, past the page cache where that can be.
+    /// Reads from the disk, bypassing the page cache if possible.
     fn reader(&self) -> io::Result<impl Read> {
         let mut from = FromDisk::open(&self.path)?;
         io::copy(&mut from.by_ref().take(self.offset), &mut io::sink())?;
@@ -74,7 +74,7 @@ impl Target for Slot {
         self.file.write_all_at(bytes, self.offset + offset)
     }
 
-    /// After a write error a second attempt must not find in the page cache what the disk does not have.
+    /// After a write error the next attempt must not read unwritten data from the page cache.
     fn sync(&self) -> io::Result<()> {
         sync_and_forget(&self.file)
     }
@@ -84,24 +84,24 @@ impl Target for Slot {
     }
 }
 
-/// Where a release goes to, and what it may be made of.
+/// Destinations of a release, and the images that a delta reads.
 pub struct Targets<'a> {
     pub usr: &'a Slot,
     pub verity: &'a Slot,
-    /// The boot image's temporary file.
+    /// The temporary file of the boot image.
     pub uki: &'a Path,
-    /// What runs, for a difference to it.
+    /// The running version, for a delta.
     pub old: Option<Old<'a>>,
 }
 
-/// An older version's images.
+/// Images of an older version.
 #[derive(Clone, Copy)]
 pub struct Old<'a> {
     pub usr: &'a Slot,
     pub uki: &'a Path,
 }
 
-/// Fills all of it and reads it back. `look` is for a second attempt: what is there already is kept.
+/// Writes the images and reads them back. `resume`: reuse what an earlier attempt wrote.
 pub fn fill(
     release: &Release,
     method: Method<'_>,
@@ -120,12 +120,12 @@ pub fn fill(
     compare_tree(&tree, targets)
 }
 
-/// Whether all of it is there, as it was signed: an error where it is not.
+/// Verifies that the images match the release.
 pub fn read_all(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<(), Failure> {
     compare_tree(&read_images(release, targets, watch)?, targets)
 }
 
-/// Reads both images back; the hash tree of `usr`, which is the signed one.
+/// Reads both images back. Returns the verified hash tree of `usr`.
 fn read_images(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<Tree, Failure> {
     let images = &release.images;
     let parameters = Parameters::of(&images.verity).map_err(|error| {
@@ -218,7 +218,7 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
         return Err(refused(format!("{} is not what was signed", payload.index.url)));
     }
     let index = Index::parse(&bytes).map_err(|error| refused(service::error::chain(&error)))?;
-    // All of it is signed by one hand; two hands at odds would be a fault of the release.
+    // Both are signed with the same key: a mismatch is a mistake in the release.
     let fits = [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
         index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
     });

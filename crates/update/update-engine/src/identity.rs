@@ -1,4 +1,4 @@
-//! What this machine is, for the server and for the judgement of offers.
+//! The machine's identity, for requests and verification.
 
 use std::fs;
 use std::io;
@@ -9,15 +9,15 @@ use update_core::conf::{File, find};
 
 use crate::places::Places;
 
-/// Read once: none of it changes while the machine runs, except by a mount over the release file.
+/// Read once. It changes only by a mount over the release file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub appid: String,
     pub version: Version,
     pub board: String,
-    /// `keelson`: how boot images' names begin.
+    /// `keelson`: the prefix of boot image names.
     pub id: String,
-    /// Seconds since 1970: the running image's own time.
+    /// Modification time of the running image, Unix time in seconds.
     pub build_time: u64,
     pub machine_id: String,
     pub boot_id: String,

@@ -1,7 +1,7 @@
-//! One update from the question to the disk: what the machine is, what the server or a file offers, whether that is
-//! believed, and its bytes in the other slot. It blocks, and runs in a thread of its own.
+//! The update engine: checks for an update, verifies the offer and writes it to the other slot. Blocks; run it in its
+//! own thread.
 //!
-//! Everything lies below one root folder, so that the tests have a machine in a folder, with a file for a disk.
+//! All paths are relative to a root folder, so that tests use a folder as a machine and a file as its disk.
 
 mod attempt;
 mod check;

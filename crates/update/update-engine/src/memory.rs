@@ -1,4 +1,4 @@
-//! What is kept between checks and boots.
+//! State that persists across checks and boots.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -13,24 +13,23 @@ use update_core::trust::{Ban, Seen};
 use crate::lock::lock;
 use crate::places::Places;
 
-/// An operator's word that nothing is installed by itself.
+/// An operator's hold: no update is installed automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// For people.
+    /// For operators.
     pub reason: String,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub since: u64,
 }
 
-/// Attempts at one release that did not work out.
+/// Failed attempts with one release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
     pub root_hash: Option<Digest>,
-    /// With a difference to what runs.
+    /// With a delta.
     pub delta: u32,
 }
 
-/// The files of it.
 #[derive(Debug, Clone)]
 pub struct Memory(Places);
 
@@ -50,7 +49,7 @@ const BANS: &str = "bans.json";
 const BANS_LOCK: &str = "bans.lock";
 const HOLD: &str = "hold.json";
 const ATTEMPTS: &str = "attempts.json";
-/// Preferences under the original's names.
+/// Preferences, named as in CoreOS.
 const PREVIOUS: &str = "previous-version";
 const ALEPH: &str = "aleph-version";
 
@@ -60,13 +59,13 @@ impl Memory {
         Self(places.clone())
     }
 
-    /// The lowest that is accepted. A file that cannot be read is an error and no beginning anew: it is what
-    /// protects from old releases.
+    /// The rollback protection. An unreadable file is an error, never a reset.
     pub fn seen(&self) -> Result<Seen, MemoryError> {
         Ok(self.read(SEEN)?.unwrap_or_default())
     }
 
-    /// Changes it. The daemon and `update-agent` may do so at the same time. What does not change is not written.
+    /// Changes the rollback protection under a lock, since the daemon and `update-agent` may run concurrently. Writes
+    /// only changes.
     pub fn change_seen<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> Result<T, MemoryError> {
         let _lock = self.lock(SEEN_LOCK)?;
         let before = self.seen()?;
@@ -78,8 +77,7 @@ impl Memory {
         Ok(changed)
     }
 
-    /// The newest set of keys that counted here. One that cannot be read is an error, as above: it says which keys
-    /// are no good any more.
+    /// The newest key set that was in force. An unreadable file is an error: it revokes keys.
     pub fn key_set(&self) -> Result<Option<KeySet>, MemoryError> {
         let path = self.0.memory(files::KEYS);
         let Some(bytes) = bytes(&path)? else { return Ok(None) };
@@ -99,7 +97,7 @@ impl Memory {
         Ok(self.read(BANS)?.unwrap_or_default())
     }
 
-    /// Changes the bans. The daemon and `update-agent` may do so at the same time.
+    /// Changes the bans under a lock, since the daemon and `update-agent` may run concurrently.
     pub fn change_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, MemoryError> {
         let _lock = self.lock(BANS_LOCK)?;
         let mut bans = self.bans()?;
@@ -127,7 +125,7 @@ impl Memory {
         self.write(ATTEMPTS, attempts)
     }
 
-    /// The version that ran before the last update; None before the first, empty once it was told.
+    /// The version before the last update. `None` before the first update, empty once reported.
     pub fn previous_version(&self) -> Result<Option<String>, MemoryError> {
         self.preference(PREVIOUS)
     }
@@ -136,7 +134,7 @@ impl Memory {
         self.set_preference(PREVIOUS, version)
     }
 
-    /// The version of the machine's first start, written now if this is it.
+    /// The version of the machine's first boot. Written at the first call.
     pub fn aleph_version(&self, running: &Version) -> Result<String, MemoryError> {
         if let Some(version) = self.preference(ALEPH)? {
             return Ok(version);
@@ -179,7 +177,7 @@ impl Memory {
     }
 }
 
-/// None where it is not there.
+/// `None` if the file does not exist.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, MemoryError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -188,7 +186,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, MemoryError> {
     }
 }
 
-/// Whole, and on the disk.
+/// Replaces the file atomically and durably.
 pub fn put(path: PathBuf, bytes: &[u8]) -> Result<(), MemoryError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
@@ -216,7 +214,7 @@ mod tests {
         let seen = Seen { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
         memory.change_seen(|kept| *kept = seen.clone()).unwrap();
         assert_eq!(memory.seen().unwrap(), seen);
-        // As versions wrote it that knew of no sets of keys.
+        // The format before key sets existed.
         fs::write(places.memory(SEEN), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
         assert_eq!(memory.seen().unwrap(), Seen { keys: 0, ..seen.clone() });
         fs::write(places.memory(SEEN), "{\"epoch\":1,").unwrap();

@@ -1,4 +1,4 @@
-//! Where a release's files come from: a server, a folder, or one file that holds them all.
+//! Sources of a release: a server, a folder or a bundle.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,15 +12,14 @@ use release::{
 use crate::error::{Failure, Kind};
 use crate::web::{Patience, Web};
 
-/// A place that has a release.
 pub enum Origin {
-    /// Code bases, to be tried in this order.
+    /// Base URLs, in order of preference.
     Server {
         web: Web,
         code_bases: Vec<String>,
     },
     Folder(PathBuf),
-    /// An uncompressed tar file with the same files.
+    /// An uncompressed tar file of such a folder.
     Bundle(PathBuf),
 }
 
@@ -31,13 +30,13 @@ impl Origin {
         Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
     }
 
-    /// What a path of the machine leads to.
+    /// A local folder or bundle.
     pub fn at_path(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         Ok(if path.metadata()?.is_dir() { Self::Folder(path) } else { Self::Bundle(path) })
     }
 
-    /// The most bytes that a file of the metadata has.
+    /// Maximum size of a metadata file in bytes.
     fn limit(name: &str) -> u64 {
         let limit = match name {
             files::RELEASE => MAX_RELEASE,
@@ -49,17 +48,17 @@ impl Origin {
         limit as u64
     }
 
-    /// Whether a folder or bundle has this file.
+    /// Whether a folder or bundle contains the file.
     pub fn has(&self, name: &str) -> bool {
         self.open(name).is_ok()
     }
 
-    /// A file of the metadata, as served.
+    /// Fetches a metadata file.
     pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
         self.small(name, Self::limit(name))
     }
 
-    /// A payload's index, of `limit` bytes at most.
+    /// Fetches a payload's index of at most `limit` bytes.
     pub fn index(&self, name: &FileName, limit: u64) -> Result<Vec<u8>, Failure> {
         self.small(name.as_str(), limit)
     }
@@ -98,7 +97,7 @@ impl Origin {
         }
     }
 
-    /// A file of a folder or bundle, at its beginning, and its length.
+    /// Opens a file of a folder or bundle. Returns its length, too.
     fn open(&self, name: &str) -> io::Result<(File, u64)> {
         match self {
             Self::Server { .. } => Err(io::ErrorKind::Unsupported.into()),
@@ -124,7 +123,7 @@ impl Origin {
         }
     }
 
-    /// A payload's blob. `cancelled` is asked between attempts.
+    /// A payload's blob. `cancelled` is called between attempts.
     pub fn blob<'a>(
         &'a self,
         name: &'a FileName,
@@ -134,19 +133,19 @@ impl Origin {
     }
 }
 
-/// A blob, by ranges.
+/// Reads ranges of a blob.
 pub struct BlobSource<'a> {
     origin: &'a Origin,
     name: &'a FileName,
-    /// The code base that answered last.
+    /// Index of the current base URL.
     base: usize,
-    /// Of a folder or bundle: the file, and where the blob begins in it.
+    /// For a folder or bundle: the file, and the blob's offset in it.
     open: Option<(File, u64)>,
     cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl BlobSource<'_> {
-    /// The next code base: this one's bytes were not what was signed, or none came.
+    /// Switches to the next base URL, after wrong data or a failure.
     pub fn next_base(&mut self) {
         self.base += 1;
     }

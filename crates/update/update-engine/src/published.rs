@@ -1,4 +1,4 @@
-//! A published version for a machine that is not there yet: judged as a machine would judge it, and its images as files.
+//! Published releases for provisioning new machines: verified as a machine would, and fetched into image files.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::origin::Origin;
 use crate::watch::Watch;
 use crate::web::Patience;
 
-/// What the machine will be.
+/// Properties of the new machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The product: a UUID in braces.
@@ -22,13 +22,13 @@ pub struct Asked<'a> {
     pub channel: &'a str,
 }
 
-/// A release that is believed, and where its payload is.
+/// A verified release and its source.
 pub struct Published {
     pub release: Release,
     origin: Origin,
 }
 
-/// The images of a release, as files.
+/// Image files of a release.
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {
     pub usr: &'a Path,
@@ -37,8 +37,8 @@ pub struct Files<'a> {
 }
 
 impl Published {
-    /// What the channel has by the word of the server at `files`, the URL of the application's files. With a
-    /// `version` that one: the channel need not have it now.
+    /// The current release of a channel. `files` is the URL of the application's files. With `version` that release,
+    /// whether or not the channel points to it.
     pub fn of_server(
         files: &str,
         version: Option<&Version>,
@@ -55,14 +55,14 @@ impl Published {
         let word = channel.metadata(files::TIMESTAMP)?;
         let signature = channel.metadata(files::TIMESTAMP_SIGNATURE)?;
         let signature = String::from_utf8_lossy(&signature).into_owned();
-        // It says where to look; whether it counts is judged with all the rest.
+        // It determines the URL. Its content is verified with the rest.
         let refused = |why| not_taken(&Refusal::Signature { file: files::TIMESTAMP, why });
         keys.channel_word(&word, &signature).map_err(refused)?;
         let told = Timestamp::parse(&word).map_err(|error| not_taken(&error.into()))?;
         Self::judged(at(&told.version), Some((word, signature)), asked, keys)
     }
 
-    /// The release in a folder, whose bearer decides that it is the one.
+    /// The release in a folder. The caller vouches for its freshness.
     pub fn of_folder(folder: &Path, asked: Asked<'_>, keys: &Authorities) -> Result<Self, Failure> {
         Self::judged(Origin::Folder(folder.to_owned()), None, asked, keys)
     }
@@ -89,20 +89,20 @@ impl Published {
         Ok(Self { release: accepted.release, origin })
     }
 
-    /// Fills the files and reads them back. What is in them already and right is not fetched: a fetch that was cut
-    /// goes on, and damage is mended.
+    /// Fetches the images and reads them back. Reuses correct data in the files, so it resumes interrupted fetches
+    /// and repairs damage.
     pub fn fetch(&self, to: Files<'_>, watch: &dyn Watch) -> Result<(), Failure> {
         let method = Method::Full(&self.release.full);
         watch.found(&self.release.version.to_string(), method.payload().blob.size);
         self.with(to, |targets| fill(&self.release, method, &self.origin, targets, true, watch))
     }
 
-    /// Whether the files are what was signed, each byte of them.
+    /// Verifies the files against the release.
     pub fn verify(&self, files: Files<'_>, watch: &dyn Watch) -> Result<(), Failure> {
         self.with(files, |targets| read_all(&self.release, targets, watch))
     }
 
-    /// By what the images on the disk are to be known.
+    /// Identifies the images on the disk.
     #[must_use]
     pub fn root_hash(&self) -> Digest {
         self.release.images.verity.root_hash

@@ -1,4 +1,4 @@
-//! What is said to the server, and how its answer is read.
+//! Omaha requests to the server.
 
 use omaha::{App, Event, Os, Request, Response};
 
@@ -7,36 +7,35 @@ use crate::identity::Identity;
 use crate::settings::Settings;
 use crate::web::{Web, WebError};
 
-/// What the original called itself last.
+/// The last version of CoreOS's client.
 const UPDATER: &str = "update_engine-0.4.10";
-/// Most bytes of an answer.
+/// Maximum size of a response in bytes.
 const ANSWER: u64 = 1 << 20;
-/// Of a body that is no answer, for the journal.
+/// Characters of an invalid body to log.
 const SHOWN: usize = 200;
 
-/// Why there is a question.
+/// Why the request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Scheduler,
     OnDemand,
 }
 
-/// What is asked or told.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     pub identity: &'a Identity,
     pub settings: &'a Settings,
     pub aleph_version: String,
     pub source: Source,
-    /// A ping.
+    /// Include a ping.
     pub ping: bool,
-    /// Whether there is an update.
+    /// Include an update check.
     pub check: bool,
     pub events: Vec<Event>,
 }
 
 impl Question<'_> {
-    /// To the byte what CoreOS's own client sent.
+    /// Byte-identical to CoreOS's client.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { identity, settings, .. } = self;
@@ -78,7 +77,7 @@ impl Question<'_> {
         .write()
     }
 
-    /// Asks, and reads the answer.
+    /// Sends the request and parses the response.
     pub fn ask(&self, web: &Web, url: &str) -> Result<Response, Failure> {
         let body = web.post(url, &self.text(), ANSWER).map_err(|error| {
             let (kind, code) = match error {

@@ -1,6 +1,6 @@
-//! Where the firmware runs only what is signed: no version is armed that it would not start.
+//! Secure Boot check: never activates a version that the firmware would not start.
 //!
-//! Nothing would fall back from such a one: systemd-boot counts a try, the firmware says no, and waits for a key.
+//! The boot loader cannot fall back from that: systemd-boot counts a try, but the firmware stops with an error.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,15 +12,15 @@ use crate::error::{Failure, Kind, code};
 use crate::fill::Targets;
 use crate::places::Places;
 
-/// Bytes of attributes before a variable's content, in Linux's efivarfs.
+/// Bytes of attributes before a variable's content in efivarfs.
 const ATTRIBUTES: usize = 4;
 
-/// Refuses a boot image that this machine's firmware does not know, where it knows the running one.
+/// Rejects a boot image whose signer the firmware does not know, if it knows that of the running one.
 pub fn check(places: &Places, targets: &Targets<'_>) -> Result<(), Failure> {
     let (Some(signers), Some(old)) = (enforced(places), targets.old) else { return Ok(()) };
     let running = find(&signers, old.uki);
     if !matches!(running, Ok(Finding::Known)) {
-        // It was started all the same: the firmware knows more than this does, by an authority above a signer, say.
+        // The firmware started it, so it knows more than this code, for example a certificate authority.
         tracing::warn!(found = ?running, "whether Secure Boot lets the new version start is not known here");
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub fn check(places: &Places, targets: &Targets<'_>) -> Result<(), Failure> {
     Err(Failure::text(Kind::Refused, code::KERNEL_DEVICE, message))
 }
 
-/// Whom the firmware knows, where it runs nothing else.
+/// The firmware's allowed signers, if Secure Boot is enabled.
 fn enforced(places: &Places) -> Option<Signers> {
     if variable(&places.secure_boot())? != [1] {
         return None;
@@ -47,7 +47,7 @@ fn enforced(places: &Places) -> Option<Signers> {
     known.map(|lists| Signers::read(&lists))
 }
 
-/// A variable's content; none where there is no such variable.
+/// A variable's content; `None` if it does not exist.
 fn variable(path: &Path) -> Option<Vec<u8>> {
     let mut content = fs::read(path).ok()?;
     (content.len() >= ATTRIBUTES).then(|| content.split_off(ATTRIBUTES))

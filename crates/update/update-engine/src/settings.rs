@@ -1,4 +1,4 @@
-//! `update.conf`, read again at every check.
+//! Reads `update.conf`, at every check.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,35 +7,33 @@ use update_core::conf::{File, Found, find};
 
 use crate::places::Places;
 
-/// Where updates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
     Url(String),
-    /// No checks, and where that was said.
+    /// Updates are disabled; where that is set.
     Disabled(String),
 }
 
-/// What the machine's owner decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub server: Server,
-    /// Another server than the image's own.
+    /// `SERVER` differs from the image's.
     pub own_server: bool,
     /// The channel.
     pub group: String,
     pub machine_alias: Option<String>,
-    /// Keys in `/etc/keelson/keys.d` count too.
+    /// Trust the keys in `/etc/keelson/keys.d`.
     pub allow_local_keys: bool,
-    /// Bytes a second; None without a limit.
+    /// Bytes per second; `None`: unlimited.
     pub rate_limit: Option<u64>,
-    /// What of it was not understood, each with its place.
+    /// Invalid settings with their location.
     pub warnings: Vec<String>,
 }
 
 const DEFAULT_GROUP: &str = "stable";
 
 impl Settings {
-    /// Files that are not there say nothing; of one that cannot be read it is told.
+    /// Ignores missing files and warns about unreadable ones.
     #[must_use]
     pub fn read(places: &Places) -> Self {
         let mut warnings = Vec::new();
@@ -68,7 +66,7 @@ impl Settings {
     }
 }
 
-/// The image's own, behind what the machine has from elsewhere.
+/// The image's files, which come after the machine's.
 fn images<'a>(files: &'a [File], places: &Places) -> &'a [File] {
     let usr = places.at("usr/").display().to_string();
     let others = files.iter().take_while(|file| !file.path.starts_with(&usr)).count();

@@ -1,4 +1,4 @@
-//! The slots of this machine, looked at and changed under one lock.
+//! Access to the slots of this machine, under a lock.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use crate::fill::{Old, Slot, Targets};
 use crate::lock::lock;
 use crate::places::Places;
 
-/// The slots, for as long as nobody else may change them.
+/// The slots, locked until dropped.
 pub struct Slots {
     devices: Devices,
     disk: DiskFile,
@@ -26,7 +26,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Looks at what stands on the disk, also while another changes it.
+    /// Reads the state without the lock.
     pub fn look(places: &Places, id: &str) -> Result<Machine, Failure> {
         let devices = find_devices(places.root()).map_err(|error| device_failed(&error))?;
         let disk = DiskFile::read_only(&devices.disk).map_err(|error| not_opened(&devices, &error))?;
@@ -34,7 +34,7 @@ impl Slots {
         look(&disk, &esp, id, devices.running).map_err(|error| device_failed(&error))
     }
 
-    /// Takes the lock, which nobody waits for, and looks at everything.
+    /// Locks the slots, without waiting, and reads their state.
     pub fn open(places: &Places, id: &str) -> Result<Self, Failure> {
         let lock = lock(&places.lock(), FlockArg::LockExclusiveNonblock).map_err(|error| {
             let message = format!("another program changes the slots: {error}");
@@ -47,12 +47,12 @@ impl Slots {
         Ok(Self { devices, disk, esp, boot: places.boot(), machine, _lock: lock })
     }
 
-    /// Steps that fill nothing.
+    /// Executes steps that do not include [`Step::Fill`].
     pub fn change(&mut self, steps: &[Step]) -> Result<(), Failure> {
         self.carry_out(steps, |_| Ok(()))
     }
 
-    /// All steps; `filled` is given the places to fill.
+    /// Executes the steps. `fill` writes the images.
     pub fn carry_out(
         &mut self,
         steps: &[Step],
@@ -94,7 +94,7 @@ fn not_opened(devices: &Devices, error: &io::Error) -> Failure {
     Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
 }
 
-/// What the plan says no to.
+/// The failure for a plan that is not possible.
 pub fn refused(refusal: update_core::slots::Refusal) -> Failure {
     let kind = match refusal {
         update_core::slots::Refusal::NotProven(_) => Kind::Passing,

@@ -1,10 +1,10 @@
-//! A reader that is slow on purpose.
+//! Rate limiting.
 
 use std::io::{self, Read};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Reads at most so many bytes a second, in the middle over its life.
+/// Limits the average rate of a reader.
 pub struct Throttled<R> {
     inner: R,
     rate: u64,
@@ -12,11 +12,11 @@ pub struct Throttled<R> {
     read: u64,
 }
 
-/// The longest that a read waits: whoever cancels shall not wait longer.
+/// Maximum delay of a read, so that cancellation stays responsive.
 const NAP: Duration = Duration::from_millis(500);
 
 impl<R> Throttled<R> {
-    /// `rate` is in bytes a second, above 0.
+    /// `rate` in bytes per second, above 0.
     pub fn new(inner: R, rate: u64) -> Self {
         Self { inner, rate: rate.max(1), begun: Instant::now(), read: 0 }
     }

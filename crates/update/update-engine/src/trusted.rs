@@ -1,4 +1,4 @@
-//! Whom this machine believes: the image's keys, the sets of keys that it followed, and the owner's own.
+//! Trust anchors: the image's keys, the key sets that superseded them, and the operator's keys.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use crate::error::{Failure, Kind, code};
 use crate::origin::Origin;
 use crate::settings::Settings;
 
-/// Below each: `release/*.pub` and `channel/*.pub`; below the first also the set that the image begins with.
+/// Contain `release/*.pub` and `channel/*.pub`; the first one may contain a key set, too.
 const IMAGE: &str = "usr/share/keelson/keys";
 const OWN: &str = "etc/keelson/keys.d";
 
@@ -27,20 +27,20 @@ enum PinnedError {
 }
 
 impl Updater {
-    /// The set of keys that counts: the image's, or a newer one that was followed. None where the image names single
-    /// keys and there never was a set.
+    /// The key set in force: the image's or a newer one. `None` if the image contains single keys and no set was ever
+    /// seen.
     ///
     /// # Errors
-    /// Either cannot be read: what counts is not known then.
+    /// A set cannot be read, so the trusted keys are unknown.
     pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
         Ok(newer(pinned(&self.places.at(IMAGE))?, self.memory.key_set().map_err(memory_failed)?))
     }
 
-    /// Follows the sets of keys that `origin` has behind the one that counts; `has` says which files are there. A
-    /// machine whose image begins with no set follows none.
+    /// Verifies and persists the key sets of `origin` that follow the current one; `has` tells which files exist.
+    /// Without a key set in force it does nothing.
     ///
     /// # Errors
-    /// One of them is refused, or does not come. What counted before counts on.
+    /// A set is rejected or cannot be fetched. The current set stays in force.
     pub(crate) fn follow_keys(&self, origin: &Origin, has: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
         let Some(trusted) = self.key_set()? else { return Ok(()) };
         let mut steps = Vec::new();
@@ -56,7 +56,7 @@ impl Updater {
         let clock = Clock { now: now(), build_time: self.identity.build_time };
         let last = follow(&trusted, &steps, clock)
             .map_err(|refusal| Failure::new(Kind::Refused, ErrorCode::PAYLOAD_PUBLIC_KEY, &refusal))?;
-        // The image's is kept too: an older image, booted again, does not bring the keys of then back.
+        // Persists the image's set, too: after a rollback to an older image its old keys must stay revoked.
         if self.memory.key_set().map_err(memory_failed)?.is_none_or(|kept| kept.epoch < last.epoch) {
             self.memory.set_key_set(&last).map_err(memory_failed)?;
         }
@@ -66,7 +66,7 @@ impl Updater {
         Ok(())
     }
 
-    /// The image's own keys or those of the set, and the owner's where the owner says so.
+    /// The keys of the image or of the key set, and the operator's if enabled.
     pub(crate) fn authorities(&self, settings: &Settings) -> Result<Authorities, Failure> {
         let mut authorities = given(self.key_set()?, &[self.places.at(IMAGE)])?;
         if settings.allow_local_keys {
@@ -76,7 +76,7 @@ impl Updater {
     }
 }
 
-/// Whom a machine would believe whose image has the keys of `folders`, and a `set` of keys if there is one.
+/// The trust anchors of a machine whose image contains `folders`, under the key set `set`.
 ///
 /// # Errors
 /// Keys or a set cannot be read.
@@ -87,7 +87,7 @@ pub fn believed(folders: &[PathBuf], mut set: Option<KeySet>) -> Result<Authorit
     given(set, folders)
 }
 
-/// Where there is a set, only its keys count.
+/// With a key set only its keys count.
 fn given(set: Option<KeySet>, folders: &[PathBuf]) -> Result<Authorities, Failure> {
     let mut authorities = Authorities::default();
     match &set {
@@ -122,7 +122,7 @@ fn add_signers(signers: &mut Signers, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `.pub` files of a folder, in the order of their names; none where it is not there.
+/// The `.pub` files of a folder, sorted; none if the folder does not exist.
 fn public_keys(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();

@@ -1,4 +1,4 @@
-//! HTTP: one question with an answer in memory, and blobs by ranges that go on where a connection broke.
+//! HTTP client: small requests, and byte ranges that resume after a broken connection.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -15,19 +15,19 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 const CONNECT: Duration = Duration::from_secs(30);
 const REDIRECTS: u32 = 10;
-/// A transfer that brings less than this in so long is broken off (the contract's 1.1.3).
+/// Transfers of fewer bytes in this period are aborted (contract 1.1.3).
 const SLOW: (u64, Duration) = (900, Duration::from_secs(90));
-/// All of a small answer.
+/// Timeout of a small request.
 const QUESTION: Duration = Duration::from_secs(120);
-/// Of a body that is not what it should be, for the journal.
+/// Characters of an unexpected body to log.
 const SHOWN: usize = 200;
 
-/// How long and how often.
+/// Retry policy of transfers.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Attempts at one transfer that bring nothing.
+    /// Attempts without progress.
     pub attempts: u32,
-    /// Between them.
+    /// Delay between attempts.
     pub pause: Duration,
 }
 
@@ -44,7 +44,7 @@ pub enum WebError {
 }
 
 impl WebError {
-    /// What the server answered instead of a file.
+    /// The HTTP status of a failed request.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -54,7 +54,7 @@ impl WebError {
     }
 }
 
-/// Asks as the machine's environment says: proxies from it, the machine's own certificates.
+/// Uses the proxies of the environment and the system's certificates.
 #[derive(Clone)]
 pub struct Web {
     agent: Agent,
@@ -76,20 +76,20 @@ impl Web {
         Self { agent: config.build().new_agent(), patience, rate_limit }
     }
 
-    /// Posts XML and reads the answer, which has at most `limit` bytes.
+    /// Posts XML. Returns a response of at most `limit` bytes.
     pub fn post(&self, url: &str, body: &str, limit: u64) -> Result<Vec<u8>, WebError> {
         let request = self.agent.post(url).config().timeout_global(Some(QUESTION)).build();
         let answer = request.content_type("text/xml").send(body);
         whole(url, answer.map_err(|error| transport(url, error))?, limit)
     }
 
-    /// A small file.
+    /// Fetches a file of at most `limit` bytes.
     pub fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, WebError> {
         let request = self.agent.get(url).config().timeout_global(Some(QUESTION)).build();
         whole(url, request.call().map_err(|error| transport(url, error))?, limit)
     }
 
-    /// A part of a blob; a broken connection is made again from where it broke. `cancelled` is asked before each.
+    /// Reads a range of a file and resumes after errors. `cancelled` is called before each attempt.
     pub fn range<'a>(
         &'a self,
         url: &str,
@@ -118,7 +118,7 @@ impl Web {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let begins = format!("bytes {}-", range.start);
         match answer.status().as_u16() {
-            // A portal that wants a login answers every question with its page.
+            // A captive portal.
             _ if header("content-type").is_some_and(|kind| kind.starts_with("text/html")) => {
                 return Err(refused(url, answer.status().as_u16(), answer.into_body()));
             }
@@ -126,7 +126,7 @@ impl Web {
                 return Err(WebError::Range { url: shown(url) });
             }
             206 => {}
-            // All of it, from the beginning: of use only there.
+            // The server ignores ranges: usable only from the start.
             200 if range.start == 0 => {}
             status => return Err(refused(url, status, answer.into_body())),
         }
@@ -139,7 +139,7 @@ fn whole(url: &str, answer: ureq::http::Response<Body>, limit: u64) -> Result<Ve
     if head.status.as_u16() != 200 {
         return Err(refused(url, head.status.as_u16(), body));
     }
-    // The library refuses a body that has just as much as it may.
+    // ureq rejects a body of exactly the limit.
     match body.with_config().limit(limit + 1).read_to_vec() {
         Ok(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
         Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) => Err(WebError::TooLong { url: shown(url), limit }),
@@ -147,10 +147,10 @@ fn whole(url: &str, answer: ureq::http::Response<Body>, limit: u64) -> Result<Ve
     }
 }
 
-/// With the beginning of what the server, or a portal in between, had to say.
+/// The error for a status, with the beginning of the body.
 fn refused(url: &str, status: u16, body: Body) -> WebError {
     let mut text = Vec::new();
-    // What cannot be read is not shown.
+    // Ignores a body that cannot be read.
     drop(body.into_reader().take(SHOWN as u64).read_to_end(&mut text));
     let text: String = String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ");
     let said = if text.is_empty() { text } else { format!(", saying: {text}") };
@@ -161,7 +161,7 @@ fn transport(url: &str, error: ureq::Error) -> WebError {
     WebError::Transport { url: shown(url), source: Box::new(error) }
 }
 
-/// Without a password, and without a query, which may hold a token.
+/// Removes credentials and the query, which may contain a token.
 fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url
@@ -176,7 +176,7 @@ fn shown(url: &str) -> String {
     }
 }
 
-/// The authorities that the machine trusts; where they cannot be read none, and only http works.
+/// The system's certificate authorities. Without them only plain HTTP works.
 fn encryption() -> TlsConfig {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES.to_owned());
     let pem = std::fs::read(&path).unwrap_or_default();
@@ -190,15 +190,15 @@ fn encryption() -> TlsConfig {
         .build()
 }
 
-/// A range that outlives its connections.
+/// Reads a range over several connections.
 struct Resuming<'a> {
     web: &'a Web,
     url: String,
     rest: Range<u64>,
     body: Option<ureq::BodyReader<'static>>,
-    /// Attempts since the last byte.
+    /// Consecutive attempts without progress.
     failed: u32,
-    /// When the window of the slowest allowed rate began, and what came in it.
+    /// Start of the period in which the rate is measured, and the bytes read in it.
     window: (Instant, u64),
     cancelled: &'a (dyn Fn() -> bool + Sync),
 }

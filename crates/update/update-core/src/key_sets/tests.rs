@@ -1,4 +1,4 @@
-//! What a thief, a mistake or a server could make of a set of keys.
+//! Stolen keys, mistakes and hostile servers.
 
 use minisign::KeyPair;
 use release::{KeyText, MAX_KEY_SET, NamedKey, SCHEMA};
@@ -9,7 +9,7 @@ const BUILT: u64 = 1_000_000;
 const DAY: u64 = 86_400;
 const CLOCK: Clock = Clock { now: BUILT + DAY, build_time: BUILT };
 
-/// Root keys of two generations, which share one; what signs releases and channels.
+/// Two generations of root keys that share one key, and keys for releases and channels.
 struct World {
     old: [KeyPair; 3],
     new: [KeyPair; 2],
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// Each set has a release key of its own.
+    /// Each set has its own release key.
     fn set(&self, epoch: u64) -> KeySet {
         let [one, two, three] = &self.old;
         let number = usize::try_from(epoch).unwrap() - 1;
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    /// With two root keys in the place of two that are lost.
+    /// Replaces two lost root keys.
     fn with_new_roots(&self, epoch: u64) -> KeySet {
         let [four, five] = &self.new;
         let root = vec![named("one", &self.old[0]), named("four", four), named("five", five)];
@@ -96,7 +96,7 @@ fn one_root_key_is_never_enough_however_often_it_signs() {
     says(&world.refuses(&[step(&next, &[])]), &format!("{wants}none"));
     says(&world.refuses(&[step(&next, &[one])]), &format!("{wants}one"));
     says(&world.refuses(&[step(&next, &[one, one, one])]), &format!("{wants}one"));
-    // What signs releases or channels is no root key, nor is a stranger's.
+    // Keys for releases and channels are not root keys, nor are unknown keys.
     says(&world.refuses(&[step(&next, &[one, &world.online[0], &world.new[0]])]), &format!("{wants}one"));
     // Both signed, but another text.
     let bad = Step { signatures: step(&world.set(3), &[one, two]).signatures, ..step(&next, &[]) };
@@ -115,7 +115,7 @@ fn new_root_keys_need_the_old_ones_and_have_to_sign_themselves() {
         "2 root keys of set 1 that signed it, and has one",
     );
     says(&world.refuses(&[step(&next, &[one, two])]), "2 root keys of set 2 that signed it, and has one");
-    // From then on the old ones are strangers.
+    // From then on the old keys are not trusted.
     let last = KeySet { epoch: 3, ..next.clone() };
     let taken_away = [step(&next, &[one, two, four]), step(&last, &[one, two])];
     says(&world.refuses(&taken_away), "key set 3 wants 2 root keys of set 2 that signed it, and has one");
@@ -133,7 +133,7 @@ fn sets_come_one_after_the_other() {
     says(&world.refuses(&[signed(1)]), &format!("{follows}1"));
     says(&world.refuses(&[signed(2), signed(4)]), "behind key set 2 comes 3, and this is 4");
     says(&world.refuses(&[signed(2), signed(2)]), "comes 3, and this is 2");
-    // A machine that is at 3 does not go back to 2.
+    // A machine at epoch 3 does not go back to 2.
     let error = follow(&world.set(3), &[signed(2)], CLOCK).unwrap_err().to_string();
     says(&error, "behind key set 3 comes 4, and this is 2");
 }
@@ -157,9 +157,9 @@ fn the_last_set_has_to_be_in_date_and_those_on_the_way_need_not() {
     says(&world.refuses(std::slice::from_ref(&signed)), "key set 2 counted until 999999");
     let chain = [signed.clone(), step(&world.set(3), &[one, two])];
     assert_eq!(follow(&world.set(1), &chain, CLOCK).unwrap(), world.set(3));
-    // The set that counts now may be out of date as well: the next one is how that ends.
+    // The current set may be expired, too: the next one resolves that.
     assert_eq!(follow(&old, &chain[1..], CLOCK).unwrap(), world.set(3));
-    // A clock of 1970 judges no expiry.
+    // With a wrong clock, expiry is not checked.
     follow(&world.set(1), &[signed], Clock { now: 5, build_time: BUILT }).unwrap();
 }
 

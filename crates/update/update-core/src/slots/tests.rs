@@ -111,7 +111,7 @@ fn an_update_that_was_not_booted_yet_can_be_forgotten() {
     let older = machine(&[("k_2.0.0+0-0.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
     let back = Step::CountEntry { from: "k_2.0.0+0-0.efi".into(), to: "k_2.0.0.efi".into() };
     assert_eq!(older.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);
-    // Rolled back while on trial: it stays on trial.
+    // Rolled back on trial: it stays on trial.
     let trial = machine(&[("k_2.0.0+0-1.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
     let back = Step::CountEntry { from: "k_2.0.0+0-1.efi".into(), to: "k_2.0.0+2-1.efi".into() };
     assert_eq!(trial.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);

@@ -1,4 +1,4 @@
-//! Each row of the contract's table of attacks (5.1), and what must go through.
+//! One test per row of the contract's table of attacks (5.1), and offers that must pass.
 
 use minisign::KeyPair;
 use release::{Blob, Image, Images, Payload, SCHEMA, SEGMENTS, Verity};
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-/// No digest, but different for different bytes, which is all that is compared here.
+/// Not a digest, but differs for different bytes, which suffices here.
 fn sum(bytes: &[u8]) -> Digest {
     let mut sum = [0_u8; 32];
     for (at, byte) in bytes.iter().enumerate() {
@@ -133,7 +133,7 @@ fn a_release_of_the_channel_is_taken_and_remembered() {
     let world = World::new();
     let accepted = world.judge(&world.offer(&release())).unwrap();
     assert_eq!(accepted.release, release());
-    // It may turn out not to be good: then an older one is accepted in its place.
+    // The version may turn out bad: an older one is acceptable then.
     let version = Some(Version::new(1, 0, 0));
     assert_eq!(accepted.seen, Seen { epoch: 1, version, issued: BUILT + DAY, keys: 0 });
     assert!(!accepted.clock_is_wrong);
@@ -198,7 +198,7 @@ fn a_frozen_channel_shows() {
     let offer = world.offer(&release());
     world.now = BUILT + 9 * DAY;
     says(&world.refuses(&offer), "shows an old state");
-    // The machine's clock may be set back, but not behind what was seen.
+    // The machine's clock may be set back, but not before the last timestamp.
     world.now = BUILT + DAY;
     world.seen.issued = BUILT + 2 * DAY;
     says(&world.refuses(&offer), "it is an old one");
@@ -261,7 +261,7 @@ fn a_version_that_failed_here_is_not_tried_again_unless_it_is_asked_for() {
     says(&world.refuses(&offer), "2.0.0 is not wanted on this machine: it did not come up");
     world.wish.retry = true;
     world.judge(&offer).unwrap();
-    // The same number with other bytes is another version.
+    // The same version with other content is another version.
     world.wish.retry = false;
     world.bans[0].root_hash = Digest([8; 32]);
     world.judge(&offer).unwrap();
@@ -274,7 +274,7 @@ fn a_file_needs_no_word_of_a_server() {
     assert_eq!(world.judge(&offer).unwrap().seen.issued, BUILT);
 }
 
-/// The world's keys, as set `epoch` names them.
+/// The world's keys as those of key set `epoch`.
 fn under_set(world: &mut World, epoch: u64) {
     world.keys.set = Some(InForce { epoch, expires: BUILT + 50 * DAY });
 }
@@ -283,7 +283,7 @@ fn under_set(world: &mut World, epoch: u64) {
 fn what_a_stolen_key_signed_does_not_last_into_the_next_set_of_keys() {
     let mut world = World::new();
     under_set(&mut world, 2);
-    // Each of these numbers stops every honest release for good.
+    // Each of these values blocks every honest release.
     world.seen =
         Seen { keys: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
     let offer = world.offer(&release());
@@ -291,7 +291,7 @@ fn what_a_stolen_key_signed_does_not_last_into_the_next_set_of_keys() {
     under_set(&mut world, 3);
     let accepted = world.judge(&offer).unwrap();
     assert_eq!(accepted.seen, Seen { keys: 3, epoch: 1, version: None, issued: BUILT + DAY });
-    // What runs counts still.
+    // The running version still counts.
     world.running = Version::new(3, 0, 0);
     says(&world.refuses(&offer), "2.0.0 is older than 3.0.0");
 }
@@ -303,7 +303,7 @@ fn an_old_set_of_keys_begins_nothing_anew() {
     world.seen = Seen { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
     let offer = world.offer(&release());
     says(&world.refuses(&offer), "2.0.0 is older than 2.5.0");
-    // The file of set 2 was lost or taken away: its number was not.
+    // The file of set 2 was lost or removed, but not its number.
     let refused = "key set 2 counted here, and of it nothing is left but its number: set ";
     under_set(&mut world, 1);
     says(&world.refuses(&offer), &format!("{refused}1 is older"));
