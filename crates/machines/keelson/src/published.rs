@@ -23,7 +23,8 @@ use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
 use update_engine::{
-    Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed,
+    Failure, ImageFiles, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy, TrustAnchors,
+    trust_anchors_of,
 };
 
 use crate::checkout::{checkout, find_checkout};
@@ -38,7 +39,7 @@ const CACHE: &str = "channels";
 const WHOLE: &str = "whole";
 /// The application in a server's addresses.
 const APP: &str = "keelson";
-const PATIENCE: Patience = Patience { attempts: 3, pause: Duration::from_secs(1) };
+const PATIENCE: RetryPolicy = RetryPolicy { attempts: 3, pause: Duration::from_secs(1) };
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +84,7 @@ impl PublishedError {
             Self::Server { channel, source, .. } if source.http_status == Some(404) => {
                 Some(publish(channel))
             }
-            Self::Server { source, .. } if matches!(source.kind, Kind::Passing | Kind::Busy) => Some(
+            Self::Server { source, .. } if matches!(source.kind, Kind::Transient | Kind::Busy) => Some(
                 "keelson serve-updates starts a server, --update-server names another; without --channel this checkout \
                  is built"
                     .to_owned(),
@@ -121,17 +122,17 @@ fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
 
 fn published(
     source: &Source,
-    asked: Asked<'_>,
+    asked: MachineSpec<'_>,
     version: Option<&Version>,
-    keys: &Authorities,
-) -> Result<Published, PublishedError> {
+    keys: &TrustAnchors,
+) -> Result<PublishedRelease, PublishedError> {
     let (channel, server) = (asked.channel.to_owned(), source.name());
     let found = match source {
         Source::Url(url) => {
-            Published::of_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
+            PublishedRelease::from_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
         }
         Source::Folder(data) => match channel_server::release_folder(data, asked.appid, &channel, version) {
-            Ok(folder) => Published::of_folder(&folder, asked, keys),
+            Ok(folder) => PublishedRelease::from_folder(&folder, asked, keys),
             Err(error) => return Err(PublishedError::Folder { channel, server, source: Box::new(error) }),
         },
     };
@@ -157,7 +158,7 @@ pub fn provide(
     let Some(source) = source else { return Ok(None) };
     image::release::check_channel(wanted.channel)?;
     let version = wanted.version.map(str::parse::<Version>).transpose().context("$image_version")?;
-    let asked = Asked { appid: &about.update.appid, board: &about.board, channel: wanted.channel };
+    let asked = MachineSpec { appid: &about.update.appid, board: &about.board, channel: wanted.channel };
     let published = published(&source, asked, version.as_ref(), &authorities(wanted, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
@@ -184,13 +185,13 @@ fn explained(error: anyhow::Error, folders: &[&Path]) -> anyhow::Error {
 }
 
 /// Who may sign: those that are named, else the user's own and those that the checkout's images trust.
-fn authorities(wanted: Wanted<'_>, checkout: &Path) -> anyhow::Result<Authorities> {
+fn authorities(wanted: Wanted<'_>, checkout: &Path) -> anyhow::Result<TrustAnchors> {
     let folders: Vec<_> = match wanted.keys {
         Some(folder) => vec![folder.to_path_buf()],
         None => place::folder().into_iter().chain([checkout.join(place::PINNED)]).collect(),
     };
     let sets = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
-    Ok(believed(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
+    Ok(trust_anchors_of(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
 }
 
 struct Making<'a> {
@@ -198,7 +199,7 @@ struct Making<'a> {
     about: &'a Release,
     tools: &'a LockedTools,
     work: &'a Work,
-    published: &'a Published,
+    published: &'a PublishedRelease,
 }
 
 impl Making<'_> {
@@ -224,7 +225,7 @@ impl Making<'_> {
                 PublishedError::Server { channel, server, source: failure }
             }
         };
-        let files = Files { usr: &usr, verity: &verity, uki: &uki };
+        let files = ImageFiles { usr: &usr, verity: &verity, uki: &uki };
         let whole = folder.join(WHOLE);
         let how = self.fetch(files, whole.exists(), &watch).map_err(failed)?;
         // Only a note that looking is worth the while: what is there is compared with what was signed.
@@ -271,7 +272,7 @@ impl Making<'_> {
     }
 
     /// Sees to it that the images are there, as they were signed.
-    fn fetch(&self, files: Files<'_>, was_whole: bool, watch: &Shown<'_>) -> Result<String, Failure> {
+    fn fetch(&self, files: ImageFiles<'_>, was_whole: bool, watch: &Shown<'_>) -> Result<String, Failure> {
         if was_whole {
             watch.step.set("looking at what was fetched");
             match self.published.verify(files, watch) {
@@ -295,7 +296,7 @@ struct Shown<'a> {
     version: String,
 }
 
-impl Watch for Shown<'_> {
+impl Observer for Shown<'_> {
     fn operation(&self, operation: Operation) {
         if operation == Operation::Verifying {
             self.step.set(format!("reading {} back", self.version));

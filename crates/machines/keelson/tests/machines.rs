@@ -12,14 +12,15 @@ use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::latest_complete;
 use serde_json::Value;
 use update_core::status::Operation;
-use update_core::trust::Wish;
+use update_core::trust::UpdateOptions;
 use update_engine::{
-    Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed,
+    CheckOutcome, Failure, ImageFiles, MachineSpec, Observer, Outcome, PublishedRelease, RetryPolicy,
+    TrustAnchors, trust_anchors_of,
 };
 
 struct Quiet;
 
-impl Watch for Quiet {
+impl Observer for Quiet {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, _: u64, _: u64) {}
@@ -80,9 +81,9 @@ impl Server {
         command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap()
     }
 
-    fn check(&self, machine: &Machine) -> Checked {
+    fn check(&self, machine: &Machine) -> CheckOutcome {
         let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}v1/update/\n", self.url));
-        machine.updater().check(&settings, false, Wish::default(), &Quiet)
+        machine.updater().check(&settings, false, UpdateOptions::default(), &Quiet)
     }
 }
 
@@ -94,9 +95,9 @@ impl Drop for Server {
     }
 }
 
-fn reason(checked: &Checked) -> String {
-    match &checked.done {
-        Ok(Done::UpToDate(Some(reason))) => reason.clone(),
+fn reason(checked: &CheckOutcome) -> String {
+    match &checked.outcome {
+        Ok(Outcome::UpToDate(Some(reason))) => reason.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -107,25 +108,25 @@ fn a_published_version_reaches_a_machine_and_one_that_fails_is_told() {
     let server = Server::start();
     let machine = Machine::new();
     assert_eq!(reason(&server.check(&machine)), "no-package");
-    server.done(&["publish", "--channel", "alpha", releases.made.folder.to_str().unwrap()]);
+    server.done(&["publish", "--channel", "alpha", releases.with_delta.folder.to_str().unwrap()]);
     let checked = server.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     let told = server.done(&["channel", "machines", "--json"]);
     assert!(told.contains("\"installed\""), "{told}");
     // It is booted three times in vain: the server hears of it, and offers it to this machine no more.
-    machine.boot_image_becomes("3.0.0", "+0-3");
-    machine.updater().note_outcomes().unwrap();
+    machine.set_tries("3.0.0", "+0-3");
+    machine.updater().record_outcomes().unwrap();
     let checked = server.check(&machine);
-    assert!(!matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert!(!matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     let told = server.done(&["channel", "activity"]);
     assert!(told.contains("booted 3.0.0 and went back"), "{told}");
 }
 
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-const PATIENCE: Patience = Patience { attempts: 2, pause: Duration::from_millis(10) };
+const PATIENCE: RetryPolicy = RetryPolicy { attempts: 2, pause: Duration::from_millis(10) };
 
 /// Counts what is fetched, and stops at some point.
 #[derive(Default)]
@@ -134,7 +135,7 @@ struct Counting {
     stop_at: Option<u64>,
 }
 
-impl Watch for Counting {
+impl Observer for Counting {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, done: u64, _: u64) {
@@ -155,9 +156,9 @@ impl Counting {
 struct Fetched(tempfile::TempDir);
 
 impl Fetched {
-    fn fetch(&self, published: &Published, watch: &Counting) -> Result<(), Failure> {
+    fn fetch(&self, published: &PublishedRelease, watch: &Counting) -> Result<(), Failure> {
         let [usr, verity, uki] = ["usr", "verity", "uki"].map(|name| self.0.path().join(name));
-        published.fetch(Files { usr: &usr, verity: &verity, uki: &uki }, watch)
+        published.fetch(ImageFiles { usr: &usr, verity: &verity, uki: &uki }, watch)
     }
 
     fn is(&self, images: &Images) -> bool {
@@ -167,24 +168,24 @@ impl Fetched {
     }
 }
 
-fn keys(folder: &Path) -> Authorities {
-    believed(&[folder.to_path_buf()], None).unwrap()
+fn keys(folder: &Path) -> TrustAnchors {
+    trust_anchors_of(&[folder.to_path_buf()], None).unwrap()
 }
 
-fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
-    let asked = Asked { appid: APP, board: "amd64-usr", channel };
-    Published::of_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
+fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<PublishedRelease, Failure> {
+    let asked = MachineSpec { appid: APP, board: "amd64-usr", channel };
+    PublishedRelease::from_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
 }
 
 /// What `up --channel` makes disks of.
 #[test]
 fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     let releases = releases();
-    let Releases { made, new, .. } = &*releases;
+    let Releases { with_delta: made, new, .. } = &*releases;
     let server = Server::start();
     let trusted = keys(&releases.keys);
     let refused =
-        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+        |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
     assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
     server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
     // Neither is a rollout for it.
@@ -193,7 +194,7 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     let foreign = tempfile::tempdir().unwrap();
     release_folder::make_keys(foreign.path(), "foreign").unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
-    assert!(refused("alpha", &Authorities::default()).contains("there is no key"));
+    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no key"));
     let found = published(&server, "alpha", &trusted).unwrap();
     assert_eq!(found.release.version, new.version);
 
@@ -218,13 +219,13 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     // As a server's folder has it, which may be running.
     let data = server.folder.path().join(".local/state/keelson/updates");
     let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
-    let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = Published::of_folder(&folder, asked, &trusted).unwrap();
+    let asked = MachineSpec { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = PublishedRelease::from_folder(&folder, asked, &trusted).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
     assert!(copy.is(new));
-    let other = Asked { channel: "beta", ..asked };
-    assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+    let other = MachineSpec { channel: "beta", ..asked };
+    assert!(PublishedRelease::from_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn an_operator_rotates_and_a_machine_follows() {
         std::fs::rename(keys.join(name), safe.join(name)).unwrap();
     }
     let machine = Machine::new();
-    machine.pin(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    machine.set_image_key_set(&std::fs::read(keys.join("keys.1.json")).unwrap());
     let server = Server::with_key(&keys.join("channel.key"));
     let old = signed_by("old");
     server.done(&["publish", "--channel", "alpha", &old]);
@@ -302,21 +303,21 @@ fn an_operator_rotates_and_a_machine_follows() {
     let told = server.done(&["keys", "publish", "--keys", &at(&keys)]);
     assert_eq!(told, "machines follow to set 2 with their next offer\n");
 
-    let failure = server.check(&machine).done.unwrap_err();
+    let failure = server.check(&machine).outcome.unwrap_err();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     // The same version again, signed by the new key, on another server: what was published never changes.
     let other = Server::with_key(&keys.join("channel.key"));
     other.done(&["keys", "publish", "--keys", &at(&keys)]);
     other.fails(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
     other.done(&["publish", "--channel", "alpha", &signed_by("new")]);
     let checked = other.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     // Nor is a new machine made of what the old key signed, whose public half still lies there.
-    let trusted = believed(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
+    let trusted = trust_anchors_of(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
     let failure = published(&server, "alpha", &trusted).err().unwrap();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     published(&other, "alpha", &trusted).unwrap();

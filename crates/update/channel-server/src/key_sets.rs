@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use release::{KeySet, Keys, MAX_KEY_SET_SIGNATURES, MetadataError, Role, files};
-use update_core::key_sets::{Clock, SetRefusal, Step, follow};
+use update_core::key_sets::{ChainError, Clock, SignedKeySet, verify_chain};
 
 use crate::limits::KEY_SETS;
 
@@ -26,7 +26,7 @@ pub enum KeySetError {
     #[error("the signatures have {0} bytes; {MAX_KEY_SET_SIGNATURES} are the most")]
     TooLong(usize),
     #[error("machines would refuse it")]
-    Refused(#[from] SetRefusal),
+    Refused(#[from] ChainError),
     #[error("key set {0} is here already, and is another one: what was published never changes")]
     AlreadyPublished(u64),
     #[error("key set {first} is the first here: {found} is older")]
@@ -145,10 +145,10 @@ fn validate(sets: &[StoredKeySet], bytes: &[u8], signatures: &str) -> Result<Sto
         || StoredKeySet { set: set.clone(), bytes: bytes.to_vec(), signatures: signatures.to_owned() };
     let Some((first, last)) = sets.first().zip(sets.last()) else {
         let own_signers =
-            set.signed_by(bytes, signatures).map_err(|why| SetRefusal::Signature { epoch, why })?;
+            set.signed_by(bytes, signatures).map_err(|why| ChainError::Signature { epoch, why })?;
         if own_signers.len() < set.threshold {
             let found = own_signers.into_iter().cloned().collect();
-            return Err(SetRefusal::TooFew { epoch, of: epoch, wanted: set.threshold, found }.into());
+            return Err(ChainError::TooFew { epoch, of: epoch, wanted: set.threshold, found }.into());
         }
         return Ok(stored());
     };
@@ -164,7 +164,11 @@ fn validate(sets: &[StoredKeySet], bytes: &[u8], signatures: &str) -> Result<Sto
     }
     // A set in the chain may be expired. Machines check whether the newest one is.
     let clock = Clock { now: 0, build_time: 0 };
-    follow(&last.set, &[Step { bytes: bytes.to_vec(), signatures: signatures.to_owned() }], clock)?;
+    verify_chain(
+        &last.set,
+        &[SignedKeySet { bytes: bytes.to_vec(), signatures: signatures.to_owned() }],
+        clock,
+    )?;
     Ok(stored())
 }
 

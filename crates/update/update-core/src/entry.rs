@@ -12,7 +12,7 @@ const ENDING: &str = ".efi";
 
 /// The name of one of our boot images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct EntryName {
     /// `keelson`: the `id` of os-release.
     pub id: String,
     pub version: Version,
@@ -27,7 +27,7 @@ pub struct Tries {
     pub done: u32,
 }
 
-impl Name {
+impl EntryName {
     /// Parses a file name. `None` if it is not a boot image of `id`: never touch such a file.
     #[must_use]
     pub fn parse(id: &str, file: &str) -> Option<Self> {
@@ -50,17 +50,17 @@ impl Name {
 
     /// The same image without tries left: booted only if there is no other.
     #[must_use]
-    pub fn given_up(&self) -> Self {
+    pub fn marked_bad(&self) -> Self {
         let done = self.tries.map_or(0, |tries| tries.done);
         Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
     }
 
     /// Reverts [`EntryName::marked_bad`]: good if it was good, else with its remaining tries.
     #[must_use]
-    pub fn taken_up(&self) -> Self {
+    pub fn unmarked_bad(&self) -> Self {
         let tries = self.tries.filter(|tries| tries.done > 0);
-        let again = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
-        Self { tries: tries.map(again), ..self.clone() }
+        let retried = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
+        Self { tries: tries.map(retried), ..self.clone() }
     }
 
     /// Whether the loader boots it only if there is no other.
@@ -71,13 +71,13 @@ impl Name {
 
     /// Whether it was good when an operator rolled back from it.
     #[must_use]
-    pub fn has_stepped_back(&self) -> bool {
+    pub fn is_rolled_back(&self) -> bool {
         self.tries == Some(Tries { left: 0, done: 0 })
     }
 
     /// Whether it was good and has failed in the initrd since: its slot may be damaged.
     #[must_use]
-    pub fn is_tried_again(&self) -> bool {
+    pub fn has_failed_after_good(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)
     }
 
@@ -88,7 +88,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for EntryName {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}_{}", self.id, self.version)?;
         if let Some(Tries { left, done }) = self.tries {
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_round_trip() {
         let check = |file: &str, version: &str, tries: Option<(u32, u32)>| {
-            let name = Name::parse("keelson", file).unwrap();
+            let name = EntryName::parse("keelson", file).unwrap();
             assert_eq!(name.version.to_string(), version, "{file}");
             assert_eq!(name.tries.map(|tries| (tries.left, tries.done)), tries, "{file}");
             if file.contains('-') || tries.is_none() {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn foreign_files_are_ignored() {
         for foreign in [
             "keelson_9999.1.0.EFI",
             "keelson_9999.1.efi",
@@ -142,13 +142,13 @@ mod tests {
             "keelson_.efi",
             "",
         ] {
-            assert_eq!(Name::parse("keelson", foreign), None, "{foreign}");
+            assert_eq!(EntryName::parse("keelson", foreign), None, "{foreign}");
         }
     }
 
     #[test]
-    fn the_initrd_s_counter_tells_a_version_that_was_good_from_a_new_one() {
-        let again = |file: &str| Name::parse("k", file).unwrap().is_tried_again();
+    fn the_counter_of_the_initrd_marks_a_version_that_was_good() {
+        let retried = |file: &str| EntryName::parse("k", file).unwrap().has_failed_after_good();
         for (file, expected) in [
             ("k_1.0.0.efi", false),
             ("k_1.0.0+3-0.efi", false),
@@ -157,22 +157,22 @@ mod tests {
             ("k_1.0.0+2-2.efi", true),
             ("k_1.0.0+0-4.efi", true),
         ] {
-            assert_eq!(again(file), expected, "{file}");
+            assert_eq!(retried(file), expected, "{file}");
         }
         let script = include_str!("../../../../image/initrd/usr/lib/keelson/boot-failed");
         let ending = script.lines().find_map(|line| line.trim().strip_prefix("tried=${image%.efi}")).unwrap();
-        assert!(again(&format!("k_1.0.0{ending}")), "{ending}");
+        assert!(retried(&format!("k_1.0.0{ending}")), "{ending}");
     }
 
     #[test]
-    fn what_is_given_up_keeps_its_count_of_tries() {
-        let name = Name::parse("k", "k_1.0.0+2-1.efi").unwrap();
+    fn marking_bad_keeps_the_count_of_tries() {
+        let name = EntryName::parse("k", "k_1.0.0+2-1.efi").unwrap();
         assert!(!name.is_bad() && !name.is_good());
-        assert_eq!(name.given_up().to_string(), "k_1.0.0+0-1.efi");
-        assert!(name.given_up().is_bad());
-        assert_eq!(name.given_up().taken_up(), name);
-        let good = Name::parse("k", "k_1.0.0.efi").unwrap();
-        assert_eq!(good.given_up().to_string(), "k_1.0.0+0-0.efi");
-        assert_eq!(good.given_up().taken_up(), good);
+        assert_eq!(name.marked_bad().to_string(), "k_1.0.0+0-1.efi");
+        assert!(name.marked_bad().is_bad());
+        assert_eq!(name.marked_bad().unmarked_bad(), name);
+        let good = EntryName::parse("k", "k_1.0.0.efi").unwrap();
+        assert_eq!(good.marked_bad().to_string(), "k_1.0.0+0-0.efi");
+        assert_eq!(good.marked_bad().unmarked_bad(), good);
     }
 }

@@ -10,7 +10,7 @@ pub const MAX_STEPS: usize = 64;
 
 /// An unverified key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct SignedKeySet {
     /// The content of `keys.N.json`.
     pub bytes: Vec<u8>,
     /// Concatenated minisign signatures.
@@ -34,7 +34,7 @@ impl Clock {
 
 /// Why a key set is rejected. The current one stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetRefusal {
+pub enum ChainError {
     #[error("the signatures of key set {epoch}: {why}")]
     Signature { epoch: u64, why: SignatureError },
     #[error("key set {epoch} wants {wanted} root keys of set {of} that signed it, and has {}", names(.found))]
@@ -62,38 +62,38 @@ fn names(found: &[FileName]) -> String {
 ///
 /// # Errors
 /// A set is invalid, or the last one is expired. Sets in between may be expired: the machine may have been off.
-pub fn follow(trusted: &KeySet, steps: &[Step], clock: Clock) -> Result<KeySet, SetRefusal> {
-    if steps.len() > MAX_STEPS {
-        return Err(SetRefusal::TooMany(steps.len()));
+pub fn verify_chain(trusted: &KeySet, chain: &[SignedKeySet], clock: Clock) -> Result<KeySet, ChainError> {
+    if chain.len() > MAX_STEPS {
+        return Err(ChainError::TooMany(chain.len()));
     }
     let mut last = trusted.clone();
-    for step in steps {
-        last = next(&last, step)?;
+    for link in chain {
+        last = verify_link(&last, link)?;
     }
-    if !steps.is_empty() && !clock.is_wrong() && clock.now > last.expires {
-        return Err(SetRefusal::Expired { epoch: last.epoch, expires: last.expires });
+    if !chain.is_empty() && !clock.is_wrong() && clock.now > last.expires {
+        return Err(ChainError::Expired { epoch: last.epoch, expires: last.expires });
     }
     Ok(last)
 }
 
 /// Verifies one link. Parses the new set only after the threshold of the old one is reached.
-fn next(trusted: &KeySet, step: &Step) -> Result<KeySet, SetRefusal> {
-    let expected = trusted.epoch.checked_add(1).ok_or(SetRefusal::End)?;
-    enough(trusted, step, expected)?;
-    let set = KeySet::parse(&step.bytes).map_err(|why| SetRefusal::Metadata { expected, why })?;
+fn verify_link(trusted: &KeySet, link: &SignedKeySet) -> Result<KeySet, ChainError> {
+    let expected = trusted.epoch.checked_add(1).ok_or(ChainError::End)?;
+    check_threshold(trusted, link, expected)?;
+    let set = KeySet::parse(&link.bytes).map_err(|why| ChainError::Metadata { expected, why })?;
     if set.epoch != expected {
-        return Err(SetRefusal::Epoch { found: set.epoch, expected });
+        return Err(ChainError::Epoch { found: set.epoch, expected });
     }
-    enough(&set, step, expected)?;
+    check_threshold(&set, link, expected)?;
     Ok(set)
 }
 
-fn enough(of: &KeySet, step: &Step, epoch: u64) -> Result<(), SetRefusal> {
-    let found = of.signed_by(&step.bytes, &step.signatures);
-    let found = found.map_err(|why| SetRefusal::Signature { epoch, why })?;
+fn check_threshold(of: &KeySet, link: &SignedKeySet, epoch: u64) -> Result<(), ChainError> {
+    let found = of.signed_by(&link.bytes, &link.signatures);
+    let found = found.map_err(|why| ChainError::Signature { epoch, why })?;
     if found.len() < of.threshold {
         let found = found.into_iter().cloned().collect();
-        return Err(SetRefusal::TooFew { epoch, of: of.epoch, wanted: of.threshold, found });
+        return Err(ChainError::TooFew { epoch, of: of.epoch, wanted: of.threshold, found });
     }
     Ok(())
 }

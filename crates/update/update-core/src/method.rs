@@ -3,7 +3,7 @@
 use release::{Delta, Digest, Payload, Release, SEGMENTS};
 
 /// Maximum size of a delta, in percent of the full payload.
-const WORTH: u64 = 60;
+const MAX_DELTA_PERCENT: u64 = 60;
 /// Failed attempts with a delta after which the full payload is used.
 pub const DELTA_ATTEMPTS: u32 = 3;
 
@@ -18,12 +18,12 @@ pub enum Method<'a> {
 /// Selects by the signed sizes. `failed` is the number of failed delta attempts with this release.
 #[must_use]
 pub fn choose(release: &Release, running_root: Digest, failed: u32) -> Method<'_> {
-    let fits = |delta: &&Delta| {
+    let is_usable = |delta: &&Delta| {
         delta.from_root_hash == running_root
             && delta.payload.algo == SEGMENTS
-            && delta.payload.blob.size <= release.full.blob.size / 100 * WORTH
+            && delta.payload.blob.size <= release.full.blob.size / 100 * MAX_DELTA_PERCENT
     };
-    match release.deltas.iter().find(fits) {
+    match release.deltas.iter().find(is_usable) {
         Some(delta) if failed < DELTA_ATTEMPTS => Method::Delta(delta),
         _ => Method::Full(&release.full),
     }
@@ -47,7 +47,7 @@ mod tests {
     use crate::trust::tests::release;
 
     #[test]
-    fn a_small_difference_to_what_runs_is_taken_and_nothing_else() {
+    fn only_a_small_delta_to_the_running_version_is_chosen() {
         let mut release = release();
         release.full.blob.size = 1000;
         let running = Digest([9; 32]);

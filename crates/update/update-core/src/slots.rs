@@ -5,7 +5,7 @@
 
 use release::{Digest, Release, Version};
 
-use crate::entry::Name;
+use crate::entry::EntryName;
 
 /// A slot: the partitions for `/usr` and for its verity hash tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Slot {
 /// One of our boot images in the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    pub name: Name,
+    pub name: EntryName,
     /// The root hash of its `/usr`; `None` if the file is damaged.
     pub root_hash: Option<Digest>,
     pub bytes: u64,
@@ -31,7 +31,7 @@ pub struct Entry {
 
 /// What determines which version boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
+pub struct BootState {
     /// The root hash in the running kernel's command line.
     pub running: Digest,
     pub slots: [Slot; 2],
@@ -50,16 +50,16 @@ pub enum Step {
     /// disk.
     Fill { slot: char, temporary: String },
     /// Sets the UUIDs of the partitions, by which the boot image finds them.
-    NameSlot { slot: char, root_hash: Digest },
+    SetSlotUuids { slot: char, root_hash: Digest },
     /// Disarms, renames and arms the entry.
-    PlaceEntry { from: String, to: String },
+    ActivateEntry { from: String, to: String },
     /// Changes the tries of the running entry, or of one that was good. It is never disarmed: after a power cut it
     /// has one name or the other.
-    CountEntry { from: String, to: String },
+    SetTries { from: String, to: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PlanError {
     #[error("version {0} is what runs")]
     Running(Version),
     #[error("no slot of this disk holds what runs: there is nowhere to go back to")]
@@ -67,7 +67,7 @@ pub enum Refusal {
     #[error(
         "version {0}, which runs, has not been found good yet: its other slot is what this machine would fall back to"
     )]
-    NotProven(Version),
+    RunningNotGood(Version),
     #[error("the boot partition has no image of what runs")]
     NoEntry,
     #[error("/usr has {wanted} bytes, slot {slot} room for {capacity}")]
@@ -78,7 +78,7 @@ pub enum Refusal {
     )]
     BootPartitionFull { free: u64, wanted: u64 },
     #[error("there is no other version on this machine to go back to")]
-    NothingElse,
+    NoOtherVersion,
     #[error(
         "version {0}, in the other slot, was not found good on this machine: there is nothing to go back to"
     )]
@@ -90,22 +90,22 @@ pub const TEMPORARY: &str = ".keelson-update.tmp";
 /// Space for directories and partially filled clusters in the ESP.
 const ESP_RESERVE: u64 = 1 << 20;
 
-impl Machine {
+impl BootState {
     /// The running slot and the other one.
-    pub fn split(&self) -> Result<(&Slot, &Slot), Refusal> {
+    pub fn running_and_other(&self) -> Result<(&Slot, &Slot), PlanError> {
         match &self.slots {
             // Both slots have this root hash after a manual installation of the running version.
-            [a, b] if a.root_hash == b.root_hash => Err(Refusal::NoSlot),
+            [a, b] if a.root_hash == b.root_hash => Err(PlanError::NoSlot),
             [a, b] if a.root_hash == self.running => Ok((a, b)),
             [a, b] if b.root_hash == self.running => Ok((b, a)),
-            _ => Err(Refusal::NoSlot),
+            _ => Err(PlanError::NoSlot),
         }
     }
 
     /// The running entry; of several the one that the loader would select.
-    pub fn running_entry(&self) -> Result<&Entry, Refusal> {
+    pub fn running_entry(&self) -> Result<&Entry, PlanError> {
         let runs = |entry: &&Entry| entry.root_hash == Some(self.running);
-        self.entries.iter().filter(runs).min_by_key(|entry| entry.name.is_bad()).ok_or(Refusal::NoEntry)
+        self.entries.iter().filter(runs).min_by_key(|entry| entry.name.is_bad()).ok_or(PlanError::NoEntry)
     }
 
     /// In systemd-boot's order: entries without tries left come last, else the newest version comes first.
@@ -120,72 +120,72 @@ impl Machine {
     }
 
     /// The steps to boot `release` next. Steps that the disk shows as done are left out.
-    pub fn install(&self, release: &Release) -> Result<Vec<Step>, Refusal> {
+    pub fn plan_install(&self, release: &Release) -> Result<Vec<Step>, PlanError> {
         let wanted = release.images.verity.root_hash;
         if wanted == self.running {
-            return Err(Refusal::Running(release.version.clone()));
+            return Err(PlanError::Running(release.version.clone()));
         }
-        let (_, target) = self.split()?;
+        let (_, target) = self.running_and_other()?;
         let running = self.running_entry()?;
         if !running.name.is_good() {
-            return Err(Refusal::NotProven(running.name.version.clone()));
+            return Err(PlanError::RunningNotGood(running.name.version.clone()));
         }
         if release.images.usr.size > target.capacity {
             let (slot, wanted, capacity) = (target.name, release.images.usr.size, target.capacity);
-            return Err(Refusal::SlotTooSmall { slot, wanted, capacity });
+            return Err(PlanError::SlotTooSmall { slot, wanted, capacity });
         }
         let others = self.entries.iter().filter(|entry| *entry != running);
         // Their images are removed first.
         let free = self.esp_free + others.clone().map(|entry| entry.bytes).sum::<u64>();
         let wanted_bytes = release.images.uki.size + ESP_RESERVE;
         if free < wanted_bytes {
-            return Err(Refusal::BootPartitionFull { free, wanted: wanted_bytes });
+            return Err(PlanError::BootPartitionFull { free, wanted: wanted_bytes });
         }
-        let name = Name::new(&running.name.id, &release.version);
+        let name = EntryName::new(&running.name.id, &release.version);
         let mut steps: Vec<Step> =
             others.map(|entry| Step::RemoveEntry { file: entry.name.to_string() }).collect();
         steps.push(Step::Fill { slot: target.name, temporary: TEMPORARY.to_owned() });
-        steps.push(Step::NameSlot { slot: target.name, root_hash: wanted });
-        steps.push(Step::PlaceEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
+        steps.push(Step::SetSlotUuids { slot: target.name, root_hash: wanted });
+        steps.push(Step::ActivateEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
         // The loader prefers the newest version: for a downgrade mark the running one bad. If the older one fails,
         // both are out of tries, and the loader selects the newest of those, which is the running one.
         if release.version <= running.name.version {
-            steps.push(step_back(&running.name));
+            steps.push(mark_bad(&running.name));
         }
         Ok(steps)
     }
 
     /// The steps to boot the other version next, if it was good, and the running one only if that fails.
-    pub fn roll_back(&self) -> Result<(Version, Vec<Step>), Refusal> {
-        let (_, other) = self.split()?;
+    pub fn plan_rollback(&self) -> Result<(Version, Vec<Step>), PlanError> {
+        let (_, other) = self.running_and_other()?;
         let running = self.running_entry()?;
         let other = self
             .entries
             .iter()
             .find(|entry| entry.root_hash == Some(other.root_hash))
-            .ok_or(Refusal::NothingElse)?;
-        if !other.name.is_good() && !other.name.has_stepped_back() {
-            return Err(Refusal::OtherNotGood(other.name.version.clone()));
+            .ok_or(PlanError::NoOtherVersion)?;
+        if !other.name.is_good() && !other.name.is_rolled_back() {
+            return Err(PlanError::OtherNotGood(other.name.version.clone()));
         }
         let mut steps = Vec::new();
         if other.name.is_bad() {
-            let again = Name::new(&other.name.id, &other.name.version);
-            steps.push(Step::CountEntry { from: other.name.to_string(), to: again.to_string() });
+            let again = EntryName::new(&other.name.id, &other.name.version);
+            steps.push(Step::SetTries { from: other.name.to_string(), to: again.to_string() });
         }
         if other.name.version < running.name.version {
-            steps.push(step_back(&running.name));
+            steps.push(mark_bad(&running.name));
         }
         Ok((other.name.version.clone(), steps))
     }
 
     /// The steps to discard a pending update. Keeps the slot's content.
-    pub fn forget_pending(&self) -> Result<Vec<Step>, Refusal> {
+    pub fn plan_discard_pending(&self) -> Result<Vec<Step>, PlanError> {
         let running = self.running_entry()?;
         let mut steps = Vec::new();
         if running.name.is_bad() {
             // The running entry was marked bad for another version. One on trial stays on trial.
-            let back = running.name.taken_up();
-            steps.push(Step::CountEntry { from: running.name.to_string(), to: back.to_string() });
+            let back = running.name.unmarked_bad();
+            steps.push(Step::SetTries { from: running.name.to_string(), to: back.to_string() });
         }
         let pending = self.entries.iter().filter(|entry| {
             *entry != running && entry.name.tries.is_some_and(|tries| tries.done == 0 && tries.left > 0)
@@ -196,7 +196,7 @@ impl Machine {
 
     /// Entries, except the running one, without tries left. One that was good before
     /// ([`EntryName::has_failed_after_good`]) may be installed again, which rewrites its slot.
-    pub fn failed(&self) -> impl Iterator<Item = &Entry> {
+    pub fn failed_entries(&self) -> impl Iterator<Item = &Entry> {
         let tried = |entry: &&Entry| {
             entry.root_hash != Some(self.running)
                 && entry.name.tries.is_some_and(|tries| tries.left == 0 && tries.done > 0)
@@ -205,8 +205,8 @@ impl Machine {
     }
 }
 
-fn step_back(name: &Name) -> Step {
-    Step::CountEntry { from: name.to_string(), to: name.given_up().to_string() }
+fn mark_bad(name: &EntryName) -> Step {
+    Step::SetTries { from: name.to_string(), to: name.marked_bad().to_string() }
 }
 
 #[cfg(test)]

@@ -59,7 +59,13 @@ impl Default for Status {
 
 /// The output of `update_engine_client -status`.
 #[must_use]
-pub fn lines(last_checked: i64, progress: f64, operation: &str, new_version: &str, new_size: i64) -> String {
+pub fn format_status(
+    last_checked: i64,
+    progress: f64,
+    operation: &str,
+    new_version: &str,
+    new_size: i64,
+) -> String {
     format!(
         "LAST_CHECKED_TIME={last_checked}\nPROGRESS={progress:.6}\nCURRENT_OP={operation}\n\
          NEW_VERSION={new_version}\nNEW_SIZE={new_size}\n"
@@ -71,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_five_lines() {
+    fn the_status_has_five_lines() {
         let Status { last_checked, progress, operation, new_version, new_size } =
             Status { last_checked: 1_568_902_424, ..Status::default() };
         assert_eq!(
-            lines(last_checked, progress, operation.name(), &new_version, new_size),
+            format_status(last_checked, progress, operation.name(), &new_version, new_size),
             "LAST_CHECKED_TIME=1568902424\nPROGRESS=0.000000\nCURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\n\
              NEW_SIZE=0\n"
         );

@@ -6,11 +6,11 @@ use omaha::ErrorCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Retried soon.
-    Passing,
+    Transient,
     /// The server is overloaded (HTTP 500, 503).
     Busy,
     /// The offer is rejected. The next one may be accepted.
-    Refused,
+    Rejected,
     /// A failure of the machine, for example its disk.
     Machine,
     /// An operator or a shutdown stopped the update.

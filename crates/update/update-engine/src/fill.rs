@@ -17,8 +17,8 @@ use update_core::method::Method;
 use update_core::status::Operation;
 
 use crate::error::{Failure, Kind, code};
+use crate::observer::Observer;
 use crate::origin::Origin;
-use crate::watch::Watch;
 
 /// Attempts to fetch a payload, each from the next URL of the server.
 const ATTEMPTS: usize = 3;
@@ -91,12 +91,12 @@ pub struct Targets<'a> {
     /// The temporary file of the boot image.
     pub uki: &'a Path,
     /// The running version, for a delta.
-    pub old: Option<Old<'a>>,
+    pub old: Option<OldImages<'a>>,
 }
 
 /// Images of an older version.
 #[derive(Clone, Copy)]
-pub struct Old<'a> {
+pub struct OldImages<'a> {
     pub usr: &'a Slot,
     pub uki: &'a Path,
 }
@@ -107,38 +107,43 @@ pub fn fill(
     method: Method<'_>,
     origin: &Origin,
     targets: &Targets<'_>,
-    look: bool,
-    watch: &dyn Watch,
+    resume: bool,
+    observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
-    download(method, release, origin, targets, &uki, look, watch)?;
+    download(method, release, origin, targets, &uki, resume, observer)?;
     drop(uki);
-    watch.operation(Operation::Verifying);
-    let tree = read_images(release, targets, watch)?;
-    watch.operation(Operation::Finalizing);
+    observer.operation(Operation::Verifying);
+    let tree = read_images(release, targets, observer)?;
+    observer.operation(Operation::Finalizing);
     tree.write(targets.verity).map_err(|error| tree_failed(&error))?;
     compare_tree(&tree, targets)
 }
 
 /// Verifies that the images match the release.
-pub fn read_all(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<(), Failure> {
-    compare_tree(&read_images(release, targets, watch)?, targets)
+pub fn verify_images(
+    release: &Release,
+    targets: &Targets<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    compare_tree(&read_images(release, targets, observer)?, targets)
 }
 
 /// Reads both images back. Returns the verified hash tree of `usr`.
-fn read_images(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<Tree, Failure> {
+fn read_images(release: &Release, targets: &Targets<'_>, observer: &dyn Observer) -> Result<Tree, Failure> {
     let images = &release.images;
     let parameters = Parameters::of(&images.verity).map_err(|error| {
         let message = format!("release.json: {}", service::error::chain(&error));
-        Failure::text(Kind::Refused, code::MANIFEST, message)
+        Failure::text(Kind::Rejected, code::MANIFEST, message)
     })?;
     let usr = Expected { role: "usr", size: images.usr.size, digest: images.verity.root_hash };
     let uki = Expected { role: "uki", size: images.uki.size, digest: images.uki.sha256 };
-    let mut go_on = |_| !watch.cancelled();
+    let mut continue_unless_cancelled = |_| !observer.cancelled();
     let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
-    let tree = read_back_tree(&usr, &parameters, from, &mut go_on).map_err(not_verified)?;
+    let tree =
+        read_back_tree(&usr, &parameters, from, &mut continue_unless_cancelled).map_err(not_verified)?;
     let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
-    read_back(&uki, from, &mut go_on).map_err(not_verified)?;
+    read_back(&uki, from, &mut continue_unless_cancelled).map_err(not_verified)?;
     Ok(tree)
 }
 
@@ -157,8 +162,8 @@ fn download(
     origin: &Origin,
     targets: &Targets<'_>,
     uki: &GrowingFile,
-    look: bool,
-    watch: &dyn Watch,
+    resume: bool,
+    observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let index = fetch_index(origin, method.payload(), release)?;
     let full = match method {
@@ -171,18 +176,18 @@ fn download(
         Part { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
         Part { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
     ];
-    let cancelled = || watch.cancelled();
+    let cancelled = || observer.cancelled();
     let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
     let mut full_blob = origin.blob(&release.full.blob.url, &cancelled);
-    let mut look = look;
+    let mut resume = resume;
     for attempt in 1.. {
         let work = Apply {
             index: &index,
             blob: &mut blob,
             full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
             parts: &parts,
-            look,
-            progress: &mut |progress| watch.progress(progress.fetched, progress.to_fetch),
+            look: resume,
+            progress: &mut |progress| observer.progress(progress.fetched, progress.to_fetch),
             cancelled: &cancelled,
         };
         match apply(work) {
@@ -202,7 +207,7 @@ fn download(
                 tracing::warn!(error = service::error::chain(&error), "another attempt at the payload");
                 blob.next_base();
                 full_blob.next_base();
-                look = true;
+                resume = true;
             }
             Err(error) => return Err(apply_failed(&error)),
         }
@@ -213,16 +218,17 @@ fn download(
 fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<Index, Failure> {
     let bytes = origin.index(&payload.index.url, payload.index.size)?;
     let digest = Digest::of(&bytes);
-    let refused = |message: String| Failure::text(Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
+    let refused = |message: String| Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
     if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {
         return Err(refused(format!("{} is not what was signed", payload.index.url)));
     }
     let index = Index::parse(&bytes).map_err(|error| refused(service::error::chain(&error)))?;
     // Both are signed with the same key: a mismatch is a mistake in the release.
-    let fits = [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
-        index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
-    });
-    if index.images.len() != 2 || !fits {
+    let images_match =
+        [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
+            index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
+        });
+    if index.images.len() != 2 || !images_match {
         return Err(refused(format!("{} is about other images than release.json", payload.index.url)));
     }
     Ok(index)
@@ -230,11 +236,11 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
 
 fn apply_failed(error: &ApplyError) -> Failure {
     let (kind, code) = match error {
-        ApplyError::Transfer { .. } => (Kind::Passing, ErrorCode::DOWNLOAD_TRANSFER),
-        ApplyError::WrongHash { .. } => (Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH),
-        ApplyError::OldDamaged { .. } => (Kind::Passing, ErrorCode::PAYLOAD_VERIFICATION),
+        ApplyError::Transfer { .. } => (Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER),
+        ApplyError::WrongHash { .. } => (Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH),
+        ApplyError::OldDamaged { .. } => (Kind::Transient, ErrorCode::PAYLOAD_VERIFICATION),
         ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
-        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Refused, code::INSTALL_DEVICE),
+        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Rejected, code::INSTALL_DEVICE),
         ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
     };
     Failure::new(kind, code, error)

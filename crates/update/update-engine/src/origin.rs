@@ -10,12 +10,12 @@ use release::{
 };
 
 use crate::error::{Failure, Kind};
-use crate::web::{Patience, Web};
+use crate::http::{HttpClient, RetryPolicy};
 
 pub enum Origin {
     /// Base URLs, in order of preference.
     Server {
-        web: Web,
+        http: HttpClient,
         code_bases: Vec<String>,
     },
     Folder(PathBuf),
@@ -26,8 +26,8 @@ pub enum Origin {
 impl Origin {
     /// Files below a URL.
     #[must_use]
-    pub fn at_url(url: &str, patience: Patience) -> Self {
-        Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
+    pub fn at_url(url: &str, retry: RetryPolicy) -> Self {
+        Self::Server { http: HttpClient::new(retry, None), code_bases: vec![url.to_owned()] }
     }
 
     /// A local folder or bundle.
@@ -65,12 +65,12 @@ impl Origin {
 
     fn small(&self, name: &str, limit: u64) -> Result<Vec<u8>, Failure> {
         let failed =
-            |message: String| Failure::text(Kind::Passing, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
+            |message: String| Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
         match self {
-            Self::Server { web, code_bases } => {
+            Self::Server { http, code_bases } => {
                 let mut last = failed("the server names no place of its files".to_owned());
                 for base in code_bases {
-                    match web.get(&omaha::file_url(base, name), limit) {
+                    match http.get(&omaha::file_url(base, name), limit) {
                         Ok(bytes) => return Ok(bytes),
                         Err(error) => {
                             last = failed(service::error::chain(&error));
@@ -153,7 +153,7 @@ impl BlobSource<'_> {
 
 impl payload::Source for BlobSource<'_> {
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
-        let Origin::Server { web, code_bases } = self.origin else {
+        let Origin::Server { http, code_bases } = self.origin else {
             let (file, begin) = match &mut self.open {
                 Some(open) => open,
                 none => {
@@ -166,6 +166,6 @@ impl payload::Source for BlobSource<'_> {
             return Ok(Box::new(file.take(range.end - range.start)));
         };
         let base = code_bases.get(self.base % code_bases.len().max(1)).ok_or(io::ErrorKind::NotFound)?;
-        Ok(web.range(&omaha::file_url(base, self.name.as_str()), range, self.cancelled))
+        Ok(http.range(&omaha::file_url(base, self.name.as_str()), range, self.cancelled))
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// The root folder: `/`, or a test's.
 #[derive(Debug, Clone)]
-pub struct Places(PathBuf);
+pub struct Paths(PathBuf);
 
-impl Places {
+impl Paths {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self(root.to_owned())
@@ -43,7 +43,7 @@ impl Places {
 
     /// Files of this implementation.
     #[must_use]
-    pub fn memory(&self, file: &str) -> PathBuf {
+    pub fn state_file(&self, file: &str) -> PathBuf {
         self.at("var/lib/keelson/update").join(file)
     }
 
@@ -73,7 +73,7 @@ impl Places {
 
     /// EFI variable: the allowed signers.
     #[must_use]
-    pub fn known_signers(&self) -> PathBuf {
+    pub fn allowed_signers(&self) -> PathBuf {
         self.at("sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f")
     }
 

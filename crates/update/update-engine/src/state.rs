@@ -8,10 +8,10 @@ use nix::fcntl::{Flock, FlockArg};
 use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use update_core::trust::{Ban, Seen};
+use update_core::trust::{Ban, TrustState};
 
 use crate::lock::lock;
-use crate::places::Places;
+use crate::paths::Paths;
 
 /// An operator's hold: no update is installed automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,10 @@ pub struct Attempts {
 }
 
 #[derive(Debug, Clone)]
-pub struct Memory(Places);
+pub struct StateStore(Paths);
 
 #[derive(Debug, thiserror::Error)]
-pub enum MemoryError {
+pub enum StateError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not what was written there: {why}; remove it to begin anew")]
@@ -43,8 +43,8 @@ pub enum MemoryError {
     Write { path: PathBuf, source: io::Error },
 }
 
-const SEEN: &str = "trust.json";
-const SEEN_LOCK: &str = "trust.lock";
+const TRUST: &str = "trust.json";
+const TRUST_LOCK: &str = "trust.lock";
 const BANS: &str = "bans.json";
 const BANS_LOCK: &str = "bans.lock";
 const HOLD: &str = "hold.json";
@@ -53,52 +53,52 @@ const ATTEMPTS: &str = "attempts.json";
 const PREVIOUS: &str = "previous-version";
 const ALEPH: &str = "aleph-version";
 
-impl Memory {
+impl StateStore {
     #[must_use]
-    pub fn new(places: &Places) -> Self {
-        Self(places.clone())
+    pub fn new(paths: &Paths) -> Self {
+        Self(paths.clone())
     }
 
     /// The rollback protection. An unreadable file is an error, never a reset.
-    pub fn seen(&self) -> Result<Seen, MemoryError> {
-        Ok(self.read(SEEN)?.unwrap_or_default())
+    pub fn trust_state(&self) -> Result<TrustState, StateError> {
+        Ok(self.read(TRUST)?.unwrap_or_default())
     }
 
     /// Changes the rollback protection under a lock, since the daemon and `update-agent` may run concurrently. Writes
     /// only changes.
-    pub fn change_seen<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> Result<T, MemoryError> {
-        let _lock = self.lock(SEEN_LOCK)?;
-        let before = self.seen()?;
+    pub fn update_trust_state<T>(&self, change: impl FnOnce(&mut TrustState) -> T) -> Result<T, StateError> {
+        let _lock = self.lock(TRUST_LOCK)?;
+        let before = self.trust_state()?;
         let mut seen = before.clone();
         let changed = change(&mut seen);
         if seen != before {
-            self.write(SEEN, &seen)?;
+            self.write(TRUST, &seen)?;
         }
         Ok(changed)
     }
 
     /// The newest key set that was in force. An unreadable file is an error: it revokes keys.
-    pub fn key_set(&self) -> Result<Option<KeySet>, MemoryError> {
-        let path = self.0.memory(files::KEYS);
+    pub fn key_set(&self) -> Result<Option<KeySet>, StateError> {
+        let path = self.0.state_file(files::KEYS);
         let Some(bytes) = bytes(&path)? else { return Ok(None) };
         let set = KeySet::parse(&bytes);
-        set.map(Some).map_err(|error| MemoryError::Damaged { path, why: error.to_string() })
+        set.map(Some).map_err(|error| StateError::Damaged { path, why: error.to_string() })
     }
 
-    pub fn set_key_set(&self, set: &KeySet) -> Result<(), MemoryError> {
-        let path = self.0.memory(files::KEYS);
+    pub fn set_key_set(&self, set: &KeySet) -> Result<(), StateError> {
+        let path = self.0.state_file(files::KEYS);
         match set.to_bytes() {
-            Ok(bytes) => put(path, &bytes),
-            Err(error) => Err(MemoryError::Write { path, source: io::Error::other(error) }),
+            Ok(bytes) => replace_file(path, &bytes),
+            Err(error) => Err(StateError::Write { path, source: io::Error::other(error) }),
         }
     }
 
-    pub fn bans(&self) -> Result<Vec<Ban>, MemoryError> {
+    pub fn bans(&self) -> Result<Vec<Ban>, StateError> {
         Ok(self.read(BANS)?.unwrap_or_default())
     }
 
     /// Changes the bans under a lock, since the daemon and `update-agent` may run concurrently.
-    pub fn change_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, MemoryError> {
+    pub fn update_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, StateError> {
         let _lock = self.lock(BANS_LOCK)?;
         let mut bans = self.bans()?;
         let changed = change(&mut bans);
@@ -106,36 +106,36 @@ impl Memory {
         Ok(changed)
     }
 
-    pub fn hold(&self) -> Result<Option<Hold>, MemoryError> {
+    pub fn hold(&self) -> Result<Option<Hold>, StateError> {
         self.read(HOLD)
     }
 
-    pub fn set_hold(&self, hold: Option<&Hold>) -> Result<(), MemoryError> {
+    pub fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StateError> {
         match hold {
             Some(hold) => self.write(HOLD, hold),
-            None => remove(self.0.memory(HOLD)),
+            None => remove_file(self.0.state_file(HOLD)),
         }
     }
 
-    pub fn attempts(&self) -> Result<Attempts, MemoryError> {
+    pub fn attempts(&self) -> Result<Attempts, StateError> {
         Ok(self.read(ATTEMPTS)?.unwrap_or_default())
     }
 
-    pub fn set_attempts(&self, attempts: &Attempts) -> Result<(), MemoryError> {
+    pub fn set_attempts(&self, attempts: &Attempts) -> Result<(), StateError> {
         self.write(ATTEMPTS, attempts)
     }
 
     /// The version before the last update. `None` before the first update, empty once reported.
-    pub fn previous_version(&self) -> Result<Option<String>, MemoryError> {
+    pub fn previous_version(&self) -> Result<Option<String>, StateError> {
         self.preference(PREVIOUS)
     }
 
-    pub fn set_previous_version(&self, version: &str) -> Result<(), MemoryError> {
+    pub fn set_previous_version(&self, version: &str) -> Result<(), StateError> {
         self.set_preference(PREVIOUS, version)
     }
 
     /// The version of the machine's first boot. Written at the first call.
-    pub fn aleph_version(&self, running: &Version) -> Result<String, MemoryError> {
+    pub fn aleph_version(&self, running: &Version) -> Result<String, StateError> {
         if let Some(version) = self.preference(ALEPH)? {
             return Ok(version);
         }
@@ -143,60 +143,60 @@ impl Memory {
         Ok(running.to_string())
     }
 
-    fn lock(&self, file: &str) -> Result<Flock<File>, MemoryError> {
-        let path = self.0.memory(file);
-        lock(&path, FlockArg::LockExclusive).map_err(|source| MemoryError::Write { path, source })
+    fn lock(&self, file: &str) -> Result<Flock<File>, StateError> {
+        let path = self.0.state_file(file);
+        lock(&path, FlockArg::LockExclusive).map_err(|source| StateError::Write { path, source })
     }
 
-    fn preference(&self, key: &str) -> Result<Option<String>, MemoryError> {
+    fn preference(&self, key: &str) -> Result<Option<String>, StateError> {
         let path = self.0.preference(key);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(MemoryError::Read { path, source }),
+            Err(source) => Err(StateError::Read { path, source }),
         }
     }
 
-    fn set_preference(&self, key: &str, value: &str) -> Result<(), MemoryError> {
-        put(self.0.preference(key), value.as_bytes())
+    fn set_preference(&self, key: &str, value: &str) -> Result<(), StateError> {
+        replace_file(self.0.preference(key), value.as_bytes())
     }
 
-    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, MemoryError> {
-        let path = self.0.memory(file);
+    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, StateError> {
+        let path = self.0.state_file(file);
         let Some(bytes) = bytes(&path)? else { return Ok(None) };
         let value = serde_json::from_slice(&bytes);
-        value.map(Some).map_err(|error| MemoryError::Damaged { path, why: error.to_string() })
+        value.map(Some).map_err(|error| StateError::Damaged { path, why: error.to_string() })
     }
 
-    fn write(&self, file: &str, value: &impl Serialize) -> Result<(), MemoryError> {
-        let path = self.0.memory(file);
+    fn write(&self, file: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let path = self.0.state_file(file);
         let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|error| MemoryError::Write { path: path.clone(), source: error.into() })?;
+            .map_err(|error| StateError::Write { path: path.clone(), source: error.into() })?;
         bytes.push(b'\n');
-        put(path, &bytes)
+        replace_file(path, &bytes)
     }
 }
 
 /// `None` if the file does not exist.
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>, MemoryError> {
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(MemoryError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(StateError::Read { path: path.to_owned(), source }),
     }
 }
 
 /// Replaces the file atomically and durably.
-pub fn put(path: PathBuf, bytes: &[u8]) -> Result<(), MemoryError> {
+pub fn replace_file(path: PathBuf, bytes: &[u8]) -> Result<(), StateError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
         .and_then(|()| service::file::replace(&path, bytes, 0o644))
-        .map_err(|source| MemoryError::Write { path, source })
+        .map_err(|source| StateError::Write { path, source })
 }
 
-pub fn remove(path: PathBuf) -> Result<(), MemoryError> {
+pub fn remove_file(path: PathBuf) -> Result<(), StateError> {
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(MemoryError::Write { path, source: error }),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StateError::Write { path, source: error }),
         _ => Ok(()),
     }
 }
@@ -206,22 +206,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_there_again_and_what_is_damaged_is_told() {
+    fn state_persists_and_damage_is_reported() {
         let root = tempfile::tempdir().unwrap();
-        let places = Places::new(root.path());
-        let memory = Memory::new(&places);
-        assert_eq!(memory.seen().unwrap(), Seen::default());
-        let seen = Seen { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
-        memory.change_seen(|kept| *kept = seen.clone()).unwrap();
-        assert_eq!(memory.seen().unwrap(), seen);
+        let paths = Paths::new(root.path());
+        let memory = StateStore::new(&paths);
+        assert_eq!(memory.trust_state().unwrap(), TrustState::default());
+        let seen = TrustState { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
+        memory.update_trust_state(|stored| *stored = seen.clone()).unwrap();
+        assert_eq!(memory.trust_state().unwrap(), seen);
         // The format before key sets existed.
-        fs::write(places.memory(SEEN), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
-        assert_eq!(memory.seen().unwrap(), Seen { keys: 0, ..seen.clone() });
-        fs::write(places.memory(SEEN), "{\"epoch\":1,").unwrap();
-        let error = memory.seen().unwrap_err().to_string();
+        fs::write(paths.state_file(TRUST), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
+        assert_eq!(memory.trust_state().unwrap(), TrustState { keys: 0, ..seen.clone() });
+        fs::write(paths.state_file(TRUST), "{\"epoch\":1,").unwrap();
+        let error = memory.trust_state().unwrap_err().to_string();
         assert!(error.contains("trust.json is not what was written there"), "{error}");
         assert_eq!(memory.key_set().unwrap(), None);
-        fs::write(places.memory(files::KEYS), "{").unwrap();
+        fs::write(paths.state_file(files::KEYS), "{").unwrap();
         let error = memory.key_set().unwrap_err().to_string();
         assert!(error.contains("keys.json is not what was written there"), "{error}");
         assert_eq!(memory.previous_version().unwrap(), None);
@@ -238,21 +238,21 @@ mod tests {
     }
 
     #[test]
-    fn concurrent_changes_are_all_kept() {
+    fn concurrent_changes_are_not_lost() {
         const THREADS: u64 = 4;
         const CHANGES: u64 = 25;
         let root = tempfile::tempdir().unwrap();
-        let places = Places::new(root.path());
+        let paths = Paths::new(root.path());
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
-                    let memory = Memory::new(&places);
+                    let memory = StateStore::new(&paths);
                     for _ in 0..CHANGES {
-                        memory.change_seen(|seen| seen.issued += 1).unwrap();
+                        memory.update_trust_state(|seen| seen.issued += 1).unwrap();
                     }
                 });
             }
         });
-        assert_eq!(Memory::new(&places).seen().unwrap().issued, THREADS * CHANGES);
+        assert_eq!(StateStore::new(&paths).trust_state().unwrap().issued, THREADS * CHANGES);
     }
 }
