@@ -298,17 +298,17 @@ mod tests {
 
     #[test]
     fn flags_are_parsed_as_by_gflags() {
-        let read = |text: &str| read(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let parse = |text: &str| parse_flags(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let status = || Ok(Flags { status: true, ..Flags::default() });
         for text in ["-status", "--status", "--status=true", "-status=1 -logtostderr", "--nostatus --status"]
         {
-            assert_eq!(parse_flags(text), status(), "{text}");
+            assert_eq!(parse(text), status(), "{text}");
         }
         for text in ["", "--nostatus", "--status=false", "--status --nostatus", "--status=no"] {
-            assert_eq!(parse_flags(text), Ok(Flags::default()), "{text}");
+            assert_eq!(parse(text), Ok(Flags::default()), "{text}");
         }
-        assert_eq!(parse_flags("-follow").unwrap(), parse_flags("-watch_for_updates").unwrap());
-        assert!(parse_flags("-omaha_url=x").unwrap_err().contains("unknown command line flag 'omaha_url'"));
-        assert!(parse_flags("status").unwrap_err().contains("unexpected argument"));
+        assert_eq!(parse("-follow").unwrap(), parse("-watch_for_updates").unwrap());
+        assert!(parse("-omaha_url=x").unwrap_err().contains("unknown command line flag 'omaha_url'"));
+        assert!(parse("status").unwrap_err().contains("unexpected argument"));
     }
 }

@@ -9,8 +9,8 @@ use disk_slots::gpt::Partition;
 use omaha::ErrorCode;
 use payload::verity::{Parameters, Tree, VerityError};
 use payload::{
-    Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
-    read_back, read_back_tree, sync_and_forget,
+    Apply, ApplyError, Expected, DirectReader, GrowingFile, Index, ImageTarget, ReadAt, ReadBackError, Target, apply,
+    read_back, read_back_tree, sync_and_drop_cache,
 };
 use release::{Digest, Payload, Release};
 use update_core::method::Method;
@@ -49,7 +49,7 @@ impl Slot {
 
     /// Reads from the disk, bypassing the page cache if possible.
     fn reader(&self) -> io::Result<impl Read> {
-        let mut from = FromDisk::open(&self.path)?;
+        let mut from = DirectReader::open(&self.path)?;
         io::copy(&mut from.by_ref().take(self.offset), &mut io::sink())?;
         Ok(from)
     }
@@ -76,7 +76,7 @@ impl Target for Slot {
 
     /// After a write error the next attempt must not read unwritten data from the page cache.
     fn sync(&self) -> io::Result<()> {
-        sync_and_forget(&self.file)
+        sync_and_drop_cache(&self.file)
     }
 
     fn finish(&self, _size: u64) -> io::Result<()> {
@@ -142,7 +142,7 @@ fn read_images(release: &Release, targets: &Targets<'_>, observer: &dyn Observer
     let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
     let tree =
         read_back_tree(&usr, &parameters, from, &mut continue_unless_cancelled).map_err(not_verified)?;
-    let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    let from = DirectReader::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
     read_back(&uki, from, &mut continue_unless_cancelled).map_err(not_verified)?;
     Ok(tree)
 }
@@ -173,8 +173,8 @@ fn download(
     let old = targets.old.filter(|_| full.is_some());
     let old_uki = old.and_then(|old| File::open(old.uki).ok());
     let parts = [
-        Part { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
-        Part { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
+        ImageTarget { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
+        ImageTarget { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
     ];
     let cancelled = || observer.cancelled();
     let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
@@ -186,7 +186,7 @@ fn download(
             blob: &mut blob,
             full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
             parts: &parts,
-            look: resume,
+            resume,
             progress: &mut |progress| observer.progress(progress.fetched, progress.to_fetch),
             cancelled: &cancelled,
         };
@@ -240,7 +240,7 @@ fn apply_failed(error: &ApplyError) -> Failure {
         ApplyError::WrongHash { .. } => (Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH),
         ApplyError::OldDamaged { .. } => (Kind::Transient, ErrorCode::PAYLOAD_VERIFICATION),
         ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
-        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Rejected, code::INSTALL_DEVICE),
+        ApplyError::InvalidTargets { .. } | ApplyError::TooSmall { .. } => (Kind::Rejected, code::INSTALL_DEVICE),
         ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
     };
     Failure::new(kind, code, error)
