@@ -192,7 +192,7 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     server.done(&["channel", "pause", "alpha"]);
     assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
     let foreign = tempfile::tempdir().unwrap();
-    release_folder::make_keys(foreign.path(), "foreign").unwrap();
+    release_folder::generate_keys(foreign.path(), "foreign").unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
     assert!(refused("alpha", &TrustAnchors::default()).contains("there is no key"));
     let found = published(&server, "alpha", &trusted).unwrap();

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys, Verity, Version};
-use release_folder::{About, Files, Made, Order, Secret, make, make_keys};
+use release_folder::{
+    BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, generate_keys,
+};
 use tempfile::TempDir;
 use update_core::slots::BootState;
 use update_engine::{Paths, RetryPolicy, Updater};
@@ -39,9 +41,9 @@ pub struct Releases {
     pub old: Images,
     pub new: Images,
     /// Release of `new`, with a delta from `old`.
-    pub with_delta: Made,
+    pub with_delta: BuiltRelease,
     /// Release of `new`, without a delta.
-    pub full_only: Made,
+    pub full_only: BuiltRelease,
 }
 
 /// Shared while in use: statics are never dropped, so their folder would never be removed.
@@ -53,7 +55,7 @@ pub fn releases() -> Arc<Releases> {
     }
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    make_keys(&keys, "test").unwrap();
+    generate_keys(&keys, "test").unwrap();
     let [old, new] = ["2.0.0", "3.0.0"].map(Images::new);
     let at = |name: &str| folder.path().join(name);
     let oldest = release(&old, &keys, &[], &at("2.0.0"));
@@ -64,12 +66,12 @@ pub fn releases() -> Arc<Releases> {
     releases
 }
 
-pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Made {
+pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> BuiltRelease {
     let files = tempfile::tempdir().unwrap();
     let [usr, uki] = ["usr", "uki"].map(|name| files.path().join(name));
     fs::write(&usr, &images.usr).unwrap();
     fs::write(&uki, &images.uki).unwrap();
-    let about = About {
+    let info = ReleaseInfo {
         appid: APPID.into(),
         board: "amd64-usr".into(),
         channels: vec!["alpha".into()],
@@ -80,12 +82,12 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Ma
         min_from: None,
         notes_url: None,
     };
-    let secret = Secret::read(&keys.join("release.key")).unwrap();
+    let secret = SigningKey::read(&keys.join("release.key")).unwrap();
     let mut known = Keys::default();
     known.add("test", &fs::read_to_string(keys.join("release/test.pub")).unwrap()).unwrap();
-    let images = Files { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    let order = Order { images, about, secret: &secret, older, keys: &known, level: 3 };
-    make(&order, to, &mut |_, _| ()).unwrap()
+    let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
+    let spec = ReleaseSpec { images, info, secret: &secret, older, keys: &known, level: 3 };
+    build_release(&spec, to, &mut |_, _| ()).unwrap()
 }
 
 impl Images {

@@ -86,6 +86,6 @@ pub fn release_folder(
     if let Some(at) = package.files_at.clone() {
         return Err(ReleaseFolderError::Elsewhere { version, at });
     }
-    let place = ReleaseId { app: key.to_owned(), arch: track.arch().to_owned(), version };
-    Ok(place.below(&data.join(RELEASES)))
+    let release_id = ReleaseId { app: key.to_owned(), arch: track.arch().to_owned(), version };
+    Ok(release_id.below(&data.join(RELEASES)))
 }

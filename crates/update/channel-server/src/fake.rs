@@ -11,7 +11,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use omaha::{Answer, App, Event, EventResult, EventType, Os};
+use omaha::{App, CheckResponse, Event, EventResult, EventType, Os};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -36,7 +36,7 @@ pub enum FakeError {
     #[error("the answer cannot be read")]
     InvalidResponse(#[from] omaha::ReadError),
     #[error("the answer is of no use")]
-    Refusal(#[from] omaha::Refusal),
+    UnusableResponse(#[from] omaha::ResponseError),
 }
 
 /// Properties that all machines share.
@@ -161,9 +161,9 @@ impl Machine {
         let event = Event::rebooted(&std::mem::take(&mut self.previous));
         let answer = connection.post(self.request(machines, true, event)).await?;
         let response = omaha::Response::read(&answer)?;
-        Ok(match response.answer()? {
-            Answer::NoUpdate { .. } => None,
-            Answer::Update(offer) => Some(offer.version.to_owned()),
+        Ok(match response.check_response()? {
+            CheckResponse::NoUpdate { .. } => None,
+            CheckResponse::Update(offer) => Some(offer.version.to_owned()),
         })
     }
 

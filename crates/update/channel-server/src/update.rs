@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::StatusCode;
 use omaha::{
-    Action, AnsweredApp, AppStatus, Manifest, Package, Request, Response, Sha256, UpdateCheck, UpdateStatus,
+    Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, Sha256, UpdateCheck, UpdateStatus,
     file,
 };
 use release::Digest;
@@ -66,7 +66,7 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> H
         if app.update_check {
             server.metrics.checks.with_label_values(&[label]).inc();
         }
-        apps.push(AnsweredApp::echo(app, status, check));
+        apps.push(ResponseApp::echo(app, status, check));
     }
     let day_start = u32::try_from(now % DAY).unwrap_or_default();
     let omaha_response = Response { server: NAME.to_owned(), day_start, apps };

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use channel_server::Settings;
 use minisign::KeyPair;
-use omaha::Answer;
+use omaha::CheckResponse;
 use release::{KeySet, KeyText, NamedKey, SCHEMA, files};
 use rollout::App;
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ fn key_sets_are_verified_stored_and_offered() {
     server.stop();
     let server = Server::open(data.path());
     let response = server.omaha(machine("m", "1.0.0", "alpha"));
-    let Answer::Update(offer) = response.answer().unwrap() else { panic!("{response:?}") };
+    let CheckResponse::Update(offer) = response.check_response().unwrap() else { panic!("{response:?}") };
     let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
     for (epoch, set) in [(1, &one), (2, &two)] {
         for name in [files::keys(epoch), files::keys_signatures(epoch)] {

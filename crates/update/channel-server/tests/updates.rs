@@ -5,20 +5,22 @@
 mod support;
 
 use channel_server::{NoRelease, ReleaseFolderError, release_folder};
-use omaha::{Answer, AppStatus, Event, EventResult, EventType, UpdateStatus};
+use omaha::{AppStatus, CheckResponse, Event, EventResult, EventType, UpdateStatus};
 use release::{Keys, Timestamp};
 use sha2::Digest as _;
 use support::{Server, keys, machine, payload, write_release};
 
 /// Fetches the files of an offer and verifies every signature and digest, as the agent does.
 fn fetch_and_verify(server: &Server, response: &omaha::Response, signer: &minisign::KeyPair) -> String {
-    let Answer::Update(offer) = response.answer().unwrap() else { panic!("no offer: {response:?}") };
+    let CheckResponse::Update(offer) = response.check_response().unwrap() else {
+        panic!("no offer: {response:?}")
+    };
     let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
     let get = |name: &str| {
         let reply = server.raw("GET", &omaha::file_url(&base, name), "", b"");
         assert_eq!(reply.status, 200, "{name}");
         if let Some(package) =
-            offer.further.iter().chain([offer.payload]).find(|package| package.name == name)
+            offer.additional.iter().chain([offer.payload]).find(|package| package.name == name)
         {
             let digest: [u8; 32] = sha2::Sha256::digest(&reply.body).into();
             assert_eq!(reply.body.len() as u64, package.size);
@@ -84,7 +86,7 @@ fn a_release_is_published_offered_fetched_and_reported() {
         server.admin_json("POST", "/api/apps/keelson/channels/beta/promote", r#"{"from":"alpha"}"#);
     assert_eq!(promoted["version"], "2.0.0");
     let beta = server.omaha(machine("m2", "1.0.0", "beta"));
-    assert!(matches!(beta.answer(), Ok(Answer::Update(_))));
+    assert!(matches!(beta.check_response(), Ok(CheckResponse::Update(_))));
     // The release is signed for alpha and beta only.
     let rejected =
         server.as_admin("POST", "/api/apps/keelson/channels/stable/promote", r#"{"from":"alpha"}"#);
@@ -112,7 +114,10 @@ fn grants_and_timestamps_survive_a_restart() {
     let mut server = Server::open(data.path());
     server.publish("2.0.0", "alpha", &signer);
     server.admin_json("PUT", "/api/apps/keelson/groups/alpha/policy", r#"{"max_in_progress":1}"#);
-    assert!(matches!(server.omaha(machine("m1", "1.0.0", "alpha")).answer(), Ok(Answer::Update(_))));
+    assert!(matches!(
+        server.omaha(machine("m1", "1.0.0", "alpha")).check_response(),
+        Ok(CheckResponse::Update(_))
+    ));
     let (token, issued) =
         (server.admin(), server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json());
     server.stop();

@@ -29,8 +29,8 @@ pub enum TableError {
     NoPartition(u32),
     #[error("the disk cannot be read")]
     Read(#[source] io::Error),
-    #[error("the partition table at {place} of the disk cannot be written; the other copy is whole")]
-    Write { place: &'static str, source: io::Error },
+    #[error("the partition table at {location} of the disk cannot be written; the other copy is whole")]
+    Write { location: &'static str, source: io::Error },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +80,8 @@ pub fn read(disk: &impl Disk) -> Result<Table, TableError> {
     for sector in SECTOR_SIZES {
         let end = (length / sector).saturating_sub(1);
         let first = read_copy(disk, sector, 1, length)?;
-        let place = first.as_ref().map_or(end, TableCopy::alternate_sector);
-        let last = read_copy(disk, sector, place, length)?;
+        let location = first.as_ref().map_or(end, TableCopy::alternate_sector);
+        let last = read_copy(disk, sector, location, length)?;
         let Some(copy) = first.as_ref().or(last.as_ref()) else { continue };
         if let (Some(first), Some(last)) = (&first, &last)
             && first.disk() != last.disk()
@@ -115,10 +115,10 @@ pub fn set_uuids(disk: &mut impl Disk, table: &Table, changes: &[(u32, Uuid)]) -
     } else {
         [(last, "the end"), (first, "the beginning")]
     };
-    for (copy, place) in order {
+    for (copy, location) in order {
         copy.with_entries(entries.clone())
             .write(disk, table.sector)
-            .map_err(|source| TableError::Write { place, source })?;
+            .map_err(|source| TableError::Write { location, source })?;
     }
     Ok(())
 }
@@ -155,15 +155,15 @@ fn swap_byte_order(uuid: Uuid) -> Uuid {
 fn read_copy(
     disk: &impl Disk,
     sector: u64,
-    place: u64,
+    location: u64,
     length: u64,
 ) -> Result<Option<TableCopy>, TableError> {
-    let Some(header) = read_range(disk, place.saturating_mul(sector), sector, length)? else {
+    let Some(header) = read_range(disk, location.saturating_mul(sector), sector, length)? else {
         return Ok(None);
     };
     let copy = TableCopy { header, entries: Vec::new() };
     let mut header_bytes = copy.header.get(..HEADER).unwrap_or_default().to_vec();
-    if !header_bytes.starts_with(SIGNATURE) || copy.field32(12) != 92 || copy.field64(24) != place {
+    if !header_bytes.starts_with(SIGNATURE) || copy.field32(12) != 92 || copy.field64(24) != location {
         return Ok(None);
     }
     header_bytes[16..20].fill(0);
@@ -242,11 +242,11 @@ impl TableCopy {
     }
 
     /// The same table for the other location, with its header in sector `place`.
-    fn mirror(&self, place: u64, sector: u64) -> Self {
+    fn mirror(&self, location: u64, sector: u64) -> Self {
         let sectors = u64::try_from(self.entries.len()).unwrap_or(0).div_ceil(sector);
-        let entries_at = if place == 1 { 2 } else { place - sectors };
+        let entries_at = if location == 1 { 2 } else { location - sectors };
         let mut other = self.clone();
-        other.set(24, &place.to_le_bytes());
+        other.set(24, &location.to_le_bytes());
         other.set(32, &self.field64(24).to_le_bytes());
         other.set(72, &entries_at.to_le_bytes());
         other

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use payload::verity::Parameters;
 use payload::{
-    Apply, Digest, Expected, DirectReader, GrowingFile, Index, Input, DeltaBase, Options, Packed, ImageTarget, Partition,
-    ReadAt, pack, pack_delta, read_back_tree,
+    Apply, DeltaBase, Digest, DirectReader, Expected, GrowingFile, ImageTarget, Index, Input, Options,
+    Packed, Partition, ReadAt, pack, pack_delta, read_back_tree,
 };
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;

@@ -12,9 +12,9 @@ use std::thread;
 use crate::frame::unpack;
 use crate::index::{Image, Index, OldRange, Segment};
 use crate::old_window::OldWindow;
-use crate::target::{ReadAt, Target};
 use crate::source::{Fetched, Source, TransferError, fetch};
-use crate::write_behind::{WriteRequest, WriteBehind, WriteFailed};
+use crate::target::{ReadAt, Target};
+use crate::write_behind::{WriteBehind, WriteFailed, WriteRequest};
 use release::Digest;
 
 /// The target of one image, and its old image.
@@ -258,7 +258,12 @@ impl Assembler<'_> {
         Ok(false)
     }
 
-    fn produce_from_full(&mut self, image: &Image, segment: &Segment, output: &mut [u8]) -> Result<(), ApplyError> {
+    fn produce_from_full(
+        &mut self,
+        image: &Image,
+        segment: &Segment,
+        output: &mut [u8],
+    ) -> Result<(), ApplyError> {
         let (role, offset) = (image.role.clone(), segment.offset);
         let Some((index, blob)) = &mut self.full else { return Err(ApplyError::OldDamaged { role, offset }) };
         let is_same = |other: &&Segment| {

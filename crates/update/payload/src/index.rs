@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_INDEX_BYTES, MAX_OLD_BYTES, MAX_ROLE_BYTES, SEGMENT_BYTES,
-    MIN_SEGMENT_BYTES,
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_INDEX_BYTES, MAX_OLD_BYTES, MAX_ROLE_BYTES, MIN_SEGMENT_BYTES,
+    SEGMENT_BYTES,
 };
 use release::Digest;
 

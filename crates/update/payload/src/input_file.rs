@@ -62,5 +62,5 @@ pub(crate) fn digest(file: &File, size: u64) -> io::Result<Digest> {
         hasher.update(&buffer[..length]);
         offset += length as u64;
     }
-    Ok(Digest::finished(hasher))
+    Ok(Digest::from_hasher(hasher))
 }

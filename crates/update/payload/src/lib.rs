@@ -5,26 +5,26 @@
 //! an unverified byte, never holds a complete image in memory, and never trusts a record of earlier writes.
 
 mod apply;
+mod atomic_file;
 mod frame;
 mod index;
+mod input_file;
 pub mod limits;
 mod old_window;
-mod input_file;
 mod pack;
-mod target;
 mod read_back;
 mod source;
+mod target;
 pub mod verity;
-mod atomic_file;
 mod write_behind;
 
-pub use apply::{ApplyStats, Apply, ApplyError, ImageTarget, Progress, apply};
+pub use apply::{Apply, ApplyError, ApplyStats, ImageTarget, Progress, apply};
+pub use atomic_file::WriteError;
 pub use frame::FrameError;
 pub use index::{Image, Index, IndexError, Kind, OldImage, OldRange, Segment};
 pub use input_file::ReadError;
-pub use pack::{Input, DeltaBase, Options, PackError, Packed, PackProgress, DEFAULT_LEVEL, pack, pack_delta};
-pub use target::{DirectReader, GrowingFile, Partition, ReadAt, Target, sync_and_drop_cache};
+pub use pack::{DEFAULT_LEVEL, DeltaBase, Input, Options, PackError, PackProgress, Packed, pack, pack_delta};
 pub use read_back::{Expected, ReadBackError, read_back, read_back_tree};
 pub use release::Digest;
 pub use source::{Source, TransferError};
-pub use atomic_file::WriteError;
+pub use target::{DirectReader, GrowingFile, Partition, ReadAt, Target, sync_and_drop_cache};

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::atomic_file::{AtomicFile, WriteError};
 use crate::frame::{self, FrameError};
 use crate::index::{Image, Index, Kind, OldImage, OldRange, Segment};
+use crate::input_file::{InputFile, PathContext, ReadError, digest};
 use crate::limits::{MAX_INDEX_BYTES, MAX_OLD_BYTES, SEGMENT_BYTES};
-use crate::input_file::{PathContext, InputFile, ReadError, digest};
 use crate::target::ReadAt;
-use crate::atomic_file::{AtomicFile, WriteError};
 use release::Digest;
 
 /// Range of the old image for the delta of a segment, relative to the segment's offset.
@@ -292,8 +292,10 @@ impl<'a> Job<'a> {
                 })
                 .collect();
             for (number, task) in tasks.iter().enumerate() {
-                let failed_verification =
-                    || PackError::VerifyFailed { role: self.images[task.image].role.clone(), offset: task.offset };
+                let failed_verification = || PackError::VerifyFailed {
+                    role: self.images[task.image].role.clone(),
+                    offset: task.offset,
+                };
                 let made = receivers[number % threads].recv().map_err(|_| failed_verification())??;
                 images[task.image].segments.push(Segment {
                     offset: task.offset,
@@ -312,7 +314,11 @@ impl<'a> Job<'a> {
     }
 
     /// Stops when the receiver is dropped.
-    fn run_worker<'t>(&self, tasks: impl Iterator<Item = &'t Task>, sender: &SyncSender<Result<PackedSegment, PackError>>) {
+    fn run_worker<'t>(
+        &self,
+        tasks: impl Iterator<Item = &'t Task>,
+        sender: &SyncSender<Result<PackedSegment, PackError>>,
+    ) {
         for task in tasks {
             if sender.send(self.pack_segment(*task)).is_err() {
                 return;

@@ -1,8 +1,8 @@
 //! Reads an image back and verifies it by its verity root hash, or by its digest if it has no hash tree.
 //!
-//! Reads and hashes in parallel, in small chunks. [`FromDisk`] reads what is on the disk.
+//! Reads and hashes in parallel, in small chunks. [`DirectReader`] reads what is on the disk.
 //!
-//! [`FromDisk`]: crate::target::FromDisk
+//! [`DirectReader`]: crate::target::DirectReader
 
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
@@ -48,8 +48,9 @@ pub fn read_back(
     from: impl Read,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(), ReadBackError> {
-    let hasher = read_and_hash(expected, from, Sha256::new(), |hasher, chunk| hasher.update(chunk), progress)?;
-    let (role, wanted, got) = (expected.role, expected.digest, Digest::finished(hasher));
+    let hasher =
+        read_and_hash(expected, from, Sha256::new(), |hasher, chunk| hasher.update(chunk), progress)?;
+    let (role, wanted, got) = (expected.role, expected.digest, Digest::from_hasher(hasher));
     if got == wanted { Ok(()) } else { Err(ReadBackError::WrongHash { role: role.into(), wanted, got }) }
 }
 

@@ -74,7 +74,10 @@ impl<'a> WriteBehind<'a> {
 
     /// The error of an earlier request, because of which the thread exited.
     fn failure(&mut self, role: String, offset: u64) -> WriteFailed {
-        self.results.iter().find_map(|result| result.result.err()).unwrap_or_else(|| thread_exited(role, offset))
+        self.results
+            .iter()
+            .find_map(|result| result.result.err())
+            .unwrap_or_else(|| thread_exited(role, offset))
     }
 
     /// Waits until all requests are processed.

@@ -10,8 +10,8 @@ use std::io::{self, Cursor, Read};
 use kit::Random;
 use payload::verity::{Hasher, Parameters};
 use payload::{
-    Apply, Digest, Expected, DirectReader, GrowingFile, ImageTarget, Partition, ReadAt, ReadBackError, Target,
-    read_back, read_back_tree,
+    Apply, Digest, DirectReader, Expected, GrowingFile, ImageTarget, Partition, ReadAt, ReadBackError,
+    Target, read_back, read_back_tree,
 };
 
 fn apply_to(target: &dyn Target, made: &kit::MemoryPayload) {
@@ -99,7 +99,10 @@ fn reading_back_detects_every_difference() {
         };
         let got = read_back_tree(&rooted, &parameters, &bytes[..], &mut watch).unwrap();
         assert!(got.parts().eq(tree.parts()) && got.root == tree.root);
-        assert!(content.is_sorted() && content.last() == Some(&good.size) && content.len() == 3, "{content:?}");
+        assert!(
+            content.is_sorted() && content.last() == Some(&good.size) && content.len() == 3,
+            "{content:?}"
+        );
         read(good, bytes).unwrap();
     }
     for at in (0..image.len()).step_by(200_001).chain([image.len() - 1]) {

@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use kit::{Blob, Random, Disk, MemoryPayload, OldImage, SEGMENT, attempt, both, full};
-use payload::{Apply, ApplyError, Digest, Index, ImageTarget, Source, Target, TransferError};
+use kit::{Blob, Disk, MemoryPayload, OldImage, Random, SEGMENT, attempt, both, full};
+use payload::{Apply, ApplyError, Digest, ImageTarget, Index, Source, Target, TransferError};
 
 const SIZE: usize = 4 * SEGMENT as usize + 777;
 const EMPTY: u8 = 0xee;
@@ -18,7 +18,10 @@ const EMPTY: u8 = 0xee;
 /// Asserts that the target contains the image up to `whole`, and its old content from there.
 fn assert_unchanged_from(disk: &Disk, new: &[u8], whole: u64) {
     let (content, whole) = (disk.content(), whole as usize);
-    assert!(content[..whole] == new[..whole] && content[whole..].iter().all(|byte| *byte == EMPTY), "{whole}");
+    assert!(
+        content[..whole] == new[..whole] && content[whole..].iter().all(|byte| *byte == EMPTY),
+        "{whole}"
+    );
 }
 
 fn empty() -> Disk {
@@ -186,8 +189,8 @@ fn failed_transfers_are_reported_as_such() {
             let (disk, taken) = (empty(), Cell::new(0));
             let mut source = FaultySource { blob: Blob::of(&made), at, fault, taken };
             let error = apply_once(&made.index, &mut source, &disk).unwrap_err();
-            let place = made.index.images[0].segments[at].offset;
-            assert_unchanged_from(&disk, &new, place);
+            let expected_offset = made.index.images[0].segments[at].offset;
+            assert_unchanged_from(&disk, &new, expected_offset);
             let (offset, is_right) = match (fault, &error) {
                 (Fault::Short(got), ApplyError::Transfer { offset, source, .. }) => {
                     (*offset, matches!(source, TransferError::Short { got: n, .. } if *n == got as u64))
@@ -201,7 +204,7 @@ fn failed_transfers_are_reported_as_such() {
                 (Fault::EndlessNonsense, ApplyError::WrongHash { offset, .. }) => (*offset, true),
                 _ => (u64::MAX, false),
             };
-            assert!(is_right && offset == place, "{at} {fault:?}: {error}");
+            assert!(is_right && offset == expected_offset, "{at} {fault:?}: {error}");
         }
     }
 }
@@ -211,7 +214,8 @@ fn endless_bodies_are_read_up_to_the_range() {
     let new = Random(3).image(SIZE);
     let made = full(&new);
     let disk = empty();
-    let mut source = FaultySource { blob: Blob::of(&made), at: 0, fault: Fault::Endless, taken: Cell::new(0) };
+    let mut source =
+        FaultySource { blob: Blob::of(&made), at: 0, fault: Fault::Endless, taken: Cell::new(0) };
     apply_once(&made.index, &mut source, &disk).unwrap();
     assert!(disk.content()[..SIZE] == new);
     assert_eq!(source.taken.get(), made.index.blob_size);

@@ -5,7 +5,7 @@
 
 mod kit;
 
-use kit::{Blob, Random, Disk, Fate, MemoryPayload, OldImage, SEGMENT, attempt, both};
+use kit::{Blob, Disk, Fate, MemoryPayload, OldImage, Random, SEGMENT, attempt, both};
 use payload::{ApplyError, ReadAt};
 
 const FATES: [Fate; 5] = [Fate::Kept, Fate::Lost, Fate::Mixed(3), Fate::Mixed(77), Fate::Mixed(501)];

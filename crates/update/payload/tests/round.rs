@@ -9,8 +9,8 @@ use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use kit::{Blob, Random, Disk, OldImage, attempt};
-use payload::{Index, Input, DeltaBase, Options, PackError, Packed, pack, pack_delta};
+use kit::{Blob, Disk, OldImage, Random, attempt};
+use payload::{DeltaBase, Index, Input, Options, PackError, Packed, pack, pack_delta};
 use proptest::prelude::*;
 
 fn packed(folder: &Path, old: Option<&[u8]>, new: &[u8], options: Options) -> Packed {
@@ -30,10 +30,10 @@ fn assert_applies(packed: &Packed, old: Option<&[u8]>, new: &[u8]) {
     assert_eq!(index, packed.index);
     let disk = Disk::with_content(vec![0xcc; new.len() + 1]);
     let old = old.map(OldImage::of);
-    let place = (&disk as _, old.as_ref().map(|old| old as _));
+    let target = (&disk as _, old.as_ref().map(|old| old as _));
     for resume in [false, true] {
         let mut blob = Blob { bytes: &bytes, asked: Vec::new() };
-        let (outcome, last) = attempt(&index, &mut blob, None, place, resume);
+        let (outcome, last) = attempt(&index, &mut blob, None, target, resume);
         let applied = outcome.unwrap();
         assert!(disk.content() == [new, &[0xcc]].concat());
         assert_eq!((last.done, last.total), (new.len() as u64, new.len() as u64));

@@ -228,7 +228,7 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
             println!("Set {}, {until} {}", set.epoch, date(set.expires));
             println!("The next one wants {} of its root keys.", set.threshold);
             for role in Role::ALL {
-                for key in set.of(role) {
+                for key in set.named_keys(role) {
                     println!("{:<8} {:<16} {}", role.name(), key.name, key.key.as_str());
                 }
             }

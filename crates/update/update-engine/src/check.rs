@@ -1,6 +1,6 @@
 //! Update checks: queries the server and installs its offer.
 
-use omaha::{Answer, ErrorCode, Event, EventResult, EventType};
+use omaha::{CheckResponse, ErrorCode, Event, EventResult, EventType};
 use release::files;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
@@ -100,10 +100,11 @@ impl Session<'_> {
         if pending.is_none() {
             memory.set_previous_version("").map_err(state_failed)?;
         }
-        let answer =
-            response.answer().map_err(|refusal| Failure::new(Kind::Rejected, refusal.code(), &refusal))?;
+        let answer = response
+            .check_response()
+            .map_err(|refusal| Failure::new(Kind::Rejected, refusal.code(), &refusal))?;
         let offer = match answer {
-            Answer::NoUpdate { reason, poll_interval: poll } => {
+            CheckResponse::NoUpdate { reason, poll_interval: poll } => {
                 *poll_interval = poll;
                 if reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
                     && let Some(version) = self.updater.pending_offer()
@@ -116,7 +117,7 @@ impl Session<'_> {
                 }
                 return Ok(Outcome::UpToDate(reason.map(str::to_owned)));
             }
-            Answer::Update(offer) => offer,
+            CheckResponse::Update(offer) => offer,
         };
         *poll_interval = offer.poll_interval;
         let origin = Origin::Server { http: self.http.clone(), code_bases: offer.urls.to_vec() };

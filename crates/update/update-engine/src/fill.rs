@@ -9,8 +9,8 @@ use disk_slots::gpt::Partition;
 use omaha::ErrorCode;
 use payload::verity::{Parameters, Tree, VerityError};
 use payload::{
-    Apply, ApplyError, Expected, DirectReader, GrowingFile, Index, ImageTarget, ReadAt, ReadBackError, Target, apply,
-    read_back, read_back_tree, sync_and_drop_cache,
+    Apply, ApplyError, DirectReader, Expected, GrowingFile, ImageTarget, Index, ReadAt, ReadBackError,
+    Target, apply, read_back, read_back_tree, sync_and_drop_cache,
 };
 use release::{Digest, Payload, Release};
 use update_core::method::Method;
@@ -240,7 +240,9 @@ fn apply_failed(error: &ApplyError) -> Failure {
         ApplyError::WrongHash { .. } => (Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH),
         ApplyError::OldDamaged { .. } => (Kind::Transient, ErrorCode::PAYLOAD_VERIFICATION),
         ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
-        ApplyError::InvalidTargets { .. } | ApplyError::TooSmall { .. } => (Kind::Rejected, code::INSTALL_DEVICE),
+        ApplyError::InvalidTargets { .. } | ApplyError::TooSmall { .. } => {
+            (Kind::Rejected, code::INSTALL_DEVICE)
+        }
         ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
     };
     Failure::new(kind, code, error)

@@ -69,10 +69,10 @@ impl StateStore {
     pub fn update_trust_state<T>(&self, change: impl FnOnce(&mut TrustState) -> T) -> Result<T, StateError> {
         let _lock = self.lock(TRUST_LOCK)?;
         let before = self.trust_state()?;
-        let mut seen = before.clone();
-        let changed = change(&mut seen);
-        if seen != before {
-            self.write(TRUST, &seen)?;
+        let mut state = before.clone();
+        let changed = change(&mut state);
+        if state != before {
+            self.write(TRUST, &state)?;
         }
         Ok(changed)
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use release::files;
-use release_folder::{begin, latest, make_keys};
+use release_folder::{create_first_set, generate_keys, latest_status};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -86,10 +86,10 @@ fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     let folder = flags.out.clone().map_or_else(folder, Ok)?;
     let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
     if !flags.roots {
-        make_keys(&folder, &flags.name)?;
+        generate_keys(&folder, &flags.name)?;
     }
     let now = now()?;
-    let first = begin(&folder, now, now + DAY * flags.expires_days)?;
+    let first = create_first_set(&folder, now, now + DAY * flags.expires_days)?;
     let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
     let key = |name: &str| folder.join(format!("{name}.key"));
     if context.json {
@@ -124,7 +124,7 @@ fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
 
 /// Copies the newest set into the checkout.
 fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
-    let newest = latest(folder)?;
+    let newest = latest_status(folder)?;
     complete(&newest)?;
     let path = to.join(files::KEYS);
     std::fs::create_dir_all(to)

@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, KeySet, Keys, Release, Verity, Version};
-use release_folder::{About, Files, Made, Order, Secret, Step, make};
+use release_folder::{
+    BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
+};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -63,7 +65,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
-    let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    let secret = SigningKey::read(&key).context("a release wants a key: `keelson keys` makes one")?;
     if let Some(note) = not_in_set(&key, &secret)? {
         context.progress.note(&note);
     }
@@ -75,8 +77,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let about = about(flags, &built)?;
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/releases")).join(&built.version);
     let public = public_keys(&key)?;
-    let order = Order {
-        images: Files {
+    let order = ReleaseSpec {
+        images: ImageFiles {
             usr: &built.usr_erofs,
             uki: &built.uki,
             verity: Verity {
@@ -85,22 +87,22 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
                 uuid: verity_uuid(&built.release),
             },
         },
-        about,
+        info: about,
         secret: &secret,
         older: &flags.from,
         keys: &public,
-        level: if flags.quick { QUICK } else { payload::THOROUGH },
+        level: if flags.quick { QUICK } else { payload::DEFAULT_LEVEL },
     };
     let step = context.progress.step("release");
-    let made = make(&order, &out, &mut |doing, packing| {
+    let made = build_release(&order, &out, &mut |doing, packing| {
         let percent = packing.done * 100 / packing.total.max(1);
         match doing {
-            Step::Full => step.set(format!("packing {percent} %")),
-            Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
+            BuildStep::Full => step.set(format!("packing {percent} %")),
+            BuildStep::Delta(from) => step.set(format!("difference to {from} {percent} %")),
         }
     })?;
     // Machines that run it for the first time may know of older keys only.
-    release_folder::copy(key.parent().unwrap_or(Path::new(".")), &out)?;
+    release_folder::copy_sets(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
@@ -115,9 +117,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 /// A key that machines do not believe any more, or not yet, where the folder has sets of keys.
-fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
+fn not_in_set(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<String>> {
     let folder = key.parent().unwrap_or(Path::new("."));
-    let Some(last) = release_folder::sets(folder)?.pop() else { return Ok(None) };
+    let Some(last) = release_folder::load_sets(folder)?.pop() else { return Ok(None) };
     let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
     let is_in = set.release.iter().any(|named| named.key == public);
     let note = || {
@@ -144,7 +146,7 @@ fn tell(
     context: &Context,
     flags: &Flags,
     version: &str,
-    made: &Made,
+    made: &BuiltRelease,
     bundle: Option<&Path>,
 ) -> anyhow::Result<()> {
     if context.json {
@@ -163,12 +165,12 @@ fn tell(
     ))
 }
 
-fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
+fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     for channel in &flags.channels {
         image::release::check_channel(channel)?;
     }
-    Ok(About {
+    Ok(ReleaseInfo {
         appid: built.release.update.appid.clone(),
         board: built.release.board.clone(),
         channels: flags.channels.clone(),

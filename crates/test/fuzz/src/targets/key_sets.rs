@@ -45,9 +45,9 @@ fn run(bytes: &[u8]) {
     if let Ok(set) = KeySet::parse(bytes) {
         assert_eq!(set.to_bytes().and_then(|bytes| KeySet::parse(&bytes)), Ok(set.clone()));
         assert!((MIN_THRESHOLD..=set.root.len()).contains(&set.threshold));
-        let all: Vec<_> = Role::ALL.into_iter().flat_map(|role| set.of(role)).collect();
+        let all: Vec<_> = Role::ALL.into_iter().flat_map(|role| set.named_keys(role)).collect();
         for (at, key) in all.iter().enumerate() {
-            assert!(!all.iter().skip(at + 1).any(|other| other.key.is_same(&key.key)), "{}", key.name);
+            assert!(!all.iter().skip(at + 1).any(|other| other.key.is_same_key(&key.key)), "{}", key.name);
         }
         assert_eq!(set.signed_by(bytes, "").unwrap(), Vec::<&release::FileName>::new());
     }

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use payload::{
-    ApplyStats, Apply, ApplyError, Index, Input, DeltaBase, Options, Packed, ImageTarget, Progress, ReadAt, Source, Target,
-    pack, pack_delta,
+    Apply, ApplyError, ApplyStats, DeltaBase, ImageTarget, Index, Input, Options, Packed, Progress, ReadAt,
+    Source, Target, pack, pack_delta,
 };
 
 pub const SEGMENT: u32 = 8192;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use folder_machine::{Machine, Releases, releases};
 use release::{MAX_KEY_SET, Role, files};
-use release_folder::{Change, Replace, Secret, begin, copy, rotate};
+use release_folder::{Change, Replace, SigningKey, copy_sets, create_first_set, rotate};
 use tempfile::TempDir;
 use update_engine::{Outcome, now};
 
@@ -30,7 +30,7 @@ impl Operator {
         for file in ["release.key", "channel.key", "release/test.pub", "channel/test.pub"] {
             write_file(&keys.path().join(file), &fs::read(releases.keys.join(file)).unwrap());
         }
-        begin(keys.path(), now() - 100, now() + YEAR).unwrap();
+        create_first_set(keys.path(), now() - 100, now() + YEAR).unwrap();
         for entry in fs::read_dir(&releases.full_only.folder).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), release.path().join(entry.file_name())).unwrap();
@@ -61,13 +61,13 @@ impl Operator {
 
     /// Copies the key sets to the release.
     fn copy_key_sets(&self) {
-        copy(self.keys.path(), self.release.path()).unwrap();
+        copy_sets(self.keys.path(), self.release.path()).unwrap();
     }
 
     /// Signs the release with the current release key.
     fn sign(&self) {
         let bytes = fs::read(self.release.path().join(files::RELEASE)).unwrap();
-        let secret = Secret::read(&self.keys.path().join("release.key")).unwrap();
+        let secret = SigningKey::read(&self.keys.path().join("release.key")).unwrap();
         let signature = secret.sign(&bytes, "about").unwrap();
         fs::write(self.release.path().join(files::RELEASE_SIGNATURE), signature).unwrap();
     }
@@ -135,7 +135,7 @@ fn a_bundle_contains_its_key_sets() {
     operator.replace(Role::Release);
     operator.copy_key_sets();
     operator.sign();
-    let made = release_folder::Made {
+    let made = release_folder::BuiltRelease {
         folder: operator.release.path().to_owned(),
         release: operator.releases.full_only.release.clone(),
     };

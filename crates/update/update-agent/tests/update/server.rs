@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use omaha::{
-    Action, AnsweredApp, AppStatus, Manifest, Package, Request, Response, UpdateCheck, UpdateStatus,
+    Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, UpdateCheck, UpdateStatus,
 };
 use release::{Digest, Release, SCHEMA, Timestamp, files};
-use release_folder::Secret;
+use release_folder::SigningKey;
 
 /// The fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Shared {
                 } else {
                     self.offer()
                 };
-                let apps = vec![AnsweredApp::echo(&app, AppStatus::Ok, check)];
+                let apps = vec![ResponseApp::echo(&app, AppStatus::Ok, check)];
                 Response { server: "test".into(), day_start: 0, apps }.write()
             }
         };
@@ -252,7 +252,7 @@ impl Shared {
             expires: if stale { now - 10 } else { now + 1000 },
         };
         let bytes = timestamp.to_bytes().unwrap();
-        let secret = Secret::read(&self.keys.join("channel.key")).unwrap();
+        let secret = SigningKey::read(&self.keys.join("channel.key")).unwrap();
         let signature = secret.sign(&bytes, "t").unwrap();
         (bytes, signature)
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use release_folder::Standing;
+use release_folder::KeySetStatus;
 
 /// Seconds.
 pub const DAY: u64 = 24 * 3600;
@@ -43,7 +43,7 @@ pub fn now() -> anyhow::Result<u64> {
 }
 
 /// Machines take it.
-pub fn complete(standing: &Standing) -> anyhow::Result<()> {
+pub fn complete(standing: &KeySetStatus) -> anyhow::Result<()> {
     let missing = standing.missing().join("; ");
     ensure!(standing.is_complete(), "set {} is not signed yet: {missing}", standing.set.epoch);
     Ok(())

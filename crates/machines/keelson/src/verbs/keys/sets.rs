@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use release::{FileName, Role, files};
-use release_folder::{Change, Replace, Standing, collect, latest, sets, standing};
+use release_folder::{Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, status};
 use serde_json::{Value, json};
 
 use super::place::{DAY, EXPIRES, From, complete, now};
@@ -107,22 +107,22 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
         return Err(WrongUse("--key signs, --collect takes what others signed: one is wanted".into()).into());
     }
     for key in &flags.key {
-        release_folder::sign(&flags.set, key)?;
+        release_folder::sign_set(&flags.set, key)?;
     }
-    tell(context, &collect(&flags.set, &flags.collect)?)
+    tell(context, &merge_signatures(&flags.set, &flags.collect)?)
 }
 
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
     let shown = match &flags.set {
-        Some(path) => standing(path)?,
-        None => latest(&flags.from.folder()?)?,
+        Some(path) => status(path)?,
+        None => latest_status(&flags.from.folder()?)?,
     };
     tell(context, &shown)
 }
 
 pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     let folder = flags.from.folder()?;
-    complete(&latest(&folder)?)?;
+    complete(&latest_status(&folder)?)?;
     let server = UpdateServer::open(context, &flags.reached)?;
     let sent = send(context, &server, &folder)?;
     if context.json {
@@ -133,7 +133,7 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
 
 /// Sends the sets of a folder, the oldest first; what the server says to the last, or null where there is none.
 pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
-    let sets = sets(folder)?;
+    let sets = load_sets(folder)?;
     let Some(last) = sets.last() else { return Ok(Value::Null) };
     let there = server.get(&["keys"], &[])?;
     let first = there["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
@@ -152,8 +152,8 @@ pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::
     Ok(said)
 }
 
-fn tell(context: &Context, standing: &Standing) -> anyhow::Result<()> {
-    let Standing { path, set, previous, own } = standing;
+fn tell(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
+    let KeySetStatus { path, set, previous, own } = standing;
     let missing = standing.missing();
     if context.json {
         return output::print_json(&json!({
@@ -164,7 +164,7 @@ fn tell(context: &Context, standing: &Standing) -> anyhow::Result<()> {
     let left = set.expires.saturating_sub(now()?) / DAY;
     let mut text = format!("{}\nset {}, counts for {left} more days\n", path.display(), set.epoch);
     for role in Role::ALL {
-        for key in set.of(role) {
+        for key in set.named_keys(role) {
             let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
             writeln!(text, "  {:<8} {:<16} {}{signed}", role.name(), key.name, key.key.as_str())?;
         }
