@@ -1,6 +1,6 @@
 //! Operators' commands. Each one is applied completely or rejected, and recorded in the activity log.
 //!
-//! One short function per command, hence the length.
+//! Long because it is a list: one short function per command.
 
 use std::sync::Arc;
 
