@@ -76,7 +76,7 @@ impl<'a> WriteBehind<'a> {
     fn failure(&mut self, role: String, offset: u64) -> WriteFailed {
         self.results
             .iter()
-            .find_map(|result| result.result.err())
+            .find_map(|outcome| outcome.result.err())
             .unwrap_or_else(|| thread_exited(role, offset))
     }
 

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
-    ($($(#[$about:meta])* $variant:ident = $as_str:literal: $description:literal,)*) => {
+    ($($(#[$about:meta])* $variant:ident = $key:literal: $description:literal,)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
-            $($(#[$about])* #[serde(rename = $as_str)] $variant,)*
+            $($(#[$about])* #[serde(rename = $key)] $variant,)*
         }
 
         impl Reason {
@@ -14,7 +14,7 @@ macro_rules! reasons {
 
             /// As in the response.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $as_str,)* }
+                match self { $(Self::$variant => $key,)* }
             }
 
             pub fn description(self) -> &'static str {
