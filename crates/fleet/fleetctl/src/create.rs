@@ -160,8 +160,8 @@ fn check(file: &UnitFile, name: &UnitName) -> Result<(), Failure> {
     }
     match findings.iter().find(|finding| finding.severity == Severity::Error) {
         None => Ok(()),
-        Some(finding) => Err(match finding.place {
-            Some(place) => creation_failure(format_args!("{}\n{name}: {place}", finding.message)),
+        Some(finding) => Err(match finding.position {
+            Some(position) => creation_failure(format_args!("{}\n{name}: {position}", finding.message)),
             // The original's name for MachineOf.
             None if finding.message.ends_with(" Peers") => {
                 creation_failure(format_args!("{}\nhint: MachineOf names a unit's peers", finding.message))

@@ -135,7 +135,7 @@ async fn next_exit_reason(
     hangup: &mut Signal,
     user_signal: &mut Signal,
 ) -> ExitReason {
-    let mut standing = running.node.contact().subscribe();
+    let mut standing = running.node.store_link().subscribe();
     let ready = standing.wait_for(fleet_node::LinkState::is_serving);
     tokio::pin!(ready);
     let mut ready_timeout = pin!(sleep(READY_TIMEOUT));
@@ -233,7 +233,7 @@ impl Process {
             config.partition_port.map(|port| tokio::spawn(peers::respond(port, self.me.clone(), has_store)));
         self.api.set(Some(Current {
             registry: node.registry().clone(),
-            contact: node.contact().clone(),
+            store_link: node.store_link().clone(),
             requests: node.requests(),
         }));
         self.node_runs_watchdog.store(true, Ordering::SeqCst);
@@ -252,7 +252,7 @@ impl Process {
     fn settings(&self, config: &Config) -> Settings {
         let set = config.public_ip.clone();
         Settings {
-            me: self.me.clone(),
+            machine_id: self.me.clone(),
             public_ip: Arc::new(move || machine::public_ip(set.as_deref())),
             metadata: config.metadata.clone(),
             capacity: config.capacity,

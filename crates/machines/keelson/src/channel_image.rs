@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use channel_server::LookError;
+use channel_server::ReleaseFolderError;
 use image::build::{LockedTools, Options, tools, user_cache};
 use image::disk::{BOOT_LOADER, Layout};
 use image::disk_full::DiskFull;
@@ -23,7 +23,7 @@ use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
 use update_engine::{
-    Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed,
+    MachineSpec, TrustAnchors, Failure, ImageFiles, Kind, Operation, RetryPolicy, PublishedRelease, Observer, trust_anchors_of,
 };
 
 use crate::boot_image::{keep, keep_tree, mounts_erofs};
@@ -38,7 +38,7 @@ const CACHE: &str = "channels";
 const COMPLETE: &str = "whole";
 /// The application's name in a server's URLs.
 const APP: &str = "keelson";
-const PATIENCE: Patience = Patience { attempts: 3, pause: Duration::from_secs(1) };
+const PATIENCE: RetryPolicy = RetryPolicy { attempts: 3, pause: Duration::from_secs(1) };
 
 /// Which image of a channel to find.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ pub enum ChannelImageError {
     #[error("channel {channel} of {server}")]
     Server { channel: String, server: String, source: Failure },
     #[error("channel {channel} of {server}")]
-    Folder { channel: String, server: String, source: Box<LookError> },
+    Folder { channel: String, server: String, source: Box<ReleaseFolderError> },
     #[error("interrupted; the same command goes on where it was")]
     Interrupted,
 }
@@ -81,18 +81,18 @@ impl ChannelImageError {
             Self::Server { channel, source, .. } if source.http_status == Some(404) => {
                 Some(publish(channel))
             }
-            Self::Server { source, .. } if matches!(source.kind, Kind::Passing | Kind::Busy) => Some(
+            Self::Server { source, .. } if matches!(source.kind, Kind::Transient | Kind::Busy) => Some(
                 "keelson serve-updates starts a server, --update-server names another; without --channel this checkout \
                  is built"
                     .to_owned(),
             ),
             Self::Folder { channel, source, .. } => match **source {
-                LookError::Nothing(_) => Some(publish(channel)),
-                LookError::Elsewhere { .. } => Some("--update-server wants this server's URL".to_owned()),
-                LookError::Store(_) => {
+                ReleaseFolderError::NoRelease(_) => Some(publish(channel)),
+                ReleaseFolderError::Elsewhere { .. } => Some("--update-server wants this server's URL".to_owned()),
+                ReleaseFolderError::Store(_) => {
                     Some("--update-server wants a URL, or what --data of serve-updates names".to_owned())
                 }
-                LookError::Name { .. } => None,
+                ReleaseFolderError::Name { .. } => None,
             },
             Self::Server { .. } | Self::Interrupted => None,
         }
@@ -106,9 +106,9 @@ fn default_source(context: &Context, appid: &str, request: ChannelImageRequest<'
     if !data.join("database").is_dir() {
         return None;
     }
-    match channel_server::look(&data, appid, request.channel, None) {
+    match channel_server::release_folder(&data, appid, request.channel, None) {
         Ok(_) => Some(Source::Folder(data)),
-        Err(LookError::Nothing(_)) => None,
+        Err(ReleaseFolderError::NoRelease(_)) => None,
         Err(error) => {
             let why = service::error::chain(&error);
             context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
@@ -119,17 +119,17 @@ fn default_source(context: &Context, appid: &str, request: ChannelImageRequest<'
 
 fn published(
     source: &Source,
-    query: Asked<'_>,
+    query: MachineSpec<'_>,
     version: Option<&Version>,
-    keys: &Authorities,
-) -> Result<Published, ChannelImageError> {
+    keys: &TrustAnchors,
+) -> Result<PublishedRelease, ChannelImageError> {
     let (channel, server) = (query.channel.to_owned(), source.name());
     let found = match source {
         Source::Url(url) => {
-            Published::of_server(&format!("{url}/files/{APP}"), version, query, keys, PATIENCE)
+            PublishedRelease::from_server(&format!("{url}/files/{APP}"), version, query, keys, PATIENCE)
         }
-        Source::Folder(data) => match channel_server::look(data, query.appid, &channel, version) {
-            Ok(folder) => Published::of_folder(&folder, query, keys),
+        Source::Folder(data) => match channel_server::release_folder(data, query.appid, &channel, version) {
+            Ok(folder) => PublishedRelease::from_folder(&folder, query, keys),
             Err(error) => return Err(ChannelImageError::Folder { channel, server, source: Box::new(error) }),
         },
     };
@@ -155,7 +155,7 @@ pub fn find(
     let Some(source) = source else { return Ok(None) };
     image::release::check_channel(request.channel)?;
     let version = request.version.map(str::parse::<Version>).transpose().context("$image_version")?;
-    let query = Asked { appid: &about.update.appid, board: &about.board, channel: request.channel };
+    let query = MachineSpec { appid: &about.update.appid, board: &about.board, channel: request.channel };
     let published = published(&source, query, version.as_ref(), &authorities(request, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
@@ -188,13 +188,13 @@ fn with_disk_full_context(error: anyhow::Error, folders: &[&Path]) -> anyhow::Er
 }
 
 /// Trusted keys: those in `keys`, or the user's own and those that the checkout's images trust.
-fn authorities(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<Authorities> {
+fn authorities(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<TrustAnchors> {
     let folders: Vec<_> = match request.keys {
         Some(folder) => vec![folder.to_path_buf()],
         None => location::folder().into_iter().chain([checkout.join(location::PINNED)]).collect(),
     };
     let sets = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
-    Ok(believed(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
+    Ok(trust_anchors_of(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
 }
 
 struct ImageBuilder<'a> {
@@ -202,7 +202,7 @@ struct ImageBuilder<'a> {
     about: &'a Release,
     tools: &'a LockedTools,
     work: &'a Work,
-    published: &'a Published,
+    published: &'a PublishedRelease,
 }
 
 impl ImageBuilder<'_> {
@@ -228,7 +228,7 @@ impl ImageBuilder<'_> {
                 ChannelImageError::Server { channel, server, source: failure }
             }
         };
-        let files = Files { usr: &usr, verity: &verity, uki: &uki };
+        let files = ImageFiles { usr: &usr, verity: &verity, uki: &uki };
         let complete = folder.join(COMPLETE);
         let origin = self.fetch(files, complete.exists(), &progress_watch).map_err(failed)?;
         // Only an optimization: existing files are verified against the signature.
@@ -278,7 +278,7 @@ impl ImageBuilder<'_> {
     /// Ensures that the files exist and match the signature.
     fn fetch(
         &self,
-        files: Files<'_>,
+        files: ImageFiles<'_>,
         was_complete: bool,
         progress_watch: &FetchProgress<'_>,
     ) -> Result<String, Failure> {
@@ -304,7 +304,7 @@ struct FetchProgress<'a> {
     version: String,
 }
 
-impl Watch for FetchProgress<'_> {
+impl Observer for FetchProgress<'_> {
     fn operation(&self, operation: Operation) {
         if operation == Operation::Verifying {
             self.step.set(format!("reading {} back", self.version));

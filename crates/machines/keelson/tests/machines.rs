@@ -12,14 +12,14 @@ use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::latest_complete;
 use serde_json::Value;
 use update_core::status::Operation;
-use update_core::trust::Wish;
+use update_core::trust::UpdateOptions;
 use update_engine::{
-    Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed,
+    MachineSpec, TrustAnchors, CheckOutcome, Outcome, Failure, ImageFiles, RetryPolicy, PublishedRelease, Observer, trust_anchors_of,
 };
 
 struct Quiet;
 
-impl Watch for Quiet {
+impl Observer for Quiet {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, _: u64, _: u64) {}
@@ -80,9 +80,9 @@ impl Server {
         command.env("KEELSON_UPDATE_SERVER", &self.url).args(arguments).output().unwrap()
     }
 
-    fn check(&self, machine: &Machine) -> Checked {
+    fn check(&self, machine: &Machine) -> CheckOutcome {
         let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}v1/update/\n", self.url));
-        machine.updater().check(&settings, false, Wish::default(), &Quiet)
+        machine.updater().check(&settings, false, UpdateOptions::default(), &Quiet)
     }
 }
 
@@ -94,9 +94,9 @@ impl Drop for Server {
     }
 }
 
-fn reason(checked: &Checked) -> String {
+fn reason(checked: &CheckOutcome) -> String {
     match &checked.done {
-        Ok(Done::UpToDate(Some(reason))) => reason.clone(),
+        Ok(Outcome::UpToDate(Some(reason))) => reason.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -109,23 +109,23 @@ fn a_machine_installs_a_published_version_and_reports_a_failed_one() {
     assert_eq!(reason(&server.check(&machine)), "no-package");
     server.succeed(&["publish", "--channel", "alpha", releases.made.folder.to_str().unwrap()]);
     let checked = server.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
+    assert!(matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
+    machine.assert_bootable();
     assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
     let output = server.succeed(&["channel", "machines", "--json"]);
     assert!(output.contains("\"installed\""), "{output}");
     // After three failed boots the server is notified and does not offer the version to this machine again.
-    machine.boot_image_becomes("3.0.0", "+0-3");
-    machine.updater().note_outcomes().unwrap();
+    machine.set_tries("3.0.0", "+0-3");
+    machine.updater().record_outcomes().unwrap();
     let checked = server.check(&machine);
-    assert!(!matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
+    assert!(!matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
     assert_eq!(machine.next(), "keelson_2.0.0.efi");
     let output = server.succeed(&["channel", "activity"]);
     assert!(output.contains("booted 3.0.0 and went back"), "{output}");
 }
 
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-const PATIENCE: Patience = Patience { attempts: 2, pause: Duration::from_millis(10) };
+const PATIENCE: RetryPolicy = RetryPolicy { attempts: 2, pause: Duration::from_millis(10) };
 
 /// Counts fetched bytes; may cancel the download at a limit.
 #[derive(Default)]
@@ -134,7 +134,7 @@ struct Counting {
     stop_at: Option<u64>,
 }
 
-impl Watch for Counting {
+impl Observer for Counting {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, done: u64, _: u64) {
@@ -154,9 +154,9 @@ impl Counting {
 struct Fetched(tempfile::TempDir);
 
 impl Fetched {
-    fn fetch(&self, published: &Published, watch: &Counting) -> Result<(), Failure> {
+    fn fetch(&self, published: &PublishedRelease, watch: &Counting) -> Result<(), Failure> {
         let [usr, verity, uki] = ["usr", "verity", "uki"].map(|name| self.0.path().join(name));
-        published.fetch(Files { usr: &usr, verity: &verity, uki: &uki }, watch)
+        published.fetch(ImageFiles { usr: &usr, verity: &verity, uki: &uki }, watch)
     }
 
     fn matches(&self, images: &Images) -> bool {
@@ -166,13 +166,13 @@ impl Fetched {
     }
 }
 
-fn keys(folder: &Path) -> Authorities {
-    believed(&[folder.to_path_buf()], None).unwrap()
+fn keys(folder: &Path) -> TrustAnchors {
+    trust_anchors_of(&[folder.to_path_buf()], None).unwrap()
 }
 
-fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
-    let query = Asked { appid: APP, board: "amd64-usr", channel };
-    Published::of_server(&format!("{}files/keelson", server.url), None, query, keys, PATIENCE)
+fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<PublishedRelease, Failure> {
+    let query = MachineSpec { appid: APP, board: "amd64-usr", channel };
+    PublishedRelease::from_server(&format!("{}files/keelson", server.url), None, query, keys, PATIENCE)
 }
 
 /// The download of `up --channel`.
@@ -183,16 +183,16 @@ fn new_machines_download_a_published_version() {
     let server = Server::start();
     let trusted = keys(&releases.keys);
     let refused =
-        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+        |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
     assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
     server.succeed(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
     // A paused rollout does not affect it.
     server.succeed(&["channel", "pause", "alpha"]);
     assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
     let foreign = tempfile::tempdir().unwrap();
-    release_folder::make_keys(foreign.path(), "foreign").unwrap();
+    release_folder::generate_keys(foreign.path(), "foreign").unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
-    assert!(refused("alpha", &Authorities::default()).contains("there is no key"));
+    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no key"));
     let found = published(&server, "alpha", &trusted).unwrap();
     assert_eq!(found.release.version, new.version);
 
@@ -216,14 +216,14 @@ fn new_machines_download_a_published_version() {
     assert!(fetched.matches(new) && repaired.fetched() > 0 && repaired.fetched() < blob);
     // The same from a server's data folder, while the server runs.
     let data = server.folder.path().join(".local/state/keelson/updates");
-    let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
-    let query = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = Published::of_folder(&folder, query, &trusted).unwrap();
+    let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
+    let query = MachineSpec { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = PublishedRelease::from_folder(&folder, query, &trusted).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
     assert!(copy.matches(new));
-    let other = Asked { channel: "beta", ..query };
-    assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+    let other = MachineSpec { channel: "beta", ..query };
+    assert!(PublishedRelease::from_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn an_operator_rotates_and_a_machine_follows() {
         std::fs::rename(keys.join(name), safe.join(name)).unwrap();
     }
     let machine = Machine::new();
-    machine.pin(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    machine.set_image_key_set(&std::fs::read(keys.join("keys.1.json")).unwrap());
     let server = Server::with_key(&keys.join("channel.key"));
     let old = signed_by("old");
     server.succeed(&["publish", "--channel", "alpha", &old]);
@@ -314,11 +314,11 @@ fn an_operator_rotates_and_a_machine_follows() {
     other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
     other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);
     let checked = other.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
+    assert!(matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
+    machine.assert_bootable();
     assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
     // A new machine rejects the old key as well, although its public key is still in the folder.
-    let trusted = believed(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
+    let trusted = trust_anchors_of(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
     let failure = published(&server, "alpha", &trusted).err().unwrap();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     published(&other, "alpha", &trusted).unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use serde::Deserialize;
-use update_core::conf::{self, File};
+use update_core::conf::{self, ConfFile};
 
 use crate::health::{self, Health};
 use crate::os_release;
@@ -64,11 +64,11 @@ fn render(root: &Root, failed: &[String]) -> String {
     let files: Vec<_> = SETTINGS
         .iter()
         .filter_map(|path| {
-            Some(File { path: (*path).to_owned(), text: fs::read_to_string(root.at(path)).ok()? })
+            Some(ConfFile { path: (*path).to_owned(), text: fs::read_to_string(root.at(path)).ok()? })
         })
         .collect();
     let setting =
-        |key: &str, default: &str| conf::find(&files, key).map_or(default.to_owned(), |found| found.value);
+        |key: &str, default: &str| conf::lookup(&files, key).map_or(default.to_owned(), |found| found.value);
     let name = os_release::value(root, "NAME").unwrap_or_else(|| "Linux".to_owned());
     let version = os_release::value(root, "VERSION_ID").unwrap_or_else(|| "unknown".to_owned());
     let mut lines = vec![format!("{name} {} ({version})", setting("GROUP", DEFAULT_GROUP))];

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use release::files;
-use release_folder::{begin, latest, make_keys};
+use release_folder::{begin, latest_status, generate_keys};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -86,7 +86,7 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     let folder = flags.out.clone().map_or_else(folder, Ok)?;
     let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
     if !flags.roots {
-        make_keys(&folder, &flags.name)?;
+        generate_keys(&folder, &flags.name)?;
     }
     let now = now()?;
     let first = begin(&folder, now, now + DAY_SECONDS * flags.expires_days)?;
@@ -123,7 +123,7 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
 }
 
 fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
-    let newest = latest(folder)?;
+    let newest = latest_status(folder)?;
     ensure_complete(&newest)?;
     let path = to.join(files::KEYS);
     std::fs::create_dir_all(to)

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, KeySet, Keys, Release, Verity, Version};
-use release_folder::{About, Files, Made, Order, Secret, Step, make};
+use release_folder::{ReleaseInfo, ImageFiles, BuiltRelease, ReleaseSpec, SigningKey, BuildStep, build_release};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -27,7 +27,7 @@ pub struct Flags {
     /// Channels that it may be promoted to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// Secret key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
+    /// SigningKey key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Folder of an older release, for machines that run it: they fetch only the difference; more than one may be named
@@ -63,7 +63,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
-    let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    let secret = SigningKey::read(&key).context("a release wants a key: `keelson keys` makes one")?;
     if let Some(note) = unlisted_key_note(&key, &secret)? {
         context.progress.note(&note);
     }
@@ -75,8 +75,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let about = about(flags, &built)?;
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/releases")).join(&built.version);
     let public = public_keys(&key)?;
-    let order = Order {
-        images: Files {
+    let order = ReleaseSpec {
+        images: ImageFiles {
             usr: &built.usr_erofs,
             uki: &built.uki,
             verity: Verity {
@@ -89,18 +89,18 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         secret: &secret,
         older: &flags.from,
         keys: &public,
-        level: if flags.quick { QUICK_LEVEL } else { payload::THOROUGH },
+        level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
     };
     let step = context.progress.step("release");
-    let made = make(&order, &out, &mut |doing, packing| {
+    let made = build_release(&order, &out, &mut |doing, packing| {
         let percent = packing.done * 100 / packing.total.max(1);
         match doing {
-            Step::Full => step.set(format!("packing {percent} %")),
-            Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
+            BuildStep::Full => step.set(format!("packing {percent} %")),
+            BuildStep::Delta(from) => step.set(format!("difference to {from} {percent} %")),
         }
     })?;
     // A machine that installs this release may know older keys only.
-    release_folder::copy(key.parent().unwrap_or(Path::new(".")), &out)?;
+    release_folder::copy_sets(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
@@ -115,9 +115,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 /// A note if the key is not in the newest key set of its folder.
-fn unlisted_key_note(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
+fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<String>> {
     let folder = key.parent().unwrap_or(Path::new("."));
-    let Some(last) = release_folder::sets(folder)?.pop() else { return Ok(None) };
+    let Some(last) = release_folder::load_sets(folder)?.pop() else { return Ok(None) };
     let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
     let is_in = set.release.iter().any(|named| named.key == public);
     let note = || {
@@ -143,7 +143,7 @@ fn print_result(
     context: &Context,
     flags: &Flags,
     version: &str,
-    made: &Made,
+    made: &BuiltRelease,
     bundle: Option<&Path>,
 ) -> anyhow::Result<()> {
     if context.json {
@@ -162,12 +162,12 @@ fn print_result(
     ))
 }
 
-fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
+fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     for channel in &flags.channels {
         image::release::check_channel(channel)?;
     }
-    Ok(About {
+    Ok(ReleaseInfo {
         appid: built.release.update.appid.clone(),
         board: built.release.board.clone(),
         channels: flags.channels.clone(),

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use update_core::entry::Name;
+use update_core::entry::EntryName;
 
 use super::report;
 use crate::os_release;
@@ -39,17 +39,17 @@ pub fn detect(root: &Root) -> Trial {
     let Some(id) = os_release::value(root, "ID") else {
         return Trial::Over("what this system is called cannot be read".to_owned());
     };
-    match Name::parse(&id, file) {
+    match EntryName::parse(&id, file) {
         Some(name) => evaluate(&name, images(&root.at(IMAGES), &id)),
         None => Trial::Over(format!("the boot loader counts {file}, which is no boot image of {id}")),
     }
 }
 
-fn evaluate(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
+fn evaluate(current: &EntryName, images: io::Result<Vec<EntryName>>) -> Trial {
     let Some(tries) = current.tries else {
         return Trial::Over(format!("version {} has come up well before", current.version));
     };
-    if current.is_tried_again() {
+    if current.has_failed_after_good() {
         return Trial::Over(format!("version {} has come up well before", current.version));
     }
     let attempt = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
@@ -74,10 +74,10 @@ fn counted_boot_image(root: &Root) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-fn images(folder: &Path, id: &str) -> io::Result<Vec<Name>> {
+fn images(folder: &Path, id: &str) -> io::Result<Vec<EntryName>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
-        names.extend(Name::parse(id, &entry?.file_name().to_string_lossy()));
+        names.extend(EntryName::parse(id, &entry?.file_name().to_string_lossy()));
     }
     Ok(names)
 }

@@ -80,7 +80,7 @@ const CASES: [Case; 10] = [
     Case {
         about: "channel page's edges",
         target: &["--test", "page"],
-        test: "a_viewer_sees_and_a_server_that_is_gone_is_told",
+        test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
         program: Some(BROWSER),

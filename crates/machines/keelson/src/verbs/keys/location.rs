@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use release_folder::Standing;
+use release_folder::KeySetStatus;
 
 pub const DAY_SECONDS: u64 = 24 * 3600;
 /// Default validity of a key set: three years.
@@ -41,7 +41,7 @@ pub fn now() -> anyhow::Result<u64> {
 }
 
 /// Fails unless the set has enough signatures.
-pub fn ensure_complete(standing: &Standing) -> anyhow::Result<()> {
+pub fn ensure_complete(standing: &KeySetStatus) -> anyhow::Result<()> {
     let missing = standing.missing().join("; ");
     ensure!(standing.is_complete(), "set {} is not signed yet: {missing}", standing.set.epoch);
     Ok(())

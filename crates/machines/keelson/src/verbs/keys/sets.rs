@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use release::{FileName, Role, files};
-use release_folder::{Change, Replace, Standing, collect, latest, sets, standing};
+use release_folder::{Change, Replace, KeySetStatus, collect, latest_status, sets, standing};
 use serde_json::{Value, json};
 
 use super::location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, ensure_complete, now};
@@ -117,14 +117,14 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
     let set = match &flags.set {
         Some(path) => standing(path)?,
-        None => latest(&flags.from.folder()?)?,
+        None => latest_status(&flags.from.folder()?)?,
     };
     print_set(context, &set)
 }
 
 pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     let folder = flags.from.folder()?;
-    ensure_complete(&latest(&folder)?)?;
+    ensure_complete(&latest_status(&folder)?)?;
     let server = UpdateServer::open(context, &flags.reached)?;
     let sent = send(context, &server, &folder)?;
     if context.json {
@@ -154,8 +154,8 @@ pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::
     Ok(response)
 }
 
-fn print_set(context: &Context, standing: &Standing) -> anyhow::Result<()> {
-    let Standing { path, set, previous, own } = standing;
+fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
+    let KeySetStatus { path, set, previous, own } = standing;
     let missing = standing.missing();
     if context.json {
         return output::print_json(&json!({

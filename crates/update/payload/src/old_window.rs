@@ -1,26 +1,26 @@
-//! The part of an old image that a delta's segment looks at, in one buffer that moves along.
+//! The range of the old image that a delta segment is based on, in a sliding buffer.
 //!
-//! Neighbouring segments look at much the same: what both have is kept, so that the old image is read once.
+//! Ranges of neighboring segments overlap: the common part is kept, so each byte is read once.
 
 use std::io;
 
 use crate::index::OldRange;
-use crate::place::ReadAt;
+use crate::target::ReadAt;
 
 #[derive(Debug, Default)]
 pub(crate) struct OldWindow {
-    /// Where in the old image the buffer begins.
+    /// Offset of the buffer in the old image.
     offset: u64,
     buffer: Vec<u8>,
 }
 
 impl OldWindow {
-    /// For another image.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the content before switching to another image.
+    pub(crate) fn clear(&mut self) {
         self.buffer.clear();
     }
 
-    /// The bytes of `range`. After an error it holds nothing.
+    /// The bytes of `range`. Empty after an error.
     pub(crate) fn load(&mut self, old: &dyn ReadAt, range: &OldRange) -> io::Result<&[u8]> {
         let length = range.length as usize;
         let kept = range
@@ -51,10 +51,10 @@ mod tests {
     use super::*;
     use release::Digest;
 
-    /// Notes what is read.
-    struct Noted(Vec<u8>, Mutex<Vec<(u64, usize)>>);
+    /// Records reads.
+    struct RecordingReader(Vec<u8>, Mutex<Vec<(u64, usize)>>);
 
-    impl ReadAt for Noted {
+    impl ReadAt for RecordingReader {
         fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
             self.1.lock().unwrap().push((offset, buffer.len()));
             let from = usize::try_from(offset).unwrap();
@@ -69,8 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn what_two_ranges_share_is_read_once() {
-        let old = Noted((0..100).collect(), Mutex::default());
+    fn overlapping_ranges_are_read_once() {
+        let old = RecordingReader((0..100).collect(), Mutex::default());
         let mut window = OldWindow::default();
         let range = |offset, length| OldRange { offset, length, sha256: Digest([0; 32]) };
         for (offset, length, read) in [
@@ -83,12 +83,12 @@ mod tests {
             (80, 30, Some((80, 30))),
             (80, 20, Some((80, 20))),
         ] {
-            let got = window.load(&old, &range(offset, length)).map(<[u8]>::to_vec);
+            let loaded = window.load(&old, &range(offset, length)).map(<[u8]>::to_vec);
             let expect = old.0.get(offset as usize..(offset + u64::from(length)) as usize);
-            assert_eq!(got.ok().as_deref(), expect, "{offset}+{length}");
+            assert_eq!(loaded.ok().as_deref(), expect, "{offset}+{length}");
             assert_eq!(old.1.lock().unwrap().pop(), read, "{offset}+{length}");
         }
-        window.forget();
+        window.clear();
         window.load(&old, &range(80, 20)).unwrap();
         assert_eq!(old.1.lock().unwrap().pop(), Some((80, 20)));
     }

@@ -1,4 +1,4 @@
-//! Images that are packed: open files of a known digest.
+//! Input images with known digests.
 
 use std::fs::File;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::place::ReadAt;
+use crate::target::ReadAt;
 use release::Digest;
 
-const PIECE_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}")]
@@ -18,16 +18,15 @@ pub struct ReadError {
     pub source: io::Error,
 }
 
-/// An open image.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct InputFile {
     pub path: PathBuf,
     pub file: File,
     pub size: u64,
     pub sha256: Digest,
 }
 
-impl Opened {
+impl InputFile {
     pub(crate) fn read(path: &Path) -> Result<Self, ReadError> {
         let file = File::open(path).at(path)?;
         let size = ReadAt::size(&file).at(path)?;
@@ -36,18 +35,18 @@ impl Opened {
     }
 
     pub(crate) fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {
-        // invariant: a segment or what it is packed over, which the limits bound.
+        // invariant: a segment or its old range, both of limited size.
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         self.file.read_at(&mut bytes, offset).at(&self.path)?;
         Ok(bytes)
     }
 }
 
-pub(crate) trait At<T> {
+pub(crate) trait PathContext<T> {
     fn at(self, path: &Path) -> Result<T, ReadError>;
 }
 
-impl<T> At<T> for io::Result<T> {
+impl<T> PathContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, ReadError> {
         self.map_err(|source| ReadError { path: path.to_owned(), source })
     }
@@ -55,13 +54,13 @@ impl<T> At<T> for io::Result<T> {
 
 pub(crate) fn digest(file: &File, size: u64) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; PIECE_BYTES];
+    let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     while offset < size {
-        let length = usize::try_from(size - offset).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let length = usize::try_from(size - offset).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         file.read_at(&mut buffer[..length], offset)?;
         hasher.update(&buffer[..length]);
         offset += length as u64;
     }
-    Ok(Digest::finished(hasher))
+    Ok(Digest::from_hasher(hasher))
 }

@@ -1,21 +1,20 @@
-//! Where one release belongs.
+//! Identifies a release and its folder.
 
 use std::path::{Path, PathBuf};
 
 use semver::Version;
 
-/// In a server's folder: releases that are whole.
+/// Subfolder of a server's folder with the published releases.
 pub const RELEASES: &str = "releases";
 
-/// Application, architecture, version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ReleaseId {
     pub app: String,
     pub arch: String,
     pub version: Version,
 }
 
-impl Place {
+impl ReleaseId {
     pub fn below(&self, root: &Path) -> PathBuf {
         root.join(&self.app).join(&self.arch).join(self.version.to_string())
     }

@@ -1,12 +1,12 @@
-//! Where everything is on a machine.
+//! Paths of a machine.
 
 use std::path::{Path, PathBuf};
 
-/// The machine's root folder: `/`, or a test's.
+/// The root folder: `/`, or a test's.
 #[derive(Debug, Clone)]
-pub struct Places(PathBuf);
+pub struct Paths(PathBuf);
 
-impl Places {
+impl Paths {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self(root.to_owned())
@@ -17,13 +17,13 @@ impl Places {
         &self.0
     }
 
-    /// `path` has no slash in front.
+    /// `path` is relative.
     #[must_use]
     pub fn at(&self, path: &str) -> PathBuf {
         self.0.join(path)
     }
 
-    /// `update.conf` and what else has its keys: the first that has one counts.
+    /// `update.conf` and its fallbacks, in order of precedence.
     #[must_use]
     pub fn settings(&self) -> [PathBuf; 4] {
         [
@@ -35,49 +35,49 @@ impl Places {
         .map(|path| self.at(path))
     }
 
-    /// What the original's own files hold, one value each.
+    /// Files of the CoreOS update engine, one value each.
     #[must_use]
     pub fn preference(&self, key: &str) -> PathBuf {
         self.at("var/lib/update_engine/prefs").join(key)
     }
 
-    /// What only we keep.
+    /// Files of this implementation.
     #[must_use]
-    pub fn memory(&self, file: &str) -> PathBuf {
+    pub fn state_file(&self, file: &str) -> PathBuf {
         self.at("var/lib/keelson/update").join(file)
     }
 
-    /// Says that an update waits for a reboot. Gone with the boot.
+    /// Exists while a reboot is pending. Lost at reboot.
     #[must_use]
     pub fn completed(&self) -> PathBuf {
         self.at("run/update_engine_autoupdate_completed")
     }
 
-    /// Who holds it may change the slots.
+    /// Lock for changes of the slots.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.at("run/update-engine/slots.lock")
     }
 
-    /// For people, the login message and scripts.
+    /// For operators, the login message and scripts.
     #[must_use]
     pub fn status(&self) -> PathBuf {
         self.at("run/update-engine/status.json")
     }
 
-    /// The firmware's variable that says whether it runs only what is signed.
+    /// EFI variable: whether Secure Boot is enabled.
     #[must_use]
     pub fn secure_boot(&self) -> PathBuf {
         self.at("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
     }
 
-    /// The one that says whose signatures it takes.
+    /// EFI variable: the allowed signers.
     #[must_use]
-    pub fn known_signers(&self) -> PathBuf {
+    pub fn allowed_signers(&self) -> PathBuf {
         self.at("sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f")
     }
 
-    /// Where the boot partition is mounted.
+    /// Mount point of the boot partition.
     #[must_use]
     pub fn boot(&self) -> PathBuf {
         self.at("boot")

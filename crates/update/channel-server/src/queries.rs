@@ -1,9 +1,9 @@
-//! `/api`: what can be looked at.
+//! The read-only part of `/api`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rollout::{Application, Fleet, Machine, Track};
+use rollout::{Application, Machine, Track, UpdateState};
 use serde_json::{Value, json};
 
 use crate::api::ApiError;
@@ -11,7 +11,7 @@ use crate::key_sets::KeySets;
 use crate::limits::PAGE;
 use crate::overview;
 
-/// What stands behind the question mark.
+/// The parameters of a URL's query.
 pub struct Query(BTreeMap<String, String>);
 
 impl Query {
@@ -29,80 +29,85 @@ impl Query {
     }
 }
 
-/// `words` are the parts of the path behind `/api/`.
-pub fn look(fleet: &Fleet, sets: &KeySets, words: &[&str], query: &Query) -> Result<Value, ApiError> {
-    match words {
-        ["overview"] => return Ok(overview::overview(fleet, sets)),
-        ["activity"] => return Ok(activity(fleet, query)),
+/// `segments` are those of the path below `/api/`.
+pub fn query(
+    state: &UpdateState,
+    sets: &KeySets,
+    segments: &[&str],
+    query: &Query,
+) -> Result<Value, ApiError> {
+    match segments {
+        ["overview"] => return Ok(overview::overview(state, sets)),
+        ["activity"] => return Ok(activity(state, query)),
         ["apps"] => {
             let apps: Vec<Value> =
-                fleet.apps().map(|(key, app)| overview::application(key, app, sets)).collect();
+                state.apps().map(|(key, app)| overview::application(key, app, sets)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
     }
-    let ["apps", id, rest @ ..] = words else { return Err(ApiError::NotHere) };
-    let (key, app) = fleet.app(id).ok_or_else(|| rollout::OperateError::NoApp((*id).to_owned()))?;
+    let ["apps", id, rest @ ..] = segments else { return Err(ApiError::NotFound) };
+    let (key, app) = state.app(id).ok_or_else(|| rollout::OperateError::AppNotFound((*id).to_owned()))?;
     match rest {
         [] => Ok(overview::application(key, app, sets)),
         ["channels"] => Ok(json!(app.channels.values().collect::<Vec<_>>())),
         ["channels", channel] => {
             let channel: Track = channel.parse()?;
-            let found = app.channels.get(&channel).ok_or(rollout::OperateError::NoChannel(channel))?;
+            let found = app.channels.get(&channel).ok_or(rollout::OperateError::ChannelNotFound(channel))?;
             Ok(json!(found))
         }
         ["packages"] => Ok(json!(app.packages.values().rev().map(overview::package).collect::<Vec<_>>())),
         ["groups"] => Ok(json!(app.groups.values().map(overview::group).collect::<Vec<_>>())),
-        ["groups", group, rest @ ..] => of_group(app, group, rest, query),
+        ["groups", group, rest @ ..] => group_query(app, group, rest, query),
         ["instances"] => Ok(instances(app, None, query)),
         ["instances", id] => {
             let machine = app.machines.get(*id);
-            let machine = machine.ok_or_else(|| rollout::OperateError::NoMachine((*id).to_owned()))?;
+            let machine = machine.ok_or_else(|| rollout::OperateError::MachineNotFound((*id).to_owned()))?;
             Ok(json!(overview::machine(machine)))
         }
         ["instances", id, "status_history"] => {
             let machine = app.machines.get(*id);
-            let machine = machine.ok_or_else(|| rollout::OperateError::NoMachine((*id).to_owned()))?;
+            let machine = machine.ok_or_else(|| rollout::OperateError::MachineNotFound((*id).to_owned()))?;
             Ok(json!(machine.history))
         }
-        _ => Err(ApiError::NotHere),
+        _ => Err(ApiError::NotFound),
     }
 }
 
-fn of_group(app: &Application, group: &str, rest: &[&str], query: &Query) -> Result<Value, ApiError> {
+fn group_query(app: &Application, group: &str, rest: &[&str], query: &Query) -> Result<Value, ApiError> {
     let track: Track = group.parse()?;
-    let state = app.groups.get(&track).ok_or_else(|| rollout::OperateError::NoGroup(track.clone()))?;
+    let state = app.groups.get(&track).ok_or_else(|| rollout::OperateError::GroupNotFound(track.clone()))?;
     match rest {
         [] => Ok(overview::group(state)),
         ["timeline" | "version_timeline" | "status_timeline"] => Ok(json!(state.timeline)),
         ["version_breakdown"] => Ok(json!(state.counts.versions)),
         ["instances_stats"] => {
-            let counts = state.counts.statuses.iter().map(|(status, count)| (status.word(), *count));
+            let counts = state.counts.statuses.iter().map(|(status, count)| (status.as_str(), *count));
             Ok(json!({ "total": state.counts.machines, "statuses": counts.collect::<BTreeMap<_, _>>() }))
         }
         ["instancescount"] => Ok(json!({ "count": state.counts.machines })),
         ["instances"] => Ok(instances(app, Some(&track), query)),
-        _ => Err(ApiError::NotHere),
+        _ => Err(ApiError::NotFound),
     }
 }
 
-/// A page of machines: `group`, `status`, `version`, `oem`, `search`, `sort` (`seen`, `version`, `id`), `page` from 1,
-/// `perpage`.
+/// One page of machines. Parameters: `group`, `status`, `version`, `oem`, `search`, `sort` (`seen`, `version`, `id`),
+/// `page` from 1, `perpage`.
 fn instances(app: &Application, group: Option<&Track>, query: &Query) -> Value {
-    let wanted = |machine: &&Machine| {
-        let is = |name: &str, value: &str| query.text(name).is_none_or(|wanted| wanted == value);
-        let told: Cow<'_, str> = match &machine.alias {
+    let is_match = |machine: &&Machine| {
+        let is = |name: &str, value: &str| query.text(name).is_none_or(|is_match| is_match == value);
+        let searchable: Cow<'_, str> = match &machine.alias {
             Some(alias) => format!("{} {} {alias}", machine.id, machine.ip).into(),
             None => format!("{} {}", machine.id, machine.ip).into(),
         };
         group.is_none_or(|group| machine.track == *group)
             && is("group", &machine.track.to_string())
-            && is("status", machine.status.word())
+            && is("status", machine.status.as_str())
             && is("version", &machine.version)
             && is("oem", &machine.oem)
-            && query.text("search").is_none_or(|text| told.contains(text))
+            && query.text("search").is_none_or(|text| searchable.contains(text))
     };
-    let mut found: Vec<&Machine> = app.machines.values().filter(wanted).collect();
+    let mut found: Vec<&Machine> = app.machines.values().filter(is_match).collect();
     match query.text("sort") {
         Some("version") => found.sort_by(|one, other| one.version.cmp(&other.version)),
         Some("seen") => found.sort_by_key(|machine| std::cmp::Reverse(machine.last_seen)),
@@ -115,10 +120,10 @@ fn instances(app: &Application, group: Option<&Track>, query: &Query) -> Value {
     json!({ "total": found.len(), "instances": page })
 }
 
-/// The newest first: `app` (by key), `group`, `version`, `before` (a number), `perpage`.
-fn activity(fleet: &Fleet, query: &Query) -> Value {
+/// Newest first. Parameters: `app` (key), `group`, `version`, `before` (entry number), `perpage`.
+fn activity(state: &UpdateState, query: &Query) -> Value {
     let before = query.number("before", usize::MAX);
-    let wanted = |entry: &&rollout::Entry| {
+    let is_match = |entry: &&rollout::Entry| {
         usize::try_from(entry.number).is_ok_and(|number| number < before)
             && query.text("app").is_none_or(|app| entry.app == app)
             && query
@@ -127,5 +132,5 @@ fn activity(fleet: &Fleet, query: &Query) -> Value {
             && query.text("version").is_none_or(|version| entry.version.as_deref() == Some(version))
     };
     let size = query.number("perpage", 100).clamp(1, PAGE);
-    json!(fleet.activity().rev().filter(wanted).take(size).collect::<Vec<_>>())
+    json!(state.activity().rev().filter(is_match).take(size).collect::<Vec<_>>())
 }

@@ -1,11 +1,11 @@
-//! A file that gets its name when it is whole and on the disk.
+//! Files that appear atomically under their name.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Everyone may read what is published.
+/// Published files are world-readable.
 const FILE_MODE: u32 = 0o644;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,16 +15,16 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// What a run that was killed left is written over.
+/// Overwrites the remains of a killed run.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct AtomicFile {
     file: BufWriter<File>,
     partial: PathBuf,
     pub length: u64,
 }
 
-impl Whole {
-    pub(crate) fn begin(path: &Path) -> Result<Self, WriteError> {
+impl AtomicFile {
+    pub(crate) fn create(path: &Path) -> Result<Self, WriteError> {
         let partial = path.with_added_extension("partial");
         let mut options = File::options();
         let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&partial);
@@ -32,18 +32,18 @@ impl Whole {
         Ok(Self { file: BufWriter::new(file), partial, length: 0 })
     }
 
-    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.length += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|source| WriteError { path: self.partial.clone(), source })
     }
 
-    /// On the disk under its name when it returns.
-    pub(crate) fn end(self, path: &Path) -> Result<(), WriteError> {
-        let named = || {
+    /// Durable under its name on return.
+    pub(crate) fn commit(self, path: &Path) -> Result<(), WriteError> {
+        let rename = || {
             self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             fs::rename(&self.partial, path)?;
             path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
-        named().map_err(|source| WriteError { path: path.to_owned(), source })
+        rename().map_err(|source| WriteError { path: path.to_owned(), source })
     }
 }

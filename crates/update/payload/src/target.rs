@@ -1,6 +1,6 @@
-//! Where images stand: files and partitions, read and written at offsets.
+//! Targets and readers of images: files and partitions with random access.
 //!
-//! Nothing here decides what is written where. What was written counts only after a `sync` that returned `Ok`.
+//! Written data is durable only after `sync` returned `Ok`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -9,34 +9,34 @@ use std::path::Path;
 
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 
-/// A file with an image to come is for its owner alone, as everything of the boot partition is.
+/// Private, like all files in the boot partition.
 const FILE_MODE: u32 = 0o600;
-/// What `O_DIRECT` asks of memory, offsets and lengths, on any disk.
+/// Alignment that satisfies `O_DIRECT` on any disk.
 const ALIGNMENT: usize = 4096;
-/// Read at once past the page cache.
+/// Read size with `O_DIRECT`.
 const DIRECT_BYTES: usize = 4 << 20;
 
-/// Bytes at offsets.
+/// Random read access.
 pub trait ReadAt: Sync {
-    /// Fills `buffer`; `UnexpectedEof` when the bytes end before.
+    /// Fills `buffer`. `UnexpectedEof` if it ends before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// How many bytes there are.
+    /// Size in bytes.
     fn size(&self) -> io::Result<u64>;
 }
 
-/// What an image is written to.
+/// A destination for an image.
 pub trait Target: ReadAt {
-    /// The largest image that can be held, in bytes.
+    /// Maximum size of an image in bytes.
     fn capacity(&self) -> io::Result<u64>;
 
-    /// Writes all of `bytes`. An error may leave a part of it written.
+    /// Writes all of `bytes`. Some may be written on error.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Returns when all that was written is on the disk.
+    /// Returns once all writes are durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// The image is whole with `size` bytes: a file gets that length. On the disk when it returns.
+    /// Completes the image: truncates a file to `size` bytes. Durable on return.
     fn finish(&self, size: u64) -> io::Result<()>;
 }
 
@@ -45,18 +45,18 @@ impl ReadAt for File {
         self.read_exact_at(buffer, offset)
     }
 
-    /// Also of a block device.
+    /// Works for block devices, too.
     fn size(&self) -> io::Result<u64> {
         (&mut &*self).seek(SeekFrom::End(0))
     }
 }
 
-/// A partition, or a file that stands for one: its size does not change.
+/// A partition, or a file of fixed size in its place.
 #[derive(Debug)]
 pub struct Partition(File);
 
 impl Partition {
-    /// It exists.
+    /// Opens an existing partition.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(OpenOptions::new().read(true).write(true).open(path)?))
     }
@@ -82,7 +82,7 @@ impl Target for Partition {
     }
 
     fn sync(&self) -> io::Result<()> {
-        sync_and_forget(&self.0)
+        sync_and_drop_cache(&self.0)
     }
 
     fn finish(&self, _size: u64) -> io::Result<()> {
@@ -90,12 +90,12 @@ impl Target for Partition {
     }
 }
 
-/// A file that grows to the image's size. Its name is its maker's to put on the disk.
+/// A file that grows to the image's size. The caller syncs its directory.
 #[derive(Debug)]
 pub struct GrowingFile(File);
 
 impl GrowingFile {
-    /// Keeps what is there: an attempt before may have written it.
+    /// Keeps the content of an earlier attempt.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
@@ -123,7 +123,7 @@ impl Target for GrowingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        sync_and_forget(&self.0)
+        sync_and_drop_cache(&self.0)
     }
 
     fn finish(&self, size: u64) -> io::Result<()> {
@@ -132,35 +132,35 @@ impl Target for GrowingFile {
     }
 }
 
-/// What is on the disk need not stay in memory: nothing reads it before the next boot but whoever checks the disk.
-pub fn sync_and_forget(file: &File) -> io::Result<()> {
-    sync_then_forget(file, File::sync_data)
+/// Syncs and drops the page cache: nothing but a verification of the disk reads the data before the next boot.
+pub fn sync_and_drop_cache(file: &File) -> io::Result<()> {
+    sync_then_drop_cache(file, File::sync_data)
 }
 
-/// A failed sync leaves its pages in the cache, marked clean: they are dropped too, so that a retry reads the disk.
-fn sync_then_forget(file: &File, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+/// A failed sync leaves clean pages in the cache. They are dropped, too, so that a retry reads the disk.
+fn sync_then_drop_cache(file: &File, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let synced = sync(file);
-    let forgotten = fadvise(file, 0, None, Advice::DontNeed);
+    let dropped = fadvise(file, 0, None, Advice::DontNeed);
     synced?;
-    Ok(forgotten?)
+    Ok(dropped?)
 }
 
-/// Reads a file or partition from its start, past the page cache where that can be: what comes is what the disk has.
+/// Reads a file or partition sequentially from the disk, bypassing the page cache if possible.
 #[derive(Debug)]
-pub struct FromDisk {
+pub struct DirectReader {
     file: File,
-    /// Longer than what is read at once, so that a part of it is aligned.
+    /// Larger than the read size, to align the reads.
     buffer: Vec<u8>,
     begin: usize,
     next: usize,
     end: usize,
 }
 
-impl FromDisk {
+impl DirectReader {
     pub fn open(path: &Path) -> io::Result<Self> {
         let direct = i32::try_from(OFlags::DIRECT.bits()).map_err(io::Error::other)?;
         let file = match OpenOptions::new().read(true).custom_flags(direct).open(path) {
-            // A file system that has no such thing.
+            // The file system does not support `O_DIRECT`.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 let file = File::open(path)?;
                 fadvise(&file, 0, None, Advice::DontNeed)?;
@@ -174,14 +174,14 @@ impl FromDisk {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        let room = &mut self.buffer[self.begin..self.begin + DIRECT_BYTES];
-        let read = match self.file.read(room) {
-            // A file that ends between two sectors, or one that says only now that it cannot.
+        let buffer = &mut self.buffer[self.begin..self.begin + DIRECT_BYTES];
+        let read = match self.file.read(buffer) {
+            // The end is not aligned, or the file system reports only now that it does not support `O_DIRECT`.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 let flags = fcntl_getfl(&self.file)?;
                 fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
                 fadvise(&self.file, 0, None, Advice::DontNeed)?;
-                self.file.read(room)?
+                self.file.read(buffer)?
             }
             other => other?,
         };
@@ -191,7 +191,7 @@ impl FromDisk {
     }
 }
 
-impl Read for FromDisk {
+impl Read for DirectReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.next == self.end {
             self.fill()?;
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the first page is read without the disk.
+    /// Whether the first page is in the page cache.
     fn is_cached(file: &File) -> bool {
         let mut page = [0; ALIGNMENT];
         match preadv2(file, &mut [IoSliceMut::new(&mut page)], 0, ReadWriteFlags::NOWAIT) {
@@ -223,17 +223,17 @@ mod tests {
 
     #[test]
     fn a_failed_sync_leaves_nothing_in_the_page_cache() {
-        // /tmp may be a file system in memory, which has nothing but the cache.
+        // Not in /tmp, which may be a tmpfs.
         let program = std::env::current_exe().unwrap();
         let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
         file.write_all_at(&[7; 1 << 20], 0).unwrap();
-        // As after a write error: the pages are clean, and the disk may have other bytes.
+        // As after a write error: clean pages, other bytes on the disk.
         let failing = |file: &File| {
             file.sync_data()?;
             assert!(is_cached(file), "the control");
             Err(io::Error::other("lost writes"))
         };
-        let error = sync_then_forget(&file, failing).unwrap_err();
+        let error = sync_then_drop_cache(&file, failing).unwrap_err();
         assert_eq!(error.to_string(), "lost writes");
         assert!(!is_cached(&file));
     }

@@ -1,4 +1,4 @@
-//! Who is told how an update goes.
+//! Observers of an update.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,32 +6,32 @@ use std::time::{Duration, Instant};
 use omaha::{Event, EventResult, EventType};
 use update_core::status::Operation;
 
-/// Sends an event to the server, if there is one.
+/// Sends an event to the server, if any.
 pub(crate) type Notify<'a> = &'a (dyn Fn(Event) + Sync);
 
-/// What an update tells, and what it asks.
-pub trait Watch: Sync {
+/// Receives the progress of an update and can cancel it.
+pub trait Observer: Sync {
     fn operation(&self, operation: Operation);
-    /// The version and the bytes to download, once they are known.
+    /// Called with the version and the download size once they are known.
     fn found(&self, version: &str, bytes: u64);
-    /// Bytes downloaded, and to download.
+    /// Bytes downloaded so far and in total.
     fn progress(&self, done: u64, total: u64);
-    /// Asked often: whether to stop at the next good moment.
+    /// Whether to stop. Called often.
     fn cancelled(&self) -> bool;
 }
 
-/// Also reports a download's progress to the server, whose grant would otherwise time out on a slow link.
-pub(crate) struct Reporting<'a> {
-    watch: &'a dyn Watch,
+/// Forwards to an observer, and reports download progress to the server, whose grant would expire on a slow link.
+pub(crate) struct ProgressReporter<'a> {
+    observer: &'a dyn Observer,
     notify: Notify<'a>,
     every: Duration,
-    /// The last report, and the bytes downloaded by then.
+    /// Time of the last report, and the bytes downloaded by then.
     last: Mutex<(Instant, u64)>,
 }
 
-impl<'a> Reporting<'a> {
-    pub fn new(watch: &'a dyn Watch, notify: Notify<'a>, every: Duration) -> Self {
-        Self { watch, notify, every, last: Mutex::new((Instant::now(), 0)) }
+impl<'a> ProgressReporter<'a> {
+    pub fn new(observer: &'a dyn Observer, notify: Notify<'a>, every: Duration) -> Self {
+        Self { observer, notify, every, last: Mutex::new((Instant::now(), 0)) }
     }
 
     fn is_due(&self, done: u64) -> bool {
@@ -44,23 +44,23 @@ impl<'a> Reporting<'a> {
     }
 }
 
-impl Watch for Reporting<'_> {
+impl Observer for ProgressReporter<'_> {
     fn operation(&self, operation: Operation) {
-        self.watch.operation(operation);
+        self.observer.operation(operation);
     }
 
     fn found(&self, version: &str, bytes: u64) {
-        self.watch.found(version, bytes);
+        self.observer.found(version, bytes);
     }
 
     fn progress(&self, done: u64, total: u64) {
-        self.watch.progress(done, total);
+        self.observer.progress(done, total);
         if done < total && self.is_due(done) {
             (self.notify)(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
         }
     }
 
     fn cancelled(&self) -> bool {
-        self.watch.cancelled()
+        self.observer.cancelled()
     }
 }

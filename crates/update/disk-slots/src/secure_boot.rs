@@ -1,49 +1,49 @@
-//! Whether a boot image is signed by somebody whom the machine's firmware knows.
+//! Checks whether the firmware's Secure Boot database allows a boot image.
 //!
-//! The firmware is the judge, and a release's own signature is what protects the machine: this asks only whether the
-//! firmware can say yes, before a version is chosen that could not even fail on its own. It verifies no signature, and
-//! must never be used in the place of one.
+//! Only the firmware verifies the signature, and releases have their own one. This code predicts whether the firmware
+//! can accept an image, because the boot loader cannot fall back from one that it rejects. It verifies no signature
+//! and must never replace such a check.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a boot image in which all its headers are.
+/// Maximum size of all headers of a boot image.
 const HEADERS: u64 = 4096;
-/// Bytes of all signatures of an image.
+/// Maximum size of all signatures of an image.
 const SIGNATURES_MAX: u64 = 1 << 20;
-/// Bytes that are read at a time.
+/// Read buffer size.
 const CHUNK: usize = 1 << 16;
-/// `EFI_CERT_X509_GUID`, as it lies in a signature list.
+/// `EFI_CERT_X509_GUID` in on-disk order.
 const X509: [u8; 16] =
     [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
-/// `EFI_CERT_SHA256_GUID`: an image that is known by itself.
+/// `EFI_CERT_SHA256_GUID`: identifies an image by its digest.
 const SHA256: [u8; 16] =
     [0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28];
 /// `WIN_CERT_TYPE_PKCS_SIGNED_DATA`.
 const PKCS_SIGNED_DATA: u16 = 2;
 
-/// How a boot image and a firmware's list fit.
+/// Result of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub enum SignatureStatus {
     Unsigned,
-    /// Signed, and changed since.
+    /// Modified after signing.
     Changed,
-    /// By somebody whom the firmware does not know.
+    /// Signed by an unknown signer.
     Unknown,
-    Known,
+    Allowed,
 }
 
-/// Whom a firmware knows: the content of its variable `db` (UEFI 2.10, 32.4.1).
+/// The firmware's variable `db` (UEFI 2.10, 32.4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Signers {
+pub struct AllowedSigners {
     /// DER.
     certificates: Vec<Vec<u8>>,
     digests: Vec<[u8; 32]>,
 }
 
-impl Signers {
-    /// `lists` is a sequence of `EFI_SIGNATURE_LIST`; what is none ends it, kinds that are not known are left out.
+impl AllowedSigners {
+    /// `lists` is a sequence of `EFI_SIGNATURE_LIST`. Ends at the first malformed list; ignores unknown types.
     #[must_use]
     pub fn read(mut lists: &[u8]) -> Self {
         let mut signers = Self::default();
@@ -60,51 +60,51 @@ impl Signers {
         signers
     }
 
-    /// Looks at a boot image.
-    pub fn find(&self, image: &mut (impl Read + Seek)) -> io::Result<Finding> {
+    /// Checks a boot image.
+    pub fn check(&self, image: &mut (impl Read + Seek)) -> io::Result<SignatureStatus> {
         let layout = Layout::read(image)?;
         let digest = layout.digest(image)?;
         if self.digests.contains(&digest) {
-            return Ok(Finding::Known);
+            return Ok(SignatureStatus::Allowed);
         }
         let signatures = layout.signatures(image)?;
         if signatures.is_empty() {
-            return Ok(Finding::Unsigned);
+            return Ok(SignatureStatus::Unsigned);
         }
-        let holds =
+        let contains =
             |signature: &[u8], wanted: &[u8]| signature.windows(wanted.len()).any(|part| part == wanted);
-        let whole: Vec<_> = signatures.iter().filter(|signature| holds(signature, &digest)).collect();
+        let whole: Vec<_> = signatures.iter().filter(|signature| contains(signature, &digest)).collect();
         if whole.is_empty() {
-            return Ok(Finding::Changed);
+            return Ok(SignatureStatus::Changed);
         }
         let known =
-            self.certificates.iter().any(|known| whole.iter().any(|signature| holds(signature, known)));
-        Ok(if known { Finding::Known } else { Finding::Unknown })
+            self.certificates.iter().any(|known| whole.iter().any(|signature| contains(signature, known)));
+        Ok(if known { SignatureStatus::Allowed } else { SignatureStatus::Unknown })
     }
 }
 
-/// A signature list: its kind, and its entries without their owners.
+/// A signature list: its type, and its entries without owners.
 type List<'a> = ([u8; 16], Vec<&'a [u8]>);
 
-/// The first signature list, and what follows it.
+/// The first signature list, and the rest.
 fn first_list(lists: &[u8]) -> Option<(List<'_>, &[u8])> {
     let kind = <[u8; 16]>::try_from(lists.get(..16)?).ok()?;
     let [size, header, entry] =
         [16, 20, 24].map(|at| number(lists, at).and_then(|n| usize::try_from(n).ok()));
     let (list, rest) = lists.split_at_checked(size?)?;
     let entries = list.get(28_usize.checked_add(header?)?..)?;
-    // Each begins with the GUID of who put it there; an entry without more is none.
+    // Each entry begins with the GUID of its owner.
     let entry = entry.filter(|bytes| *bytes > 16)?;
     Some(((kind, entries.chunks_exact(entry).map(|entry| &entry[16..]).collect()), rest))
 }
 
-/// A little-endian number of 32 bits.
+/// A little-endian 32-bit number.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(four.try_into().ok()?))
 }
 
-/// What Authenticode leaves out of a PE file's digest, and what it takes in which order.
+/// The ranges of a PE file that Authenticode hashes, in order.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
     /// Offsets and lengths in bytes.
@@ -121,7 +121,7 @@ impl Layout {
         Self::of(&headers, size).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a boot image"))
     }
 
-    /// The order is the firmware's own (Authenticode PE, "Calculating the PE Image Hash").
+    /// Order of the ranges: Authenticode PE, "Calculating the PE Image Hash".
     fn of(headers: &[u8], size: u64) -> Option<Self> {
         let pe = usize::try_from(number(headers, 0x3c)?).ok()?;
         let optional = pe.checked_add(24)?;
@@ -150,7 +150,7 @@ impl Layout {
         sections.sort_unstable();
         let sum = end + sections.iter().map(|(_, length)| length).sum::<u64>();
         hashed.extend(sections);
-        // What lies behind all sections and is no signature.
+        // Data after all sections, except the signatures.
         let rest = size.checked_sub(sum)?.checked_sub(signatures.1)?;
         hashed.push((sum, rest));
         Some(Self { hashed, signatures })
@@ -198,7 +198,7 @@ mod tests {
 
     const CERTIFICATE: &[u8] = b"a certificate, as far as this looks at it";
 
-    /// A list of one kind.
+    /// A list of one type.
     fn list(kind: [u8; 16], entries: &[&[u8]]) -> Vec<u8> {
         let entry = 16 + entries[0].len();
         let mut list = kind.to_vec();
@@ -209,7 +209,7 @@ mod tests {
         list
     }
 
-    /// Two sections, in the file in the other order than in their table, and a byte behind them.
+    /// Two sections, in another order than in the section table, and a trailing byte.
     fn unsigned() -> Vec<u8> {
         let mut image = vec![0; 0x200];
         let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
@@ -244,26 +244,26 @@ mod tests {
         image
     }
 
-    fn check(image: &[u8], db: &[u8], expect: Finding) {
-        assert_eq!(Signers::read(db).find(&mut Cursor::new(image)).unwrap(), expect);
+    fn check(image: &[u8], db: &[u8], expect: SignatureStatus) {
+        assert_eq!(AllowedSigners::read(db).check(&mut Cursor::new(image)).unwrap(), expect);
     }
 
     #[test]
-    fn an_image_is_known_by_its_signer_or_by_itself() {
+    fn an_image_is_allowed_by_its_signer_or_its_digest() {
         let digest = digest(&unsigned());
         let (ours, other) = (list(X509, &[CERTIFICATE]), list(X509, &[b"another certificate"]));
         let signed = with(&[&b"der"[..], CERTIFICATE, &digest, b"der"].concat());
-        check(&unsigned(), &ours, Finding::Unsigned);
-        check(&signed, &ours, Finding::Known);
-        check(&signed, &other, Finding::Unknown);
-        check(&signed, &[], Finding::Unknown);
-        check(&signed, &[other.clone(), ours.clone()].concat(), Finding::Known);
-        check(&unsigned(), &[other, list(SHA256, &[&[1; 32], &digest])].concat(), Finding::Known);
-        check(&with(&[CERTIFICATE, &[7; 32]].concat()), &ours, Finding::Changed);
+        check(&unsigned(), &ours, SignatureStatus::Unsigned);
+        check(&signed, &ours, SignatureStatus::Allowed);
+        check(&signed, &other, SignatureStatus::Unknown);
+        check(&signed, &[], SignatureStatus::Unknown);
+        check(&signed, &[other.clone(), ours.clone()].concat(), SignatureStatus::Allowed);
+        check(&unsigned(), &[other, list(SHA256, &[&[1; 32], &digest])].concat(), SignatureStatus::Allowed);
+        check(&with(&[CERTIFICATE, &[7; 32]].concat()), &ours, SignatureStatus::Changed);
     }
 
     #[test]
-    fn all_counts_but_checksum_and_signatures() {
+    fn the_digest_covers_all_but_checksum_and_signatures() {
         let (image, expect) = (unsigned(), digest(&unsigned()));
         let in_order = [&image[..0x98], &image[0x9c..0xe8], &image[0xf0..]].concat();
         assert_eq!(expect[..], Sha256::digest(in_order)[..], "by the place in the file");
@@ -280,18 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_no_image_is_an_error_and_no_panic() {
+    fn truncated_input_causes_no_panic() {
         let signed = with(&[CERTIFICATE, &digest(&unsigned())].concat());
         let db = [list(X509, &[CERTIFICATE]), list(SHA256, &[&[1; 32]])].concat();
         for length in 0..signed.len() {
-            let found = Signers::read(&db).find(&mut Cursor::new(&signed[..length]));
-            assert!(!found.is_ok_and(|found| found == Finding::Known), "{length} bytes");
+            let found = AllowedSigners::read(&db).check(&mut Cursor::new(&signed[..length]));
+            assert!(!found.is_ok_and(|found| found == SignatureStatus::Allowed), "{length} bytes");
         }
         for length in 0..db.len() {
-            drop(Signers::read(&db[..length]));
+            drop(AllowedSigners::read(&db[..length]));
         }
         let mut zero = db;
         zero[16..28].fill(0);
-        assert_eq!(Signers::read(&zero), Signers::default());
+        assert_eq!(AllowedSigners::read(&zero), AllowedSigners::default());
     }
 }

@@ -1,42 +1,41 @@
-//! What is said to the server, and how its answer is read.
+//! Omaha requests to the server.
 
 use omaha::{App, Event, Os, Request, Response};
 
 use crate::error::{Failure, Kind};
+use crate::http::{HttpClient, HttpError};
 use crate::identity::Identity;
 use crate::settings::Settings;
-use crate::web::{Web, WebError};
 
-/// What the original called itself last.
+/// The last version of CoreOS's client.
 const UPDATER: &str = "update_engine-0.4.10";
-/// Most bytes of an answer.
-const ANSWER: u64 = 1 << 20;
-/// Of a body that is no answer, for the journal.
-const SHOWN: usize = 200;
+/// Maximum size of a response in bytes.
+const MAX_RESPONSE: u64 = 1 << 20;
+/// Characters of an invalid body to log.
+const EXCERPT: usize = 200;
 
-/// Why there is a question.
+/// Why the request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum InstallSource {
     Scheduler,
     OnDemand,
 }
 
-/// What is asked or told.
 #[derive(Debug, Clone)]
-pub struct Question<'a> {
+pub struct OmahaRequest<'a> {
     pub identity: &'a Identity,
     pub settings: &'a Settings,
     pub aleph_version: String,
-    pub source: Source,
-    /// A ping.
+    pub source: InstallSource,
+    /// Include a ping.
     pub ping: bool,
-    /// Whether there is an update.
-    pub check: bool,
+    /// Include an update check.
+    pub update_check: bool,
     pub events: Vec<Event>,
 }
 
-impl Question<'_> {
-    /// To the byte what CoreOS's own client sent.
+impl OmahaRequest<'_> {
+    /// Byte-identical to CoreOS's client.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { identity, settings, .. } = self;
@@ -45,8 +44,8 @@ impl Question<'_> {
             version: UPDATER.to_owned(),
             updater_version: UPDATER.to_owned(),
             install_source: match self.source {
-                Source::Scheduler => omaha::SCHEDULED,
-                Source::OnDemand => omaha::ON_DEMAND,
+                InstallSource::Scheduler => omaha::SCHEDULED,
+                InstallSource::OnDemand => omaha::ON_DEMAND,
             }
             .to_owned(),
             is_machine: true,
@@ -71,37 +70,37 @@ impl Question<'_> {
                 hardware_class: String::new(),
                 delta_okay: true,
                 ping: self.ping,
-                update_check: self.check,
+                update_check: self.update_check,
                 events: self.events.clone(),
             }],
         }
         .write()
     }
 
-    /// Asks, and reads the answer.
-    pub fn ask(&self, web: &Web, url: &str) -> Result<Response, Failure> {
-        let body = web.post(url, &self.text(), ANSWER).map_err(|error| {
+    /// Sends the request and parses the response.
+    pub fn send(&self, http: &HttpClient, url: &str) -> Result<Response, Failure> {
+        let body = http.post(url, &self.text(), MAX_RESPONSE).map_err(|error| {
             let (kind, code) = match error {
-                WebError::Status { status: status @ (500 | 503), .. } => {
+                HttpError::Status { status: status @ (500 | 503), .. } => {
                     (Kind::Busy, omaha::ErrorCode::http(status))
                 }
-                WebError::Status { status, .. } => (Kind::Passing, omaha::ErrorCode::http(status)),
-                _ => (Kind::Passing, omaha::ErrorCode::DOWNLOAD_TRANSFER),
+                HttpError::Status { status, .. } => (Kind::Transient, omaha::ErrorCode::http(status)),
+                _ => (Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER),
             };
             Failure::new(kind, code, &error)
         })?;
         if body.iter().all(u8::is_ascii_whitespace) {
             let message = "the server's answer is empty".to_owned();
-            return Err(Failure::text(Kind::Passing, omaha::ErrorCode::EMPTY_RESPONSE, message));
+            return Err(Failure::text(Kind::Transient, omaha::ErrorCode::EMPTY_RESPONSE, message));
         }
         Response::read(&body).map_err(|error| {
             let text = String::from_utf8_lossy(&body);
-            let begin: String = text.chars().take(SHOWN).collect();
+            let excerpt: String = text.chars().take(EXCERPT).collect();
             let message = format!(
-                "the server's answer is none: {}; it begins: {begin:?}",
+                "the server's answer is none: {}; it begins: {excerpt:?}",
                 service::error::chain(&error)
             );
-            Failure::text(Kind::Passing, omaha::ErrorCode::XML_PARSE, message)
+            Failure::text(Kind::Transient, omaha::ErrorCode::XML_PARSE, message)
         })
     }
 }
