@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fleet_api::additions::{CordonRequest, MachineStatus, PlanRequest, RebalanceRequest, StatusReport};
-use fleet_api::{ErrorDocument, MachinePage, PageToken, UnitPage, UnitStatePage, decode, encode, page_of};
+use fleet_api::{ErrorDocument, MachinePage, PageToken, UnitPage, UnitStatePage, decode, encode, paginate};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -141,7 +141,7 @@ impl Server {
                 let names: Vec<String> = model.units.keys().cloned().collect();
                 names.iter().for_each(|name| model.look(name));
                 let all: Vec<_> = names.iter().filter_map(|name| model.shown(name)).collect();
-                let (units, after) = page_of(&all, token()?);
+                let (units, after) = paginate(&all, token()?);
                 said(200, &UnitPage { next_page_token: next(after), units: units.to_vec() })
             }
             ("GET", ["units", name]) => {
@@ -157,11 +157,11 @@ impl Server {
                 let mut all = model.states();
                 let unit = asked.values("unitName").next();
                 all.retain(|state| unit.is_none_or(|unit| state.name == unit));
-                let (states, after) = page_of(&all, token()?);
+                let (states, after) = paginate(&all, token()?);
                 said(200, &UnitStatePage { next_page_token: next(after), states: states.to_vec() })
             }
             ("GET", ["machines"]) => {
-                let (machines, after) = page_of(&model.machines, token()?);
+                let (machines, after) = paginate(&model.machines, token()?);
                 said(200, &MachinePage { next_page_token: next(after), machines: machines.to_vec() })
             }
             _ => Err(ErrorDocument::new(404, "")),
