@@ -1,6 +1,6 @@
 //! The actions that a command can have.
 
-use command_line::{Subcommands, ParsedArgs};
+use command_line::{ParsedArgs, Subcommands};
 use std::future::Future;
 use std::pin::Pin;
 

@@ -12,7 +12,8 @@ use crate::output::FORMATS;
 pub const FLAGS: &[Flag] = &[
     Flag::switch("debug", "print the equivalent curl command of each request to stderr"),
     Flag::switch("no-sync", "use only the specified endpoints, without querying the member list"),
-    Flag::new("output,o", ValueKind::OneOf(FORMATS), "output format: simple, extended or json").default("simple"),
+    Flag::new("output,o", ValueKind::OneOf(FORMATS), "output format: simple, extended or json")
+        .default("simple"),
     Flag::new("discovery-srv,D", ValueKind::Text, "domain to query for SRV records of the endpoints"),
     Flag::switch(
         "insecure-discovery",
@@ -31,7 +32,8 @@ pub const FLAGS: &[Flag] = &[
         "user[:password] to authenticate with; prompts for a missing password",
     ),
     Flag::new("password", ValueKind::Text, "password of --username"),
-    Flag::new("timeout", ValueKind::Duration, "timeout per endpoint, until the response headers").default("1s"),
+    Flag::new("timeout", ValueKind::Duration, "timeout per endpoint, until the response headers")
+        .default("1s"),
     Flag::new("total-timeout", ValueKind::Duration, "timeout of the whole request, except for watches")
         .default("5s"),
     Flag::switch("version,v", "print the version"),

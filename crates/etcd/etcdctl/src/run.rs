@@ -1,8 +1,8 @@
 //! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion, nearest,
-    program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
+    nearest, program_page,
 };
 
 use crate::command::{Command, Run};
@@ -202,7 +202,10 @@ mod tests {
                     page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
                     "{page}"
                 );
-                assert!(!command.examples.is_empty() || !command.subcommands().is_empty(), "no examples: {path:?}");
+                assert!(
+                    !command.examples.is_empty() || !command.subcommands().is_empty(),
+                    "no examples: {path:?}"
+                );
                 for (command_line, _) in command.examples {
                     assert!(command_line.contains(&path.join(" ")), "{path:?}: {command_line}");
                 }

@@ -46,7 +46,7 @@ impl Session {
     /// A client with the specified endpoints. Sends no request.
     pub fn unsynced_client(&self) -> Result<Client, Failure> {
         let mut config = Config::new(self.global.endpoints.clone());
-        config.order = Order::Configured;
+        config.order = Order::Given;
         config.tls = self.global.tls.clone();
         config.request_timeout = self.global.timeout;
         config.total_timeout = self.global.total_timeout;

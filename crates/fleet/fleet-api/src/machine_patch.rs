@@ -47,7 +47,7 @@ struct Raw {
 }
 
 /// All changes of a body, or the first error: then none may be applied.
-pub fn patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
+pub fn parse_patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
     let raw: Vec<Raw> = decode(body).map_err(PatchError::Decode)?;
     raw.iter().map(checked).collect()
 }

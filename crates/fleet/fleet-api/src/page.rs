@@ -75,7 +75,7 @@ impl PageToken {
 }
 
 /// The items of a page, and the token of the next one if there are more.
-pub fn page_of<T>(items: &[T], token: PageToken) -> (&[T], Option<PageToken>) {
+pub fn paginate<T>(items: &[T], token: PageToken) -> (&[T], Option<PageToken>) {
     let limit = usize::from(token.limit.max(1));
     let begin = (usize::from(token.page.max(1)) - 1).saturating_mul(limit).min(items.len());
     let end = begin.saturating_add(limit).min(items.len());

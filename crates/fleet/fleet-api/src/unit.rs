@@ -43,7 +43,7 @@ impl Unit {
         Self {
             name: name.to_owned(),
             desired_state: desired_state.to_owned(),
-            options: file.map(UnitOption::all_of).unwrap_or_default(),
+            options: file.map(UnitOption::from_file).unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -54,7 +54,7 @@ impl Unit {
 }
 
 impl UnitOption {
-    pub fn all_of(file: &UnitFile) -> Vec<Self> {
+    pub fn from_file(file: &UnitFile) -> Vec<Self> {
         let to_option = |option: &unit_file::UnitOption| Self {
             name: option.name.clone(),
             section: option.section.clone(),

@@ -126,7 +126,7 @@ fn page_tokens() {
 fn pages() {
     let check = |items: usize, page: u16, expect: &[usize], next: Option<u16>| {
         let items: Vec<usize> = (0..items).collect();
-        let (got, token) = page_of(&items, PageToken { limit: 2, page });
+        let (got, token) = paginate(&items, PageToken { limit: 2, page });
         assert_eq!((got, token.map(|token| token.page)), (expect, next), "{items:?} {page}");
     };
     check(0, 1, &[], None);
@@ -140,7 +140,7 @@ fn pages() {
 #[test]
 fn changes_of_metadata() {
     let check = |body: &str, expect: &str| {
-        let got = match patches(body.as_bytes()) {
+        let got = match parse_patches(body.as_bytes()) {
             Ok(list) => {
                 let one = |patch: &MachinePatch| {
                     format!("{:?} {} {} {:?}", patch.operation, patch.machine_id, patch.key, patch.value)
@@ -166,7 +166,7 @@ fn changes_of_metadata() {
         r#"[{"op":"add","path":"/a/metadata/k","value":{"value":""}}]"#,
         "invalid value: add and replace require a value",
     );
-    assert!(patches(b"{}").unwrap_err().to_string().starts_with("unable to decode body: "));
+    assert!(parse_patches(b"{}").unwrap_err().to_string().starts_with("unable to decode body: "));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `/machines`: who is present, their metadata, and whether they take units.
 
 use fleet_api::additions::CordonRequest;
-use fleet_api::{ErrorDocument, MachinePage, MachinePatch, PatchError, page_of, patches};
+use fleet_api::{ErrorDocument, MachinePage, MachinePatch, PatchError, paginate, parse_patches};
 use fleet_core::MachineId;
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
@@ -20,7 +20,7 @@ fn no_machine() -> ErrorDocument {
 pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     let token = target.page(front.token_limit)?;
     let all = front.look(|view, _| fleet_core::responses::machines(view))?;
-    let (machines, next) = page_of(&all, token);
+    let (machines, next) = paginate(&all, token);
     json(&MachinePage {
         machines: machines.to_vec(),
         next_page_token: next.map(|token| token.encode()).unwrap_or_default(),
@@ -29,7 +29,7 @@ pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
 
 /// All changes are looked at before the first is made. The machines need not exist.
 pub async fn patch<B: Backend>(front: &Front<B>, body: Body) -> Answered {
-    let read: Result<Vec<MachinePatch>, PatchError> = body.read_by(patches).await?;
+    let read: Result<Vec<MachinePatch>, PatchError> = body.read_by(parse_patches).await?;
     let changes = read.map_err(|error| refuse(400, error.to_string()))?;
     if changes.len() > PATCHES {
         return Err(refuse(400, format!("too many operations (max {PATCHES})")));

@@ -1,6 +1,6 @@
 //! `/state` and `/state/NAME`: what machines say of units.
 
-use fleet_api::{UnitStatePage, page_of};
+use fleet_api::{UnitStatePage, paginate};
 use unit_file::UnitName;
 
 use crate::answer::{Answered, json, refuse};
@@ -17,7 +17,7 @@ pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
             .filter(|(name, _)| unit.is_none_or(|unit| name.as_str() == unit))
             .filter(|(_, state)| machine.is_none_or(|machine| state.machine.as_str() == machine))
             .collect();
-        let (wanted, next) = page_of(&wanted, token);
+        let (wanted, next) = paginate(&wanted, token);
         UnitStatePage {
             next_page_token: next.map(|token| token.encode()).unwrap_or_default(),
             states: wanted.iter().map(|(name, state)| fleet_core::responses::state(name, state)).collect(),

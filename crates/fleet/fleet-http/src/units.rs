@@ -1,6 +1,6 @@
 //! `/units` and `/units/NAME`.
 
-use fleet_api::{UnitPage, page_of};
+use fleet_api::{UnitPage, paginate};
 use hyper::StatusCode;
 use unit_file::UnitName;
 
@@ -14,7 +14,7 @@ pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     let token = target.page(front.token_limit)?;
     let page = front.look(|view, scheduler| {
         let names: Vec<&UnitName> = view.unit_names().collect();
-        let (names, next) = page_of(&names, token);
+        let (names, next) = paginate(&names, token);
         let units = names.iter().filter_map(|name| fleet_core::responses::unit(view, Some(scheduler), name));
         UnitPage {
             next_page_token: next.map(|token| token.encode()).unwrap_or_default(),

@@ -98,30 +98,16 @@ impl<S: Store, H: UnitManager> Node<S, H> {
             let publisher = agent.publisher.clone();
             async move {
                 let store = lease_store;
-                let presence = Presence {
-                    store,
-                    settings: &settings,
-                    registry: &registry,
-                    store_link: &store_link,
-                    publisher,
-                };
-                presence.run().await;
+                let (settings, registry, store_link) = (&*settings, &*registry, &*store_link);
+                Presence { store, settings, registry, store_link, publisher }.run().await;
             }
         });
         guard_tasks.spawn({
             let (settings, registry, store_link) = (settings.clone(), registry.clone(), store_link.clone());
             async move {
                 let (save_state, alive) = (&*save_state, &*alive);
-                FenceMonitor {
-                    peers,
-                    settings: &settings,
-                    registry: &registry,
-                    store_link: &store_link,
-                    save_state,
-                    alive,
-                }
-                .run()
-                .await;
+                let (settings, registry, store_link) = (&*settings, &*registry, &*store_link);
+                FenceMonitor { peers, settings, registry, store_link, save_state, alive }.run().await;
             }
         });
         unit_tasks.spawn(agent.clone().run());

@@ -12,7 +12,7 @@ use unit_file::UnitName;
 use crate::limits::{EVENT_BUFFER, MAX_PENDING};
 use crate::store::{Change, Snapshot};
 
-/// One per node: [`crate::registry_sync`] updates it, all other parts read.
+/// One per node: `registry_sync` updates it, all other parts read.
 pub struct RegistryCache {
     state: Mutex<State>,
     /// Store index of the view; 0 before the first sync.

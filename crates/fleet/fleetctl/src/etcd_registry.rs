@@ -67,9 +67,8 @@ impl EtcdRegistry {
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let view = self.view().await?;
         let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
-        let waits = |name: &UnitName| {
-            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired())
-        };
+        let waits =
+            |name: &UnitName| view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired());
         // Only unscheduled units need an explanation by the scheduler.
         let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
         Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())

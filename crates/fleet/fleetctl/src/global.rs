@@ -25,8 +25,12 @@ pub const FLAGS: &[Flag] = &[
         "URL of the API (unix://, http:// or https://), or URLs of etcd with --driver=etcd",
     )
     .default(DEFAULT_ENDPOINT),
-    Flag::new("driver", ValueKind::OneOf(&["API", "etcd"]), "access the cluster through the fleet API or etcd")
-        .default("API"),
+    Flag::new(
+        "driver",
+        ValueKind::OneOf(&["API", "etcd"]),
+        "access the cluster through the fleet API or etcd",
+    )
+    .default("API"),
     Flag::new("experimental-api", ValueKind::Switch, "ignored").hidden(),
     Flag::new("etcd-key-prefix", ValueKind::Text, "prefix of the keys in etcd, with --driver=etcd")
         .default(DEFAULT_PREFIX),
@@ -35,7 +39,11 @@ pub const FLAGS: &[Flag] = &[
     Flag::new("ssh-username", ValueKind::Text, "user name for SSH connections").default("core"),
     Flag::new("ssh-timeout", ValueKind::Seconds, "timeout for opening an SSH connection, in seconds")
         .default("10"),
-    Flag::new("ssh-identity-file", ValueKind::File, "private key for SSH, in addition to the keys of the agent"),
+    Flag::new(
+        "ssh-identity-file",
+        ValueKind::File,
+        "private key for SSH, in addition to the keys of the agent",
+    ),
     Flag::switch("strict-host-key-checking", "verify host keys against --known-hosts-file (default: true)"),
     Flag::new("known-hosts-file", ValueKind::File, "file of trusted host keys").default(DEFAULT_KNOWN_HOSTS),
     Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),

@@ -1,7 +1,7 @@
 //! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, Flag, ParsedArgs, HELP, Program, SHELLS, anywhere, before_arguments, command_page, completion,
+    BadFlag, Flag, HELP, ParsedArgs, Program, SHELLS, anywhere, before_arguments, command_page, completion,
     first_argument, nearest, program_page,
 };
 

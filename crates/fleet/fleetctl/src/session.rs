@@ -77,7 +77,7 @@ impl Session {
         let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
             self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
         let mut config = Config::new(endpoints.map_err(unable)?);
-        config.order = Order::Configured;
+        config.order = Order::Given;
         config.tls = self.global.tls.clone();
         config.request_timeout = self.global.request_timeout;
         let tries = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fleet_config::{Command, Config, VERSION, config_path};
 use fleet_http::Settings as ApiSettings;
-use fleet_node::{Jitter, EtcdStore, Metrics, Node, Settings, Environment};
+use fleet_node::{Environment, EtcdStore, Jitter, Metrics, Node, Settings};
 use service::{Stop, notify};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -208,7 +208,10 @@ mod tests {
         let (port, responder) = machine("a", &has);
         let asker = Asker { port: Some(port) };
         assert!(asker.all_without_store(&[peer("a", "127.0.0.1")]).await);
-        assert!(!asker.all_without_store(&[peer("a", "127.0.0.1"), peer("b", "")]).await, "one has no address");
+        assert!(
+            !asker.all_without_store(&[peer("a", "127.0.0.1"), peer("b", "")]).await,
+            "one has no address"
+        );
         assert!(!Asker { port: None }.all_without_store(&[peer("a", "127.0.0.1")]).await);
         has.store(true, Ordering::SeqCst);
         assert!(!asker.all_without_store(&[peer("a", "127.0.0.1")]).await);

@@ -21,7 +21,8 @@ pub const FLAGS: &[Flag] = &[
     Flag::new("etcd-keyfile", ValueKind::File, "etcd key file authentication"),
     Flag::new("etcd-password", ValueKind::Text, "password for secure etcd communication"),
     Flag::new("etcd-username", ValueKind::Text, "username for secure etcd communication"),
-    Flag::new("fleet-endpoint", ValueKind::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
+    Flag::new("fleet-endpoint", ValueKind::Text, "where the cluster manager is asked")
+        .default(FLEET_ENDPOINT),
     Flag::new("group", ValueKind::Text, "locksmith group"),
     Flag::switch("version", "Print the version and exit."),
 ];
@@ -76,7 +77,10 @@ impl std::fmt::Debug for User {
 ///
 /// # Errors
 /// A setting is invalid.
-pub fn store_settings(flags: &ParsedArgs, environment: Environment<'_>) -> Result<StoreSettings, SettingError> {
+pub fn store_settings(
+    flags: &ParsedArgs,
+    environment: Environment<'_>,
+) -> Result<StoreSettings, SettingError> {
     read_store(&SettingSource { flags, environment, prefix: "LOCKSMITHCTL" })
 }
 

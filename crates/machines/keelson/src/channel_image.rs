@@ -23,7 +23,8 @@ use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
 use update_engine::{
-    MachineSpec, TrustAnchors, Failure, ImageFiles, Kind, Operation, RetryPolicy, PublishedRelease, Observer, trust_anchors_of,
+    Failure, ImageFiles, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy, TrustAnchors,
+    trust_anchors_of,
 };
 
 use crate::boot_image::{keep, keep_tree, mounts_erofs};

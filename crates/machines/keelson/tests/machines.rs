@@ -14,7 +14,8 @@ use serde_json::Value;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
 use update_engine::{
-    MachineSpec, TrustAnchors, CheckOutcome, Outcome, Failure, ImageFiles, RetryPolicy, PublishedRelease, Observer, trust_anchors_of,
+    CheckOutcome, Failure, ImageFiles, MachineSpec, Observer, Outcome, PublishedRelease, RetryPolicy,
+    TrustAnchors, trust_anchors_of,
 };
 
 struct Quiet;
@@ -95,7 +96,7 @@ impl Drop for Server {
 }
 
 fn reason(checked: &CheckOutcome) -> String {
-    match &checked.done {
+    match &checked.outcome {
         Ok(Outcome::UpToDate(Some(reason))) => reason.clone(),
         other => panic!("{other:?}"),
     }
@@ -107,19 +108,19 @@ fn a_machine_installs_a_published_version_and_reports_a_failed_one() {
     let server = Server::start();
     let machine = Machine::new();
     assert_eq!(reason(&server.check(&machine)), "no-package");
-    server.succeed(&["publish", "--channel", "alpha", releases.made.folder.to_str().unwrap()]);
+    server.succeed(&["publish", "--channel", "alpha", releases.with_delta.folder.to_str().unwrap()]);
     let checked = server.check(&machine);
-    assert!(matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
     machine.assert_bootable();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     let output = server.succeed(&["channel", "machines", "--json"]);
     assert!(output.contains("\"installed\""), "{output}");
     // After three failed boots the server is notified and does not offer the version to this machine again.
     machine.set_tries("3.0.0", "+0-3");
     machine.updater().record_outcomes().unwrap();
     let checked = server.check(&machine);
-    assert!(!matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert!(!matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     let output = server.succeed(&["channel", "activity"]);
     assert!(output.contains("booted 3.0.0 and went back"), "{output}");
 }
@@ -179,13 +180,13 @@ fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<Publ
 #[test]
 fn new_machines_download_a_published_version() {
     let releases = releases();
-    let Releases { made, new, .. } = &*releases;
+    let Releases { with_delta, new, .. } = &*releases;
     let server = Server::start();
     let trusted = keys(&releases.keys);
     let refused =
         |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
     assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
-    server.succeed(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
     // A paused rollout does not affect it.
     server.succeed(&["channel", "pause", "alpha"]);
     assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
@@ -230,9 +231,9 @@ fn new_machines_download_a_published_version() {
 fn a_changed_byte_of_what_is_published_is_never_used() {
     let releases = releases();
     let folder = tempfile::tempdir().unwrap();
-    let made = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
+    let with_delta = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
     let server = Server::start();
-    server.succeed(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
     let trusted = keys(&releases.keys);
     let at = server.folder.path().join(".local/state/keelson/updates/releases");
     let blob = files(&at)
@@ -304,19 +305,19 @@ fn an_operator_rotates_and_a_machine_follows() {
     let output = server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
     assert_eq!(output, "machines follow to set 2 with their next offer\n");
 
-    let failure = server.check(&machine).done.unwrap_err();
+    let failure = server.check(&machine).outcome.unwrap_err();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     // The same version, signed by the new key, is on another server, because a published version never changes.
     let other = Server::with_key(&keys.join("channel.key"));
     other.succeed(&["keys", "publish", "--keys", &at(&keys)]);
     other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
     other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);
     let checked = other.check(&machine);
-    assert!(matches!(&checked.done, Ok(Outcome::Installed { .. })), "{:?}", checked.done);
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
     machine.assert_bootable();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     // A new machine rejects the old key as well, although its public key is still in the folder.
     let trusted = trust_anchors_of(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
     let failure = published(&server, "alpha", &trusted).err().unwrap();

@@ -18,8 +18,10 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, stop: impl Future
     http_server::serve(listener, limits, stop, |stream, from, stopped| {
         let server = server.clone();
         async move {
-            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| route(server.clone(), request, from.ip()))
-                .await;
+            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| {
+                route(server.clone(), request, from.ip())
+            })
+            .await;
         }
     })
     .await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_raft::{MemberData, DataError, DataLocation};
+use etcd_raft::{DataError, DataLocation, MemberData};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
@@ -13,7 +13,8 @@ const NODE_DATA_DIR: &str = "/var/lib/etcd";
 
 pub const DATA_DIR: Flag =
     Flag::new("data-dir", ValueKind::Directory, "data directory of the member").default(NODE_DATA_DIR);
-pub const WAL_DIR: Flag = Flag::new("wal-dir", ValueKind::Directory, "WAL directory of the member, if separate");
+pub const WAL_DIR: Flag =
+    Flag::new("wal-dir", ValueKind::Directory, "WAL directory of the member, if separate");
 pub const BACKUP_DIR: Flag = Flag::new("backup-dir", ValueKind::Directory, "directory of the backup");
 pub const BACKUP_WAL_DIR: Flag =
     Flag::new("backup-wal-dir", ValueKind::Directory, "WAL directory of the backup, if separate");

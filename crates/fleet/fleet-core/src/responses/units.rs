@@ -23,7 +23,7 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
             false => known.target.map(|machine| machine.to_string()).unwrap_or_default(),
         },
         name: name.to_string(),
-        options: UnitOption::all_of(file),
+        options: UnitOption::from_file(file),
         scheduling_message: message.unwrap_or_default(),
     })
 }

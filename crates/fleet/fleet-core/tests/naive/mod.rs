@@ -6,7 +6,6 @@ use fleet_core::schedule::{Scheduler, Task};
 use fleet_core::{Cordon, Machine, MachineId, Refusal, Unit};
 use unit_file::UnitName;
 
-/// The contents of the store.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub machines: BTreeMap<MachineId, Machine>,
@@ -64,7 +63,6 @@ impl World {
     }
 }
 
-/// A pass in progress.
 pub struct Naive {
     world: World,
     /// Desired units that are not global, on present machines.
@@ -172,18 +170,15 @@ impl Naive {
 
     /// Whether a unit may stay on a machine.
     pub fn fits(&self, unit: &Unit, id: &MachineId) -> bool {
-        let (machine, requirements, on) = (&self.world.machines[id], &unit.requirements, self.on(id));
+        let (machine, required, on) = (&self.world.machines[id], &unit.requirements, self.on(id));
         let short: String = id.as_str().chars().take(8).collect();
-        requirements
-            .machine_id
-            .as_ref()
-            .is_none_or(|requirements| requirements == id.as_str() || *requirements == short)
-            && requirements
+        required.machine_id.as_ref().is_none_or(|pattern| pattern == id.as_str() || *pattern == short)
+            && required
                 .metadata
                 .iter()
                 .all(|(key, values)| machine.metadata.get(key).is_some_and(|value| values.contains(value)))
-            && requirements.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
-            && !(requirements.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
+            && required.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
+            && !(required.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
             && !on.iter().any(|other| *other != unit.name && conflict(unit, self.unit(other)))
     }
 

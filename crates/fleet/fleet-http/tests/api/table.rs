@@ -268,5 +268,5 @@ fn additions() {
 
 fn options(text: &str) -> String {
     let file = unit_file::UnitFile::from_text(text).unwrap();
-    serde_json::to_string(&fleet_api::UnitOption::all_of(&file)).unwrap()
+    serde_json::to_string(&fleet_api::UnitOption::from_file(&file)).unwrap()
 }

@@ -29,8 +29,9 @@ pub struct LeaderState {
 
 impl LeaderState {
     pub fn new<S: Store>(engine: &Engine<S>, now: Duration) -> Self {
-        let unreachable = engine.store_was_unreachable(now);
-        let failure_detector = FailureDetector::new(now, engine.settings.ttl, unreachable, engine.assigned());
+        let store_was_unreachable = engine.store_was_unreachable(now);
+        let failure_detector =
+            FailureDetector::new(now, engine.settings.ttl, store_was_unreachable, engine.assigned());
         let mut leader_state = Self {
             scheduler: Scheduler::new(),
             failure_detector,
@@ -38,7 +39,7 @@ impl LeaderState {
             unreachable: BTreeMap::new(),
             rollouts: Rollouts::default(),
             mass_failure_logged: false,
-            grace_until: if unreachable { now + engine.settings.ttl } else { now },
+            grace_until: if store_was_unreachable { now + engine.settings.ttl } else { now },
         };
         leader_state.apply(engine, &RegistryEvent::Resync, |_| false);
         leader_state

@@ -24,8 +24,12 @@ pub const COMMAND: Command = Command {
         "Prints the units that would be created, replaced, scheduled or moved, without changing anything.",
     ],
     flags: &[
-        Flag::new("state", ValueKind::OneOf(&["inactive", "loaded", "launched"]), "desired state to plan for")
-            .default("launched"),
+        Flag::new(
+            "state",
+            ValueKind::OneOf(&["inactive", "loaded", "launched"]),
+            "desired state to plan for",
+        )
+        .default("launched"),
         FULL,
         JSON,
     ],

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fleet_api::additions::{CordonRequest, MachineStatus, PlanRequest, RebalanceRequest, StatusReport};
-use fleet_api::{ErrorDocument, MachinePage, PageToken, UnitPage, UnitStatePage, decode, encode, page_of};
+use fleet_api::{ErrorDocument, MachinePage, PageToken, UnitPage, UnitStatePage, decode, encode, paginate};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -146,7 +146,7 @@ impl Server {
                 let names: Vec<String> = model.units.keys().cloned().collect();
                 names.iter().for_each(|name| model.poll(name));
                 let all: Vec<_> = names.iter().filter_map(|name| model.unit(name)).collect();
-                let (units, next_page) = page_of(&all, token()?);
+                let (units, next_page) = paginate(&all, token()?);
                 reply(200, &UnitPage { next_page_token: next(next_page), units: units.to_vec() })
             }
             ("GET", ["units", name]) => {
@@ -162,11 +162,11 @@ impl Server {
                 let mut all = model.states();
                 let unit = request.values("unitName").next();
                 all.retain(|state| unit.is_none_or(|unit| state.name == unit));
-                let (states, next_page) = page_of(&all, token()?);
+                let (states, next_page) = paginate(&all, token()?);
                 reply(200, &UnitStatePage { next_page_token: next(next_page), states: states.to_vec() })
             }
             ("GET", ["machines"]) => {
-                let (machines, next_page) = page_of(&model.machines, token()?);
+                let (machines, next_page) = paginate(&model.machines, token()?);
                 reply(200, &MachinePage { next_page_token: next(next_page), machines: machines.to_vec() })
             }
             _ => Err(ErrorDocument::new(404, "")),

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{Subcommands, ParsedArgs};
+use command_line::{ParsedArgs, Subcommands};
 
 use super::failure::Failure;
 use super::session::Session;

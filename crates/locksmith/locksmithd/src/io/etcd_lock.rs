@@ -57,7 +57,7 @@ impl EtcdLock {
     ) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
-        config.order = Order::Configured;
+        config.order = Order::Given;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;
         config.trace = trace;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use release::files;
-use release_folder::{begin, latest_status, generate_keys};
+use release_folder::{create_first_set, generate_keys, latest_status};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -89,7 +89,7 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
         generate_keys(&folder, &flags.name)?;
     }
     let now = now()?;
-    let first = begin(&folder, now, now + DAY_SECONDS * flags.expires_days)?;
+    let first = create_first_set(&folder, now, now + DAY_SECONDS * flags.expires_days)?;
     let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
     let key = |name: &str| folder.join(format!("{name}.key"));
     if context.json {

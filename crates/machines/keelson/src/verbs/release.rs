@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, KeySet, Keys, Release, Verity, Version};
-use release_folder::{ReleaseInfo, ImageFiles, BuiltRelease, ReleaseSpec, SigningKey, BuildStep, build_release};
+use release_folder::{
+    BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
+};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -85,7 +87,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
                 uuid: verity_uuid(&built.release),
             },
         },
-        about,
+        info: about,
         secret: &secret,
         older: &flags.from,
         keys: &public,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use release::{FileName, Role, files};
-use release_folder::{Change, Replace, KeySetStatus, collect, latest_status, sets, standing};
+use release_folder::{Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, status};
 use serde_json::{Value, json};
 
 use super::location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, ensure_complete, now};
@@ -109,14 +109,14 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
         );
     }
     for key in &flags.key {
-        release_folder::sign(&flags.set, key)?;
+        release_folder::sign_set(&flags.set, key)?;
     }
-    print_set(context, &collect(&flags.set, &flags.collect)?)
+    print_set(context, &merge_signatures(&flags.set, &flags.collect)?)
 }
 
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
     let set = match &flags.set {
-        Some(path) => standing(path)?,
+        Some(path) => status(path)?,
         None => latest_status(&flags.from.folder()?)?,
     };
     print_set(context, &set)
@@ -135,7 +135,7 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
 
 /// Sends the sets of a folder in order; returns the server's last response, or null if there are no sets.
 pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
-    let sets = sets(folder)?;
+    let sets = load_sets(folder)?;
     let Some(last) = sets.last() else { return Ok(Value::Null) };
     let server_sets = server.get(&["keys"], &[])?;
     let first = server_sets["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
@@ -166,7 +166,7 @@ fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
     let left = set.expires.saturating_sub(now()?) / DAY_SECONDS;
     let mut text = format!("{}\nset {}, counts for {left} more days\n", path.display(), set.epoch);
     for role in Role::ALL {
-        for key in set.of(role) {
+        for key in set.named_keys(role) {
             let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
             writeln!(text, "  {:<8} {:<16} {}{signed}", role.name(), key.name, key.key.as_str())?;
         }
