@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     arguments: "<machine-id>",
     summary: "Lock this machine or a given machine-id for reboot.",
     description: &[
-        "ValueKind the lock for the given machine, or for this one if no id is given. It is held until somebody unlocks it,",
+        "Takes the lock for the given machine, or for this one if no id is given. It is held until somebody unlocks it,",
         "or, of this machine, until its locksmithd starts.",
     ],
     flags: &[],

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     arguments: "",
     summary: "Reboot honoring reboot locks.",
     description: &[
-        "ValueKind the lock and reboots this machine. Its locksmithd gives the lock back after the reboot where its strategy",
+        "Takes the lock and reboots this machine. Its locksmithd gives the lock back after the reboot where its strategy",
         "is etcd-lock, or best-effort with an etcd on the machine; with another one unlock it yourself.",
     ],
     flags: &[],
