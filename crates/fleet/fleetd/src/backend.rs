@@ -49,8 +49,8 @@ fn failed(error: StoreError) -> Failure {
 }
 
 impl Backend for Api {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
-        Some(self.current()?.known.look_and_ask(look))
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+        Some(self.current()?.known.look_and_ask(read))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {

@@ -148,9 +148,9 @@ impl Store {
 }
 
 impl Backend for Cluster {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
         let store = self.store();
-        (!store.away).then(|| look(&store.view, &store.scheduler))
+        (!store.away).then(|| read(&store.view, &store.scheduler))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
