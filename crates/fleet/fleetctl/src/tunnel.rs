@@ -1,6 +1,6 @@
 //! `--tunnel`: reaches the API and other machines through one machine.
 
-use fleet_client::{Connection, Dial, Dialing, Transport};
+use fleet_client::{Connection, Dial, DialFuture, Transport};
 use ssh_client::{Address, Error, Settings};
 
 pub struct Tunnel {
@@ -21,7 +21,7 @@ impl Tunnel {
 }
 
 impl Dial for Tunnel {
-    fn dial<'a>(&'a self, to: &'a Transport) -> Dialing<'a> {
+    fn dial<'a>(&'a self, to: &'a Transport) -> DialFuture<'a> {
         Box::pin(async move {
             let opened = match to {
                 // Old SSH servers cannot forward Unix sockets.

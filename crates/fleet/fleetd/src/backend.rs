@@ -7,7 +7,7 @@ use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
-use fleet_node::{EtcdStore, Metrics, RegistryCache, Requests, StoreError, StoreLink};
+use fleet_node::{StoreLink, EtcdStore, RegistryCache, Metrics, Requests, StoreError};
 use unit_file::{UnitFile, UnitName};
 
 /// Persists across reloads, which replace the node.
@@ -49,8 +49,8 @@ fn failed(error: StoreError) -> Failure {
 }
 
 impl Backend for Api {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
-        Some(self.current()?.registry.with_scheduler(look))
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+        Some(self.current()?.registry.with_scheduler(read))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {

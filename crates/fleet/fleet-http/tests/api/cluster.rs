@@ -1,5 +1,4 @@
-//! A cluster in memory: keys as fleetd writes them, the scheduler that reads them, and machines that do at once what
-//! they are told.
+//! An in-memory cluster: the keys of fleetd, the scheduler, and machines that execute tasks immediately.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -14,7 +13,7 @@ use unit_file::{UnitFile, UnitName};
 
 pub const ME: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
 pub const OTHER: &str = "20fd3ecb1a2b4c5d8e9f001122334455";
-/// Shown with hash `0291f12`.
+/// Its hash starts with `0291f12`.
 pub const SLEEP: &str = "[Service]\nExecStart=/bin/sleep 1\n";
 pub const GLOBAL: &str = "[Service]\nExecStart=/bin/sleep 1\n\n[X-Fleet]\nGlobal=true\n";
 
@@ -27,14 +26,14 @@ pub struct Cluster {
 pub struct Store {
     pub view: View,
     scheduler: Scheduler,
-    /// It cannot be reached for long.
-    pub away: bool,
-    /// Each change ends so.
+    /// Fails all requests.
+    pub unavailable: bool,
+    /// Result of every change.
     pub failure: Option<Failure>,
 }
 
 impl Cluster {
-    /// Two machines without units.
+    /// A cluster of two machines without units.
     pub fn empty() -> Self {
         let mut store = Store::default();
         for (id, ip, metadata) in [(ME, "172.17.8.101", ("az", "x")), (OTHER, "", ("disk", "ssd"))] {
@@ -50,7 +49,7 @@ impl Cluster {
         Self { store: Mutex::new(store), me: MachineId::new(ME) }
     }
 
-    /// With a unit here, one there, a global one, one that can be nowhere, and a template.
+    /// With a unit on each machine, a global one, one that cannot be scheduled, and a template.
     pub fn with_units() -> Self {
         let cluster = Self::empty();
         for (name, text, desired) in [
@@ -110,7 +109,7 @@ impl Store {
         }
     }
 
-    /// Until nobody has anything to do.
+    /// Runs until no tasks are left.
     fn settle(&mut self) {
         loop {
             let tasks = self.scheduler.pass();
@@ -150,9 +149,9 @@ impl Store {
 }
 
 impl Backend for Cluster {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
         let store = self.store();
-        (!store.away).then(|| look(&store.view, &store.scheduler))
+        (!store.unavailable).then(|| read(&store.view, &store.scheduler))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
     arguments: "MACHINE...",
     summary: "cordon machines and move their units to other machines",
     description: &[
-        "Waits until all units have moved. Global units and units without another eligible machine stay; a warning is printed.",
+        "Waits until all units have moved. Global units and units that fit no other machine stay, with a warning.",
         "Units with AllowOverlap=yes are started on their new machine before they are stopped on the old one.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],

@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     arguments: "",
     summary: "list loaded units with their systemd state",
     description: &[
-        "Fields: active, hash, load, machine, reason, sub, unit. REASON is why a machine failed to load or start the unit.",
+        "Fields: active, hash, load, machine, reason, sub, unit. REASON is why a unit failed to load or start.",
     ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[

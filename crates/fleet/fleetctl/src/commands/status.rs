@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
     arguments: "UNIT...",
     summary: "show the systemctl status of units from their machines",
     description: &[
-        "Global units are shown from each of their machines. Exits with the exit code of systemctl, such as 3 for inactive.",
+        "Global units are shown from each of their machines. Exits with systemctl's exit code, such as 3 for inactive.",
         "Remote units are queried over SSH, which requires an agent (ssh -A) or --ssh-identity-file.",
     ],
     flags: &[SSH_PORT],

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State that all requests share.
 
 use std::sync::Arc;
 
@@ -9,38 +9,38 @@ use hyper::header::HeaderValue;
 use tokio::sync::Semaphore;
 
 use crate::backend::Backend;
-use crate::body::Room;
+use crate::body::BodyBudget;
 use crate::limits;
 use crate::settings::{Programs, Settings};
 
-pub struct Front<B> {
+pub struct ApiContext<B> {
     pub backend: Arc<B>,
-    /// Items on a page.
+    /// Items per page.
     pub token_limit: u16,
     pub programs: Programs,
-    /// What each answer says of who gave it.
+    /// The `Server` header.
     pub server: HeaderValue,
-    pub room: Room,
-    /// For programs that run at one time.
-    pub places: Arc<Semaphore>,
+    pub body_budget: BodyBudget,
+    /// Permits for concurrent programs.
+    pub permits: Arc<Semaphore>,
 }
 
-impl<B: Backend> Front<B> {
+impl<B: Backend> ApiContext<B> {
     pub fn new(backend: Arc<B>, settings: Settings) -> Self {
         let server = HeaderValue::from_str(&format!("fleetd/{}", settings.version));
         Self {
             backend,
             token_limit: settings.token_limit.max(1),
             programs: settings.programs,
-            // A version that is no header is none to tell.
+            // The version may not be a valid header value.
             server: server.unwrap_or(HeaderValue::from_static("fleetd")),
-            room: Room::new(),
-            places: Arc::new(Semaphore::new(limits::PROGRAMS)),
+            body_budget: BodyBudget::new(),
+            permits: Arc::new(Semaphore::new(limits::MAX_PROGRAMS)),
         }
     }
 
-    /// What the store says, or the answer of every path while it is away.
-    pub fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Result<R, ErrorDocument> {
-        self.backend.look(look).ok_or_else(ErrorDocument::no_store)
+    /// Reads the current state. Fails with 503 while the store is unavailable.
+    pub fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Result<R, ErrorDocument> {
+        self.backend.with_view(read).ok_or_else(ErrorDocument::no_store)
     }
 }

@@ -1,6 +1,6 @@
-//! Clients that are slow, silent, too many or too long.
+//! Limits for slow, silent, too many or too large requests.
 //!
-//! Where time is paused, it goes on only while nobody has anything to do: deadlines are exact and cost nothing.
+//! With paused time, the clock advances only while all tasks are idle: deadlines are exact and take no real time.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,17 +15,18 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
-use crate::server::{Said, Server, error, serving};
+use crate::server::{HttpResponse, Server, bind_and_serve, error};
 
-/// Of one listener.
+/// Per listener.
 const CONNECTIONS: usize = 256;
 const UNITS: &str = "GET /fleet/v1/units HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// A server in the test's own runtime, for as long as the test runs.
-fn beside(cluster: Cluster) -> (TempDir, std::net::SocketAddr) {
+/// Starts a server in the runtime of the test.
+fn spawn_server(cluster: Cluster) -> (TempDir, std::net::SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
-    let (address, serving) = serving(folder.path(), &Arc::new(cluster), 100, std::future::pending());
-    tokio::spawn(serving);
+    let (address, bind_and_serve) =
+        bind_and_serve(folder.path(), &Arc::new(cluster), 100, std::future::pending());
+    tokio::spawn(bind_and_serve);
     (folder, address)
 }
 
@@ -33,41 +34,42 @@ async fn connect(folder: &TempDir) -> UnixStream {
     UnixStream::connect(folder.path().join("fleet.sock")).await.unwrap()
 }
 
-/// Sends this, and gives what comes and when the connection ends, in seconds.
-async fn check(said: &str, expect: impl Fn(&str) -> bool, seconds: u64) {
-    let (folder, _) = beside(Cluster::with_units());
+/// Sends a request, then checks the response and the seconds until the disconnect.
+async fn check(request: &str, expect: impl Fn(&str) -> bool, seconds: u64) {
+    let (folder, _) = spawn_server(Cluster::with_units());
     let mut stream = connect(&folder).await;
-    let began = Instant::now();
-    stream.write_all(said.as_bytes()).await.unwrap();
+    let started = Instant::now();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(expect(&answer), "{said:?}: {answer:?}");
-    let took = began.elapsed();
+    assert!(expect(&answer), "{request:?}: {answer:?}");
+    let took = started.elapsed();
     let near = Duration::from_secs(seconds)..Duration::from_secs(seconds + 1);
-    assert!(near.contains(&took), "{said:?}: {took:?}");
+    assert!(near.contains(&took), "{request:?}: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_ones_are_left() {
+async fn slow_clients_are_disconnected() {
     check("", str::is_empty, 30).await;
     check("GET /fleet/v1/uni", str::is_empty, 30).await;
     check("GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n", str::is_empty, 30).await;
-    // After its answer.
+    // After the response.
     check(UNITS, |answer| answer.ends_with("]}"), 30).await;
     let put = "PUT /fleet/v1/units/a.service HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    let late =
-        |answer: &str| Said::read(answer.as_bytes()).line() == error(408, "request body took too long");
-    // And so long the rest is waited for, before it is told.
-    check(put, late, 10 + 2).await;
+    let waiting = |answer: &str| {
+        HttpResponse::read(answer.as_bytes()).line() == error(408, "request body took too long")
+    };
+    // The rest of the body is awaited before the response.
+    check(put, waiting, 10 + 2).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_drips() {
-    let (folder, _) = beside(Cluster::empty());
+async fn slow_body_times_out() {
+    let (folder, _) = spawn_server(Cluster::empty());
     let (mut read, mut write) = connect(&folder).await.into_split();
     let head = "PUT /fleet/v1/units/a.service HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n";
     write.write_all(head.as_bytes()).await.unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     let drips = tokio::spawn(async move {
         while write.write_all(b" ").await.is_ok() {
             sleep(Duration::from_secs(5)).await;
@@ -76,62 +78,62 @@ async fn a_body_that_drips() {
     let mut answer = vec![0; 12];
     read.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 408");
-    assert_eq!(began.elapsed().as_secs(), 60 + 2);
+    assert_eq!(started.elapsed().as_secs(), 60 + 2);
     drips.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_does_not_read() {
+async fn client_that_does_not_read_is_disconnected() {
     let cluster = Cluster::empty();
     let text = format!("[Service]\nExecStart={}\n", "x".repeat(1_000_000));
     cluster.store().create("long.service", &text, JobState::Inactive);
-    let (folder, _) = beside(cluster);
-    let ask = "GET /fleet/v1/units/long.service HTTP/1.1\r\nHost: x\r\n\r\n";
-    for (waits, whole) in [(25, true), (35, false)] {
+    let (folder, _) = spawn_server(cluster);
+    let request = "GET /fleet/v1/units/long.service HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (waits, expected) in [(25, true), (35, false)] {
         let mut stream = connect(&folder).await;
-        stream.write_all(ask.as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         sleep(Duration::from_secs(waits)).await;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        assert_eq!(answer.len() > 1_000_000, whole, "after {waits} s: {} bytes", answer.len());
+        assert_eq!(answer.len() > 1_000_000, expected, "after {waits} s: {} bytes", answer.len());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn hundreds_at_once() {
-    let (folder, address) = beside(Cluster::with_units());
+async fn connections_are_limited_per_listener() {
+    let (folder, address) = spawn_server(Cluster::with_units());
     let mut idle = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut stream = connect(&folder).await;
-        // Each is served once, and so holds its place.
+        // The response shows that the connection was accepted.
         stream.write_all(UNITS.as_bytes()).await.unwrap();
         stream.read_exact(&mut [0; 15]).await.unwrap();
         idle.push(stream);
     }
-    let mut late = connect(&folder).await;
-    late.write_all(UNITS.as_bytes()).await.unwrap();
+    let mut waiting = connect(&folder).await;
+    waiting.write_all(UNITS.as_bytes()).await.unwrap();
     let mut answer = [0; 15];
-    timeout(Duration::from_secs(5), late.read_exact(&mut answer)).await.unwrap_err();
-    // The other listener has places of its own.
+    timeout(Duration::from_secs(5), waiting.read_exact(&mut answer)).await.unwrap_err();
+    // The other listener has its own limit.
     let mut remote = tokio::net::TcpStream::connect(address).await.unwrap();
     remote.write_all(UNITS.as_bytes()).await.unwrap();
     remote.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
     idle.pop();
-    late.read_exact(&mut answer).await.unwrap();
+    waiting.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
 }
 
 #[test]
-fn many_more_than_there_is_room_for() {
+fn more_requests_than_connections() {
     let server = Server::start(Cluster::with_units());
-    let whole = server.get("/fleet/v1/units").line();
+    let expected = server.get("/fleet/v1/units").line();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    assert_eq!(server.get("/fleet/v1/units").line(), whole);
+                    assert_eq!(server.get("/fleet/v1/units").line(), expected);
                 }
             });
         }
@@ -139,11 +141,11 @@ fn many_more_than_there_is_room_for() {
 }
 
 #[test]
-fn endless_heads() {
+fn oversized_and_invalid_heads() {
     let server = Server::start(Cluster::with_units());
     let check = |head: String, expect: &[u8]| {
         let mut stream = server.connect();
-        // It is cut off in the middle: what then happens to the rest is no matter.
+        // The server disconnects before the end, so the write may fail.
         drop(stream.write_all(head.as_bytes()));
         let mut answer = Vec::new();
         drop(stream.read_to_end(&mut answer));
@@ -160,12 +162,12 @@ fn endless_heads() {
 const TOO_LARGE: &str = "request body is too large (max 67108864 bytes)";
 
 #[test]
-fn bodies_that_are_too_long() {
+fn oversized_bodies() {
     let server = Server::start(Cluster::with_units());
     let head = "PUT /fleet/v1/units/a.service HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     let announced = format!("{head}Content-Length: {}\r\n\r\n", 1_u64 << 40);
-    assert_eq!(Said::read(&server.say(announced.as_bytes())).line(), error(413, TOO_LARGE));
-    // One byte too much, in chunks: it is sent to its end, and then the answer is read.
+    assert_eq!(HttpResponse::read(&server.exchange(announced.as_bytes())).line(), error(413, TOO_LARGE));
+    // One byte too many, in chunks; the response is read after the complete body is sent.
     let mut stream = server.connect();
     stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
     let chunk = [b"100000\r\n", &vec![b' '; 1 << 20][..], b"\r\n"].concat();
@@ -176,16 +178,16 @@ fn bodies_that_are_too_long() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    assert_eq!(Said::read(&answer).line(), error(413, TOO_LARGE));
-    // As long as may be.
+    assert_eq!(HttpResponse::read(&answer).line(), error(413, TOO_LARGE));
+    // The maximum size.
     let body = format!("{}{{}}", " ".repeat((64 << 20) - 2));
-    let longest = server.send("PUT /fleet/v1/units/a.service", &body);
-    assert_eq!(longest.line(), error(409, "unit does not exist and options field empty"));
+    let largest = server.send("PUT /fleet/v1/units/a.service", &body);
+    assert_eq!(largest.line(), error(409, "unit does not exist and options field empty"));
 }
 
-/// Together they get no more room than there is.
+/// The memory budget is shared by all requests.
 #[test]
-fn many_long_bodies() {
+fn memory_of_bodies_is_limited() {
     let server = Server::start(Cluster::with_units());
     let head = "PUT /fleet/v1/units/a.service HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 67108864\r\n\r\n";
     let mut senders = Vec::new();
@@ -205,47 +207,50 @@ fn many_long_bodies() {
 }
 
 #[test]
-fn one_request_after_the_other() {
+fn pipelined_requests() {
     let server = Server::start(Cluster::with_units());
     let get = "GET /fleet/v1/units/hello.service HTTP/1.1\r\nHost: x\r\n\r\n";
-    let one = server.say(get.as_bytes());
-    assert_eq!(server.say(get.repeat(3).as_bytes()).len(), 3 * one.len());
+    let one = server.exchange(get.as_bytes());
+    assert_eq!(server.exchange(get.repeat(3).as_bytes()).len(), 3 * one.len());
 }
 
-/// The refusal of what is none comes after the whole answer, also where that is longer than the socket takes at once.
+/// The error follows the complete response, even if that exceeds the buffer of the socket.
 #[test]
-fn nonsense_after_a_request() {
+fn invalid_request_after_a_response() {
     let server = Server::start(Cluster::empty());
     let text = format!("[Service]\nExecStart={}\n", "x".repeat(1_000_000));
     server.cluster.store().create("long.service", &text, JobState::Inactive);
     let get = "GET /fleet/v1/units/long.service HTTP/1.1\r\nHost: x\r\n\r\n";
-    let both = String::from_utf8(server.say(format!("{get}NONSENSE\r\n\r\n").as_bytes())).unwrap();
+    let both = String::from_utf8(server.exchange(format!("{get}NONSENSE\r\n\r\n").as_bytes())).unwrap();
     let (first, _) = both.split_once("}HTTP/1.1 400").unwrap();
     assert!(first.starts_with("HTTP/1.1 200") && first.len() > 1_000_000, "{} bytes", first.len());
 }
 
 #[test]
-fn a_body_that_ends_early() {
+fn truncated_body() {
     let server = Server::start(Cluster::with_units());
     let head = "PATCH /fleet/v1/machines HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n[";
-    assert_eq!(Said::read(&server.say(head.as_bytes())).line(), error(400, "request body ended early"));
+    assert_eq!(
+        HttpResponse::read(&server.exchange(head.as_bytes())).line(),
+        error(400, "request body ended early")
+    );
 }
 
-/// Connections without a request do not keep it from ending; what was answered can be read to its end.
+/// Idle connections do not delay the shutdown, and pending responses are completed.
 #[tokio::test(start_paused = true)]
-async fn the_end() {
+async fn shutdown_completes_responses() {
     let folder = tempfile::tempdir().unwrap();
     let (stop, stopped) = oneshot::channel();
     let stopped = async { drop(stopped.await) };
-    let (_, serving) = serving(folder.path(), &Arc::new(Cluster::with_units()), 100, stopped);
-    let serving = tokio::spawn(serving);
+    let (_, bind_and_serve) = bind_and_serve(folder.path(), &Arc::new(Cluster::with_units()), 100, stopped);
+    let bind_and_serve = tokio::spawn(bind_and_serve);
     let mut idle = connect(&folder).await;
     idle.write_all(UNITS.as_bytes()).await.unwrap();
     idle.read_exact(&mut [0; 15]).await.unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     stop.send(()).unwrap();
-    serving.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    bind_and_serve.await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     let mut rest = String::new();
     idle.read_to_string(&mut rest).await.unwrap();
     assert!(rest.ends_with("]}"), "{rest}");
