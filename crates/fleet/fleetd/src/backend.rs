@@ -7,7 +7,7 @@ use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
-use fleet_node::{StoreLink, EtcdStore, RegistryCache, Metrics, Requests, StoreError};
+use fleet_node::{EtcdStore, Metrics, RegistryCache, Requests, StoreError, StoreLink};
 use unit_file::{UnitFile, UnitName};
 
 /// Persists across reloads, which replace the node.

@@ -21,7 +21,7 @@ const OF_UNIT: [&str; 3] = ["BadUnitSetting", "OnlyByDependency", "JobTypeNotApp
 /// Faults of this machine, such as a missing or masked unit.
 const OF_MACHINE: [&str; 4] = ["NoSuchUnit", "LoadFailed", "UnitMasked", "UnitGenerated"];
 
-fn told(error: &Error) -> UnitManagerError {
+fn converted(error: &Error) -> UnitManagerError {
     let load = match error {
         Error::NameConflict { .. } => "masked",
         _ => "error",
@@ -62,46 +62,46 @@ fn need_reload(need_reload: systemd_units::NeedDaemonReload) -> NeedDaemonReload
 
 impl UnitManager for Systemd {
     async fn list_unit_files(&self) -> Result<BTreeMap<UnitName, UnitFile>, UnitManagerError> {
-        self.0.list_unit_files().await.map_err(|error| told(&error))
+        self.0.list_unit_files().await.map_err(|error| converted(&error))
     }
 
     async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<NeedDaemonReload, UnitManagerError> {
-        self.0.load(name, file).await.map(need_reload).map_err(|error| told(&error))
+        self.0.load(name, file).await.map(need_reload).map_err(|error| converted(&error))
     }
 
     async fn unload(&self, name: &UnitName) -> Result<NeedDaemonReload, UnitManagerError> {
-        self.0.unload(name).await.map(need_reload).map_err(|error| told(&error))
+        self.0.unload(name).await.map(need_reload).map_err(|error| converted(&error))
     }
 
     async fn discover(&self, names: &[UnitName]) -> Result<(), UnitManagerError> {
-        self.0.discover(names).await.map_err(|error| told(&error))
+        self.0.discover(names).await.map_err(|error| converted(&error))
     }
 
     async fn daemon_reload(&self) -> Result<(), UnitManagerError> {
-        self.0.daemon_reload().await.map_err(|error| told(&error))
+        self.0.daemon_reload().await.map_err(|error| converted(&error))
     }
 
     async fn start(&self, name: &UnitName) -> Result<(), UnitManagerError> {
         let Err(error) = self.0.start(name).await else { return Ok(()) };
-        let mut told = told(&error);
+        let mut converted = converted(&error);
         if is_bad_setting(&error)
             && let Some(findings) = verify::findings(&self.0.file(name), name).await
         {
-            told.text = format!("systemd finds its unit file bad: {findings}");
+            converted.text = format!("systemd finds its unit file bad: {findings}");
         }
-        Err(told)
+        Err(converted)
     }
 
     async fn stop(&self, name: &UnitName) -> Result<(), UnitManagerError> {
-        self.0.stop(name).await.map_err(|error| told(&error))
+        self.0.stop(name).await.map_err(|error| converted(&error))
     }
 
     async fn kill(&self, name: &UnitName) -> Result<(), UnitManagerError> {
-        self.0.kill(name).await.map_err(|error| told(&error))
+        self.0.kill(name).await.map_err(|error| converted(&error))
     }
 
     async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, UnitManagerError> {
-        let states = self.0.states(names).await.map_err(|error| told(&error))?;
+        let states = self.0.states(names).await.map_err(|error| converted(&error))?;
         Ok(states.into_iter().map(|(name, of)| (name, state(of))).collect())
     }
 
