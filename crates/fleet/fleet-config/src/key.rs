@@ -54,7 +54,7 @@ pub const KEYS: [Key; 26] = [
     original(
         "engine_reconcile_interval",
         "2.0",
-        "Interval of engine reconciliations, in seconds; its lease lasts five intervals.",
+        "Reconciliation interval of the engine, in seconds; a fifth of its lease.",
     ),
     original("public_ip", "", "IP address to publish; default: that of the default route."),
     original("metadata", "", "Metadata of this machine, such as region=eu,disk=ssd."),

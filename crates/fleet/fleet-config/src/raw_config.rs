@@ -77,8 +77,8 @@ impl RawConfig {
         for entry in file.entries {
             let Some(key) = find(entry.key) else {
                 let hint = suggestion(entry.key);
-                let place = format!("{path}:{}", entry.line);
-                self.warnings.push(format!("{place}: unknown key {:?} is ignored{hint}", entry.key));
+                let position = format!("{path}:{}", entry.line);
+                self.warnings.push(format!("{position}: unknown key {:?} is ignored{hint}", entry.key));
                 continue;
             };
             let source = Source::File { path: path.to_owned(), line: entry.line, key: key.name };

@@ -39,7 +39,7 @@ impl EtcdRegistry {
     async fn view(&self) -> Result<View, Error> {
         let options = Get { recursive: true, sorted: false, quorum: true };
         let root = match self.client.get(self.prefix.trim_end_matches('/'), options).await {
-            Ok(answer) => answer.node(),
+            Ok(response) => response.node(),
             Err(error) if error.is_key_not_found() => return Ok(View::default()),
             Err(error) => return Err(client_error(&error)),
         };

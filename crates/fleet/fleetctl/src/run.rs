@@ -159,9 +159,9 @@ mod tests {
         }
     }
 
-    /// A flag that stands before its command is read before the command is known.
+    /// Flags before the command are parsed before the command is known.
     #[test]
-    fn a_flag_takes_the_same_in_every_command() {
+    fn flags_have_the_same_arity_in_all_commands() {
         let all = all_flags();
         for one in &all {
             for other in all.iter().filter(|other| other.is_called(one.name())) {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_has_a_page_with_examples_and_a_completion() {
+    fn commands_have_help_pages_and_completions() {
         let scripts = ["bash", "zsh", "fish"].map(|shell| completion(shell, &PROGRAM).unwrap());
         for command in COMMANDS {
             let page = command_page(&PROGRAM, &[command.name], command);

@@ -70,13 +70,13 @@ mod tests {
             rows in prop::collection::vec(prop::collection::vec("[a-zä-ö ]{1,40}", 4..=4), 1..20)
         ) {
             let text = render(&rows);
-            let mut places: Option<Vec<usize>> = None;
+            let mut positions: Option<Vec<usize>> = None;
             for (line, row) in text.lines().zip(&rows) {
                 let mut at = 0;
                 let mut rest = line;
-                let mut of_row = Vec::new();
+                let mut row_positions = Vec::new();
                 for cell in row {
-                    of_row.push(at);
+                    row_positions.push(at);
                     rest = rest.strip_prefix(cell.as_str()).expect("the cell itself");
                     at += cell.chars().count();
                     let tabs = rest.chars().take_while(|c| *c == '\t').count();
@@ -87,7 +87,7 @@ mod tests {
                     rest = &rest[tabs..];
                 }
                 prop_assert!(rest.is_empty());
-                prop_assert_eq!(places.get_or_insert_with(|| of_row.clone()), &of_row);
+                prop_assert_eq!(positions.get_or_insert_with(|| row_positions.clone()), &row_positions);
             }
         }
     }

@@ -41,8 +41,8 @@ const COLUMNS: &[Column<Row>] = &[
     Column {
         name: "hash",
         cell: |row, full| {
-            let shown = if full { 40 } else { 7 };
-            or_dash(&row.state.hash.chars().take(shown).collect::<String>())
+            let length = if full { 40 } else { 7 };
+            or_dash(&row.state.hash.chars().take(length).collect::<String>())
         },
     },
     Column { name: "load", cell: |row, _| or_dash(&row.state.systemd_load_state) },
