@@ -12,6 +12,7 @@ use rustix::net::AddressFamily;
 pub struct Listeners(Vec<OwnedFd>);
 
 impl Listeners {
+    #[allow(unsafe_code, reason = "descriptors that systemd opened have no Rust owner")]
     pub fn inherited() -> anyhow::Result<Self> {
         let fds = sd_notify::listen_fds().context("the sockets that systemd hands over")?;
         let copies = fds.map(|raw_fd| {

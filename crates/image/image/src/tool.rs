@@ -25,6 +25,7 @@ pub fn command(tools: &Sandbox, program: &str) -> Result<Command, ToolError> {
     Ok(tools.command(program)?)
 }
 
+#[allow(unsafe_code, reason = "a system call between fork and exec")]
 pub fn run(command: &mut Command) -> Result<String, ToolError> {
     let program = command.get_program().to_string_lossy().into_owned();
     // SAFETY: one system call between fork and exec. A tool must not keep writing to the folder of a killed build.

@@ -71,6 +71,7 @@ impl Sandbox {
 
     /// A command whose program is looked up in the tree. Its environment contains PATH, HOME, LC_ALL and what the
     /// caller adds; its working directory is `/` unless the caller sets a shared one.
+    #[allow(unsafe_code, reason = "system calls between fork and exec")]
     pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
         let plan = MountPlan::new(&self.tree, &self.shared)?;
         let mut command = Command::new(self.program(program));

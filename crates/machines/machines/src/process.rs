@@ -54,6 +54,7 @@ impl Drop for Frozen {
 
 impl Process {
     /// Starts `command` in its own session without a terminal; appends its output to `log`.
+    #[allow(unsafe_code, reason = "system calls between fork and exec, and pidfd_open")]
     pub fn spawn(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |source| ProcessError::Log { path: log.to_path_buf(), source };
@@ -158,6 +159,7 @@ impl Process {
     }
 
     /// A pidfd: becomes readable when the process exits.
+    #[allow(unsafe_code, reason = "system calls between fork and exec, and pidfd_open")]
     fn descriptor(self) -> Option<OwnedFd> {
         // SAFETY: pidfd_open takes two integers and returns a new descriptor that has no other owner.
         let number = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, self.pid, 0) };

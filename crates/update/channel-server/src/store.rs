@@ -94,6 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// The folder is unusable or in use by another server, or the database is damaged.
+    #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
     pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
         let in_folder = |error| StoreError::Io(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(in_folder)?;
@@ -139,6 +140,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not exist or is damaged.
+    #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
     pub fn read(folder: &Path) -> Result<Contents, StoreError> {
         let path = folder.join(DATABASE);
         let failed = |error| StoreError::Database(path.clone(), error);

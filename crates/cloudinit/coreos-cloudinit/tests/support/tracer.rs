@@ -49,6 +49,7 @@ enum Effect {
 }
 
 /// Runs the command to its end, or kills it before step `cut_at`, counted from zero.
+#[allow(unsafe_code, reason = "ptrace between fork and exec, and a union that the kernel fills in")]
 pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
     // SAFETY: ptrace's request to be traced is async-signal-safe and touches no memory of the parent.
     unsafe {
@@ -90,6 +91,7 @@ pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
 }
 
 /// Handles a syscall stop. Returns whether the run is to be killed before this step.
+#[allow(unsafe_code, reason = "ptrace between fork and exec, and a union that the kernel fills in")]
 fn step(pid: Pid, trace: &mut Trace, cut_at: Option<usize>) -> bool {
     let info = ptrace::syscall_info(pid).unwrap();
     if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {

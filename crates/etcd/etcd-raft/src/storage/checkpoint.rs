@@ -160,6 +160,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 impl Checkpoint {
+    #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
     pub fn open(folder: PathBuf, flags: EnvFlags) -> Result<Self, CheckpointError> {
         let failed = |error| CheckpointError::Database(folder.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();

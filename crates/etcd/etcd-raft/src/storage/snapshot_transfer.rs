@@ -72,6 +72,7 @@ pub struct SnapshotReceiver {
 }
 
 impl SnapshotReceiver {
+    #[allow(unsafe_code, reason = "LMDB maps a file, which only its lock holder may change")]
     pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;

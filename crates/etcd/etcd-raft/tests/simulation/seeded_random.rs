@@ -20,6 +20,7 @@ pub fn seed_this_thread(seed: u64) {
 ///
 /// As for the C function: `buffer` has space for `length` bytes.
 #[unsafe(no_mangle)]
+#[allow(unsafe_code, reason = "replaces a function of the C library")]
 unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {
     let given = SEEDED.try_with(|seeded| {
         let mut seeded = seeded.try_borrow_mut().ok()?;

@@ -30,6 +30,7 @@ thread_local! {
 /// # Safety
 /// As for that function: `time` must be writable.
 #[unsafe(no_mangle)]
+#[allow(unsafe_code, reason = "replaces a function of the C library")]
 unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     // SAFETY: the arguments are passed on unchanged.
     let done = unsafe { syscall(SYS_clock_gettime, clock, time) } as c_int;

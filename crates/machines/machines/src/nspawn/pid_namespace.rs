@@ -35,6 +35,7 @@ impl PidNamespace {
     }
 
     /// Mounts `/proc` of the pid namespace for the program of `command`.
+    #[allow(unsafe_code, reason = "system calls between fork and exec")]
     pub fn mount_proc(command: &mut Command) {
         // SAFETY: only system calls on constants between fork and exec.
         unsafe {
@@ -92,6 +93,7 @@ mod tests {
 
     #[test]
     #[ignore = "wants root: cargo verify wants"]
+    #[allow(unsafe_code, reason = "system calls between fork and exec")]
     fn the_namespace_ends_with_its_supervisor() {
         if std::env::var_os(SUPERVISOR_VARIABLE).is_some() {
             return run_as_supervisor();

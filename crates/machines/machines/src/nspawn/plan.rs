@@ -88,6 +88,7 @@ impl Guest {
         self.send(libc::SIGRTMIN() + REBOOT_NOW)
     }
 
+    #[allow(unsafe_code, reason = "nix has no type for real-time signals")]
     fn send(self, signal: i32) -> io::Result<()> {
         let Some(init) = self.init().filter(|_| self.nspawn.alive()) else { return Ok(()) };
         // SAFETY: kill takes two integers. nix has no type for real-time signals.

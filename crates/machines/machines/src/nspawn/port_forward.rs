@@ -66,6 +66,7 @@ pub fn forward_to_host(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<Ho
 }
 
 /// Listens on an address that does not exist yet: the node brings its loopback up later (`IP_FREEBIND`).
+#[allow(unsafe_code, reason = "nix returns a descriptor, std takes a raw one")]
 fn listen_freebind(address: SocketAddrV4) -> io::Result<TcpListener> {
     let made = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&made, sockopt::IpFreebind, &true)?;

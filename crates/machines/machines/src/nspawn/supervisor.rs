@@ -64,6 +64,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
     }
 }
 
+#[allow(unsafe_code, reason = "system calls between fork and exec")]
 fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
     let _pid_namespace = PidNamespace::enter_on_this_thread()?;
     let mut command = nspawn(plan, namespace)?;

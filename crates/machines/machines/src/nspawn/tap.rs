@@ -42,6 +42,7 @@ pub fn create_namespace(mac: &str) -> io::Result<Namespace> {
     receiver.recv().map_err(io::Error::other)?
 }
 
+#[allow(unsafe_code, reason = "ioctls on structures of C")]
 fn create_namespace_here(mac: [u8; 6]) -> io::Result<Namespace> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let descriptor = File::open("/proc/thread-self/ns/net")?.into();

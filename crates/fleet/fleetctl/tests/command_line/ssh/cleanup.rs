@@ -123,6 +123,7 @@ fn server_process_is_killed() {
 }
 
 /// nohup and background jobs of a shell start processes with these signals ignored, and children inherit that.
+#[allow(unsafe_code, reason = "resets signal handlers")]
 fn reset_signal_handlers() {
     for number in [Signal::SIGHUP, Signal::SIGINT] {
         // SAFETY: no handler is installed, and this process has none for either.
