@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, Delete, Error, Exists, Get, Node, Set, Watcher};
+use etcd_client::{Client, DeleteOptions, Error, GetOptions, Node, PrevExist, SetOptions, Watcher};
 use fleet_core::registry::Key;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -57,11 +57,11 @@ impl EtcdStore {
         self.refreshes.get_or_try_init(ask).await.copied()
     }
 
-    async fn set(&self, key: &Key, value: &str, only: Only, mut how: Set) -> Result<u64, StoreError> {
+    async fn set(&self, key: &Key, value: &str, only: Only, mut how: SetOptions) -> Result<u64, StoreError> {
         match only {
             Only::Always => {}
-            Only::Absent => how.exists = Exists::No,
-            Only::Present => how.exists = Exists::Yes,
+            Only::Absent => how.prev_exist = PrevExist::NoExist,
+            Only::Present => how.prev_exist = PrevExist::Exist,
             Only::Value(value) => how.prev_value = Some(value),
             Only::Index(index) => how.prev_index = Some(index),
         }
@@ -112,7 +112,7 @@ impl Store for EtcdStore {
     type Watch = EtcdWatch;
 
     async fn read(&self) -> Result<Reading, StoreError> {
-        let how = Get { recursive: true, sorted: false, quorum: true };
+        let how = GetOptions { recursive: true, sorted: false, quorum: true };
         let root = self.prefix.trim_end_matches('/');
         let asked = async {
             match self.client.get(root, how).await {
@@ -129,14 +129,14 @@ impl Store for EtcdStore {
     }
 
     fn watch(&self, after: u64) -> EtcdWatch {
-        let how = etcd_client::Watch { recursive: true, after: Some(after), stream: false };
+        let how = etcd_client::WatchOptions { recursive: true, after: Some(after), stream: false };
         let watcher = self.client.watch(self.prefix.trim_end_matches('/'), how);
         EtcdWatch { watcher, prefix: self.prefix.clone() }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
         let path = self.path(key);
-        let how = Get { quorum: true, ..Get::default() };
+        let how = GetOptions { quorum: true, ..GetOptions::default() };
         let asked = async {
             match self.client.get(&path, how).await {
                 Err(error) if error.is_key_not_found() => Ok(None),
@@ -157,18 +157,18 @@ impl Store for EtcdStore {
         ttl: Option<Duration>,
         only: Only,
     ) -> Result<u64, StoreError> {
-        self.set(key, value, only, Set { ttl, ..Set::default() }).await
+        self.set(key, value, only, SetOptions { ttl, ..SetOptions::default() }).await
     }
 
     async fn refresh(&self, key: &Key, value: &str, ttl: Duration, only: Only) -> Result<u64, StoreError> {
         if !self.knows_refresh().await? {
             return self.put(key, value, Some(ttl), only).await;
         }
-        self.set(key, "", only, Set { ttl: Some(ttl), refresh: true, ..Set::default() }).await
+        self.set(key, "", only, SetOptions { ttl: Some(ttl), refresh: true, ..SetOptions::default() }).await
     }
 
     async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
-        let mut how = Delete::default();
+        let mut how = DeleteOptions::default();
         match only {
             Only::Always | Only::Present | Only::Absent => {}
             Only::Value(value) => how.prev_value = Some(value),
@@ -179,7 +179,7 @@ impl Store for EtcdStore {
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
-        let how = Delete { recursive: true, dir: true, ..Delete::default() };
+        let how = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
         let path = format!("{}job/{name}", self.prefix);
         let answer = self.within(ANSWERING, self.client.delete(&path, &how)).await?;
         Ok(answer.node().modified_index)

@@ -1,6 +1,6 @@
 //! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
 
-use etcd_client::{Client, Delete, Get, Node, Set};
+use etcd_client::{Client, DeleteOptions, GetOptions, Node, SetOptions};
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
 use fleet_api::{Machine, Unit, UnitState};
 use fleet_core::registry::{Key, View, Write, of_new_unit};
@@ -37,7 +37,7 @@ impl Keys {
 
     /// All keys, as they are at a majority of the store's members.
     async fn view(&self) -> Result<View, Error> {
-        let how = Get { recursive: true, sorted: false, quorum: true };
+        let how = GetOptions { recursive: true, sorted: false, quorum: true };
         let root = match self.client.get(self.prefix.trim_end_matches('/'), how).await {
             Ok(answer) => answer.node(),
             Err(error) if error.is_key_not_found() => return Ok(View::default()),
@@ -54,7 +54,7 @@ impl Keys {
 
     /// Whether something answers as etcd does.
     pub async fn are_there(&self) -> bool {
-        match self.client.get("/", Get::default()).await {
+        match self.client.get("/", GetOptions::default()).await {
             Ok(_) | Err(etcd_client::Error::Api { .. }) => true,
             Err(_) => false,
         }
@@ -111,7 +111,7 @@ impl Keys {
     }
 
     pub async fn destroy(&self, name: &str) -> Result<(), Error> {
-        let how = Delete { recursive: true, dir: true, ..Delete::default() };
+        let how = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
         match self.client.delete(&format!("{}job/{name}", self.prefix), &how).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_key_not_found() => Err(missing()),
@@ -124,7 +124,7 @@ impl Keys {
         if let Some(value) = cordon.encode() {
             return self.write(&Write::Set { key, value: value.to_owned() }).await;
         }
-        match self.client.delete(&self.path(&key), &Delete::default()).await {
+        match self.client.delete(&self.path(&key), &DeleteOptions::default()).await {
             Err(error) if !error.is_key_not_found() => Err(store(&error)),
             _ => Ok(()),
         }
@@ -154,7 +154,9 @@ impl Keys {
 
     async fn write(&self, write: &Write) -> Result<(), Error> {
         let written = match write {
-            Write::Set { key, value } => self.client.set(&self.path(key), value, &Set::default()).await,
+            Write::Set { key, value } => {
+                self.client.set(&self.path(key), value, &SetOptions::default()).await
+            }
             Write::Create { key, value } => match self.client.create(&self.path(key), value, None).await {
                 // A text is there already where another unit has it.
                 Err(error) if error.is_key_exists() => return Ok(()),

@@ -75,13 +75,13 @@ impl Session {
         let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
             self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
         let mut config = Config::new(endpoints.map_err(unable)?);
-        config.order = Order::Given;
+        config.order = Order::Configured;
         config.tls = self.global.tls.clone();
         config.request_timeout = self.global.request_timeout;
         let tries = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
         config.total_timeout = self.global.request_timeout.saturating_mul(tries);
         if self.global.debug {
-            let tell = |traced: &etcd_client::Traced<'_>| {
+            let tell = |traced: &etcd_client::TracedRequest<'_>| {
                 eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
             };
             config.trace = Some(etcd_client::Trace(Arc::new(tell)));

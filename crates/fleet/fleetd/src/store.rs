@@ -14,7 +14,7 @@ pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
         .collect::<anyhow::Result<_>>()?;
     let mut config = ClientConfig::new(endpoints);
     // The first that answers: that is the machine's own, as a rule.
-    config.order = Order::Given;
+    config.order = Order::Configured;
     config.credentials =
         etcd.username.clone().map(|user| Credentials { user, password: etcd.password.reveal().to_owned() });
     config.tls = TlsFiles {

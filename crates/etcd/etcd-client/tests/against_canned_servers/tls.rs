@@ -1,4 +1,4 @@
-//! Certificates: whom we trust, and who we say we are.
+//! Tests of TLS.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn authority(folder: &Path, name: &str) -> (Issuer, PathBuf) {
     (issuer, path)
 }
 
-/// Certificate and key for 127.0.0.1, as files.
+/// Certificate and key files for 127.0.0.1.
 fn issue(issuer: &Issuer, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -36,7 +36,7 @@ fn issue(issuer: &Issuer, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     (certificate_path, key_path)
 }
 
-/// Answers each request of a client whose certificate `ca` issued.
+/// Responds to requests of clients with a certificate of `ca`.
 async fn serve(certificate: &Path, key: &Path, ca: &Path) -> Endpoint {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -100,7 +100,7 @@ async fn both_sides_show_a_certificate() {
     for (what, tls) in wrong {
         let error = version(&endpoint, tls).await.unwrap_err();
         let shown = error.attempts().first().map_or_else(|| error.to_string(), ToString::to_string);
-        // Either we end the handshake, or the server does and says so.
+        // Either side may abort the handshake.
         let told = match &error {
             Error::Unavailable { .. } => shown.starts_with("tls: "),
             Error::Alert { .. } => what != "another authority" && shown.starts_with("remote error: tls: "),

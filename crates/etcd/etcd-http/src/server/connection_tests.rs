@@ -44,7 +44,13 @@ fn connect() -> DuplexStream {
 
 fn connect_to(handler: Large) -> DuplexStream {
     let (client, server) = duplex(1 << 10);
-    tokio::spawn(drive(ClientConnection::new(server, peer(), Arc::new(handler), Arc::new(Stop::default()), None)));
+    tokio::spawn(drive(ClientConnection::new(
+        server,
+        peer(),
+        Arc::new(handler),
+        Arc::new(Stop::default()),
+        None,
+    )));
     client
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
 use conformance::http::{Request, ask};
-use etcd_client::{Client, Config, Get, Set, TlsFiles};
+use etcd_client::{Client, Config, GetOptions, SetOptions, TlsFiles};
 
 use crate::process::Etcd;
 
@@ -40,8 +40,8 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         let serving = |member: &mut Etcd, number: usize| {
             member.until("it does not serve", || {
                 let made = data(number).join("fixtures/client/cert.pem").exists();
-                let read =
-                    made.then(|| runtime.block_on(client(&data(number), number).get("/", Get::default())));
+                let read = made
+                    .then(|| runtime.block_on(client(&data(number), number).get("/", GetOptions::default())));
                 read?.ok()
             });
         };
@@ -49,13 +49,13 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         serving(&mut one, 1);
         serving(&mut two, 2);
         let write = |number: usize, value: &str| {
-            runtime.block_on(client(&data(number), number).set("/a", value, &Set::default())).unwrap();
+            runtime.block_on(client(&data(number), number).set("/a", value, &SetOptions::default())).unwrap();
         };
         write(1, "secured");
         // The members' certificates differ.
         let mut wrong = Config::new(vec!["https://127.0.0.2:2379".parse().unwrap()]);
         wrong.tls.ca = Some(data(1).join("fixtures/client/cert.pem"));
-        let refused = runtime.block_on(Client::new(wrong).unwrap().get("/a", Get::default()));
+        let refused = runtime.block_on(Client::new(wrong).unwrap().get("/a", GetOptions::default()));
         assert!(refused.is_err(), "{refused:?}");
         for address in ["127.0.0.1:2379", "127.0.0.1:2380"] {
             let plain = ask(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();

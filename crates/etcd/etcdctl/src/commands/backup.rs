@@ -1,7 +1,7 @@
 //! `backup`: copies a member's data for a new cluster.
 
 use command_line::{Flag, Given, Takes};
-use etcd_client::{Client, Error, Get};
+use etcd_client::{Client, Error, GetOptions};
 use etcd_raft::{Copy, Place};
 
 use super::data::{
@@ -105,8 +105,8 @@ async fn acknowledged_index(client: &Client, id: u64) -> Result<u64, String> {
         return Err("it publishes no client URL".to_owned());
     }
     client.set_endpoints(urls);
-    match client.get(PROBE_KEY, Get { quorum: true, ..Get::default() }).await {
-        Ok(answer) => Ok(answer.index),
+    match client.get(PROBE_KEY, GetOptions { quorum: true, ..GetOptions::default() }).await {
+        Ok(response) => Ok(response.index),
         Err(Error::Api { index, .. }) if index > 0 => Ok(index),
         Err(error) => Err(error.to_string()),
     }

@@ -1,7 +1,7 @@
 //! `recover`: recovers from a lost majority.
 
 use command_line::{Flag, Given};
-use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
+use etcd_client::{Client, Endpoint, Error, GetOptions, Health, Reason};
 use etcd_raft::Copy;
 use serde_json::json;
 
@@ -116,7 +116,7 @@ async fn query(client: &Client, endpoint: &Endpoint) -> Status {
         Ok(Health::Unhealthy) | Err(_) => {}
     }
     client.set_endpoints(vec![endpoint.clone()]);
-    match client.get(PROBE_KEY, Get::default()).await {
+    match client.get(PROBE_KEY, GetOptions::default()).await {
         Ok(response) => Status::NoLeader(response.index),
         Err(Error::Api { index, .. }) => Status::NoLeader(index),
         Err(error) => Status::Unusable(format!("{endpoint}: {error}")),

@@ -1,7 +1,7 @@
 //! `rm`: removes a key or a directory.
 
 use command_line::{Flag, Given, Takes};
-use etcd_client::Delete;
+use etcd_client::DeleteOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -30,15 +30,15 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     let key = key(args)?;
-    let options = Delete {
+    let options = DeleteOptions {
         dir: args.is_set("dir"),
         recursive: args.is_set("recursive"),
         prev_value: args.text("with-value").map(str::to_owned),
         prev_index: args.number("with-index"),
     };
-    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
-    if answer.node().dir && session.format() == "simple" {
+    let response = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
+    if response.node().dir && session.format() == "simple" {
         return Ok(());
     }
-    session.print(&answer)
+    session.print(&response)
 }

@@ -1,7 +1,7 @@
 //! `watch`: waits for changes of a key and prints them.
 
 use command_line::{Flag, Given, Takes};
-use etcd_client::Watch;
+use etcd_client::WatchOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -30,9 +30,9 @@ pub const COMMAND: Command = Command {
 };
 
 /// The options of `watch` and `exec-watch`.
-pub fn watch_options(args: &Given) -> Watch {
+pub fn watch_options(args: &Given) -> WatchOptions {
     let after = args.number(AFTER_INDEX.name()).filter(|index| *index > 0);
-    Watch { recursive: args.is_set("recursive"), after, stream: false }
+    WatchOptions { recursive: args.is_set("recursive"), after, stream: false }
 }
 
 async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
@@ -47,15 +47,15 @@ async fn follow(session: &Session, key: &str, args: &Given) -> Result<(), Failur
     let options = watch_options(args);
     let mut watcher = session.client().await?.watch(key, options);
     loop {
-        let answer = watcher.next().await.map_err(request_failed)?;
-        let node = answer.node();
+        let response = watcher.next().await.map_err(request_failed)?;
+        let node = response.node();
         if node.dir {
             continue;
         }
         if options.recursive {
-            print(&format!("[{}] {}\n", answer.event.action, node.key))?;
+            print(&format!("[{}] {}\n", response.event.action, node.key))?;
         }
-        session.print(&answer)?;
+        session.print(&response)?;
         if !args.is_set("forever") {
             return Ok(());
         }

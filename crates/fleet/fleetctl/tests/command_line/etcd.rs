@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_api::Member;
-use etcd_client::{Client, Config, Delete, Get};
+use etcd_client::{Client, Config, DeleteOptions, GetOptions};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, Local, Settings};
 use tokio::runtime::Runtime;
@@ -62,12 +62,12 @@ impl Site {
     }
 
     fn set(&self, key: &str, value: &str) {
-        let (key, how) = (format!("{PREFIX}/{key}"), etcd_client::Set::default());
+        let (key, how) = (format!("{PREFIX}/{key}"), etcd_client::SetOptions::default());
         self.runtime.block_on(self.client.set(&key, value, &how)).unwrap();
     }
 
     fn get(&self, key: &str) -> Option<String> {
-        let got = self.runtime.block_on(self.client.get(&format!("{PREFIX}/{key}"), Get::default()));
+        let got = self.runtime.block_on(self.client.get(&format!("{PREFIX}/{key}"), GetOptions::default()));
         got.ok().and_then(|answer| answer.node().value)
     }
 
@@ -165,7 +165,7 @@ fn what_the_keys_allow() {
 #[test]
 fn an_empty_store_and_none() {
     let site = Site::start("127.0.0.1:0");
-    let gone = Delete { recursive: true, dir: true, ..Delete::default() };
+    let gone = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
     site.runtime.block_on(site.client.delete("/_coreos.com", &gone)).unwrap();
     assert_eq!(site.run(&["list-units", "--no-legend"]), "");
     let down = site.program.run(&["--driver=etcd", "--endpoint=http://127.0.0.1:1", "list-units"], "");

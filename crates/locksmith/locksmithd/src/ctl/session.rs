@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use etcd_client::{SlowReport, Trace, Traced};
+use etcd_client::{SlowReport, Trace, TracedRequest};
 use fleet_client::Client;
 use locksmith_core::{Note, Store};
 
@@ -27,7 +27,7 @@ impl Session {
 
     /// The lock, whose key is there then.
     pub async fn lock(&self) -> Result<EtcdLock, Failure> {
-        let tell = |traced: &Traced<'_>| {
+        let tell = |traced: &TracedRequest<'_>| {
             eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
         };
         let trace = self.store.debug.then(|| Trace(Arc::new(tell)));

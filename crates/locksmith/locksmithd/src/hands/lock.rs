@@ -1,7 +1,8 @@
 //! The lock in an etcd.
 
 use etcd_client::{
-    Client, Config, Credentials, Endpoint, Error, Exists, Get, Order, Set, SlowReport, TlsFiles, Trace,
+    Client, Config, Credentials, Endpoint, Error, GetOptions, Order, PrevExist, SetOptions, SlowReport,
+    TlsFiles, Trace,
 };
 use locksmith_core::{
     Acquire, Acquired, CAS_ATTEMPTS, Keys, LockError, Note, Notes, Semaphore, SemaphoreError, Store,
@@ -53,7 +54,7 @@ impl EtcdLock {
     pub fn open(store: &Store, trace: Option<Trace>, slow: Option<SlowReport>) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
-        config.order = Order::Given;
+        config.order = Order::Configured;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;
         config.trace = trace;
@@ -83,8 +84,11 @@ impl EtcdLock {
 
     /// The semaphore, its text, and the index that a change of it names.
     async fn read(&self) -> Result<(Semaphore, String, u64), StoreError> {
-        let node =
-            self.client.get(&self.keys.semaphore, Get { quorum: true, ..Get::default() }).await?.node();
+        let node = self
+            .client
+            .get(&self.keys.semaphore, GetOptions { quorum: true, ..GetOptions::default() })
+            .await?
+            .node();
         let text = node.value.unwrap_or_default();
         let semaphore = Semaphore::decode(&text)
             .map_err(|problem| StoreError::Value { key: self.keys.semaphore.clone(), problem })?;
@@ -168,7 +172,7 @@ impl EtcdLock {
 
     /// With the index of the key; `None` where there is none. What is no list of notes is none.
     async fn read_notes(&self) -> Result<(Notes, Option<u64>), StoreError> {
-        match self.client.get(&self.keys.notes, Get { quorum: true, ..Get::default() }).await {
+        match self.client.get(&self.keys.notes, GetOptions { quorum: true, ..GetOptions::default() }).await {
             Ok(answer) => {
                 let node = answer.node();
                 let notes = Notes::decode(&node.value.unwrap_or_default()).unwrap_or_default();
@@ -193,8 +197,8 @@ impl EtcdLock {
             if notes == before {
                 return Ok(());
             }
-            let exists = if index.is_none() { Exists::No } else { Exists::Either };
-            let how = Set { exists, prev_index: index, ..Set::default() };
+            let exists = if index.is_none() { PrevExist::NoExist } else { PrevExist::Ignore };
+            let how = SetOptions { prev_exist: exists, prev_index: index, ..SetOptions::default() };
             match self.client.set(&self.keys.notes, notes.encode(), &how).await {
                 Ok(_) => return Ok(()),
                 Err(error)

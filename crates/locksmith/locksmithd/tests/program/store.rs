@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use etcd_api::Member;
-use etcd_client::{Client, Config, Get};
+use etcd_client::{Client, Config, GetOptions};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, Local, Settings};
 use tokio::runtime::Runtime;
@@ -45,12 +45,12 @@ impl Store {
     }
 
     pub fn get(&self, key: &str) -> Option<String> {
-        let got = self.runtime.block_on(self.client.get(key, Get::default()));
+        let got = self.runtime.block_on(self.client.get(key, GetOptions::default()));
         got.ok().and_then(|answer| answer.node().value)
     }
 
     pub fn set(&self, key: &str, value: &str) {
-        self.runtime.block_on(self.client.set(key, value, &etcd_client::Set::default())).unwrap();
+        self.runtime.block_on(self.client.set(key, value, &etcd_client::SetOptions::default())).unwrap();
     }
 
     /// locksmithctl with these words: what it prints, its standard error marked, and the exit code if not 0.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use conformance::history::{Action, Operation, Outcome, Verdict, check};
-use etcd_client::{Client, Delete, Error, Exists, Get, Reason, Set};
+use etcd_client::{Client, DeleteOptions, Error, GetOptions, PrevExist, Reason, SetOptions};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -106,18 +106,21 @@ impl Caller {
 }
 
 async fn act(client: &Client, path: &str, action: Action) -> Option<Outcome> {
-    let put = async |value: u64, how: Set| client.set(path, value.to_string(), &how).await.map(|_| None);
+    let put =
+        async |value: u64, how: SetOptions| client.set(path, value.to_string(), &how).await.map(|_| None);
     let done = match action {
         Action::Read => {
-            let how = Get { quorum: true, ..Get::default() };
+            let how = GetOptions { quorum: true, ..GetOptions::default() };
             client.get(path, how).await.map(|answer| answer.node().value)
         }
-        Action::Write(value) => put(value, Set::default()).await,
-        Action::Create(value) => put(value, Set { exists: Exists::No, ..Set::default() }).await,
-        Action::Swap { from, to } => {
-            put(to, Set { prev_value: Some(from.to_string()), ..Set::default() }).await
+        Action::Write(value) => put(value, SetOptions::default()).await,
+        Action::Create(value) => {
+            put(value, SetOptions { prev_exist: PrevExist::NoExist, ..SetOptions::default() }).await
         }
-        Action::Delete => client.delete(path, &Delete::default()).await.map(|_| None),
+        Action::Swap { from, to } => {
+            put(to, SetOptions { prev_value: Some(from.to_string()), ..SetOptions::default() }).await
+        }
+        Action::Delete => client.delete(path, &DeleteOptions::default()).await.map(|_| None),
     };
     Some(match done {
         Ok(value) if action == Action::Read => Outcome::Saw(value.map(|value| value.parse().unwrap())),
