@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_goes_to_known_origins_only() {
+    fn credentials_are_sent_only_to_known_origins() {
         assert!(is_below("http://a:1/v2/keys", "http://a:1"));
         for other in ["http://a:12/v2", "http://b:1/v2", "https://a:1/v2", "http://a:1@b/v2"] {
             assert!(!is_below(other, "http://a:1"), "{other}");

@@ -56,7 +56,7 @@ async fn get(url: &str, ca: &Path) -> Result<(u16, String), String> {
 }
 
 #[tokio::test]
-async fn https_is_served_and_certificates_may_change() {
+async fn https_with_reloaded_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     issue(folder.path(), "service", &old);
@@ -77,7 +77,7 @@ async fn https_is_served_and_certificates_may_change() {
 }
 
 #[tokio::test]
-async fn an_etcd_behind_it_is_held_to_its_authority() {
+async fn the_upstream_certificate_is_verified() {
     use etcd_http::{Cors, Front, Local, Settings as FrontSettings};
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (folder.path().join("own"), folder.path().join("other"));

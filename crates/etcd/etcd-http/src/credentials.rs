@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_depends_on_the_stored_hash() {
+    fn the_cache_is_bounded_and_depends_on_the_stored_hash() {
         let credentials = Credentials::new([7; 32]);
         let sent = BasicCredentials { name: "u".into(), password: "p".into() };
         let (old, new) = (PasswordHash("a".into()), PasswordHash("b".into()));

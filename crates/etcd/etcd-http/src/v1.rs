@@ -92,5 +92,5 @@ fn index(parts: &Parts, body: &Bytes) -> Result<Option<u64>, ApiError> {
         .map_err(|error| response::form_error(error.to_string()))?;
     let Some(text) = form.get("index") else { return Ok(None) };
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| ApiError::in_request(ErrorCode::IndexNotANumber, "Watch From Index"))
+    number.map(Some).ok_or_else(|| ApiError::invalid_request(ErrorCode::IndexNotANumber, "Watch From Index"))
 }

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use etcd_store::watch::{Hub, Then};
-use etcd_store::watch_queue::{Sender, Sent};
+use etcd_store::watch::{Hub, WatcherAction};
+use etcd_store::watch_queue::{SendResult, Sender};
 use etcd_store::{Outcome, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -216,9 +216,9 @@ impl Applied {
 fn notify(hub: &mut Hub<Watcher>, outcome: &Outcome) {
     for event in outcome.watch_events() {
         hub.notify(event, |_, watcher, event| match watcher.sender.send(event, WATCH_QUEUE) {
-            Sent::Queued if !watcher.once => Then::Keep,
+            SendResult::Queued if !watcher.once => WatcherAction::Keep,
             // Too slow, or gone: its stream ends after what it has.
-            Sent::Queued | Sent::Over => Then::Remove,
+            SendResult::Queued | SendResult::Closed => WatcherAction::Remove,
         });
     }
 }

@@ -11,7 +11,7 @@ use etcd_http::backend::{
     WatchOptions,
 };
 use etcd_raft::Member;
-use etcd_store::{Change, Command, Outcome, Refusal, Store};
+use etcd_store::{Change, Command, CommandError, Outcome, Store};
 
 use crate::metrics::Metrics;
 
@@ -47,7 +47,7 @@ impl MemberBackend {
 fn changed_member(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
     match outcome.result {
         Ok(Change::Member(member)) => Ok(member),
-        Err(Refusal::Membership(error)) => Err(error.into()),
+        Err(CommandError::Membership(error)) => Err(error.into()),
         // A membership command has no other outcome.
         Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
     }

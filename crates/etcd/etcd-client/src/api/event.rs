@@ -1,6 +1,6 @@
 //! Responses of the keys API, and events.
 
-pub use etcd_api::received::{Event, Node};
+pub use etcd_api::client::{Event, Node};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -34,7 +34,7 @@ pub(crate) fn parse_response(endpoint: &Endpoint, reply: &Reply) -> Result<Respo
 }
 
 pub(crate) fn parse_error(endpoint: &Endpoint, body: &[u8]) -> Error {
-    match serde_json::from_slice::<etcd_api::received::Error>(body) {
+    match serde_json::from_slice::<etcd_api::client::Error>(body) {
         Ok(error) => Error::Api {
             code: error.error_code,
             message: error.message,

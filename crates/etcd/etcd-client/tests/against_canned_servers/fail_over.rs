@@ -47,7 +47,7 @@ async fn a_good_answer() {
 }
 
 #[tokio::test]
-async fn what_makes_the_next_endpoint_be_asked() {
+async fn failures_with_fail_over() {
     let reasons = [
         (NO_LEADER, "client: etcd member URL has no leader"),
         (UNAVAILABLE, "client: etcd member URL has no leader"),
@@ -74,7 +74,7 @@ async fn what_makes_the_next_endpoint_be_asked() {
 }
 
 #[tokio::test]
-async fn nobody_is_there() {
+async fn no_endpoint_is_reachable() {
     let (one, two) = (Canned::unreachable(), Canned::unreachable());
     let error = client(&[&one, &two]).get("/a", GetOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "client: etcd cluster is unavailable or misconfigured");
@@ -85,7 +85,7 @@ async fn nobody_is_there() {
 }
 
 #[tokio::test]
-async fn answers_that_no_other_endpoint_makes_better() {
+async fn responses_without_fail_over() {
     let server = Canned::start(&[NOT_FOUND, HTML]);
     let other = Canned::start(&[FOUND]);
     let client = client(&[&server.url, &other.url]);
@@ -98,7 +98,7 @@ async fn answers_that_no_other_endpoint_makes_better() {
 }
 
 #[tokio::test]
-async fn a_creation_is_sent_once() {
+async fn a_create_is_not_retried() {
     for reply in [Reply::NoReply, NO_LEADER, BROKEN] {
         let (bad, good) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
         let error = client(&[&bad.url, &good.url]).create("/a", "v", None).await.unwrap_err();
@@ -136,7 +136,7 @@ async fn endpoints_that_hang_are_left_without_a_second_try() {
 }
 
 #[tokio::test]
-async fn the_total_time_is_a_limit() {
+async fn total_timeout() {
     let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Reply::NoReply])).collect();
     let urls: Vec<_> = silent.iter().map(|server| server.url.as_str()).collect();
     let mut config = config(&urls);
@@ -155,7 +155,7 @@ async fn the_total_time_is_a_limit() {
 }
 
 #[tokio::test]
-async fn what_is_waited_for_is_told_after_a_while() {
+async fn slow_endpoints_are_reported() {
     let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
     let good = Canned::start(&[FOUND]);
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -175,7 +175,7 @@ async fn what_is_waited_for_is_told_after_a_while() {
 }
 
 #[tokio::test]
-async fn connections_are_kept() {
+async fn connections_are_reused() {
     let server = Canned::start(&[FOUND]);
     let client = client(&[&server.url]);
     for _ in 0..5 {
@@ -185,7 +185,7 @@ async fn connections_are_kept() {
 }
 
 #[tokio::test]
-async fn redirections_are_followed_but_not_forever() {
+async fn redirects_are_limited() {
     let away = Reply::Response("307 Temporary Redirect", &["Location: /v2/keys/b"], "");
     let server = Canned::start(&[away.clone(), FOUND]);
     client(&[&server.url]).get("/a", GetOptions::default()).await.unwrap();
@@ -198,7 +198,7 @@ async fn redirections_are_followed_but_not_forever() {
 }
 
 #[tokio::test]
-async fn the_password_goes_with_each_request_and_into_no_text() {
+async fn credentials_are_sent_but_never_shown() {
     let server = Canned::start(&[FOUND]);
     let mut config = config(&[&server.url]);
     config.credentials = Some(Credentials { user: "root".into(), password: "s3cret".into() });

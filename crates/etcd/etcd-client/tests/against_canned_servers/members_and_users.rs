@@ -18,7 +18,7 @@ fn ok(body: impl Into<String>) -> Reply {
 }
 
 #[tokio::test]
-async fn sync_uses_what_the_members_publish() {
+async fn sync_uses_published_client_urls() {
     let member = Canned::start(&[ok("{\"members\":[]}")]);
     let list = format!(
         "{{\"members\":[{{\"id\":\"a1\",\"name\":\"n1\",\"peerURLs\":[\"http://p:1\"],\

@@ -77,7 +77,7 @@ async fn version(endpoint: &Endpoint, tls: TlsFiles) -> Result<String, Error> {
 }
 
 #[tokio::test]
-async fn both_sides_show_a_certificate() {
+async fn mutual_tls() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (ours, ca) = authority(folder, "ca");
@@ -111,7 +111,7 @@ async fn both_sides_show_a_certificate() {
 }
 
 #[test]
-fn files_that_are_no_use() {
+fn invalid_tls_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (issuer, ca) = authority(folder, "ca");

@@ -29,7 +29,7 @@ fn wait_indexes(server: &Canned) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_event_is_followed_by_the_next() {
+async fn consecutive_events() {
     let server = Canned::start(&[event(7), event(8), event(12)]);
     let mut watcher = client(&[&server.url]).watch("/a", WatchOptions::default());
     for expect in [7, 8, 12] {
@@ -49,7 +49,7 @@ async fn after_an_index() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_before_the_event_misses_nothing() {
+async fn a_lost_connection_loses_no_event() {
     // Registered at 5, then lost: an event may have happened since 6.
     let lost = [Reply::Raw(HEAD), Reply::Response("200 OK", &["X-Etcd-Index: 6"], ""), event(6)];
     let server = Canned::start(&lost);
@@ -59,7 +59,7 @@ async fn a_connection_that_is_lost_before_the_event_misses_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_cut_is_asked_for_again() {
+async fn a_truncated_event_is_requested_again() {
     let cut = Reply::Raw(
         "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\nContent-Length: 900\r\n\r\n{\"action\":\"set\",\"no",
     );
@@ -70,7 +70,7 @@ async fn an_event_that_is_cut_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_stream_gives_many_events() {
+async fn a_stream_has_many_events() {
     let lines = "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\n\r\n\
         {\"action\":\"set\",\"node\":{\"key\":\"/a\",\"modifiedIndex\":6,\"createdIndex\":6}}\n\n\
         {\"action\":\"set\",\"node\":{\"key\":\"/a\",\"modifiedIndex\":9,\"createdIndex\":6}}\n";
@@ -85,7 +85,7 @@ async fn a_stream_gives_many_events() {
 }
 
 #[tokio::test]
-async fn history_that_is_gone_is_told() {
+async fn cleared_history_is_reported() {
     let cleared = Reply::Response(
         "400 Bad Request",
         &[],
@@ -103,7 +103,7 @@ async fn history_that_is_gone_is_told() {
 }
 
 #[tokio::test]
-async fn another_member_takes_over() {
+async fn fail_over_to_another_member() {
     let (one, two) = (Canned::start(&[event(7), Reply::Raw("")]), Canned::start(&[event(8)]));
     let mut watcher = client(&[&one.url, &two.url]).watch("/a", WatchOptions::default());
     assert_eq!(watcher.next().await.unwrap().node().modified_index, 7);
@@ -112,7 +112,7 @@ async fn another_member_takes_over() {
 }
 
 #[tokio::test]
-async fn errors_leave_the_place_as_it_is() {
+async fn errors_keep_the_position() {
     let html = Reply::Response("200 OK", &["X-Etcd-Index: 5"], "<html>");
     let server = Canned::start(&[event(7), html, Reply::Response("500 x", &[], ""), event(8)]);
     let mut watcher = client(&[&server.url]).watch("/a", WatchOptions::default());
@@ -124,7 +124,7 @@ async fn errors_leave_the_place_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_dropped_loses_nothing() {
+async fn next_is_cancel_safe() {
     let server = Canned::start(&[Reply::Partial(HEAD), event(6)]);
     let mut watcher = client(&[&server.url]).watch("/a", WatchOptions::default());
     let waited = tokio::time::timeout(Duration::from_millis(200), watcher.next()).await;

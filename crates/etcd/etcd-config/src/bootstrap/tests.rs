@@ -74,7 +74,7 @@ fn running(peer: &str, members: serde_json::Value) -> Event {
 const STATIC: &str = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -initial-cluster a=http://10.0.0.1:1,b=http://10.0.0.2:1";
 
 #[test]
-fn the_data_directory_decides_first() {
+fn the_data_directory_takes_precedence() {
     let with = |member, proxy| Event::DataDir(Contents { member, proxy });
     check(
         "-initial-cluster rubbish -proxy on",
@@ -161,7 +161,7 @@ fn joining_an_existing_cluster() {
 }
 
 #[test]
-fn dns_names_the_members() {
+fn members_from_srv_records() {
     let record = |target: &str, address: [u8; 4]| SrvRecord {
         target: target.to_owned(),
         port: 2380,
@@ -245,7 +245,7 @@ fn response(status: u16, body: &serde_json::Value) -> Event {
 }
 
 #[test]
-fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
+fn discovery_results() {
     let base = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -discovery http://d/T";
     let size = || response(200, &json!({"action": "get", "node": {"value": "1"}}));
     let other =
@@ -299,7 +299,7 @@ fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
 }
 
 #[test]
-fn listed_peers_are_joined_or_founded_with() {
+fn peers_are_joined_or_bootstrapped_with() {
     let base = "-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.2:1,10.0.0.3:1";
     let proposal = |set: &[&str]| {
         let set: Vec<_> = set.iter().map(|text| format!("http://{text}")).collect();

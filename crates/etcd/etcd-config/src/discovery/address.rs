@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_have_an_address() {
+    fn token_urls() {
         check("https://discovery.etcd.io/abc", Some(("https://discovery.etcd.io:443", "/abc")));
         check("http://10.0.0.1:2379/v2/keys/a/abc/", Some(("http://10.0.0.1:2379", "/v2/keys/a/abc")));
         check("http://u:p@h/abc?x=1", Some(("http://h:80", "/abc")));

@@ -68,14 +68,14 @@ fn is_about(found: Duration, expect: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_its_time() {
+async fn a_head_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
     is_about(closes_after(&mut client).await, limits::HEAD_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_gets_no_more_time_by_trickling() {
+async fn a_trickling_head_times_out() {
     let mut client = connect();
     let first_byte = Instant::now();
     while client.write_all(b"G").await.is_ok() {
@@ -90,7 +90,7 @@ async fn a_head_gets_no_more_time_by_trickling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_head_has_its_time_too() {
+async fn a_second_head_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\nGET / HT").await.unwrap();
     let mut response = vec![0; LARGE];
@@ -133,7 +133,7 @@ async fn idle_connections_are_closed_where_their_number_is_small() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_nothing_is_cut() {
+async fn a_stalled_reader_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     sleep(limits::WRITE_TIMEOUT + Duration::from_secs(1)).await;
@@ -159,7 +159,7 @@ async fn a_slow_reader_gets_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stalls_is_given_up() {
+async fn a_stalled_body_times_out() {
     let mut client = connect();
     client.write_all(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
     let first_byte = Instant::now();
@@ -190,7 +190,7 @@ impl Handler for Watches {
 
 /// With ten thousand waiting connections, each has a task and two boxes.
 #[test]
-fn a_connection_that_waits_is_small() {
+fn a_waiting_connection_is_small() {
     use tokio::net::TcpStream;
 
     fn future<A, F>(_: fn(A) -> F) -> usize {
@@ -203,7 +203,7 @@ fn a_connection_that_waits_is_small() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nonsense_behind_a_request_is_refused_behind_its_answer() {
+async fn a_malformed_request_is_rejected_after_the_previous_response() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x01 no request\r\n\r\n").await.unwrap();
     let mut told = Vec::new();

@@ -134,7 +134,7 @@ fn checks_on_each_request() {
 }
 
 #[test]
-fn verified_passwords_are_remembered() {
+fn verified_passwords_are_cached() {
     let site = Site::start();
     site.ask("PUT", "/v2/auth/users/root", &[], r#"{"user":"root","password":"pw"}"#);
     site.ask("PUT", "/v2/auth/enable", &[], "");

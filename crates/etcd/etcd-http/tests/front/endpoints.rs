@@ -20,7 +20,7 @@ const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
 const APPLICATION_JSON: Option<&str> = Some("application/json");
 
 #[test]
-fn members_are_shown() {
+fn member_list() {
     let site = Site::start();
     for target in ["/v2/members", "/v2/members/"] {
         let response = site.get(target);
@@ -42,7 +42,7 @@ fn members_are_shown() {
 }
 
 #[test]
-fn members_are_changed() {
+fn member_changes() {
     let site = Site::start();
     let url = r#"{"peerURLs":["http://10.0.0.10:2380"]}"#;
     let added = site.ask("POST", "/v2/members", &[JSON], url);
@@ -69,7 +69,7 @@ fn members_are_changed() {
 }
 
 #[test]
-fn members_refuse() {
+fn rejected_member_changes() {
     let site = Site::start();
     let case = |kind: &str, body: &str, status: u16, message: &str| {
         let response = site.ask("POST", "/v2/members", &[("Content-Type", kind)], body);
@@ -89,7 +89,7 @@ fn members_refuse() {
 }
 
 #[test]
-fn small_questions() {
+fn version_health_machines_and_leader() {
     let site = Site::start();
     let version = r#"{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}"#;
     check(&site.get("/version"), 200, APPLICATION_JSON, version);
@@ -161,7 +161,7 @@ fn metrics() {
 }
 
 #[test]
-fn level_of_the_log() {
+fn log_level() {
     let site = Site::start();
     let put = |body: &str| site.ask("PUT", "/config/local/log", &[JSON], body);
     check(&put(r#"{"Level":"DEBUG"}"#), 204, None, "");
@@ -171,7 +171,7 @@ fn level_of_the_log() {
 }
 
 #[test]
-fn first_interface() {
+fn v1_api() {
     let site = Site::start();
     site.form("PUT", "/v2/keys/foo", "value=four");
     site.form("PUT", "/v2/keys/dir/a", "value=1");
@@ -200,7 +200,7 @@ fn first_interface() {
 }
 
 #[test]
-fn pages_of_other_origins() {
+fn cross_origin_requests() {
     let cors = Cors::new(vec!["http://page".to_owned()]);
     let site = Site::with(etcd_http::Settings { cors, ..site::settings() }, None);
     let from = |origin: &str, method: &str| site.ask(method, "/version", &[("Origin", origin)], "");

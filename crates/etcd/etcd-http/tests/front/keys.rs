@@ -168,7 +168,7 @@ fn head_has_the_headers_of_get() {
 }
 
 #[test]
-fn brief_answers() {
+fn no_value_on_success() {
     let site = Site::start();
     let made = site.form("PUT", "/v2/keys/a?noValueOnSuccess=true", "value=x");
     assert_eq!((made.status, made.body.as_str()), (201, "{\"action\":\"set\"}\n"));
@@ -187,7 +187,7 @@ fn quorum_reads_and_missing_keys() {
 }
 
 #[test]
-fn what_is_over_expires() {
+fn expired_keys_are_removed() {
     let site = Site::start();
     let made = site.form("PUT", "/v2/keys/a", "value=x&ttl=1");
     assert!(without_times(&made.body).contains("\"expiration\":\"E\",\"ttl\":1"), "{}", made.body);

@@ -119,7 +119,7 @@ fn listen<H: etcd_http::server::Handler>(runtime: &Runtime, address: SocketAddr,
 }
 
 #[test]
-fn requests_pass_with_all_they_have() {
+fn requests_are_forwarded_completely() {
     let cluster = Cluster::start(3, false);
     let mut client = cluster.connect();
     for number in 0..50 {
@@ -141,7 +141,7 @@ fn requests_pass_with_all_they_have() {
 }
 
 #[test]
-fn members_that_die_are_left_out() {
+fn stopped_members_are_skipped() {
     let mut cluster = Cluster::start(3, false);
     let put = |cluster: &Cluster| cluster.ask("PUT", "/v2/keys/a", &[FORM], "value=x");
     assert_eq!(put(&cluster).status, 201);
@@ -174,7 +174,7 @@ fn members_that_die_are_left_out() {
 }
 
 #[test]
-fn watches_pass_and_end_with_their_reader() {
+fn watches_are_forwarded_until_the_reader_disconnects() {
     let cluster = Cluster::start(2, false);
     let mut watching = cluster.connect();
     watching.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");
@@ -271,7 +271,7 @@ fn members_with_tls() {
 }
 
 #[test]
-fn certificates_that_change_are_used_towards_members() {
+fn changed_certificates_are_used_for_members() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (tls::authority("old"), tls::authority("new"));
     let (old_folder, new_folder) = (folder.path().join("old"), folder.path().join("new"));
@@ -309,7 +309,7 @@ fn read_only() {
 }
 
 #[test]
-fn the_cluster_is_saved_and_counts_before_flags() {
+fn the_saved_cluster_takes_precedence_over_flags() {
     let cluster = Cluster::start(1, false);
     let saved = cluster.folder.path().join("proxy/cluster");
     // The URL in the flags is that of the cluster, so nothing is saved. The next start uses an alias:

@@ -120,7 +120,7 @@ fn client_certificates() {
 }
 
 #[test]
-fn files_are_read_anew() {
+fn files_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (authority("old"), authority("new"));
     let old_trusted = write_authority(folder.path(), "old", &old);
@@ -147,7 +147,7 @@ fn files_are_read_anew() {
 }
 
 #[test]
-fn a_new_authority_voids_old_sessions_and_clients() {
+fn a_new_ca_invalidates_old_sessions_and_clients() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (authority("old"), authority("new"));
     let trusted = write_authority(folder.path(), "old", &old);
@@ -166,7 +166,7 @@ fn a_new_authority_voids_old_sessions_and_clients() {
 }
 
 #[test]
-fn files_that_do_not_serve() {
+fn invalid_tls_files() {
     let folder = tempfile::tempdir().unwrap();
     let own_files = authority("own");
     let one = issue(folder.path(), "one", &own_files, false);

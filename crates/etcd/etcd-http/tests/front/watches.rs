@@ -21,7 +21,7 @@ fn until_watchers(site: &Site, count: u64) {
 }
 
 #[test]
-fn one_event_and_the_connection_goes_on() {
+fn one_event_keeps_the_connection_alive() {
     let site = Site::start();
     let index = site.get("/v2/keys").index();
     let mut client = site.connect();
@@ -64,7 +64,7 @@ fn pipelined_requests_wait_behind_a_watch() {
 }
 
 #[test]
-fn old_protocol_and_close() {
+fn http_1_0_and_connection_close() {
     let site = Site::start();
     for (first, version) in [
         ("GET /v2/keys/a?wait=true HTTP/1.0\r\n\r\n", "HTTP/1.0"),
@@ -84,7 +84,7 @@ fn old_protocol_and_close() {
 }
 
 #[test]
-fn streams_have_history_and_all_that_follows() {
+fn streams_have_past_and_future_events() {
     let site = Site::start();
     let first = site.form("PUT", "/v2/keys/d/a", "value=1").index();
     site.form("PUT", "/v2/keys/d/b", "value=2");
@@ -110,7 +110,7 @@ fn streams_have_history_and_all_that_follows() {
 }
 
 #[test]
-fn history_answers_at_once() {
+fn past_events_are_sent_immediately() {
     let site = Site::start();
     let first = site.form("PUT", "/v2/keys/a", "value=1").index();
     let last = site.form("PUT", "/v2/keys/a", "value=2").index();
@@ -131,7 +131,7 @@ fn history_answers_at_once() {
 }
 
 #[test]
-fn readers_that_leave_are_forgotten() {
+fn disconnected_readers_are_removed() {
     let site = Site::start();
     let mut open = Vec::new();
     for stream in ["", "&stream=true"] {
@@ -148,7 +148,7 @@ fn readers_that_leave_are_forgotten() {
 }
 
 #[test]
-fn slow_stream_readers_are_ended_without_a_gap() {
+fn slow_stream_readers_are_closed_without_a_gap() {
     let site = Site::start();
     let mut client = site.connect();
     client.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use conformance::history::{Action, Outcome};
 use etcd_api::{ErrorCode, Key};
 use etcd_raft::{Member, Unavailable};
-use etcd_store::{Change, Command, Delete, Put, Refusal};
+use etcd_store::{Change, Command, CommandError, Delete, Put};
 
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
@@ -63,10 +63,10 @@ fn command(at: &str, action: Action) -> Command {
     }
 }
 
-fn told(result: &Result<Change, Refusal>) -> Outcome {
+fn told(result: &Result<Change, CommandError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
-        Err(Refusal::Keys(error)) => match error.code {
+        Err(CommandError::Keys(error)) => match error.code {
             ErrorCode::KeyNotFound => Outcome::Missing,
             ErrorCode::CompareFailed | ErrorCode::KeyExists => Outcome::Refused,
             _ => panic!("{error:?}"),

@@ -96,7 +96,7 @@ fn expect(output: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_backup_is_made_checked_and_restored() {
+fn backup_verify_and_restore() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup, target) = (path("source"), path("deep/backup"), path("target"));
@@ -164,7 +164,7 @@ fn backup_and_restore_reject_invalid_input() {
 }
 
 #[test]
-fn a_running_members_data_is_backed_up_and_not_replaced() {
+fn a_running_member_is_backed_up_but_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup) = (path("source"), path("backup"));

@@ -65,7 +65,7 @@ fn serve_udp(socket: &UdpSocket, queries: &Mutex<Vec<String>>, answers: &Resolve
     loop {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
         let question = &buffer[..length];
-        let Some(mut bytes) = answer("udp", question, queries, answers) else { continue };
+        let Some(mut bytes) = response("udp", question, queries, answers) else { continue };
         if bytes.len() > MAX_DATAGRAM {
             let mut truncated = Packet::parse(question).unwrap().into_reply();
             truncated.set_flags(PacketFlag::TRUNCATION);
@@ -81,12 +81,12 @@ fn serve_tcp(mut stream: TcpStream, queries: &Mutex<Vec<String>>, answers: &Reso
     stream.read_exact(&mut length).unwrap();
     let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut question).unwrap();
-    let Some(bytes) = answer("tcp", &question, queries, answers) else { return };
+    let Some(bytes) = response("tcp", &question, queries, answers) else { return };
     stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&bytes).unwrap();
 }
 
-fn answer(
+fn response(
     transport: &str,
     question: &[u8],
     queries: &Mutex<Vec<String>>,
