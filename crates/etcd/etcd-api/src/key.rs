@@ -10,8 +10,7 @@ use crate::json_text::to_text;
 use crate::limits::{MAX_KEY_BYTES, MAX_KEY_LEVELS};
 
 /// A clean absolute path: starts with `/`, has no empty, `.` or `..` segment and no trailing `/`; the root is `/`.
-/// Names may
-/// contain any byte. Cheap to clone.
+/// Names may contain any byte. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Bytes);
 

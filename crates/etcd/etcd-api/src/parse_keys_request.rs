@@ -49,8 +49,7 @@ pub struct RequestParts<'a> {
 
 impl KeysRequest {
     /// Errors have index 0. The checks are in this order: form, prefix, prevIndex, waitIndex, recursive, sorted,
-    /// wait, dir,
-    /// quorum, stream, wait's method, prevValue, ttl, prevExist, noValueOnSuccess, refresh.
+    /// wait, dir, quorum, stream, wait's method, prevValue, ttl, prevExist, noValueOnSuccess, refresh.
     pub fn parse(parts: RequestParts<'_>) -> Result<Self, ApiError> {
         let body = matches!(parts.method, Method::Put | Method::Post).then_some(parts.body);
         let form = Form::parse(parts.query, parts.content_type, body)

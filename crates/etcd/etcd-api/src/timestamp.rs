@@ -83,8 +83,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// Year, month and day of a day since 1970 in the Gregorian calendar, computed in years that start in March, so that
-/// the
-/// leap day is the last one.
+/// the leap day is the last one.
 fn civil_date(days: u64) -> (u64, u64, u64) {
     // 0000-03-01 is 719,468 days before 1970-01-01; 400 years have 146,097 days.
     let days = days + 719_468;

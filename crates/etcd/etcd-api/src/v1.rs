@@ -6,8 +6,7 @@ use crate::{Action, Event, Node, Timestamp};
 
 impl Event {
     /// A v1 body, without a newline: an object for a file, an array with one level for a directory. Responses to GET
-    /// have the
-    /// `store_index`; a watch event has its own index (`None`).
+    /// have the `store_index`; a watch event has its own index (`None`).
     pub fn to_v1_json(&self, store_index: Option<u64>, now: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if self.node.dir && self.action == Action::Get {

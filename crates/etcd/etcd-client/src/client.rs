@@ -134,8 +134,7 @@ impl Client {
     }
 
     /// Prefers the endpoint after one that timed out, so that the next request does not wait for it, unless the
-    /// preference has
-    /// changed since the request `began`.
+    /// preference has changed since the request `began`.
     fn demote(&self, silent: &Endpoint, began: &Endpoints) {
         let mut now = self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         let unchanged = Arc::ptr_eq(&now.list, &began.list) && now.preferred == began.preferred;

@@ -118,8 +118,7 @@ impl Error {
     }
 
     /// The server has cleared the events that a watch requested. Returns the store's index. Read the keys again, and
-    /// watch from
-    /// the index of that response.
+    /// watch from the index of that response.
     pub fn cleared_history(&self) -> Option<u64> {
         match self {
             Error::Api { code: CLEARED, index, .. } => Some(*index),

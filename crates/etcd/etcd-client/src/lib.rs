@@ -1,12 +1,10 @@
 //! Client of the etcd v2 API: keys, watches, members, statistics, users and roles, over HTTP/1.1.
 //!
 //! [`Client`] has a list of endpoints and a connection pool. A request is sent to the endpoint that responded last.
-//! If it is
-//! unreachable or responds with 5xx, the other endpoints are tried once each.
+//! If it is unreachable or responds with 5xx, the other endpoints are tried once each.
 //!
 //! Passwords never appear in errors, traces or logs. A non-idempotent write (`create`, `post`) that may have been
-//! executed is
-//! never repeated.
+//! executed is never repeated.
 
 mod api;
 mod client;

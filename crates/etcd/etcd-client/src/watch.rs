@@ -23,8 +23,7 @@ pub struct WatchOptions {
     /// [`Watcher::next`].
     pub after: Option<u64>,
     /// Uses one connection for many events. etcd 2 and 3 lose events on such a connection (after a past event, or for
-    /// a slow
-    /// reader), so this is only for other servers.
+    /// a slow reader), so this is only for other servers.
     pub stream: bool,
 }
 

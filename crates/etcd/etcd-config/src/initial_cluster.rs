@@ -111,8 +111,7 @@ impl InitialCluster {
     }
 
     /// The local member must be in the list with exactly the URLs that it advertises. `resolved` maps hosts to
-    /// addresses, by
-    /// which URLs are compared.
+    /// addresses, by which URLs are compared.
     pub fn check_local(
         &self,
         name: &str,

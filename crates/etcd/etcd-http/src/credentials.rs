@@ -1,9 +1,8 @@
 //! HTTP basic authentication.
 //!
 //! bcrypt runs on a few blocking threads. Successful verifications are cached under a keyed hash of name, stored hash
-//! and
-//! password; a changed password invalidates its entry, since the stored hash is part of the key. Passwords are never
-//! stored or logged.
+//! and password; a changed password invalidates its entry, since the stored hash is part of the key. Passwords are
+//! never stored or logged.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};

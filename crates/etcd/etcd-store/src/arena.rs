@@ -1,6 +1,5 @@
 //! An arena for many small values, in pages, so that growing moves nothing. Each slot records whether it was modified
-//! since
-//! the last call of `take_changed`.
+//! since the last call of `take_changed`.
 
 /// Slots per page.
 const PAGE_SLOTS: usize = 4_096;

@@ -303,8 +303,7 @@ fn patterns(role: &Role, access: Access) -> &[String] {
 }
 
 /// A pattern is an exact path, or a prefix before `*`. A recursive operation requires a prefix of the directory
-/// itself:
-/// `/dir/*` covers the keys below `/dir`, but not `/dir` recursively.
+/// itself: `/dir/*` covers the keys below `/dir`, but not `/dir` recursively.
 fn covers(pattern: &str, key: &Key, recursive: bool) -> bool {
     let path = key.as_bytes();
     match pattern.strip_suffix('*') {

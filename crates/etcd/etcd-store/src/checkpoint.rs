@@ -77,8 +77,7 @@ struct NodeRecord {
 
 impl Store {
     /// The changes since the last call or the restore. Each change is returned once: if it cannot be written, the
-    /// next checkpoint
-    /// must be a `snapshot`.
+    /// next checkpoint must be a `snapshot`.
     pub fn take_changes(&mut self) -> Changes {
         let (changed, gone_nodes) = self.tree.take_changed();
         let (history, gone_history) = self.history.take_changed();

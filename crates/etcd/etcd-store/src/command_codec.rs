@@ -1,10 +1,8 @@
 //! Encoding of commands in the replicated log.
 //!
 //! A command starts with its format version and type, which determine the rest. A new field or type requires a new
-//! version,
-//! and all older versions must remain readable. Each type is written in the version that introduced it, so an older
-//! program
-//! can read everything except new types, which must not be proposed before all members support them.
+//! version, and all older versions must remain readable. Each type is written in the version that introduced it, so
+//! an older program can read everything except new types, which must not be proposed before all members support them.
 
 use crate::codec::{ReadError, Reader, Writer};
 use crate::command::{AuthCommand, Command, DecodeError, Delete, PasswordHash, Post, Put};
@@ -88,8 +86,7 @@ impl Command {
     }
 
     /// Decodes a command and advances `bytes`, which are unchanged on an error. Values are copied, so that a command
-    /// never keeps
-    /// a whole batch in memory.
+    /// never keeps a whole batch in memory.
     pub fn decode(bytes: &mut &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
         let version = input.byte()?;

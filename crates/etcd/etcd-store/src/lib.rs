@@ -1,6 +1,5 @@
 //! The replicated state machine of the key-value store, pure and deterministic: all members that apply the same
-//! commands in
-//! the same order have the same state and return the same outcomes.
+//! commands in the same order have the same state and return the same outcomes.
 //!
 //! It has no access to clocks, files, sockets, random numbers or hash map order: times and ids are part of commands.
 

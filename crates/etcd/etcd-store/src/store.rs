@@ -131,8 +131,7 @@ impl Store {
     }
 
     /// The first event at or after `since` that a watch of `key` receives; `None` if the watch has to wait. Error 401
-    /// if the
-    /// history has been cleared.
+    /// if the history has been cleared.
     pub fn scan_history(
         &self,
         key: &Key,

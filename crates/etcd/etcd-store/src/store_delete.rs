@@ -60,8 +60,7 @@ impl Store {
     }
 
     /// Removes nodes that expire at or before `now`, ordered by time and key, each with its own index. A directory is
-    /// removed
-    /// with its descendants, which have no events of their own.
+    /// removed with its descendants, which have no events of their own.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
         while let Some((at, key)) = self.tree.first_expiration() {

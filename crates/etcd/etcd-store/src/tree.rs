@@ -1,10 +1,8 @@
 //! The node tree: directories and files in an arena.
 //!
 //! Compact, since a store has millions of nodes: a node is a slot of the arena, shares its name with its parent's
-//! list and its
-//! value with events. Nothing is recursive, since users determine the depth of the tree. Every modification is
-//! recorded for
-//! the next checkpoint.
+//! list and its value with events. Nothing is recursive, since users determine the depth of the tree. Every
+//! modification is recorded for the next checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -247,8 +245,7 @@ impl Tree {
     }
 
     /// The nodes modified since the last `take_changed`, in record order, and the records of removed nodes. Marks
-    /// everything as
-    /// saved.
+    /// everything as saved.
     pub fn take_changed(&mut self) -> (Vec<Slot>, Vec<u64>) {
         let root = self.root;
         let mut changed = self.nodes.take_marked();

@@ -71,8 +71,7 @@ impl<T> Hub<T> {
     /// Delivers an event to all matching watchers, and removes those for which `deliver` returns so.
     ///
     /// An event matches watchers of its key, recursive watchers above it unless a name between them is hidden, and,
-    /// for the
-    /// removal of a directory, all watchers below it.
+    /// for the removal of a directory, all watchers below it.
     pub fn notify(
         &mut self,
         event: &Arc<Event>,

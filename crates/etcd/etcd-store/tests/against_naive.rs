@@ -1,6 +1,5 @@
 //! Compares the store with a naive model: outcomes, listings, history, watches, counters, and restored checkpoints,
-//! over
-//! random sequences of all commands.
+//! over random sequences of all commands.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 

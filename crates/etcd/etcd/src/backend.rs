@@ -32,8 +32,7 @@ impl MemberBackend {
     }
 
     /// With `strict`, requires that a majority of the resulting members has started. The result is the current
-    /// membership
-    /// except `without`, plus `more` unstarted members.
+    /// membership except `without`, plus `more` unstarted members.
     fn check_quorum(&self, without: Option<u64>, more: usize) -> Result<(), MemberChangeError> {
         let (started, remaining) = self.read(|store| {
             let remaining = || store.membership().members().filter(|member| Some(member.id) != without);

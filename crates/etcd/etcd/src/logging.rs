@@ -8,8 +8,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 /// Levels of libraries. openraft warns of each request to an unreachable member, twenty to forty times per second;
-/// the
-/// member's links log that once.
+/// the member's links log that once.
 const LIBRARY_LEVELS: [(&str, Level); 3] =
     [("openraft", Level::ERROR), ("hyper", Level::WARN), ("rustls", Level::WARN)];
 

@@ -1,8 +1,7 @@
 //! SRV lookups by the resolvers in `/etc/resolv.conf`.
 //!
 //! Keeps the order in which records are to be tried, and omits invalid host names. A missing record is an error,
-//! whose
-//! meaning is up to the caller.
+//! whose meaning is up to the caller.
 
 mod query;
 mod settings;
@@ -78,8 +77,7 @@ impl Resolver {
     }
 
     /// Looks up `_SERVICE._tcp.DOMAIN`, ordered by priority, then weight. Without RFC 2782's random choice among
-    /// weights, so
-    /// that the order is the same for everybody. Requires a tokio runtime.
+    /// weights, so that the order is the same for everybody. Requires a tokio runtime.
     pub async fn services(&self, service: &str, domain: &str) -> Result<Vec<Service>, LookupError> {
         let name = format!("_{service}._tcp.{domain}");
         let mut records = Vec::new();

@@ -256,8 +256,7 @@ impl Bootstrap {
     }
 
     /// Bootstraps a new cluster. If the running cluster knows this member as started, its data is lost, and it must
-    /// not
-    /// bootstrap again.
+    /// not bootstrap again.
     fn bootstrap_cluster(&mut self, new: NewCluster, running: Option<&RunningCluster>) -> Vec<Command> {
         let mine = running.and_then(|cluster| cluster.members.iter().find(|member| member.id == new.own_id));
         if mine.is_some_and(|member| !member.client_urls.is_empty()) {

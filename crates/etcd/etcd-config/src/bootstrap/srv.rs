@@ -33,8 +33,7 @@ pub struct SrvCluster {
 }
 
 /// The record that resolves to one of the advertised peer URLs gets the local name, the others `0`, `1`, ... A member
-/// must
-/// have a record (`must_be_in`), a proxy need not.
+/// must have a record (`must_be_in`), a proxy need not.
 pub fn initial_cluster(
     name: &str,
     advertised: &[Url],

@@ -3,8 +3,7 @@
 use crate::site::{Response, Site};
 
 /// Method, target, form, status, offset of X-Etcd-Index from the first, body. `{n}` is the first index plus n,
-/// `{n%20}`
-/// the same with 20 digits; expirations are replaced by `E`.
+/// `{n%20}` the same with 20 digits; expirations are replaced by `E`.
 type Step = (&'static str, &'static str, &'static str, u16, Option<u64>, &'static str);
 
 const STEPS: &[Step] = &[

@@ -1,6 +1,5 @@
 //! A naive model of the store, written as plainly as the contract: a map of complete paths, and linear searches. The
-//! real
-//! store is compared with it.
+//! real store is compared with it.
 
 mod auth;
 mod keys;

@@ -30,8 +30,8 @@ pub struct Zone {
 type Resolve = Arc<dyn Fn(&str, &str) -> DnsReply + Send + Sync>;
 
 impl Zone {
-    /// Serves until the test process exits. `answers` maps a name without its final dot and a query type such as `SRV`
-    /// to a reply.
+    /// Serves until the test process exits. `answers` maps a name without its final dot and a query type such as
+    /// `SRV` to a reply.
     pub fn serve(at: &str, answers: impl Fn(&str, &str) -> DnsReply + Send + Sync + 'static) -> Zone {
         // Retries until the same port is free for both.
         let (udp, tcp) = (0..50)
