@@ -148,9 +148,9 @@ impl Client {
     /// Sends a request and reads the complete response, within the total timeout.
     pub(crate) async fn send(&self, call: &Call) -> Result<(Endpoint, Reply), Error> {
         let mut attempts = Vec::new();
-        let all = self.try_each(call, &mut attempts, |transport, endpoint, known, call| {
+        let all = self.try_each(call, &mut attempts, |transport, endpoint, trusted_origins, call| {
             Box::pin(async move {
-                let reply = transport.exchange(endpoint, call, known).await?;
+                let reply = transport.exchange(endpoint, call, trusted_origins).await?;
                 server_failure(endpoint, reply.status).map_or(Ok(reply), Err)
             })
         });
@@ -163,9 +163,9 @@ impl Client {
     /// Sends a request whose response body is read by the caller, without a timeout.
     pub(crate) async fn open(&self, call: &Call) -> Result<(Endpoint, Response<Incoming>), Error> {
         let mut attempts = Vec::new();
-        self.try_each(call, &mut attempts, |transport, endpoint, known, call| {
+        self.try_each(call, &mut attempts, |transport, endpoint, trusted_origins, call| {
             Box::pin(async move {
-                let response = transport.open(endpoint, call, known).await?;
+                let response = transport.open(endpoint, call, trusted_origins).await?;
                 server_failure(endpoint, response.status()).map_or(Ok(response), Err)
             })
         })
@@ -174,8 +174,8 @@ impl Client {
 
     /// Sends a request to this endpoint only.
     pub(crate) async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Reply, Reason> {
-        let known = [endpoint.origin()];
-        let attempt = self.shared.transport.exchange(endpoint, call, &known);
+        let trusted_origins = [endpoint.origin()];
+        let attempt = self.shared.transport.exchange(endpoint, call, &trusted_origins);
         match tokio::time::timeout(self.shared.total_timeout, attempt).await {
             Ok(done) => done,
             Err(_) => Err(Reason::HeaderTimeout { endpoint: endpoint.to_string() }),

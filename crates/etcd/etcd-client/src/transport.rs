@@ -103,8 +103,11 @@ impl Transport {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
-        let authorization = credentials.map(|who| {
-            let text = format!("Basic {}", STANDARD.encode(format!("{}:{}", who.user, who.password)));
+        let authorization = credentials.map(|credentials| {
+            let text = format!(
+                "Basic {}",
+                STANDARD.encode(format!("{}:{}", credentials.user, credentials.password))
+            );
             // invariant: base64 is made of visible ASCII only.
             #[allow(clippy::expect_used)]
             let mut value = HeaderValue::from_str(&text).expect("base64 is a header value");
@@ -120,16 +123,16 @@ impl Transport {
     }
 
     /// Sends `call`, follows redirects, and returns the response head. The password is sent only to origins in
-    /// `known`.
+    /// `trusted_origins`.
     pub async fn open(
         &self,
         endpoint: &Endpoint,
         call: &Call,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Response<Incoming>, Reason> {
         let mut url = endpoint.address(&call.path);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(endpoint, call, &url, known).await?;
+            let response = self.send_once(endpoint, call, &url, trusted_origins).await?;
             if response.status().as_u16() / 100 != 3 {
                 return Ok(response);
             }
@@ -146,9 +149,9 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         call: &Call,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Reply, Reason> {
-        let (head, body) = self.open(endpoint, call, known).await?.into_parts();
+        let (head, body) = self.open(endpoint, call, trusted_origins).await?.into_parts();
         let body = match Limited::new(body, MAX_RESPONSE_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -164,7 +167,7 @@ impl Transport {
         endpoint: &Endpoint,
         call: &Call,
         url: &str,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Response<Incoming>, Reason> {
         self.trace_request(call, url);
         let mut request = Request::builder().method(call.method.clone()).uri(url);
@@ -173,7 +176,7 @@ impl Transport {
             request = request.header(CONTENT_TYPE, body.kind);
         }
         if let Some(value) = &self.authorization
-            && known.iter().any(|origin| is_below(url, origin))
+            && trusted_origins.iter().any(|origin| is_below(url, origin))
         {
             request = request.header(AUTHORIZATION, value);
         }

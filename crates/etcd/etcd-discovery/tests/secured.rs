@@ -48,10 +48,10 @@ async fn get(url: &str, ca: &Path) -> Result<(u16, String), String> {
     let files = TlsFiles { ca: Some(ca.to_owned()), ..TlsFiles::default() };
     let connector = Connector::new(&files, true, DEADLINE).unwrap();
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = tokio::time::timeout(DEADLINE, client.get(url.parse().unwrap())).await.unwrap();
-    let answer = answer.map_err(|error| format!("{error:?}"))?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let response = tokio::time::timeout(DEADLINE, client.get(url.parse().unwrap())).await.unwrap();
+    let response = response.map_err(|error| format!("{error:?}"))?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     Ok((status, String::from_utf8(body.to_vec()).unwrap()))
 }
 

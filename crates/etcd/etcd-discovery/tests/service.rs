@@ -58,15 +58,15 @@ impl Running {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(Bytes::from(body)))
             .unwrap();
-        let answer = async {
-            let answer = self.client.request(request).await.unwrap();
+        let response = async {
+            let response = self.client.request(request).await.unwrap();
             let index =
-                answer.headers().get("x-etcd-index").map(|index| index.to_str().unwrap().parse().unwrap());
-            let status = answer.status().as_u16();
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
+                response.headers().get("x-etcd-index").map(|index| index.to_str().unwrap().parse().unwrap());
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
             (status, index, String::from_utf8(body.to_vec()).unwrap())
         };
-        tokio::time::timeout(DEADLINE, answer).await.unwrap()
+        tokio::time::timeout(DEADLINE, response).await.unwrap()
     }
 
     async fn new_token(&self, size: usize) -> String {
@@ -171,11 +171,11 @@ async fn paths_and_rejections() {
 #[tokio::test]
 async fn rate_limit_exempts_health() {
     let service = Running::start(Tokens::in_memory()).await;
-    let mut refused = 0;
+    let mut rejected = 0;
     for _ in 0..100 {
-        refused += u32::from(service.request("GET", "/new", None).await.0 == 429);
+        rejected += u32::from(service.request("GET", "/new", None).await.0 == 429);
     }
-    assert!(refused > 10, "{refused}");
+    assert!(rejected > 10, "{rejected}");
     assert_eq!(service.request("GET", "/health", None).await.0, 200);
     service.stop().await;
 }
@@ -187,9 +187,9 @@ async fn a_watch_sends_headers_immediately_and_ends_with_the_client() {
     let request = hyper::Request::get(format!("{url}?wait=true&recursive=true&stream=true"))
         .body(Full::default())
         .unwrap();
-    let answer = tokio::time::timeout(DEADLINE, service.client.request(request)).await.unwrap().unwrap();
-    assert!(answer.headers().contains_key("x-etcd-index"));
-    let mut body = answer.into_body();
+    let response = tokio::time::timeout(DEADLINE, service.client.request(request)).await.unwrap().unwrap();
+    assert!(response.headers().contains_key("x-etcd-index"));
+    let mut body = response.into_body();
     for name in ["a", "b"] {
         service.request("PUT", &format!("{url}/{name}"), Some("v")).await;
         let frame = tokio::time::timeout(DEADLINE, body.frame()).await.unwrap().unwrap().unwrap();

@@ -74,8 +74,8 @@ async fn follow<B: Backend>(
     let since = if parts.method == Method::POST { index(&parts, &body)? } else { None };
     context.check_key(&parts.headers, &key, false, Access::Read).await?;
     context.metrics.watch_requested();
-    let asked = WatchOptions { key, recursive: false, since, stream: false };
-    let watching = context.backend.watch(&asked)?;
+    let options = WatchOptions { key, recursive: false, since, stream: false };
+    let watching = context.backend.watch(&options)?;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
         return Ok(Reply::Response(response::text(context.event_cache.get_v1(event).text())));
     }

@@ -70,8 +70,8 @@ fn watches(store: &mut Store) {
         .collect();
     measure("tell one watcher", WATCHERS, || {
         for event in &events {
-            hub.notify(event, |_, told, _| {
-                *told += 1;
+            hub.notify(event, |_, actual, _| {
+                *actual += 1;
                 WatcherAction::Keep
             });
         }

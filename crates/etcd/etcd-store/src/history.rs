@@ -57,11 +57,11 @@ impl History {
     /// The changes since the last checkpoint: new slots, and the indexes of removed ones.
     pub fn take_changed(&mut self) -> (Vec<(u64, HistoryEntry)>, Vec<u64>) {
         let (saved_first, saved_next) = self.saved;
-        let gone = (saved_first..self.first.min(saved_next)).collect();
+        let removed = (saved_first..self.first.min(saved_next)).collect();
         let skip = saved_next.saturating_sub(self.first);
         let new = self.all().skip(usize::try_from(skip).unwrap_or(usize::MAX)).collect();
         self.saved = (self.first, self.next());
-        (new, gone)
+        (new, removed)
     }
 
     /// All slots with their indexes.

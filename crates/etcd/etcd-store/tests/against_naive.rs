@@ -141,13 +141,13 @@ impl Pair {
                 .filter(|(_, watch)| watch.since <= event.index() && sees(&watch.key, watch.recursive, event))
                 .map(|(id, _)| *id)
                 .collect();
-            let mut told = BTreeSet::new();
+            let mut actual = BTreeSet::new();
             self.hub.notify(event, |id, once, event: &Arc<Event>| {
-                assert!(told.insert(id), "{id:?} is told twice of {event:?}");
+                assert!(actual.insert(id), "{id:?} is told twice of {event:?}");
                 if *once { WatcherAction::Remove } else { WatcherAction::Keep }
             });
-            assert_eq!(told, expect, "{event:?}, {:?}", self.watches);
-            self.watches.retain(|id, watch| !(watch.once && told.contains(id)));
+            assert_eq!(actual, expect, "{event:?}, {:?}", self.watches);
+            self.watches.retain(|id, watch| !(watch.once && actual.contains(id)));
             assert_eq!(self.hub.len(), self.watches.len());
         }
     }

@@ -114,8 +114,8 @@ fn root_keeps_its_role_whatever_is_asked_for() {
 #[test]
 fn debug_omits_password_hashes() {
     let store = enabled();
-    let shown = format!("{store:?} {:?}", user("u", &[]));
-    assert!(shown.contains("PasswordHash(..)") && !shown.contains("secret"));
+    let formatted = format!("{store:?} {:?}", user("u", &[]));
+    assert!(formatted.contains("PasswordHash(..)") && !formatted.contains("secret"));
     assert_eq!(store.auth().user("u").unwrap().password.0, "$2a$10$secret");
     assert_eq!(
         store.auth().roles().map(|role| role.name.as_str()).collect::<Vec<_>>(),

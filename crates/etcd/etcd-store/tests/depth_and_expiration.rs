@@ -76,9 +76,9 @@ fn nodes_expire_by_time_then_key() {
     let before = store.index();
     let outcome = store.apply(&Command::Sync { now: Timestamp::from_unix_nanos(3) });
     let Ok(Change::Expired(events)) = &outcome.result else { panic!("{outcome:?}") };
-    let gone: Vec<_> = events.iter().map(|event| (event.node.key.to_string(), event.index())).collect();
+    let removed: Vec<_> = events.iter().map(|event| (event.node.key.to_string(), event.index())).collect();
     let expect = ["/d/early", "/b", "/a", "/c", "/d"].map(str::to_owned).into_iter().zip(before + 1..);
-    assert_eq!(gone, expect.collect::<Vec<_>>());
+    assert_eq!(removed, expect.collect::<Vec<_>>());
     assert!(events.iter().all(|event| event.action == Action::Expire));
     assert_eq!((outcome.index, store.index()), (before + 5, before + 5));
     assert!(events[4].node.dir && events[4].prev_node.as_ref().unwrap().dir);

@@ -132,18 +132,18 @@ fn invalid_records_are_rejected() {
     // Parent 0, name, indexes 1 and 1, no expiration, an empty file.
     let file =
         |name: &str| [&[0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 1, 0, 0, 0]].concat();
-    let refused = |key: u64, bytes: Vec<u8>, what: &'static str| {
+    let rejected = |key: u64, bytes: Vec<u8>, what: &'static str| {
         let mut restore = Restore::new();
         restore.add(Table::Nodes, 1, &file("a")).unwrap();
         let error = restore.add(Table::Nodes, key, &bytes).unwrap_err();
         assert_eq!(error, RestoreError::Malformed { table: Table::Nodes, key, what });
     };
-    refused(2, file("a"), "the name is taken");
-    refused(1, file("b"), "it stands out of order");
-    refused(2, file("b/c"), "name");
-    refused(2, file(".."), "name");
-    refused(2, [&[1], &file("b")[1..]].concat(), "no such parent");
-    refused(2, [&[7], &file("b")[1..]].concat(), "no such parent");
+    rejected(2, file("a"), "the name is taken");
+    rejected(1, file("b"), "it stands out of order");
+    rejected(2, file("b/c"), "name");
+    rejected(2, file(".."), "name");
+    rejected(2, [&[1], &file("b")[1..]].concat(), "no such parent");
+    rejected(2, [&[7], &file("b")[1..]].concat(), "no such parent");
     let mut longest = vec![1, 2];
     // A list with an excessive length allocates nothing for it.
     longest.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);

@@ -15,11 +15,15 @@ struct ErrorMessage {
 }
 
 impl Client {
-    /// Sends a request; fails unless the status is one of `good`.
-    pub(super) async fn send_expecting(&self, call: &Call, good: &[u16]) -> Result<(Endpoint, Reply), Error> {
+    /// Sends a request; fails unless the status is one of `expected`.
+    pub(super) async fn send_expecting(
+        &self,
+        call: &Call,
+        expected: &[u16],
+    ) -> Result<(Endpoint, Reply), Error> {
         let (endpoint, reply) = self.send(call).await?;
         let status = reply.status.as_u16();
-        if good.contains(&status) {
+        if expected.contains(&status) {
             return Ok((endpoint, reply));
         }
         Err(match serde_json::from_slice::<ErrorMessage>(&reply.body) {
@@ -32,9 +36,9 @@ impl Client {
     pub(super) async fn send_for_json<T: DeserializeOwned>(
         &self,
         call: &Call,
-        good: &[u16],
+        expected: &[u16],
     ) -> Result<T, Error> {
-        let (endpoint, reply) = self.send_expecting(call, good).await?;
+        let (endpoint, reply) = self.send_expecting(call, expected).await?;
         serde_json::from_slice(&reply.body).map_err(|error| invalid_json(&endpoint, &error))
     }
 }

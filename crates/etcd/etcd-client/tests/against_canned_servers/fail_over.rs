@@ -41,8 +41,8 @@ fn client(urls: &[&str]) -> Client {
 #[tokio::test]
 async fn a_good_answer() {
     let server = Canned::start(&[FOUND]);
-    let answer = client(&[&server.url]).get("/a", GetOptions::default()).await.unwrap();
-    assert_eq!((answer.index, answer.node().value.as_deref()), (9, Some("v")));
+    let response = client(&[&server.url]).get("/a", GetOptions::default()).await.unwrap();
+    assert_eq!((response.index, response.node().value.as_deref()), (9, Some("v")));
     assert_eq!(server.lines(), ["GET /v2/keys/a?quorum=false&recursive=false&sorted=false"]);
 }
 
@@ -55,21 +55,21 @@ async fn failures_with_fail_over() {
         (Reply::NoReply, "client: endpoint URL exceeded header timeout"),
     ];
     for (reply, expect) in reasons {
-        let (bad, good) = (Canned::start(std::slice::from_ref(&reply)), Canned::start(&[FOUND]));
-        let client = client(&[&bad.url, &good.url]);
+        let (invalid, valid) = (Canned::start(std::slice::from_ref(&reply)), Canned::start(&[FOUND]));
+        let client = client(&[&invalid.url, &valid.url]);
         client.get("/a", GetOptions::default()).await.unwrap();
         client.get("/a", GetOptions::default()).await.unwrap();
-        assert_eq!((bad.lines().len(), good.lines().len()), (1, 2), "the good one is kept: {expect}");
+        assert_eq!((invalid.lines().len(), valid.lines().len()), (1, 2), "the good one is kept: {expect}");
 
-        let alone = config(&[&bad.url]);
+        let alone = config(&[&invalid.url]);
         let error = Client::new(alone).unwrap().get("/a", GetOptions::default()).await.unwrap_err();
         let Error::Unavailable { attempts } = error else { panic!("{error:?}") };
-        assert_eq!(attempts[0].to_string(), expect.replace("URL", &bad.url));
+        assert_eq!(attempts[0].to_string(), expect.replace("URL", &invalid.url));
     }
     for reply in [BROKEN, NO_HTTP, Reply::Raw("")] {
-        let (bad, good) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
-        client(&[&bad.url, &good.url]).get("/a", GetOptions::default()).await.unwrap();
-        assert_eq!(good.lines().len(), 1);
+        let (invalid, valid) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
+        client(&[&invalid.url, &valid.url]).get("/a", GetOptions::default()).await.unwrap();
+        assert_eq!(valid.lines().len(), 1);
     }
 }
 
@@ -78,10 +78,10 @@ async fn no_endpoint_is_reachable() {
     let (one, two) = (Canned::unreachable(), Canned::unreachable());
     let error = client(&[&one, &two]).get("/a", GetOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "client: etcd cluster is unavailable or misconfigured");
-    let told: Vec<_> = error.attempts().iter().map(ToString::to_string).collect();
+    let messages: Vec<_> = error.attempts().iter().map(ToString::to_string).collect();
     let expect = [one, two]
         .map(|url| format!("dial tcp {}: connect: connection refused", url.trim_start_matches("http://")));
-    assert_eq!(told, expect);
+    assert_eq!(messages, expect);
 }
 
 #[tokio::test]
@@ -100,26 +100,26 @@ async fn responses_without_fail_over() {
 #[tokio::test]
 async fn a_create_is_not_retried() {
     for reply in [Reply::NoReply, NO_LEADER, BROKEN] {
-        let (bad, good) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
-        let error = client(&[&bad.url, &good.url]).create("/a", "v", None).await.unwrap_err();
+        let (invalid, valid) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
+        let error = client(&[&invalid.url, &valid.url]).create("/a", "v", None).await.unwrap_err();
         assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
-        assert!(good.lines().is_empty());
+        assert!(valid.lines().is_empty());
     }
     // Nothing was sent, so the next endpoint is tried.
-    let good = Canned::start(&[FOUND]);
-    client(&[&Canned::unreachable(), &good.url]).post("/q", "v", None).await.unwrap();
+    let valid = Canned::start(&[FOUND]);
+    client(&[&Canned::unreachable(), &valid.url]).post("/q", "v", None).await.unwrap();
     // An idempotent write is repeated.
-    let (bad, good) = (Canned::start(&[NO_LEADER]), Canned::start(&[FOUND]));
-    client(&[&bad.url, &good.url]).set("/a", "v", &SetOptions::default()).await.unwrap();
-    assert_eq!(good.lines(), ["PUT /v2/keys/a"]);
+    let (invalid, valid) = (Canned::start(&[NO_LEADER]), Canned::start(&[FOUND]));
+    client(&[&invalid.url, &valid.url]).set("/a", "v", &SetOptions::default()).await.unwrap();
+    assert_eq!(valid.lines(), ["PUT /v2/keys/a"]);
 }
 
 /// A request fails after its own timeout and is not repeated; the next one of any clone goes to another endpoint.
 #[tokio::test]
 async fn endpoints_that_hang_are_left_without_a_second_try() {
     let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
-    let good = Canned::start(&[FOUND]);
-    let mut config = config(&[&hang[0].url, &hang[1].url, &good.url]);
+    let valid = Canned::start(&[FOUND]);
+    let mut config = config(&[&hang[0].url, &hang[1].url, &valid.url]);
     config.retry_after_timeout = false;
     let quick = Client::new(config).unwrap();
     let patient = quick.with_timeouts(Duration::from_millis(500), Duration::from_secs(10));
@@ -132,7 +132,7 @@ async fn endpoints_that_hang_are_left_without_a_second_try() {
     for client in [&quick, &patient] {
         client.get("/a", GetOptions::default()).await.unwrap();
     }
-    assert_eq!([&hang[0], &hang[1], &good].map(|server| server.lines().len()), [1, 1, 2]);
+    assert_eq!([&hang[0], &hang[1], &valid].map(|server| server.lines().len()), [1, 1, 2]);
 }
 
 #[tokio::test]
@@ -157,21 +157,21 @@ async fn total_timeout() {
 #[tokio::test]
 async fn slow_endpoints_are_reported() {
     let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
-    let good = Canned::start(&[FOUND]);
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let noted = Arc::clone(&told);
-    let mut config = config(&[&good.url, &hang[0].url, &hang[1].url]);
+    let valid = Canned::start(&[FOUND]);
+    let error: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&error);
+    let mut config = config(&[&valid.url, &hang[0].url, &hang[1].url]);
     config.slow = Some(SlowReport {
         after: Duration::from_millis(200),
         report: Arc::new(move |endpoint| noted.lock().unwrap().push(endpoint.to_string())),
     });
     let client = Client::new(config).unwrap();
     client.get("/a", GetOptions::default()).await.unwrap();
-    assert!(told.lock().unwrap().is_empty());
+    assert!(error.lock().unwrap().is_empty());
     // 300 ms each.
     client.set_endpoints(hang.iter().map(|server| server.url.parse().unwrap()).collect());
     client.get("/a", GetOptions::default()).await.unwrap_err();
-    assert_eq!(*told.lock().unwrap(), hang.map(|server| server.url));
+    assert_eq!(*error.lock().unwrap(), hang.map(|server| server.url));
 }
 
 #[tokio::test]

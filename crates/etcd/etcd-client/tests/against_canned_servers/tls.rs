@@ -81,32 +81,32 @@ async fn mutual_tls() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (ours, ca) = authority(folder, "ca");
-    let (strange, strange_ca) = authority(folder, "strange");
+    let (untrusted, strange_ca) = authority(folder, "strange");
     let (certificate, key) = issue(&ours, folder, "server");
     let endpoint = serve(&certificate, &key, &ca).await;
     let (certificate, key) = issue(&ours, folder, "client");
-    let (false_certificate, false_key) = issue(&strange, folder, "false");
+    let (false_certificate, false_key) = issue(&untrusted, folder, "false");
 
-    let good = TlsFiles { ca: Some(ca.clone()), certificate: Some(certificate.clone()), key: Some(key) };
-    assert_eq!(version(&endpoint, good.clone()).await.unwrap(), "2.3.8");
+    let valid = TlsFiles { ca: Some(ca.clone()), certificate: Some(certificate.clone()), key: Some(key) };
+    assert_eq!(version(&endpoint, valid.clone()).await.unwrap(), "2.3.8");
     let wrong = [
-        ("another authority", TlsFiles { ca: Some(strange_ca), ..good.clone() }),
-        ("no certificate of ours", TlsFiles { certificate: None, key: None, ..good.clone() }),
+        ("another authority", TlsFiles { ca: Some(strange_ca), ..valid.clone() }),
+        ("no certificate of ours", TlsFiles { certificate: None, key: None, ..valid.clone() }),
         (
             "a certificate of another authority",
-            TlsFiles { certificate: Some(false_certificate), key: Some(false_key), ..good.clone() },
+            TlsFiles { certificate: Some(false_certificate), key: Some(false_key), ..valid.clone() },
         ),
     ];
     for (what, tls) in wrong {
         let error = version(&endpoint, tls).await.unwrap_err();
         let shown = error.attempts().first().map_or_else(|| error.to_string(), ToString::to_string);
         // Either side may abort the handshake.
-        let told = match &error {
+        let as_expected = match &error {
             Error::Unavailable { .. } => shown.starts_with("tls: "),
             Error::Alert { .. } => what != "another authority" && shown.starts_with("remote error: tls: "),
             _ => false,
         };
-        assert!(told, "{what}: {error:?}");
+        assert!(as_expected, "{what}: {error:?}");
     }
 }
 

@@ -53,8 +53,8 @@ async fn a_lost_connection_loses_no_event() {
     // Registered at 5, then lost: an event may have happened since 6.
     let lost = [Reply::Raw(HEAD), Reply::Response("200 OK", &["X-Etcd-Index: 6"], ""), event(6)];
     let server = Canned::start(&lost);
-    let answer = client(&[&server.url]).watch("/a", WatchOptions::default()).next().await.unwrap();
-    assert_eq!(answer.node().modified_index, 6);
+    let response = client(&[&server.url]).watch("/a", WatchOptions::default()).next().await.unwrap();
+    assert_eq!(response.node().modified_index, 6);
     assert_eq!(wait_indexes(&server), ["0", "6", "6"]);
 }
 
@@ -64,8 +64,8 @@ async fn a_truncated_event_is_requested_again() {
         "HTTP/1.1 200 OK\r\nX-Etcd-Index: 5\r\nContent-Length: 900\r\n\r\n{\"action\":\"set\",\"no",
     );
     let server = Canned::start(&[cut, event(6)]);
-    let answer = client(&[&server.url]).watch("/a", WatchOptions::default()).next().await.unwrap();
-    assert_eq!(answer.node().modified_index, 6);
+    let response = client(&[&server.url]).watch("/a", WatchOptions::default()).next().await.unwrap();
+    assert_eq!(response.node().modified_index, 6);
     assert_eq!(wait_indexes(&server), ["0", "6"]);
 }
 

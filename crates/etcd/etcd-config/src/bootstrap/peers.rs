@@ -175,14 +175,14 @@ impl Peers {
     }
 
     fn join(&mut self, cluster: RunningCluster) -> Vec<PeersCommand> {
-        let mine = cluster.of_urls(&self.advertised);
-        if let Some(member) = mine.filter(|member| !member.has_started()) {
+        let own_member = cluster.of_urls(&self.advertised);
+        if let Some(member) = own_member.filter(|member| !member.has_started()) {
             self.stage = Stage::Finished;
             return vec![PeersCommand::Join { own_id: member.id, cluster: cluster.clone() }];
         }
         // A started member that lost its data must not return under its id: it would forget its votes. It is removed,
         // and a new member is added.
-        let remove = mine.map(|member| member.id);
+        let remove = own_member.map(|member| member.id);
         let through = cluster.client_urls(remove);
         if through.is_empty() {
             return self.pause("the peers' cluster has not started yet".to_owned());

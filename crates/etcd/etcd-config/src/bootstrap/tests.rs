@@ -271,11 +271,11 @@ fn discovery_results() {
     let id = crate::ids::member(&[url("http://10.0.0.1:1")], "http://d/T", None);
     let mine = json!({"key": format!("/T/{id}"), "value": "a=http://10.0.0.1:1", "createdIndex": 5, "modifiedIndex": 5});
     let created = || response(201, &json!({"action": "create", "node": mine}));
-    let nobody = response(200, &json!({"action": "get", "node": {}}));
+    let no_members = response(200, &json!({"action": "get", "node": {}}));
     let all = response(200, &json!({"action": "get", "node": {"nodes": [mine]}}));
     check(
         base,
-        vec![empty(), size(), nobody, created(), created(), size(), all],
+        vec![empty(), size(), no_members, created(), created(), size(), all],
         &[
             &format!("log found self {id} in the cluster"),
             "log found 1 needed peer(s)",
@@ -329,8 +329,8 @@ fn peers_are_joined_or_bootstrapped_with() {
             json!([{"id": 11, "peerURLs": ["http://10.0.0.3:1"], "name": "c", "clientURLs": ["http://c:2"]}, me]),
         )
     };
-    let stranger = json!({"id": 12, "peerURLs": ["http://10.0.0.4:1"], "name": "d", "clientURLs": []});
-    check(base, vec![empty(), members(stranger.clone())], &["through http://c:2 add http://10.0.0.1:1"]);
+    let other_member = json!({"id": 12, "peerURLs": ["http://10.0.0.4:1"], "name": "d", "clientURLs": []});
+    check(base, vec![empty(), members(other_member.clone())], &["through http://c:2 add http://10.0.0.1:1"]);
     let added = json!({"id": 13, "peerURLs": ["http://10.0.0.1:1"], "name": "", "clientURLs": []});
     check(base, vec![empty(), members(added)], &["join as d"]);
     let wiped =
@@ -338,7 +338,7 @@ fn peers_are_joined_or_bootstrapped_with() {
     check(base, vec![empty(), members(wiped)], &["through http://c:2 remove d add http://10.0.0.1:1"]);
     check(
         base,
-        vec![empty(), members(stranger), Event::Changed(Err("no leader".to_owned()))],
+        vec![empty(), members(other_member), Event::Changed(Err("no leader".to_owned()))],
         &["log cannot join the cluster of the given peers yet: no leader", "Wait(500ms)"],
     );
     check("-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.1:1", vec![empty()], &["found http://10.0.0.1:1"]);

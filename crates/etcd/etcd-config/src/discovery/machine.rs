@@ -206,8 +206,8 @@ impl Discovery {
         let mut members: Vec<_> =
             node.nodes.into_iter().filter(|member| last_segment(member) != "_config").collect();
         members.sort_by_key(|member| member.created_index);
-        let place = members.iter().position(|member| self.is_self(member));
-        if members.len() >= self.size && place.is_none_or(|place| place >= self.size) {
+        let position = members.iter().position(|member| self.is_self(member));
+        if members.len() >= self.size && position.is_none_or(|position| position >= self.size) {
             members.truncate(self.size);
             self.members = members;
             self.step = Step::Finished;

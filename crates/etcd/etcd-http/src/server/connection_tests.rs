@@ -147,15 +147,15 @@ async fn a_slow_reader_gets_everything() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut chunk = vec![0; 64 << 10];
-    let mut seen = 0;
+    let mut count = 0;
     loop {
         sleep(limits::WRITE_TIMEOUT / 2).await;
         match client.read(&mut chunk).await.unwrap() {
             0 => break,
-            count => seen += count,
+            length => count += length,
         }
     }
-    assert!(seen > LARGE);
+    assert!(count > LARGE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,11 +206,11 @@ fn a_waiting_connection_is_small() {
 async fn a_malformed_request_is_rejected_after_the_previous_response() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x01 no request\r\n\r\n").await.unwrap();
-    let mut told = Vec::new();
-    timeout(Duration::from_secs(3_600), client.read_to_end(&mut told)).await.unwrap().unwrap();
-    let head = told.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    assert!(told.starts_with(b"HTTP/1.1 200"));
-    let (response, refusal) = told[head..].split_at(LARGE);
+    let mut elapsed = Vec::new();
+    timeout(Duration::from_secs(3_600), client.read_to_end(&mut elapsed)).await.unwrap().unwrap();
+    let head = elapsed.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(elapsed.starts_with(b"HTTP/1.1 200"));
+    let (response, refusal) = elapsed[head..].split_at(LARGE);
     assert!(response.iter().all(|byte| *byte == b'x'), "something stands in the answer's body");
     assert!(refusal.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(refusal));
 }

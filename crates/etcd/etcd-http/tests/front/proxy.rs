@@ -86,14 +86,14 @@ impl Cluster {
         Client::connect(self.proxy.addresses()[0])
     }
 
-    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    fn send_request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut client = self.connect();
         client.send(method, target, headers, body);
         client.response_to(method)
     }
 
     fn endpoints(&self) -> String {
-        self.ask("GET", "/v2/config/local/proxy", &[], "").body
+        self.send_request("GET", "/v2/config/local/proxy", &[], "").body
     }
 
     fn until_endpoints(&self, count: usize) {
@@ -132,18 +132,18 @@ fn requests_are_forwarded_completely() {
         assert!(read.body.contains(&format!("\"value\":\"{number}\"")), "{}", read.body);
         assert_eq!(read.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
     }
-    assert_eq!(cluster.ask("HEAD", "/v2/keys/a%20b", &[], "").status, 200);
+    assert_eq!(cluster.send_request("HEAD", "/v2/keys/a%20b", &[], "").status, 200);
     let large = "v".repeat(1 << 20);
-    assert_eq!(cluster.ask("PUT", "/v2/keys/large", &[FORM], &format!("value={large}")).status, 201);
-    assert!(cluster.ask("GET", "/v2/keys/large", &[], "").body.contains(&large));
-    assert!(cluster.ask("GET", "/metrics", &[], "").body.contains("process_open_fds"));
+    assert_eq!(cluster.send_request("PUT", "/v2/keys/large", &[FORM], &format!("value={large}")).status, 201);
+    assert!(cluster.send_request("GET", "/v2/keys/large", &[], "").body.contains(&large));
+    assert!(cluster.send_request("GET", "/metrics", &[], "").body.contains("process_open_fds"));
     assert!(cluster.peers.connections() > 0);
 }
 
 #[test]
 fn stopped_members_are_skipped() {
     let mut cluster = Cluster::start(3, false);
-    let put = |cluster: &Cluster| cluster.ask("PUT", "/v2/keys/a", &[FORM], "value=x");
+    let put = |cluster: &Cluster| cluster.send_request("PUT", "/v2/keys/a", &[FORM], "value=x");
     assert_eq!(put(&cluster).status, 201);
     let first = cluster.stop_member(0);
     for _ in 0..10 {
@@ -180,7 +180,7 @@ fn watches_are_forwarded_until_the_reader_disconnects() {
     watching.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");
     assert_eq!(watching.head().status, 200);
     for number in 0..3 {
-        cluster.ask("PUT", "/v2/keys/a", &[FORM], &format!("value={number}"));
+        cluster.send_request("PUT", "/v2/keys/a", &[FORM], &format!("value={number}"));
         assert!(watching.chunk().unwrap().contains(&format!("\"value\":\"{number}\"")));
     }
     assert_eq!(cluster.local.watchers(), 1);
@@ -252,7 +252,7 @@ fn members_with_tls() {
     let folder = tempfile::tempdir().unwrap();
     let (own_files, other) = (tls::authority("own"), tls::authority("other"));
     let trusted = tls::write_authority(folder.path(), "own", &own_files);
-    let strange = tls::write_authority(folder.path(), "other", &other);
+    let untrusted = tls::write_authority(folder.path(), "other", &other);
     let files = tls::issue(folder.path(), "server", &own_files, false);
     let client = tls::issue(folder.path(), "client", &own_files, false);
     let member =
@@ -266,7 +266,7 @@ fn members_with_tls() {
     // Without a certificate the proxy gets no member list, and has no endpoints.
     assert_eq!(status(ServerVerification::Authority(trusted), None), 503);
     // A member with a certificate of another CA is rejected unless verification is disabled.
-    assert_eq!(status(ServerVerification::Authority(strange), Some(&client)), 503);
+    assert_eq!(status(ServerVerification::Authority(untrusted), Some(&client)), 503);
     assert_eq!(status(ServerVerification::Disabled, Some(&client)), 200);
 }
 
@@ -302,10 +302,10 @@ fn changed_certificates_are_used_for_members() {
 fn read_only() {
     let cluster = Cluster::start(1, true);
     for method in ["PUT", "POST", "DELETE", "HEAD"] {
-        let response = cluster.ask(method, "/v2/keys/a", &[], "");
+        let response = cluster.send_request(method, "/v2/keys/a", &[], "");
         assert_eq!((response.status, response.body.as_str()), (501, ""), "{method}");
     }
-    assert_eq!(cluster.ask("GET", "/v2/keys/a", &[], "").status, 404);
+    assert_eq!(cluster.send_request("GET", "/v2/keys/a", &[], "").status, 404);
 }
 
 #[test]
@@ -321,14 +321,14 @@ fn the_saved_cluster_takes_precedence_over_flags() {
         drop(_inside);
         site::start(&cluster.runtime, proxy, None)
     };
-    let ask = |running: &Running| {
+    let send_request = |running: &Running| {
         let mut client = Client::connect(running.addresses()[0]);
         client.send("GET", "/v2/keys", &[], "");
         client.response_to("GET").status
     };
     let until = |running: &Running| {
         let began = Instant::now();
-        while ask(running) != 200 {
+        while send_request(running) != 200 {
             assert!(began.elapsed() < TIMEOUT, "no endpoints");
             std::thread::sleep(Duration::from_millis(10));
         }

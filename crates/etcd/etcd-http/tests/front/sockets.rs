@@ -104,7 +104,7 @@ fn rejected_heads() {
 fn long_heads_are_accepted_up_to_the_limit() {
     let site = Site::start();
     let value = "b".repeat(900 << 10);
-    assert_eq!(site.ask("GET", "/version", &[("A", &value)], "").status, 200);
+    assert_eq!(site.send_request("GET", "/version", &[("A", &value)], "").status, 200);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn connections_are_counted_and_freed() {
 #[test]
 fn malformed_requests_do_no_harm() {
     let site = Site::start();
-    let good = format!(
+    let valid = format!(
         "PUT /v2/keys/a%20b?prevExist=true&ttl=5 HTTP/1.1\r\nHost: a\r\nAuthorization: Basic cm9vdDpwdw==\r\n{}: {}\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nvalue=x\r\n0\r\n\r\n",
         FORM.0, FORM.1
     );
@@ -140,7 +140,7 @@ fn malformed_requests_do_no_harm() {
         (seed % below as u64) as usize
     };
     for round in 0..500 {
-        let mut bytes = good.clone().into_bytes();
+        let mut bytes = valid.clone().into_bytes();
         for _ in 0..=random(4) {
             let at = random(bytes.len());
             match random(3) {

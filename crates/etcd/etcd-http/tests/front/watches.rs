@@ -120,14 +120,14 @@ fn past_events_are_sent_immediately() {
     for number in 0..1_000 {
         site.form("PUT", "/v2/keys/b", &format!("value={number}"));
     }
-    let gone = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
-    assert_eq!((gone.status, gone.index()), (400, last + 1_000));
+    let removed = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
+    assert_eq!((removed.status, removed.index()), (400, last + 1_000));
     let oldest = last + 1;
     let expect = format!(
         "{{\"errorCode\":401,\"message\":\"The event in requested index is outdated and cleared\",\"cause\":\"the requested history has been cleared [{oldest}/{first}]\",\"index\":{}}}\n",
         last + 1_000
     );
-    assert_eq!(gone.body, expect);
+    assert_eq!(removed.body, expect);
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn slow_stream_readers_are_closed_without_a_gap() {
         assert!(sent < 1_000, "the watch never ended");
         site.form("PUT", "/v2/keys/a", &format!("value={sent}-{value}"));
     }
-    let mut seen = 0;
+    let mut received = 0;
     while let Some(event) = client.chunk() {
-        seen += 1;
-        let start = format!("{{\"action\":\"set\",\"node\":{{\"key\":\"/a\",\"value\":\"{seen}-vvv");
-        assert!(event.starts_with(&start), "event {seen}: {}", &event[..80]);
+        received += 1;
+        let start = format!("{{\"action\":\"set\",\"node\":{{\"key\":\"/a\",\"value\":\"{received}-vvv");
+        assert!(event.starts_with(&start), "event {received}: {}", &event[..80]);
     }
-    assert!(seen >= 100 && seen < sent, "{seen} of {sent}");
+    assert!(received >= 100 && received < sent, "{received} of {sent}");
     assert_eq!(client.rest(), "", "the connection is closed");
 }
 

@@ -124,10 +124,10 @@ async fn query(client: &Client, endpoint: &Endpoint) -> Status {
 }
 
 fn check_majority_lost(copy: &Copy, members: &[RecordedMember]) -> Result<(), Failure> {
-    let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
+    let reject = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     let own = copy.identity.member_id;
     if members.iter().all(|member| member.id == own) {
-        return refuse(format!(
+        return reject(format!(
             "member {own:x} is alone in its cluster: it has its majority\nhint: start it"
         ));
     }
@@ -135,13 +135,13 @@ fn check_majority_lost(copy: &Copy, members: &[RecordedMember]) -> Result<(), Fa
         if let Status::Unusable(why) = &member.status
             && member.id != own
         {
-            return refuse(format!(
+            return reject(format!(
                 "a member is there, and cannot be asked whether a majority is alive: {why}\nhint: give etcdctl \
                  what it needs (--ca-file, --cert-file, --key-file, --username), or stop that member"
             ));
         }
         if let Status::Healthy(url) = &member.status {
-            return refuse(format!(
+            return reject(format!(
                 "a majority of the cluster is alive: {url} says so\nhint: replace the dead members: \
                  etcdctl member remove ID, etcdctl member add NAME URL"
             ));
@@ -151,7 +151,7 @@ fn check_majority_lost(copy: &Copy, members: &[RecordedMember]) -> Result<(), Fa
         |member: &&RecordedMember| member.id == own || !matches!(member.status, Status::Unreachable);
     let (count, needed) = (members.iter().filter(responding).count(), members.len() / 2 + 1);
     if count >= needed {
-        return refuse(format!(
+        return reject(format!(
             "{count} of {} members are there, which is a majority: they elect a leader by themselves\n\
              hint: see what holds them up: etcdctl cluster-health, journalctl -u etcd",
             members.len()
@@ -162,7 +162,7 @@ fn check_majority_lost(copy: &Copy, members: &[RecordedMember]) -> Result<(), Fa
         if let Status::NoLeader(index) = member.status
             && index > has
         {
-            return refuse(format!(
+            return reject(format!(
                 "member {:x} ({}) has index {index}, this one {has}: it would lose what came between\n\
                  hint: do it there: sudo etcdctl recover",
                 member.id, member.name
