@@ -1,6 +1,6 @@
-//! What an event says was done.
+//! Actions of events.
 
-/// The `action` of an answer or event.
+/// The `action` of a response or event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Get,
@@ -25,7 +25,7 @@ impl Action {
         Self::Expire,
     ];
 
-    /// As it stands in JSON.
+    /// The JSON value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -39,7 +39,7 @@ impl Action {
         }
     }
 
-    /// Whether the node is gone after it.
+    /// Whether the action removes the node.
     pub fn removes(self) -> bool {
         matches!(self, Self::Delete | Self::CompareAndDelete | Self::Expire)
     }

@@ -1,18 +1,18 @@
-//! An error answer of the key interface.
+//! Error responses of the keys API.
 
 use std::fmt;
 
 use crate::ErrorCode;
 
-/// A refused or failed request: `{"errorCode":..,"message":..,"cause":..,"index":..}`.
+/// An error: `{"errorCode":..,"message":..,"cause":..,"index":..}`.
 ///
 /// `Display` is etcdctl's form: `100: Key not found (/nope) [1097]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ApiError {
     pub code: ErrorCode,
-    /// What the error is about; empty is left out of the answer.
+    /// Omitted from the response if empty.
     pub cause: String,
-    /// The store index at the answer; 0 where the request itself was wrong.
+    /// The store's index; 0 if the request was invalid.
     pub index: u64,
 }
 
@@ -21,8 +21,8 @@ impl ApiError {
         Self { code, cause: cause.into(), index }
     }
 
-    /// An error found before the store was asked: its index is 0.
-    pub fn in_request(code: ErrorCode, cause: impl Into<String>) -> Self {
+    /// An error found without the store: its index is 0.
+    pub fn invalid_request(code: ErrorCode, cause: impl Into<String>) -> Self {
         Self::new(code, cause, 0)
     }
 

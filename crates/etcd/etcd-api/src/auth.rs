@@ -1,4 +1,4 @@
-//! Roles and their permissions as `/v2/auth` writes them.
+//! Roles and permissions in the format of `/v2/auth`.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-/// Permissions by kind; keys are the only kind.
+/// Permissions by resource; keys are the only one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
     #[serde(default)]

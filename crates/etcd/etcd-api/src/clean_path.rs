@@ -1,6 +1,6 @@
-//! Paths of bytes without empty, `.` and `..` segments.
+//! Byte paths without empty, `.` and `..` segments.
 
-/// The segments that are left.
+/// The remaining segments.
 pub fn segments(path: &[u8]) -> Vec<&[u8]> {
     let mut left: Vec<&[u8]> = Vec::new();
     for segment in path.split(|byte| *byte == b'/') {
@@ -13,8 +13,8 @@ pub fn segments(path: &[u8]) -> Vec<&[u8]> {
     left
 }
 
-/// Each with a slash before it; nothing for none, and room for one more byte.
-pub fn joined(segments: &[&[u8]]) -> Vec<u8> {
+/// Joins the segments, each after a slash; empty for none. Has capacity for one more byte.
+pub fn join(segments: &[&[u8]]) -> Vec<u8> {
     let bytes = segments.iter().map(|segment| 1 + segment.len()).sum::<usize>();
     let mut path = Vec::with_capacity(bytes + 1);
     for segment in segments {

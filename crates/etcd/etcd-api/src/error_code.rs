@@ -1,25 +1,25 @@
-//! The error codes of the v2 interface, with the messages and HTTP statuses that clients know.
+//! The error codes of the v2 API, with their messages and HTTP statuses.
 
 macro_rules! error_codes {
     ($($name:ident = $code:literal, $status:literal, $message:literal;)*) => {
-        /// An `errorCode`. Those that only etcd 0.4 sent are there so that clients can name them.
+        /// An `errorCode`. Includes those that only etcd 0.4 sends, for clients.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum ErrorCode { $($name),* }
 
         impl ErrorCode {
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The number on the wire.
+            /// The numeric code.
             pub fn number(self) -> u16 {
                 match self { $(Self::$name => $code),* }
             }
 
-            /// The fixed text that goes with the number.
+            /// The message of the code.
             pub fn message(self) -> &'static str {
                 match self { $(Self::$name => $message),* }
             }
 
-            /// The HTTP status of an answer with this code.
+            /// The HTTP status of a response with this code.
             pub fn http_status(self) -> u16 {
                 match self { $(Self::$name => $status),* }
             }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_follow_the_contract_s_rule() {
+    fn statuses_match_the_contract() {
         for code in ErrorCode::ALL {
             let expect = match code.number() {
                 100 => 404,

@@ -1,10 +1,10 @@
-//! Answers and events: what was done, the node after it, and the node before.
+//! Responses and events: action, node, and previous node.
 
 use bytes::Bytes;
 
 use crate::{Action, Key, Timestamp};
 
-/// A success answer, and what watchers are told.
+/// A successful response, and a watch event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub action: Action,
@@ -12,10 +12,10 @@ pub struct Event {
     pub prev_node: Option<Node>,
 }
 
-/// One node as an answer shows it. `ttl` is no part of it: it depends on the moment of writing.
+/// A node in a response. The `ttl` is computed when it is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The root's is left out of answers.
+    /// Omitted from responses for the root.
     pub key: Key,
     /// `None` for directories, and for the node of a delete or expire.
     pub value: Option<Bytes>,
@@ -27,17 +27,17 @@ pub struct Node {
 }
 
 impl Event {
-    /// The store index of the change that this event tells.
+    /// The store's index of this change.
     pub fn index(&self) -> u64 {
         self.node.modified_index
     }
 
-    /// Whether the change made a node: the answer's status is then 201, else 200.
+    /// Whether the change created a node: the status is then 201, otherwise 200.
     pub fn is_created(&self) -> bool {
         self.action == Action::Create || (self.action == Action::Set && self.prev_node.is_none())
     }
 
-    /// Whether a directory went, and with it all that was below.
+    /// Whether a directory was removed with its descendants.
     pub fn removes_directory(&self) -> bool {
         self.action.removes() && self.prev_node.as_ref().is_some_and(|node| node.dir)
     }

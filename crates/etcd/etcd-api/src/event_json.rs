@@ -1,16 +1,17 @@
-//! Answers and events as JSON, byte for byte as clients know them.
+//! JSON of responses and events, identical to etcd's.
 //!
-//! It writes straight into the answer's buffer: one event may be written for thousands of watchers, and
-//! listings are large.
+//! Writes directly into the response's buffer: an event may be encoded for thousands of watchers, and listings are
+//! large.
 
 use crate::json_text::{push_name, push_number, push_string};
 use crate::{ApiError, Event, Node, Timestamp};
 
-/// What a node's JSON takes beside its key and value, for sizing buffers.
+/// Size of a node's JSON without key and value, for allocating buffers.
 const NODE_OVERHEAD: usize = 160;
 
 impl Event {
-    /// A success body: one object and a newline. `now` is the cluster's time at the answering member, for `ttl`.
+    /// The body of a successful response: an object and a newline. `now` is the responding member's cluster time, for
+    /// `ttl`.
     pub fn to_json_line(&self, now: Timestamp) -> Vec<u8> {
         let sizes = self.node.json_size_hint() + self.prev_node.as_ref().map_or(0, Node::json_size_hint);
         let mut out = Vec::with_capacity(sizes);
@@ -31,7 +32,7 @@ impl Event {
         out.push(b'}');
     }
 
-    /// The body for `noValueOnSuccess`: the action alone, and a newline.
+    /// The body for `noValueOnSuccess`: only the action, and a newline.
     pub fn to_action_json_line(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_action(&mut out);
@@ -47,13 +48,13 @@ impl Event {
 }
 
 impl Node {
-    /// Appends the node with all that it lists. Not recursive: the tree is as deep as its users made it.
+    /// Appends a node with its children. Not recursive: users determine the depth of the tree.
     pub fn write_json(&self, out: &mut Vec<u8>, now: Timestamp) {
-        self.write_beginning(out, now);
+        self.write_start(out, now);
         if self.nodes.is_empty() {
             return self.write_end(out);
         }
-        let mut open = vec![(self, self.begin_nodes(out))];
+        let mut open = vec![(self, self.start_nodes(out))];
         while let Some((parent, children)) = open.last_mut() {
             let Some(child) = children.next() else {
                 out.push(b']');
@@ -64,18 +65,18 @@ impl Node {
             if out.last() != Some(&b'[') {
                 out.push(b',');
             }
-            child.write_beginning(out, now);
+            child.write_start(out, now);
             if child.nodes.is_empty() {
                 child.write_end(out);
             } else {
-                open.push((child, child.begin_nodes(out)));
+                open.push((child, child.start_nodes(out)));
             }
         }
     }
 
     /// The fields before `nodes`.
-    fn write_beginning(&self, out: &mut Vec<u8>, now: Timestamp) {
-        let mut fields = Fields::begin(out);
+    fn write_start(&self, out: &mut Vec<u8>, now: Timestamp) {
+        let mut fields = Fields::start(out);
         if !self.key.is_root() {
             push_string(fields.name("key"), self.key.as_bytes());
         }
@@ -94,7 +95,7 @@ impl Node {
         }
     }
 
-    fn begin_nodes(&self, out: &mut Vec<u8>) -> std::slice::Iter<'_, Self> {
+    fn start_nodes(&self, out: &mut Vec<u8>) -> std::slice::Iter<'_, Self> {
         Fields { out }.name("nodes").push(b'[');
         self.nodes.iter()
     }
@@ -110,7 +111,7 @@ impl Node {
     fn json_size_hint(&self) -> usize {
         let own =
             NODE_OVERHEAD + self.key.as_bytes().len() + self.value.as_ref().map_or(0, bytes::Bytes::len);
-        // One level is enough: deeper listings grow the buffer.
+        // One level suffices; deeper listings grow the buffer.
         let children = self.nodes.iter().map(|node| {
             NODE_OVERHEAD + node.key.as_bytes().len() + node.value.as_ref().map_or(0, bytes::Bytes::len)
         });
@@ -118,13 +119,13 @@ impl Node {
     }
 }
 
-/// Writes the commas of an object whose fields may be absent.
+/// Writes the commas of an object with optional fields.
 pub(crate) struct Fields<'a> {
     out: &'a mut Vec<u8>,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn begin(out: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn start(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out }
     }
@@ -137,7 +138,7 @@ impl<'a> Fields<'a> {
         self.out
     }
 
-    /// Left out when 0, as Go's `omitempty` does.
+    /// Omitted if 0, as by Go's `omitempty`.
     pub(crate) fn number<N: itoa::Integer + Default + PartialEq>(&mut self, name: &str, number: N) {
         if number != N::default() {
             push_number(self.name(name), number);
@@ -150,7 +151,7 @@ impl<'a> Fields<'a> {
 }
 
 impl ApiError {
-    /// An error body: one object and a newline.
+    /// The body of an error response: an object and a newline.
     pub fn to_json_line(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96 + self.cause.len());
         out.extend_from_slice(b"{\"errorCode\":");
@@ -194,13 +195,13 @@ mod tests {
     fn check(event: &Event, expect: &str) {
         let line = event.to_json_line(NOW);
         assert_eq!(String::from_utf8(line.clone()).unwrap(), format!("{expect}\n"));
-        let read: crate::received::Event = serde_json::from_slice(&line).unwrap();
+        let read: crate::client::Event = serde_json::from_slice(&line).unwrap();
         assert_eq!(read.action, event.action.as_str());
         assert_eq!(read.node.unwrap().modified_index, event.index());
     }
 
     #[test]
-    fn fields_stand_in_order_and_empty_ones_are_left_out() {
+    fn fields_are_ordered_and_empty_ones_omitted() {
         let mut node = file("/foo", "body", 7);
         check(
             &Event { action: Action::Get, node: node.clone(), prev_node: None },
@@ -228,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn time_to_live_is_rounded_up_and_may_be_past() {
+    fn ttl_is_rounded_up_and_may_be_negative() {
         let ttl = |nanos: i64| {
             let at = NOW.unix_nanos().checked_add_signed(nanos).unwrap();
             let mut node = file("/t", "", 1);
             node.expiration = Some(Timestamp::from_unix_nanos(at));
             let mut out = Vec::new();
             node.write_json(&mut out, NOW);
-            let node: crate::received::Node = serde_json::from_slice(&out).unwrap();
+            let node: crate::client::Node = serde_json::from_slice(&out).unwrap();
             (String::from_utf8(out).unwrap().contains("ttl"), node.ttl)
         };
         assert_eq!(ttl(4_000_000_001), (true, 5));
@@ -246,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn errors_leave_an_empty_cause_out() {
-        let error = ApiError::in_request(ErrorCode::InvalidField, "invalid value for \"recursive\"");
+    fn errors_omit_an_empty_cause() {
+        let error = ApiError::invalid_request(ErrorCode::InvalidField, "invalid value for \"recursive\"");
         assert_eq!(
             String::from_utf8(error.to_json_line()).unwrap(),
             "{\"errorCode\":209,\"message\":\"Invalid field\",\"cause\":\"invalid value for \\\"recursive\\\"\",\"index\":0}\n"
@@ -255,7 +256,7 @@ mod tests {
         let error = ApiError::new(ErrorCode::NotAFile, "", 7);
         let line = error.to_json_line();
         assert_eq!(line, b"{\"errorCode\":102,\"message\":\"Not a file\",\"index\":7}\n");
-        let read: crate::received::Error = serde_json::from_slice(&line).unwrap();
+        let read: crate::client::Error = serde_json::from_slice(&line).unwrap();
         assert_eq!((read.error_code, read.index, read.cause.as_str()), (102, 7, ""));
     }
 }

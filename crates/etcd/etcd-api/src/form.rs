@@ -1,4 +1,4 @@
-//! A request's parameters: its query string, and for PUT and POST a form in its body.
+//! Request parameters: the query string, and for PUT and POST a form in the body.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use crate::query_escape::{EscapeError, decode_form};
 
 const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 
-/// Parameters in the order in which they count: the body's, then the query's.
+/// Parameters in order of precedence: the body's, then the query's.
 #[derive(Debug, Default)]
 pub struct Form<'a> {
     pairs: Vec<Pair<'a>>,
 }
 
-/// A name and its value, decoded.
+/// A decoded name and value.
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// A form that cannot be read. `Display` is the answer's cause.
+/// An invalid form. `Display` is the response's cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     #[error(transparent)]
@@ -28,8 +28,7 @@ pub enum FormError {
 }
 
 impl<'a> Form<'a> {
-    /// Reads both parts; the body's error counts before the query's. `body` is `None` for methods whose
-    /// body is not looked at.
+    /// Parses both parts; the body's error takes precedence. `body` is `None` for methods without a form.
     pub fn parse(
         query: Option<&'a str>,
         content_type: Option<&[u8]>,
@@ -53,7 +52,7 @@ impl<'a> Form<'a> {
         found.map(|(_, value)| value.as_ref())
     }
 
-    /// Reads on after an error, as Go does: a later `;` counts before an earlier wrong escape.
+    /// Continues after an error, as Go does: a later `;` takes precedence over an earlier invalid escape.
     fn read(&mut self, text: &'a [u8]) -> Result<(), FormError> {
         let mut result = Ok(());
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -72,7 +71,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Parameters after the type, as a charset, do not matter.
+/// Parameters of the type, such as a charset, are ignored.
 fn is_form(content_type: &[u8]) -> bool {
     let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
     content_type[..end].trim_ascii().eq_ignore_ascii_case(FORM_TYPE)
@@ -85,7 +84,7 @@ mod tests {
     const TYPE: Option<&[u8]> = Some(b"application/x-www-form-urlencoded; charset=utf-8");
 
     #[test]
-    fn the_body_counts_before_the_query() {
+    fn the_body_takes_precedence_over_the_query() {
         let form = Form::parse(Some("value=q&ttl=5"), TYPE, Some(b"value=b+c&value=d")).unwrap();
         assert_eq!(form.get("value"), Some(&b"b c"[..]));
         assert_eq!(form.get("ttl"), Some(&b"5"[..]));
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bodies_do_not_count() {
+    fn other_bodies_are_ignored() {
         for (content_type, body) in [
             (None, Some(&b"value=b"[..])),
             (Some(&b"application/json"[..]), Some(&b"value=%zz"[..])),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_parts_are_skipped_and_names_may_lack_values() {
+    fn empty_parts_and_missing_values() {
         let form = Form::parse(Some("&&wait&=x&a=b=c"), None, None).unwrap();
         assert_eq!(form.get("wait"), Some(&b""[..]));
         assert_eq!(form.get("a"), Some(&b"b=c"[..]));

@@ -1,8 +1,8 @@
-//! Go's text for durations: `1m58.607298433s`, as flags take it and statistics show it.
+//! Go's format of durations: `1m58.607298433s`, in flags and statistics.
 
 use std::time::Duration;
 
-/// As Go's `Duration.String` writes it.
+/// Formats like Go's `Duration.String`.
 pub fn format_go_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let decimals = |per_unit: u128, digits: usize| {
@@ -28,14 +28,14 @@ pub fn format_go_duration(duration: Duration) -> String {
     }
 }
 
-/// Text that is no duration.
+/// An invalid duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no duration (as 300ms, 1.5s or 1h30m)")]
 pub struct DurationError {
     pub text: String,
 }
 
-/// Reads what Go's `ParseDuration` reads, but for negative durations.
+/// Parses like Go's `ParseDuration`, except negative durations.
 pub fn parse_go_duration(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError { text: text.to_owned() };
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -76,7 +76,7 @@ fn part_nanos(number: &str, unit: &str) -> Option<u128> {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    // More digits than nanoseconds of an hour have cannot count.
+    // More digits are below a nanosecond even for hours.
     let digits = &fraction[..fraction.len().min(15)];
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_written_as_go_does_and_read_back() {
+    fn durations_round_trip_in_go_format() {
         let check = |nanos: u64, expect: &str| {
             assert_eq!(format_go_duration(Duration::from_nanos(nanos)), expect);
             assert_eq!(parse_go_duration(expect), Ok(Duration::from_nanos(nanos)));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_read_and_nonsense_is_refused() {
+    fn other_forms_are_parsed_and_invalid_ones_rejected() {
         let check = |text: &str, expect: Option<u64>| {
             assert_eq!(parse_go_duration(text).ok(), expect.map(Duration::from_nanos), "{text}");
         };

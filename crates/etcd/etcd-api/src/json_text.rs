@@ -1,9 +1,8 @@
-//! The pieces that answers are written of.
+//! Building blocks of JSON responses.
 
 pub use go_compat::push_string;
 
-/// Text for messages, with U+FFFD for each byte that is no UTF-8 (Rust's own conversion gives one for
-/// several).
+/// Text for messages, with U+FFFD for each invalid byte, unlike Rust's own conversion.
 pub fn to_text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -13,14 +12,14 @@ pub fn to_text(bytes: &[u8]) -> String {
     text
 }
 
-/// Appends `"name":` without anything before it.
+/// Appends `"name":`.
 pub fn push_name(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
-/// Appends a number in decimal.
+/// Appends a decimal number.
 pub fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_byte_that_is_no_text_is_replaced() {
+    fn each_invalid_byte_is_replaced() {
         assert_eq!(to_text(b"a\xe2\x80b"), "a\u{fffd}\u{fffd}b");
     }
 }

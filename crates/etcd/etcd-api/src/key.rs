@@ -1,20 +1,20 @@
-//! The name of a node: a clean absolute path of bytes.
+//! Keys: clean absolute byte paths.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use bytes::Bytes;
 
-use crate::clean_path::{joined, segments};
+use crate::clean_path::{join, segments};
 use crate::json_text::to_text;
 use crate::limits::{MAX_KEY_BYTES, MAX_KEY_LEVELS};
 
-/// A clean absolute path: it starts with `/`, has no empty, `.` or `..` segment and no trailing `/`; the
-/// root is `/`. Bytes, because any byte is allowed in names; cheap to clone.
+/// A clean absolute path: starts with `/`, has no empty, `.` or `..` segment and no trailing `/`; the root is `/`.
+/// Names may contain any byte. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Bytes);
 
-/// A path that is no key here.
+/// An invalid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("key of {bytes} bytes is longer than {MAX_KEY_BYTES}")]
@@ -28,7 +28,7 @@ impl Key {
         Self(Bytes::from_static(b"/"))
     }
 
-    /// Cleans any decoded path: `a//b/../c/` becomes `/a/c`.
+    /// Cleans a decoded path: `a//b/../c/` becomes `/a/c`.
     pub fn parse(path: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         if path.len() > MAX_KEY_BYTES {
@@ -38,11 +38,11 @@ impl Key {
         if segments.len() > MAX_KEY_LEVELS {
             return Err(KeyError::TooDeep { levels: segments.len() });
         }
-        let clean = joined(&segments);
+        let clean = join(&segments);
         if clean.is_empty() { Ok(Self::root()) } else { Ok(Self(clean.into())) }
     }
 
-    /// Takes bytes that are a clean path already, as an earlier key's were; refuses others.
+    /// Takes a path that is already clean; fails otherwise.
     pub fn from_clean(path: Bytes) -> Option<Self> {
         if path.as_ref() == b"/" {
             return Some(Self(path));
@@ -69,7 +69,7 @@ impl Key {
         self.0.len() == 1
     }
 
-    /// The names from below the root downward; none for the root.
+    /// The names from the root downward; none for the root.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.0[1..].split(|byte| *byte == b'/').filter(|name| !name.is_empty())
     }
@@ -80,18 +80,18 @@ impl Key {
         &self.0[start..]
     }
 
-    /// The key of a child. `name` is one segment.
+    /// The key of a child. `name` is a single segment.
     pub fn child(&self, name: &[u8]) -> Self {
         self.descendant([name])
     }
 
-    /// The key of a child, if it is within a key's limits.
+    /// The key of a child, if it is within the limits of keys.
     pub fn checked_child(&self, name: &[u8]) -> Result<Self, KeyError> {
         let child = self.child(name);
         child.check_limits().map(|()| child)
     }
 
-    /// The key at the end of `names`, each one segment, downward from here.
+    /// The key of a descendant; each of `names` is a single segment.
     pub fn descendant<'a>(&self, names: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Self {
         let names = names.into_iter();
         let own = if self.is_root() { &[][..] } else { &self.0 };
@@ -105,7 +105,7 @@ impl Key {
         if path.is_empty() { Self::root() } else { Self(path.into()) }
     }
 
-    /// The key of the directory that holds this one; `None` for the root.
+    /// The key of the parent directory; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.is_root() {
             return None;
@@ -114,7 +114,7 @@ impl Key {
         Some(if slash == 0 { Self::root() } else { Self(self.0.slice(..slash)) })
     }
 
-    /// Whether this key is `other`'s descendant, however deep. No key is below itself.
+    /// Whether this key is a descendant of `other`. A key is not below itself.
     pub fn is_below(&self, other: &Self) -> bool {
         if other.is_root() {
             return !self.is_root();
@@ -123,7 +123,7 @@ impl Key {
     }
 }
 
-/// Keys order, compare and hash as their bytes do.
+/// Keys are ordered, compared and hashed by their bytes.
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
         &self.0
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_know_their_family() {
+    fn parents_children_and_descendants() {
         let below = key("/a/b");
         assert_eq!((below.name(), below.parent()), (&b"b"[..], Some(key("/a"))));
         assert_eq!((key("/a").parent(), Key::root().parent()), (Some(Key::root()), None));

@@ -1,10 +1,10 @@
-//! Requests to `/v2/keys` after every check that needs no store.
+//! Validated requests to `/v2/keys`.
 
 use bytes::Bytes;
 
 use crate::Key;
 
-/// What a client asks of the keys.
+/// A request of the keys API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysRequest {
     Get(GetRequest),
@@ -18,11 +18,11 @@ pub enum KeysRequest {
 pub struct GetRequest {
     pub key: Key,
     pub recursive: bool,
-    /// Listings are always sorted; kept because proxies and logs show it.
+    /// No effect, since listings are always sorted; kept for proxies and logs.
     pub sorted: bool,
     /// A linearizable read.
     pub quorum: bool,
-    /// HEAD: the same answer without its body.
+    /// HEAD: no body in the response.
     pub head: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct GetRequest {
 pub struct WatchRequest {
     pub key: Key,
     pub recursive: bool,
-    /// `waitIndex`; `None` where it is absent or 0.
+    /// `waitIndex`; `None` if absent or 0.
     pub since: Option<u64>,
     pub stream: bool,
 }
@@ -42,12 +42,12 @@ pub struct PutRequest {
     pub dir: bool,
     pub ttl_seconds: Option<u64>,
     pub prev_exist: Option<bool>,
-    /// Never empty.
+    /// Not empty.
     pub prev_value: Option<Bytes>,
-    /// Never 0.
+    /// Not 0.
     pub prev_index: Option<u64>,
     pub refresh: bool,
-    /// Answer the action alone.
+    /// The response contains only the action.
     pub no_value_on_success: bool,
 }
 
@@ -65,8 +65,8 @@ pub struct DeleteRequest {
     pub key: Key,
     pub dir: bool,
     pub recursive: bool,
-    /// Never empty.
+    /// Not empty.
     pub prev_value: Option<Bytes>,
-    /// Never 0.
+    /// Not 0.
     pub prev_index: Option<u64>,
 }

@@ -1,11 +1,12 @@
-//! The language of etcd's v2 interface: requests, answers, errors and times, as text and as values.
+//! The protocol of etcd's v2 API: requests, responses, errors and times, as text and as values.
 //!
-//! It must never decide what a request does to the store, read a clock, or open anything.
+//! Pure: does not decide about the effect of requests, and has no clock or I/O.
 
 mod action;
 mod api_error;
 mod auth;
 mod clean_path;
+pub mod client;
 mod error_code;
 mod event;
 mod event_json;
@@ -19,7 +20,6 @@ mod limits;
 mod member;
 mod parse_keys_request;
 mod query_escape;
-pub mod received;
 mod request_path;
 mod store_statistics;
 mod timestamp;

@@ -1,10 +1,10 @@
-//! What this side of the interface accepts at most.
+//! Limits of requests.
 
-/// A form body above this is refused, as Go's form parser does.
+/// Maximum size of a form body, as in Go's form parser.
 pub const MAX_BODY_BYTES: usize = 10 << 20;
-/// A key's bytes after decoding. The listener's limit on the whole request head is the same.
+/// Maximum size of a decoded key; equal to the listener's limit of a request head.
 pub const MAX_KEY_BYTES: usize = 1 << 20;
-/// A key's segments: listings and their JSON nest as deep as the tree does.
+/// Maximum number of segments of a key, since listings and their JSON are nested as deep.
 pub const MAX_KEY_LEVELS: usize = 4_096;
-/// Above this etcd's own arithmetic overflows; it is refused instead.
+/// Maximum TTL; etcd's own arithmetic overflows above it.
 pub const MAX_TTL_SECONDS: u64 = 9_000_000_000;

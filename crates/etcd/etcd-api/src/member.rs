@@ -1,4 +1,4 @@
-//! Members of a cluster as clients and peers see them.
+//! Members of a cluster, for clients and peers.
 
 use serde::Deserialize;
 
@@ -6,10 +6,10 @@ use crate::event_json::Fields;
 use crate::json_text::{push_number, push_string, push_strings};
 use crate::{format_id, parse_id};
 
-/// One member. One that was added but has not started yet has no name and no client URLs.
+/// A member. One that has not started has no name and no client URLs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Member {
-    /// In hex for clients, a decimal number between peers; both are read.
+    /// Hex for clients, decimal between peers; both are parsed.
     #[serde(deserialize_with = "id_of_either_form")]
     pub id: u64,
     #[serde(default)]
@@ -21,9 +21,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Appends the form of `/v2/members`, without a newline.
+    /// Appends the format of `/v2/members`, without a newline.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let mut fields = Fields::begin(out);
+        let mut fields = Fields::start(out);
         push_string(fields.name("id"), format_id(self.id).as_bytes());
         push_string(fields.name("name"), self.name.as_bytes());
         push_strings(fields.name("peerURLs"), &self.peer_urls);
@@ -31,9 +31,9 @@ impl Member {
         fields.end();
     }
 
-    /// Appends the form of the peer port's `/members`: what is not known yet is left out.
+    /// Appends the format of the peer port's `/members`, which omits unknown fields.
     fn write_peer_json(&self, out: &mut Vec<u8>) {
-        let mut fields = Fields::begin(out);
+        let mut fields = Fields::start(out);
         push_number(fields.name("id"), self.id);
         push_strings(fields.name("peerURLs"), &self.peer_urls);
         if !self.name.is_empty() {
@@ -45,7 +45,7 @@ impl Member {
         fields.end();
     }
 
-    /// The body of GET `/v2/members`, with its newline.
+    /// The body of GET `/v2/members`, with a newline.
     pub fn list_json<'a>(members: impl IntoIterator<Item = &'a Self>) -> Vec<u8> {
         let mut out = b"{\"members\":".to_vec();
         write_array(members, &mut out, Self::write_json);
@@ -53,7 +53,7 @@ impl Member {
         out
     }
 
-    /// The body of GET `/members` on the peer port, with its newline.
+    /// The body of GET `/members` on the peer port, with a newline.
     pub fn peer_list_json<'a>(members: impl IntoIterator<Item = &'a Self>) -> Vec<u8> {
         let mut out = Vec::new();
         write_array(members, &mut out, Self::write_peer_json);

@@ -1,4 +1,4 @@
-//! From an HTTP request's parts to a checked request, in the order in which etcd checks.
+//! Parses and validates requests to `/v2/keys`, in etcd's order of checks.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::limits::MAX_TTL_SECONDS;
 use crate::request_path::keys_path;
 use crate::{ApiError, ErrorCode, Key};
 
-/// The methods that keys know.
+/// The supported methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Head,
@@ -20,7 +20,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The value of `Allow` for all other methods.
+    /// The value of `Allow` for other methods.
     pub const ALLOW: &'static str = "HEAD,GET,PUT,POST,DELETE";
 
     pub fn from_name(name: &str) -> Option<Self> {
@@ -39,22 +39,21 @@ impl Method {
 #[derive(Debug, Clone, Copy)]
 pub struct RequestParts<'a> {
     pub method: Method,
-    /// Decoded, as `RequestPath::Clean` gives it.
+    /// Decoded, from `RequestPath::Clean`.
     pub path: &'a [u8],
-    /// Raw.
+    /// Not decoded.
     pub query: Option<&'a str>,
     pub content_type: Option<&'a [u8]>,
     pub body: &'a [u8],
 }
 
 impl KeysRequest {
-    /// Errors have index 0. The first check that fails answers: form, prefix, prevIndex, waitIndex,
-    /// recursive, sorted, wait, dir, quorum, stream, wait's method, prevValue, ttl, prevExist,
-    /// noValueOnSuccess, refresh.
+    /// Errors have index 0. The checks are in this order: form, prefix, prevIndex, waitIndex, recursive, sorted,
+    /// wait, dir, quorum, stream, wait's method, prevValue, ttl, prevExist, noValueOnSuccess, refresh.
     pub fn parse(parts: RequestParts<'_>) -> Result<Self, ApiError> {
         let body = matches!(parts.method, Method::Put | Method::Post).then_some(parts.body);
         let form = Form::parse(parts.query, parts.content_type, body)
-            .map_err(|error| ApiError::in_request(ErrorCode::InvalidForm, error.to_string()))?;
+            .map_err(|error| ApiError::invalid_request(ErrorCode::InvalidForm, error.to_string()))?;
         let key = key_of(parts.path)?;
         let fields = Fields::check(&form, parts.method)?;
         Ok(fields.into_request(parts.method, key, &form))
@@ -72,12 +71,12 @@ impl KeysRequest {
 }
 
 fn key_of(path: &[u8]) -> Result<Key, ApiError> {
-    let refuse = |cause: String| ApiError::in_request(ErrorCode::InvalidForm, cause);
+    let refuse = |cause: String| ApiError::invalid_request(ErrorCode::InvalidForm, cause);
     let rest = keys_path(path).ok_or_else(|| refuse("incorrect key prefix".to_owned()))?;
     Key::parse(rest).map_err(|error| refuse(error.to_string()))
 }
 
-/// All parameters after their own checks.
+/// All parameters after their individual checks.
 struct Fields {
     prev_index: Option<u64>,
     wait_index: Option<u64>,
@@ -113,7 +112,7 @@ impl Fields {
         };
         if fields.wait && method != Method::Get {
             let cause = "\"wait\" can only be used with GET requests";
-            return Err(ApiError::in_request(ErrorCode::InvalidField, cause));
+            return Err(ApiError::invalid_request(ErrorCode::InvalidField, cause));
         }
         let prev_value = prev_value(form)?;
         let ttl_seconds = ttl(form)?;
@@ -164,7 +163,9 @@ impl Fields {
 
 fn prev_value(form: &Form<'_>) -> Result<Option<Bytes>, ApiError> {
     match form.get("prevValue") {
-        Some(b"") => Err(ApiError::in_request(ErrorCode::PrevValueRequired, "\"prevValue\" cannot be empty")),
+        Some(b"") => {
+            Err(ApiError::invalid_request(ErrorCode::PrevValueRequired, "\"prevValue\" cannot be empty"))
+        }
         value => Ok(value.map(Bytes::copy_from_slice)),
     }
 }
@@ -173,44 +174,49 @@ fn ttl(form: &Form<'_>) -> Result<Option<u64>, ApiError> {
     let Some(text) = form.get("ttl").filter(|text| !text.is_empty()) else { return Ok(None) };
     match number(text).filter(|seconds| *seconds <= MAX_TTL_SECONDS) {
         Some(seconds) => Ok(Some(seconds)),
-        None => Err(ApiError::in_request(ErrorCode::TtlNotANumber, "invalid value for \"ttl\"")),
+        None => Err(ApiError::invalid_request(ErrorCode::TtlNotANumber, "invalid value for \"ttl\"")),
     }
 }
 
 fn check_refresh(form: &Form<'_>, ttl_seconds: Option<u64>) -> Result<(), ApiError> {
     if form.get("value").is_some_and(|value| !value.is_empty()) {
-        return Err(ApiError::in_request(ErrorCode::RefreshWithValue, "A value was provided on a refresh"));
+        return Err(ApiError::invalid_request(
+            ErrorCode::RefreshWithValue,
+            "A value was provided on a refresh",
+        ));
     }
     if ttl_seconds.is_none() {
-        return Err(ApiError::in_request(ErrorCode::RefreshWithoutTtl, "No TTL value set"));
+        return Err(ApiError::invalid_request(ErrorCode::RefreshWithoutTtl, "No TTL value set"));
     }
     Ok(())
 }
 
-/// An index; 0 counts as not given.
+/// An index; 0 counts as unset.
 fn index(form: &Form<'_>, name: &str) -> Result<Option<u64>, ApiError> {
     let Some(text) = form.get(name) else { return Ok(None) };
     match number(text) {
         Some(index) => Ok(Some(index).filter(|index| *index != 0)),
-        None => {
-            Err(ApiError::in_request(ErrorCode::IndexNotANumber, format!("invalid value for \"{name}\"")))
-        }
+        None => Err(ApiError::invalid_request(
+            ErrorCode::IndexNotANumber,
+            format!("invalid value for \"{name}\""),
+        )),
     }
 }
 
-/// A flag whose error names it in quotes; absent is false.
+/// A flag whose error quotes its name; false if absent.
 fn quoted_flag(form: &Form<'_>, name: &str) -> Result<bool, ApiError> {
     let Some(text) = form.get(name) else { return Ok(false) };
-    boolean(text)
-        .ok_or_else(|| ApiError::in_request(ErrorCode::InvalidField, format!("invalid value for \"{name}\"")))
+    boolean(text).ok_or_else(|| {
+        ApiError::invalid_request(ErrorCode::InvalidField, format!("invalid value for \"{name}\""))
+    })
 }
 
-/// A flag whose error names it without quotes.
+/// A flag whose error does not quote its name.
 fn bare_flag(form: &Form<'_>, name: &str) -> Result<Option<bool>, ApiError> {
     let Some(text) = form.get(name) else { return Ok(None) };
     match boolean(text) {
         Some(value) => Ok(Some(value)),
-        None => Err(ApiError::in_request(ErrorCode::InvalidField, format!("invalid value for {name}"))),
+        None => Err(ApiError::invalid_request(ErrorCode::InvalidField, format!("invalid value for {name}"))),
     }
 }
 
@@ -222,7 +228,7 @@ fn boolean(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// Digits alone: Rust's own parser would take a leading `+`.
+/// Digits only; Rust's parser would accept a leading `+`.
 fn number(text: &[u8]) -> Option<u64> {
     if text.first() == Some(&b'+') { None } else { to_text(text).parse().ok() }
 }

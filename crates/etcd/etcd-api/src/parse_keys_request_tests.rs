@@ -1,4 +1,4 @@
-//! Cases of the contract's 1.1.
+//! Cases of section 1.1 of the contract.
 
 use bytes::Bytes;
 
@@ -13,37 +13,37 @@ fn parse(method: Method, query: &str, body: &str) -> Result<KeysRequest, ApiErro
 }
 
 #[track_caller]
-fn refused(method: Method, query: &str, body: &str, code: u16, cause: &str) {
+fn rejected(method: Method, query: &str, body: &str, code: u16, cause: &str) {
     let error = parse(method, query, body).unwrap_err();
     assert_eq!((error.code.number(), error.cause.as_str(), error.index), (code, cause, 0), "{query} {body}");
 }
 
 #[test]
-fn values_of_the_wrong_kind_are_refused_on_every_method() {
+fn invalid_values_are_rejected_for_every_method() {
     for method in [Method::Get, Method::Head, Method::Put, Method::Post, Method::Delete] {
         for bad in ["-1", "1.5", "abc", "%2B1", "18446744073709551616"] {
-            refused(method, &format!("ttl={bad}"), "", 202, "invalid value for \"ttl\"");
-            refused(method, &format!("prevIndex={bad}"), "", 203, "invalid value for \"prevIndex\"");
-            refused(method, &format!("waitIndex={bad}"), "", 203, "invalid value for \"waitIndex\"");
+            rejected(method, &format!("ttl={bad}"), "", 202, "invalid value for \"ttl\"");
+            rejected(method, &format!("prevIndex={bad}"), "", 203, "invalid value for \"prevIndex\"");
+            rejected(method, &format!("waitIndex={bad}"), "", 203, "invalid value for \"waitIndex\"");
         }
-        refused(method, "prevIndex=", "", 203, "invalid value for \"prevIndex\"");
+        rejected(method, "prevIndex=", "", 203, "invalid value for \"prevIndex\"");
         for name in ["recursive", "sorted", "wait", "dir", "quorum", "stream"] {
-            refused(method, &format!("{name}="), "", 209, &format!("invalid value for \"{name}\""));
-            refused(method, &format!("{name}=yes"), "", 209, &format!("invalid value for \"{name}\""));
+            rejected(method, &format!("{name}="), "", 209, &format!("invalid value for \"{name}\""));
+            rejected(method, &format!("{name}=yes"), "", 209, &format!("invalid value for \"{name}\""));
         }
         for name in ["prevExist", "refresh"] {
-            refused(method, &format!("{name}=maybe"), "", 209, &format!("invalid value for {name}"));
+            rejected(method, &format!("{name}=maybe"), "", 209, &format!("invalid value for {name}"));
         }
-        refused(method, "prevValue=", "", 201, "\"prevValue\" cannot be empty");
-        refused(method, "refresh=true", "", 212, "No TTL value set");
-        refused(method, "refresh=true&value=x&ttl=", "", 211, "A value was provided on a refresh");
-        refused(method, "a=%zz", "", 210, "invalid URL escape \"%zz\"");
+        rejected(method, "prevValue=", "", 201, "\"prevValue\" cannot be empty");
+        rejected(method, "refresh=true", "", 212, "No TTL value set");
+        rejected(method, "refresh=true&value=x&ttl=", "", 211, "A value was provided on a refresh");
+        rejected(method, "a=%zz", "", 210, "invalid URL escape \"%zz\"");
     }
-    refused(Method::Put, "", "ttl=9000000001", 202, "invalid value for \"ttl\"");
+    rejected(Method::Put, "", "ttl=9000000001", 202, "invalid value for \"ttl\"");
 }
 
 #[test]
-fn the_first_failing_check_answers() {
+fn the_first_failing_check_determines_the_error() {
     // Each entry fails at a later check than the one after it.
     let mut query = String::new();
     for (bad, code) in [
@@ -71,9 +71,9 @@ fn the_first_failing_check_answers() {
 }
 
 #[test]
-fn waiting_is_for_get() {
+fn wait_requires_get() {
     for method in [Method::Head, Method::Put, Method::Post, Method::Delete] {
-        refused(method, "wait=true", "", 209, "\"wait\" can only be used with GET requests");
+        rejected(method, "wait=true", "", 209, "\"wait\" can only be used with GET requests");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Percent-encoding with Go's rules and its words for what is wrong.
+//! Percent-encoding with Go's rules and error messages.
 
 use std::borrow::Cow;
 
-/// What may stand unescaped in a path that Go writes.
+/// Unescaped characters in a path written by Go.
 const PATH_PLAIN: &[u8] = b"-_.~$&+,/:;=@";
 
-/// An escape that is none: `invalid URL escape "%zz"`.
+/// An invalid escape: `invalid URL escape "%zz"`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid URL escape {quoted}")]
 pub struct EscapeError {
@@ -17,7 +17,7 @@ pub fn decode_form(text: &[u8]) -> Result<Cow<'_, [u8]>, EscapeError> {
     decode(text, true)
 }
 
-/// Decodes a path: escapes alone.
+/// Decodes a path: escapes only.
 pub fn decode_path(text: &[u8]) -> Result<Cow<'_, [u8]>, EscapeError> {
     decode(text, false)
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_escapes_are_named() {
+    fn invalid_escapes_are_reported() {
         let check = |text: &[u8], expect: &str| {
             assert_eq!(decode_form(text).unwrap_err().to_string(), format!("invalid URL escape {expect}"));
         };

@@ -1,24 +1,24 @@
-//! What a request's path names, and where it has to be redirected first.
+//! Request paths, and redirects to clean ones.
 
-use crate::clean_path::{joined, segments};
+use crate::clean_path::{join, segments};
 use crate::query_escape::{decode_path, encode_path};
 
-/// The path of every key.
+/// The prefix of all keys.
 const KEYS_PREFIX: &[u8] = b"/v2/keys";
 
-/// A request's path after decoding.
+/// A decoded request path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestPath {
-    /// Decoded and clean, but for a trailing slash that may be there.
+    /// Decoded and clean, except for an optional trailing slash.
     Clean(Vec<u8>),
-    /// It has `//`, `.` or `..` in it: 301 to this `Location`, for every method.
+    /// Contains `//`, `.` or `..`: 301 to this `Location`, for every method.
     Redirect { location: String },
-    /// An escape in it is none: 400 before any routing.
+    /// Contains an invalid escape: 400 before routing.
     Malformed,
 }
 
 impl RequestPath {
-    /// Takes path and query as they stand in the request line.
+    /// Takes the path and query of the request line.
     pub fn parse(raw_path: &str, raw_query: Option<&str>) -> Self {
         let Ok(path) = decode_path(raw_path.as_bytes()) else {
             return Self::Malformed;
@@ -36,14 +36,14 @@ impl RequestPath {
     }
 }
 
-/// What follows `/v2/keys` in a decoded path; `None` where the path is none of the keys'.
+/// The rest after `/v2/keys` in a decoded path; `None` for other paths.
 pub fn keys_path(path: &[u8]) -> Option<&[u8]> {
     let rest = path.strip_prefix(KEYS_PREFIX)?;
     (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }
 
 fn clean_path(path: &[u8]) -> Vec<u8> {
-    let mut clean = joined(&segments(path));
+    let mut clean = join(&segments(path));
     if clean.is_empty() || path.ends_with(b"/") {
         clean.push(b'/');
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clean_paths_stay() {
+    fn clean_paths_are_unchanged() {
         for (raw, decoded) in [
             ("/v2/keys/foo", "/v2/keys/foo"),
             ("/v2/keys/foo/", "/v2/keys/foo/"),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_redirected() {
+    fn unclean_paths_are_redirected() {
         for (raw, query, location) in [
             ("/v2/keys//foo", None, "/v2/keys/foo"),
             ("/v2/keys/a/../b%20c", Some("x=1&y"), "/v2/keys/b%20c?x=1&y"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts since the member's data began; serialises in the order that clients know.
+/// Counters since the creation of the member's data; serialized in etcd's order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreStatistics {
@@ -21,6 +21,6 @@ pub struct StoreStatistics {
     pub compare_and_delete_success: u64,
     pub compare_and_delete_fail: u64,
     pub expire_count: u64,
-    /// Watches that are open now; the store does not know them, who serves them fills it in.
+    /// Number of open watches; set by the server, since the store does not know them.
     pub watchers: u64,
 }

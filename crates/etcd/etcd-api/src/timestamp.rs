@@ -1,4 +1,4 @@
-//! A moment in real time, as the interface writes it.
+//! Points in time in the format of the API.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Nanoseconds since 1970 UTC, up to the year 2554; earlier and later moments are cut to that range.
+/// Nanoseconds since 1970 UTC, up to the year 2554; times outside of this range are clamped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -19,7 +19,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This many seconds later: how `ttl` becomes an `expiration`.
+    /// Adds seconds: converts a `ttl` to an `expiration`.
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(NANOS_PER_SECOND)))
     }
@@ -36,19 +36,18 @@ impl Timestamp {
         Self(self.0.saturating_sub(nanos))
     }
 
-    /// The `ttl` that stands beside an expiration: whole seconds left at `now`, rounded up; 0 and less
-    /// when the moment has passed.
+    /// The `ttl` of an expiration: seconds left at `now`, rounded up; 0 or negative if it has elapsed.
     pub const fn seconds_left(self, now: Self) -> i64 {
         let left = self.0 as i128 - now.0 as i128;
         let second = NANOS_PER_SECOND as i128;
-        // Rounded up; negative numbers are cut towards zero by `/`, which is up too.
+        // Rounded up; `/` truncates negative numbers towards zero, which is also up.
         let up = if left > 0 { (left + second - 1) / second } else { left / second };
         up as i64
     }
 }
 
 impl Timestamp {
-    /// Appends RFC 3339 in UTC: as many digits of the second's fraction as are not zeros at its end.
+    /// Appends RFC 3339 in UTC, without trailing zeros of the fraction.
     pub fn write_rfc3339(self, out: &mut Vec<u8>) {
         let seconds = self.0 / NANOS_PER_SECOND;
         let (year, month, day) = civil_date(seconds / SECONDS_PER_DAY);
@@ -83,8 +82,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of a day since 1970 in the Gregorian calendar, counted in years that begin in March,
-/// so that the leap day is a year's last.
+/// Year, month and day of a day since 1970 in the Gregorian calendar, computed in years that start in March, so that
+/// the leap day is the last one.
 fn civil_date(days: u64) -> (u64, u64, u64) {
     // 0000-03-01 is 719,468 days before 1970-01-01; 400 years have 146,097 days.
     let days = days + 719_468;
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_written_as_go_does() {
+    fn timestamps_are_formatted_like_go() {
         let check = |nanos: u64, expect: &str| assert_eq!(Timestamp(nanos).to_string(), expect);
         check(0, "1970-01-01T00:00:00Z");
         check(951_782_400_000_000_000, "2000-02-29T00:00:00Z");
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_stops_at_the_ends() {
+    fn arithmetic_saturates() {
         assert_eq!(Timestamp(u64::MAX - 1).plus_seconds(u64::MAX), Timestamp(u64::MAX));
         assert_eq!(Timestamp(1).plus(Duration::MAX), Timestamp(u64::MAX));
         assert_eq!(Timestamp(0).seconds_left(Timestamp(u64::MAX)), -18_446_744_073);

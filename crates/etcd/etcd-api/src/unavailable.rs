@@ -1,6 +1,6 @@
-//! Why there is no outcome: what a request is told that the cluster could not answer.
+//! Why the cluster returned no outcome.
 
-/// `Display` is the `cause` of error 300. Unless it says so, a write may or may not have happened.
+/// `Display` is the `cause` of error 300. Unless stated otherwise, a write may have been executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     #[error("etcdserver: request timed out")]
@@ -13,13 +13,13 @@ pub enum Unavailable {
     Stopped,
     #[error("etcdserver: request cancelled")]
     Cancelled,
-    /// Refused before anything was done: too many requests wait already.
+    /// Not executed: too many requests are pending.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
-    /// Refused before anything was done: larger than any log entry may be.
+    /// Not executed: larger than the maximum log entry.
     #[error("etcdserver: request is too large")]
     TooLarge,
-    /// Refused before anything was done: this member's log cannot grow. etcd itself would end here.
+    /// Not executed: this member's log cannot grow. etcd itself would exit.
     #[error("etcdserver: no space left on this member's disk")]
     NoSpace,
 }

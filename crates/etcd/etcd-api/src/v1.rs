@@ -1,12 +1,12 @@
-//! Answers in the form of the first interface, `/v1/keys`, which is for reading only.
+//! Responses in the format of the v1 API, `/v1/keys`, which is read-only.
 
 use crate::event_json::Fields;
 use crate::json_text::{push_number, push_string};
 use crate::{Action, Event, Node, Timestamp};
 
 impl Event {
-    /// A v1 body, without a newline: an object for a file, an array with one level for a directory.
-    /// `store_index` stands in answers to GET; a watched event shows its own index (`None`).
+    /// A v1 body, without a newline: an object for a file, an array with one level for a directory. Responses to GET
+    /// have the `store_index`; a watch event has its own index (`None`).
     pub fn to_v1_json(&self, store_index: Option<u64>, now: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if self.node.dir && self.action == Action::Get {
@@ -16,14 +16,14 @@ impl Event {
                     out.push(b',');
                 }
                 let index = store_index.unwrap_or(child.modified_index);
-                let answer = Answer { action: "get", node: child, previous: None, new_key: false, index };
+                let answer = V1Response { action: "get", node: child, previous: None, new_key: false, index };
                 answer.write(&mut out, None);
             }
             out.push(b']');
             return out;
         }
         let previous = self.prev_node.as_ref();
-        let answer = Answer {
+        let answer = V1Response {
             action: match self.action {
                 Action::Create | Action::CompareAndSwap => "testAndSet",
                 action => action.as_str(),
@@ -38,7 +38,7 @@ impl Event {
     }
 }
 
-struct Answer<'a> {
+struct V1Response<'a> {
     action: &'a str,
     node: &'a Node,
     previous: Option<&'a Node>,
@@ -46,10 +46,10 @@ struct Answer<'a> {
     index: u64,
 }
 
-impl Answer<'_> {
-    /// Without `now` the time to live is left out, as listings do.
+impl V1Response<'_> {
+    /// Without `now` the TTL is omitted, as in listings.
     fn write(&self, out: &mut Vec<u8>, now: Option<Timestamp>) {
-        let mut fields = Fields::begin(out);
+        let mut fields = Fields::start(out);
         push_string(fields.name("action"), self.action.as_bytes());
         push_string(fields.name("key"), self.node.key.as_bytes());
         if self.node.dir {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_show_the_store_index() {
+    fn reads_have_the_store_index() {
         let mut event = Event { action: Action::Get, node: node("/foo", Some("four"), 3), prev_node: None };
         check(&event, Some(8), r#"{"action":"get","key":"/foo","value":"four","index":8}"#);
         event.node.expiration = Some(NOW.plus_seconds(10));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn events_show_their_own_index() {
+    fn events_have_their_own_index() {
         let set = Event { action: Action::Set, node: node("/foo", Some("one"), 3), prev_node: None };
         check(&set, None, r#"{"action":"set","key":"/foo","value":"one","newKey":true,"index":3}"#);
         let previous = Some(node("/foo", Some("one"), 3));

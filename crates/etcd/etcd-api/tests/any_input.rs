@@ -1,16 +1,16 @@
-//! Whatever comes in: an answer or an error, never a panic; and whatever goes out is JSON.
+//! Any input yields a response or an error, never a panic; all output is JSON.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use bytes::Bytes;
 use etcd_api::{
-    Action, Event, Key, KeysRequest, Method, Node, RequestParts, RequestPath, Timestamp, keys_path, received,
+    Action, Event, Key, KeysRequest, Method, Node, RequestParts, RequestPath, Timestamp, client, keys_path,
     to_text,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Text in which the characters that mean something are frequent.
+/// Text with many special characters.
 fn raw() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => prop_oneof![
@@ -36,11 +36,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_request_is_answered(method in method(), path in raw(), query in raw(), body in raw(), form: bool) {
+    fn every_request_has_a_response(method in method(), path in raw(), query in raw(), body in raw(), form: bool) {
         match RequestPath::parse(&format!("/v2/keys/{path}"), Some(&query)) {
             RequestPath::Malformed => prop_assert!(path.contains('%')),
             RequestPath::Redirect { location } => {
-                // A client that follows is not sent on again.
+                // A client that follows the redirect is not redirected again.
                 let location = location.split('?').next().unwrap();
                 prop_assert!(matches!(RequestPath::parse(location, None), RequestPath::Clean(_)), "{}", location);
             }
@@ -72,7 +72,7 @@ proptest! {
         };
         let key = node.key.clone();
         let line = Event { action: Action::Set, node, prev_node: None }.to_json_line(Timestamp::from_unix_nanos(now));
-        let read: received::Event = serde_json::from_slice(&line).unwrap();
+        let read: client::Event = serde_json::from_slice(&line).unwrap();
         let read = read.node.unwrap();
         prop_assert_eq!(read.value.unwrap(), to_text(&value));
         prop_assert_eq!(read.created_index, u64::MAX);

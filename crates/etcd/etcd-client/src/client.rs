@@ -1,4 +1,4 @@
-//! The client: its endpoints, and which of them is asked.
+//! The client: endpoints and fail-over.
 
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use crate::config::{Config, Order, SlowReport};
 use crate::endpoint::Endpoint;
 use crate::error::{Attempt, Error, Reason};
 use crate::tls::TlsError;
-use crate::wire::{Call, Reply, Wire};
+use crate::transport::{Call, Reply, Transport};
 
 /// Cheap to clone; clones share endpoints and connections.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 struct Shared {
-    wire: Wire,
+    transport: Transport,
     total_timeout: Duration,
     retry_after_timeout: bool,
     slow: Option<SlowReport>,
@@ -32,7 +32,7 @@ struct Shared {
 struct Endpoints {
     list: Arc<[Endpoint]>,
     origins: Arc<[String]>,
-    /// The endpoint that answered last, or the one after an endpoint that timed out.
+    /// The endpoint that responded last, or the one after an endpoint that timed out.
     preferred: usize,
 }
 
@@ -40,15 +40,15 @@ impl Endpoints {
     fn new(list: Vec<Endpoint>, order: Order) -> Endpoints {
         let origins = list.iter().map(Endpoint::origin).collect();
         let preferred = match order {
-            Order::Given => 0,
-            Order::Shuffled => arbitrary_below(list.len()),
+            Order::Configured => 0,
+            Order::Shuffled => random_below(list.len()),
         };
         Endpoints { list: list.into(), origins, preferred }
     }
 }
 
-/// Not for secrets: only spreads clients over members.
-fn arbitrary_below(bound: usize) -> usize {
+/// Not cryptographic: distributes clients over members.
+fn random_below(bound: usize) -> usize {
     use std::hash::{BuildHasher as _, RandomState};
     if bound == 0 {
         return 0;
@@ -62,19 +62,26 @@ impl Client {
     pub fn new(config: Config) -> Result<Client, TlsError> {
         let needed = config.endpoints.iter().any(Endpoint::is_https);
         let tls = config.tls.load(needed)?;
-        let wire =
-            Wire::new(tls, config.dial, config.credentials.as_ref(), config.request_timeout, config.trace);
+        let transport = Transport::new(
+            tls,
+            config.dial,
+            config.credentials.as_ref(),
+            config.request_timeout,
+            config.trace,
+        );
         let Config { total_timeout, retry_after_timeout, slow, .. } = config;
         let endpoints = Arc::new(RwLock::new(Endpoints::new(config.endpoints, config.order)));
-        Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, slow, endpoints }) })
+        Ok(Client {
+            shared: Arc::new(Shared { transport, total_timeout, retry_after_timeout, slow, endpoints }),
+        })
     }
 
-    /// A client with other timeouts that shares endpoints, connections and the preferred endpoint with this one.
+    /// A client with other timeouts; shares endpoints, connections and the preferred endpoint with this one.
     pub fn with_timeouts(&self, request: Duration, total: Duration) -> Client {
         let shared = &self.shared;
         Client {
             shared: Arc::new(Shared {
-                wire: shared.wire.with_request_timeout(request),
+                transport: shared.transport.with_request_timeout(request),
                 total_timeout: total,
                 retry_after_timeout: shared.retry_after_timeout,
                 slow: shared.slow.clone(),
@@ -87,22 +94,21 @@ impl Client {
         self.current().list.to_vec()
     }
 
-    /// Uses these endpoints from now on. An endpoint that answered last and is among them stays the first
-    /// to be asked.
+    /// Replaces the endpoints. If the preferred endpoint is one of them, it remains preferred.
     pub fn set_endpoints(&self, list: Vec<Endpoint>) {
         let before = self.current();
-        let mut after = Endpoints::new(list, Order::Given);
-        if let Some(liked) = before.list.get(before.preferred) {
-            after.preferred = after.list.iter().position(|one| one == liked).unwrap_or(0);
+        let mut after = Endpoints::new(list, Order::Configured);
+        if let Some(preferred) = before.list.get(before.preferred) {
+            after.preferred = after.list.iter().position(|one| one == preferred).unwrap_or(0);
         }
         *self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner) = after;
     }
 
-    /// Asks for the members and uses their client URLs from now on. Members without one are left out.
+    /// Replaces the endpoints by the members' client URLs. Members without client URLs are skipped.
     pub async fn sync(&self) -> Result<(), Error> {
         let mut list: Vec<Endpoint> = Vec::new();
         for url in self.members().await?.into_iter().flat_map(|member| member.client_urls) {
-            // A URL that is none (a member may publish anything) is no reason to ignore the others.
+            // Invalid URLs are skipped: a member may publish anything.
             if let Ok(endpoint) = url.parse()
                 && !list.contains(&endpoint)
             {
@@ -127,8 +133,8 @@ impl Client {
         }
     }
 
-    /// Moves the preference to the endpoint after one that timed out, so that the next request does not wait for it. A
-    /// preference that changed since the request `began` stays.
+    /// Prefers the endpoint after one that timed out, so that the next request does not wait for it, unless the
+    /// preference has changed since the request `began`.
     fn demote(&self, silent: &Endpoint, began: &Endpoints) {
         let mut now = self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         let unchanged = Arc::ptr_eq(&now.list, &began.list) && now.preferred == began.preferred;
@@ -139,12 +145,12 @@ impl Client {
         }
     }
 
-    /// A request with its whole answer, within the total time.
-    pub(crate) async fn ask(&self, call: &Call) -> Result<(Endpoint, Reply), Error> {
+    /// Sends a request and reads the complete response, within the total timeout.
+    pub(crate) async fn send(&self, call: &Call) -> Result<(Endpoint, Reply), Error> {
         let mut attempts = Vec::new();
-        let all = self.try_each(call, &mut attempts, |wire, endpoint, known, call| {
+        let all = self.try_each(call, &mut attempts, |transport, endpoint, trusted_origins, call| {
             Box::pin(async move {
-                let reply = wire.exchange(endpoint, call, known).await?;
+                let reply = transport.exchange(endpoint, call, trusted_origins).await?;
                 server_failure(endpoint, reply.status).map_or(Ok(reply), Err)
             })
         });
@@ -154,23 +160,23 @@ impl Client {
         }
     }
 
-    /// A request whose body is read by the caller, for as long as it takes.
+    /// Sends a request whose response body is read by the caller, without a timeout.
     pub(crate) async fn open(&self, call: &Call) -> Result<(Endpoint, Response<Incoming>), Error> {
         let mut attempts = Vec::new();
-        self.try_each(call, &mut attempts, |wire, endpoint, known, call| {
+        self.try_each(call, &mut attempts, |transport, endpoint, trusted_origins, call| {
             Box::pin(async move {
-                let answer = wire.open(endpoint, call, known).await?;
-                server_failure(endpoint, answer.status()).map_or(Ok(answer), Err)
+                let response = transport.open(endpoint, call, trusted_origins).await?;
+                server_failure(endpoint, response.status()).map_or(Ok(response), Err)
             })
         })
         .await
     }
 
-    /// A request to this endpoint alone, whatever it answers.
-    pub(crate) async fn ask_at(&self, endpoint: &Endpoint, call: &Call) -> Result<Reply, Reason> {
-        let known = [endpoint.origin()];
-        let asked = self.shared.wire.exchange(endpoint, call, &known);
-        match tokio::time::timeout(self.shared.total_timeout, asked).await {
+    /// Sends a request to this endpoint only.
+    pub(crate) async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Reply, Reason> {
+        let trusted_origins = [endpoint.origin()];
+        let attempt = self.shared.transport.exchange(endpoint, call, &trusted_origins);
+        match tokio::time::timeout(self.shared.total_timeout, attempt).await {
             Ok(done) => done,
             Err(_) => Err(Reason::HeaderTimeout { endpoint: endpoint.to_string() }),
         }
@@ -180,7 +186,7 @@ impl Client {
         &self,
         call: &Call,
         attempts: &mut Vec<Attempt>,
-        send: impl for<'a> Fn(&'a Wire, &'a Endpoint, &'a [String], &'a Call) -> Attempting<'a, T>,
+        send: impl for<'a> Fn(&'a Transport, &'a Endpoint, &'a [String], &'a Call) -> Attempting<'a, T>,
     ) -> Result<(Endpoint, T), Error> {
         let began = self.current();
         if began.list.is_empty() {
@@ -189,15 +195,15 @@ impl Client {
         let (before, after) = began.list.split_at(began.preferred);
         let mut reported = Instant::now();
         for endpoint in after.iter().chain(before) {
-            let attempt = send(&self.shared.wire, endpoint, &began.origins, call);
+            let attempt = send(&self.shared.transport, endpoint, &began.origins, call);
             let done = match &self.shared.slow {
                 Some(slow) => slow.watch(attempt, endpoint, &mut reported).await,
                 None => attempt.await,
             };
             match done {
-                Ok(answer) => {
+                Ok(response) => {
                     self.prefer(endpoint);
-                    return Ok((endpoint.clone(), answer));
+                    return Ok((endpoint.clone(), response));
                 }
                 Err(reason) => {
                     if reason.timed_out() {
@@ -226,7 +232,7 @@ impl Client {
 }
 
 impl SlowReport {
-    /// Awaits an attempt; reports its endpoint when `after` has passed since the last report.
+    /// Awaits an attempt; reports its endpoint if `after` has passed since the last report.
     async fn watch<T>(
         &self,
         mut attempt: Attempting<'_, T>,
@@ -244,10 +250,10 @@ impl SlowReport {
     }
 }
 
-/// One attempt. Boxed and named: the compiler cannot yet see of an `AsyncFn` that it may go to another thread.
+/// One attempt. Boxed, since the compiler cannot prove that an `AsyncFn`'s future is `Send`.
 type Attempting<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reason>> + Send + 'a>>;
 
-/// 5xx: another member may do better.
+/// 5xx: the next endpoint is tried.
 fn server_failure(endpoint: &Endpoint, status: hyper::StatusCode) -> Option<Reason> {
     let endpoint = || endpoint.to_string();
     match status.as_u16() {

@@ -1,4 +1,4 @@
-//! What a client is made from.
+//! Client configuration.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::limits;
 use crate::tls::TlsFiles;
 
-/// For HTTP basic authentication. `Debug` does not show the password.
+/// Credentials for HTTP basic authentication. `Debug` omits the password.
 #[derive(Clone)]
 pub struct Credentials {
     pub user: String,
@@ -25,28 +25,28 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Which endpoint is asked first.
+/// The order in which endpoints are tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
-    /// The first one.
-    Given,
-    /// Any one, so that many clients with the same list do not all go to the same member.
+    /// As configured.
+    Configured,
+    /// Starting at a random one, so that clients with equal lists use different members.
     #[default]
     Shuffled,
 }
 
-/// A request as it is about to be sent.
-pub struct Traced<'a> {
+/// A request before it is sent.
+pub struct TracedRequest<'a> {
     pub method: &'a str,
     pub url: &'a str,
-    /// `None` when there is no body, or when the body holds a password.
+    /// `None` if there is no body, or if it contains a password.
     pub body: Option<&'a str>,
     pub body_is_secret: bool,
 }
 
-/// Is told of each request.
+/// Called for each request.
 #[derive(Clone)]
-pub struct Trace(pub Arc<dyn Fn(&Traced<'_>) + Send + Sync>);
+pub struct Trace(pub Arc<dyn Fn(&TracedRequest<'_>) + Send + Sync>);
 
 impl fmt::Debug for Trace {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +54,7 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Reports an endpoint that has not answered for the time `after`, once per attempt. For interactive commands.
+/// Reports an endpoint that has not responded within `after`, once per attempt. For interactive commands.
 #[derive(Clone)]
 pub struct SlowReport {
     pub after: Duration,
@@ -67,13 +67,13 @@ impl fmt::Debug for SlowReport {
     }
 }
 
-/// Opens plain connections in the place of TCP, to a host and a port: for networks in memory.
+/// Replaces TCP by another transport to a host and port, such as an in-memory network. Without TLS.
 #[derive(Clone)]
 pub struct Dial(pub Arc<DialFunction>);
 
-type DialFunction = dyn Fn(&str, u16) -> Dialing + Send + Sync;
+type DialFunction = dyn Fn(&str, u16) -> DialFuture + Send + Sync;
 
-pub type Dialing = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
+pub type DialFuture = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
 
 impl fmt::Debug for Dial {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,11 +87,11 @@ pub struct Config {
     pub order: Order,
     pub credentials: Option<Credentials>,
     pub tls: TlsFiles,
-    /// Until the head of an answer has come, connecting included.
+    /// Timeout until the response head, including connecting.
     pub request_timeout: Duration,
-    /// For all attempts of one request together, with the body of the answer. Not for watches.
+    /// Timeout of all attempts of a request, including the response body. Not for watches.
     pub total_timeout: Duration,
-    /// Whether a request that timed out at one endpoint is retried at the next. Without, it fails with
+    /// Whether a request that timed out is retried at the next endpoint. Otherwise it fails with
     /// [`Error::Undecided`](crate::Error::Undecided), and the next request starts at another endpoint.
     pub retry_after_timeout: bool,
     pub trace: Option<Trace>,
@@ -100,7 +100,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// These endpoints, and etcdctl's defaults for everything else.
+    /// These endpoints, with etcdctl's defaults.
     pub fn new(endpoints: Vec<Endpoint>) -> Config {
         Config {
             endpoints,

@@ -1,4 +1,4 @@
-//! Opens connections for the pool: TCP, and TLS above it for https.
+//! Opens connections for the pool: TCP, with TLS for https.
 
 use std::future::Future;
 use std::io;
@@ -21,14 +21,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::Dial;
 use crate::error::{Reason, error_text};
-use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TRIES};
+use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_TIME};
 use crate::tls::{TlsError, TlsFiles};
 
-/// For pools of connections: http and https by the URL, within a time limit.
+/// A connector for connection pools: http and https, with a timeout.
 #[derive(Clone, Debug)]
 pub struct Connector {
     pub(crate) tls: Arc<ClientConfig>,
-    /// In the place of TCP; without TLS.
+    /// Replaces TCP; without TLS.
     pub(crate) dial: Option<Dial>,
     pub(crate) timeout: Duration,
 }
@@ -55,8 +55,7 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 impl Connector {
-    /// Reads the files. `https` is whether there will be such URLs: else the machine's bundle of authorities may be
-    /// absent.
+    /// Reads the files. Without `https` URLs the system's CA bundle may be missing.
     pub fn new(files: &TlsFiles, https: bool, timeout: Duration) -> Result<Connector, TlsError> {
         Ok(Connector { tls: files.load(https)?, dial: None, timeout })
     }
@@ -89,7 +88,7 @@ impl Connector {
     }
 }
 
-/// All addresses of the name in their order; the first one's error is the one that is told.
+/// Tries all addresses of the host in order; returns the first one's error.
 async fn dial(host: &str, port: u16) -> Result<TcpStream, Reason> {
     let addresses = tokio::net::lookup_host((host, port))
         .await
@@ -107,20 +106,20 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, Reason> {
     Err(Reason::Connect(first.unwrap_or_else(|| format!("dial tcp: lookup {host}: no such host"))))
 }
 
-/// No delay for small writes; and a peer that is gone without a word is noticed by the kernel, because a
-/// watch waits without end.
+/// Disables Nagle's algorithm and enables keepalive, so that the kernel detects unreachable peers: a watch has no
+/// timeout.
 fn configure(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let alive = TcpKeepalive::new()
-        .with_time(KEEP_ALIVE_AFTER)
-        .with_interval(KEEP_ALIVE_INTERVAL)
-        .with_retries(KEEP_ALIVE_TRIES);
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
     SockRef::from(socket).set_tcp_keepalive(&alive)
 }
 
 fn lookup_text(error: &io::Error) -> String {
     let text = error.to_string();
-    // glibc's words for a name that does not exist.
+    // glibc's message for an unknown name.
     if text.contains("Name or service not known") { "no such host".to_owned() } else { text }
 }
 

@@ -1,22 +1,22 @@
-//! Why a request has no good answer.
+//! Errors of requests.
 
 use std::fmt;
 
 use crate::endpoint::Endpoint;
 
-/// Why one endpoint was no use. The texts are those that etcd's own client made known.
+/// Why a request failed at one endpoint. The texts are those of etcd's own client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// No connection: nothing was sent.
+    /// Connection failed; nothing was sent.
     #[error("{0}")]
     Connect(String),
-    /// No connection within the timeout: nothing was sent.
+    /// Connection timed out; nothing was sent.
     #[error("dial tcp {address}: i/o timeout")]
     ConnectTimeout { address: String },
-    /// The other side's certificate, or ours, was not accepted: nothing was sent.
+    /// A certificate was rejected; nothing was sent.
     #[error("tls: {0}")]
     Tls(String),
-    /// The other side ended the handshake: with TLS 1.3 its word on our certificate comes after our first request.
+    /// The server aborted the handshake. With TLS 1.3 it rejects a client certificate only after the first request.
     #[error("remote error: tls: {0}")]
     Alert(&'static str),
     #[error("client: endpoint {endpoint} exceeded header timeout")]
@@ -31,13 +31,13 @@ pub enum Reason {
     Redirect(&'static str),
     #[error("client: answer of {endpoint} is longer than {limit} bytes")]
     TooLong { endpoint: String, limit: usize },
-    /// The connection broke, or what came is not HTTP.
+    /// The connection failed, or the response is not HTTP.
     #[error("{0}")]
     Broken(String),
 }
 
 impl Reason {
-    /// Whether it is certain that the server did not get the request.
+    /// Whether the server certainly did not receive the request.
     pub fn nothing_sent(&self) -> bool {
         matches!(self, Reason::Connect(_) | Reason::ConnectTimeout { .. } | Reason::Tls(_) | Reason::Alert(_))
     }
@@ -48,7 +48,7 @@ impl Reason {
     }
 }
 
-/// One endpoint that was tried.
+/// A failed attempt at one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     pub endpoint: Endpoint,
@@ -61,7 +61,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Code 401 of the table of errors.
+/// Error codes of the keys API.
 const CLEARED: u32 = 401;
 const KEY_NOT_FOUND: u32 = 100;
 const COMPARE_FAILED: u32 = 101;
@@ -69,22 +69,22 @@ const KEY_EXISTS: u32 = 105;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The store refused. `index` is its index then.
+    /// An error of the keys API, with the store's index.
     #[error("{code}: {message} ({cause}) [{index}]")]
     Api { code: u32, message: String, cause: String, index: u64 },
-    /// Members, users, roles: refused, with a reason.
+    /// An error of the member, user and role APIs.
     #[error("{message}")]
     Refused { status: u16, message: String },
-    /// No endpoint answered; each attempt with its reason.
+    /// All endpoints failed.
     #[error("client: etcd cluster is unavailable or misconfigured")]
     Unavailable { attempts: Vec<Attempt> },
-    /// Every endpoint ended the handshake, the first of them with this alert.
+    /// All endpoints aborted the TLS handshake; the first alert.
     #[error("remote error: tls: {alert}")]
     Alert { alert: &'static str },
-    /// A request that must not be repeated was sent, and its answer did not come: a write may have been done.
+    /// A non-idempotent request was sent without a response: it may have been executed.
     #[error("{attempt}")]
     Undecided { attempt: Box<Attempt> },
-    /// The time for the whole request is over; what was tried until then.
+    /// The total timeout has elapsed; the attempts so far.
     #[error("context deadline exceeded")]
     Deadline { attempts: Vec<Attempt> },
     #[error("client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint.")]
@@ -93,7 +93,7 @@ pub enum Error {
     Status { endpoint: Endpoint, status: u16 },
     #[error("client: no endpoints available")]
     NoEndpoints,
-    /// A watch's connections end again and again without an event.
+    /// Repeatedly, connections of a watch ended without an event.
     #[error("client: {endpoint} closes watches without an event")]
     EmptyWatches { endpoint: Endpoint },
     #[error("client: {0}")]
@@ -117,8 +117,8 @@ impl Error {
         self.has_code(KEY_EXISTS)
     }
 
-    /// A watch asked for events that the server has forgotten: read the keys again, and watch from the
-    /// index of that answer on. Gives the store's index at the time of the refusal.
+    /// The server has cleared the events that a watch requested. Returns the store's index. Read the keys again, and
+    /// watch from the index of that response.
     pub fn cleared_history(&self) -> Option<u64> {
         match self {
             Error::Api { code: CLEARED, index, .. } => Some(*index),
@@ -126,7 +126,7 @@ impl Error {
         }
     }
 
-    /// The endpoints that were tried in vain.
+    /// The failed attempts.
     pub fn attempts(&self) -> &[Attempt] {
         match self {
             Error::Unavailable { attempts } | Error::Deadline { attempts } => attempts,
@@ -136,7 +136,7 @@ impl Error {
     }
 }
 
-/// The system's words for an error as Go writes them: without the number, in lower case.
+/// The message of an I/O error in Go's form: lower case, without the number.
 pub(crate) fn error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

@@ -1,4 +1,4 @@
-//! Keys and parameters as parts of a URL, escaped as Go's `net/url` does: `--debug` shows them.
+//! Escaping of URL paths and parameters as in Go's `net/url`, which `--debug` output depends on.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 
@@ -15,7 +15,7 @@ const PATH: &AsciiSet = &QUERY
     .remove(b'=')
     .remove(b'@');
 
-/// `/v2/keys` and the key: one slash between segments, `.` and `..` resolved, a slash at the end kept.
+/// `/v2/keys` and the key: empty and `.` segments removed, `..` resolved, a trailing slash kept.
 pub fn key_path(key: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in key.split('/') {
@@ -32,7 +32,7 @@ pub fn key_path(key: &str) -> String {
     format!("/v2/keys{slash}{}{end}", utf8_percent_encode(&segments.join("/"), PATH))
 }
 
-/// One segment of a path: a slash in it is escaped.
+/// A path segment, with slashes escaped.
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }

@@ -1,4 +1,4 @@
-//! TLS from files: whom we trust, and who we are.
+//! TLS client configuration from files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::error_text;
 
-/// Without a CA file the machine's own bundle is used.
+/// Without a CA file, the system's CA bundle is used.
 #[derive(Debug, Clone, Default)]
 pub struct TlsFiles {
     pub ca: Option<PathBuf>,
@@ -17,8 +17,8 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
-/// Debian's and CoreOS's bundle of certificate authorities.
-const MACHINE_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// CA bundle of Debian and CoreOS.
+const SYSTEM_CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -35,7 +35,7 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
-    /// Reads the files. `needed` is whether some endpoint is https: else the machine's bundle may be absent.
+    /// Reads the files. If TLS is not `needed`, the system's CA bundle may be missing.
     pub fn load(&self, needed: bool) -> Result<Arc<ClientConfig>, TlsError> {
         let mut roots = RootCertStore::empty();
         match &self.ca {
@@ -45,8 +45,8 @@ impl TlsFiles {
                 }
             }
             None if needed => {
-                // Some bundles hold certificates of forms that rustls refuses: those are no roots then.
-                roots.add_parsable_certificates(certificates(Path::new(MACHINE_BUNDLE))?);
+                // Certificates that rustls does not support are skipped.
+                roots.add_parsable_certificates(certificates(Path::new(SYSTEM_CA_BUNDLE))?);
             }
             None => {}
         }
@@ -60,10 +60,13 @@ impl TlsFiles {
                 builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?)?
             }
             (certificate, key) => {
-                let shown = |path: &Option<PathBuf>| {
+                let display_path = |path: &Option<PathBuf>| {
                     path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
                 };
-                return Err(TlsError::Half { key: shown(key), certificate: shown(certificate) });
+                return Err(TlsError::Half {
+                    key: display_path(key),
+                    certificate: display_path(certificate),
+                });
             }
         };
         Ok(Arc::new(config))

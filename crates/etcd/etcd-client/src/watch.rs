@@ -1,4 +1,4 @@
-//! Following a key or a tree: one event after the other, over as many connections as it takes.
+//! Watches of a key or a tree, across connections.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -7,34 +7,34 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 
-use crate::api::event::{Answer, error_of, event_of};
+use crate::api::event::{Response, parse_error, parse_event};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Attempt, Error, Reason};
 use crate::escape;
-use crate::limits::{EMPTY_WATCH_PAUSE, EMPTY_WATCHES, EVENT_BYTES, SMALL_ANSWER_BYTES};
-use crate::wire::{Call, index_of};
+use crate::limits::{EMPTY_WATCH_DELAY, MAX_EMPTY_WATCHES, MAX_EVENT_BYTES, MAX_SMALL_RESPONSE_BYTES};
+use crate::transport::{Call, index_of};
 
-/// What to follow.
+/// Options of a watch.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Watch {
+pub struct WatchOptions {
     pub recursive: bool,
-    /// Events after this index: those of the past too, as far as the server remembers. Without it,
-    /// whatever happens from the first call of [`Watcher::next`] on.
+    /// Starts after this index, including past events that the server has. `None`: starts at the first call of
+    /// [`Watcher::next`].
     pub after: Option<u64>,
-    /// One connection for many events. Members of etcd 2 and 3 lose events of such a connection (those
-    /// after one of the past, and those that are read late), so this is for servers that are known.
+    /// Uses one connection for many events. etcd 2 and 3 lose events on such a connection (after a past event, or for
+    /// a slow reader), so this is only for other servers.
     pub stream: bool,
 }
 
-/// Its place is the index after which it goes on; no event is given twice, and none is left out as long as
-/// the server remembers them. When it does not, [`Watcher::next`] fails with an error that has
-/// [`Error::cleared_history`]: read the keys, then [`Watcher::go_on_after`] the index of that answer.
+/// A watch with its position. No event is delivered twice or lost while the server's history includes them. Otherwise
+/// [`Watcher::next`] fails with an error that has [`Error::cleared_history`]: read the keys, then continue with
+/// [`Watcher::resume_after`] the index of that response.
 pub struct Watcher {
     client: Client,
     key: String,
-    how: Watch,
-    /// The index of the first event that is of interest; `None` before anything is known.
+    options: WatchOptions,
+    /// Index of the next event; `None` if unknown.
     wait_index: Option<u64>,
     open: Option<Open>,
 }
@@ -44,23 +44,22 @@ struct Open {
     index: u64,
     body: Incoming,
     rest: BytesMut,
-    /// So much of `rest` has no end of a line in it.
+    /// Length of the prefix of `rest` without a newline.
     searched: usize,
-    /// The one event of this answer was taken.
+    /// The single event of this response was delivered.
     done: bool,
 }
 
 impl Client {
-    pub fn watch(&self, key: &str, how: Watch) -> Watcher {
-        let wait_index = how.after.map(|after| after.saturating_add(1));
-        Watcher { client: self.clone(), key: key.to_owned(), how, wait_index, open: None }
+    pub fn watch(&self, key: &str, options: WatchOptions) -> Watcher {
+        let wait_index = options.after.map(|after| after.saturating_add(1));
+        Watcher { client: self.clone(), key: key.to_owned(), options, wait_index, open: None }
     }
 }
 
 impl Watcher {
-    /// Waits for the next event, for as long as it takes. After an error it may be called again: it goes on
-    /// where it was. May be dropped while it waits (`select!`) without losing an event.
-    pub async fn next(&mut self) -> Result<Answer, Error> {
+    /// Waits for the next event. May be called again after an error. Cancel-safe: dropping the future loses no event.
+    pub async fn next(&mut self) -> Result<Response, Error> {
         let mut empty = 0;
         loop {
             if self.open.as_ref().is_some_and(|open| open.done)
@@ -77,14 +76,14 @@ impl Watcher {
             let (endpoint, index) = (open.endpoint.clone(), open.index);
             match line {
                 Ok(Some(line)) => return self.take(&endpoint, index, &line),
-                // The server has ended the answer, or the connection is lost: nothing is lost with it.
+                // The response or the connection ended; no event is lost.
                 Ok(None) | Err(Reason::Broken(_)) => {
                     self.open = None;
                     empty += 1;
-                    if empty >= EMPTY_WATCHES {
+                    if empty >= MAX_EMPTY_WATCHES {
                         return Err(Error::EmptyWatches { endpoint });
                     }
-                    tokio::time::sleep(EMPTY_WATCH_PAUSE).await;
+                    tokio::time::sleep(EMPTY_WATCH_DELAY).await;
                 }
                 Err(reason) => {
                     self.open = None;
@@ -94,14 +93,14 @@ impl Watcher {
         }
     }
 
-    /// Forgets its place: the next event is one after `index`.
-    pub fn go_on_after(&mut self, index: u64) {
+    /// Sets the position: the next event is after `index`.
+    pub fn resume_after(&mut self, index: u64) {
         self.open = None;
         self.wait_index = Some(index.saturating_add(1));
     }
 
-    fn take(&mut self, endpoint: &Endpoint, index: u64, line: &[u8]) -> Result<Answer, Error> {
-        let event = match event_of(endpoint, line) {
+    fn take(&mut self, endpoint: &Endpoint, index: u64, line: &[u8]) -> Result<Response, Error> {
+        let event = match parse_event(endpoint, line) {
             Ok(event) => event,
             Err(error) => {
                 self.open = None;
@@ -109,25 +108,25 @@ impl Watcher {
             }
         };
         if let Some(open) = &mut self.open {
-            open.done = !self.how.stream;
+            open.done = !self.options.stream;
         }
         if let Some(node) = &event.node {
             self.wait_index = Some(node.modified_index.saturating_add(1));
         }
-        Ok(Answer { event, index })
+        Ok(Response { event, index })
     }
 
     async fn connect(&mut self) -> Result<Open, Error> {
-        let (endpoint, answer) = self.client.open(&self.call()).await?;
-        let status = answer.status().as_u16();
-        let (head, body) = answer.into_parts();
+        let (endpoint, response) = self.client.open(&self.call()).await?;
+        let status = response.status().as_u16();
+        let (head, body) = response.into_parts();
         if !matches!(status, 200 | 201) {
-            let body = Limited::new(body, SMALL_ANSWER_BYTES).collect().await;
+            let body = Limited::new(body, MAX_SMALL_RESPONSE_BYTES).collect().await;
             let bytes = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
-            return Err(error_of(&endpoint, &bytes));
+            return Err(parse_error(&endpoint, &bytes));
         }
         let index = index_of(&head.headers);
-        // The server has registered us: from here on nothing is missed, even if this connection is lost.
+        // Registered at this index: later events are in the history if this connection is lost.
         if self.wait_index.is_none() && index > 0 {
             self.wait_index = Some(index + 1);
         }
@@ -135,19 +134,19 @@ impl Watcher {
     }
 
     fn call(&self) -> Call {
-        // 0 is as good as none.
+        // 0 is equivalent to none.
         let mut query = vec![
             ("wait", "true".to_owned()),
-            ("recursive", self.how.recursive.to_string()),
+            ("recursive", self.options.recursive.to_string()),
             ("waitIndex", self.wait_index.unwrap_or(0).to_string()),
         ];
-        query.extend(self.how.stream.then(|| ("stream", "true".to_owned())));
+        query.extend(self.options.stream.then(|| ("stream", "true".to_owned())));
         Call::get(format!("{}?{}", escape::key_path(&self.key), escape::form(&query)))
     }
 }
 
 impl Open {
-    /// The next line that is not empty, without its end; at the end of the body also one without.
+    /// The next non-empty line without its newline; at the end of the body, also an unterminated one.
     async fn line(&mut self) -> Result<Option<Bytes>, Reason> {
         loop {
             if let Some(at) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -160,8 +159,8 @@ impl Open {
                 continue;
             }
             self.searched = self.rest.len();
-            if self.searched > EVENT_BYTES {
-                return Err(Reason::TooLong { endpoint: self.endpoint.to_string(), limit: EVENT_BYTES });
+            if self.searched > MAX_EVENT_BYTES {
+                return Err(Reason::TooLong { endpoint: self.endpoint.to_string(), limit: MAX_EVENT_BYTES });
             }
             match self.body.frame().await {
                 None if self.rest.is_empty() => return Ok(None),
@@ -179,7 +178,7 @@ impl Open {
         }
     }
 
-    /// Reads the end of the answer if it is there already, so that the connection can be used again.
+    /// Reads the end of the response if it has arrived, so that the connection can be reused.
     async fn finish(mut self) {
         let mut body = Pin::new(&mut self.body);
         while let Poll::Ready(Some(Ok(_))) =

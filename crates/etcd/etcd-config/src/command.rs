@@ -39,8 +39,7 @@ pub struct CommandLineError {
 }
 
 /// Files whose contents must be passed in `Facts::files`: `-config-file` and `-peers-file`. Empty if the command line
-/// is
-/// invalid; [`read`] then returns the error.
+/// is invalid; [`read`] then returns the error.
 pub fn required_files(facts: &Facts) -> Vec<PathBuf> {
     let Ok(raw) = RawConfig::read(facts) else { return Vec::new() };
     if let Some(path) = raw.text("config-file") {

@@ -59,8 +59,7 @@ pub enum BootstrapMethod {
     /// `-initial-cluster`: the list of all members.
     Static {
         /// Not validated: an error in it is ignored if the data directory has a member.
-        /// `initial_cluster::InitialCluster::parse`
-        /// validates it later.
+        /// `initial_cluster::InitialCluster::parse` validates it later.
         cluster: String,
         state: ClusterState,
         token: String,

@@ -75,7 +75,7 @@ mod tests {
 
     /// Ids of an etcd 2.x with default flags.
     #[test]
-    fn ids_are_those_of_etcd() {
+    fn ids_equal_those_of_etcd() {
         let check = |urls: &str, id: &str, cluster_id: &str| {
             let one = member(&parse_list(urls).unwrap(), "etcd-cluster", None);
             assert_eq!((one.to_string().as_str(), cluster(&[one]).to_string().as_str()), (id, cluster_id));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_does_not_matter_and_the_time_does() {
+    fn ids_depend_on_time_but_not_on_order() {
         let urls = parse_list("http://a:1").unwrap();
         assert_ne!(member(&urls, "t", Some(1)), member(&urls, "t", Some(2)));
         assert_ne!(member(&urls, "t", None), member(&urls, "u", None));

@@ -111,8 +111,7 @@ impl InitialCluster {
     }
 
     /// The local member must be in the list with exactly the URLs that it advertises. `resolved` maps hosts to
-    /// addresses, by
-    /// which URLs are compared.
+    /// addresses, by which URLs are compared.
     pub fn check_local(
         &self,
         name: &str,
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_one_list_compute_one_cluster() {
+    fn members_with_equal_lists_compute_equal_ids() {
         let list = InitialCluster::parse("a=http://a:1,b=http://b:1,c=http://c:1").unwrap();
         let (a, b) = (list.bootstrap("a", "t").unwrap(), list.bootstrap("b", "t").unwrap());
         assert_eq!((a.id, &a.members), (b.id, &b.members));

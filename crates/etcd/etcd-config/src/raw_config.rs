@@ -59,8 +59,8 @@ impl RawConfig {
         if raw.switch("help") || raw.switch("h") {
             return Ok(raw);
         }
-        if let Some(word) = unexpected {
-            return Err(RawConfigError::UnexpectedArgument(word));
+        if let Some(argument) = unexpected {
+            return Err(RawConfigError::UnexpectedArgument(argument));
         }
         raw.read_environment(&facts.environment)?;
         Ok(raw)

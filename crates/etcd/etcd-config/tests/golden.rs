@@ -101,7 +101,7 @@ fn difference(config: &Value) -> Value {
 
 /// The complete default configuration, against which the cases are compared.
 #[test]
-fn bare_etcd_is_what_2_3_8_does() {
+fn the_default_configuration_is_that_of_2_3_8() {
     let Task::Run { config, .. } = etcd_config::read(&bare()).unwrap() else { panic!("bare") };
     let expected = serde_json::json!({
         "name": "default", "data-dir": "default.etcd", "wal-dir": null, "snapshot-count": 10000,

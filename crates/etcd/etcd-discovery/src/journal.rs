@@ -1,8 +1,7 @@
 //! The file in which tokens survive a restart: a snapshot of the store, followed by the commands since.
 //!
 //! A record is its length, CRC-32 and bytes. A truncated record at the end was never acknowledged and is dropped; any
-//! other
-//! invalid data is an error at startup.
+//! other invalid data is an error at startup.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_a_rate_each_address_for_itself() {
+    fn burst_and_rate_per_address() {
         let (mut rate_limiter, now) = (RateLimiter::default(), Instant::now());
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let allowed = (0..1_000).filter(|_| rate_limiter.allow(a, 1.0, now)).count();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_does_not_grow_forever() {
+    fn the_table_is_bounded() {
         let (mut rate_limiter, now) = (RateLimiter::default(), Instant::now());
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..u32::try_from(MAX_ADDRESSES).unwrap() {

@@ -49,8 +49,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, 
 }
 
 /// Expires tokens until the other half of `ended` is dropped. A started pass is finished: its flush cannot be
-/// cancelled,
-/// and the file would remain in use.
+/// cancelled, and the file would remain in use.
 async fn expire(store: &Store, mut ended: oneshot::Receiver<()>) {
     let mut tick = tokio::time::interval(EXPIRE_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

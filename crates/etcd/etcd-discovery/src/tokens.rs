@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::{ApiError, Event, Key, KeysRequest, Timestamp, WatchRequest};
-use etcd_store::watch::{Hub, Then, WatcherId};
-use etcd_store::{Command, Outcome, Put, Refusal, Store};
+use etcd_store::watch::{Hub, WatcherAction, WatcherId};
+use etcd_store::{Command, CommandError, Outcome, Put, Store};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -107,7 +107,7 @@ impl Tokens {
         let mut set_size = put(&format!("{directory}/_config/size"), size.to_string().as_bytes(), None);
         set_size.prev_exist = Some(false);
         for outcome in self.apply(&[Command::Put(create_directory), Command::Put(set_size)])? {
-            if let Err(Refusal::Keys(error)) = outcome.result {
+            if let Err(CommandError::Keys(error)) = outcome.result {
                 return Err(error.into());
             }
         }
@@ -160,7 +160,7 @@ impl Tokens {
         let outcome = outcome.ok_or_else(nothing)?;
         match (outcome.event(), &outcome.result) {
             (Some(event), _) => Ok(TokenResponse::Event { event: event.clone(), index: outcome.index }),
-            (None, Err(Refusal::Keys(error))) => Err(error.clone().into()),
+            (None, Err(CommandError::Keys(error))) => Err(error.clone().into()),
             (None, _) => Err(nothing().into()),
         }
     }
@@ -227,8 +227,8 @@ impl Tokens {
                     self.count = self.count.saturating_sub(1);
                 }
                 self.hub.notify(event, |_, pending, event| match pending.sender.try_send(event.clone()) {
-                    Ok(()) if pending.stream => Then::Keep,
-                    _ => Then::Remove,
+                    Ok(()) if pending.stream => WatcherAction::Keep,
+                    _ => WatcherAction::Remove,
                 });
             }
             outcomes.push(outcome);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn unused_tokens_go_and_used_ones_stay() {
+    fn unused_tokens_expire_and_used_ones_remain() {
         let mut tokens = Tokens::in_memory();
         let unused = tokens.create(3, day(0)).unwrap();
         let used = tokens.create(3, day(0)).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_is_let_go_and_not_lied_to() {
+    fn a_slow_reader_is_closed_without_a_gap() {
         let mut tokens = Tokens::in_memory();
         let token = tokens.create(3, day(0)).unwrap();
         let key = Key::parse(format!("{REGISTRY}/{token}")).unwrap();

@@ -53,15 +53,15 @@ pub enum UpstreamError {
 impl Upstream {
     /// The certificate of an https URL is verified with `ca`, or else with the system's CA bundle.
     pub fn new(url: &str, ca: Option<PathBuf>) -> Result<Self, UpstreamConfigError> {
-        let refuse = || UpstreamConfigError::Url(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| refuse())?;
+        let reject = || UpstreamConfigError::Url(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| reject())?;
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(refuse()),
+            _ => return Err(reject()),
         };
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let authority = uri.authority().filter(|_| bare).ok_or_else(refuse)?;
+        let authority = uri.authority().filter(|_| bare).ok_or_else(reject)?;
         let scheme = if https { "https" } else { "http" };
         let base = format!("{scheme}://{authority}");
         let files = TlsFiles { ca, ..TlsFiles::default() };

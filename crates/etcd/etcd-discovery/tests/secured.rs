@@ -48,15 +48,15 @@ async fn get(url: &str, ca: &Path) -> Result<(u16, String), String> {
     let files = TlsFiles { ca: Some(ca.to_owned()), ..TlsFiles::default() };
     let connector = Connector::new(&files, true, DEADLINE).unwrap();
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = tokio::time::timeout(DEADLINE, client.get(url.parse().unwrap())).await.unwrap();
-    let answer = answer.map_err(|error| format!("{error:?}"))?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let response = tokio::time::timeout(DEADLINE, client.get(url.parse().unwrap())).await.unwrap();
+    let response = response.map_err(|error| format!("{error:?}"))?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     Ok((status, String::from_utf8(body.to_vec()).unwrap()))
 }
 
 #[tokio::test]
-async fn https_is_served_and_certificates_may_change() {
+async fn https_with_reloaded_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     issue(folder.path(), "service", &old);
@@ -77,7 +77,7 @@ async fn https_is_served_and_certificates_may_change() {
 }
 
 #[tokio::test]
-async fn an_etcd_behind_it_is_held_to_its_authority() {
+async fn the_upstream_certificate_is_verified() {
     use etcd_http::{Cors, Front, Local, Settings as FrontSettings};
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (folder.path().join("own"), folder.path().join("other"));

@@ -58,15 +58,15 @@ impl Running {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(Bytes::from(body)))
             .unwrap();
-        let answer = async {
-            let answer = self.client.request(request).await.unwrap();
+        let response = async {
+            let response = self.client.request(request).await.unwrap();
             let index =
-                answer.headers().get("x-etcd-index").map(|index| index.to_str().unwrap().parse().unwrap());
-            let status = answer.status().as_u16();
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
+                response.headers().get("x-etcd-index").map(|index| index.to_str().unwrap().parse().unwrap());
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
             (status, index, String::from_utf8(body.to_vec()).unwrap())
         };
-        tokio::time::timeout(DEADLINE, answer).await.unwrap()
+        tokio::time::timeout(DEADLINE, response).await.unwrap()
     }
 
     async fn new_token(&self, size: usize) -> String {
@@ -104,7 +104,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn machines_find_each_other_and_late_ones_find_it_full() {
+async fn members_discover_each_other_and_late_ones_find_it_full() {
     let service = Running::start(Tokens::in_memory()).await;
     let url = service.new_token(3).await;
     let (one, two, three) =
@@ -121,7 +121,7 @@ async fn machines_find_each_other_and_late_ones_find_it_full() {
 }
 
 #[tokio::test]
-async fn paths_and_refusals() {
+async fn paths_and_rejections() {
     let service = Running::start(Tokens::in_memory()).await;
     let url = service.new_token(2).await;
     let token = url.strip_prefix(&format!("{}/", service.base)).unwrap();
@@ -169,27 +169,27 @@ async fn paths_and_refusals() {
 }
 
 #[tokio::test]
-async fn a_flood_from_one_address_is_refused_and_health_still_answers() {
+async fn rate_limit_exempts_health() {
     let service = Running::start(Tokens::in_memory()).await;
-    let mut refused = 0;
+    let mut rejected = 0;
     for _ in 0..100 {
-        refused += u32::from(service.request("GET", "/new", None).await.0 == 429);
+        rejected += u32::from(service.request("GET", "/new", None).await.0 == 429);
     }
-    assert!(refused > 10, "{refused}");
+    assert!(rejected > 10, "{rejected}");
     assert_eq!(service.request("GET", "/health", None).await.0, 200);
     service.stop().await;
 }
 
 #[tokio::test]
-async fn a_watch_answers_its_headers_at_once_and_ends_with_the_client() {
+async fn a_watch_sends_headers_immediately_and_ends_with_the_client() {
     let service = Running::start(Tokens::in_memory()).await;
     let url = service.new_token(2).await;
     let request = hyper::Request::get(format!("{url}?wait=true&recursive=true&stream=true"))
         .body(Full::default())
         .unwrap();
-    let answer = tokio::time::timeout(DEADLINE, service.client.request(request)).await.unwrap().unwrap();
-    assert!(answer.headers().contains_key("x-etcd-index"));
-    let mut body = answer.into_body();
+    let response = tokio::time::timeout(DEADLINE, service.client.request(request)).await.unwrap().unwrap();
+    assert!(response.headers().contains_key("x-etcd-index"));
+    let mut body = response.into_body();
     for name in ["a", "b"] {
         service.request("PUT", &format!("{url}/{name}"), Some("v")).await;
         let frame = tokio::time::timeout(DEADLINE, body.frame()).await.unwrap().unwrap().unwrap();
@@ -239,7 +239,7 @@ async fn register(path: &Path, names: &[&str], url: Option<String>) -> String {
 }
 
 #[tokio::test]
-async fn tokens_survive_a_restart_and_a_cut_at_every_byte_of_the_last_write() {
+async fn tokens_survive_restarts_and_truncation_of_the_last_write() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     let token = register(&path, &["a"], None).await;
@@ -276,7 +276,7 @@ async fn tokens_survive_a_restart_and_a_cut_at_every_byte_of_the_last_write() {
 }
 
 #[tokio::test]
-async fn what_was_begun_is_over_when_the_service_has_ended() {
+async fn pending_work_finishes_before_the_service_ends() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = Arc::new(Mutex::new(Tokens::open(&folder.path().join("tokens")).unwrap()));
     let (held, hold) = std::sync::mpsc::channel::<()>();
@@ -301,7 +301,7 @@ async fn what_was_begun_is_over_when_the_service_has_ended() {
 }
 
 #[tokio::test]
-async fn damage_is_named_and_never_served() {
+async fn damage_is_reported_and_never_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     register(&path, &["a", "b"], None).await;
@@ -316,7 +316,7 @@ async fn damage_is_named_and_never_served() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_kept_out() {
+async fn a_second_process_fails_to_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     let first = Tokens::open(&path).unwrap();

@@ -78,7 +78,7 @@ impl<B: Backend> Context<B> {
             Identity::User(name) => allows(Some(&name)),
             Identity::Invalid => false,
         };
-        let refused = || ApiError::in_request(ErrorCode::Unauthorized, "Insufficient credentials");
+        let refused = || ApiError::invalid_request(ErrorCode::Unauthorized, "Insufficient credentials");
         allowed.then_some(()).ok_or_else(refused)
     }
 
@@ -109,5 +109,5 @@ impl<B: Backend> Context<B> {
 
 /// Error 300, which clients of keys get if there is no outcome.
 pub(crate) fn unavailable(error: Unavailable) -> ApiError {
-    ApiError::in_request(ErrorCode::RaftInternal, error.to_string())
+    ApiError::invalid_request(ErrorCode::RaftInternal, error.to_string())
 }

@@ -1,9 +1,8 @@
 //! HTTP basic authentication.
 //!
 //! bcrypt runs on a few blocking threads. Successful verifications are cached under a keyed hash of name, stored hash
-//! and
-//! password; a changed password invalidates its entry, since the stored hash is part of the key. Passwords are never
-//! stored or logged.
+//! and password; a changed password invalidates its entry, since the stored hash is part of the key. Passwords are
+//! never stored or logged.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_depends_on_the_stored_hash() {
+    fn the_cache_is_bounded_and_depends_on_the_stored_hash() {
         let credentials = Credentials::new([7; 32]);
         let sent = BasicCredentials { name: "u".into(), password: "p".into() };
         let (old, new) = (PasswordHash("a".into()), PasswordHash("b".into()));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, Method, RequestParts, Timestamp, WatchRequest};
-use etcd_store::{Access, Command, Delete, Outcome, Post, Put, Refusal};
+use etcd_store::{Access, Command, CommandError, Delete, Outcome, Post, Put};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
@@ -138,7 +138,7 @@ fn write_response<B: Backend>(
 ) -> Result<HttpResponse, ApiError> {
     let Some(event) = outcome.event() else {
         return Err(match outcome.result {
-            Err(Refusal::Keys(error)) => error,
+            Err(CommandError::Keys(error)) => error,
             Err(other) => ApiError::new(ErrorCode::RaftInternal, other.to_string(), 0),
             Ok(_) => ApiError::new(ErrorCode::RaftInternal, "the command was not about keys", 0),
         });

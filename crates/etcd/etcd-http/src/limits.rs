@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// Request line and headers, as in Go's server. hyper's limit of 100 header fields remains, since changing it costs
-/// an
-/// allocation per request.
+/// an allocation per request.
 pub const MAX_HEAD_BYTES: usize = 1 << 20;
 /// A form or a JSON document.
 pub const MAX_BODY_BYTES: usize = 10 << 20;

@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use etcd_api::{ApiError, Key, Member, Timestamp, Unavailable};
-use etcd_store::watch::{Hub, Then, WatcherId};
-use etcd_store::watch_queue::{Receiver, Sender, Sent, watch_queue};
-use etcd_store::{Change, Command, Outcome, Refusal, Store};
+use etcd_store::watch::{Hub, WatcherAction, WatcherId};
+use etcd_store::watch_queue::{Receiver, SendResult, Sender, watch_queue};
+use etcd_store::{Change, Command, CommandError, Outcome, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::{
@@ -58,8 +58,8 @@ impl State {
         let outcome = self.store.apply(command);
         for event in outcome.watch_events() {
             self.hub.notify(event, |_, waiting, event| {
-                let over = waiting.sender.send(event, limits::MAX_QUEUED_EVENTS) == Sent::Over;
-                if over || !waiting.stream { Then::Remove } else { Then::Keep }
+                let over = waiting.sender.send(event, limits::MAX_QUEUED_EVENTS) == SendResult::Closed;
+                if over || !waiting.stream { WatcherAction::Remove } else { WatcherAction::Keep }
             });
         }
         outcome
@@ -96,7 +96,7 @@ impl Local {
     fn change_member(&self, command: &Command) -> Result<Member, MemberChangeError> {
         match self.0.state().apply(command).result {
             Ok(Change::Member(member)) => Ok(member),
-            Err(Refusal::Membership(error)) => Err(error.into()),
+            Err(CommandError::Membership(error)) => Err(error.into()),
             // A membership command has no other outcome.
             Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
         }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_of_a_name_with_brackets() {
+    fn stat_with_parentheses_in_the_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 900 8192000 25 1844\n";
         let usage = Usage::parse(stat, "cpu 1\nbtime 1000\n", 4096, 100.0);
         assert_eq!(usage.cpu_seconds, 2.0);

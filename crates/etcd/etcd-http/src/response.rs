@@ -87,5 +87,5 @@ pub(crate) fn api_error(error: &ApiError, cluster: &HeaderValue) -> HttpResponse
 }
 
 pub(crate) fn form_error(cause: impl Into<String>) -> ApiError {
-    ApiError::in_request(ErrorCode::InvalidForm, cause)
+    ApiError::invalid_request(ErrorCode::InvalidForm, cause)
 }

@@ -1,7 +1,7 @@
 //! `/v2/auth`: enabling, users and their roles. `etcd-store` decides about permissions.
 
 use etcd_api::Role;
-use etcd_store::{AuthCommand, Change, Command, PasswordHash, Refusal, User};
+use etcd_store::{AuthCommand, Change, Command, CommandError, PasswordHash, User};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -188,10 +188,10 @@ pub(crate) async fn execute<B: Backend>(
         unexpected()
     })?;
     outcome.result.map_err(|refusal| match refusal {
-        Refusal::Auth(error) => {
+        CommandError::Auth(error) => {
             let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::CONFLICT);
             response::message(status, &error.to_string())
         }
-        Refusal::Keys(_) | Refusal::Membership(_) => unexpected(),
+        CommandError::Keys(_) | CommandError::Membership(_) => unexpected(),
     })
 }

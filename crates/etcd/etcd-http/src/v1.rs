@@ -74,8 +74,8 @@ async fn follow<B: Backend>(
     let since = if parts.method == Method::POST { index(&parts, &body)? } else { None };
     context.check_key(&parts.headers, &key, false, Access::Read).await?;
     context.metrics.watch_requested();
-    let asked = WatchOptions { key, recursive: false, since, stream: false };
-    let watching = context.backend.watch(&asked)?;
+    let options = WatchOptions { key, recursive: false, since, stream: false };
+    let watching = context.backend.watch(&options)?;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
         return Ok(Reply::Response(response::text(context.event_cache.get_v1(event).text())));
     }
@@ -92,5 +92,5 @@ fn index(parts: &Parts, body: &Bytes) -> Result<Option<u64>, ApiError> {
         .map_err(|error| response::form_error(error.to_string()))?;
     let Some(text) = form.get("index") else { return Ok(None) };
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| ApiError::in_request(ErrorCode::IndexNotANumber, "Watch From Index"))
+    number.map(Some).ok_or_else(|| ApiError::invalid_request(ErrorCode::IndexNotANumber, "Watch From Index"))
 }

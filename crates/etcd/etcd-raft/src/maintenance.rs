@@ -251,7 +251,7 @@ impl Maintenance {
         let (id, disk) = (self.config.member_id, self.peers.identity().disk);
         let (is_member, recorded, known) = self.applied.read(|store| {
             let members = store.membership();
-            (members.get(id).is_some(), members.disk(id), members.knows_disks())
+            (members.get(id).is_some(), members.disk(id), members.has_disks())
         });
         let instead_of = match recorded {
             Some(recorded) if recorded == disk => return,

@@ -1,5 +1,5 @@
-//! What the state costs: time of each operation, and memory at a number of keys. For docs/benchmarks.md and
-//! for who changes the tree: `cargo run --release -p etcd-store --example costs [KEYS]`.
+//! Measures the time of each operation, and the memory at a number of keys, for docs/benchmarks.md:
+//! `cargo run --release -p etcd-store --example costs [KEYS]`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use etcd_api::{Key, Timestamp};
-use etcd_store::watch::{Hub, Then};
+use etcd_store::watch::{Hub, WatcherAction};
 use etcd_store::{Command, Put, Restore, Store};
 
 const VALUE_BYTES: usize = 256;
@@ -18,7 +18,7 @@ const WATCHED_KEYS: usize = 100;
 
 fn main() {
     let keys: usize = std::env::args().nth(1).map_or(100_000, |text| text.parse().unwrap());
-    // First, while no freed memory hides what watchers take.
+    // First, so that freed memory does not distort the measurement.
     watches(&mut Store::new());
     let before = resident_kib();
     let commands: Vec<Vec<u8>> = (0..keys).map(|number| encoded(number, 0)).collect();
@@ -70,9 +70,9 @@ fn watches(store: &mut Store) {
         .collect();
     measure("tell one watcher", WATCHERS, || {
         for event in &events {
-            hub.notify(event, |_, told, _| {
-                *told += 1;
-                Then::Keep
+            hub.notify(event, |_, actual, _| {
+                *actual += 1;
+                WatcherAction::Keep
             });
         }
     });

@@ -1,10 +1,10 @@
-//! Slots for many small values, in pages, so that growing never moves what is there; each slot knows
-//! whether it was touched since the last time that somebody asked.
+//! An arena for many small values, in pages, so that growing moves nothing. Each slot records whether it was modified
+//! since the last call of `take_changed`.
 
-/// Slots of one page.
+/// Slots per page.
 const PAGE_SLOTS: usize = 4_096;
 
-/// A place in an arena. It is used again after its value was removed.
+/// An index into an arena. Reused after its value was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);
 
@@ -12,7 +12,7 @@ pub struct Slot(u32);
 pub struct Arena<T> {
     pages: Vec<Vec<Entry<T>>>,
     free: Vec<Slot>,
-    /// Slots whose entry is marked, each once.
+    /// Marked slots, each once.
     marked: Vec<Slot>,
 }
 
@@ -27,7 +27,7 @@ impl<T> Arena<T> {
         Self { pages: Vec::new(), free: Vec::new(), marked: Vec::new() }
     }
 
-    /// Adds a value, which may know its own slot, and marks it.
+    /// Adds a value, which may contain its own slot, and marks it.
     pub fn add_with(&mut self, make: impl FnOnce(Slot) -> T) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| self.append());
         let value = make(slot);
@@ -38,7 +38,7 @@ impl<T> Arena<T> {
 
     fn append(&mut self) -> Slot {
         if self.pages.last().is_none_or(|page| page.len() == PAGE_SLOTS) {
-            // The first page starts small: most stores are.
+            // The first page starts small, since most stores are.
             let capacity = if self.pages.is_empty() { 0 } else { PAGE_SLOTS };
             self.pages.push(Vec::with_capacity(capacity));
         }
@@ -56,13 +56,13 @@ impl<T> Arena<T> {
         Self::present(entry.value.as_ref())
     }
 
-    /// For changes of the value: marks it.
+    /// For modifications of the value: marks it.
     pub fn get_mut(&mut self, slot: Slot) -> &mut T {
         self.mark(slot);
         self.get_unmarked(slot)
     }
 
-    /// For changes that no checkpoint has to see.
+    /// For modifications that are not part of a checkpoint.
     pub fn get_unmarked(&mut self, slot: Slot) -> &mut T {
         Self::present(self.entry_mut(slot).value.as_mut())
     }
@@ -73,7 +73,7 @@ impl<T> Arena<T> {
         value
     }
 
-    /// The slots that were added or changed since the last call and are still there, in no order.
+    /// The existing slots that were added or modified since the last call, in no particular order.
     pub fn take_marked(&mut self) -> Vec<Slot> {
         let mut marked = std::mem::take(&mut self.marked);
         for slot in &marked {

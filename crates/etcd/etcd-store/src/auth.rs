@@ -1,4 +1,4 @@
-//! Users, roles and who may do what. Passwords are hashed and compared by the caller.
+//! Users, roles and permissions. The caller hashes and compares passwords.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::command::{AuthCommand, PasswordHash};
 use crate::outcome::Change;
 use crate::user::User;
 
-/// The user that must exist, and the role that may everything.
+/// Name of the required user and of the superuser role.
 const ROOT: &str = "root";
 /// The role of requests without credentials.
 const GUEST: &str = "guest";
 
-/// The records behind `/v2/auth`.
+/// The state of `/v2/auth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     enabled: bool,
@@ -23,7 +23,7 @@ pub struct Auth {
     roles: BTreeMap<String, Role>,
 }
 
-/// What a request wants of a key.
+/// Access to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Read,
@@ -31,7 +31,7 @@ pub enum Access {
 }
 
 impl Auth {
-    /// Carries a command out, and says how many records it wrote: each moves the store's index.
+    /// Applies a command. Returns the number of written records, each of which increments the store's index.
     pub(crate) fn apply(&mut self, command: &AuthCommand) -> Result<(Change, u64), AuthError> {
         match command {
             AuthCommand::Enable => self.enable(),
@@ -53,7 +53,7 @@ impl Auth {
         }
         let mut records = 1;
         if !self.roles.contains_key(GUEST) {
-            let guest = Role { name: GUEST.to_owned(), permissions: everything() };
+            let guest = Role { name: GUEST.to_owned(), permissions: all_permissions() };
             self.roles.insert(GUEST.to_owned(), guest);
             records += 1;
         }
@@ -69,8 +69,8 @@ impl Auth {
         Ok((Change::AuthSwitched { enabled: false }, 1))
     }
 
-    /// What is meant shows in what is named: grants and revocations change a user, roles make one, and a
-    /// password alone does either.
+    /// The fields determine the meaning: grants and revocations modify a user, roles create one, and a password alone
+    /// does either.
     fn put_user(&mut self, command: &AuthCommand) -> Result<(Change, u64), AuthError> {
         let AuthCommand::PutUser { name, roles, grant, revoke, .. } = command else {
             return Err(AuthError::UserNotUpdated);
@@ -120,7 +120,7 @@ impl Auth {
         if let Some(password) = password {
             user.password = password.clone();
         }
-        // The response has the roles as requested, like etcd's.
+        // As in etcd, the response has the requested roles.
         self.users.insert(name.clone(), with_root_role(user.clone()));
         Ok((Change::User { created: false, user }, 1))
     }
@@ -136,7 +136,7 @@ impl Auth {
     }
 
     fn create_role(&mut self, role: &Role) -> Result<(Change, u64), AuthError> {
-        refuse_root_role(&role.name)?;
+        reject_root_role(&role.name)?;
         if self.roles.contains_key(&role.name) {
             return Err(AuthError::RoleExists { role: role.name.clone() });
         }
@@ -150,7 +150,7 @@ impl Auth {
         grant: &Permissions,
         revoke: &Permissions,
     ) -> Result<(Change, u64), AuthError> {
-        refuse_root_role(name)?;
+        reject_root_role(name)?;
         let old = self.roles.get(name).ok_or_else(|| AuthError::NoRoleToUpdate { role: name.to_owned() })?;
         let mut role = old.clone();
         let kv = &mut role.permissions.kv;
@@ -164,7 +164,7 @@ impl Auth {
     }
 
     fn delete_role(&mut self, name: &str) -> Result<(Change, u64), AuthError> {
-        refuse_root_role(name)?;
+        reject_root_role(name)?;
         match self.roles.remove(name) {
             Some(_) => Ok((Change::RoleDeleted, 1)),
             None => Err(AuthError::NoSuchRole { role: name.to_owned() }),
@@ -175,7 +175,7 @@ impl Auth {
         self.enabled
     }
 
-    /// By name.
+    /// Sorted by name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()
     }
@@ -184,7 +184,7 @@ impl Auth {
         self.users.get(name)
     }
 
-    /// By name; `root` is always among them.
+    /// Sorted by name; includes `root`.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values()
     }
@@ -193,8 +193,8 @@ impl Auth {
         self.roles.get(name)
     }
 
-    /// Whether `user` (already authenticated; `None` is a request without credentials, a guest) may do
-    /// this to a key. Always while auth is off.
+    /// Whether `user` has this access to a key. `user` is authenticated; `None` is a guest. True while auth is
+    /// disabled.
     pub fn allows(&self, user: Option<&str>, key: &Key, recursive: bool, access: Access) -> bool {
         if !self.enabled {
             return true;
@@ -204,12 +204,12 @@ impl Auth {
         })
     }
 
-    /// Whether `user` may change users, roles and members. Always while auth is off.
+    /// Whether `user` may modify users, roles and members. True while auth is disabled.
     pub fn is_root(&self, user: Option<&str>) -> bool {
         !self.enabled || (user.is_some() && self.roles_of(user).any(|role| role.name == ROOT))
     }
 
-    /// The roles of a user that exist; of a guest, the guest role.
+    /// The existing roles of a user, or the guest role.
     fn roles_of(&self, user: Option<&str>) -> impl Iterator<Item = &Role> {
         let names = user.map(|name| self.users.get(name).map_or(&[][..], |user| &user.roles));
         let guest = names.is_none().then_some(GUEST);
@@ -247,15 +247,15 @@ impl Auth {
     }
 }
 
-/// The root role is there from the beginning and cannot be changed.
+/// The root role always exists and cannot be modified.
 impl Default for Auth {
     fn default() -> Self {
-        let root = Role { name: ROOT.to_owned(), permissions: everything() };
+        let root = Role { name: ROOT.to_owned(), permissions: all_permissions() };
         Self { enabled: false, users: BTreeMap::new(), roles: BTreeMap::from([(ROOT.to_owned(), root)]) }
     }
 }
 
-/// User root always has role root: without it nobody could disable auth any more.
+/// The root user always has the root role: otherwise nobody could disable auth.
 fn with_root_role(mut user: User) -> User {
     if user.name == ROOT && !user.roles.iter().any(|role| role == ROOT) {
         user.roles.push(ROOT.to_owned());
@@ -263,11 +263,11 @@ fn with_root_role(mut user: User) -> User {
     user
 }
 
-fn refuse_root_role(name: &str) -> Result<(), AuthError> {
+fn reject_root_role(name: &str) -> Result<(), AuthError> {
     if name == ROOT { Err(AuthError::RootRole { role: name.to_owned() }) } else { Ok(()) }
 }
 
-/// Adds and takes away patterns; what is left is sorted.
+/// Adds and removes patterns; the result is sorted.
 fn merge(
     access: &'static str,
     patterns: &mut Vec<String>,
@@ -280,7 +280,7 @@ fn merge(
             return Err(AuthError::DuplicatePermission { access, pattern: pattern.clone() });
         }
     }
-    // One that was not granted is no fault, unless nothing is changed by all of it.
+    // Revoking an unknown pattern is an error only if nothing changes.
     for pattern in revoke {
         left.remove(pattern);
     }
@@ -288,7 +288,7 @@ fn merge(
     Ok(())
 }
 
-fn everything() -> Permissions {
+fn all_permissions() -> Permissions {
     let mut permissions = Permissions::default();
     permissions.kv.read.push("/*".to_owned());
     permissions.kv.write.push("/*".to_owned());
@@ -302,8 +302,8 @@ fn patterns(role: &Role, access: Access) -> &[String] {
     }
 }
 
-/// An exact path, or a prefix before `*`. A recursive operation needs a prefix of the directory itself: `/dir/*` covers
-/// what is below `/dir`, each by its own name, and not `/dir` with all of it.
+/// A pattern is an exact path, or a prefix before `*`. A recursive operation requires a prefix of the directory
+/// itself: `/dir/*` covers the keys below `/dir`, but not `/dir` recursively.
 fn covers(pattern: &str, key: &Key, recursive: bool) -> bool {
     let path = key.as_bytes();
     match pattern.strip_suffix('*') {

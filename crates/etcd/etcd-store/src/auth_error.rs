@@ -1,6 +1,6 @@
-//! Why changes of users and roles are refused, in the words that clients know.
+//! Errors of user and role changes, with etcd's messages.
 
-/// Why a change of users or roles is refused. `Display` is the answer's message.
+/// Why a user or role change was rejected. `Display` is the response's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error("auth: already enabled")]
@@ -11,7 +11,7 @@ pub enum AuthError {
     NoRootUser,
     #[error("auth: User {user} does not exist")]
     NoSuchUser { user: String },
-    /// The same of a change: the original's words differ by a point.
+    /// For a modification; etcd's message differs by a period.
     #[error("auth: User {user} does not exist.")]
     NoUserToUpdate { user: String },
     #[error("auth: User {user} already exists.")]
@@ -32,7 +32,7 @@ pub enum AuthError {
     RoleExists { role: String },
     #[error("auth: Role {role} doesn't exist.")]
     NoSuchRole { role: String },
-    /// The same of a change, in the original's other words.
+    /// For a modification; etcd's message differs.
     #[error("auth: Role {role} does not exist.")]
     NoRoleToUpdate { role: String },
     #[error("auth: Granting duplicate {access} permission {pattern}")]

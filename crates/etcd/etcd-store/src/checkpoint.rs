@@ -1,7 +1,6 @@
-//! The state as records, for a checkpoint on disk: all of it, or what changed since the last one.
+//! Checkpoint records: the complete state, or the changes since the last checkpoint.
 //!
-//! Taking the changes is quick, as values are shared with the state; making bytes of them needs no access
-//! to the store any more.
+//! Taking changes is cheap, since values are shared with the state; encoding them needs no access to the store.
 
 use std::sync::Arc;
 
@@ -10,14 +9,15 @@ use etcd_api::{StoreStatistics, Timestamp};
 
 use crate::arena::Slot;
 use crate::codec::Writer;
-use crate::event_record::write_past;
-use crate::history::Past;
+use crate::event_record::write_entry;
+use crate::history::HistoryEntry;
 use crate::store::{MetaChanged, Store};
 use crate::tree::Content;
 
-/// The version of all records; it stands in the first of `Meta`.
+/// Format version of all records, stored in the first one of `Meta`.
 pub const FORMAT: u8 = 1;
-/// The same with the members' disks, once there are any: a program that would lose them must not read it.
+/// Format version with the members' disks, once any is recorded: older programs, which would lose them, must reject
+/// it.
 pub const FORMAT_WITH_DISKS: u8 = 2;
 
 /// Keys of `Meta`.
@@ -26,16 +26,16 @@ pub const MEMBERSHIP: u64 = 1;
 pub const AUTH: u64 = 2;
 pub const DISKS: u64 = 3;
 
-/// A node record's kinds.
+/// Types of node records.
 pub const FILE: u8 = 0;
 pub const DIRECTORY: u8 = 1;
 
-/// Where a record belongs. Keys in each are 64-bit numbers.
+/// Table of a record. Keys are 64-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// Counters, members, users: few.
+    /// Counters, members, users.
     Meta,
-    /// Nodes by a local id; a parent's id is smaller than its children's.
+    /// Nodes by local id; a parent's id is less than its children's.
     Nodes,
     /// Events by index.
     History,
@@ -45,7 +45,7 @@ impl Table {
     pub const ALL: [Self; 3] = [Self::Meta, Self::Nodes, Self::History];
 }
 
-/// One record to write, or to remove where `bytes` is `None`.
+/// A record to write, or to remove if `bytes` is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub table: Table,
@@ -53,13 +53,13 @@ pub struct Record {
     pub bytes: Option<Vec<u8>>,
 }
 
-/// Records to write and to remove. Removing one that is not there is no error.
+/// Records to write and to remove. Removing a missing record is no error.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     meta: Vec<(u64, Vec<u8>)>,
     nodes: Vec<NodeRecord>,
     gone_nodes: Vec<u64>,
-    history: Vec<(u64, Past)>,
+    history: Vec<(u64, HistoryEntry)>,
     gone_history: Vec<u64>,
 }
 
@@ -76,8 +76,8 @@ struct NodeRecord {
 }
 
 impl Store {
-    /// What a checkpoint has to write since the last call, or since the restore. The changes are handed out
-    /// once: who cannot write them needs a `snapshot` next time.
+    /// The changes since the last call or the restore. Each change is returned once: if it cannot be written, the
+    /// next checkpoint must be a `snapshot`.
     pub fn take_changes(&mut self) -> Changes {
         let (changed, gone_nodes) = self.tree.take_changed();
         let (history, gone_history) = self.history.take_changed();
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Everything, to be written where there is nothing. What counts as changed stays.
+    /// The complete state, to be written to an empty checkpoint. Changes remain pending.
     pub fn snapshot(&self) -> Changes {
         Changes {
             meta: self.meta(true, true, true),
@@ -105,7 +105,7 @@ impl Store {
     fn meta(&self, counters: bool, membership: bool, auth: bool) -> Vec<(u64, Vec<u8>)> {
         let mut meta = Vec::new();
         if counters {
-            let format = if self.membership.knows_disks() { FORMAT_WITH_DISKS } else { FORMAT };
+            let format = if self.membership.has_disks() { FORMAT_WITH_DISKS } else { FORMAT };
             let mut bytes = vec![format];
             let mut out = Writer(&mut bytes);
             out.number(self.index());
@@ -148,27 +148,27 @@ impl Store {
 }
 
 impl Changes {
-    /// By table; in each, what goes comes first, and the rest in the order of its keys.
+    /// Sorted by table; removals first, then by key.
     pub fn records(self) -> impl Iterator<Item = Record> + Send {
         let meta = self.meta.into_iter().map(|(key, bytes)| (Table::Meta, key, Some(bytes)));
         let gone_nodes = self.gone_nodes.into_iter().map(|key| (Table::Nodes, key, None));
         let nodes = self.nodes.into_iter().map(|node| (Table::Nodes, node.record, Some(node.encode())));
         let gone_history = self.gone_history.into_iter().map(|key| (Table::History, key, None));
-        let history = self.history.into_iter().map(|(index, past)| {
+        let history = self.history.into_iter().map(|(index, entry)| {
             let mut bytes = Vec::new();
-            write_past(&mut Writer(&mut bytes), &past);
+            write_entry(&mut Writer(&mut bytes), &entry);
             (Table::History, index, Some(bytes))
         });
         let all = meta.chain(gone_nodes).chain(nodes).chain(gone_history).chain(history);
         all.map(|(table, key, bytes)| Record { table, key, bytes })
     }
 
-    /// Whether there is nothing to write.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many records.
+    /// Number of records.
     pub fn len(&self) -> usize {
         let nodes = self.nodes.len() + self.gone_nodes.len();
         self.meta.len() + nodes + self.history.len() + self.gone_history.len()

@@ -1,13 +1,13 @@
-//! Bytes of commands and records: numbers of variable length, byte strings, lists, options.
+//! Encoding of commands and records: variable-length integers, byte strings, lists, options.
 //!
-//! Reading never panics and never takes more memory than its input has bytes.
+//! Decoding never panics and never allocates more than the input's size.
 
 use bytes::Bytes;
 use etcd_api::{Key, Member, Permissions, Role, Timestamp};
 
 use crate::limits::MAX_LIST_ITEMS;
 
-/// What is wrong with bytes, and where.
+/// A decoding error, with its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadError {
     Truncated { at: usize },
@@ -31,7 +31,7 @@ impl Writer<'_> {
         self.0.push(byte);
     }
 
-    /// Seven bits a byte, the low ones first; all but the last have the high bit.
+    /// Seven bits per byte, least significant first; all but the last byte have the high bit set.
     pub fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         if self.flag()? { read(self).map(Some) } else { Ok(None) }
     }
 
-    /// Each item takes a byte at least, so that a list is never longer than its input.
+    /// An item has at least one byte, so a list cannot be longer than its input.
     pub fn list<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, ReadError>,

@@ -1,4 +1,4 @@
-//! What can be asked of the state: the content of the replicated log.
+//! Commands: the content of the replicated log.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use etcd_api::{
     DeleteRequest, Key, KeysRequest, Member, Permissions, PostRequest, PutRequest, Role, Timestamp,
 };
 
-/// One change. Every moment and id in it was chosen by the member that proposed it.
+/// A command. The proposing member chose all times and ids in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Put(Put),
     Post(Post),
     Delete(Delete),
-    /// The cluster's time, by the leader: what expires at or before it goes.
+    /// The cluster's time from the leader: nodes that expire at or before it are removed.
     Sync {
         now: Timestamp,
     },
@@ -26,7 +26,7 @@ pub enum Command {
         id: u64,
         peer_urls: Vec<String>,
     },
-    /// What a member says of itself when it starts.
+    /// The attributes that a member publishes when it starts.
     PublishMember {
         id: u64,
         name: String,
@@ -35,33 +35,33 @@ pub enum Command {
     SetClusterVersion {
         version: String,
     },
-    /// Which disk a member keeps its data on: the first one recorded stays, for as long as the member does.
+    /// The disk of a member's data: the first recorded one is kept until the member is removed.
     RecordDisk {
         id: u64,
         disk: u128,
-        /// The recorded disk that this one may take the place of: the operator said so.
+        /// The recorded disk that this one may replace, as confirmed by the operator.
         instead_of: Option<u128>,
     },
     Auth(AuthCommand),
 }
 
-/// PUT, in all its forms: set, create, update, compare-and-swap, refresh.
+/// PUT: set, create, update, compare-and-swap, refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
     pub key: Key,
     pub value: Bytes,
     pub dir: bool,
-    /// `None` is permanent.
+    /// `None` means no expiration.
     pub expiration: Option<Timestamp>,
     pub prev_exist: Option<bool>,
-    /// An empty value counts as none, as on the wire.
+    /// An empty value is equivalent to `None`.
     pub prev_value: Option<Bytes>,
-    /// 0 counts as none.
+    /// 0 is equivalent to `None`.
     pub prev_index: Option<u64>,
     pub refresh: bool,
 }
 
-/// POST: a child of `key` that is named by its index.
+/// POST: creates a child of `key` named by its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     pub key: Key,
@@ -70,7 +70,7 @@ pub struct Post {
     pub expiration: Option<Timestamp>,
 }
 
-/// DELETE, with and without comparison.
+/// DELETE, optionally with a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
     pub key: Key,
@@ -80,17 +80,17 @@ pub struct Delete {
     pub prev_index: Option<u64>,
 }
 
-/// Changes of users, roles and whether they matter.
+/// Changes of users, roles, and of whether auth is enabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthCommand {
     Enable,
     Disable,
-    /// PUT of a user: made where there is none, else changed.
+    /// PUT of a user: creates or modifies it.
     PutUser {
         name: String,
-        /// `None` where the request had no password, or an empty one.
+        /// `None` if the request has no password or an empty one.
         password: Option<PasswordHash>,
-        /// Of a new user only.
+        /// For a new user only.
         roles: Vec<String>,
         grant: Vec<String>,
         revoke: Vec<String>,
@@ -109,7 +109,7 @@ pub enum AuthCommand {
     },
 }
 
-/// A bcrypt hash, made by who proposes. Its `Debug` does not show it.
+/// A bcrypt hash, computed by the proposing member. `Debug` omits it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
@@ -119,7 +119,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Bytes that are no command of this version.
+/// Bytes that are not a valid command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("command format {found} is not known here (this version writes {known})")]
@@ -171,8 +171,8 @@ impl From<DeleteRequest> for Delete {
 }
 
 impl Command {
-    /// The command that a request asks for; `None` for requests that change nothing. `now` is the
-    /// cluster's time at the receiving member.
+    /// The command of a request; `None` for requests that change nothing. `now` is the cluster's time at the
+    /// receiving member.
     pub fn from_request(request: KeysRequest, now: Timestamp) -> Option<Self> {
         match request {
             KeysRequest::Put(put) => Some(Self::Put(Put::from_request(put, now))),

@@ -1,15 +1,14 @@
-//! Commands as bytes, for the replicated log.
+//! Encoding of commands in the replicated log.
 //!
-//! A command begins with the format's version and its kind; what follows is fixed by both. A new field or
-//! kind is a new version, and this code must read all older ones. Each kind is written in the version that it
-//! came with: a program of the version before reads all but what is new, which is not to be proposed before
-//! every member can read it.
+//! A command starts with its format version and type, which determine the rest. A new field or type requires a new
+//! version, and all older versions must remain readable. Each type is written in the version that introduced it, so
+//! an older program can read everything except new types, which must not be proposed before all members support them.
 
 use crate::codec::{ReadError, Reader, Writer};
 use crate::command::{AuthCommand, Command, DecodeError, Delete, PasswordHash, Post, Put};
 
 const VERSION: u8 = 1;
-/// Brought the disks.
+/// Introduced the disks.
 const VERSION_OF_DISKS: u8 = 2;
 
 const PUT: u8 = 1;
@@ -41,7 +40,7 @@ const PREV_VALUE: u8 = 64;
 const PREV_INDEX: u8 = 128;
 
 impl Command {
-    /// Appends the command's bytes; they say where they end, so that commands can follow each other.
+    /// Appends the encoded command, which is self-delimiting.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut out = Writer(out);
         out.byte(if matches!(self, Self::RecordDisk { .. }) { VERSION_OF_DISKS } else { VERSION });
@@ -86,8 +85,8 @@ impl Command {
         }
     }
 
-    /// Takes one command off the front of `bytes`; on an error they stay. Values are copied out, so that
-    /// one command never keeps a whole batch in memory.
+    /// Decodes a command and advances `bytes`, which are unchanged on an error. Values are copied, so that a command
+    /// never keeps a whole batch in memory.
     pub fn decode(bytes: &mut &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
         let version = input.byte()?;
@@ -201,7 +200,7 @@ fn read(input: &mut Reader<'_>) -> Result<Command, ReadError> {
                 key,
                 value,
                 dir: flags & DIR != 0,
-                expiration: given(flags, EXPIRES, input, Reader::time)?,
+                expiration: optional(flags, EXPIRES, input, Reader::time)?,
             })
         }
         DELETE => {
@@ -210,8 +209,8 @@ fn read(input: &mut Reader<'_>) -> Result<Command, ReadError> {
                 key: input.key()?,
                 dir: flags & DIR != 0,
                 recursive: flags & RECURSIVE != 0,
-                prev_value: given(flags, PREV_VALUE, input, Reader::value)?,
-                prev_index: given(flags, PREV_INDEX, input, Reader::number)?,
+                prev_value: optional(flags, PREV_VALUE, input, Reader::value)?,
+                prev_index: optional(flags, PREV_INDEX, input, Reader::number)?,
             })
         }
         SYNC => Command::Sync { now: input.time()? },
@@ -243,7 +242,7 @@ fn read(input: &mut Reader<'_>) -> Result<Command, ReadError> {
     })
 }
 
-/// What version 2 has and version 1 has not.
+/// Types that version 1 does not have.
 fn read_disk(input: &mut Reader<'_>) -> Result<Command, ReadError> {
     if input.byte()? != RECORD_DISK {
         return Err(input.malformed("kind"));
@@ -261,10 +260,10 @@ fn read_put(input: &mut Reader<'_>) -> Result<Put, ReadError> {
         key: input.key()?,
         value: input.value()?,
         dir: flags & DIR != 0,
-        expiration: given(flags, EXPIRES, input, Reader::time)?,
+        expiration: optional(flags, EXPIRES, input, Reader::time)?,
         prev_exist: (flags & PREV_EXIST_GIVEN != 0).then_some(flags & PREV_EXIST != 0),
-        prev_value: given(flags, PREV_VALUE, input, Reader::value)?,
-        prev_index: given(flags, PREV_INDEX, input, Reader::number)?,
+        prev_value: optional(flags, PREV_VALUE, input, Reader::value)?,
+        prev_index: optional(flags, PREV_INDEX, input, Reader::number)?,
         refresh: flags & REFRESH != 0,
     })
 }
@@ -274,7 +273,7 @@ fn read_flags(input: &mut Reader<'_>, known: u8) -> Result<u8, ReadError> {
     if flags & !known == 0 { Ok(flags) } else { Err(input.malformed("flags")) }
 }
 
-fn given<'a, T>(
+fn optional<'a, T>(
     flags: u8,
     which: u8,
     input: &mut Reader<'a>,

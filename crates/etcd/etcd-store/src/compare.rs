@@ -1,8 +1,8 @@
-//! `prevValue` and `prevIndex`: the condition of a compare-and-swap or compare-and-delete.
+//! `prevValue` and `prevIndex`: the condition of compare-and-swap and compare-and-delete.
 
 use bytes::Bytes;
 
-/// What a file must be like; at least one of both is given.
+/// The condition; at least one part is set.
 #[derive(Debug, Clone, Copy)]
 pub struct Comparison<'a> {
     value: Option<&'a Bytes>,
@@ -10,14 +10,14 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// `None` where nothing is asked: an empty value and index 0 count as not given.
+    /// `None` without a condition: an empty value and index 0 count as unset.
     pub fn new(value: Option<&'a Bytes>, index: Option<u64>) -> Option<Self> {
         let value = value.filter(|value| !value.is_empty());
         let index = index.filter(|index| *index != 0);
         (value.is_some() || index.is_some()).then_some(Self { value, index })
     }
 
-    /// The cause of error 101, with the failing parts alone: `[want != have] [1 != 24]`.
+    /// The cause of error 101, with the failed parts: `[want != have] [1 != 24]`.
     pub fn failure(&self, value: &[u8], index: u64) -> Option<Vec<u8>> {
         let mut parts = Vec::new();
         if let Some(want) = self.value.filter(|want| want.as_ref() != value) {

@@ -1,23 +1,23 @@
-//! Events as bytes, for the history in a checkpoint.
+//! Encoding of events in a checkpoint's history.
 
 use etcd_api::{Action, Event, Node};
 
 use crate::codec::{ReadError, Reader, Writer};
-use crate::history::Past;
+use crate::history::HistoryEntry;
 
 const DIR: u8 = 1;
 const HAS_VALUE: u8 = 2;
 const EXPIRES: u8 = 4;
 
-pub fn write_past(out: &mut Writer, past: &Past) {
-    out.option(past.as_ref(), |out, event| {
+pub fn write_entry(out: &mut Writer, entry: &HistoryEntry) {
+    out.option(entry.as_ref(), |out, event| {
         out.byte(action_number(event.action));
         write_node(out, &event.node);
         out.option(event.prev_node.as_ref(), write_node);
     });
 }
 
-pub fn read_past(input: &mut Reader<'_>) -> Result<Past, ReadError> {
+pub fn read_entry(input: &mut Reader<'_>) -> Result<HistoryEntry, ReadError> {
     let event = input.option(|input| {
         let number = input.byte()?;
         let action = Action::ALL.into_iter().find(|action| action_number(*action) == number);
@@ -27,7 +27,7 @@ pub fn read_past(input: &mut Reader<'_>) -> Result<Past, ReadError> {
     Ok(event.map(Into::into))
 }
 
-/// Part of the format: a number never changes its meaning.
+/// Part of the format: numbers must not be reassigned.
 fn action_number(action: Action) -> u8 {
     match action {
         Action::Get => 0,
@@ -41,7 +41,7 @@ fn action_number(action: Action) -> u8 {
     }
 }
 
-/// The nodes of events list no others.
+/// Nodes of events have no children.
 fn write_node(out: &mut Writer, node: &Node) {
     let flags = if node.dir { DIR } else { 0 }
         | if node.value.is_some() { HAS_VALUE } else { 0 }

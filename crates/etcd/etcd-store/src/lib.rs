@@ -1,8 +1,7 @@
-//! The replicated state of the key-value store, pure and deterministic: every member that applies the same
-//! commands in the same order holds the same state and gives the same outcomes.
+//! The replicated state machine of the key-value store, pure and deterministic: all members that apply the same
+//! commands in the same order have the same state and return the same outcomes.
 //!
-//! It must never read a clock, a file, a socket, a random number or the order of a hash map: time and ids
-//! come in commands.
+//! It has no access to clocks, files, sockets, random numbers or hash map order: times and ids are part of commands.
 
 mod arena;
 mod auth;
@@ -35,7 +34,7 @@ pub use command::{AuthCommand, Command, DecodeError, Delete, PasswordHash, Post,
 pub use limits::HISTORY_EVENTS;
 pub use membership::Membership;
 pub use membership_error::MembershipError;
-pub use outcome::{Change, Outcome, Refusal};
+pub use outcome::{Change, CommandError, Outcome};
 pub use restore::{Restore, RestoreError};
 pub use store::Store;
 pub use user::User;

@@ -1,6 +1,6 @@
-//! What the state keeps and accepts at most.
+//! Limits of the state.
 
-/// Events of the whole store that a watch can still ask for.
+/// Number of events in the history.
 pub const HISTORY_EVENTS: usize = 1_000;
-/// Names, URLs, roles and patterns in one command: no cluster has more.
+/// Maximum number of names, URLs, roles or patterns in a command.
 pub const MAX_LIST_ITEMS: usize = 10_000;

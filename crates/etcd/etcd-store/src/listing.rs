@@ -1,4 +1,4 @@
-//! Nodes as answers show them.
+//! Nodes in responses.
 
 use std::collections::btree_map;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use etcd_api::{Action, Event, Key, Node};
 use crate::arena::Slot;
 use crate::tree::{Tree, TreeNode};
 
-/// A node without what it lists.
-pub fn show(node: &TreeNode, key: Key) -> Node {
+/// A node without its children.
+pub fn to_node(node: &TreeNode, key: Key) -> Node {
     Node {
         key,
         value: node.value().cloned(),
@@ -21,9 +21,9 @@ pub fn show(node: &TreeNode, key: Key) -> Node {
     }
 }
 
-/// The answer to GET. Children whose names begin with `_` are left out, with all that is below them.
+/// The response to GET. Hidden children, whose names start with `_`, are omitted.
 pub fn get(tree: &Tree, slot: Slot, key: &Key, recursive: bool) -> Event {
-    let mut open = vec![Open::new(tree, slot, key.clone())];
+    let mut open = vec![OpenDirectory::new(tree, slot, key.clone())];
     loop {
         // invariant: the loop ends when the first one that was opened is done.
         #[expect(clippy::expect_used)]
@@ -39,23 +39,23 @@ pub fn get(tree: &Tree, slot: Slot, key: &Key, recursive: bool) -> Event {
         };
         let child_key = top.node.key.child(name);
         if recursive && tree.node(child).is_directory() {
-            open.push(Open::new(tree, child, child_key));
+            open.push(OpenDirectory::new(tree, child, child_key));
         } else {
-            top.node.nodes.push(show(tree.node(child), child_key));
+            top.node.nodes.push(to_node(tree.node(child), child_key));
         }
     }
 }
 
-/// A node whose children are being listed.
-struct Open<'a> {
+/// A directory whose children are being listed.
+struct OpenDirectory<'a> {
     node: Node,
     children: Option<btree_map::Iter<'a, Arc<[u8]>, Slot>>,
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenDirectory<'a> {
     fn new(tree: &'a Tree, slot: Slot, key: Key) -> Self {
         let node = tree.node(slot);
-        Self { node: show(node, key), children: node.children().map(|children| children.iter()) }
+        Self { node: to_node(node, key), children: node.children().map(|children| children.iter()) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The cluster's members as the state records them. Who votes is raft's affair.
+//! The members as recorded in the state. Voting is up to raft.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use crate::command::Command;
 use crate::membership_error::MembershipError;
 use crate::outcome::Change;
 
-/// Members by id, and the ids that may never come back.
+/// Members by id, and the ids of removed members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Membership {
     members: BTreeMap<u64, Member>,
     removed: BTreeSet<u64>,
     cluster_version: Option<String>,
-    /// `None` until the first was recorded: older programs read such a state.
+    /// `None` until a disk is recorded, so that older programs can read the state.
     disks: Option<BTreeMap<u64, u128>>,
 }
 
-/// The disks of a checkpoint, on their way to the members that they belong to.
+/// Disks of a checkpoint until they are assigned to their members.
 #[derive(Debug)]
 pub(crate) struct Disks(BTreeMap<u64, u128>);
 
@@ -51,13 +51,13 @@ impl Membership {
         if self.members.contains_key(&id) {
             return Err(MembershipError::IdExists { id });
         }
-        self.refuse_used_urls(id, &member.peer_urls)?;
+        self.check_unique_peer_urls(id, &member.peer_urls)?;
         self.members.insert(id, member.clone());
         Ok(Change::Member(member.clone()))
     }
 
     fn remove(&mut self, id: u64) -> Result<Change, MembershipError> {
-        let member = self.members.remove(&id).ok_or_else(|| self.absent(id))?;
+        let member = self.members.remove(&id).ok_or_else(|| self.not_found_error(id))?;
         self.removed.insert(id);
         if let Some(disks) = &mut self.disks {
             disks.remove(&id);
@@ -72,7 +72,7 @@ impl Membership {
         instead_of: Option<u128>,
     ) -> Result<Change, MembershipError> {
         if !self.members.contains_key(&id) {
-            return Err(self.absent(id));
+            return Err(self.not_found_error(id));
         }
         let recorded = self.disk(id);
         if recorded.is_some() && recorded != Some(disk) && recorded != instead_of {
@@ -83,7 +83,7 @@ impl Membership {
     }
 
     fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<Change, MembershipError> {
-        self.refuse_used_urls(id, peer_urls)?;
+        self.check_unique_peer_urls(id, peer_urls)?;
         self.change(id, |member| member.peer_urls = peer_urls.to_vec())
     }
 
@@ -95,18 +95,18 @@ impl Membership {
     }
 
     fn change(&mut self, id: u64, change: impl FnOnce(&mut Member)) -> Result<Change, MembershipError> {
-        let absent = self.absent(id);
-        let member = self.members.get_mut(&id).ok_or(absent)?;
+        let not_found_error = self.not_found_error(id);
+        let member = self.members.get_mut(&id).ok_or(not_found_error)?;
         change(member);
         Ok(Change::Member(member.clone()))
     }
 
-    fn absent(&self, id: u64) -> MembershipError {
+    fn not_found_error(&self, id: u64) -> MembershipError {
         if self.is_removed(id) { MembershipError::Removed { id } } else { MembershipError::NotFound { id } }
     }
 
-    /// Peer URLs belong to one member alone.
-    fn refuse_used_urls(&self, id: u64, peer_urls: &[String]) -> Result<(), MembershipError> {
+    /// A peer URL belongs to one member only.
+    fn check_unique_peer_urls(&self, id: u64, peer_urls: &[String]) -> Result<(), MembershipError> {
         let mut others = self.members.values().filter(|member| member.id != id);
         let used = others.find_map(|other| peer_urls.iter().find(|url| other.peer_urls.contains(url)));
         match used {
@@ -139,7 +139,7 @@ impl Membership {
         })
     }
 
-    /// A record of its own, where there is anything in it.
+    /// A separate record, unless it is empty.
     pub(crate) fn encode_disks(&self, out: &mut Writer) -> bool {
         let Some(disks) = &self.disks else { return false };
         out.number(disks.len() as u64);
@@ -159,7 +159,7 @@ impl Membership {
         Self { disks: disks.map(|Disks(disks)| disks), ..self }
     }
 
-    /// In the order of their ids.
+    /// Sorted by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
@@ -172,17 +172,17 @@ impl Membership {
         self.removed.contains(&id)
     }
 
-    /// The disk that a member is recorded with.
+    /// The recorded disk of a member.
     pub fn disk(&self, id: u64) -> Option<u128> {
         self.disks.as_ref()?.get(&id).copied()
     }
 
-    /// Whether any disk was ever recorded: then every member's program knows what that is.
-    pub fn knows_disks(&self) -> bool {
+    /// Whether any disk is recorded, which means that all members support it.
+    pub fn has_disks(&self) -> bool {
         self.disks.is_some()
     }
 
-    /// `None` before the first leader decided it.
+    /// `None` until the first leader sets it.
     pub fn cluster_version(&self) -> Option<&str> {
         self.cluster_version.as_deref()
     }

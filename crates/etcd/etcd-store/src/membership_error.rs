@@ -1,6 +1,6 @@
-//! Why changes of members are refused, in the words that clients know.
+//! Errors of membership changes, with etcd's messages.
 
-/// Why a change of members is refused.
+/// Why a membership change was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
     #[error("etcdserver: ID exists")]

@@ -1,4 +1,4 @@
-//! What applying one command did.
+//! Outcomes of applied commands.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::auth_error::AuthError;
 use crate::membership_error::MembershipError;
 use crate::user::User;
 
-/// The same on every member that applies the same command at the same place.
+/// Equal on all members that apply the same command at the same position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The store index after the command: the answer's `X-Etcd-Index`.
+    /// The store's index after the command: `X-Etcd-Index` of the response.
     pub index: u64,
-    pub result: Result<Change, Refusal>,
+    pub result: Result<Change, CommandError>,
 }
 
-/// What a command that was carried out did.
+/// The effect of a successful command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A key changed; watchers are told.
+    /// A key changed; watchers are notified.
     Event(Arc<Event>),
-    /// A time to live was renewed: an answer like any other, which no watcher gets.
+    /// A TTL was refreshed; watchers are not notified.
     Refreshed(Arc<Event>),
-    /// A sync: nodes whose time was over, in the order of their going.
+    /// A sync: the expired nodes in order of removal.
     Expired(Vec<Arc<Event>>),
-    /// The member as it is now; of a removal, as it was.
+    /// The resulting member; for a removal, the removed one.
     Member(Member),
     ClusterVersion(String),
-    /// The member's disk is in the record: nothing that clients see, and no index of its own.
+    /// A member's disk was recorded; not visible to clients, and without an index.
     Disk,
     AuthSwitched {
         enabled: bool,
@@ -45,9 +45,9 @@ pub enum Change {
     RoleDeleted,
 }
 
-/// Why a command was not carried out; the state is as it was.
+/// Why a command was rejected; the state is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum CommandError {
     #[error(transparent)]
     Keys(#[from] ApiError),
     #[error(transparent)]
@@ -57,7 +57,7 @@ pub enum Refusal {
 }
 
 impl Outcome {
-    /// What to give to `watch::Hub`, in this order.
+    /// The events for `watch::Hub`, in order.
     pub fn watch_events(&self) -> &[Arc<Event>] {
         match &self.result {
             Ok(Change::Event(event)) => std::slice::from_ref(event),
@@ -66,7 +66,7 @@ impl Outcome {
         }
     }
 
-    /// The answer to a client that put, posted or deleted.
+    /// The response to a put, post or delete.
     pub fn event(&self) -> Option<&Arc<Event>> {
         match &self.result {
             Ok(Change::Event(event) | Change::Refreshed(event)) => Some(event),

@@ -1,4 +1,4 @@
-//! The way back from a checkpoint's records to the state.
+//! Restores the state from checkpoint records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::checkpoint::{
     AUTH, COUNTERS, DIRECTORY, DISKS, FILE, FORMAT, FORMAT_WITH_DISKS, MEMBERSHIP, Table,
 };
 use crate::codec::{ReadError, Reader};
-use crate::event_record::read_past;
-use crate::history::{History, Past};
+use crate::event_record::read_entry;
+use crate::history::{History, HistoryEntry};
 use crate::limits::HISTORY_EVENTS;
 use crate::membership::{Disks, Membership};
 use crate::store::{MetaChanged, Reads, Store};
@@ -27,10 +27,10 @@ pub struct Restore {
     disks: Option<Disks>,
     auth: Auth,
     tree: Tree,
-    /// Where children can be added.
+    /// The last directory that got a child.
     directories: HashMap<u64, Slot>,
     last_record: u64,
-    history: Vec<(u64, Past)>,
+    history: Vec<(u64, HistoryEntry)>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Counters {
     statistics: StoreStatistics,
 }
 
-/// A checkpoint that gives no state.
+/// An invalid checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     #[error("state format {found} is not known here (this version writes {known})")]
@@ -87,7 +87,7 @@ impl Restore {
             }
             Table::Meta => Err(input.malformed("an unknown key")),
             Table::Nodes => self.add_node(key, &mut input),
-            Table::History => read_past(&mut input).map(|past| self.history.push((key, past))),
+            Table::History => read_entry(&mut input).map(|entry| self.history.push((key, entry))),
         };
         let complete = read.and_then(|()| input.end());
         complete.map_err(|error| RestoreError::Malformed { table, key, what: error.what() })
@@ -125,7 +125,7 @@ impl Restore {
         Ok(())
     }
 
-    /// No records at all give an empty store.
+    /// Without any records the store is empty.
     pub fn finish(mut self) -> Result<Store, RestoreError> {
         let Some(counters) = self.counters else {
             if self.last_record == ROOT_RECORD && self.history.is_empty() {
@@ -159,8 +159,8 @@ impl Default for Restore {
     }
 }
 
-/// All of the last indexes must be there, up to the history's size.
-fn restore_history(index: u64, slots: Vec<(u64, Past)>) -> Result<History, RestoreError> {
+/// All recent indexes must be present, up to the history's size.
+fn restore_history(index: u64, slots: Vec<(u64, HistoryEntry)>) -> Result<History, RestoreError> {
     let first = index.saturating_sub(HISTORY_EVENTS as u64) + 1;
     let missing = |key| RestoreError::Missing { table: Table::History, key };
     for (expected, position) in (first..=index).zip(0..) {

@@ -1,4 +1,4 @@
-//! The whole replicated state.
+//! The replicated state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,24 +9,24 @@ use crate::arena::Slot;
 use crate::auth::Auth;
 use crate::auth_error::AuthError;
 use crate::command::{AuthCommand, Command};
-use crate::history::{History, Past};
+use crate::history::{History, HistoryEntry};
 use crate::listing;
 use crate::membership::Membership;
 use crate::membership_error::MembershipError;
-use crate::outcome::{Change, Outcome, Refusal};
+use crate::outcome::{Change, CommandError, Outcome};
 use crate::tree::{Tree, Walk};
 
-/// The state after some prefix of the log.
+/// The state after a prefix of the log.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) tree: Tree,
     pub(crate) history: History,
     pub(crate) membership: Membership,
     pub(crate) auth: Auth,
-    /// Without the reads, which are counted beside: reading needs no `&mut`.
+    /// Counters except reads, which are counted separately, since reading must not require `&mut`.
     pub(crate) statistics: StoreStatistics,
     pub(crate) reads: Reads,
-    /// Members or users changed since the last checkpoint.
+    /// Members or users have changed since the last checkpoint.
     pub(crate) meta_changed: MetaChanged,
 }
 
@@ -56,27 +56,27 @@ impl Store {
         }
     }
 
-    /// Counts changes: the `X-Etcd-Index`.
+    /// The number of changes: `X-Etcd-Index`.
     pub fn index(&self) -> u64 {
         self.history.next() - 1
     }
 
-    /// Keys with a value, hidden ones too.
+    /// Number of keys with a value, including hidden ones.
     pub fn key_count(&self) -> usize {
         self.tree.all().into_iter().filter(|slot| !self.tree.node(*slot).is_directory()).count()
     }
 
-    /// Carries out one command.
+    /// Applies a command.
     pub fn apply(&mut self, command: &Command) -> Outcome {
-        // A refused command is counted, too.
+        // A rejected command is counted, too.
         self.meta_changed.counters = true;
         let result = match command {
-            Command::Put(put) => self.put(put).map_err(Refusal::Keys),
-            Command::Post(post) => self.post(post).map_err(Refusal::Keys),
-            Command::Delete(delete) => self.delete(delete).map_err(Refusal::Keys),
+            Command::Put(put) => self.put(put).map_err(CommandError::Keys),
+            Command::Post(post) => self.post(post).map_err(CommandError::Keys),
+            Command::Delete(delete) => self.delete(delete).map_err(CommandError::Keys),
             Command::Sync { now } => Ok(Change::Expired(self.expire(*now))),
-            Command::Auth(command) => self.apply_auth(command).map_err(Refusal::Auth),
-            members => self.apply_membership(members).map_err(Refusal::Membership),
+            Command::Auth(command) => self.apply_auth(command).map_err(CommandError::Auth),
+            members => self.apply_membership(members).map_err(CommandError::Membership),
         };
         Outcome { index: self.index(), result }
     }
@@ -99,16 +99,16 @@ impl Store {
         Ok(change)
     }
 
-    /// Moves the index by one.
-    pub(crate) fn record(&mut self, past: Past) {
-        self.history.push(past);
+    /// Increments the index.
+    pub(crate) fn record(&mut self, entry: HistoryEntry) {
+        self.history.push(entry);
     }
 
     pub(crate) fn error(&self, code: ErrorCode, cause: &[u8]) -> ApiError {
         ApiError::new(code, to_text(cause), self.index())
     }
 
-    /// The node of a key, or the error that names what is missing or in the way.
+    /// The node of a key, or the error for a missing key or a file in the path.
     pub(crate) fn find(&self, key: &Key) -> Result<Slot, ApiError> {
         let path = key.as_bytes();
         match self.tree.walk(key) {
@@ -122,8 +122,7 @@ impl Store {
         }
     }
 
-    /// A node, with its visible children where it is a directory, in the order of their names. Counts in
-    /// the statistics.
+    /// A node; for a directory with its visible children, sorted by name. Updates the statistics.
     pub fn get(&self, key: &Key, recursive: bool) -> Result<Event, ApiError> {
         let found = self.find(key);
         let count = if found.is_ok() { &self.reads.success } else { &self.reads.fail };
@@ -131,8 +130,8 @@ impl Store {
         Ok(listing::get(&self.tree, found?, key, recursive))
     }
 
-    /// The first kept event at or after `since` that a watch of `key` would see; `None` where a watch has
-    /// to wait. Error 401 when events since then are gone.
+    /// The first event at or after `since` that a watch of `key` receives; `None` if the watch has to wait. Error 401
+    /// if the history has been cleared.
     pub fn scan_history(
         &self,
         key: &Key,
@@ -142,7 +141,7 @@ impl Store {
         self.history.scan(key, recursive, since)
     }
 
-    /// The earliest expiration of any node: a sync before it does nothing.
+    /// The earliest expiration of any node; an earlier sync has no effect.
     pub fn next_expiration(&self) -> Option<Timestamp> {
         self.tree.first_expiration().map(|(at, _)| *at)
     }

@@ -1,4 +1,4 @@
-//! DELETE, compare-and-delete, and expiry.
+//! DELETE, compare-and-delete, and expiration.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use etcd_api::{Action, ApiError, ErrorCode, Event, Key, Node, Timestamp};
 use crate::arena::Slot;
 use crate::command::Delete;
 use crate::compare::Comparison;
-use crate::listing::show;
+use crate::listing::to_node;
 use crate::outcome::Change;
 use crate::store::Store;
 use crate::tree::Walk;
@@ -17,7 +17,7 @@ impl Store {
         let comparison = Comparison::new(delete.prev_value.as_ref(), delete.prev_index);
         let result = match comparison {
             Some(comparison) => self.compare_and_delete(&delete.key, comparison),
-            None => self.delete_plainly(delete),
+            None => self.delete_unconditionally(delete),
         };
         let statistics = &mut self.statistics;
         let (success, fail) = match comparison {
@@ -28,7 +28,7 @@ impl Store {
         result.map(Change::Event)
     }
 
-    fn delete_plainly(&mut self, delete: &Delete) -> Result<Arc<Event>, ApiError> {
+    fn delete_unconditionally(&mut self, delete: &Delete) -> Result<Arc<Event>, ApiError> {
         let key = &delete.key;
         if key.is_root() {
             return Err(self.error(ErrorCode::RootReadOnly, b"/"));
@@ -49,7 +49,7 @@ impl Store {
         let slot = self.find(key)?;
         let node = self.tree.node(slot);
         let Some(value) = node.value() else {
-            // Of the root etcd says nothing here.
+            // As in etcd, the cause is empty for the root.
             let cause = if key.is_root() { b"" } else { key.as_bytes() };
             return Err(self.error(ErrorCode::NotAFile, cause));
         };
@@ -59,8 +59,8 @@ impl Store {
         Ok(self.remove(Action::CompareAndDelete, slot, key))
     }
 
-    /// Removes what expires at or before `now`, by time and then by key, each with its own index. A
-    /// directory takes what is below along, without events of its own.
+    /// Removes nodes that expire at or before `now`, ordered by time and key, each with its own index. A directory is
+    /// removed with its descendants, which have no events of their own.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
         while let Some((at, key)) = self.tree.first_expiration() {
@@ -68,7 +68,7 @@ impl Store {
                 break;
             }
             let key = key.clone();
-            // What the tree says expires is in the tree; if not, stopping is better than never ending.
+            // The expiration index and the tree agree; if not, stop instead of looping forever.
             let Walk::Found(slot) = self.tree.walk(&key) else { break };
             events.push(self.remove(Action::Expire, slot, &key));
             self.statistics.expire_count += 1;
@@ -77,7 +77,7 @@ impl Store {
     }
 
     fn remove(&mut self, action: Action, slot: Slot, key: &Key) -> Arc<Event> {
-        let previous = show(self.tree.node(slot), key.clone());
+        let previous = to_node(self.tree.node(slot), key.clone());
         let node = Node {
             key: key.clone(),
             value: None,

@@ -9,7 +9,7 @@ use etcd_api::{Action, ApiError, ErrorCode, Event, Key, Node, Timestamp};
 use crate::arena::Slot;
 use crate::command::{Post, Put};
 use crate::compare::Comparison;
-use crate::listing::show;
+use crate::listing::to_node;
 use crate::outcome::Change;
 use crate::store::Store;
 use crate::tree::{Content, Walk};
@@ -43,7 +43,7 @@ impl Store {
         result
     }
 
-    /// The child is named by the next index, padded so that names sort as indexes do.
+    /// The child is named by the next index, padded so that names sort like indexes.
     fn create_in_order(&mut self, post: &Post) -> Result<Change, ApiError> {
         let name = format!("{:020}", self.index() + 1);
         let key = post.key.checked_child(name.as_bytes());
@@ -58,7 +58,7 @@ impl Store {
         value: &Bytes,
         expiration: Option<Timestamp>,
     ) -> Result<Change, ApiError> {
-        self.refuse_root(key)?;
+        self.reject_root(key)?;
         match self.tree.walk(key) {
             Walk::Found(_) => Err(self.error(ErrorCode::KeyExists, key.as_bytes())),
             Walk::Blocked { end } => Err(self.error(ErrorCode::NotADirectory, &key.as_bytes()[..end])),
@@ -72,12 +72,12 @@ impl Store {
 
     fn set(&mut self, put: &Put) -> Result<Change, ApiError> {
         let key = &put.key;
-        self.refuse_root(key)?;
+        self.reject_root(key)?;
         let next = self.index() + 1;
         let (slot, previous) = match self.tree.walk(key) {
             Walk::Found(slot) => {
-                let previous = show(self.tree.node(slot), key.clone());
-                // A refresh keeps the value; a directory has none and is refused just below.
+                let previous = to_node(self.tree.node(slot), key.clone());
+                // A refresh keeps the value; a directory has none, and is rejected below.
                 let kept = previous.value.as_ref().filter(|_| put.refresh);
                 let content = content(put.dir, kept.unwrap_or(&put.value));
                 if previous.dir {
@@ -100,13 +100,13 @@ impl Store {
 
     fn update(&mut self, put: &Put) -> Result<Change, ApiError> {
         let key = &put.key;
-        self.refuse_root(key)?;
+        self.reject_root(key)?;
         let slot = self.find(key)?;
-        let previous = show(self.tree.node(slot), key.clone());
+        let previous = to_node(self.tree.node(slot), key.clone());
         if previous.dir && !put.value.is_empty() {
             return Err(self.error(ErrorCode::NotAFile, key.as_bytes()));
         }
-        // A directory's own index stays, as etcd's does; the event has the new one.
+        // As in etcd, a directory keeps its index; the event has the new one.
         if !previous.dir {
             self.overwrite(slot, put);
         }
@@ -116,7 +116,7 @@ impl Store {
 
     fn compare_and_swap(&mut self, put: &Put, comparison: Comparison<'_>) -> Result<Change, ApiError> {
         let key = &put.key;
-        self.refuse_root(key)?;
+        self.reject_root(key)?;
         let slot = self.find(key)?;
         let node = self.tree.node(slot);
         let Some(value) = node.value() else {
@@ -125,13 +125,13 @@ impl Store {
         if let Some(cause) = comparison.failure(value, node.modified_index) {
             return Err(self.error(ErrorCode::CompareFailed, &cause));
         }
-        let previous = show(node, key.clone());
+        let previous = to_node(node, key.clone());
         self.overwrite(slot, put);
         self.tree.set_expiration(slot, key, put.expiration);
         Ok(self.changed(Action::CompareAndSwap, slot, key, Some(previous), put.refresh))
     }
 
-    /// Gives a file its new value, which a refresh keeps, and the next index.
+    /// Sets a file's value, which a refresh keeps, and its index.
     fn overwrite(&mut self, slot: Slot, put: &Put) {
         let next = self.index() + 1;
         let node = self.tree.change(slot);
@@ -141,11 +141,11 @@ impl Store {
         }
     }
 
-    fn refuse_root(&self, key: &Key) -> Result<(), ApiError> {
+    fn reject_root(&self, key: &Key) -> Result<(), ApiError> {
         if key.is_root() { Err(self.error(ErrorCode::RootReadOnly, b"/")) } else { Ok(()) }
     }
 
-    /// Moves the index, and tells of the node as it is now.
+    /// Increments the index and builds the event.
     fn changed(
         &mut self,
         action: Action,
@@ -154,10 +154,10 @@ impl Store {
         previous: Option<Node>,
         refresh: bool,
     ) -> Change {
-        let mut node = show(self.tree.node(slot), key.clone());
+        let mut node = to_node(self.tree.node(slot), key.clone());
         node.modified_index = self.index() + 1;
         let event = Arc::new(Event { action, node, prev_node: previous });
-        // Making a node anew is told, whatever else was asked.
+        // Creating a node is always an event, even for a refresh.
         if refresh && action != Action::Create {
             self.record(None);
             return Change::Refreshed(event);

@@ -1,8 +1,8 @@
-//! The nodes: a tree of directories and files in one arena.
+//! The node tree: directories and files in an arena.
 //!
-//! Compact, because a store holds millions of them: a node is a slot in the arena, its name is shared with
-//! its parent's list, its value with the events that tell of it. Nothing here is recursive, as users make
-//! the tree as deep as they like. It must never change without noting it for the next checkpoint.
+//! Compact, since a store has millions of nodes: a node is a slot of the arena, shares its name with its parent's
+//! list and its value with events. Nothing is recursive, since users determine the depth of the tree. Every
+//! modification is recorded for the next checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use etcd_api::{Key, Timestamp};
 
 use crate::arena::{Arena, Slot};
 
-/// The root's record: it always exists and is never written.
+/// Record id of the root, which always exists and is never written.
 pub const ROOT_RECORD: u64 = 0;
 
 /// A file or directory.
 #[derive(Debug)]
 pub struct TreeNode {
-    /// Names the node in checkpoints: never used again, and greater than the parent's.
+    /// Id in checkpoints: never reused, and greater than the parent's.
     pub record: u64,
     pub parent: Slot,
     pub name: Arc<[u8]>,
@@ -31,7 +31,7 @@ pub struct TreeNode {
 #[derive(Debug)]
 pub enum Content {
     File(Bytes),
-    /// An empty map takes no memory of its own.
+    /// An empty map does not allocate.
     Directory(BTreeMap<Arc<[u8]>, Slot>),
 }
 
@@ -55,16 +55,16 @@ impl TreeNode {
     }
 }
 
-/// Where a walk along a key ended.
+/// Result of walking along a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
     Found(Slot),
-    /// `parent`, whose path is the key's first `end` bytes, has no child of the next name.
+    /// `parent`, whose path is the key's first `end` bytes, has no child with the next name.
     Missing {
         parent: Slot,
         end: usize,
     },
-    /// The key's first `end` bytes are a file's path, and the key goes on.
+    /// The key's first `end` bytes are the path of a file, but the key is longer.
     Blocked {
         end: usize,
     },
@@ -76,7 +76,7 @@ pub struct Tree {
     root: Slot,
     expirations: BTreeSet<(Timestamp, Key)>,
     next_record: u64,
-    /// Records below this may be in the last checkpoint.
+    /// Records with a lower id may be in the last checkpoint.
     saved_records: u64,
     removed_records: Vec<u64>,
 }
@@ -136,7 +136,7 @@ impl Tree {
         Walk::Found(slot)
     }
 
-    /// Makes the node and the directories that it lacks, where `walk` said `Missing { parent, end }`.
+    /// Creates the node and its missing directories after `walk` returned `Missing { parent, end }`.
     pub fn create(&mut self, key: &Key, parent: Slot, end: usize, content: Content, index: u64) -> Slot {
         let path = key.as_bytes();
         let (mut parent, mut end) = (parent, end);
@@ -166,8 +166,7 @@ impl Tree {
         self.attach(node)
     }
 
-    /// Puts a node below its parent. A name that is there already stays with the older node's slot only in
-    /// the arena, so callers ask first.
+    /// Inserts a node below its parent. The name must not exist.
     fn attach(&mut self, node: TreeNode) -> Slot {
         let (parent, name) = (node.parent, Arc::clone(&node.name));
         let slot = self.nodes.add_with(|_| node);
@@ -177,7 +176,7 @@ impl Tree {
         slot
     }
 
-    /// Changes a node's own fields; its place and its expiration stay.
+    /// Modifies a node's fields other than its parent and expiration.
     pub fn change(&mut self, slot: Slot) -> &mut TreeNode {
         self.nodes.get_mut(slot)
     }
@@ -196,18 +195,18 @@ impl Tree {
         self.change(slot).expiration = expiration;
     }
 
-    /// The node that expires first: by time, then by key.
+    /// The node that expires first: ordered by time and key.
     pub fn first_expiration(&self) -> Option<&(Timestamp, Key)> {
         self.expirations.first()
     }
 
-    /// Removes a node with all that is below it.
+    /// Removes a node and its descendants.
     pub fn remove(&mut self, slot: Slot, key: &Key) {
         let (parent, name) = (self.node(slot).parent, Arc::clone(&self.node(slot).name));
         if let Content::Directory(siblings) = &mut self.nodes.get_unmarked(parent).content {
             siblings.remove(&name);
         }
-        // First the expirations, whose keys need the way up; then the nodes.
+        // Expirations first, since their keys require the parents; then the nodes.
         let going = self.with_descendants(slot);
         for next in &going {
             if let Some(expiration) = self.node(*next).expiration {
@@ -234,7 +233,7 @@ impl Tree {
         all
     }
 
-    /// The key of `slot`, which is below `top`, whose key is known.
+    /// The key of `slot`, a descendant of `top`, whose key is known.
     fn key_below(&self, top: Slot, top_key: &Key, slot: Slot) -> Key {
         let mut names: Vec<&[u8]> = Vec::new();
         let mut at = slot;
@@ -245,8 +244,8 @@ impl Tree {
         top_key.descendant(names.into_iter().rev())
     }
 
-    /// Nodes that changed since the last `take_changed`, in the order of their records, and the records of
-    /// nodes that went. From here on everything counts as saved.
+    /// The nodes modified since the last `take_changed`, in record order, and the records of removed nodes. Marks
+    /// everything as saved.
     pub fn take_changed(&mut self) -> (Vec<Slot>, Vec<u64>) {
         let root = self.root;
         let mut changed = self.nodes.take_marked();
@@ -258,14 +257,14 @@ impl Tree {
         (changed, removed)
     }
 
-    /// All nodes but the root, in the order of their records.
+    /// All nodes except the root, in record order.
     pub fn all(&self) -> Vec<Slot> {
         let mut slots: Vec<Slot> = self.nodes.slots().filter(|slot| *slot != self.root).collect();
         slots.sort_unstable_by_key(|slot| self.node(*slot).record);
         slots
     }
 
-    /// Adds a node from a checkpoint. Refuses (`None`) a parent that is no directory or a name that is taken.
+    /// Adds a node from a checkpoint. `None` if the parent is not a directory or the name exists.
     pub fn restore_node(&mut self, node: TreeNode) -> Option<Slot> {
         let siblings = self.node(node.parent).children()?;
         if siblings.contains_key(&node.name) {
@@ -280,7 +279,7 @@ impl Tree {
         Some(slot)
     }
 
-    /// Ends a restore: what is there now is what the checkpoint holds.
+    /// Finishes a restore: marks everything as saved.
     pub fn mark_saved(&mut self, next_record: u64) {
         self.next_record = next_record;
         self.saved_records = next_record;
@@ -289,7 +288,7 @@ impl Tree {
     }
 }
 
-/// Where the segment ends that follows the slash at `end`.
+/// The end of the segment after the slash at `end`.
 fn next_end(path: &[u8], end: usize) -> usize {
     path[end + 1..].iter().position(|byte| *byte == b'/').map_or(path.len(), |length| end + 1 + length)
 }

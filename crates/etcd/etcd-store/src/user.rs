@@ -1,12 +1,12 @@
-//! Who may log in.
+//! Users.
 
 use crate::command::PasswordHash;
 
-/// A user with the names of its roles, which need not exist.
+/// A user and the names of its roles, which need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub name: String,
     pub password: PasswordHash,
-    /// In order.
+    /// Sorted.
     pub roles: Vec<String>,
 }

@@ -1,6 +1,6 @@
-//! Who waits for which events. Pure: it hands events to whatever `T` the caller keeps for a watcher.
+//! The watcher registry. Pure: delivers events to a value of type `T` per watcher.
 //!
-//! It must never copy an event per watcher.
+//! Events are never copied per watcher.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use etcd_api::{Event, Key};
 
-/// Names one watcher of a hub; never used twice.
+/// Identifies a watcher of a hub; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
-/// What becomes of a watcher that was just told.
+/// Whether a watcher remains after a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum WatcherAction {
     Keep,
     Remove,
 }
 
-/// All open watches of one member.
+/// All open watches of a member.
 #[derive(Debug)]
 pub struct Hub<T> {
     next_id: u64,
@@ -39,7 +39,7 @@ impl<T> Hub<T> {
         Self { next_id: 0, by_key: BTreeMap::new(), count: 0 }
     }
 
-    /// Adds a watcher for events on `key` (and below it if `recursive`) with an index of at least `since`.
+    /// Adds a watcher for events of `key`, and below it if `recursive`, with an index of at least `since`.
     pub fn register(&mut self, key: &Key, recursive: bool, since: u64, receiver: T) -> WatcherId {
         let id = WatcherId(self.next_id);
         self.next_id += 1;
@@ -49,7 +49,7 @@ impl<T> Hub<T> {
         id
     }
 
-    /// Forgets a watcher of `key` and gives back what was kept for it.
+    /// Removes a watcher of `key` and returns its value.
     pub fn cancel(&mut self, key: &Key, id: WatcherId) -> Option<T> {
         let watchers = self.by_key.get_mut(key)?;
         let watcher = watchers.remove(&id)?;
@@ -68,22 +68,22 @@ impl<T> Hub<T> {
         self.count == 0
     }
 
-    /// Gives an event to each watcher that it concerns, and removes those for which `deliver` says so.
+    /// Delivers an event to all matching watchers, and removes those for which `deliver` returns so.
     ///
-    /// It concerns watchers of its key; recursive ones above it, unless a name between is hidden; and, when
-    /// a directory goes, all that watch anything below it.
+    /// An event matches watchers of its key, recursive watchers above it unless a name between them is hidden, and,
+    /// for the removal of a directory, all watchers below it.
     pub fn notify(
         &mut self,
         event: &Arc<Event>,
-        mut deliver: impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+        mut deliver: impl FnMut(WatcherId, &mut T, &Arc<Event>) -> WatcherAction,
     ) {
         if self.is_empty() {
             return;
         }
         let path = event.node.key.as_bytes();
-        self.notify_at(path, event, Reach::All, &mut deliver);
+        self.notify_at(path, event, WatcherScope::All, &mut deliver);
         for above in visible_ancestors(path) {
-            self.notify_at(above, event, Reach::Recursive, &mut deliver);
+            self.notify_at(above, event, WatcherScope::Recursive, &mut deliver);
         }
         if event.removes_directory() {
             self.notify_below(path, event, &mut deliver);
@@ -94,21 +94,21 @@ impl<T> Hub<T> {
         &mut self,
         path: &[u8],
         event: &Arc<Event>,
-        reach: Reach,
-        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+        reach: WatcherScope,
+        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> WatcherAction,
     ) {
         let Some(watchers) = self.by_key.get_mut(path) else { return };
         let count = &mut self.count;
         watchers.retain(|id, watcher| {
-            let reached = reach == Reach::All || watcher.recursive;
+            let reached = reach == WatcherScope::All || watcher.recursive;
             if !reached || event.index() < watcher.since {
                 return true;
             }
             let then = deliver(*id, &mut watcher.receiver, event);
-            if then == Then::Remove {
+            if then == WatcherAction::Remove {
                 *count -= 1;
             }
-            then == Then::Keep
+            then == WatcherAction::Keep
         });
         if watchers.is_empty() {
             self.by_key.remove(path);
@@ -119,26 +119,26 @@ impl<T> Hub<T> {
         &mut self,
         path: &[u8],
         event: &Arc<Event>,
-        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> WatcherAction,
     ) {
         let prefix = [path, b"/"].concat();
         let from = (Bound::Included(prefix.as_slice()), Bound::Unbounded);
         let below = self.by_key.range::<[u8], _>(from).map(|(key, _)| key.clone());
         let below: Vec<Key> = below.take_while(|key| key.as_bytes().starts_with(&prefix)).collect();
         for key in below {
-            self.notify_at(key.as_bytes(), event, Reach::All, deliver);
+            self.notify_at(key.as_bytes(), event, WatcherScope::All, deliver);
         }
     }
 }
 
-/// Which watchers of one key an event reaches.
+/// The watchers of a key that an event matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum WatcherScope {
     All,
     Recursive,
 }
 
-/// The paths above `path`, nearest first, up to where a hidden name stands between.
+/// The ancestors of `path`, nearest first, up to a hidden name.
 fn visible_ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = path;
     std::iter::from_fn(move || {
@@ -153,8 +153,8 @@ fn visible_ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a watch of `key` sees `event`: the same rules as `Hub::notify`, for scans of the history.
-pub fn concerns(event: &Event, key: &Key, recursive: bool) -> bool {
+/// Whether a watch of `key` matches `event`; the same rules as `Hub::notify`, for scanning the history.
+pub fn matches_event(event: &Event, key: &Key, recursive: bool) -> bool {
     let changed = &event.node.key;
     if changed == key || (event.removes_directory() && key.is_below(changed)) {
         return true;

@@ -1,7 +1,7 @@
-//! The bounded queue between a hub and one watch: empty until something happens, so that a watch that waits
-//! costs one small allocation.
+//! The bounded queue between a hub and a watch. Empty until the first event, so a waiting watch costs one small
+//! allocation.
 //!
-//! It must never block the store, nor drop an event without closing.
+//! It never blocks the store, and never drops an event without closing the watch.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,12 +24,12 @@ pub struct Sender(Weak<Mutex<Queue>>);
 #[derive(Debug)]
 pub struct Receiver(Arc<Mutex<Queue>>);
 
-/// What became of an event.
+/// Result of sending an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendResult {
     Queued,
-    /// The reader left or was too slow: this watch is over.
-    Over,
+    /// The reader was dropped or too slow: the watch is closed.
+    Closed,
 }
 
 pub fn watch_queue() -> (Sender, Receiver) {
@@ -42,22 +42,22 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 }
 
 impl Sender {
-    /// Queues an event, unless `limit` wait already; wakes the reader.
-    pub fn send(&self, event: &Arc<Event>, limit: usize) -> Sent {
-        let Some(queue) = self.0.upgrade() else { return Sent::Over };
+    /// Queues an event, unless there are `limit` already, and wakes the reader.
+    pub fn send(&self, event: &Arc<Event>, limit: usize) -> SendResult {
+        let Some(queue) = self.0.upgrade() else { return SendResult::Closed };
         let mut queue = lock(&queue);
         if queue.events.len() >= limit {
             queue.closed = true;
-            return Sent::Over;
+            return SendResult::Closed;
         }
         queue.events.push_back(Arc::clone(event));
         let waker = queue.waker.take();
-        // Not under the lock: who is woken takes it first thing.
+        // After unlocking: the woken reader locks first.
         drop(queue);
         if let Some(waker) = waker {
             waker.wake();
         }
-        Sent::Queued
+        SendResult::Queued
     }
 }
 
@@ -73,7 +73,7 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    /// The next event; after the last queued one: none, when the sender is gone or the reader was too slow.
+    /// The next event. After the last queued one `None`, if the sender was dropped or the reader was too slow.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         let mut queue = lock(&self.0);
         if let Some(event) = queue.events.pop_front() {

@@ -1,5 +1,5 @@
-//! The store against a second, naive model: every outcome, listing, scan of the history, watch, count, and
-//! what comes back from checkpoints, over random sequences of all commands.
+//! Compares the store with a naive model: outcomes, listings, history, watches, counters, and restored checkpoints,
+//! over random sequences of all commands.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use commands::{command, key};
 use etcd_api::{Event, Key, StoreStatistics};
-use etcd_store::watch::{Hub, Then, WatcherId};
+use etcd_store::watch::{Hub, WatcherAction, WatcherId};
 use etcd_store::{Command, Outcome, Restore, Store, Table};
 use naive::{Naive, sees};
 use proptest::prelude::*;
 
-/// What is done to a store, or asked of it.
+/// An operation of the sequence.
 #[derive(Debug, Clone)]
 enum Step {
     Apply(Command),
@@ -29,7 +29,7 @@ enum Step {
         recursive: bool,
         back: u64,
     },
-    /// `once` watchers go after their first event.
+    /// `once` watchers are removed after their first event.
     Watch {
         key: Key,
         recursive: bool,
@@ -39,7 +39,7 @@ enum Step {
     Cancel {
         which: usize,
     },
-    /// Writes a checkpoint; with `restart` the store goes on as what was read back.
+    /// Writes a checkpoint; with `restart`, continues with the restored store.
     Checkpoint {
         restart: bool,
     },
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The records that a member keeps on its disk.
+/// The records on a member's disk.
 type Disk = BTreeMap<(Table, u64), Vec<u8>>;
 
 #[derive(Debug)]
@@ -141,13 +141,13 @@ impl Pair {
                 .filter(|(_, watch)| watch.since <= event.index() && sees(&watch.key, watch.recursive, event))
                 .map(|(id, _)| *id)
                 .collect();
-            let mut told = BTreeSet::new();
+            let mut actual = BTreeSet::new();
             self.hub.notify(event, |id, once, event: &Arc<Event>| {
-                assert!(told.insert(id), "{id:?} is told twice of {event:?}");
-                if *once { Then::Remove } else { Then::Keep }
+                assert!(actual.insert(id), "{id:?} is told twice of {event:?}");
+                if *once { WatcherAction::Remove } else { WatcherAction::Keep }
             });
-            assert_eq!(told, expect, "{event:?}, {:?}", self.watches);
-            self.watches.retain(|id, watch| !(watch.once && told.contains(id)));
+            assert_eq!(actual, expect, "{event:?}, {:?}", self.watches);
+            self.watches.retain(|id, watch| !(watch.once && actual.contains(id)));
             assert_eq!(self.hub.len(), self.watches.len());
         }
     }
@@ -165,7 +165,7 @@ impl Pair {
         }
         assert!(self.store.take_changes().is_empty());
         let mut restored = restore(&self.disk);
-        assert_eq!(everything(&restored), everything(&self.store));
+        assert_eq!(all_permissions(&restored), all_permissions(&self.store));
         assert_eq!(restored.next_expiration(), self.store.next_expiration());
         assert_eq!((restored.index(), writes(&restored)), (self.store.index(), writes(&self.store)));
         assert!(restored.take_changes().is_empty());
@@ -188,8 +188,8 @@ fn restore(disk: &Disk) -> Store {
     restore.finish().unwrap()
 }
 
-/// All of a store as records, but for the counters: reads alone write none.
-fn everything(store: &Store) -> Disk {
+/// The complete state as records, without counters, which reads modify without writing.
+fn all_permissions(store: &Store) -> Disk {
     let records = store.snapshot().records().filter(|record| (record.table, record.key) != (Table::Meta, 0));
     records.map(|record| ((record.table, record.key), record.bytes.unwrap())).collect()
 }
@@ -202,7 +202,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_does_what_the_naive_one_does(steps in proptest::collection::vec(step(), 1..80)) {
+    fn the_store_equals_the_naive_model(steps in proptest::collection::vec(step(), 1..80)) {
         let mut pair = Pair::new();
         for step in &steps {
             pair.step(step);
@@ -211,9 +211,9 @@ proptest! {
     }
 }
 
-/// The random sequences are too short for it.
+/// The random sequences are too short for this.
 #[test]
-fn a_long_history_loses_its_oldest_events_alike() {
+fn both_models_clear_the_oldest_events() {
     let mut pair = Pair::new();
     for number in 1..=2_500_u64 {
         let key = Key::parse(format!("/k{}", number % 7)).unwrap();

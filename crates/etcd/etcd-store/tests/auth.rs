@@ -1,15 +1,15 @@
-//! Who may do what, after kv.md 2.4.
+//! Permissions, by kv.md 2.4.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use etcd_api::{Key, KeyPermissions, Permissions, Role};
-use etcd_store::{Access, AuthCommand, AuthError, Command, PasswordHash, Refusal, Store};
+use etcd_store::{Access, AuthCommand, AuthError, Command, CommandError, PasswordHash, Store};
 
 fn apply(store: &mut Store, command: AuthCommand) -> Result<u64, AuthError> {
     let outcome = store.apply(&Command::Auth(command));
     match outcome.result {
         Ok(_) => Ok(outcome.index),
-        Err(Refusal::Auth(error)) => Err(error),
+        Err(CommandError::Auth(error)) => Err(error),
         Err(other) => panic!("{other}"),
     }
 }
@@ -33,7 +33,7 @@ fn enabled() -> Store {
     assert_eq!(apply(&mut store, AuthCommand::Enable), Err(AuthError::NoRootUser));
     apply(&mut store, user("root", &[])).unwrap();
     assert!(store.auth().allows(None, &Key::root(), true, Access::Write), "auth is off");
-    // The guest role and the switch.
+    // The guest role, and enabling auth.
     assert_eq!(apply(&mut store, AuthCommand::Enable), Ok(5));
     assert_eq!(apply(&mut store, AuthCommand::Enable), Err(AuthError::AlreadyEnabled));
     store
@@ -90,7 +90,7 @@ fn only_the_root_role_rules() {
     assert_eq!(apply(&mut store, AuthCommand::Disable), Err(AuthError::AlreadyDisabled));
 }
 
-/// python-etcd takes the role from root each time that it writes it: nobody could get in again.
+/// python-etcd removes root's role whenever it writes the user, which would lock everybody out.
 #[test]
 fn root_keeps_its_role_whatever_is_asked_for() {
     let mut store = Store::new();
@@ -112,10 +112,10 @@ fn root_keeps_its_role_whatever_is_asked_for() {
 }
 
 #[test]
-fn hashes_are_not_shown() {
+fn debug_omits_password_hashes() {
     let store = enabled();
-    let shown = format!("{store:?} {:?}", user("u", &[]));
-    assert!(shown.contains("PasswordHash(..)") && !shown.contains("secret"));
+    let formatted = format!("{store:?} {:?}", user("u", &[]));
+    assert!(formatted.contains("PasswordHash(..)") && !formatted.contains("secret"));
     assert_eq!(store.auth().user("u").unwrap().password.0, "$2a$10$secret");
     assert_eq!(
         store.auth().roles().map(|role| role.name.as_str()).collect::<Vec<_>>(),

@@ -1,16 +1,16 @@
-//! The contract's recorded script (kv.md 1.8): requests as text, answers to the byte.
+//! The contract's recorded script (kv.md 1.8): requests as text, exact responses.
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use bytes::Bytes;
 use etcd_api::{ApiError, KeysRequest, Member, Method, RequestParts, RequestPath, Timestamp};
-use etcd_store::{Command, Refusal, Store};
+use etcd_store::{Command, CommandError, Store};
 
 const NOW: Timestamp = Timestamp::from_unix_nanos(1_795_157_209_000_000_000);
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// The index after the first request, as recorded.
 const B: u64 = 3;
 
-/// Status, index and body of an answer.
+/// Status, index and body of a response.
 type Answer = (u16, u64, String);
 
 fn ask(store: &mut Store, line: &str, body: &str) -> Answer {
@@ -39,7 +39,7 @@ fn ask(store: &mut Store, line: &str, body: &str) -> Answer {
                     let status = if event.is_created() { 201 } else { 200 };
                     (status, outcome.index, text(event.to_json_line(NOW)))
                 }
-                (None, Err(Refusal::Keys(error))) => failed(error),
+                (None, Err(CommandError::Keys(error))) => failed(error),
                 (None, other) => panic!("{line}: {other:?}"),
             }
         }
@@ -54,7 +54,7 @@ fn text(line: Vec<u8>) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// A store at index `B`, as a fresh cluster of one is.
+/// A store at index `B`, like that of a new single-member cluster.
 fn fresh() -> Store {
     let mut store = Store::new();
     let urls = vec!["http://127.0.0.1:2380".to_owned()];
@@ -66,7 +66,7 @@ fn fresh() -> Store {
     store
 }
 
-/// Turns the contract's `B+n` and `E` into numbers and times, and `D+n` into a name by POST.
+/// Replaces the contract's `B+n` and `E` by numbers and times, and `D+n` by a name from POST.
 fn fill(expect: &str) -> String {
     let mut text = expect.to_owned();
     for n in (1..=12).rev() {

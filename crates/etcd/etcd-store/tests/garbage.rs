@@ -1,4 +1,4 @@
-//! Bytes that are no command, and checkpoints that are damaged: errors, never a panic or a wrong state.
+//! Invalid commands and damaged checkpoints: errors, never a panic or a wrong state.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -40,8 +40,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_bytes_are_no_commands(mut bytes in vec(any::<u8>(), 0..200), kind in 0..20_u8, version in 1..3_u8) {
-        // Most random bytes fail at the first or second one: go on past them.
+    fn random_bytes_are_rejected(mut bytes in vec(any::<u8>(), 0..200), kind in 0..20_u8, version in 1..3_u8) {
+        // Most random bytes fail immediately, so the first two are valid.
         if bytes.len() >= 2 {
             bytes[0] = version;
             bytes[1] = kind;
@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn every_shorter_command_is_refused(command in command()) {
+    fn truncated_commands_are_rejected(command in command()) {
         let bytes = encoded(&command);
         for end in 0..bytes.len() {
             prop_assert!(Command::decode(&mut &bytes[..end]).is_err(), "{:?} cut at {}", command, end);
@@ -78,7 +78,7 @@ proptest! {
         let bytes = damaged.get_mut(&record).unwrap();
         let at = place.index(bytes.len());
         bytes[at] = byte;
-        // A changed byte may give another valid record: whole checkpoints are the disk's to prove.
+        // A changed byte may be another valid record; the disk's checksums protect checkpoints.
         if let Ok(mut store) = restore(&damaged) {
             store.apply(&commands[0]);
         }
@@ -92,7 +92,7 @@ proptest! {
         without.remove(&record);
         match record {
             (Table::Meta, 1..=3) | (Table::Nodes, _) => {}
-            // The very last thing that was there leaves an empty store.
+            // Removing the last record leaves an empty store.
             _ if without.is_empty() => {}
             (table, key) => {
                 prop_assert_eq!(restore(&without).unwrap_err(), RestoreError::Missing { table, key });
@@ -102,7 +102,7 @@ proptest! {
 }
 
 #[test]
-fn unknown_versions_are_named() {
+fn unknown_versions_are_reported() {
     let error = Command::decode(&mut &[3, 1, 0][..]).unwrap_err();
     assert_eq!(error, DecodeError::UnknownVersion { found: 3, known: 2 });
     assert_eq!(error.to_string(), "command format 3 is not known here (this version writes 2)");
@@ -112,9 +112,9 @@ fn unknown_versions_are_named() {
     assert_eq!(restore(&Disk::new()).unwrap().index(), 0);
 }
 
-/// A program of the version before reads what is written as long as nothing new is in it, and says so then.
+/// An older program reads everything without new types, and rejects those.
 #[test]
-fn the_older_formats_are_written_until_there_is_a_disk() {
+fn older_formats_are_written_without_disks() {
     let (name, peer_urls, client_urls) = (String::new(), Vec::new(), Vec::new());
     let add = Command::AddMember(etcd_api::Member { id: 1, name, peer_urls, client_urls });
     let record = Command::RecordDisk { id: 1, disk: 7, instead_of: None };
@@ -128,24 +128,24 @@ fn the_older_formats_are_written_until_there_is_a_disk() {
 }
 
 #[test]
-fn impossible_records_are_refused() {
+fn invalid_records_are_rejected() {
     // Parent 0, name, indexes 1 and 1, no expiration, an empty file.
     let file =
         |name: &str| [&[0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 1, 0, 0, 0]].concat();
-    let refused = |key: u64, bytes: Vec<u8>, what: &'static str| {
+    let rejected = |key: u64, bytes: Vec<u8>, what: &'static str| {
         let mut restore = Restore::new();
         restore.add(Table::Nodes, 1, &file("a")).unwrap();
         let error = restore.add(Table::Nodes, key, &bytes).unwrap_err();
         assert_eq!(error, RestoreError::Malformed { table: Table::Nodes, key, what });
     };
-    refused(2, file("a"), "the name is taken");
-    refused(1, file("b"), "it stands out of order");
-    refused(2, file("b/c"), "name");
-    refused(2, file(".."), "name");
-    refused(2, [&[1], &file("b")[1..]].concat(), "no such parent");
-    refused(2, [&[7], &file("b")[1..]].concat(), "no such parent");
+    rejected(2, file("a"), "the name is taken");
+    rejected(1, file("b"), "it stands out of order");
+    rejected(2, file("b/c"), "name");
+    rejected(2, file(".."), "name");
+    rejected(2, [&[1], &file("b")[1..]].concat(), "no such parent");
+    rejected(2, [&[7], &file("b")[1..]].concat(), "no such parent");
     let mut longest = vec![1, 2];
-    // A list that says it is longer than what follows takes no memory for it.
+    // A list with an excessive length allocates nothing for it.
     longest.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     assert!(Command::decode(&mut longest.as_slice()).is_err());
 }

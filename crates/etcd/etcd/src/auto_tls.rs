@@ -1,6 +1,5 @@
 //! `-auto-tls` and `-peer-auto-tls`: creates a self-signed certificate if none is configured, at the first start, in
-//! the data
-//! directory's `fixtures/client` and `fixtures/peer`.
+//! the data directory's `fixtures/client` and `fixtures/peer`.
 
 use std::net::IpAddr;
 

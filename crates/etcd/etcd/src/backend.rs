@@ -11,7 +11,7 @@ use etcd_http::backend::{
     WatchOptions,
 };
 use etcd_raft::Member;
-use etcd_store::{Change, Command, Outcome, Refusal, Store};
+use etcd_store::{Change, Command, CommandError, Outcome, Store};
 
 use crate::metrics::Metrics;
 
@@ -32,8 +32,7 @@ impl MemberBackend {
     }
 
     /// With `strict`, requires that a majority of the resulting members has started. The result is the current
-    /// membership
-    /// except `without`, plus `more` unstarted members.
+    /// membership except `without`, plus `more` unstarted members.
     fn check_quorum(&self, without: Option<u64>, more: usize) -> Result<(), MemberChangeError> {
         let (started, remaining) = self.read(|store| {
             let remaining = || store.membership().members().filter(|member| Some(member.id) != without);
@@ -47,7 +46,7 @@ impl MemberBackend {
 fn changed_member(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
     match outcome.result {
         Ok(Change::Member(member)) => Ok(member),
-        Err(Refusal::Membership(error)) => Err(error.into()),
+        Err(CommandError::Membership(error)) => Err(error.into()),
         // A membership command has no other outcome.
         Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
     }

@@ -37,8 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub type Connection = Box<dyn Stream>;
 
 /// Connects to `endpoint`. Through a proxy, plain HTTP goes to the proxy with an absolute URI, and TLS through a
-/// CONNECT
-/// tunnel.
+/// CONNECT tunnel.
 pub async fn open(
     endpoint: &Url,
     proxy: Option<&ProxyUrl>,

@@ -17,7 +17,10 @@ const BOOTSTRAP_METHODS: [&str; 5] = ["INITIAL_CLUSTER", "DISCOVERY", "DISCOVERY
 
 pub fn gather() -> Facts {
     let mut facts = Facts {
-        arguments: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
+        arguments: std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
         environment: environment(),
         hostname: nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())
@@ -55,9 +58,9 @@ fn credential() -> String {
 fn add_defaults(facts: &mut Facts, text: &str) {
     let explicit = BOOTSTRAP_METHODS.iter().any(|method| {
         let flag = method.to_ascii_lowercase().replace('_', "-");
-        let is_flag = |word: &String| {
-            let name = word.trim_start_matches('-');
-            word.starts_with('-') && name.split('=').next() == Some(flag.as_str())
+        let is_flag = |argument: &String| {
+            let name = argument.trim_start_matches('-');
+            argument.starts_with('-') && name.split('=').next() == Some(flag.as_str())
         };
         facts.environment.get(&format!("ETCD_{method}")).is_some_and(|value| !value.is_empty())
             || facts.arguments.iter().any(is_flag)
@@ -103,7 +106,7 @@ mod tests {
         let check = |arguments: &[&str], environment: &[(&str, &str)], expect: &[(&str, &str)]| {
             let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let mut facts = Facts {
-                arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+                arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
                 environment: environment.iter().map(owned).collect(),
                 ..Facts::default()
             };

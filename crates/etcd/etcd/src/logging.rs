@@ -8,8 +8,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 /// Levels of libraries. openraft warns of each request to an unreachable member, twenty to forty times per second;
-/// the
-/// member's links log that once.
+/// the member's links log that once.
 const LIBRARY_LEVELS: [(&str, Level); 3] =
     [("openraft", Level::ERROR), ("hyper", Level::WARN), ("rustls", Level::WARN)];
 
@@ -26,7 +25,7 @@ pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
 /// Parses `etcdserver=DEBUG,raft=WARN`. Names of the original's packages are accepted without effect.
 fn targets(level: Level, packages: &str) -> Targets {
     let libraries =
-        LIBRARY_LEVELS.map(|(name, level)| (name, if level >= Level::DEBUG { Level::INFO } else { level }));
+        LIBRARY_LEVELS.map(|(name, usual)| (name, if level >= Level::DEBUG { Level::INFO } else { usual }));
     let configured = packages.split(',').filter_map(|pair| {
         let (name, level) = pair.split_once('=')?;
         Some((name.to_owned(), parse_level(level)?))

@@ -1,8 +1,7 @@
 //! The peer port, which is open before the cluster exists, so that bootstrapping members find each other.
 //!
 //! Until the member runs, it responds with 503, and in `-peers` mode with this member's proposal. Then it serves the
-//! member
-//! list and upgrades connections to the peer protocol.
+//! member list and upgrades connections to the peer protocol.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;

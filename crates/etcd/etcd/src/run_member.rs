@@ -48,8 +48,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     parts.peers.run(front.for_peers(), member.clone());
     notify::status("waiting for a majority of the cluster");
     // A resumed member has all state that it served before, so plain reads need no majority. Other members join
-    // first: see
-    // 7.1.3 of the contract.
+    // first: see 7.1.3 of the contract.
     let stopped = tokio::select! {
         biased;
         () = std::future::ready(()), if member.has_resumed() => None,

@@ -7,7 +7,7 @@ use service::error::chain;
 
 /// Both SRV lookups of a domain.
 pub async fn look_up(domain: &str) -> Event {
-    match Resolver::of_this_machine() {
+    match Resolver::from_system() {
         Ok(resolver) => Event::Srv {
             tls: records(&resolver, "etcd-server-ssl", domain).await,
             plain: records(&resolver, "etcd-server", domain).await,

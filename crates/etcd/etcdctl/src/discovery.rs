@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// Endpoints of `_etcd-client-ssl` before those of `_etcd-client`. One of the two lookups must succeed.
 pub async fn endpoints(domain: &str) -> Result<Vec<Endpoint>, Failure> {
-    let resolver = Resolver::of_this_machine().map_err(|error| Failure::usage(with_cause(&error)))?;
+    let resolver = Resolver::from_system().map_err(|error| Failure::usage(with_cause(&error)))?;
     let secured = resolver.services("etcd-client-ssl", domain).await;
     let plain = resolver.services("etcd-client", domain).await;
     if let (Err(secured), Err(plain)) = (&secured, &plain) {

@@ -1,6 +1,6 @@
 //! Formats responses: simple, extended, json.
 
-use etcd_client::{Answer, Node};
+use etcd_client::{Node, Response};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -8,11 +8,11 @@ use crate::failure::{Exit, Failure};
 pub const FORMATS: &[&str] = &["simple", "extended", "json"];
 
 /// The formatted response, with a final newline.
-pub fn answer(answer: &Answer, format: &str) -> Result<String, Failure> {
+pub fn format_response(response: &Response, format: &str) -> Result<String, Failure> {
     match format {
-        "simple" => Ok(simple(answer)),
-        "extended" => Ok(extended(answer)),
-        "json" => json(answer),
+        "simple" => Ok(simple(response)),
+        "extended" => Ok(extended(response)),
+        "json" => json(response),
         // Exit code 0, as in the original: the request succeeded, only its result cannot be printed.
         other => Err(Failure::new(Exit::Success, format!("Unsupported output format: {other}"))),
     }
@@ -22,28 +22,28 @@ fn value(node: &Node) -> &str {
     node.value.as_deref().unwrap_or_default()
 }
 
-fn old_value(answer: &Answer) -> Option<&str> {
-    answer.event.prev_node.as_ref().map(value)
+fn old_value(response: &Response) -> Option<&str> {
+    response.event.prev_node.as_ref().map(value)
 }
 
-fn simple(answer: &Answer) -> String {
-    match answer.event.action.as_str() {
-        "delete" => format!("PrevNode.Value: {}\n", old_value(answer).unwrap_or_default()),
-        _ => format!("{}\n", answer.event.node.as_ref().map(value).unwrap_or_default()),
+fn simple(response: &Response) -> String {
+    match response.event.action.as_str() {
+        "delete" => format!("PrevNode.Value: {}\n", old_value(response).unwrap_or_default()),
+        _ => format!("{}\n", response.event.node.as_ref().map(value).unwrap_or_default()),
     }
 }
 
-fn extended(answer: &Answer) -> String {
-    let node = answer.node();
+fn extended(response: &Response) -> String {
+    let node = response.node();
     let mut text = format!(
         "Key: {}\nCreated-Index: {}\nModified-Index: {}\n",
         node.key, node.created_index, node.modified_index
     );
-    if let Some(old) = old_value(answer) {
+    if let Some(old) = old_value(response) {
         text.push_str(&format!("PrevNode.Value: {old}\n"));
     }
-    text.push_str(&format!("TTL: {}\nIndex: {}\n", node.ttl, answer.index));
-    if answer.event.action != "delete" {
+    text.push_str(&format!("TTL: {}\nIndex: {}\n", node.ttl, response.index));
+    if response.event.action != "delete" {
         text.push_str(&format!("\n{}\n", value(&node)));
     }
     text
@@ -88,11 +88,11 @@ impl<'a> JsonNode<'a> {
     }
 }
 
-fn json(answer: &Answer) -> Result<String, Failure> {
+fn json(response: &Response) -> Result<String, Failure> {
     let event = JsonEvent {
-        action: &answer.event.action,
-        node: answer.event.node.as_ref().map(JsonNode::of),
-        prev_node: answer.event.prev_node.as_ref().map(JsonNode::of),
+        action: &response.event.action,
+        node: response.event.node.as_ref().map(JsonNode::of),
+        prev_node: response.event.prev_node.as_ref().map(JsonNode::of),
     };
     match go_compat::to_string(&event) {
         Ok(text) => Ok(format!("{text}\n")),
@@ -116,8 +116,8 @@ mod tests {
     }
 
     fn check(action: &str, node: Option<Node>, prev_node: Option<Node>, format: &str, expect: &str) {
-        let response = Answer { event: Event { action: action.into(), node, prev_node }, index: 9 };
-        assert_eq!(answer(&response, format).unwrap(), expect, "{action} {format}");
+        let response = Response { event: Event { action: action.into(), node, prev_node }, index: 9 };
+        assert_eq!(format_response(&response, format).unwrap(), expect, "{action} {format}");
     }
 
     #[test]
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn an_unknown_format_exits_with_zero() {
         let response =
-            Answer { event: Event { action: "get".into(), node: None, prev_node: None }, index: 1 };
-        let failure = answer(&response, "bogus").unwrap_err();
+            Response { event: Event { action: "get".into(), node: None, prev_node: None }, index: 1 };
+        let failure = format_response(&response, "bogus").unwrap_err();
         assert_eq!(failure, Failure::new(Exit::Success, "Unsupported output format: bogus"));
     }
 }

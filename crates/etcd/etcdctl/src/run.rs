@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_has_a_page_with_examples_and_a_completion() {
+    fn each_command_has_help_examples_and_completion() {
         fn walk(path: &[&'static str], list: &[&'static Command], scripts: &[String]) {
             for command in list {
                 let path = [path, &[command.name]].concat();

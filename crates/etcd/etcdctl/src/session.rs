@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Answer, Client, Config, Credentials, Endpoint, Error, Order, SlowReport, Trace, Traced};
+use etcd_client::{
+    Client, Config, Credentials, Endpoint, Error, Order, Response, SlowReport, Trace, TracedRequest,
+};
 
 use crate::failure::{Exit, Failure};
 use crate::global::Global;
@@ -46,7 +48,7 @@ impl Session {
     /// A client with the specified endpoints. Sends no request.
     pub fn unsynced_client(&self) -> Result<Client, Failure> {
         let mut config = Config::new(self.global.endpoints.clone());
-        config.order = Order::Given;
+        config.order = Order::Configured;
         config.tls = self.global.tls.clone();
         config.request_timeout = self.global.timeout;
         config.total_timeout = self.global.total_timeout;
@@ -79,8 +81,8 @@ impl Session {
     }
 
     /// Prints a response in the selected format.
-    pub fn print(&self, answer: &Answer) -> Result<(), Failure> {
-        print(&output::answer(answer, &self.global.format)?)
+    pub fn print(&self, response: &Response) -> Result<(), Failure> {
+        print(&output::format_response(response, &self.global.format)?)
     }
 }
 
@@ -127,7 +129,7 @@ fn join(endpoints: &[Endpoint]) -> String {
 }
 
 /// The request as a curl command, in the original's form. Passwords are not shown.
-fn curl(traced: &Traced<'_>) -> String {
+fn curl(traced: &TracedRequest<'_>) -> String {
     let command = format!("cURL Command: curl -X {} {}", traced.method, traced.url);
     match traced.body {
         Some(body) => format!("{command} -d {body:?}"),

@@ -1,7 +1,7 @@
-//! SRV records: where the services of a domain are, asked of the resolvers that `/etc/resolv.conf` names.
+//! SRV lookups by the resolvers in `/etc/resolv.conf`.
 //!
-//! It keeps the order in which the records are to be tried, and leaves out what can be no host. It must never
-//! decide what a missing record means: that no service is there is an answer like any other, as an error.
+//! Keeps the order in which records are to be tried, and omits invalid host names. A missing record is an error,
+//! whose meaning is up to the caller.
 
 mod query;
 mod settings;
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use query::{Record, ask};
+use query::{Record, query};
 use settings::Settings;
 
 pub use query::QueryError;
@@ -19,36 +19,36 @@ pub use query::QueryError;
 #[cfg(test)]
 mod tests;
 
-/// One place that a service is at.
+/// The location of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// The host's name, without a dot at its end.
+    /// Host name without a trailing dot.
     pub host: String,
     pub port: u16,
 }
 
-/// In the words of Go's resolver, which is what people know from etcd.
+/// Errors of lookups, in the format of Go's resolver, as known from etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     #[error("the machine's resolvers (/etc/resolv.conf)")]
     Settings(#[source] io::Error),
     #[error("lookup {0}: no such host")]
-    NoSuchHost(Asked),
+    NoSuchHost(QueriedName),
     #[error("lookup {0}: i/o timeout")]
-    TimedOut(Asked),
+    TimedOut(QueriedName),
     #[error("lookup {0}")]
-    Failed(Asked, #[source] QueryError),
+    Failed(QueriedName, #[source] QueryError),
 }
 
-/// A name, and who was asked where that is known.
+/// A name, with the server if known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct QueriedName {
     pub name: String,
-    /// The only resolver that there is; of several it is not known which one answered.
+    /// The server, if it is the only one; with several it is unknown which one responded.
     pub server: Option<SocketAddr>,
 }
 
-impl std::fmt::Display for Asked {
+impl std::fmt::Display for QueriedName {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.server {
             Some(server) => write!(to, "{} on {server}", self.name),
@@ -57,18 +57,18 @@ impl std::fmt::Display for Asked {
     }
 }
 
-/// Who is asked. Cheap to clone.
+/// A DNS resolver. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Resolver {
     settings: Arc<Settings>,
 }
 
-/// Where the machine's settings are.
+/// The system's resolver configuration.
 const SETTINGS: &str = "/etc/resolv.conf";
 
 impl Resolver {
-    /// As this machine is set up now.
-    pub fn of_this_machine() -> Result<Self, LookupError> {
+    /// Reads the system's current configuration.
+    pub fn from_system() -> Result<Self, LookupError> {
         Settings::read(Path::new(SETTINGS)).map(Self::with).map_err(LookupError::Settings)
     }
 
@@ -76,8 +76,8 @@ impl Resolver {
         Self { settings: Arc::new(settings) }
     }
 
-    /// `_SERVICE._tcp.DOMAIN`: its places, the first to be tried first. By priority, then by weight; without the
-    /// dice that RFC 2782 throws among weights, so that all who ask see one order. Needs a tokio runtime.
+    /// Looks up `_SERVICE._tcp.DOMAIN`, ordered by priority, then weight. Without RFC 2782's random choice among
+    /// weights, so that the order is the same for everybody. Requires a tokio runtime.
     pub async fn services(&self, service: &str, domain: &str) -> Result<Vec<Service>, LookupError> {
         let name = format!("_{service}._tcp.{domain}");
         let mut records = Vec::new();
@@ -87,45 +87,49 @@ impl Resolver {
                 break;
             }
         }
-        records.sort_by_cached_key(order);
-        let services: Vec<_> = records.iter().filter_map(place).collect();
-        if services.is_empty() { Err(LookupError::NoSuchHost(self.asked(&name))) } else { Ok(services) }
+        records.sort_by_cached_key(sort_key);
+        let services: Vec<_> = records.iter().filter_map(valid_service).collect();
+        if services.is_empty() {
+            Err(LookupError::NoSuchHost(self.queried_name(&name)))
+        } else {
+            Ok(services)
+        }
     }
 
-    /// What the first server says that answers.
+    /// The response of the first server that responds.
     async fn records(&self, name: &str) -> Result<Vec<Record>, LookupError> {
         let Settings { servers, timeout, attempts, .. } = &*self.settings;
-        let mut error = LookupError::TimedOut(self.asked(name));
+        let mut error = LookupError::TimedOut(self.queried_name(name));
         for _ in 0..*attempts {
             for server in servers {
-                match tokio::time::timeout(*timeout, ask(*server, name)).await {
+                match tokio::time::timeout(*timeout, query(*server, name)).await {
                     Ok(Ok(records)) => return Ok(records),
-                    Ok(Err(failed)) => error = LookupError::Failed(self.asked(name), failed),
-                    Err(_) => error = LookupError::TimedOut(self.asked(name)),
+                    Ok(Err(failed)) => error = LookupError::Failed(self.queried_name(name), failed),
+                    Err(_) => error = LookupError::TimedOut(self.queried_name(name)),
                 }
             }
         }
         Err(error)
     }
 
-    fn asked(&self, name: &str) -> Asked {
+    fn queried_name(&self, name: &str) -> QueriedName {
         let server = match &*self.settings.servers {
             [only] => Some(*only),
             _ => None,
         };
-        Asked { name: name.to_owned(), server }
+        QueriedName { name: name.to_owned(), server }
     }
 }
 
-/// Records alike in priority and weight are ordered as RFC 4034 (6.1) orders names.
-fn order(record: &Record) -> (u16, u16, Vec<Vec<u8>>, u16) {
+/// Records with equal priority and weight are ordered as in RFC 4034 (6.1).
+fn sort_key(record: &Record) -> (u16, u16, Vec<Vec<u8>>, u16) {
     let target = record.target.iter().rev().map(|label| label.to_ascii_lowercase()).collect();
     (record.priority, u16::MAX - record.weight, target, record.port)
 }
 
-/// None for the target `.`, which says that there is no such service, and for names that no host has: they go
-/// into URLs and lists.
-fn place(record: &Record) -> Option<Service> {
+/// `None` for the target `.`, which means no such service, and for invalid host names: they become parts of URLs and
+/// lists.
+fn valid_service(record: &Record) -> Option<Service> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
     let labels = &record.target;
     let is_host = !labels.is_empty() && labels.iter().flatten().all(plain);

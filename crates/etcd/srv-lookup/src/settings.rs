@@ -1,4 +1,4 @@
-//! `/etc/resolv.conf`: which servers to ask, and how, as resolv.conf(5) describes it.
+//! `/etc/resolv.conf`: servers and options, as described in resolv.conf(5).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The port of DNS.
 const PORT: u16 = 53;
-/// Values of `timeout`, `attempts` and `ndots` are cut to these, as the C library does.
+/// Maximum values of `timeout`, `attempts` and `ndots`, as in the C library.
 const TIMEOUT_MAX: u64 = 30;
 const ATTEMPTS_MAX: u32 = 5;
 const DOTS_MAX: usize = 15;
@@ -16,13 +16,13 @@ const DOTS_MAX: usize = 15;
 pub(crate) struct Settings {
     /// In the order in which they are tried; at least one.
     pub servers: Vec<SocketAddr>,
-    /// Domains in which a name is looked up too.
+    /// Search domains.
     pub search: Vec<String>,
-    /// A name with fewer dots is looked up in the domains first.
+    /// Names with fewer dots are looked up in the search domains first.
     pub dots: usize,
-    /// For one question to one server.
+    /// Timeout of a query to one server.
     pub timeout: Duration,
-    /// How often each server is asked.
+    /// Number of attempts per server.
     pub attempts: u32,
 }
 
@@ -43,7 +43,7 @@ impl Settings {
             let mut fields = line.split_whitespace();
             match fields.next() {
                 Some("nameserver") => settings.servers.extend(fields.next().and_then(server)),
-                // Whichever comes last counts.
+                // The last occurrence wins.
                 Some("search" | "domain") => {
                     settings.search = fields.filter(|domain| *domain != "--").map(str::to_owned).collect();
                 }
@@ -69,7 +69,7 @@ impl Settings {
         }
     }
 
-    /// The names under which `name` is looked up, until one of them exists.
+    /// The names to look up for `name`, in order.
     pub fn names(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];
@@ -81,7 +81,7 @@ impl Settings {
     }
 }
 
-/// An address, whose scope is left out.
+/// An address, without its scope.
 fn server(field: &str) -> Option<SocketAddr> {
     let address = field.split('%').next().unwrap_or(field);
     Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, PORT))
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_those_of_the_c_library() {
+    fn settings_match_the_c_library() {
         let settings = |text: &str| Settings::parse(text).unwrap();
         let plain = settings("nameserver 127.0.0.53\n");
         assert_eq!(plain.servers, ["127.0.0.53:53".parse().unwrap()]);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_in_the_domains_too() {
+    fn search_domains() {
         let settings = Settings::parse("nameserver ::1\nsearch a.test b.test\noptions ndots:2\n").unwrap();
         assert_eq!(settings.names("x.y.z."), ["x.y.z."]);
         assert_eq!(settings.names("x.y.z"), ["x.y.z", "x.y.z.a.test", "x.y.z.b.test"]);

@@ -1,4 +1,4 @@
-//! Lookups over real sockets, against a server of this test.
+//! Tests of lookups over sockets, with a local server.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn resolver(zone: &Zone) -> Resolver {
     })
 }
 
-/// What is found, one place a line; or the error.
-async fn found(zone: &Zone, service: &str) -> String {
+/// The result of a lookup, one service per line; or the error.
+async fn lookup_text(zone: &Zone, service: &str) -> String {
     match resolver(zone).services(service, "example.test").await {
         Ok(services) => {
             let lines: Vec<_> = services.iter().map(|one| format!("{}:{}", one.host, one.port)).collect();
@@ -63,23 +63,23 @@ fn zone() -> Zone {
 }
 
 #[tokio::test]
-async fn places_come_in_the_order_in_which_they_are_to_be_tried() {
+async fn services_are_sorted_by_priority_and_weight() {
     let zone = zone();
-    assert_eq!(found(&zone, "few").await, "c.example.test:3\nb.example.test:2\nz.example.test:1");
-    assert_eq!(found(&zone, "odd").await, "good.test:1");
+    assert_eq!(lookup_text(&zone, "few").await, "c.example.test:3\nb.example.test:2\nz.example.test:1");
+    assert_eq!(lookup_text(&zone, "odd").await, "good.test:1");
     assert_eq!(zone.queries(), ["udp SRV _few._tcp.example.test", "udp SRV _odd._tcp.example.test"]);
 }
 
 #[tokio::test]
-async fn an_answer_too_long_for_a_datagram_comes_by_tcp() {
+async fn a_truncated_response_is_retried_over_tcp() {
     let zone = zone();
-    let all = found(&zone, "many").await;
+    let all = lookup_text(&zone, "many").await;
     assert_eq!(all.lines().count(), 40, "{all}");
     assert_eq!(zone.queries(), ["udp SRV _many._tcp.example.test", "tcp SRV _many._tcp.example.test"]);
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_who_does_not_answer_are_told_apart() {
+async fn missing_records_and_timeouts_differ() {
     let zone = zone();
     for (service, expect) in [
         ("absent", "lookup _absent._tcp.example.test on SERVER: no such host"),
@@ -88,6 +88,6 @@ async fn what_is_not_there_and_who_does_not_answer_are_told_apart() {
         ("silent", "lookup _silent._tcp.example.test on SERVER: i/o timeout"),
         ("broken", "lookup _broken._tcp.example.test on SERVER"),
     ] {
-        assert_eq!(found(&zone, service).await, expect);
+        assert_eq!(lookup_text(&zone, service).await, expect);
     }
 }

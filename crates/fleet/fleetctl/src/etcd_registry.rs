@@ -1,6 +1,6 @@
-//! `--driver=etcd`: reads and writes the registry in etcd without a fleetd.
+//! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
 
-use etcd_client::{Client, Delete, Get, Node, Set};
+use etcd_client::{Client, DeleteOptions, GetOptions, Node, SetOptions};
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
 use fleet_api::{Machine, Unit, UnitState};
 use fleet_core::registry::{Key, View, Write, writes_for_new_unit};
@@ -8,11 +8,11 @@ use fleet_core::responses;
 use fleet_core::{JobState, MachineId};
 use unit_file::UnitName;
 
-use crate::error::Error;
+use crate::response::Error;
 
 pub struct EtcdRegistry {
     client: Client,
-    /// Starts and ends with a slash.
+    /// Begins and ends with a slash.
     prefix: String,
 }
 
@@ -35,9 +35,9 @@ impl EtcdRegistry {
         EtcdRegistry { client, prefix: format!("/{}/", prefix.trim_matches('/')) }
     }
 
-    /// Reads all keys with quorum.
+    /// All keys, as they are at a majority of the client_error's members.
     async fn view(&self) -> Result<View, Error> {
-        let options = Get { recursive: true, sorted: false, quorum: true };
+        let options = GetOptions { recursive: true, sorted: false, quorum: true };
         let root = match self.client.get(self.prefix.trim_end_matches('/'), options).await {
             Ok(response) => response.node(),
             Err(error) if error.is_key_not_found() => return Ok(View::default()),
@@ -48,13 +48,13 @@ impl EtcdRegistry {
         let relative = pairs
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(self.prefix.as_str())?, value.as_str())));
-        // Unreadable values are ignored here; fleetd logs them.
+        // What cannot be read is as good as absent; fleetd tells of it.
         Ok(View::read(relative).0)
     }
 
-    /// Whether the endpoint answers as etcd does.
+    /// Whether something answers as etcd does.
     pub async fn is_reachable(&self) -> bool {
-        match self.client.get("/", Get::default()).await {
+        match self.client.get("/", GetOptions::default()).await {
             Ok(_) | Err(etcd_client::Error::Api { .. }) => true,
             Err(_) => false,
         }
@@ -67,9 +67,10 @@ impl EtcdRegistry {
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let view = self.view().await?;
         let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
-        let waits =
-            |name: &UnitName| view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired());
-        // Only unscheduled units need an explanation by the scheduler.
+        let waits = |name: &UnitName| {
+            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired())
+        };
+        // The scheduler is asked only where somebody waits for its response.
         let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
         Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())
     }
@@ -82,7 +83,7 @@ impl EtcdRegistry {
         Ok(responses::machines(&self.view().await?))
     }
 
-    /// The versions that the fleetds publish.
+    /// What the machines' fleetds say of their versions.
     pub async fn versions(&self) -> Result<Vec<String>, Error> {
         let view = self.view().await?;
         let ids = view.machines().map(|machine| machine.id);
@@ -110,7 +111,7 @@ impl EtcdRegistry {
     }
 
     pub async fn destroy(&self, name: &str) -> Result<(), Error> {
-        let options = Delete { recursive: true, dir: true, ..Delete::default() };
+        let options = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
         match self.client.delete(&format!("{}job/{name}", self.prefix), &options).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_key_not_found() => Err(unit_not_found()),
@@ -123,7 +124,7 @@ impl EtcdRegistry {
         if let Some(value) = cordon.encode() {
             return self.write(&Write::Set { key, value: value.to_owned() }).await;
         }
-        match self.client.delete(&self.path(&key), &Delete::default()).await {
+        match self.client.delete(&self.path(&key), &DeleteOptions::default()).await {
             Err(error) if !error.is_key_not_found() => Err(client_error(&error)),
             _ => Ok(()),
         }
@@ -139,7 +140,7 @@ impl EtcdRegistry {
         responses::plan(&view, &responses::scheduler(&view), &request.units).map_err(invalid)
     }
 
-    /// Dry run only: the moves need a running engine.
+    /// Only as a plan: moving needs an engine that watches over it.
     pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
         if !dry_run {
             return Err(Error::NeedsFleetd);
@@ -153,13 +154,15 @@ impl EtcdRegistry {
 
     async fn write(&self, write: &Write) -> Result<(), Error> {
         let written = match write {
-            Write::Set { key, value } => self.client.set(&self.path(key), value, &Set::default()).await,
+            Write::Set { key, value } => {
+                self.client.set(&self.path(key), value, &SetOptions::default()).await
+            }
             Write::Create { key, value } => match self.client.create(&self.path(key), value, None).await {
-                // Contents are stored by hash: another unit has the same.
+                // A text is there already where another unit has it.
                 Err(error) if error.is_key_exists() => return Ok(()),
                 created => created,
             },
-            // No request of this driver compares values.
+            // Nothing that is asked for here swaps a value, or takes one away by its value.
             Write::Swap { .. } | Write::DeleteIf { .. } => return Err(Error::NeedsFleetd),
         };
         written.map(drop).map_err(|error| client_error(&error))

@@ -1,4 +1,4 @@
-//! Connections to the cluster: its API, its registry in etcd, or an SSH tunnel.
+//! The way from checked flags to the cluster: its API or its etcd_registry, and its machines.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use etcd_client::{Config, Order};
 use fleet_client::{Client, Dial, Direct, Endpoint, Trace, Transport};
 use tokio::sync::OnceCell;
 
-use crate::etcd_registry::EtcdRegistry;
+use crate::access::{settings, format_ssh_error};
 use crate::failure::Failure;
 use crate::global::{Driver, ETCD_PORTS, Global};
+use crate::etcd_registry::Etcd;
 use crate::registry::Registry;
-use crate::ssh_settings::{format_ssh_error, settings};
 use crate::tunnel::Tunnel;
 use crate::version;
 
@@ -28,7 +28,7 @@ impl Session {
         Session { global, tunnel: OnceCell::new() }
     }
 
-    /// The connection to `--tunnel`, opened on first use.
+    /// The connection to `--tunnel`, opened at its first use.
     pub async fn tunnel(&self) -> Result<Option<Arc<Tunnel>>, Failure> {
         let open = async || {
             let Some(host) = &self.global.ssh.tunnel else { return Ok(None) };
@@ -53,14 +53,12 @@ impl Session {
                 }
                 Ok(Registry::Etcd(etcd_registry))
             }
-            Driver::Auto if !through_tunnel && self.is_etcd().await => {
-                Ok(Registry::Etcd(self.etcd_registry()?))
-            }
+            Driver::Auto if !through_tunnel && self.is_etcd().await => Ok(Registry::Etcd(self.etcd_registry()?)),
             Driver::Api | Driver::Auto => self.api().await,
         }
     }
 
-    /// Whether all endpoints have a port of etcd and one speaks its API.
+    /// The endpoint has one of etcd's ports, and speaks etcd's API.
     async fn is_etcd(&self) -> bool {
         let endpoints = self.global.endpoint.split(',').map(|text| text.trim().parse::<Endpoint>());
         let ports = endpoints.map(|endpoint| endpoint.ok().and_then(|endpoint| endpoint.port()));
@@ -73,26 +71,26 @@ impl Session {
         }
     }
 
-    fn etcd_registry(&self) -> Result<EtcdRegistry, Failure> {
+    fn etcd_registry(&self) -> Result<Etcd, Failure> {
         let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
             self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
         let mut config = Config::new(endpoints.map_err(unable)?);
-        config.order = Order::Given;
+        config.order = Order::Configured;
         config.tls = self.global.tls.clone();
         config.request_timeout = self.global.request_timeout;
         let tries = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
         config.total_timeout = self.global.request_timeout.saturating_mul(tries);
         if self.global.debug {
-            let report = |traced: &etcd_client::Traced<'_>| {
+            let report = |traced: &etcd_client::TracedRequest<'_>| {
                 eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
             };
             config.trace = Some(etcd_client::Trace(Arc::new(report)));
         }
         let client = etcd_client::Client::new(config).map_err(unable)?;
-        Ok(EtcdRegistry::new(client, &self.global.key_prefix))
+        Ok(Etcd::new(client, &self.global.key_prefix))
     }
 
-    /// For a Unix socket, the agent is forwarded to the tunnel's machine, as in fleet.
+    /// Then the program that reaches the socket from the tunnel's machine may use the agent, as with fleet.
     fn is_unix_endpoint(&self) -> bool {
         let first = self.global.endpoint.split(',').next().unwrap_or_default();
         let endpoint = first.trim().parse::<Endpoint>();

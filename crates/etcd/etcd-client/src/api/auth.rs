@@ -1,4 +1,4 @@
-//! Users, roles, and whether they are asked for.
+//! The auth API: users, roles, and enabling authentication.
 
 use hyper::Method;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::client::Client;
 use crate::error::Error;
 use crate::escape;
-use crate::wire::{Body, Call, JSON};
+use crate::transport::{Body, Call, JSON};
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct User {
@@ -25,25 +25,25 @@ pub struct Role {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Permissions {
     #[serde(default)]
-    pub kv: Kv,
+    pub kv: KeyPermissions,
 }
 
-/// Patterns: a whole key, or the beginning of keys and `*`.
+/// Key patterns: a key, or a key prefix followed by `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Kv {
+pub struct KeyPermissions {
     #[serde(default, deserialize_with = "or_null")]
     pub read: Vec<String>,
     #[serde(default, deserialize_with = "or_null")]
     pub write: Vec<String>,
 }
 
-/// A user to be made.
+/// A user to create.
 pub struct NewUser<'a> {
     pub user: &'a str,
     pub password: &'a str,
 }
 
-/// What is changed of a user.
+/// A change of a user.
 pub enum UserChange<'a> {
     Grant(&'a [String]),
     Revoke(&'a [String]),
@@ -92,31 +92,31 @@ const ENABLE: &str = "/v2/auth/enable";
 const USERS: &str = "/v2/auth/users";
 const ROLES: &str = "/v2/auth/roles";
 
-/// Servers write `null` for an empty list.
+/// Servers encode an empty list as `null`.
 fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Client {
     pub async fn auth_enabled(&self) -> Result<bool, Error> {
-        Ok(self.ask_json::<Enabled>(&Call::get(ENABLE), &[200]).await?.enabled)
+        Ok(self.send_for_json::<Enabled>(&Call::get(ENABLE), &[200]).await?.enabled)
     }
 
     pub async fn enable_auth(&self) -> Result<(), Error> {
-        self.ask_for(&Call::with(Method::PUT, ENABLE), &[200]).await.map(drop)
+        self.send_expecting(&Call::with(Method::PUT, ENABLE), &[200]).await.map(drop)
     }
 
     pub async fn disable_auth(&self) -> Result<(), Error> {
-        self.ask_for(&Call::with(Method::DELETE, ENABLE), &[200]).await.map(drop)
+        self.send_expecting(&Call::with(Method::DELETE, ENABLE), &[200]).await.map(drop)
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Error> {
-        Ok(self.ask_json::<Users>(&Call::get(USERS), &[200]).await?.users)
+        Ok(self.send_for_json::<Users>(&Call::get(USERS), &[200]).await?.users)
     }
 
-    /// Fails when one of the user's roles does not exist.
+    /// Fails if one of the user's roles does not exist.
     pub async fn user(&self, user: &str) -> Result<User, Error> {
-        self.ask_json(&Call::get(named(USERS, user)), &[200]).await
+        self.send_for_json(&Call::get(resource_path(USERS, user)), &[200]).await
     }
 
     pub async fn add_user(&self, new: &NewUser<'_>) -> Result<(), Error> {
@@ -134,23 +134,23 @@ impl Client {
     }
 
     pub async fn remove_user(&self, user: &str) -> Result<(), Error> {
-        self.ask_for(&Call::with(Method::DELETE, named(USERS, user)), &[200]).await.map(drop)
+        self.send_expecting(&Call::with(Method::DELETE, resource_path(USERS, user)), &[200]).await.map(drop)
     }
 
     async fn put_user(&self, body: UserBody<'_>) -> Result<(), Error> {
         let secret = body.password.is_some();
         let text = serde_json::to_string(&body).map_err(|_| Error::Request("user is not text"))?;
-        let mut call = Call::with(Method::PUT, named(USERS, body.user));
+        let mut call = Call::with(Method::PUT, resource_path(USERS, body.user));
         call.body = Some(Body { kind: JSON, text, secret });
-        self.ask_for(&call, &[200, 201]).await.map(drop)
+        self.send_expecting(&call, &[200, 201]).await.map(drop)
     }
 
     pub async fn roles(&self) -> Result<Vec<Role>, Error> {
-        Ok(self.ask_json::<Roles>(&Call::get(ROLES), &[200]).await?.roles)
+        Ok(self.send_for_json::<Roles>(&Call::get(ROLES), &[200]).await?.roles)
     }
 
     pub async fn role(&self, role: &str) -> Result<Role, Error> {
-        self.ask_json(&Call::get(named(ROLES, role)), &[200]).await
+        self.send_for_json(&Call::get(resource_path(ROLES, role)), &[200]).await
     }
 
     pub async fn add_role(&self, role: &str) -> Result<(), Error> {
@@ -166,7 +166,7 @@ impl Client {
     }
 
     pub async fn remove_role(&self, role: &str) -> Result<(), Error> {
-        self.ask_for(&Call::with(Method::DELETE, named(ROLES, role)), &[200]).await.map(drop)
+        self.send_expecting(&Call::with(Method::DELETE, resource_path(ROLES, role)), &[200]).await.map(drop)
     }
 
     async fn put_role(
@@ -177,8 +177,8 @@ impl Client {
     ) -> Result<(), Error> {
         let body = RoleBody { role, permissions: Permissions::default(), grant, revoke };
         let text = serde_json::to_string(&body).map_err(|_| Error::Request("role is not text"))?;
-        let call = Call::with(Method::PUT, named(ROLES, role)).json(text);
-        self.ask_for(&call, &[200, 201]).await.map(drop)
+        let call = Call::with(Method::PUT, resource_path(ROLES, role)).json(text);
+        self.send_expecting(&call, &[200, 201]).await.map(drop)
     }
 }
 
@@ -188,6 +188,6 @@ impl<'a> UserBody<'a> {
     }
 }
 
-fn named(list: &str, name: &str) -> String {
+fn resource_path(list: &str, name: &str) -> String {
     format!("{list}/{}", escape::segment(name))
 }

@@ -1,4 +1,4 @@
-//! How the servers are: version, health, statistics.
+//! State of the servers: version, health, statistics.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ pub use etcd_api::StoreStatistics;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Reason};
-use crate::limits::SMALL_ANSWER_BYTES;
-use crate::wire::Call;
+use crate::limits::MAX_SMALL_RESPONSE_BYTES;
+use crate::transport::Call;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Version {
@@ -21,7 +21,7 @@ pub struct Version {
     pub cluster: String,
 }
 
-/// What an endpoint says of itself.
+/// The health that an endpoint reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Healthy,
@@ -64,7 +64,7 @@ pub struct Follower {
     pub counts: Counts,
 }
 
-/// Milliseconds.
+/// Times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
@@ -81,39 +81,39 @@ pub struct Counts {
     pub success: u64,
 }
 
-/// 2.x writes the value as a string.
+/// 2.x encodes the value as a string.
 #[derive(Deserialize)]
-struct HealthAnswer {
+struct HealthResponse {
     health: serde_json::Value,
 }
 
 impl Client {
     pub async fn version(&self) -> Result<Version, Error> {
-        self.ask_json(&Call::get("/version"), &[200]).await
+        self.send_for_json(&Call::get("/version"), &[200]).await
     }
 
-    /// The health of this endpoint, which need not be one of the client's.
+    /// The health of any endpoint, whether or not it is one of the client's.
     pub async fn health(&self, endpoint: &Endpoint) -> Result<Health, Reason> {
-        let reply = self.ask_at(endpoint, &Call::get("/health")).await?;
-        if reply.body.len() > SMALL_ANSWER_BYTES {
-            return Err(Reason::TooLong { endpoint: endpoint.to_string(), limit: SMALL_ANSWER_BYTES });
+        let reply = self.send_to(endpoint, &Call::get("/health")).await?;
+        if reply.body.len() > MAX_SMALL_RESPONSE_BYTES {
+            return Err(Reason::TooLong { endpoint: endpoint.to_string(), limit: MAX_SMALL_RESPONSE_BYTES });
         }
-        let told: HealthAnswer =
+        let response: HealthResponse =
             serde_json::from_slice(&reply.body).map_err(|error| Reason::Broken(error.to_string()))?;
-        let healthy = told.health == "true" || told.health == true;
+        let healthy = response.health == "true" || response.health == true;
         Ok(if healthy { Health::Healthy } else { Health::Unhealthy })
     }
 
     pub async fn self_statistics(&self) -> Result<SelfStatistics, Error> {
-        self.ask_json(&Call::get("/v2/stats/self"), &[200]).await
+        self.send_for_json(&Call::get("/v2/stats/self"), &[200]).await
     }
 
-    /// Refused with status 403 by a member that is not the leader.
+    /// Fails with status 403 at a member that is not the leader.
     pub async fn leader_statistics(&self) -> Result<LeaderStatistics, Error> {
-        self.ask_json(&Call::get("/v2/stats/leader"), &[200]).await
+        self.send_for_json(&Call::get("/v2/stats/leader"), &[200]).await
     }
 
     pub async fn store_statistics(&self) -> Result<StoreStatistics, Error> {
-        self.ask_json(&Call::get("/v2/stats/store"), &[200]).await
+        self.send_for_json(&Call::get("/v2/stats/store"), &[200]).await
     }
 }

@@ -1,47 +1,50 @@
-//! Success answers of the keys, and events.
+//! Responses of the keys API, and events.
 
-pub use etcd_api::received::{Event, Node};
+pub use etcd_api::client::{Event, Node};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::wire::Reply;
+use crate::transport::Reply;
 
-/// An event, and the store's index when the server answered.
+/// A successful response of the keys API: the event, and the store's index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     pub event: Event,
-    /// `X-Etcd-Index`. A watch that follows a read begins after it.
+    /// `X-Etcd-Index`. A watch after a read starts after this index.
     pub index: u64,
 }
 
-impl Answer {
-    /// The node that the answer is about; an empty one where the server sent none.
+impl Response {
+    /// The response's node; an empty one if the server sent none.
     pub fn node(&self) -> Node {
         self.event.node.clone().unwrap_or_default()
     }
 }
 
-pub(crate) fn event_of(endpoint: &Endpoint, bytes: &[u8]) -> Result<Event, Error> {
-    serde_json::from_slice(bytes).map_err(|error| invalid(endpoint, &error))
+pub(crate) fn parse_event(endpoint: &Endpoint, bytes: &[u8]) -> Result<Event, Error> {
+    serde_json::from_slice(bytes).map_err(|error| invalid_json(endpoint, &error))
 }
 
-/// A keys answer: an event for 200 and 201, else the store's error.
-pub(crate) fn answer_of(endpoint: &Endpoint, reply: &Reply) -> Result<Answer, Error> {
+/// Parses a response of the keys API: an event for 200 and 201, otherwise the store's error.
+pub(crate) fn parse_response(endpoint: &Endpoint, reply: &Reply) -> Result<Response, Error> {
     match reply.status.as_u16() {
-        200 | 201 => Ok(Answer { event: event_of(endpoint, &reply.body)?, index: reply.index() }),
-        _ => Err(error_of(endpoint, &reply.body)),
+        200 | 201 => Ok(Response { event: parse_event(endpoint, &reply.body)?, index: reply.index() }),
+        _ => Err(parse_error(endpoint, &reply.body)),
     }
 }
 
-pub(crate) fn error_of(endpoint: &Endpoint, body: &[u8]) -> Error {
-    match serde_json::from_slice::<etcd_api::received::Error>(body) {
-        Ok(told) => {
-            Error::Api { code: told.error_code, message: told.message, cause: told.cause, index: told.index }
-        }
-        Err(error) => invalid(endpoint, &error),
+pub(crate) fn parse_error(endpoint: &Endpoint, body: &[u8]) -> Error {
+    match serde_json::from_slice::<etcd_api::client::Error>(body) {
+        Ok(error) => Error::Api {
+            code: error.error_code,
+            message: error.message,
+            cause: error.cause,
+            index: error.index,
+        },
+        Err(error) => invalid_json(endpoint, &error),
     }
 }
 
-pub(crate) fn invalid(endpoint: &Endpoint, error: &serde_json::Error) -> Error {
+pub(crate) fn invalid_json(endpoint: &Endpoint, error: &serde_json::Error) -> Error {
     Error::InvalidJson { endpoint: endpoint.clone(), problem: error.to_string() }
 }

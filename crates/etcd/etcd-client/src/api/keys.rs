@@ -1,51 +1,51 @@
-//! Reading and changing keys.
+//! The keys API.
 
 use std::time::Duration;
 
 use hyper::Method;
 
-use super::event::{Answer, answer_of};
+use super::event::{Response, parse_response};
 use crate::client::Client;
 use crate::error::Error;
 use crate::escape;
-use crate::wire::{Body, Call, FORM};
+use crate::transport::{Body, Call, FORM};
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Get {
+pub struct GetOptions {
     pub recursive: bool,
     pub sorted: bool,
-    /// Through the log: never stale, and fails without a majority.
+    /// Linearizable read; fails without a majority.
     pub quorum: bool,
 }
 
-/// What must be known about the key for a `set` to happen.
+/// Precondition of a `set`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Exists {
+pub enum PrevExist {
     #[default]
-    Either,
-    Yes,
-    No,
+    Ignore,
+    Exist,
+    NoExist,
 }
 
-/// A PUT with all that it can say; the named methods of [`Client`] cover what is usual.
+/// All options of a PUT; the named methods of [`Client`] cover common cases.
 #[derive(Debug, Clone, Default)]
-pub struct Set {
-    /// Whole seconds are sent; none means forever, and takes an old one away.
+pub struct SetOptions {
+    /// Rounded up to seconds. `None` means no expiration, and removes an existing TTL.
     pub ttl: Option<Duration>,
     pub dir: bool,
-    pub exists: Exists,
-    /// An empty one is not sent: the server refuses it.
+    pub prev_exist: PrevExist,
+    /// An empty value is not sent, since the server rejects it.
     pub prev_value: Option<String>,
-    /// 0 is not sent: it means nothing to the server.
+    /// 0 is not sent, since the server ignores it.
     pub prev_index: Option<u64>,
-    /// Sets the TTL only; wakes no watcher.
+    /// Updates the TTL only, without an event.
     pub refresh: bool,
-    /// The answer has no node (etcd 3; 2.x ignores it).
+    /// The response has no node (etcd 3; 2.x ignores it).
     pub no_value_on_success: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Delete {
+pub struct DeleteOptions {
     pub dir: bool,
     pub recursive: bool,
     pub prev_value: Option<String>,
@@ -55,102 +55,116 @@ pub struct Delete {
 const YES: &str = "true";
 
 impl Client {
-    pub async fn get(&self, key: &str, how: Get) -> Result<Answer, Error> {
+    pub async fn get(&self, key: &str, options: GetOptions) -> Result<Response, Error> {
         let query = escape::form(&[
-            ("quorum", how.quorum.to_string()),
-            ("recursive", how.recursive.to_string()),
-            ("sorted", how.sorted.to_string()),
+            ("quorum", options.quorum.to_string()),
+            ("recursive", options.recursive.to_string()),
+            ("sorted", options.sorted.to_string()),
         ]);
         self.keys(Call::get(format!("{}?{query}", escape::key_path(key)))).await
     }
 
-    /// `value` is not sent with a directory or a refresh.
-    pub async fn set(&self, key: &str, value: impl AsRef<[u8]>, how: &Set) -> Result<Answer, Error> {
-        let mut query = compared(how.prev_value.as_ref(), how.prev_index);
-        match how.exists {
-            Exists::Either => {}
-            Exists::Yes => query.push(("prevExist", YES.to_owned())),
-            Exists::No => query.push(("prevExist", "false".to_owned())),
+    /// `value` is not sent for a directory or a refresh.
+    pub async fn set(
+        &self,
+        key: &str,
+        value: impl AsRef<[u8]>,
+        options: &SetOptions,
+    ) -> Result<Response, Error> {
+        let mut query = comparison_query(options.prev_value.as_ref(), options.prev_index);
+        match options.prev_exist {
+            PrevExist::Ignore => {}
+            PrevExist::Exist => query.push(("prevExist", YES.to_owned())),
+            PrevExist::NoExist => query.push(("prevExist", "false".to_owned())),
         }
-        let flags =
-            [("dir", how.dir), ("refresh", how.refresh), ("noValueOnSuccess", how.no_value_on_success)];
+        let flags = [
+            ("dir", options.dir),
+            ("refresh", options.refresh),
+            ("noValueOnSuccess", options.no_value_on_success),
+        ];
         query.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name, YES.to_owned())));
-        let with_value = !how.dir && !how.refresh;
+        let with_value = !options.dir && !options.refresh;
         let mut call = Call::with(Method::PUT, with_query(escape::key_path(key), &query));
-        call.body = Some(body(with_value.then_some(value.as_ref()), how.ttl));
-        // A repeated creation would say that the key exists, although it was this one that made it.
-        call.repeatable = how.exists != Exists::No;
+        call.body = Some(body(with_value.then_some(value.as_ref()), options.ttl));
+        // A repeated create could fail because of its own first attempt.
+        call.repeatable = options.prev_exist != PrevExist::NoExist;
         self.keys(call).await
     }
 
-    /// Fails when the key exists ([`Error::is_key_exists`]).
+    /// Fails if the key exists ([`Error::is_key_exists`]).
     pub async fn create(
         &self,
         key: &str,
         value: impl AsRef<[u8]>,
         ttl: Option<Duration>,
-    ) -> Result<Answer, Error> {
-        self.set(key, value, &Set { exists: Exists::No, ttl, ..Set::default() }).await
+    ) -> Result<Response, Error> {
+        self.set(key, value, &SetOptions { prev_exist: PrevExist::NoExist, ttl, ..SetOptions::default() })
+            .await
     }
 
-    /// Fails when the key is missing ([`Error::is_key_not_found`]).
+    /// Fails if the key does not exist ([`Error::is_key_not_found`]).
     pub async fn update(
         &self,
         key: &str,
         value: impl AsRef<[u8]>,
         ttl: Option<Duration>,
-    ) -> Result<Answer, Error> {
-        self.set(key, value, &Set { exists: Exists::Yes, ttl, ..Set::default() }).await
+    ) -> Result<Response, Error> {
+        self.set(key, value, &SetOptions { prev_exist: PrevExist::Exist, ttl, ..SetOptions::default() }).await
     }
 
-    /// Fails when the key was changed since ([`Error::is_compare_failed`]).
+    /// Fails if the key was modified ([`Error::is_compare_failed`]).
     pub async fn compare_and_swap(
         &self,
         key: &str,
         value: impl AsRef<[u8]>,
         prev_index: u64,
         ttl: Option<Duration>,
-    ) -> Result<Answer, Error> {
-        self.set(key, value, &Set { prev_index: Some(prev_index), ttl, ..Set::default() }).await
+    ) -> Result<Response, Error> {
+        self.set(key, value, &SetOptions { prev_index: Some(prev_index), ttl, ..SetOptions::default() }).await
     }
 
-    /// A new directory; fails when there is anything of that name.
-    pub async fn mkdir(&self, key: &str, ttl: Option<Duration>) -> Result<Answer, Error> {
-        self.set(key, "", &Set { dir: true, exists: Exists::No, ttl, ..Set::default() }).await
+    /// Creates a directory; fails if the key exists.
+    pub async fn mkdir(&self, key: &str, ttl: Option<Duration>) -> Result<Response, Error> {
+        self.set(
+            key,
+            "",
+            &SetOptions { dir: true, prev_exist: PrevExist::NoExist, ttl, ..SetOptions::default() },
+        )
+        .await
     }
 
-    /// A new key below `dir` whose name is greater than all that were made so before.
+    /// Creates an in-order key below `dir`.
     pub async fn post(
         &self,
         dir: &str,
         value: impl AsRef<[u8]>,
         ttl: Option<Duration>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let mut call = Call::with(Method::POST, escape::key_path(dir));
         call.body = Some(body(Some(value.as_ref()), ttl));
         call.repeatable = false;
         self.keys(call).await
     }
 
-    pub async fn delete(&self, key: &str, how: &Delete) -> Result<Answer, Error> {
-        let mut query = compared(how.prev_value.as_ref(), how.prev_index);
-        let flags = [("dir", how.dir), ("recursive", how.recursive)];
+    pub async fn delete(&self, key: &str, options: &DeleteOptions) -> Result<Response, Error> {
+        let mut query = comparison_query(options.prev_value.as_ref(), options.prev_index);
+        let flags = [("dir", options.dir), ("recursive", options.recursive)];
         query.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name, YES.to_owned())));
         self.keys(Call::with(Method::DELETE, with_query(escape::key_path(key), &query))).await
     }
 
-    /// Fails when the key was changed since ([`Error::is_compare_failed`]).
-    pub async fn compare_and_delete(&self, key: &str, prev_index: u64) -> Result<Answer, Error> {
-        self.delete(key, &Delete { prev_index: Some(prev_index), ..Delete::default() }).await
+    /// Fails if the key was modified ([`Error::is_compare_failed`]).
+    pub async fn compare_and_delete(&self, key: &str, prev_index: u64) -> Result<Response, Error> {
+        self.delete(key, &DeleteOptions { prev_index: Some(prev_index), ..DeleteOptions::default() }).await
     }
 
-    async fn keys(&self, call: Call) -> Result<Answer, Error> {
-        let (endpoint, reply) = self.ask(&call).await?;
-        answer_of(&endpoint, &reply)
+    async fn keys(&self, call: Call) -> Result<Response, Error> {
+        let (endpoint, reply) = self.send(&call).await?;
+        parse_response(&endpoint, &reply)
     }
 }
 
-fn compared(value: Option<&String>, index: Option<u64>) -> Vec<(&'static str, String)> {
+fn comparison_query(value: Option<&String>, index: Option<u64>) -> Vec<(&'static str, String)> {
     let value = value.filter(|value| !value.is_empty()).map(|value| ("prevValue", value.clone()));
     let index = index.filter(|index| *index != 0).map(|index| ("prevIndex", index.to_string()));
     value.into_iter().chain(index).collect()
@@ -160,7 +174,7 @@ fn with_query(path: String, query: &[(&str, String)]) -> String {
     if query.is_empty() { path } else { format!("{path}?{}", escape::form(query)) }
 }
 
-/// A TTL is rounded up to a second: 0 would end the key at once.
+/// Rounds the TTL up to seconds: 0 would expire immediately.
 fn body(value: Option<&[u8]>, ttl: Option<Duration>) -> Body {
     let seconds = ttl.map(|ttl| ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0));
     let mut fields: Vec<(&str, Vec<u8>)> = Vec::new();

@@ -1,8 +1,8 @@
-//! The API, one file for each thing that it is about.
+//! The endpoints of the API, one file per topic.
 
 pub mod auth;
 pub mod cluster;
+mod error_message;
 pub mod event;
 pub mod keys;
 pub mod members;
-mod refusal;

@@ -1,4 +1,4 @@
-//! The client against servers on loopback that play a script.
+//! Tests against scripted servers on loopback.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 

@@ -1,13 +1,15 @@
-//! Members, health, users and roles.
+//! Tests of members, health, users and roles.
 
 use std::sync::{Arc, Mutex};
 
 use crate::canned::{Canned, Reply};
-use etcd_client::{Client, Config, Error, Health, Kv, NewUser, Order, Permissions, Trace, UserChange};
+use etcd_client::{
+    Client, Config, Error, Health, KeyPermissions, NewUser, Order, Permissions, Trace, UserChange,
+};
 
 fn config(url: &str) -> Config {
     let mut config = Config::new(vec![url.parse().unwrap()]);
-    config.order = Order::Given;
+    config.order = Order::Configured;
     config
 }
 
@@ -16,7 +18,7 @@ fn ok(body: impl Into<String>) -> Reply {
 }
 
 #[tokio::test]
-async fn sync_uses_what_the_members_publish() {
+async fn sync_uses_published_client_urls() {
     let member = Canned::start(&[ok("{\"members\":[]}")]);
     let list = format!(
         "{{\"members\":[{{\"id\":\"a1\",\"name\":\"n1\",\"peerURLs\":[\"http://p:1\"],\
@@ -29,7 +31,7 @@ async fn sync_uses_what_the_members_publish() {
     client.sync().await.unwrap();
     let names: Vec<_> = client.endpoints().iter().map(ToString::to_string).collect();
     assert_eq!(names, std::slice::from_ref(&member.url));
-    // Nobody publishes anything: what is known stays.
+    // No member publishes client URLs: the endpoints do not change.
     assert!(matches!(client.sync().await, Err(Error::NoEndpoints)));
     assert_eq!(client.endpoints().len(), 1);
     assert_eq!(member.lines(), ["GET /v2/members"]);
@@ -109,7 +111,7 @@ async fn users_and_roles() {
     assert_eq!(client.roles().await.unwrap()[0].permissions.kv.read, ["/*"]);
     client.add_user(&NewUser { user: "u", password: "s3cret" }).await.unwrap();
     client.change_user("u", &UserChange::Grant(&["r".to_owned()])).await.unwrap();
-    let more = Permissions { kv: Kv { read: vec!["/a".to_owned()], write: Vec::new() } };
+    let more = Permissions { kv: KeyPermissions { read: vec!["/a".to_owned()], write: Vec::new() } };
     client.grant_role("r", &more).await.unwrap();
     let bodies: Vec<_> =
         server.requests()[3..].iter().map(|text| text.split("\n\n").nth(1).unwrap().to_owned()).collect();

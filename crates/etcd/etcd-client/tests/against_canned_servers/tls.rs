@@ -1,4 +1,4 @@
-//! Certificates: whom we trust, and who we say we are.
+//! Tests of TLS.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn authority(folder: &Path, name: &str) -> (Issuer, PathBuf) {
     (issuer, path)
 }
 
-/// Certificate and key for 127.0.0.1, as files.
+/// Certificate and key files for 127.0.0.1.
 fn issue(issuer: &Issuer, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -36,7 +36,7 @@ fn issue(issuer: &Issuer, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     (certificate_path, key_path)
 }
 
-/// Answers each request of a client whose certificate `ca` issued.
+/// Responds to requests of clients with a certificate of `ca`.
 async fn serve(certificate: &Path, key: &Path, ca: &Path) -> Endpoint {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -77,41 +77,41 @@ async fn version(endpoint: &Endpoint, tls: TlsFiles) -> Result<String, Error> {
 }
 
 #[tokio::test]
-async fn both_sides_show_a_certificate() {
+async fn mutual_tls() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (ours, ca) = authority(folder, "ca");
-    let (strange, strange_ca) = authority(folder, "strange");
+    let (untrusted, strange_ca) = authority(folder, "strange");
     let (certificate, key) = issue(&ours, folder, "server");
     let endpoint = serve(&certificate, &key, &ca).await;
     let (certificate, key) = issue(&ours, folder, "client");
-    let (false_certificate, false_key) = issue(&strange, folder, "false");
+    let (false_certificate, false_key) = issue(&untrusted, folder, "false");
 
-    let good = TlsFiles { ca: Some(ca.clone()), certificate: Some(certificate.clone()), key: Some(key) };
-    assert_eq!(version(&endpoint, good.clone()).await.unwrap(), "2.3.8");
+    let valid = TlsFiles { ca: Some(ca.clone()), certificate: Some(certificate.clone()), key: Some(key) };
+    assert_eq!(version(&endpoint, valid.clone()).await.unwrap(), "2.3.8");
     let wrong = [
-        ("another authority", TlsFiles { ca: Some(strange_ca), ..good.clone() }),
-        ("no certificate of ours", TlsFiles { certificate: None, key: None, ..good.clone() }),
+        ("another authority", TlsFiles { ca: Some(strange_ca), ..valid.clone() }),
+        ("no certificate of ours", TlsFiles { certificate: None, key: None, ..valid.clone() }),
         (
             "a certificate of another authority",
-            TlsFiles { certificate: Some(false_certificate), key: Some(false_key), ..good.clone() },
+            TlsFiles { certificate: Some(false_certificate), key: Some(false_key), ..valid.clone() },
         ),
     ];
     for (what, tls) in wrong {
         let error = version(&endpoint, tls).await.unwrap_err();
         let shown = error.attempts().first().map_or_else(|| error.to_string(), ToString::to_string);
-        // Either we end the handshake, or the server does and says so.
-        let told = match &error {
+        // Either side may abort the handshake.
+        let as_expected = match &error {
             Error::Unavailable { .. } => shown.starts_with("tls: "),
             Error::Alert { .. } => what != "another authority" && shown.starts_with("remote error: tls: "),
             _ => false,
         };
-        assert!(told, "{what}: {error:?}");
+        assert!(as_expected, "{what}: {error:?}");
     }
 }
 
 #[test]
-fn files_that_are_no_use() {
+fn invalid_tls_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (issuer, ca) = authority(folder, "ca");

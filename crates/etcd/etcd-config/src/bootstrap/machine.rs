@@ -256,11 +256,11 @@ impl Bootstrap {
     }
 
     /// Bootstraps a new cluster. If the running cluster knows this member as started, its data is lost, and it must
-    /// not
-    /// bootstrap again.
+    /// not bootstrap again.
     fn bootstrap_cluster(&mut self, new: NewCluster, running: Option<&RunningCluster>) -> Vec<Command> {
-        let mine = running.and_then(|cluster| cluster.members.iter().find(|member| member.id == new.own_id));
-        if mine.is_some_and(|member| !member.client_urls.is_empty()) {
+        let own_member =
+            running.and_then(|cluster| cluster.members.iter().find(|member| member.id == new.own_id));
+        if own_member.is_some_and(|member| !member.client_urls.is_empty()) {
             return self.fail(vec![
                 ExistingError::Bootstrapped(new.own_id).to_string(),
                 "remove it from the cluster and add it again, or give it its data back.".to_owned(),
@@ -288,8 +288,8 @@ impl Bootstrap {
 
     fn discover(&mut self, url: &str, proxy: Option<&str>) -> Vec<Command> {
         if let Some(proxy) = proxy.filter(|proxy| ProxyUrl::parse(proxy).is_none()) {
-            let refused = format!("invalid proxy address {:?}", hide_password(proxy));
-            return self.discovery_failed(&DiscoveryError::Refused(refused));
+            let reason = format!("invalid proxy address {:?}", hide_password(proxy));
+            return self.discovery_failed(&DiscoveryError::Refused(reason));
         }
         let Some(address) = DiscoveryUrl::parse(url) else {
             return self.discovery_failed(&DiscoveryError::Refused(format!(

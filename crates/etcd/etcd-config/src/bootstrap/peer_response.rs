@@ -1,8 +1,7 @@
 //! Response of a peer port to `GET /members` during bootstrap.
 //!
 //! A member of a cluster responds with 200, the member list, and the cluster id in `X-Etcd-Cluster-Id`. A member that
-//! waits
-//! in `-peers` mode responds with 503 and its [`ClusterProposal`].
+//! waits in `-peers` mode responds with 503 and its [`ClusterProposal`].
 
 use serde::{Deserialize, Serialize};
 

@@ -1,17 +1,13 @@
 //! The `-peers` algorithm.
 //!
 //! S is the member's own peer URL and the listed ones. If a listed peer has a cluster, the member joins it. Otherwise
-//! S is
-//! the initial cluster, as soon as a majority of S, including this member, is running, has no cluster, and proposes
-//! the
-//! same S and token. The cluster's ids depend only on S and the token, so the order of members does not matter. A
-//! majority
-//! of S proposes only one S, so two clusters cannot be bootstrapped. A waiting member responds with its proposal
-//! ([`Peers::proposal`]).
+//! S is the initial cluster, as soon as a majority of S, including this member, is running, has no cluster, and
+//! proposes the same S and token. The cluster's ids depend only on S and the token, so the order of members does not
+//! matter. A majority of S proposes only one S, so two clusters cannot be bootstrapped. A waiting member responds
+//! with its proposal ([`Peers::proposal`]).
 //!
 //! A majority waits some rounds for peers that do not respond: etcd 0.4's first member, started without `-peers`, has
-//! a
-//! cluster before it responds.
+//! a cluster before it responds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -117,8 +113,7 @@ impl Peers {
     }
 
     /// Handles the result of the members API. After a failure the next round starts: an add whose response was lost
-    /// is in
-    /// the member list.
+    /// is in the member list.
     pub fn changed(&mut self, result: Result<(Id, RunningCluster), String>) -> Vec<PeersCommand> {
         if self.stage != Stage::Changing {
             return Vec::new();
@@ -180,15 +175,14 @@ impl Peers {
     }
 
     fn join(&mut self, cluster: RunningCluster) -> Vec<PeersCommand> {
-        let mine = cluster.of_urls(&self.advertised);
-        if let Some(member) = mine.filter(|member| !member.has_started()) {
+        let own_member = cluster.of_urls(&self.advertised);
+        if let Some(member) = own_member.filter(|member| !member.has_started()) {
             self.stage = Stage::Finished;
             return vec![PeersCommand::Join { own_id: member.id, cluster: cluster.clone() }];
         }
         // A started member that lost its data must not return under its id: it would forget its votes. It is removed,
-        // and a
-        // new member is added.
-        let remove = mine.map(|member| member.id);
+        // and a new member is added.
+        let remove = own_member.map(|member| member.id);
         let through = cluster.client_urls(remove);
         if through.is_empty() {
             return self.pause("the peers' cluster has not started yet".to_owned());

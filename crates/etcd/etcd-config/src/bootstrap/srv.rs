@@ -33,8 +33,7 @@ pub struct SrvCluster {
 }
 
 /// The record that resolves to one of the advertised peer URLs gets the local name, the others `0`, `1`, ... A member
-/// must
-/// have a record (`must_be_in`), a proxy need not.
+/// must have a record (`must_be_in`), a proxy need not.
 pub fn initial_cluster(
     name: &str,
     advertised: &[Url],
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn records_become_names() {
+    fn srv_records_become_an_initial_cluster() {
         let three = "a.x.:2380@10.0.0.1 b.x.:2380@10.0.0.2 c.x.:2380@10.0.0.3";
         let all = "m=http://a.x:2380,0=http://b.x:2380,1=http://c.x:2380";
         check("m", "http://10.0.0.1:2380", "!none", three, all);

@@ -74,7 +74,7 @@ fn running(peer: &str, members: serde_json::Value) -> Event {
 const STATIC: &str = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -initial-cluster a=http://10.0.0.1:1,b=http://10.0.0.2:1";
 
 #[test]
-fn the_data_directory_decides_first() {
+fn the_data_directory_takes_precedence() {
     let with = |member, proxy| Event::DataDir(Contents { member, proxy });
     check(
         "-initial-cluster rubbish -proxy on",
@@ -161,7 +161,7 @@ fn joining_an_existing_cluster() {
 }
 
 #[test]
-fn dns_names_the_members() {
+fn members_from_srv_records() {
     let record = |target: &str, address: [u8; 4]| SrvRecord {
         target: target.to_owned(),
         port: 2380,
@@ -245,7 +245,7 @@ fn response(status: u16, body: &serde_json::Value) -> Event {
 }
 
 #[test]
-fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
+fn discovery_results() {
     let base = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -discovery http://d/T";
     let size = || response(200, &json!({"action": "get", "node": {"value": "1"}}));
     let other =
@@ -271,11 +271,11 @@ fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
     let id = crate::ids::member(&[url("http://10.0.0.1:1")], "http://d/T", None);
     let mine = json!({"key": format!("/T/{id}"), "value": "a=http://10.0.0.1:1", "createdIndex": 5, "modifiedIndex": 5});
     let created = || response(201, &json!({"action": "create", "node": mine}));
-    let nobody = response(200, &json!({"action": "get", "node": {}}));
+    let no_members = response(200, &json!({"action": "get", "node": {}}));
     let all = response(200, &json!({"action": "get", "node": {"nodes": [mine]}}));
     check(
         base,
-        vec![empty(), size(), nobody, created(), created(), size(), all],
+        vec![empty(), size(), no_members, created(), created(), size(), all],
         &[
             &format!("log found self {id} in the cluster"),
             "log found 1 needed peer(s)",
@@ -299,7 +299,7 @@ fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
 }
 
 #[test]
-fn listed_peers_are_joined_or_founded_with() {
+fn peers_are_joined_or_bootstrapped_with() {
     let base = "-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.2:1,10.0.0.3:1";
     let proposal = |set: &[&str]| {
         let set: Vec<_> = set.iter().map(|text| format!("http://{text}")).collect();
@@ -329,8 +329,8 @@ fn listed_peers_are_joined_or_founded_with() {
             json!([{"id": 11, "peerURLs": ["http://10.0.0.3:1"], "name": "c", "clientURLs": ["http://c:2"]}, me]),
         )
     };
-    let stranger = json!({"id": 12, "peerURLs": ["http://10.0.0.4:1"], "name": "d", "clientURLs": []});
-    check(base, vec![empty(), members(stranger.clone())], &["through http://c:2 add http://10.0.0.1:1"]);
+    let other_member = json!({"id": 12, "peerURLs": ["http://10.0.0.4:1"], "name": "d", "clientURLs": []});
+    check(base, vec![empty(), members(other_member.clone())], &["through http://c:2 add http://10.0.0.1:1"]);
     let added = json!({"id": 13, "peerURLs": ["http://10.0.0.1:1"], "name": "", "clientURLs": []});
     check(base, vec![empty(), members(added)], &["join as d"]);
     let wiped =
@@ -338,7 +338,7 @@ fn listed_peers_are_joined_or_founded_with() {
     check(base, vec![empty(), members(wiped)], &["through http://c:2 remove d add http://10.0.0.1:1"]);
     check(
         base,
-        vec![empty(), members(stranger), Event::Changed(Err("no leader".to_owned()))],
+        vec![empty(), members(other_member), Event::Changed(Err("no leader".to_owned()))],
         &["log cannot join the cluster of the given peers yet: no leader", "Wait(500ms)"],
     );
     check("-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.1:1", vec![empty()], &["found http://10.0.0.1:1"]);

@@ -78,8 +78,8 @@ pub fn addresses(raw: &RawConfig, facts: &Facts, tls: (bool, bool)) -> Result<Ad
 
 /// An address that other machines can reach; required for discovery.
 fn public_address(facts: &Facts) -> Result<IpAddr, CheckError> {
-    let told = facts.environment.get(PRIVATE_ADDRESS_VARIABLE).filter(|text| !text.is_empty());
-    match told {
+    let advertised = facts.environment.get(PRIVATE_ADDRESS_VARIABLE).filter(|text| !text.is_empty());
+    match advertised {
         Some(text) => text.trim().parse().map_err(|_| CheckError::PrivateAddress(text.clone())),
         None => facts.default_route_address.ok_or(CheckError::NoAddress),
     }
@@ -128,8 +128,8 @@ impl Side {
         let bound = match bind {
             Some(bind) => url_of(bind, tls, named),
             None => {
-                let given = addr.and_then(|addr| addr.scheme).unwrap_or(Scheme::Http);
-                Url::new(if tls { Scheme::Https } else { given }, ALL_INTERFACES, named)
+                let configured = addr.and_then(|addr| addr.scheme).unwrap_or(Scheme::Http);
+                Url::new(if tls { Scheme::Https } else { configured }, ALL_INTERFACES, named)
             }
         };
         if node {

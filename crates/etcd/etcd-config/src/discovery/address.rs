@@ -25,8 +25,8 @@ impl DiscoveryUrl {
             "https" => (Scheme::Https, 443),
             _ => return None,
         };
-        let (place, path) = rest.split_once('/')?;
-        let Authority { credentials, host, port } = authority(place, default_port)?;
+        let (host_and_port, path) = rest.split_once('/')?;
+        let Authority { credentials, host, port } = authority(host_and_port, default_port)?;
         let path = path.split(['?', '#']).next()?.trim_matches('/');
         if path.is_empty() || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return None;
@@ -50,18 +50,20 @@ pub struct Authority<'a> {
 
 /// `[user:password@]host[:port]`
 pub fn authority(text: &str, default_port: u16) -> Option<Authority<'_>> {
-    let (credentials, place) = match text.rsplit_once('@') {
-        Some((credentials, place)) => (Some(percent_decode_str(credentials).decode_utf8().ok()?), place),
+    let (credentials, host_and_port) = match text.rsplit_once('@') {
+        Some((credentials, host_and_port)) => {
+            (Some(percent_decode_str(credentials).decode_utf8().ok()?), host_and_port)
+        }
         None => (None, text),
     };
     let credentials = credentials.map(std::borrow::Cow::into_owned);
-    let (host, port) = match split_host_port(place) {
+    let (host, port) = match split_host_port(host_and_port) {
         Some((host, port)) => (host, port),
         None => {
-            let with_port = format!("{place}:{default_port}");
+            let with_port = format!("{host_and_port}:{default_port}");
             split_host_port(&with_port)?;
-            let bare = place.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-            (bare.unwrap_or(place), default_port)
+            let bare = host_and_port.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+            (bare.unwrap_or(host_and_port), default_port)
         }
     };
     (!host.is_empty()).then_some(Authority { credentials, host, port })
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_have_an_address() {
+    fn token_urls() {
         check("https://discovery.etcd.io/abc", Some(("https://discovery.etcd.io:443", "/abc")));
         check("http://10.0.0.1:2379/v2/keys/a/abc/", Some(("http://10.0.0.1:2379", "/v2/keys/a/abc")));
         check("http://u:p@h/abc?x=1", Some(("http://h:80", "/abc")));

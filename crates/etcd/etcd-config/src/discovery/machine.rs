@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::DiscoveryUrl;
-use etcd_api::received::{self, Node};
+use etcd_api::client::{self, Node};
 
 use super::error::DiscoveryError;
 use super::response::{HttpResponse, Parsed, last_segment, parse, value};
@@ -185,7 +185,7 @@ impl Discovery {
         }
     }
 
-    fn handle_error(&mut self, step: Step, error: &received::Error) -> Vec<Command> {
+    fn handle_error(&mut self, step: Step, error: &client::Error) -> Vec<Command> {
         match (step, error.error_code) {
             (Step::Size, KEY_NOT_FOUND) => self.finish(DiscoveryError::NoSize),
             // An earlier attempt whose response was lost: the key was not in the list before.
@@ -206,8 +206,8 @@ impl Discovery {
         let mut members: Vec<_> =
             node.nodes.into_iter().filter(|member| last_segment(member) != "_config").collect();
         members.sort_by_key(|member| member.created_index);
-        let place = members.iter().position(|member| self.is_self(member));
-        if members.len() >= self.size && place.is_none_or(|place| place >= self.size) {
+        let position = members.iter().position(|member| self.is_self(member));
+        if members.len() >= self.size && position.is_none_or(|position| position >= self.size) {
             members.truncate(self.size);
             self.members = members;
             self.step = Step::Finished;

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_have_an_address() {
+    fn proxy_urls() {
         check("http://proxy:3128", Some(("http://proxy:3128", None)));
         check("proxy:3128", Some(("http://proxy:3128", None)));
         check("10.0.0.1", Some(("http://10.0.0.1:80", None)));

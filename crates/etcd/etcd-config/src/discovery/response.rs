@@ -1,6 +1,6 @@
 //! Responses of the discovery service: events and errors of the keys API.
 
-use etcd_api::received::{Error, Event, Node};
+use etcd_api::client::{Error, Event, Node};
 
 /// A complete response, after redirects.
 #[derive(Debug, Clone, PartialEq, Eq)]

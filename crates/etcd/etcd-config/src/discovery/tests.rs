@@ -109,7 +109,7 @@ fn the_first_of_three_waits_and_the_cluster_is_the_first_three() {
 }
 
 #[test]
-fn failures_have_the_recorded_texts() {
+fn failures_have_the_recorded_messages() {
     check(Some(1), vec![error(404, 100)], &["failed discovery: size key not found"]);
     check(Some(1), vec![size("three")], &["failed discovery: size key is bad"]);
     check(Some(1), vec![size("0")], &["failed discovery: size key is bad"]);
@@ -121,7 +121,7 @@ fn failures_have_the_recorded_texts() {
 }
 
 #[test]
-fn registered_too_late_is_full_after_all() {
+fn a_late_registration_finds_the_cluster_full() {
     let events = vec![
         size("1"),
         list(9, &[]),
@@ -134,7 +134,7 @@ fn registered_too_late_is_full_after_all() {
 }
 
 #[test]
-fn doubled_names_and_bad_values_are_found_at_the_end() {
+fn duplicate_names_and_invalid_values_are_rejected() {
     let two = |value: &str| {
         let mut other = node(2, 11);
         other["value"] = json!(value);
@@ -169,7 +169,7 @@ fn a_proxy_reads_and_never_registers() {
 }
 
 #[test]
-fn connection_errors_are_retried_with_growing_waits() {
+fn connection_errors_are_retried_with_backoff() {
     let mut machine = machine(Some(1));
     machine.start();
     let handle_error = || Event::Failed(Failure::Connection("connection refused".to_owned()));
@@ -186,7 +186,7 @@ fn connection_errors_are_retried_with_growing_waits() {
 }
 
 #[test]
-fn timeouts_of_the_size_end_it() {
+fn repeated_size_timeouts_fail() {
     let out = || Event::Failed(Failure::TimedOut);
     check(
         Some(1),
@@ -196,7 +196,7 @@ fn timeouts_of_the_size_end_it() {
 }
 
 #[test]
-fn a_watch_that_is_cut_or_too_old_looks_at_the_whole_again() {
+fn a_closed_or_outdated_watch_lists_again() {
     let upto = |last| vec![size("2"), list(9, &[(2, 4)]), last];
     check(None, upto(error(400, 401)), &["get /t/_config/size"]);
     let empty = Event::Response(HttpResponse { status: 200, index: None, body: Vec::new() });
@@ -204,7 +204,7 @@ fn a_watch_that_is_cut_or_too_old_looks_at_the_whole_again() {
 }
 
 #[test]
-fn failure_lines_tell_what_to_do() {
+fn failure_lines_have_hints() {
     let lines = |error| {
         failure_lines(&error, "core-01", "http://u:secret@d/T", std::path::Path::new("/d")).join("\n")
     };
@@ -273,7 +273,7 @@ impl Token {
 /// With many members in any order, and responses that are lost before or after the request took effect, all members
 /// find the same cluster of the right size, or are told that it is full.
 #[test]
-fn whatever_is_lost_all_members_find_the_same_cluster() {
+fn lost_responses_never_split_the_cluster() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
         let size = random.usize(1..=5);

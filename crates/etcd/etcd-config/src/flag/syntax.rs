@@ -34,18 +34,18 @@ pub enum SyntaxError {
 pub fn parse(arguments: &[String]) -> Result<(Vec<ParsedFlag>, Option<String>), SyntaxError> {
     let mut flags = Vec::new();
     let mut rest = arguments;
-    while let [word, after @ ..] = rest {
-        if word == "--" {
+    while let [argument, after @ ..] = rest {
+        if argument == "--" {
             return Ok((flags, after.first().cloned()));
         }
-        let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            return Ok((flags, Some(word.clone())));
+        let Some(body) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+            return Ok((flags, Some(argument.clone())));
         };
         if body.is_empty() {
-            return Ok((flags, Some(word.clone())));
+            return Ok((flags, Some(argument.clone())));
         }
         if body.starts_with(['-', '=']) {
-            return Err(SyntaxError::Bad(word.clone()));
+            return Err(SyntaxError::Bad(argument.clone()));
         }
         let (flag, consumed) = parse_flag(body, after)?;
         flags.push(flag);
@@ -107,13 +107,13 @@ mod tests {
     type Parsed<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
 
     fn check(words: &[&str], expected: Result<Parsed<'_>, &str>) {
-        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let words: Vec<_> = words.iter().map(|argument| (*argument).to_owned()).collect();
         let got = parse(&words).map_err(|error| error.to_string());
-        let got = got.as_ref().map(|(flags, word)| {
+        let got = got.as_ref().map(|(flags, argument)| {
             let flags: Vec<_> = flags.iter().map(|flag| (flag.flag.name, flag.text.as_str())).collect();
-            (flags, word.as_deref())
+            (flags, argument.as_deref())
         });
-        let expected = expected.map(|(flags, word)| (flags.to_vec(), word));
+        let expected = expected.map(|(flags, argument)| (flags.to_vec(), argument));
         assert_eq!(got.map_err(String::as_str), expected, "{words:?}");
     }
 

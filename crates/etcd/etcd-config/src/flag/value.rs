@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_the_form_of_their_kind() {
+    fn values_are_parsed_by_kind() {
         check(ValueKind::Switch, "T", Ok(Value::Switch(true)));
         check(ValueKind::Switch, "yes", Err("parse error"));
         check(ValueKind::Number, "18446744073709551616", Err("value out of range"));

@@ -44,7 +44,7 @@ pub(super) async fn fetch_members(peer_url: &str, dial: &Dial) -> Result<Vec<Mem
         }
         request
     };
-    let asked = async {
+    let response = async {
         let response = upstream.send(dial, request).await?;
         if response.status() != StatusCode::OK {
             return Err(ListError::Status { url: url(), status: response.status() });
@@ -52,7 +52,7 @@ pub(super) async fn fetch_members(peer_url: &str, dial: &Dial) -> Result<Vec<Mem
         read_body(response.into_body(), peer_url).await
     };
     let limit = dial.dial_timeout + limits::HANDSHAKE_TIMEOUT;
-    let text = timeout(limit, asked).await.map_err(|_| ListError::TooSlow { url: url() })??;
+    let text = timeout(limit, response).await.map_err(|_| ListError::TooSlow { url: url() })??;
     serde_json::from_slice(&text).map_err(|source| ListError::Format { url: url(), source })
 }
 

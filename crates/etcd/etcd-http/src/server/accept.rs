@@ -111,8 +111,7 @@ impl Running {
     }
 
     /// Stops: accepts no connections, gives pending requests `grace`, and ends watches immediately. Returns the
-    /// number of
-    /// aborted connections.
+    /// number of aborted connections.
     pub async fn stop(self, grace: Duration) -> usize {
         self.stop.raise(Level::Drain);
         for task in self.accepting {

@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use super::handler::{Handler, NoError, Payload, Peer, Reply, UpgradeHandler};
+use super::handler::{Handler, NoError, Payload, Peer, Reply, UpgradeFn};
 use super::stop::{Level, Stop};
 use super::stream_response::{ResponseStream, StreamRequest, stream_response};
 use super::tracked_stream::{ClientStream, ConnectionState, Phase, TrackedStream};
@@ -27,10 +27,9 @@ use crate::limits;
 /// Why a connection is taken over from hyper.
 enum Detached<C> {
     Stream(Box<StreamRequest<C>>),
-    Upgrade(Response<()>, UpgradeHandler),
+    Upgrade(Response<()>, UpgradeFn),
 }
 
-/// hyper's service of a connection.
 struct Requests<H: Handler> {
     handler: Arc<H>,
     peer: Peer,
@@ -120,16 +119,14 @@ fn asks_to_close(request: &Request<Incoming>) -> bool {
 }
 
 /// A connection between requests. Passed in a box, since an async function stores an argument twice, and there may be
-/// ten
-/// thousand of them.
+/// ten thousand of them.
 pub(super) struct ClientConnection<S, H> {
     stream: S,
     /// Bytes read but not parsed.
-    read_ahead: Bytes,
+    ahead: Bytes,
     context: ConnectionContext<H>,
 }
 
-/// The state of a connection besides its stream.
 struct ConnectionContext<H> {
     peer: Peer,
     handler: Arc<H>,
@@ -149,7 +146,7 @@ impl<S: ClientStream, H: Handler> ClientConnection<S, H> {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Box<Self> {
         let context = ConnectionContext { peer, handler, stop, idle_since: Instant::now(), _permit: permit };
-        Box::new(Self { stream, read_ahead: Bytes::new(), context })
+        Box::new(Self { stream, ahead: Bytes::new(), context })
     }
 
     /// Waits for the first byte without a buffer: an idle connection costs little more than its socket.
@@ -163,7 +160,6 @@ impl<S: ClientStream, H: Handler> ClientConnection<S, H> {
         }
     }
 
-    /// Whether the handler's idle limit has elapsed.
     fn is_idle(&self) -> bool {
         self.context.handler.idle_limit().is_some_and(|limit| self.context.idle_since.elapsed() >= limit)
     }
@@ -180,7 +176,6 @@ impl<S: ClientStream, H: Handler> ClientConnection<S, H> {
     }
 }
 
-/// How serving by hyper ended.
 enum Turn<S, H: Handler> {
     Finished,
     Stream(Box<ClientConnection<S, H>>, Box<StreamRequest<H::Chunks>>),
@@ -196,7 +191,7 @@ enum Turn<S, H: Handler> {
 pub(super) async fn drive<S: ClientStream, H: Handler>(connection: Box<ClientConnection<S, H>>) {
     let mut connection = connection;
     loop {
-        if connection.read_ahead.is_empty() && !connection.first_byte().await {
+        if connection.ahead.is_empty() && !connection.first_byte().await {
             return;
         }
         match Box::pin(requests(connection)).await {
@@ -212,13 +207,12 @@ pub(super) async fn drive<S: ClientStream, H: Handler>(connection: Box<ClientCon
             Turn::Stream(returned, stream_request) => {
                 connection = returned;
                 connection.context.idle_since = Instant::now();
-                let read_ahead = std::mem::take(&mut connection.read_ahead);
-                let (head, response_stream) = ResponseStream::new(&read_ahead, *stream_request);
-                drop(read_ahead);
-                match stream_response(&mut connection.stream, head, response_stream, &connection.context.stop)
-                    .await
+                let ahead = std::mem::take(&mut connection.ahead);
+                let (head, response) = ResponseStream::new(&ahead, *stream_request);
+                drop(ahead);
+                match stream_response(&mut connection.stream, head, response, &connection.context.stop).await
                 {
-                    Some(read_ahead) => connection.read_ahead = read_ahead,
+                    Some(ahead) => connection.ahead = ahead,
                     None => return,
                 }
             }
@@ -229,16 +223,16 @@ pub(super) async fn drive<S: ClientStream, H: Handler>(connection: Box<ClientCon
 /// Sends the head and hands over the connection until the upgrade handler returns or the server stops.
 async fn upgrade<S: ClientStream>(
     mut stream: S,
-    read_ahead: Bytes,
+    ahead: Bytes,
     head: &Response<()>,
-    take: UpgradeHandler,
+    take: UpgradeFn,
     stop: &Stop,
 ) {
     if let Err(error) = stream.write_all(&upgrade_head(head)).await {
         tracing::debug!(%error, "answering an upgrade");
         return;
     }
-    let stream = TrackedStream { stream, read_ahead, state: Arc::new(ConnectionState::default()) };
+    let stream = TrackedStream { stream, ahead, state: Arc::new(ConnectionState::default()) };
     tokio::select! {
         () = take(Box::new(stream)) => {}
         () = stop.reached(Level::Drain) => {}
@@ -259,7 +253,7 @@ fn upgrade_head(head: &Response<()>) -> Vec<u8> {
 
 /// Serves requests by hyper until the connection ends or is idle, or a request is streamed.
 async fn requests<S: ClientStream, H: Handler>(connection: Box<ClientConnection<S, H>>) -> Turn<S, H> {
-    let ClientConnection { stream, read_ahead, context } = *connection;
+    let ClientConnection { stream, ahead, context } = *connection;
     let (stop, handler) = (Arc::clone(&context.stop), Arc::clone(&context.handler));
     let state = Arc::new(ConnectionState::default());
     let detached = Arc::new(Mutex::new(None));
@@ -270,14 +264,10 @@ async fn requests<S: ClientStream, H: Handler>(connection: Box<ClientConnection<
         .title_case_headers(true)
         .half_close(half_close)
         // With a queue of buffers, hyper 1.12 writes the rejection of a malformed request before the rest of the
-        // previous response
-        // (`conn.rs`, `on_parse_error`). A single buffer keeps the order.
+        // previous response (`conn.rs`, `on_parse_error`). A single buffer keeps the order.
         .writev(false)
         .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(
-            TokioIo::new(TrackedStream { stream, read_ahead, state: Arc::clone(&state) }),
-            service,
-        );
+        .serve_connection(TokioIo::new(TrackedStream { stream, ahead, state: Arc::clone(&state) }), service);
     let mut deadlines = Deadlines::new();
     let mut raised = pin!(stop.changed());
     raised.as_mut().enable();
@@ -311,42 +301,39 @@ async fn requests<S: ClientStream, H: Handler>(connection: Box<ClientConnection<
         return Turn::Finished;
     }
     let parts = connection.into_parts();
-    let TrackedStream { stream, read_ahead, .. } = parts.io.into_inner();
-    let read_ahead = prepend(parts.read_buf, read_ahead);
+    let TrackedStream { stream, ahead, .. } = parts.io.into_inner();
+    let ahead = prepend(parts.read_buf, ahead);
     match end {
         End::Finished => Turn::Finished,
         End::Idle => Turn::Idle {
-            connection: Box::new(ClientConnection { stream, read_ahead, context }),
+            connection: Box::new(ClientConnection { stream, ahead, context }),
             was_idle: state.written() == 0,
         },
         End::Detached(Detached::Stream(stream_request)) => {
-            Turn::Stream(Box::new(ClientConnection { stream, read_ahead, context }), stream_request)
+            Turn::Stream(Box::new(ClientConnection { stream, ahead, context }), stream_request)
         }
         End::Detached(Detached::Upgrade(head, take)) => {
-            upgrade(stream, read_ahead, &head, take, &stop).await;
+            upgrade(stream, ahead, &head, take, &stop).await;
             Turn::Finished
         }
     }
 }
 
 /// Prepends hyper's unparsed bytes to bytes that were read before but not passed to it.
-fn prepend(read: Bytes, read_ahead: Bytes) -> Bytes {
-    if read_ahead.is_empty() {
+fn prepend(read: Bytes, ahead: Bytes) -> Bytes {
+    if ahead.is_empty() {
         return read;
     }
-    [read, read_ahead].concat().into()
+    [read, ahead].concat().into()
 }
 
-/// Why serving by hyper ends.
 enum End<C> {
     Finished,
     Idle,
     Detached(Detached<C>),
 }
 
-/// The deadlines of a connection. A request in one piece sets none: the single timer keeps running and is checked
-/// when
-/// it fires.
+/// The deadlines of a connection. The single timer keeps running and is checked when it fires.
 struct Deadlines {
     waiting: Waiting,
     timer: Pin<Box<Sleep>>,
@@ -377,10 +364,10 @@ impl Deadlines {
                 Phase::Service => Waiting::Service,
             }
         };
-        let rests = |waiting| matches!(waiting, Waiting::Request { .. } | Waiting::Service);
+        let has_no_deadline = |waiting| matches!(waiting, Waiting::Request { .. } | Waiting::Service);
         let before = self.waiting;
         // Only states with a deadline reset the timer; alternating requests and responses do not.
-        if now != before && !(rests(now) && rests(before)) {
+        if now != before && !(has_no_deadline(now) && has_no_deadline(before)) {
             self.waiting = now;
             self.restart();
         }

@@ -68,14 +68,14 @@ fn is_about(found: Duration, expect: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_its_time() {
+async fn a_head_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
     is_about(closes_after(&mut client).await, limits::HEAD_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_gets_no_more_time_by_trickling() {
+async fn a_trickling_head_times_out() {
     let mut client = connect();
     let first_byte = Instant::now();
     while client.write_all(b"G").await.is_ok() {
@@ -90,7 +90,7 @@ async fn a_head_gets_no_more_time_by_trickling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_head_has_its_time_too() {
+async fn a_second_head_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\nGET / HT").await.unwrap();
     let mut response = vec![0; LARGE];
@@ -133,7 +133,7 @@ async fn idle_connections_are_closed_where_their_number_is_small() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_nothing_is_cut() {
+async fn a_stalled_reader_times_out() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     sleep(limits::WRITE_TIMEOUT + Duration::from_secs(1)).await;
@@ -147,19 +147,19 @@ async fn a_slow_reader_gets_everything() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut chunk = vec![0; 64 << 10];
-    let mut seen = 0;
+    let mut count = 0;
     loop {
         sleep(limits::WRITE_TIMEOUT / 2).await;
         match client.read(&mut chunk).await.unwrap() {
             0 => break,
-            count => seen += count,
+            length => count += length,
         }
     }
-    assert!(seen > LARGE);
+    assert!(count > LARGE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stalls_is_given_up() {
+async fn a_stalled_body_times_out() {
     let mut client = connect();
     client.write_all(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
     let first_byte = Instant::now();
@@ -190,7 +190,7 @@ impl Handler for Watches {
 
 /// With ten thousand waiting connections, each has a task and two boxes.
 #[test]
-fn a_connection_that_waits_is_small() {
+fn a_waiting_connection_is_small() {
     use tokio::net::TcpStream;
 
     fn future<A, F>(_: fn(A) -> F) -> usize {
@@ -203,14 +203,14 @@ fn a_connection_that_waits_is_small() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nonsense_behind_a_request_is_refused_behind_its_answer() {
+async fn a_malformed_request_is_rejected_after_the_previous_response() {
     let mut client = connect();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x01 no request\r\n\r\n").await.unwrap();
-    let mut told = Vec::new();
-    timeout(Duration::from_secs(3_600), client.read_to_end(&mut told)).await.unwrap().unwrap();
-    let head = told.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    assert!(told.starts_with(b"HTTP/1.1 200"));
-    let (response, refusal) = told[head..].split_at(LARGE);
+    let mut elapsed = Vec::new();
+    timeout(Duration::from_secs(3_600), client.read_to_end(&mut elapsed)).await.unwrap().unwrap();
+    let head = elapsed.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(elapsed.starts_with(b"HTTP/1.1 200"));
+    let (response, refusal) = elapsed[head..].split_at(LARGE);
     assert!(response.iter().all(|byte| *byte == b'x'), "something stands in the answer's body");
     assert!(refusal.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(refusal));
 }

@@ -30,8 +30,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Reply<Self::Chunks>> + Send;
 
     /// Whether a request is served after the client closed its writing half. False for proxies, which would otherwise
-    /// hold a
-    /// watch that nothing reads.
+    /// hold a watch that nothing reads.
     fn serves_half_closed(&self) -> bool {
         true
     }
@@ -47,11 +46,10 @@ pub enum Reply<C> {
     /// A complete response.
     Response(Response<Payload>),
     /// A streamed response that may last for hours: its head is sent immediately, and the connection is taken over
-    /// from hyper,
-    /// with its buffers of some 16 KiB, until the chunks end.
+    /// from hyper, with its buffers of some 16 KiB, until the chunks end.
     Stream(Response<()>, C),
     /// The head of a 101 response; the connection then uses another protocol.
-    Upgrade(Response<()>, UpgradeHandler),
+    Upgrade(Response<()>, UpgradeFn),
 }
 
 /// An upgraded connection.
@@ -59,8 +57,7 @@ pub trait Upgraded: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Upgraded for S {}
 
 /// Serves an upgraded connection until it ends.
-pub type UpgradeHandler =
-    Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+pub type UpgradeFn = Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The chunks of a streamed response.
 pub trait Chunks: Send + Unpin + 'static {

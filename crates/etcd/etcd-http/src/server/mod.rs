@@ -14,4 +14,4 @@ mod stream_response;
 mod tracked_stream;
 
 pub use accept::{BindError, Listener, Running, connection_limit, serve, serve_in_memory};
-pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, UpgradeHandler, Upgraded};
+pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, UpgradeFn, Upgraded};

@@ -32,22 +32,18 @@ pub(super) struct StreamRequest<C> {
 /// The state of a streamed response, which a waiting connection keeps.
 pub(super) struct ResponseStream<C> {
     chunks: C,
-    read_ahead: Pipelined,
+    ahead: Pipelined,
     chunked: bool,
     keep_alive: bool,
 }
 
 impl<C: Chunks> ResponseStream<C> {
-    /// Returns the response head and the streaming state. `read_ahead` was read after the request.
-    pub(super) fn new(
-        read_ahead: &Bytes,
-        stream_request: StreamRequest<C>,
-    ) -> (Vec<u8>, Box<ResponseStream<C>>) {
+    /// Returns the response head and the streaming state. `ahead` was read after the request.
+    pub(super) fn new(ahead: &Bytes, stream_request: StreamRequest<C>) -> (Vec<u8>, Box<ResponseStream<C>>) {
         let StreamRequest { head, chunks, version, keep_alive } = stream_request;
         let chunked = version == Version::HTTP_11;
         let text = head_text(&head, chunked, keep_alive);
-        let response_stream =
-            ResponseStream { chunks, read_ahead: Pipelined::new(read_ahead), chunked, keep_alive };
+        let response_stream = ResponseStream { chunks, ahead: Pipelined::new(ahead), chunked, keep_alive };
         (text, Box::new(response_stream))
     }
 }
@@ -69,7 +65,7 @@ pub(super) async fn stream_response<S: ClientStream, C: Chunks>(
         };
         send(stream, wire).await.ok()?;
         if serves_on {
-            return Some(response_stream.read_ahead.into_bytes());
+            return Some(response_stream.ahead.into_bytes());
         }
         if !more {
             // The response is complete; a disconnected client does not matter.
@@ -87,7 +83,7 @@ async fn next<S: ClientStream, C: Chunks>(
     response_stream: &mut ResponseStream<C>,
     mut drain: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Chunk> {
-    let ResponseStream { chunks, read_ahead, .. } = response_stream;
+    let ResponseStream { chunks, ahead, .. } = response_stream;
     poll_fn(|context| {
         if drain.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Chunk::Close));
@@ -95,11 +91,11 @@ async fn next<S: ClientStream, C: Chunks>(
         if let Poll::Ready(chunk) = chunks.poll_chunk(context) {
             return Poll::Ready(Some(chunk));
         }
-        while read_ahead.has_capacity() {
+        while ahead.has_capacity() {
             let mut look = [0_u8; PEEK_BYTES];
             let mut buffer = ReadBuf::new(&mut look);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => read_ahead.keep(buffer.filled()),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => ahead.keep(buffer.filled()),
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }

@@ -86,7 +86,7 @@ impl ConnectionState {
 /// A stream with read-ahead bytes and state tracking.
 pub(super) struct TrackedStream<S> {
     pub(super) stream: S,
-    pub(super) read_ahead: Bytes,
+    pub(super) ahead: Bytes,
     pub(super) state: Arc<ConnectionState>,
 }
 
@@ -113,10 +113,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.read_ahead.is_empty() {
-            let count = self.read_ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.read_ahead[..count]);
-            self.read_ahead.advance(count);
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
             self.first_byte();
             return Poll::Ready(Ok(()));
         }

@@ -23,9 +23,9 @@ fn message(text: &str) -> String {
 #[test]
 fn users_and_roles() {
     let site = Site::start();
-    let put = |target: &str, body: &str| site.ask("PUT", &format!("/v2/auth/{target}"), &[], body);
+    let put = |target: &str, body: &str| site.send_request("PUT", &format!("/v2/auth/{target}"), &[], body);
     let get = |target: &str| site.get(&format!("/v2/auth/{target}"));
-    let delete = |target: &str| site.ask("DELETE", &format!("/v2/auth/{target}"), &[], "");
+    let delete = |target: &str| site.send_request("DELETE", &format!("/v2/auth/{target}"), &[], "");
     check(&get("enable"), 200, r#"{"enabled":false}"#);
     check(&put("enable", ""), 409, &message("auth: No root user available, please create one"));
     check(&delete("enable"), 409, &message("auth: already disabled"));
@@ -76,7 +76,8 @@ fn users_and_roles() {
     );
     check(&put("enable", ""), 200, "");
     check(&get("users"), 401, DENIED);
-    let as_root = |method: &str, target: &str| site.ask(method, &format!("/v2/auth/{target}"), &[ROOT], "");
+    let as_root =
+        |method: &str, target: &str| site.send_request(method, &format!("/v2/auth/{target}"), &[ROOT], "");
     check(&as_root("PUT", "enable"), 409, &message("auth: already enabled"));
     check(&as_root("GET", "enable"), 200, r#"{"enabled":true}"#);
     assert_eq!(as_root("DELETE", "users/root").status, 403);
@@ -88,7 +89,7 @@ fn users_and_roles() {
 fn checks_on_each_request() {
     let site = Site::start();
     let root = |method: &str, target: &str, body: &str| {
-        let response = site.ask(method, target, &[ROOT], body);
+        let response = site.send_request(method, target, &[ROOT], body);
         assert!(response.status < 300, "{method} {target}: {response:?}");
     };
     root("PUT", "/v2/auth/users/root", r#"{"user":"root","password":"pw"}"#);
@@ -105,7 +106,7 @@ fn checks_on_each_request() {
     root("PUT", "/v2/auth/roles/guest", r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#);
     let keys = |headers: &[(&str, &str)], method: &str, target: &str| {
         let headers: Vec<_> = headers.iter().copied().chain([FORM]).collect();
-        site.ask(method, &format!("/v2/keys{target}"), &headers, "value=x")
+        site.send_request(method, &format!("/v2/keys{target}"), &headers, "value=x")
     };
     let denied = "{\"errorCode\":110,\"message\":\"The request requires user authentication\",\"cause\":\"Insufficient credentials\",\"index\":0}";
     check(&keys(&[], "PUT", "/mine/w"), 401, denied);
@@ -119,7 +120,7 @@ fn checks_on_each_request() {
     assert_eq!(keys(&[USER], "PUT", "/mine/w").status, 201);
     assert_eq!(keys(&[ROOT], "GET", "/?recursive=true").status, 200);
     assert_eq!(site.get("/v1/keys/mine/a").status, 401);
-    check(&site.ask("DELETE", "/v2/members/1", &[USER], ""), 401, DENIED);
+    check(&site.send_request("DELETE", "/v2/members/1", &[USER], ""), 401, DENIED);
     for free in ["/v2/members", "/version", "/health", "/v2/machines", "/v2/stats/self", "/metrics"] {
         assert_eq!(site.get(free).status, 200, "{free}");
     }
@@ -134,19 +135,19 @@ fn checks_on_each_request() {
 }
 
 #[test]
-fn verified_passwords_are_remembered() {
+fn verified_passwords_are_cached() {
     let site = Site::start();
-    site.ask("PUT", "/v2/auth/users/root", &[], r#"{"user":"root","password":"pw"}"#);
-    site.ask("PUT", "/v2/auth/enable", &[], "");
+    site.send_request("PUT", "/v2/auth/users/root", &[], r#"{"user":"root","password":"pw"}"#);
+    site.send_request("PUT", "/v2/auth/enable", &[], "");
     let mut client = site.connect();
-    let mut ask = || {
+    let mut send_request = || {
         let began = std::time::Instant::now();
         client.send("GET", "/v2/keys", &[ROOT], "");
         assert_eq!(client.response_to("GET").status, 200);
         began.elapsed()
     };
-    let first = ask();
-    let others = (0..100).map(|_| ask()).sum::<std::time::Duration>();
+    let first = send_request();
+    let others = (0..100).map(|_| send_request()).sum::<std::time::Duration>();
     // bcrypt takes tens of milliseconds; a hundred runs would take longer.
     assert!(others < first * 20, "first {first:?}, then a hundred in {others:?}");
 }

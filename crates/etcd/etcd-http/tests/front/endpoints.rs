@@ -20,7 +20,7 @@ const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
 const APPLICATION_JSON: Option<&str> = Some("application/json");
 
 #[test]
-fn members_are_shown() {
+fn member_list() {
     let site = Site::start();
     for target in ["/v2/members", "/v2/members/"] {
         let response = site.get(target);
@@ -32,47 +32,47 @@ fn members_are_shown() {
         let response = site.get(&format!("/v2/members/{other}"));
         check(&response, 404, APPLICATION_JSON, r#"{"message":"Not found"}"#);
     }
-    let head = site.ask("HEAD", "/v2/members", &[], "");
+    let head = site.send_request("HEAD", "/v2/members", &[], "");
     assert_eq!((head.status, head.header("Allow")), (405, Some("GET,POST,DELETE,PUT")));
     for method in ["PUT", "DELETE"] {
-        let response = site.ask(method, "/v2/members", &[JSON], "{}");
+        let response = site.send_request(method, "/v2/members", &[JSON], "{}");
         check(&response, 405, TEXT, "Method Not Allowed\n");
         assert_eq!(response.header("Allow"), None);
     }
 }
 
 #[test]
-fn members_are_changed() {
+fn member_changes() {
     let site = Site::start();
     let url = r#"{"peerURLs":["http://10.0.0.10:2380"]}"#;
-    let added = site.ask("POST", "/v2/members", &[JSON], url);
+    let added = site.send_request("POST", "/v2/members", &[JSON], url);
     assert_eq!((added.status, added.header("Content-Type")), (201, APPLICATION_JSON), "{added:?}");
     let id = added.body.split('"').nth(3).unwrap().to_owned();
     let expect = format!(
         "{{\"id\":\"{id}\",\"name\":\"\",\"peerURLs\":[\"http://10.0.0.10:2380\"],\"clientURLs\":[]}}\n"
     );
     assert_eq!(added.body, expect);
-    let again = site.ask("POST", "/v2/members", &[JSON], url);
+    let again = site.send_request("POST", "/v2/members", &[JSON], url);
     check(&again, 409, APPLICATION_JSON, r#"{"message":"etcdserver: peerURL exists"}"#);
     let one = format!("/v2/members/{id}");
-    let moved = site.ask("PUT", &one, &[JSON], r#"{"peerURLs":["http://10.0.0.11:2380"]}"#);
+    let moved = site.send_request("PUT", &one, &[JSON], r#"{"peerURLs":["http://10.0.0.11:2380"]}"#);
     check(&moved, 204, None, "");
-    let unknown = site.ask("PUT", "/v2/members/123", &[JSON], url);
+    let unknown = site.send_request("PUT", "/v2/members/123", &[JSON], url);
     check(&unknown, 404, APPLICATION_JSON, r#"{"message":"No such member: 123"}"#);
-    check(&site.ask("DELETE", &one, &[], ""), 204, None, "");
-    let gone = format!("{{\"message\":\"Member permanently removed: {id}\"}}");
-    check(&site.ask("DELETE", &one, &[], ""), 410, APPLICATION_JSON, &gone);
+    check(&site.send_request("DELETE", &one, &[], ""), 204, None, "");
+    let removed = format!("{{\"message\":\"Member permanently removed: {id}\"}}");
+    check(&site.send_request("DELETE", &one, &[], ""), 410, APPLICATION_JSON, &removed);
     for id in ["123", "nonsense"] {
-        let response = site.ask("DELETE", &format!("/v2/members/{id}"), &[], "");
+        let response = site.send_request("DELETE", &format!("/v2/members/{id}"), &[], "");
         check(&response, 404, APPLICATION_JSON, &format!("{{\"message\":\"No such member: {id}\"}}"));
     }
 }
 
 #[test]
-fn members_refuse() {
+fn rejected_member_changes() {
     let site = Site::start();
     let case = |kind: &str, body: &str, status: u16, message: &str| {
-        let response = site.ask("POST", "/v2/members", &[("Content-Type", kind)], body);
+        let response = site.send_request("POST", "/v2/members", &[("Content-Type", kind)], body);
         check(&response, status, APPLICATION_JSON, &format!("{{\"message\":\"{message}\"}}"));
     };
     let charset = "application/json; charset=utf-8";
@@ -89,7 +89,7 @@ fn members_refuse() {
 }
 
 #[test]
-fn small_questions() {
+fn version_health_machines_and_leader() {
     let site = Site::start();
     let version = r#"{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}"#;
     check(&site.get("/version"), 200, APPLICATION_JSON, version);
@@ -104,7 +104,7 @@ fn small_questions() {
     for target in ["/", "/v2", "/v1/none", "/v2/auth", "/v2/auth/none", "/v2/stats", "/versions"] {
         check(&site.get(target), 404, TEXT, "404 page not found\n");
     }
-    let response = site.ask("PUT", "/version", &[], "");
+    let response = site.send_request("PUT", "/version", &[], "");
     check(&response, 405, TEXT, "Method Not Allowed\n");
     assert!(response.header("Allow").is_some());
 }
@@ -161,9 +161,9 @@ fn metrics() {
 }
 
 #[test]
-fn level_of_the_log() {
+fn log_level() {
     let site = Site::start();
-    let put = |body: &str| site.ask("PUT", "/config/local/log", &[JSON], body);
+    let put = |body: &str| site.send_request("PUT", "/config/local/log", &[JSON], body);
     check(&put(r#"{"Level":"DEBUG"}"#), 204, None, "");
     check(&put("{"), 400, APPLICATION_JSON, r#"{"message":"Invalid json body"}"#);
     check(&put(r#"{"Level":"x"}"#), 400, APPLICATION_JSON, r#"{"message":"Invalid log level x"}"#);
@@ -171,7 +171,7 @@ fn level_of_the_log() {
 }
 
 #[test]
-fn first_interface() {
+fn v1_api() {
     let site = Site::start();
     site.form("PUT", "/v2/keys/foo", "value=four");
     site.form("PUT", "/v2/keys/dir/a", "value=1");
@@ -189,21 +189,21 @@ fn first_interface() {
         "{{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/none\",\"index\":{index}}}\n"
     );
     check(&site.get("/v1/keys/none"), 404, APPLICATION_JSON, &missing);
-    assert_eq!(site.ask("HEAD", "/v1/keys/foo", &[], "").status, 200);
+    assert_eq!(site.send_request("HEAD", "/v1/keys/foo", &[], "").status, 200);
     assert_eq!(site.form("PUT", "/v1/keys/foo", "value=x").status, 405);
     let watched =
         format!(r#"{{"action":"set","key":"/foo","value":"four","newKey":true,"index":{}}}"#, index - 3);
     check(&site.form("POST", "/v1/watch/foo", &format!("index={}", index - 3)), 200, TEXT, &watched);
-    let bad = site.ask("POST", "/v1/watch/foo", &[FORM], "index=x");
+    let invalid = site.send_request("POST", "/v1/watch/foo", &[FORM], "index=x");
     let cause = r#"{"errorCode":203,"message":"The given index in POST form is not a number","cause":"Watch From Index","index":0}"#;
-    check(&bad, 400, APPLICATION_JSON, &format!("{cause}\n"));
+    check(&invalid, 400, APPLICATION_JSON, &format!("{cause}\n"));
 }
 
 #[test]
-fn pages_of_other_origins() {
+fn cross_origin_requests() {
     let cors = Cors::new(vec!["http://page".to_owned()]);
     let site = Site::with(etcd_http::Settings { cors, ..site::settings() }, None);
-    let from = |origin: &str, method: &str| site.ask(method, "/version", &[("Origin", origin)], "");
+    let from = |origin: &str, method: &str| site.send_request(method, "/version", &[("Origin", origin)], "");
     for method in ["GET", "OPTIONS"] {
         let response = from("http://page", method);
         assert_eq!(response.status, 200);
@@ -221,16 +221,16 @@ fn pages_of_other_origins() {
 fn the_peer_port() {
     let site = Site::start();
     let peers = site::start(&site.runtime, std::sync::Arc::new(site.front.for_peers()), None);
-    let ask = |target: &str| {
+    let send_request = |target: &str| {
         let mut client = site::Client::connect(peers.addresses()[0]);
         client.send("GET", target, &[], "");
         client.response_to("GET")
     };
-    let members = ask("/members");
+    let members = send_request("/members");
     let expect = r#"[{"id":13668033151171901709,"peerURLs":["http://127.0.0.1:2380"],"name":"n1","clientURLs":["http://127.0.0.1:4001","http://127.0.0.1:2379"]}]"#;
     check(&members, 200, APPLICATION_JSON, &format!("{expect}\n"));
     assert_eq!(members.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
-    assert_eq!(ask("/version").status, 200);
-    assert_eq!(ask("/v2/keys").status, 404);
+    assert_eq!(send_request("/version").status, 200);
+    assert_eq!(send_request("/v2/keys").status, 404);
     assert_eq!(site.local.status().member_id, site::MEMBER_ID);
 }

@@ -44,7 +44,7 @@ fn stay(test: &str, intervals: &[Duration]) {
     wait_for(&site, 0);
     let before = resident();
     let mut clients = Clients::start(site.address);
-    clients.says("open");
+    clients.read_until("open");
     wait_for(&site, CONNECTIONS);
     let each = resident().saturating_sub(before) / CONNECTIONS as u64;
     println!("{CONNECTIONS} idle connections: {each} bytes each");
@@ -53,8 +53,8 @@ fn stay(test: &str, intervals: &[Duration]) {
         std::thread::sleep(*interval);
         assert_eq!(site.running.as_ref().unwrap().connections(), WAITING + CONNECTIONS, "some were closed");
         let asked = Instant::now();
-        clients.ask();
-        clients.says(&format!("served {CONNECTIONS}"));
+        clients.send_request();
+        clients.read_until(&format!("served {CONNECTIONS}"));
         let each = resident().saturating_sub(before) / CONNECTIONS as u64;
         println!("all served within {:?} after {interval:?}; {each} bytes each", asked.elapsed());
     }
@@ -112,12 +112,12 @@ impl Clients {
     }
 
     /// Reads up to this line.
-    fn says(&mut self, expected: &str) {
-        let said = self.output.by_ref().map(Result::unwrap).find(|line| line.ends_with(expected));
-        assert!(said.is_some(), "the clients ended before `{expected}`");
+    fn read_until(&mut self, expected: &str) {
+        let line = self.output.by_ref().map(Result::unwrap).find(|line| line.ends_with(expected));
+        assert!(line.is_some(), "the clients ended before `{expected}`");
     }
 
-    fn ask(&mut self) {
+    fn send_request(&mut self) {
         writeln!(self.input.as_mut().unwrap(), "ask").unwrap();
     }
 

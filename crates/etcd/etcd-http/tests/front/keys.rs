@@ -7,7 +7,7 @@ use crate::site::{FORM, Site};
 #[track_caller]
 fn check(site: &Site, request: (&str, &str, &[(&str, &str)], &str), status: u16, body: &str) {
     let (method, target, headers, form) = request;
-    let response = site.ask(method, target, headers, form);
+    let response = site.send_request(method, target, headers, form);
     assert_eq!(without_times(&response.body), body, "{method} {target} {form}");
     assert_eq!(response.status, status, "{method} {target} {form}");
 }
@@ -62,7 +62,7 @@ fn malformed_requests() {
     for (method, target, body, status, expect) in cases {
         check(&site, (method, &format!("/v2/keys/a{target}"), form, body), *status, expect);
     }
-    let head = site.ask("HEAD", "/v2/keys/a?wait=true", &[], "");
+    let head = site.send_request("HEAD", "/v2/keys/a?wait=true", &[], "");
     assert_eq!((head.status, head.index()), (400, 0));
 }
 
@@ -71,7 +71,7 @@ fn bodies_and_content_types() {
     let site = Site::start();
     let stored = |kind: Option<&str>, target: &str, body: &str| {
         let kind: Vec<(&str, &str)> = kind.map(|kind| ("Content-Type", kind)).into_iter().collect();
-        let response = site.ask("PUT", target, &kind, body);
+        let response = site.send_request("PUT", target, &kind, body);
         assert!(matches!(response.status, 200 | 201), "{target}: {response:?}");
         let (_, rest) = response.body.split_once("\"value\":\"").unwrap();
         rest.split_once('"').unwrap().0.to_owned()
@@ -100,9 +100,9 @@ fn large_bodies() {
     let read = site.get("/v2/keys/large");
     assert!(read.body.contains(&value));
     let too_large = format!("value={}", "v".repeat(10 << 20));
-    let refused = site.form("PUT", "/v2/keys/large", &too_large);
+    let rejected = site.form("PUT", "/v2/keys/large", &too_large);
     assert_eq!(
-        (refused.status, refused.body),
+        (rejected.status, rejected.body),
         (400, error(210, "Invalid POST form", "http: POST too large"))
     );
     // Chunked: the size is unknown in advance.
@@ -121,11 +121,11 @@ fn large_bodies() {
 #[test]
 fn methods_and_other_paths() {
     let site = Site::start();
-    let patch = site.ask("PATCH", "/v2/keys/a", &[], "");
+    let patch = site.send_request("PATCH", "/v2/keys/a", &[], "");
     assert_eq!((patch.status, patch.body.as_str()), (405, "Method Not Allowed\n"));
     assert_eq!(patch.header("Allow"), Some("HEAD,GET,PUT,POST,DELETE"));
     assert_eq!(patch.header("Content-Type"), Some("text/plain; charset=utf-8"));
-    let options = site.ask("OPTIONS", "/anything", &[], "");
+    let options = site.send_request("OPTIONS", "/anything", &[], "");
     assert_eq!((options.status, options.body.as_str()), (200, ""));
     assert_eq!(options.header("Access-Control-Allow-Origin"), None);
     let unknown = site.get("/v2/keysfoo");
@@ -140,9 +140,9 @@ fn methods_and_other_paths() {
 #[test]
 fn names_may_have_any_bytes() {
     let site = Site::start();
-    let made = site.form("PUT", "/v2/keys/sp%20ace%2Fsl%3Fash%0A%C3%A4", "value=x");
-    assert_eq!(made.status, 201);
-    assert!(made.body.contains("\"key\":\"/sp ace/sl?ash\\n\u{e4}\""), "{}", made.body);
+    let created = site.form("PUT", "/v2/keys/sp%20ace%2Fsl%3Fash%0A%C3%A4", "value=x");
+    assert_eq!(created.status, 201);
+    assert!(created.body.contains("\"key\":\"/sp ace/sl?ash\\n\u{e4}\""), "{}", created.body);
     assert_eq!(site.get("/v2/keys/sp%20ace/sl%3Fash%0A%C3%A4/").status, 200);
     let long = "k".repeat(8 << 10);
     assert_eq!(site.form("PUT", &format!("/v2/keys/{long}"), "value=x").status, 201);
@@ -155,23 +155,23 @@ fn names_may_have_any_bytes() {
 fn head_has_the_headers_of_get() {
     let site = Site::start();
     site.form("PUT", "/v2/keys/a", "value=x");
-    let head = site.ask("HEAD", "/v2/keys/a?quorum=true", &[], "");
+    let head = site.send_request("HEAD", "/v2/keys/a?quorum=true", &[], "");
     let get = site.get("/v2/keys/a");
     assert_eq!(head.status, 200);
     for name in ["Content-Type", "X-Etcd-Index", "X-Etcd-Cluster-Id", "X-Raft-Term", "Content-Length"] {
         assert_eq!(head.header(name), get.header(name), "{name}");
     }
-    assert_eq!(site.ask("HEAD", "/v2/keys/none", &[], "").status, 404);
+    assert_eq!(site.send_request("HEAD", "/v2/keys/none", &[], "").status, 404);
     // Header names are written as by Go.
     assert!(get.headers.iter().any(|(name, _)| name == "X-Etcd-Index"), "{:?}", get.headers);
     assert!(get.header("Date").is_some());
 }
 
 #[test]
-fn brief_answers() {
+fn no_value_on_success() {
     let site = Site::start();
-    let made = site.form("PUT", "/v2/keys/a?noValueOnSuccess=true", "value=x");
-    assert_eq!((made.status, made.body.as_str()), (201, "{\"action\":\"set\"}\n"));
+    let created = site.form("PUT", "/v2/keys/a?noValueOnSuccess=true", "value=x");
+    assert_eq!((created.status, created.body.as_str()), (201, "{\"action\":\"set\"}\n"));
     let posted = site.form("POST", "/v2/keys/q", "value=x&noValueOnSuccess=true");
     assert_eq!((posted.status, posted.body.as_str()), (201, "{\"action\":\"create\"}\n"));
 }
@@ -187,11 +187,11 @@ fn quorum_reads_and_missing_keys() {
 }
 
 #[test]
-fn what_is_over_expires() {
+fn expired_keys_are_removed() {
     let site = Site::start();
-    let made = site.form("PUT", "/v2/keys/a", "value=x&ttl=1");
-    assert!(without_times(&made.body).contains("\"expiration\":\"E\",\"ttl\":1"), "{}", made.body);
-    let target = format!("/v2/keys/a?wait=true&waitIndex={}", made.index() + 1);
+    let created = site.form("PUT", "/v2/keys/a", "value=x&ttl=1");
+    assert!(without_times(&created.body).contains("\"expiration\":\"E\",\"ttl\":1"), "{}", created.body);
+    let target = format!("/v2/keys/a?wait=true&waitIndex={}", created.index() + 1);
     let expired = site.get(&target);
     assert!(expired.body.starts_with("{\"action\":\"expire\",\"node\":{\"key\":\"/a\","), "{}", expired.body);
     assert_eq!(site.get("/v2/keys/a").status, 404);

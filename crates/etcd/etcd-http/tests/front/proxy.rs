@@ -86,14 +86,14 @@ impl Cluster {
         Client::connect(self.proxy.addresses()[0])
     }
 
-    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    fn send_request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut client = self.connect();
         client.send(method, target, headers, body);
         client.response_to(method)
     }
 
     fn endpoints(&self) -> String {
-        self.ask("GET", "/v2/config/local/proxy", &[], "").body
+        self.send_request("GET", "/v2/config/local/proxy", &[], "").body
     }
 
     fn until_endpoints(&self, count: usize) {
@@ -119,7 +119,7 @@ fn listen<H: etcd_http::server::Handler>(runtime: &Runtime, address: SocketAddr,
 }
 
 #[test]
-fn requests_pass_with_all_they_have() {
+fn requests_are_forwarded_completely() {
     let cluster = Cluster::start(3, false);
     let mut client = cluster.connect();
     for number in 0..50 {
@@ -132,18 +132,18 @@ fn requests_pass_with_all_they_have() {
         assert!(read.body.contains(&format!("\"value\":\"{number}\"")), "{}", read.body);
         assert_eq!(read.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
     }
-    assert_eq!(cluster.ask("HEAD", "/v2/keys/a%20b", &[], "").status, 200);
+    assert_eq!(cluster.send_request("HEAD", "/v2/keys/a%20b", &[], "").status, 200);
     let large = "v".repeat(1 << 20);
-    assert_eq!(cluster.ask("PUT", "/v2/keys/large", &[FORM], &format!("value={large}")).status, 201);
-    assert!(cluster.ask("GET", "/v2/keys/large", &[], "").body.contains(&large));
-    assert!(cluster.ask("GET", "/metrics", &[], "").body.contains("process_open_fds"));
+    assert_eq!(cluster.send_request("PUT", "/v2/keys/large", &[FORM], &format!("value={large}")).status, 201);
+    assert!(cluster.send_request("GET", "/v2/keys/large", &[], "").body.contains(&large));
+    assert!(cluster.send_request("GET", "/metrics", &[], "").body.contains("process_open_fds"));
     assert!(cluster.peers.connections() > 0);
 }
 
 #[test]
-fn members_that_die_are_left_out() {
+fn stopped_members_are_skipped() {
     let mut cluster = Cluster::start(3, false);
-    let put = |cluster: &Cluster| cluster.ask("PUT", "/v2/keys/a", &[FORM], "value=x");
+    let put = |cluster: &Cluster| cluster.send_request("PUT", "/v2/keys/a", &[FORM], "value=x");
     assert_eq!(put(&cluster).status, 201);
     let first = cluster.stop_member(0);
     for _ in 0..10 {
@@ -174,13 +174,13 @@ fn members_that_die_are_left_out() {
 }
 
 #[test]
-fn watches_pass_and_end_with_their_reader() {
+fn watches_are_forwarded_until_the_reader_disconnects() {
     let cluster = Cluster::start(2, false);
     let mut watching = cluster.connect();
     watching.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");
     assert_eq!(watching.head().status, 200);
     for number in 0..3 {
-        cluster.ask("PUT", "/v2/keys/a", &[FORM], &format!("value={number}"));
+        cluster.send_request("PUT", "/v2/keys/a", &[FORM], &format!("value={number}"));
         assert!(watching.chunk().unwrap().contains(&format!("\"value\":\"{number}\"")));
     }
     assert_eq!(cluster.local.watchers(), 1);
@@ -252,7 +252,7 @@ fn members_with_tls() {
     let folder = tempfile::tempdir().unwrap();
     let (own_files, other) = (tls::authority("own"), tls::authority("other"));
     let trusted = tls::write_authority(folder.path(), "own", &own_files);
-    let strange = tls::write_authority(folder.path(), "other", &other);
+    let untrusted = tls::write_authority(folder.path(), "other", &other);
     let files = tls::issue(folder.path(), "server", &own_files, false);
     let client = tls::issue(folder.path(), "client", &own_files, false);
     let member =
@@ -266,12 +266,12 @@ fn members_with_tls() {
     // Without a certificate the proxy gets no member list, and has no endpoints.
     assert_eq!(status(ServerVerification::Authority(trusted), None), 503);
     // A member with a certificate of another CA is rejected unless verification is disabled.
-    assert_eq!(status(ServerVerification::Authority(strange), Some(&client)), 503);
+    assert_eq!(status(ServerVerification::Authority(untrusted), Some(&client)), 503);
     assert_eq!(status(ServerVerification::Disabled, Some(&client)), 200);
 }
 
 #[test]
-fn certificates_that_change_are_used_towards_members() {
+fn changed_certificates_are_used_for_members() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (tls::authority("old"), tls::authority("new"));
     let (old_folder, new_folder) = (folder.path().join("old"), folder.path().join("new"));
@@ -302,14 +302,14 @@ fn certificates_that_change_are_used_towards_members() {
 fn read_only() {
     let cluster = Cluster::start(1, true);
     for method in ["PUT", "POST", "DELETE", "HEAD"] {
-        let response = cluster.ask(method, "/v2/keys/a", &[], "");
+        let response = cluster.send_request(method, "/v2/keys/a", &[], "");
         assert_eq!((response.status, response.body.as_str()), (501, ""), "{method}");
     }
-    assert_eq!(cluster.ask("GET", "/v2/keys/a", &[], "").status, 404);
+    assert_eq!(cluster.send_request("GET", "/v2/keys/a", &[], "").status, 404);
 }
 
 #[test]
-fn the_cluster_is_saved_and_counts_before_flags() {
+fn the_saved_cluster_takes_precedence_over_flags() {
     let cluster = Cluster::start(1, false);
     let saved = cluster.folder.path().join("proxy/cluster");
     // The URL in the flags is that of the cluster, so nothing is saved. The next start uses an alias:
@@ -321,14 +321,14 @@ fn the_cluster_is_saved_and_counts_before_flags() {
         drop(_inside);
         site::start(&cluster.runtime, proxy, None)
     };
-    let ask = |running: &Running| {
+    let send_request = |running: &Running| {
         let mut client = Client::connect(running.addresses()[0]);
         client.send("GET", "/v2/keys", &[], "");
         client.response_to("GET").status
     };
     let until = |running: &Running| {
         let began = Instant::now();
-        while ask(running) != 200 {
+        while send_request(running) != 200 {
             assert!(began.elapsed() < TIMEOUT, "no endpoints");
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -3,8 +3,7 @@
 use crate::site::{Response, Site};
 
 /// Method, target, form, status, offset of X-Etcd-Index from the first, body. `{n}` is the first index plus n,
-/// `{n%20}`
-/// the same with 20 digits; expirations are replaced by `E`.
+/// `{n%20}` the same with 20 digits; expirations are replaced by `E`.
 type Step = (&'static str, &'static str, &'static str, u16, Option<u64>, &'static str);
 
 const STEPS: &[Step] = &[
@@ -254,8 +253,8 @@ fn recorded_script() {
         assert_eq!(response.index(), offset.map_or(0, |offset| first + offset), "{place}");
         assert_eq!(response.header("Content-Type"), Some("application/json"), "{place}");
         assert_eq!(response.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"), "{place}");
-        let good = *status < 300;
-        assert_eq!(response.header("X-Raft-Index").is_some(), good, "{place}");
-        assert_eq!(response.header("X-Raft-Term").is_some(), good, "{place}");
+        let valid = *status < 300;
+        assert_eq!(response.header("X-Raft-Index").is_some(), valid, "{place}");
+        assert_eq!(response.header("X-Raft-Term").is_some(), valid, "{place}");
     }
 }

@@ -81,19 +81,19 @@ impl Site {
     }
 
     /// Sends a request on a new connection.
-    pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub fn send_request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut client = self.connect();
         client.send(method, target, headers, body);
         client.response_to(method)
     }
 
     pub fn get(&self, target: &str) -> Response {
-        self.ask("GET", target, &[], "")
+        self.send_request("GET", target, &[], "")
     }
 
     /// Sends a form, as curl's `-d` does.
     pub fn form(&self, method: &str, target: &str, form: &str) -> Response {
-        self.ask(method, target, &[FORM], form)
+        self.send_request(method, target, &[FORM], form)
     }
 }
 

@@ -45,7 +45,7 @@ fn http_1_0() {
 }
 
 #[test]
-fn continue_is_said() {
+fn expect_continue() {
     let site = Site::start();
     let mut client = site.connect();
     client.write(format!(
@@ -58,7 +58,7 @@ fn continue_is_said() {
 }
 
 #[test]
-fn half_closed_clients_get_their_answer() {
+fn half_closed_clients_get_a_response() {
     let site = Site::start();
     let mut client = site.connect();
     client.write(get("/v2/keys/none"));
@@ -68,7 +68,7 @@ fn half_closed_clients_get_their_answer() {
 }
 
 #[test]
-fn slow_clients_get_their_answer() {
+fn slow_clients_get_a_response() {
     let site = Site::start();
     let mut client = site.connect();
     for byte in get("/v2/machines").into_bytes() {
@@ -78,7 +78,7 @@ fn slow_clients_get_their_answer() {
 }
 
 #[test]
-fn refused_heads() {
+fn rejected_heads() {
     let site = Site::start();
     let check = |bytes: String, status: u16| {
         let mut client = site.connect();
@@ -101,10 +101,10 @@ fn refused_heads() {
 }
 
 #[test]
-fn long_heads_are_taken_up_to_the_limit() {
+fn long_heads_are_accepted_up_to_the_limit() {
     let site = Site::start();
     let value = "b".repeat(900 << 10);
-    assert_eq!(site.ask("GET", "/version", &[("A", &value)], "").status, 200);
+    assert_eq!(site.send_request("GET", "/version", &[("A", &value)], "").status, 200);
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn connections_are_counted_and_freed() {
 }
 
 #[test]
-fn damaged_requests_never_hurt() {
+fn malformed_requests_do_no_harm() {
     let site = Site::start();
-    let good = format!(
+    let valid = format!(
         "PUT /v2/keys/a%20b?prevExist=true&ttl=5 HTTP/1.1\r\nHost: a\r\nAuthorization: Basic cm9vdDpwdw==\r\n{}: {}\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nvalue=x\r\n0\r\n\r\n",
         FORM.0, FORM.1
     );
@@ -140,7 +140,7 @@ fn damaged_requests_never_hurt() {
         (seed % below as u64) as usize
     };
     for round in 0..500 {
-        let mut bytes = good.clone().into_bytes();
+        let mut bytes = valid.clone().into_bytes();
         for _ in 0..=random(4) {
             let at = random(bytes.len());
             match random(3) {

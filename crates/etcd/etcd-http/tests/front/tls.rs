@@ -54,7 +54,7 @@ pub fn write_authority(folder: &Path, name: &str, authority: &Authority) -> Path
 }
 
 /// Sends a request over TLS. Returns the error's text if it fails.
-fn ask(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>) -> Result<Response, String> {
+fn send_request(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>) -> Result<Response, String> {
     let trusted = ServerVerification::Authority(trusted.to_owned());
     let config = ClientTls::verifying(trusted, own_files.cloned()).unwrap().config();
     let name = ServerName::try_from("127.0.0.1").unwrap();
@@ -76,8 +76,8 @@ fn ask(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>) -> Result<Resp
     Ok(response)
 }
 
-fn refused(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>, alert: &str) {
-    let error = ask(site, trusted, own_files).unwrap_err();
+fn rejected(site: &Site, trusted: &Path, own_files: Option<&TlsFiles>, alert: &str) {
+    let error = send_request(site, trusted, own_files).unwrap_err();
     assert!(error.contains(alert), "{alert} expected, not: {error}");
 }
 
@@ -88,7 +88,7 @@ fn any_client_without_client_certificates() {
     let trusted = write_authority(folder.path(), "own", &own_files);
     let server = issue(folder.path(), "server", &own_files, false);
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(server).unwrap())));
-    assert_eq!(ask(&site, &trusted, None).unwrap().status, 200);
+    assert_eq!(send_request(&site, &trusted, None).unwrap().status, 200);
     let mut plain = site.connect();
     plain.write("GET /version HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(
@@ -110,24 +110,24 @@ fn client_certificates() {
     let server = issue(folder.path(), "server", &own_files, false);
     let files = TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..server };
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(files).unwrap())));
-    let good = issue(folder.path(), "good", &own_files, false);
-    assert_eq!(ask(&site, &trusted, Some(&good)).unwrap().status, 200);
-    refused(&site, &trusted, None, "CertificateRequired");
-    let strange = issue(folder.path(), "strange", &other, false);
-    refused(&site, &trusted, Some(&strange), "fatal alert");
+    let valid = issue(folder.path(), "good", &own_files, false);
+    assert_eq!(send_request(&site, &trusted, Some(&valid)).unwrap().status, 200);
+    rejected(&site, &trusted, None, "CertificateRequired");
+    let untrusted = issue(folder.path(), "strange", &other, false);
+    rejected(&site, &trusted, Some(&untrusted), "fatal alert");
     let expired = issue(folder.path(), "expired", &own_files, true);
-    refused(&site, &trusted, Some(&expired), "CertificateExpired");
+    rejected(&site, &trusted, Some(&expired), "CertificateExpired");
 }
 
 #[test]
-fn files_are_read_anew() {
+fn files_are_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (authority("old"), authority("new"));
     let old_trusted = write_authority(folder.path(), "old", &old);
     let new_trusted = write_authority(folder.path(), "new", &new);
     let files = issue(folder.path(), "server", &old, false);
     let site = Site::with(site::settings(), Some(Arc::new(ServerTls::load(files.clone()).unwrap())));
-    assert_eq!(ask(&site, &old_trusted, None).unwrap().status, 200);
+    assert_eq!(send_request(&site, &old_trusted, None).unwrap().status, 200);
     // An incomplete change: the key does not match the certificate. The previous pair remains.
     let fresh_folder = folder.path().join("fresh");
     fs::create_dir(&fresh_folder).unwrap();
@@ -135,19 +135,19 @@ fn files_are_read_anew() {
     fs::rename(&fresh.certificate, &files.certificate).unwrap();
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_200) {
-        assert_eq!(ask(&site, &old_trusted, None).unwrap().status, 200);
+        assert_eq!(send_request(&site, &old_trusted, None).unwrap().status, 200);
     }
     fs::rename(&fresh.key, &files.key).unwrap();
     let began = Instant::now();
-    while let Err(error) = ask(&site, &new_trusted, None) {
+    while let Err(error) = send_request(&site, &new_trusted, None) {
         assert!(began.elapsed() < TIMEOUT, "the new certificate is not served: {error}");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(ask(&site, &old_trusted, None).is_err());
+    assert!(send_request(&site, &old_trusted, None).is_err());
 }
 
 #[test]
-fn a_new_authority_voids_old_sessions_and_clients() {
+fn a_new_ca_invalidates_old_sessions_and_clients() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (authority("old"), authority("new"));
     let trusted = write_authority(folder.path(), "old", &old);
@@ -158,15 +158,15 @@ fn a_new_authority_voids_old_sessions_and_clients() {
     let site = Site::with(site::settings(), Some(Arc::clone(&tls)));
     let before = issue(folder.path(), "before", &old, false);
     let after = issue(folder.path(), "after", &new, false);
-    assert!(ask(&site, &trusted, Some(&before)).is_ok());
+    assert!(send_request(&site, &trusted, Some(&before)).is_ok());
     fs::write(&clients, new.pem()).unwrap();
     tls.reload().unwrap();
-    assert!(ask(&site, &trusted, Some(&after)).is_ok());
-    refused(&site, &trusted, Some(&before), "fatal alert");
+    assert!(send_request(&site, &trusted, Some(&after)).is_ok());
+    rejected(&site, &trusted, Some(&before), "fatal alert");
 }
 
 #[test]
-fn files_that_do_not_serve() {
+fn invalid_tls_files() {
     let folder = tempfile::tempdir().unwrap();
     let own_files = authority("own");
     let one = issue(folder.path(), "one", &own_files, false);

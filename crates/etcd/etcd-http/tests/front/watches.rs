@@ -21,7 +21,7 @@ fn until_watchers(site: &Site, count: u64) {
 }
 
 #[test]
-fn one_event_and_the_connection_goes_on() {
+fn one_event_keeps_the_connection_alive() {
     let site = Site::start();
     let index = site.get("/v2/keys").index();
     let mut client = site.connect();
@@ -64,7 +64,7 @@ fn pipelined_requests_wait_behind_a_watch() {
 }
 
 #[test]
-fn old_protocol_and_close() {
+fn http_1_0_and_connection_close() {
     let site = Site::start();
     for (first, version) in [
         ("GET /v2/keys/a?wait=true HTTP/1.0\r\n\r\n", "HTTP/1.0"),
@@ -84,7 +84,7 @@ fn old_protocol_and_close() {
 }
 
 #[test]
-fn streams_have_history_and_all_that_follows() {
+fn streams_have_past_and_future_events() {
     let site = Site::start();
     let first = site.form("PUT", "/v2/keys/d/a", "value=1").index();
     site.form("PUT", "/v2/keys/d/b", "value=2");
@@ -110,7 +110,7 @@ fn streams_have_history_and_all_that_follows() {
 }
 
 #[test]
-fn history_answers_at_once() {
+fn past_events_are_sent_immediately() {
     let site = Site::start();
     let first = site.form("PUT", "/v2/keys/a", "value=1").index();
     let last = site.form("PUT", "/v2/keys/a", "value=2").index();
@@ -120,18 +120,18 @@ fn history_answers_at_once() {
     for number in 0..1_000 {
         site.form("PUT", "/v2/keys/b", &format!("value={number}"));
     }
-    let gone = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
-    assert_eq!((gone.status, gone.index()), (400, last + 1_000));
+    let removed = site.get(&format!("/v2/keys/a?wait=true&waitIndex={first}"));
+    assert_eq!((removed.status, removed.index()), (400, last + 1_000));
     let oldest = last + 1;
     let expect = format!(
         "{{\"errorCode\":401,\"message\":\"The event in requested index is outdated and cleared\",\"cause\":\"the requested history has been cleared [{oldest}/{first}]\",\"index\":{}}}\n",
         last + 1_000
     );
-    assert_eq!(gone.body, expect);
+    assert_eq!(removed.body, expect);
 }
 
 #[test]
-fn readers_that_leave_are_forgotten() {
+fn disconnected_readers_are_removed() {
     let site = Site::start();
     let mut open = Vec::new();
     for stream in ["", "&stream=true"] {
@@ -148,7 +148,7 @@ fn readers_that_leave_are_forgotten() {
 }
 
 #[test]
-fn slow_stream_readers_are_ended_without_a_gap() {
+fn slow_stream_readers_are_closed_without_a_gap() {
     let site = Site::start();
     let mut client = site.connect();
     client.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");
@@ -162,13 +162,13 @@ fn slow_stream_readers_are_ended_without_a_gap() {
         assert!(sent < 1_000, "the watch never ended");
         site.form("PUT", "/v2/keys/a", &format!("value={sent}-{value}"));
     }
-    let mut seen = 0;
+    let mut received = 0;
     while let Some(event) = client.chunk() {
-        seen += 1;
-        let start = format!("{{\"action\":\"set\",\"node\":{{\"key\":\"/a\",\"value\":\"{seen}-vvv");
-        assert!(event.starts_with(&start), "event {seen}: {}", &event[..80]);
+        received += 1;
+        let start = format!("{{\"action\":\"set\",\"node\":{{\"key\":\"/a\",\"value\":\"{received}-vvv");
+        assert!(event.starts_with(&start), "event {received}: {}", &event[..80]);
     }
-    assert!(seen >= 100 && seen < sent, "{seen} of {sent}");
+    assert!(received >= 100 && received < sent, "{received} of {sent}");
     assert_eq!(client.rest(), "", "the connection is closed");
 }
 

@@ -1,10 +1,10 @@
-//! One client operation at a member, as the linearizability checker represents it.
+//! One operation of a client at a member, as the checker of histories knows it.
 
 use bytes::Bytes;
 use conformance::history::{Action, Outcome};
 use etcd_api::{ErrorCode, Key};
 use etcd_raft::{Member, Unavailable};
-use etcd_store::{Change, Command, Delete, Put, Refusal};
+use etcd_store::{Change, Command, CommandError, Delete, Put};
 
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
@@ -23,7 +23,7 @@ pub fn put(text: &str, value: u64) -> Put {
     }
 }
 
-/// `None` if it certainly had no effect.
+/// `None`: certainly nothing happened.
 pub async fn act(member: Member, at: String, action: Action, barrier: bool) -> Option<Outcome> {
     if action == Action::Read {
         if barrier && member.barrier().await.is_err() {
@@ -63,10 +63,10 @@ fn command(at: &str, action: Action) -> Command {
     }
 }
 
-fn outcome_of(result: &Result<Change, Refusal>) -> Outcome {
+fn outcome_of(result: &Result<Change, CommandError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
-        Err(Refusal::Keys(error)) => match error.code {
+        Err(CommandError::Keys(error)) => match error.code {
             ErrorCode::KeyNotFound => Outcome::Missing,
             ErrorCode::CompareFailed | ErrorCode::KeyExists => Outcome::Refused,
             _ => panic!("{error:?}"),

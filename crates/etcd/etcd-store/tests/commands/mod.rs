@@ -1,4 +1,4 @@
-//! Random commands: few keys, values, times and names, so that they meet.
+//! Random commands: few keys, values, times and names, so that they interact.
 
 use bytes::Bytes;
 use etcd_api::{Key, KeyPermissions, Member, Permissions, Role, Timestamp};
@@ -48,7 +48,7 @@ fn put() -> impl Strategy<Value = Put> {
     (key(), value(), conditions, rest).prop_map(
         |(key, value, (prev_exist, prev_value, prev_index), (expiration, dir, refresh))| Put {
             key,
-            // What requests never have: a refresh with a value.
+            // Requests never have this: a refresh with a value.
             value: if refresh { Bytes::new() } else { value },
             dir,
             expiration,

@@ -15,7 +15,7 @@ impl Auth {
         Self { enabled: false, users: Vec::new(), roles: vec![all("root")] }
     }
 
-    /// Also how many records were written.
+    /// Also returns the number of written records.
     pub fn apply(&mut self, command: &AuthCommand) -> Result<(Change, u64), AuthError> {
         match command {
             AuthCommand::Enable if self.enabled => Err(AuthError::AlreadyEnabled),

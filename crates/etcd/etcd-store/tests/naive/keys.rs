@@ -1,4 +1,4 @@
-//! GET, PUT, POST, DELETE and expiry, after kv.md 1.3-1.5 and 7.3.
+//! GET, PUT, POST, DELETE and expiration, by kv.md 1.3-1.5 and 7.3.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ impl Naive {
     }
 
     fn list(&self, path: &[u8], children: bool, recursive: bool) -> Node {
-        let mut node = self.show(path);
+        let mut node = self.to_node(path);
         if children {
             for other in self.nodes.keys().filter(|other| is_child(other, path)) {
                 let name = other.rsplit(|byte| *byte == b'/').next().unwrap();
@@ -58,7 +58,7 @@ impl Naive {
         if put.refresh {
             self.must_exist(path)?;
         }
-        let previous = self.nodes.contains_key(path).then(|| self.show(path));
+        let previous = self.nodes.contains_key(path).then(|| self.to_node(path));
         if previous.is_some() {
             self.must_be_file(path)?;
         }
@@ -68,9 +68,9 @@ impl Naive {
         Ok(self.finish(Action::Set, path, previous, put.refresh))
     }
 
-    /// Update and compare-and-swap: the node stays, its value and time to live are replaced.
+    /// Update and compare-and-swap: replaces value and TTL of the node.
     fn write(&mut self, action: Action, path: &[u8], put: &Put) -> Change {
-        let previous = self.show(path);
+        let previous = self.to_node(path);
         let next = self.index + 1;
         let node = self.nodes.get_mut(path).unwrap();
         node.expiration = put.expiration;
@@ -104,7 +104,7 @@ impl Naive {
             return Err(self.error(ErrorCode::KeyExists, path));
         }
         self.place(path, dir, value, until);
-        let event = Arc::new(Event { action: Action::Create, node: self.show(path), prev_node: None });
+        let event = Arc::new(Event { action: Action::Create, node: self.to_node(path), prev_node: None });
         self.tell(Some(Arc::clone(&event)));
         Ok(event)
     }
@@ -120,7 +120,7 @@ impl Naive {
     }
 
     fn finish(&mut self, action: Action, path: &[u8], previous: Option<Node>, refresh: bool) -> Change {
-        let mut node = self.show(path);
+        let mut node = self.to_node(path);
         node.modified_index = self.index + 1;
         let event = Arc::new(Event { action, node, prev_node: previous });
         self.tell((!refresh).then(|| Arc::clone(&event)));
@@ -164,7 +164,7 @@ impl Naive {
     }
 
     fn remove(&mut self, action: Action, path: &[u8]) -> Arc<Event> {
-        let previous = self.show(path);
+        let previous = self.to_node(path);
         let node = Node { value: None, expiration: None, modified_index: self.index + 1, ..previous.clone() };
         let below = [path, b"/"].concat();
         self.nodes.retain(|other, _| other != path && !other.starts_with(&below));
@@ -217,7 +217,7 @@ impl Naive {
     }
 }
 
-/// The paths between the root and `path`, without both, from the top.
+/// The paths between the root and `path`, exclusive, from the top.
 fn ancestors(path: &[u8]) -> Vec<Vec<u8>> {
     let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
     slashes.map(|(at, _)| path[..at].to_vec()).collect()

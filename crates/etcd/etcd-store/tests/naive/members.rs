@@ -6,7 +6,7 @@ use etcd_store::{Change, Command, MembershipError};
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     here: Vec<Member>,
-    gone: Vec<u64>,
+    removed: Vec<u64>,
     disks: Vec<(u64, u128)>,
 }
 
@@ -14,7 +14,7 @@ impl Members {
     pub fn apply(&mut self, command: &Command) -> Result<Change, MembershipError> {
         match command {
             Command::AddMember(member) => {
-                if self.gone.contains(&member.id) {
+                if self.removed.contains(&member.id) {
                     return Err(MembershipError::Removed { id: member.id });
                 }
                 if self.here.iter().any(|other| other.id == member.id) {
@@ -28,7 +28,7 @@ impl Members {
             Command::RemoveMember { id } => {
                 let member = self.find(*id)?.clone();
                 self.here.retain(|other| other.id != *id);
-                self.gone.push(*id);
+                self.removed.push(*id);
                 self.disks.retain(|(member, _)| member != id);
                 Ok(Change::Member(member))
             }
@@ -58,9 +58,9 @@ impl Members {
     }
 
     fn find(&mut self, id: u64) -> Result<&mut Member, MembershipError> {
-        let gone = self.gone.contains(&id);
+        let removed = self.removed.contains(&id);
         let found = self.here.iter_mut().find(|member| member.id == id);
-        found.ok_or(if gone { MembershipError::Removed { id } } else { MembershipError::NotFound { id } })
+        found.ok_or(if removed { MembershipError::Removed { id } } else { MembershipError::NotFound { id } })
     }
 
     fn free_urls(&self, id: u64, urls: &[String]) -> Result<(), MembershipError> {

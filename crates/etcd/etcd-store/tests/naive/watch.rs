@@ -1,4 +1,4 @@
-//! Which events a watch sees, after kv.md 1.6, on paths as text.
+//! Which events a watch receives, by kv.md 1.6, on paths as text.
 
 use etcd_api::{Action, Event, Key};
 

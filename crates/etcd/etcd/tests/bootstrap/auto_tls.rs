@@ -5,7 +5,7 @@ use std::path::Path;
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
 use conformance::http::{Request, ask};
-use etcd_client::{Client, Config, Get, Set, TlsFiles};
+use etcd_client::{Client, Config, GetOptions, SetOptions, TlsFiles};
 
 use crate::process::Etcd;
 
@@ -39,9 +39,9 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let serving = |member: &mut Etcd, number: usize| {
             member.until("it does not serve", || {
-                let made = data(number).join("fixtures/client/cert.pem").exists();
-                let read =
-                    made.then(|| runtime.block_on(client(&data(number), number).get("/", Get::default())));
+                let created = data(number).join("fixtures/client/cert.pem").exists();
+                let read = created
+                    .then(|| runtime.block_on(client(&data(number), number).get("/", GetOptions::default())));
                 read?.ok()
             });
         };
@@ -49,27 +49,27 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         serving(&mut one, 1);
         serving(&mut two, 2);
         let write = |number: usize, value: &str| {
-            runtime.block_on(client(&data(number), number).set("/a", value, &Set::default())).unwrap();
+            runtime.block_on(client(&data(number), number).set("/a", value, &SetOptions::default())).unwrap();
         };
         write(1, "secured");
         // The members' certificates differ.
         let mut wrong = Config::new(vec!["https://127.0.0.2:2379".parse().unwrap()]);
         wrong.tls.ca = Some(data(1).join("fixtures/client/cert.pem"));
-        let refused = runtime.block_on(Client::new(wrong).unwrap().get("/a", Get::default()));
-        assert!(refused.is_err(), "{refused:?}");
+        let rejected = runtime.block_on(Client::new(wrong).unwrap().get("/a", GetOptions::default()));
+        assert!(rejected.is_err(), "{rejected:?}");
         for address in ["127.0.0.1:2379", "127.0.0.1:2380"] {
             let plain = ask(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();
             assert!(plain.text().contains("Client sent an HTTP request to an HTTPS server"), "{address}");
         }
-        let made = |number: usize| {
+        let created = |number: usize| {
             let file = |name: &str| fs::read(data(number).join("fixtures").join(name)).unwrap();
             ["client/cert.pem", "client/key.pem", "peer/cert.pem", "peer/key.pem"].map(file)
         };
-        let before = made(2);
+        let before = created(2);
         two.kill();
         let mut two = member(folder.path(), 2);
         serving(&mut two, 2);
-        assert!(made(2) == before, "a restart must not make new ones");
+        assert!(created(2) == before, "a restart must not make new ones");
         write(2, "after a restart");
     });
 }

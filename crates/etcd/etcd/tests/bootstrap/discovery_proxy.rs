@@ -16,24 +16,24 @@ const PROXY: &str = "127.0.0.1:3128";
 fn proxy() -> Arc<Mutex<Vec<String>>> {
     let heads: Arc<Mutex<Vec<String>>> = Arc::default();
     let listener = TcpListener::bind(PROXY).unwrap();
-    let seen = Arc::clone(&heads);
+    let shared = Arc::clone(&heads);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (stream, seen) = (stream.unwrap(), Arc::clone(&seen));
-            thread::spawn(move || pass(stream, &seen));
+            let (stream, heads) = (stream.unwrap(), Arc::clone(&shared));
+            thread::spawn(move || pass(stream, &heads));
         }
     });
     heads
 }
 
 /// One request per connection.
-fn pass(stream: TcpStream, seen: &Mutex<Vec<String>>) {
+fn pass(stream: TcpStream, heads: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert_ne!(reader.read_line(&mut head).unwrap(), 0, "cut off: {head}");
     }
-    seen.lock().unwrap().push(head.clone());
+    heads.lock().unwrap().push(head.clone());
     let length = head
         .to_lowercase()
         .split_once("content-length: ")
@@ -41,8 +41,8 @@ fn pass(stream: TcpStream, seen: &Mutex<Vec<String>>) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let (line, rest) = head.split_once("\r\n").unwrap();
-    let mut words = line.split(' ');
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let mut fields = line.split(' ');
+    let (method, target) = (fields.next().unwrap(), fields.next().unwrap());
     let path = target.strip_prefix("http://discovery.invalid:80").unwrap();
     let mut service = TcpStream::connect(SERVICE).unwrap();
     write!(service, "{method} {path} HTTP/1.1\r\nConnection: close\r\n{rest}").unwrap();

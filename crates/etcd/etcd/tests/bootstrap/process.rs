@@ -55,8 +55,8 @@ impl Etcd {
     /// Waits until the cluster responds at this member.
     pub fn until_serving(&mut self, address: &str) {
         self.until("it does not serve", || {
-            let answer = try_get(address, "/v2/keys/?quorum=true")?;
-            (answer.status == 200).then_some(())
+            let response = try_get(address, "/v2/keys/?quorum=true")?;
+            (response.status == 200).then_some(())
         });
     }
 

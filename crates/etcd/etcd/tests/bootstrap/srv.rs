@@ -73,7 +73,7 @@ fn three_members_and_a_proxy_find_each_other_by_dns() {
              -listen-peer-urls http://127.0.0.9:2380";
         let mut proxy = Etcd::start(folder.path(), "proxy", line);
         let passed = proxy.until("nothing passes", || {
-            try_get("127.0.0.9:2379", "/v2/keys/a").filter(|answer| answer.status == 200)
+            try_get("127.0.0.9:2379", "/v2/keys/a").filter(|response| response.status == 200)
         });
         assert!(passed.text().contains("by-dns"), "{}", passed.text());
 
@@ -101,9 +101,9 @@ fn a_domain_that_names_no_members_ends_the_start() {
         ] {
             assert!(absent.log().contains(line), "{line} is not in:\n{}", absent.log());
         }
-        let mut stranger = member(folder.path(), 4, "cluster.test");
-        assert_eq!(stranger.end().code(), Some(1), "{}", stranger.log());
+        let mut unknown_member = member(folder.path(), 4, "cluster.test");
+        assert_eq!(unknown_member.end().code(), Some(1), "{}", unknown_member.log());
         let text = "cannot find local etcd member \"core-4\" in SRV records";
-        assert!(stranger.log().contains(text), "{}", stranger.log());
+        assert!(unknown_member.log().contains(text), "{}", unknown_member.log());
     });
 }

@@ -59,8 +59,7 @@ pub fn others(cluster: &Cluster, number: usize) -> Vec<usize> {
 }
 
 /// Three kinds of clients while `faults` runs: linearizable operations, creation of keys that must be kept, and
-/// watchers
-/// that must receive each of those keys once and in order.
+/// watchers that must receive each of those keys once and in order.
 pub fn under_load(
     cluster: &mut Cluster,
     seed: u64,

@@ -1,8 +1,8 @@
 //! `backup`: copies a member's data for a new cluster.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::{Client, Error, Get};
-use etcd_raft::{DataLocation, MemberData};
+use etcd_client::{Client, Error, GetOptions};
+use etcd_raft::{MemberData, DataLocation};
 
 use super::data::{
     BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
@@ -51,8 +51,7 @@ pub const COMMAND: Command = Command {
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     if args.is_set("verify") {
-        let copy =
-            MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+        let copy = MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
         let lines = format!("the backup is whole: {}\n", summary(&copy));
         return session.print_report(&lines, &document(&copy, &backup.root));
     }
@@ -106,8 +105,8 @@ async fn acknowledged_index(client: &Client, id: u64) -> Result<u64, String> {
         return Err("it publishes no client URL".to_owned());
     }
     client.set_endpoints(urls);
-    match client.get(PROBE_KEY, Get { quorum: true, ..Get::default() }).await {
-        Ok(answer) => Ok(answer.index),
+    match client.get(PROBE_KEY, GetOptions { quorum: true, ..GetOptions::default() }).await {
+        Ok(response) => Ok(response.index),
         Err(Error::Api { index, .. }) if index > 0 => Ok(index),
         Err(error) => Err(error.to_string()),
     }

@@ -4,7 +4,7 @@ use std::process::Command as Program;
 use std::sync::Arc;
 
 use command_line::ParsedArgs;
-use etcd_client::Answer;
+use etcd_client::Response;
 use tokio::sync::Semaphore;
 
 use super::arguments::request_failed;
@@ -54,15 +54,15 @@ async fn follow(session: &Session, key: &str, program: &[String], args: &ParsedA
     let mut watcher = session.client().await?.watch(key, watch_options(args));
     let permits = Arc::new(Semaphore::new(MAX_PROGRAMS));
     loop {
-        let answer = watcher.next().await.map_err(request_failed)?;
-        let node = answer.node();
+        let response = watcher.next().await.map_err(request_failed)?;
+        let node = response.node();
         if node.dir {
             eprintln!("Ignored dir {} change", node.key);
             continue;
         }
         // invariant: the semaphore is never closed.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { continue };
-        let mut child = start(program, &answer)?;
+        let mut child = start(program, &response)?;
         tokio::task::spawn_blocking(move || {
             if let Err(error) = child.wait() {
                 eprintln!("waiting for the program: {error}");
@@ -72,15 +72,15 @@ async fn follow(session: &Session, key: &str, program: &[String], args: &ParsedA
     }
 }
 
-fn start(program: &[String], answer: &Answer) -> Result<std::process::Child, Failure> {
+fn start(program: &[String], response: &Response) -> Result<std::process::Child, Failure> {
     // invariant: `key_and_program` returns at least one word.
     let Some((name, arguments)) = program.split_first() else {
         return Err(Failure::error(Exit::BadArguments, "key and command to exec required"));
     };
-    let node = answer.node();
+    let node = response.node();
     Program::new(name)
         .args(arguments)
-        .env("ETCD_WATCH_ACTION", &answer.event.action)
+        .env("ETCD_WATCH_ACTION", &response.event.action)
         .env("ETCD_WATCH_MODIFIED_INDEX", node.modified_index.to_string())
         .env("ETCD_WATCH_KEY", &node.key)
         .env("ETCD_WATCH_VALUE", node.value.as_deref().unwrap_or_default())

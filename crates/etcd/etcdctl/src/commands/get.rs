@@ -1,7 +1,7 @@
 //! `get`: prints the value of a key.
 
 use command_line::{Flag, ParsedArgs};
-use etcd_client::Get;
+use etcd_client::GetOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -27,11 +27,11 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
-    let options = Get { recursive: false, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
-    let answer = session.client().await?.get(key, options).await.map_err(request_failed)?;
-    let node = answer.node();
+    let options = GetOptions { recursive: false, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
+    let response = session.client().await?.get(key, options).await.map_err(request_failed)?;
+    let node = response.node();
     if node.dir {
         return Err(Failure::usage(format!("{}: is a directory", node.key)));
     }
-    session.print(&answer)
+    session.print(&response)
 }

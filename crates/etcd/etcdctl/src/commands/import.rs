@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::{Client, Set};
+use etcd_client::{Client, SetOptions};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
@@ -93,7 +93,7 @@ async fn set_all(client: &Client, keys: Vec<Key>, concurrency: usize) -> Result<
             if ttl.extended {
                 eprintln!("extending key {}'s ttl to {} seconds", key.path, MIN_TTL.as_secs());
             }
-            let options = Set { ttl: ttl.time, ..Set::default() };
+            let options = SetOptions { ttl: ttl.time, ..SetOptions::default() };
             let done = client.set(&key.path, key.value, &options).await;
             done.map(drop).map_err(|error| format!("failed to copy key: {}: {error}", key.path))
         });

@@ -1,7 +1,7 @@
 //! `ls`: lists a directory, optionally recursively.
 
 use command_line::{Flag, ParsedArgs};
-use etcd_client::{Get, Node};
+use etcd_client::{GetOptions, Node};
 
 use super::arguments::request_failed;
 use crate::command::{Command, Run};
@@ -30,9 +30,9 @@ pub const COMMAND: Command = Command {
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = args.argument(0).unwrap_or("/");
     let recursive = args.is_set("recursive");
-    let options = Get { recursive, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
-    let answer = session.client().await?.get(key, options).await.map_err(request_failed)?;
-    let node = answer.node();
+    let options = GetOptions { recursive, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
+    let response = session.client().await?.get(key, options).await.map_err(request_failed)?;
+    let node = response.node();
     if !node.dir {
         return print(&format!("{}\n", node.key));
     }

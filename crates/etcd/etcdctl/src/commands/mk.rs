@@ -23,10 +23,10 @@ pub const COMMAND: Command = Command {
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
     let client = session.client().await?;
-    let answer = if args.is_set("in-order") {
+    let response = if args.is_set("in-order") {
         client.post(key, value, ttl(args)).await
     } else {
         client.create(key, value, ttl(args)).await
     };
-    session.print(&answer.map_err(request_failed)?)
+    session.print(&response.map_err(request_failed)?)
 }

@@ -1,7 +1,7 @@
 //! `recover`: recovers from a lost majority.
 
 use command_line::{Flag, ParsedArgs};
-use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
+use etcd_client::{Client, Endpoint, Error, GetOptions, Health, Reason};
 use etcd_raft::MemberData;
 use serde_json::json;
 
@@ -53,8 +53,7 @@ enum Status {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let data = data_dir(args, &DATA_DIR, &WAL_DIR)?;
-    let copy =
-        MemberData::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
+    let copy = MemberData::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
     let others = query_members(&session.unsynced_client()?, &copy).await;
     check_majority_lost(&copy, &others)?;
     let mut lines = format!("this member has {}\n", summary(&copy));
@@ -117,7 +116,7 @@ async fn query(client: &Client, endpoint: &Endpoint) -> Status {
         Ok(Health::Unhealthy) | Err(_) => {}
     }
     client.set_endpoints(vec![endpoint.clone()]);
-    match client.get(PROBE_KEY, Get::default()).await {
+    match client.get(PROBE_KEY, GetOptions::default()).await {
         Ok(response) => Status::NoLeader(response.index),
         Err(Error::Api { index, .. }) => Status::NoLeader(index),
         Err(error) => Status::Unusable(format!("{endpoint}: {error}")),
@@ -125,10 +124,10 @@ async fn query(client: &Client, endpoint: &Endpoint) -> Status {
 }
 
 fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<(), Failure> {
-    let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
+    let reject = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     let own = copy.identity.member_id;
     if members.iter().all(|member| member.id == own) {
-        return refuse(format!(
+        return reject(format!(
             "member {own:x} is alone in its cluster: it has its majority\nhint: start it"
         ));
     }
@@ -136,13 +135,13 @@ fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<
         if let Status::Unusable(why) = &member.status
             && member.id != own
         {
-            return refuse(format!(
+            return reject(format!(
                 "a member is there, and cannot be asked whether a majority is alive: {why}\nhint: give etcdctl \
                  what it needs (--ca-file, --cert-file, --key-file, --username), or stop that member"
             ));
         }
         if let Status::Healthy(url) = &member.status {
-            return refuse(format!(
+            return reject(format!(
                 "a majority of the cluster is alive: {url} says so\nhint: replace the dead members: \
                  etcdctl member remove ID, etcdctl member add NAME URL"
             ));
@@ -152,7 +151,7 @@ fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<
         |member: &&RecordedMember| member.id == own || !matches!(member.status, Status::Unreachable);
     let (count, needed) = (members.iter().filter(responding).count(), members.len() / 2 + 1);
     if count >= needed {
-        return refuse(format!(
+        return reject(format!(
             "{count} of {} members are there, which is a majority: they elect a leader by themselves\n\
              hint: see what holds them up: etcdctl cluster-health, journalctl -u etcd",
             members.len()
@@ -163,7 +162,7 @@ fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<
         if let Status::NoLeader(index) = member.status
             && index > has
         {
-            return refuse(format!(
+            return reject(format!(
                 "member {:x} ({}) has index {index}, this one {has}: it would lose what came between\n\
                  hint: do it there: sudo etcdctl recover",
                 member.id, member.name

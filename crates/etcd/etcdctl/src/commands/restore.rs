@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use command_line::{Flag, ParsedArgs};
-use etcd_raft::{DataError, MemberData};
+use etcd_raft::{MemberData, DataError};
 use serde_json::json;
 
 use super::backup::make_parents;
@@ -79,10 +79,10 @@ type Moved = Vec<(PathBuf, PathBuf)>;
 
 /// Renames existing data if `replace` is set, otherwise fails. Returns old and new paths.
 fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
-    let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
+    let reject = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     // Unreadable data is no reason to refuse: it may be why a backup is restored.
     if let Ok(Some(_)) = target.location.running_member() {
-        return refuse(format!(
+        return reject(format!(
             "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
             target.root.display()
         ));
@@ -92,7 +92,7 @@ fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let existing: Vec<&Path> =
         all.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()).collect();
     if let Some(first) = existing.first().filter(|_| !replace) {
-        return refuse(format!(
+        return reject(format!(
             "{} is there already\nhint: --{REPLACE} moves it away and keeps it",
             first.display()
         ));

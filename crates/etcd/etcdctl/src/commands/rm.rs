@@ -1,7 +1,7 @@
 //! `rm`: removes a key or a directory.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::Delete;
+use etcd_client::DeleteOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -16,11 +16,7 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::switch("dir", "remove an empty directory"),
         Flag::switch("recursive,r", "remove a directory and everything below it"),
-        Flag::new(
-            "with-value",
-            ValueKind::Text,
-            "remove only if the current value matches (compare-and-delete)",
-        ),
+        Flag::new("with-value", ValueKind::Text, "remove only if the current value matches (compare-and-delete)"),
         Flag::new("with-index", ValueKind::Number, "remove only if the current modified index matches")
             .default("0"),
     ],
@@ -34,15 +30,15 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
-    let options = Delete {
+    let options = DeleteOptions {
         dir: args.is_set("dir"),
         recursive: args.is_set("recursive"),
         prev_value: args.text("with-value").map(str::to_owned),
         prev_index: args.number("with-index"),
     };
-    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
-    if answer.node().dir && session.format() == "simple" {
+    let response = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
+    if response.node().dir && session.format() == "simple" {
         return Ok(());
     }
-    session.print(&answer)
+    session.print(&response)
 }

@@ -1,7 +1,7 @@
 //! `rmdir`: removes an empty directory, or a key.
 
 use command_line::ParsedArgs;
-use etcd_client::Delete;
+use etcd_client::DeleteOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -20,10 +20,10 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
-    let options = Delete { dir: true, ..Delete::default() };
-    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
-    if answer.node().dir && session.format() == "simple" {
+    let options = DeleteOptions { dir: true, ..DeleteOptions::default() };
+    let response = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
+    if response.node().dir && session.format() == "simple" {
         return Ok(());
     }
-    session.print(&answer)
+    session.print(&response)
 }

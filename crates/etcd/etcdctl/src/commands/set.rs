@@ -1,7 +1,7 @@
 //! `set`: sets the value of a key, optionally by compare-and-swap.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::Set;
+use etcd_client::SetOptions;
 
 use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
@@ -17,11 +17,7 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[
         TTL,
-        Flag::new(
-            "swap-with-value",
-            ValueKind::Text,
-            "set only if the current value matches (compare-and-swap)",
-        ),
+        Flag::new("swap-with-value", ValueKind::Text, "set only if the current value matches (compare-and-swap)"),
         Flag::new("swap-with-index", ValueKind::Number, "set only if the current modified index matches")
             .default("0"),
     ],
@@ -37,12 +33,12 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
-    let options = Set {
+    let options = SetOptions {
         ttl: ttl(args),
         prev_value: args.text("swap-with-value").map(str::to_owned),
         prev_index: args.number("swap-with-index"),
-        ..Set::default()
+        ..SetOptions::default()
     };
-    let answer = session.client().await?.set(key, value, &options).await.map_err(request_failed)?;
-    session.print(&answer)
+    let response = session.client().await?.set(key, value, &options).await.map_err(request_failed)?;
+    session.print(&response)
 }

@@ -1,7 +1,7 @@
 //! `setdir`: creates a directory, replacing a key.
 
 use command_line::ParsedArgs;
-use etcd_client::{Exists, Set};
+use etcd_client::{PrevExist, SetOptions};
 
 use super::arguments::{TTL, key, request_failed, ttl};
 use crate::command::{Command, Run};
@@ -21,7 +21,8 @@ pub const COMMAND: Command = Command {
 /// Prints nothing on success, in any format.
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
-    let options = Set { dir: true, exists: Exists::Either, ttl: ttl(args), ..Set::default() };
+    let options =
+        SetOptions { dir: true, prev_exist: PrevExist::Ignore, ttl: ttl(args), ..SetOptions::default() };
     session.client().await?.set(key, "", &options).await.map_err(request_failed)?;
     Ok(())
 }

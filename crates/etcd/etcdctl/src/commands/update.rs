@@ -22,6 +22,6 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
-    let answer = session.client().await?.update(key, value, ttl(args)).await.map_err(request_failed)?;
-    session.print(&answer)
+    let response = session.client().await?.update(key, value, ttl(args)).await.map_err(request_failed)?;
+    session.print(&response)
 }

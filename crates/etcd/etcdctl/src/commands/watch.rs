@@ -1,7 +1,7 @@
 //! `watch`: waits for changes of a key and prints them.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::Watch;
+use etcd_client::WatchOptions;
 
 use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
@@ -10,8 +10,7 @@ use crate::session::Session;
 use crate::stdout::print;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes")
-        .default("0");
+    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes").default("0");
 pub const RECURSIVE: Flag = Flag::switch("recursive,r", "watch all keys below, too");
 
 pub const COMMAND: Command = Command {
@@ -31,9 +30,9 @@ pub const COMMAND: Command = Command {
 };
 
 /// The options of `watch` and `exec-watch`.
-pub fn watch_options(args: &ParsedArgs) -> Watch {
+pub fn watch_options(args: &ParsedArgs) -> WatchOptions {
     let after = args.number(AFTER_INDEX.name()).filter(|index| *index > 0);
-    Watch { recursive: args.is_set("recursive"), after, stream: false }
+    WatchOptions { recursive: args.is_set("recursive"), after, stream: false }
 }
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
@@ -48,15 +47,15 @@ async fn follow(session: &Session, key: &str, args: &ParsedArgs) -> Result<(), F
     let options = watch_options(args);
     let mut watcher = session.client().await?.watch(key, options);
     loop {
-        let answer = watcher.next().await.map_err(request_failed)?;
-        let node = answer.node();
+        let response = watcher.next().await.map_err(request_failed)?;
+        let node = response.node();
         if node.dir {
             continue;
         }
         if options.recursive {
-            print(&format!("[{}] {}\n", answer.event.action, node.key))?;
+            print(&format!("[{}] {}\n", response.event.action, node.key))?;
         }
-        session.print(&answer)?;
+        session.print(&response)?;
         if !args.is_set("forever") {
             return Ok(());
         }

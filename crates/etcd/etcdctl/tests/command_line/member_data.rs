@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_raft::{DataLocation, InitialMember, Member, MemberConfig, MemberData, Start, TcpNetwork};
+use etcd_raft::{MemberData, InitialMember, Member, MemberConfig, DataLocation, Start, TcpNetwork};
 use etcd_store::{Command, Put};
 use serde_json::Value;
 
@@ -96,11 +96,11 @@ fn expect(output: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_backup_is_made_checked_and_restored() {
+fn backup_verify_and_restore() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup, target) = (path("source"), path("deep/backup"), path("target"));
-    let place = data(Path::new(&source), &[]);
+    let location = data(Path::new(&source), &[]);
     assert_eq!(run(&["backup", "--data-dir", &source, "--backup-dir", &backup]), "");
     let output = run(&["backup", "--verify", "--backup-dir", &backup]);
     expect(&output, &["out| the backup is whole: 2 keys at index "]);
@@ -125,7 +125,7 @@ fn a_backup_is_made_checked_and_restored() {
     // Two restores of one backup are different clusters.
     let second = MemberData::read(&target_data, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
-    let original = MemberData::read(&place, 0).unwrap();
+    let original = MemberData::read(&location, 0).unwrap();
     assert_eq!(second.store.index(), original.store.index());
     assert_eq!(second.store.key_count(), 2);
 }
@@ -164,13 +164,13 @@ fn backup_and_restore_reject_invalid_input() {
 }
 
 #[test]
-fn a_running_members_data_is_backed_up_and_not_replaced() {
+fn a_running_member_is_backed_up_but_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup) = (path("source"), path("backup"));
-    let place = data(Path::new(&source), &[]);
+    let location = data(Path::new(&source), &[]);
     // The lock of a running member.
-    let lock = std::fs::File::open(place.folder.join("log/LOCK")).unwrap();
+    let lock = std::fs::File::open(location.folder.join("log/LOCK")).unwrap();
     lock.lock().unwrap();
     let output = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
     expect(
@@ -194,12 +194,12 @@ fn a_running_members_data_is_backed_up_and_not_replaced() {
 fn recover_requires_a_lost_majority() {
     let check = |others: &[&str], arguments: &[&str], parts: &[&str], changed: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let place = data(folder.path(), others);
+        let location = data(folder.path(), others);
         let root = folder.path().display().to_string();
         let output = run(&[&["-o", "simple", "recover", "--data-dir", &root], arguments].concat());
         expect(&output, parts);
-        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
-        assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{output}");
+        assert_eq!(MemberData::read(&location, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
+        assert_eq!(location.folder.join("force-new-cluster").exists(), changed, "{output}");
     };
     let (healthy, behind, ahead) = (server(true, 5), server(false, 1), server(false, 1_000_000));
     check(&[], &["--yes"], &["member 1 is alone in its cluster", "exit 1\n"], false);

@@ -9,8 +9,7 @@
 //!     exit 1
 //!
 //! `{URL}`, `{PEER}` and `{ID}` are the server's addresses and member id, `{TIME}` an expiration, `{+3}` the store's
-//! index
-//! at the beginning plus 3, `{20:+3}` the same with 20 digits.
+//! index at the beginning plus 3, `{20:+3}` the same with 20 digits.
 
 use crate::program::Program;
 

@@ -30,9 +30,9 @@ pub struct Zone {
 type Resolve = Arc<dyn Fn(&str, &str) -> DnsReply + Send + Sync>;
 
 impl Zone {
-    /// Serves until the test process exits. `answers` maps a name without its final dot and a query type such as `SRV`
-    /// to a reply.
-    pub fn serve(at: &str, answers: impl Fn(&str, &str) -> DnsReply + Send + Sync + 'static) -> Zone {
+    /// Serves until the test process exits. `resolve` maps a name without its final dot and a query type such as
+    /// `SRV` to a reply.
+    pub fn serve(at: &str, resolve: impl Fn(&str, &str) -> DnsReply + Send + Sync + 'static) -> Zone {
         // Retries until the same port is free for both.
         let (udp, tcp) = (0..50)
             .find_map(|_| {
@@ -42,9 +42,9 @@ impl Zone {
             })
             .unwrap();
         let zone = Zone { address: udp.local_addr().unwrap(), queries: Arc::default() };
-        let answers: Resolve = Arc::new(answers);
+        let resolve: Resolve = Arc::new(resolve);
         let both = [Arc::clone(&zone.queries), Arc::clone(&zone.queries)];
-        let [over_udp, over_tcp] = both.map(|queries| (queries, Arc::clone(&answers)));
+        let [over_udp, over_tcp] = both.map(|queries| (queries, Arc::clone(&resolve)));
         thread::spawn(move || serve_udp(&udp, &over_udp.0, &over_udp.1));
         thread::spawn(move || {
             for stream in tcp.incoming() {
@@ -60,12 +60,12 @@ impl Zone {
     }
 }
 
-fn serve_udp(socket: &UdpSocket, queries: &Mutex<Vec<String>>, answers: &Resolve) {
+fn serve_udp(socket: &UdpSocket, queries: &Mutex<Vec<String>>, resolve: &Resolve) {
     let mut buffer = [0; 4096];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
         let question = &buffer[..length];
-        let Some(mut bytes) = answer("udp", question, queries, answers) else { continue };
+        let Some(mut bytes) = response("udp", question, queries, resolve) else { continue };
         if bytes.len() > MAX_DATAGRAM {
             let mut truncated = Packet::parse(question).unwrap().into_reply();
             truncated.set_flags(PacketFlag::TRUNCATION);
@@ -76,21 +76,21 @@ fn serve_udp(socket: &UdpSocket, queries: &Mutex<Vec<String>>, answers: &Resolve
 }
 
 /// Responds to one query per connection.
-fn serve_tcp(mut stream: TcpStream, queries: &Mutex<Vec<String>>, answers: &Resolve) {
+fn serve_tcp(mut stream: TcpStream, queries: &Mutex<Vec<String>>, resolve: &Resolve) {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut question).unwrap();
-    let Some(bytes) = answer("tcp", &question, queries, answers) else { return };
+    let Some(bytes) = response("tcp", &question, queries, resolve) else { return };
     stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&bytes).unwrap();
 }
 
-fn answer(
+fn response(
     transport: &str,
     question: &[u8],
     queries: &Mutex<Vec<String>>,
-    answers: &Resolve,
+    resolve: &Resolve,
 ) -> Option<Vec<u8>> {
     let mut out = Packet::parse(question).unwrap().into_reply();
     out.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
@@ -102,7 +102,7 @@ fn answer(
     };
     queries.lock().unwrap().push(format!("{transport} {kind} {text}"));
     let record = |data| ResourceRecord::new(query.qname.clone(), CLASS::IN, 60, data);
-    let reply = answers(&text, &kind);
+    let reply = resolve(&text, &kind);
     match &reply {
         DnsReply::Services(services) => {
             for (priority, weight, port, target) in services {

@@ -1,11 +1,11 @@
-//! An in-memory key-value store, and locksmithctl against it.
+//! A key-value store of ours in memory, and locksmithctl that asks it.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use etcd_api::Member;
-use etcd_client::{Client, Config, Get};
+use etcd_client::{Client, Config, GetOptions};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, Local, Settings};
 use tokio::runtime::Runtime;
@@ -45,15 +45,15 @@ impl Store {
     }
 
     pub fn get(&self, key: &str) -> Option<String> {
-        let got = self.runtime.block_on(self.client.get(key, Get::default()));
+        let got = self.runtime.block_on(self.client.get(key, GetOptions::default()));
         got.ok().and_then(|response| response.node().value)
     }
 
     pub fn set(&self, key: &str, value: &str) {
-        self.runtime.block_on(self.client.set(key, value, &etcd_client::Set::default())).unwrap();
+        self.runtime.block_on(self.client.set(key, value, &etcd_client::SetOptions::default())).unwrap();
     }
 
-    /// Runs locksmithctl; returns stdout, marked stderr, and the exit code if not 0.
+    /// locksmithctl with these arguments: what it prints, its standard error marked, and the exit code if not 0.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         ctl(&[&["-endpoint", self.url.as_str()], arguments].concat())
     }

@@ -1,11 +1,11 @@
-//! Clients that read and write a few keys at all members and record a history for the linearizability checker.
+//! Clients that read and write a few keys clients any member, and note what they saw: for the checker of histories.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use conformance::history::{Action, Operation, Outcome, Verdict, check};
-use etcd_client::{Client, Delete, Error, Exists, Get, Reason, Set};
+use etcd_client::{Client, DeleteOptions, Error, GetOptions, PrevExist, Reason, SetOptions};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -16,31 +16,28 @@ const CLIENT_COUNT: usize = 3;
 const KEY_COUNT: usize = 3;
 /// Milliseconds between two operations of a client.
 const PAUSE_MILLIS: std::ops::Range<u64> = 20..2_000;
-/// A shorter history proves nothing.
+/// Fewer that were answered say nothing.
 const MIN_RESPONSES: usize = 100;
-/// First host number of these clients.
+/// Hosts of these clients are numbered from here on.
 const FIRST_CLIENT: usize = 1_000;
 
-/// History of all clients.
+/// What all of them saw.
 #[derive(Default)]
 pub struct History {
     operations: Mutex<Vec<Operation>>,
-    /// Logical time: incremented by each call and response.
+    /// Rises with each call and each answer.
     clock: AtomicU64,
     stopped: AtomicBool,
 }
 
 impl History {
-    /// Starts the clients.
+    /// Of clients that start now.
     pub fn start(store: &EtcdCluster, rng: &mut fastrand::Rng) -> Arc<Self> {
         let history = Arc::new(Self::default());
         for number in 0..CLIENT_COUNT {
-            // One client per member: a client with several endpoints retries a write whose connection broke.
-            let clients =
-                (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
-            tokio::spawn(
-                HistoryClient { number, clients, rng: rng.fork(), history: Arc::clone(&history) }.run(),
-            );
+            // At operation member each: a client with several repeats a write whose connection broke.
+            let clients = (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
+            tokio::spawn(HistoryClient { number, clients, rng: rng.fork(), history: Arc::clone(&history) }.run());
         }
         history
     }
@@ -49,7 +46,7 @@ impl History {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Stops the clients and checks the history.
+    /// Ends the clients, and says what is wrong with what they saw.
     pub fn stop_and_check(&self) -> Option<String> {
         self.stopped.store(true, Ordering::Relaxed);
         let operations = self.operations.lock();
@@ -93,7 +90,7 @@ impl HistoryClient {
             };
             let client = &self.clients[self.rng.usize(0..self.clients.len())];
             let (path, called) = (format!("/history/{key}"), self.history.now());
-            // The operation was certainly not executed.
+            // Certainly nothing happened.
             let Some(outcome) = execute(client, &path, action).await else { continue };
             let answered = self.history.now();
             if let Outcome::Saw(Some(value)) = outcome {
@@ -110,18 +107,20 @@ impl HistoryClient {
 
 async fn execute(client: &Client, path: &str, action: Action) -> Option<Outcome> {
     let put =
-        async |value: u64, options: Set| client.set(path, value.to_string(), &options).await.map(|_| None);
+        async |value: u64, options: SetOptions| client.set(path, value.to_string(), &options).await.map(|_| None);
     let done = match action {
         Action::Read => {
-            let options = Get { quorum: true, ..Get::default() };
+            let options = GetOptions { quorum: true, ..GetOptions::default() };
             client.get(path, options).await.map(|answer| answer.node().value)
         }
-        Action::Write(value) => put(value, Set::default()).await,
-        Action::Create(value) => put(value, Set { exists: Exists::No, ..Set::default() }).await,
-        Action::Swap { from, to } => {
-            put(to, Set { prev_value: Some(from.to_string()), ..Set::default() }).await
+        Action::Write(value) => put(value, SetOptions::default()).await,
+        Action::Create(value) => {
+            put(value, SetOptions { prev_exist: PrevExist::NoExist, ..SetOptions::default() }).await
         }
-        Action::Delete => client.delete(path, &Delete::default()).await.map(|_| None),
+        Action::Swap { from, to } => {
+            put(to, SetOptions { prev_value: Some(from.to_string()), ..SetOptions::default() }).await
+        }
+        Action::Delete => client.delete(path, &DeleteOptions::default()).await.map(|_| None),
     };
     Some(match done {
         Ok(value) if action == Action::Read => Outcome::Saw(value.map(|value| value.parse().unwrap())),
@@ -134,7 +133,7 @@ async fn execute(client: &Client, path: &str, action: Action) -> Option<Outcome>
     })
 }
 
-/// First error code that concerns the server, not the request.
+/// Codes of errors from here on are about the server, not the request.
 const FIRST_SERVER_ERROR: u32 = 300;
 
 fn never_sent(reason: &Reason) -> bool {

@@ -37,7 +37,7 @@ impl EtcdCluster {
     pub fn client_at(&self, host: Host, members: &[Host]) -> Client {
         let endpoints = members.iter().map(|member| format!("http://member-{member}:2379").parse().unwrap());
         let mut config = Config::new(endpoints.collect());
-        config.order = Order::Given;
+        config.order = Order::Configured;
         config.request_timeout = TIMEOUT;
         config.retry_after_timeout = false;
         let network = self.network.clone();

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use etcd_client::{Client, Config, Endpoint, Get, Set, Watch};
+use etcd_client::{Client, Config, Endpoint, GetOptions, SetOptions, WatchOptions};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -89,8 +89,8 @@ async fn ask(address: SocketAddr, call: u8) {
     };
     let client = Client::new(config).expect("a client");
     match call % CALLS {
-        0 => drop(client.get("/a", Get::default()).await.map(|answer| answer.node())),
-        1 => drop(client.set("/a", "v", &Set::default()).await),
+        0 => drop(client.get("/a", GetOptions::default()).await.map(|answer| answer.node())),
+        1 => drop(client.set("/a", "v", &SetOptions::default()).await),
         2 => drop(client.members().await),
         3 => drop(client.sync().await),
         4 => drop(client.version().await),
@@ -101,7 +101,7 @@ async fn ask(address: SocketAddr, call: u8) {
         9 => drop((client.user("a").await, client.role("a").await, client.auth_enabled().await)),
         10 => drop((client.machines().await, client.leader().await, client.cluster_id().await)),
         _ => {
-            let how = Watch { recursive: true, stream: call >= STREAM, after: None };
+            let how = WatchOptions { recursive: true, stream: call >= STREAM, after: None };
             let mut watcher = client.watch("/a", how);
             let mut last = 0;
             while let Ok(Ok(answer)) = timeout(WATCH_TIME, watcher.next()).await {

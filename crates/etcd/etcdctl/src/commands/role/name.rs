@@ -1,7 +1,7 @@
 //! Arguments and flags shared by the role commands.
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_client::{Kv, Permissions};
+use etcd_client::{KeyPermissions, Permissions};
 
 use crate::failure::Failure;
 
@@ -25,9 +25,9 @@ pub fn permissions(args: &ParsedArgs) -> Result<Permissions, Failure> {
     };
     let paths = vec![path.to_owned()];
     let kv = match (args.is_set("read"), args.is_set("write"), args.is_set("readwrite")) {
-        (true, false, false) => Kv { read: paths, write: Vec::new() },
-        (false, true, false) => Kv { read: Vec::new(), write: paths },
-        (false, false, true) => Kv { read: paths.clone(), write: paths },
+        (true, false, false) => KeyPermissions { read: paths, write: Vec::new() },
+        (false, true, false) => KeyPermissions { read: Vec::new(), write: paths },
+        (false, false, true) => KeyPermissions { read: paths.clone(), write: paths },
         _ => return Err(Failure::usage("Please specify exactly one of -read, -write or -readwrite")),
     };
     Ok(Permissions { kv })

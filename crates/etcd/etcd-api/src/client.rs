@@ -1,13 +1,13 @@
-//! Answers as a client reads them: text, and whatever fields the server sent.
+//! Responses as parsed by clients, tolerant of missing fields.
 
 use serde::Deserialize;
 
-/// A success answer or a watched event.
+/// A successful response or a watch event.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     pub action: String,
-    /// Absent where `noValueOnSuccess` was asked.
+    /// Absent with `noValueOnSuccess`.
     #[serde(default)]
     pub node: Option<Node>,
     #[serde(default)]
@@ -23,14 +23,14 @@ pub struct Node {
     pub dir: bool,
     /// RFC 3339.
     pub expiration: Option<String>,
-    /// Seconds; 0 where absent, negative for a key past its time.
+    /// Seconds; 0 if absent, negative for an expired key.
     pub ttl: i64,
     pub nodes: Vec<Node>,
     pub modified_index: u64,
     pub created_index: u64,
 }
 
-/// An error answer of any etcd, also with codes that this version does not know.
+/// An error response of any etcd, including unknown codes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{error_code}: {message} ({cause}) [{index}]")]

@@ -1,10 +1,10 @@
-//! Trees as deep as keys may be, and nodes whose time comes together.
+//! Trees of maximum depth, and nodes that expire simultaneously.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use bytes::Bytes;
 use etcd_api::{Action, ErrorCode, Key, MAX_KEY_LEVELS, Timestamp};
-use etcd_store::{Change, Command, Delete, Post, Put, Refusal, Restore, Store};
+use etcd_store::{Change, Command, CommandError, Delete, Post, Put, Restore, Store};
 
 fn put(path: &str, expiration: Option<u64>) -> Command {
     Command::Put(Put {
@@ -19,11 +19,11 @@ fn put(path: &str, expiration: Option<u64>) -> Command {
     })
 }
 
-/// As small as a runtime's threads are.
+/// The stack size of a runtime's threads.
 const STACK_BYTES: usize = 2 << 20;
 
 #[test]
-fn the_deepest_tree_needs_no_deep_stack() {
+fn the_deepest_tree_does_not_overflow_the_stack() {
     let deepest = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| {
         let path = "/a".repeat(MAX_KEY_LEVELS);
         let mut store = Store::new();
@@ -47,7 +47,9 @@ fn the_deepest_tree_needs_no_deep_stack() {
         assert!(restored.apply(&Command::Post(post.clone())).result.is_ok());
         let too_deep = Post { key: Key::parse(&path).unwrap(), ..post };
         let outcome = restored.apply(&Command::Post(too_deep));
-        assert!(matches!(outcome.result, Err(Refusal::Keys(error)) if error.code == ErrorCode::InvalidForm));
+        assert!(
+            matches!(outcome.result, Err(CommandError::Keys(error)) if error.code == ErrorCode::InvalidForm)
+        );
         let delete = Delete {
             key: Key::parse("/a").unwrap(),
             dir: false,
@@ -63,7 +65,7 @@ fn the_deepest_tree_needs_no_deep_stack() {
 }
 
 #[test]
-fn what_is_due_goes_by_time_and_then_by_key() {
+fn nodes_expire_by_time_then_key() {
     let mut store = Store::new();
     for (path, at) in [("/d/x", 3), ("/b", 2), ("/a", 3), ("/c", 3), ("/late", 9), ("/d/early", 1)] {
         store.apply(&put(path, Some(at)));
@@ -74,9 +76,9 @@ fn what_is_due_goes_by_time_and_then_by_key() {
     let before = store.index();
     let outcome = store.apply(&Command::Sync { now: Timestamp::from_unix_nanos(3) });
     let Ok(Change::Expired(events)) = &outcome.result else { panic!("{outcome:?}") };
-    let gone: Vec<_> = events.iter().map(|event| (event.node.key.to_string(), event.index())).collect();
+    let removed: Vec<_> = events.iter().map(|event| (event.node.key.to_string(), event.index())).collect();
     let expect = ["/d/early", "/b", "/a", "/c", "/d"].map(str::to_owned).into_iter().zip(before + 1..);
-    assert_eq!(gone, expect.collect::<Vec<_>>());
+    assert_eq!(removed, expect.collect::<Vec<_>>());
     assert!(events.iter().all(|event| event.action == Action::Expire));
     assert_eq!((outcome.index, store.index()), (before + 5, before + 5));
     assert!(events[4].node.dir && events[4].prev_node.as_ref().unwrap().dir);

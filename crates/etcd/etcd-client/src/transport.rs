@@ -1,4 +1,4 @@
-//! One request to one endpoint: sent, redirected, its head waited for, its body read.
+//! Sends a request to one endpoint, follows redirects, and reads the response.
 
 use std::error::Error as _;
 use std::io;
@@ -16,20 +16,20 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{AlertDescription, ClientConfig};
 
-use crate::config::{Credentials, Dial, Trace, Traced};
+use crate::config::{Credentials, Dial, Trace, TracedRequest};
 use crate::connection::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::Reason;
-use crate::limits::{ANSWER_BYTES, IDLE_CONNECTIONS, IDLE_TIME, REDIRECTS};
+use crate::limits::{IDLE_TIMEOUT, MAX_IDLE_CONNECTIONS, MAX_REDIRECTS, MAX_RESPONSE_BYTES};
 
-/// What is asked, of whichever endpoint.
+/// A request to any endpoint.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub method: Method,
-    /// Escaped; begins with a slash.
+    /// Escaped; starts with a slash.
     pub path: String,
     pub body: Option<Body>,
-    /// Whether another endpoint may be tried after this one may have got the request.
+    /// Whether the request may be repeated at another endpoint after this one may have received it.
     pub repeatable: bool,
 }
 
@@ -37,7 +37,7 @@ pub struct Call {
 pub struct Body {
     pub kind: &'static str,
     pub text: String,
-    /// Holds a password: never shown.
+    /// Contains a password; must not be logged.
     pub secret: bool,
 }
 
@@ -59,7 +59,7 @@ impl Call {
     }
 }
 
-/// An answer that was read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
@@ -68,7 +68,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The store's index at the time of the answer; 0 without the header.
+    /// `X-Etcd-Index`; 0 if missing.
     pub fn index(&self) -> u64 {
         index_of(&self.headers)
     }
@@ -79,118 +79,121 @@ pub fn index_of(headers: &HeaderMap) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The pool of connections and what each request is given.
+/// The connection pool and common parameters of requests.
 #[derive(Clone)]
-pub struct Wire {
+pub struct Transport {
     pool: Pool<Connector, Full<Bytes>>,
     authorization: Option<HeaderValue>,
     request_timeout: Duration,
     trace: Option<Trace>,
 }
 
-impl Wire {
+impl Transport {
     pub fn new(
         tls: Arc<ClientConfig>,
         dial: Option<Dial>,
         credentials: Option<&Credentials>,
         request_timeout: Duration,
         trace: Option<Trace>,
-    ) -> Wire {
-        // Connecting gives up a little earlier than the request that waits for it, so that the reason is
-        // always the one that says more.
+    ) -> Transport {
+        // Less than the request's timeout, so that the more specific error is reported.
         let connector = Connector { tls, dial, timeout: request_timeout.mul_f64(0.9) };
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIME)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
-        let authorization = credentials.map(|who| {
-            let text = format!("Basic {}", STANDARD.encode(format!("{}:{}", who.user, who.password)));
+        let authorization = credentials.map(|credentials| {
+            let text = format!(
+                "Basic {}",
+                STANDARD.encode(format!("{}:{}", credentials.user, credentials.password))
+            );
             // invariant: base64 is made of visible ASCII only.
             #[allow(clippy::expect_used)]
             let mut value = HeaderValue::from_str(&text).expect("base64 is a header value");
             value.set_sensitive(true);
             value
         });
-        Wire { pool, authorization, request_timeout, trace }
+        Transport { pool, authorization, request_timeout, trace }
     }
 
-    /// Over the same connections. The time in which one is opened stays.
-    pub fn with_request_timeout(&self, request_timeout: Duration) -> Wire {
-        Wire { request_timeout, ..self.clone() }
+    /// Shares the connections. The connect timeout does not change.
+    pub fn with_request_timeout(&self, request_timeout: Duration) -> Transport {
+        Transport { request_timeout, ..self.clone() }
     }
 
-    /// Sends `call`, follows redirections, and gives the answer as soon as its head is there.
-    /// `known` are the origins that may see the password.
+    /// Sends `call`, follows redirects, and returns the response head. The password is sent only to origins in
+    /// `trusted_origins`.
     pub async fn open(
         &self,
         endpoint: &Endpoint,
         call: &Call,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Response<Incoming>, Reason> {
         let mut url = endpoint.address(&call.path);
-        for _ in 0..=REDIRECTS {
-            let answer = self.once(endpoint, call, &url, known).await?;
-            if answer.status().as_u16() / 100 != 3 {
-                return Ok(answer);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send_once(endpoint, call, &url, trusted_origins).await?;
+            if response.status().as_u16() / 100 != 3 {
+                return Ok(response);
             }
-            let place = answer.headers().get(LOCATION).ok_or(Reason::Redirect("location header not set"))?;
-            let place = place.to_str().map_err(|_| Reason::Redirect("location header is not text"))?;
-            url = next_address(&url, place)?;
+            let location =
+                response.headers().get(LOCATION).ok_or(Reason::Redirect("location header not set"))?;
+            let location = location.to_str().map_err(|_| Reason::Redirect("location header is not text"))?;
+            url = next_address(&url, location)?;
         }
         Err(Reason::Redirects)
     }
 
-    /// [`Wire::open`], with the body read to its end.
+    /// [`Transport::open`], with the complete body.
     pub async fn exchange(
         &self,
         endpoint: &Endpoint,
         call: &Call,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Reply, Reason> {
-        let (head, body) = self.open(endpoint, call, known).await?.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES).collect().await {
+        let (head, body) = self.open(endpoint, call, trusted_origins).await?.into_parts();
+        let body = match Limited::new(body, MAX_RESPONSE_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(Reason::TooLong { endpoint: endpoint.to_string(), limit: ANSWER_BYTES });
+                return Err(Reason::TooLong { endpoint: endpoint.to_string(), limit: MAX_RESPONSE_BYTES });
             }
             Err(error) => return Err(Reason::Broken(chain(error.as_ref()))),
         };
         Ok(Reply { status: head.status, headers: head.headers, body })
     }
 
-    async fn once(
+    async fn send_once(
         &self,
         endpoint: &Endpoint,
         call: &Call,
         url: &str,
-        known: &[String],
+        trusted_origins: &[String],
     ) -> Result<Response<Incoming>, Reason> {
-        self.tell(call, url);
+        self.trace_request(call, url);
         let mut request = Request::builder().method(call.method.clone()).uri(url);
         let text = call.body.as_ref().map(|body| body.text.clone()).unwrap_or_default();
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, body.kind);
         }
         if let Some(value) = &self.authorization
-            && known.iter().any(|origin| is_below(url, origin))
+            && trusted_origins.iter().any(|origin| is_below(url, origin))
         {
             request = request.header(AUTHORIZATION, value);
         }
         let request =
             request.body(Full::new(Bytes::from(text))).map_err(|error| Reason::Broken(error.to_string()))?;
         match tokio::time::timeout(self.request_timeout, self.pool.request(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(reason_of(&error)),
             Err(_) => Err(Reason::HeaderTimeout { endpoint: endpoint.to_string() }),
         }
     }
 
-    fn tell(&self, call: &Call, url: &str) {
-        if let Some(Trace(tell)) = &self.trace {
+    fn trace_request(&self, call: &Call, url: &str) {
+        if let Some(Trace(trace_request)) = &self.trace {
             let secret = call.body.as_ref().is_some_and(|body| body.secret);
             let body = call.body.as_ref().filter(|_| !secret).map(|body| body.text.as_str());
-            tell(&Traced { method: call.method.as_str(), url, body, body_is_secret: secret });
+            trace_request(&TracedRequest { method: call.method.as_str(), url, body, body_is_secret: secret });
         }
     }
 }
@@ -199,34 +202,34 @@ fn is_below(url: &str, origin: &str) -> bool {
     url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Where a redirection leads: a whole URL, or a path on the same host.
-fn next_address(url: &str, place: &str) -> Result<String, Reason> {
-    if place.starts_with("http://") || place.starts_with("https://") {
-        return Ok(place.to_owned());
+/// The target of a redirect: a URL, or a path on the same host.
+fn next_address(url: &str, location: &str) -> Result<String, Reason> {
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return Ok(location.to_owned());
     }
-    if !place.starts_with('/') || place.starts_with("//") {
+    if !location.starts_with('/') || location.starts_with("//") {
         return Err(Reason::Redirect("location header is neither a URL nor a path"));
     }
     let authority_at = url.find("://").map_or(0, |at| at + 3);
     let path_at = url[authority_at..].find('/').map_or(url.len(), |at| authority_at + at);
-    Ok(format!("{}{place}", &url[..path_at]))
+    Ok(format!("{}{location}", &url[..path_at]))
 }
 
 fn reason_of(error: &hyper_util::client::legacy::Error) -> Reason {
     let mut source = error.source();
-    while let Some(one) = source {
-        if let Some(reason) = one.downcast_ref::<Reason>() {
+    while let Some(cause) = source {
+        if let Some(reason) = cause.downcast_ref::<Reason>() {
             return reason.clone();
         }
-        if let Some(alert) = one.downcast_ref::<io::Error>().and_then(alert_of) {
+        if let Some(alert) = cause.downcast_ref::<io::Error>().and_then(alert_of) {
             return Reason::Alert(alert);
         }
-        source = one.source();
+        source = cause.source();
     }
     Reason::Broken(chain(error))
 }
 
-/// The alert behind an I/O error, in the words that etcd's users know.
+/// The text of a TLS alert in an I/O error, as by etcd.
 fn alert_of(error: &io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => Some("expired certificate"),
@@ -239,16 +242,16 @@ fn alert_of(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// The error and its causes, without repeating what a cause says again.
+/// The error and its causes, without repetitions.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(one) = source {
-        let more = one.to_string();
+    while let Some(cause) = source {
+        let more = cause.to_string();
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        source = one.source();
+        source = cause.source();
     }
     text
 }
@@ -266,13 +269,13 @@ mod tests {
             ("http://a:1/x", "//b/y", None),
             ("http://a:1/x", "y", None),
         ];
-        for (url, place, expect) in cases {
-            assert_eq!(next_address(url, place).ok().as_deref(), expect, "{place}");
+        for (url, location, expect) in cases {
+            assert_eq!(next_address(url, location).ok().as_deref(), expect, "{location}");
         }
     }
 
     #[test]
-    fn the_password_goes_to_known_origins_only() {
+    fn credentials_are_sent_only_to_known_origins() {
         assert!(is_below("http://a:1/v2/keys", "http://a:1"));
         for other in ["http://a:12/v2", "http://b:1/v2", "https://a:1/v2", "http://a:1@b/v2"] {
             assert!(!is_below(other, "http://a:1"), "{other}");
