@@ -1,4 +1,4 @@
-//! The registry in an etcd v2 service, ours or another.
+//! The registry in an etcd v2 service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::store::{Change, Precondition, Snapshot, Store, StoreError, StoredValu
 #[derive(Clone)]
 pub struct EtcdStore {
     client: Client,
-    /// Begins and ends with a slash.
+    /// Starts and ends with a slash.
     prefix: String,
-    /// Until the response header of a request.
+    /// Until the response header.
     timeout: Duration,
-    /// Whether the service knows options to renew a TTL without an event; request when that is first wanted.
+    /// Whether the service can refresh a TTL without an event. Detected at first use.
     supports_refresh: Arc<OnceCell<bool>>,
 }
 
@@ -28,13 +28,13 @@ pub struct EtcdWatch {
     prefix: String,
 }
 
-/// The body of a response may take as long as its header.
+/// Multiple of the timeout for header and body of a response.
 const RESPONSE_TIMEOUTS: u32 = 2;
-/// A recursive read of the registry takes longer.
+/// The same for a recursive read of the registry.
 const READ_TIMEOUTS: u32 = 10;
 
 impl EtcdStore {
-    /// `client` must not retry after a timeout: precondition the caller knows whether a request is idempotent.
+    /// `client` must not retry after a timeout: only the caller knows whether a request is idempotent.
     pub fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
         let prefix = match prefix.trim_matches('/') {
             "" => "/".to_owned(),
@@ -43,7 +43,7 @@ impl EtcdStore {
         Self { client, prefix, timeout, supports_refresh: Arc::default() }.with_timeout(timeout)
     }
 
-    /// The same store, through the same preferred endpoint, with a longer timeout.
+    /// The same store and preferred endpoint with another timeout.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         let client = self.client.with_timeouts(timeout, timeout * READ_TIMEOUTS);
         Self { client, timeout, ..self.clone() }
@@ -51,13 +51,19 @@ impl EtcdStore {
 
     async fn supports_refresh(&self) -> Result<bool, StoreError> {
         let detect = || async {
-            let version = self.within(RESPONSE_TIMEOUTS, self.client.version()).await?;
+            let version = self.with_deadline(RESPONSE_TIMEOUTS, self.client.version()).await?;
             Ok(supports_refresh(&version.server))
         };
         self.supports_refresh.get_or_try_init(detect).await.copied()
     }
 
-    async fn set(&self, key: &Key, value: &str, precondition: Precondition, mut options: SetOptions) -> Result<u64, StoreError> {
+    async fn set(
+        &self,
+        key: &Key,
+        value: &str,
+        precondition: Precondition,
+        mut options: SetOptions,
+    ) -> Result<u64, StoreError> {
         match precondition {
             Precondition::Always => {}
             Precondition::Absent => options.prev_exist = PrevExist::NoExist,
@@ -65,21 +71,22 @@ impl EtcdStore {
             Precondition::Value(value) => options.prev_value = Some(value),
             Precondition::Index(index) => options.prev_index = Some(index),
         }
-        let answer = self.within(RESPONSE_TIMEOUTS, self.client.set(&self.path(key), value, &options)).await?;
-        Ok(answer.node().modified_index)
+        let response =
+            self.with_deadline(RESPONSE_TIMEOUTS, self.client.set(&self.path(key), value, &options)).await?;
+        Ok(response.node().modified_index)
     }
 
     fn path(&self, key: &Key) -> String {
         format!("{}{}", self.prefix, key.path())
     }
 
-    async fn within<T>(
+    async fn with_deadline<T>(
         &self,
         times: u32,
         request: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, StoreError> {
         match timeout(self.timeout * times, request).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(store_error(&error)),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.timeout * times))),
         }
@@ -99,13 +106,13 @@ fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// etcd 2.3 and later do; earlier ones would empty the key.
+/// Supported since etcd 2.3. Earlier versions would clear the value.
 fn supports_refresh(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2, 3)
 }
 
-/// Error codes from here on are about the server, not the request.
+/// First error code that concerns the server, not the request.
 const FIRST_SERVER_ERROR: u32 = 300;
 
 impl Store for EtcdStore {
@@ -117,10 +124,10 @@ impl Store for EtcdStore {
         let request = async {
             match self.client.get(root, options).await {
                 Err(error @ Error::Api { index, .. }) if error.is_key_not_found() => Ok((None, index)),
-                answer => answer.map(|answer| (Some(answer.node()), answer.index)),
+                response => response.map(|response| (Some(response.node()), response.index)),
             }
         };
-        let (node, index) = self.within(READ_TIMEOUTS, request).await?;
+        let (node, index) = self.with_deadline(READ_TIMEOUTS, request).await?;
         let mut pairs = Vec::new();
         if let Some(node) = node {
             leaves(node, &self.prefix, &mut pairs);
@@ -140,11 +147,11 @@ impl Store for EtcdStore {
         let request = async {
             match self.client.get(&path, options).await {
                 Err(error) if error.is_key_not_found() => Ok(None),
-                answer => answer.map(Some),
+                response => response.map(Some),
             }
         };
-        let Some(answer) = self.within(RESPONSE_TIMEOUTS, request).await? else { return Ok(None) };
-        let node = answer.node();
+        let Some(response) = self.with_deadline(RESPONSE_TIMEOUTS, request).await? else { return Ok(None) };
+        let node = response.node();
         let remaining = (node.expiration.is_some() || node.ttl != 0)
             .then(|| Duration::from_secs(u64::try_from(node.ttl).unwrap_or(0)));
         Ok(Some(StoredValue { value: node.value.unwrap_or_default(), index: node.modified_index, remaining }))
@@ -160,11 +167,18 @@ impl Store for EtcdStore {
         self.set(key, value, precondition, SetOptions { ttl, ..SetOptions::default() }).await
     }
 
-    async fn refresh(&self, key: &Key, value: &str, ttl: Duration, precondition: Precondition) -> Result<u64, StoreError> {
+    async fn refresh(
+        &self,
+        key: &Key,
+        value: &str,
+        ttl: Duration,
+        precondition: Precondition,
+    ) -> Result<u64, StoreError> {
         if !self.supports_refresh().await? {
             return self.put(key, value, Some(ttl), precondition).await;
         }
-        self.set(key, "", precondition, SetOptions { ttl: Some(ttl), refresh: true, ..SetOptions::default() }).await
+        self.set(key, "", precondition, SetOptions { ttl: Some(ttl), refresh: true, ..SetOptions::default() })
+            .await
     }
 
     async fn delete(&self, key: &Key, precondition: Precondition) -> Result<u64, StoreError> {
@@ -174,28 +188,29 @@ impl Store for EtcdStore {
             Precondition::Value(value) => options.prev_value = Some(value),
             Precondition::Index(index) => options.prev_index = Some(index),
         }
-        let answer = self.within(RESPONSE_TIMEOUTS, self.client.delete(&self.path(key), &options)).await?;
-        Ok(answer.node().modified_index)
+        let response =
+            self.with_deadline(RESPONSE_TIMEOUTS, self.client.delete(&self.path(key), &options)).await?;
+        Ok(response.node().modified_index)
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
         let options = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
         let path = format!("{}job/{name}", self.prefix);
-        let answer = self.within(RESPONSE_TIMEOUTS, self.client.delete(&path, &options)).await?;
-        Ok(answer.node().modified_index)
+        let response = self.with_deadline(RESPONSE_TIMEOUTS, self.client.delete(&path, &options)).await?;
+        Ok(response.node().modified_index)
     }
 }
 
 impl Watch for EtcdWatch {
     async fn next(&mut self) -> Result<Change, StoreError> {
-        let answer = self.watcher.next().await.map_err(|error| store_error(&error))?;
-        let node = answer.node();
-        let gone = matches!(answer.event.action.as_str(), "delete" | "expire" | "compareAndDelete");
+        let response = self.watcher.next().await.map_err(|error| store_error(&error))?;
+        let node = response.node();
+        let gone = matches!(response.event.action.as_str(), "delete" | "expire" | "compareAndDelete");
         let path = node.key.strip_prefix(&self.prefix).unwrap_or_default().to_owned();
         Ok(Change {
             index: node.modified_index,
             path,
-            // A directory that was made says nothing.
+            // A created directory has no value.
             value: if gone { None } else { Some(node.value.unwrap_or_default()) },
         })
     }

@@ -1,4 +1,4 @@
-//! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
+//! `--driver=etcd`: reads and writes the registry in etcd without a fleetd.
 
 use etcd_client::{Client, DeleteOptions, GetOptions, Node, SetOptions};
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
@@ -8,11 +8,11 @@ use fleet_core::responses;
 use fleet_core::{JobState, MachineId};
 use unit_file::UnitName;
 
-use crate::response::Error;
+use crate::error::Error;
 
 pub struct EtcdRegistry {
     client: Client,
-    /// Begins and ends with a slash.
+    /// Starts and ends with a slash.
     prefix: String,
 }
 
@@ -35,7 +35,7 @@ impl EtcdRegistry {
         EtcdRegistry { client, prefix: format!("/{}/", prefix.trim_matches('/')) }
     }
 
-    /// All keys, as they are at a majority of the client_error's members.
+    /// Reads all keys with quorum.
     async fn view(&self) -> Result<View, Error> {
         let options = GetOptions { recursive: true, sorted: false, quorum: true };
         let root = match self.client.get(self.prefix.trim_end_matches('/'), options).await {
@@ -48,11 +48,11 @@ impl EtcdRegistry {
         let relative = pairs
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(self.prefix.as_str())?, value.as_str())));
-        // What cannot be read is as good as absent; fleetd tells of it.
+        // Unreadable values are ignored here; fleetd logs them.
         Ok(View::read(relative).0)
     }
 
-    /// Whether something answers as etcd does.
+    /// Whether the endpoint answers as etcd does.
     pub async fn is_reachable(&self) -> bool {
         match self.client.get("/", GetOptions::default()).await {
             Ok(_) | Err(etcd_client::Error::Api { .. }) => true,
@@ -67,10 +67,9 @@ impl EtcdRegistry {
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let view = self.view().await?;
         let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
-        let waits = |name: &UnitName| {
-            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired())
-        };
-        // The scheduler is asked only where somebody waits for its response.
+        let waits =
+            |name: &UnitName| view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired());
+        // Only unscheduled units need an explanation by the scheduler.
         let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
         Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())
     }
@@ -83,7 +82,7 @@ impl EtcdRegistry {
         Ok(responses::machines(&self.view().await?))
     }
 
-    /// What the machines' fleetds say of their versions.
+    /// The versions that the fleetds publish.
     pub async fn versions(&self) -> Result<Vec<String>, Error> {
         let view = self.view().await?;
         let ids = view.machines().map(|machine| machine.id);
@@ -140,7 +139,7 @@ impl EtcdRegistry {
         responses::plan(&view, &responses::scheduler(&view), &request.units).map_err(invalid)
     }
 
-    /// Only as a plan: moving needs an engine that watches over it.
+    /// Dry run only: the moves need a running engine.
     pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
         if !dry_run {
             return Err(Error::NeedsFleetd);
@@ -158,11 +157,11 @@ impl EtcdRegistry {
                 self.client.set(&self.path(key), value, &SetOptions::default()).await
             }
             Write::Create { key, value } => match self.client.create(&self.path(key), value, None).await {
-                // A text is there already where another unit has it.
+                // Contents are stored by hash: another unit has the same.
                 Err(error) if error.is_key_exists() => return Ok(()),
                 created => created,
             },
-            // Nothing that is asked for here swaps a value, or takes one away by its value.
+            // No request of this driver compares values.
             Write::Swap { .. } | Write::DeleteIf { .. } => return Err(Error::NeedsFleetd),
         };
         written.map(drop).map_err(|error| client_error(&error))

@@ -1,4 +1,4 @@
-//! The way from checked flags to the cluster: its API or its etcd_registry, and its machines.
+//! Connections to the cluster: its API, its registry in etcd, or an SSH tunnel.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use etcd_client::{Config, Order};
 use fleet_client::{Client, Dial, Direct, Endpoint, Trace, Transport};
 use tokio::sync::OnceCell;
 
-use crate::access::{settings, format_ssh_error};
+use crate::etcd_registry::EtcdRegistry;
 use crate::failure::Failure;
 use crate::global::{Driver, ETCD_PORTS, Global};
-use crate::etcd_registry::Etcd;
 use crate::registry::Registry;
+use crate::ssh_settings::{format_ssh_error, settings};
 use crate::tunnel::Tunnel;
 use crate::version;
 
@@ -28,7 +28,7 @@ impl Session {
         Session { global, tunnel: OnceCell::new() }
     }
 
-    /// The connection to `--tunnel`, opened at its first use.
+    /// The connection to `--tunnel`, opened on first use.
     pub async fn tunnel(&self) -> Result<Option<Arc<Tunnel>>, Failure> {
         let open = async || {
             let Some(host) = &self.global.ssh.tunnel else { return Ok(None) };
@@ -53,12 +53,14 @@ impl Session {
                 }
                 Ok(Registry::Etcd(etcd_registry))
             }
-            Driver::Auto if !through_tunnel && self.is_etcd().await => Ok(Registry::Etcd(self.etcd_registry()?)),
+            Driver::Auto if !through_tunnel && self.is_etcd().await => {
+                Ok(Registry::Etcd(self.etcd_registry()?))
+            }
             Driver::Api | Driver::Auto => self.api().await,
         }
     }
 
-    /// The endpoint has one of etcd's ports, and speaks etcd's API.
+    /// Whether all endpoints have a port of etcd and one speaks its API.
     async fn is_etcd(&self) -> bool {
         let endpoints = self.global.endpoint.split(',').map(|text| text.trim().parse::<Endpoint>());
         let ports = endpoints.map(|endpoint| endpoint.ok().and_then(|endpoint| endpoint.port()));
@@ -71,7 +73,7 @@ impl Session {
         }
     }
 
-    fn etcd_registry(&self) -> Result<Etcd, Failure> {
+    fn etcd_registry(&self) -> Result<EtcdRegistry, Failure> {
         let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
             self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
         let mut config = Config::new(endpoints.map_err(unable)?);
@@ -87,10 +89,10 @@ impl Session {
             config.trace = Some(etcd_client::Trace(Arc::new(report)));
         }
         let client = etcd_client::Client::new(config).map_err(unable)?;
-        Ok(Etcd::new(client, &self.global.key_prefix))
+        Ok(EtcdRegistry::new(client, &self.global.key_prefix))
     }
 
-    /// Then the program that reaches the socket from the tunnel's machine may use the agent, as with fleet.
+    /// For a Unix socket, the agent is forwarded to the tunnel's machine, as in fleet.
     fn is_unix_endpoint(&self) -> bool {
         let first = self.global.endpoint.split(',').next().unwrap_or_default();
         let endpoint = first.trim().parse::<Endpoint>();

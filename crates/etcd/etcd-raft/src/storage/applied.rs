@@ -1,5 +1,4 @@
-//! The applied state that readers, watchers and the applier share. It must never be changed but by
-//! applying the log, in its order.
+//! The applied state, shared by readers, watchers and the applier. It changes only by applying the log in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,11 +8,11 @@ use etcd_store::{Outcome, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
-use crate::read_watermark::ReadWatermark;
+use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::storage::read_watermark::ReadWatermark;
 
 pub struct Inner {
     pub store: Store,
@@ -22,24 +21,23 @@ pub struct Inner {
     pub membership: StoredMembership,
 }
 
-/// The hub's end of a watch.
+/// The hub's side of a watch.
 pub struct Watcher {
     pub sender: Sender,
-    /// It ends with its first event.
+    /// The watch ends after its first event.
     pub once: bool,
 }
 
-/// parking_lot's lock lets a waiting writer go before readers that come later: readers cannot
-/// starve the applier.
+/// The lock is fair: readers cannot starve the applier.
 pub struct Applied {
     inner: RwLock<Inner>,
-    /// No reader waits for it: it is writes before the state is locked.
+    /// Not locked by readers: it is written before the state is locked.
     read_watermark: Mutex<ReadWatermark>,
     /// The last applied log index.
     index: watch::Sender<u64>,
-    /// Of the state: whether requests need credentials.
+    /// A copy of the state's flag: whether requests need credentials.
     auth: AtomicBool,
-    /// Whether what is applied may have been read_watermark: no reader comes before.
+    /// Whether local reads may have been served.
     serves_reads: AtomicBool,
     pub proposals: Proposals,
 }
@@ -70,7 +68,7 @@ impl Applied {
         }
     }
 
-    /// Takes the state of a checkpoint. Watches end: events between then and now were not seen.
+    /// Loads the state of a checkpoint. Watches end, because they have missed events.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         let view = checkpoint.view()?;
         let Some(meta) = view.meta()? else { return Ok(()) };
@@ -89,7 +87,7 @@ impl Applied {
         Ok(())
     }
 
-    /// From now on readers may come: where they have seen the log is kept.
+    /// Starts to record the read watermark: local reads may be served from now on.
     pub fn start_serving_reads(&self) {
         if !self.serves_reads.swap(true, Ordering::Relaxed) {
             let last = self.inner.read().last_applied;
@@ -97,12 +95,12 @@ impl Applied {
         }
     }
 
-    /// To be called before anything up to `log_id` is applied, once for all that is applied together.
+    /// Must be called before any entry up to `log_id` is applied; once for a batch of entries.
     pub fn advance_read_watermark(&self, log_id: &LogId) {
         self.read_watermark.lock().advance(log_id);
     }
 
-    /// How often the place was writes down.
+    /// The number of watermark writes.
     #[cfg(test)]
     pub fn watermark_writes(&self) -> usize {
         self.read_watermark.lock().writes
@@ -112,14 +110,14 @@ impl Applied {
         read(&self.inner.read().store)
     }
 
-    /// Removed for good, and raft does not need its vote any more to say so.
+    /// Whether the member was removed from the record and from raft's configuration.
     pub fn is_removed(&self, member_id: u64) -> bool {
         let inner = self.inner.read();
         let removed = inner.store.membership().is_removed(member_id);
         removed && inner.membership.get_node(&member_id).is_none()
     }
 
-    /// Whether this id is in raft's membership or in the record of members.
+    /// Whether the member is in raft's configuration or in the record of members.
     pub fn is_member(&self, member_id: u64) -> bool {
         let inner = self.inner.read();
         inner.membership.get_node(&member_id).is_some() || inner.store.membership().get(member_id).is_some()
@@ -129,7 +127,7 @@ impl Applied {
         self.inner.read().membership.nodes().next().is_none()
     }
 
-    /// Whether the state records a disk of the member, and that is another.
+    /// Whether the state records another disk of the member.
     pub fn has_other_disk(&self, member_id: u64, disk: u128) -> bool {
         let recorded = self.inner.read().store.membership().disk(member_id);
         recorded.is_some_and(|recorded| recorded != disk)
@@ -148,22 +146,22 @@ impl Applied {
         self.index.subscribe()
     }
 
-    /// The last applied index now: no subscription, for what every answer asks.
+    /// The last applied index, without a subscription: it is part of every response.
     pub fn last_index(&self) -> u64 {
         *self.index.borrow()
     }
 
-    /// Whether requests need credentials: no lock, for what every request asks.
+    /// Whether requests need credentials, without a lock: every request asks.
     pub fn auth_enabled(&self) -> bool {
         self.auth.load(Ordering::Acquire)
     }
 
-    /// For who holds the lock: nobody sees the state without what it says here.
+    /// Called with the state locked, so that no reader sees a stale flag.
     fn update_auth(&self, store: &Store) {
         self.auth.store(store.auth().is_enabled(), Ordering::Release);
     }
 
-    /// Open watches.
+    /// The number of open watches.
     pub fn watchers(&self) -> usize {
         self.inner.read().hub.len()
     }
@@ -174,7 +172,7 @@ impl Applied {
         }
     }
 
-    /// Applies one batch, tells watchers, then answers this member's own callers.
+    /// Applies a batch, notifies watchers, then resolves this member's own callers.
     pub fn apply_batch(&self, log_id: LogId, batch: &Batch) -> Result<(), UnreadableCommand> {
         let unreadable = |source| UnreadableCommand { index: log_id.index, source };
         let commands = batch.decode().map_err(unreadable)?;
@@ -194,14 +192,14 @@ impl Applied {
         drop(inner);
         self.proposals.requeue_lost(&log_id.leader_id);
         if ours {
-            // An answer carries the log's index: it is told first.
+            // Responses carry the log index, so it is published first.
             self.publish(Some(log_id));
             self.proposals.resolve(id.sequence, outcomes);
         }
         Ok(())
     }
 
-    /// An entry without commands.
+    /// Applies an entry without commands.
     pub fn apply_other(&self, log_id: LogId, membership: Option<StoredMembership>) {
         let mut inner = self.inner.write();
         inner.last_applied = Some(log_id);
@@ -217,7 +215,7 @@ fn notify(hub: &mut Hub<Watcher>, outcome: &Outcome) {
     for event in outcome.watch_events() {
         hub.notify(event, |_, watcher, event| match watcher.sender.send(event, WATCH_QUEUE) {
             SendResult::Queued if !watcher.once => WatcherAction::Keep,
-            // Too slow, or gone: its stream ends after what it has.
+            // The watcher is too slow or closed: its stream ends after the queued events.
             SendResult::Queued | SendResult::Closed => WatcherAction::Remove,
         });
     }

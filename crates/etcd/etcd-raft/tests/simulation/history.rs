@@ -1,4 +1,4 @@
-//! One operation of a client at a member, as the checker of histories knows it.
+//! One client operation at a member, as the linearizability checker represents it.
 
 use bytes::Bytes;
 use conformance::history::{Action, Outcome};
@@ -23,7 +23,7 @@ pub fn put(text: &str, value: u64) -> Put {
     }
 }
 
-/// `None`: certainly nothing happened.
+/// `None` if it certainly had no effect.
 pub async fn act(member: Member, at: String, action: Action, barrier: bool) -> Option<Outcome> {
     if action == Action::Read {
         if barrier && member.barrier().await.is_err() {

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Error, GetOptions};
-use etcd_raft::{MemberData, DataLocation};
+use etcd_raft::{DataLocation, MemberData};
 
 use super::data::{
     BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
@@ -51,7 +51,8 @@ pub const COMMAND: Command = Command {
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     if args.is_set("verify") {
-        let copy = MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+        let copy =
+            MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
         let lines = format!("the backup is whole: {}\n", summary(&copy));
         return session.print_report(&lines, &document(&copy, &backup.root));
     }

@@ -53,7 +53,8 @@ enum Status {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let data = data_dir(args, &DATA_DIR, &WAL_DIR)?;
-    let copy = MemberData::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
+    let copy =
+        MemberData::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
     let others = query_members(&session.unsynced_client()?, &copy).await;
     check_majority_lost(&copy, &others)?;
     let mut lines = format!("this member has {}\n", summary(&copy));

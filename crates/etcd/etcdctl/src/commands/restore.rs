@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use command_line::{Flag, ParsedArgs};
-use etcd_raft::{MemberData, DataError};
+use etcd_raft::{DataError, MemberData};
 use serde_json::json;
 
 use super::backup::make_parents;

@@ -16,7 +16,11 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::switch("dir", "remove an empty directory"),
         Flag::switch("recursive,r", "remove a directory and everything below it"),
-        Flag::new("with-value", ValueKind::Text, "remove only if the current value matches (compare-and-delete)"),
+        Flag::new(
+            "with-value",
+            ValueKind::Text,
+            "remove only if the current value matches (compare-and-delete)",
+        ),
         Flag::new("with-index", ValueKind::Number, "remove only if the current modified index matches")
             .default("0"),
     ],

@@ -17,7 +17,11 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[
         TTL,
-        Flag::new("swap-with-value", ValueKind::Text, "set only if the current value matches (compare-and-swap)"),
+        Flag::new(
+            "swap-with-value",
+            ValueKind::Text,
+            "set only if the current value matches (compare-and-swap)",
+        ),
         Flag::new("swap-with-index", ValueKind::Number, "set only if the current modified index matches")
             .default("0"),
     ],

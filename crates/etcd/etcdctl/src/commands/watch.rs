@@ -10,7 +10,8 @@ use crate::session::Session;
 use crate::stdout::print;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes").default("0");
+    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes")
+        .default("0");
 pub const RECURSIVE: Flag = Flag::switch("recursive,r", "watch all keys below, too");
 
 pub const COMMAND: Command = Command {

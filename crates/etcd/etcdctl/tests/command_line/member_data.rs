@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_raft::{MemberData, InitialMember, Member, MemberConfig, DataLocation, Start, TcpNetwork};
+use etcd_raft::{DataLocation, InitialMember, Member, MemberConfig, MemberData, Start, TcpNetwork};
 use etcd_store::{Command, Put};
 use serde_json::Value;
 

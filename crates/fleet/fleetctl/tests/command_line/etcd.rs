@@ -1,4 +1,4 @@
-//! `--driver=etcd`, on a store of ours in memory: what is read from keys, and the bytes that are written.
+//! `--driver=etcd` against an in-memory store: keys that are read, and the exact bytes that are written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Fixture {
         self.program.run(&[&["--driver=etcd", "--endpoint", self.url.as_str()], arguments].concat(), "")
     }
 
-    /// As an engine and an agent would, where hello was asked to be launched.
+    /// Writes the keys of an engine and an agent that launch hello.service.
     fn launch(&self) {
         self.set("job/hello.service/target", MACHINE_ID);
         self.set("job/hello.service/job-state", MACHINE_ID);
@@ -95,14 +95,15 @@ fn units_are_stored_as_keys() {
         "out| MACHINE<TAB><TAB>IP<TAB><TAB>METADATA\nout| 113f16a7...<TAB>172.17.8.101<TAB>az=x\n"
     );
     assert_eq!(fixture.run(&["submit", "hello"]), "");
-    // The bytes that the original writes.
+    // The exact bytes of the original.
     assert_eq!(
         fixture.get("job/hello.service/object").unwrap(),
         "{\"Name\":\"hello.service\",\"UnitHash\":[229,92,10,235,68,186,11,104,0,76,235,138,32,14,104,81,148,68,139,69]}"
     );
     assert_eq!(fixture.get("job/hello.service/target-state").unwrap(), "inactive");
     assert!(
-        fixture.get(&format!("unit/{HELLO_HASH}"))
+        fixture
+            .get(&format!("unit/{HELLO_HASH}"))
             .unwrap()
             .starts_with("{\"Raw\":\"[Unit]\\nDescription=Hello World\\n")
     );
@@ -125,7 +126,7 @@ fn units_are_stored_as_keys() {
     );
     assert_eq!(fixture.run(&["destroy", "--no-block", "hello", "nope"]), "out| Destroyed hello.service\n");
     assert_eq!(fixture.get("job/hello.service/object"), None);
-    // The text stays, and what the agent has not yet let go of.
+    // The contents are kept for other units with the same hash.
     assert!(fixture.get(&format!("unit/{HELLO_HASH}")).is_some());
     assert_eq!(fixture.run(&["destroy", "hello"]), "err| Units not found in registry\n");
 }
@@ -133,7 +134,8 @@ fn units_are_stored_as_keys() {
 #[test]
 fn requests_without_a_fleetd() {
     let fixture = Fixture::start("127.0.0.1:0");
-    std::fs::write(fixture.folder.path().join("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n").unwrap();
+    std::fs::write(fixture.folder.path().join("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n")
+        .unwrap();
     fixture.run(&["submit", "web@"]);
     assert_eq!(
         fixture.run(&["start", "web@"]),
@@ -192,7 +194,7 @@ fn a_newer_fleetd_causes_a_warning() {
     );
 }
 
-/// An endpoint with etcd's port means etcd where it is one, and nobody said otherwise.
+/// Without --driver, an endpoint with a port of etcd is probed.
 #[test]
 fn etcd_is_recognised_by_its_port() {
     let fixture = Fixture::start("127.0.0.79:4001");
@@ -201,10 +203,12 @@ fn etcd_is_recognised_by_its_port() {
     assert_eq!(run(&["--endpoint", &fixture.url]), "out| 113f16a7...\n");
     let as_api = run(&["--driver=API", "--endpoint", &fixture.url]);
     assert!(as_api.starts_with("err| Error retrieving list of active machines from fleet API"), "{as_api}");
-    // Nobody answers at this one: it is taken as it is given.
+    // An unreachable endpoint is used as the API.
     let output = run(&["--endpoint", "http://127.0.0.80:4001"]);
     assert!(
-        output.contains("from fleet API (Get http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"),
+        output.contains(
+            "from fleet API (GetOptions http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"
+        ),
         "{output}"
     );
 }

@@ -1,4 +1,4 @@
-//! The way from checked flags to the lock.
+//! The clients that a command uses, opened from the settings.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use fleet_client::Client;
 use locksmith_core::{HolderMetadata, StoreSettings};
 
 use super::failure::Failure;
-use crate::hands::lock::{EtcdLock, StoreError};
-use crate::hands::{fleet, machine};
+use crate::io::etcd_lock::{EtcdLock, StoreError};
+use crate::io::{fleet, machine};
 use crate::limits::SLOW_REPORT_AFTER;
 
 pub struct Session {
     store: StoreSettings,
 }
 
-/// What a command of the original says where it cannot begin.
+/// locksmith's message for a command that cannot start.
 fn init_failure(cause: impl std::fmt::Display) -> Failure {
     Failure::new(format!("Error initializing etcd client: {cause}"))
 }
@@ -25,7 +25,7 @@ impl Session {
         Session { store }
     }
 
-    /// The lock, whose key is there then.
+    /// Opens the lock and creates its key if missing.
     pub async fn lock(&self) -> Result<EtcdLock, Failure> {
         let log_request = |traced: &TracedRequest<'_>| {
             eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
@@ -46,7 +46,7 @@ impl Session {
     }
 }
 
-/// The id that is parsed, or this machine's.
+/// The given ID, or this machine's.
 pub fn holder_id(parsed: Option<&str>) -> Result<String, Failure> {
     match parsed {
         Some(id) => Ok(id.to_owned()),
@@ -54,14 +54,14 @@ pub fn holder_id(parsed: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-/// Writes down why the lock is held. The lock is there without it, so a failure is only told.
-pub async fn write_metadata(lock: &EtcdLock, id: &str, note: Option<&HolderMetadata>) {
-    if let Err(error) = lock.note(id, note).await {
+/// Records why the lock is held. The lock does not depend on it, so that a failure is a warning.
+pub async fn write_metadata(lock: &EtcdLock, id: &str, metadata: Option<&HolderMetadata>) {
+    if let Err(error) = lock.write_metadata(id, metadata).await {
         eprintln!("WARNING: the note beside the lock: {error}");
     }
 }
 
-/// As the original put it, `verb` being what was tried.
+/// locksmith's format; `verb` names the operation.
 pub fn failed(verb: &str, error: &StoreError) -> Failure {
     Failure::new(format!("Error {verb}: {error}"))
 }

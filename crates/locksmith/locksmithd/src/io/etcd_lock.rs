@@ -1,18 +1,18 @@
-//! The lock in an etcd.
+//! The reboot lock in etcd.
 
 use etcd_client::{
     Client, Config, Credentials, Endpoint, Error, GetOptions, Order, PrevExist, SetOptions, SlowReport,
     TlsFiles, Trace,
 };
 use locksmith_core::{
-    Acquire, Acquired, CAS_ATTEMPTS, Keys, LockError, HolderMetadata, LockMetadata, Semaphore, SemaphoreError, StoreSettings,
-    cas_backoff,
+    Acquire, Acquired, CAS_ATTEMPTS, HolderMetadata, Keys, LockError, LockMetadata, Semaphore,
+    SemaphoreError, StoreSettings, cas_backoff,
 };
 use thiserror::Error;
 
 use crate::limits::{ETCD_REQUEST, ETCD_TOTAL};
 
-/// The semaphore and its metadata, in one group.
+/// The semaphore and its metadata, for one group.
 #[derive(Clone)]
 pub struct EtcdLock {
     client: Client,
@@ -31,14 +31,14 @@ pub enum OpenError {
 pub enum StoreError {
     #[error("{}", with_attempts(.0))]
     Etcd(#[from] Error),
-    /// The semaphore says no.
+    /// The semaphore refuses the operation.
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("{key}: {error}")]
     Value { key: String, error: SemaphoreError },
 }
 
-/// Go's client adds what each endpoint said.
+/// Appends the error of each endpoint, as Go's client does.
 fn with_attempts(error: &Error) -> String {
     let mut text = error.to_string();
     if let Error::Unavailable { attempts } | Error::Deadline { attempts } = error {
@@ -50,8 +50,12 @@ fn with_attempts(error: &Error) -> String {
 }
 
 impl EtcdLock {
-    /// Opens no connection yet. `trace` and `slow` are for interactive commands.
-    pub fn open(store: &StoreSettings, trace: Option<Trace>, slow: Option<SlowReport>) -> Result<Self, OpenError> {
+    /// Does not connect yet. `trace` and `slow` are for interactive commands.
+    pub fn open(
+        store: &StoreSettings,
+        trace: Option<Trace>,
+        slow: Option<SlowReport>,
+    ) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
         config.order = Order::Configured;
@@ -73,7 +77,7 @@ impl EtcdLock {
         Ok(Self { client: Client::new(config)?, keys: store.keys.clone() })
     }
 
-    /// Makes the key where there is none: whoever looks at the lock creates it.
+    /// Creates the key if it is missing.
     pub async fn create(&self) -> Result<(), StoreError> {
         match self.client.create(&self.keys.semaphore, Semaphore::default().encode(), None).await {
             Ok(_) => Ok(()),
@@ -82,7 +86,7 @@ impl EtcdLock {
         }
     }
 
-    /// The semaphore, its text, and the index that a update of it names.
+    /// The semaphore, its encoding, and the index for a compare-and-swap.
     async fn read(&self) -> Result<(Semaphore, String, u64), StoreError> {
         let node = self
             .client
@@ -99,8 +103,8 @@ impl EtcdLock {
         Ok(self.read().await?.0)
     }
 
-    /// Changes the semaphore as it is now; where others are faster, tries again. `modify` says what came of it, and
-    /// whether it is to be written at all.
+    /// Applies `modify` with compare-and-swap and retries on conflicts. `modify` returns its result and whether
+    /// to write.
     pub async fn update<T: Clone>(
         &self,
         modify: impl Fn(&mut Semaphore) -> Result<(T, bool), LockError>,
@@ -109,7 +113,7 @@ impl EtcdLock {
         let mut attempt = 1;
         loop {
             let (mut semaphore, text, index) = self.read().await?;
-            // A write whose response was lost was sent again, and refused because it had been result.
+            // The previous write had succeeded, but its response was lost.
             if let Some((written, result)) = &pending
                 && *written == text
             {
@@ -132,7 +136,7 @@ impl EtcdLock {
         }
     }
 
-    /// Takes the lock as an operator does.
+    /// ValueKind the lock for an operator.
     pub async fn lock(&self, id: &str) -> Result<(), StoreError> {
         self.update(|semaphore| semaphore.lock(id).map(|()| ((), true))).await
     }
@@ -141,12 +145,12 @@ impl EtcdLock {
         self.update(|semaphore| semaphore.unlock(id).map(|()| ((), true))).await
     }
 
-    /// The maximum old.
+    /// Returns the previous maximum.
     pub async fn set_max(&self, max: i64) -> Result<i64, StoreError> {
         self.update(|semaphore| semaphore.set_max(max).map(|old| (old, true))).await
     }
 
-    /// Takes the lock as a daemon does, which goes on where it has it.
+    /// ValueKind the lock for the daemon; succeeds if it is held already.
     pub async fn acquire(&self, id: &str) -> Result<Acquired, StoreError> {
         self.update(|semaphore| {
             Ok(match semaphore.acquire(id)? {
@@ -157,7 +161,7 @@ impl EtcdLock {
         .await
     }
 
-    /// Gives the lock back where `id` holds it; whether it did.
+    /// Returns whether `id` held the lock.
     pub async fn release(&self, id: &str) -> Result<bool, StoreError> {
         match self.unlock(id).await {
             Ok(()) => Ok(true),
@@ -170,9 +174,10 @@ impl EtcdLock {
         Ok(self.read_metadata().await?.0)
     }
 
-    /// With the index of the key; `None` where there is none. What is no list of metadata is none.
+    /// Also returns the key's index, `None` if the key is missing. An invalid value counts as empty.
     async fn read_metadata(&self) -> Result<(LockMetadata, Option<u64>), StoreError> {
-        match self.client.get(&self.keys.metadata, GetOptions { quorum: true, ..GetOptions::default() }).await {
+        match self.client.get(&self.keys.metadata, GetOptions { quorum: true, ..GetOptions::default() }).await
+        {
             Ok(response) => {
                 let node = response.node();
                 let metadata = LockMetadata::decode(&node.value.unwrap_or_default()).unwrap_or_default();
@@ -183,11 +188,15 @@ impl EtcdLock {
         }
     }
 
-    /// Writes down why `holder` holds the lock, with `None` nothing; and forgets all metadata of those who do not.
-    pub async fn holder_metadata(&self, holder: &str, holder_metadata: Option<&HolderMetadata>) -> Result<(), StoreError> {
+    /// Sets or removes the metadata of `holder`, and removes that of former holders.
+    pub async fn write_metadata(
+        &self,
+        holder: &str,
+        holder_metadata: Option<&HolderMetadata>,
+    ) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
-            // In this order: see `retain_holders`.
+            // The order matters: see `retain_holders`.
             let (old, index) = self.read_metadata().await?;
             let mut metadata = old.clone();
             metadata.retain_holders(&self.semaphore().await?);

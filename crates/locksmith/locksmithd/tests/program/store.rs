@@ -1,4 +1,4 @@
-//! A key-value store of ours in memory, and locksmithctl that asks it.
+//! An in-memory key-value store, and locksmithctl against it.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -53,7 +53,7 @@ impl Store {
         self.runtime.block_on(self.client.set(key, value, &etcd_client::SetOptions::default())).unwrap();
     }
 
-    /// locksmithctl with these arguments: what it prints, its standard error marked, and the exit code if not 0.
+    /// Runs locksmithctl; returns stdout, marked stderr, and the exit code if not 0.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         ctl(&[&["-endpoint", self.url.as_str()], arguments].concat())
     }

@@ -1,4 +1,4 @@
-//! Clients that read and write a few keys clients any member, and note what they saw: for the checker of histories.
+//! Clients that read and write a few keys at all members and record a history for the linearizability checker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,28 +16,31 @@ const CLIENT_COUNT: usize = 3;
 const KEY_COUNT: usize = 3;
 /// Milliseconds between two operations of a client.
 const PAUSE_MILLIS: std::ops::Range<u64> = 20..2_000;
-/// Fewer that were answered say nothing.
+/// A shorter history proves nothing.
 const MIN_RESPONSES: usize = 100;
-/// Hosts of these clients are numbered from here on.
+/// First host number of these clients.
 const FIRST_CLIENT: usize = 1_000;
 
-/// What all of them saw.
+/// History of all clients.
 #[derive(Default)]
 pub struct History {
     operations: Mutex<Vec<Operation>>,
-    /// Rises with each call and each answer.
+    /// Logical time: incremented by each call and response.
     clock: AtomicU64,
     stopped: AtomicBool,
 }
 
 impl History {
-    /// Of clients that start now.
+    /// Starts the clients.
     pub fn start(store: &EtcdCluster, rng: &mut fastrand::Rng) -> Arc<Self> {
         let history = Arc::new(Self::default());
         for number in 0..CLIENT_COUNT {
-            // At operation member each: a client with several repeats a write whose connection broke.
-            let clients = (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
-            tokio::spawn(HistoryClient { number, clients, rng: rng.fork(), history: Arc::clone(&history) }.run());
+            // One client per member: a client with several endpoints retries a write whose connection broke.
+            let clients =
+                (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
+            tokio::spawn(
+                HistoryClient { number, clients, rng: rng.fork(), history: Arc::clone(&history) }.run(),
+            );
         }
         history
     }
@@ -46,7 +49,7 @@ impl History {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Ends the clients, and says what is wrong with what they saw.
+    /// Stops the clients and checks the history.
     pub fn stop_and_check(&self) -> Option<String> {
         self.stopped.store(true, Ordering::Relaxed);
         let operations = self.operations.lock();
@@ -90,7 +93,7 @@ impl HistoryClient {
             };
             let client = &self.clients[self.rng.usize(0..self.clients.len())];
             let (path, called) = (format!("/history/{key}"), self.history.now());
-            // Certainly nothing happened.
+            // The operation was certainly not executed.
             let Some(outcome) = execute(client, &path, action).await else { continue };
             let answered = self.history.now();
             if let Outcome::Saw(Some(value)) = outcome {
@@ -106,8 +109,9 @@ impl HistoryClient {
 }
 
 async fn execute(client: &Client, path: &str, action: Action) -> Option<Outcome> {
-    let put =
-        async |value: u64, options: SetOptions| client.set(path, value.to_string(), &options).await.map(|_| None);
+    let put = async |value: u64, options: SetOptions| {
+        client.set(path, value.to_string(), &options).await.map(|_| None)
+    };
     let done = match action {
         Action::Read => {
             let options = GetOptions { quorum: true, ..GetOptions::default() };
@@ -133,7 +137,7 @@ async fn execute(client: &Client, path: &str, action: Action) -> Option<Outcome>
     })
 }
 
-/// Codes of errors from here on are about the server, not the request.
+/// First error code that concerns the server, not the request.
 const FIRST_SERVER_ERROR: u32 = 300;
 
 fn never_sent(reason: &Reason) -> bool {
