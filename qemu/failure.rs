@@ -1,12 +1,12 @@
 //! Why a scenario failed.
 
-use machines::machine::WordError;
+use machines::machine::MachineError;
 use machines::site::SiteError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
-    Word(#[from] WordError),
+    Machine(#[from] MachineError),
     #[error(transparent)]
     Site(#[from] SiteError),
     #[error("{0}")]

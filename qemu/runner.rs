@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use machines::asked::Asked;
 use machines::backend::BackendError;
-use machines::cluster::{BackendKind, SharedFolder, Wish};
+use machines::cluster::{BackendKind, ClusterSpec, SharedFolder};
 use machines::machine::Machine;
 use machines::ready::Limit;
 use machines::site::{Site, SiteError};
+use machines::spec_change::SpecChange;
 use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
@@ -90,22 +90,22 @@ pub(crate) fn short(name: &str) -> String {
 
 fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) -> Result<Site, SiteError> {
     let lock = layout.lock("test", &run.cancel, &mut |_| {})?;
-    let wish = Wish {
+    let spec = ClusterSpec {
         nodes: scenario.nodes,
         backend,
         datasource: scenario.datasource,
         shared: shared_folders(&layout, scenario)?,
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
-        qemu_words: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
-        ..Wish::default()
+        qemu_arguments: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
+        ..ClusterSpec::default()
     };
     let site = Site::create(
         layout,
         lock,
         run.image.clone(),
-        &wish,
-        &Asked::default(),
+        &spec,
+        &SpecChange::default(),
         run.background.clone(),
         Arc::clone(&run.cancel),
     )?;
@@ -130,7 +130,7 @@ fn keep(run: &Run, site: Option<&Site>) -> PathBuf {
     let folder: &Path = site.layout().root();
     for status in site.status().into_iter().filter(|status| status.pid.is_some()) {
         let machine = Machine::new(site, &status.name, Limit::Total(Duration::ZERO), slowdown);
-        if let Err(error) = machine.keep_journal(folder) {
+        if let Err(error) = machine.save_journal(folder) {
             eprintln!("the journal of {} could not be kept: {error}", status.name);
         }
     }

@@ -45,7 +45,7 @@ impl<'a> Stage<'a> {
     /// The machine with this number, from 1.
     #[must_use]
     pub fn machine(&self, number: usize) -> Machine<'a> {
-        Machine::new(self.site, &format!("core-{number:02}"), self.site.patience(), slowdown)
+        Machine::new(self.site, &format!("core-{number:02}"), self.site.default_limit(), slowdown)
     }
 
     /// This side of the shared folder with this number, from 1.
@@ -57,7 +57,7 @@ impl<'a> Stage<'a> {
     /// Boots all machines at once and waits until they are ready; how long each took.
     pub fn boot(&self) -> Result<Vec<Duration>, Failure> {
         let times = std::sync::Mutex::new(Vec::new());
-        self.site.up(self.site.patience(), &|event| {
+        self.site.up(self.site.default_limit(), &|event| {
             if let Event::Ready { after, .. } = event {
                 times.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(after);
             }

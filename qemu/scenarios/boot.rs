@@ -24,7 +24,7 @@ pub const BOOTS: Scenario = Scenario {
 
 fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
     let server = "http://host.keelson:8041/v1/update/";
-    stage.site.use_updates(server)?;
+    stage.site.set_update_server(server)?;
     stage.boot()?;
     let machine = stage.machine(1);
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;

@@ -99,7 +99,7 @@ fn members<'a>(stage: &Stage<'a>, numbers: &[usize], peers: &[usize]) -> Result<
         machine.power_on()?;
     }
     for machine in &machines {
-        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.patience())?;
+        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.default_limit())?;
     }
     for machine in &machines {
         machine.wait_for_unit("etcd.service", FORMED)?;

@@ -43,7 +43,7 @@ fn dead_switch(stage: &Stage<'_>) -> Result<(), Failure> {
     };
     switch.kill().map_err(SiteError::from)?;
     one.fail(&ping)?;
-    stage.site.up(stage.site.patience(), &|_| ())?;
+    stage.site.up(stage.site.default_limit(), &|_| ())?;
     one.wait_until_succeeds(&ping, SOON)?;
     Ok(())
 }
@@ -96,7 +96,7 @@ fn host(stage: &Stage<'_>) -> Result<(), Failure> {
             drop(caller.write_all(GREETING.as_bytes()));
         }
     });
-    stage.site.offer(port)?;
+    stage.site.expose_host_port(port)?;
     let ours = stage.shared(1);
     let path = ours.display().to_string();
     std::fs::write(ours.join("from-host"), GREETING).map_err(failed(&path))?;

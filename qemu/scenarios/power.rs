@@ -177,7 +177,7 @@ fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
         std::thread::sleep((whole.mul_f64(moment) + frozen).saturating_sub(begun.elapsed()));
         let before = std::time::Instant::now();
         let folder = stage.site.layout().root().join(format!("cut-{}", cuts.len()));
-        machine.copy_disk_as_cut(&folder)?;
+        machine.snapshot_disk(&folder)?;
         cuts.push((moment, folder));
         frozen += before.elapsed();
     }

@@ -81,7 +81,7 @@ pub fn boot_each(stage: &Stage<'_>, user_data: impl Fn(&str) -> String) -> Resul
         machine.power_on()?;
     }
     for machine in &machines {
-        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.patience())?;
+        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.default_limit())?;
     }
     Ok(())
 }

@@ -113,7 +113,7 @@ impl Discovery {
             expect(begun.elapsed() < SERVES, "a discovery service that serves", "no port that is open")?;
             std::thread::sleep(PAUSE);
         }
-        stage.site.offer(port)?;
+        stage.site.expose_host_port(port)?;
         Ok(service)
     }
 

@@ -73,6 +73,6 @@ fn serve(stage: &Stage<'_>) -> Result<(Running, u16), Failure> {
     let Some(port) = port else {
         return Err(Failure::Expected(format!("expected the validator's URL; seen: {url}")));
     };
-    stage.site.offer(port)?;
+    stage.site.expose_host_port(port)?;
     Ok((served, port))
 }

@@ -53,7 +53,7 @@ fn walk(stage: &Stage<'_>) -> Result<(), Failure> {
 fn no_discovery(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     machine.power_on()?;
-    let says = || ready::starting(&stage.site.layout().node(machine.name()).ready())?.status;
+    let says = || ready::boot_report(&stage.site.layout().node(machine.name()).ready())?.status;
     let begun = Instant::now();
     let status = loop {
         let status = says();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 use machines::ready::Limit;
-use update_core::slots::Refusal;
+use update_core::slots::PlanError;
 
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};
@@ -238,7 +238,7 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
 /// What power cuts have left on the boot partition is free again after what the error of a full one names.
 fn lost_clusters(machine: &Machine<'_>) -> Result<(), Failure> {
     let free = "ls /boot >/dev/null; df --output=avail --block-size=1 /boot | tail --lines=1";
-    let hint = Refusal::BootPartitionFull { free: 0, wanted: 0 }.to_string();
+    let hint = PlanError::BootPartitionFull { free: 0, wanted: 0 }.to_string();
     let command = hint.rsplit("after: ").next().unwrap_or_default();
     let before = machine.succeed(&format!("sudo sh -c '{free}'"))?;
     // A file whose entry in its folder is gone: its clusters stay taken.

@@ -71,7 +71,7 @@ struct Cut {
 impl Cut {
     fn now(stage: &Stage<'_>, moment: String, number: usize) -> Result<Self, Failure> {
         let folder = stage.site.layout().root().join(format!("cut-{number}"));
-        stage.machine(1).copy_disk_as_cut(&folder)?;
+        stage.machine(1).snapshot_disk(&folder)?;
         Ok(Self { moment, folder })
     }
 }

@@ -8,7 +8,7 @@ use image::enrolment::SigningKey;
 use memchr::memmem;
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys as Known, Verity, Version};
-use release_folder::{About, Files, Order, Secret, make, make_keys};
+use release_folder::{ImageFiles, ReleaseInfo, ReleaseSpec, build_release, generate_keys};
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
@@ -68,7 +68,7 @@ pub struct Keys {
 
 impl Keys {
     pub fn make(folder: &Path) -> Result<Self, Failure> {
-        make_keys(folder, "test").map_err(other)?;
+        generate_keys(folder, "test").map_err(other)?;
         let read = |kind: &str| {
             let path = folder.join(kind).join("test.pub");
             fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })
@@ -125,7 +125,7 @@ pub fn release(
     }
     let verity =
         Verity { root_hash, salt: Digest([7; 32]), uuid: "08080808-0808-0808-0808-080808080808".to_owned() };
-    make_release(keys, version, &Files { usr: &usr, uki: &uki, verity }, older, releases)?;
+    make_release(keys, version, &ImageFiles { usr: &usr, uki: &uki, verity }, older, releases)?;
     fs::remove_dir_all(&work).map_err(failed)
 }
 
@@ -140,7 +140,7 @@ pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(),
     let uki = work.join("uki");
     fs::write(&uki, boot_image).map_err(failed)?;
     let verity = verity_of_disk(&run.image.raw, hash.parse().map_err(other)?)?;
-    let files = Files { usr: &run.image.usr_erofs, uki: &uki, verity };
+    let files = ImageFiles { usr: &run.image.usr_erofs, uki: &uki, verity };
     make_release(keys, &run.image.version, &files, &[], releases)?;
     fs::remove_dir_all(&work).map_err(failed)
 }
@@ -148,13 +148,13 @@ pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(),
 fn make_release(
     keys: &Keys,
     version: &str,
-    images: &Files<'_>,
+    images: &ImageFiles<'_>,
     older: &[&str],
     releases: &Path,
 ) -> Result<(), Failure> {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let about = About {
+    let info = ReleaseInfo {
         appid: APPID.to_owned(),
         board: BOARD.to_owned(),
         channels: vec!["alpha".to_owned(), "beta".to_owned()],
@@ -165,13 +165,13 @@ fn make_release(
         min_from: None,
         notes_url: None,
     };
-    let secret = Secret::read(&keys.folder.join("release.key")).map_err(other)?;
+    let secret = release_folder::SigningKey::read(&keys.folder.join("release.key")).map_err(other)?;
     let mut known = Known::default();
     known.add("test", &keys.release).map_err(other)?;
     let older: Vec<PathBuf> = older.iter().map(|version| releases.join(version)).collect();
     let images = images.clone();
-    let order = Order { images, about, secret: &secret, older: &older, keys: &known, level: QUICK };
-    make(&order, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
+    let spec = ReleaseSpec { images, info, secret: &secret, older: &older, keys: &known, level: QUICK };
+    build_release(&spec, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
 }
 
 /// Where a boot image's command line has the root hash of its `/usr`: 64 hexadecimal digits.

@@ -1,8 +1,8 @@
-//! The certificate authority of a cluster: a folder with its key, and the certificates that it issues. Also pairs
-//! that nobody issued, for those who only want that nobody listens.
+//! The certificate authority of a cluster: a folder with its key, from which it issues certificates. Also creates
+//! self-signed pairs for encryption without authentication.
 //!
-//! One certificate serves a member in all its roles: towards clients, towards peers as server and as client. A
-//! private key never leaves its file but into what was asked to be issued, and no message holds one.
+//! One certificate serves a member as server for clients and as server and client of its peers. Private keys exist
+//! only in their files and in [`Issued`]; no message contains one.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,12 +16,12 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// How long an authority, and what it issues, is good for.
-pub const AUTHORITY_LIFE: Duration = Duration::days(3650);
-pub const CERTIFICATE_LIFE: Duration = Duration::days(365);
-/// Clocks of machines may be this much behind the one that issues.
-const EARLY: Duration = Duration::days(1);
-/// Who may read what is trusted, and who a key.
+/// Validity of an authority, and of the certificates that it issues.
+pub const AUTHORITY_VALIDITY: Duration = Duration::days(3650);
+pub const CERTIFICATE_VALIDITY: Duration = Duration::days(365);
+/// How far machines' clocks may be behind the issuer's.
+const CLOCK_SKEW: Duration = Duration::days(1);
+/// File modes of trusted certificates and of keys.
 const PUBLIC: u32 = 0o644;
 const PRIVATE: u32 = 0o600;
 
@@ -40,7 +40,7 @@ pub enum AuthorityError {
     Make(#[source] rcgen::Error),
 }
 
-/// Who a certificate is for.
+/// The subject of a certificate, for server and client authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     pub name: String,
@@ -68,7 +68,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority in `folder`, made where there is none. `name` is its own name, the same at each call.
+    /// Opens the authority in `folder`; creates it if it does not exist. `name` is its common name, which must be the
+    /// same in every call.
     pub fn open(folder: &Path, name: &str) -> Result<Self, AuthorityError> {
         let path = folder.join(KEY);
         match fs::read_to_string(&path) {
@@ -76,36 +77,36 @@ impl Authority {
                 let key = KeyPair::from_pem(&text).map_err(|_| AuthorityError::Key { path })?;
                 Ok(Self { folder: folder.to_owned(), name: name.to_owned(), key })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(folder, name, ""),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(folder, name, ""),
             Err(source) => Err(AuthorityError::Io { path, source }),
         }
     }
 
-    /// A new key and certificate; `before` is trusted too.
-    fn make(folder: &Path, name: &str, before: &str) -> Result<Self, AuthorityError> {
+    /// Creates a key and a certificate; `previous` stays trusted.
+    fn create(folder: &Path, name: &str, previous: &str) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let own = parameters(name)?.self_signed(&key).map_err(AuthorityError::Make)?.pem();
         let failed = |source| AuthorityError::Io { path: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        // Trust first: a key without its certificate would be of no use.
-        replace(&folder.join(TRUSTED), &format!("{own}{before}"), PUBLIC)?;
+        // Trust first: a key without its certificate would be useless.
+        replace(&folder.join(TRUSTED), &format!("{own}{previous}"), PUBLIC)?;
         replace(&folder.join(KEY), &key.serialize_pem(), PRIVATE)?;
         Ok(Self { folder: folder.to_owned(), name: name.to_owned(), key })
     }
 
-    /// Replaces the authority by a new one. The old one is trusted until [`Authority::forget_former`].
-    pub fn renew(self) -> Result<Self, AuthorityError> {
-        let before = first(&self.trusted()?);
-        Self::make(&self.folder, &self.name, &before)
+    /// Replaces the authority. The previous one is trusted until [`Authority::drop_previous`].
+    pub fn rotate(self) -> Result<Self, AuthorityError> {
+        let previous = first(&self.trusted()?);
+        Self::create(&self.folder, &self.name, &previous)
     }
 
-    /// From now on only what the present authority signs is trusted.
-    pub fn forget_former(&self) -> Result<(), AuthorityError> {
+    /// Removes all but the current authority from the trusted ones.
+    pub fn drop_previous(&self) -> Result<(), AuthorityError> {
         let own = first(&self.trusted()?);
         replace(&self.folder.join(TRUSTED), &own, PUBLIC)
     }
 
-    /// The certificates of those who are trusted, as PEM; the present authority's is the first.
+    /// The trusted certificates as PEM; the current authority's is the first.
     pub fn trusted(&self) -> Result<String, AuthorityError> {
         let path = self.folder.join(TRUSTED);
         fs::read_to_string(&path).map_err(|source| AuthorityError::Io { path, source })
@@ -113,7 +114,7 @@ impl Authority {
 
     pub fn issue(&self, subject: &Subject) -> Result<Issued, AuthorityError> {
         let mut parameters = subject.parameters()?;
-        live(&mut parameters, CERTIFICATE_LIFE);
+        set_validity(&mut parameters, CERTIFICATE_VALIDITY);
         parameters.use_authority_key_identifier_extension = true;
         let issuer = Issuer::new(self::parameters(&self.name)?, &self.key);
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
@@ -123,22 +124,21 @@ impl Authority {
 }
 
 impl Issued {
-    /// Writes `NAME.pem` and `NAME-key.pem` into `folder`.
+    /// Writes `NAME.pem` and `NAME-key.pem` to `folder`.
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), AuthorityError> {
         replace(&folder.join(format!("{name}.pem")), &self.certificate, PUBLIC)?;
         replace(&folder.join(format!("{name}-key.pem")), &self.key, PRIVATE)
     }
 }
 
-/// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-/// `cert.pem` and `key.pem` in `folder`: what is there already, else a new self-signed pair. It lasts as long as an
-/// authority, since nobody is there to renew it.
+/// `cert.pem` and `key.pem` in `folder`; creates a self-signed pair if they do not exist. It is valid as long as an
+/// authority, because nothing renews it.
 pub fn self_signed(folder: &Path, subject: &Subject) -> Result<PairFiles, AuthorityError> {
     let pair = PairFiles { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
     if pair.certificate.exists() && pair.key.exists() {
@@ -147,10 +147,10 @@ pub fn self_signed(folder: &Path, subject: &Subject) -> Result<PairFiles, Author
     let failed = |source| AuthorityError::Io { path: folder.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let mut parameters = subject.parameters()?;
-    live(&mut parameters, AUTHORITY_LIFE);
+    set_validity(&mut parameters, AUTHORITY_VALIDITY);
     let key = KeyPair::generate().map_err(AuthorityError::Make)?;
     let certificate = parameters.self_signed(&key).map_err(AuthorityError::Make)?;
-    // The certificate goes first and comes last: where it stands, the key beside it is its own.
+    // The certificate is removed first and written last, so that an existing certificate always matches the key.
     match fs::remove_file(&pair.certificate) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         Ok(()) | Err(_) => {}
@@ -161,7 +161,7 @@ pub fn self_signed(folder: &Path, subject: &Subject) -> Result<PairFiles, Author
 }
 
 impl Subject {
-    /// For a server and a client, not for an authority.
+    /// Parameters for a server and client certificate, not for an authority.
     fn parameters(&self) -> Result<CertificateParams, AuthorityError> {
         let mut parameters = CertificateParams::new(self.host_names.clone())
             .map_err(|_| AuthorityError::Name(self.host_names.join(" ")))?;
@@ -176,31 +176,30 @@ impl Subject {
     }
 }
 
-/// What the authority says of itself.
+/// Parameters of the authority's own certificate.
 fn parameters(name: &str) -> Result<CertificateParams, AuthorityError> {
     let mut parameters =
         CertificateParams::new(Vec::new()).map_err(|_| AuthorityError::Name(name.to_owned()))?;
     parameters.distinguished_name.push(DnType::CommonName, name);
-    live(&mut parameters, AUTHORITY_LIFE);
+    set_validity(&mut parameters, AUTHORITY_VALIDITY);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(parameters)
 }
 
-fn live(parameters: &mut CertificateParams, life: Duration) {
+fn set_validity(parameters: &mut CertificateParams, validity: Duration) {
     let now = OffsetDateTime::now_utc();
-    parameters.not_before = now - EARLY;
-    parameters.not_after = now + life;
+    parameters.not_before = now - CLOCK_SKEW;
+    parameters.not_after = now + validity;
 }
 
-/// The first of some PEM blocks.
 fn first(blocks: &str) -> String {
     const END: &str = "-----END CERTIFICATE-----";
     let end = blocks.find(END).map_or(blocks.len(), |at| at + END.len());
     format!("{}\n", &blocks[..end])
 }
 
-/// Old content or new, whole, and never readable for more than `mode` says.
+/// Replaces a file atomically; it is never readable beyond `mode`.
 fn replace(path: &Path, content: &str, mode: u32) -> Result<(), AuthorityError> {
     let failed = |source| AuthorityError::Io { path: path.to_owned(), source };
     service::file::replace(path, content.as_bytes(), mode).map_err(failed)
@@ -228,8 +227,8 @@ mod tests {
         }
     }
 
-    /// Whether a client that trusts `trusted` takes the certificate for `name`.
-    fn accepted(trusted: &str, issued: &Issued, name: &str) -> bool {
+    /// Whether a client that trusts `trusted` accepts the certificate for `name`.
+    fn is_accepted(trusted: &str, issued: &Issued, name: &str) -> bool {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
             roots.add(root.unwrap()).unwrap();
@@ -243,27 +242,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_issued_is_trusted_for_its_names_alone() {
+    fn issued_certificates_are_valid_for_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(folder.path(), "cluster default").unwrap();
         let issued = authority.issue(&subject()).unwrap();
         let trusted = authority.trusted().unwrap();
-        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("localhost", true), ("core-02", false)]
+        for (name, accepted) in
+            [("core-01", true), ("10.77.0.11", true), ("localhost", true), ("core-02", false)]
         {
-            assert_eq!(accepted(&trusted, &issued, name), good, "{name}");
+            assert_eq!(is_accepted(&trusted, &issued, name), accepted, "{name}");
         }
-        let stranger = tempfile::tempdir().unwrap();
-        let stranger = Authority::open(stranger.path(), "cluster default").unwrap();
-        assert!(!accepted(&stranger.trusted().unwrap(), &issued, "core-01"), "the same name is not the same");
+        let other = tempfile::tempdir().unwrap();
+        let other = Authority::open(other.path(), "cluster default").unwrap();
+        assert!(!is_accepted(&other.trusted().unwrap(), &issued, "core-01"), "the same name is not the same");
     }
 
     #[test]
-    fn opened_again_it_is_the_same_and_its_key_is_nobody_elses() {
+    fn a_reopened_authority_is_the_same_and_its_key_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let issued = Authority::open(folder.path(), "c").unwrap().issue(&subject()).unwrap();
         let again = Authority::open(folder.path(), "c").unwrap();
-        assert!(accepted(&again.trusted().unwrap(), &issued, "core-01"));
-        assert!(accepted(&again.trusted().unwrap(), &again.issue(&subject()).unwrap(), "core-01"));
+        assert!(is_accepted(&again.trusted().unwrap(), &issued, "core-01"));
+        assert!(is_accepted(&again.trusted().unwrap(), &again.issue(&subject()).unwrap(), "core-01"));
         let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(KEY), mode(TRUSTED)), (PRIVATE, PUBLIC));
         issued.write(folder.path(), "core-01").unwrap();
@@ -272,22 +272,22 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_authority_trusts_the_former_until_it_forgets_it() {
+    fn a_rotated_authority_trusts_the_previous_one_until_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let old = Authority::open(folder.path(), "c").unwrap();
-        let (before, old_trust) = (old.issue(&subject()).unwrap(), old.trusted().unwrap());
-        let new = old.renew().unwrap();
+        let (previous, old_trust) = (old.issue(&subject()).unwrap(), old.trusted().unwrap());
+        let new = old.rotate().unwrap();
         let after = new.issue(&subject()).unwrap();
         let both = new.trusted().unwrap();
-        assert!(accepted(&both, &before, "core-01") && accepted(&both, &after, "core-01"));
-        assert!(!accepted(&old_trust, &after, "core-01"));
-        new.forget_former().unwrap();
+        assert!(is_accepted(&both, &previous, "core-01") && is_accepted(&both, &after, "core-01"));
+        assert!(!is_accepted(&old_trust, &after, "core-01"));
+        new.drop_previous().unwrap();
         let only = new.trusted().unwrap();
-        assert!(!accepted(&only, &before, "core-01") && accepted(&only, &after, "core-01"));
+        assert!(!is_accepted(&only, &previous, "core-01") && is_accepted(&only, &after, "core-01"));
     }
 
     #[test]
-    fn a_damaged_key_is_named_and_not_replaced() {
+    fn a_damaged_key_is_reported_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(KEY), "no key").unwrap();
         let error = Authority::open(folder.path(), "c").err().unwrap().to_string();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_self_signed_pair_stays_and_half_of_one_is_made_anew() {
+    fn a_self_signed_pair_is_kept_and_recreated_if_incomplete() {
         let folder = tempfile::tempdir().unwrap();
         let below = folder.path().join("fixtures/peer");
         let read = || {
@@ -306,20 +306,20 @@ mod tests {
         };
         let first = read();
         assert!(read() == first, "a restart must not change it");
-        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("core-02", false)] {
-            assert_eq!(accepted(&first.certificate, &first, name), good, "{name}");
+        for (name, accepted) in [("core-01", true), ("10.77.0.11", true), ("core-02", false)] {
+            assert_eq!(is_accepted(&first.certificate, &first, name), accepted, "{name}");
         }
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&below), mode(&below.join("key.pem"))), (0o700, PRIVATE));
         for lost in ["cert.pem", "key.pem"] {
-            let before = read();
+            let previous = read();
             fs::remove_file(below.join(lost)).unwrap();
             let after = read();
-            assert!(after.certificate != before.certificate && after.key != before.key, "{lost}");
+            assert!(after.certificate != previous.certificate && after.key != previous.key, "{lost}");
             let key = KeyPair::from_pem(&after.key).unwrap();
             let certificate = CertificateDer::from_pem_slice(after.certificate.as_bytes()).unwrap();
-            let mut holds = certificate.windows(key.public_key_raw().len());
-            assert!(holds.any(|part| part == key.public_key_raw()), "the two do not belong together");
+            let mut windows = certificate.windows(key.public_key_raw().len());
+            assert!(windows.any(|part| part == key.public_key_raw()), "the two do not belong together");
         }
     }
 }

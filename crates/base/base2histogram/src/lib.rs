@@ -1,19 +1,20 @@
-//! Stands in for the crate of that name in openraft's dependencies (`[patch.crates-io]` in the workspace's manifest).
+//! Replacement for the crate of the same name in openraft's dependencies (`[patch.crates-io]` in the workspace's
+//! manifest).
 //!
-//! The first histogram of the published crate computes the tables of all its sixteen scales, 25 MB that stay in memory.
-//! openraft uses one of them, for statistics that members do not read. Here a bucket is computed from the value: powers of two
-//! in four parts each, as in that scale. Only what openraft calls is there.
+//! The published crate computes tables of all sixteen scales, 25 MB that stay in memory; openraft uses one of them,
+//! for statistics that members do not read. Here buckets are computed from the value: powers of two, divided into
+//! four like that scale. Only the functions that openraft calls exist.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The highest bits of a value that choose its bucket.
-const BITS: u32 = 3;
-/// Parts of each power of two.
-const PARTS: usize = 1 << (BITS - 1);
+/// The highest bits of a value, which determine its bucket.
+const PRECISION_BITS: u32 = 3;
+/// Buckets per power of two.
+const BUCKETS_PER_POWER: usize = 1 << (PRECISION_BITS - 1);
 const BUCKETS: usize = bucket(u64::MAX) + 1;
 
-/// How often which values were recorded, with an error of at most a quarter. `T` is not used.
+/// A histogram with a relative error of at most a quarter. `T` is unused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram<T = ()> {
     buckets: Vec<u64>,
@@ -45,15 +46,15 @@ impl<T> Histogram<T> {
         self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The lower bound of the bucket that holds this permille of the samples; 0 without samples.
+    /// The lower bound of the bucket with this permille of the samples; 0 without samples.
     fn percentile(&self, permille: u64) -> u64 {
         let rank = u128::from(self.samples()) * u128::from(permille) / 1000;
         let mut below = 0_u128;
-        let holds = |count: &u64| {
+        let reaches_rank = |count: &u64| {
             below += u128::from(*count);
             below > rank
         };
-        self.buckets.iter().position(holds).map_or(0, lowest)
+        self.buckets.iter().position(reaches_rank).map_or(0, lower_bound)
     }
 
     pub fn percentile_stats(&self) -> PercentileStats {
@@ -71,24 +72,22 @@ impl<T> Histogram<T> {
     }
 }
 
-/// Where a value is counted.
 const fn bucket(value: u64) -> usize {
-    // Of a value of fewer bits, each has its own.
+    // Small values have their own buckets.
     let Some(power) = value.checked_ilog2() else { return 0 };
-    if power < BITS - 1 {
+    if power < PRECISION_BITS - 1 {
         return value as usize;
     }
-    let shift = power - (BITS - 1);
-    shift as usize * PARTS + (value >> shift) as usize
+    let shift = power - (PRECISION_BITS - 1);
+    shift as usize * BUCKETS_PER_POWER + (value >> shift) as usize
 }
 
-/// The lowest value that is counted there.
-fn lowest(bucket: usize) -> u64 {
-    let shift = (bucket / PARTS).saturating_sub(1);
-    ((bucket - shift * PARTS) as u64) << shift
+fn lower_bound(bucket: usize) -> u64 {
+    let shift = (bucket / BUCKETS_PER_POWER).saturating_sub(1);
+    ((bucket - shift * BUCKETS_PER_POWER) as u64) << shift
 }
 
-/// A histogram in a few numbers; `p99_9` has 99.9 % of the samples below it.
+/// Percentiles of a histogram; 99.9 % of the samples are below `p99_9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PercentileStats {
     pub samples: u64,
@@ -112,7 +111,7 @@ impl fmt::Display for PercentileStats {
     }
 }
 
-/// Several histograms, a line each.
+/// Several histograms, one per line.
 #[derive(Debug, Clone, Default)]
 pub struct AsciiChart {
     lines: Vec<String>,
@@ -141,16 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_value_is_in_the_bucket_that_begins_at_or_below_it() {
+    fn each_value_is_in_the_bucket_of_its_lower_bound() {
         let powers = (0..64).map(|power| 1_u64 << power);
         let values = powers.flat_map(|power| [power - 1, power, power + power / 4, power + power / 2]);
         for value in values.chain([5, 6, 7, 100, u64::MAX]) {
             let at = bucket(value);
-            assert!(lowest(at) <= value, "{value}");
-            assert!(value - lowest(at) <= value / 4, "{value} in a bucket from {}", lowest(at));
-            assert_eq!(bucket(lowest(at)), at, "{value}");
+            assert!(lower_bound(at) <= value, "{value}");
+            assert!(value - lower_bound(at) <= value / 4, "{value} in a bucket from {}", lower_bound(at));
+            assert_eq!(bucket(lower_bound(at)), at, "{value}");
         }
-        assert!((1..BUCKETS).all(|at| bucket(lowest(at) - 1) == at - 1));
+        assert!((1..BUCKETS).all(|at| bucket(lower_bound(at) - 1) == at - 1));
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Durations as Go writes them: `1s`, `1.5h`, `1m30s`, `500ms`.
+//! Durations in Go's format: `1s`, `1.5h`, `1m30s`, `500ms`.
 
 use std::time::Duration;
 
 const UNITS: [(&str, f64); 7] =
     [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 
-/// Longer ones are refused: a limit of a century is a mistake.
-const LONGEST_SECONDS: f64 = 100.0 * 365.0 * 86_400.0;
+/// Limit of a duration; anything longer is a mistake.
+const SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
 
-/// `None` when the text is no duration, has no unit, or is negative.
+/// `None` if the text is not a duration, has no unit, or is negative.
 pub fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         seconds += number.parse::<f64>().ok()? * factor;
         rest = after;
     }
-    (!text.is_empty() && seconds <= LONGEST_SECONDS).then(|| Duration::from_secs_f64(seconds))
+    (!text.is_empty() && seconds <= SECONDS_MAX).then(|| Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
-//! One flag: its names, what it takes, its help.
+//! Descriptions of flags.
 
-/// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing, or `=true` and `=false`.
-    Nothing,
+pub enum ValueKind {
+    /// No value, or `=true` and `=false`.
+    Switch,
     Text,
     Number,
-    /// A whole number, perhaps below zero.
+    /// A signed integer.
     Integer,
-    /// A number of seconds, perhaps with a fraction: `3`, `0.5`.
+    /// Seconds, optionally with a fraction: `3`, `0.5`.
     Seconds,
-    /// Nothing, or `=` and a number.
-    PerhapsNumber,
-    /// Go's form: `1s`, `500ms`, `1m30s`.
+    /// No value, or `=` and a number.
+    OptionalNumber,
+    /// Go's format: `1s`, `500ms`, `1m30s`.
     Duration,
     File,
     Directory,
@@ -22,24 +21,24 @@ pub enum Takes {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
-    /// Without dashes; its one letter is after the comma: `output,o`.
+    /// Without dashes; a one-letter name follows after a comma: `output,o`.
     names: &'static str,
-    pub takes: Takes,
+    pub value_kind: ValueKind,
     pub help: &'static str,
     /// Shown in the help page; `""` for none.
     pub default: &'static str,
-    /// Understood, but in no help page and no completion.
+    /// Parsed, but not in help pages and completions.
     pub hidden: bool,
 }
 
 impl Flag {
-    /// `names` as in `output,o`: without dashes, the one letter after the comma.
-    pub const fn new(names: &'static str, takes: Takes, help: &'static str) -> Flag {
-        Flag { names, takes, help, default: "", hidden: false }
+    /// `names` without dashes; a one-letter name follows after a comma, as in `output,o`.
+    pub const fn new(names: &'static str, value_kind: ValueKind, help: &'static str) -> Flag {
+        Flag { names, value_kind, help, default: "", hidden: false }
     }
 
     pub const fn switch(names: &'static str, help: &'static str) -> Flag {
-        Flag::new(names, Takes::Nothing, help)
+        Flag::new(names, ValueKind::Switch, help)
     }
 
     pub const fn default(self, default: &'static str) -> Flag {
@@ -50,12 +49,12 @@ impl Flag {
         Flag { hidden: true, ..self }
     }
 
-    /// The name under which values are kept.
+    /// The name under which values are stored.
     pub fn name(&self) -> &'static str {
         self.names.split(',').next().unwrap_or_default()
     }
 
-    /// What counts where it is not given; `""` for none.
+    /// The value if the flag is not set; `""` for none.
     pub fn default_value(&self) -> &'static str {
         self.default
     }
@@ -70,9 +69,9 @@ impl Flag {
 
     /// `--output, -o value`
     pub fn usage(&self) -> String {
-        let value = match self.takes {
-            Takes::Nothing => "",
-            Takes::PerhapsNumber => "[=value]",
+        let value = match self.value_kind {
+            ValueKind::Switch => "",
+            ValueKind::OptionalNumber => "[=value]",
             _ => " value",
         };
         let dashed = self
@@ -84,5 +83,4 @@ impl Flag {
     }
 }
 
-/// What every command understands.
 pub const HELP: Flag = Flag::switch("help,h", "show help");

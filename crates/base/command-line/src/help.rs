@@ -1,10 +1,9 @@
-//! Help pages, made from the descriptions of the commands.
+//! Help pages, generated from the command descriptions.
 
-use crate::command::{Below, Command, Program};
+use crate::command::{Command, Program, Subcommands};
 use crate::flag::{Flag, HELP};
 
-/// The page of the program.
-pub fn program<R: Below>(program: &Program<R>) -> String {
+pub fn program<R: Subcommands>(program: &Program<R>) -> String {
     let name = program.name;
     let mut page = format!("NAME:\n   {name} - {}\n\n", program.summary);
     page.push_str(&format!(
@@ -19,11 +18,11 @@ pub fn program<R: Below>(program: &Program<R>) -> String {
     page
 }
 
-/// The page of one command; `path` are the words that lead to it, without the program's name.
-pub fn command<R: Below>(program: &Program<R>, path: &[&str], command: &Command<R>) -> String {
+/// The help page of one command; `path` is the command with its parents, without the program's name.
+pub fn command<R: Subcommands>(program: &Program<R>, path: &[&str], command: &Command<R>) -> String {
     let name = format!("{} {}", program.name, path.join(" "));
     let mut page = format!("NAME:\n   {name} - {}\n\n", command.summary);
-    let usage = match (command.below().is_empty(), command.flags.is_empty()) {
+    let usage = match (command.subcommands().is_empty(), command.flags.is_empty()) {
         (false, _) => format!("{name} command [command options] [arguments...]"),
         (true, true) => format!("{name} {}", command.arguments),
         (true, false) => format!("{name} [command options] {}", command.arguments),
@@ -32,12 +31,13 @@ pub fn command<R: Below>(program: &Program<R>, path: &[&str], command: &Command<
     if !command.description.is_empty() {
         page.push_str(&section("DESCRIPTION", command.description.iter().map(|line| (*line).to_owned())));
     }
-    if !command.below().is_empty() {
-        page.push_str(&list(command.below()));
+    if !command.subcommands().is_empty() {
+        page.push_str(&list(command.subcommands()));
     }
     if !command.examples.is_empty() {
-        let width = command.examples.iter().map(|(typed, _)| typed.len()).max().unwrap_or(0);
-        let lines = command.examples.iter().map(|(typed, why)| format!("{typed:width$}   # {why}"));
+        let width = command.examples.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+        let lines =
+            command.examples.iter().map(|(command, purpose)| format!("{command:width$}   # {purpose}"));
         page.push_str(&section("EXAMPLES", lines));
     }
     page.push_str(&options("OPTIONS", command.flags));
@@ -63,14 +63,14 @@ fn list<R>(commands: &[&Command<R>]) -> String {
 }
 
 fn options(title: &str, flags: &[Flag]) -> String {
-    let shown = flags.iter().chain([&HELP]).filter(|flag| !flag.hidden);
-    let rows: Vec<_> = shown.map(|flag| (flag.usage(), described(flag))).collect();
+    let visible = flags.iter().chain([&HELP]).filter(|flag| !flag.hidden);
+    let rows: Vec<_> = visible.map(|flag| (flag.usage(), flag_help(flag))).collect();
     let width = rows.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let text = section(title, rows.iter().map(|(usage, help)| format!("{usage:width$}  {help}")));
     format!("{}\n", text.trim_end())
 }
 
-fn described(flag: &Flag) -> String {
+fn flag_help(flag: &Flag) -> String {
     match flag.default {
         "" => flag.help.to_owned(),
         default => format!("{} (default: {default:?})", flag.help),

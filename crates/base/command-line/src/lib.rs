@@ -1,19 +1,19 @@
-//! Command lines as data: a description of each command and flag, from which parsing, help pages and completions
-//! come. For the programs whose command lines were written with Go's `flag` package and are a contract now.
+//! Command lines as data: descriptions of commands and flags, from which parsing, help pages and completions are
+//! generated. For programs whose command lines must stay compatible with Go's `flag` package.
 //!
-//! It must never print, read the environment, or know what a command does.
+//! This crate never prints, never reads the environment, and does not know what a command does.
 
 mod command;
 mod completion;
 mod duration;
 mod flag;
-mod given;
 mod help;
+mod parsed_args;
 mod suggestion;
 
-pub use command::{Below, Command, Program};
+pub use command::{Command, Program, Subcommands};
 pub use completion::{SHELLS, UnknownShell, script as completion};
-pub use flag::{Flag, HELP, Takes};
-pub use given::{BadFlag, Given, anywhere, around_arguments, before_arguments, first_argument};
+pub use flag::{Flag, HELP, ValueKind};
 pub use help::{command as command_page, program as program_page};
+pub use parsed_args::{BadFlag, ParsedArgs, anywhere, around_arguments, before_arguments, first_argument};
 pub use suggestion::nearest;

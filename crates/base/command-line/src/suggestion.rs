@@ -1,15 +1,15 @@
-//! "Did you mean": the known word that is nearest to a mistyped one.
+//! Suggestions for mistyped names: "did you mean".
 
-/// Letters that may be wrong, left out, too many or exchanged.
-const SLIPS: usize = 2;
+/// Maximum edit distance: wrong, missing, additional or swapped letters.
+const DISTANCE_MAX: usize = 2;
 
-/// The nearest of `known`, if it is near enough to be a slip of the fingers. A dash and an underscore are alike.
+/// The closest of `known` within the maximum distance. Dashes and underscores are equal.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.replace('_', "-").to_lowercase();
     known
         .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
-        // Of short words not more than a third may be wrong.
-        .filter(|(distance, candidate)| *distance <= SLIPS.min(candidate.len().div_ceil(3)))
+        // At most a third of a short name may differ.
+        .filter(|(distance, candidate)| *distance <= DISTANCE_MAX.min(candidate.len().div_ceil(3)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -1,29 +1,28 @@
-//! JSON byte for byte as Go's encoder wrote it when the originals were built: what may mean something in HTML or
-//! JavaScript is escaped, and of control characters only newline, return and tab are written short. (Go 1.22 began
-//! to write `\b` and `\f`; clients and keys of the originals have `\u0008` and `\u000c`.)
+//! JSON that is identical to the output of Go's encoder before Go 1.22: characters with a meaning in HTML or
+//! JavaScript are escaped, and of the control characters only newline, return and tab have short forms (`\u0008` and
+//! `\u000c`, not `\b` and `\f`).
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-/// An error means that the value is none that JSON has: a map whose keys are no strings.
+/// Fails if JSON cannot represent the value: a map whose keys are not strings.
 #[expect(clippy::expect_used)]
 pub fn to_string(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::with_capacity(128);
-    value.serialize(&mut Serializer::with_formatter(&mut bytes, Go))?;
-    // invariant: the serializer writes text, and what is put in its place here is ASCII.
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, GoFormatter))?;
+    // invariant: the serializer writes UTF-8, and the replacements are ASCII.
     Ok(String::from_utf8(bytes).expect("JSON is text"))
 }
 
-/// Appends `text`, which need not be UTF-8, as a string with its quotes. Each byte that is no UTF-8 comes out as
-/// `\ufffd`.
+/// Appends `text` as a quoted string. Each byte that is not valid UTF-8 becomes `\ufffd`.
 #[expect(clippy::expect_used)]
 pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     for chunk in text.utf8_chunks() {
-        // invariant: memory takes all bytes.
+        // invariant: writing to a Vec cannot fail.
         write_text(out, chunk.valid()).expect("memory takes all");
         for _ in chunk.invalid() {
             out.extend_from_slice(b"\\ufffd");
@@ -32,11 +31,11 @@ pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Only the strings differ from what serde_json writes.
-struct Go;
+/// Differs from serde_json's formatter in strings only.
+struct GoFormatter;
 
-impl Formatter for Go {
-    /// What stands between the characters that JSON itself wants escaped.
+impl Formatter for GoFormatter {
+    /// Text between the characters that JSON itself requires to be escaped.
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
         write_text(out, text)
     }
@@ -61,7 +60,7 @@ impl Formatter for Go {
     }
 }
 
-/// Bytes that may need more than copying: the escaped ones, and E2, with which U+2028 and U+2029 begin.
+/// Bytes that may need escaping, and E2, the first byte of U+2028 and U+2029.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;
@@ -80,7 +79,7 @@ const SPECIAL: [bool; 256] = {
 
 fn write_text<W: ?Sized + io::Write>(out: &mut W, text: &str) -> io::Result<()> {
     let text = text.as_bytes();
-    let mut plain = 0;
+    let mut start = 0;
     for (at, byte) in text.iter().enumerate() {
         if !SPECIAL[usize::from(*byte)] {
             continue;
@@ -91,16 +90,16 @@ fn write_text<W: ?Sized + io::Write>(out: &mut W, text: &str) -> io::Result<()> 
             [0xe2, ..] => continue,
             _ => None,
         };
-        out.write_all(&text[plain..at])?;
+        out.write_all(&text[start..at])?;
         if let Some(separator) = separator {
             out.write_all(separator)?;
-            plain = at + 3;
+            start = at + 3;
         } else {
             write_escaped(out, *byte)?;
-            plain = at + 1;
+            start = at + 1;
         }
     }
-    out.write_all(&text[plain..])
+    out.write_all(&text[start..])
 }
 
 fn write_escaped<W: ?Sized + io::Write>(out: &mut W, byte: u8) -> io::Result<()> {
@@ -129,7 +128,7 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expect);
     }
 
-    /// Both ways of writing it.
+    /// Checks both functions.
     #[track_caller]
     fn check(text: &str, expect: &str) {
         check_bytes(text.as_bytes(), expect);
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_byte_that_is_no_text_is_replaced() {
+    fn each_invalid_byte_is_replaced() {
         check_bytes(b"\xff", r#""\ufffd""#);
         check_bytes(b"a\xe2\x80b", r#""a\ufffd\ufffdb""#);
         check_bytes(b"\xed\xa0\x80", r#""\ufffd\ufffd\ufffd""#);

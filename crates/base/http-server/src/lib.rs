@@ -1,6 +1,6 @@
-//! The connections of a small HTTP server: so many at once, each head within its time, an end in order.
+//! Connection handling of a small HTTP server: a connection limit, a header timeout, and a graceful shutdown.
 //!
-//! It must know nothing of what is served.
+//! Independent of what is served.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,55 +18,55 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Out of descriptors, usually: some are given back meanwhile.
+/// Pause after a failed accept, usually because there are no free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// At once; one more is closed as it comes.
+    /// Concurrent connections; further ones are closed immediately.
     pub connections: usize,
-    /// At the end, answers that are being written get so long.
+    /// How long responses in progress may take at shutdown.
     pub grace: Duration,
 }
 
-/// Told to each connection when the server is to end.
+/// Notifies connections of the server's shutdown.
 #[derive(Debug, Clone)]
-pub struct Stopped(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<bool>);
 
-impl Stopped {
-    async fn reached(&mut self) {
-        // A sender that is gone means the same.
-        if self.0.wait_for(|stopped| *stopped).await.is_err() {
+impl Shutdown {
+    async fn wait(&mut self) {
+        // A dropped sender means shutdown, too.
+        if self.0.wait_for(|shutdown| *shutdown).await.is_err() {
             tracing::debug!("the server has ended");
         }
     }
 }
 
-/// Accepts until `stop`; then each connection's answer is finished, within the grace.
+/// Accepts connections until `stop`, then waits for responses in progress within the grace period.
 pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     limits: Limits,
     stop: impl Future<Output = ()>,
-    connection: impl Fn(TcpStream, SocketAddr, Stopped) -> F,
+    connection: impl Fn(TcpStream, SocketAddr, Shutdown) -> F,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let (stopping, stopped) = watch::channel(false);
-    let mut open = JoinSet::new();
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let (shutdown_sender, shutdown) = watch::channel(false);
+    let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some(_) = open.join_next() => {}
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                    let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "cannot set TCP_NODELAY");
                     }
-                    let connection = connection(stream, from, Stopped(stopped.clone()));
-                    open.spawn(async move {
+                    let connection = connection(stream, from, Shutdown(shutdown.clone()));
+                    connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(error) => {
@@ -77,19 +77,19 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
         }
     }
     drop(listener);
-    stopping.send_replace(true);
-    let all = async { while open.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits.grace, all).await.is_err() {
-        open.abort_all();
+    shutdown_sender.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.grace, drained).await.is_err() {
+        connections.abort_all();
     }
 }
 
-/// Answers the requests of one connection; `head_time` is for the head of each.
-pub async fn requests<S, F, B>(
+/// Serves the requests of one connection; `header_timeout` applies to each request's header.
+pub async fn serve_requests<S, F, B>(
     stream: S,
-    head_time: Duration,
-    mut stopped: Stopped,
-    answer: impl Fn(Request<Incoming>) -> F,
+    header_timeout: Duration,
+    mut shutdown: Shutdown,
+    handle: impl Fn(Request<Incoming>) -> F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Response<B>>,
@@ -97,17 +97,17 @@ pub async fn requests<S, F, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let service = service_fn(|request| {
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let response = handle(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_time)
+        .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = stopped.reached() => {
+        () = shutdown.wait() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

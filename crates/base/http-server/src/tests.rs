@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const HEAD_TIME: Duration = Duration::from_millis(200);
+const HEADER_TIMEOUT: Duration = Duration::from_millis(200);
 
 struct Server {
     address: SocketAddr,
@@ -16,18 +16,18 @@ struct Server {
     ended: tokio::task::JoinHandle<()>,
 }
 
-/// Each answer takes `delay`.
+/// Each response takes `delay`.
 async fn start(connections: usize, grace: Duration, delay: Duration) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let stopped = async { stopped.await.unwrap() };
+    let (stop, shutdown) = oneshot::channel();
+    let shutdown = async { shutdown.await.unwrap() };
     let ended = tokio::spawn(serve(
         listener,
         Limits { connections, grace },
-        stopped,
-        move |stream, _, stopped| async move {
-            requests(stream, HEAD_TIME, stopped, |_| async move {
+        shutdown,
+        move |stream, _, shutdown| async move {
+            serve_requests(stream, HEADER_TIMEOUT, shutdown, |_| async move {
                 tokio::time::sleep(delay).await;
                 Response::new(Full::new(Bytes::from_static(b"here")))
             })
@@ -37,9 +37,9 @@ async fn start(connections: usize, grace: Duration, delay: Duration) -> Server {
     Server { address, stop, ended }
 }
 
-async fn all(stream: &mut TcpStream) -> String {
+async fn read_all(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
-    // A connection that was cut says what it has.
+    // Returns what was read before an error, too.
     let read = stream.read_to_end(&mut text).await;
     format!(
         "{}{}",
@@ -49,20 +49,20 @@ async fn all(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed() {
+async fn connections_beyond_the_limit_are_closed() {
     let server = start(1, Duration::from_secs(5), Duration::ZERO).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
     first.write_all(REQUEST).await.unwrap();
-    let mut answer = [0; 12];
-    first.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
     let mut second = TcpStream::connect(server.address).await.unwrap();
-    assert!(!all(&mut second).await.contains("200"));
+    assert!(!read_all(&mut second).await.contains("200"));
     drop(first);
-    // The place is free again as soon as the server has seen the end.
+    // The permit is released as soon as the server has noticed the close.
     for _ in 0..50 {
         let mut third = TcpStream::connect(server.address).await.unwrap();
-        if third.write_all(REQUEST).await.is_ok() && third.read_exact(&mut answer).await.is_ok() {
+        if third.write_all(REQUEST).await.is_ok() && third.read_exact(&mut head).await.is_ok() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -71,33 +71,33 @@ async fn one_connection_too_many_is_closed() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_ends_the_connection() {
+async fn a_missing_header_times_out() {
     let server = start(4, Duration::from_secs(5), Duration::ZERO).await;
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-    let ended = tokio::time::timeout(20 * HEAD_TIME, all(&mut slow)).await;
+    let ended = tokio::time::timeout(20 * HEADER_TIMEOUT, read_all(&mut slow)).await;
     assert!(!ended.unwrap().contains("200"));
 }
 
 #[tokio::test]
-async fn what_is_being_answered_is_finished_at_the_end() {
+async fn shutdown_completes_responses_in_progress() {
     let server = start(4, Duration::from_secs(20), Duration::from_millis(300)).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();
     client.write_all(REQUEST).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
-    assert!(all(&mut client).await.ends_with("here"));
+    assert!(read_all(&mut client).await.ends_with("here"));
     server.ended.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "still listening");
 }
 
 #[tokio::test]
-async fn who_takes_longer_than_the_grace_is_cut() {
+async fn connections_beyond_the_grace_period_are_closed() {
     let server = start(4, Duration::from_millis(100), Duration::from_secs(60)).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();
     client.write_all(REQUEST).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     server.ended.await.unwrap();
-    assert!(!all(&mut client).await.contains("200"));
+    assert!(!read_all(&mut client).await.contains("200"));
 }

@@ -1,10 +1,9 @@
-//! The lines that long work shows: one a step, with what it found and how long it took.
+//! Progress output of long operations: one line per step, with its result and duration.
 //!
-//! Everything goes to stderr, so that stdout stays for results. On a terminal a running step is a
-//! live line; elsewhere its end is printed, and what it does while it takes long. It must never decide anything: work that
-//! runs quietly runs the same.
+//! Everything goes to stderr, since stdout is for results. On a terminal a running step is a live line; otherwise a
+//! line is printed at its end, and periodically while it runs. It has no influence on the work.
 
-mod notice;
+mod periodic;
 
 use std::io::{self, Write as _};
 use std::sync::LazyLock;
@@ -12,57 +11,56 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use notice::Notices;
+use periodic::PeriodicNotices;
 
-/// Columns that a step's name takes, or more where it is longer.
+/// Minimal width of a step's name.
 const NAME_WIDTH: usize = 9;
-/// Columns of a step's name and result.
+/// Width of a step's name and result.
 const TEXT_WIDTH: usize = 72;
 const TICK: Duration = Duration::from_millis(120);
 /// Without a terminal, a running step prints a line after this time, and then one in each interval.
 const SILENCE: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// The terminal's live lines: of steps that run beside each other each has its own.
+/// The terminal's live lines, one for each concurrent step.
 static LIVE: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// Where steps are shown.
+/// Whether steps are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// A live line on a terminal, one line a finished step elsewhere.
-    Shown,
-    /// Nothing.
+    /// A live line on a terminal, otherwise one line per finished step.
+    Visible,
     Quiet,
 }
 
 impl Progress {
-    /// Starts the step called `name`; it ends with [`Step::done`] or, unsuccessfully, when dropped.
+    /// Starts a step; it ends with [`Step::done`], or as a failure on drop.
     #[must_use]
     pub fn step(self, name: &str) -> Step {
         let bar = match self {
-            Self::Shown => LIVE.add(ProgressBar::no_length()),
+            Self::Visible => LIVE.add(ProgressBar::no_length()),
             Self::Quiet => ProgressBar::hidden(),
         };
-        // invariant: the template is a literal that indicatif accepts, as `live_line_is_valid` shows.
+        // invariant: the template is valid: see the test `live_line_is_valid`.
         bar.set_style(
             ProgressStyle::with_template(LIVE_LINE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.set_prefix(format!("{name:<NAME_WIDTH$} "));
         bar.enable_steady_tick(TICK);
         let (step, started) = (name.to_owned(), Instant::now());
-        let notices = (self == Self::Shown && bar.is_hidden()).then(|| {
-            Notices::start(SILENCE, INTERVAL, move |detail| {
-                // Where standard error is closed, the work continues without notices.
+        let notices = (self == Self::Visible && bar.is_hidden()).then(|| {
+            PeriodicNotices::start(SILENCE, INTERVAL, move |detail| {
+                // If stderr is closed, the work continues without notices.
                 drop(writeln!(io::stderr(), "{}", line(&step, &format!("... {detail}"), started.elapsed())));
             })
         });
-        Step { name: name.to_owned(), shown: self, started, bar, notices }
+        Step { name: name.to_owned(), visibility: self, started, bar, notices }
     }
 
-    /// A remark that stands above the running steps.
+    /// Prints a note above the running steps.
     pub fn note(self, text: &str) {
-        if self == Self::Shown {
+        if self == Self::Visible {
             LIVE.suspend(|| eprintln!(" {text}"));
         }
     }
@@ -70,19 +68,18 @@ impl Progress {
 
 const LIVE_LINE: &str = " {prefix}{wide_msg} {elapsed:>6} {spinner}";
 
-/// One running step.
 #[derive(Debug)]
 pub struct Step {
     name: String,
-    shown: Progress,
+    visibility: Progress,
     started: Instant,
     bar: ProgressBar,
-    /// Where there is no terminal.
-    notices: Option<Notices>,
+    /// Set if there is no terminal.
+    notices: Option<PeriodicNotices>,
 }
 
 impl Step {
-    /// What the step does now, in place of what was set before.
+    /// Sets the step's current detail.
     pub fn set(&self, detail: impl Into<String>) {
         let detail = detail.into();
         if let Some(notices) = &self.notices {
@@ -96,7 +93,7 @@ impl Step {
         let elapsed = self.started.elapsed();
         drop(self.notices.take());
         self.bar.finish_and_clear();
-        if self.shown == Progress::Shown {
+        if self.visibility == Progress::Visible {
             LIVE.suspend(|| eprintln!("{}", line(&self.name, result, elapsed)));
         }
         elapsed
@@ -109,7 +106,7 @@ impl Drop for Step {
     }
 }
 
-/// A finished step's.
+/// The line of a finished step.
 fn line(name: &str, result: &str, elapsed: Duration) -> String {
     let text = format!("{name:<NAME_WIDTH$} {result}");
     format!(" {text:<TEXT_WIDTH$} {}", duration(elapsed))
@@ -138,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_results_stand_apart() {
+    fn names_and_results_are_separated() {
         let check = |name, expect: &str| {
             let line = line(name, "sent", Duration::ZERO);
             assert!(line.starts_with(&format!("{expect}   ")), "{line}");
@@ -149,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_as_a_person_says_them() {
+    fn durations_are_human_readable() {
         let check = |millis, expect: &str| assert_eq!(duration(Duration::from_millis(millis)), expect);
         check(0, " 0.0 s");
         check(1_240, " 1.2 s");

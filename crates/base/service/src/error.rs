@@ -1,21 +1,21 @@
-//! An error with everything that led to it, as one line of text.
+//! Formats an error with its causes as one line.
 
 use std::error::Error;
 
-/// `what failed: why: root cause`. A cause that only says again what stands before it, as behind a transparent
-/// error, is passed over.
+/// `what failed: why: root cause`. Skips a cause with the same message as the error before it, such as that of a
+/// transparent error.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut last = text.clone();
     let mut next = error.source();
     while let Some(cause) = next {
-        let said = cause.to_string();
-        if said != last {
+        let message = cause.to_string();
+        if message != last {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&message);
         }
-        last = said;
+        last = message;
         next = cause.source();
     }
     text
@@ -28,30 +28,31 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Said(&'static str, Option<Box<Said>>);
+    struct TestError(&'static str, Option<Box<TestError>>);
 
-    impl fmt::Display for Said {
+    impl fmt::Display for TestError {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(self.0)
         }
     }
 
-    impl Error for Said {
+    impl Error for TestError {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             self.1.as_deref().map(|cause| cause as _)
         }
     }
 
     #[test]
-    fn every_cause_is_told_once() {
-        let check = |words: &[&'static str], expect: &str| {
-            let error = words.iter().rev().fold(None, |cause, word| Some(Box::new(Said(word, cause))));
+    fn repeated_causes_are_skipped() {
+        let check = |messages: &[&'static str], expect: &str| {
+            let error =
+                messages.iter().rev().fold(None, |cause, message| Some(Box::new(TestError(message, cause))));
             assert_eq!(chain(&*error.unwrap()), expect);
         };
         check(&["up"], "up");
         check(&["up", "core-01", "no port"], "up: core-01: no port");
         check(&["up", "core-01", "core-01", "no port"], "up: core-01: no port");
-        // What only ends like the cause is no repetition of it.
+        // A message that merely ends like its cause is not a repetition.
         check(&["there is no port", "no port"], "there is no port: no port");
     }
 }

@@ -1,15 +1,15 @@
-//! Replaces a file whole: whoever reads it sees the old content or the new one, also after a power cut.
+//! Atomic file replacement: readers see the old or the new content, even after a power failure.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Puts `content` at `path`, whose folder must exist. `mode` is the new file's, and nobody can read more of it at
-/// any time; an old file's owner and attributes are not kept.
+/// Writes `content` to `path`, whose folder must exist. The file gets `mode` and is never readable beyond it; owner
+/// and attributes of an old file are not kept.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Made for its owner alone.
+    // Created with mode 0600.
     let mut file = tempfile::Builder::new().prefix(".keelson-").tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_its_new_content_and_mode_and_nothing_is_left_beside_it() {
+    fn replace_sets_content_and_mode_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         for (content, mode) in [("one", 0o644), ("two", 0o600)] {
@@ -31,7 +31,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
         }
-        // A folder stands where the file shall go.
+        // A directory at the target path.
         std::fs::create_dir(folder.path().join("b")).unwrap();
         replace(&folder.path().join("b"), b"", 0o600).unwrap_err();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);

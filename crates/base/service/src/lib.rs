@@ -1,6 +1,6 @@
-//! Common parts of programs: the log, notifications to systemd, shutdown, error chains, atomic file replacement.
+//! Common parts of programs: logging, sd_notify, shutdown, error chains, atomic file replacement.
 //!
-//! It decides nothing, and a service runs the same without systemd.
+//! A service behaves the same without systemd.
 
 pub mod error;
 pub mod file;

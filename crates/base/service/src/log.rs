@@ -1,6 +1,6 @@
-//! The log: to the journal with structured fields where systemd reads us, to stderr elsewhere.
+//! Logging: to the journal with structured fields if stderr is connected to it, otherwise to stderr.
 //!
-//! What is logged can be changed while the service runs.
+//! The filter can be changed at run time.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -17,21 +17,20 @@ pub enum LogError {
     Init(#[from] TryInitError),
 }
 
-/// Changes what is logged.
 #[derive(Clone)]
 pub struct Filter(reload::Handle<Targets, Registry>);
 
 impl Filter {
-    /// False where nothing is logged any more: the process ends.
+    /// Returns false if logging has ended because the process exits.
     pub fn set(&self, targets: Targets) -> bool {
         self.0.reload(targets).is_ok()
     }
 }
 
-/// Sets the log up, once in a process. `identifier` is what the journal calls the service.
+/// Initializes logging; must be called once. `identifier` is the syslog identifier.
 pub fn start(identifier: &str, targets: Targets) -> Result<Filter, LogError> {
     let (filter, handle) = reload::Layer::new(targets);
-    let to_journal = read_by_journal().then(tracing_journald::layer).transpose();
+    let to_journal = is_journal_stream().then(tracing_journald::layer).transpose();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match to_journal.map_err(LogError::Journal)? {
         Some(journal) => Box::new(journal.with_syslog_identifier(identifier.to_owned())),
         None => Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)),
@@ -40,9 +39,9 @@ pub fn start(identifier: &str, targets: Targets) -> Result<Filter, LogError> {
     Ok(Filter(handle))
 }
 
-/// Whether stderr is the stream that systemd names in `JOURNAL_STREAM` (device:inode).
-fn read_by_journal() -> bool {
-    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+/// Whether stderr is the stream in `JOURNAL_STREAM` (device:inode), which systemd sets.
+fn is_journal_stream() -> bool {
+    let journal_stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let stderr = std::fs::metadata("/proc/self/fd/2");
-    stderr.is_ok_and(|data| named == format!("{}:{}", data.dev(), data.ino()))
+    stderr.is_ok_and(|data| journal_stream == format!("{}:{}", data.dev(), data.ino()))
 }

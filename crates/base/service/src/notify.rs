@@ -1,57 +1,57 @@
-//! What systemd is told: ready, alive, stopping.
+//! Notifications to systemd: ready, status, reloading, stopping, watchdog.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The service does what it is for.
+/// The service has started or finished reloading.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// What it is doing, for `systemctl status`.
+/// Sets the status text of `systemctl status`.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    notify(&[NotifyState::Status(text)]);
 }
 
-/// It reads its configuration anew; [`ready`] ends that. `monotonic` is the time since the machine started.
+/// The service reloads its configuration, until it calls [`ready`]. `monotonic` is the time since boot.
 pub fn reloading(monotonic: Duration) {
     let micros = i128::try_from(monotonic.as_micros()).unwrap_or(i128::MAX);
-    tell(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
+    notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
 }
 
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
+fn notify(states: &[NotifyState<'_>]) {
+    // Does nothing if the service does not run under systemd.
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd cannot be told");
     }
 }
 
-/// Tells systemd twice in its limit that we live, as long as the runtime turns: what hangs is killed and started
-/// again. Forever.
-pub async fn stay_alive() {
-    stay_alive_while(|| true).await;
+/// Sends keep-alives at half of the watchdog interval while the runtime is responsive, so that systemd restarts a
+/// service that hangs. Never returns.
+pub async fn run_watchdog() {
+    run_watchdog_while(|| true).await;
 }
 
-/// [`stay_alive`] while `lives` returns true; otherwise the caller sends [`alive`].
-pub async fn stay_alive_while(lives: impl Fn() -> bool) {
+/// Like [`run_watchdog`], but only while `is_alive` returns true; otherwise the caller must call [`keep_alive`].
+pub async fn run_watchdog_while(is_alive: impl Fn() -> bool) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
+    let mut interval = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
     loop {
-        beat.tick().await;
-        if lives() {
-            alive();
+        interval.tick().await;
+        if is_alive() {
+            keep_alive();
         }
     }
 }
 
 /// Sends one watchdog keep-alive, if the unit has a watchdog.
-pub fn alive() {
+pub fn keep_alive() {
     if sd_notify::watchdog_enabled().is_some() {
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
     }
 }

@@ -1,13 +1,13 @@
-//! The order to end: SIGTERM, or Ctrl-C.
+//! Shutdown on SIGTERM or SIGINT.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// SIGTERM or Ctrl-C; whoever waits is told, also afterwards.
+/// Completes on SIGTERM or SIGINT, also for later waiters.
 #[derive(Clone)]
 pub struct Stop(tokio::sync::watch::Receiver<bool>);
 
 impl Stop {
-    /// Needs a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub fn by_signal() -> std::io::Result<Self> {
         let (sender, receiver) = tokio::sync::watch::channel(false);
         let mut terminate = signal(SignalKind::terminate())?;

@@ -1,13 +1,13 @@
-//! Lines on standard error: with the time for people, with a priority for the journal.
+//! Log lines on stderr: with timestamps on a terminal, with priorities for the journal.
 //!
-//! Never give it contents, hashes or keys.
+//! Never log contents, hashes or keys.
 
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudinit::meaning::Told;
 
-const SECONDS_A_DAY: u64 = 86_400;
+const SECONDS_PER_DAY: u64 = 86_400;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Priority {
@@ -19,7 +19,7 @@ enum Priority {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
-    /// The journal stamps the lines and reads priorities.
+    /// Whether stderr is the journal, which adds timestamps and parses priorities.
     journal: bool,
 }
 
@@ -40,16 +40,16 @@ impl Log {
         self.line(Priority::Error, message.as_ref());
     }
 
-    /// For the journal only.
+    /// Written to the journal only.
     pub fn debug(&self, message: impl AsRef<str>) {
         if self.journal {
             self.line(Priority::Debug, message.as_ref());
         }
     }
 
-    /// What the user-data's reader tells.
-    pub fn pass_on(&self, told: &Told) {
-        match told {
+    /// Logs a message of the user-data's interpreter.
+    pub fn forward(&self, message: &Told) {
+        match message {
             Told::Info(message) => self.info(message),
             Told::Warning(message) => self.warning(message),
             Told::Error(message) => self.error(message),
@@ -63,24 +63,24 @@ impl Log {
             if self.journal {
                 text.push_str(&format!("<{}>{line}\n", priority as u8));
             } else {
-                text.push_str(&format!("{} {line}\n", stamp(SystemTime::now())));
+                text.push_str(&format!("{} {line}\n", timestamp(SystemTime::now())));
             }
         }
-        // Nobody is left to be told when standard error is closed; the run itself must go on.
+        // stderr may be closed; the run continues regardless.
         std::io::stderr().write_all(text.as_bytes()).unwrap_or(());
     }
 }
 
 /// `2006/01/02 15:04:05`, in UTC.
-fn stamp(time: SystemTime) -> String {
+fn timestamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
-    let (year, month, day) = civil(seconds / SECONDS_A_DAY);
-    let second = seconds % SECONDS_A_DAY;
+    let (year, month, day) = civil_date(seconds / SECONDS_PER_DAY);
+    let second = seconds % SECONDS_PER_DAY;
     format!("{year:04}/{month:02}/{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// The date of a day since 1970, by counting in eras of 400 years that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// The date of a day since 1970, computed in 400-year eras that begin in March.
+fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -97,14 +97,14 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn stamps() {
+    fn formats_utc_timestamps() {
         for (seconds, expect) in [
             (0, "1970/01/01 00:00:00"),
             (951_782_399, "2000/02/28 23:59:59"),
             (951_868_800, "2000/03/01 00:00:00"),
             (1_709_210_096, "2024/02/29 12:34:56"),
         ] {
-            assert_eq!(stamp(UNIX_EPOCH + Duration::from_secs(seconds)), expect);
+            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), expect);
         }
     }
 }

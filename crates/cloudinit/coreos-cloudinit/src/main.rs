@@ -1,25 +1,25 @@
-//! `coreos-cloudinit`: reads user-data and metadata, plans, and carries the plan out.
+//! `coreos-cloudinit`: fetches user-data and metadata, builds a plan and applies it.
 //!
-//! This file only turns arguments into a request and a result into an exit status.
+//! This file maps arguments to a request, and results to exit statuses.
 
+mod applied_hash;
 mod apply;
 mod datasource;
 mod flags;
 mod log;
 mod observe;
-mod private;
 mod report;
 mod rights;
 mod run;
 mod script;
-mod seen;
+mod state_file;
 
 use std::process::ExitCode;
 
 use flags::{Task, UsageError};
 use log::Log;
 
-const WRONG_USE: u8 = 2;
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -28,15 +28,15 @@ fn main() -> ExitCode {
         Ok(request) => request,
         Err(UsageError::Flag(message)) => {
             eprint!("{message}\n{}", flags::usage());
-            return ExitCode::from(WRONG_USE);
+            return ExitCode::from(EXIT_USAGE);
         }
         Err(UsageError::Value(message)) => {
             println!("{message}");
-            return ExitCode::from(WRONG_USE);
+            return ExitCode::from(EXIT_USAGE);
         }
     };
     let log = Log::from_environment();
-    let done = match request.task {
+    let outcome = match request.task {
         Task::Help => {
             eprint!("{}", flags::usage());
             return ExitCode::SUCCESS;
@@ -45,13 +45,13 @@ fn main() -> ExitCode {
             println!("coreos-cloudinit {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Task::Status => run::reading(&request, &log, || report::print(&request)),
-        Task::Validate { json } => run::reading(&request, &log, || run::validate(&request, json, &log)),
-        Task::Convert(format) => run::reading(&request, &log, || run::convert(&request, format, &log)),
-        Task::Plan => run::reading(&request, &log, || run::plan(&request, &log)),
+        Task::Status => run::read_only(&request, &log, || report::print(&request)),
+        Task::Validate { json } => run::read_only(&request, &log, || run::validate(&request, json, &log)),
+        Task::Convert(format) => run::read_only(&request, &log, || run::convert(&request, format, &log)),
+        Task::Plan => run::read_only(&request, &log, || run::plan(&request, &log)),
         Task::Apply => run::apply(&request, &log),
     };
-    match done {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! What the planner has to know of the machine. Reads only.
+//! Reads the facts about the machine that the planner needs.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,12 +17,12 @@ const MAX_SETTINGS_BYTES: usize = 1 << 20;
 const LOCALE_PATH: &str = "/etc/locale.conf";
 const INTERFACES_PATH: &str = "/sys/class/net";
 const ENVIRONMENT_PATH: &str = "/etc/environment";
-/// Where systemd has the names that a machine of `keelson up` was given.
-const GIVEN_HOSTS_PATH: &str = "/run/credentials/@system/keelson.hosts";
+/// The credential with the hosts of a `keelson up` cluster.
+const HOSTS_CREDENTIAL_PATH: &str = "/run/credentials/@system/keelson.hosts";
 const UPDATE_CONF_PATHS: [&str; 2] = ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf"];
 
 /// # Errors
-/// A database or file that is there cannot be read.
+/// A database or file exists but cannot be read.
 pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, AccountError> {
     let mut facts = Facts { hostname: hostname::current(), ..Facts::default() };
     for account in &checked.users {
@@ -41,20 +41,21 @@ pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, Account
             facts.groups.insert(group.clone());
         }
     }
-    facts.environment = text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
-    facts.locale_conf = text(root, LOCALE_PATH)?.unwrap_or_default();
-    facts.given_hosts = permitted(GIVEN_HOSTS_PATH, text(root, GIVEN_HOSTS_PATH), log)?.unwrap_or_default();
+    facts.environment = read_text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
+    facts.locale_conf = read_text(root, LOCALE_PATH)?.unwrap_or_default();
+    facts.given_hosts =
+        if_permitted(HOSTS_CREDENTIAL_PATH, read_text(root, HOSTS_CREDENTIAL_PATH), log)?.unwrap_or_default();
     let files = checked.network.files();
     if !files.is_empty() {
         facts.interfaces = files::list(root, INTERFACES_PATH)?.into_iter().collect();
     }
     for file in files {
-        if let Some(content) = text(root, &file.path)? {
+        if let Some(content) = read_text(root, &file.path)? {
             facts.network_files.insert(file.path, content);
         }
     }
     for path in UPDATE_CONF_PATHS {
-        if let Some(conf) = text(root, path)? {
+        if let Some(conf) = read_text(root, path)? {
             facts.update_conf = conf;
             break;
         }
@@ -62,13 +63,13 @@ pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, Account
     Ok(facts)
 }
 
-fn text(root: &Root, path: &str) -> Result<Option<String>, FileError> {
+fn read_text(root: &Root, path: &str) -> Result<Option<String>, FileError> {
     let content = files::read(root, path, MAX_SETTINGS_BYTES)?;
     Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
 }
 
-/// What only root may read is not known to who plans as another user; the plan may differ by it.
-pub fn permitted<T>(
+/// A file that only root can read is unknown when another user plans; the plan may differ.
+pub fn if_permitted<T>(
     path: &str,
     read: Result<Option<T>, FileError>,
     log: &Log,
@@ -82,35 +83,35 @@ pub fn permitted<T>(
     }
 }
 
-/// The addresses that this process was given in its environment, else those in the machine's `/etc/environment`: sudo
-/// does not hand the former on, and the latter is what the machine's services are given.
+/// The addresses in this process's environment, else those in `/etc/environment`: sudo drops the former, and
+/// services get the latter.
 ///
 /// # Errors
-/// The file is there and cannot be read.
+/// The file exists but cannot be read.
 pub fn environment_addresses(root: &Root, log: &Log) -> Result<Addresses, FileError> {
-    let file = permitted(ENVIRONMENT_PATH, text(root, ENVIRONMENT_PATH), log)?.unwrap_or_default();
-    let given = |name: &str| std::env::var(name).ok().or_else(|| assigned(&file, name));
-    Ok(addresses(given, log))
+    let file = if_permitted(ENVIRONMENT_PATH, read_text(root, ENVIRONMENT_PATH), log)?.unwrap_or_default();
+    let lookup = |name: &str| std::env::var(name).ok().or_else(|| assigned_value(&file, name));
+    Ok(addresses(lookup, log))
 }
 
-/// As the last line that sets `name` has it, without quotation marks.
-fn assigned(file: &str, name: &str) -> Option<String> {
+/// The value of the last assignment of `name`, unquoted.
+fn assigned_value(file: &str, name: &str) -> Option<String> {
     let set = file.lines().rev().filter_map(|line| line.split_once('='));
     let value = set.into_iter().find_map(|(key, value)| (key.trim() == name).then_some(value))?;
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-fn addresses(given: impl Fn(&str) -> Option<String>, log: &Log) -> Addresses {
+fn addresses(lookup: impl Fn(&str) -> Option<String>, log: &Log) -> Addresses {
     Addresses {
-        public_ipv4: address::<Ipv4Addr>("COREOS_PUBLIC_IPV4", &given, log),
-        private_ipv4: address::<Ipv4Addr>("COREOS_PRIVATE_IPV4", &given, log),
-        public_ipv6: address::<Ipv6Addr>("COREOS_PUBLIC_IPV6", &given, log),
-        private_ipv6: address::<Ipv6Addr>("COREOS_PRIVATE_IPV6", &given, log),
+        public_ipv4: address::<Ipv4Addr>("COREOS_PUBLIC_IPV4", &lookup, log),
+        private_ipv4: address::<Ipv4Addr>("COREOS_PRIVATE_IPV4", &lookup, log),
+        public_ipv6: address::<Ipv6Addr>("COREOS_PUBLIC_IPV6", &lookup, log),
+        private_ipv6: address::<Ipv6Addr>("COREOS_PRIVATE_IPV6", &lookup, log),
     }
 }
 
-fn address<A: FromStr>(name: &str, given: impl Fn(&str) -> Option<String>, log: &Log) -> Option<String> {
-    let value = given(name).filter(|value| !value.is_empty())?;
+fn address<A: FromStr>(name: &str, lookup: impl Fn(&str) -> Option<String>, log: &Log) -> Option<String> {
+    let value = lookup(name).filter(|value| !value.is_empty())?;
     if value.parse::<A>().is_err() {
         log.warning(format!("Warning: ignoring {name}, which is no IP address"));
         return None;
@@ -120,12 +121,12 @@ fn address<A: FromStr>(name: &str, given: impl Fn(&str) -> Option<String>, log: 
 
 #[cfg(test)]
 mod tests {
-    use super::assigned;
+    use super::assigned_value;
 
     #[test]
-    fn the_last_line_that_sets_it_counts() {
+    fn last_assignment_wins() {
         let file = "# COREOS_A=0\nCOREOS_A=1\n COREOS_A = \"2\"\nCOREOS_AB=3\n";
-        assert_eq!(assigned(file, "COREOS_A").as_deref(), Some("2"));
-        assert_eq!(assigned(file, "COREOS_B"), None);
+        assert_eq!(assigned_value(file, "COREOS_A").as_deref(), Some("2"));
+        assert_eq!(assigned_value(file, "COREOS_B"), None);
     }
 }

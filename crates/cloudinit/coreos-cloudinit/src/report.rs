@@ -1,4 +1,4 @@
-//! The result of a run, kept for `-status` (contract 3.4). It never holds contents.
+//! The result of a run, stored for `-status` (contract 3.4). It never contains contents.
 
 use anyhow::{Context, bail};
 use cloudinit::Finding;
@@ -17,15 +17,15 @@ const MAX_BYTES: usize = 4 << 20;
 pub struct Report {
     pub source: String,
     pub kind: String,
-    /// Of the user-data as it was fetched.
+    /// Of the user-data as fetched.
     pub sha256: String,
     pub findings: Vec<Finding>,
     pub failed: Vec<Failure>,
-    /// Done without: the run has not failed for it.
+    /// Optional steps that failed; they do not fail the run.
     pub missed: Vec<Failure>,
-    /// Units of the scripts: they run on when the run has ended, and systemd knows how they end.
+    /// Units of the scripts, which outlive the run; systemd has their results.
     pub scripts: Vec<String>,
-    /// Steps that changed something.
+    /// Number of steps that changed something.
     pub changed: u32,
     pub steps: usize,
 }
@@ -49,25 +49,25 @@ pub fn store(root: &Root, report: &Report) -> Result<(), FileError> {
     files::write(root, &request).map(drop)
 }
 
-/// Of a stored report.
+/// The part of a stored report that `-status` updates.
 #[derive(Deserialize)]
 struct Scripts {
     scripts: Vec<String>,
 }
 
-/// What became of a script.
+/// The state of a script's unit.
 #[derive(Serialize)]
 struct ScriptState<'a> {
     unit: &'a str,
     state: &'static str,
-    /// Of one that failed, in systemd's words.
+    /// systemd's `Result=` of a failed unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<i32>,
 }
 
-/// Prints the last run's result, with what became of its scripts.
+/// Prints the last run's result with the current states of its scripts.
 pub fn print(request: &Request) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let Some(content) = files::read(&root, PATH, MAX_BYTES)? else {
@@ -75,10 +75,10 @@ pub fn print(request: &Request) -> anyhow::Result<bool> {
     };
     let text = String::from_utf8(content).with_context(|| format!("{PATH} is not text"))?;
     let Scripts { scripts } = serde_json::from_str(&text).with_context(|| format!("{PATH} is not valid"))?;
-    let may_ask = !scripts.is_empty() && (root.is_machine() || request.root_run);
-    let systemd = may_ask.then(Systemd::connect).and_then(Result::ok);
+    let may_query = !scripts.is_empty() && (root.is_machine() || request.root_run);
+    let systemd = may_query.then(Systemd::connect).and_then(Result::ok);
     let states: Vec<_> = scripts.iter().map(|unit| script_state(unit, systemd.as_ref())).collect();
-    // The list as it was written; within a text it could not stand, as quotes are escaped there.
+    // Replaces the serialized list. It cannot match inside a string, where quotes are escaped.
     let names = format!("\"scripts\":{}", serde_json::to_string(&scripts)?);
     let states = format!("\"scripts\":{}", serde_json::to_string(&states)?);
     print!("{}", text.replacen(&names, &states, 1));

@@ -1,9 +1,9 @@
-//! One run: fetch, decode, validate, plan, and then print or apply (contract 1.1).
+//! The stages of a run: fetch, decode, validate, plan, then print or apply (contract 1.1).
 //!
-//! User-data that cannot be used is dropped as a whole; the metadata's name, keys and addresses still count,
-//! so that one can log in and look.
+//! Unusable user-data is dropped as a whole. The metadata's hostname, keys and addresses still apply, so that
+//! an operator can log in and investigate.
 //!
-//! All of it but the applying runs with the rights to read, and no others ([`rights`]).
+//! Everything except applying runs with read-only rights ([`rights`]).
 
 use std::io::Write;
 use std::path::Path;
@@ -20,82 +20,80 @@ use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, validate_decoded};
 use host::{Root, files, lock};
 use serde::Serialize;
+use service::error::chain;
 
+use crate::applied_hash::{AppliedHash, has_changed};
 use crate::apply::{self, Settings};
-use crate::datasource::{Chosen, Found, Memory, Patience, Source, choose};
+use crate::datasource::{Cache, Chosen, Found, RetryPolicy, Source, choose};
 use crate::flags::Request;
 use crate::log::Log;
 use crate::observe;
-use crate::private;
 use crate::report::{self, Failure, Report};
-use crate::rights::{self, Needs};
-use crate::seen;
+use crate::rights::{self, ExtraRights};
+use crate::state_file;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
-/// The name that user-data gave the machine since it was started.
-const NAMED_PATH: &str = "/run/coreos-cloudinit/hostname";
-/// The keys that metadata gave `core` since the machine was started: names and texts, as JSON.
+/// The hostname that user-data set since boot.
+const HOSTNAME_PATH: &str = "/run/coreos-cloudinit/hostname";
+/// The keys that metadata set for `core` since boot: JSON pairs of name and key.
 const KEYS_PATH: &str = "/run/coreos-cloudinit/keys";
-const MAX_STAMP_BYTES: usize = private::MAX_STAMP_BYTES;
+const MAX_STAMP_BYTES: usize = state_file::MAX_STAMP_BYTES;
 const MAX_KEYS_BYTES: usize = 64 * 1024;
 
-/// What was fetched and found, before anything is decided.
+/// The fetched user-data and the validator's findings.
 struct Fetched {
     source: Source,
     user_data: UserData,
-    /// Of the bytes as they came.
+    /// Of the user-data as fetched, before decoding.
     sha256: String,
-    /// The bytes as they came, for `-persist` only.
+    /// The user-data as fetched; only with `-persist`.
     raw: Option<Vec<u8>>,
     findings: Vec<Finding>,
-    /// The user-data could not be fetched or decoded.
+    /// Fetching or decoding failed.
     broken: bool,
 }
 
-/// As the validator's web API has it: `null` where there is nothing to say.
+/// The schema of the validator's web API: `null` without findings.
 #[derive(Serialize)]
 struct ValidationAnswer<'a> {
     result: Option<&'a [Finding]>,
 }
 
-/// What a run is going to do.
+/// The outcome of the planning stage.
 struct Prepared {
     plan: Plan,
-    /// The user-data was fetched but cannot be used.
+    /// The user-data was fetched but is unusable.
     malformed: bool,
-    /// Steps that were refused before any was done; the others are not concerned.
+    /// Steps refused at planning time; the others are still applied.
     refused: Vec<Failure>,
-    /// The user-data belongs to another program; nothing is to be done.
+    /// The user-data is in another program's format and is left to it.
     foreign: bool,
     instance: Option<String>,
-    /// The machine's name in the user-data.
-    named: Option<String>,
-    /// The metadata's keys, by name.
+    /// The hostname in the user-data.
+    hostname: Option<String>,
+    /// The metadata's SSH keys, by name.
     keys: Vec<(String, String)>,
 }
 
-/// Does work that only reads with the rights for that.
-///
-/// # Errors
-/// Those of the work, or the rights cannot be given up.
-pub fn reading<T: Send>(
+/// Runs `work` with the read-only rights that the request's sources need.
+pub fn read_only<T: Send>(
     request: &Request,
     log: &Log,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
-    let mut all = Needs::default();
-    for needs in request.sources.iter().map(Source::needs) {
-        all.programs |= needs.programs;
-        all.capabilities.extend(needs.capabilities);
-        all.devices.extend(needs.devices);
+    let mut all = ExtraRights::default();
+    for rights in request.sources.iter().map(Source::extra_rights) {
+        all.programs |= rights.programs;
+        all.capabilities.extend(rights.capabilities);
+        all.devices.extend(rights.devices);
     }
-    rights::reading(&all, log, work)?
+    rights::read_only(&all, log, work)?
 }
 
-/// Prints the findings; whether there are none.
+/// Prints the findings, as JSON on request. Returns whether there are none.
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
-    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, RetryPolicy::Once, log)?;
     if json {
         let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
         println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
@@ -103,66 +101,67 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
     Ok(!fetched.broken && fetched.findings.is_empty())
 }
 
-/// Prints the user-data in another format, and what has no counterpart there; whether it could be converted.
+/// Prints the user-data in another format, and on stderr what has no counterpart. Returns whether it succeeded.
 pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow::Result<bool> {
-    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, RetryPolicy::Once, log)?;
     if fetched.broken {
         return Ok(false);
     }
-    let is_wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
+    let is_invalid = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     let converted = match convert::convert(&fetched.user_data, format) {
-        Ok(_) if is_wrong => Err(ConvertError::NotValid),
+        Ok(_) if is_invalid => Err(ConvertError::NotValid),
         converted => converted,
     };
     let converted = converted.context("cannot convert")?;
     std::io::stdout().write_all(converted.text.as_bytes()).context("cannot print the result")?;
     for entry in &converted.without {
-        // As the list is for people and programs, it is without the log's time.
+        // No timestamps: this list is also read by programs.
         eprintln!("{entry}");
     }
     Ok(true)
 }
 
-/// Prints the steps; whether a run would succeed as far as can be known.
+/// Prints the steps. Returns whether a run would succeed, as far as that is known beforehand.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let (fetched, memory) = fetch(request, Patience::Wait, log)?;
-    let metadata = fetch_metadata(&fetched, &memory, log)?;
+    let (fetched, cache) = fetch(request, RetryPolicy::Retry, log)?;
+    let metadata = fetch_metadata(&fetched, &cache, log)?;
     let prepared = prepare(request, &root, &fetched, metadata, log)?;
     let text = plan::print(&prepared.plan).context("cannot print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("cannot print the plan")?;
-    Ok(is_good(request, &fetched, &prepared) && prepared.refused.is_empty())
+    Ok(is_successful(request, &fetched, &prepared) && prepared.refused.is_empty())
 }
 
-/// Does everything; whether all went well.
+/// Runs all stages. Returns whether every step succeeded.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
-    let commands_end = apply::commands_end()?;
+    let commands_deadline = apply::commands_deadline()?;
     let root = Root::open(&request.root)?;
     if root.is_machine() && !nix::unistd::Uid::effective().is_root() {
         bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
     }
     let (mut fetched, mut metadata) = read(request, log)?;
-    let lock = lock::take(&root, LOCK_PATH, |holder| {
+    let lock = lock::acquire(&root, LOCK_PATH, |holder| {
         let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
         log.info(format!("Waiting for another run to end{process}"));
     })?;
-    // A run that began later may have had the lock before, and applied what the file has since.
-    if matches!(&fetched.source, Source::File(path) if !fetched.broken && seen::is_replaced(path, &fetched.sha256))
+    // A later run may have held the lock before this one and applied newer content of the file.
+    if matches!(&fetched.source, Source::File(path) if !fetched.broken && has_changed(path, &fetched.sha256))
     {
         (fetched, metadata) = read(request, log)?;
     }
-    let seen = match &fetched.source {
-        Source::File(path) => Some(seen::File::new(path)),
+    let applied_hash = match &fetched.source {
+        Source::File(path) => Some(AppliedHash::new(path)),
         _ => None,
     };
-    if let Some(seen) = seen.as_ref().filter(|_| request.if_changed)
-        && seen.is(&root, &fetched.sha256)?
+    if let Some(applied_hash) = applied_hash.as_ref().filter(|_| request.if_changed)
+        && applied_hash.matches(&root, &fetched.sha256)?
     {
         log.info("Nothing changed: this user-data was applied since the machine was started");
         return Ok(true);
     }
-    let prepared =
-        rights::reading(&Needs::default(), log, || prepare(request, &root, &fetched, metadata, log))??;
+    let prepared = rights::read_only(&ExtraRights::default(), log, || {
+        prepare(request, &root, &fetched, metadata, log)
+    })??;
     if prepared.foreign {
         return Ok(true);
     }
@@ -173,16 +172,13 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         log.info("Nothing changed: -once, and this user-data was applied to this instance before");
         return Ok(true);
     }
-    remember(&root, &prepared)?;
+    remember_for_boot(&root, &prepared)?;
     let may_run = root.is_machine() || request.root_run;
-    let settings = Settings { root: &root, may_run, workspace: &request.workspace, commands_end, log };
-    // Not before: a run that is killed has applied nothing, and the same file once more is to be applied.
+    let settings = Settings { root: &root, may_run, workspace: &request.workspace, commands_deadline, log };
+    // Stored only now: a run killed earlier applied nothing, and the same file must be applied again.
     let written = || {
-        if let Some(Err(error)) = seen.as_ref().map(|seen| seen.keep(&root, &fetched.sha256)) {
-            log.warning(format!(
-                "The next run does not know this user-data: {}",
-                service::error::chain(&error)
-            ));
+        if let Some(Err(error)) = applied_hash.as_ref().map(|hash| hash.store(&root, &fetched.sha256)) {
+            log.warning(format!("The next run does not know this user-data: {}", chain(&error)));
         }
     };
     let mut applied = apply::apply(&prepared.plan, &settings, lock, written);
@@ -190,14 +186,14 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
     }
-    // User-data that could not be used was not applied, and the next run has to say so again.
-    let is_whole = applied.failed.is_empty() && applied.missed.is_empty();
-    if request.once && is_whole && !(fetched.broken || prepared.malformed) {
-        private::write(&root, &stamp_path, stamp.as_bytes())?;
+    // Unusable user-data is not stamped: the next run must report it again.
+    let is_complete = applied.failed.is_empty() && applied.missed.is_empty();
+    if request.once && is_complete && !(fetched.broken || prepared.malformed) {
+        state_file::write_durable(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
-    say_how_it_went(log, steps, applied.changed, applied.failed.len());
-    let good = is_good(request, &fetched, &prepared) && applied.failed.is_empty();
+    log_summary(log, steps, applied.changed, applied.failed.len());
+    let successful = is_successful(request, &fetched, &prepared) && applied.failed.is_empty();
     let report = Report {
         source: fetched.source.kind().to_owned(),
         kind: fetched.user_data.kind.name().to_owned(),
@@ -210,18 +206,18 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         steps,
     };
     report::store(&root, &report)?;
-    Ok(good)
+    Ok(successful)
 }
 
 fn read(request: &Request, log: &Log) -> anyhow::Result<(Fetched, Metadata)> {
-    reading(request, log, || {
-        let (fetched, memory) = fetch(request, Patience::Wait, log)?;
-        let metadata = fetch_metadata(&fetched, &memory, log)?;
+    read_only(request, log, || {
+        let (fetched, cache) = fetch(request, RetryPolicy::Retry, log)?;
+        let metadata = fetch_metadata(&fetched, &cache, log)?;
         Ok((fetched, metadata))
     })
 }
 
-fn say_how_it_went(log: &Log, steps: usize, changed: u32, failed: usize) {
+fn log_summary(log: &Log, steps: usize, changed: u32, failed: usize) {
     match (changed, failed) {
         (0, 0) => log.info(format!("Nothing changed: all {steps} steps were done already")),
         (changed, 0) => log.info(format!("{changed} of {steps} steps changed something")),
@@ -231,53 +227,50 @@ fn say_how_it_went(log: &Log, steps: usize, changed: u32, failed: usize) {
     }
 }
 
-/// What later runs of this boot have to know.
-fn remember(root: &Root, prepared: &Prepared) -> anyhow::Result<()> {
-    if let Some(name) = &prepared.named {
-        private::note(root, NAMED_PATH, name.as_bytes())?;
+/// Stores what later runs of this boot need.
+fn remember_for_boot(root: &Root, prepared: &Prepared) -> anyhow::Result<()> {
+    if let Some(name) = &prepared.hostname {
+        state_file::write_volatile(root, HOSTNAME_PATH, name.as_bytes())?;
     }
     if !prepared.keys.is_empty() {
         let keys = serde_json::to_vec(&prepared.keys).context("cannot write the keys as JSON")?;
-        private::note(root, KEYS_PATH, &keys)?;
+        state_file::write_volatile(root, KEYS_PATH, &keys)?;
     }
     Ok(())
 }
 
-fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
+fn is_successful(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
     request.ignore_failure || !(fetched.broken || prepared.malformed)
 }
 
-/// With what the source told besides.
-fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fetched, Memory)> {
-    let Chosen { source, found: Found { memory, user_data } } = choose(&request.sources, patience, log)?;
+/// Also returns the source's cached responses for later stages.
+fn fetch(request: &Request, retry: RetryPolicy, log: &Log) -> anyhow::Result<(Fetched, Cache)> {
+    let Chosen { source, found: Found { cache, user_data } } = choose(&request.sources, retry, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
-    let fetched = user_data.map_or_else(|| source.user_data(&memory, patience, log), Ok);
+    let fetched = user_data.map_or_else(|| source.user_data(&cache, retry, log), Ok);
     let raw = fetched.unwrap_or_else(|error| {
-        log.error(format!(
-            "Failed fetching user-data from datasource: {}. Continuing...",
-            service::error::chain(&error)
-        ));
+        log.error(format!("Failed fetching user-data from datasource: {}. Continuing...", chain(&error)));
         broken = true;
         Vec::new()
     });
     let sha256 = plan::sha256(&raw);
-    let kept = request.persist.then(|| raw.clone());
-    let decoded = rights::parsing(log, || decoded(raw, log))?;
+    let persisted = request.persist.then(|| raw.clone());
+    let decoded = rights::parse_only(log, || decoded(raw, log))?;
     broken |= decoded.is_none();
     let (user_data, findings) = decoded
         .unwrap_or_else(|| (UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }, Vec::new()));
-    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
+    Ok((Fetched { source, user_data, sha256, raw: persisted, findings, broken }, cache))
 }
 
-/// With what the validator finds; `None`, with the reason told, where it cannot be decoded.
+/// Returns the decoded user-data and the findings; logs the reason and returns `None` if it cannot be decoded.
 fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
     let user_data = match user_data::decode(raw) {
         Ok(user_data) => user_data,
         Err(error) => {
             log.error(format!(
                 "Failed decompressing user-data from datasource: {}. Continuing...",
-                service::error::chain(&error)
+                chain(&error)
             ));
             return None;
         }
@@ -296,10 +289,13 @@ fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
     Some((user_data, findings))
 }
 
-/// Without the lock: a service that is slow to answer must not hold up a run from another source.
-fn fetch_metadata(fetched: &Fetched, memory: &Memory, log: &Log) -> anyhow::Result<Metadata> {
+/// Runs without the lock: a slow service must not delay a run from another source.
+fn fetch_metadata(fetched: &Fetched, cache: &Cache, log: &Log) -> anyhow::Result<Metadata> {
     log.info(format!("Fetching meta-data from datasource of type {:?}", fetched.source.kind()));
-    fetched.source.metadata(memory, Patience::Wait, log).context("Failed fetching meta-data from datasource")
+    fetched
+        .source
+        .metadata(cache, RetryPolicy::Retry, log)
+        .context("Failed fetching meta-data from datasource")
 }
 
 fn prepare(
@@ -309,11 +305,12 @@ fn prepare(
     mut metadata: Metadata,
     log: &Log,
 ) -> anyhow::Result<Prepared> {
-    let given = observe::environment_addresses(root, log).context("cannot look at the machine")?;
-    let addresses = metadata.addresses.clone().or(given);
+    let environment = observe::environment_addresses(root, log).context("cannot look at the machine")?;
+    let addresses = metadata.addresses.clone().or(environment);
     let tokens = Tokens::Addresses(&addresses);
-    let meaning =
-        rights::parsing(log, || interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told)))?;
+    let meaning = rights::parse_only(log, || {
+        interpret(&fetched.user_data, tokens, &mut |message| log.forward(&message))
+    })?;
     if meaning.foreign {
         let instance = metadata.instance;
         return Ok(Prepared {
@@ -322,31 +319,32 @@ fn prepare(
             refused: Vec::new(),
             foreign: true,
             instance,
-            named: None,
+            hostname: None,
             keys: Vec::new(),
         });
     }
     log.info("Merging cloud-config from meta-data and user-data");
     let malformed = meaning.malformed;
-    let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
-    let named = meaning.checked.hostname.clone();
+    let refused = meaning.checked.left_out.iter().map(|refusal| refusal_to_failure(refusal, log)).collect();
+    let hostname = meaning.checked.hostname.clone();
     let keys = metadata.keys.clone();
-    // The user-data's keys take the place of all that stand under their name: of those of the metadata, too, which a file
-    // does not bring. Without them, whoever gave the machine its key could log in no more.
+    // The user-data's keys replace all keys under their name, the metadata's included, and a file source
+    // carries no metadata: without the stored keys, the operator whose key came with the metadata would be
+    // locked out.
     if keys.is_empty() && !meaning.checked.core_keys.is_empty() {
-        metadata.keys = kept_keys(root, log)?;
+        metadata.keys = stored_keys(root, log)?;
     }
-    let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named, keys })
+    let plan = build_plan(request, root, meaning, (&metadata, &addresses), log)?;
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, hostname, keys })
 }
 
-/// What metadata brought since the machine was started.
-fn kept_keys(root: &Root, log: &Log) -> anyhow::Result<Vec<(String, String)>> {
-    let kept = observe::permitted(KEYS_PATH, files::read(root, KEYS_PATH, MAX_KEYS_BYTES), log)?;
-    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
+/// The keys that metadata brought since boot.
+fn stored_keys(root: &Root, log: &Log) -> anyhow::Result<Vec<(String, String)>> {
+    let persisted = observe::if_permitted(KEYS_PATH, files::read(root, KEYS_PATH, MAX_KEYS_BYTES), log)?;
+    Ok(persisted.and_then(|persisted| serde_json::from_slice(&persisted).ok()).unwrap_or_default())
 }
 
-/// Without its network a machine may not be reachable, so that half of one is not tried.
+/// Fails as a whole: a half-configured network may leave the machine unreachable.
 fn network(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Network> {
     let Some(source) = &metadata.network else {
         log.info("no network config to convert");
@@ -356,25 +354,25 @@ fn network(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Net
     network::convert(format, source).context("Failed to generate interfaces")
 }
 
-/// The rest of the config is applied, but the run has failed.
-fn left_out(refusal: &Refusal, log: &Log) -> Failure {
+/// The rest of the config is applied, but the run counts as failed.
+fn refusal_to_failure(refusal: &Refusal, log: &Log) -> Failure {
     log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.place.line));
     Failure { step: format!("line {}", refusal.place.line), error: refusal.failure.clone() }
 }
 
-fn decide(
+fn build_plan(
     request: &Request,
     root: &Root,
     meaning: Meaning,
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES);
-    let named = observe::permitted(NAMED_PATH, named, log)?;
-    let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
-    let mut checked = merge(meaning.checked, metadata, named);
+    let hostname = files::read(root, HOSTNAME_PATH, MAX_STAMP_BYTES);
+    let hostname = observe::if_permitted(HOSTNAME_PATH, hostname, log)?;
+    let hostname = hostname.as_deref().and_then(|hostname| str::from_utf8(hostname).ok());
+    let mut checked = merge(meaning.checked, metadata, hostname);
     if let Some(format) = request.convert_network {
-        checked.network = rights::parsing(log, || network(format, metadata, log))??;
+        checked.network = rights::parse_only(log, || network(format, metadata, log))??;
     }
     let facts = observe::facts(root, &checked, log).context("cannot look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
@@ -386,14 +384,14 @@ fn decide(
     Ok(plan)
 }
 
-/// Keeps the user-data for the next boots, if the validator found no error.
+/// Keeps the user-data for the next boots unless the validator found an error.
 fn persist(root: &Root, fetched: &Fetched, prepared: &Prepared, log: &Log) -> anyhow::Result<()> {
-    let wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
+    let invalid = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     match &fetched.raw {
-        Some(raw) if !(wrong || fetched.broken || prepared.malformed) => {
-            // Before the path unit sees the file: it was applied just now.
-            seen::File::new(Path::new(PERSIST_PATH)).keep(root, &fetched.sha256)?;
-            private::write(root, PERSIST_PATH, raw)?;
+        Some(raw) if !(invalid || fetched.broken || prepared.malformed) => {
+            // Before the file changes: the path unit must not apply it again.
+            AppliedHash::new(Path::new(PERSIST_PATH)).store(root, &fetched.sha256)?;
+            state_file::write_durable(root, PERSIST_PATH, raw)?;
             log.info(format!("Keeping the user-data in {PERSIST_PATH}"));
         }
         _ => log.error("Not keeping the user-data: it is not valid"),

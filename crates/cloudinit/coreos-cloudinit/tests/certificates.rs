@@ -1,6 +1,7 @@
-//! Certificates that cloud-config writes to `/etc/ssl/certs`: the image's program takes all of them into the bundle.
+//! Certificates that cloud-config writes to `/etc/ssl/certs`: the image's update program adds all of them to
+//! the bundle.
 
-// The lints for panicking calls know unit tests only; in here everything is a test.
+// clippy exempts only unit tests from its panic lints.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -11,7 +12,7 @@ fn certificate(name: &str) -> String {
     rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap().cert.pem().replace("\r\n", "\n")
 }
 
-/// Runs the program on `root`; what it said of files that it could not take.
+/// Runs the update program on `root` and returns its warnings.
 fn update(root: &Path) -> String {
     let program =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/rootfs/usr/sbin/update-ca-certificates");
@@ -45,8 +46,8 @@ fn every_certificate_of_a_file_is_trusted_and_nothing_else_of_it() {
     let damaged = format!("{first}{}", lost.replacen("MII", "XXX", 1));
     fs::write(root.join("etc/ssl/certs/chain.pem"), damaged).unwrap();
     fs::write(root.join("etc/ssl/certs/none.pem"), "no certificate\n").unwrap();
-    let said = update(root);
-    assert!(said.contains("only the first 1 of 2 certificates of "), "{said}");
-    assert!(said.contains("none.pem holds no certificate: skipped"), "{said}");
+    let warnings = update(root);
+    assert!(warnings.contains("only the first 1 of 2 certificates of "), "{warnings}");
+    assert!(warnings.contains("none.pem holds no certificate: skipped"), "{warnings}");
     assert_eq!(bundle().matches("BEGIN").count(), 3);
 }

@@ -1,4 +1,4 @@
-//! Keys that cloud-init has and the original does not: nothing without them, and what they say with them.
+//! cloud-init keys that the original coreos-cloudinit lacks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -46,17 +46,17 @@ fn settings() {
     machine.run(CONFIG, &["-root-run"]).expect(0, &["Nothing changed"]);
     assert!(!systemd.calls().iter().any(|call| call.starts_with("RestartUnit")));
 
-    let said = "Failed to apply cloud-config: set the time zone to Mars/Base: there is no /usr/share/zoneinfo/Mars/Base";
-    machine.run("#cloud-config\ntimezone: Mars/Base\n", &[]).expect(1, &[said]);
+    let expected = "Failed to apply cloud-config: set the time zone to Mars/Base: there is no /usr/share/zoneinfo/Mars/Base";
+    machine.run("#cloud-config\ntimezone: Mars/Base\n", &[]).expect(1, &[expected]);
 }
 
 #[test]
-fn commands_run_one_after_the_other_and_show_nowhere() {
+fn commands_run_in_order_and_are_not_logged() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[]);
     let config = "#cloud-config\nruncmd:\n- echo hush > /x\n- [echo, hush]\n";
-    machine.run(config, &["-plan"]).expect(0, &["\"why\":\"an entry of runcmd\"}"]).never_says("hush");
-    machine.run(config, &["-root-run"]).expect(0, &[]).never_says("hush");
+    machine.run(config, &["-plan"]).expect(0, &["\"why\":\"an entry of runcmd\"}"]).never_contains("hush");
+    machine.run(config, &["-root-run"]).expect(0, &[]).never_contains("hush");
     let names = machine.read("/var/lib/coreos-cloudinit/scripts/unit-name");
     let [first, second] = names.lines().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(
@@ -86,7 +86,7 @@ fn groups() {
             "{\"op\":\"group-member\",\"group\":\"web-users\",\"user\":\"u\",",
         ],
     );
-    machine.run(config, &["-root-run"]).expect(0, &["Creating group 'web-users'"]).never_says("warning");
+    machine.run(config, &["-root-run"]).expect(0, &["Creating group 'web-users'"]).never_contains("warning");
     assert_eq!(
         machine.recorded(),
         [

@@ -1,4 +1,4 @@
-//! The completions for bash, asked as readline asks them.
+//! The bash completions, called as readline does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -9,7 +9,7 @@ const FILE: &str = concat!(
     "/../../../os/rootfs/usr/share/bash-completion/completions/coreos-cloudinit"
 );
 
-/// What is offered for the last of `words`.
+/// The candidates for the last of `words`.
 fn offered(words: &[&str]) -> Vec<String> {
     let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _coreos_cloudinit; \
                   printf '%s\\n' \"${COMPREPLY[@]}\"";

@@ -1,4 +1,4 @@
-//! `-convert`: the result on standard output, what has no counterpart on standard error, nothing done.
+//! `-convert`: the result on stdout, unconverted keys on stderr, and no changes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -17,29 +17,29 @@ fn both_formats() {
     ] {
         let machine = Machine::new();
         let convert = format!("-convert={format}");
-        let done = machine.run(USER_DATA, &[&convert]);
-        done.expect(0, &[]);
-        assert_eq!(done.stdout, expect);
-        let lines = done.stderr.lines().filter(|line| line.starts_with("line "));
+        let output = machine.run(USER_DATA, &[&convert]);
+        output.expect(0, &[]);
+        assert_eq!(output.stdout, expect);
+        let lines = output.stderr.lines().filter(|line| line.starts_with("line "));
         assert_eq!(lines.map(|line| format!("{line}\n")).collect::<String>(), LIST);
         assert!(!machine.has("/etc/hostname") && !machine.has("/run") && !machine.has("/var"));
     }
 }
 
 #[test]
-fn what_is_not_converted_is_said() {
+fn unconverted_keys_are_listed() {
     let machine = Machine::new();
     let read_only = "#cloud-config\nwrite_files: [{path: /usr/bin/x}]\n";
-    for (text, said) in [
+    for (text, expected) in [
         ("#!/bin/sh\n", "error: cannot convert: the user-data is a script"),
         ("{\"ignition\": {\"version\": \"3.3.0\"}}", "the user-data is an Ignition config already"),
         ("hello\n", "line 1: error: must be \"#cloud-config\""),
         ("#cloud-config\nhostname: [\n", "error: cannot convert: the user-data is not valid"),
         (read_only, "line 2: error: file cannot be written to a read-only filesystem"),
     ] {
-        let done = machine.run(text, &["-convert=butane"]);
-        done.expect(1, &[said]);
-        assert_eq!(done.stdout, "", "{text}");
+        let output = machine.run(text, &["-convert=butane"]);
+        output.expect(1, &[expected]);
+        assert_eq!(output.stdout, "", "{text}");
     }
     machine.start(&["-convert=butane", "-from-file=/no/such"], &[], b"").expect(1, &["is not there"]);
     machine.start(&["-convert=butane", "-from-file=-"], &[], b"").expect(0, &["variant: flatcar"]);

@@ -1,5 +1,4 @@
-//! Files whose content is fetched (`source` of `write_files`): over https only, with headers, and with the given
-//! content in its place where it cannot be had.
+//! Fetched file contents (`source` of `write_files`): https only, headers, and inline content as the fallback.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -8,11 +7,11 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::server::{Server, answer, encrypted};
-use support::{Done, Machine};
+use support::server::{Server, encrypted, response};
+use support::{Machine, RunOutput};
 
-/// With the certificate trusted, in haste.
-fn run(machine: &Machine, files: &str, arguments: &[&str]) -> Done {
+/// Trusts the certificate and scales time down.
+fn run(machine: &Machine, files: &str, arguments: &[&str]) -> RunOutput {
     machine.put("/user-data", &format!("#cloud-config\nwrite_files:\n{files}"));
     let from = format!("-from-file={}", machine.path("/user-data").display());
     let trusted = machine.path("/trusted");
@@ -20,26 +19,26 @@ fn run(machine: &Machine, files: &str, arguments: &[&str]) -> Done {
     machine.start(&[&[&*from], arguments].concat(), &environment, b"")
 }
 
-/// A machine that trusts the server, its port, and a switch by which it has nothing any more.
+/// A machine that trusts the server, its port, and a switch that turns all responses into 404.
 fn served() -> (Machine, u16, Arc<AtomicBool>) {
-    let is_away = Arc::new(AtomicBool::new(false));
-    let switch = is_away.clone();
-    let (port, certificate) = encrypted(move |asked| {
-        let may = asked.header("X-Auth_Token") == Some("hush hush");
-        match &*asked.path {
-            _ if switch.load(Ordering::Relaxed) => answer("404 Not Found", "gone"),
-            "/open" => answer("200 OK", "from afar\n"),
-            "/locked?key=hush" if may => answer("200 OK", [0, 255]),
-            _ => answer("403 Forbidden", "no"),
+    let is_unavailable = Arc::new(AtomicBool::new(false));
+    let switch = is_unavailable.clone();
+    let (port, certificate) = encrypted(move |request| {
+        let may = request.header("X-Auth_Token") == Some("hush hush");
+        match &*request.path {
+            _ if switch.load(Ordering::Relaxed) => response("404 Not Found", "gone"),
+            "/open" => response("200 OK", "from afar\n"),
+            "/locked?key=hush" if may => response("200 OK", [0, 255]),
+            _ => response("403 Forbidden", "no"),
         }
     });
     let machine = Machine::new();
     machine.put("/trusted", &certificate);
-    (machine, port, is_away)
+    (machine, port, is_unavailable)
 }
 
 #[test]
-fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
+fn contents_are_fetched_with_headers_in_every_spelling() {
     let (machine, port, _) = served();
     machine.put("/etc/kept", "as it was\n");
     machine.put("/etc/longer", "first\n");
@@ -52,7 +51,7 @@ fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
     );
     run(&machine, &files, &[])
         .expect(0, &["Fetching the content of \"/etc/locked\"", "Wrote file to \"/etc/locked\""])
-        .never_says("hush");
+        .never_contains("hush");
     assert_eq!(std::fs::read(machine.path("/etc/locked")).unwrap(), [0, 255]);
     assert_eq!(machine.mode("/etc/locked"), 0o600);
     assert_eq!(machine.read("/etc/kept"), "as it was\n");
@@ -64,20 +63,20 @@ fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
             0,
             &["{\"op\":\"write\",\"path\":\"/etc/locked\",\"mode\":\"0600\",\"owner\":\"\",\"fetched\":true,"],
         )
-        .never_says("hush");
+        .never_contains("hush");
 }
 
 #[test]
-fn the_given_content_stands_in_for_what_was_never_there() {
-    let (machine, port, is_away) = served();
+fn inline_content_is_the_fallback() {
+    let (machine, port, is_unavailable) = served();
     let files = format!(
         "  - {{path: /etc/a, content: stand-in, source: {{uri: 'https://localhost:{port}/open'}}}}\n  \
          - {{path: /etc/b, content: stand-in, source: {{uri: 'https://localhost:{port}/other'}}}}\n"
     );
     run(&machine, &files, &[]).expect(0, &["Failed to fetch /etc/b", "403", "Continuing..."]);
     assert_eq!((&*machine.read("/etc/a"), &*machine.read("/etc/b")), ("from afar\n", "stand-in"));
-    // What was fetched before is better than what stands in.
-    is_away.store(true, Ordering::Relaxed);
+    // Previously fetched content is preferred to the fallback.
+    is_unavailable.store(true, Ordering::Relaxed);
     run(&machine, &files, &[]).expect(0, &["File \"/etc/a\" is there and stays as it is"]);
     assert_eq!(machine.read("/etc/a"), "from afar\n");
     assert!(machine.read("/run/coreos-cloudinit/result.json").contains("fetch /etc/a"));
@@ -91,12 +90,12 @@ fn the_given_content_stands_in_for_what_was_never_there() {
 }
 
 #[test]
-fn only_https_and_what_can_be_sent() {
+fn invalid_urls_and_headers_are_refused() {
     let plain = Server::pages(&[("/open", "from afar")]);
     let machine = Machine::new();
     let check = |source: &str, expect: &str| {
         let files = format!("  - {{path: /etc/a, source: {{{source}}}}}\n  - {{path: /etc/d, content: d}}\n");
-        run(&machine, &files, &[]).expect(1, &[expect, "Wrote file to \"/etc/d\""]).never_says("hush");
+        run(&machine, &files, &[]).expect(1, &[expect, "Wrote file to \"/etc/d\""]).never_contains("hush");
         std::fs::remove_file(machine.path("/etc/d")).unwrap();
         assert!(!machine.has("/etc/a"));
     };
@@ -113,5 +112,5 @@ fn only_https_and_what_can_be_sent() {
     );
     let many: String = (0..51).map(|number| format!("h{number}: x, ")).collect();
     check(&format!("uri: 'https://a/', headers: {{{many}}}"), "source has more than 50 headers");
-    assert_eq!(plain.asked(), [""; 0]);
+    assert_eq!(plain.request_lines(), [""; 0]);
 }

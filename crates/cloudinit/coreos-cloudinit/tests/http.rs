@@ -1,4 +1,4 @@
-//! User-data over HTTP: tried again, given up, redirected, capped, and never with its secrets in the log.
+//! User-data over HTTP: retries, limits, redirects, caps, and no secrets in the log.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -7,16 +7,16 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::Machine;
-use support::server::{Server, answer, encrypted, redirect};
+use support::server::{Server, encrypted, redirect, response};
 
 const CONFIG: &str = "#cloud-config\nhostname: from-http\n";
-/// What a run may take that has nothing to wait for.
-const AT_ONCE: Duration = Duration::from_secs(20);
+/// Upper bound of a run without retries.
+const NO_WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
-fn what_may_come_is_asked_for_again_and_fetched_once() {
-    let busy = answer("503 Service Unavailable", "");
-    let server = Server::start(vec![busy, answer("429 Too Many Requests", ""), answer("200 OK", CONFIG)]);
+fn unavailable_url_is_retried_and_fetched_once() {
+    let busy = response("503 Service Unavailable", "");
+    let server = Server::start(vec![busy, response("429 Too Many Requests", ""), response("200 OK", CONFIG)]);
     let machine = Machine::new();
     machine.start(&["-from-url", &server.url("/config")], &[], b"").expect(
         0,
@@ -31,26 +31,26 @@ fn what_may_come_is_asked_for_again_and_fetched_once() {
         ],
     );
     assert_eq!(machine.read("/etc/hostname"), "from-http\n");
-    assert_eq!(server.asked(), ["GET /config HTTP/1.1"; 3]);
+    assert_eq!(server.request_lines(), ["GET /config HTTP/1.1"; 3]);
 }
 
 #[test]
-fn redirects_are_followed_but_not_forever() {
-    let server = Server::start(vec![redirect("/b"), redirect("/c"), answer("200 OK", CONFIG)]);
+fn redirects_are_limited() {
+    let server = Server::start(vec![redirect("/b"), redirect("/c"), response("200 OK", CONFIG)]);
     let machine = Machine::new();
     machine.start(&["-from-url", &server.url("/a")], &[], b"").expect(0, &["Set hostname to from-http"]);
-    assert_eq!(server.asked(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1", "GET /c HTTP/1.1"]);
+    assert_eq!(server.request_lines(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1", "GET /c HTTP/1.1"]);
     let circle = Server::start(vec![redirect("/again")]);
     machine.start(&["-from-url", &circle.url("/")], &[], b"").expect(1, &["it is redirected too often"]);
-    assert_eq!(circle.asked().len(), 11);
+    assert_eq!(circle.request_lines().len(), 11);
 }
 
 #[test]
-fn what_is_encrypted_stays_so() {
+fn https_is_never_downgraded() {
     let plain = Server::pages(&[("/config", CONFIG)]);
     let to = plain.url("/config");
-    let (port, certificate) = encrypted(move |asked| match &*asked.path {
-        "/config" => answer("200 OK", CONFIG),
+    let (port, certificate) = encrypted(move |request| match &*request.path {
+        "/config" => response("200 OK", CONFIG),
         "/moved" => redirect("/config"),
         _ => redirect(&to),
     });
@@ -66,53 +66,53 @@ fn what_is_encrypted_stays_so() {
     run(&format!("https://localhost:{port}/left")).expect(1, &left);
     let entry = Server::start(vec![redirect(&format!("https://localhost:{port}/left"))]);
     run(&entry.url("/")).expect(1, &left);
-    assert_eq!(plain.asked(), [""; 0]);
+    assert_eq!(plain.request_lines(), [""; 0]);
 }
 
 #[test]
-fn what_cannot_be_had_is_said_at_once_without_secrets() {
-    let server = Server::start(vec![answer("404 Not Found", "")]);
+fn permanent_failures_are_reported_immediately_without_secrets() {
+    let server = Server::start(vec![response("404 Not Found", "")]);
     let machine = Machine::new();
     let start = Instant::now();
     let url = format!("http://user:hush@{}/x?token=hush", server.address);
     machine
         .start(&["-validate", "-from-url", &url], &[], b"")
         .expect(1, &[&format!("http://***@{}/x?*** is not there: HTTP status 404", server.address)])
-        .never_says("hush");
-    for (url, said) in [
+        .never_contains("hush");
+    for (url, expected) in [
         ("ftp://hush:hush@h/x", "URL ftp://***@h/x does not have a valid HTTP scheme. Skipping."),
         ("http://a b/", "cannot fetch http://a b/: it is malformed"),
         ("https://127.0.0.1/", "cannot read /no/certificates"),
     ] {
         machine
             .start(&["-from-url", url], &[("SSL_CERT_FILE", "/no/certificates")], b"")
-            .expect(1, &[said, "No datasources available in time"])
-            .never_says("hush");
+            .expect(1, &[expected, "No datasources available in time"])
+            .never_contains("hush");
     }
-    let largest = Server::start(vec![answer("200 OK", vec![b'#'; 16 << 20])]);
+    let largest = Server::start(vec![response("200 OK", vec![b'#'; 16 << 20])]);
     machine.start(&["-from-url", &largest.url("/")], &[], b"").expect(1, &["Unrecognized user-data format"]);
-    let large = Server::start(vec![answer("200 OK", vec![b'#'; (16 << 20) + 1])]);
+    let large = Server::start(vec![response("200 OK", vec![b'#'; (16 << 20) + 1])]);
     machine
         .start(&["-from-url", &large.url("/")], &[], b"")
         .expect(1, &["has more than 16777216 bytes", "No datasources available in time"]);
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < NO_WAIT_LIMIT, "{:?}", start.elapsed());
 }
 
 #[test]
-fn a_source_that_is_there_does_not_wait_for_one_that_is_not() {
-    let server = Server::start(vec![answer("503 Service Unavailable", "")]);
+fn available_source_does_not_wait_for_others() {
+    let server = Server::start(vec![response("503 Service Unavailable", "")]);
     let machine = Machine::new();
     let start = Instant::now();
     machine.run(CONFIG, &["-from-url", &server.url("/")]).expect(0, &["of type \"local-file\""]);
     std::fs::create_dir(machine.path("/drive")).unwrap();
     let drive = format!("-from-configdrive={}", machine.path("/drive").display());
     machine.start(&["-from-url", &server.url("/"), &drive], &[], b"").expect(0, &["of type \"cloud-drive\""]);
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < NO_WAIT_LIMIT, "{:?}", start.elapsed());
 }
 
 #[test]
-fn the_kernels_arguments_name_a_url() {
-    let server = Server::start(vec![answer("200 OK", CONFIG)]);
+fn url_on_the_kernel_command_line() {
+    let server = Server::start(vec![response("200 OK", CONFIG)]);
     let machine = Machine::new();
     let from = ["-from-proc-cmdline"];
     machine.start(&from, &[], b"").expect(1, &["No datasources available in time"]);
@@ -121,14 +121,14 @@ fn the_kernels_arguments_name_a_url() {
         1,
         &["Skipping kernel argument cloud-config-url: it has no value", "No datasources available in time"],
     );
-    for (url, said) in [
+    for (url, expected) in [
         ("", "Failed fetching user-data from datasource: URL is empty. Skipping.. Continuing..."),
         ("file:///x", "URL file:///x does not have a valid HTTP scheme. Skipping."),
     ] {
         machine.put("/proc/cmdline", &format!("cloud-config-url=http://x cloud-config-url={url}\n"));
-        machine.start(&from, &[], b"").expect(1, &[said]);
+        machine.start(&from, &[], b"").expect(1, &[expected]);
     }
     machine.put("/proc/cmdline", &format!("a=b cloud_config_url={}\n", server.url("/c")));
     machine.start(&from, &[], b"").expect(0, &["of type \"proc-cmdline\"", "Set hostname to from-http"]);
-    assert_eq!(server.asked(), ["GET /c HTTP/1.1"]);
+    assert_eq!(server.request_lines(), ["GET /c HTTP/1.1"]);
 }

@@ -1,4 +1,4 @@
-//! ssh keys that users have elsewhere: fetched, kept apart by source, and never in the way of the rest.
+//! Imported SSH keys: fetched, stored by source, and never blocking the rest.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -6,11 +6,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::server::{Answer, Server};
-use support::{Done, Machine};
+use support::server::{Response, Server};
+use support::{Machine, RunOutput};
 
-/// What a run may take that has nothing to wait for.
-const AT_ONCE: Duration = Duration::from_secs(60);
+/// Upper bound of a run without retries.
+const NO_WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 fn user_data(imports: &str) -> String {
     format!(
@@ -19,8 +19,8 @@ fn user_data(imports: &str) -> String {
     )
 }
 
-/// With `server` in place of GitHub, in haste.
-fn run(machine: &Machine, server: &Server, imports: &str) -> Done {
+/// Uses `server` in place of GitHub and scales time down.
+fn run(machine: &Machine, server: &Server, imports: &str) -> RunOutput {
     machine.put("/user-data", &user_data(imports));
     let from = format!("-from-file={}", machine.path("/user-data").display());
     let environment =
@@ -33,7 +33,7 @@ fn keys(machine: &Machine) -> String {
 }
 
 #[test]
-fn keys_are_fetched_in_order_and_kept_apart() {
+fn keys_are_fetched_in_order_and_stored_by_source() {
     let server = Server::pages(&[
         ("/users/a/keys", "[{\"id\": 1, \"key\": \"of a\"}, {\"id\": 2, \"key\": \"more of a\"}]"),
         ("/users/b-1/keys", "[{\"id\": 3, \"key\": \"of b\"}]"),
@@ -48,9 +48,9 @@ fn keys_are_fetched_in_order_and_kept_apart() {
     );
     run(&machine, &server, &imports)
         .expect(0, &["Importing 2 ssh keys as \"github-a\" of user 'elroy'", "Wrote file /etc/later"])
-        .never_says("hush");
-    let asked = ["/users/a/keys", "/users/b-1/keys", "/users/c/keys", "/mine?token=hush"];
-    assert_eq!(server.asked(), asked.map(|path| format!("GET {path} HTTP/1.1")));
+        .never_contains("hush");
+    let request = ["/users/a/keys", "/users/b-1/keys", "/users/c/keys", "/mine?token=hush"];
+    assert_eq!(server.request_lines(), request.map(|path| format!("GET {path} HTTP/1.1")));
     for (name, content) in [
         ("coreos-cloudinit", "own\n"),
         ("coreos-cloudinit-elroy", "of mine\n"),
@@ -64,78 +64,80 @@ fn keys_are_fetched_in_order_and_kept_apart() {
     run(&machine, &server, &imports).expect(0, &["Nothing changed"]);
 }
 
-/// Whoever takes a key away there wants it gone here; whoever does not answer says nothing.
+/// An empty list means that the keys were removed; no response means nothing.
 #[test]
-fn an_answer_without_keys_takes_them_away() {
-    let answers = |answer: &'static str| {
-        Server::answering(move |_| if answer.is_empty() { Answer::not_found() } else { Answer::ok(answer) })
+fn empty_response_removes_keys() {
+    let responses = |response: &'static str| {
+        Server::with_handler(
+            move |_| if response.is_empty() { Response::not_found() } else { Response::ok(response) },
+        )
     };
     let machine = Machine::new();
     let imports = "    coreos_ssh_import_github: a";
-    for (answer, expect) in
+    for (response, expect) in
         [("[{\"key\": \"of a\"}]", "own\nof a\n"), ("", "own\nof a\n"), ("[]", "own\n"), ("", "own\n")]
     {
-        run(&machine, &answers(answer), imports).expect(0, &[]);
-        assert_eq!(keys(&machine).replace("\n\n", "\n"), expect, "{answer}");
+        run(&machine, &responses(response), imports).expect(0, &[]);
+        assert_eq!(keys(&machine).replace("\n\n", "\n"), expect, "{response}");
     }
 }
 
 #[test]
-fn what_cannot_be_had_is_said_and_the_rest_is_done() {
-    let busy = Answer::status("503 Service Unavailable", "");
-    let good = Answer::ok("[{\"key\": \"of b\"}]");
+fn failed_imports_are_reported_and_the_rest_is_applied() {
+    let busy = Response::status("503 Service Unavailable", "");
+    let good = Response::ok("[{\"key\": \"of b\"}]");
     let cases = [
-        (Answer::not_found(), "is not there: HTTP status 404"),
+        (Response::not_found(), "is not there: HTTP status 404"),
         (
-            Answer::ok("<html>hello</html>"),
+            Response::ok("<html>hello</html>"),
             "the answer is no JSON list of objects with a key (line 1, column 1)",
         ),
-        (Answer::ok("[{\"key\": \"a\\nb\"}]"), "the answer has a key with a line break"),
-        (Answer::Close, "Unable to fetch data: io: Peer disconnected"),
+        (Response::ok("[{\"key\": \"a\\nb\"}]"), "the answer has a key with a line break"),
+        (Response::Close, "Unable to fetch data: io: Peer disconnected"),
         (busy, "Unable to fetch data: HTTP status 503"),
-        (Answer::Silence, "Unable to fetch data within 60s"),
-        (Answer::OneByteASecond, "Unable to fetch data within 60s"),
-        (Answer::Endless, "has more than 1048576 bytes"),
-        (Answer::redirect("/users/a/keys"), "it is redirected too often"),
+        (Response::Silent, "Unable to fetch data within 60s"),
+        (Response::OneBytePerSecond, "Unable to fetch data within 60s"),
+        (Response::Endless, "has more than 1048576 bytes"),
+        (Response::redirect("/users/a/keys"), "it is redirected too often"),
     ];
     std::thread::scope(|scope| {
-        for (answer, said) in cases {
+        for (response, expected) in cases {
             let good = good.clone();
-            scope.spawn(move || missed(answer, good, said));
+            scope.spawn(move || missed(response, good, expected));
         }
     });
 }
 
-fn missed(answer: Answer, good: Answer, said: &str) {
-    let server = Server::answering(move |asked| match &*asked.path {
+fn missed(response: Response, good: Response, expected: &str) {
+    let server = Server::with_handler(move |request| match &*request.path {
         "/users/b/keys" => good.clone(),
-        _ => answer.clone(),
+        _ => response.clone(),
     });
     let machine = Machine::new();
     let start = Instant::now();
     run(&machine, &server, "    coreos_ssh_import_github_users: [a, b]").expect(
         0,
-        &[said, "Failed to import ssh keys as \"github-a\" of user 'elroy'", "Wrote file /etc/later"],
+        &[expected, "Failed to import ssh keys as \"github-a\" of user 'elroy'", "Wrote file /etc/later"],
     );
-    assert!(start.elapsed() < AT_ONCE, "{said}: {:?}", start.elapsed());
-    assert_eq!(keys(&machine), "own\nof b\n", "{said}");
+    assert!(start.elapsed() < NO_WAIT_LIMIT, "{expected}: {:?}", start.elapsed());
+    assert_eq!(keys(&machine), "own\nof b\n", "{expected}");
     assert_eq!(machine.read("/etc/hostname"), "later\n");
     let status = machine.start(&["-status"], &[], b"");
     status.expect(0, &["\"failed\":[],", "\"missed\":[{\"step\":\"import ssh keys as \\\"github-a\\\""]);
 }
 
 #[test]
-fn redirects_are_followed_and_what_is_busy_is_asked_again() {
+fn redirects_are_followed_and_transient_errors_retried() {
     let tries = std::sync::Mutex::new(0);
-    let server = Server::answering(move |asked| match &*asked.path {
-        "/users/a/keys" => Answer::redirect("/user/1/keys"),
+    let server = Server::with_handler(move |request| match &*request.path {
+        "/users/a/keys" => Response::redirect("/user/1/keys"),
         _ => {
             let mut tries = tries.lock().unwrap();
             *tries += 1;
             if *tries < 3 {
-                Answer::status("503 Service Unavailable", "")
+                Response::status("503 Service Unavailable", "")
             } else {
-                Answer::ok("[{\"key\": \"k\"}]")
+                Response::ok("[{\"key\": \"k\"}]")
             }
         }
     });
@@ -144,23 +146,23 @@ fn redirects_are_followed_and_what_is_busy_is_asked_again() {
     assert_eq!(keys(&machine), "own\nk\n");
 }
 
-/// Many that do not answer do not take the time of as many.
+/// Silent servers share one time limit.
 #[test]
 fn all_imports_share_one_limit() {
-    let server = Server::answering(|_| Answer::Silence);
+    let server = Server::with_handler(|_| Response::Silent);
     let names: Vec<_> = (0..50).map(|number| format!("u{number}")).collect();
     let start = Instant::now();
     let imports = format!("    coreos_ssh_import_github_users: [{}]", names.join(", "));
     run(&Machine::new(), &server, &imports).expect(0, &["github-u49", "Unable to fetch data within 120s"]);
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
-    assert!(!server.asked().iter().any(|line| line.contains("u49")), "{:?}", server.asked());
+    assert!(start.elapsed() < NO_WAIT_LIMIT, "{:?}", start.elapsed());
+    assert!(!server.request_lines().iter().any(|line| line.contains("u49")), "{:?}", server.request_lines());
 }
 
 #[test]
-fn what_failed_is_not_stamped_as_done() {
+fn failed_import_is_not_stamped() {
     let server = Server::start(vec![
-        support::server::answer("404 Not Found", ""),
-        support::server::answer("200 OK", "[{\"key\": \"k\"}]"),
+        support::server::response("404 Not Found", ""),
+        support::server::response("200 OK", "[{\"key\": \"k\"}]"),
     ]);
     let machine = Machine::new();
     let text = user_data("    coreos_ssh_import_github: a");
@@ -171,12 +173,12 @@ fn what_failed_is_not_stamped_as_done() {
     for _ in 0..3 {
         machine.start(&[&from, "-once"], &environment, b"").expect(0, &[]);
     }
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.request_lines().len(), 2);
     assert_eq!(keys(&machine), "own\nk\n");
 }
 
 #[test]
-fn names_and_urls_are_checked_and_nobody_is_asked_before_it_is_time() {
+fn names_and_urls_are_validated_before_any_request() {
     let server = Server::pages(&[]);
     let machine = Machine::new();
     let url = server.url("/hush");
@@ -202,11 +204,11 @@ fn names_and_urls_are_checked_and_nobody_is_asked_before_it_is_time() {
         1,
         &["{\"op\":\"import-ssh-keys\",\"user\":\"elroy\",\"name\":\"coreos-cloudinit-elroy\",\"why\":"],
     );
-    plan.never_says("hush");
-    assert_eq!(server.asked(), [""; 0]);
+    plan.never_contains("hush");
+    assert_eq!(server.request_lines(), [""; 0]);
     let text = user_data("    coreos_ssh_import_url: ftp://u:hush@h/");
     machine
         .run(&text, &[])
         .expect(1, &["coreos_ssh_import_url is no http or https URL", "Wrote file /etc/later"])
-        .never_says("hush");
+        .never_contains("hush");
 }

@@ -1,4 +1,4 @@
-//! MIME multipart user-data: parts in order, and what one that is wrong costs.
+//! MIME multipart user-data: order of the parts, and handling of invalid ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use support::Machine;
 use support::systemd::FakeSystemd;
 
-/// Head lines and body of each part, in a multipart.
+/// A multipart document; each part as headers and body.
 fn multipart(parts: &[(&str, &str)]) -> String {
     let mut text =
         "Content-Type: multipart/mixed; boundary=\"MIMEBOUNDARY\"\r\nMIME-Version: 1.0\r\n\r\n".to_owned();
@@ -76,7 +76,7 @@ fn parts_are_applied_in_order() {
 }
 
 #[test]
-fn a_part_that_fails_does_not_stop_the_later_ones() {
+fn failed_part_does_not_stop_later_ones() {
     let machine = Machine::new();
     let text = multipart(&[
         (CONFIG, "#cloud-config\nhostname: a: b"),
@@ -86,15 +86,15 @@ fn a_part_that_fails_does_not_stop_the_later_ones() {
         (SCRIPT, "#!/bin/sh\n"),
         (CONFIG, "#cloud-config\nhostname: c\n"),
     ]);
-    let said = [
+    let expected = [
         "line 9: error: mapping values are not allowed in this context",
         "Failed to parse user-data: line 2: mapping values are not allowed in this context (of part 1)",
         "Failed to apply cloud-config: Invalid option to manage_etc_hosts (line 3 of part 2)",
         "Failed to parse user-data: part 3 (\"what.txt\"): Unrecognized user-data format (line 21)",
         "Failed to parse user-data: part 4: Unable to decode base64: Invalid symbol 37, offset 0. (line 26)",
     ];
-    machine.run(&text, &["-plan"]).expect(1, &said);
-    machine.run(&text, &[]).expect(1, &said);
+    machine.run(&text, &["-plan"]).expect(1, &expected);
+    machine.run(&text, &[]).expect(1, &expected);
     assert_eq!(machine.read("/etc/hostname"), "c\n");
     assert_eq!(machine.read("/home/core/.ssh/authorized_keys"), "ssh-rsa B\n");
     assert!(machine.has("/var/lib/coreos-cloudinit/scripts/unit-name"));
@@ -102,13 +102,13 @@ fn a_part_that_fails_does_not_stop_the_later_ones() {
 }
 
 #[test]
-fn what_is_left_out_is_named_by_its_line_in_the_whole_text() {
+fn refusals_name_the_line_in_the_whole_document() {
     let machine = Machine::new();
     let file = "#cloud-config\nwrite_files:\n- {path: /usr/x}\n- {path: /ok, content: y}\n";
-    let said = "write /usr/x: file cannot be written to a read-only filesystem (line 14)";
+    let expected = "write /usr/x: file cannot be written to a read-only filesystem (line 14)";
     machine
         .run(multipart(&[(SCRIPT, "#!/bin/sh"), (CONFIG, file)]), &[])
-        .expect(1, &[said, "line 14: error: file"]);
+        .expect(1, &[expected, "line 14: error: file"]);
     assert_eq!(machine.read("/ok"), "y");
 }
 
@@ -142,16 +142,16 @@ fn broken_multiparts() {
     machine.run(&open, &[]).expect(0, &[&format!("Warning: {warning} (line 7)")]);
     assert_eq!(machine.read("/etc/hostname"), "a\n");
     machine.run(&open, &["-validate"]).expect(1, &[&format!("line 7: warning: {warning}")]);
-    for (text, said) in [
+    for (text, expected) in [
         ("Content-Type: multipart/mixed\n\n--b\n\n#cloud-config\n", "multipart without a boundary (line 3)"),
         (&*format!("{head}#cloud-config\n"), "multipart whose boundary \"b\" does not occur (line 4)"),
     ] {
-        machine.run(text, &[]).expect(1, &["Failed to parse user-data: ", said]);
+        machine.run(text, &[]).expect(1, &["Failed to parse user-data: ", expected]);
     }
 }
 
 #[test]
-fn a_script_waits_for_the_one_before() {
+fn scripts_run_in_order() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[]);
     let text = multipart(&[
@@ -172,7 +172,7 @@ fn a_script_waits_for_the_one_before() {
             format!("StartTransientUnit {third} {one_shot} After={second}"),
         ]
     );
-    // They run on after the run: systemd tells what becomes of them.
+    // They outlive the run; systemd has their results.
     let states = format!(
         "\"scripts\":[{{\"unit\":\"{first}\",\"state\":\"ended\"}},{{\"unit\":\"{second}\",\"state\":\"failed\",\
          \"result\":\"exit-code\",\"status\":3}},{{\"unit\":\"{third}\",\"state\":\"ended\"}}]"

@@ -1,4 +1,4 @@
-//! `-convert-netconf`: the datasource's network becomes networkd's files, once.
+//! `-convert-netconf`: converts the datasource's network config for networkd.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -11,7 +11,7 @@ const DEBIAN: &str = include_str!("../../cloudinit/tests/data/network/bond-under
 const OPENSTACK: &str = include_str!("../../cloudinit/tests/data/network/openstack.json");
 const CONVERT: &str = "-convert-netconf=debian";
 
-/// A machine with `eth0` and `eth1`, and a config drive that names this network.
+/// A machine with `eth0` and `eth1`, and a config drive with this network config.
 fn machine(network: Option<&str>) -> (Machine, String) {
     let machine = Machine::new();
     for interface in ["lo", "eth0", "eth1"] {
@@ -70,36 +70,37 @@ fn files_are_written_and_networkd_is_restarted_once() {
 }
 
 #[test]
-fn an_interface_that_cannot_be_set_down_is_said_and_a_module_that_fails_is_a_failure() {
+fn interface_down_failure_is_a_warning_and_modprobe_failure_an_error() {
     let (machine, from) = machine(Some("iface eth0 inet dhcp\n"));
     machine.record("ip", 2);
     let systemd = FakeSystemd::start(&machine, &[("systemd-networkd.service", "done")]);
-    let said = "Warning: interface \"eth0\" cannot be set down: ip failed with exit status: 2: refused";
-    machine.start(&[&from, CONVERT, "-root-run"], &[], b"").expect(0, &[said]);
+    let expected = "Warning: interface \"eth0\" cannot be set down: ip failed with exit status: 2: refused";
+    machine.start(&[&from, CONVERT, "-root-run"], &[], b"").expect(0, &[expected]);
     machine.record("modprobe", 1);
     machine.put("/drive/openstack/content/0000", "iface eth0.7 inet dhcp\n");
-    let said = "Failed to apply cloud-config: modprobe 8021q: modprobe failed with exit status: 1: refused";
-    machine.start(&[&from, CONVERT, "-root-run"], &[], b"").expect(1, &[said]);
+    let expected =
+        "Failed to apply cloud-config: modprobe 8021q: modprobe failed with exit status: 1: refused";
+    machine.start(&[&from, CONVERT, "-root-run"], &[], b"").expect(1, &[expected]);
     assert!(machine.has("/run/systemd/network/00-eth0.7.network"));
     assert_eq!(systemd.calls().len(), 4);
 }
 
 #[test]
-fn a_network_that_cannot_be_converted_stops_everything() {
+fn invalid_network_aborts_the_run() {
     let (machine, from) = machine(Some("iface eth0 inet static\n"));
-    let said = "error: Failed to generate interfaces: malformed static network config for \"eth0\"";
+    let expected = "error: Failed to generate interfaces: malformed static network config for \"eth0\"";
     for more in ["-plan", "-ignore-failure"] {
-        machine.start(&[&from, CONVERT, more], &[], b"").expect(1, &[said]);
+        machine.start(&[&from, CONVERT, more], &[], b"").expect(1, &[expected]);
     }
     assert!(!machine.has("/etc/hostname"));
-    machine.start(&[&from], &[], b"").expect(0, &[]).never_says("interfaces");
+    machine.start(&[&from], &[], b"").expect(0, &[]).never_contains("interfaces");
     machine
         .start(&[&from, "-convert-netconf=packet"], &[], b"")
         .expect(1, &["the datasource's network config is not of format \"packet\""]);
 }
 
 #[test]
-fn without_a_network_config_the_rest_is_done() {
+fn missing_network_config_is_ignored() {
     let (machine, from) = machine(None);
     machine.put("/drive/openstack/latest/user_data", "#cloud-config\nhostname: b\n");
     machine
@@ -109,7 +110,7 @@ fn without_a_network_config_the_rest_is_done() {
 }
 
 #[test]
-fn openstacks_own_description_stands_in_for_debians() {
+fn openstack_network_data_is_the_fallback_for_debian() {
     let (machine, from) = machine(None);
     machine.put("/drive/openstack/latest/network_data.json", OPENSTACK);
     machine.start(&[&from, CONVERT], &[], b"").expect(0, &["Skipping modprobe 8021q: -root is given"]);

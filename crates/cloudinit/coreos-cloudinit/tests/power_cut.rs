@@ -1,4 +1,4 @@
-//! The power goes at each step of a run; the next boot runs it again, and the machine ends as if nothing had been.
+//! Power loss at each step of a run: the next boot completes it with the same result.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use support::Machine;
 use support::tracer::{self, Trace};
 
-/// Everything that a run writes by itself: what helpers and systemd do is theirs.
+/// Everything that a run writes itself, without helpers and systemd.
 const CONFIG: &str = r##"#cloud-config
 hostname: cut
 ssh_authorized_keys: [ssh-ed25519 AAAA core]
@@ -40,8 +40,8 @@ coreos:
 "##;
 const SCRIPT: &str = "#!/bin/sh\necho a script\n";
 
-/// What a run of before has left, and what people had done by hand.
-fn furnish(machine: &Machine) {
+/// Leftovers of an earlier run and manual changes.
+fn prepare(machine: &Machine) {
     machine.put("/home/core/.ssh/authorized_keys", "ssh-rsa BBBB by hand\n");
     machine.put("/etc/there", "an old file");
     machine.put("/etc/added", "what was there\n");
@@ -50,23 +50,23 @@ fn furnish(machine: &Machine) {
     machine.put("/usr/share/zoneinfo/Europe/Berlin", "TZif");
 }
 
-/// A tree: what stands at each path, with mode and owner.
+/// Mode, owner, group and content of each path.
 type Tree = BTreeMap<String, (u32, u32, u32, String)>;
 
 fn tree(root: &Path) -> Tree {
     let mut found = Tree::new();
-    look(root, root, &mut found);
+    collect(root, root, &mut found);
     found
 }
 
-fn look(root: &Path, folder: &Path, found: &mut Tree) {
+fn collect(root: &Path, folder: &Path, found: &mut Tree) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let status = fs::symlink_metadata(&path).unwrap();
         let content = if status.is_symlink() {
             format!("-> {}", fs::read_link(&path).unwrap().display())
         } else if status.is_dir() {
-            look(root, &path, found);
+            collect(root, &path, found);
             String::new()
         } else {
             fs::read_to_string(&path).unwrap()
@@ -76,7 +76,7 @@ fn look(root: &Path, folder: &Path, found: &mut Tree) {
     }
 }
 
-/// How the program is started, quietly.
+/// The command, with its output discarded.
 fn command(machine: &Machine, user_data: &str, more: &[&str]) -> Command {
     let file = machine.folder().join("user-data");
     fs::write(&file, user_data).unwrap();
@@ -87,7 +87,7 @@ fn command(machine: &Machine, user_data: &str, more: &[&str]) -> Command {
     command
 }
 
-/// Without what the power takes anyhow, and what names the run's own process.
+/// Without volatile state and the name of the run's own process.
 fn outcome(machine: &Machine) -> Tree {
     let mut tree = tree(&machine.root());
     tree.retain(|path, _| !path.starts_with("run/coreos-cloudinit") && !path.ends_with("scripts/unit-name"));
@@ -98,11 +98,11 @@ fn boot(machine: &Machine, user_data: &str, more: &[&str], cut_at: Option<usize>
     tracer::run(command(machine, user_data, more), cut_at)
 }
 
-/// A file is what it was before or what it will be after, and nothing between: name, owner and mode too.
-fn none_is_half(cut: &Tree, before: &Tree, after: &Tree, step: &str) {
+/// Each file is in its old or new state, including owner and mode.
+fn assert_atomic(cut: &Tree, before: &Tree, after: &Tree, step: &str) {
     for (path, found) in cut {
         let name = path.rsplit('/').next().unwrap();
-        // Nobody reads these, or is misled by their absence.
+        // Never read, or harmless if missing.
         if name.starts_with(".cloudinit-temp")
             || path.starts_with("run/coreos-cloudinit")
             || name == "unit-name"
@@ -113,15 +113,15 @@ fn none_is_half(cut: &Tree, before: &Tree, after: &Tree, step: &str) {
         assert!(is_one, "{step}: {path} is {found:?}");
     }
     for (path, found) in before {
-        let gone = !cut.contains_key(path) && after.contains_key(path);
-        assert!(!gone, "{step}: {path} is not there, and was {found:?}");
+        let lost = !cut.contains_key(path) && after.contains_key(path);
+        assert!(!lost, "{step}: {path} is not there, and was {found:?}");
     }
 }
 
-/// Cuts the run at each of its steps, and lets it run again after each.
+/// Cuts the run at each step and runs it again.
 fn check(user_data: &str, more: &[&str]) {
     let whole = Machine::new();
-    furnish(&whole);
+    prepare(&whole);
     let before = tree(&whole.root());
     let uncut = boot(&whole, user_data, more, None);
     assert_eq!(uncut.code, Some(0));
@@ -129,13 +129,13 @@ fn check(user_data: &str, more: &[&str]) {
     assert!(uncut.steps.len() > 10, "{:?}", uncut.steps);
     for at in 0..uncut.steps.len() {
         let machine = Machine::new();
-        furnish(&machine);
+        prepare(&machine);
         let cut = boot(&machine, user_data, more, Some(at));
         let step = format!("step {at}, before {}", uncut.steps[at]);
         assert_eq!((cut.code, cut.steps.len()), (None, at), "{step}");
-        tracer::lose(&machine.root(), &cut.unflushed_files);
-        none_is_half(&tree(&machine.root()), &before, &after, &step);
-        // What is in memory only.
+        tracer::discard_unflushed(&machine.root(), &cut.unflushed_files);
+        assert_atomic(&tree(&machine.root()), &before, &after, &step);
+        // The contents of memory are lost.
         fs::remove_dir_all(machine.path("/run")).unwrap_or(());
         let again = command(&machine, user_data, more).status().unwrap();
         assert!(again.success(), "{step}");
@@ -145,32 +145,32 @@ fn check(user_data: &str, more: &[&str]) {
 }
 
 #[test]
-fn a_config_that_is_cut_at_any_step_is_applied_at_the_next_boot() {
+fn interrupted_config_is_applied_at_the_next_boot() {
     check(CONFIG, &[]);
 }
 
 #[test]
-fn a_script_that_is_cut_at_any_step_stands_there_at_the_next_boot() {
+fn interrupted_script_is_stored_at_the_next_boot() {
     check(SCRIPT, &[]);
 }
 
-/// That it was done is written down after it was done.
+/// The stamp is written last.
 #[test]
-fn once_and_persist_are_cut_at_any_step() {
+fn interrupted_once_and_persist_are_completed_at_the_next_boot() {
     check("#cloud-config\nhostname: a\nwrite_files: [{path: /etc/x, content: y}]\n", &["-once", "-persist"]);
 }
 
-/// In the order in which a disk has it: the content, the name, and that it was done.
+/// The order on disk: content, name, stamp.
 #[test]
-fn everything_is_flushed_before_it_counts() {
+fn everything_is_flushed_before_it_is_recorded() {
     for (user_data, more) in [(CONFIG, &["-once", "-persist"][..]), (SCRIPT, &[])] {
         let machine = Machine::new();
-        furnish(&machine);
+        prepare(&machine);
         let trace = boot(&machine, user_data, more, None);
         assert_eq!(trace.code, Some(0));
         assert_eq!(trace.renamed_unflushed, [0_usize; 0], "renames of {:?}", trace.steps);
         let names: BTreeMap<_, _> = paths(&machine.root());
-        // What is below /run ends with the boot.
+        // `/run` does not survive a reboot.
         let is_volatile = |name: &String| name == "run" || name.starts_with("run/");
         let mut left = trace.unflushed_folders;
         left.retain(|folder, _| !names.get(folder).is_some_and(is_volatile));

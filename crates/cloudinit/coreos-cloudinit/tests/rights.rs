@@ -1,4 +1,4 @@
-//! What a run may do while it only reads: seen from the programs that it asks.
+//! The rights of a run while it only reads, as observed by the programs that it starts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -9,37 +9,37 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use support::Machine;
 
-/// Numbers of capabilities.
+/// Capability bits.
 const READ_SEARCH: u64 = 1 << 2;
 const BIND_SERVICE: u64 = 1 << 10;
 const RAW_IO: u64 = 1 << 17;
 const STRANGER: u32 = 4321;
 
-/// A hypervisor's program that tells the rights of itself and of each thread of the run, and tries to write to another
-/// user's file. It tells so by a file that was opened before the run: the program itself opens none to write.
-fn record_rights(machine: &Machine, program: &str, answer: &str) {
+/// A guest tool that records the rights of itself and of each thread of the run, and tries to write to another
+/// user's file. The record goes to an inherited descriptor: the tool itself may open no file for writing.
+fn record_rights(machine: &Machine, program: &str, response: &str) {
     let script = format!(
         "cd '{}'\n\
          tell() {{ grep -hE '^(Cap(Inh|Prm|Eff)|NoNewPrivs):' \"$2\" 2>/dev/null | sed \"s/^/$1 /\" >&9; }}\n\
          tell program /proc/self/status\n\
          for task in /proc/$PPID/task/*; do\n\
          if [ \"${{task##*/}}\" = $PPID ]; then tell first \"$task/status\"; else tell other \"$task/status\"; fi\ndone\n\
-         {{ cat theirs; echo no >> theirs; }} 2>&1 | sed 's/^/tried /' >&9\n{answer}",
+         {{ cat theirs; echo no >> theirs; }} 2>&1 | sed 's/^/tried /' >&9\n{response}",
         machine.folder().display()
     );
     machine.program(program, &script);
 }
 
-/// Inheritable, permitted and effective capabilities and whether there are no new privileges, of each that is told of.
+/// Inheritable, permitted and effective capabilities and `NoNewPrivs` of each recorded task.
 fn rights(text: &str) -> Vec<[u64; 4]> {
     let keys = ["CapInh", "CapPrm", "CapEff", "NoNewPrivs"];
     let lines = text.lines().filter_map(|line| line.split_once(":\t"));
-    let told: Vec<_> = lines.filter(|(key, _)| keys.contains(key)).collect();
+    let report: Vec<_> = lines.filter(|(key, _)| keys.contains(key)).collect();
     let one = |lines: &[(&str, &str)]| {
         let lines: BTreeMap<_, _> = lines.iter().copied().collect();
         keys.map(|key| u64::from_str_radix(lines[key], 16).unwrap())
     };
-    told.chunks(keys.len()).map(one).collect()
+    report.chunks(keys.len()).map(one).collect()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_reads_has_the_rights_to_read_and_what_applies_has_all() {
     );
     let virtual_box =
         format!("case \"$4\" in */user-data) printf 'Value: %s\\n' '{config}';; *) echo No;; esac");
-    for (from, program, answer, more) in [
+    for (from, program, response, more) in [
         ("-from-vmware-guestinfo", "vmware-rpctool", &vmware, RAW_IO | BIND_SERVICE),
         ("-from-virtualbox", "VBoxControl", &virtual_box, 0),
     ] {
@@ -69,17 +69,17 @@ fn what_reads_has_the_rights_to_read_and_what_applies_has_all() {
                 eprintln!("SKIPPED: {test}: only root can create a file of another user");
                 return;
             }
-            record_rights(&machine, program, answer);
+            record_rights(&machine, program, response);
             let arguments: Vec<_> = [task, from].into_iter().filter(|text| !text.is_empty()).collect();
-            machine.start_noting("told", &arguments).expect(0, &[]);
+            machine.start_with_log("told", &arguments).expect(0, &[]);
 
-            let told = std::fs::read_to_string(machine.folder().join("told")).unwrap();
+            let report = std::fs::read_to_string(machine.folder().join("told")).unwrap();
             let read = |who: &str| -> String {
-                let lines = told.lines().filter_map(|line| line.strip_prefix(&format!("{who} ")));
+                let lines = report.lines().filter_map(|line| line.strip_prefix(&format!("{who} ")));
                 lines.map(|line| format!("{line}\n")).collect()
             };
             let both = permitted & (READ_SEARCH | more);
-            // A source is asked more than once.
+            // A source is queried more than once.
             let of_program = rights(&read("program"));
             assert!(
                 !of_program.is_empty() && of_program.iter().all(|one| *one == [0, both, both, 1]),

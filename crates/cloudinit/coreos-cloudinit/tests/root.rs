@@ -1,4 +1,4 @@
-//! Runs on a folder: what is written, what is refused, what a second run does.
+//! Runs below a root folder: written files, refusals, repeated runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -14,14 +14,14 @@ use support::Machine;
 const TUTORIAL: &str = include_str!("../../cloudinit/tests/data/tutorial.yml");
 
 #[test]
-fn the_tutorials_file() {
+fn tutorial_config() {
     let machine = Machine::new();
     let file = machine.folder().join("tutorial");
     std::fs::write(&file, TUTORIAL).unwrap();
     let from = format!("-from-file={}", file.display());
     let environment = [("COREOS_PRIVATE_IPV4", "10.0.0.9"), ("COREOS_PUBLIC_IPV4", "nonsense")];
-    let done = machine.start(&[&from], &environment, b"");
-    done.expect(
+    let output = machine.start(&[&from], &environment, b"");
+    output.expect(
         0,
         &[
             "Checking availability of \"local-file\"",
@@ -43,22 +43,22 @@ fn the_tutorials_file() {
     assert_eq!(machine.mode("/home/core/.ssh/authorized_keys"), 0o600);
     assert_eq!(machine.mode("/home/core/.ssh"), 0o700);
 
-    machine.start(&[&from], &environment, b"").expect(0, &["Nothing changed"]).never_says("Wrote ");
+    machine.start(&[&from], &environment, b"").expect(0, &["Nothing changed"]).never_contains("Wrote ");
     machine.start(&["-status"], &[], b"").expect(0, &["\"changed\":0", "\"kind\":\"cloud-config\""]);
 }
 
 #[test]
 fn a_plan_changes_nothing() {
     let machine = Machine::new();
-    let done = machine.run("#cloud-config\nhostname: a\nusers: [{name: u}]\n", &["-plan"]);
-    done.expect(0, &["{\"op\":\"hostname\",\"name\":\"a\",\"why\":"]);
-    done.expect(0, &["{\"op\":\"useradd\",\"name\":\"u\",\"argv\":[\"--create-home\"],"]);
+    let output = machine.run("#cloud-config\nhostname: a\nusers: [{name: u}]\n", &["-plan"]);
+    output.expect(0, &["{\"op\":\"hostname\",\"name\":\"a\",\"why\":"]);
+    output.expect(0, &["{\"op\":\"useradd\",\"name\":\"u\",\"argv\":[\"--create-home\"],"]);
     assert!(!machine.has("/etc/hostname") && !machine.has("/run"));
 }
 
 #[test]
-fn what_can_be_refused_is_refused_before_anything_is_written() {
-    for (config, said) in [
+fn validation_errors_are_found_before_anything_is_written() {
+    for (config, expected) in [
         (
             "hostname: a\nwrite_files: [{path: /x, permissions: 9999}]",
             "Unable to parse file permissions \"9999\"",
@@ -73,14 +73,14 @@ fn what_can_be_refused_is_refused_before_anything_is_written() {
     ] {
         let machine = Machine::new();
         let config = format!("#cloud-config\nssh_authorized_keys: [ssh-rsa A]\n{config}\n");
-        machine.run(&config, &[]).expect(1, &[said]);
+        machine.run(&config, &[]).expect(1, &[expected]);
         assert!(!machine.has("/etc/hostname") && !machine.has("/x"), "{config}");
         assert_eq!(machine.read("/home/core/.ssh/authorized_keys"), "ssh-rsa A\n");
     }
 }
 
 #[test]
-fn bad_user_data_leaves_the_metadata() {
+fn metadata_applies_despite_bad_user_data() {
     let machine = Machine::new();
     machine.put(
         "/drive/openstack/latest/meta_data.json",
@@ -91,14 +91,14 @@ fn bad_user_data_leaves_the_metadata() {
         r#"{"networks": [{"type": "ipv4", "ip_address": "10.1.1.1"}]}"#,
     );
     let from = format!("-from-configdrive={}", machine.path("/drive").display());
-    for (user_data, said) in [
+    for (user_data, expected) in [
         ("hello", "Unrecognized user-data format"),
         ("#cloud-config\na: b: c\n", "line 2: error: mapping values are not allowed in this context"),
         ("#cloud-config\na:\n\tb: c\n", "line 3: error: found character that cannot start any token (tabs"),
         ("#cloud-config\n- a\n", "the document must be a mapping"),
     ] {
         machine.put("/drive/openstack/latest/user_data", user_data);
-        machine.start(&[&from], &[], b"").expect(1, &[said, "Continuing..."]);
+        machine.start(&[&from], &[], b"").expect(1, &[expected, "Continuing..."]);
         machine.start(&[&from, "-ignore-failure"], &[], b"").expect(0, &[]);
         assert_eq!(machine.read("/etc/hostname"), "node\n");
         assert_eq!(machine.read("/home/core/.ssh/authorized_keys"), "ssh-rsa K\n");
@@ -134,16 +134,19 @@ fn keys_before_a_yaml_error_are_installed_and_nothing_else() {
 fn a_file_below_usr_is_refused_and_the_rest_is_applied() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: a\nwrite_files:\n- {path: /usr/bin/x, content: x}\n- {path: /y, content: y}\n";
-    let said = "Failed to apply cloud-config: write /usr/bin/x: file cannot be written to a read-only filesystem (line 4)";
-    machine.run(config, &["-plan"]).expect(1, &[said, "\"path\":\"/y\""]).never_says("\"path\":\"/usr/bin/x");
-    machine.run(config, &["-ignore-failure"]).expect(1, &[said, "1 failed"]);
+    let expected = "Failed to apply cloud-config: write /usr/bin/x: file cannot be written to a read-only filesystem (line 4)";
+    machine
+        .run(config, &["-plan"])
+        .expect(1, &[expected, "\"path\":\"/y\""])
+        .never_contains("\"path\":\"/usr/bin/x");
+    machine.run(config, &["-ignore-failure"]).expect(1, &[expected, "1 failed"]);
     assert!(!machine.has("/usr"));
     assert_eq!(machine.read("/y") + &machine.read("/etc/hostname"), "ya\n");
     machine.start(&["-status"], &[], b"").expect(0, &["write /usr/bin/x"]);
 }
 
 #[test]
-fn one_bad_field_does_not_cost_the_rest() {
+fn bad_field_does_not_affect_the_rest() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: [x]\nhostname: a\nhostnme: b\nusers: 3\nwrite_files:\n- {path: /ok, content: 1}\n";
     machine.run(config, &[]).expect(
@@ -199,7 +202,7 @@ fn modes_and_owners() {
 }
 
 #[test]
-fn files_are_added_to_once_and_kept_where_that_is_asked_for() {
+fn append_is_idempotent_and_overwrite_false_keeps_files() {
     let machine = Machine::new();
     machine.put("/etc/profile", "first\n");
     std::fs::set_permissions(machine.path("/etc/profile"), std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -273,17 +276,17 @@ fn validation_reads_standard_input_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_waited_for() {
+fn non_regular_files_do_not_block() {
     let machine = Machine::new();
     let fifo = machine.path("/fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let start = Instant::now();
     for (path, kind) in [(fifo.to_str().unwrap(), "FIFO"), ("/dev/zero", "device"), ("/dev", "directory")] {
         let from = format!("-from-file={path}");
-        let said =
+        let expected =
             format!("Failed fetching user-data from datasource: {path} is a {kind}, not a regular file");
-        machine.start(&[&from], &[], b"").expect(1, &[&said]);
-        machine.start(&["-validate", &from], &[], b"").expect(1, &[&said]);
+        machine.start(&[&from], &[], b"").expect(1, &[&expected]);
+        machine.start(&["-validate", &from], &[], b"").expect(1, &[&expected]);
     }
     std::fs::create_dir_all(machine.path("/drive/openstack/latest")).unwrap();
     std::fs::rename(&fifo, machine.path("/drive/openstack/latest/user_data")).unwrap();
@@ -310,7 +313,7 @@ fn scripts_are_stored_privately() {
 }
 
 #[test]
-fn two_runs_are_one_after_the_other_and_the_newest_content_stays() {
+fn concurrent_runs_are_serialized_and_the_newest_content_wins() {
     let machine = Machine::new();
     machine.put("/run/coreos-cloudinit.lock", "4711");
     let file = std::fs::File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
@@ -321,7 +324,7 @@ fn two_runs_are_one_after_the_other_and_the_newest_content_stays() {
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.ends_with("Waiting for another run to end (process 4711)")));
     assert!(!machine.has("/etc/hostname"), "the second run did not wait");
-    // The other run may have been the later one.
+    // Either run may have been the later one.
     machine.put("/user-data", "#cloud-config\nhostname: b\n");
     drop(held);
     assert!(lines.any(|line| line.ends_with("Set hostname to b")));
@@ -333,20 +336,20 @@ fn two_runs_are_one_after_the_other_and_the_newest_content_stays() {
 #[test]
 fn journal_lines_have_priorities_and_no_time() {
     let machine = Machine::new();
-    let done = machine.start(&["-validate", "-from-file=-"], &[("JOURNAL_STREAM", "8:1")], b"x");
-    assert!(done.stderr.contains("\n<3>line 1: error: must be"), "{}", done.stderr);
-    assert!(done.stderr.starts_with("<6>Checking"), "{}", done.stderr);
+    let output = machine.start(&["-validate", "-from-file=-"], &[("JOURNAL_STREAM", "8:1")], b"x");
+    assert!(output.stderr.contains("\n<3>line 1: error: must be"), "{}", output.stderr);
+    assert!(output.stderr.starts_with("<6>Checking"), "{}", output.stderr);
 }
 
-/// More files than are made ready at once; some cannot be written, and the others do not notice.
+/// More files than one batch; some cannot be written, without effect on the others.
 #[test]
-fn many_files_are_each_as_if_alone() {
+fn batched_files_behave_like_single_writes() {
     let machine = Machine::new();
     machine.put("/d/same", "second");
     machine.put("/d/file", "in the way");
     symlink("d", machine.path("/l")).unwrap();
     let mut text = "#cloud-config\nwrite_files:\n".to_owned();
-    // The file is as the second entry wants it, until the first was written.
+    // Already as the second entry wants it, until the first entry is written.
     text.push_str("  - {path: /l/same, content: first}\n  - {path: /d/same, content: second}\n");
     for number in 0..150 {
         text.push_str(&format!("  - {{path: /many/{number}, content: '{number}', permissions: '0600'}}\n"));
@@ -354,15 +357,15 @@ fn many_files_are_each_as_if_alone() {
             text.push_str("  - {path: /d/file/below, content: x}\n  - {path: /o, owner: nobody-knows}\n");
         }
     }
-    let done = machine.run(&text, &[]);
-    done.expect(1, &["/d/file is not a directory", "owner \"nobody-knows\" of /o: no user"]);
+    let output = machine.run(&text, &[]);
+    output.expect(1, &["/d/file is not a directory", "owner \"nobody-knows\" of /o: no user"]);
     for number in 0..150 {
         assert_eq!(machine.read(&format!("/many/{number}")), number.to_string());
     }
     assert_eq!(machine.mode("/many/149"), 0o600);
     assert_eq!(machine.read("/d/same"), "second");
     assert_eq!(std::fs::read_dir(machine.path("/many")).unwrap().count(), 150);
-    let wrote: Vec<_> = done
+    let wrote: Vec<_> = output
         .stderr
         .lines()
         .filter_map(|line| line.split_once("Wrote file to \"/many/"))

@@ -1,4 +1,4 @@
-//! What one run knows of those before it since the machine was started.
+//! State that runs share within one boot.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -8,9 +8,9 @@ use std::path::Path;
 
 use support::Machine;
 
-/// A path unit asks for a run each time that the file is written.
+/// A path unit starts a run on each write to the file.
 #[test]
-fn a_file_is_applied_again_when_it_is_another_one() {
+fn file_is_applied_again_only_if_changed() {
     let machine = Machine::new();
     let (file, other) = (machine.path("/data"), machine.path("/other"));
     let run =
@@ -26,7 +26,7 @@ fn a_file_is_applied_again_when_it_is_another_one() {
     assert!(machine.read("/etc/a").contains("by hand"));
     put("/data", "two");
     run(&file).expect(0, &["Wrote file"]);
-    // What another file says does not make this one's old content a new one, nor the other way round.
+    // Each file has its own record.
     put("/other", "three");
     run(&other).expect(0, &["Wrote file"]);
     run(&file).expect(0, &[same]);
@@ -36,16 +36,16 @@ fn a_file_is_applied_again_when_it_is_another_one() {
     // Without the flag it is applied as at each boot.
     machine.put("/etc/a", "by hand");
     machine.start(&[&format!("-from-file={}", file.display())], &[], b"").expect(0, &["Wrote file"]);
-    // What is kept was applied, too: as the file that it is kept in.
+    // The persisted file is recorded as applied under its own path.
     machine.start(&[&format!("-from-file={}", file.display()), "-persist"], &[], b"").expect(0, &["Keeping"]);
     let persisted = &cloudinit::plan::sha256(b"/var/lib/coreos-install/user_data")[..32];
     let hash = cloudinit::plan::sha256(&std::fs::read(&file).unwrap());
     assert_eq!(machine.read(&format!("/run/coreos-cloudinit/files/{persisted}")), format!("{hash}\n"));
 }
 
-/// It may have been killed before anything was written, and the same file is to be applied again.
+/// It may have been killed before anything was written; the same file must be applied again.
 #[test]
-fn a_run_that_was_killed_has_not_applied_its_file() {
+fn killed_run_is_not_recorded_as_applied() {
     let machine = Machine::new();
     machine
         .put("/data", "#cloud-config\nusers: [{name: elroy}]\nwrite_files: [{path: /etc/a, content: one}]\n");
@@ -53,7 +53,7 @@ fn a_run_that_was_killed_has_not_applied_its_file() {
     let run = || machine.start(&[&file, "-if-changed", "-root-run"], &[], b"");
     machine.program("useradd", "kill -9 $PPID");
     let killed = run();
-    // By a signal.
+    // Killed by a signal.
     assert_eq!(killed.code, -1, "{}", killed.stderr);
     assert!(!machine.has("/etc/a"), "it was killed too late");
     machine.record("useradd", 0);
@@ -62,9 +62,9 @@ fn a_run_that_was_killed_has_not_applied_its_file() {
     run().expect(0, &["Nothing changed"]);
 }
 
-/// A drive and a file are read at the same time: what user-data calls the machine is what it is called.
+/// With a drive and a file read at the same time, the user-data's hostname wins.
 #[test]
-fn user_data_names_the_machine_whatever_metadata_comes_later() {
+fn user_data_hostname_overrides_later_metadata() {
     let machine = Machine::new();
     machine.put("/drive/openstack/latest/meta_data.json", "{\"hostname\": \"from-metadata.example\"}");
     let drive = format!("-from-configdrive={}", machine.path("/drive").display());
@@ -73,23 +73,23 @@ fn user_data_names_the_machine_whatever_metadata_comes_later() {
     assert_eq!(name(), "from-metadata\n");
     machine.run("#cloud-config\nhostname: from-the-user\n", &[]).expect(0, &[]);
     assert_eq!(name(), "from-the-user\n");
-    let said =
+    let expected =
         "hostname (from-the-user) of user-data from elsewhere overrides metadata hostname (from-metadata)";
-    machine.start(&[&drive], &[], b"").expect(0, &[said, "Nothing changed"]);
+    machine.start(&[&drive], &[], b"").expect(0, &[expected, "Nothing changed"]);
     assert_eq!(name(), "from-the-user\n");
     machine.put("/drive/openstack/latest/user_data", "#cloud-config\nhostname: from-the-drive\n");
     machine.start(&[&drive], &[], b"").expect(0, &[]);
     assert_eq!(name(), "from-the-drive\n");
-    // Its memory ends with the boot.
+    // A reboot clears the state.
     std::fs::remove_dir_all(machine.path("/run")).unwrap();
     machine.put("/drive/openstack/latest/user_data", "");
     machine.start(&[&drive], &[], b"").expect(0, &[]);
     assert_eq!(name(), "from-metadata\n");
 }
 
-/// `keelson up --provision` applies a file: the key that the drive brought for the cluster's operator stays.
+/// `keelson up --provision` applies a file; the operator's key from the drive must stay.
 #[test]
-fn the_metadatas_keys_stay_when_a_file_brings_others() {
+fn metadata_keys_are_kept_when_a_file_has_others() {
     let machine = Machine::new();
     machine.put(
         "/drive/openstack/latest/meta_data.json",
@@ -107,7 +107,7 @@ fn the_metadatas_keys_stay_when_a_file_brings_others() {
     assert_eq!(keys(), "ssh-ed25519 AAAA other\nssh-ed25519 AAAA cluster\n");
     machine.run("#cloud-config\nhostname: a\n", &[]).expect(0, &[]);
     assert_eq!(keys(), "ssh-ed25519 AAAA other\nssh-ed25519 AAAA cluster\n");
-    // Its memory ends with the boot.
+    // A reboot clears the state.
     std::fs::remove_dir_all(machine.path("/run")).unwrap();
     machine.run("#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA last]\n", &[]).expect(0, &[]);
     assert_eq!(keys(), "ssh-ed25519 AAAA last\n");

@@ -1,4 +1,4 @@
-//! Datasources that come by files, devices and helper programs.
+//! Datasources read from files, devices and helper programs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::{Done, Machine};
+use support::{Machine, RunOutput};
 
 const ADDRESSES: &str =
     "#cloud-config\nwrite_files:\n- path: /addresses\n  content: $private_ipv4 $public_ipv4\n";
@@ -31,17 +31,17 @@ const SHARED_CONFIG: &str = r#"<?xml version="1.0" encoding="utf-8"?>
   </Instances>
 </SharedConfig>"#;
 
-/// The plan on a machine; it must have these lines, and the log these words.
-fn plan(machine: &Machine, from: &str, code: i32, said: &[&str]) -> Done {
-    let done = machine.start(&["-plan", from], &[], b"");
-    done.expect(code, said);
+/// Runs `-plan` and checks exit status and output.
+fn plan(machine: &Machine, from: &str, code: i32, expected: &[&str]) -> RunOutput {
+    let output = machine.start(&["-plan", from], &[], b"");
+    output.expect(code, expected);
     assert!(!machine.has("/etc/hostname"), "a plan changes nothing");
-    done
+    output
 }
 
-/// Runs in earnest; what the written file then says.
+/// Applies the user-data and returns the written file.
 fn applied(machine: &Machine, from: &str) -> String {
-    machine.start_noting("asked", &[from]).expect(0, &[]);
+    machine.start_with_log("asked", &[from]).expect(0, &[]);
     machine.read("/addresses")
 }
 
@@ -75,19 +75,19 @@ fn azures_agent() {
             r#""path":"/addresses""#,
         ],
     )
-    .never_says("hush");
+    .never_contains("hush");
     agent.join().unwrap();
     assert_eq!(applied(&machine, &from), "10.0.0.4 191.239.39.77");
 
-    // One who checks a folder does not wait for an agent.
+    // An interactive run does not wait for the agent.
     let unready = format!("-from-waagent={}", machine.path("/etc").display());
-    let said = ["No datasource is available: ", "/etc is not provisioned"];
-    machine.start(&["-validate", &unready], &[], b"").expect(1, &said);
+    let expected = ["No datasource is available: ", "/etc is not provisioned"];
+    machine.start(&["-validate", &unready], &[], b"").expect(1, &expected);
     machine.put("/waagent/SharedConfig.xml", "<SharedConfig><hush></SharedConfig>");
     machine
         .start(&["-plan", &from], &[], b"")
         .expect(1, &["SharedConfig.xml is not valid: it is not well-formed XML (line 1, column "])
-        .never_says("hush");
+        .never_contains("hush");
 }
 
 #[test]
@@ -103,14 +103,15 @@ fn azures_provisioning_disk() {
         )
     };
     machine.put("/disk/ovf-env.xml", &disk(IN_BASE64));
-    let said = ["of type \"azure-ovf-env\"", r#"{"op":"hostname","name":"core","#, r#""path":"/addresses""#];
-    plan(&machine, &from, 0, &said).never_says("hush").never_says("was base64 encoded");
+    let expected =
+        ["of type \"azure-ovf-env\"", r#"{"op":"hostname","name":"core","#, r#""path":"/addresses""#];
+    plan(&machine, &from, 0, &expected).never_contains("hush").never_contains("was base64 encoded");
     machine.put("/disk/ovf-env.xml", &disk("hush!"));
-    let said = ["ovf-env.xml is not valid: its user-data cannot be decoded", r#""name":"core""#];
-    machine.start(&["-plan", &from], &[], b"").expect(1, &said).never_says("hush");
+    let expected = ["ovf-env.xml is not valid: its user-data cannot be decoded", r#""name":"core""#];
+    machine.start(&["-plan", &from], &[], b"").expect(1, &expected).never_contains("hush");
 }
 
-/// A program that gives the values of the files in a folder, as VMware's tools do.
+/// A tool that prints the values stored in a folder, like VMware's tools.
 fn guestinfo(machine: &Machine, program: &str, keys: &[(&str, &str)]) {
     for (key, value) in keys {
         machine.put(&format!("/keys/guestinfo.{key}"), value);
@@ -142,26 +143,26 @@ fn vmwares_ovf_environment() {
         )
     };
     let from = format!("-from-vmware-ovf-env={}", machine.path("/media/ovf-env.xml").display());
-    // It cannot come later.
+    // It cannot appear later.
     machine.start(&["-plan", &from], &[], b"").expect(1, &["No datasources available in time"]);
     machine.put("/media/ovf-env.xml", &properties(IN_BASE64));
-    let said =
+    let expected =
         ["of type \"vmware\"", r#"{"op":"hostname","name":"core-01","#, "Warning: unrecognized role: \"x\""];
-    plan(&machine, &from, 0, &said);
+    plan(&machine, &from, 0, &expected);
     assert_eq!(applied(&machine, &from), "10.0.0.8 192.0.2.8");
     machine.put("/media/ovf-env.xml", &properties("hush!"));
-    let said = [
+    let expected = [
         "Failed fetching user-data from datasource: coreos.config.data is not valid: its user-data cannot be",
     ];
-    let done = machine.start(&["-plan", &from], &[], b"");
-    done.expect(1, &said).expect(1, &[r#"{"op":"hostname","name":"core-01","#]).never_says("hush");
+    let output = machine.start(&["-plan", &from], &[], b"");
+    output.expect(1, &expected).expect(1, &[r#"{"op":"hostname","name":"core-01","#]).never_contains("hush");
 }
 
 #[test]
 fn vmwares_guestinfo() {
     let machine = Machine::new();
     let from = "-from-vmware-guestinfo";
-    // Nobody to ask.
+    // No tool is installed.
     machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
     for program in ["vmtoolsd", "vmware-rpctool"] {
         let keys = [
@@ -174,11 +175,11 @@ fn vmwares_guestinfo() {
         plan(&machine, from, 0, &["of type \"vmware\"", &format!(r#"{{"op":"hostname","name":"{program}""#)]);
     }
     assert_eq!(applied(&machine, from), "10.0.0.8");
-    let asked = std::fs::read_to_string(machine.folder().join("asked")).unwrap();
-    let (asked, different) = (asked.lines(), asked.lines().collect::<BTreeSet<_>>());
+    let request = std::fs::read_to_string(machine.folder().join("asked")).unwrap();
+    let (request, different) = (request.lines(), request.lines().collect::<BTreeSet<_>>());
     assert!(different.contains("info-get guestinfo.ovfenv"), "{different:?}");
-    assert_eq!(asked.count(), different.len(), "nothing is asked for twice");
-    // What is downloaded is decoded as what stands there would be.
+    assert_eq!(request.count(), different.len(), "nothing is asked for twice");
+    // Downloaded data is decoded like inline data.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://user:hush@{}/config", server.local_addr().unwrap());
     let keys =
@@ -190,24 +191,24 @@ fn vmwares_guestinfo() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", IN_BASE64.len());
         stream.write_all(&[head.as_bytes(), IN_BASE64.as_bytes()].concat()).unwrap();
     });
-    let done = machine.start(&["-plan", from], &[], b"");
-    done.expect(0, &[r#""path":"/addresses""#]).never_says("hush").never_says("was base64 encoded");
+    let output = machine.start(&["-plan", from], &[], b"");
+    output.expect(0, &[r#""path":"/addresses""#]).never_contains("hush").never_contains("was base64 encoded");
     serving.join().unwrap();
-    // An OVF environment comes before the keys, if it has any of them.
+    // An OVF environment with our keys takes precedence over single guestinfo keys.
     guestinfo(&machine, "vmware-rpctool", &[("ovfenv", "<Environment/>"), ("coreos.config.data", IN_BASE64)]);
     machine.start(&["-plan", from], &[], b"").expect(0, &[r#""path":"/addresses""#]);
     let property = "<Environment><Property key='guestinfo.hostname' value='ovf'/></Environment>";
     guestinfo(&machine, "vmware-rpctool", &[("ovfenv", property)]);
-    let done = machine.start(&["-plan", from], &[], b"");
-    done.expect(0, &[r#"{"op":"hostname","name":"ovf","#]).never_says("/addresses");
-    // A host that is no VMware.
+    let output = machine.start(&["-plan", from], &[], b"");
+    output.expect(0, &[r#"{"op":"hostname","name":"ovf","#]).never_contains("/addresses");
+    // A host other than VMware.
     machine.program(
         "vmware-rpctool",
         "echo hush; echo 'Failed: must be run inside a virtual machine' >&2; exit 1",
     );
-    let said =
+    let expected =
         ["cannot be asked: exit status: 1: Failed: must be run inside", "No datasources available in time"];
-    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
 }
 
 #[test]
@@ -218,21 +219,21 @@ fn a_seed_of_nocloud() {
     let meta_data =
         "instance-id: i-1\nlocal-hostname: core-01.example.org\npublic-keys:\n  mine: ssh-ed25519 AAAA a\n";
     machine.put("/seed/meta-data", meta_data);
-    let said =
+    let expected =
         ["of type \"nocloud\"", r#"{"op":"hostname","name":"core-01","#, r#""keys":["ssh-ed25519 AAAA a"]"#];
-    plan(&machine, &from, 0, &said);
+    plan(&machine, &from, 0, &expected);
     machine.put("/seed/user-data", "#cloud-config\nhostname: own\n");
     plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]);
-    // What is done once is done again for another instance.
-    for (instance, said) in
+    // `-once` applies again to another instance.
+    for (instance, expected) in
         [("i-1", "Set hostname to own"), ("i-1", "-once, and"), ("i-2", "steps were done already")]
     {
         machine.put("/seed/meta-data", &format!("instance-id: {instance}\n"));
-        machine.start(&[&from, "-once"], &[], b"").expect(0, &[said]);
+        machine.start(&[&from, "-once"], &[], b"").expect(0, &[expected]);
     }
     machine.put("/seed/meta-data", "hush: [\n");
-    let said = ["Failed fetching meta-data", "meta-data is not valid: it is not YAML (line 1, column 1)"];
-    machine.start(&["-plan", &from], &[], b"").expect(1, &said).never_says("hush");
+    let expected = ["Failed fetching meta-data", "meta-data is not valid: it is not YAML (line 1, column 1)"];
+    machine.start(&["-plan", &from], &[], b"").expect(1, &expected).never_contains("hush");
 }
 
 #[test]
@@ -244,8 +245,8 @@ fn a_credential() {
         .expect(1, &["there is no credential coreos-cloudinit.user-data"]);
     machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
     machine.put("/run/credentials/@system/coreos-cloudinit.user-data", "#cloud-config\nhostname: system\n");
-    let said = ["of type \"credential\"", r#"{"op":"hostname","name":"system","#];
-    plan(&machine, from, 0, &said);
+    let expected = ["of type \"credential\"", r#"{"op":"hostname","name":"system","#];
+    plan(&machine, from, 0, &expected);
     machine.put("/own/coreos-cloudinit.user-data", "#cloud-config\nhostname: own\n");
     let own = machine.path("/own");
     for (folder, name) in [(own.to_str().unwrap(), "own"), ("/no/folder", "system")] {
@@ -268,17 +269,18 @@ fn virtualboxs_guest_properties() {
         machine.path("/keys").display()
     );
     machine.program("VBoxControl", &script);
-    let said = ["of type \"virtualbox\"", r#"{"op":"hostname","name":"core-01","#, r#""path":"/addresses""#];
-    plan(&machine, from, 0, &said);
+    let expected =
+        ["of type \"virtualbox\"", r#"{"op":"hostname","name":"core-01","#, r#""path":"/addresses""#];
+    plan(&machine, from, 0, &expected);
     machine.put("/keys/user-data", "hush!");
-    let said = ["guest property is not valid: its user-data cannot be decoded", r#""name":"core-01""#];
-    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+    let expected = ["guest property is not valid: its user-data cannot be decoded", r#""name":"core-01""#];
+    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
     machine.program(
         "VBoxControl",
         "echo hush; echo 'VBoxControl: error: Failed to contact the host' >&2; exit 1",
     );
-    let said = ["VBoxControl cannot be asked: exit status: 1: VBoxControl: error: Failed to contact"];
-    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+    let expected = ["VBoxControl cannot be asked: exit status: 1: VBoxControl: error: Failed to contact"];
+    machine.start(&["-plan", from], &[], b"").expect(1, &expected).never_contains("hush");
 }
 
 #[test]
@@ -287,8 +289,8 @@ fn cloudsigmas_server_context() {
     let from = "-from-cloudsigma-metadata";
     machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
     machine.put("/sys/class/dmi/id/product_name", "CloudSigma\n");
-    let said = ["this is no server of CloudSigma with a lease"];
-    machine.start(&["-validate", from], &[], b"").expect(1, &said);
+    let expected = ["this is no server of CloudSigma with a lease"];
+    machine.start(&["-validate", from], &[], b"").expect(1, &expected);
     machine.put("/sys/class/net/eth1/address", "22:ae:4a:fb:8f:31\n");
     machine.put("/sys/class/net/eth1/ifindex", "3\n");
     machine.put(
@@ -309,9 +311,9 @@ fn cloudsigmas_server_context() {
     );
     let mut host = std::fs::File::from(pair.master);
     host.write_all(b"{\"name\": \"left from before\"}\x04").unwrap();
-    let asked = Arc::new(AtomicU32::new(0));
-    let count = asked.clone();
-    // As long as this process lives: the hypervisor does not end either.
+    let request = Arc::new(AtomicU32::new(0));
+    let count = request.clone();
+    // Left running, as the hypervisor is.
     thread::spawn(move || {
         let mut request = Vec::new();
         loop {
@@ -324,12 +326,12 @@ fn cloudsigmas_server_context() {
             }
         }
     });
-    let said = [
+    let expected = [
         "of type \"server-context\"",
         r#"{"op":"hostname","name":"core-01","#,
         r#""keys":["ssh-ed25519 AAAA a"]"#,
     ];
-    plan(&machine, from, 0, &said).never_says("hush").never_says("was base64 encoded");
+    plan(&machine, from, 0, &expected).never_contains("hush").never_contains("was base64 encoded");
     assert_eq!(applied(&machine, from), "10.0.0.7 31.171.251.74");
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "once a run");
+    assert_eq!(request.load(Ordering::Relaxed), 2, "once a run");
 }

@@ -1,4 +1,4 @@
-//! What systemd and the helper programs are asked, and in which order.
+//! Calls to systemd and helper programs, and their order.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -30,7 +30,7 @@ coreos:
 ";
 
 #[test]
-fn commands_come_in_order_and_each_job_is_waited_for() {
+fn commands_run_in_order_and_jobs_are_awaited() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(
         &machine,
@@ -66,12 +66,12 @@ fn commands_come_in_order_and_each_job_is_waited_for() {
         "job of last.service: done",
         "RestartUnit update-engine.service",
     ];
-    // The last one's job is not waited for: it may be over or not.
+    // The last job is not awaited: it may have finished or not.
     assert_eq!(systemd.calls()[..first.len()], first);
 }
 
 #[test]
-fn systemd_reads_its_files_again_only_if_it_must() {
+fn daemon_reload_only_if_needed() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(
         &machine,
@@ -99,9 +99,9 @@ fn systemd_reads_its_files_again_only_if_it_must() {
     assert_eq!(systemd.calls(), ["Reload"]);
 }
 
-/// As `reboot-strategy: reboot` does on a machine that was started with `off`.
+/// As `reboot-strategy: reboot` does on a machine booted with `off`.
 #[test]
-fn a_unit_that_was_masked_is_read_again_before_it_is_started() {
+fn unmasked_unit_is_reloaded_before_start() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[("loaded.service", "done")]);
     let mask = machine.path("/run/systemd/system/loaded.service");
@@ -115,7 +115,7 @@ fn a_unit_that_was_masked_is_read_again_before_it_is_started() {
 }
 
 #[test]
-fn without_a_bus_the_rest_is_done() {
+fn missing_bus_does_not_stop_the_rest() {
     let machine = Machine::new();
     machine.run(UNITS, &["-root-run"]).expect(1, &["cannot reach systemd over D-Bus"]);
     assert!(machine.has("/etc/systemd/system/a.service"));
@@ -123,7 +123,7 @@ fn without_a_bus_the_rest_is_done() {
 }
 
 #[test]
-fn users_are_made_by_the_distributions_programs() {
+fn users_are_created_by_the_distributions_programs() {
     let machine = Machine::new();
     machine.put("/etc/passwd", "core:x:500:500::/home/core:/bin/bash\n");
     machine.put("/etc/group", "docker:x:100:\n");
@@ -135,9 +135,9 @@ users:
   - {name: core, passwd: $6$other, shell: /bin/sh}
   - {name: daemon, system: true, no_create_home: true}
 ";
-    let done = machine.run(config, &["-root-run"]);
-    done.expect(0, &["User 'core' exists, ignoring creation-time fields", "group 'nosuch'"]);
-    done.never_says("$6$");
+    let output = machine.run(config, &["-root-run"]);
+    output.expect(0, &["User 'core' exists, ignoring creation-time fields", "group 'nosuch'"]);
+    output.never_contains("$6$");
     assert_eq!(
         machine.recorded(),
         [
@@ -152,7 +152,7 @@ users:
 }
 
 #[test]
-fn who_is_there_is_locked_out_of_the_password() {
+fn existing_users_passwords_are_locked() {
     let machine = Machine::new();
     let accounts =
         "core:x:0:0::/home/core:/bin/bash\nopen:x:0:0::/:\nkey:x:0:0::/:\nlocked:x:0:0::/:\nelse:x:0:0::/:\n";
@@ -170,7 +170,7 @@ fn who_is_there_is_locked_out_of_the_password() {
     machine
         .run(format!("#cloud-config\nusers:\n{users}"), &["-root-run"])
         .expect(0, &["Locking 'core' user's password"])
-        .never_says("$6$");
+        .never_contains("$6$");
     assert_eq!(
         machine.recorded(),
         [
@@ -203,7 +203,7 @@ fn keys_are_installed_even_if_users_fail() {
 }
 
 #[test]
-fn nothing_is_run_below_a_root_unless_asked() {
+fn nothing_is_run_below_a_root_without_root_run() {
     let machine = Machine::new();
     machine.record("useradd", 0);
     machine.run("#cloud-config\nusers: [{name: x}]\n", &[]).expect(0, &["Skipping creating user 'x'"]);
@@ -213,12 +213,12 @@ fn nothing_is_run_below_a_root_unless_asked() {
 const OEM: &str = include_str!("../../../../cloud-config/oem.sample");
 
 #[test]
-fn a_platforms_config_starts_another_run_and_waits_for_it() {
+fn platform_config_starts_another_run_and_waits_for_it() {
     let machine = Machine::new();
     machine.put("/user-data", "#cloud-config\nhostname: from-the-user\n");
     let program = env!("CARGO_BIN_EXE_coreos-cloudinit");
     let (root, user_data) = (machine.root(), machine.path("/user-data"));
-    // It would wait forever if it were locked out.
+    // It would block forever if it had to wait for the lock.
     let job =
         format!("{RUNS}timeout 10 {program} -root={} -from-file={}", root.display(), user_data.display());
     let systemd = FakeSystemd::start(&machine, &[("oem-cloudinit.service", &job)]);

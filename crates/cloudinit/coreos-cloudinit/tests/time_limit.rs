@@ -1,4 +1,4 @@
-//! Units' commands that take longer than systemd lets a run take.
+//! Unit jobs that outlast the time limit of a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::Machine;
 use support::systemd::{FakeSystemd, NEVER, RUNS};
 
-/// Less than the limit that is built in.
+/// Below the built-in limit.
 const TIMEOUT_SEC: &str = "300";
 const COMMANDS: &str = "#cloud-config
 coreos:
@@ -22,7 +22,7 @@ runcmd:
 ";
 
 #[test]
-fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
+fn hanging_jobs_leave_time_for_runcmd_and_the_report() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[("a.service", NEVER), ("b.service", NEVER)]);
     machine.run_as_unit(COMMANDS, "1", TIMEOUT_SEC).expect(
@@ -39,17 +39,17 @@ fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
     assert!(report.contains("start b.service"), "{report}");
 }
 
-/// systemd counts its `TimeoutSec=` from there.
+/// systemd's `TimeoutSec=` starts there.
 #[test]
-fn the_limit_counts_from_the_start_of_the_run() {
+fn limit_starts_with_the_run() {
     let machine = Machine::new();
-    // Longer than this program needs to ask for the job and look, shorter than the limit.
+    // Longer than the program needs to queue and poll the job, shorter than the limit.
     let slow = format!("{RUNS}sleep 1");
     let _systemd = FakeSystemd::start(&machine, &[("a.service", &*slow), ("b.service", "done")]);
     machine
         .run_as_unit(COMMANDS, "60", TIMEOUT_SEC)
         .expect(0, &["Result of \"start\" on \"b.service\": done"]);
-    // The first steps take time as well.
+    // The first steps take time too.
     let other_run = File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
     other_run.lock().unwrap();
     let holding = std::thread::spawn(move || {
@@ -58,6 +58,6 @@ fn the_limit_counts_from_the_start_of_the_run() {
     });
     machine.run_as_unit(COMMANDS, "3", TIMEOUT_SEC).expect(1, &["start a.service: the job is still running"]);
     holding.join().unwrap();
-    let done = machine.run_as_unit(COMMANDS, "soon", TIMEOUT_SEC);
-    done.expect(1, &["error: cannot read COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT as a number of seconds: "]);
+    let output = machine.run_as_unit(COMMANDS, "soon", TIMEOUT_SEC);
+    output.expect(1, &["error: cannot read COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT as a number of seconds: "]);
 }

@@ -1,6 +1,6 @@
-//! Users and groups: looked up below a root, made by the distribution's own programs.
+//! Users and groups: looked up below a root, created by the distribution's programs.
 //!
-//! Password hashes go to standard input only; they must never stand in an argument or a message.
+//! Password hashes are passed on stdin only, never in arguments or messages.
 
 use std::io;
 
@@ -15,9 +15,9 @@ const PASSWD_PATH: &str = "/etc/passwd";
 const GROUP_PATH: &str = "/etc/group";
 const SHADOW_PATH: &str = "/etc/shadow";
 const MAX_DATABASE_BYTES: usize = 16 << 20;
-/// A password that nobody can type, for users that are created without one.
+/// A hash that matches no password, for users created without one.
 const NO_PASSWORD: &str = "*";
-/// Stands before a hash that counts for nothing.
+/// Prefix of a locked hash.
 const LOCKED: &str = "!";
 
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub struct Account {
     pub home: String,
 }
 
-/// The user of that name, `None` if there is none.
+/// Looks a user up; `None` if it does not exist.
 ///
 /// # Errors
 /// The user database cannot be read.
@@ -64,7 +64,7 @@ pub fn user(root: &Root, name: &str) -> Result<Option<Account>, AccountError> {
     }))
 }
 
-/// The number of the group of that name, `None` if there is none.
+/// Looks the GID of a group up; `None` if it does not exist.
 ///
 /// # Errors
 /// The group database cannot be read.
@@ -87,7 +87,7 @@ fn database_line(root: &Root, path: &str, name: &str) -> Result<Option<Vec<Strin
         .find(|fields| fields.first().is_some_and(|first| first == name)))
 }
 
-/// Who is named as a member of the group.
+/// The listed members of the group.
 ///
 /// # Errors
 /// The group database cannot be read.
@@ -109,15 +109,15 @@ pub fn create_group(name: &str) -> Result<(), AccountError> {
 }
 
 /// # Errors
-/// `gpasswd` cannot be run or fails: there is no such user or group.
+/// `gpasswd` cannot be run or fails: the user or group does not exist.
 pub fn add_member(group: &str, user: &str) -> Result<(), AccountError> {
     Ok(program::run("gpasswd", &["--add", user, group], "")?)
 }
 
-/// What `chown` would make of `user`, `user:group`, `:group` or numbers.
+/// Parses an owner as `chown` does: `user`, `user:group`, `:group` or numbers.
 ///
 /// # Errors
-/// A name that is not known.
+/// A name does not exist.
 pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
     let (user_name, group_name) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -152,18 +152,18 @@ pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
     Ok(Owner { uid, gid })
 }
 
-/// Creates a user with no usable password. `arguments` go before the name.
+/// Creates a user without a usable password. `arguments` precede the name.
 ///
 /// # Errors
 /// `useradd` cannot be run or fails; its output is part of the message.
 pub fn create(name: &str, arguments: &[String]) -> Result<(), AccountError> {
-    let mut all = vec!["--password", NO_PASSWORD];
-    all.extend(arguments.iter().map(String::as_str));
-    all.extend(["--", name]);
-    Ok(program::run("useradd", &all, "")?)
+    let mut command_arguments = vec!["--password", NO_PASSWORD];
+    command_arguments.extend(arguments.iter().map(String::as_str));
+    command_arguments.extend(["--", name]);
+    Ok(program::run("useradd", &command_arguments, "")?)
 }
 
-/// Sets the password's hash, unless it is set so already.
+/// Sets the password hash, unless it is set already.
 ///
 /// # Errors
 /// `chpasswd` cannot be run or fails.
@@ -176,10 +176,10 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
     Ok(Outcome::Changed)
 }
 
-/// Puts a `!` before the password's hash, as `passwd --lock` does, unless nobody can type it anyway.
+/// Prefixes the password hash with `!`, as `passwd --lock` does, unless it is unusable already.
 ///
 /// # Errors
-/// The user has no password in this machine's files; `chpasswd` cannot be run or fails.
+/// The user is not in `/etc/shadow`; `chpasswd` cannot be run or fails.
 pub fn lock_password(root: &Root, name: &str) -> Result<Outcome, AccountError> {
     let fields = database_line(root, SHADOW_PATH, name)?;
     let hash = fields.and_then(|fields| fields.get(1).cloned());
@@ -190,10 +190,10 @@ pub fn lock_password(root: &Root, name: &str) -> Result<Outcome, AccountError> {
     set_password(root, name, &format!("{LOCKED}{hash}"))
 }
 
-/// Lets `visudo` judge rules for sudo before they are put in place; whether there is a `visudo` to ask.
+/// Validates sudo rules with `visudo`. Returns `false` if `visudo` is not installed.
 ///
 /// # Errors
-/// `visudo` refuses the rules or cannot be run.
+/// `visudo` rejects the rules or cannot be run.
 pub fn check_sudoers(rules: &str) -> Result<bool, AccountError> {
     match program::run("visudo", &["-c", "-f", "-"], rules) {
         Err(error) if error.is_missing() => Ok(false),
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners() {
+    fn owners_are_parsed() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
         std::fs::write(

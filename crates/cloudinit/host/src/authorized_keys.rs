@@ -1,4 +1,4 @@
-//! ssh keys of a user: one file for each source of keys, and the file that sshd reads, made of all of them.
+//! A user's SSH keys: one file per source of keys, merged into the file that sshd reads.
 //!
 //! Nothing in the user's home is trusted: links are not followed.
 
@@ -9,22 +9,22 @@ use crate::root::{FileError, Root};
 
 const FOLDER: &str = ".ssh/authorized_keys.d";
 const FILE: &str = ".ssh/authorized_keys";
-/// Keys that were there before the folder was.
-const OLD_KEYS: &str = "old_authorized_keys";
+/// Holds the keys that existed before the folder.
+const EXISTING_KEYS: &str = "old_authorized_keys";
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 const MAX_KEYS_BYTES: usize = 4 << 20;
 
-/// The files that [`install`] writes, but for those that were there before it ever ran.
+/// The files that [`install`] writes, without the one for existing keys.
 pub fn files(account: &Account, name: &str) -> [String; 2] {
     let home = account.home.trim_end_matches('/');
     [format!("{home}/{FOLDER}/{name}"), format!("{home}/{FILE}")]
 }
 
-/// Replaces the keys of source `name`. `owner` is whose the files are to be.
+/// Replaces the keys of source `name`. `owner` is the owner of the files.
 ///
 /// # Errors
-/// What could not be read or written.
+/// A file cannot be read or written.
 pub fn install(
     root: &Root,
     account: &Account,
@@ -36,28 +36,29 @@ pub fn install(
     let write = |path: &str, content: &[u8]| {
         files::write(root, &Request { path, mode: FILE_MODE, owner, content, directory_mode: DIRECTORY_MODE })
     };
-    // A user without a home directory gets one for them, or sshd could not read them.
+    // A missing home is created for the user: sshd could not read the keys in one of root's.
     if !home.is_empty() {
         files::directory(root, home, DIRECTORY_MODE, owner)?;
     }
     let folder = format!("{home}/{FOLDER}");
-    let [own, file] = self::files(account, name);
-    // What begins with a dot is no source of keys: a run that was cut off may have left it.
+    let [source_file, file] = self::files(account, name);
+    // Dotfiles are not sources: they may be leftovers of an interrupted run.
     if files::list(root, &folder)?.iter().all(|name| name.starts_with('.'))
-        && let Some(old) = files::read_plain(root, &file, MAX_KEYS_BYTES)?
-        && !old.is_empty()
+        && let Some(existing) = files::read_no_follow(root, &file, MAX_KEYS_BYTES)?
+        && !existing.is_empty()
     {
-        write(&format!("{folder}/{OLD_KEYS}"), &old)?;
+        write(&format!("{folder}/{EXISTING_KEYS}"), &existing)?;
     }
-    write(&own, (keys.join("\n") + "\n").as_bytes())?;
+    write(&source_file, (keys.join("\n") + "\n").as_bytes())?;
     let mut all = Vec::new();
     for name in files::list(root, &folder)? {
         if name.starts_with('.') {
             continue;
         }
-        let part = files::read_plain(root, &format!("{folder}/{name}"), MAX_KEYS_BYTES)?.unwrap_or_default();
-        all.extend_from_slice(&part);
-        if !part.is_empty() && !part.ends_with(b"\n") {
+        let source_keys =
+            files::read_no_follow(root, &format!("{folder}/{name}"), MAX_KEYS_BYTES)?.unwrap_or_default();
+        all.extend_from_slice(&source_keys);
+        if !source_keys.is_empty() && !source_keys.ends_with(b"\n") {
             all.push(b'\n');
         }
     }
@@ -69,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_directory_that_is_made_belongs_to_its_user() {
+    fn created_home_belongs_to_its_user() {
         use std::os::unix::fs::MetadataExt;
 
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         let account = Account { uid: 7, gid: 8, home: "/home/a".into() };
         let is_root = nix::unistd::geteuid().is_root();
-        // Only root gives files away.
+        // chown requires root.
         let owner = if is_root { Owner { uid: Some(7), gid: Some(8) } } else { Owner::default() };
         install(&root, &account, owner, "b", &["k".into()]).unwrap();
         let status = |path: &str| std::fs::metadata(folder.path().join(path)).unwrap();

@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
 
-const ANYBODY: u32 = 12345;
+const OTHER_USER: u32 = 12345;
 
 fn request<'a>(path: &'a str, mode: u32, content: &'a [u8]) -> Request<'a> {
     Request { path, mode, owner: Owner::default(), content, directory_mode: DIRECTORY_MODE }
@@ -70,7 +70,7 @@ fn links_below_a_users_directory_are_refused() {
 }
 
 #[test]
-fn links_that_lead_nowhere_are_named_for_what_they_are() {
+fn dangling_links_and_loops_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();
     fs::create_dir(folder.path().join("etc")).unwrap();
@@ -84,7 +84,7 @@ fn links_that_lead_nowhere_are_named_for_what_they_are() {
     ] {
         assert_eq!(write(&root, &request(path, 0o644, b"x")).unwrap_err().to_string(), expect);
     }
-    let error = read_plain(&root, "/etc/plain", 9).unwrap_err();
+    let error = read_no_follow(&root, "/etc/plain", 9).unwrap_err();
     assert_eq!(error.to_string(), "/etc/plain is a symbolic link, and none is followed there");
     assert_eq!(names(&folder.path().join("etc")), ["dangling", "plain", "round", "turn"]);
     assert!(!folder.path().join("no").exists());
@@ -116,14 +116,14 @@ fn owners_and_directories_in_a_users_home() {
     let root = Root::open(folder.path()).unwrap();
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
-    std::os::unix::fs::chown(&home, Some(ANYBODY), Some(ANYBODY)).unwrap();
-    let owner = Owner { uid: Some(ANYBODY), gid: Some(ANYBODY) };
+    std::os::unix::fs::chown(&home, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    let owner = Owner { uid: Some(OTHER_USER), gid: Some(OTHER_USER) };
     let file = Request { owner, directory_mode: 0o700, ..request("/home/.ssh/keys", 0o600, b"k") };
     write(&root, &file).unwrap();
     let directory = fs::metadata(home.join(".ssh")).unwrap();
-    assert_eq!((directory.uid(), directory.mode() & 0o777), (ANYBODY, 0o700));
+    assert_eq!((directory.uid(), directory.mode() & 0o777), (OTHER_USER, 0o700));
     let keys = fs::metadata(home.join(".ssh/keys")).unwrap();
-    assert_eq!((keys.uid(), keys.gid(), keys.mode() & 0o777), (ANYBODY, ANYBODY, 0o600));
+    assert_eq!((keys.uid(), keys.gid(), keys.mode() & 0o777), (OTHER_USER, OTHER_USER, 0o600));
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn masks() {
         std::path::Path::new("/dev/null")
     );
     assert_eq!(unmask(&root, "/etc/u.service").unwrap(), Unmasked::Removed);
-    assert_eq!(unmask(&root, "/etc/u.service").unwrap(), Unmasked::NotThere);
-    assert_eq!(unmask(&root, "/no/u.service").unwrap(), Unmasked::NotThere);
+    assert_eq!(unmask(&root, "/etc/u.service").unwrap(), Unmasked::NotFound);
+    assert_eq!(unmask(&root, "/no/u.service").unwrap(), Unmasked::NotFound);
     write(&root, &request("/etc/e.service", 0o644, b"")).unwrap();
     assert_eq!(unmask(&root, "/etc/e.service").unwrap(), Unmasked::Removed);
 }
 
 #[test]
-fn what_is_staged_shows_when_it_is_put_in_place() {
+fn staged_files_are_visible_after_commit() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();
     let etc = folder.path().join("etc");
@@ -159,28 +159,28 @@ fn what_is_staged_shows_when_it_is_put_in_place() {
     assert!(staged.iter().all(|file| matches!(file.synced, Some(Ok(())))));
     assert_eq!(fs::read(etc.join("1")).unwrap(), b"old");
     assert_eq!(names(&etc).iter().filter(|name| !name.starts_with('.')).count(), 1);
-    // The last three never come.
+    // The last three are dropped without a commit.
     staged.truncate(17);
     for file in staged {
-        assert_eq!(file.put().unwrap(), Outcome::Changed);
+        assert_eq!(file.commit().unwrap(), Outcome::Changed);
     }
     assert_eq!(names(&etc).len(), 17);
     assert_eq!(fs::read(etc.join("1")).unwrap(), b"new");
     assert_eq!(fs::metadata(etc.join("1")).unwrap().mode() & 0o7777, 0o600);
     let unsynced = stage(&root, &request("/etc/0", 0o600, b"newer")).unwrap().unwrap();
     assert_eq!(
-        (unsynced.put().unwrap(), fs::read(etc.join("0")).unwrap()),
+        (unsynced.commit().unwrap(), fs::read(etc.join("0")).unwrap()),
         (Outcome::Changed, b"newer".to_vec())
     );
 }
 
-/// What the disk refused never comes into place.
+/// A file with a failed fsync is never renamed.
 #[test]
-fn what_is_not_on_the_disk_is_not_put_in_place() {
+fn unsynced_files_are_not_committed() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();
     let mut file = stage(&root, &request("/x", 0o600, b"new")).unwrap().unwrap();
     file.synced = Some(Err(io::Error::from_raw_os_error(5)));
-    assert!(file.put().is_err());
+    assert!(file.commit().is_err());
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! Folders flushed to the disk: a file that was renamed into its place stands there after a power cut only when its
-//! folder was flushed too, and that folder is found only when those above it were.
+//! Syncs folders: after a power loss a renamed file exists only if its folder was synced, and that folder only
+//! if its parents were.
 
 use std::collections::BTreeSet;
 
@@ -9,34 +9,34 @@ use nix::unistd::fsync;
 
 use crate::root::{FileError, Root};
 
-/// Flushes all folders above these paths. One that is gone by now has nothing to lose.
+/// Syncs all folders above these paths, and skips missing ones.
 ///
 /// # Errors
-/// A folder that cannot be flushed; the others are flushed nevertheless.
-pub fn above<'a>(root: &Root, paths: impl IntoIterator<Item = &'a str>) -> Result<(), FileError> {
+/// A folder cannot be synced; the others are synced nevertheless.
+pub fn parent_folders<'a>(root: &Root, paths: impl IntoIterator<Item = &'a str>) -> Result<(), FileError> {
     let mut folders = BTreeSet::new();
     for path in paths {
-        let mut rest = path;
-        while let Some((folder, _)) = rest.rsplit_once('/') {
+        let mut remaining = path;
+        while let Some((folder, _)) = remaining.rsplit_once('/') {
             if !folders.insert(folder) {
                 break;
             }
-            rest = folder;
+            remaining = folder;
         }
     }
-    let mut flushed = Ok(());
-    // What stands lower first: a name that can be found has what it names.
+    let mut result = Ok(());
+    // Deepest first, so that a reachable name always has its contents.
     for folder in folders.iter().rev() {
-        flushed = flushed.and(flush(root, folder));
+        result = result.and(flush(root, folder));
     }
-    flushed
+    result
 }
 
 fn flush(root: &Root, folder: &str) -> Result<(), FileError> {
     let folder = if folder.is_empty() { "/" } else { folder };
     match root.resolve(folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
         Ok(fd) => match fsync(&fd) {
-            // A file system that has nothing to flush says so.
+            // EINVAL: the file system does not support fsync on folders.
             Ok(()) | Err(Errno::EINVAL) => Ok(()),
             Err(error) => Err(FileError::system("flush", folder, error)),
         },
@@ -50,11 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gone_is_no_failure() {
+    fn missing_folders_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("a/b")).unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let root = Root::open(folder.path()).unwrap();
-        above(&root, ["/a/b/c", "/a/x", "/gone/y", "/file/z", "/w"]).unwrap();
+        parent_folders(&root, ["/a/b/c", "/a/x", "/gone/y", "/file/z", "/w"]).unwrap();
     }
 }

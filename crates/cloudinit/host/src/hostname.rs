@@ -1,6 +1,6 @@
-//! The machine's name: asked of hostnamed where it runs, so that everybody who listens to it learns of the name, and else
-//! set directly. To start hostnamed for it takes longer than all else in a first boot's config, and nobody listens to
-//! what does not run; it reads both places when it is started.
+//! The hostname: set through hostnamed if it is running, so that its subscribers are notified, and directly
+//! otherwise. Starting hostnamed would take longer than the rest of a first boot's config; it reads the file
+//! and the kernel's name when it starts.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::files::{self, DIRECTORY_MODE, Owner, Request};
 use crate::root::{FileError, Root};
 use crate::systemd::Systemd;
 
-/// The file that has the name.
+/// The file of the static hostname.
 pub const PATH: &str = "/etc/hostname";
 const MODE: u32 = 0o644;
 const MAX_BYTES: usize = 4096;
@@ -24,23 +24,23 @@ pub enum HostnameError {
     Kernel(#[source] io::Error),
 }
 
-/// The kernel's name now; empty if it is not text.
+/// The kernel's hostname; empty if it is not UTF-8.
 pub fn current() -> String {
     gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
-/// Sets the name in the file and, on the running machine, in the kernel.
+/// Sets the hostname in the file and, on the running machine, in the kernel.
 ///
 /// # Errors
-/// What could not be done.
+/// The file cannot be written, or the kernel refuses the name.
 pub fn set<'a>(
     root: &Root,
     name: &str,
     systemd: impl FnOnce() -> Option<&'a Systemd>,
 ) -> Result<Outcome, HostnameError> {
     let stored = files::read(root, PATH, MAX_BYTES)?.unwrap_or_default();
-    let stored_right = stored.trim_ascii() == name.as_bytes();
-    if stored_right && (!root.is_machine() || current() == name) {
+    let is_stored = stored.trim_ascii() == name.as_bytes();
+    if is_stored && (!root.is_machine() || current() == name) {
         return Ok(Outcome::Unchanged);
     }
     if root.is_machine()

@@ -1,7 +1,7 @@
-//! The hands: the only crate that changes a machine.
+//! Modifies a machine: files, accounts, SSH keys, the hostname, systemd units.
 //!
-//! Files, accounts, ssh keys, the host name, systemd. Everything happens below a [`Root`], which is `/` on a
-//! node and a folder in a test. It must never decide anything: callers bring plans.
+//! Everything happens below a [`Root`], which is `/` on a node and a folder in a test. This crate makes no
+//! decisions; callers pass what to do.
 
 pub mod accounts;
 pub mod authorized_keys;
@@ -16,7 +16,7 @@ pub mod systemd;
 
 pub use root::{FileError, Root};
 
-/// Whether something had to be done.
+/// Whether an operation changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Unchanged,

@@ -1,4 +1,4 @@
-//! One run at a time.
+//! A lock file that serializes runs.
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
@@ -9,32 +9,33 @@ use std::io::{Read as _, Seek as _, Write as _};
 use crate::files::DIRECTORY_MODE;
 use crate::root::{FileError, Root};
 
-/// Of a file that holds a process's id.
-const HOLDER_BYTES: u64 = 16;
+/// Maximum size of the PID in the lock file.
+const MAX_HOLDER_BYTES: u64 = 16;
 
-/// Held until it is dropped.
+/// Released on drop.
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
 }
 
-/// Takes the lock at `path`, and writes the process's id into it. While another process holds it, `waiting` is called once
-/// with that process's id, where it is known.
+/// Locks the file at `path` and writes this process's PID to it. If another process holds the lock, calls
+/// `waiting` once with its PID, if known, and blocks.
 ///
 /// # Errors
+/// The file cannot be created or locked.
 /// The file cannot be made or locked.
-pub fn take(root: &Root, path: &str, waiting: impl FnOnce(Option<u32>)) -> Result<Lock, FileError> {
-    let Some(place) = root.parent(path, Some(DIRECTORY_MODE))? else {
+pub fn acquire(root: &Root, path: &str, waiting: impl FnOnce(Option<u32>)) -> Result<Lock, FileError> {
+    let Some(location) = root.parent(path, Some(DIRECTORY_MODE))? else {
         return Err(FileError::NoName(path.to_owned()));
     };
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(&place.directory, place.name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
+    let file = openat(&location.directory, location.name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(|error| FileError::system("open", path, error))?;
     let locked = match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
         Err((mut file, Errno::EWOULDBLOCK)) => {
             let mut holder = String::new();
-            // It is for the message only.
-            drop((&mut file).take(HOLDER_BYTES).read_to_string(&mut holder));
+            // Used in the message only.
+            drop((&mut file).take(MAX_HOLDER_BYTES).read_to_string(&mut holder));
             waiting(holder.trim().parse().ok());
             Flock::lock(file, FlockArg::LockExclusive)
         }
@@ -42,7 +43,7 @@ pub fn take(root: &Root, path: &str, waiting: impl FnOnce(Option<u32>)) -> Resul
     };
     let mut file = locked.map_err(|(_, error)| FileError::system("lock", path, error))?;
     let id = std::process::id().to_string();
-    // Without room for it the message of who waits has no id.
+    // On failure, waiters report no PID.
     drop(file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes())));
     Ok(Lock { _file: file })
 }

@@ -1,4 +1,4 @@
-//! Other programs, looked up on `PATH`, with what they say when they fail.
+//! Runs programs from `PATH` and reports their output on failure.
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -12,13 +12,13 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
-    /// There is no such program.
+    /// The program is not installed.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Run { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
-/// Runs a program to its end. `input` is for its standard input and shows nowhere.
+/// Runs a program to completion. `input` is written to its stdin and never logged.
 ///
 /// # Errors
 /// It cannot be run or fails; its output is part of the message.
@@ -30,7 +30,7 @@ pub fn run<A: AsRef<str>>(program: &'static str, arguments: &[A], input: &str) -
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut pipe) = child.stdin.take() {
         match pipe.write_all(input.as_bytes()) {
-            // A program that does not read its input says why with its exit status.
+            // A program that exits without reading its input reports the reason in its exit status.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
             _ => {}
         }

@@ -1,7 +1,7 @@
-//! The folder below which everything is read and written.
+//! The root folder below which all paths are resolved.
 //!
-//! Symbolic links are resolved inside of it, so that no path leads out. Below a directory that a user other
-//! than root may write to, links are not followed at all: its owner could point them anywhere.
+//! Symbolic links are resolved inside the root, so that no path leads out of it. Below a directory that users
+//! other than root can write to, no links are followed: its owner could point them anywhere.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,9 +14,9 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, getegid, geteuid};
 
-/// How often, and after what pause, a path is looked up again: together some seconds.
-const TRIES: u32 = 10_000;
-const PAUSE: Duration = Duration::from_micros(200);
+/// Attempts and delay of a path lookup; some seconds in total.
+const MAX_ATTEMPTS: u32 = 10_000;
+const RETRY_DELAY: Duration = Duration::from_micros(200);
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 
@@ -53,36 +53,35 @@ pub struct Root {
     path: PathBuf,
 }
 
-/// The directory that a file is in, and the file's name there.
+/// An open parent directory, and a file's name in it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub directory: OwnedFd,
     pub name: String,
 }
 
 impl Root {
     /// # Errors
-    /// `path` is no directory that can be opened.
+    /// `path` is not a directory or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let shown = path.display().to_string();
-        let file = std::fs::File::open(path).map_err(|error| FileError::system("open", &shown, error))?;
-        let metadata = file.metadata().map_err(|error| FileError::system("look at", &shown, error))?;
+        let display = path.display().to_string();
+        let file = std::fs::File::open(path).map_err(|error| FileError::system("open", &display, error))?;
+        let metadata = file.metadata().map_err(|error| FileError::system("look at", &display, error))?;
         if !metadata.is_dir() {
-            return Err(FileError::NotADirectory(shown));
+            return Err(FileError::NotADirectory(display));
         }
-        let machine = std::fs::metadata("/")
+        let is_machine = std::fs::metadata("/")
             .is_ok_and(|root| (root.dev(), root.ino()) == (metadata.dev(), metadata.ino()));
-        let path = if machine { PathBuf::from("/") } else { path.to_path_buf() };
+        let path = if is_machine { PathBuf::from("/") } else { path.to_path_buf() };
         Ok(Self { directory: file.into(), path })
     }
 
-    /// Whether this is the running machine and not a folder.
+    /// Whether this is the running machine rather than a folder.
     pub fn is_machine(&self) -> bool {
         self.path == Path::new("/")
     }
 
-    /// Where `path`, which starts with `/`, is for other programs. For messages and paths given to systemd;
-    /// not for opening, as it does not resist links.
+    /// The absolute path for other programs and messages. Not for opening files, as it does not resist links.
     pub fn host_path(&self, path: &str) -> PathBuf {
         self.path.join(path.trim_start_matches('/'))
     }
@@ -90,15 +89,16 @@ impl Root {
     pub(crate) fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
         let relative = path.trim_start_matches('/');
         let relative = if relative.is_empty() { "." } else { relative };
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        open_below(self.directory.as_fd(), relative, how)
+        let options = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        open_below(self.directory.as_fd(), relative, options)
     }
 
-    /// Opens the directory that holds `path`. Missing directories are made with `create`'s mode (less the
-    /// umask); without it a missing directory gives `None`.
-    pub(crate) fn parent(&self, path: &str, create: Option<u32>) -> Result<Option<Place>, FileError> {
-        let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        let Some(name) = parts.pop().filter(|name| *name != "..") else {
+    /// Opens the parent directory of `path`. Missing directories are created with mode `create` (less the
+    /// umask); without it they yield `None`.
+    pub(crate) fn parent(&self, path: &str, create: Option<u32>) -> Result<Option<Location>, FileError> {
+        let mut components: Vec<&str> =
+            path.split('/').filter(|component| !component.is_empty() && *component != ".").collect();
+        let Some(name) = components.pop().filter(|name| *name != "..") else {
             return Err(FileError::NoName(path.to_owned()));
         };
         let root = self.resolve("/", OFlag::O_PATH | OFlag::O_DIRECTORY);
@@ -108,54 +108,54 @@ impl Root {
             prefix: String::new(),
             trusted: true,
         };
-        for part in parts {
-            if !walk.enter(part, create)? {
+        for component in components {
+            if !walk.enter(component, create)? {
                 return Ok(None);
             }
         }
-        Ok(Some(Place { directory: walk.current, name: name.to_owned() }))
+        Ok(Some(Location { directory: walk.current, name: name.to_owned() }))
     }
 }
 
-/// While something is renamed or mounted, anywhere on the machine, the kernel cannot be sure that `..` leads nowhere
-/// else, and says EAGAIN: a machine that boots does much of both.
-fn open_below(directory: BorrowedFd<'_>, path: &str, how: OpenHow) -> Result<OwnedFd, Errno> {
-    for _ in 1..TRIES {
-        match openat2(directory, path, how) {
-            Err(Errno::EAGAIN) => std::thread::sleep(PAUSE),
+/// openat2 fails with EAGAIN if a concurrent rename or mount anywhere on the machine prevents it from resolving
+/// `..` safely, which is frequent during boot.
+fn open_below(directory: BorrowedFd<'_>, path: &str, options: OpenHow) -> Result<OwnedFd, Errno> {
+    for _ in 1..MAX_ATTEMPTS {
+        match openat2(directory, path, options) {
+            Err(Errno::EAGAIN) => std::thread::sleep(RETRY_DELAY),
             opened => return opened,
         }
     }
-    openat2(directory, path, how)
+    openat2(directory, path, options)
 }
 
-/// One step after the other from the root to a directory.
+/// A walk from the root to a directory, one component at a time.
 struct Walk<'a> {
     root: &'a Root,
     current: OwnedFd,
     prefix: String,
-    /// Nobody but root could have made what was passed so far.
+    /// Only root could have created the path so far.
     trusted: bool,
 }
 
 impl Walk<'_> {
-    fn enter(&mut self, part: &str, create: Option<u32>) -> Result<bool, FileError> {
+    fn enter(&mut self, component: &str, create: Option<u32>) -> Result<bool, FileError> {
         let parent = self.prefix.clone();
-        self.prefix = format!("{parent}/{part}");
-        let opened = match self.open(part) {
+        self.prefix = format!("{parent}/{component}");
+        let opened = match self.open(component) {
             Err(Errno::ENOENT) => match create {
                 None => return Ok(false),
                 Some(mode) => {
-                    self.refuse_dangling(part)?;
-                    self.make(part, mode)?;
-                    self.open_plainly(part)
+                    self.refuse_dangling(component)?;
+                    self.create_directory(component, mode)?;
+                    self.open_no_follow(component)
                 }
             },
             opened => opened,
         };
         self.current = opened.map_err(|error| match error {
             Errno::ENOTDIR => FileError::NotADirectory(self.prefix.clone()),
-            // Where links are followed, only too many of them give this.
+            // Where links are followed, only a loop returns this.
             Errno::ELOOP if self.trusted => FileError::LinkLoop(self.prefix.clone()),
             Errno::ELOOP | Errno::EXDEV => FileError::Link(self.prefix.clone()),
             error => FileError::system("open", &self.prefix, error),
@@ -167,29 +167,29 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn open(&self, part: &str) -> Result<OwnedFd, Errno> {
+    fn open(&self, component: &str) -> Result<OwnedFd, Errno> {
         if self.trusted {
             self.root.resolve(&self.prefix, OFlag::O_PATH | OFlag::O_DIRECTORY)
         } else {
-            self.open_plainly(part)
+            self.open_no_follow(component)
         }
     }
 
-    /// Without following any link.
-    fn open_plainly(&self, part: &str) -> Result<OwnedFd, Errno> {
-        let how = OpenHow::new()
+    /// Follows no links.
+    fn open_no_follow(&self, component: &str) -> Result<OwnedFd, Errno> {
+        let options = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-        open_below(self.current.as_fd(), part, how)
+        open_below(self.current.as_fd(), component, options)
     }
 
     fn status(&self) -> Result<FileStat, FileError> {
         fstat(&self.current).map_err(|error| FileError::system("look at", &self.prefix, error))
     }
 
-    /// What a link leads to is not made: nobody has said what it should be.
-    fn refuse_dangling(&self, part: &str) -> Result<(), FileError> {
-        match readlinkat(&self.current, part) {
+    /// The target of a dangling link is not created, as its owner and mode are unspecified.
+    fn refuse_dangling(&self, component: &str) -> Result<(), FileError> {
+        match readlinkat(&self.current, component) {
             Ok(target) => {
                 let target = target.to_string_lossy().into_owned();
                 Err(FileError::Dangling { path: self.prefix.clone(), target })
@@ -198,21 +198,21 @@ impl Walk<'_> {
         }
     }
 
-    /// A directory made in a user's belongs to that user.
-    fn make(&self, part: &str, mode: u32) -> Result<(), FileError> {
+    /// A directory created in a user's directory belongs to that user.
+    fn create_directory(&self, component: &str, mode: u32) -> Result<(), FileError> {
         let failed = |error| FileError::system("make directory", &self.prefix, error);
         let owner = self.status()?;
-        mkdirat(&self.current, part, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        mkdirat(&self.current, component, Mode::from_bits_truncate(mode)).map_err(failed)?;
         if !self.trusted && geteuid().is_root() {
             let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
-            fchownat(&self.current, part, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+            fchownat(&self.current, component, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
                 .map_err(failed)?;
         }
         Ok(())
     }
 }
 
-/// Only root (or whoever runs this, in a test) may put names there.
+/// Whether only root (or the current user, in a test) can create names in it.
 fn is_trusted(status: &FileStat) -> bool {
     let owner = status.st_uid == 0 || status.st_uid == geteuid().as_raw();
     let group = status.st_gid == 0 || status.st_gid == getegid().as_raw();
@@ -227,9 +227,9 @@ mod tests {
 
     use super::*;
 
-    /// A link with `..` in it, while folders are renamed beside it.
+    /// A link with `..`, during concurrent renames.
     #[test]
-    fn renames_elsewhere_do_not_hide_a_file() {
+    fn concurrent_renames_do_not_hide_a_file() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["root/a/b", "elsewhere/one", "elsewhere/other"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();

@@ -1,6 +1,6 @@
-//! systemd over D-Bus: reload, enable, unit commands with their jobs, transient units, hostnamed.
+//! A blocking client of systemd's D-Bus API: reload, enable, jobs, transient units, hostnamed.
 //!
-//! It must never run `systemctl`. The face is blocking; inside is one small runtime on this thread.
+//! It never runs `systemctl`. The async client runs on a single-threaded runtime.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,12 +26,12 @@ const HOSTNAMED: &str = "org.freedesktop.hostname1";
 const HOSTNAMED_PATH: &str = "/org/freedesktop/hostname1";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const JOB_MODE: &str = "replace";
-/// For answers that need no work, and for starting hostnamed.
-const CALL_LIMIT: Duration = Duration::from_secs(25);
-/// A reload reads every unit file and runs generators.
-const RELOAD_LIMIT: Duration = Duration::from_secs(90);
-/// A command that takes longer is reported, and then once an interval.
-const SILENCE: Duration = Duration::from_secs(3);
+/// For calls that return immediately, and for starting hostnamed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// A reload reads all unit files and runs generators.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// A job that takes longer is reported, then once per interval.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 const SIGNAL_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
@@ -51,94 +51,94 @@ pub enum SystemdError {
     Lost,
 }
 
-/// A connection to the systemd of `DBUS_SYSTEM_BUS_ADDRESS`, else of this machine.
+/// A connection to the systemd of `DBUS_SYSTEM_BUS_ADDRESS`, or of this machine.
 pub struct Systemd {
-    // Field order: the connection must go before the runtime that its reader lives in.
+    // Field order: the connection must be dropped before the runtime that runs its reader.
     connection: Connection,
     runtime: Runtime,
-    /// Once it is subscribed to: systemd refuses a second subscription of the same client.
+    /// Set once subscribed: systemd rejects a second subscription of a client.
     jobs: RefCell<Option<Jobs>>,
 }
 
-/// Jobs that ended.
+/// Finished jobs.
 struct Jobs {
-    removed: MessageStream,
-    /// Those that nobody has waited for yet.
+    signals: MessageStream,
+    /// Results not yet waited for.
     results: HashMap<OwnedObjectPath, String>,
 }
 
-/// A command that systemd carries out.
+/// A running job.
 #[derive(Debug)]
 pub struct Job {
     path: OwnedObjectPath,
-    began: Instant,
+    started: Instant,
 }
 
-/// A program that runs as a unit of its own.
+/// A transient service unit.
 #[derive(Debug, Clone, Copy)]
-pub struct Transient<'a> {
+pub struct TransientUnit<'a> {
     pub unit: &'a str,
     pub description: &'a str,
     pub argv: &'a [&'a str],
-    /// The unit counts as starting until the program has ended, so that others can come after it.
+    /// `Type=oneshot`: the unit is activating until the program exits, so that others can be ordered after it.
     pub one_shot: bool,
     pub after: Option<&'a str>,
 }
 
-/// In systemd's words.
+/// The state of a service in systemd's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceState {
-    /// `active`, `activating`, `inactive`, `failed` and the like.
+    /// `active`, `activating`, `inactive`, `failed` etc.
     pub active: String,
-    /// `success`, `exit-code`, `signal` and the like.
+    /// `success`, `exit-code`, `signal` etc.
     pub result: String,
-    /// The program's exit status, or the signal that ended it; 0 while it runs.
+    /// The exit status or the terminating signal; 0 while running.
     pub status: i32,
 }
 
 impl Systemd {
     /// # Errors
-    /// There is no bus.
+    /// The bus is unavailable.
     pub fn connect() -> Result<Self, SystemdError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(SystemdError::Runtime)?;
         let connection = runtime.block_on(Connection::system()).map_err(SystemdError::Connect)?;
         Ok(Self { connection, runtime, jobs: RefCell::new(None) })
     }
 
-    /// Makes systemd read the unit files again.
+    /// `daemon-reload`.
     ///
     /// # Errors
     /// systemd refuses or does not answer.
     pub fn reload(&self) -> Result<(), SystemdError> {
-        self.manager("Reload", &(), RELOAD_LIMIT).map(drop)
+        self.manager("Reload", &(), RELOAD_TIMEOUT).map(drop)
     }
 
-    /// Enables a unit by its `[Install]` section; whether links changed.
+    /// Enables a unit by its `[Install]` section. Returns whether links changed.
     ///
     /// # Errors
-    /// The unit is not there or cannot be enabled.
+    /// The unit does not exist or cannot be enabled.
     pub fn enable(&self, unit: &str, runtime: bool) -> Result<bool, SystemdError> {
         let force = true;
-        let reply = self.manager("EnableUnitFiles", &(vec![unit], runtime, force), CALL_LIMIT)?;
+        let reply = self.manager("EnableUnitFiles", &(vec![unit], runtime, force), CALL_TIMEOUT)?;
         let (_, changes): (bool, Vec<(String, String, String)>) =
             reply.body().deserialize().map_err(|source| call_error("EnableUnitFiles", source))?;
         Ok(!changes.is_empty())
     }
 
-    /// Whether the unit is active now. One that systemd has not loaded, or cannot tell about, is not.
+    /// Whether the unit is active; `false` if it is not loaded or its state is unknown.
     pub fn is_active(&self, unit: &str) -> bool {
         self.active_state(unit).is_ok_and(|state| matches!(state.as_str(), "active" | "reloading"))
     }
 
-    /// Whether systemd has to read its files again to see a change of the unit's. A unit that is not loaded is
-    /// read when it is first asked for; a reload takes long, as it runs every generator.
+    /// Whether a changed unit file needs a daemon-reload. Unloaded units are read on first use; reloads are
+    /// slow, as they run all generators.
     pub fn needs_reload_for(&self, unit: &str) -> bool {
-        // Templates, and names that are prefixes, give their drop-ins to units of other names.
-        let stands_for_others = unit.contains("@.") || unit.contains("-.") || !unit.contains('.');
-        if stands_for_others {
+        // The drop-ins of templates and of prefix names apply to units of other names.
+        let affects_other_units = unit.contains("@.") || unit.contains("-.") || !unit.contains('.');
+        if affects_other_units {
             return true;
         }
-        match self.manager("GetUnit", &(unit,), CALL_LIMIT) {
+        match self.manager("GetUnit", &(unit,), CALL_TIMEOUT) {
             Err(SystemdError::Call { source, .. }) => !is_error(&source, NO_SUCH_UNIT),
             _ => true,
         }
@@ -148,8 +148,7 @@ impl Systemd {
         self.text(&self.object(unit)?, UNIT, "ActiveState")
     }
 
-    /// What became of a service's program. `None` where systemd has forgotten the unit, as it does with one that ended
-    /// well and has no file.
+    /// The state of a service. `None` if the unit was unloaded, as a successful one without a unit file is.
     ///
     /// # Errors
     /// systemd does not answer.
@@ -169,7 +168,7 @@ impl Systemd {
     }
 
     fn object(&self, unit: &str) -> Result<OwnedObjectPath, SystemdError> {
-        let reply = self.manager("GetUnit", &(unit,), CALL_LIMIT)?;
+        let reply = self.manager("GetUnit", &(unit,), CALL_TIMEOUT)?;
         reply.body().deserialize().map_err(|source| call_error("GetUnit", source))
     }
 
@@ -179,7 +178,7 @@ impl Systemd {
         interface: &str,
         name: &str,
     ) -> Result<Message, SystemdError> {
-        self.call(DESTINATION, object.as_str(), PROPERTIES, "Get", &(interface, name), CALL_LIMIT)
+        self.call(DESTINATION, object.as_str(), PROPERTIES, "Get", &(interface, name), CALL_TIMEOUT)
     }
 
     fn text(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> Result<String, SystemdError> {
@@ -189,30 +188,30 @@ impl Systemd {
         <&str>::try_from(&value).map(str::to_owned).map_err(|source| call_error("Get", source))
     }
 
-    /// Gives the command and does not wait for it.
+    /// Queues a job without waiting for it.
     ///
     /// # Errors
     /// systemd refuses.
-    pub fn queue(&self, unit: &str, command: &str) -> Result<(), SystemdError> {
-        self.manager(method(command)?, &(unit, JOB_MODE), CALL_LIMIT).map(drop)
+    pub fn queue_job(&self, unit: &str, command: &str) -> Result<(), SystemdError> {
+        self.manager(method(command)?, &(unit, JOB_MODE), CALL_TIMEOUT).map(drop)
     }
 
-    /// Gives the command; the job is to be waited for with [`Systemd::wait`].
+    /// Queues a job, to be waited for with [`Systemd::wait`].
     ///
     /// # Errors
     /// systemd refuses.
-    pub fn begin(&self, unit: &str, command: &str) -> Result<Job, SystemdError> {
+    pub fn start_job(&self, unit: &str, command: &str) -> Result<Job, SystemdError> {
         let method = method(command)?;
         let call = format!("{method} of {unit}");
-        // Before the call, or a quick job could be over unseen.
+        // Subscribed before the call, so that a fast job is not missed.
         self.runtime.block_on(self.watch_jobs()).map_err(|source| call_error(&call, source))?;
-        let reply = self.manager(method, &(unit, JOB_MODE), CALL_LIMIT)?;
+        let reply = self.manager(method, &(unit, JOB_MODE), CALL_TIMEOUT)?;
         let path = reply.body().deserialize().map_err(|source| call_error(&call, source))?;
-        Ok(Job { path, began: Instant::now() })
+        Ok(Job { path, started: Instant::now() })
     }
 
-    /// The job's result, such as `done` or `failed`; `None` if it has not finished within `limit`; it can then be
-    /// waited for again. `waiting` is called now and then with the time since it began.
+    /// Waits for the job and returns its result, such as `done` or `failed`; `None` after `limit`, then it can
+    /// be waited for again. Calls `on_wait` periodically with the time since the job was queued.
     ///
     /// # Errors
     /// The connection is lost.
@@ -220,27 +219,27 @@ impl Systemd {
         &self,
         job: &Job,
         limit: Duration,
-        waiting: &mut dyn FnMut(Duration),
+        on_wait: &mut dyn FnMut(Duration),
     ) -> Result<Option<String>, SystemdError> {
         let mut jobs = self.jobs.borrow_mut();
         let Some(jobs) = jobs.as_mut() else { return Err(SystemdError::Lost) };
         self.runtime.block_on(async {
             let end = Instant::now() + limit;
-            let mut next_report = Instant::now().max(job.began + SILENCE);
+            let mut next_report = Instant::now().max(job.started + REPORT_AFTER);
             loop {
                 if let Some(result) = jobs.results.remove(&job.path) {
                     return Ok(Some(result));
                 }
-                match timeout_at(end.min(next_report), next_message(&mut jobs.removed)).await {
+                match timeout_at(end.min(next_report), next_message(&mut jobs.signals)).await {
                     Ok(None) => return Err(SystemdError::Lost),
                     Ok(Some(message)) => {
                         let message = message.map_err(|source| call_error("JobRemoved", source))?;
-                        // Of others, too: they may be waited for later.
+                        // Includes other jobs, which may be waited for later.
                         jobs.results.extend(job_result(&message));
                     }
                     Err(_) if Instant::now() >= end => return Ok(None),
                     Err(_) => {
-                        waiting(job.began.elapsed());
+                        on_wait(job.started.elapsed());
                         next_report = Instant::now() + REPORT_INTERVAL;
                     }
                 }
@@ -258,18 +257,18 @@ impl Systemd {
             .interface(MANAGER)
             .member("JobRemoved")
             .build()?;
-        let removed = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
-        // Without a subscriber systemd sends no signals at all.
+        let signals = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
+        // systemd emits signals only while it has subscribers.
         self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
-        *self.jobs.borrow_mut() = Some(Jobs { removed, results: HashMap::new() });
+        *self.jobs.borrow_mut() = Some(Jobs { signals, results: HashMap::new() });
         Ok(())
     }
 
-    /// Starts a program as a unit of its own and does not wait for it.
+    /// Starts a program as a transient unit without waiting for it.
     ///
     /// # Errors
     /// systemd refuses.
-    pub fn start_transient(&self, transient: &Transient<'_>) -> Result<(), SystemdError> {
+    pub fn start_transient(&self, transient: &TransientUnit<'_>) -> Result<(), SystemdError> {
         let argv = transient.argv;
         let program = argv.first().copied().unwrap_or_default();
         let mut properties: Vec<(&str, Variant<'_>)> = vec![
@@ -282,25 +281,32 @@ impl Systemd {
         if let Some(before) = transient.after {
             properties.push(("After", Variant::from(vec![before])));
         }
-        let no_more: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let body = (transient.unit, JOB_MODE, properties, no_more);
-        self.manager("StartTransientUnit", &body, CALL_LIMIT).map(drop)
+        let auxiliary_units: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        let body = (transient.unit, JOB_MODE, properties, auxiliary_units);
+        self.manager("StartTransientUnit", &body, CALL_TIMEOUT).map(drop)
     }
 
-    /// Whether hostnamed runs. It is not started by the question.
+    /// Whether hostnamed is running. Does not activate it.
     pub fn has_hostnamed(&self) -> bool {
-        let asked = self.call(BUS, BUS_PATH, BUS, "NameHasOwner", &(HOSTNAMED,), CALL_LIMIT);
-        asked.is_ok_and(|reply| reply.body().deserialize().unwrap_or(false))
+        let reply = self.call(BUS, BUS_PATH, BUS, "NameHasOwner", &(HOSTNAMED,), CALL_TIMEOUT);
+        reply.is_ok_and(|reply| reply.body().deserialize().unwrap_or(false))
     }
 
-    /// Has hostnamed store the name and set it.
+    /// Sets the static hostname through hostnamed.
     ///
     /// # Errors
-    /// There is no hostnamed, or it refuses.
+    /// hostnamed is unavailable or refuses.
     pub fn set_hostname(&self, name: &str) -> Result<(), SystemdError> {
-        let ask = false;
-        self.call(HOSTNAMED, HOSTNAMED_PATH, HOSTNAMED, "SetStaticHostname", &(name, ask), CALL_LIMIT)
-            .map(drop)
+        let interactive = false;
+        self.call(
+            HOSTNAMED,
+            HOSTNAMED_PATH,
+            HOSTNAMED,
+            "SetStaticHostname",
+            &(name, interactive),
+            CALL_TIMEOUT,
+        )
+        .map(drop)
     }
 
     fn manager<B>(&self, method: &str, body: &B, limit: Duration) -> Result<Message, SystemdError>
@@ -337,7 +343,7 @@ async fn next_message(stream: &mut MessageStream) -> Option<zbus::Result<Message
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
-/// The job that the message says is over, and its result.
+/// The finished job of a `JobRemoved` signal and its result.
 fn job_result(message: &Message) -> Option<(OwnedObjectPath, String)> {
     let (_, path, _, result): (u32, OwnedObjectPath, String, String) = message.body().deserialize().ok()?;
     Some((path, result))

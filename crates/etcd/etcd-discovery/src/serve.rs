@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use etcd_http::tls::accept;
-use http_server::{Limits, Stopped, requests};
+use http_server::{Limits, Shutdown, serve_requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -34,15 +34,15 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
     tokio::join!(serve, expire(&service.store, ended));
 }
 
-async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Stopped) {
+async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Shutdown) {
     let tls = service.settings.tls.clone();
     let handle = move |request| route::handle(service.clone(), from.ip(), request);
     match tls {
-        None => requests(stream, HEAD_TIMEOUT, stopped, handle).await,
+        None => serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await,
         Some(tls) => {
             // `accept` logs failed handshakes.
             if let Some(stream) = accept(&tls, stream, from).await {
-                requests(stream, HEAD_TIMEOUT, stopped, handle).await;
+                serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await;
             }
         }
     }

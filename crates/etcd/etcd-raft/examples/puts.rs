@@ -1,6 +1,7 @@
-//! Measures puts through members over loopback TCP with real disks, without HTTP: what the store
-//! itself can do. `puts [members] [writers] [seconds] [current|multi]`; each member has a runtime
-//! of its own with its share of the writers in it, as it has in its own process.
+//! Measures puts through members over loopback TCP with real disks, without HTTP.
+//!
+//! Usage: `puts [members] [writers] [seconds] [current|multi]`. As in separate processes, each member has its own
+//! runtime, which also runs its share of the writers.
 
 use std::fs::File;
 use std::io::Write;
@@ -116,7 +117,7 @@ async fn run(config: MemberConfig, writers: usize, seconds: Duration) -> Result<
     for task in tasks.collect::<Vec<_>>() {
         latencies.extend(task.await??);
     }
-    // The others are still measured: this member goes on answering them.
+    // Others may still be measured, so this member keeps serving them.
     tokio::time::sleep_until((end + Duration::from_secs(1)).into()).await;
     serving.abort();
     Ok(latencies)

@@ -1,5 +1,5 @@
-//! How raft's own values lie in the log, in the checkpoint and on the wire: big-endian, lengths
-//! before contents. It must never trust a length or a count that it reads.
+//! The encoding of raft's values in the log, in checkpoints and on the wire: big-endian, length-prefixed. Lengths and
+//! counts are validated before use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct DecodeError {
     pub left: usize,
 }
 
-/// Takes values off the front of a message; contents share its memory.
+/// Decodes values from the front of a message. Byte strings share its memory.
 pub struct Reader {
     bytes: Bytes,
 }
@@ -28,31 +28,31 @@ impl Reader {
         Self { bytes }
     }
 
-    fn need(&self, count: usize, what: &'static str) -> Decoded<()> {
-        if self.bytes.len() < count { Err(self.bad(what)) } else { Ok(()) }
+    fn require(&self, count: usize, what: &'static str) -> Decoded<()> {
+        if self.bytes.len() < count { Err(self.malformed(what)) } else { Ok(()) }
     }
 
-    fn bad(&self, what: &'static str) -> DecodeError {
+    fn malformed(&self, what: &'static str) -> DecodeError {
         DecodeError { what, left: self.bytes.len() }
     }
 
     pub fn u8(&mut self) -> Decoded<u8> {
-        self.need(1, "byte")?;
+        self.require(1, "byte")?;
         Ok(self.bytes.get_u8())
     }
 
     pub fn u32(&mut self) -> Decoded<u32> {
-        self.need(4, "u32")?;
+        self.require(4, "u32")?;
         Ok(self.bytes.get_u32())
     }
 
     pub fn u64(&mut self) -> Decoded<u64> {
-        self.need(8, "u64")?;
+        self.require(8, "u64")?;
         Ok(self.bytes.get_u64())
     }
 
     pub fn u128(&mut self) -> Decoded<u128> {
-        self.need(16, "u128")?;
+        self.require(16, "u128")?;
         Ok(self.bytes.get_u128())
     }
 
@@ -60,19 +60,19 @@ impl Reader {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(self.bad("flag")),
+            _ => Err(self.malformed("flag")),
         }
     }
 
     pub fn bytes(&mut self) -> Decoded<Bytes> {
         let length = self.u32()? as usize;
-        self.need(length, "bytes")?;
+        self.require(length, "bytes")?;
         Ok(self.bytes.split_to(length))
     }
 
-    pub fn text(&mut self) -> Decoded<String> {
+    pub fn string(&mut self) -> Decoded<String> {
         let bytes = self.bytes()?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| self.bad("text"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.malformed("text"))
     }
 
     pub fn rest(&mut self) -> Bytes {
@@ -84,7 +84,7 @@ impl Reader {
     }
 
     pub fn end(&self) -> Decoded<()> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(self.bad("end")) }
+        if self.bytes.is_empty() { Ok(()) } else { Err(self.malformed("end")) }
     }
 
     pub fn leader_id(&mut self) -> Decoded<LeaderId> {
@@ -103,8 +103,8 @@ impl Reader {
         if self.flag()? { self.log_id().map(Some) } else { Ok(None) }
     }
 
-    pub fn texts(&mut self) -> Decoded<Vec<String>> {
-        (0..self.u32()?).map(|_| self.text()).collect()
+    pub fn strings(&mut self) -> Decoded<Vec<String>> {
+        (0..self.u32()?).map(|_| self.string()).collect()
     }
 
     pub fn membership(&mut self) -> Decoded<Membership> {
@@ -115,9 +115,9 @@ impl Reader {
         }
         let mut nodes = BTreeMap::new();
         for _ in 0..self.u32()? {
-            nodes.insert(self.u64()?, PeerNode { peer_urls: self.texts()? });
+            nodes.insert(self.u64()?, PeerNode { peer_urls: self.strings()? });
         }
-        Membership::new(configs, nodes).map_err(|_| self.bad("membership"))
+        Membership::new(configs, nodes).map_err(|_| self.malformed("membership"))
     }
 
     pub fn stored_membership(&mut self) -> Decoded<StoredMembership> {
@@ -133,17 +133,17 @@ impl Reader {
         Ok(SnapshotMeta { last_log_id: self.optional_log_id()?, last_membership: self.stored_membership()? })
     }
 
-    /// An entry's record: all of the entry but its index.
+    /// Decodes an entry's record, which holds everything but the index.
     pub fn entry(&mut self, index: u64) -> Decoded<Entry> {
         let log_id = LogId { leader_id: self.leader_id()?, index };
         let payload = match self.u8()? {
             BLANK => Payload::Blank,
             NORMAL => {
                 let bytes = self.rest();
-                Payload::Normal(Batch::from_bytes(bytes).map_err(|_| self.bad("batch"))?)
+                Payload::Normal(Batch::from_bytes(bytes).map_err(|_| self.malformed("batch"))?)
             }
             MEMBERSHIP => Payload::Membership(self.membership()?),
-            _ => return Err(self.bad("entry kind")),
+            _ => return Err(self.malformed("entry kind")),
         };
         self.end()?;
         Ok(Entry { log_id, payload })
@@ -181,9 +181,9 @@ pub fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-pub fn put_texts(out: &mut BytesMut, texts: &[String]) {
-    out.put_u32(texts.len() as u32);
-    for text in texts {
+pub fn put_strings(out: &mut BytesMut, strings: &[String]) {
+    out.put_u32(strings.len() as u32);
+    for text in strings {
         put_bytes(out, text.as_bytes());
     }
 }
@@ -200,15 +200,15 @@ pub fn put_membership(out: &mut BytesMut, membership: &Membership) {
     out.put_u32(membership.nodes().count() as u32);
     for (id, node) in membership.nodes() {
         out.put_u64(*id);
-        put_texts(out, &node.peer_urls);
+        put_strings(out, &node.peer_urls);
     }
 }
 
 pub fn put_stored_membership(out: &mut BytesMut, stored: &StoredMembership) {
     put_optional_log_id(out, stored.log_id().as_ref());
-    let known = !stored.membership().get_joint_config().is_empty();
-    out.put_u8(known.into());
-    if known {
+    let present = !stored.membership().get_joint_config().is_empty();
+    out.put_u8(present.into());
+    if present {
         put_membership(out, stored.membership());
     }
 }
@@ -218,7 +218,7 @@ pub fn put_snapshot_meta(out: &mut BytesMut, meta: &SnapshotMeta) {
     put_stored_membership(out, &meta.last_membership);
 }
 
-/// Bytes that `put_entry` writes, without encoding.
+/// Appends an entry's record, without its index.
 pub fn put_entry(out: &mut BytesMut, entry: &Entry) {
     put_leader_id(out, &entry.log_id.leader_id);
     match &entry.payload {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_back_and_every_cut_is_refused() {
+    fn entries_round_trip_and_truncated_ones_are_rejected() {
         for entry in entries() {
             let record = entry_record(&entry);
             let again = Reader::new(record.clone()).entry(6).unwrap();

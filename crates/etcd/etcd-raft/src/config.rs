@@ -1,4 +1,4 @@
-//! What a member is told when it starts. It must never read flags or files itself.
+//! The configuration of a member. It reads no flags or files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::disk_times::DiskTimes;
-use crate::peer_times::PeerTimes;
+use crate::disk_metrics::DiskMetrics;
+use crate::peer_metrics::PeerMetrics;
 
-/// The machine's clock, injected so that tests can move it. Only the ends of nodes go by it.
+/// The machine's clocks, injected for tests. Only key expiration depends on them.
 pub trait Clock: Send + Sync + 'static {
-    /// What stands on the wall, and may be set.
+    /// The wall clock, which may be set at any time.
     fn now(&self) -> SystemTime;
 
-    /// Monotonic time since a fixed moment of the current boot, the same for all processes.
-    fn even(&self) -> Duration;
+    /// The monotonic clock, shared by all processes of the current boot.
+    fn monotonic(&self) -> Duration;
 }
 
-/// The machine's own clock.
+/// The clocks of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -27,13 +27,13 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         let now = clock_gettime(ClockId::Monotonic);
         Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
     }
 }
 
-/// One of the members a new cluster begins with.
+/// A member of a new cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitialMember {
     pub id: u64,
@@ -41,20 +41,20 @@ pub struct InitialMember {
     pub peer_urls: Vec<String>,
 }
 
-/// How a member without data begins. One that has data resumes, whatever is said here.
+/// How a member without data starts. A member with data resumes and ignores this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// A new cluster of these members; each of them is started with the very same list.
+    /// Bootstraps a new cluster of these members. Each of them must be started with the same list.
     New(Vec<InitialMember>),
-    /// This member was added to a running cluster, which will make contact. Those who are known to be in it are
-    /// greeted until then: of a member that is removed before it was in, nobody else tells it.
+    /// Joins a running cluster that has already added this member. The listed members are contacted until one of them
+    /// connects: a member removed before it joined learns of its removal only from them.
     Join(Vec<InitialMember>),
 }
 
 #[derive(Clone)]
 pub struct MemberConfig {
     pub data_dir: PathBuf,
-    /// The log's own place; `data_dir/log` where none is given.
+    /// The log's directory; `data_dir/log` by default.
     pub log_dir: Option<PathBuf>,
     pub cluster_id: u64,
     pub member_id: u64,
@@ -62,25 +62,25 @@ pub struct MemberConfig {
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
     pub start: Start,
-    /// Keep the data, forget all other members: the way back from a lost majority.
+    /// Keep the data and remove all other members: recovery from a lost majority.
     pub force_new_cluster: bool,
     pub heartbeat: Duration,
     pub election_timeout: Duration,
     /// Applied log entries between two checkpoints.
     pub snapshot_count: u64,
-    /// Entries kept behind a checkpoint for slow followers; others get a snapshot.
-    pub kept_entries: u64,
-    /// The size of the log's files; tests take small ones.
+    /// Entries kept behind a checkpoint for slow followers; slower ones receive a snapshot.
+    pub catch_up_entries: u64,
+    /// The size of a log segment. Tests use small ones.
     pub log_segment_bytes: u64,
-    /// What the first leader of a new cluster records as the cluster's version.
+    /// The cluster version that the first leader of a new cluster records.
     pub cluster_version: String,
     pub clock: Arc<dyn Clock>,
-    pub disk_times: Arc<dyn DiskTimes>,
-    pub peer_times: Arc<dyn PeerTimes>,
+    pub disk_metrics: Arc<dyn DiskMetrics>,
+    pub peer_metrics: Arc<dyn PeerMetrics>,
 }
 
 impl MemberConfig {
-    /// Defaults of etcd 2: heartbeat 100 ms, election 1,000 ms, a snapshot every 10,000 entries.
+    /// The defaults of etcd 2: heartbeat 100 ms, election timeout 1,000 ms, a snapshot every 10,000 entries.
     pub fn new(data_dir: PathBuf, cluster_id: u64, member_id: u64, name: &str) -> Self {
         Self {
             data_dir,
@@ -95,12 +95,12 @@ impl MemberConfig {
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
             snapshot_count: 10_000,
-            kept_entries: crate::limits::LOG_KEPT_ENTRIES,
+            catch_up_entries: crate::limits::SNAPSHOT_CATCH_UP_ENTRIES,
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),
-            disk_times: Arc::new(()),
-            peer_times: Arc::new(()),
+            disk_metrics: Arc::new(()),
+            peer_metrics: Arc::new(()),
         }
     }
 
@@ -108,8 +108,8 @@ impl MemberConfig {
         self.log_dir.clone().unwrap_or_else(|| self.data_dir.join("log"))
     }
 
-    /// How long a proposal or a quorum read may wait (contract 7.6).
-    pub fn request_limit(&self) -> Duration {
-        crate::limits::REQUEST_TIME + 2 * self.election_timeout
+    /// The timeout of a proposal or a quorum read (contract 7.6).
+    pub fn request_timeout(&self) -> Duration {
+        crate::limits::REQUEST_TIMEOUT + 2 * self.election_timeout
     }
 }

@@ -1,4 +1,4 @@
-//! The peers' protocol for fuzzing: what is read, and what must hold of it. Not part of the crate's interface.
+//! The peer protocol for the fuzzer: entry points and their properties. Not part of the public API.
 
 #![allow(
     clippy::panic,
@@ -17,9 +17,9 @@ use openraft::raft::{
 use tokio::io::DuplexStream;
 
 use crate::codec::{self, DecodeError, Reader};
-use crate::peer::hello::{Hello, Refused, VERSIONS, Welcome, say_hello};
+use crate::peer::handshake::{Hello, Rejection, VERSIONS, Welcome, send_hello};
 use crate::peer::network::accept_upgrade;
-use crate::peer::serve::{Conversation, Handling, Host, serve_peer};
+use crate::peer::server::{PeerService, PeerSession, ResponseFuture, serve_peer};
 use crate::peer::{message, put_frame};
 use crate::raft_types::{
     Batch, BatchId, Entry, LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership,
@@ -28,54 +28,54 @@ use crate::raft_types::{
 
 const HELLO: Hello = Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, disk: 4 };
 
-/// The called side of a connection, to its end.
+/// Runs the accepting side of a connection until it ends.
 pub async fn serve(stream: DuplexStream) {
-    if let Err(error) = serve_peer(Box::new(stream), Arc::new(Called)).await {
+    if let Err(error) = serve_peer(Box::new(stream), Arc::new(FuzzService)).await {
         assert!(!error.to_string().is_empty());
     }
 }
 
-/// The calling side's first words, and the upgrade that stands before them.
+/// Runs the dialing side: the handshake, and the HTTP upgrade before it.
 pub async fn call(mut stream: DuplexStream) {
-    if say_hello(&mut stream, &HELLO).await.is_err() {
+    if send_hello(&mut stream, &HELLO).await.is_err() {
         return;
     }
     drop(accept_upgrade(stream).await);
 }
 
-struct Called;
+struct FuzzService;
 
-impl Host for Called {
+impl PeerService for FuzzService {
     fn cluster_id(&self) -> u64 {
         HELLO.cluster_id
     }
 
-    fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
-        let version = crate::peer::hello::common_version(hello.versions).ok_or(Refused::Version)?;
+    fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection> {
+        let version = crate::peer::handshake::negotiate_version(hello.versions).ok_or(Rejection::Version)?;
         if hello.cluster_id == HELLO.cluster_id {
             Ok(Welcome { version, disk: 9 })
         } else {
-            Err(Refused::OtherCluster)
+            Err(Rejection::WrongCluster)
         }
     }
 
-    fn converse(&self, _: &Hello) -> Box<dyn Conversation> {
-        Box::new(Called)
+    fn open_session(&self, _: &Hello) -> Box<dyn PeerSession> {
+        Box::new(FuzzService)
     }
 }
 
-impl Conversation for Called {
-    fn is_over(&mut self) -> bool {
+impl PeerSession for FuzzService {
+    fn should_close(&mut self) -> bool {
         false
     }
 
-    fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
+    fn handle(&mut self, kind: u8, contents: Bytes) -> ResponseFuture {
         message(kind, &contents);
         Box::pin(std::future::ready(Ok(contents)))
     }
 }
 
-/// What decodes is encoded again to bytes that give those bytes.
+/// What decodes must encode again to bytes that decode to the same value.
 fn read_twice<T>(
     contents: &[u8],
     read: impl Fn(Bytes) -> Result<T, DecodeError>,
@@ -94,9 +94,9 @@ fn read_twice<T>(
     Some(value)
 }
 
-/// Contents of a message or of an answer, by its kind.
+/// Decodes the contents of a message or response by its kind.
 pub fn message(kind: u8, contents: &[u8]) {
-    const ANSWER: u8 = message::ANSWER;
+    const RESPONSE: u8 = message::RESPONSE;
     match kind {
         message::APPEND => {
             if let Some(request) = read_twice(contents, message::read_append, message::append) {
@@ -119,21 +119,21 @@ pub fn message(kind: u8, contents: &[u8]) {
             read_twice(contents, message::read_snapshot_begin, write);
         }
         message::SNAPSHOT_CHUNK => records(contents),
-        kind if kind == message::APPEND | ANSWER => {
-            read_twice(contents, message::read_append_answer, message::append_answer);
+        kind if kind == message::APPEND | RESPONSE => {
+            read_twice(contents, message::read_append_response, message::append_response);
         }
-        kind if kind == message::VOTE | ANSWER => {
-            read_twice(contents, message::read_vote_answer, message::vote_answer);
+        kind if kind == message::VOTE | RESPONSE => {
+            read_twice(contents, message::read_vote_response, message::vote_response);
         }
-        kind if kind == message::TRANSFER | ANSWER => {
-            read_twice(contents, message::read_transfer_answer, message::transfer_answer);
+        kind if kind == message::TRANSFER | RESPONSE => {
+            read_twice(contents, message::read_transfer_response, message::transfer_response);
         }
-        kind if kind == message::READ_INDEX | ANSWER => {
-            let write = |log_id: &Option<LogId>| message::read_index_answer(log_id.as_ref());
-            read_twice(contents, message::read_read_index_answer, write);
+        kind if kind == message::READ_INDEX | RESPONSE => {
+            let write = |log_id: &Option<LogId>| message::read_index_response(log_id.as_ref());
+            read_twice(contents, message::read_read_index_response, write);
         }
-        kind if kind == message::SNAPSHOT_BEGIN | ANSWER => {
-            read_twice(contents, message::read_snapshot_answer, message::snapshot_answer);
+        kind if kind == message::SNAPSHOT_BEGIN | RESPONSE => {
+            read_twice(contents, message::read_snapshot_response, message::snapshot_response);
         }
         _ => {}
     }
@@ -145,7 +145,7 @@ fn apply(entry: &Entry) {
     }
 }
 
-/// What a member does with a batch that a leader sent.
+/// Applies a batch from a leader as a member does.
 fn commands(batch: &Batch) {
     let mut store = etcd_store::Store::new();
     for bytes in batch.commands() {
@@ -155,7 +155,7 @@ fn commands(batch: &Batch) {
     }
 }
 
-/// A piece of a snapshot, as it is read into a new checkpoint.
+/// Decodes a chunk of a snapshot.
 fn records(contents: &[u8]) {
     let mut reader = Reader::new(Bytes::copy_from_slice(contents));
     while !reader.is_empty() {
@@ -163,7 +163,7 @@ fn records(contents: &[u8]) {
     }
 }
 
-/// A greeting that is let in.
+/// A hello that is accepted.
 pub fn hello() -> Bytes {
     let mut out = BytesMut::new();
     out.put_slice(b"KSPEERv1");
@@ -176,7 +176,7 @@ pub fn hello() -> Bytes {
     out.freeze()
 }
 
-/// Its answer, and what a caller of the upgrade says.
+/// Its response, followed by the HTTP request of an upgrade.
 pub fn welcome() -> Bytes {
     let mut out = BytesMut::from(&b"KSPEERv1\0\0\0\x01"[..]);
     out.put_u64(HELLO.cluster_id);
@@ -185,12 +185,12 @@ pub fn welcome() -> Bytes {
     out.freeze()
 }
 
-/// Appends a frame whose checksum is right.
+/// Appends a frame with a valid checksum.
 pub fn frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
     put_frame(out, kind, number, contents);
 }
 
-/// One of each kind of message and answer.
+/// One sample for each kind of message and response.
 pub fn samples() -> Vec<(u8, Bytes)> {
     let leader = LeaderId { term: 4, node_id: 5 };
     let vote = Vote { leader_id: leader, committed: true };
@@ -224,13 +224,16 @@ pub fn samples() -> Vec<(u8, Bytes)> {
         (message::SNAPSHOT_BEGIN, message::snapshot_begin(&vote, &meta)),
         (message::SNAPSHOT_CHUNK, records.freeze()),
         (
-            message::APPEND | message::ANSWER,
-            message::append_answer(&AppendEntriesResponse::PartialSuccess(Some(log_id))),
+            message::APPEND | message::RESPONSE,
+            message::append_response(&AppendEntriesResponse::PartialSuccess(Some(log_id))),
         ),
-        (message::VOTE | message::ANSWER, message::vote_answer(&VoteResponse::new(vote, Some(log_id), true))),
-        (message::TRANSFER | message::ANSWER, message::transfer_answer(&Ok(()))),
-        (message::READ_INDEX | message::ANSWER, message::read_index_answer(Some(&log_id))),
-        (message::SNAPSHOT_BEGIN | message::ANSWER, codec_vote(&vote)),
+        (
+            message::VOTE | message::RESPONSE,
+            message::vote_response(&VoteResponse::new(vote, Some(log_id), true)),
+        ),
+        (message::TRANSFER | message::RESPONSE, message::transfer_response(&Ok(()))),
+        (message::READ_INDEX | message::RESPONSE, message::read_index_response(Some(&log_id))),
+        (message::SNAPSHOT_BEGIN | message::RESPONSE, codec_vote(&vote)),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! A member as its users hold it. It must never acknowledge a write that is not applied here.
+//! The public handle of a member.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::applied::Applied;
 use crate::config::MemberConfig;
-use crate::flush_thread::FlushThread;
-use crate::hand_over::{hand_over, successor};
-use crate::hands::{Background, blocking};
-use crate::host::MemberHost;
-use crate::leadership::Leadership;
+use crate::environment::{Executor, run_blocking};
+use crate::key_watch::{self, Watch};
+use crate::maintenance::encode;
+use crate::membership::peers::{Peers, StopReason};
 use crate::peer::network::BoxedStream;
-use crate::peer::serve::{Host, ServeError, serve_peer};
-use crate::peers::{Peers, StopReason};
+use crate::peer::server::{PeerService, ServeError, serve_peer};
+use crate::raft::leader_transfer::{successor, transfer_leadership};
+use crate::raft::leadership::Leadership;
+use crate::raft::peer_service::MemberPeerService;
+use crate::raft::read_barrier::PendingReads;
 use crate::raft_types::LeaderId;
-use crate::read_barrier::Waiting;
-use crate::room::Room;
-use crate::state_machine::Raft;
 use crate::status::{Role, Status};
-use crate::upkeep::encode;
-use crate::watching::{self, Watch};
+use crate::storage::applied::Applied;
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::flush_thread::FlushThread;
+use crate::storage::state_machine::Raft;
 
-/// A running member. Clones are the same member.
+/// A running member. Clones share it.
 #[derive(Clone)]
 pub struct Member {
     pub(crate) inner: Arc<Inner>,
@@ -41,53 +41,53 @@ pub(crate) struct Inner {
     pub raft: Raft,
     pub applied: Arc<Applied>,
     pub peers: Arc<Peers>,
-    pub host: Arc<MemberHost>,
+    pub peer_service: Arc<MemberPeerService>,
     pub leadership: watch::Receiver<Leadership>,
-    pub reads: Arc<Waiting>,
+    pub reads: Arc<PendingReads>,
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
     pub append_received: Arc<AtomicU64>,
-    pub room: Room,
-    /// Proposals without an outcome.
+    pub disk_space: DiskSpace,
+    /// Proposals that failed or timed out.
     pub failed: AtomicU64,
     pub started: Instant,
     pub resumed: bool,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
-    pub hands: Arc<dyn Background>,
+    pub executor: Arc<dyn Executor>,
 }
 
 impl Member {
-    /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
+    /// Proposes a command. On success it is durable at a majority and applied locally.
     pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
-        // It could not be applied here before there is room, wherever else it is written.
-        if !self.inner.room.is_there() {
+        // With a full disk the command could not be applied locally, even if others committed it.
+        if !self.inner.disk_space.is_available() {
             self.inner.failed.fetch_add(1, Ordering::Relaxed);
             return Err(Unavailable::NoSpace);
         }
         let before = self.inner.leadership.borrow().leader;
-        let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
-        let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };
-        let answer = match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
-            Ok(Ok(answer)) => answer,
+        let mut receivers = self.inner.applied.proposals.push(vec![encode(command)])?;
+        let Some(receiver) = receivers.pop() else { return Err(Unavailable::Stopped) };
+        let result = match tokio::time::timeout(self.inner.config.request_timeout(), receiver).await {
+            Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Unavailable::Stopped),
             Err(_) => Err(self.timed_out(before)),
         };
-        if answer.is_err() {
+        if result.is_err() {
             self.inner.failed.fetch_add(1, Ordering::Relaxed);
         }
-        answer
+        result
     }
 
-    /// Returns when this member has applied all that was acknowledged anywhere before the call.
+    /// Waits until this member has applied everything that was acknowledged by any member before the call.
     pub async fn barrier(&self) -> Result<(), Unavailable> {
         if self.stop_reason().is_some() {
             return Err(Unavailable::Stopped);
         }
         let before = self.inner.leadership.borrow().leader;
         let reached = self.inner.reads.push()?;
-        match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
+        match tokio::time::timeout(self.inner.config.request_timeout(), reached).await {
             Ok(Ok(())) => {
-                self.inner.applied.begin_to_show();
+                self.inner.applied.start_serving_reads();
                 Ok(())
             }
             Ok(Err(_)) => Err(Unavailable::Stopped),
@@ -106,53 +106,53 @@ impl Member {
         }
     }
 
-    /// Whether this member began with all that its readers had seen before it ended: plain reads need not wait for
-    /// a leader. Otherwise they have to wait for a first [`Member::barrier`].
+    /// Whether the state includes everything that readers of this member saw before its restart, so that local reads
+    /// need not wait for a leader. Otherwise they must wait for a first [`Member::barrier`].
     pub fn has_resumed(&self) -> bool {
         self.inner.resumed
     }
 
-    /// The local applied state; the applier waits while it is read.
+    /// Reads the local applied state. Blocks the applier meanwhile.
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
         self.inner.applied.read(read)
     }
 
-    /// The time that nodes end by: the same on all members, and evenly going on, whatever their machines' clocks
-    /// are set to. It follows the leader's clock slowly.
+    /// The time that expiration is based on: the same on all members and monotonic. It slews towards the leader's
+    /// clock.
     pub fn now(&self) -> Timestamp {
         self.inner.peers.time().now()
     }
 
-    /// The same for what is to end some time later: a member that has just started waits until it was told, as long
-    /// as a proposal waits.
+    /// As [`Member::now`], for computing an expiration. A member that has just started waits until it knows the
+    /// cluster's time.
     pub async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
         let before = self.inner.leadership.borrow().leader;
         let settled = self.inner.peers.time().settled();
-        let settled = tokio::time::timeout(self.inner.config.request_limit(), settled).await;
+        let settled = tokio::time::timeout(self.inner.config.request_timeout(), settled).await;
         settled.map_err(|_| self.timed_out(before))
     }
 
-    /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
+    /// Watches `key`, and the keys below it if `recursive`, from the event index `since`, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        watching::begin(&self.inner.applied, key, recursive, since, false)
+        key_watch::open(&self.inner.applied, key, recursive, since, false)
     }
 
-    /// The same until the first event.
+    /// As [`Member::watch`], until the first event.
     pub fn watch_once(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        watching::begin(&self.inner.applied, key, recursive, since, true)
+        key_watch::open(&self.inner.applied, key, recursive, since, true)
     }
 
-    /// Open watches.
+    /// The number of open watches.
     pub fn watchers(&self) -> u64 {
         self.inner.applied.watchers() as u64
     }
 
-    /// Whether requests need credentials: cheap enough for every request.
+    /// Whether requests need credentials. Cheap enough for every request.
     pub fn auth_enabled(&self) -> bool {
         self.inner.applied.auth_enabled()
     }
 
-    /// The last applied log index, and the term: cheap enough for every answer.
+    /// The last applied log index and the term. Cheap enough for every response.
     pub fn position(&self) -> (u64, u64) {
         (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
     }
@@ -161,21 +161,21 @@ impl Member {
         self.propose(&Command::AddMember(member)).await
     }
 
-    /// Returns when raft does not count on the member any more, if that is in time.
+    /// Returns when the member has left raft's configuration, or after the request timeout.
     pub async fn remove_member(&self, id: u64) -> Result<Outcome, Unavailable> {
         let outcome = self.propose(&Command::RemoveMember { id }).await?;
         if outcome.result.is_ok() {
             let mut metrics = self.inner.raft.metrics();
-            let gone = async {
+            let removed = async {
                 while metrics.borrow_watched().membership_config.get_node(&id).is_some() {
                     if metrics.changed().await.is_err() {
                         return;
                     }
                 }
             };
-            // The record says it: the leader goes on until raft agrees, whoever waits for it.
-            let limit = self.inner.config.request_limit();
-            if tokio::time::timeout(limit, gone).await.is_err() {
+            // The removal is recorded: the leader carries it out even if this times out.
+            let limit = self.inner.config.request_timeout();
+            if tokio::time::timeout(limit, removed).await.is_err() {
                 tracing::warn!(member = format!("{id:x}"), "removed, but raft still counts on it");
             }
         }
@@ -201,28 +201,28 @@ impl Member {
             started: inner.started,
             committed: inner.applied.last_index(),
             leader_changes: leadership.changes,
-            proposals_pending: inner.applied.proposals.waiting(),
+            proposals_pending: inner.applied.proposals.pending(),
             proposals_failed: inner.failed.load(Ordering::Relaxed),
-            state_bytes: inner.host.checkpoint.disk_bytes(),
+            state_bytes: inner.peer_service.checkpoint.disk_bytes(),
             append_received: inner.append_received.load(Ordering::Relaxed),
             append_sent: peers.values().map(|peer| peer.successes + peer.failures).sum(),
             peers,
         }
     }
 
-    /// The members that have a vote.
+    /// The ids of the voters.
     pub fn voters(&self) -> Vec<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     }
 
-    /// Serves one connection of another member, after the upgrade; returns when it ends.
+    /// Serves a connection from another member, after the upgrade, until it ends.
     pub async fn serve_peer(&self, stream: BoxedStream) -> Result<(), ServeError> {
-        let host: Arc<dyn Host> = Arc::<MemberHost>::clone(&self.inner.host);
+        let service: Arc<dyn PeerService> = Arc::<MemberPeerService>::clone(&self.inner.peer_service);
         let mut stopping = self.inner.peers.stopping();
         tokio::select! {
-            served = serve_peer(stream, host) => served,
+            served = serve_peer(stream, service) => served,
             _ = stopping.wait_for(Option::is_some) => Ok(()),
         }
     }
@@ -231,21 +231,21 @@ impl Member {
         self.inner.peers.stopping().borrow().clone()
     }
 
-    /// Waits until the member stopped, or must be stopped: [`Member::stop`] then ends the rest.
+    /// Waits until the member has stopped or must be stopped; then call [`Member::stop`].
     pub async fn stopped(&self) -> StopReason {
         let mut stopping = self.inner.peers.stopping();
         match stopping.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
-            Err(_) => StopReason::Asked,
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Requested),
+            Err(_) => StopReason::Requested,
         }
     }
 
-    /// Hands the leadership over if this member has it, then stops. What waits is answered.
+    /// Transfers the leadership if this member has it, then stops. Pending requests fail.
     pub async fn stop(&self) {
         if self.stop_reason().is_none() {
-            self.hand_over().await;
+            self.transfer_leadership().await;
         }
-        self.inner.peers.stop(StopReason::Asked);
+        self.inner.peers.stop(StopReason::Requested);
         self.inner.applied.proposals.stop();
         self.inner.reads.stop();
         if let Err(error) = self.inner.raft.shutdown().await {
@@ -255,22 +255,22 @@ impl Member {
         tasks.shutdown().await;
         self.inner.peers.close();
         let flush_thread = self.inner.flush_thread.lock().take();
-        let closed = blocking(&*self.inner.hands, move || drop(flush_thread)).await;
+        let closed = run_blocking(&*self.inner.executor, move || drop(flush_thread)).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the log was not closed in order");
         }
     }
 
-    async fn hand_over(&self) {
+    async fn transfer_leadership(&self) {
         let Inner { raft, peers, leadership, .. } = &*self.inner;
         let own = self.inner.config.member_id;
-        let with_room = successor(raft, own, |id| peers.has_room(id));
-        if let Some(to) = with_room.or_else(|| successor(raft, own, |_| true)) {
-            hand_over(raft, leadership.clone(), own, to).await;
+        let with_space = successor(raft, own, |id| peers.has_disk_space(id));
+        if let Some(to) = with_space.or_else(|| successor(raft, own, |_| true)) {
+            transfer_leadership(raft, leadership.clone(), own, to).await;
         }
     }
 
-    /// How far each member's log is known to be, while this one leads.
+    /// The last log index known to be replicated to each member, while this one leads.
     pub fn replication(&self) -> BTreeMap<u64, u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -278,14 +278,14 @@ impl Member {
         replication.filter_map(|(id, log_id)| Some((*id, (*log_id)?.index))).collect()
     }
 
-    /// Writes a checkpoint now; for backups and tests.
+    /// Writes a checkpoint now, for backups and tests.
     pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
-        let upto = self.inner.applied.last_index();
+        let applied = self.inner.applied.last_index();
         let mut metrics = self.inner.raft.metrics();
         let written = async {
             loop {
                 let reached = metrics.borrow_watched().snapshot.map(|log_id| log_id.index);
-                if reached >= Some(upto) {
+                if reached >= Some(applied) {
                     return Ok(());
                 }
                 let triggered = self.inner.raft.trigger().snapshot().await;

@@ -1,5 +1,6 @@
-//! Proposals that wait for their result: first for a batch, then for that batch to be applied here.
-//! It must never let a command be in two batches that can both be applied.
+//! Pending proposals: queued for a batch, then in flight until the batch is applied locally.
+//!
+//! A command is never in two batches that can both be applied.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,30 +11,31 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::limits::{
-    BATCH_BYTES, BATCH_COMMANDS, BATCHES_IN_FLIGHT, COMMAND_BYTES, WAITING_BYTES, WAITING_PROPOSALS,
+    MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_BATCHES_IN_FLIGHT, MAX_COMMAND_BYTES, MAX_PENDING_BYTES,
+    MAX_PENDING_PROPOSALS,
 };
 use crate::raft_types::{Batch, BatchId, LeaderId};
 
-pub type Answer = Result<Outcome, Unavailable>;
+pub type ProposalResult = Result<Outcome, Unavailable>;
 
-struct Waiter {
+struct QueuedProposal {
     command: Bytes,
-    answer: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<ProposalResult>,
 }
 
-/// A batch that was given to a leader, and that only this leader can have in its log.
+/// A batch that was sent to a leader. Only this leader can have it in its log.
 struct InFlight {
     leader: LeaderId,
     batch: Batch,
-    answers: Vec<oneshot::Sender<Answer>>,
+    replies: Vec<oneshot::Sender<ProposalResult>>,
 }
 
 #[derive(Default)]
 struct Inner {
-    queue: VecDeque<Waiter>,
+    queue: VecDeque<QueuedProposal>,
     in_flight: BTreeMap<u64, InFlight>,
-    waiting: usize,
-    waiting_bytes: usize,
+    pending: usize,
+    pending_bytes: usize,
     next_sequence: u64,
     stopped: bool,
 }
@@ -42,7 +44,7 @@ pub struct Proposals {
     origin: u64,
     incarnation: u64,
     inner: Mutex<Inner>,
-    /// Something may be ready to be proposed.
+    /// Notified when a batch may be ready.
     pub wake: Notify,
 }
 
@@ -51,10 +53,10 @@ impl Proposals {
         Self { origin, incarnation, inner: Mutex::default(), wake: Notify::new() }
     }
 
-    /// Queues commands, next to each other, or none of them.
-    pub fn push(&self, commands: Vec<Bytes>) -> Result<Vec<oneshot::Receiver<Answer>>, Unavailable> {
+    /// Queues commands contiguously, all or none.
+    pub fn push(&self, commands: Vec<Bytes>) -> Result<Vec<oneshot::Receiver<ProposalResult>>, Unavailable> {
         let bytes = commands.iter().map(Bytes::len).sum::<usize>();
-        if commands.iter().any(|command| command.len() > COMMAND_BYTES) {
+        if commands.iter().any(|command| command.len() > MAX_COMMAND_BYTES) {
             return Err(Unavailable::TooLarge);
         }
         let mut inner = self.inner.lock();
@@ -67,12 +69,12 @@ impl Proposals {
                 return Err(Unavailable::TooManyRequests);
             }
         }
-        inner.waiting += commands.len();
-        inner.waiting_bytes += bytes;
+        inner.pending += commands.len();
+        inner.pending_bytes += bytes;
         let mut receivers = Vec::with_capacity(commands.len());
         for command in commands {
-            let (answer, receiver) = oneshot::channel();
-            inner.queue.push_back(Waiter { command, answer });
+            let (reply, receiver) = oneshot::channel();
+            inner.queue.push_back(QueuedProposal { command, reply });
             receivers.push(receiver);
         }
         drop(inner);
@@ -80,37 +82,37 @@ impl Proposals {
         Ok(receivers)
     }
 
-    /// Commands without an outcome yet.
-    pub fn waiting(&self) -> u64 {
-        self.inner.lock().waiting as u64
+    /// Commands without an outcome.
+    pub fn pending(&self) -> u64 {
+        self.inner.lock().pending as u64
     }
 
-    pub fn is_ready(&self) -> bool {
+    pub fn has_batch_ready(&self) -> bool {
         let inner = self.inner.lock();
-        !inner.queue.is_empty() && inner.in_flight.len() < BATCHES_IN_FLIGHT
+        !inner.queue.is_empty() && inner.in_flight.len() < MAX_BATCHES_IN_FLIGHT
     }
 
-    /// The next batch for `leader`; nothing if there is nothing to propose, or enough on its way.
+    /// The next batch for `leader`; `None` if the queue is empty or enough batches are in flight.
     pub fn take_batch(&self, leader: LeaderId) -> Option<Batch> {
         let mut inner = self.inner.lock();
-        if inner.in_flight.len() >= BATCHES_IN_FLIGHT {
+        if inner.in_flight.len() >= MAX_BATCHES_IN_FLIGHT {
             return None;
         }
-        let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while commands.len() < BATCH_COMMANDS {
+        let (mut commands, mut replies, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while commands.len() < MAX_BATCH_COMMANDS {
             let Some(next) = inner.queue.front() else { break };
-            if !commands.is_empty() && bytes + next.command.len() > BATCH_BYTES {
+            if !commands.is_empty() && bytes + next.command.len() > MAX_BATCH_BYTES {
                 break;
             }
-            let Some(Waiter { command, answer }) = inner.queue.pop_front() else { break };
-            // Whoever gave up was told that the command may not happen, and here it is certain.
-            if answer.is_closed() {
-                inner.settle(1, command.len());
+            let Some(QueuedProposal { command, reply }) = inner.queue.pop_front() else { break };
+            // The caller has given up, and the command was never sent.
+            if reply.is_closed() {
+                inner.release(1, command.len());
                 continue;
             }
             bytes += command.len();
             commands.push(command);
-            answers.push(answer);
+            replies.push(reply);
         }
         if commands.is_empty() {
             return None;
@@ -119,28 +121,28 @@ impl Proposals {
         inner.next_sequence += 1;
         let id = BatchId { origin: self.origin, incarnation: self.incarnation, sequence };
         let batch = Batch::new(id, commands.iter());
-        inner.in_flight.insert(sequence, InFlight { leader, batch: batch.clone(), answers });
+        inner.in_flight.insert(sequence, InFlight { leader, batch: batch.clone(), replies });
         Some(batch)
     }
 
-    /// Whether somebody waits for a batch that was given to a leader. One for which all have given up is forgotten: sent
-    /// again much later, it would give nodes an earlier end than they have by then.
+    /// Whether a batch in flight is still awaited. An abandoned batch is dropped: retried much later, it could set
+    /// expirations that have been extended since.
     pub fn is_awaited(&self, sequence: u64) -> bool {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.get(&sequence) else { return false };
-        if flight.answers.iter().any(|answer| !answer.is_closed()) {
+        if flight.replies.iter().any(|reply| !reply.is_closed()) {
             return true;
         }
         if let Some(flight) = inner.in_flight.remove(&sequence) {
-            inner.settle(flight.answers.len(), flight.size());
+            inner.release(flight.replies.len(), flight.size());
         }
         drop(inner);
         self.wake.notify_one();
         false
     }
 
-    /// The first sequence that is still of interest.
-    pub fn oldest(&self) -> u64 {
+    /// The first sequence number that is still in flight.
+    pub fn oldest_sequence(&self) -> u64 {
         let inner = self.inner.lock();
         inner.in_flight.keys().next().copied().unwrap_or(inner.next_sequence)
     }
@@ -149,47 +151,47 @@ impl Proposals {
         id.origin == self.origin && id.incarnation == self.incarnation
     }
 
-    /// Answers the callers of a batch that was applied.
+    /// Resolves a batch that was applied.
     pub fn resolve(&self, sequence: u64, outcomes: Vec<Outcome>) {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.remove(&sequence) else { return };
-        inner.settle(flight.answers.len(), flight.size());
+        inner.release(flight.replies.len(), flight.size());
         drop(inner);
         self.wake.notify_one();
-        for (answer, outcome) in flight.answers.into_iter().zip(outcomes) {
-            // A caller that gave up waits no more.
-            answer.send(Ok(outcome)).ok();
+        for (reply, outcome) in flight.replies.into_iter().zip(outcomes) {
+            // The caller may have given up.
+            reply.send(Ok(outcome)).ok();
         }
     }
 
-    /// An entry of `leader` was applied: batches given to leaders before it, and not applied by
-    /// now, never will be. Their commands go back to the front of the queue, in order.
-    pub fn leader_began(&self, leader: &LeaderId) {
+    /// An entry of `leader` was applied: batches sent to earlier leaders and not applied by now never will be. Their
+    /// commands return to the front of the queue, in order.
+    pub fn requeue_lost(&self, leader: &LeaderId) {
         let mut inner = self.inner.lock();
-        let dead = inner.in_flight.iter().filter(|(_, flight)| flight.leader < *leader);
-        let dead = dead.map(|(sequence, _)| *sequence).collect::<Vec<_>>();
-        if dead.is_empty() {
+        let lost = inner.in_flight.iter().filter(|(_, flight)| flight.leader < *leader);
+        let lost = lost.map(|(sequence, _)| *sequence).collect::<Vec<_>>();
+        if lost.is_empty() {
             return;
         }
-        tracing::info!(batches = dead.len(), "proposing again what the last leader did not commit");
-        for sequence in dead.into_iter().rev() {
+        tracing::info!(batches = lost.len(), "proposing again what the last leader did not commit");
+        for sequence in lost.into_iter().rev() {
             let Some(flight) = inner.in_flight.remove(&sequence) else { continue };
             let commands = flight.batch.commands().collect::<Vec<_>>();
-            for (command, answer) in commands.into_iter().zip(flight.answers).rev() {
-                inner.queue.push_front(Waiter { command, answer });
+            for (command, reply) in commands.into_iter().zip(flight.replies).rev() {
+                inner.queue.push_front(QueuedProposal { command, reply });
             }
         }
         drop(inner);
         self.wake.notify_one();
     }
 
-    /// The state was replaced by a leader's: what was on its way may be in it, or not.
-    pub fn lose_in_flight(&self) {
+    /// The state was replaced by a snapshot, which may or may not include the batches in flight.
+    pub fn fail_in_flight(&self) {
         let mut inner = self.inner.lock();
         for flight in std::mem::take(&mut inner.in_flight).into_values() {
-            inner.settle(flight.answers.len(), flight.size());
-            for answer in flight.answers {
-                answer.send(Err(Unavailable::LeaderFailed)).ok();
+            inner.release(flight.replies.len(), flight.size());
+            for reply in flight.replies {
+                reply.send(Err(Unavailable::LeaderFailed)).ok();
             }
         }
         drop(inner);
@@ -200,23 +202,23 @@ impl Proposals {
     pub fn cancel(&self, sequence: u64) {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.remove(&sequence) else { return };
-        inner.settle(flight.answers.len(), flight.size());
+        inner.release(flight.replies.len(), flight.size());
         drop(inner);
         self.wake.notify_one();
-        for answer in flight.answers {
-            answer.send(Err(Unavailable::Cancelled)).ok();
+        for reply in flight.replies {
+            reply.send(Err(Unavailable::Cancelled)).ok();
         }
     }
 
-    /// Everything that waits is answered, and nothing is taken any more.
+    /// Fails everything pending and rejects new proposals.
     pub fn stop(&self) {
         let mut inner = self.inner.lock();
         inner.stopped = true;
-        let queued = std::mem::take(&mut inner.queue).into_iter().map(|waiter| waiter.answer);
-        let flying = std::mem::take(&mut inner.in_flight);
+        let queued = std::mem::take(&mut inner.queue).into_iter().map(|queued| queued.reply);
+        let in_flight = std::mem::take(&mut inner.in_flight);
         drop(inner);
-        for answer in queued.chain(flying.into_values().flat_map(|flight| flight.answers)) {
-            answer.send(Err(Unavailable::Stopped)).ok();
+        for reply in queued.chain(in_flight.into_values().flat_map(|flight| flight.replies)) {
+            reply.send(Err(Unavailable::Stopped)).ok();
         }
     }
 }
@@ -229,26 +231,26 @@ impl InFlight {
 
 impl Inner {
     fn is_full(&self, count: usize, bytes: usize) -> bool {
-        let too_long = self.waiting_bytes + bytes > WAITING_BYTES && self.waiting > 0;
-        self.waiting + count > WAITING_PROPOSALS || too_long
+        let too_long = self.pending_bytes + bytes > MAX_PENDING_BYTES && self.pending > 0;
+        self.pending + count > MAX_PENDING_PROPOSALS || too_long
     }
 
-    fn settle(&mut self, count: usize, bytes: usize) {
-        self.waiting -= count;
-        self.waiting_bytes -= bytes;
+    fn release(&mut self, count: usize, bytes: usize) {
+        self.pending -= count;
+        self.pending_bytes -= bytes;
     }
 
     fn drop_abandoned(&mut self) {
         let (mut count, mut bytes) = (0, 0);
-        self.queue.retain(|waiter| {
-            let abandoned = waiter.answer.is_closed();
+        self.queue.retain(|queued| {
+            let abandoned = queued.reply.is_closed();
             if abandoned {
                 count += 1;
-                bytes += waiter.command.len();
+                bytes += queued.command.len();
             }
             !abandoned
         });
-        self.settle(count, bytes);
+        self.release(count, bytes);
     }
 }
 
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_together_and_in_order() {
+    fn pending_commands_are_batched_in_order() {
         let proposals = Proposals::new(1, 2);
         let _answers = (0..3).map(|number| proposals.push(command(number))).collect::<Vec<_>>();
         let batch = proposals.take_batch(leader(1)).unwrap();
@@ -278,17 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_later_leader_frees_a_batch_and_order_is_kept() {
+    fn only_a_later_leader_requeues_batches_in_order() {
         let proposals = Proposals::new(1, 2);
-        let mut answers = Vec::new();
+        let mut replies = Vec::new();
         for number in 0..2 {
-            answers.push(proposals.push(command(number)).unwrap());
+            replies.push(proposals.push(command(number)).unwrap());
             proposals.take_batch(leader(1)).unwrap();
         }
-        answers.push(proposals.push(command(2)).unwrap());
-        proposals.leader_began(&leader(1));
+        replies.push(proposals.push(command(2)).unwrap());
+        proposals.requeue_lost(&leader(1));
         assert!(proposals.is_awaited(0) && proposals.is_awaited(1));
-        proposals.leader_began(&leader(2));
+        proposals.requeue_lost(&leader(2));
         assert!(!proposals.is_awaited(0));
         assert_eq!(commands(&proposals.take_batch(leader(2)).unwrap()), [0, 1, 2]);
     }
@@ -296,37 +298,37 @@ mod tests {
     #[test]
     fn a_batch_that_nobody_waits_for_is_not_sent_again() {
         let proposals = Proposals::new(1, 2);
-        let answers = proposals.push([command(0), command(1)].concat()).unwrap();
+        let replies = proposals.push([command(0), command(1)].concat()).unwrap();
         let sequence = proposals.take_batch(leader(1)).unwrap().id().sequence;
-        let [first, second] = <[_; 2]>::try_from(answers).unwrap();
+        let [first, second] = <[_; 2]>::try_from(replies).unwrap();
         drop(first);
         assert!(proposals.is_awaited(sequence));
         drop(second);
         assert!(!proposals.is_awaited(sequence));
-        assert_eq!((proposals.waiting(), proposals.oldest()), (0, sequence + 1));
+        assert_eq!((proposals.pending(), proposals.oldest_sequence()), (0, sequence + 1));
         // Its commands are in no other batch.
-        proposals.leader_began(&leader(2));
+        proposals.requeue_lost(&leader(2));
         assert!(proposals.take_batch(leader(2)).is_none());
     }
 
     #[test]
     fn an_applied_batch_is_never_proposed_again() {
         let proposals = Proposals::new(1, 2);
-        let mut answer = proposals.push(command(0)).unwrap().remove(0);
+        let mut reply = proposals.push(command(0)).unwrap().remove(0);
         let batch = proposals.take_batch(leader(1)).unwrap();
         let outcome = etcd_store::Store::new()
             .apply(&etcd_store::Command::Sync { now: etcd_api::Timestamp::from_unix_nanos(0) });
         proposals.resolve(batch.id().sequence, vec![outcome.clone()]);
-        proposals.leader_began(&leader(2));
+        proposals.requeue_lost(&leader(2));
         assert!(proposals.take_batch(leader(2)).is_none());
-        assert_eq!(answer.try_recv().unwrap(), Ok(outcome));
+        assert_eq!(reply.try_recv().unwrap(), Ok(outcome));
     }
 
     #[test]
-    fn abandoned_commands_make_room_and_the_rest_is_refused() {
+    fn abandoned_commands_free_the_queue() {
         let proposals = Proposals::new(1, 2);
         let kept = proposals.push(command(7)).unwrap();
-        let abandoned = proposals.push(vec![Bytes::from_static(b"x"); WAITING_PROPOSALS - 1]);
+        let abandoned = proposals.push(vec![Bytes::from_static(b"x"); MAX_PENDING_PROPOSALS - 1]);
         assert_eq!(proposals.push(command(1)).err(), Some(Unavailable::TooManyRequests));
         drop(abandoned);
         let last = proposals.push(command(1)).unwrap();

@@ -1,41 +1,41 @@
-//! The types that openraft is used with. Commands stay encoded here: the log and the wire carry
-//! them as they are. A batch is decoded before it enters the log, and when it is applied.
+//! The types that openraft is instantiated with. Commands stay encoded in the log and on the wire. A batch is decoded
+//! before it enters the log and when it is applied.
 
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_store::{Command, DecodeError};
 
-/// A member's peer URLs, as raft's configuration carries them.
+/// A member's peer URLs in raft's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerNode {
     pub peer_urls: Vec<String>,
 }
 
-/// Who made a batch, so that exactly that process answers its callers when the batch is applied.
+/// The origin of a batch: only this process resolves its callers when the batch is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchId {
     pub origin: u64,
-    /// Drawn anew at each start of the origin: a restarted member must not answer for its past.
+    /// Random for each start, so that a restarted member does not resolve batches of its predecessor.
     pub incarnation: u64,
     pub sequence: u64,
 }
 
-/// Commands of one member in one log entry, in their encoded form.
+/// The encoded commands of one member in one log entry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Batch(Bytes);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a log entry's batch is damaged at byte {0}")]
-pub struct BadBatch(pub usize);
+pub struct MalformedBatch(pub usize);
 
 const BATCH_VERSION: u8 = 1;
-const BATCH_HEAD: usize = 1 + 3 * 8 + 4;
+const BATCH_HEADER_BYTES: usize = 1 + 3 * 8 + 4;
 
 impl Batch {
     pub fn new<'a>(id: BatchId, commands: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Self {
         let size = commands.clone().map(|command| 4 + command.len()).sum::<usize>();
-        let mut bytes = BytesMut::with_capacity(BATCH_HEAD + size);
+        let mut bytes = BytesMut::with_capacity(BATCH_HEADER_BYTES + size);
         bytes.put_u8(BATCH_VERSION);
         bytes.put_u64(id.origin);
         bytes.put_u64(id.incarnation);
@@ -48,24 +48,24 @@ impl Batch {
         Self(bytes.freeze())
     }
 
-    /// Takes bytes from the log or the wire; the lengths inside are checked once, here.
-    pub fn from_bytes(bytes: Bytes) -> Result<Self, BadBatch> {
-        if bytes.len() < BATCH_HEAD || bytes[0] != BATCH_VERSION {
-            return Err(BadBatch(0));
+    /// Validates bytes from the log or the wire.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, MalformedBatch> {
+        if bytes.len() < BATCH_HEADER_BYTES || bytes[0] != BATCH_VERSION {
+            return Err(MalformedBatch(0));
         }
         let batch = Self(bytes);
-        let mut at = BATCH_HEAD;
+        let mut at = BATCH_HEADER_BYTES;
         for _ in 0..batch.count() {
             let Some(length) = batch.0.get(at..at + 4) else {
-                return Err(BadBatch(at));
+                return Err(MalformedBatch(at));
             };
             let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
             at = at.saturating_add(4 + length);
             if at > batch.0.len() {
-                return Err(BadBatch(batch.0.len()));
+                return Err(MalformedBatch(batch.0.len()));
             }
         }
-        if at == batch.0.len() { Ok(batch) } else { Err(BadBatch(at)) }
+        if at == batch.0.len() { Ok(batch) } else { Err(MalformedBatch(at)) }
     }
 
     fn number(&self, at: usize) -> u64 {
@@ -82,9 +82,9 @@ impl Batch {
         u32::from_be_bytes([self.0[25], self.0[26], self.0[27], self.0[28]])
     }
 
-    /// The encoded commands, sharing the batch's memory.
+    /// The encoded commands, which share the batch's memory.
     pub fn commands(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let mut at = BATCH_HEAD;
+        let mut at = BATCH_HEADER_BYTES;
         (0..self.count()).map(move |_| {
             let head = &self.0[at..at + 4];
             let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -93,8 +93,8 @@ impl Batch {
         })
     }
 
-    /// The decoded commands. A batch that cannot be decoded must not enter the log: no member could apply it or any later
-    /// entry.
+    /// The decoded commands. A batch that cannot be decoded must not enter the log: no member could apply it or any
+    /// later entry.
     pub fn decode(&self) -> Result<Vec<Command>, DecodeError> {
         self.commands().map(|bytes| Command::decode(&mut &bytes[..])).collect()
     }
@@ -142,7 +142,7 @@ mod tests {
     const ID: BatchId = BatchId { origin: 7, incarnation: 8, sequence: 9 };
 
     #[test]
-    fn a_batch_comes_back_as_it_went() {
+    fn batches_round_trip() {
         let commands = [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
         let batch = Batch::new(ID, commands.iter());
         let again = Batch::from_bytes(batch.bytes().clone()).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_surplus_is_refused() {
+    fn truncated_and_extended_batches_are_rejected() {
         let commands = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         let bytes = Batch::new(ID, commands.iter()).bytes().clone();
         for length in 0..bytes.len() {

@@ -1,6 +1,5 @@
-//! The runtime that openraft runs on: tokio, except that a sleep shorter than tokio's clock can
-//! measure is a yield, and that it waits longer for other members' answers. It must never sleep longer than asked for
-//! the sake of timer granularity.
+//! The runtime of openraft: tokio with two differences. A sleep shorter than the timer's resolution is a yield, and
+//! timeouts of responses are longer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,15 +10,15 @@ use openraft::OptionalSend;
 use openraft::async_runtime::{AsyncRuntime, Instant};
 use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, TokioRuntime, TokioWatch};
 
-/// openraft gathers completed flushes for one microsecond; tokio would make a millisecond of that,
-/// which is many times what the flush itself takes.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(500);
+/// openraft batches completed flushes for one microsecond, which tokio's timer would round up to a millisecond: many
+/// times the duration of a flush.
+const MIN_TIMER_SLEEP: Duration = Duration::from_micros(500);
 
-/// How many times longer than openraft says it waits for an answer. It gives a heartbeat's answer no longer than until
-/// the next heartbeat. Where answers take longer than that, between distant members or on busy machines, a leader that
-/// has nothing to write loses its lease and never has it again: it refuses all writes and quorum reads. So much of a
-/// lease (five heartbeats, usually) leaves time for the next one. openraft waits so for nothing but answers.
-pub const PATIENCE: u32 = 4;
+/// The factor by which response timeouts exceed openraft's. openraft waits for the response to a heartbeat only until
+/// the next one is due. With slower responses (distant members, busy machines) an idle leader would lose its lease
+/// for good and reject all writes and quorum reads. With this factor a response may take most of a lease (usually
+/// five heartbeats). openraft uses timeouts for responses only.
+pub const TIMEOUT_FACTOR: u32 = 4;
 
 pub enum Sleep {
     Yield(bool),
@@ -67,14 +66,14 @@ impl AsyncRuntime for Runtime {
     }
 
     fn sleep(duration: Duration) -> Sleep {
-        if duration < SHORTEST_SLEEP {
+        if duration < MIN_TIMER_SLEEP {
             return Sleep::Yield(false);
         }
         Sleep::Timer(Box::pin(TokioRuntime::sleep(duration)))
     }
 
     fn sleep_until(deadline: TokioInstant) -> Sleep {
-        // Never before the deadline: openraft's clock would tick for the same moment again and again.
+        // Never before the deadline: openraft's clock would tick repeatedly for the same moment.
         if deadline <= TokioInstant::now() {
             return Sleep::Yield(false);
         }
@@ -85,7 +84,7 @@ impl AsyncRuntime for Runtime {
         duration: Duration,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout(duration * PATIENCE, future)
+        TokioRuntime::timeout(duration * TIMEOUT_FACTOR, future)
     }
 
     fn timeout_at<R, F: Future<Output = R> + OptionalSend>(

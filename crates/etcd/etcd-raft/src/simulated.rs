@@ -1,4 +1,5 @@
-//! Disks for simulations: work on them takes virtual time, and is done in one go at its end. A crash before leaves it undone.
+//! A simulated environment: disk operations take virtual time and take effect at its end. A crash before that leaves
+//! no trace of them.
 
 use std::future::Future;
 use std::io;
@@ -11,36 +12,36 @@ use std::time::Duration;
 use raft_log::simulated::SimulatedDisk;
 use tokio::time::Sleep;
 
-use crate::hands::{Background, Hands, Join, Keeping, Pause, Work};
+use crate::environment::{BlockingWork, Environment, Executor, JoinHandle, LongRunningWork, SleepFuture};
 
-/// How long the next work on the disk takes.
-pub type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
+/// The latency of the next disk operation.
+pub type DiskLatency = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-pub struct SimulatedHands {
+pub struct SimulatedEnvironment {
     pub disk: SimulatedDisk,
-    pub pace: Pace,
+    pub disk_latency: DiskLatency,
 }
 
-impl Background for SimulatedHands {
-    fn run(&self, work: Work) {
-        let pause = (self.pace)();
+impl Executor for SimulatedEnvironment {
+    fn spawn_blocking(&self, work: BlockingWork) {
+        let pause = (self.disk_latency)();
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             work();
         });
     }
 
-    fn keep(&self, _: &str, work: Keeping) -> io::Result<Join> {
-        tokio::spawn(Slowly { work, pace: Arc::clone(&self.pace), pause: None });
+    fn spawn_thread(&self, _: &str, work: LongRunningWork) -> io::Result<JoinHandle> {
+        tokio::spawn(Delayed { work, disk_latency: Arc::clone(&self.disk_latency), pause: None });
         Ok(Box::new(|| {}))
     }
 
-    fn pause(&self, duration: Duration) -> Pause {
+    fn sleep(&self, duration: Duration) -> SleepFuture {
         Box::pin(tokio::time::sleep(duration))
     }
 }
 
-impl Hands for SimulatedHands {
+impl Environment for SimulatedEnvironment {
     type Disk = SimulatedDisk;
 
     fn log_disk(&self, _: &Path) -> io::Result<SimulatedDisk> {
@@ -48,19 +49,19 @@ impl Hands for SimulatedHands {
     }
 }
 
-/// Goes on some time after it was woken: what came meanwhile is done in the same go.
-struct Slowly {
-    work: Keeping,
-    pace: Pace,
+/// Polls its task some time after it is woken, so that work which arrives meanwhile is batched.
+struct Delayed {
+    work: LongRunningWork,
+    disk_latency: DiskLatency,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Future for Slowly {
+impl Future for Delayed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep((this.pace)())));
+        let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep((this.disk_latency)())));
         ready!(pause.as_mut().poll(context));
         this.pause = None;
         this.work.as_mut().poll(context)

@@ -1,5 +1,6 @@
-//! How a member comes to life: from an empty directory or from what it left there. It must never
-//! start on data of another member, of an unknown format, or of a member that was removed.
+//! Starting a member, from an empty data directory or an existing one.
+//!
+//! Data of another member, of an unknown format or of a removed member is rejected.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,34 +16,34 @@ use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::accepted::Accepted;
-use crate::alone;
-use crate::applied::Applied;
-use crate::checkpoint::{self, CheckpointError};
-use crate::cluster_time::ClusterTime;
 use crate::config::{MemberConfig, Start};
-use crate::flush_thread::FlushThread;
-use crate::hands::{Background, Hands, RealHands};
-use crate::host::MemberHost;
-use crate::identity::{self, IdentityError, PeerDisks};
-use crate::leadership::{self, Leadership};
-use crate::log_store::{LogStore, OpenLogError};
+use crate::environment::{Environment, Executor, SystemEnvironment};
+use crate::maintenance::{Maintenance, encode};
 use crate::member::{Inner, Member};
-use crate::peer::link::Pace;
+use crate::membership::peers::{PeerContext, Peers};
+use crate::peer::link::LinkTiming;
 use crate::peer::network::Network;
-use crate::peers::{Known, Peers};
 use crate::proposals::Proposals;
-use crate::proposer::Proposer;
-use crate::raft_network::Networking;
+use crate::raft::leadership::{self, Leadership};
+use crate::raft::peer_service::MemberPeerService;
+use crate::raft::pending_batches::PendingBatches;
+use crate::raft::proposer::Proposer;
+use crate::raft::raft_network::NetworkFactory;
+use crate::raft::read_barrier::{PendingReads, ReadBarrier};
 use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
-use crate::read_barrier::{ReadBarrier, Waiting};
-use crate::room::Room;
-use crate::shown;
-use crate::state_machine::{Raft, StateMachine};
-use crate::time_record::{self, TimeRecord};
-use crate::upkeep::{Upkeep, encode};
+use crate::storage::applied::Applied;
+use crate::storage::checkpoint::{self, CheckpointError};
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::flush_thread::FlushThread;
+use crate::storage::force_new_cluster;
+use crate::storage::identity::{self, IdentityError, PeerDisks};
+use crate::storage::log_store::{LogStore, OpenLogError};
+use crate::storage::read_watermark;
+use crate::storage::state_machine::{Raft, StateMachine};
+use crate::time::cluster_time::ClusterTime;
+use crate::time::time_record::{self, TimeRecord};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -52,7 +53,7 @@ pub enum StartError {
     Log(#[from] OpenLogError),
     #[error("the member's state")]
     Checkpoint(#[from] CheckpointError),
-    /// Entries are purged only behind a checkpoint on disk: the state was lost, and the log alone does not have it.
+    /// Entries are purged only behind a durable checkpoint, so the state was lost.
     #[error(
         "the state is missing: the log begins after entry {purged}, and the state is that after entry {applied}"
     )]
@@ -64,7 +65,7 @@ pub enum StartError {
     #[error("a new cluster needs this member among its first ones")]
     NotInitial,
     #[error("there is no data to make a new cluster from")]
-    NothingToForce,
+    NoExistingData,
     #[error("timing: {0}")]
     Timing(#[from] openraft::ConfigError),
     #[error("raft: {0}")]
@@ -73,75 +74,88 @@ pub enum StartError {
 
 impl Member {
     pub async fn start(config: MemberConfig, network: Arc<dyn Network>) -> Result<Member, StartError> {
-        Self::start_with(config, network, Arc::new(RealHands)).await
+        Self::start_with(config, network, Arc::new(SystemEnvironment)).await
     }
 
-    /// Starts with another's disks and threads.
-    pub async fn start_with<H: Hands>(
+    /// Starts in another environment, such as a simulated one.
+    pub async fn start_with<H: Environment>(
         config: MemberConfig,
         network: Arc<dyn Network>,
-        hands: Arc<H>,
+        environment: Arc<H>,
     ) -> Result<Member, StartError> {
         let started = Instant::now();
         let config = Arc::new(config);
-        let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
+        let identity = identity::open_or_create(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
         let (log, flush_thread) = LogStore::open(
-            &hands,
+            &environment,
             &config.log_dir(),
             config.log_segment_bytes,
-            Arc::clone(&config.disk_times),
+            Arc::clone(&config.disk_metrics),
         )?;
-        let hands: Arc<dyn Background> = hands;
+        let executor: Arc<dyn Executor> = environment;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
-        let (shown, before) = shown::open(&config.data_dir)?;
-        let applied = Arc::new(Applied::new(proposals, shown));
+        let (watermark_file, watermark) = read_watermark::open(&config.data_dir)?;
+        let applied = Arc::new(Applied::new(proposals, watermark_file));
         applied.restore(&checkpoint)?;
-        check_state(&log, applied.meta().last_log_id)?;
-        log.follow_checkpoint(applied.meta().last_log_id).await?;
-        // It was applied, so it is committed: openraft applies it again before it has a leader.
-        log.know_committed(before)?;
-        if applied.is_gone(config.member_id) {
+        check_state_present(&log, applied.meta().last_log_id)?;
+        log.reconcile_with_checkpoint(applied.meta().last_log_id).await?;
+        // It was applied, so it is committed: openraft applies it before there is a leader.
+        log.restore_committed(watermark)?;
+        if applied.is_removed(config.member_id) {
             return Err(StartError::Removed);
         }
-        let alone = alone::wanted(&config.data_dir, config.force_new_cluster);
-        if alone.is_some() {
-            force_alone(&config, &log, &applied).await?;
+        let forced = force_new_cluster::trigger(&config.data_dir, config.force_new_cluster);
+        if forced.is_some() {
+            append_single_voter_config(&config, &log, &applied).await?;
         }
-        let room = log.room();
+        let space = log.disk_space();
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
-        let pace =
-            Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
-        let times = Arc::clone(&config.peer_times);
-        let (time_record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
+        let timing = LinkTiming {
+            ping_interval: config.heartbeat * 2,
+            silence_timeout: config.election_timeout.max(config.heartbeat * 10),
+        };
+        let peer_metrics = Arc::clone(&config.peer_metrics);
+        let (record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
         let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
-        let (Start::New(listed) | Start::Join(listed)) = &config.start;
-        let listed = listed.iter().map(|member| member.id).collect();
-        let known = Known { identity, listed, disks };
-        let peers = Peers::new(known, network, pace, Arc::clone(&applied), times, time);
-        let times = Arc::clone(&config.disk_times);
-        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
-        let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };
+        let (Start::New(configured) | Start::Join(configured)) = &config.start;
+        let configured = configured.iter().map(|member| member.id).collect();
+        let context = PeerContext { identity, configured, disks };
+        let peers = Peers::new(context, network, timing, Arc::clone(&applied), peer_metrics, time);
+        let disk_metrics = Arc::clone(&config.disk_metrics);
+        let state_machine =
+            StateMachine::new(Arc::clone(&applied), checkpoint, disk_metrics, Arc::clone(&executor));
+        let factory = NetworkFactory { peers: Arc::clone(&peers), executor: Arc::clone(&executor) };
         let raft_config = Arc::new(raft_config(&config)?);
-        let raft = Raft::new(config.member_id, raft_config, networking, log, state_machine.clone()).await;
+        let raft = Raft::new(config.member_id, raft_config, factory, log, state_machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         if pristine {
             initialize(&raft, &config).await?;
         }
-        elect_alone(&raft, config.member_id).await?;
-        let resumed = before.is_some() && applied.meta().last_log_id >= before;
-        let parts =
-            Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record };
+        elect_if_only_voter(&raft, config.member_id).await?;
+        let resumed = watermark.is_some() && applied.meta().last_log_id >= watermark;
+        let parts = MemberParts {
+            config,
+            raft,
+            applied,
+            peers,
+            state_machine,
+            space,
+            started,
+            resumed,
+            executor,
+            record,
+        };
         let member = parts.assemble(flush_thread);
-        if alone.is_some() {
-            forget_others(&member).await;
+        if forced.is_some() {
+            remove_other_members(&member).await;
         }
         Ok(member)
     }
 }
 
-fn check_state<D: Disk>(log: &LogStore<D>, applied: Option<LogId>) -> Result<(), StartError> {
+fn check_state_present<D: Disk>(log: &LogStore<D>, applied: Option<LogId>) -> Result<(), StartError> {
     let applied = applied.map_or(0, |applied| applied.index);
     match log.last_purged()? {
         Some(purged) if purged.index > applied => {
@@ -157,24 +171,24 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: format!("{:x}", config.cluster_id),
         heartbeat_interval: millis(config.heartbeat),
-        // A follower waits for the leader's lease (the greater one) and then for a random time
-        // between the two: together no more than what is called the election timeout.
+        // A follower waits for the leader's lease (`max`) plus a random time between `min` and `max`: together at
+        // most the configured election timeout.
         election_timeout_min: election * 3 / 10,
         election_timeout_max: election / 2,
-        install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIME),
+        install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIMEOUT),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_count),
-        max_in_snapshot_log_to_keep: config.kept_entries,
-        replication_lag_threshold: config.kept_entries,
+        max_in_snapshot_log_to_keep: config.catch_up_entries,
+        replication_lag_threshold: config.catch_up_entries,
         enable_pre_vote: Some(true),
-        // A leader that restarted has forgotten which batches it was given: see `host.rs`.
+        // A restarted leader has forgotten which batches it has registered: see `peer_service.rs`.
         enable_leader_restore: Some(false),
         ..Config::default()
     }
     .validate()
 }
 
-/// The first of a new cluster's members begins it; the others wait to hear of it, and begin it
-/// themselves when they do not. All at once would stand against each other.
+/// The first member of a new cluster initializes it. The others wait for its leader in turn before they do so, to
+/// avoid competing.
 async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError> {
     let Start::New(initial) = &config.start else { return Ok(()) };
     if !initial.iter().any(|member| member.id == config.member_id) {
@@ -183,57 +197,57 @@ async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError
     let node = |urls: &Vec<String>| PeerNode { peer_urls: urls.clone() };
     let nodes = initial.iter().map(|member| (member.id, node(&member.peer_urls)));
     let nodes = nodes.collect::<BTreeMap<_, _>>();
-    let place = nodes.keys().position(|id| *id == config.member_id).unwrap_or_default();
+    let rank = nodes.keys().position(|id| *id == config.member_id).unwrap_or_default();
     let raft = raft.clone();
-    let patience = config.election_timeout * place as u32;
-    let begin = async move {
-        let heard = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some();
-        if place > 0 && raft.wait(Some(patience)).metrics(heard, "a leader").await.is_ok() {
+    let delay = config.election_timeout * rank as u32;
+    let initialize = async move {
+        let has_leader = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some();
+        if rank > 0 && raft.wait(Some(delay)).metrics(has_leader, "a leader").await.is_ok() {
             return Ok(());
         }
         match raft.initialize(nodes).await {
-            // The cluster began meanwhile.
+            // The cluster was initialized meanwhile.
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) | Ok(()) => Ok(()),
             Err(error) => Err(StartError::Raft(error.to_string())),
         }
     };
-    if place == 0 {
-        return begin.await;
+    if rank == 0 {
+        return initialize.await;
     }
     tokio::spawn(async move {
-        if let Err(error) = begin.await {
+        if let Err(error) = initialize.await {
             tracing::error!(%error, "the new cluster is not begun by this member");
         }
     });
     Ok(())
 }
 
-/// Nobody else can be elected: there is nothing to wait for.
-async fn elect_alone(raft: &Raft, member_id: u64) -> Result<(), StartError> {
-    let alone = raft
+/// No other member can be elected, so there is no reason to wait for the timeout.
+async fn elect_if_only_voter(raft: &Raft, member_id: u64) -> Result<(), StartError> {
+    let only_voter = raft
         .with_raft_state(move |state| {
             let effective = state.membership_state.effective();
             effective.voter_ids().eq([member_id])
         })
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
-    if alone {
+    if only_voter {
         let elected = raft.trigger().elect(false).await;
         elected.map_err(|error| StartError::Raft(error.to_string()))?;
     }
     Ok(())
 }
 
-/// Appends a configuration of this member alone, as a leader of a new term would: all that the log
-/// holds counts as committed then.
-async fn force_alone<D: Disk>(
+/// Appends a configuration with this member as the only voter, as a leader of a new term would. This commits
+/// everything in the log.
+async fn append_single_voter_config<D: Disk>(
     config: &MemberConfig,
     log: &LogStore<D>,
     applied: &Applied,
 ) -> Result<(), StartError> {
     let last = log.last_log_id()?.max(applied.meta().last_log_id);
     let (Some(last), Some(vote)) = (last, log.vote()) else {
-        return Err(StartError::NothingToForce);
+        return Err(StartError::NoExistingData);
     };
     let term = vote.leader_id.term.max(last.leader_id.term) + 1;
     let leader_id = LeaderId { term, node_id: config.member_id };
@@ -246,7 +260,7 @@ async fn force_alone<D: Disk>(
         log_id: LogId { leader_id, index: last.index + 1 },
         payload: Payload::Membership(membership.clone()),
     };
-    log.overwrite(Vote { leader_id, committed: false }, &entry).await?;
+    log.force_append(Vote { leader_id, committed: false }, &entry).await?;
     applied.with_inner(|inner| {
         inner.membership = StoredMembership::new(inner.last_applied, membership);
     });
@@ -254,8 +268,8 @@ async fn force_alone<D: Disk>(
     Ok(())
 }
 
-/// The members that the state still records are gone for good.
-async fn forget_others(member: &Member) {
+/// Removes all other members from the state.
+async fn remove_other_members(member: &Member) {
     let own = member.inner.config.member_id;
     let others = || {
         member.read(|store| {
@@ -269,35 +283,35 @@ async fn forget_others(member: &Member) {
     }
     let commands = others().into_iter().map(|id| encode(&Command::RemoveMember { id }));
     match member.inner.applied.proposals.push(commands.collect()) {
-        Ok(answers) => {
-            for answer in answers {
+        Ok(results) => {
+            for result in results {
                 // The results are in the state.
-                answer.await.ok();
+                result.await.ok();
             }
         }
         Err(error) => return tracing::error!(%error, "the former members are still recorded"),
     }
-    if let Err((path, error)) = alone::done(&member.inner.config.data_dir) {
+    if let Err((path, error)) = force_new_cluster::complete(&member.inner.config.data_dir) {
         tracing::error!(path = %path.display(), %error, "the next start will forget the members again");
     }
 }
 
-struct Parts {
+struct MemberParts {
     config: Arc<MemberConfig>,
     raft: Raft,
     applied: Arc<Applied>,
     peers: Arc<Peers>,
     state_machine: StateMachine,
-    room: Room,
+    space: DiskSpace,
     started: Instant,
     resumed: bool,
-    hands: Arc<dyn Background>,
-    time_record: TimeRecord,
+    executor: Arc<dyn Executor>,
+    record: TimeRecord,
 }
 
-impl Parts {
+impl MemberParts {
     fn assemble(self, flush_thread: FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record } =
+        let Self { config, raft, applied, peers, state_machine, space, started, resumed, executor, record } =
             self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
@@ -311,55 +325,55 @@ impl Parts {
             connection_lost: Arc::clone(&connection_lost),
         };
         tasks.spawn(proposer.run());
-        let reads = Arc::new(Waiting::default());
+        let reads = Arc::new(PendingReads::default());
         let barrier = ReadBarrier {
-            waiting: Arc::clone(&reads),
+            pending: Arc::clone(&reads),
             raft: raft.clone(),
             applied: Arc::clone(&applied),
             peers: Arc::clone(&peers),
             leadership: leadership.clone(),
         };
         tasks.spawn(barrier.run());
-        let upkeep = Arc::new(Upkeep {
+        let maintenance = Arc::new(Maintenance {
             config: Arc::clone(&config),
             raft: raft.clone(),
             applied: Arc::clone(&applied),
             peers: Arc::clone(&peers),
             leadership: leadership.clone(),
             state_machine: state_machine.clone(),
-            room: room.clone(),
+            disk_space: space.clone(),
         });
-        tasks.spawn(Arc::clone(&upkeep).expire(time_record));
-        tasks.spawn(upkeep.run());
+        tasks.spawn(Arc::clone(&maintenance).expire(record));
+        tasks.spawn(maintenance.run());
         let append_received = Arc::new(AtomicU64::new(0));
-        let host = Arc::new(MemberHost {
+        let peer_service = Arc::new(MemberPeerService {
             raft: raft.clone(),
             peers: Arc::clone(&peers),
             applied: Arc::clone(&applied),
-            accepted: Arc::new(Mutex::new(Accepted::default())),
+            pending_batches: Arc::new(Mutex::new(PendingBatches::default())),
             leadership: leadership.clone(),
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
-            room: room.clone(),
-            hands: Arc::clone(&hands),
+            disk_space: space.clone(),
+            executor: Arc::clone(&executor),
         });
         let inner = Inner {
             config,
             raft,
             applied,
             peers,
-            host,
+            peer_service,
             leadership,
             reads,
             connection_lost,
             append_received,
-            room,
+            disk_space: space,
             failed: AtomicU64::new(0),
             started,
             resumed,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),
-            hands,
+            executor,
         };
         Member { inner: Arc::new(inner) }
     }

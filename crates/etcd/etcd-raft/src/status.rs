@@ -1,4 +1,4 @@
-//! What a member knows about itself and its peers: for headers, /v2/stats and /metrics.
+//! The status of a member and its peers, for response headers, /v2/stats and /metrics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ pub enum Role {
     Follower,
     Candidate,
     Leader,
-    /// Receives the log, but has no vote (yet).
+    /// Receives the log but has no vote yet.
     Learner,
     /// Stopped, or removed from the cluster.
     Stopped,
 }
 
-/// What the leader measured of one follower.
+/// The leader's statistics of one follower.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PeerStatus {
     pub connected: bool,
     pub successes: u64,
     pub failures: u64,
-    /// Of append requests: the last, and over all of them.
+    /// Of append requests: the last one and all.
     pub latency: Latency,
 }
 
@@ -40,19 +40,19 @@ pub struct Status {
     pub role: Role,
     pub leader: Option<u64>,
     pub term: u64,
-    /// The last log index that this member has applied.
+    /// The last applied log index.
     pub applied: u64,
-    /// Since when `leader` leads, as this member saw it.
+    /// When this member first observed `leader`.
     pub leader_since: Instant,
     pub started: Instant,
-    /// What raft knows to be committed is applied as soon as it is here: the same as `applied` but for moments.
+    /// The commit index. Committed entries are applied immediately, so this is the applied index.
     pub committed: u64,
-    /// Leaders seen so far.
+    /// The number of leader changes observed.
     pub leader_changes: u64,
-    /// Proposals that wait, and those that got no outcome in time.
+    /// Pending proposals, and those that failed or timed out.
     pub proposals_pending: u64,
     pub proposals_failed: u64,
-    /// Bytes of the checkpoint on disk.
+    /// The size of the checkpoint in bytes.
     pub state_bytes: u64,
     pub append_received: u64,
     pub append_sent: u64,

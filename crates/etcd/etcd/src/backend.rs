@@ -85,7 +85,7 @@ impl Backend for MemberBackend {
             false => self.member.watch_once(key, *recursive, *since)?,
         };
         // The watch itself yields past events first.
-        Ok(OpenWatch { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
+        Ok(OpenWatch { index: watch.start_index(), history: Vec::new(), live: Some(MemberWatch(watch)) })
     }
 
     fn watchers(&self) -> u64 {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use etcd_raft::{DiskTimes, PeerTimes};
+use etcd_raft::{DiskMetrics, PeerMetrics};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry, exponential_buckets};
 
 /// From 0.5 ms, doubling: distinguishes good disks from bad ones on etcd's dashboards.
@@ -74,7 +74,7 @@ impl Metrics {
     }
 }
 
-impl DiskTimes for Metrics {
+impl DiskMetrics for Metrics {
     fn log_flushed(&self, took: Duration, last: Option<u64>) {
         self.flushes.iter().for_each(|histogram| histogram.observe(took.as_secs_f64()));
         if let Some(last) = last.and_then(|index| i64::try_from(index).ok()) {
@@ -87,7 +87,7 @@ impl DiskTimes for Metrics {
     }
 }
 
-impl PeerTimes for Metrics {
+impl PeerMetrics for Metrics {
     fn round_trip(&self, to: u64, took: Duration) {
         self.round_trips.with_label_values(&[&format!("{to:x}")]).observe(took.as_secs_f64());
     }

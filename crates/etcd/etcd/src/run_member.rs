@@ -35,8 +35,8 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let connector = tls::peer_connector(&config.peer_tls)?;
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let member_config = MemberConfig {
-        disk_times: metrics.clone(),
-        peer_times: metrics.clone(),
+        disk_metrics: metrics.clone(),
+        peer_metrics: metrics.clone(),
         ..member_config(config, parts.start)?
     };
     let id = ids::Id(member_config.member_id);
@@ -54,7 +54,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
         () = std::future::ready(()), if member.has_resumed() => None,
         () = joined(&member) => None,
         reason = member.stopped() => Some(reason),
-        () = stop.clone().wait() => Some(StopReason::Asked),
+        () = stop.clone().wait() => Some(StopReason::Requested),
     };
     let reason = match stopped {
         Some(reason) => reason,
@@ -70,7 +70,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
             let reason = tokio::select! {
                 reason = ready => reason,
                 reason = member.stopped() => reason,
-                () = stop.wait() => StopReason::Asked,
+                () = stop.wait() => StopReason::Requested,
             };
             notify::stopping();
             let cut = serving.stop(GRACE).await;
@@ -87,7 +87,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
 
 fn exit_code(reason: StopReason) -> anyhow::Result<ExitCode> {
     match reason {
-        StopReason::Asked => Ok(ExitCode::SUCCESS),
+        StopReason::Requested => Ok(ExitCode::SUCCESS),
         reason => Err(anyhow!(reason)),
     }
 }

@@ -25,7 +25,7 @@ pub fn run(config: &Config, warnings: &[String]) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         tokio::select! {
             done = bootstrap_and_run(config, set_level) => done,
-            () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
+            () = notify::run_watchdog() => Ok(ExitCode::SUCCESS),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! The actions that a command can have.
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -15,13 +15,13 @@ pub type Command = command_line::Command<Run>;
 pub enum Run {
     /// A command with subcommands.
     Group(&'static [&'static Command]),
-    Action(for<'a> fn(&'a mut Session, &'a Given) -> ActionFuture<'a>),
+    Action(for<'a> fn(&'a mut Session, &'a ParsedArgs) -> ActionFuture<'a>),
     Help,
     Completion,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         match self {
             Run::Group(list) => list,
             Run::Action(_) | Run::Help | Run::Completion => &[],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Endpoint, TlsFiles};
 
 use crate::failure::Failure;
@@ -12,27 +12,29 @@ use crate::output::FORMATS;
 pub const FLAGS: &[Flag] = &[
     Flag::switch("debug", "print the equivalent curl command of each request to stderr"),
     Flag::switch("no-sync", "use only the specified endpoints, without querying the member list"),
-    Flag::new("output,o", Takes::OneOf(FORMATS), "output format: simple, extended or json").default("simple"),
-    Flag::new("discovery-srv,D", Takes::Text, "domain to query for SRV records of the endpoints"),
+    Flag::new("output,o", ValueKind::OneOf(FORMATS), "output format: simple, extended or json")
+        .default("simple"),
+    Flag::new("discovery-srv,D", ValueKind::Text, "domain to query for SRV records of the endpoints"),
     Flag::switch(
         "insecure-discovery",
         "accepted for compatibility; SRV records of http endpoints are always used",
     ),
-    Flag::new("peers,C", Takes::Text, "deprecated: use --endpoints"),
-    Flag::new("endpoint", Takes::Text, "deprecated: use --endpoints"),
-    Flag::new("endpoints", Takes::Text, "comma-separated client URLs of the cluster")
+    Flag::new("peers,C", ValueKind::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoint", ValueKind::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoints", ValueKind::Text, "comma-separated client URLs of the cluster")
         .default(DEFAULT_ENDPOINTS),
-    Flag::new("cert-file", Takes::File, "client certificate for https (PEM)"),
-    Flag::new("key-file", Takes::File, "private key of the client certificate (PEM)"),
-    Flag::new("ca-file", Takes::File, "CA bundle to verify https servers with (PEM)"),
+    Flag::new("cert-file", ValueKind::File, "client certificate for https (PEM)"),
+    Flag::new("key-file", ValueKind::File, "private key of the client certificate (PEM)"),
+    Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),
     Flag::new(
         "username,u",
-        Takes::Text,
+        ValueKind::Text,
         "user[:password] to authenticate with; prompts for a missing password",
     ),
-    Flag::new("password", Takes::Text, "password of --username"),
-    Flag::new("timeout", Takes::Duration, "timeout per endpoint, until the response headers").default("1s"),
-    Flag::new("total-timeout", Takes::Duration, "timeout of the whole request, except for watches")
+    Flag::new("password", ValueKind::Text, "password of --username"),
+    Flag::new("timeout", ValueKind::Duration, "timeout per endpoint, until the response headers")
+        .default("1s"),
+    Flag::new("total-timeout", ValueKind::Duration, "timeout of the whole request, except for watches")
         .default("5s"),
     Flag::switch("version,v", "print the version"),
 ];
@@ -77,7 +79,7 @@ impl std::fmt::Debug for User {
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Global {
-    pub fn from(args: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
+    pub fn from(args: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
         let flag_or_variable = |flag: &str, variable: &str| {
             let flag = args.text(flag).map(str::to_owned);
             flag.filter(|text| !text.is_empty())

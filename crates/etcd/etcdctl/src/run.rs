@@ -1,8 +1,8 @@
 //! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, Given, Program, SHELLS, around_arguments, before_arguments, command_page, completion, nearest,
-    program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
+    nearest, program_page,
 };
 
 use crate::command::{Command, Run};
@@ -57,7 +57,7 @@ fn find(commands: &[&'static Command], name: &str) -> Option<&'static Command> {
 }
 
 fn dispatch(
-    global: &Given,
+    global: &ParsedArgs,
     path: Vec<&'static str>,
     command: &'static Command,
     arguments: &[String],
@@ -123,7 +123,7 @@ fn no_help_topic(name: &str, known: &[&'static Command]) -> Result<(), Failure> 
     }
 }
 
-fn show_help(args: &Given) -> Result<(), Failure> {
+fn show_help(args: &ParsedArgs) -> Result<(), Failure> {
     match args.arguments.split_first() {
         None => print(&program_page(&PROGRAM)),
         Some((name, rest)) => match find(&COMMANDS, name) {
@@ -139,16 +139,16 @@ fn show_subcommand_help(
     command: &'static Command,
     arguments: &[String],
 ) -> Result<(), Failure> {
-    match arguments.split_first().filter(|_| !command.below().is_empty()) {
+    match arguments.split_first().filter(|_| !command.subcommands().is_empty()) {
         None => print(&command_page(&PROGRAM, path, command)),
-        Some((name, rest)) => match find(command.below(), name) {
+        Some((name, rest)) => match find(command.subcommands(), name) {
             Some(next) => show_subcommand_help(&[path, &[next.name]].concat(), next, rest),
-            None => no_help_topic(name, command.below()),
+            None => no_help_topic(name, command.subcommands()),
         },
     }
 }
 
-fn complete(args: &Given) -> Result<(), Failure> {
+fn complete(args: &ParsedArgs) -> Result<(), Failure> {
     let Some(shell) = args.argument(0) else {
         return Err(Failure::usage(format!("Provide a shell: {}", SHELLS)));
     };
@@ -169,7 +169,7 @@ mod tests {
         ) {
             for command in list {
                 let path = [path, &[command.name]].concat();
-                walk(&path, command.below(), into);
+                walk(&path, command.subcommands(), into);
                 into.push((path, command.flags));
             }
         }
@@ -202,14 +202,17 @@ mod tests {
                     page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
                     "{page}"
                 );
-                assert!(!command.examples.is_empty() || !command.below().is_empty(), "no examples: {path:?}");
+                assert!(
+                    !command.examples.is_empty() || !command.subcommands().is_empty(),
+                    "no examples: {path:?}"
+                );
                 for (command_line, _) in command.examples {
                     assert!(command_line.contains(&path.join(" ")), "{path:?}: {command_line}");
                 }
                 for script in scripts {
                     assert!(script.contains(command.name), "{path:?}");
                 }
-                walk(&path, command.below(), scripts);
+                walk(&path, command.subcommands(), scripts);
             }
         }
         let scripts = ["bash", "zsh", "fish"].map(|shell| completion(shell, &PROGRAM).unwrap());

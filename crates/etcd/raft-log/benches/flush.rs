@@ -1,7 +1,7 @@
-//! What one durable put costs, by the way the log is kept: `cargo bench -p raft-log [-- FOLDER]`.
+//! The cost of one durable put by method: `cargo bench -p raft-log [-- FOLDER]`.
 //!
-//! Prints medians and 99th percentiles of rounds that alternate between the ways, so that what else the
-//! machine does hits all alike. The folder must be on a disk: a tmpfs has no flush to measure.
+//! Prints medians and 99th percentiles of rounds that alternate between the methods, so that other load affects all
+//! of them. The directory must be on a disk: a tmpfs has no flush to measure.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use heed::types::{Bytes as HeedBytes, U64};
 use heed::{CommitOrAbort, EnvOpenOptions};
-use raft_log::{Entry, Flusher, Log, LogId, Options, Preparation, RealDisk};
+use raft_log::{Entry, Flusher, Log, LogId, Options, Preallocation, RealDisk};
 use rustix::fs::FallocateFlags;
 
 type Done<T> = Result<T, Box<dyn Error>>;
@@ -21,42 +21,42 @@ const FILE_BYTES: u64 = 64 << 20;
 const ROUNDS: usize = 10;
 const ROUND_FLUSHES: usize = 200;
 
-/// One way to make `count` payloads durable at once.
-type Way<'a> = (String, usize, Box<dyn FnMut(usize) -> Done<()> + 'a>);
+/// A method of making `count` payloads durable.
+type Method<'a> = (String, usize, Box<dyn FnMut(usize) -> Done<()> + 'a>);
 
 fn main() -> Done<()> {
-    let place = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let place = place.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    let folder = tempfile::tempdir_in(place)?;
+    let root = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let root = root.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let folder = tempfile::tempdir_in(root)?;
     let folder = folder.path();
     let payload = vec![0x5a; PAYLOAD_BYTES];
-    let mut ways: Vec<Way> = Vec::new();
+    let mut methods: Vec<Method> = Vec::new();
     for (name, prepare) in PREPARED {
-        ways.push((format!("bare file, {name}"), 1, bare(&folder.join(name), *prepare, payload.clone())?));
+        methods.push((format!("bare file, {name}"), 1, bare(&folder.join(name), *prepare, payload.clone())?));
     }
     for count in [1, 16, 64] {
-        for (name, preparation) in [("taken", Preparation::Allocate), ("filled", Preparation::Fill)] {
+        for (name, preallocation) in [("taken", Preallocation::Allocate), ("filled", Preallocation::Fill)] {
             let path = folder.join(format!("log-{name}-{count}"));
-            ways.push((format!("raft-log, {name}"), count, log(&path, preparation, payload.clone())?));
+            methods.push((format!("raft-log, {name}"), count, log(&path, preallocation, payload.clone())?));
         }
         let path = folder.join(format!("heed-{count}"));
-        ways.push(("heed, one commit".into(), count, heed(&path, payload.clone())?));
+        methods.push(("heed, one commit".into(), count, heed(&path, payload.clone())?));
     }
-    let mut times = vec![Vec::new(); ways.len()];
+    let mut times = vec![Vec::new(); methods.len()];
     for _ in 0..ROUNDS {
-        for ((_, count, way), times) in ways.iter_mut().zip(&mut times) {
+        for ((_, count, method), times) in methods.iter_mut().zip(&mut times) {
             for _ in 0..ROUND_FLUSHES {
                 let start = Instant::now();
-                way(*count)?;
+                method(*count)?;
                 times.push(start.elapsed());
             }
         }
     }
     println!("{:<32} {:>8} {:>10} {:>10} {:>10}", "way", "entries", "p50 us", "p99 us", "mean us");
-    for ((name, count, _), times) in ways.iter().zip(&mut times) {
+    for ((name, count, _), times) in methods.iter().zip(&mut times) {
         report(name, *count, times);
     }
-    drop(ways);
+    drop(methods);
     opening(folder, &payload)
 }
 
@@ -94,14 +94,18 @@ fn bare(path: &Path, prepare: Prepare, payload: Vec<u8>) -> Done<Box<dyn FnMut(u
     }))
 }
 
-fn new_log(path: &Path, preparation: Preparation) -> Done<(Log<RealDisk>, Flusher<RealDisk>)> {
-    let disk = RealDisk::at(path)?.with_preparation(preparation);
+fn new_log(path: &Path, preallocation: Preallocation) -> Done<(Log<RealDisk>, Flusher<RealDisk>)> {
+    let disk = RealDisk::at(path)?.with_preallocation(preallocation);
     let (log, flusher, _) = Log::open(disk, Options::new(LogId::random()?))?;
     Ok((log, flusher))
 }
 
-fn log(path: &Path, preparation: Preparation, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>> {
-    let (log, mut flusher) = new_log(path, preparation)?;
+fn log(
+    path: &Path,
+    preallocation: Preallocation,
+    payload: Vec<u8>,
+) -> Done<Box<dyn FnMut(usize) -> Done<()>>> {
+    let (log, mut flusher) = new_log(path, preallocation)?;
     let payload = bytes::Bytes::from(payload);
     let mut index = 0;
     Ok(Box::new(move |count| {
@@ -117,7 +121,7 @@ fn log(path: &Path, preparation: Preparation, payload: Vec<u8>) -> Done<Box<dyn 
 fn heed(path: &Path, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>> {
     std::fs::create_dir(path)?;
     let environment = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(path)? };
-    // For as long as this program runs: a database borrows it.
+    // Leaked, because the database borrows it.
     let environment: &'static heed::Env = Box::leak(Box::new(environment));
     let made = environment.create_databases_and_commit(environment.write_txn()?, |opener, write| {
         let log = opener.create_database::<U64<heed::byteorder::BigEndian>, HeedBytes>(write, None)?;
@@ -135,11 +139,11 @@ fn heed(path: &Path, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>
     }))
 }
 
-/// Appending alone, opening with a full segment, and making a reserve.
+/// Appending, opening a log with a full segment, and allocating a reserve.
 fn opening(folder: &Path, payload: &[u8]) -> Done<()> {
     const ENTRIES: u64 = 100_000;
     let path = folder.join("opening");
-    let (log, mut flusher) = new_log(&path, Preparation::Fill)?;
+    let (log, mut flusher) = new_log(&path, Preallocation::Fill)?;
     let payload = bytes::Bytes::copy_from_slice(payload);
     let start = Instant::now();
     for index in 0..ENTRIES {
@@ -155,7 +159,7 @@ fn opening(folder: &Path, payload: &[u8]) -> Done<()> {
     println!("flush of {ENTRIES} entries: {flushed:.1?}; a reserve of 64 MiB: {:.1?}", start.elapsed());
     drop((log, flusher));
     let start = Instant::now();
-    let (log, _flusher) = new_log(&path, Preparation::Fill)?;
+    let (log, _flusher) = new_log(&path, Preallocation::Fill)?;
     println!("open with {ENTRIES} entries: {:.1?}", start.elapsed());
     let start = Instant::now();
     let read = log.read(0..10_000, usize::MAX)?.len();

@@ -1,55 +1,54 @@
-//! The folder on a disk that a log lives in, as an interface: what the log asks of it, and what it may rely on.
+//! The interface to the directory that holds a log.
 //!
-//! It must never retry or hide a failure: the log decides what a failure means.
+//! Implementations never retry and never hide a failure: the log decides what a failure means.
 //!
-//! Promises that an implementation makes, and nothing beyond: a sector of 512 bytes is written whole or not at
-//! all; what was written before a `sync_data` that returned `Ok` is there after a crash; names made, changed or
-//! removed before a `sync_folder` that returned `Ok` are so after a crash. Everything else may be lost, each
-//! sector and each name on its own, in any order.
+//! Guarantees: a sector of 512 bytes is written atomically; data written before a successful `sync_data` survives a
+//! crash; names created, renamed or removed before a successful `sync_folder` survive a crash. Everything else may be
+//! lost, each sector and each name independently and in any order.
 
 use std::io;
 
-/// One folder. Names have no separators.
+/// A directory. File names contain no separators.
 pub trait Disk: Send + Sync + 'static {
     type File: DiskFile;
-    /// Holds the folder for one user, until it is dropped.
+    /// Locks the directory until it is dropped.
     type Lock: Send + Sync + 'static;
 
-    /// Takes the folder. `WouldBlock`: someone else has it.
+    /// Locks the directory. Fails with `WouldBlock` if it is locked already.
     fn lock(&self) -> io::Result<Self::Lock>;
 
-    /// The files of the folder, in any order, without the lock's.
+    /// The files of the directory in any order, without the lock file.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes a file of `size` zero bytes, with its space taken from the disk: a later write within it needs no
-    /// more. `StorageFull`: there is no room (something may be left under the name). `AlreadyExists`.
+    /// Creates a file of `size` zero bytes with its space allocated. Fails with `StorageFull` (possibly leaving a
+    /// file) or `AlreadyExists`.
     fn create(&self, name: &str, size: u64) -> io::Result<Self::File>;
 
-    /// Opens for reading and writing.
+    /// Opens a file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
-    /// `to` does not exist.
+    /// Renames a file. `to` must not exist.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Returns when all names are as they are now, even after a crash.
+    /// Makes all changes of names durable.
     fn sync_folder(&self) -> io::Result<()>;
 
-    /// The folder, as messages name it.
-    fn shown(&self) -> String;
+    /// The directory's path for messages.
+    fn display_path(&self) -> String;
 }
 
-/// An open file. It stays readable after its name is removed.
+/// An open file. It stays readable after it is removed.
 pub trait DiskFile: Send + Sync + 'static {
     fn size(&self) -> io::Result<u64>;
 
-    /// Fills `buffer`; `UnexpectedEof` when the file ends before.
+    /// Fills `buffer`. Fails with `UnexpectedEof` if the file ends before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Writes all of `bytes`. `StorageFull` may leave a part of it written.
+    /// Writes all of `bytes`. `StorageFull` may leave a part of them written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Returns when all that was written is on the disk.
+    /// Makes all written data durable.
     fn sync_data(&self) -> io::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! What a log holds, as its users see it: entries, states, the purge point. It must never know what they mean.
+//! The contents of a log: entries, states and the purge point. Payloads are opaque.
 
 use std::fmt;
 use std::fs::File;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::limits::STATE_KEYS_MAX;
 
-/// One entry. Indexes go up by one; `term` is the user's and is only kept.
+/// An entry. Indexes are contiguous; `term` is stored for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub index: u64,
@@ -16,18 +16,18 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-/// Names a small value that is kept beside the entries (a vote, a hint): 0..[`STATE_KEYS_MAX`].
+/// The key of a small value stored beside the entries, such as a vote: less than [`STATE_KEYS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey(u8);
 
 impl StateKey {
-    /// Panics at compile time when it is used, as it is meant, for a constant.
+    /// Panics if the key is too large; in a constant, at compile time.
     pub const fn new(key: u8) -> Self {
         assert!(key < STATE_KEYS_MAX, "a state key is below STATE_KEYS_MAX");
         Self(key)
     }
 
-    pub(crate) const fn checked(key: u8) -> Option<Self> {
+    pub(crate) const fn try_new(key: u8) -> Option<Self> {
         if key < STATE_KEYS_MAX { Some(Self(key)) } else { None }
     }
 
@@ -36,16 +36,16 @@ impl StateKey {
     }
 }
 
-/// Up to which index, that one too, entries are gone for good.
+/// Entries up to and including `index` are purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purged {
     pub index: u64,
     pub term: u64,
-    /// The user's, at most [`crate::limits::STATE_BYTES_MAX`] bytes.
+    /// Data of the caller, at most [`crate::limits::STATE_BYTES_MAX`] bytes.
     pub note: Bytes,
 }
 
-/// The entries that can be read: `first..=last`, both `None` when there are none.
+/// The range of readable entries, `first..=last`; both are `None` if it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     pub first: Option<u64>,
@@ -53,12 +53,12 @@ pub struct Bounds {
     pub purged: Option<Purged>,
 }
 
-/// Tells segments of one log from those of another that came into its folder.
+/// Identifies a log, to detect segments of another one in its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId(pub [u8; 16]);
 
 impl LogId {
-    /// One that no other log has, from the kernel's random numbers.
+    /// A new id from the kernel's random numbers.
     pub fn random() -> io::Result<Self> {
         let mut id = [0; 16];
         File::open("/dev/urandom")?.read_exact(&mut id)?;
@@ -78,6 +78,6 @@ impl fmt::Debug for LogId {
     }
 }
 
-/// How far into what was ever appended: what got a ticket is on disk when a flush reports that one or a later.
+/// A position in the sequence of appends: durable once a flush reports this ticket or a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);

@@ -1,4 +1,4 @@
-//! What can go wrong, one enum an operation. It must never hold payloads: errors are printed.
+//! The errors, one enum for each operation. They contain no payloads, because errors are logged.
 
 use std::fmt;
 use std::io;
@@ -8,11 +8,11 @@ use thiserror::Error;
 
 use crate::entry::LogId;
 
-/// Where a segment is not what it must be.
+/// Where a segment differs from what is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corruption {
     pub file: String,
-    /// In bytes from the file's start.
+    /// In bytes from the start of the file.
     pub offset: u64,
     pub expected: String,
     pub found: String,
@@ -25,7 +25,7 @@ impl fmt::Display for Corruption {
     }
 }
 
-/// Why a log was not opened. But for `Io`, nothing was written then.
+/// Why a log could not be opened. Nothing was written, except possibly with `Io`.
 #[derive(Debug, Error)]
 pub enum OpenError {
     #[error("{folder} is in use by another process")]
@@ -44,7 +44,7 @@ pub enum OpenError {
     Corrupt(Corruption),
 }
 
-/// The log stopped for good: what is on disk is not known any more. Open it again to find out.
+/// The log has failed permanently, because it is unknown what is on disk. Opening it again determines that.
 #[derive(Clone, Debug, Error)]
 #[error("the log stopped after a failure while {doing} {name}, and is not tried again")]
 pub struct Failed {
@@ -53,7 +53,7 @@ pub struct Failed {
     pub source: Arc<io::Error>,
 }
 
-/// Why nothing was appended: of what was given together, all is in or nothing.
+/// Why nothing was appended. An append is all or nothing.
 #[derive(Debug, Error)]
 pub enum AppendError {
     #[error("entry {given} does not follow: expected {expected}")]
@@ -71,7 +71,7 @@ pub enum AppendError {
 
 #[derive(Debug, Error)]
 pub enum FlushError {
-    /// What waits goes on waiting; the next flush writes it when there is room.
+    /// The pending writes are kept, and the next flush retries them.
     #[error("no space to write {name}")]
     Full { name: String, source: io::Error },
     #[error(transparent)]
@@ -98,7 +98,7 @@ pub enum MaintainError {
     Failed(#[from] Failed),
 }
 
-/// Whether more space would help.
+/// Whether more disk space would help.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

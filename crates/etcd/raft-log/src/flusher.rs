@@ -1,5 +1,5 @@
-//! Writing what waits. It must never report a ticket before the disk said that all up to it is written, and
-//! never go on after a failed sync: the kernel may have dropped the bytes and call the next sync a success.
+//! Flushing pending writes. A ticket is reported only after its data is synced. A failed sync is permanent: the
+//! kernel may have dropped the data and report success for the next sync.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,33 +10,33 @@ use crate::entry::Ticket;
 use crate::error::{Failed, FlushError, MaintainError, is_full};
 use crate::inner::Inner;
 use crate::limits::SECTOR_DATA_BYTES;
-use crate::place::Segment;
+use crate::location::Segment;
 use crate::reserve;
 use crate::sector::{file_offset, sector_of};
 use crate::segment::segment_name;
-use crate::state::{Part, Reserve};
+use crate::state::{PendingWrite, Reserve};
 
-/// The one writer of a log.
+/// The only writer of a log.
 pub struct Flusher<D: Disk> {
     inner: Arc<Inner<D>>,
     current: Arc<Segment<D::File>>,
-    /// The last one of the current segment.
+    /// The number of the last flush in the current segment.
     flush: u32,
-    /// The data of the last sector, while it is not full: written again with what follows.
+    /// The data of the last sector while it is not full; the next flush rewrites it.
     tail: Vec<u8>,
-    /// Taken and not yet written, because there was no space.
-    queue: VecDeque<Part>,
-    /// Taken for a segment that could not be begun yet.
+    /// Writes that were taken but have failed for lack of space.
+    queue: VecDeque<PendingWrite>,
+    /// Taken for a segment that could not be created yet.
     reserve: Option<Reserve<D::File>>,
-    /// Sectors on their way to the disk; kept for its memory.
+    /// A buffer for sectors, kept to reuse its memory.
     sectors: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
-    /// All up to here is on disk.
+    /// Everything up to this ticket is durable.
     pub through: Ticket,
-    /// [`crate::Log::maintain`] has work.
+    /// Whether [`crate::Log::maintain`] has work to do.
     pub maintain: bool,
 }
 
@@ -51,19 +51,19 @@ impl<D: Disk> Flusher<D> {
         Self { inner, current, flush, tail, queue, reserve: None, sectors }
     }
 
-    /// Writes all that was appended so far and waits until it is on disk; without anything new it returns at
-    /// once. `Full`: what could not be written waits for the next flush.
+    /// Writes and syncs everything appended so far; returns immediately if there is nothing new. After `Full` the
+    /// remaining writes are retried by the next flush.
     pub fn flush(&mut self) -> Result<Flushed, FlushError> {
         {
             let mut state = self.inner.state();
             if let Some(failed) = &state.failed {
                 return Err(failed.clone().into());
             }
-            self.queue.append(&mut state.parts);
+            self.queue.append(&mut state.pending_writes);
         }
-        while let Some(mut part) = self.queue.pop_front() {
-            if let Err(error) = self.write(&mut part) {
-                self.queue.push_front(part);
+        while let Some(mut write) = self.queue.pop_front() {
+            if let Err(error) = self.write(&mut write) {
+                self.queue.push_front(write);
                 if let FlushError::Failed(failed) = &error {
                     self.inner.state().failed = Some(failed.clone());
                 }
@@ -74,63 +74,63 @@ impl<D: Disk> Flusher<D> {
         Ok(Flushed { through: state.flushed, maintain: state.wants_maintenance() })
     }
 
-    fn write(&mut self, part: &mut Part) -> Result<(), FlushError> {
-        self.open_segment(part)?;
-        let (first, within) = sector_of(part.start);
+    fn write(&mut self, write: &mut PendingWrite) -> Result<(), FlushError> {
+        self.open_segment(write)?;
+        let (first, within) = sector_of(write.start);
         debug_assert_eq!(within, self.tail.len());
         let flush = self.flush + 1;
         self.sectors.clear();
-        let (head, rest) = part.bytes.split_at(part.bytes.len().min(SECTOR_DATA_BYTES - within));
+        let (head, rest) = write.bytes.split_at(write.bytes.len().min(SECTOR_DATA_BYTES - within));
         let mut data = self.tail.clone();
         data.extend_from_slice(head);
         let mut number = first;
         let mut last = data.as_slice();
-        self.current.seal.write(&mut self.sectors, number, flush, first as u32, last);
+        self.current.codec.write(&mut self.sectors, number, flush, first as u32, last);
         for piece in rest.chunks(SECTOR_DATA_BYTES) {
             number += 1;
             last = piece;
-            self.current.seal.write(&mut self.sectors, number, flush, first as u32, last);
+            self.current.codec.write(&mut self.sectors, number, flush, first as u32, last);
         }
         let name = &self.current.name;
         self.current
             .file
             .write_at(&self.sectors, file_offset(first))
-            .map_err(|source| refused("writing", name, source))?;
+            .map_err(|source| write_error("writing", name, source))?;
         self.current.file.sync_data().map_err(|source| failed("syncing", name, source))?;
         self.tail = if last.len() < SECTOR_DATA_BYTES { last.to_vec() } else { Vec::new() };
         self.flush = flush;
-        let (end, bytes) = (part.start + part.bytes.len() as u64, part.bytes.len());
+        let (end, bytes) = (write.start + write.bytes.len() as u64, write.bytes.len());
         let mut state = self.inner.state();
         let current = &self.current;
-        state.segments.entry(part.sequence).or_insert_with(|| Arc::clone(current));
-        state.flushed(part.sequence, end, bytes, part.through);
+        state.segments.entry(write.sequence).or_insert_with(|| Arc::clone(current));
+        state.flushed(write.sequence, end, bytes, write.through);
         Ok(())
     }
 
-    /// Makes a reserve into the segment that a part begins. All before it is on disk.
-    fn open_segment(&mut self, part: &mut Part) -> Result<(), FlushError> {
-        let Some(header) = &part.opening else { return Ok(()) };
+    /// Turns a reserve into the segment that a write begins. Everything before it is durable.
+    fn open_segment(&mut self, write: &mut PendingWrite) -> Result<(), FlushError> {
+        let Some(header) = &write.opening else { return Ok(()) };
         let reserve = match self.reserve.take() {
             Some(reserve) => reserve,
-            None => reserve::take(&self.inner).map_err(no_reserve)?,
+            None => reserve::take(&self.inner).map_err(reserve_error)?,
         };
         let reserve = self.reserve.insert(reserve);
         let name = segment_name(header.sequence);
         let file = Arc::clone(&reserve.file);
-        file.write_at(&header.write(), 0).map_err(|source| refused("writing", &reserve.name, source))?;
+        file.write_at(&header.write(), 0).map_err(|source| write_error("writing", &reserve.name, source))?;
         file.sync_data().map_err(|source| failed("syncing", &reserve.name, source))?;
         let disk = &self.inner.disk;
-        disk.rename(&reserve.name, &name).map_err(|source| refused("naming", &name, source))?;
+        disk.rename(&reserve.name, &name).map_err(|source| write_error("naming", &name, source))?;
         disk.sync_folder().map_err(|source| failed("syncing the folder of", &name, source))?;
         self.current = Arc::new(Segment::new(file, name, header.clone()));
         self.flush = 0;
         self.tail.clear();
-        (part.opening, self.reserve) = (None, None);
+        (write.opening, self.reserve) = (None, None);
         Ok(())
     }
 }
 
-fn no_reserve(error: MaintainError) -> FlushError {
+fn reserve_error(error: MaintainError) -> FlushError {
     match error {
         MaintainError::Full { source } => FlushError::Full { name: "the next segment".to_owned(), source },
         MaintainError::Io { doing, name, source } => failed(doing, &name, source),
@@ -138,8 +138,8 @@ fn no_reserve(error: MaintainError) -> FlushError {
     }
 }
 
-/// Nothing of it counts yet: it can be done again when there is space.
-fn refused(doing: &'static str, name: &str, source: io::Error) -> FlushError {
+/// The write has not taken effect yet: it can be retried when there is space.
+fn write_error(doing: &'static str, name: &str, source: io::Error) -> FlushError {
     if is_full(&source) {
         return FlushError::Full { name: name.to_owned(), source };
     }

@@ -1,17 +1,17 @@
-//! Segments for fuzzing: every checksum is right, all else is what the input says. Not part of the library's
-//! interface.
+//! Generates segments for the fuzzer: all checksums are valid, the rest is determined by the input. Not part of the
+//! public API.
 
 use crate::entry::LogId;
 use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SEGMENT_BYTES_MIN};
 use crate::record::RECORD_HEADER_BYTES;
-use crate::sector::{FIRST_SECTOR, Seal};
+use crate::sector::{FIRST_SECTOR, SectorCodec};
 use crate::segment::{Header, segment_name};
 
-/// The log that the segments are of.
+/// The id of the generated log.
 const ID: LogId = LogId([7; 16]);
 const SEGMENTS_MAX: usize = 3;
 const SECTORS: usize = SEGMENT_BYTES_MIN as usize / SECTOR_BYTES - FIRST_SECTOR as usize;
-/// Commands of the input, by their first byte modulo 8; others are a plain entry with the next index.
+/// Commands of the input, by the first byte modulo 8. Others append an entry with the next index.
 const END: u8 = 0;
 const RAW_RECORD: u8 = 1;
 const RAW_BYTES: u8 = 2;
@@ -39,14 +39,14 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What one segment hands on to the next.
+/// The state that continues in the next segment.
 struct Chain {
     crc: u32,
     end: u64,
     next: u64,
 }
 
-/// Names and contents of the files of one log.
+/// Names and contents of the files of a log.
 pub fn segments(input: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut input = Input(input);
     let mut chain = Chain { crc: 0, end: 0, next: 0 };
@@ -88,7 +88,7 @@ fn segment(input: &mut Input<'_>, sequence: u64, chain: &mut Chain) -> Vec<u8> {
     }
     chain.end = stream.len() as u64;
     let mut file = header.write().to_vec();
-    sectors(input, odd & 4 != 0, Seal::new(ID, sequence), &stream, &mut file);
+    sectors(input, odd & 4 != 0, SectorCodec::new(ID, sequence), &stream, &mut file);
     file.resize(SEGMENT_BYTES_MIN as usize, 0);
     file
 }
@@ -120,26 +120,26 @@ fn record(input: &mut Input<'_>, kind: u8, stream: &mut Vec<u8>, chain: &mut Cha
     }
 }
 
-/// Lays the stream into sectors; oddly where the input is to say how each of them is.
-fn sectors(input: &mut Input<'_>, oddly: bool, seal: Seal, stream: &[u8], file: &mut Vec<u8>) {
+/// Divides the stream into sectors. With `oddly` the input determines each sector.
+fn sectors(input: &mut Input<'_>, oddly: bool, codec: SectorCodec, stream: &[u8], file: &mut Vec<u8>) {
     for (number, data) in (FIRST_SECTOR..).zip(stream.chunks(SECTOR_DATA_BYTES).take(SECTORS)) {
         if !oddly {
-            seal.write(file, number, number as u32, number as u32, data);
+            codec.write(file, number, number as u32, number as u32, data);
             continue;
         }
-        let (how, flush, began) = (input.byte(), input.byte(), input.byte());
+        let (how, flush, flush_start) = (input.byte(), input.byte(), input.byte());
         match how % 4 {
             0 => file.resize(file.len() + SECTOR_BYTES, 0),
             1 => {
                 let used = data.len().min(usize::from(input.byte()) * 2 + 1);
-                seal.write(file, number, flush.into(), began.into(), &data[..used]);
+                codec.write(file, number, flush.into(), flush_start.into(), &data[..used]);
             }
-            _ => seal.write(file, number, flush.into(), began.into(), data),
+            _ => codec.write(file, number, flush.into(), flush_start.into(), data),
         }
     }
 }
 
-/// Inputs that give whole logs: of one segment, of two, and with every kind of record.
+/// Inputs for valid logs: empty, one segment, two segments, all kinds of records.
 pub fn samples() -> Vec<Vec<u8>> {
     let entry = [7, 2, b'a', b'b', b'c', b'd', b'e', b'f'];
     let all = [

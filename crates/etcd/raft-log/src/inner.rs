@@ -1,4 +1,4 @@
-//! What the handles of one log hold together. It must never do anything with it by itself.
+//! The state shared by the handles of a log.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use crate::state::State;
 
 pub(crate) struct Inner<D: Disk> {
     pub disk: D,
-    /// Held until the last handle is gone; `None` where another process has it, and this one only looks.
+    /// Held until the last handle is dropped; `None` for a read-only log that another process has open.
     pub _lock: Option<D::Lock>,
     pub state: Mutex<State<D::File>>,
-    /// The number of the next reserve; held while files of the folder are made or removed outside of a flush.
+    /// The number of the next reserve. Locked while files are created or removed outside of a flush.
     pub reserve_number: Mutex<u64>,
 }
 
 impl<D: Disk> Inner<D> {
-    /// A thread that panicked while it held the lock left the state as a failed log's would be.
+    /// After a panic of another thread the log counts as failed.
     pub(crate) fn state(&self) -> MutexGuard<'_, State<D::File>> {
         self.state.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
             let mut state = poisoned.into_inner();

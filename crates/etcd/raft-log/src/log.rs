@@ -1,4 +1,4 @@
-//! The log as any thread uses it: append, read, ask. It must never wait for a flush.
+//! The handle of a log for any thread: append, read, inspect. It never waits for a flush.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::reserve;
 use crate::state::State;
 
-/// A handle; clones are the same log.
+/// A handle; clones share the log.
 pub struct Log<D: Disk> {
     pub(crate) inner: Arc<Inner<D>>,
 }
@@ -26,18 +26,17 @@ impl<D: Disk> Clone for Log<D> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Appends to memory; all of `entries` or none. The first one's index follows the last one that there is,
-    /// or the purge point, or is any in a new log. They can be read at once, and are on disk when a flush
-    /// reports the ticket.
+    /// Appends entries to memory, all or none. They must follow the last entry or the purge point; a new log starts
+    /// at any index. They are readable immediately, and durable when a flush reports the ticket.
     ///
-    /// It never waits for the disk: where a segment is full, the next flush begins another.
+    /// It never waits for the disk: if a segment is full, the next flush begins another.
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Ticket, AppendError> {
         let records: Vec<_> = entries.into_iter().map(Record::Entry).collect();
         self.push(records, |state, records| {
             let mut expected = state.next();
             for record in records {
                 let Record::Entry(entry) = record else { continue };
-                within(entry.payload.len(), PAYLOAD_BYTES_MAX)?;
+                check_length(entry.payload.len(), PAYLOAD_BYTES_MAX)?;
                 let next = entry.index.checked_add(1);
                 if expected.is_some_and(|expected| expected != entry.index) || next.is_none() {
                     let expected = expected.unwrap_or(0);
@@ -45,53 +44,53 @@ impl<D: Disk> Log<D> {
                 }
                 expected = next;
             }
-            Ok(Wanted::Yes)
+            Ok(Change::Needed)
         })
     }
 
-    /// Sets a state; it takes the same way as entries, so one flush covers both.
+    /// Sets a state. It is logged like an entry, so one flush covers both.
     pub fn set_state(&self, key: StateKey, value: Bytes) -> Result<Ticket, AppendError> {
-        within(value.len(), STATE_BYTES_MAX)?;
-        self.push(vec![Record::State(key, value)], |_, _| Ok(Wanted::Yes))
+        check_length(value.len(), STATE_BYTES_MAX)?;
+        self.push(vec![Record::State(key, value)], |_, _| Ok(Change::Needed))
     }
 
-    /// Drops the entries from `index` on, that one too; without such entries nothing is done.
+    /// Removes the entries from `index` on, inclusive.
     pub fn truncate_from(&self, index: u64) -> Result<Ticket, AppendError> {
         self.push(vec![Record::Truncation(index)], |state, _| match &state.purged {
             Some(purged) if index <= purged.index => Err(AppendError::Purged { index, purged: purged.index }),
-            _ if state.next().is_none_or(|next| next <= index) => Ok(Wanted::No),
-            _ => Ok(Wanted::Yes),
+            _ if state.next().is_none_or(|next| next <= index) => Ok(Change::None),
+            _ => Ok(Change::Needed),
         })
     }
 
-    /// Forgets the entries up to `purged.index`, that one too. It may lie beyond the last one: then the log is
-    /// empty, and goes on after it. Space is freed by [`Log::maintain`], after a flush, in whole segments.
+    /// Removes the entries up to and including `purged.index`, which may be beyond the last one; the log then
+    /// continues after it. [`Log::maintain`] frees the space after a flush, in whole segments.
     pub fn purge_to(&self, purged: Purged) -> Result<Ticket, AppendError> {
-        within(purged.note.len(), STATE_BYTES_MAX)?;
+        check_length(purged.note.len(), STATE_BYTES_MAX)?;
         let index = purged.index;
         if index == u64::MAX {
             return Err(AppendError::Gap { given: index, expected: index - 1 });
         }
         self.push(vec![Record::Purge(purged)], |state, _| match &state.purged {
             Some(known) if index < known.index => Err(AppendError::Purged { index, purged: known.index }),
-            Some(known) if index == known.index => Ok(Wanted::No),
-            _ => Ok(Wanted::Yes),
+            Some(known) if index == known.index => Ok(Change::None),
+            _ => Ok(Change::Needed),
         })
     }
 
-    /// Removes segments that were purged, and makes the next one when there is none in reserve. Waits for the
-    /// disk, but keeps nobody else waiting.
+    /// Removes purged segments, and allocates the next one if there is no reserve. Waits for the disk, but does not
+    /// block other threads.
     pub fn maintain(&self) -> Result<(), MaintainError> {
         reserve::remove_purged(&self.inner)?;
-        reserve::keep(&self.inner)
+        reserve::ensure(&self.inner)
     }
 
-    /// The entries there are, flushed or not.
+    /// The range of readable entries, flushed or not.
     pub fn bounds(&self) -> Bounds {
         self.inner.state().bounds()
     }
 
-    /// The states as they were set last, flushed or not.
+    /// The current states, flushed or not.
     pub fn states(&self) -> BTreeMap<StateKey, Bytes> {
         self.inner.state().states.clone()
     }
@@ -100,7 +99,7 @@ impl<D: Disk> Log<D> {
         self.inner.state().id
     }
 
-    /// All up to this ticket is on disk.
+    /// Everything up to this ticket is durable.
     pub fn flushed(&self) -> Ticket {
         self.inner.state().flushed
     }
@@ -108,10 +107,10 @@ impl<D: Disk> Log<D> {
     fn push(
         &self,
         records: Vec<Record>,
-        check: impl Fn(&State<D::File>, &[Record]) -> Result<Wanted, AppendError>,
+        check: impl Fn(&State<D::File>, &[Record]) -> Result<Change, AppendError>,
     ) -> Result<Ticket, AppendError> {
         let mut state = self.inner.state();
-        if check(&state, &records)? == Wanted::No {
+        if check(&state, &records)? == Change::None {
             return Ok(state.ticket);
         }
         state.admit(&records)?;
@@ -121,11 +120,11 @@ impl<D: Disk> Log<D> {
 }
 
 #[derive(PartialEq, Eq)]
-enum Wanted {
-    Yes,
-    No,
+enum Change {
+    Needed,
+    None,
 }
 
-fn within(given: usize, most: usize) -> Result<(), AppendError> {
+fn check_length(given: usize, most: usize) -> Result<(), AppendError> {
     if given > most { Err(AppendError::TooLong { given, most }) } else { Ok(()) }
 }

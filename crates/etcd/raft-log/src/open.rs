@@ -1,5 +1,5 @@
-//! Opening a log: everything is read and checked, and only then is a torn tail cut. It must never write
-//! before all checks have passed, and never call damage a torn tail.
+//! Opening a log: all segments are read and verified before a torn tail is truncated. Damage is never taken for a
+//! torn tail.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,20 +14,20 @@ use crate::error::{Corruption, OpenError, ReadError};
 use crate::flusher::Flusher;
 use crate::inner::Inner;
 use crate::limits::{CACHE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::location::Segment;
 use crate::log::Log;
-use crate::place::Segment;
 use crate::repair;
 use crate::scan::{Extent, ScanError, Tail, scan};
 use crate::segment::{Header, HeaderError, Kind, VERSION, is_segment_size, segment_name, unfinished_name};
-use crate::state::{End, Reserve, State};
+use crate::state::{Reserve, State, WritePosition};
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Of new segments; those that are there keep their size.
+    /// Of new segments; existing ones keep their size.
     pub segment_bytes: u64,
-    /// Recent entries that stay in memory.
+    /// The size of the cache of recent entries.
     pub cache_bytes: usize,
-    /// The id that a log gets when it is made; an old one keeps its own.
+    /// The id of a new log; an existing one keeps its id.
     pub new_id: LogId,
 }
 
@@ -37,17 +37,17 @@ impl Options {
     }
 }
 
-/// What was found at open.
+/// What opening the log has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     pub id: LogId,
     pub bounds: Bounds,
     pub states: BTreeMap<StateKey, Bytes>,
-    /// Bytes of a write that a crash cut short, and that nobody was told of: they are gone.
-    pub cut_bytes: u64,
+    /// Bytes of an incomplete, never acknowledged write that were removed.
+    pub truncated_bytes: u64,
 }
 
-/// The folder's files by what they are.
+/// The directory's files by kind.
 struct Listing {
     segments: Vec<u64>,
     reserves: Vec<(u64, String)>,
@@ -55,7 +55,7 @@ struct Listing {
 }
 
 impl<D: Disk> Log<D> {
-    /// Takes the folder, reads all segments, cuts a torn tail, and makes sure that what it found is on disk.
+    /// Locks the directory, reads all segments, truncates a torn tail and makes what it has read durable.
     pub fn open(disk: D, options: Options) -> Result<(Self, Flusher<D>, Recovered), OpenError> {
         if !is_segment_size(options.segment_bytes) {
             return Err(OpenError::Options(format!(
@@ -65,32 +65,32 @@ impl<D: Disk> Log<D> {
             )));
         }
         let lock = disk.lock().map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.shown() },
-            _ => OpenError::Io { doing: "locking", name: disk.shown(), source },
+            io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.display_path() },
+            _ => OpenError::Io { doing: "locking", name: disk.display_path(), source },
         })?;
         let listing = list(&disk)?;
         let segments = open_segments(&disk, &listing.segments)?;
         let (mut state, tail) = recover(&segments, &options, Extent::Open)?;
-        // All is checked: from here on the folder is changed.
-        let mut reserve_number = clear(&disk, listing, &mut state)?;
+        // Everything is verified: from here on the directory is changed.
+        let mut reserve_number = clean_up(&disk, listing, &mut state)?;
         let (current, tail) = match (segments.into_iter().last(), tail) {
             (Some(segment), Some(tail)) => (segment, tail),
-            _ => (make_first(&disk, &mut state, &mut reserve_number)?, Tail::START),
+            _ => (create_first_segment(&disk, &mut state, &mut reserve_number)?, Tail::START),
         };
         let repaired = repair::repair(&current, &tail).map_err(|source| OpenError::Io {
             doing: "repairing",
             name: current.name.clone(),
             source,
         })?;
-        disk.sync_folder().map_err(|source| doing("syncing", &disk.shown(), source))?;
+        disk.sync_folder().map_err(|source| io_error("syncing", &disk.display_path(), source))?;
         state.segments.insert(current.header.sequence, Arc::clone(&current));
-        state.settle(current.header.sequence, tail.end);
+        state.mark_synced(current.header.sequence, tail.end);
         state.removable_below = state.oldest_needed();
         let recovered = Recovered {
             id: state.id,
             bounds: state.bounds(),
             states: state.states.clone(),
-            cut_bytes: repaired.cut_bytes,
+            truncated_bytes: repaired.truncated_bytes,
         };
         let (state, reserve_number) = (Mutex::new(state), Mutex::new(reserve_number));
         let inner = Arc::new(Inner { disk, _lock: Some(lock), state, reserve_number });
@@ -99,21 +99,21 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// A log as another process is writing it, or as one left it, for who wants to copy it. Nothing is changed.
-pub struct Look<D: Disk> {
+/// A log opened for reading, which another process may be writing.
+pub struct ReadOnlyLog<D: Disk> {
     log: Log<D>,
     in_use: bool,
 }
 
-impl<D: Disk> Look<D> {
-    /// Reads and checks all segments. Where nobody uses the log it is as at [`Log::open`], and nobody can open it
-    /// until this is dropped; else all is seen that was flushed before the call, and an error may only mean that
-    /// a segment was written or removed at that moment: try again.
-    pub fn at(disk: D) -> Result<Self, OpenError> {
+impl<D: Disk> ReadOnlyLog<D> {
+    /// Reads and verifies all segments. If the log is not in use this is like [`Log::open`], and the log stays locked
+    /// until this is dropped. Otherwise everything flushed before the call is included, and an error may only mean
+    /// that a segment was being written or removed: retry.
+    pub fn open(disk: D) -> Result<Self, OpenError> {
         let lock = match disk.lock() {
             Ok(lock) => Some(lock),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(source) => return Err(doing("locking", &disk.shown(), source)),
+            Err(source) => return Err(io_error("locking", &disk.display_path(), source)),
         };
         let in_use = lock.is_none();
         let options = Options::new(LogId([0; 16]));
@@ -140,13 +140,13 @@ impl<D: Disk> Look<D> {
     }
 }
 
-fn doing(doing: &'static str, name: &str, source: io::Error) -> OpenError {
+fn io_error(doing: &'static str, name: &str, source: io::Error) -> OpenError {
     OpenError::Io { doing, name: name.to_owned(), source }
 }
 
 fn list<D: Disk>(disk: &D) -> Result<Listing, OpenError> {
     let mut listing = Listing { segments: Vec::new(), reserves: Vec::new(), unfinished: Vec::new() };
-    for name in disk.list().map_err(|source| doing("listing", &disk.shown(), source))? {
+    for name in disk.list().map_err(|source| io_error("listing", &disk.display_path(), source))? {
         match Kind::of(&name) {
             Kind::Segment(sequence) => listing.segments.push(sequence),
             Kind::Reserve(number) => listing.reserves.push((number, name)),
@@ -182,8 +182,8 @@ fn open_segments<D: Disk>(disk: &D, sequences: &[u64]) -> Result<Vec<Arc<Segment
 }
 
 fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segment<D::File>, OpenError> {
-    let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
-    let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+    let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
+    let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
     let corrupt = |offset, expected, found| {
         OpenError::Corrupt(Corruption { file: name.clone(), offset, expected, found })
     };
@@ -191,7 +191,7 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
         return Err(corrupt(size, "a header".into(), "the end of the file".into()));
     }
     let mut bytes = [0; SECTOR_BYTES];
-    file.read_at(&mut bytes, 0).map_err(|source| doing("reading", &name, source))?;
+    file.read_at(&mut bytes, 0).map_err(|source| io_error("reading", &name, source))?;
     let header = Header::read(&bytes, sequence, size).map_err(|error| match error {
         HeaderError::UnknownVersion(found) => {
             OpenError::UnknownVersion { file: name.clone(), found, known: VERSION }
@@ -201,7 +201,7 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
     Ok(Segment::new(Arc::new(file), name, header))
 }
 
-/// What the segments hold, and where the last one ends; without segments an empty state.
+/// Reads the segments; returns their state and the end of the last one.
 fn recover<F: DiskFile>(
     segments: &[Arc<Segment<F>>],
     options: &Options,
@@ -217,17 +217,17 @@ fn recover<F: DiskFile>(
             Some(after) => Extent::Sealed { end: after.header.previous_end, crc: after.header.previous_crc },
             None => last,
         };
-        let found = scan(segment, extent, &mut |place, record| {
-            // Only the last sector will ever be written again: what comes before need not stay in memory.
-            state.settle(place.segment, place.offset.into());
-            state.apply(place, record)
+        let found = scan(segment, extent, &mut |location, record| {
+            // Only the last sector will be rewritten: earlier entries need not be cached.
+            state.mark_synced(location.segment, location.offset.into());
+            state.apply(location, record)
         });
         let found = found.map_err(|error| match error {
-            ScanError::Io(source) => doing("reading", &segment.name, source),
+            ScanError::Io(source) => io_error("reading", &segment.name, source),
             ScanError::Corrupt(corruption) => OpenError::Corrupt(corruption),
         })?;
         let (sequence, capacity) = (segment.header.sequence, segment.header.capacity());
-        state.end = End { sequence, offset: found.end, crc: found.crc, capacity };
+        state.end = WritePosition { sequence, offset: found.end, crc: found.crc, capacity };
         state.segments.insert(sequence, Arc::clone(segment));
         tail = Some(found);
     }
@@ -237,38 +237,38 @@ fn recover<F: DiskFile>(
     Ok((state, tail))
 }
 
-/// Segments before the first one that is there may only have held what is purged.
+/// Segments before the first one may only have held purged entries.
 fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError> {
-    let there = state.first_live().or(state.next()).unwrap_or(0);
+    let begins_at = state.first_live().or(state.next()).unwrap_or(0);
     let needed = state.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1));
-    if first.header.sequence > 1 && there > needed {
+    if first.header.sequence > 1 && begins_at > needed {
         let expected = format!("a segment with entry {needed}");
         return Err(OpenError::Missing { expected, found: first.name.clone() });
     }
     Ok(())
 }
 
-/// Removes what was never finished, takes reserves of the right size over. Returns the next reserve's number.
-fn clear<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
+/// Removes incomplete files and keeps reserves of the right size. Returns the next reserve's number.
+fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
     for name in listing.unfinished {
-        disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+        disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
     }
     let mut next = 0;
     for (number, name) in listing.reserves {
-        let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
-        let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+        let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
+        let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
         if size == state.segment_bytes && number < u64::MAX {
             state.reserves.push(Reserve { name, file: Arc::new(file) });
             next = next.max(number + 1);
         } else {
-            disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+            disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
         }
     }
     Ok(next)
 }
 
-/// The first segment of a new log: whole before it has its name.
-fn make_first<D: Disk>(
+/// Creates the first segment of a new log, which is complete before it gets its name.
+fn create_first_segment<D: Disk>(
     disk: &D,
     state: &mut State<D::File>,
     reserve_number: &mut u64,
@@ -288,11 +288,11 @@ fn make_first<D: Disk>(
             let from = unfinished_name(*reserve_number);
             *reserve_number += 1;
             let made = disk.create(&from, header.segment_bytes);
-            (Arc::new(made.map_err(|source| doing("making", &from, source))?), from)
+            (Arc::new(made.map_err(|source| io_error("making", &from, source))?), from)
         }
     };
     let written = file.write_at(&header.write(), 0).and_then(|()| file.sync_data());
-    written.and_then(|()| disk.rename(&from, &name)).map_err(|source| doing("making", &name, source))?;
-    state.end = End { sequence: 1, offset: 0, crc: 0, capacity: header.capacity() };
+    written.and_then(|()| disk.rename(&from, &name)).map_err(|source| io_error("making", &name, source))?;
+    state.end = WritePosition { sequence: 1, offset: 0, crc: 0, capacity: header.capacity() };
     Ok(Arc::new(Segment::new(file, name, header)))
 }

@@ -1,4 +1,4 @@
-//! Reading entries back. It must never give out a byte whose checksums were not computed anew.
+//! Reading entries. All checksums are verified on each read.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use crate::disk::{Disk, DiskFile};
 use crate::entry::Entry;
 use crate::error::{Corruption, ReadError};
 use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
+use crate::location::{RecordLocation, Segment};
 use crate::log::Log;
-use crate::place::{Place, Segment};
 use crate::record::Record;
 use crate::sector::{Sector, file_offset, sector_of};
 use crate::state::State;
 
-/// Neighbours in one segment, read at once.
+/// Adjacent records of one segment, which are read together.
 struct Run<F> {
     segment: Arc<Segment<F>>,
-    places: Vec<Place>,
+    locations: Vec<RecordLocation>,
 }
 
-/// What is asked, as far as it is to be given: first from files, then from memory.
+/// Where the requested entries are: first in files, then in memory.
 struct Plan<F> {
     runs: Vec<Run<F>>,
     cached: Vec<Entry>,
 }
 
 impl<D: Disk> Log<D> {
-    /// The entries of `range` that there are, from its start; as many as have `bytes` of payload together, and
-    /// at least one. Recent ones come from memory, older ones from their files.
+    /// Returns the entries of `range` from its start, up to `bytes` of payload but at least one. Recent entries come
+    /// from memory, older ones from the segments.
     pub fn read(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, ReadError> {
         let plan = plan(&self.inner.state(), range, bytes)?;
         let mut entries = Vec::new();
@@ -48,22 +48,22 @@ fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>,
     }
     let mut left = bytes;
     for index in range.clone() {
-        let Some(place) = state.place(index) else { break };
-        if index > range.start && place.payload() > left {
+        let Some(location) = state.location(index) else { break };
+        if index > range.start && location.payload() > left {
             break;
         }
-        left = left.saturating_sub(place.payload());
+        left = left.saturating_sub(location.payload());
         if let Some(entry) = state.cached(index) {
             plan.cached.push(entry.clone());
             continue;
         }
         match plan.runs.last_mut() {
-            Some(run) if run.takes(place) => run.places.push(place),
+            Some(run) if run.accepts(location) => run.locations.push(location),
             _ => {
-                // invariant: what is not in the cache is flushed, and segments of live entries are kept.
+                // invariant: entries that are not cached are flushed, and segments with live entries are kept.
                 #[allow(clippy::expect_used)]
-                let segment = state.segments.get(&place.segment).expect("a live entry's segment is kept");
-                plan.runs.push(Run { segment: Arc::clone(segment), places: vec![place] });
+                let segment = state.segments.get(&location.segment).expect("a live entry's segment is kept");
+                plan.runs.push(Run { segment: Arc::clone(segment), locations: vec![location] });
             }
         }
     }
@@ -72,17 +72,20 @@ fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>,
 
 impl<F: DiskFile> Run<F> {
     fn read(&self, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
-        let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (self.locations.first(), self.locations.last()) else {
+            return Ok(());
+        };
         let start = u64::from(first.offset);
         let stream = self.stream(start, last.end())?;
-        for place in &self.places {
-            let from = (u64::from(place.offset) - start) as usize;
-            let bytes = &stream[from..from + place.length as usize];
-            let wrong = |texts| ReadError::Corrupt(self.segment.corrupt_record(place.offset.into(), texts));
-            match Record::read(bytes, place.seed) {
+        for location in &self.locations {
+            let from = (u64::from(location.offset) - start) as usize;
+            let bytes = &stream[from..from + location.length as usize];
+            let corruption =
+                |texts| ReadError::Corrupt(self.segment.corrupt_record(location.offset.into(), texts));
+            match Record::read(bytes, location.seed) {
                 Ok((Record::Entry(entry), _)) => entries.push(entry),
-                Ok(_) => return Err(wrong(("an entry".into(), "another record".into()))),
-                Err(texts) => return Err(wrong(texts)),
+                Ok(_) => return Err(corruption(("an entry".into(), "another record".into()))),
+                Err(texts) => return Err(corruption(texts)),
             }
         }
         Ok(())
@@ -101,7 +104,7 @@ impl<F: DiskFile> Run<F> {
         let mut stream = Vec::with_capacity((end - start) as usize + SECTOR_DATA_BYTES * 2);
         for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
             let offset = file_offset(number);
-            let wrong: Corruption = match segment.seal.read(number, bytes) {
+            let corruption: Corruption = match segment.codec.read(number, bytes) {
                 Sector::Data { data, .. } if data.len() == SECTOR_DATA_BYTES || number == last => {
                     stream.extend_from_slice(data);
                     continue;
@@ -110,20 +113,20 @@ impl<F: DiskFile> Run<F> {
                 Sector::Zero => segment.corrupt(offset, "data", "zeros"),
                 Sector::Damaged { stored, computed } => segment.damaged(offset, stored, computed),
             };
-            return Err(ReadError::Corrupt(wrong));
+            return Err(ReadError::Corrupt(corruption));
         }
         stream.drain(..within);
         if (stream.len() as u64) < end - start {
-            let wrong = segment.corrupt(file_offset(last), "more data", "too little");
-            return Err(ReadError::Corrupt(wrong));
+            let corruption = segment.corrupt(file_offset(last), "more data", "too little");
+            return Err(ReadError::Corrupt(corruption));
         }
         Ok(stream)
     }
 }
 
 impl<F> Run<F> {
-    fn takes(&self, place: Place) -> bool {
-        let start = self.places.first().map_or(0, |first| u64::from(first.offset));
-        self.segment.header.sequence == place.segment && place.end() - start <= READ_BYTES as u64
+    fn accepts(&self, location: RecordLocation) -> bool {
+        let start = self.locations.first().map_or(0, |first| u64::from(first.offset));
+        self.segment.header.sequence == location.segment && location.end() - start <= READ_BYTES as u64
     }
 }

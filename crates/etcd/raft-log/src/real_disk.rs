@@ -1,4 +1,4 @@
-//! A folder of this machine's file system. It must never report what the kernel did not.
+//! A directory of the local file system.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -10,41 +10,41 @@ use rustix::fs::FallocateFlags;
 use crate::disk::{Disk, DiskFile};
 
 const LOCK: &str = "LOCK";
-/// Members' data is nobody else's.
+/// Only the member's user may read its data.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// Zeros are written in pieces of this size.
+/// The size of a write of zeros.
 const FILL_BYTES: usize = 1 << 20;
 
-/// How the space of a new file is taken.
+/// How the space of a new file is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preparation {
-    /// Blocks are taken, and stay marked as unwritten: each first write into one changes metadata.
+pub enum Preallocation {
+    /// Blocks stay marked as unwritten, so each first write to one changes metadata.
     Allocate,
-    /// Zeros are written too, so that a later write changes data only, and `fdatasync` needs no journal.
+    /// Zeros are written, so that later writes change data only and `fdatasync` needs no journal commit.
     Fill,
 }
 
 pub struct RealDisk {
     path: PathBuf,
-    /// Kept open for syncs of the folder.
+    /// Kept open to sync the directory.
     folder: File,
-    preparation: Preparation,
+    preallocation: Preallocation,
 }
 
 impl RealDisk {
-    /// The folder is made when it is missing (its parent is there), mode 0700.
+    /// Creates the directory with mode 0700 if it does not exist; its parent must exist.
     pub fn at(path: &Path) -> io::Result<Self> {
         match fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
             Ok(()) => sync_parent(path)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        Ok(Self { path: path.to_owned(), folder: File::open(path)?, preparation: Preparation::Fill })
+        Ok(Self { path: path.to_owned(), folder: File::open(path)?, preallocation: Preallocation::Fill })
     }
 
-    pub fn with_preparation(self, preparation: Preparation) -> Self {
-        Self { preparation, ..self }
+    pub fn with_preallocation(self, preallocation: Preallocation) -> Self {
+        Self { preallocation, ..self }
     }
 }
 
@@ -89,7 +89,7 @@ impl Disk for RealDisk {
     fn create(&self, name: &str, size: u64) -> io::Result<File> {
         let file = options().create_new(true).open(self.path.join(name))?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
-        if self.preparation == Preparation::Fill {
+        if self.preallocation == Preallocation::Fill {
             let zeros = vec![0; FILL_BYTES];
             let mut offset = 0;
             while offset < size {
@@ -117,7 +117,7 @@ impl Disk for RealDisk {
         self.folder.sync_all()
     }
 
-    fn shown(&self) -> String {
+    fn display_path(&self) -> String {
         self.path.display().to_string()
     }
 }

@@ -1,13 +1,13 @@
-//! Records: what stands in the stream. It must never know files or sectors.
+//! Records of the stream.
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
-//! | 0..4 | CRC32C of all the rest, seeded with the CRC of the record before |
+//! | 0..4 | CRC32C of the rest, seeded with the CRC of the previous record |
 //! | 4..8 | length of the payload |
 //! | 8 | kind: 1 entry, 2 state, 3 truncation, 4 purge |
-//! | 9 | the state's key, else zero |
+//! | 9 | key of a state, else zero |
 //! | 10..12 | zero |
-//! | 12..20 | index: the entry's; the first one dropped; the last one purged |
+//! | 12..20 | index of the entry; first index truncated; last index purged |
 //! | 20..28 | term |
 //! | 28.. | payload |
 
@@ -27,7 +27,7 @@ const PURGE: u8 = 4;
 pub(crate) enum Record {
     Entry(Entry),
     State(StateKey, Bytes),
-    /// Entries from there on are dropped.
+    /// Removes the entries from this index on.
     Truncation(u64),
     Purge(Purged),
 }
@@ -42,12 +42,12 @@ impl Record {
         }
     }
 
-    /// Its length in the stream.
+    /// The length in the stream.
     pub(crate) fn length(&self) -> usize {
         RECORD_HEADER_BYTES + self.payload().len()
     }
 
-    /// Appends the record to `out`; returns its CRC, which seeds the next one's.
+    /// Appends the record to `out`; returns its CRC, which seeds the next record's.
     pub(crate) fn write(&self, out: &mut Vec<u8>, seed: u32) -> u32 {
         let (kind, key, index, term) = match self {
             Self::Entry(entry) => (ENTRY, 0, entry.index, entry.term),
@@ -69,7 +69,7 @@ impl Record {
         crc
     }
 
-    /// `bytes` is one whole record, as long as its head says. `Err`: expected and found.
+    /// Decodes one complete record. The error is what was expected and what was found.
     pub(crate) fn read(bytes: &[u8], seed: u32) -> Result<(Self, u32), (String, String)> {
         let (stored, computed) = (u32_at(bytes, 0), crc32c::crc32c_append(seed, &bytes[4..]));
         if stored != computed {
@@ -77,7 +77,7 @@ impl Record {
         }
         let (index, term) = (u64_at(bytes, 12), u64_at(bytes, 20));
         let payload = Bytes::copy_from_slice(&bytes[RECORD_HEADER_BYTES..]);
-        let record = match (bytes[8], StateKey::checked(bytes[9])) {
+        let record = match (bytes[8], StateKey::try_new(bytes[9])) {
             (ENTRY, _) => Self::Entry(Entry { index, term, payload }),
             (STATE, Some(key)) => Self::State(key, payload),
             (TRUNCATION, _) if payload.is_empty() => Self::Truncation(index),
@@ -91,7 +91,7 @@ impl Record {
     }
 }
 
-/// How long the record is that starts with `bytes`, not yet checked; `None`: too few bytes to say.
+/// The length of the record at the start of `bytes`, unverified; `None` if its header is incomplete.
 pub(crate) fn length_at(bytes: &[u8]) -> Option<usize> {
     let head = bytes.get(..RECORD_HEADER_BYTES)?;
     Some(RECORD_HEADER_BYTES + u32_at(head, 4) as usize)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_come_back_and_are_chained() {
+    fn records_round_trip_and_are_chained() {
         let records = [
             Record::Entry(Entry { index: 5, term: 2, payload: Bytes::from_static(b"payload") }),
             Record::State(StateKey::new(3), Bytes::from_static(b"vote")),

@@ -1,41 +1,40 @@
-//! The end of the last segment made certain after a crash: the torn rest of a flush is wiped, and what is kept
-//! of it is written again. It must never change anything before that flush.
+//! Repairs the end of the last segment after a crash: the torn part of the last flush is zeroed, the rest of it is
+//! rewritten. Nothing before that flush is changed.
 //!
-//! It is written again even when nothing is torn: after a process died between write and sync, or after a
-//! sync that failed, the bytes read may stand in the kernel's memory only. A crash meanwhile leaves nothing
-//! that differs from a torn flush, so opening can be tried again any number of times.
+//! The flush is rewritten even if nothing is torn: after a crash between write and sync, or after a failed sync, the
+//! data may be in the page cache only. A crash during the repair looks like a torn flush, so opening can be repeated.
 
 use std::io;
 
 use crate::disk::DiskFile;
 use crate::limits::SECTOR_BYTES;
-use crate::place::Segment;
+use crate::location::Segment;
 use crate::scan::Tail;
 use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
 
 pub(crate) struct Repaired {
-    pub cut_bytes: u64,
-    /// The data of the last sector, while it is not full.
+    pub truncated_bytes: u64,
+    /// The data of the last sector while it is not full.
     pub tail: Vec<u8>,
 }
 
 impl Tail {
-    /// That of a segment with nothing but its header.
+    /// The tail of an empty segment.
     pub(crate) const START: Self =
-        Self { end: 0, crc: 0, flush: 0, began: FIRST_SECTOR, written: FIRST_SECTOR };
+        Self { end: 0, crc: 0, flush: 0, flush_start: FIRST_SECTOR, written: FIRST_SECTOR };
 }
 
 pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Result<Repaired> {
     let (last, within) = sector_of(tail.end);
-    // The sector with the end may be an older flush's, and then comes out as it was.
-    let first = tail.began.min(last);
+    // The sector with the end may belong to an older flush, and is rewritten unchanged.
+    let first = tail.flush_start.min(last);
     let written = tail.written.max(first);
     let mut sectors = vec![0; (written - first) as usize * SECTOR_BYTES];
     segment.file.read_at(&mut sectors, file_offset(first))?;
-    let mut repaired = Repaired { cut_bytes: 0, tail: Vec::new() };
+    let mut repaired = Repaired { truncated_bytes: 0, tail: Vec::new() };
     let mut rewritten = Vec::with_capacity(sectors.len());
     for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
-        let Sector::Data { flush, began, data } = segment.seal.read(number, bytes) else {
+        let Sector::Data { flush, flush_start, data } = segment.codec.read(number, bytes) else {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
             continue;
         };
@@ -44,11 +43,11 @@ pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Resu
             std::cmp::Ordering::Equal => &data[..within.min(data.len())],
             std::cmp::Ordering::Greater => &[],
         };
-        repaired.cut_bytes += (data.len() - kept.len()) as u64;
+        repaired.truncated_bytes += (data.len() - kept.len()) as u64;
         if kept.is_empty() {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
         } else {
-            segment.seal.write(&mut rewritten, number, flush, began, kept);
+            segment.codec.write(&mut rewritten, number, flush, flush_start, kept);
         }
         if number == last {
             repaired.tail = kept.to_vec();

@@ -1,5 +1,5 @@
-//! Segments made before they are needed, and those that are not needed any more. It must never remove one
-//! whose purge is not on disk.
+//! Reserve segments, allocated ahead of time, and the removal of purged segments. A segment is removed only after its
+//! purge is durable.
 
 use std::io;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::inner::Inner;
 use crate::segment::{reserve_name, segment_name, unfinished_name};
 use crate::state::Reserve;
 
-/// Makes a reserve where there is none.
-pub(crate) fn keep<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+/// Allocates a reserve if there is none.
+pub(crate) fn ensure<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
     let mut number = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let size = {
         let state = inner.state();
@@ -23,24 +23,24 @@ pub(crate) fn keep<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
         }
         state.segment_bytes
     };
-    let reserve = make(&inner.disk, *number, size)?;
+    let reserve = create(&inner.disk, *number, size)?;
     *number += 1;
     inner.state().reserves.push(reserve);
     Ok(())
 }
 
-/// A reserve to become a segment; it is made here where there is none.
+/// Takes a reserve; allocates it if there is none.
 pub(crate) fn take<D: Disk>(inner: &Inner<D>) -> Result<Reserve<D::File>, MaintainError> {
     loop {
         if let Some(reserve) = inner.state().reserves.pop() {
             return Ok(reserve);
         }
-        keep(inner)?;
+        ensure(inner)?;
     }
 }
 
-/// The file gets its name only when its zeros are on disk: who finds the name may rely on them.
-fn make<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
+/// The file gets its name after its zeros are durable, so the name can be relied on.
+fn create<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
     let (unfinished, name) = (unfinished_name(number), reserve_name(number));
     let made = disk.create(&unfinished, size).and_then(|file| {
         file.sync_data()?;
@@ -49,15 +49,15 @@ fn make<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, M
         Ok(Reserve { name: name.clone(), file: Arc::new(file) })
     });
     made.map_err(|source| {
-        // The failure that is told is the first one; what stays is removed at the next open.
+        // The first error is reported; leftovers are removed at the next open.
         for left in [&unfinished, &name] {
             disk.remove(left).ok();
         }
-        if is_full(&source) { MaintainError::Full { source } } else { failed_to("making", name, source) }
+        if is_full(&source) { MaintainError::Full { source } } else { io_error("making", name, source) }
     })
 }
 
-fn failed_to(doing: &'static str, name: String, source: io::Error) -> MaintainError {
+fn io_error(doing: &'static str, name: String, source: io::Error) -> MaintainError {
     MaintainError::Io { doing, name, source }
 }
 
@@ -75,9 +75,9 @@ pub(crate) fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainErr
             }
         };
         let name = segment_name(sequence);
-        inner.disk.remove(&name).map_err(|source| failed_to("removing", name.clone(), source))?;
+        inner.disk.remove(&name).map_err(|source| io_error("removing", name.clone(), source))?;
         inner.state().segments.remove(&sequence);
-        // Each removal is final before the next: else a crash could leave a gap in the numbers.
+        // Each removal is made durable before the next one: otherwise a crash could leave a gap.
         inner.disk.sync_folder().map_err(|source| {
             let failed = Failed { doing: "syncing the folder of", name, source: Arc::new(source) };
             inner.state().failed = Some(failed.clone());

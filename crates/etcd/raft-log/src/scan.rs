@@ -1,17 +1,16 @@
-//! One segment read from its start at open: every record, and where the log ends. It must never write, and
-//! never take damage for an end.
+//! Reads a segment at open: all records, and where the log ends. Damage is never taken for the end.
 //!
-//! Of the last segment all sectors are looked at. The stream ends at the first hole: a sector that is zero or
-//! not wholly used. What stands behind a hole is a torn tail only if it is of one flush, and that flush began
-//! at the hole or before: then the hole is that flush's too, which was the last one, and no caller was told
-//! that it is on disk. Anything else means that something acknowledged is gone.
+//! All sectors of the last segment are checked. The stream ends at the first hole: a sector that is zero or partly
+//! used. Sectors past the hole are a torn tail only if they belong to one flush that began at the hole or before it:
+//! then the hole lies in this flush, which was the last one and never acknowledged. Otherwise acknowledged data is
+//! missing.
 
 use std::io;
 
 use crate::disk::DiskFile;
 use crate::error::Corruption;
 use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
-use crate::place::{Place, Segment};
+use crate::location::{RecordLocation, Segment};
 use crate::record::{Record, length_at};
 use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
 
@@ -27,56 +26,56 @@ impl From<Corruption> for ScanError {
     }
 }
 
-/// How far a segment must reach.
+/// How far a segment must extend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
-    /// The next segment says where and with which CRC this one ended.
+    /// The header of the next segment gives the end and the last CRC.
     Sealed { end: u64, crc: u32 },
-    /// It is the last one.
+    /// The last segment.
     Open,
-    /// It is the last one, and somebody is writing it: what stands behind its first hole came while it was read,
-    /// and tells nothing.
+    /// The last segment of a log that is being written. Sectors past the first hole may have been written during the
+    /// read and are ignored.
     Growing,
 }
 
 impl Extent {
-    fn grows(self) -> bool {
+    fn is_growing(self) -> bool {
         matches!(self, Self::Growing)
     }
 }
 
-/// Where a segment's records end.
+/// The end of a segment's records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tail {
-    /// In the stream, after the last whole record.
+    /// In the stream, after the last complete record.
     pub end: u64,
-    /// That record's CRC.
+    /// The CRC of that record.
     pub crc: u32,
-    /// The newest flush seen; 0: none.
+    /// The newest flush; 0 if there is none.
     pub flush: u32,
-    /// The first sector that flush wrote.
-    pub began: u64,
+    /// The first sector written by that flush.
+    pub flush_start: u64,
     /// The sector after the last one that is not zero.
     pub written: u64,
 }
 
-/// What takes the records; its error is what was expected and what was found.
-pub(crate) type Visit<'a> = dyn FnMut(Place, Record) -> Result<(), (String, String)> + 'a;
+/// Receives the records. The error is what was expected and what was found.
+pub(crate) type Visit<'a> = dyn FnMut(RecordLocation, Record) -> Result<(), (String, String)> + 'a;
 
 struct Scan<'a, F> {
     segment: &'a Segment<F>,
     extent: Extent,
-    /// The stream from `base` on that is not yet parsed.
+    /// The part of the stream, from `base` on, that is not parsed yet.
     stream: Vec<u8>,
     base: u64,
     crc: u32,
     /// Of the last sector before the hole.
     flush: u32,
-    began: u32,
-    /// The sector where the stream ends, and whether it is a partly used one.
+    flush_start: u32,
+    /// The sector where the stream ends, and whether it is partly used.
     hole: Option<(u64, bool)>,
-    /// The flush of what stands behind the hole.
-    behind: Option<(u32, u32)>,
+    /// The flush of the sectors past the hole.
+    past_hole: Option<(u32, u32)>,
     written: u64,
 }
 
@@ -92,9 +91,9 @@ pub(crate) fn scan<F: DiskFile>(
         base: 0,
         crc: segment.header.previous_crc,
         flush: 0,
-        began: FIRST_SECTOR as u32,
+        flush_start: FIRST_SECTOR as u32,
         hole: None,
-        behind: None,
+        past_hole: None,
         written: FIRST_SECTOR,
     };
     let capacity = segment.header.capacity();
@@ -116,9 +115,9 @@ pub(crate) fn scan<F: DiskFile>(
         let bytes = &mut buffer[..count as usize * SECTOR_BYTES];
         segment.file.read_at(bytes, file_offset(number)).map_err(ScanError::Io)?;
         for sector in bytes.chunks_exact(SECTOR_BYTES) {
-            scan.take(number, segment.seal.read(number, sector))?;
+            scan.push_sector(number, segment.codec.read(number, sector))?;
             number += 1;
-            if extent.grows() && scan.hole.is_some() {
+            if extent.is_growing() && scan.hole.is_some() {
                 number = sectors;
                 break;
             }
@@ -129,7 +128,7 @@ pub(crate) fn scan<F: DiskFile>(
 }
 
 impl<F> Scan<'_, F> {
-    fn take(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
+    fn push_sector(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
         let offset = file_offset(number);
         match (sector, self.hole) {
             (Sector::Damaged { stored, computed }, _) => {
@@ -137,47 +136,54 @@ impl<F> Scan<'_, F> {
             }
             (Sector::Zero, None) => self.hole = Some((number, false)),
             (Sector::Zero, Some(_)) => {}
-            (Sector::Data { flush, began, data }, None) => {
+            (Sector::Data { flush, flush_start, data }, None) => {
                 let follows = if flush == self.flush {
-                    began == self.began
+                    flush_start == self.flush_start
                 } else {
-                    flush > self.flush && u64::from(began) == number
+                    flush > self.flush && u64::from(flush_start) == number
                 };
                 if !follows {
-                    let expected = format!("flush {} from sector {}, or a new one", self.flush, self.began);
-                    let found = format!("flush {flush} from sector {began}");
+                    let expected =
+                        format!("flush {} from sector {}, or a new one", self.flush, self.flush_start);
+                    let found = format!("flush {flush} from sector {flush_start}");
                     return Err(self.segment.corrupt(offset, expected, found));
                 }
-                (self.flush, self.began) = (flush, began);
+                (self.flush, self.flush_start) = (flush, flush_start);
                 self.stream.extend_from_slice(data);
                 if data.len() < SECTOR_DATA_BYTES {
                     self.hole = Some((number, true));
                 }
                 self.written = number + 1;
             }
-            (Sector::Data { flush, began, .. }, Some((hole, _))) => {
-                self.take_behind(number, hole, flush, began)?;
+            (Sector::Data { flush, flush_start, .. }, Some((hole, _))) => {
+                self.push_past_hole(number, hole, flush, flush_start)?;
             }
         }
         Ok(())
     }
 
-    /// A written sector behind the hole.
-    fn take_behind(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
-        // Before the first one there is the header, which no flush writes.
-        let torn = (FIRST_SECTOR..=hole).contains(&u64::from(began))
-            && self.behind.is_none_or(|behind| behind == (flush, began))
-            && (flush > self.flush || (flush, began) == (self.flush, self.began));
+    /// Handles a written sector past the hole.
+    fn push_past_hole(
+        &mut self,
+        number: u64,
+        hole: u64,
+        flush: u32,
+        flush_start: u32,
+    ) -> Result<(), Corruption> {
+        // The header comes before the first sector and is not written by a flush.
+        let torn = (FIRST_SECTOR..=hole).contains(&u64::from(flush_start))
+            && self.past_hole.is_none_or(|past_hole| past_hole == (flush, flush_start))
+            && (flush > self.flush || (flush, flush_start) == (self.flush, self.flush_start));
         if !torn {
             let expected = format!("the data before flush {flush}, which has sector {number}");
             return Err(self.segment.corrupt(file_offset(hole), expected, "a hole"));
         }
-        self.behind = Some((flush, began));
+        self.past_hole = Some((flush, flush_start));
         self.written = number + 1;
         Ok(())
     }
 
-    /// Hands on all records that are whole.
+    /// Passes on all complete records.
     fn parse(&mut self, visit: &mut Visit<'_>) -> Result<(), Corruption> {
         let mut start = 0;
         while let Some(length) = length_at(&self.stream[start..]) {
@@ -190,13 +196,13 @@ impl<F> Scan<'_, F> {
             let Some(bytes) = self.stream.get(start..start + length) else { break };
             let (record, crc) =
                 Record::read(bytes, self.crc).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
-            let place = Place {
+            let location = RecordLocation {
                 segment: self.segment.header.sequence,
                 offset: offset as u32,
                 length: length as u32,
                 seed: self.crc,
             };
-            visit(place, record).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
+            visit(location, record).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
             self.crc = crc;
             start += length;
         }
@@ -219,13 +225,19 @@ impl<F> Scan<'_, F> {
             );
             return Err(self.segment.corrupt_record(self.base, texts));
         }
-        let (flush, began) = self.behind.unwrap_or((self.flush, self.began));
-        // A record that ends in a hole is of the last flush; and what is partly used ends with a record.
+        let (flush, flush_start) = self.past_hole.unwrap_or((self.flush, self.flush_start));
+        // A record that ends in a hole belongs to the last flush, and a partly used sector ends with a record.
         let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
-        if !self.stream.is_empty() && !torn_record && !self.extent.grows() {
+        if !self.stream.is_empty() && !torn_record && !self.extent.is_growing() {
             let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));
             return Err(self.segment.corrupt_record(self.base, texts));
         }
-        Ok(Tail { end: self.base, crc: self.crc, flush, began: u64::from(began), written: self.written })
+        Ok(Tail {
+            end: self.base,
+            crc: self.crc,
+            flush,
+            flush_start: u64::from(flush_start),
+            written: self.written,
+        })
     }
 }

@@ -1,36 +1,36 @@
-//! Sectors: how the stream of records is laid into pieces that a disk writes whole, each with a checksum.
+//! Sectors divide the record stream into units that a disk writes atomically, each with a checksum.
 //!
-//! It must never know records. Layout of a sector, after the header sector of the file:
+//! Layout of a sector, except for the header sector of a file:
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
-//! | 0..4 | CRC32C of 4..512, seeded with log id, segment and the sector's number |
+//! | 0..4 | CRC32C of 4..512, seeded with log id, segment and sector number |
 //! | 4..8 | the flush that wrote it last, counted from 1 in each segment |
-//! | 8..12 | the number of the first sector which that flush wrote |
-//! | 12..14 | how many bytes of data are used, at least 1 |
+//! | 8..12 | the first sector written by that flush |
+//! | 12..14 | bytes of data, at least 1 |
 //! | 14..16 | zero |
-//! | 16..512 | data, zero after what is used |
+//! | 16..512 | data, padded with zeros |
 
 use crate::entry::LogId;
 use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SECTOR_HEADER_BYTES};
 
-/// Where the data of a segment starts: the first sector is the header.
+/// The first sector with data; sector 0 is the header.
 pub(crate) const FIRST_SECTOR: u64 = 1;
 
-const NOTHING: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
+const ZERO_SECTOR: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
 
-/// The checksums' seed of one segment.
+/// Encodes and decodes the sectors of one segment; holds the seed of their checksums.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seal(u32);
+pub(crate) struct SectorCodec(u32);
 
-/// What one sector turned out to be.
+/// A decoded sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sector<'a> {
     /// Never written.
     Zero,
     Data {
         flush: u32,
-        began: u32,
+        flush_start: u32,
         data: &'a [u8],
     },
     Damaged {
@@ -39,7 +39,7 @@ pub(crate) enum Sector<'a> {
     },
 }
 
-impl Seal {
+impl SectorCodec {
     pub(crate) fn new(id: LogId, segment: u64) -> Self {
         Self(crc32c::crc32c_append(crc32c::crc32c(&id.0), &segment.to_le_bytes()))
     }
@@ -48,13 +48,13 @@ impl Seal {
         crc32c::crc32c_append(crc32c::crc32c_append(self.0, &number.to_le_bytes()), bytes)
     }
 
-    /// Appends one sector to `out`; `data` is neither empty nor longer than fits.
-    pub(crate) fn write(self, out: &mut Vec<u8>, number: u64, flush: u32, began: u32, data: &[u8]) {
+    /// Appends one sector to `out`. `data` must not be empty and must fit.
+    pub(crate) fn write(self, out: &mut Vec<u8>, number: u64, flush: u32, flush_start: u32, data: &[u8]) {
         debug_assert!(!data.is_empty() && data.len() <= SECTOR_DATA_BYTES);
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&flush.to_le_bytes());
-        out.extend_from_slice(&began.to_le_bytes());
+        out.extend_from_slice(&flush_start.to_le_bytes());
         out.extend_from_slice(&(data.len() as u16).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(data);
@@ -65,7 +65,7 @@ impl Seal {
 
     /// `bytes` is one sector.
     pub(crate) fn read(self, number: u64, bytes: &[u8]) -> Sector<'_> {
-        if bytes == NOTHING {
+        if bytes == ZERO_SECTOR {
             return Sector::Zero;
         }
         let (stored, computed) = (u32_at(bytes, 0), self.checksum(number, &bytes[4..]));
@@ -74,7 +74,7 @@ impl Seal {
             return Sector::Damaged { stored, computed };
         }
         let data = &bytes[SECTOR_HEADER_BYTES..SECTOR_HEADER_BYTES + used];
-        Sector::Data { flush: u32_at(bytes, 4), began: u32_at(bytes, 8), data }
+        Sector::Data { flush: u32_at(bytes, 4), flush_start: u32_at(bytes, 8), data }
     }
 }
 
@@ -86,24 +86,24 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// How many bytes of the stream a segment of that size holds.
+/// The capacity of a segment in bytes of the stream.
 pub(crate) fn capacity(segment_bytes: u64) -> u64 {
     (segment_bytes / SECTOR_BYTES as u64 - FIRST_SECTOR) * SECTOR_DATA_BYTES as u64
 }
 
-/// The sector that holds that byte of the stream, and where within its data.
+/// The sector that holds a byte of the stream, and the offset within its data.
 pub(crate) fn sector_of(stream: u64) -> (u64, usize) {
     let data = SECTOR_DATA_BYTES as u64;
     (FIRST_SECTOR + stream / data, (stream % data) as usize)
 }
 
-/// Where a sector starts in its file.
+/// The offset of a sector in its file.
 pub(crate) fn file_offset(sector: u64) -> u64 {
     sector * SECTOR_BYTES as u64
 }
 
-/// Where a byte of the stream stands in the file.
-pub(crate) fn place_in_file(stream: u64) -> u64 {
+/// The offset in the file of a byte of the stream.
+pub(crate) fn offset_in_file(stream: u64) -> u64 {
     let (sector, within) = sector_of(stream);
     file_offset(sector) + (SECTOR_HEADER_BYTES + within) as u64
 }
@@ -114,39 +114,39 @@ mod tests {
 
     fn written(number: u64, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        Seal::new(LogId([7; 16]), 3).write(&mut out, number, 5, 2, data);
+        SectorCodec::new(LogId([7; 16]), 3).write(&mut out, number, 5, 2, data);
         out
     }
 
     #[test]
-    fn a_sector_comes_back_as_it_was_written() {
+    fn sectors_round_trip() {
         for length in [1, 2, SECTOR_DATA_BYTES - 1, SECTOR_DATA_BYTES] {
             let data = vec![9; length];
             let bytes = written(4, &data);
             assert_eq!(bytes.len(), SECTOR_BYTES);
-            let read = Seal::new(LogId([7; 16]), 3).read(4, &bytes);
-            assert_eq!(read, Sector::Data { flush: 5, began: 2, data: &data });
+            let read = SectorCodec::new(LogId([7; 16]), 3).read(4, &bytes);
+            assert_eq!(read, Sector::Data { flush: 5, flush_start: 2, data: &data });
         }
     }
 
     #[test]
-    fn every_flipped_bit_is_seen() {
+    fn every_flipped_bit_is_detected() {
         let bytes = written(4, &[0; 100]);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let read = Seal::new(LogId([7; 16]), 3).read(4, &flipped);
+            let read = SectorCodec::new(LogId([7; 16]), 3).read(4, &flipped);
             assert!(matches!(read, Sector::Damaged { .. }), "bit {bit}: {read:?}");
         }
     }
 
     #[test]
-    fn a_sector_of_another_log_segment_or_place_is_damage() {
+    fn a_sector_of_another_log_segment_or_position_is_damaged() {
         let bytes = written(4, b"data");
-        let seals = [Seal::new(LogId([8; 16]), 3), Seal::new(LogId([7; 16]), 2)];
-        for seal in seals {
-            assert!(matches!(seal.read(4, &bytes), Sector::Damaged { .. }));
+        let seals = [SectorCodec::new(LogId([8; 16]), 3), SectorCodec::new(LogId([7; 16]), 2)];
+        for codec in seals {
+            assert!(matches!(codec.read(4, &bytes), Sector::Damaged { .. }));
         }
-        assert!(matches!(Seal::new(LogId([7; 16]), 3).read(5, &bytes), Sector::Damaged { .. }));
+        assert!(matches!(SectorCodec::new(LogId([7; 16]), 3).read(5, &bytes), Sector::Damaged { .. }));
     }
 }

@@ -1,18 +1,18 @@
-//! Segment files: their names and their header sector. It must never read or write a file.
+//! Segment files: names and header sector.
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
 //! | 0..8 | `KEELRLOG` |
-//! | 8..12 | format version: the rest is only looked at when it is known |
-//! | 12..16 | CRC32C of the sector with these four bytes as zero |
+//! | 8..12 | format version, which is checked before the rest |
+//! | 12..16 | CRC32C of the sector with these four bytes zero |
 //! | 16..32 | log id |
 //! | 32..40 | sequence number, from 1 |
 //! | 40..48 | size of the file |
-//! | 48..56 | where the stream of the segment before ends |
-//! | 56..60 | CRC of the last record there: the first one here is seeded with it |
-//! | 60 | 1: there is a last index, else 0 |
+//! | 48..56 | end of the previous segment's stream |
+//! | 56..60 | CRC of the previous segment's last record, which seeds the first one here |
+//! | 60 | 1 if there is a last index, else 0 |
 //! | 61..64 | zero |
-//! | 64..72 | the last index, when this segment began |
+//! | 64..72 | last index at the start of this segment |
 //! | 72..512 | zero |
 
 use crate::entry::LogId;
@@ -24,7 +24,7 @@ const MAGIC: [u8; 8] = *b"KEELRLOG";
 const SUFFIX: &str = ".log";
 const RESERVE: &str = "reserve-";
 const RESERVE_SUFFIX: &str = ".free";
-/// What is being made: removed at open.
+/// A file that is being created; removed at open.
 const UNFINISHED_SUFFIX: &str = ".tmp";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,25 +37,20 @@ pub(crate) struct Header {
     pub last: Option<u64>,
 }
 
-/// What a file of the folder is by its name.
+/// The kind of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Segment(u64),
     Reserve(u64),
     Unfinished,
-    /// None of ours: left alone.
+    /// Not a file of the log; ignored.
     Other,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     UnknownVersion(u32),
-    /// At that offset.
-    Damaged {
-        offset: u64,
-        expected: String,
-        found: String,
-    },
+    Damaged { offset: u64, expected: String, found: String },
 }
 
 pub(crate) fn segment_name(sequence: u64) -> String {
@@ -108,7 +103,7 @@ impl Header {
         bytes
     }
 
-    /// The header of a file that is called as segment `sequence` and has `size` bytes.
+    /// Decodes the header of a file with the name of segment `sequence` and a size of `size` bytes.
     pub(crate) fn read(bytes: &[u8; SECTOR_BYTES], sequence: u64, size: u64) -> Result<Self, HeaderError> {
         if bytes[..8] != MAGIC {
             return Err(damaged(0, "KEELRLOG", format!("{:02x?}", &bytes[..8])));
@@ -151,7 +146,7 @@ impl Header {
     }
 }
 
-/// Whether segments may have that size.
+/// Whether a segment may have this size.
 pub(crate) fn is_segment_size(bytes: u64) -> bool {
     (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) && bytes.is_multiple_of(SECTOR_BYTES as u64)
 }
@@ -170,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_comes_back_and_every_flipped_bit_is_seen() {
+    fn headers_round_trip_and_every_flipped_bit_is_detected() {
         let bytes = header().write();
         assert_eq!(Header::read(&bytes, 2, SEGMENT_BYTES_MIN), Ok(header()));
         for bit in 0..bytes.len() * 8 {
@@ -181,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_is_told_before_anything_else_is_looked_at() {
+    fn the_version_is_checked_first() {
         let mut bytes = header().write();
         bytes[8] = 9;
         bytes[100] = 1;
@@ -189,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_what_a_file_is() {
+    fn file_kinds_by_name() {
         let cases = [
             (segment_name(1), Kind::Segment(1)),
             (segment_name(u64::MAX), Kind::Segment(u64::MAX)),

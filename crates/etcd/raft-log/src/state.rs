@@ -1,7 +1,6 @@
-//! What a log knows while it runs: which entries there are and where, the recent ones themselves, and the
-//! bytes that wait for a flush. It must never touch a disk.
+//! The in-memory state of a log: the locations of its entries, a cache of recent ones, and pending writes.
 //!
-//! Invariant: entries that are not flushed are in the cache, so nobody reads what is not yet written.
+//! Invariant: unflushed entries are cached, so a read never depends on a pending write.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,31 +10,31 @@ use bytes::Bytes;
 use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 use crate::error::{AppendError, Failed};
 use crate::limits::{ENTRY_OVERHEAD_BYTES, UNFLUSHED_BYTES_MAX};
-use crate::place::{Place, Segment};
+use crate::location::{RecordLocation, Segment};
 use crate::record::Record;
 use crate::sector::{capacity, sector_of};
 use crate::segment::Header;
 
-/// A prepared file of zeros, to become a segment.
+/// A preallocated file that will become a segment.
 pub(crate) struct Reserve<F> {
     pub name: String,
     pub file: Arc<F>,
 }
 
-/// Bytes for one segment that wait for a flush.
-pub(crate) struct Part {
+/// Pending bytes for one segment.
+pub(crate) struct PendingWrite {
     pub sequence: u64,
     /// In the stream of the segment.
     pub start: u64,
     pub bytes: Vec<u8>,
     pub through: Ticket,
-    /// The segment is to be made first.
+    /// The header, if the segment must be created first.
     pub opening: Option<Header>,
 }
 
 /// Where the next record goes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
+pub(crate) struct WritePosition {
     pub sequence: u64,
     pub offset: u64,
     pub crc: u32,
@@ -46,26 +45,26 @@ pub(crate) struct State<F> {
     pub id: LogId,
     pub segment_bytes: u64,
     pub cache_bytes_max: usize,
-    pub end: End,
-    pub parts: VecDeque<Part>,
+    pub end: WritePosition,
+    pub pending_writes: VecDeque<PendingWrite>,
     pub unflushed_bytes: usize,
     pub ticket: Ticket,
     pub flushed: Ticket,
-    /// Segment and sector before which nothing is written any more.
-    settled: (u64, u64),
+    /// The segment and the sector before which nothing is rewritten.
+    synced: (u64, u64),
     /// The entries `next - live.len() .. next`.
-    live: VecDeque<Place>,
-    /// The index that comes next; `None`: any may.
+    live: VecDeque<RecordLocation>,
+    /// The next index; any if `None`.
     next: Option<u64>,
-    /// The last ones of `live`.
+    /// The last entries of `live`.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
     pub purged: Option<Purged>,
     pub states: BTreeMap<StateKey, Bytes>,
-    /// Those that a flush has made.
+    /// The segments created by a flush.
     pub segments: BTreeMap<u64, Arc<Segment<F>>>,
     pub reserves: Vec<Reserve<F>>,
-    /// When a ticket is flushed, the segments below a number may go.
+    /// After a ticket is flushed, segments below a number may be removed.
     removals: VecDeque<(Ticket, u64)>,
     pub removable_below: u64,
     pub failed: Option<Failed>,
@@ -77,12 +76,12 @@ impl<F> State<F> {
             id,
             segment_bytes,
             cache_bytes_max,
-            end: End { sequence: 0, offset: 0, crc: 0, capacity: 0 },
-            parts: VecDeque::new(),
+            end: WritePosition { sequence: 0, offset: 0, crc: 0, capacity: 0 },
+            pending_writes: VecDeque::new(),
             unflushed_bytes: 0,
             ticket: Ticket(0),
             flushed: Ticket(0),
-            settled: (0, 0),
+            synced: (0, 0),
             live: VecDeque::new(),
             next,
             cache: VecDeque::new(),
@@ -114,7 +113,7 @@ impl<F> State<F> {
         Some(next - self.live.len() as u64)
     }
 
-    pub(crate) fn place(&self, index: u64) -> Option<Place> {
+    pub(crate) fn location(&self, index: u64) -> Option<RecordLocation> {
         let at = index.checked_sub(self.first_live()?)?;
         self.live.get(usize::try_from(at).ok()?).copied()
     }
@@ -124,20 +123,20 @@ impl<F> State<F> {
         self.cache.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
-    /// The first segment that still holds something needed.
+    /// The first segment that is still needed.
     pub(crate) fn oldest_needed(&self) -> u64 {
-        self.live.front().map_or(self.end.sequence, |place| place.segment)
+        self.live.front().map_or(self.end.sequence, |location| location.segment)
     }
 
-    /// Takes a record's meaning in. `Err`: what was expected, what is there; nothing is changed then.
-    pub(crate) fn apply(&mut self, place: Place, record: Record) -> Result<(), (String, String)> {
+    /// Applies a record. The error is what was expected and what was found; nothing is changed then.
+    pub(crate) fn apply(&mut self, location: RecordLocation, record: Record) -> Result<(), (String, String)> {
         match record {
             Record::Entry(entry) => {
                 if self.next.is_some_and(|next| next != entry.index) || entry.index == u64::MAX {
                     return Err((format!("entry {:?}", self.next), format!("entry {}", entry.index)));
                 }
                 self.next = Some(entry.index + 1);
-                self.live.push_back(place);
+                self.live.push_back(location);
                 self.cache_bytes += cost(&entry);
                 self.cache.push_back(entry);
                 self.evict();
@@ -184,18 +183,18 @@ impl<F> State<F> {
         self.cache_bytes -= entry.as_ref().map_or(0, cost);
     }
 
-    /// Forgets the oldest cached entries, as far as the cache is too large and they are on disk. Those in the
-    /// last sector stay: the next flush writes it anew, and who read it meanwhile could see half of each.
+    /// Evicts the oldest cached entries while the cache is too large and they are on disk. Entries in the last sector
+    /// stay: the next flush rewrites it, and a concurrent read could see a mixture.
     fn evict(&mut self) {
         while self.cache_bytes > self.cache_bytes_max
-            && let Some(place) = self.cache.front().and_then(|entry| self.place(entry.index))
-            && (place.segment, sector_of(place.end() - 1).0) < self.settled
+            && let Some(location) = self.cache.front().and_then(|entry| self.location(entry.index))
+            && (location.segment, sector_of(location.end() - 1).0) < self.synced
         {
             self.forget_first();
         }
     }
 
-    /// Whether these records can be taken in; nothing is changed.
+    /// Checks whether the records can be appended.
     pub(crate) fn admit(&self, records: &[Record]) -> Result<(), AppendError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone().into());
@@ -221,24 +220,24 @@ impl<F> State<F> {
         Ok(())
     }
 
-    /// What every segment says anew, so that those before it can go.
+    /// The records that each new segment repeats, so that earlier segments can be removed.
     fn opening_records(&self) -> Vec<Record> {
         let states = self.states.iter().map(|(key, value)| Record::State(*key, value.clone()));
         states.chain(self.purged.clone().map(Record::Purge)).collect()
     }
 
-    /// Takes in an admitted record.
+    /// Appends an admitted record.
     pub(crate) fn push(&mut self, record: Record) -> Ticket {
         if self.end.offset + record.length() as u64 > self.end.capacity {
             self.open_segment();
         }
-        let place = self.write(&record);
+        let location = self.write(&record);
         self.ticket.0 += 1;
-        if let Some(part) = self.parts.back_mut() {
-            part.through = self.ticket;
+        if let Some(write) = self.pending_writes.back_mut() {
+            write.through = self.ticket;
         }
         let purge = matches!(record, Record::Purge(_));
-        let applied = self.apply(place, record);
+        let applied = self.apply(location, record);
         debug_assert!(applied.is_ok(), "admitted: {applied:?}");
         if purge {
             self.removals.push_back((self.ticket, self.oldest_needed()));
@@ -257,43 +256,49 @@ impl<F> State<F> {
             previous_crc: self.end.crc,
             last: self.next.and_then(|next| next.checked_sub(1)),
         };
-        self.end = End { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
+        self.end = WritePosition { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
         let (bytes, through) = (Vec::new(), self.ticket);
-        self.parts.push_back(Part { sequence, start: 0, bytes, through, opening: Some(header) });
+        self.pending_writes.push_back(PendingWrite {
+            sequence,
+            start: 0,
+            bytes,
+            through,
+            opening: Some(header),
+        });
         for record in &records {
             self.write(record);
         }
     }
 
-    /// Adds a record's bytes to those that wait.
-    fn write(&mut self, record: &Record) -> Place {
+    /// Adds a record's bytes to the pending writes.
+    fn write(&mut self, record: &Record) -> RecordLocation {
         let (sequence, start, seed) = (self.end.sequence, self.end.offset, self.end.crc);
-        if self.parts.back().is_none_or(|part| part.sequence != sequence) {
+        if self.pending_writes.back().is_none_or(|write| write.sequence != sequence) {
             let (bytes, through) = (Vec::new(), self.ticket);
-            self.parts.push_back(Part { sequence, start, bytes, through, opening: None });
+            self.pending_writes.push_back(PendingWrite { sequence, start, bytes, through, opening: None });
         }
         let length = record.length();
-        if let Some(part) = self.parts.back_mut() {
-            self.end.crc = record.write(&mut part.bytes, seed);
+        if let Some(write) = self.pending_writes.back_mut() {
+            self.end.crc = record.write(&mut write.bytes, seed);
         }
         self.end.offset += length as u64;
         self.unflushed_bytes += length;
-        Place { segment: sequence, offset: start as u32, length: length as u32, seed }
+        RecordLocation { segment: sequence, offset: start as u32, length: length as u32, seed }
     }
 
-    /// A part is on disk.
+    /// A pending write is durable.
     pub(crate) fn flushed(&mut self, sequence: u64, end: u64, bytes: usize, through: Ticket) {
         self.unflushed_bytes -= bytes;
         self.flushed = through;
         while let Some((_, below)) = self.removals.pop_front_if(|(ticket, _)| *ticket <= through) {
             self.removable_below = below;
         }
-        self.settle(sequence, end);
+        self.mark_synced(sequence, end);
     }
 
-    /// All up to there is on disk.
-    pub(crate) fn settle(&mut self, sequence: u64, end: u64) {
-        self.settled = (sequence, sector_of(end).0);
+    /// Everything up to this position is durable.
+    pub(crate) fn mark_synced(&mut self, sequence: u64, end: u64) {
+        self.synced = (sequence, sector_of(end).0);
         self.evict();
     }
 

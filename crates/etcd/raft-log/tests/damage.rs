@@ -1,23 +1,23 @@
-//! Damage is found, named, and never served.
+//! Damage is detected, located and never served.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod oracle;
 
-use oracle::{Held, Operation, Tried, open};
+use oracle::{LogContents, Operation, TestLog, open};
 use proptest::prelude::*;
 use raft_log::simulated::SimulatedDisk;
 use raft_log::{LogId, OpenError, ReadError};
 
-fn filled() -> Tried {
+fn filled() -> TestLog {
     let mut operations = vec![Operation::State(1, 30)];
     for round in 0..5 {
         operations.push(Operation::Append(vec![round * 90, 700, 20, 0]));
         operations.push(Operation::Flush);
     }
-    let mut tried = Tried::all(SimulatedDisk::new(), &operations);
-    tried.close();
-    tried
+    let mut run = TestLog::with(SimulatedDisk::new(), &operations);
+    run.close();
+    run
 }
 
 fn segments(disk: &SimulatedDisk) -> Vec<String> {
@@ -25,18 +25,18 @@ fn segments(disk: &SimulatedDisk) -> Vec<String> {
 }
 
 #[test]
-fn every_flipped_bit_of_what_was_flushed_is_named() {
-    let tried = filled();
-    let names = segments(&tried.disk);
+fn every_flipped_bit_of_flushed_data_is_located() {
+    let run = filled();
+    let names = segments(&run.disk);
     assert!(names.len() > 1, "more than one segment is tried: {names:?}");
     let (mut found, mut harmless) = (0, 0);
     for name in &names {
-        let whole = tried.disk.content(name).expect("its bytes");
-        // Every byte, and of its bits a different one each time.
+        let whole = run.disk.content(name).expect("its bytes");
+        // Every byte, with a different bit each time.
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
-            let disk = tried.disk.with_content(name, flipped.clone());
+            let disk = run.disk.with_content(name, flipped.clone());
             match open(&disk) {
                 Err(OpenError::Corrupt(corruption)) => {
                     assert_eq!(&corruption.file, name);
@@ -47,10 +47,10 @@ fn every_flipped_bit_of_what_was_flushed_is_named() {
                 Err(OpenError::Foreign { .. }) => panic!("byte {at}: the header's checksum comes first"),
                 Err(other) => panic!("byte {at} of {name}: {other}"),
                 Ok((log, _, _)) => {
-                    // Behind the end of a segment that another one follows nothing was ever written. Of the
-                    // last one all is looked at.
+                    // Nothing is ever written past the end of a sealed segment. The last segment is checked
+                    // completely.
                     assert_ne!(Some(name), names.last(), "byte {at}");
-                    assert_eq!(Held::of(&log), tried.now());
+                    assert_eq!(LogContents::of(&log), run.now());
                     assert!(whole[at / 512 * 512..][..512].iter().all(|byte| *byte == 0), "byte {at}");
                     harmless += 1;
                 }
@@ -66,20 +66,20 @@ fn every_flipped_bit_of_what_was_flushed_is_named() {
 }
 
 #[test]
-fn a_sector_lost_before_the_last_flush_is_named() {
-    let tried = filled();
-    let names = segments(&tried.disk);
+fn a_sector_lost_before_the_last_flush_is_located() {
+    let run = filled();
+    let names = segments(&run.disk);
     for name in &names {
-        let whole = tried.disk.content(name).expect("its bytes");
+        let whole = run.disk.content(name).expect("its bytes");
         let used: Vec<_> = whole.chunks(512).map(|sector| sector.iter().any(|byte| *byte != 0)).collect();
-        // The last flush is of at most these; the sector before is an older one's, and acknowledged.
+        // The last flush has at most these sectors; the sector before them was acknowledged.
         let last_used = used.iter().rposition(|used| *used).expect("a used sector");
         let acknowledged =
             if Some(name) == names.last() { last_used.saturating_sub(3) } else { last_used + 1 };
         for number in 1..acknowledged {
             let mut lost = whole.clone();
             lost[number * 512..(number + 1) * 512].fill(0);
-            match open(&tried.disk.with_content(name, lost)) {
+            match open(&run.disk.with_content(name, lost)) {
                 Err(OpenError::Corrupt(corruption)) => {
                     assert_eq!((&corruption.file, corruption.offset / 512), (name, number as u64));
                 }
@@ -90,13 +90,13 @@ fn a_sector_lost_before_the_last_flush_is_named() {
 }
 
 #[test]
-fn damage_that_comes_later_is_found_by_the_read() {
-    let tried = filled();
-    let name = segments(&tried.disk)[0].clone();
-    let (log, _flusher, _) = open(&tried.disk).expect("whole");
-    let mut bytes = tried.disk.content(&name).expect("its bytes");
+fn later_damage_is_detected_by_reads() {
+    let run = filled();
+    let name = segments(&run.disk)[0].clone();
+    let (log, _flusher, _) = open(&run.disk).expect("whole");
+    let mut bytes = run.disk.content(&name).expect("its bytes");
     bytes[600] ^= 4;
-    tried.disk.overwrite(&name, &bytes);
+    run.disk.overwrite(&name, &bytes);
     match log.read(0..100, usize::MAX) {
         Err(ReadError::Corrupt(corruption)) => {
             assert_eq!((corruption.file.as_str(), corruption.offset), (name.as_str(), 512));
@@ -109,14 +109,14 @@ fn damage_that_comes_later_is_found_by_the_read() {
 }
 
 #[test]
-fn another_logs_segment_and_a_missing_one_are_named() {
-    let tried = filled();
-    let names = segments(&tried.disk);
-    let gap = tried.disk.without(&names[1]);
+fn foreign_and_missing_segments_are_located() {
+    let run = filled();
+    let names = segments(&run.disk);
+    let gap = run.disk.without(&names[1]);
     if names.len() > 2 {
         assert!(matches!(open(&gap), Err(OpenError::Missing { expected, .. }) if expected == names[1]));
     }
-    let start = tried.disk.without(&names[0]);
+    let start = run.disk.without(&names[0]);
     assert!(matches!(open(&start), Err(OpenError::Missing { .. })));
 
     let other = SimulatedDisk::new();
@@ -128,17 +128,17 @@ fn another_logs_segment_and_a_missing_one_are_named() {
         log.append([raft_log::Entry { index, term: 1, payload }]).expect("an entry");
     }
     flusher.flush().expect("a flush");
-    let mixed = tried.disk.with_content(&names[1], other.content(&names[1]).expect("its bytes"));
+    let mixed = run.disk.with_content(&names[1], other.content(&names[1]).expect("its bytes"));
     assert!(matches!(open(&mixed), Err(OpenError::Foreign { .. })));
 }
 
 #[test]
-fn an_unknown_version_is_refused_and_nothing_is_touched() {
-    let tried = filled();
-    let name = segments(&tried.disk).pop().expect("a segment");
-    let mut bytes = tried.disk.content(&name).expect("its bytes");
+fn an_unknown_version_is_rejected() {
+    let run = filled();
+    let name = segments(&run.disk).pop().expect("a segment");
+    let mut bytes = run.disk.content(&name).expect("its bytes");
     bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
-    let disk = tried.disk.with_content(&name, bytes);
+    let disk = run.disk.with_content(&name, bytes);
     let error = open(&disk).map(|opened| opened.2).expect_err("version 2");
     assert_eq!(error.to_string(), format!("{name} has format version 2; this program knows version 1"));
     assert_eq!(disk.steps(), 0);
@@ -146,11 +146,11 @@ fn an_unknown_version_is_refused_and_nothing_is_touched() {
 
 #[derive(Clone, Debug)]
 enum Garbage {
-    /// In place of the file.
+    /// Replaces the file.
     Whole(Vec<u8>),
-    /// Over a part of it.
+    /// Overwrites a part of the file.
     Patch(usize, Vec<u8>),
-    /// Parts of it over another place.
+    /// Copies sectors to another position.
     Move(usize, usize, usize),
     Cut(usize),
 }
@@ -168,14 +168,14 @@ fn garbage() -> impl Strategy<Value = Garbage> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in a segment: an error, or a state that there was; never a panic, never more memory
-    /// than the file is large.
+    /// Whatever a segment contains, the result is an error or a state from the history; never a panic or more memory
+    /// than the file's size.
     #[test]
     fn garbage_is_never_served(garbage in garbage(), which in 0_usize..3) {
-        let tried = filled();
-        let names = segments(&tried.disk);
+        let run = filled();
+        let names = segments(&run.disk);
         let name = &names[which % names.len()];
-        let mut bytes = tried.disk.content(name).expect("its bytes");
+        let mut bytes = run.disk.content(name).expect("its bytes");
         match garbage {
             Garbage::Whole(whole) => bytes = whole,
             Garbage::Patch(at, patch) => {
@@ -188,9 +188,9 @@ proptest! {
             }
             Garbage::Cut(length) => bytes.truncate(length),
         }
-        if let Ok((log, _, _)) = open(&tried.disk.with_content(name, bytes)) {
-            let held = Held::of(&log);
-            prop_assert!(tried.history.contains(&held), "never was: {held:?}");
+        if let Ok((log, _, _)) = open(&run.disk.with_content(name, bytes)) {
+            let contents = LogContents::of(&log);
+            prop_assert!(run.history.contains(&contents), "never was: {contents:?}");
         }
     }
 }

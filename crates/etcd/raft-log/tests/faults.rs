@@ -1,11 +1,11 @@
-//! No space, failing syncs, a second opener.
+//! Full disks, failing syncs, a second opener.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod oracle;
 
 use bytes::Bytes;
-use oracle::{Held, SEGMENT_BYTES, open};
+use oracle::{LogContents, SEGMENT_BYTES, open};
 use raft_log::simulated::{Fate, SimulatedDisk};
 use raft_log::{AppendError, Entry, FlushError, MaintainError, OpenError, Purged, StateKey};
 
@@ -13,7 +13,7 @@ fn entry(index: u64) -> Entry {
     Entry { index, term: 1, payload: vec![index as u8; 500].into() }
 }
 
-/// What a consensus core that appends relies on: it must not be silent while a disk is slow.
+/// Raft relies on it: it must send heartbeats while a disk is slow.
 #[test]
 fn appending_never_touches_the_disk() {
     let disk = SimulatedDisk::new();
@@ -24,21 +24,21 @@ fn appending_never_touches_the_disk() {
     log.purge_to(Purged { index: 3, term: 1, note: Bytes::new() }).expect("a purge");
     assert_eq!(disk.steps(), steps);
     flusher.flush().expect("a flush makes them");
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
-fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
+fn a_flush_without_space_for_a_segment_is_retried() {
     let disk = SimulatedDisk::new();
     disk.set_space(Some(2 * SEGMENT_BYTES + 100));
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.maintain().expect("one in reserve");
-    // What fits the segment and the reserve is written, though the disk is full already.
+    // The current segment and the reserve can be filled although the disk is full.
     let mut index = 0;
     let (error, flushed) = loop {
-        let flushed = Held::of(&log);
+        let flushed = LogContents::of(&log);
         log.append([entry(index), entry(index + 1)]).expect("memory takes it");
         index += 2;
         if let Err(error) = flusher.flush() {
@@ -54,19 +54,19 @@ fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
     assert!(matches!(flusher.flush(), Err(FlushError::Full { .. })));
     let (after, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
     for (index, entry) in flushed.entries {
-        assert_eq!(Held::of(&after).entries.get(&index), Some(&entry));
+        assert_eq!(LogContents::of(&after).entries.get(&index), Some(&entry));
     }
 
     disk.set_space(Some(SEGMENT_BYTES));
     flusher.flush().expect("there is room again");
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let after = disk.crash(disk.steps(), Fate::Lost);
     let (log, _, _) = open(&after).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
-fn a_purge_frees_the_space_that_was_missing() {
+fn a_purge_frees_space() {
     let disk = SimulatedDisk::new();
     disk.set_space(Some(2 * SEGMENT_BYTES));
     let (log, mut flusher, _) = open(&disk).expect("a new log");
@@ -85,7 +85,7 @@ fn a_purge_frees_the_space_that_was_missing() {
 }
 
 #[test]
-fn states_outlive_the_segments_that_they_were_set_in() {
+fn states_survive_the_purge_of_their_segment() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.set_state(StateKey::new(2), Bytes::from_static(b"vote")).expect("a state");
@@ -97,14 +97,14 @@ fn states_outlive_the_segments_that_they_were_set_in() {
     flusher.flush().expect("a flush");
     log.maintain().expect("maintenance");
     assert!(first.iter().all(|name| !disk.names().contains(name)), "{first:?} of {:?}", disk.names());
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
     assert_eq!(log.states()[&StateKey::new(2)], "vote");
 }
 
 #[test]
-fn a_write_without_space_is_done_by_a_later_flush() {
+fn a_write_without_space_is_retried() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.append((0..3).map(entry)).expect("entries");
@@ -114,7 +114,7 @@ fn a_write_without_space_is_done_by_a_later_flush() {
     }
     log.append([entry(3)]).expect("memory still takes it");
     log.set_state(StateKey::new(0), Bytes::from_static(b"vote")).expect("a state");
-    let (steps, held) = (disk.steps(), Held::of(&log));
+    let (steps, contents) = (disk.steps(), LogContents::of(&log));
     for fate in (0..50).map(Fate::Mixed) {
         let (log, _, _) = open(&disk.crash(steps, fate)).expect("half a write is a torn tail");
         assert!(log.bounds().last.is_none_or(|last| last < 3));
@@ -122,12 +122,12 @@ fn a_write_without_space_is_done_by_a_later_flush() {
     disk.set_full_writes(false);
     assert_eq!(flusher.flush().expect("now").through.0, 5);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
-/// Each sync of a run in turn: the log says that it failed, and nothing works afterwards.
+/// Fails each sync of a run in turn: the log reports it and nothing works afterwards.
 #[test]
-fn a_failed_sync_is_the_end_of_the_log() {
+fn a_failed_sync_is_permanent() {
     let mut failures = 0;
     for sync in 0..40 {
         let disk = SimulatedDisk::new();
@@ -162,10 +162,10 @@ fn a_failed_sync_is_the_end_of_the_log() {
     assert!(failures > 10, "{failures}");
 }
 
-/// The kernel drops what it could not write and says so once: what is read then may not be on the disk, so
-/// opening writes it again.
+/// The kernel drops data that it cannot write and reports the error once. Data read afterwards may not be on disk, so
+/// opening rewrites it.
 #[test]
-fn opening_writes_what_a_failed_sync_may_have_dropped() {
+fn opening_rewrites_what_a_failed_sync_may_have_dropped() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.append([entry(0)]).expect("an entry");
@@ -173,14 +173,14 @@ fn opening_writes_what_a_failed_sync_may_have_dropped() {
     assert!(flusher.flush().is_err());
     drop((log, flusher));
     let (log, flusher, _) = open(&disk).expect("opens, from the kernel's memory");
-    let seen = Held::of(&log);
+    let seen = LogContents::of(&log);
     drop((log, flusher));
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), seen, "what was served stays");
+    assert_eq!(LogContents::of(&log), seen, "what was served stays");
 }
 
 #[test]
-fn a_second_opener_is_told_and_changes_nothing() {
+fn a_second_opener_is_rejected_and_changes_nothing() {
     let disk = SimulatedDisk::new();
     let (log, flusher, _) = open(&disk).expect("a new log");
     let steps = disk.steps();
@@ -194,7 +194,7 @@ fn a_second_opener_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn what_does_not_follow_is_refused() {
+fn non_contiguous_entries_are_rejected() {
     let disk = SimulatedDisk::new();
     let (log, _flusher, _) = open(&disk).expect("a new log");
     log.append([entry(7)]).expect("a new log starts anywhere");

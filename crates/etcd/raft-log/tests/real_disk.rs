@@ -1,4 +1,4 @@
-//! The same log on this machine's disk: threads at once, a second opener, and processes that are killed.
+//! The log on a real disk: concurrent threads, a second opener and killed processes.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -10,22 +10,22 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use oracle::Held;
+use oracle::LogContents;
 use raft_log::{
-    Entry, FlushError, Flusher, Log, LogId, OpenError, Options, Preparation, Purged, ReadError, RealDisk,
+    Entry, FlushError, Flusher, Log, LogId, OpenError, Options, Preallocation, Purged, ReadError, RealDisk,
 };
 
 /// Set for the child that appends until it is killed.
 const FOLDER: &str = "RAFT_LOG_TEST_FOLDER";
 const SEGMENT_BYTES: u64 = 64 << 10;
 const KILLS: usize = 12;
-/// Acknowledgements that are waited for before a kill.
+/// Acknowledgements before a kill.
 const ACKNOWLEDGED: u64 = 40;
 
 fn open(folder: &Path, cache_bytes: usize) -> Result<(Log<RealDisk>, Flusher<RealDisk>), OpenError> {
     let id = LogId::random().expect("random numbers");
     let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes, ..Options::new(id) };
-    let disk = RealDisk::at(folder).expect("a folder").with_preparation(Preparation::Fill);
+    let disk = RealDisk::at(folder).expect("a folder").with_preallocation(Preallocation::Fill);
     Log::open(disk, options).map(|(log, flusher, _)| (log, flusher))
 }
 
@@ -35,10 +35,10 @@ fn entry(index: u64) -> Entry {
 }
 
 #[test]
-fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
+fn appending_reading_and_maintenance_run_during_a_flush() {
     const ENTRIES: u64 = 4000;
     let folder = tempfile::tempdir().expect("a folder");
-    // No cache: what is on disk is read from there, while the sector beside it is written.
+    // Without a cache, entries are read from disk while the adjacent sector is written.
     let (log, mut flusher) = open(folder.path(), 0).expect("a new log");
     let (done, flushed, reads) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -79,7 +79,7 @@ fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
             if index % 500 == 499 {
                 let note = bytes::Bytes::new();
                 log.purge_to(Purged { index: index - 250, term: 1, note }).expect("a purge");
-                // Appending alone could be over before anything is read.
+                // Otherwise appending might finish before anything is read.
                 let before = reads.load(Ordering::SeqCst);
                 while reads.load(Ordering::SeqCst) == before && !reader.is_finished() {
                     thread::yield_now();
@@ -89,16 +89,16 @@ fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
         done.store(true, Ordering::SeqCst);
     });
     assert_eq!(flushed.load(Ordering::SeqCst), ENTRIES + ENTRIES / 500);
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     drop((log, flusher));
     let segments = std::fs::read_dir(folder.path()).expect("a listing").count();
     assert!(segments < 20, "purged segments are gone: {segments} files");
     let (log, _flusher) = open(folder.path(), 0).expect("reopened");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
-fn a_second_process_or_handle_is_told() {
+fn a_second_opener_is_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = open(folder.path(), 0).expect("a new log");
     let error = open(folder.path(), 0).map(|_| ()).expect_err("in use");
@@ -108,7 +108,7 @@ fn a_second_process_or_handle_is_told() {
     assert!(open(folder.path(), 0).is_ok());
 }
 
-/// What the killed process runs: appends and flushes forever, and prints what is acknowledged.
+/// The killed process: appends and flushes forever, and prints what is acknowledged.
 #[test]
 #[ignore = "started by a_killed_process_loses_nothing_that_it_acknowledged"]
 fn child_that_appends_until_it_is_killed() {
@@ -144,7 +144,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let mut acknowledged = None;
         let mut count = 0;
-        // Killed while it writes on; what it still printed counts too.
+        // It is killed while writing; lines printed until then count.
         for line in lines.map_while(Result::ok) {
             let Some((_, number)) = line.split_once("acknowledged ") else { continue };
             acknowledged = number.parse::<u64>().ok();
@@ -157,9 +157,9 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let acknowledged = acknowledged.expect("it said something");
         assert!(acknowledged > before, "{acknowledged} after {before}");
         let (log, _flusher) = open(&path, 0).expect("opens");
-        let held = Held::of(&log);
-        assert!(held.last() >= Some(acknowledged), "{:?} of {acknowledged}", held.last());
-        for (index, (term, payload)) in held.entries {
+        let contents = LogContents::of(&log);
+        assert!(contents.last() >= Some(acknowledged), "{:?} of {acknowledged}", contents.last());
+        for (index, (term, payload)) in contents.entries {
             assert_eq!(Entry { index, term, payload }, entry(index));
         }
         before = acknowledged;

@@ -1,6 +1,6 @@
-//! `GET /discovery`: what the API offers, in the form that generators of clients read.
+//! `GET /discovery`: the API description for client generators.
 
-/// The document, for any server: its `baseUrl` is `$ENDPOINT/fleet/v1/`.
+/// The document of any server: `baseUrl` is `$ENDPOINT/fleet/v1/`.
 pub fn discovery() -> &'static str {
     include_str!("discovery.json")
 }

@@ -1,4 +1,4 @@
-//! The document that every refusal is.
+//! Error responses.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct ErrorDocument {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// The answer's status.
+    /// HTTP status.
     pub code: u16,
     /// May be empty.
     #[serde(default)]
@@ -22,7 +22,7 @@ impl ErrorDocument {
         Self { error: ErrorBody { code, message: message.into() } }
     }
 
-    /// The answer of every path while the store cannot be reached for long.
+    /// Response to every request while the store is unreachable.
     pub fn no_store() -> Self {
         Self::new(503, "fleet server unable to communicate with etcd")
     }

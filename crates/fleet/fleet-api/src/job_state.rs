@@ -1,11 +1,11 @@
-//! What was asked of a unit, and what became of it.
+//! Desired and current states of units.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// As a desired state: known, on a machine, started once. In this order a unit comes up.
+/// As a desired state: known, loaded on a machine, started. In the order of starting a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum JobState {
     #[default]

@@ -4,12 +4,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What follows `unable to decode body: `.
+/// The part after `unable to decode body: `.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(#[from] serde_json::Error);
 
-/// Every key of a request, as it is spelled here.
+/// Every key of a request, in its exact spelling.
 const KEYS: [&str; 16] = [
     "cordon",
     "currentState",
@@ -29,20 +29,20 @@ const KEYS: [&str; 16] = [
     "values",
 ];
 
-/// A request's body. Keys are taken in any letter case, as Go takes them; unknown ones are passed over.
+/// Decodes a request body. Keys are case-insensitive, as in Go; unknown ones are ignored.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let value: Value = serde_json::from_slice(body)?;
-    Ok(serde_json::from_value(respelled(value))?)
+    Ok(serde_json::from_value(normalize_keys(value))?)
 }
 
-fn respelled(value: Value) -> Value {
+fn normalize_keys(value: Value) -> Value {
     match value {
-        Value::Array(list) => Value::Array(list.into_iter().map(respelled).collect()),
+        Value::Array(list) => Value::Array(list.into_iter().map(normalize_keys).collect()),
         Value::Object(map) => Value::Object(
             map.into_iter()
                 .map(|(key, value)| {
                     let known = KEYS.iter().find(|known| known.eq_ignore_ascii_case(&key));
-                    (known.map_or(key.clone(), |known| (*known).to_owned()), respelled(value))
+                    (known.map_or(key.clone(), |known| (*known).to_owned()), normalize_keys(value))
                 })
                 .collect(),
         ),
@@ -50,7 +50,7 @@ fn respelled(value: Value) -> Value {
     }
 }
 
-/// A body, without a newline at its end.
+/// Encodes a body, without a trailing newline.
 pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     go_compat::to_string(value)
 }

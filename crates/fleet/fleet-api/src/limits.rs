@@ -1,7 +1,7 @@
-//! What may grow, and how far.
+//! Limits of the API.
 
-/// A page of a list, where the server's configuration says nothing else.
+/// Default page size.
 pub const PAGE_ITEMS: u16 = 100;
 
-/// A request's or an answer's body; a unit of the greatest size, each byte escaped, fits.
+/// Bytes of a request or response body. A unit of maximum size fits, even if each byte is escaped.
 pub const BODY_BYTES: usize = 64 * 1024 * 1024;

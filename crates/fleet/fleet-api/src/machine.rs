@@ -1,4 +1,4 @@
-//! A machine that is present.
+//! A present machine.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::additions::Cordon;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Machine {
-    /// Addition: left out where the machine takes units as usual.
+    /// Extension: omitted if the machine is open.
     #[serde(skip_serializing_if = "Cordon::is_open")]
     pub cordon: Cordon,
     #[serde(skip_serializing_if = "String::is_empty")]

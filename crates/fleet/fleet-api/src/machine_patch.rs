@@ -1,4 +1,4 @@
-//! `PATCH /machines`: changes of machines' metadata.
+//! `PATCH /machines`: changes of machine metadata.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,13 +13,13 @@ pub enum PatchOperation {
     Replace,
 }
 
-/// One change, checked.
+/// A validated change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePatch {
     pub operation: PatchOperation,
     pub machine_id: String,
     pub key: String,
-    /// Empty when the key is removed.
+    /// Empty if the key is removed.
     pub value: String,
 }
 
@@ -46,8 +46,8 @@ struct Raw {
     value: Value,
 }
 
-/// All changes of a body, or the first that is wrong: none is to be done then.
-pub fn patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
+/// All changes of a body, or the first error: then none may be applied.
+pub fn parse_patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
     let raw: Vec<Raw> = decode(body).map_err(PatchError::Decode)?;
     raw.iter().map(checked).collect()
 }
@@ -59,13 +59,13 @@ fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
         "replace" => PatchOperation::Replace,
         _ => return Err(PatchError::Operation),
     };
-    let (machine_id, key) = place(&raw.path).ok_or(PatchError::Path)?;
-    // The code of the original wants an object, its documents show a text.
-    let given = match &raw.value {
+    let (machine_id, key) = parse_path(&raw.path).ok_or(PatchError::Path)?;
+    // The original's code expects an object, its documentation a string.
+    let raw_value = match &raw.value {
         Value::Object(map) => map.get("value").unwrap_or(&Value::Null),
         other => other,
     };
-    let value = given.as_str().unwrap_or_default();
+    let value = raw_value.as_str().unwrap_or_default();
     if operation != PatchOperation::Remove && value.is_empty() {
         return Err(PatchError::Value);
     }
@@ -79,12 +79,12 @@ fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
 }
 
 /// `/ID/metadata/KEY`
-fn place(path: &str) -> Option<(&str, &str)> {
+fn parse_path(path: &str) -> Option<(&str, &str)> {
     let (id, key) = path.strip_prefix('/')?.split_once("/metadata/")?;
-    let fine = |text: &str| {
+    let is_valid = |text: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        // The store takes `.` and `..` for folders.
+        // The store treats `.` and `..` as directories.
         !matches!(text, "" | "." | "..") && text.chars().all(allowed)
     };
-    (fine(id) && fine(key)).then_some((id, key))
+    (is_valid(id) && is_valid(key)).then_some((id, key))
 }

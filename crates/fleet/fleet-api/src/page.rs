@@ -1,11 +1,11 @@
-//! Pages of lists, and the tokens that lead from one to the next.
+//! Pagination of lists.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use base64::{DecodeError, DecodeSliceError};
 use thiserror::Error;
 
-/// Which page, and how long pages are. As text: URL-safe base64 of both as little-endian numbers of 16 bits.
+/// Page number and size. Encoded as URL-safe base64 of both as little-endian 16-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageToken {
     pub limit: u16,
@@ -39,7 +39,7 @@ impl PageToken {
         URL_SAFE.encode([a, b, c, d])
     }
 
-    /// From the values of `nextPageToken` in a query; none means the first page.
+    /// From the `nextPageToken` values of a query; none means the first page.
     pub fn from_query<'a>(values: impl IntoIterator<Item = &'a str>, limit: u16) -> Result<Self, TokenError> {
         let mut values = values.into_iter();
         let Some(text) = values.next() else {
@@ -59,7 +59,7 @@ impl PageToken {
     }
 
     fn decode(text: &str) -> Result<Self, TokenError> {
-        // Longer ones hold more than the two numbers, which are read alone.
+        // Longer tokens are accepted; only the two numbers are read.
         let mut bytes = [0; 64];
         let length = URL_SAFE.decode_slice(text, &mut bytes).map_err(|error| match error {
             DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, _)) => TokenError::Base64(at),
@@ -74,8 +74,8 @@ impl PageToken {
     }
 }
 
-/// The items of a page, and the token of the next one where there is more.
-pub fn page_of<T>(items: &[T], token: PageToken) -> (&[T], Option<PageToken>) {
+/// The items of a page, and the token of the next one if there are more.
+pub fn paginate<T>(items: &[T], token: PageToken) -> (&[T], Option<PageToken>) {
     let limit = usize::from(token.limit.max(1));
     let begin = (usize::from(token.page.max(1)) - 1).saturating_mul(limit).min(items.len());
     let end = begin.saturating_add(limit).min(items.len());

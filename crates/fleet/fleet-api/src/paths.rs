@@ -1,18 +1,18 @@
-//! Where things are: paths and queries, escaped.
+//! Paths and queries, percent-encoded.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What all paths of the original's API begin with.
+/// Prefix of the original's API.
 pub const PREFIX: &str = "/fleet/v1";
 
-/// The same API under its first name.
+/// Older prefix of the same API.
 pub const ALTERNATIVE_PREFIX: &str = "/v1-alpha";
 
-/// What needs no escape in a path segment or a query's value.
+/// All characters but those that need no escape in a path segment or query value.
 const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@').remove(b':');
 
-/// `prefix` and the segments below it, each escaped.
+/// `prefix` with percent-encoded segments.
 pub fn path(prefix: &str, segments: &[&str]) -> String {
     let mut path = prefix.to_owned();
     for segment in segments {
@@ -22,7 +22,7 @@ pub fn path(prefix: &str, segments: &[&str]) -> String {
     path
 }
 
-/// The part of an address after `?`. The original's client always says `alt=json`, and servers pass over it.
+/// The query of a URL. The original's client always sends `alt=json`, which servers ignore.
 #[derive(Debug, Clone)]
 pub struct Query(String);
 
@@ -41,7 +41,7 @@ impl Query {
         self
     }
 
-    /// Without an empty value.
+    /// Omits an empty value.
     pub fn with_some(self, name: &str, value: &str) -> Self {
         if value.is_empty() { self } else { self.with(name, value) }
     }

@@ -1,4 +1,4 @@
-//! What one machine's systemd says of one unit.
+//! systemd's state of a unit on a machine.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use crate::additions::Refusal;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UnitState {
-    /// Of the text that the machine has, 40 hex digits.
+    /// Hash of the machine's unit file, 40 hex digits.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,
     #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
     pub machine_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Ours: why the machine does not load or start it.
+    /// Extension: why the machine does not load or start the unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
     #[serde(skip_serializing_if = "String::is_empty")]

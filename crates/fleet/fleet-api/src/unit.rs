@@ -1,25 +1,25 @@
-//! A unit: its name, its text as options, and its states.
+//! A unit: name, options and states.
 
 use serde::{Deserialize, Serialize};
 use unit_file::UnitFile;
 
-/// States are texts here, empty where there is none: a request with a bad one gets an answer of its own.
+/// States are strings, empty if missing: the server responds to invalid ones with its own error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Unit {
-    /// Of a global unit there is none.
+    /// Empty for global units.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub current_state: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub desired_state: String,
-    /// Where it was put; none for global units and those without a place.
+    /// The unit's machine; empty for global and unscheduled units.
     #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
     pub machine_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_or_null")]
     pub options: Vec<UnitOption>,
-    /// Addition: why it has no machine, in one sentence.
+    /// Extension: why the unit has no machine, in one sentence.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub scheduling_message: String,
 }
@@ -28,7 +28,7 @@ fn list_or_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<UnitOpt
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// One line of the unit's text.
+/// One line of the unit file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnitOption {
@@ -38,12 +38,12 @@ pub struct UnitOption {
 }
 
 impl Unit {
-    /// A request to create or change it.
+    /// A request to create or change a unit.
     pub fn new(name: &str, desired_state: &str, file: Option<&UnitFile>) -> Self {
         Self {
             name: name.to_owned(),
             desired_state: desired_state.to_owned(),
-            options: file.map(UnitOption::all_of).unwrap_or_default(),
+            options: file.map(UnitOption::from_file).unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -54,13 +54,13 @@ impl Unit {
 }
 
 impl UnitOption {
-    pub fn all_of(file: &UnitFile) -> Vec<Self> {
-        let own = |option: &unit_file::UnitOption| Self {
+    pub fn from_file(file: &UnitFile) -> Vec<Self> {
+        let to_option = |option: &unit_file::UnitOption| Self {
             name: option.name.clone(),
             section: option.section.clone(),
             value: option.value.clone(),
         };
-        file.options().iter().map(own).collect()
+        file.options().iter().map(to_option).collect()
     }
 
     fn to_file(&self) -> unit_file::UnitOption {
@@ -68,12 +68,12 @@ impl UnitOption {
             section: self.section.clone(),
             name: self.name.clone(),
             value: self.value.clone(),
-            place: None,
+            position: None,
         }
     }
 }
 
-/// A page of the list of units, ordered by name. Without units it is `{}`.
+/// A page of units, ordered by name. `{}` without units.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UnitPage {

@@ -1,4 +1,4 @@
-//! The bytes of section 7 of the contract.
+//! Byte-exact JSON of section 7 of the contract.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -14,7 +14,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &
 }
 
 #[test]
-fn answers_to_the_byte() {
+fn response_bytes() {
     let unit = Unit {
         current_state: "launched".into(),
         desired_state: "launched".into(),
@@ -84,7 +84,7 @@ fn html_is_escaped_as_go_does() {
 }
 
 #[test]
-fn requests_in_any_letter_case() {
+fn request_keys_are_case_insensitive() {
     let unit: Unit = decode(br#"{"DesiredState":"loaded","NAME":"a.service","Options":[{"Section":"S","nAme":"N","Value":"v"}],"x":{}}"#).unwrap();
     assert_eq!((unit.desired_state.as_str(), unit.name.as_str()), ("loaded", "a.service"));
     assert_eq!(unit.file().normalised(), "[S]\nN=v\n");
@@ -93,7 +93,7 @@ fn requests_in_any_letter_case() {
 }
 
 #[test]
-fn a_file_there_and_back() {
+fn files_round_trip() {
     let text = "[Unit]\nDescription=a\n\n[Service]\nExecStart=/bin/sh -c \"echo \\\n  x\"\nExecStart=\n";
     let file = UnitFile::from_text(text).unwrap();
     let unit = Unit::new("a.service", "inactive", Some(&file));
@@ -126,7 +126,7 @@ fn page_tokens() {
 fn pages() {
     let check = |items: usize, page: u16, expect: &[usize], next: Option<u16>| {
         let items: Vec<usize> = (0..items).collect();
-        let (got, token) = page_of(&items, PageToken { limit: 2, page });
+        let (got, token) = paginate(&items, PageToken { limit: 2, page });
         assert_eq!((got, token.map(|token| token.page)), (expect, next), "{items:?} {page}");
     };
     check(0, 1, &[], None);
@@ -140,7 +140,7 @@ fn pages() {
 #[test]
 fn changes_of_metadata() {
     let check = |body: &str, expect: &str| {
-        let got = match patches(body.as_bytes()) {
+        let got = match parse_patches(body.as_bytes()) {
             Ok(list) => {
                 let one = |patch: &MachinePatch| {
                     format!("{:?} {} {} {:?}", patch.operation, patch.machine_id, patch.key, patch.value)
@@ -166,7 +166,7 @@ fn changes_of_metadata() {
         r#"[{"op":"add","path":"/a/metadata/k","value":{"value":""}}]"#,
         "invalid value: add and replace require a value",
     );
-    assert!(patches(b"{}").unwrap_err().to_string().starts_with("unable to decode body: "));
+    assert!(parse_patches(b"{}").unwrap_err().to_string().starts_with("unable to decode body: "));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn addresses() {
 }
 
 #[test]
-fn the_discovery_document_holds_together() {
+fn the_discovery_document_is_consistent() {
     fn references(value: &serde_json::Value, into: &mut Vec<String>) {
         match value {
             serde_json::Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! The API's calls: lists of all pages, units by name, and the additions.
+//! Calls of the API and its extensions; lists are read page by page.
 
 use fleet_api::additions::{
     self, Cordon, CordonRequest, Explanation, Plan, PlanRequest, RebalanceRequest, StatusReport,
@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Body, Call, Client};
 use crate::error::Error;
-use crate::limits::{NAMES_BYTES, PAGES};
+use crate::limits::{MAX_NAMES_BYTES, MAX_PAGES};
 
-/// Which states; empty means all.
+/// Selects unit states; empty strings match all.
 #[derive(Debug, Clone, Default)]
 pub struct StateFilter<'a> {
     pub unit: &'a str,
@@ -24,7 +24,7 @@ pub struct StateFilter<'a> {
 const NOT_FOUND: Option<u16> = Some(404);
 
 impl Client {
-    /// All units, by name.
+    /// All units, sorted by name.
     pub async fn units(&self) -> Result<Vec<Unit>, Error> {
         self.pages("units", &path(PREFIX, &["units"]), &Query::default(), |page: UnitPage| {
             (page.units, page.next_page_token)
@@ -33,68 +33,69 @@ impl Client {
     }
 
     pub async fn unit(&self, name: &str) -> Result<Option<Unit>, Error> {
-        let found = self.get(&path(PREFIX, &["units", name]), &Query::default()).await;
-        match found {
+        let units = self.get(&path(PREFIX, &["units", name]), &Query::default()).await;
+        match units {
             Ok(unit) => Ok(Some(unit)),
             Err(error) if error.code() == NOT_FOUND => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Those of the units that exist; by one request for many, where the server has the additions.
+    /// The named units that exist. Uses batch requests if the server supports the extensions.
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
-        let mut found = Vec::new();
+        let mut units = Vec::new();
         if names.len() > 1 {
-            match self.batch_of_units(names).await {
+            match self.units_batch(names).await {
                 Err(error) if error.is_unknown_path() => {}
                 done => return done,
             }
         }
         for name in names {
-            found.extend(self.unit(name).await?);
+            units.extend(self.unit(name).await?);
         }
-        Ok(found)
+        Ok(units)
     }
 
-    async fn batch_of_units(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
+    async fn units_batch(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let target = path(additions::PREFIX, &["units"]);
-        let mut found = Vec::new();
+        let mut units = Vec::new();
         let mut rest = names;
         while !rest.is_empty() {
             let mut query = Query::default();
             while let Some((name, after)) = rest.split_first() {
                 query = query.with("name", name);
                 rest = after;
-                if query.as_str().len() > NAMES_BYTES {
+                if query.as_str().len() > MAX_NAMES_BYTES {
                     break;
                 }
             }
             let page: UnitPage = self.get(&target, &query).await?;
-            found.extend(page.units);
+            units.extend(page.units);
         }
-        Ok(found)
+        Ok(units)
     }
 
-    /// Creates the unit or changes it, as the API decides by what the request holds.
+    /// Creates the unit, replaces its contents, or sets its desired state, depending on the set fields.
     pub async fn set_unit(&self, unit: &Unit) -> Result<(), Error> {
         self.write(Method::PUT, &path(PREFIX, &["units", &unit.name]), unit).await.map(drop)
     }
 
     pub async fn destroy_unit(&self, name: &str) -> Result<(), Error> {
         let target = format!("{}?{}", path(PREFIX, &["units", name]), Query::default().as_str());
-        self.ask(&Call { method: Method::DELETE, target, body: None }).await.map(drop)
+        self.fetch(&Call { method: Method::DELETE, target, body: None }).await.map(drop)
     }
 
-    /// By unit, then machine.
-    pub async fn states(&self, only: &StateFilter<'_>) -> Result<Vec<UnitState>, Error> {
-        let query = Query::default().with_some("machineID", only.machine).with_some("unitName", only.unit);
+    /// Sorted by unit, then by machine.
+    pub async fn states(&self, filter: &StateFilter<'_>) -> Result<Vec<UnitState>, Error> {
+        let query =
+            Query::default().with_some("machineID", filter.machine).with_some("unitName", filter.unit);
         self.pages("states", &path(PREFIX, &["state"]), &query, |page: UnitStatePage| {
             (page.states, page.next_page_token)
         })
         .await
     }
 
-    /// By id.
+    /// Sorted by id.
     pub async fn machines(&self) -> Result<Vec<Machine>, Error> {
         self.pages("machines", &path(PREFIX, &["machines"]), &Query::default(), |page: MachinePage| {
             (page.machines, page.next_page_token)
@@ -125,7 +126,7 @@ impl Client {
         self.get(&path(additions::PREFIX, &["units", name, "status"]), &query).await
     }
 
-    /// `query` as the API's additions have it: `lines`, `follow`, `output`, `machineID`.
+    /// `query` may contain `lines`, `follow`, `output` and `machineID`.
     pub async fn journal(&self, name: &str, query: &Query) -> Result<Body, Error> {
         let path = path(additions::PREFIX, &["units", name, "journal"]);
         let target = format!("{path}?{}", query.as_str());
@@ -134,37 +135,37 @@ impl Client {
 
     async fn pages<P: DeserializeOwned, T>(
         &self,
-        what: &'static str,
+        list: &'static str,
         path: &str,
         query: &Query,
-        parts: impl Fn(P) -> (Vec<T>, String),
+        into_parts: impl Fn(P) -> (Vec<T>, String),
     ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         let mut token = String::new();
-        for _ in 0..PAGES {
+        for _ in 0..MAX_PAGES {
             let page = self.get(path, &query.clone().with_some("nextPageToken", &token)).await?;
-            let (items, next) = parts(page);
+            let (items, next) = into_parts(page);
             all.extend(items);
             if next.is_empty() {
                 return Ok(all);
             }
             token = next;
         }
-        Err(Error::Endless(what))
+        Err(Error::TooManyPages(list))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, Error> {
         let target = format!("{path}?{}", query.as_str());
-        let body = self.ask(&Call { method: Method::GET, target: target.clone(), body: None }).await?;
+        let body = self.fetch(&Call { method: Method::GET, target: target.clone(), body: None }).await?;
         serde_json::from_slice(&body)
-            .map_err(|error| Error::NoJson(self.endpoint().address(&target), error.to_string()))
+            .map_err(|error| Error::InvalidJson(self.endpoint().address(&target), error.to_string()))
     }
 
     async fn write<B: Serialize>(&self, method: Method, path: &str, body: &B) -> Result<bytes::Bytes, Error> {
         let target = format!("{path}?{}", Query::default().as_str());
         let address = || self.endpoint().address(&target);
-        let body = encode(body).map_err(|error| Error::NoJson(address(), error.to_string()))?;
-        self.ask(&Call { method, target: target.clone(), body: Some(body) }).await
+        let body = encode(body).map_err(|error| Error::InvalidJson(address(), error.to_string()))?;
+        self.fetch(&Call { method, target: target.clone(), body: Some(body) }).await
     }
 
     async fn exchange<B: Serialize, T: DeserializeOwned>(
@@ -173,8 +174,8 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<T, Error> {
-        let answer = self.write(method, path, body).await?;
-        serde_json::from_slice(&answer)
-            .map_err(|error| Error::NoJson(self.endpoint().address(path), error.to_string()))
+        let response = self.write(method, path, body).await?;
+        serde_json::from_slice(&response)
+            .map_err(|error| Error::InvalidJson(self.endpoint().address(path), error.to_string()))
     }
 }

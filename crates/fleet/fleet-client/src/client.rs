@@ -1,4 +1,4 @@
-//! One connection to one server, and what is sent over it.
+//! The client: one connection to one server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
-use crate::dial::{Dial, secured};
+use crate::dial::{Dial, connect_tls};
 use crate::endpoint::{Endpoint, Transport};
 use crate::error::Error;
 
-/// Takes a request's method, address and body.
-pub type Tell = dyn Fn(&str, &str, &str) + Send + Sync;
+/// Receives method, URL and body of a request.
+pub type TraceFn = dyn Fn(&str, &str, &str) + Send + Sync;
 
-/// Is told of each request.
+/// Called for each request.
 #[derive(Clone)]
-pub struct Trace(pub Arc<Tell>);
+pub struct Trace(pub Arc<TraceFn>);
 
 impl fmt::Debug for Trace {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,25 +37,25 @@ type Sender = SendRequest<Full<Bytes>>;
 pub struct Client {
     endpoint: Endpoint,
     dial: Arc<dyn Dial>,
-    /// Used where the endpoint asks for it.
+    /// Required for https endpoints.
     tls: Option<Arc<ClientConfig>>,
-    /// For one request, connecting included.
+    /// Timeout of a request, including the connect.
     timeout: Duration,
     trace: Option<Trace>,
     idle: Mutex<Option<Sender>>,
 }
 
-/// An answer's body that is read as it comes.
+/// A streamed response body.
 pub struct Body(Incoming);
 
 impl Body {
-    /// `None` at its end.
+    /// The next chunk; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
             match self.0.frame().await? {
                 Ok(frame) => match frame.into_data() {
                     Ok(data) => return Some(Ok(data)),
-                    // Trailers say nothing here.
+                    // Trailers are ignored.
                     Err(_) => continue,
                 },
                 Err(error) => return Some(Err(error.to_string())),
@@ -67,13 +67,13 @@ impl Body {
 /// A request that has not been sent.
 pub(crate) struct Call {
     pub method: Method,
-    /// Begins with a slash.
+    /// Starts with a slash.
     pub target: String,
     pub body: Option<String>,
 }
 
 impl Client {
-    /// Opens nothing yet.
+    /// Does not connect yet.
     pub fn new(
         endpoint: Endpoint,
         dial: Arc<dyn Dial>,
@@ -89,36 +89,37 @@ impl Client {
     }
 
     /// The body of a good answer.
-    pub(crate) async fn ask(&self, call: &Call) -> Result<Bytes, Error> {
-        let asked = async {
+    pub(crate) async fn fetch(&self, call: &Call) -> Result<Bytes, Error> {
+        let exchange = async {
             let mut idle = self.idle.lock().await;
-            let (answer, sender) = self.send(idle.take(), call).await?;
-            let (head, body) = answer.into_parts();
+            let (response, sender) = self.send(idle.take(), call).await?;
+            let (head, body) = response.into_parts();
             let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|error| error.to_string())?;
             *idle = Some(sender);
             Ok((head.status.as_u16(), body.to_bytes()))
         };
-        let answered = tokio::time::timeout(self.timeout, asked).await.unwrap_or_else(|_| Err(timed_out()));
-        let (code, body) = answered.map_err(|cause| self.no_answer(call, cause))?;
-        if code / 100 == 2 { Ok(body) } else { Err(refusal(code, &body)) }
+        let response =
+            tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(timed_out()));
+        let (code, body) = response.map_err(|cause| self.transport_error(call, cause))?;
+        if code / 100 == 2 { Ok(body) } else { Err(response_error(code, &body)) }
     }
 
-    /// A body that comes for as long as it takes, over a connection of its own.
+    /// Streams a response body over a separate connection, without a timeout after the headers.
     pub(crate) async fn open(&self, call: &Call) -> Result<Body, Error> {
-        let asked = tokio::time::timeout(self.timeout, self.send(None, call)).await;
-        let answered = asked.unwrap_or_else(|_| Err(timed_out()));
-        let (answer, _) = answered.map_err(|cause| self.no_answer(call, cause))?;
-        let code = answer.status().as_u16();
+        let response = tokio::time::timeout(self.timeout, self.send(None, call)).await;
+        let response = response.unwrap_or_else(|_| Err(timed_out()));
+        let (response, _) = response.map_err(|cause| self.transport_error(call, cause))?;
+        let code = response.status().as_u16();
         if code / 100 == 2 {
-            return Ok(Body(answer.into_body()));
+            return Ok(Body(response.into_body()));
         }
-        let body = Limited::new(answer.into_body(), BODY_BYTES).collect().await;
-        let body = body.map_err(|error| self.no_answer(call, error.to_string()))?.to_bytes();
-        Err(refusal(code, &body))
+        let body = Limited::new(response.into_body(), BODY_BYTES).collect().await;
+        let body = body.map_err(|error| self.transport_error(call, error.to_string()))?.to_bytes();
+        Err(response_error(code, &body))
     }
 
-    fn no_answer(&self, call: &Call, cause: String) -> Error {
-        // As Go's errors name methods: `Get`.
+    fn transport_error(&self, call: &Call, cause: String) -> Error {
+        // Go's errors name methods as in `Get`.
         let (first, rest) = call.method.as_str().split_at(1);
         Error::Transport {
             method: format!("{first}{}", rest.to_lowercase()),
@@ -128,25 +129,25 @@ impl Client {
     }
 
     async fn send(&self, idle: Option<Sender>, call: &Call) -> Result<(Response<Incoming>, Sender), String> {
-        if let Some(Trace(tell)) = &self.trace {
+        if let Some(Trace(trace)) = &self.trace {
             let body = call.body.as_deref().unwrap_or_default();
-            tell(call.method.as_str(), &self.endpoint.address(&call.target), body);
+            trace(call.method.as_str(), &self.endpoint.address(&call.target), body);
         }
         if let Some(mut sender) = idle
             && sender.ready().await.is_ok()
         {
             match sender.try_send_request(self.request(call)?).await {
-                Ok(answer) => return Ok((answer, sender)),
-                // It comes back where nothing of it was sent: the server had closed the connection.
+                Ok(response) => return Ok((response, sender)),
+                // The request is returned if it was not sent, as the server had closed the connection.
                 Err(mut error) => match error.take_message() {
                     Some(_) => {}
-                    None => return Err(words(&error.into_error())),
+                    None => return Err(describe(&error.into_error())),
                 },
             }
         }
         let mut sender = self.connect().await?;
-        let answer = sender.send_request(self.request(call)?).await.map_err(|error| words(&error))?;
-        Ok((answer, sender))
+        let response = sender.send_request(self.request(call)?).await.map_err(|error| describe(&error))?;
+        Ok((response, sender))
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, String> {
@@ -165,10 +166,10 @@ impl Client {
         let mut stream = self.dial.dial(&self.endpoint.transport).await?;
         if let Transport::Tls { host, .. } = &self.endpoint.transport {
             let config = self.tls.clone().ok_or("tls: not set up")?;
-            stream = secured(stream, host, config).await?;
+            stream = connect_tls(stream, host, config).await?;
         }
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
-        // It ends with the sender; what it has to say, the sender says too.
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| describe(&error))?;
+        // Ends with the sender, which also reports its errors.
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -178,7 +179,7 @@ fn timed_out() -> String {
     "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".to_owned()
 }
 
-fn words(error: &hyper::Error) -> String {
+fn describe(error: &hyper::Error) -> String {
     use std::error::Error as _;
     if error.is_incomplete_message() || error.is_closed() {
         return "EOF".to_owned();
@@ -189,7 +190,7 @@ fn words(error: &hyper::Error) -> String {
     }
 }
 
-fn refusal(code: u16, body: &[u8]) -> Error {
+fn response_error(code: u16, body: &[u8]) -> Error {
     match serde_json::from_slice::<ErrorDocument>(body) {
         Ok(ErrorDocument { error }) if !error.message.is_empty() => {
             Error::Refused { code: error.code, message: error.message }

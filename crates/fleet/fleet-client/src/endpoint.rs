@@ -1,4 +1,4 @@
-//! Where the server is: a URL, taken apart.
+//! URL of the server.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,27 +16,27 @@ pub enum Transport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub transport: Transport,
-    /// What requests are addressed to and messages show: `http://domain-sock`, `http://127.0.0.1:49153`.
+    /// Base URL of requests and messages: `http://domain-sock`, `http://127.0.0.1:49153`.
     base: String,
     authority: String,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     prefix: String,
 }
 
-/// The texts are the contract's.
+/// The messages are those of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error("URL scheme undefined")]
     NoScheme,
     #[error("unable to connect to host {host:?} with scheme {scheme:?}")]
-    HostOfSocket { host: String, scheme: String },
+    UnexpectedHost { host: String, scheme: String },
     #[error("unsupported URL scheme {0:?}: use unix, file, http or https")]
     Scheme(String),
     #[error("parse {0:?}: not a URL of the form http://host:port")]
-    NoUrl(String),
+    InvalidUrl(String),
 }
 
-/// The host that requests over a socket are addressed to, as the original's are.
+/// Host of requests over a Unix socket, as in the original.
 const SOCKET_HOST: &str = "domain-sock";
 
 impl Endpoint {
@@ -44,7 +44,6 @@ impl Endpoint {
         matches!(self.transport, Transport::Tls { .. })
     }
 
-    /// The port, where it has one.
     pub fn port(&self) -> Option<u16> {
         match self.transport {
             Transport::Unix(_) => None,
@@ -52,17 +51,17 @@ impl Endpoint {
         }
     }
 
-    /// The `Host` of requests.
+    /// The `Host` header.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The whole address, for messages.
+    /// The complete URL, for messages.
     pub(crate) fn address(&self, path_and_query: &str) -> String {
         format!("{}{}{path_and_query}", self.base, self.prefix)
     }
 
-    /// What the request line says.
+    /// The target in the request line.
     pub(crate) fn target(&self, path_and_query: &str) -> String {
         format!("{}{path_and_query}", self.prefix)
     }
@@ -84,10 +83,10 @@ impl FromStr for Endpoint {
 }
 
 fn socket(scheme: &str, rest: &str) -> Result<Endpoint, EndpointError> {
-    // `unix://var/run/x` lacks a slash: its first part is a host.
+    // In `unix://var/run/x`, the first part is a host.
     let (host, _) = rest.split_once('/').unwrap_or((rest, ""));
     if !host.is_empty() || rest.is_empty() {
-        return Err(EndpointError::HostOfSocket { host: host.to_owned(), scheme: scheme.to_owned() });
+        return Err(EndpointError::UnexpectedHost { host: host.to_owned(), scheme: scheme.to_owned() });
     }
     Ok(Endpoint {
         transport: Transport::Unix(rest.into()),
@@ -98,15 +97,15 @@ fn socket(scheme: &str, rest: &str) -> Result<Endpoint, EndpointError> {
 }
 
 fn remote(text: &str, tls: bool) -> Result<Endpoint, EndpointError> {
-    let wrong = || EndpointError::NoUrl(text.to_owned());
-    let url: Uri = text.parse().map_err(|_| wrong())?;
-    let authority = url.authority().ok_or_else(wrong)?;
+    let invalid = || EndpointError::InvalidUrl(text.to_owned());
+    let url: Uri = text.parse().map_err(|_| invalid())?;
+    let authority = url.authority().ok_or_else(invalid)?;
     if authority.host().is_empty() || authority.as_str().contains('@') {
-        return Err(wrong());
+        return Err(invalid());
     }
     let after_host = authority.as_str().get(authority.host().len()..).unwrap_or_default();
     if !after_host.is_empty() && authority.port_u16().is_none() {
-        return Err(wrong());
+        return Err(invalid());
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_an_endpoint() {
+    fn parse_endpoints() {
         check("unix:///var/run/fleet.sock", "http://domain-sock/fleet/v1/units");
         check("file:///var/run/fleet.sock", "http://domain-sock/fleet/v1/units");
         check("http://127.0.0.1:49153", "http://127.0.0.1:49153/fleet/v1/units");

@@ -1,8 +1,7 @@
-//! A client of the cluster manager's HTTP API: over a unix socket, TCP or TLS, or over any stream that a caller
-//! brings (an SSH tunnel).
+//! Client of the cluster manager's HTTP API over a Unix socket, TCP, TLS, or a stream of the caller (SSH tunnel).
 //!
-//! [`Client`] keeps one connection and opens it again when the server closed it. It must never repeat a request that
-//! may have been done, and never pass over a certificate that does not verify.
+//! [`Client`] keeps one connection and reconnects after the server has closed it. It never repeats a request that may
+//! have been executed, and never accepts an invalid certificate.
 
 mod calls;
 mod client;
@@ -12,7 +11,7 @@ mod error;
 mod limits;
 
 pub use calls::StateFilter;
-pub use client::{Body, Client, Tell, Trace};
-pub use dial::{Connection, Dial, Dialing, Direct};
+pub use client::{Body, Client, Trace, TraceFn};
+pub use dial::{Connection, Dial, DialFuture, Direct};
 pub use endpoint::{Endpoint, EndpointError, Transport};
 pub use error::Error;

@@ -1,7 +1,7 @@
-//! What may grow, and how far.
+//! Limits of requests.
 
-/// Pages of one list; with the usual 100 items each that is far more than a cluster has.
-pub const PAGES: usize = 10_000;
+/// Pages per list. With the default of 100 items per page, far more than a cluster has.
+pub const MAX_PAGES: usize = 10_000;
 
-/// Names in the address of one request, in bytes.
-pub const NAMES_BYTES: usize = 4096;
+/// Size of the names in a URL.
+pub const MAX_NAMES_BYTES: usize = 4096;

@@ -1,19 +1,19 @@
-//! The command line, as Go's flags are read: `-x v`, `--x v`, `-x=v`, `--x=v`.
+//! The command line, in the syntax of Go's flags: `-x v`, `--x v`, `-x=v`, `--x=v`.
 
 use thiserror::Error;
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum Invocation {
     Help,
     Version,
-    /// An addition to the original's.
+    /// Not in the original.
     Fence,
-    /// With the file that was named, if any was.
+    /// With the value of `-config`, if set.
     Run(Option<String>),
 }
 
-/// The texts are the contract's, or Go's.
+/// The messages are those of the contract and of Go's `flag`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArgumentError {
     #[error("fleetd takes no arguments. Did you mean to invoke fleetctl instead?")]
@@ -28,27 +28,27 @@ pub enum ArgumentError {
     Switch { name: String, value: String },
 }
 
-/// Reads the words up to the first that is no flag; help comes before what is wrong after it.
-pub fn read(args: &[String]) -> Result<Asked, ArgumentError> {
+/// Parses flags up to the first positional argument. Help takes precedence over errors that follow it.
+pub fn read(args: &[String]) -> Result<Invocation, ArgumentError> {
     let (mut file, mut version) = (None, false);
     let mut rest = args.iter();
-    while let Some(word) = rest.next() {
-        let Some(body) = flag(word)? else {
-            let words: Vec<&str> = match word.as_str() {
+    while let Some(argument) = rest.next() {
+        let Some(flag) = flag_body(argument)? else {
+            let positional: Vec<&str> = match argument.as_str() {
                 "--" => rest.map(String::as_str).collect(),
-                _ => std::iter::once(word).chain(rest).map(String::as_str).collect(),
+                _ => std::iter::once(argument).chain(rest).map(String::as_str).collect(),
             };
-            match words[..] {
+            match positional[..] {
                 [] => break,
-                ["version"] => return Ok(Asked::Version),
-                ["help"] => return Ok(Asked::Help),
-                ["fence"] => return Ok(Asked::Fence),
+                ["version"] => return Ok(Invocation::Version),
+                ["help"] => return Ok(Invocation::Help),
+                ["fence"] => return Ok(Invocation::Fence),
                 _ => return Err(ArgumentError::Word),
             }
         };
-        let (name, value) = match body.split_once('=') {
+        let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value)),
-            None => (body, None),
+            None => (flag, None),
         };
         match (name, value) {
             ("config", Some(path)) => file = Some(path.to_owned()),
@@ -56,25 +56,27 @@ pub fn read(args: &[String]) -> Result<Asked, ArgumentError> {
             ("version", value) => version = switch(name, value)?,
             ("help" | "h", value) => {
                 if switch(name, value)? {
-                    return Ok(Asked::Help);
+                    return Ok(Invocation::Help);
                 }
             }
             (other, _) => return Err(ArgumentError::Unknown(other.to_owned())),
         }
     }
-    // An empty path names no file.
+    // An empty path counts as unset.
     let file = file.filter(|path| !path.is_empty());
-    Ok(if version { Asked::Version } else { Asked::Run(file) })
+    Ok(if version { Invocation::Version } else { Invocation::Run(file) })
 }
 
-/// What stands behind the dashes; `None` for a word that is no flag.
-fn flag(word: &str) -> Result<Option<&str>, ArgumentError> {
-    let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { return Ok(None) };
-    if body.starts_with(['-', '=']) {
-        return Err(ArgumentError::Syntax(word.to_owned()));
+/// The text after the dashes; `None` for a positional argument.
+fn flag_body(argument: &str) -> Result<Option<&str>, ArgumentError> {
+    let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+        return Ok(None);
+    };
+    if flag.starts_with(['-', '=']) {
+        return Err(ArgumentError::Syntax(argument.to_owned()));
     }
-    // `-` and `--` alone are words.
-    Ok((!body.is_empty()).then_some(body))
+    // `-` and `--` alone are positional.
+    Ok((!flag.is_empty()).then_some(flag))
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, ArgumentError> {

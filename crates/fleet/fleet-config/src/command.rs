@@ -1,68 +1,68 @@
-//! The whole way: arguments, file, environment -> what to do, or why not.
+//! Maps arguments, file and environment to the command to run, or an error.
 
 use std::path::PathBuf;
 
-use crate::arguments::{self, ArgumentError, Asked};
+use crate::arguments::{self, ArgumentError, Invocation};
 use crate::config::{self, Config};
 use crate::facts::Facts;
-use crate::given::Given;
 use crate::help;
+use crate::raw_config::RawConfig;
 use crate::version::VERSION;
 
-/// Where the file is when no flag says so; there it may be missing.
+/// Path of the configuration file without `-config`. It may be missing.
 const DEFAULT_FILE: &str = "/etc/fleet/fleet.conf";
 
-/// Flags that nobody knows, as Go's programs end.
-const EXIT_FLAGS: u8 = 2;
+/// Exit code of Go's `flag` for unknown flags.
+const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// To stdout, exit 0.
+pub enum Command {
+    /// Print to standard output and exit with 0.
     Print(String),
-    /// Stop the units that other machines may take over, where fleetd does not run.
+    /// Stop the units that other machines may take over while fleetd is not running.
     Fence,
     Run {
         config: Box<Config>,
-        /// For the log.
+        /// To be logged.
         warnings: Vec<String>,
     },
 }
 
-/// To stderr, and the exit code.
+/// A message for standard error, with a trailing newline, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct StartupError {
     pub exit: u8,
     pub text: String,
 }
 
-/// The file whose content must be among the facts; `None` where [`read`] needs none. It is also what is read again
-/// when fleetd is told to.
-pub fn file_wanted(args: &[String]) -> Option<PathBuf> {
+/// Path of the configuration file whose contents [`read`] needs; `None` if it needs none. Also the file to read on a
+/// reload.
+pub fn config_path(args: &[String]) -> Option<PathBuf> {
     match arguments::read(args) {
-        Ok(Asked::Run(named)) => Some(named.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into()),
-        Ok(Asked::Help | Asked::Version | Asked::Fence) | Err(_) => None,
+        Ok(Invocation::Run(path)) => Some(path.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into()),
+        Ok(Invocation::Help | Invocation::Version | Invocation::Fence) | Err(_) => None,
     }
 }
 
-/// What is to be done.
-pub fn read(facts: &Facts) -> Result<Task, Refusal> {
-    let named = match arguments::read(&facts.args).map_err(|error| misused(&error))? {
-        Asked::Help => return Ok(Task::Print(help::text())),
-        Asked::Version => return Ok(Task::Print(format!("fleetd version {VERSION}\n"))),
-        // From what the last fleetd left behind: it works without any file.
-        Asked::Fence => return Ok(Task::Fence),
-        Asked::Run(named) => named,
+/// Parses all inputs.
+pub fn read(facts: &Facts) -> Result<Command, StartupError> {
+    let explicit_path = match arguments::read(&facts.args).map_err(|error| usage_error(&error))? {
+        Invocation::Help => return Ok(Command::Print(help::text())),
+        Invocation::Version => return Ok(Command::Print(format!("fleetd version {VERSION}\n"))),
+        // Uses the state that the last fleetd has written; needs no configuration.
+        Invocation::Fence => return Ok(Command::Fence),
+        Invocation::Run(path) => path,
     };
-    let path = named.as_deref().unwrap_or(DEFAULT_FILE);
-    let checked = Given::read(facts, path, named.is_some()).and_then(|mut given| {
-        let config = config::check(&mut given)?;
-        Ok(Task::Run { config: Box::new(config), warnings: given.warnings })
+    let path = explicit_path.as_deref().unwrap_or(DEFAULT_FILE);
+    let checked = RawConfig::read(facts, path, explicit_path.is_some()).and_then(|mut raw| {
+        let config = config::check(&mut raw)?;
+        Ok(Command::Run { config: Box::new(config), warnings: raw.warnings })
     });
-    checked.map_err(|error| Refusal { exit: EXIT_FAILED, text: format!("{error}\n") })
+    checked.map_err(|error| StartupError { exit: EXIT_FAILED, text: format!("{error}\n") })
 }
 
-fn misused(error: &ArgumentError) -> Refusal {
-    let exit = if *error == ArgumentError::Word { EXIT_FAILED } else { EXIT_FLAGS };
-    Refusal { exit, text: format!("{error}\n{}", help::USAGE) }
+fn usage_error(error: &ArgumentError) -> StartupError {
+    let exit = if *error == ArgumentError::Word { EXIT_FAILED } else { EXIT_USAGE };
+    StartupError { exit, text: format!("{error}\n{}", help::USAGE) }
 }

@@ -1,4 +1,4 @@
-//! What fleetd was told, checked: everything that it needs, typed, with defaults filled in.
+//! The validated configuration of fleetd, with defaults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,58 +8,58 @@ use std::time::Duration;
 
 use fleet_core::Capacity;
 use serde::{Serialize, Serializer};
-use unit_file::{cpu_of, memory_of};
+use unit_file::{parse_cpu, parse_memory};
 
-use crate::given::{Given, GivenError};
-use crate::limits::{SHORTEST_INTERVAL, SHORTEST_TTL};
+use crate::limits::{MIN_INTERVAL, MIN_TTL};
+use crate::raw_config::{ConfigError, RawConfig};
 use crate::value;
 
-/// All of it may be printed.
+/// Contains no secrets in its `Debug` and serialized output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Config {
-    /// The log tells more.
+    /// Enables debug logging.
     pub debug: bool,
     pub etcd: Etcd,
-    /// The engine's lease lives five times as long.
+    /// The TTL of the engine's lease is five times this interval.
     #[serde(serialize_with = "milliseconds")]
     pub engine_reconcile_interval: Duration,
-    /// Unset: the address of the default route's interface.
+    /// `None` uses the address of the default route's interface.
     pub public_ip: Option<String>,
     pub metadata: BTreeMap<String, String>,
     #[serde(serialize_with = "milliseconds")]
     pub agent_ttl: Duration,
     pub units_directory: PathBuf,
     pub systemd_user: bool,
-    /// Items on a page of the API; at least one.
+    /// Items per page of the API; at least one.
     pub token_limit: u16,
     pub disable_engine: bool,
     pub disable_watches: bool,
-    /// Whether units are stopped and unloaded when fleetd is stopped.
+    /// Stop and unload all units when fleetd stops.
     pub purge_on_stop: bool,
-    /// What is published; what is not set is no limit.
+    /// Published capacity; unset values are unlimited.
     #[serde(serialize_with = "as_stored")]
     pub capacity: Capacity,
-    /// Where fleetds ask each other whether they have the store; `None`: they do not.
+    /// UDP port of requests to peers about the store; `None` disables them.
     pub partition_port: Option<u16>,
 }
 
-/// How the store is reached.
+/// Connection to etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Etcd {
-    /// As they were given; the first that answers is used.
+    /// Tried in this order.
     pub servers: Vec<String>,
     pub username: Option<String>,
     pub password: Secret,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
-    /// Begins and ends with a slash.
+    /// Starts and ends with a slash.
     pub key_prefix: String,
     #[serde(serialize_with = "milliseconds")]
     pub request_timeout: Duration,
 }
 
-/// A text that is shown nowhere.
+/// A string that `Debug` and serialization redact.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -81,44 +81,44 @@ impl Serialize for Secret {
     }
 }
 
-/// From what was given; what is to be said of it is added to its warnings.
-pub fn check(given: &mut Given) -> Result<Config, GivenError> {
-    ignored(given)?;
-    let metadata = metadata(given);
-    let public_ip = public_ip(given);
-    let most = i64::MAX;
-    let units = given.some("capacity_units", |text| value::number(text, 0, most).map(i64::unsigned_abs))?;
-    let port = given.value("partition_port", |text| value::small(text, 0))?;
+/// Validates all values. Adds to the warnings of `raw`.
+pub fn check(raw: &mut RawConfig) -> Result<Config, ConfigError> {
+    warn_of_ignored_keys(raw)?;
+    let metadata = metadata(raw);
+    let public_ip = public_ip(raw);
+    let max = i64::MAX;
+    let units = raw.optional("capacity_units", |text| value::number(text, 0, max).map(i64::unsigned_abs))?;
+    let port = raw.value("partition_port", |text| value::u16_at_least(text, 0))?;
     Ok(Config {
-        debug: given.value("verbosity", |text| value::number(text, i64::MIN, most))? > 0,
-        etcd: etcd(given)?,
-        engine_reconcile_interval: given
-            .value("engine_reconcile_interval", |text| value::seconds(text, SHORTEST_INTERVAL))?,
+        debug: raw.value("verbosity", |text| value::number(text, i64::MIN, max))? > 0,
+        etcd: etcd(raw)?,
+        engine_reconcile_interval: raw
+            .value("engine_reconcile_interval", |text| value::seconds(text, MIN_INTERVAL))?,
         public_ip,
         metadata,
-        agent_ttl: given.value("agent_ttl", |text| value::duration(text, SHORTEST_TTL))?,
-        units_directory: given.text("units_directory").into(),
-        systemd_user: given.value("systemd_user", value::switch)?,
-        token_limit: given.value("token_limit", |text| value::small(text, 1))?,
-        disable_engine: given.value("disable_engine", value::switch)?,
-        disable_watches: given.value("disable_watches", value::switch)?,
-        purge_on_stop: given.value("purge_on_stop", value::switch)?,
+        agent_ttl: raw.value("agent_ttl", |text| value::duration(text, MIN_TTL))?,
+        units_directory: raw.text("units_directory").into(),
+        systemd_user: raw.value("systemd_user", value::switch)?,
+        token_limit: raw.value("token_limit", |text| value::u16_at_least(text, 1))?,
+        disable_engine: raw.value("disable_engine", value::switch)?,
+        disable_watches: raw.value("disable_watches", value::switch)?,
+        purge_on_stop: raw.value("purge_on_stop", value::switch)?,
         capacity: Capacity {
             units,
-            memory: given.some("capacity_memory", |text| value::amount(text, memory_of))?,
-            cpu: given.some("capacity_cpu", |text| value::amount(text, cpu_of))?,
+            memory: raw.optional("capacity_memory", |text| value::amount(text, parse_memory))?,
+            cpu: raw.optional("capacity_cpu", |text| value::amount(text, parse_cpu))?,
         },
         partition_port: (port != 0).then_some(port),
     })
 }
 
-fn etcd(given: &Given) -> Result<Etcd, GivenError> {
-    let path = |name| Some(given.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let prefix = given.text("etcd_key_prefix");
+fn etcd(raw: &RawConfig) -> Result<Etcd, ConfigError> {
+    let path = |name| Some(raw.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let prefix = raw.text("etcd_key_prefix");
     Ok(Etcd {
-        servers: given.value("etcd_servers", value::servers)?,
-        username: Some(given.text("etcd_username")).filter(|name| !name.is_empty()),
-        password: Secret(given.text("etcd_password")),
+        servers: raw.value("etcd_servers", value::servers)?,
+        username: Some(raw.text("etcd_username")).filter(|name| !name.is_empty()),
+        password: Secret(raw.text("etcd_password")),
         key_file: path("etcd_keyfile"),
         cert_file: path("etcd_certfile"),
         ca_file: path("etcd_cafile"),
@@ -126,42 +126,43 @@ fn etcd(given: &Given) -> Result<Etcd, GivenError> {
             "" => "/".to_owned(),
             inner => format!("/{inner}/"),
         },
-        request_timeout: given
+        request_timeout: raw
             .value("etcd_request_timeout", |text| value::seconds(text, Duration::from_millis(1)))?,
     })
 }
 
-fn metadata(given: &mut Given) -> BTreeMap<String, String> {
-    let text = given.text("metadata");
+fn metadata(raw: &mut RawConfig) -> BTreeMap<String, String> {
+    let text = raw.text("metadata");
     let (metadata, others) = value::metadata(&text);
-    let said = others.into_iter().map(|item| format!("metadata: {item:?} is ignored: it is not `key=value`"));
-    given.warnings.extend(said);
+    let warnings =
+        others.into_iter().map(|item| format!("metadata: {item:?} is ignored: it is not `key=value`"));
+    raw.warnings.extend(warnings);
     metadata
 }
 
-/// Whoever reads it may take names, too; mostly it is a variable that nobody replaced.
-fn public_ip(given: &mut Given) -> Option<String> {
-    let text = Some(given.text("public_ip")).filter(|text| !text.is_empty())?;
+/// Names are accepted with a warning: mostly, they are unreplaced variables of a cloud-config.
+fn public_ip(raw: &mut RawConfig) -> Option<String> {
+    let text = Some(raw.text("public_ip")).filter(|text| !text.is_empty())?;
     if text.parse::<IpAddr>().is_err() {
-        given.warnings.push(format!("public_ip: {text:?} is no IP address; it is published as it is"));
+        raw.warnings.push(format!("public_ip: {text:?} is no IP address; it is published as it is"));
     }
     Some(text)
 }
 
-/// The texts are the contract's.
-fn ignored(given: &mut Given) -> Result<(), GivenError> {
+/// The messages are those of the contract.
+fn warn_of_ignored_keys(raw: &mut RawConfig) -> Result<(), ConfigError> {
     for name in ["enable_grpc", "verify_units"] {
-        if given.value(name, value::switch)? {
-            given.warnings.push(no_longer(name));
+        if raw.value(name, value::switch)? {
+            raw.warnings.push(no_longer_supported(name));
         }
     }
-    if !given.text("authorized_keys_file").is_empty() {
-        given.warnings.push(no_longer("authorized_keys_file"));
+    if !raw.text("authorized_keys_file").is_empty() {
+        raw.warnings.push(no_longer_supported("authorized_keys_file"));
     }
     Ok(())
 }
 
-fn no_longer(name: &str) -> String {
+fn no_longer_supported(name: &str) -> String {
     format!("Config option {name} is no longer supported - ignoring")
 }
 

@@ -1,23 +1,22 @@
-//! What the program found before anything was decided: the whole input.
+//! The inputs of the configuration.
 
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Without the program's own name.
+    /// Without the program name.
     pub args: Vec<String>,
     pub environment: BTreeMap<String, String>,
-    /// What [`crate::file_wanted`] names.
+    /// The file at [`crate::config_path`].
     pub file: File,
 }
 
-/// A file, as it was found.
+/// Result of reading the configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum File {
     Text(String),
-    /// There is none.
     #[default]
     Missing,
-    /// There is one; why it cannot be read.
+    /// The file exists but reading it failed with this error.
     Unreadable(String),
 }

@@ -1,35 +1,34 @@
-//! `--help`: the keys, made from the table.
+//! The help page, generated from the table of keys.
 
-use crate::key::{KEYS, Key, Standing};
+use crate::key::{KEYS, Key, KeyKind};
 
-/// Where the sentences begin.
+/// Column of the descriptions.
 const COLUMN: usize = 30;
 
-/// What is said to who used the program wrongly.
+/// Also printed after usage errors.
 pub const USAGE: &str =
     "usage: fleetd [--config FILE]\n       fleetd fence\n       fleetd --version | --help\n";
 
 const FILE: &str = "
-The file holds lines of the form key=value; comments begin with #. Without --config it is
-/etc/fleet/fleet.conf, where that exists. A variable beats the file: agent_ttl is FLEET_AGENT_TTL.
-Defaults are in brackets.
+The configuration file has lines of the form key=value, and comments that start with #. The default
+path is /etc/fleet/fleet.conf, which may be missing. Environment variables override the file, such as
+FLEET_AGENT_TTL for agent_ttl. Defaults are in brackets.
 
-fence is what fleet-fence.service runs while fleetd does not: it stops this machine's units before
-another machine may start them.
+fleetd fence is run by fleet-fence.service while fleetd is not running: it stops the units of this
+machine before another machine may start them.
 ";
 
-const GROUPS: [(Standing, &str); 3] = [
-    (Standing::Classic, "keys"),
-    (Standing::Ours, "keys that the original has not"),
-    (Standing::Ignored, "keys of old"),
+const GROUPS: [(KeyKind, &str); 3] = [
+    (KeyKind::Original, "keys"),
+    (KeyKind::Extension, "additional keys"),
+    (KeyKind::Ignored, "deprecated keys"),
 ];
 
-/// The whole text.
 pub fn text() -> String {
     let mut out = format!("{USAGE}{FILE}");
-    for (standing, title) in GROUPS {
+    for (kind, title) in GROUPS {
         out.push_str(&format!("\n{title}:\n"));
-        KEYS.iter().filter(|key| key.standing == standing).for_each(|key| line(&mut out, key));
+        KEYS.iter().filter(|key| key.kind == kind).for_each(|key| line(&mut out, key));
     }
     out
 }

@@ -1,25 +1,25 @@
-//! The file's form: `key=value` lines without sections, `#` and `;` before comments, values bare or in quotes.
+//! Syntax of the configuration file: lines of `key=value`, with optional quotes; comments start with `#` or `;`.
 
 use thiserror::Error;
 
-/// One setting, as it stands in the file.
+/// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// From 1.
+    /// Starts at 1.
     pub line: usize,
     pub key: &'a str,
-    /// Without the quotes around it.
+    /// Without quotes.
     pub value: &'a str,
 }
 
-/// What a file says: settings, and the first section, if it has one. The original passes over all from there on.
+/// Entries of a file, and the line of the first section header. As in the original, everything after it is ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Read<'a> {
+pub struct ParsedFile<'a> {
     pub entries: Vec<Entry<'a>>,
     pub section: Option<usize>,
 }
 
-/// Never with the line's text: it may be a password.
+/// Never includes the line, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Problem {
     #[error("expected `key=value`")]
@@ -30,9 +30,9 @@ pub enum Problem {
     OpenQuote,
 }
 
-/// The settings in their order, or the first line that is none, with its number.
-pub fn read(text: &str) -> Result<Read<'_>, (usize, Problem)> {
-    let mut read = Read::default();
+/// Parses a file. Fails with the number of the first invalid line.
+pub fn parse(text: &str) -> Result<ParsedFile<'_>, (usize, Problem)> {
+    let mut file = ParsedFile::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let (number, line) = (index + 1, line.trim());
@@ -40,7 +40,7 @@ pub fn read(text: &str) -> Result<Read<'_>, (usize, Problem)> {
             continue;
         }
         if line.starts_with('[') {
-            read.section = Some(number);
+            file.section = Some(number);
             break;
         }
         let (key, value) = line.split_once('=').ok_or((number, Problem::NoAssignment))?;
@@ -49,9 +49,9 @@ pub fn read(text: &str) -> Result<Read<'_>, (usize, Problem)> {
             return Err((number, Problem::NoKey));
         }
         let value = unquoted(value.trim_start()).map_err(|problem| (number, problem))?;
-        read.entries.push(Entry { line: number, key, value });
+        file.entries.push(Entry { line: number, key, value });
     }
-    Ok(read)
+    Ok(file)
 }
 
 fn unquoted(value: &str) -> Result<&str, Problem> {
@@ -66,13 +66,13 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: &[(usize, &str, &str)]) {
-        let read = read(text).unwrap();
-        let got: Vec<_> = read.entries.iter().map(|entry| (entry.line, entry.key, entry.value)).collect();
+        let file = parse(text).unwrap();
+        let got: Vec<_> = file.entries.iter().map(|entry| (entry.line, entry.key, entry.value)).collect();
         assert_eq!(got, expect, "{text:?}");
     }
 
     #[test]
-    fn forms() {
+    fn syntax() {
         check("", &[]);
         check("# a\n  ; b\n\n a = b c \r\nd=\n", &[(4, "a", "b c"), (5, "d", "")]);
         check("a=\"b\"\nc='d'\ne=\"\"", &[(1, "a", "b"), (2, "c", "d"), (3, "e", "")]);
@@ -83,12 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn problems() {
-        assert_eq!(read("\na"), Err((2, Problem::NoAssignment)));
-        assert_eq!(read("= a"), Err((1, Problem::NoKey)));
+    fn syntax_errors() {
+        assert_eq!(parse("\na"), Err((2, Problem::NoAssignment)));
+        assert_eq!(parse("= a"), Err((1, Problem::NoKey)));
         for open in ["a=\"", "a='b\"", "a=\"b' # c"] {
-            assert_eq!(read(open), Err((1, Problem::OpenQuote)), "{open}");
+            assert_eq!(parse(open), Err((1, Problem::OpenQuote)), "{open}");
         }
-        assert_eq!(read("a=1\n[s]").unwrap().section, Some(2));
+        assert_eq!(parse("a=1\n[s]").unwrap().section, Some(2));
     }
 }

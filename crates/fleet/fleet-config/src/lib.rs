@@ -1,21 +1,21 @@
-//! What `fleetd` is told: flags, its file, `FLEET_*` -> a checked [`Config`].
+//! Configuration of `fleetd`: arguments, configuration file and `FLEET_*` variables, parsed into a [`Config`].
 //!
-//! It must never read a file, ask a clock or look at the machine: the file's text, the environment and the arguments
-//! are values here. [`file_wanted`] says which file to read, [`read`] what follows from all.
+//! Pure: [`config_path`] returns the file that the caller has to read, [`read`] parses its contents, the environment
+//! and the arguments. This crate never reads files, clocks or system state.
 
 mod arguments;
 mod command;
 mod config;
 mod facts;
-mod given;
 mod help;
 mod ini;
 mod key;
 pub mod limits;
+mod raw_config;
 mod value;
 mod version;
 
-pub use command::{Refusal, Task, file_wanted, read};
+pub use command::{Command, StartupError, config_path, read};
 pub use config::{Config, Etcd, Secret};
 pub use facts::{Facts, File};
 pub use version::VERSION;

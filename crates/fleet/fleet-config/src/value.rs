@@ -1,4 +1,4 @@
-//! Values as Go reads them. Each error says what would be right.
+//! Parsers for values in Go's syntax. Errors name the expected syntax.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use etcd_api::parse_go_duration;
 use thiserror::Error;
 
-use crate::limits::{LONGEST, SERVERS};
+use crate::limits::{MAX_DURATION, MAX_SERVERS};
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ValueError {
@@ -24,7 +24,7 @@ pub enum ValueError {
     TooLong(String),
     #[error("it names no server: use addresses like http://127.0.0.1:2379, with commas between them")]
     NoServer,
-    #[error("it names more than {SERVERS} servers")]
+    #[error("it names more than {MAX_SERVERS} servers")]
     ManyServers,
     #[error("{0:?} is no address like http://127.0.0.1:2379")]
     Server(String),
@@ -32,7 +32,7 @@ pub enum ValueError {
     Amount { text: String, right: &'static str },
 }
 
-/// Go's words.
+/// The values of Go's `strconv.ParseBool`.
 pub fn switch(text: &str) -> Result<bool, ValueError> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -46,8 +46,7 @@ pub fn number(text: &str, least: i64, most: i64) -> Result<i64, ValueError> {
     text.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(error)
 }
 
-/// Of 16 bits.
-pub fn small(text: &str, least: u16) -> Result<u16, ValueError> {
+pub fn u16_at_least(text: &str, least: u16) -> Result<u16, ValueError> {
     let error = || ValueError::Number { text: text.to_owned(), least: least.into(), most: u16::MAX.into() };
     text.parse().ok().filter(|number| *number >= least).ok_or_else(error)
 }
@@ -61,32 +60,32 @@ pub fn seconds(text: &str, least: Duration) -> Result<Duration, ValueError> {
         return Err(ValueError::TooShort { text: text.to_owned(), least });
     }
     let duration = Duration::try_from_secs_f64(number).map_err(|_| ValueError::TooLong(text.to_owned()))?;
-    within(text, duration, least)
+    in_range(text, duration, least)
 }
 
 pub fn duration(text: &str, least: Duration) -> Result<Duration, ValueError> {
     let duration = parse_go_duration(text).map_err(|_| ValueError::Duration(text.to_owned()))?;
-    within(text, duration, least)
+    in_range(text, duration, least)
 }
 
-fn within(text: &str, duration: Duration, least: Duration) -> Result<Duration, ValueError> {
+fn in_range(text: &str, duration: Duration, least: Duration) -> Result<Duration, ValueError> {
     if duration < least {
         return Err(ValueError::TooShort { text: text.to_owned(), least });
     }
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(ValueError::TooLong(text.to_owned()));
     }
     Ok(duration)
 }
 
-/// Commas between them; blanks, quotes and brackets around them mean nothing.
+/// A comma-separated list. Blanks, quotes and brackets around items are ignored.
 pub fn servers(text: &str) -> Result<Vec<String>, ValueError> {
     let servers: Vec<String> =
-        text.split(',').map(bare).filter(|item| !item.is_empty()).map(str::to_owned).collect();
+        text.split(',').map(unquoted).filter(|item| !item.is_empty()).map(str::to_owned).collect();
     if servers.is_empty() {
         return Err(ValueError::NoServer);
     }
-    if servers.len() > SERVERS {
+    if servers.len() > MAX_SERVERS {
         return Err(ValueError::ManyServers);
     }
     match servers.iter().find(|server| !is_address(server)) {
@@ -95,17 +94,17 @@ pub fn servers(text: &str) -> Result<Vec<String>, ValueError> {
     }
 }
 
-fn bare(item: &str) -> &str {
-    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
-    let mut item = item.trim_start_matches(|c| around(c) || c == '[').trim_end_matches(around);
-    // `http://[::1]` ends in a bracket of its own.
+fn unquoted(item: &str) -> &str {
+    let is_padding = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+    let mut item = item.trim_start_matches(|c| is_padding(c) || c == '[').trim_end_matches(is_padding);
+    // `http://[::1]` ends with a bracket that belongs to the address.
     while item.ends_with(']') && item.matches(']').count() > item.matches('[').count() {
-        item = item[..item.len() - 1].trim_end_matches(around);
+        item = item[..item.len() - 1].trim_end_matches(is_padding);
     }
     item
 }
 
-/// What a client makes of it in full is the client's to say. Without a scheme it is http.
+/// A coarse check; the client validates addresses. The default scheme is http.
 fn is_address(server: &str) -> bool {
     let rest = match server.split_once("://") {
         Some(("http" | "https", rest)) => rest,
@@ -116,21 +115,21 @@ fn is_address(server: &str) -> bool {
     !rest.is_empty() && !rest.starts_with([':', '/']) && rest.chars().all(plain)
 }
 
-/// `k=v,k2=v2`, and the items that are none. Of a key that comes twice the last counts.
+/// Parses `k=v,k2=v2`; also returns the invalid items. The last value of a duplicate key wins.
 pub fn metadata(text: &str) -> (BTreeMap<String, String>, Vec<&str>) {
-    let (mut pairs, mut others) = (BTreeMap::new(), Vec::new());
+    let (mut pairs, mut invalid) = (BTreeMap::new(), Vec::new());
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         match item.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
                 pairs.insert(key.trim().to_owned(), value.trim().to_owned());
             }
-            _ => others.push(item),
+            _ => invalid.push(item),
         }
     }
-    (pairs, others)
+    (pairs, invalid)
 }
 
-/// As `MemoryRequest` or `CPURequest` is written.
+/// The syntax of `MemoryRequest` and `CPURequest`.
 pub fn amount(text: &str, read: fn(&str) -> Result<u64, unit_file::SettingError>) -> Result<u64, ValueError> {
-    read(text).map_err(|error| ValueError::Amount { text: text.to_owned(), right: error.right })
+    read(text).map_err(|error| ValueError::Amount { text: text.to_owned(), right: error.expected })
 }

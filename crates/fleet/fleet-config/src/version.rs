@@ -1,4 +1,5 @@
-//! Which version this is.
+//! The version of fleetd.
 
-/// The version whose behaviour this is: `--version` says it, presences and the API's answers carry it.
+/// The version of fleet whose behaviour this is: printed by `--version`, published with the machine, and returned by
+/// the API.
 pub const VERSION: &str = "1.0.0";

@@ -1,12 +1,12 @@
-//! Whatever is handed in: a task or a refusal with a text, never a panic.
+//! Arbitrary input results in a command or an error, never in a panic.
 
-use fleet_config::{Facts, File, Task, file_wanted, read};
+use fleet_config::{Command, Facts, File, config_path, read};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-/// Words that mean something, between what means nothing.
-fn word() -> impl Strategy<Value = String> {
-    let known = [
+/// Meaningful tokens, mixed with random strings.
+fn token() -> impl Strategy<Value = String> {
+    let tokens = [
         "agent_ttl",
         "etcd_servers",
         "metadata",
@@ -37,11 +37,11 @@ fn word() -> impl Strategy<Value = String> {
         "%",
         "K",
     ];
-    prop_oneof![3 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => ".{0,3}"]
+    prop_oneof![3 => proptest::sample::select(tokens.to_vec()).prop_map(str::to_owned), 1 => ".{0,3}"]
 }
 
 fn text() -> impl Strategy<Value = String> {
-    vec(word(), 0..12).prop_map(|words| words.concat())
+    vec(token(), 0..12).prop_map(|tokens| tokens.concat())
 }
 
 fn key() -> impl Strategy<Value = &'static str> {
@@ -74,23 +74,23 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_panics(
+    fn arbitrary_input_never_panics(
         args in prop_oneof![Just(Vec::new()), vec(text(), 0..3)],
         environment in btree_map(key().prop_map(|key| format!("FLEET_{key}")), text(), 0..4),
         file in file(),
     ) {
         let facts = Facts { args, environment, file };
-        let wanted = file_wanted(&facts.args);
+        let path = config_path(&facts.args);
         match read(&facts) {
-            Ok(Task::Run { config, .. }) => {
-                prop_assert!(wanted.is_some());
+            Ok(Command::Run { config, .. }) => {
+                prop_assert!(path.is_some());
                 prop_assert!(config.agent_ttl.as_secs() >= 1 && config.token_limit > 0);
                 prop_assert!(!config.etcd.servers.is_empty());
                 prop_assert!(config.etcd.key_prefix.starts_with('/') && config.etcd.key_prefix.ends_with('/'));
             }
-            Ok(Task::Print(text)) => prop_assert!(text.ends_with('\n') && wanted.is_none()),
-            Ok(Task::Fence) => prop_assert!(wanted.is_none()),
-            Err(refusal) => prop_assert!(refusal.exit != 0 && refusal.text.ends_with('\n')),
+            Ok(Command::Print(text)) => prop_assert!(text.ends_with('\n') && path.is_none()),
+            Ok(Command::Fence) => prop_assert!(path.is_none()),
+            Err(error) => prop_assert!(error.exit != 0 && error.text.ends_with('\n')),
         }
     }
 }

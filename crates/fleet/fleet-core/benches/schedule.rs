@@ -1,5 +1,5 @@
-//! What a pass costs: `cargo bench -p fleet-core --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
-//! Lines of `figure`, what, target and measured, with tabs between, are for `cargo xtask bench fleet`.
+//! Cost of scheduling passes: `cargo bench -p fleet-core --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
+//! Lines of `figure`, what, target and measured, separated by tabs, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -16,7 +16,7 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse().ok());
     let (machines, units) = (numbers.next().unwrap_or(1_000), numbers.next().unwrap_or(10_000));
     let units: Vec<_> = (0..units).map(|number| unit(number, machines)).collect();
-    let constrained = units.iter().filter(|unit| *unit.wanted != Requirements::default()).count();
+    let constrained = units.iter().filter(|unit| *unit.requirements != Requirements::default()).count();
     let cluster = format!("{machines} machines, {} units, constraints on {constrained}", units.len());
     println!("{cluster}; medians of {RUNS}");
     let figure = |what: &str, target: &str, measured: &str| {
@@ -79,10 +79,10 @@ fn main() {
     scarce(machines, units.len());
 }
 
-/// Where most units have no place: each keeps all others off its machine.
+/// Most units cannot be placed: each conflicts with all others.
 fn scarce(machines: usize, units: usize) {
     let units: Vec<_> =
-        (0..units).map(|number| wishing(&format!("x-{number}.service"), "Conflicts=x-*")).collect();
+        (0..units).map(|number| unit_with_options(&format!("x-{number}.service"), "Conflicts=x-*")).collect();
     let (mut whole, mut again) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let mut scheduler = with(machines, &units);
@@ -119,7 +119,7 @@ fn with(machines: usize, units: &[Unit]) -> Scheduler {
     scheduler
 }
 
-/// As they are after passes have come to rest.
+/// Units with the targets that passes have assigned.
 fn assigned(machines: usize, units: &[Unit]) -> Vec<Unit> {
     let mut scheduler = with(machines, units);
     let mut by_name: std::collections::BTreeMap<_, _> =
@@ -132,9 +132,9 @@ fn assigned(machines: usize, units: &[Unit]) -> Vec<Unit> {
     by_name.into_values().collect()
 }
 
-/// Two of three ask for nothing; the rest for each of the constraints in turn.
+/// Two of three units have no requirements; the others use each constraint in turn.
 fn unit(number: usize, machines: usize) -> Unit {
-    let (name, wish) = match number % 3 {
+    let (name, options) = match number % 3 {
         0 | 1 => (format!("plain-{number}.service"), String::new()),
         _ => match number / 3 % 6 {
             0 => (format!("zone-{number}.service"), format!("MachineMetadata=zone=zone-{}", number % ZONES)),
@@ -148,12 +148,12 @@ fn unit(number: usize, machines: usize) -> Unit {
             _ => (format!("big-{number}.service"), "MemoryRequest=2G\nCPURequest=1".into()),
         },
     };
-    wishing(&name, &wish)
+    unit_with_options(&name, &options)
 }
 
-fn wishing(name: &str, wish: &str) -> Unit {
+fn unit_with_options(name: &str, options: &str) -> Unit {
     let name = UnitName::parse(name).unwrap();
-    let file = UnitFile::from_text(&format!("[X-Fleet]\n{wish}\n")).unwrap();
+    let file = UnitFile::from_text(&format!("[X-Fleet]\n{options}\n")).unwrap();
     let (wanted, findings) = Requirements::read(&file, &name);
     assert!(findings.is_empty(), "{findings:?}");
     Unit::new(name, JobState::Launched, wanted)

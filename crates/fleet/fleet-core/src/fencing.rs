@@ -1,103 +1,104 @@
 //! When a machine that cannot reach the store must stop its units, so that none runs twice.
 //!
-//! Others start a machine's units when its presence has expired. So the machine must have stopped them before
-//! that, on its own clock, unless it knows that nobody can start them. This holds by three rules:
+//! Other machines start its units when its presence has expired. So it must have stopped them before, by its own clock,
+//! unless it knows that no machine can start them. Three rules ensure this:
 //!
-//! - A presence expires no earlier than its TTL after the machine *sent* the beat that last succeeded. It must
-//!   never count from the answer.
-//! - The clock goes on while the machine sleeps.
-//! - A fleetd that had no store takes no machine for dead within a TTL after it got the store back
-//!   ([`crate::departures`]). So if every other machine says that it has none, nobody takes anything over
-//!   within a TTL after they were asked.
+//! - A presence expires no earlier than its TTL after the machine *sent* the last successful heartbeat. It must never
+//!   count from the response.
+//! - The clock includes suspend.
+//! - A fleetd that could not reach the store considers no machine failed within a TTL after it can reach it again
+//!   ([`crate::failure_detector`]). So if all other machines report that they cannot reach it, none takes over units
+//!   within a TTL after that query.
 //!
-//! It does not protect from a machine that joins while this one is cut off and knows of no other.
+//! Not covered: a machine that joins during the partition and knows of no other.
 
 use std::time::Duration;
 
-/// What a machine knows when it decides. Times are of one clock that never goes back.
+/// What a machine knows for its decision. Times are of one monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     pub now: Duration,
-    /// When the beat was sent that was last known to succeed.
-    pub sent: Duration,
+    /// When the last successful heartbeat was sent.
+    pub last_heartbeat: Duration,
     pub ttl: Duration,
     pub others: Others,
 }
 
-/// Whether anybody could take the units over.
+/// Whether other machines could take over the units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
-    /// It is the only machine that it knows of.
+    /// No other machine is known.
     None,
-    /// When they were last asked whether they have the store and every one of them answered that it has not.
-    /// No answer is an answer that it may have it.
-    Some { all_without: Option<Duration> },
+    /// When the others were last queried and all reported that they cannot reach the store. A missing response means
+    /// that a machine may reach it.
+    Some { without_store_at: Option<Duration> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nobody can take units over. Look again at `until`.
-    RunOn { until: Duration },
-    /// Ask the others whether they have the store; units run on meanwhile. Look again at `until`.
-    Ask { until: Duration },
-    /// Stop the units, in order; what still runs at `kill_at` is killed.
+    /// Units cannot be taken over. Decide again at `until`.
+    KeepRunning { until: Duration },
+    /// Query the others while units keep running. Decide again at `until`.
+    QueryPeers { until: Duration },
+    /// Stop the units, and kill what still runs at `kill_at`.
     Stop { kill_at: Duration },
     /// Kill what still runs.
     Kill,
 }
 
 impl Facts {
-    /// When the others last said that they are without a store, where no beat succeeded since.
-    fn without_since(&self) -> Option<Duration> {
+    /// When the others last reported that they have no store, if no heartbeat succeeded since.
+    fn without_store_since(&self) -> Option<Duration> {
         match self.others {
-            Others::Some { all_without: Some(asked) } if asked > self.sent => Some(asked),
+            Others::Some { without_store_at: Some(asked_at) } if asked_at > self.last_heartbeat => {
+                Some(asked_at)
+            }
             _ => None,
         }
     }
 
-    /// Nobody takes anything over within a TTL from here.
+    /// No machine takes over units within a TTL from this time.
     fn safe_from(&self) -> Duration {
-        self.without_since().unwrap_or(self.sent)
+        self.without_store_since().unwrap_or(self.last_heartbeat)
     }
 
-    /// From here on the others are asked: a beat, which comes each half TTL, is overdue. One that comes in time
-    /// is answered before: in a healthy cluster nobody asks, as each question goes to all.
+    /// When the others are queried: a heartbeat, sent each half TTL, is overdue. In a healthy cluster heartbeats
+    /// succeed before, so that no queries are sent, which go to all machines.
     ///
-    /// Where all were without a store they are asked again sooner. It comes back at one machine earlier than at
-    /// another, and how long this one may wait for it counts from the others' last word.
-    fn ask_at(&self) -> Duration {
-        match self.without_since() {
-            Some(asked) => asked + self.ttl / 5,
-            None => self.sent + self.ttl * 11 / 20,
+    /// If all machines lack the store they are queried more often: it may return to another machine first, and the
+    /// time that this one may wait counts from the last query.
+    fn query_at(&self) -> Duration {
+        match self.without_store_since() {
+            Some(asked_at) => asked_at + self.ttl / 5,
+            None => self.last_heartbeat + self.ttl * 11 / 20,
         }
     }
 
-    /// From here on units are stopped.
+    /// When units are stopped.
     fn stop_at(&self) -> Duration {
         self.safe_from() + self.ttl * 2 / 3
     }
 
-    /// From here on what still runs is killed: a tenth of the TTL is left for that, and for clocks that differ.
+    /// When the remaining units are killed. A tenth of the TTL is left for this, and for differences between clocks.
     fn kill_at(&self) -> Duration {
         self.safe_from() + self.ttl * 9 / 10
     }
 }
 
-/// What to do with the units assigned to this machine. Global units, and those with `StopOnPartition=no`, are
-/// not meant: they run on.
+/// What to do with units assigned to this machine, except for global units and those with `StopOnPartition=no`.
 pub fn decide(facts: &Facts) -> Decision {
     if facts.others == Others::None {
-        return Decision::RunOn { until: facts.now + facts.ttl / 2 };
+        return Decision::KeepRunning { until: facts.now + facts.ttl / 2 };
     }
     match facts.now {
-        now if now < facts.ask_at() => Decision::RunOn { until: facts.ask_at() },
-        now if now < facts.stop_at() => Decision::Ask { until: facts.stop_at() },
+        now if now < facts.query_at() => Decision::KeepRunning { until: facts.query_at() },
+        now if now < facts.stop_at() => Decision::QueryPeers { until: facts.stop_at() },
         now if now < facts.kill_at() => Decision::Stop { kill_at: facts.kill_at() },
         _ => Decision::Kill,
     }
 }
 
-/// Whether a unit may be started now: it would be down again in time if this were the last beat.
+/// Whether a unit may be started: it could be stopped in time if this was the last heartbeat.
 pub fn may_start(facts: &Facts) -> bool {
     facts.others == Others::None || facts.now < facts.stop_at()
 }
@@ -108,50 +109,53 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(60);
 
-    /// The beat was sent at 100 s.
+    /// The heartbeat was sent at 100 s.
     fn at(second: u64) -> Duration {
         Duration::from_secs(100 + second)
     }
 
     fn check(after: u64, others: Others, expected: Decision) {
-        let facts = Facts { now: at(after), sent: at(0), ttl: TTL, others };
+        let facts = Facts { now: at(after), last_heartbeat: at(0), ttl: TTL, others };
         assert_eq!(decide(&facts), expected, "{after} s, {others:?}");
     }
 
     #[test]
-    fn in_doubt() {
-        let others = Others::Some { all_without: None };
-        check(0, others, Decision::RunOn { until: at(33) });
-        // The next beat is on its way.
-        check(30, others, Decision::RunOn { until: at(33) });
-        check(33, others, Decision::Ask { until: at(40) });
+    fn others_may_have_the_store() {
+        let others = Others::Some { without_store_at: None };
+        check(0, others, Decision::KeepRunning { until: at(33) });
+        // The next heartbeat is in flight.
+        check(30, others, Decision::KeepRunning { until: at(33) });
+        check(33, others, Decision::QueryPeers { until: at(40) });
         check(40, others, Decision::Stop { kill_at: at(54) });
         check(54, others, Decision::Kill);
         check(1000, others, Decision::Kill);
     }
 
     #[test]
-    fn nobody_can_take_over() {
-        check(500, Others::None, Decision::RunOn { until: at(530) });
-        // Their word is good for as long as a beat would be.
-        let others = Others::Some { all_without: Some(at(500)) };
-        check(501, others, Decision::RunOn { until: at(512) });
-        check(512, others, Decision::Ask { until: at(540) });
+    fn others_lack_the_store() {
+        check(500, Others::None, Decision::KeepRunning { until: at(530) });
+        // Their report counts like a heartbeat.
+        let others = Others::Some { without_store_at: Some(at(500)) };
+        check(501, others, Decision::KeepRunning { until: at(512) });
+        check(512, others, Decision::QueryPeers { until: at(540) });
         check(540, others, Decision::Stop { kill_at: at(554) });
-        // An old word takes nothing from a newer beat.
-        check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(33) });
+        // A report from before a heartbeat does not matter.
+        check(
+            14,
+            Others::Some { without_store_at: Some(Duration::ZERO) },
+            Decision::KeepRunning { until: at(33) },
+        );
     }
 
-    /// Whatever the TTL is, what must be down is killed before the presence can expire, and after it was asked
-    /// to stop.
+    /// For any TTL, units are killed before the presence expires, and after they had time to stop.
     #[test]
-    fn in_time() {
+    fn killed_before_the_presence_expires() {
         for millis in [1_000, 3_000, 30_000, 3_600_000] {
-            let (ttl, others) = (Duration::from_millis(millis), Others::Some { all_without: None });
-            let facts = Facts { now: Duration::ZERO, sent: Duration::ZERO, ttl, others };
+            let (ttl, others) = (Duration::from_millis(millis), Others::Some { without_store_at: None });
+            let facts = Facts { now: Duration::ZERO, last_heartbeat: Duration::ZERO, ttl, others };
             assert!(
-                ttl / 2 < facts.ask_at()
-                    && facts.ask_at() < facts.stop_at()
+                ttl / 2 < facts.query_at()
+                    && facts.query_at() < facts.stop_at()
                     && facts.stop_at() < facts.kill_at()
             );
             assert!(facts.kill_at() <= ttl - ttl / 10);

@@ -1,3 +1,3 @@
-//! What was asked of a unit, and what became of it: the API's word for it is ours.
+//! The API's job state, used for desired and current states.
 
 pub use fleet_api::{JobState, JobStateError};

@@ -1,10 +1,10 @@
-//! The cluster manager's decisions: what is known of machines and units, and what follows from it.
+//! Decisions of the cluster manager: from facts about machines and units to tasks.
 //!
-//! Facts come in as values, decisions leave as lists of tasks, each with its reason; fleetd carries them out,
-//! and fleetctl prints them. This crate must never touch a file, a socket or a clock: time is an argument.
+//! Facts are values, decisions are lists of tasks, each with a reason. fleetd executes them, fleetctl prints them.
+//! This crate must never access files, sockets or clocks: time is an argument.
 
 pub mod agent;
-pub mod departures;
+pub mod failure_detector;
 pub mod fencing;
 mod job_state;
 mod limits;
@@ -17,6 +17,6 @@ mod unit;
 
 pub use fleet_api::additions::{Refusal, RefusalScope, RefusedStep};
 pub use job_state::{JobState, JobStateError};
-pub use limits::{MEMORY_OF_A_UNIT, UNIT_LOAD};
+pub use limits::{MEMORY_PER_UNIT_LOAD, UNIT_LOAD};
 pub use machine::{Capacity, Cordon, Machine, MachineId};
 pub use unit::Unit;

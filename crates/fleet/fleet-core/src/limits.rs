@@ -1,10 +1,10 @@
-//! What may not grow without end, and constants of choice.
+//! Limits and weights.
 
-/// Load of a unit that requests nothing: such units are counted, as in the original.
+/// Load of a unit without resource requests, so that such units are counted, as in the original.
 pub const UNIT_LOAD: u64 = 1000;
-/// How many bytes of requested memory weigh as much as a unit.
-pub const MEMORY_OF_A_UNIT: u64 = 1 << 30;
-/// How many characters of a machine's id stand for it.
-pub const SHORT_ID: usize = 8;
-/// Moves of one rebalancing.
-pub const REBALANCE_MOVES: usize = 1000;
+/// Requested bytes that weigh as much as one unit.
+pub const MEMORY_PER_UNIT_LOAD: u64 = 1 << 30;
+/// Length of an abbreviated machine id.
+pub const SHORT_ID_LENGTH: usize = 8;
+/// Moves per rebalancing.
+pub const MAX_REBALANCE_MOVES: usize = 1000;

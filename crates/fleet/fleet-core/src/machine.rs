@@ -1,4 +1,4 @@
-//! A machine of the cluster, as the scheduler sees it.
+//! A machine from the scheduler's view.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 pub use fleet_api::additions::Cordon;
 
-use crate::limits::SHORT_ID;
+use crate::limits::SHORT_ID_LENGTH;
 
-/// The machine's `/etc/machine-id`. Ordered by its bytes.
+/// The machine's `/etc/machine-id`. Ordered by bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MachineId(Arc<str>);
 
@@ -22,10 +22,9 @@ impl MachineId {
         &self.0
     }
 
-    /// Whether `MachineID=wanted` means this machine: by its whole id, or by exactly its first eight
-    /// characters.
-    pub fn is_meant_by(&self, wanted: &str) -> bool {
-        *self.0 == *wanted || self.0.get(..SHORT_ID) == Some(wanted)
+    /// Whether `MachineID=pattern` means this machine: the whole id, or exactly its first eight characters.
+    pub fn matches_id(&self, pattern: &str) -> bool {
+        *self.0 == *pattern || self.0.get(..SHORT_ID_LENGTH) == Some(pattern)
     }
 }
 
@@ -47,7 +46,7 @@ impl Borrow<str> for MachineId {
     }
 }
 
-/// What a machine says it has for units; what it does not say is not limited.
+/// The machine's published capacity. `None` means unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capacity {
     pub units: Option<u64>,
@@ -63,19 +62,19 @@ pub struct Machine {
     pub metadata: BTreeMap<String, String>,
     pub capacity: Capacity,
     pub cordon: Cordon,
-    /// Its presence has ended, but it is not yet taken for dead: it keeps its units and gets none.
-    pub away: bool,
+    /// Its presence has expired, but it is not considered failed yet: it keeps its units and gets no new ones.
+    pub unreachable: bool,
 }
 
 impl Machine {
-    /// One that is present and says nothing about itself.
+    /// A present machine without metadata and limits.
     pub fn new(id: &str) -> Self {
         Self {
             id: MachineId::new(id),
             metadata: BTreeMap::new(),
             capacity: Capacity::default(),
             cordon: Cordon::Open,
-            away: false,
+            unreachable: false,
         }
     }
 }

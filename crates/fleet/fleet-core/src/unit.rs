@@ -1,40 +1,40 @@
-//! A unit of the cluster, as the scheduler sees it.
+//! A unit from the scheduler's view.
 
 use std::sync::Arc;
 
 use unit_file::{Requirements, UnitName};
 
 use crate::job_state::JobState;
-use crate::limits::{MEMORY_OF_A_UNIT, UNIT_LOAD};
+use crate::limits::{MEMORY_PER_UNIT_LOAD, UNIT_LOAD};
 use crate::machine::MachineId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     pub name: UnitName,
     pub desired: JobState,
-    pub wanted: Arc<Requirements>,
-    /// The machine that it is assigned to. A global unit has none.
+    pub requirements: Arc<Requirements>,
+    /// The machine that it is assigned to. `None` for global units.
     pub target: Option<MachineId>,
-    /// The machine that a pinned unit first got.
+    /// The first machine of a pinned unit.
     pub pin: Option<MachineId>,
 }
 
 impl Unit {
-    pub fn new(name: UnitName, desired: JobState, wanted: Requirements) -> Self {
-        Self { name, desired, wanted: Arc::new(wanted), target: None, pin: None }
+    pub fn new(name: UnitName, desired: JobState, requirements: Requirements) -> Self {
+        Self { name, desired, requirements: Arc::new(requirements), target: None, pin: None }
     }
 
-    /// Whether it takes part in the cluster's life: it is asked for, on one machine or on all.
-    pub fn is_asked_for(&self) -> bool {
+    /// Whether it is to be loaded or launched.
+    pub fn is_desired(&self) -> bool {
         self.desired != JobState::Inactive
     }
 
-    /// What it weighs in the choice of a machine. Without requests all units weigh the same; a gigabyte of
-    /// memory, or a processor, weighs as much as one more unit.
+    /// Weight in the choice of a machine. Units without resource requests weigh the same; 1 GiB of memory, or one
+    /// processor, weighs as much as another unit.
     pub fn load(&self) -> u64 {
-        let memory = self.wanted.memory.unwrap_or(0);
-        let of_memory =
-            memory / MEMORY_OF_A_UNIT * UNIT_LOAD + memory % MEMORY_OF_A_UNIT * UNIT_LOAD / MEMORY_OF_A_UNIT;
-        UNIT_LOAD.saturating_add(of_memory).saturating_add(self.wanted.cpu.unwrap_or(0))
+        let memory = self.requirements.memory.unwrap_or(0);
+        let of_memory = memory / MEMORY_PER_UNIT_LOAD * UNIT_LOAD
+            + memory % MEMORY_PER_UNIT_LOAD * UNIT_LOAD / MEMORY_PER_UNIT_LOAD;
+        UNIT_LOAD.saturating_add(of_memory).saturating_add(self.requirements.cpu.unwrap_or(0))
     }
 }

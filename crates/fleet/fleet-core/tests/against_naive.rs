@@ -1,6 +1,6 @@
-//! The scheduler against a naive model, over random histories of facts: the same tasks from scratch and after
-//! any history, no constraint ever broken, no place overlooked, and nothing moved without need.
-//! Long because each kind of fact is made, told to both and checked here.
+//! The scheduler against a naive model over random histories of facts: same tasks from scratch and after any history,
+//! no violated constraint, no eligible unit left waiting, no needless move. Long because it creates, applies and
+//! checks each kind of fact.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -8,7 +8,7 @@ mod naive;
 
 use std::collections::BTreeSet;
 
-use fleet_core::schedule::{Obstacle, Reason, Scheduler, Standing, Task};
+use fleet_core::schedule::{Obstacle, Placement, Reason, Scheduler, Task};
 use fleet_core::{Cordon, JobState, Machine, MachineId, Refusal, RefusalScope, RefusedStep, Unit};
 use naive::{Naive, Step, World, conflict, step};
 use proptest::prelude::*;
@@ -27,8 +27,8 @@ const NAMES: [&str; 10] = [
     "h.service",
 ];
 
-/// What units ask for; the empty one is frequent.
-const WISHES: [&str; 24] = [
+/// Unit options; the empty one is frequent.
+const UNIT_OPTIONS: [&str; 24] = [
     "",
     "",
     "",
@@ -68,13 +68,13 @@ enum Fact {
     },
     Unit {
         name: usize,
-        wish: usize,
+        options: usize,
         desired: usize,
     },
     Destroyed {
         name: usize,
     },
-    /// Another engine, or an operator, has written the target.
+    /// Another engine or an operator has written the target.
     Target {
         name: usize,
         machine: Option<usize>,
@@ -92,7 +92,7 @@ enum Fact {
     Pass,
 }
 
-/// `None` takes a refusal back.
+/// `None` withdraws a refusal.
 const SCOPES: [Option<RefusalScope>; 4] =
     [None, Some(RefusalScope::Machine), Some(RefusalScope::Machine), Some(RefusalScope::Unit)];
 
@@ -102,8 +102,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         3 => (machine.clone(), 0..3_usize, 0..6_usize, 0..5_usize)
             .prop_map(|(number, az, cordon, limits)| Fact::Machine { number, az, cordon, limits }),
         1 => machine.clone().prop_map(|number| Fact::Gone { number }),
-        6 => (name.clone(), 0..WISHES.len(), 0..4_usize)
-            .prop_map(|(name, wish, desired)| Fact::Unit { name, wish, desired }),
+        6 => (name.clone(), 0..UNIT_OPTIONS.len(), 0..4_usize)
+            .prop_map(|(name, options, desired)| Fact::Unit { name, options, desired }),
         1 => name.clone().prop_map(|name| Fact::Destroyed { name }),
         2 => (name.clone(), prop::option::of(machine.clone()))
             .prop_map(|(name, machine)| Fact::Target { name, machine }),
@@ -130,19 +130,19 @@ fn machine(number: usize, az: usize, cordon: usize, limits: usize) -> Machine {
         machine.metadata.insert("disk".into(), "ssd".into());
     }
     machine.cordon = [Cordon::Open, Cordon::Cordoned, Cordon::Draining][cordon.saturating_sub(3)];
-    machine.away = cordon == 2;
+    machine.unreachable = cordon == 2;
     machine.capacity.units = (limits == 1).then_some(2);
     machine.capacity.memory = (limits == 2).then_some(2 << 30);
     machine.capacity.cpu = (limits == 3).then_some(500);
     machine
 }
 
-fn unit(name: &UnitName, wish: &str, desired: JobState) -> Unit {
-    let file = UnitFile::from_text(&format!("[X-Fleet]\n{wish}\n")).unwrap();
+fn unit(name: &UnitName, options: &str, desired: JobState) -> Unit {
+    let file = UnitFile::from_text(&format!("[X-Fleet]\n{options}\n")).unwrap();
     Unit::new(name.clone(), desired, Requirements::read(&file, name).0)
 }
 
-/// One fact, told to both.
+/// Applies a fact to both.
 fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
     match fact {
         Fact::Machine { number, az, cordon, limits } => {
@@ -154,10 +154,10 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
             world.machines.remove(&machine_id(*number));
             scheduler.remove_machine(&machine_id(*number));
         }
-        Fact::Unit { name: number, wish, desired } => {
+        Fact::Unit { name: number, options, desired } => {
             let desired =
                 [JobState::Inactive, JobState::Loaded, JobState::Launched, JobState::Launched][*desired];
-            let mut unit = unit(&name(*number), WISHES[*wish], desired);
+            let mut unit = unit(&name(*number), UNIT_OPTIONS[*options], desired);
             if let Some(known) = world.units.get(&unit.name) {
                 (unit.target, unit.pin) = (known.target.clone(), known.pin.clone());
             }
@@ -197,7 +197,7 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
     }
 }
 
-/// A pass of both, with what came of it told to the scheduler, as the store's watch does.
+/// A pass of both. Applies the resulting facts to the scheduler, as the store's watch does.
 fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
     let expected = Naive::new(world).pass();
     let from_scratch: Vec<Step> = world.scheduler().pass().iter().map(step).collect();
@@ -212,11 +212,11 @@ fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
     tasks
 }
 
-/// No constraint is broken by what is placed, and what waits fits nowhere.
+/// Placed units violate no constraint, and no machine is eligible for a waiting unit.
 fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     let naive = Naive::new(world);
-    // A machine that is away keeps what it has.
-    let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].away);
+    // An unreachable machine keeps its units.
+    let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].unreachable);
     for (name, place) in present {
         assert!(naive.fits(&world.units[name], place), "{name} is on {place}");
         let others = naive.place.iter().filter(|(other, at)| *other != name && *at == place);
@@ -225,21 +225,21 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
         }
     }
     let left: BTreeSet<_> = tasks.iter().map(Task::unit).collect();
-    // What is sent away leaves room, for the next pass.
+    // Evicted units leave room for the next pass.
     let sent =
         |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_) | Reason::Refused(_));
     let room = tasks.iter().any(sent);
-    for unit in world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global) {
+    for unit in world.units.values().filter(|unit| unit.is_desired() && !unit.requirements.global) {
         let explanation = scheduler.explain(unit.name.as_str()).unwrap();
         assert_eq!(scheduler.message(unit.name.as_str()), explanation.message());
         if unit.target.is_none() && !left.contains(&unit.name) && !room {
             assert_eq!(naive.choose(unit, None), None, "{} waits", unit.name);
-            assert_eq!(explanation.standing, Standing::Nowhere);
+            assert_eq!(explanation.placement, Placement::Nowhere);
             assert!(explanation.message().is_some());
             assert!(explanation.candidates.iter().all(|candidate| !candidate.obstacles.is_empty()));
         }
         if let Some(place) = naive.place.get(&unit.name) {
-            assert_eq!(explanation.standing, Standing::On(place.clone()));
+            assert_eq!(explanation.placement, Placement::On(place.clone()));
         }
     }
 }
@@ -255,7 +255,7 @@ fn run(facts: &[Fact]) {
     }
 }
 
-/// Passes come to an end, and a machine that goes takes only its own units along.
+/// Passes terminate, and a failed machine affects only its own units.
 fn lose(facts: &[Fact], lost: usize) {
     let (mut world, mut scheduler) = (World::default(), Scheduler::new());
     for fact in facts {
@@ -270,8 +270,8 @@ fn lose(facts: &[Fact], lost: usize) {
     tell(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
     let mut moved = BTreeSet::new();
     for task in pass(&mut world, &mut scheduler) {
-        // What the lost machine's units replace where they come to goes with them, what that replaces elsewhere, and
-        // what has to be beside it.
+        // Units that the failed machine's units replace on their new machine, units that those replace in turn, and
+        // followers.
         let behind = match task.reason() {
             Reason::Unable(_, obstacle) => match &**obstacle {
                 Obstacle::Peer { peer, .. } => {
@@ -284,7 +284,7 @@ fn lose(facts: &[Fact], lost: usize) {
         };
         let cause = behind.unwrap_or(task.unit());
         let target = &before.units[cause].target;
-        // What was refused takes room that others leave.
+        // Refused units take resources that others free.
         let refused = matches!(task.reason(), Reason::Refused(_)) && !moved.is_empty();
         let lost_its_own = target.is_none() || *target == Some(machine_id(lost)) || refused;
         assert!(lost_its_own || moved.contains(cause), "{task}");
@@ -292,14 +292,14 @@ fn lose(facts: &[Fact], lost: usize) {
     }
 }
 
-/// Histories that once went wrong.
+/// Regressions.
 #[test]
-fn found_before() {
+fn regressions() {
     run(&[
         Fact::Machine { number: 3, az: 0, cordon: 0, limits: 2 },
-        Fact::Unit { name: 5, wish: 19, desired: 1 },
-        Fact::Unit { name: 3, wish: 16, desired: 1 },
-        Fact::Unit { name: 0, wish: 19, desired: 1 },
+        Fact::Unit { name: 5, options: 19, desired: 1 },
+        Fact::Unit { name: 3, options: 16, desired: 1 },
+        Fact::Unit { name: 0, options: 19, desired: 1 },
         Fact::Pass,
         Fact::Machine { number: 0, az: 0, cordon: 0, limits: 1 },
         Fact::Machine { number: 3, az: 0, cordon: 5, limits: 0 },
@@ -307,11 +307,11 @@ fn found_before() {
     ]);
 }
 
-/// a.service leaves machine 2 for a place that e.service, which replaces it, gets in the same pass.
+/// a.service leaves machine 2 for resources that e.service, which replaces it, gets in the same pass.
 #[test]
 fn a_reserved_place_is_not_left() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
-    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    let unit = |name, options, desired| Fact::Unit { name, options, desired };
     run(&[
         unit(0, 0, 1),
         unit(6, 20, 1),
@@ -323,11 +323,11 @@ fn a_reserved_place_is_not_left() {
     ]);
 }
 
-/// c@3.service is replaced by d.service, and the other machine takes it now.
+/// c@3.service is replaced by d.service, and the other machine is eligible now.
 #[test]
-fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
+fn a_withdrawn_refusal_lets_a_replaced_unit_move() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
         machine(1),
         Fact::Refused { name: 4, machine: 0, scope: SCOPES[1] },
@@ -341,11 +341,11 @@ fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
     ]);
 }
 
-/// h.service was refused where it is, on a machine that is away, and the unit that it follows gets a place elsewhere.
+/// h.service was refused by an unreachable machine, and the unit that it follows is placed elsewhere.
 #[test]
-fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
+fn a_refused_unit_follows_another_off_an_unreachable_machine() {
     let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
         machine(2, 0),
         unit(9, 0),
@@ -360,12 +360,11 @@ fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
     ]);
 }
 
-/// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
-/// all that cannot leave earlier.
+/// h.service moves and replaces a.service: freed resources count for all units that could not move before.
 #[test]
-fn room_is_for_machines_where_nothing_changed_too() {
+fn freed_resources_count_for_unchanged_machines() {
     let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
-    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    let unit = |name, options, desired| Fact::Unit { name, options, desired };
     run(&[
         machine(1, 5, 0),
         machine(3, 0, 2),
@@ -379,10 +378,10 @@ fn room_is_for_machines_where_nothing_changed_too() {
     ]);
 }
 
-/// d.service is replaced by a unit of the lost machine, and where it comes to it replaces a.service.
+/// d.service is replaced by a unit of the failed machine, and replaces a.service on its new machine.
 #[test]
-fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+fn a_failed_machine_causes_chained_replacements() {
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts = [
         machine(2, 0),
@@ -401,10 +400,10 @@ fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
     lose(&facts, 2);
 }
 
-/// b.service is replaced by a unit of the lost machine, and d.service has to be where b.service is.
+/// b.service is replaced by a unit of the failed machine, and d.service follows b.service.
 #[test]
-fn a_lost_machine_moves_what_follows_what_is_replaced() {
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+fn a_failed_machine_moves_followers_of_replaced_units() {
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts =
         [unit(3, 8), machine(1, 1), unit(2, 21), unit(1, 0), machine(3, 0), unit(4, 20), machine(0, 2)];
@@ -420,7 +419,7 @@ proptest! {
     }
 
     #[test]
-    fn only_units_of_a_lost_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
+    fn only_units_of_a_failed_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
         lose(&facts, lost);
     }
 }
@@ -438,26 +437,26 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// A plan is what then happens, and changes nothing.
+    /// A plan equals the passes that follow, and changes nothing.
     #[test]
-    fn a_plan_is_what_happens(
+    fn a_plan_equals_the_passes(
         facts in prop::collection::vec(fact(), 1..40),
-        wishes in prop::collection::vec((0..NAMES.len(), 0..WISHES.len()), 1..4),
+        wishes in prop::collection::vec((0..NAMES.len(), 0..UNIT_OPTIONS.len()), 1..4),
     ) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());
         for fact in &facts {
             tell(fact, &mut world, &mut scheduler);
         }
-        let units = wishes.iter().map(|(number, wish)| unit(&name(*number), WISHES[*wish], JobState::Launched));
+        let units = wishes.iter().map(|(number, options)| unit(&name(*number), UNIT_OPTIONS[*options], JobState::Launched));
         let plan = scheduler.plan(units.collect());
-        for (number, wish) in &wishes {
-            tell(&Fact::Unit { name: *number, wish: *wish, desired: 2 }, &mut world, &mut scheduler);
+        for (number, options) in &wishes {
+            tell(&Fact::Unit { name: *number, options: *options, desired: 2 }, &mut world, &mut scheduler);
         }
         let done = pass(&mut world, &mut scheduler);
         prop_assert_eq!(&plan.tasks[..done.len()], &done[..]);
     }
 
-    /// Rebalancing breaks nothing, and makes the most loaded machine no heavier.
+    /// Rebalancing violates nothing and does not increase the highest load.
     #[test]
     fn rebalancing(facts in prop::collection::vec(fact(), 1..60)) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());

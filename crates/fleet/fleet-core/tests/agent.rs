@@ -1,11 +1,11 @@
-//! What an agent does, by the original's cases and our own.
+//! The agent's decisions: the original's cases and our own.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_core::agent::{Found, Hold, Wanted, reconcile, wanted};
-use fleet_core::registry::{Rollout, UnitState, View, Write, of_new_unit};
+use fleet_core::agent::{DesiredUnit, Hold, LocalUnit, desired_units, reconcile};
+use fleet_core::registry::{Rollout, UnitState, View, Write, writes_for_new_unit};
 use fleet_core::{JobState, Machine, MachineId};
 use proptest::prelude::*;
 use unit_file::{UnitFile, UnitHash, UnitName};
@@ -20,26 +20,26 @@ fn hash(number: u8) -> UnitHash {
     UnitHash([number; 20])
 }
 
-/// `wanted`: unit, hash, state, hold; `found`: unit, hash, state.
-fn check(wanted: &[(&str, u8, JobState, Option<Hold>)], found: &[(&str, u8, JobState)], expected: &[&str]) {
-    let wanted = wanted
+/// `desired`: unit, hash, state, hold; `local`: unit, hash, state.
+fn check(desired: &[(&str, u8, JobState, Option<Hold>)], local: &[(&str, u8, JobState)], expected: &[&str]) {
+    let desired = desired
         .iter()
         .map(|(unit, number, desired, hold)| {
-            (name(unit), Wanted { hash: hash(*number), desired: *desired, hold: *hold })
+            (name(unit), DesiredUnit { hash: hash(*number), state: *desired, hold: *hold })
         })
         .collect();
-    let found = found
+    let local = local
         .iter()
-        .map(|(unit, number, state)| (name(unit), Found { hash: hash(*number), state: *state }))
+        .map(|(unit, number, state)| (name(unit), LocalUnit { hash: hash(*number), state: *state }))
         .collect();
-    let tasks: Vec<_> = reconcile(&wanted, &found)
+    let tasks: Vec<_> = reconcile(&desired, &local)
         .iter()
         .map(|task| match task.unit() {
             Some(unit) => format!("{} {unit}", task.kind()),
             None => task.kind().to_owned(),
         })
         .collect();
-    assert_eq!(tasks, expected, "{wanted:?} {found:?}");
+    assert_eq!(tasks, expected, "{desired:?} {local:?}");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn one_unit() {
     check(&[("a.service", 1, Inactive, None)], &[], &[]);
     check(&[("a.service", 1, Loaded, None)], &[], &load);
     check(&[("a.service", 1, Launched, None)], &[], &load_and_start);
-    // fleetd has just started and does not know.
+    // fleetd has just started: states are unknown.
     check(&[("a.service", 1, Loaded, None)], &[("a.service", 1, Inactive)], &load);
     check(&[("a.service", 1, Launched, None)], &[("a.service", 1, Inactive)], &load_and_start);
     check(&[("a.service", 1, Launched, None)], &[("a.service", 1, Loaded)], &["StartUnit a.service"]);
@@ -93,7 +93,7 @@ fn many_units_in_order() {
 }
 
 #[test]
-fn what_is_held_is_left_alone() {
+fn held_units_are_not_changed() {
     let rollout = Some(Hold::Rollout);
     check(&[("a.service", 2, Launched, rollout)], &[("a.service", 1, Launched)], &[]);
     check(&[("a.service", 2, Loaded, rollout)], &[("a.service", 1, Launched)], &["StopUnit a.service"]);
@@ -114,9 +114,9 @@ fn what_is_held_is_left_alone() {
 
 #[test]
 fn reasons_are_the_original_s() {
-    let wanted =
-        BTreeMap::from([(name("a.service"), Wanted { hash: hash(1), desired: Launched, hold: None })]);
-    let tasks = reconcile(&wanted, &BTreeMap::new());
+    let desired =
+        BTreeMap::from([(name("a.service"), DesiredUnit { hash: hash(1), state: Launched, hold: None })]);
+    let tasks = reconcile(&desired, &BTreeMap::new());
     let text = format!("{:?}", tasks[0]);
     assert!(text.contains("ScheduledButUnloaded"), "{text}");
     let fleet_core::agent::Task::Load { reason, .. } = &tasks[0] else { panic!("{text}") };
@@ -125,23 +125,23 @@ fn reasons_are_the_original_s() {
 
 fn submit(view: &mut View, unit: &str, section: &str, desired: JobState) {
     let file = UnitFile::from_text(&format!("[X-Fleet]\n{section}\n")).unwrap();
-    for write in of_new_unit(&name(unit), &file, desired) {
+    for write in writes_for_new_unit(&name(unit), &file, desired) {
         let (Write::Set { key, value } | Write::Create { key, value }) = write else { panic!("{write:?}") };
         view.put(&key.path(), &value).unwrap();
     }
 }
 
-/// What belongs on machine `me`, with why it is held.
-fn belongs(view: &View, here: &[&str]) -> Vec<String> {
-    let mut me = Machine::new("me");
-    me.metadata.insert("az".into(), "x".into());
-    let here: BTreeSet<_> = here.iter().map(|unit| name(unit)).collect();
-    let units = wanted(view, &me, &here);
-    units.iter().map(|(unit, wanted)| format!("{unit} {:?}", wanted.hold)).collect()
+/// The desired units of `machine` with their holds.
+fn belongs(view: &View, local: &[&str]) -> Vec<String> {
+    let mut machine = Machine::new("me");
+    machine.metadata.insert("az".into(), "x".into());
+    let local: BTreeSet<_> = local.iter().map(|unit| name(unit)).collect();
+    let units = desired_units(view, &machine, &local);
+    units.iter().map(|(unit, desired)| format!("{unit} {:?}", desired.hold)).collect()
 }
 
 #[test]
-fn what_belongs_here() {
+fn desired_units_of_a_machine() {
     let mut view = View::default();
     submit(&mut view, "a.service", "", Launched);
     submit(&mut view, "b.service", "", Launched);
@@ -155,7 +155,7 @@ fn what_belongs_here() {
     assert_eq!(belongs(&view, &[]), ["a.service None", "g.service None"]);
 }
 
-/// Of two global units that conflict, what runs here stays; one that nobody asked for keeps nobody out.
+/// Of two conflicting global units the running one stays. Units that are not desired do not conflict.
 #[test]
 fn global_units_that_conflict() {
     let mut view = View::default();
@@ -165,14 +165,14 @@ fn global_units_that_conflict() {
     assert_eq!(belongs(&view, &["g2.service"]), ["g2.service None"]);
     view.put("job/g1.service/target-state", "inactive").unwrap();
     assert_eq!(belongs(&view, &["g1.service"]), ["g2.service None"]);
-    // What is assigned comes before what is everywhere.
+    // Assigned units have precedence over global ones.
     submit(&mut view, "z.service", "Conflicts=g2*", Launched);
     view.put("job/z.service/target", "me").unwrap();
     assert_eq!(belongs(&view, &["g2.service"]), ["z.service None"]);
 }
 
 #[test]
-fn a_rolling_unit_waits_for_its_turn() {
+fn a_rolling_unit_waits_for_its_permit() {
     let mut view = View::default();
     submit(&mut view, "g.service", "Global=true\nUpdatePolicy=rolling", Launched);
     assert_eq!(belongs(&view, &[]), ["g.service None"]);
@@ -193,8 +193,8 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
     for unit in ["a.service", "b.service"] {
         view.put(&format!("job/{unit}/target"), "other").unwrap();
     }
-    let here = ["a.service", "b.service"];
-    assert_eq!(belongs(&view, &here), ["a.service Some(Handover)"]);
+    let local = ["a.service", "b.service"];
+    assert_eq!(belongs(&view, &local), ["a.service Some(Handover)"]);
     let state = |active: &str| UnitState {
         load: "loaded".into(),
         active: active.into(),
@@ -204,14 +204,14 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
         refusal: None,
     };
     view.put("states/a.service/other", &state("activating").encode()).unwrap();
-    assert_eq!(belongs(&view, &here), ["a.service Some(Handover)"]);
+    assert_eq!(belongs(&view, &local), ["a.service Some(Handover)"]);
     view.put("states/a.service/other", &state("active").encode()).unwrap();
-    assert_eq!(belongs(&view, &here), [""; 0]);
+    assert_eq!(belongs(&view, &local), [""; 0]);
 }
 
-/// Two ran while it was moved; then it got a text that may not.
+/// Two ran while the unit was moved; then it got a version that may not overlap.
 #[test]
-fn a_text_that_may_not_overlap_waits_for_the_other_machine_s_end() {
+fn a_version_that_may_not_overlap_waits_for_the_other_machine() {
     let mut view = View::default();
     submit(&mut view, "a.service", "", Launched);
     view.put("job/a.service/target", "me").unwrap();
@@ -237,34 +237,34 @@ fn state() -> impl Strategy<Value = JobState> {
 }
 
 proptest! {
-    /// After the tasks nothing is left to do.
+    /// No tasks remain after one pass.
     #[test]
     fn one_pass_is_enough(
-        wanted in prop::collection::btree_map("[a-f]", (0..3_u8, state()), 0..6),
-        found in prop::collection::btree_map("[a-f]", (0..3_u8, state()), 0..6),
+        desired in prop::collection::btree_map("[a-f]", (0..3_u8, state()), 0..6),
+        local in prop::collection::btree_map("[a-f]", (0..3_u8, state()), 0..6),
     ) {
         let unit = |letter: &String| name(&format!("{letter}.service"));
-        let wanted: BTreeMap<_, _> = wanted.iter()
-            .map(|(letter, (number, desired))| (unit(letter), Wanted { hash: hash(*number), desired: *desired, hold: None }))
+        let desired: BTreeMap<_, _> = desired.iter()
+            .map(|(letter, (number, desired))| (unit(letter), DesiredUnit { hash: hash(*number), state: *desired, hold: None }))
             .collect();
-        let mut found: BTreeMap<_, _> = found.iter()
-            .map(|(letter, (number, state))| (unit(letter), Found { hash: hash(*number), state: *state }))
+        let mut local: BTreeMap<_, _> = local.iter()
+            .map(|(letter, (number, state))| (unit(letter), LocalUnit { hash: hash(*number), state: *state }))
             .collect();
-        for task in reconcile(&wanted, &found) {
+        for task in reconcile(&desired, &local) {
             use fleet_core::agent::Task;
             match task {
-                Task::Unload { unit, .. } => { found.remove(&unit).unwrap(); }
+                Task::Unload { unit, .. } => { local.remove(&unit).unwrap(); }
                 Task::Load { unit, .. } => {
-                    found.insert(unit.clone(), Found { hash: wanted[&unit].hash, state: Loaded });
+                    local.insert(unit.clone(), LocalUnit { hash: desired[&unit].hash, state: Loaded });
                 }
                 Task::ReloadUnitFiles => {}
-                Task::Stop { unit, .. } => found.get_mut(&unit).unwrap().state = Loaded,
-                Task::Start { unit, .. } => found.get_mut(&unit).unwrap().state = Launched,
+                Task::Stop { unit, .. } => local.get_mut(&unit).unwrap().state = Loaded,
+                Task::Start { unit, .. } => local.get_mut(&unit).unwrap().state = Launched,
             }
         }
-        prop_assert_eq!(reconcile(&wanted, &found), []);
-        for (unit, found) in &found {
-            prop_assert_eq!((found.hash, found.state), (wanted[unit].hash, wanted[unit].desired));
+        prop_assert_eq!(reconcile(&desired, &local), []);
+        for (unit, local) in &local {
+            prop_assert_eq!((local.hash, local.state), (desired[unit].hash, desired[unit].state));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The contract's rules of scheduling, case by case, with the words that tasks and explanations have.
+//! The contract's scheduling rules, case by case, with the texts of tasks and explanations.
 //!
 //! Long because it is one list of cases over one small engine.
 
@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::schedule::{Scheduler, Standing, Task};
+use fleet_core::schedule::{Placement, Scheduler, Task};
 use fleet_core::{Capacity, Cordon, JobState, Machine, MachineId, Unit};
 use unit_file::{Requirements, UnitFile, UnitName};
 
-/// A store and its engine: what tasks do is told to the scheduler again.
+/// A scheduler whose tasks are applied as facts.
 #[derive(Default)]
 struct Cluster {
     scheduler: Scheduler,
@@ -18,7 +18,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Words are machines, each an id with metadata: `m1,az=x`.
+    /// Machines, each an id with metadata: `m1,az=x`.
     fn of(machines: &str) -> Self {
         let mut cluster = Self::default();
         for machine in machines.split_whitespace() {
@@ -30,11 +30,11 @@ impl Cluster {
     fn set(&mut self, name: &str, section: &str, desired: JobState) -> &mut Self {
         let name = UnitName::parse(name).unwrap();
         let file = UnitFile::from_text(&format!("[X-Fleet]\n{section}\n")).unwrap();
-        let (wanted, findings) = Requirements::read(&file, &name);
+        let (requirements, findings) = Requirements::read(&file, &name);
         assert_eq!(findings, []);
         let known = self.units.get(&name);
         let (target, pin) = known.map(|known| (known.target.clone(), known.pin.clone())).unwrap_or_default();
-        let unit = Unit { target, pin, ..Unit::new(name.clone(), desired, wanted) };
+        let unit = Unit { target, pin, ..Unit::new(name.clone(), desired, requirements) };
         self.units.insert(name, unit.clone());
         self.scheduler.set_unit(unit);
         self
@@ -54,7 +54,7 @@ impl Cluster {
         self
     }
 
-    /// One pass, in words.
+    /// The tasks of one pass as text.
     fn pass(&mut self) -> Vec<String> {
         let tasks = self.scheduler.pass();
         for task in &tasks {
@@ -74,7 +74,7 @@ impl Cluster {
         tasks.iter().map(ToString::to_string).collect()
     }
 
-    /// Where units are when passes have nothing to do any more: `unit@machine` or `unit@-`.
+    /// Runs passes until there are no tasks. Returns the placement: `unit@machine` or `unit@-`.
     fn rest(&mut self) -> Vec<String> {
         for _ in 0..10 {
             if self.pass().is_empty() {
@@ -116,7 +116,7 @@ fn least_loaded_then_smallest_id() {
         &["a.service m1", "b.service m2", "c.service m1"],
     );
     check("", &[("a.service", "")], &["a.service -"]);
-    // Global units weigh where they fit.
+    // Global units count towards the load.
     check(
         "m1,az=x m2",
         &[("g.service", "Global=true\nMachineMetadata=az=x"), ("a.service", "")],
@@ -137,14 +137,14 @@ fn conflicts() {
     let spread = "Conflicts=web@*.service";
     let three = [("web@1.service", spread), ("web@2.service", spread), ("web@3.service", spread)];
     check("m1 m2", &three, &["web@1.service m1", "web@2.service m2", "web@3.service -"]);
-    // One side is enough, whichever comes first.
+    // One side is sufficient, in either order.
     check("m1", &[("a.service", "Conflicts=b*"), ("b.service", "")], &["a.service m1", "b.service -"]);
     check("m1", &[("a.service", ""), ("b.service", "Conflicts=a*")], &["a.service m1", "b.service -"]);
     check("m1", &[("a.service", "Conflicts=b"), ("b.service", "")], &["a.service m1", "b.service m1"]);
 }
 
 #[test]
-fn a_conflict_that_ends_lets_the_other_in() {
+fn a_resolved_conflict_unblocks_the_other() {
     let mut cluster = Cluster::of("m1");
     cluster.start("a.service", "").start("b.service", "Conflicts=a.service");
     assert_eq!(cluster.rest(), ["a.service m1", "b.service -"]);
@@ -192,7 +192,7 @@ fn followers_move_with_their_target() {
 }
 
 #[test]
-fn circles_are_told() {
+fn cycles_are_reported() {
     let mut cluster = Cluster::of("m1");
     cluster.start("a.service", "MachineOf=b.service").start("b.service", "MachineOf=a.service");
     assert_eq!(cluster.rest(), ["a.service -", "b.service -"]);
@@ -231,7 +231,7 @@ fn a_change_of_metadata_evicts() {
 }
 
 #[test]
-fn no_rebalancing_without_being_asked() {
+fn no_automatic_rebalancing() {
     let mut cluster = Cluster::of("m1");
     for name in ["a.service", "b.service", "c.service", "d.service"] {
         cluster.start(name, "");
@@ -245,10 +245,10 @@ fn no_rebalancing_without_being_asked() {
 }
 
 #[test]
-fn a_lost_machine_s_units_go_elsewhere_at_once() {
+fn a_failed_machine_s_units_move_immediately() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").start("b.service", "").rest();
-    // What it said about holding it counts no more.
+    // Claims of a failed machine do not count.
     cluster.hold("a.service", "m1", true).lose("m1");
     assert_eq!(cluster.pass(), ["unschedule a.service from m1: target Machine(m1) went away"]);
     assert_eq!(cluster.pass(), ["schedule a.service to m2: target state launched and unit not scheduled"]);
@@ -258,23 +258,23 @@ fn a_lost_machine_s_units_go_elsewhere_at_once() {
 }
 
 #[test]
-fn a_machine_that_is_away_keeps_its_units_and_gets_none() {
+fn an_unreachable_machine_keeps_its_units_and_gets_none() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").rest();
     let mut away = machine_of("m1");
-    away.away = true;
+    away.unreachable = true;
     cluster.scheduler.set_machine(away);
     cluster.start("b.service", "").start("c.service", "");
     assert_eq!(cluster.rest(), ["a.service m1", "b.service m2", "c.service m2"]);
 }
 
-/// A new leader may know nothing of it but its id.
+/// A new leader may know only its id.
 #[test]
 fn a_machine_that_is_away_keeps_units_whose_metadata_it_does_not_show() {
     let mut cluster = Cluster::of("m1,az=x m2,az=y");
     cluster.start("a.service", "MachineMetadata=az=x").rest();
     let mut away = machine_of("m1");
-    away.away = true;
+    away.unreachable = true;
     cluster.scheduler.set_machine(away);
     assert_eq!(cluster.rest(), ["a.service m1"]);
     // Present again without the metadata, it is not eligible.
@@ -282,7 +282,7 @@ fn a_machine_that_is_away_keeps_units_whose_metadata_it_does_not_show() {
     assert_eq!(cluster.rest(), ["a.service -"]);
 }
 
-/// No unit twice: nobody gets it before its machine has stopped it.
+/// A unit is placed elsewhere only after its machine has stopped it.
 #[test]
 fn a_unit_waits_until_its_machine_has_stopped_it() {
     let mut cluster = Cluster::of("m1,az=x m2,az=x");
@@ -297,7 +297,7 @@ fn a_unit_waits_until_its_machine_has_stopped_it() {
     assert_eq!(cluster.rest(), ["a.service m2"]);
 }
 
-/// Its ports, say, are free only when it is down.
+/// Resources such as ports are free only when it is down.
 #[test]
 fn a_unit_waits_until_what_it_conflicts_with_is_stopped() {
     let mut cluster = Cluster::of("m1");
@@ -305,7 +305,7 @@ fn a_unit_waits_until_what_it_conflicts_with_is_stopped() {
     cluster.hold("a.service", "m1", true);
     cluster.start("b.service", "Conflicts=a.service");
     assert_eq!(cluster.rest(), ["a.service m1", "b.service -"]);
-    // Nobody asks for it any more, and the machine is stopping it: then it is gone altogether.
+    // The unit is not desired, and the machine is stopping it: then it is gone.
     cluster.set("a.service", "", JobState::Inactive).rest();
     let why = cluster.why("b.service").unwrap();
     assert!(why.contains("conflicting Unit(a.service) has not stopped there yet"), "{why}");
@@ -319,7 +319,7 @@ fn a_unit_waits_until_what_it_conflicts_with_is_stopped() {
 
 /// The same for memory.
 #[test]
-fn a_unit_waits_until_the_memory_that_it_requests_is_free() {
+fn a_unit_waits_for_free_memory() {
     let mut cluster = Cluster::of("m1");
     let mut machine = machine_of("m1");
     machine.capacity.memory = Some(2 << 30);
@@ -333,16 +333,16 @@ fn a_unit_waits_until_the_memory_that_it_requests_is_free() {
     assert_eq!(cluster.rest(), ["a.service -", "b.service m1"]);
 }
 
-/// Also where nothing was said about it yet: the machine may be about to.
+/// Also before the machine has published anything: it may be about to.
 #[test]
-fn a_unit_waits_until_its_leaving_is_confirmed() {
+fn a_unit_waits_until_its_unscheduling_is_confirmed() {
     let mut cluster = Cluster::of("m1,az=x m2,az=x");
     cluster.start("a.service", "MachineMetadata=az=x").rest();
     cluster.scheduler.set_machine(machine_of("m1"));
     let tasks = cluster.scheduler.pass();
     assert!(matches!(tasks[..], [Task::Unschedule { .. }]), "{tasks:?}");
     assert_eq!(cluster.scheduler.pass(), []);
-    assert_eq!(cluster.scheduler.explain("a.service").unwrap().standing, Standing::Leaving);
+    assert_eq!(cluster.scheduler.explain("a.service").unwrap().placement, Placement::Leaving);
     let mut unit = cluster.units.values().next().unwrap().clone();
     unit.target = None;
     cluster.scheduler.set_unit(unit);
@@ -354,7 +354,7 @@ fn replaces() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("b.service", "").rest();
     cluster.start("c.service", "").rest();
-    // The rule of choice does not seek the machine of what is replaced; here it is the one that is met.
+    // The preference ignores the replaced unit's machine; here it is chosen anyway.
     cluster.start("a.service", "Replaces=b.service");
     assert_eq!(
         cluster.pass(),
@@ -364,7 +364,7 @@ fn replaces() {
         ]
     );
     assert_eq!(cluster.rest(), ["a.service m1", "b.service m2", "c.service m2"]);
-    // Who has nowhere to go stays, and two that replace each other are left alone.
+    // Units without another machine stay, and two that replace each other are not moved.
     check("m1", &[("a.service", "Replaces=b.service"), ("b.service", "")], &["a.service m1", "b.service m1"]);
     check(
         "m1 m2",
@@ -388,7 +388,7 @@ fn drain_and_cordon() {
     );
     machine.cordon = Cordon::Draining;
     cluster.scheduler.set_machine(machine);
-    // What may overlap starts there before it stops here.
+    // With overlap the new unit starts before the old one stops.
     assert_eq!(
         cluster.pass(),
         [
@@ -397,7 +397,7 @@ fn drain_and_cordon() {
         ]
     );
     assert_eq!(cluster.rest()[0], "a.service m2");
-    // What has nowhere to go stays.
+    // Units without another machine stay.
     let mut only = Cluster::of("m1");
     only.start("a.service", "").rest();
     let mut machine = machine_of("m1");
@@ -407,7 +407,7 @@ fn drain_and_cordon() {
     assert_eq!(only.why("a.service").as_deref(), Some("no other machine is present"));
 }
 
-/// `drain` waits for what can leave, and no longer.
+/// `drain` waits for units that can move only.
 #[test]
 fn a_unit_that_cannot_leave_a_drained_machine_says_why() {
     let mut cluster = Cluster::of("m1,az=x m2,az=y");
@@ -428,7 +428,7 @@ fn drain(cluster: &mut Cluster, machine: &str) {
     cluster.scheduler.set_machine(machine);
 }
 
-/// m2 has room for the unit and none for its follower, which would be down there.
+/// m2 is eligible for the unit but not for its follower.
 #[test]
 fn a_drained_unit_goes_where_its_followers_can_be() {
     let mut cluster = Cluster::of("m1,disk=ssd m2 m3,disk=ssd");
@@ -456,7 +456,7 @@ fn a_drained_unit_goes_where_its_followers_can_be() {
     assert_eq!(cluster.why("web-log.service").as_deref(), Some(why));
 }
 
-/// A follower of two goes with both, or all stay; and of those that may overlap, none is without its peer.
+/// A follower of two units moves with both, or all stay. With overlap none is without its peer.
 #[test]
 fn what_is_bound_together_leaves_together() {
     let mut cluster = Cluster::of("m1 m2");
@@ -477,13 +477,13 @@ fn what_is_bound_together_leaves_together() {
 
 /// Units that are started together.
 #[test]
-fn a_unit_gets_a_machine_where_its_followers_can_be() {
+fn a_unit_is_placed_where_its_followers_fit() {
     check(
         "m1 m2,disk=ssd",
         &[("a.service", ""), ("b.service", "MachineOf=a.service\nMachineMetadata=disk=ssd")],
         &["a.service m2", "b.service m2"],
     );
-    // None is worth being nowhere.
+    // Not worth leaving the unit unscheduled.
     check(
         "m1 m2",
         &[("a.service", ""), ("b.service", "MachineOf=a.service\nMachineMetadata=disk=ssd")],
@@ -530,17 +530,17 @@ fn limits_and_weights() {
 }
 
 #[test]
-fn a_global_unit_that_becomes_one() {
+fn a_unit_that_becomes_global() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").rest();
     cluster.start("a.service", "Global=true");
     assert_eq!(cluster.pass(), ["unschedule a.service from m1: unit is global"]);
-    let standing = cluster.scheduler.explain("a.service").unwrap().standing;
-    assert_eq!(standing, Standing::Global(vec![MachineId::new("m1"), MachineId::new("m2")]));
+    let placement = cluster.scheduler.explain("a.service").unwrap().placement;
+    assert_eq!(placement, Placement::Global(vec![MachineId::new("m1"), MachineId::new("m2")]));
 }
 
 #[test]
-fn a_conflict_is_told_once() {
+fn a_conflict_is_reported_once() {
     let mut cluster = Cluster::of("m1");
     let spread = "Conflicts=web@*.service\nConflicts=*@1.service";
     cluster.start("web@1.service", spread).start("web@2.service", spread);
@@ -555,7 +555,7 @@ fn a_conflict_is_told_once() {
     assert_eq!(explanation.remedies(), [(MachineId::new("m1"), remedy)]);
 }
 
-/// The tutorial's case: six API servers, two balancers; then a machine dies.
+/// The tutorial's case: six API servers and two balancers; then a machine fails.
 #[test]
 fn six_servers_and_two_balancers() {
     let mut cluster = Cluster::of("m1 m2 m3");

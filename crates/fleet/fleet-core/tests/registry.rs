@@ -1,5 +1,4 @@
-//! Keys and values to the byte, and the view that is made of them.
-//! Long because they are one contract.
+//! Keys and values byte for byte, and views built from them. Long because they are one contract.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use fleet_core::registry::{
     EngineVersion, JobObject, Key, Lease, LeaseFacts, LeaseStep, MachineObject, Rollout, Subject, UnitObject,
-    UnitState, View, Write, of_new_unit, of_task,
+    UnitState, View, Write, writes_for_new_unit, writes_for_task,
 };
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Capacity, Cordon, JobState, MachineId, Refusal, RefusalScope, RefusedStep};
@@ -25,7 +24,7 @@ fn hello() -> UnitHash {
     HELLO.parse().unwrap()
 }
 
-/// The original passed over such a unit, too.
+/// The original ignored such a unit, too.
 #[test]
 fn a_text_has_the_hash_of_its_key() {
     let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
@@ -42,7 +41,7 @@ fn a_text_has_the_hash_of_its_key() {
 }
 
 #[test]
-fn bytes_of_the_original() {
+fn the_original_s_bytes() {
     let mut machine = MachineObject {
         id: MachineId::new("113f16a7"),
         public_ip: "172.17.8.101".into(),
@@ -139,7 +138,7 @@ fn pairs() -> Vec<(String, String)> {
     let global = UnitFile::from_text("[X-Fleet]\nGlobal=true\n").unwrap();
     let mut pairs = Vec::new();
     for (unit, file) in [("a.service", &file), ("b.service", &file), ("g.service", &global)] {
-        for write in of_new_unit(&name(unit), file, JobState::Launched) {
+        for write in writes_for_new_unit(&name(unit), file, JobState::Launched) {
             match write {
                 Write::Set { key, value } | Write::Create { key, value } => pairs.push((key.path(), value)),
                 other => panic!("{other:?}"),
@@ -185,16 +184,16 @@ fn refused(cause: &str, step: RefusedStep, hash: UnitHash, load: &str) -> String
     state.encode()
 }
 
-/// What a machine could not load it does not have: another one may. What it could not start it has.
+/// A unit that could not be loaded may run elsewhere. A unit that could not be started is still held.
 #[test]
 fn a_refusal_is_no_hold_and_no_launch() {
     let mut view = view(&pairs());
     let unit = name("a.service");
     let hash = view.hash(&unit).unwrap();
     let (m1, m2) = (MachineId::new("m1"), MachineId::new("m2"));
-    let seen = |view: &View| (view.current_state(&unit).unwrap(), view.is_elsewhere(&unit, &m2));
+    let seen = |view: &View| (view.current_state(&unit).unwrap(), view.is_loaded_elsewhere(&unit, &m2));
     assert_eq!(seen(&view), (JobState::Launched, true));
-    // The claim of the last try stands.
+    // The claim of the last attempt exists.
     view.put("states/a.service/m1", &refused("masked", RefusedStep::Load, hash, "masked")).unwrap();
     assert_eq!(seen(&view), (JobState::Inactive, false));
     view.put("states/a.service/m1", &refused("no", RefusedStep::Start, hash, "loaded")).unwrap();
@@ -202,21 +201,21 @@ fn a_refusal_is_no_hold_and_no_launch() {
     view.put("states/a.service/m1", &refused("no", RefusedStep::Start, hash, "not-found")).unwrap();
     assert_eq!(seen(&view), (JobState::Inactive, false));
     assert_eq!(view.refusal(&unit, &m1).unwrap().to_string(), "the machine cannot start it: no");
-    // It was about another text.
+    // It concerned another version.
     view.put("states/a.service/m1", &refused("no", RefusedStep::Load, hello(), "error")).unwrap();
     assert_eq!(view.refusal(&unit, &m1), None);
 }
 
-/// A newer fleetd may say more than this one knows; it is no reason to read nothing of the state.
+/// A refusal with fields of a newer fleetd must not make the state invalid.
 #[test]
-fn a_scope_that_is_not_known_is_taken_for_a_temporary_one() {
+fn unknown_refusal_scopes_are_temporary() {
     let text = refused("no", RefusedStep::Load, hello(), "error").replace(r#""machine""#, r#""cluster""#);
     let refusal = UnitState::decode(&text).unwrap().refusal.unwrap();
     assert_eq!(refusal.scope, RefusalScope::Temporary);
     assert!(!refusal.lasts());
 }
 
-/// The unit leaves a machine that refuses it, where another one takes it, and comes back with a new text.
+/// The unit moves away from a machine that refuses it, and may return with a new version.
 #[test]
 fn a_unit_leaves_a_machine_that_refuses_it() {
     let mut view = view(&pairs());
@@ -224,18 +223,18 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
     let refusal = refused("masked", RefusedStep::Load, view.hash(&unit).unwrap(), "masked");
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     scheduler.pass();
     for subject in view.put("states/a.service/m1", &refusal).unwrap() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
     assert_eq!(tasks, ["unschedule a.service from m1: Machine(m1) cannot run it"]);
-    // As its machine does once it has seen that.
+    // As its machine does after observing that.
     for path in ["job/a.service/target", "job/a.service/job-state"] {
         for subject in view.delete(path) {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
     }
     let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
@@ -245,10 +244,10 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
     assert_eq!(of_m1.obstacles[0].to_string(), "the machine cannot load it: masked");
 
     let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 2\n").unwrap();
-    for write in of_new_unit(&unit, &file, JobState::Launched) {
+    for write in writes_for_new_unit(&unit, &file, JobState::Launched) {
         let (Write::Set { key, value } | Write::Create { key, value }) = write else { panic!("{write:?}") };
         for subject in view.put(&key.path(), &value).unwrap() {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
     }
     let explained = scheduler.explain("a.service").unwrap();
@@ -269,7 +268,7 @@ fn current_states() {
 }
 
 #[test]
-fn metadata_of_the_api_come_over_those_of_the_machine() {
+fn api_metadata_overrides_the_machine_s() {
     let mut view = view(&pairs());
     let id = MachineId::new("m1");
     view.put("machines/m1/metadata/az", "y").unwrap();
@@ -287,22 +286,22 @@ fn metadata_of_the_api_come_over_those_of_the_machine() {
 }
 
 #[test]
-fn what_must_be_tolerated() {
+fn invalid_values_are_tolerated() {
     let mut view = view(&pairs());
-    // A ghost, left by a late heartbeat.
+    // A remnant of a delayed heartbeat.
     view.put("job/ghost.service/job-state", "m1").unwrap();
     assert_eq!(view.unit(&name("ghost.service")), None);
-    // A text that is not there (yet).
+    // A unit file that does not exist (yet).
     let hash = UnitFile::from_text("[Unit]\nA=1\n").unwrap().hash();
     view.put("job/c.service/object", &JobObject { name: "c.service".into(), hash }.encode()).unwrap();
     assert_eq!(view.unit(&name("c.service")), None);
     let subjects = view.put(&format!("unit/{hash}"), r#"{"Raw":"[Unit]\nA=1\n"}"#).unwrap();
     assert_eq!(subjects, [Subject::Unit(name("c.service"))]);
     assert!(view.unit(&name("c.service")).is_some());
-    // A desired state that is none.
+    // An invalid desired state.
     view.put("job/a.service/target-state", "bogus").unwrap();
     assert_eq!(view.unit(&name("a.service")).unwrap().desired, JobState::Inactive);
-    // A value that is none.
+    // An invalid value.
     let error = view.put("job/a.service/object", "{").unwrap_err();
     assert_eq!(error.path, "job/a.service/object");
     assert_eq!(view.unit(&name("a.service")), None);
@@ -310,10 +309,10 @@ fn what_must_be_tolerated() {
 }
 
 #[test]
-fn destroying_and_texts_without_users() {
+fn destroyed_units_and_unused_files() {
     let mut view = view(&pairs());
     assert!(view.file(&name("a.service")).is_some());
-    // Also the claim to have launched it is gone.
+    // The claim is deleted, too.
     let claim = Subject::State(name("a.service"), MachineId::new("m1"));
     assert_eq!(view.delete("job/a.service"), [Subject::Unit(name("a.service")), claim]);
     assert_eq!(view.unit(&name("a.service")), None);
@@ -322,7 +321,7 @@ fn destroying_and_texts_without_users() {
     assert!(view.state(&name("a.service"), &MachineId::new("m1")).is_some());
 }
 
-/// Who claims to have launched a unit holds it, before a state says so.
+/// A claim holds a unit before its state is published.
 #[test]
 fn a_claim_holds_a_unit() {
     let mut view = view(&pairs());
@@ -332,7 +331,7 @@ fn a_claim_holds_a_unit() {
     let placed = |view: &View| {
         let mut scheduler = Scheduler::new();
         for subject in view.subjects() {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
         let tasks = scheduler.pass().into_iter().map(|task| task.to_string());
         tasks.filter(|task| task.contains("a.service")).collect::<String>()
@@ -345,58 +344,58 @@ fn a_claim_holds_a_unit() {
     assert!(placed(&view).starts_with("schedule a.service to m1"), "{}", placed(&view));
 }
 
-/// The text is in the store already, so no event brings it.
+/// The unit file is in the store already, so there is no event for it.
 #[test]
-fn submitting_again_what_was_destroyed() {
+fn resubmitting_a_destroyed_unit() {
     let mut view = view(&pairs());
     let unit = name("g.service");
     let hash = view.hash(&unit).unwrap();
     view.delete("job/g.service");
-    assert_eq!(view.unused().collect::<Vec<_>>(), [hash]);
+    assert_eq!(view.unreferenced_files().collect::<Vec<_>>(), [hash]);
     let object = JobObject { name: "g.service".into(), hash };
     view.put("job/g.service/object", &object.encode()).unwrap();
-    assert!(view.unit(&unit).unwrap().wanted.global);
-    assert_eq!(view.unused().count(), 0);
-    // What is in use is not forgotten, what is not in use is.
+    assert!(view.unit(&unit).unwrap().requirements.global);
+    assert_eq!(view.unreferenced_files().count(), 0);
+    // Used unit files are kept, unused ones are not.
     view.delete(&format!("unit/{hash}"));
     assert!(view.unit(&unit).is_some());
     view.delete("job/g.service");
     view.delete(&format!("unit/{hash}"));
-    assert_eq!(view.unused().count(), 0);
+    assert_eq!(view.unreferenced_files().count(), 0);
 }
 
-/// From the store to tasks, and back.
+/// From the store to tasks and back.
 #[test]
-fn feeding_a_scheduler() {
+fn updating_a_scheduler() {
     let mut view = view(&pairs());
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let tasks = scheduler.pass();
     let texts: Vec<_> = tasks.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["schedule b.service to m2: target state launched and unit not scheduled"]);
-    let writes = of_task(&tasks[0]);
+    let writes = writes_for_task(&tasks[0]);
     assert_eq!(writes, [Write::Create { key: Key::Target(name("b.service")), value: "m2".into() }]);
     view.put("job/b.service/target", "m2").unwrap();
     view.delete("machines/m1/object");
     for subject in [Subject::Unit(name("b.service")), Subject::Machine(MachineId::new("m1"))] {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let mut texts = || scheduler.pass().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(), ["unschedule a.service from m1: target Machine(m1) went away"]);
-    // Nothing before it is seen: the machine may have claimed the unit until then.
+    // Earlier writes are not observed yet: the machine may have claimed the unit.
     assert_eq!(texts(), [""; 0]);
     view.delete("job/a.service/target");
-    view.feed(&Subject::Unit(name("a.service")), &BTreeMap::new(), &mut scheduler);
+    view.update_scheduler(&Subject::Unit(name("a.service")), &BTreeMap::new(), &mut scheduler);
     let texts: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["schedule a.service to m2: target state launched and unit not scheduled"]);
 }
 
 proptest! {
-    /// In whatever order keys arrive, the view is the same, and what was deleted leaves nothing.
+    /// The order of keys does not matter, and deleted keys leave nothing.
     #[test]
-    fn the_order_of_keys_does_not_count(order in Just(pairs()).prop_shuffle()) {
+    fn key_order_does_not_matter(order in Just(pairs()).prop_shuffle()) {
         let shuffled = view(&order);
         prop_assert_eq!(&shuffled, &view(&pairs()));
         let mut emptied = shuffled;
@@ -413,12 +412,12 @@ fn facts(machine: &str, version: u64) -> LeaseFacts {
 }
 
 #[test]
-fn the_engine_s_lease() {
+fn lease_steps() {
     let (me, ttl) = (MachineId::new("me"), Duration::from_secs(10));
     let decide = |found: Option<&LeaseFacts>, held| LeaseStep::decide(found, &me, held, ttl);
     assert_eq!(decide(None, Some(7)), LeaseStep::Acquire);
     assert_eq!(decide(Some(&facts("me", 1)), Some(7)), LeaseStep::Renew { index: 7 });
-    // Ours by name only: of an earlier start, or of a twin.
+    // With this machine's id, but of an earlier process or of a machine with the same id.
     assert_eq!(decide(Some(&facts("me", 1)), Some(6)), LeaseStep::Follow { leader: me.clone() });
     assert_eq!(decide(Some(&facts("me", 1)), None), LeaseStep::Follow { leader: me.clone() });
     let other = MachineId::new("other");
@@ -429,9 +428,9 @@ fn the_engine_s_lease() {
 }
 
 #[test]
-fn the_engine_s_version() {
+fn engine_version() {
     assert_eq!(EngineVersion::decide(Some("1")), EngineVersion::Same);
-    assert_eq!(EngineVersion::decide(Some("2")), EngineVersion::StandBack);
+    assert_eq!(EngineVersion::decide(Some("2")), EngineVersion::Incompatible);
     assert_eq!(EngineVersion::decide(Some("0")), EngineVersion::Raise { found: Some(0) });
     assert_eq!(EngineVersion::decide(None), EngineVersion::Raise { found: None });
     assert_eq!(EngineVersion::ours(), "1");

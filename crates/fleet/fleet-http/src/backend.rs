@@ -1,4 +1,4 @@
-//! Who stands behind the API: fleetd with its store, or a cluster in memory.
+//! Interface to the backend of the API: fleetd with its store, or an in-memory cluster.
 
 use fleet_api::additions::Plan;
 use fleet_core::registry::View;
@@ -6,30 +6,30 @@ use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use unit_file::{UnitFile, UnitName};
 
-/// Why something was not done.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The store is away: 503.
+    /// The store is unavailable: 503.
     #[error("the store cannot be reached")]
     NoStore,
-    /// The store said no. The words go to the log only: 500.
+    /// The store returned an error, which is only logged: 500.
     #[error("{0}")]
     Store(String),
-    /// What it was about is not there any more: 404.
+    /// The object no longer exists: 404.
     #[error("it does not exist")]
     Missing,
-    /// It cannot be: a status, mostly 409, and why.
+    /// Rejected, with a status, mostly 409, and the reason.
     #[error("{1}")]
     Refused(u16, String),
 }
 
-/// What a change promises, it has done when it answers.
+/// Changes are complete when their future resolves.
 pub trait Backend: Send + Sync + 'static {
-    /// What the store says now; `None` before the first registration and while the store is away for long: 503.
-    /// The look is short: whoever is asked may hold a lock meanwhile.
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R>;
+    /// Reads the current state. Returns `None` before the first registration and during longer outages of the store:
+    /// 503. `read` must be short, as the backend may hold a lock.
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R>;
 
-    /// Stores a unit, new or with a new text.
+    /// Creates a unit, or replaces its contents.
     fn create(
         &self,
         name: &UnitName,
@@ -45,7 +45,7 @@ pub trait Backend: Send + Sync + 'static {
 
     fn destroy(&self, name: &UnitName) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// An empty value takes the key away.
+    /// An empty value removes the key.
     fn set_metadata(
         &self,
         machine: &MachineId,
@@ -59,12 +59,12 @@ pub trait Backend: Send + Sync + 'static {
         cordon: Cordon,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Begins to make machines loaded alike, and says what was begun.
+    /// Starts to balance the load of machines. Returns the planned moves.
     fn rebalance(&self) -> impl Future<Output = Result<Plan, Failure>> + Send;
 
-    /// This machine's id: status and journal are answered for it alone.
+    /// Id of this machine, the only one whose status and journal are served.
     fn me(&self) -> &MachineId;
 
-    /// Prometheus' text.
+    /// Metrics in the Prometheus text format.
     fn metrics(&self) -> String;
 }

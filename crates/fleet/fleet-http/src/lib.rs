@@ -1,14 +1,12 @@
-//! The cluster manager's HTTP API over any [`Backend`]: requests to calls, and what came of them to the bytes that
-//! clients know.
+//! HTTP API of the cluster manager: maps requests to calls of a [`Backend`], and results to responses.
 //!
-//! It must never decide what the scheduler or the store decides, never answer a change before the back end did, and
-//! never let one client hold more than the limits give it.
+//! This crate never makes scheduling decisions, never responds to a change before the backend has completed it, and
+//! limits the resources of every client.
 
 mod additions;
-mod answer;
 mod backend;
 mod body;
-mod front;
+mod context;
 mod journal;
 mod limits;
 mod listener;
@@ -18,12 +16,13 @@ mod payload;
 mod program;
 mod put;
 mod request;
+mod response;
 mod route;
 mod serve;
 mod settings;
+mod shutdown;
 mod states;
 mod status;
-mod stop;
 mod stream;
 mod units;
 mod wire;

@@ -1,4 +1,4 @@
-//! Listening sockets, as systemd hands them over.
+//! Listening sockets, as passed by systemd.
 
 use std::io;
 use std::net::TcpListener as StdTcpListener;
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::stream::Stream;
 
-/// A socket that listens already. Closing it takes nothing away from who has it, too.
+/// A listening socket. Duplicates stay open when it is closed.
 #[derive(Debug)]
 pub enum Listener {
     Unix(StdUnixListener),
@@ -28,31 +28,31 @@ impl From<StdTcpListener> for Listener {
 }
 
 impl Listener {
-    pub(crate) fn open(self) -> io::Result<Open> {
+    pub(crate) fn open(self) -> io::Result<AsyncListener> {
         match self {
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                UnixListener::from_std(listener).map(Open::Unix)
+                UnixListener::from_std(listener).map(AsyncListener::Unix)
             }
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener).map(Open::Tcp)
+                TcpListener::from_std(listener).map(AsyncListener::Tcp)
             }
         }
     }
 }
 
-/// One that the runtime watches.
-pub(crate) enum Open {
+/// A listener that is registered with the runtime.
+pub(crate) enum AsyncListener {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-impl Open {
+impl AsyncListener {
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Open::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
-            Open::Tcp(listener) => {
+            AsyncListener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            AsyncListener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))

@@ -1,4 +1,4 @@
-//! The original's API, below either of its prefixes.
+//! The API of the original, below both of its prefixes.
 
 use bytes::Bytes;
 use fleet_api::discovery;
@@ -7,57 +7,61 @@ use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 
-use crate::answer::{Answered, JSON, refuse, unknown_path, with, wrong_method};
 use crate::backend::Backend;
 use crate::body;
-use crate::front::Front;
+use crate::context::ApiContext;
 use crate::payload::Payload;
-use crate::request::{Target, must_be_json};
+use crate::request::{Target, require_json};
+use crate::response::{ApiResult, JSON, api_error, method_not_allowed, path_not_found, response};
 use crate::{machines, put, states, units};
 
 const GET_ONLY: &str = "only GET supported against this resource";
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
-/// `below` are the segments behind the prefix.
-pub async fn answer<B: Backend>(
-    front: &Front<B>,
-    below: &[&str],
+/// `segments` are the path segments after the prefix.
+pub async fn handle<B: Backend>(
+    context: &ApiContext<B>,
+    segments: &[&str],
     target: &Target,
     head: &Parts,
     body: &mut Incoming,
-) -> Answered {
-    match (below, &head.method) {
-        ([], _) => Err(wrong_method("")),
+) -> ApiResult {
+    match (segments, &head.method) {
+        ([], _) => Err(method_not_allowed("")),
         (["discovery"], &Method::GET) => {
-            Ok(with(JSON, Payload::Full(Bytes::from_static(discovery().as_bytes()))))
+            Ok(response(JSON, Payload::Full(Bytes::from_static(discovery().as_bytes()))))
         }
-        (["discovery"], _) => Err(refuse(400, "only HTTP GET supported against this resource")),
-        (["metrics"], method) => metrics(front, method),
-        (["units"], &Method::GET) => units::list(front, target),
-        (["state"], &Method::GET) => states::list(front, target),
-        (["units"] | ["state"], _) => Err(wrong_method(GET_ONLY)),
-        (["units" | "state", ""], _) => Err(unknown_path()),
-        (["units", name], &Method::GET) => units::get(front, name),
-        (["units", name], &Method::DELETE) => units::destroy(front, name).await,
-        // No unit's name has a slash, and who gives one is told so.
+        (["discovery"], _) => Err(api_error(400, "only HTTP GET supported against this resource")),
+        (["metrics"], method) => metrics(context, method),
+        (["units"], &Method::GET) => units::list(context, target),
+        (["state"], &Method::GET) => states::list(context, target),
+        (["units"] | ["state"], _) => Err(method_not_allowed(GET_ONLY)),
+        (["units" | "state", ""], _) => Err(path_not_found()),
+        (["units", name], &Method::GET) => units::get(context, name),
+        (["units", name], &Method::DELETE) => units::destroy(context, name).await,
+        // Names with slashes are rejected with a specific message.
         (["units", name @ ..], &Method::PUT) => {
-            must_be_json(&head.headers)?;
-            put::put(front, &name.join("/"), body::read(body, &front.room).await?).await
+            require_json(&head.headers)?;
+            put::put(context, &name.join("/"), body::read(body, &context.body_budget).await?).await
         }
-        (["units", _], _) => Err(wrong_method("only GET, PUT and DELETE supported against this resource")),
-        (["state", name], &Method::GET) => states::get(front, name),
-        (["state", _], _) => Err(wrong_method(GET_ONLY)),
-        (["machines"], &Method::GET) => machines::list(front, target),
-        (["machines"], &Method::PATCH) => machines::patch(front, body::read(body, &front.room).await?).await,
-        (["machines"], _) => Err(wrong_method("only GET and PATCH supported against this resource")),
-        _ => Err(unknown_path()),
+        (["units", _], _) => {
+            Err(method_not_allowed("only GET, PUT and DELETE supported against this resource"))
+        }
+        (["state", name], &Method::GET) => states::get(context, name),
+        (["state", _], _) => Err(method_not_allowed(GET_ONLY)),
+        (["machines"], &Method::GET) => machines::list(context, target),
+        (["machines"], &Method::PATCH) => {
+            machines::patch(context, body::read(body, &context.body_budget).await?).await
+        }
+        (["machines"], _) => Err(method_not_allowed("only GET and PATCH supported against this resource")),
+        _ => Err(path_not_found()),
     }
 }
 
-/// Also at the root, where collectors look for it.
-pub fn metrics<B: Backend>(front: &Front<B>, method: &Method) -> Answered {
+/// Also served at the root, the default path of collectors.
+pub fn metrics<B: Backend>(context: &ApiContext<B>, method: &Method) -> ApiResult {
     if *method != Method::GET {
-        return Err(wrong_method(GET_ONLY));
+        return Err(method_not_allowed(GET_ONLY));
     }
-    Ok(with(METRICS, Payload::Full(front.backend.metrics().into())))
+    Ok(response(METRICS, Payload::Full(context.backend.metrics().into())))
 }

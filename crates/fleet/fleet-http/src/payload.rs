@@ -1,4 +1,4 @@
-//! The body of an answer: a text, or what a program says, as it comes.
+//! Response bodies: a text, or the streamed output of a program.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 
 #[derive(Debug)]
 pub enum Payload {
-    /// Empty once it was sent.
+    /// Empty after it was sent.
     Full(Bytes),
-    /// It ends when the sender is gone.
-    Pieces(mpsc::Receiver<Bytes>),
+    /// Ends when the sender is dropped.
+    Chunks(mpsc::Receiver<Bytes>),
 }
 
 impl Body for Payload {
@@ -27,7 +27,7 @@ impl Body for Payload {
         match &mut *self {
             Payload::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Payload::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Payload::Pieces(pieces) => pieces.poll_recv(context).map(|piece| Some(Ok(Frame::data(piece?)))),
+            Payload::Chunks(chunks) => chunks.poll_recv(context).map(|chunk| Some(Ok(Frame::data(chunk?)))),
         }
     }
 
@@ -38,7 +38,7 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         match self {
             Payload::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Payload::Pieces(_) => SizeHint::default(),
+            Payload::Chunks(_) => SizeHint::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A program of this machine, with fixed words and a checked name, never through a shell.
+//! Runs local programs with fixed arguments and a validated unit name, without a shell.
 
 use std::io;
 use std::path::Path;
@@ -10,29 +10,29 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::answer::{broken, refuse};
+use crate::response::{api_error, internal_error};
 
-/// It runs; it is killed where this is dropped.
-pub struct Running {
+/// Killed on drop.
+pub struct RunningProgram {
     child: Child,
-    /// All that it says, in its order: stdout and stderr.
+    /// Standard output and error, interleaved.
     pub output: Receiver,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Running {
-    pub fn start(program: &Path, words: &[&str], places: &Arc<Semaphore>) -> Result<Self, ErrorDocument> {
-        let place = places.clone().try_acquire_owned();
-        let place =
-            place.map_err(|_| refuse(429, "too many statuses and journals at once: try again later"))?;
-        let started = start(program, words);
+impl RunningProgram {
+    pub fn start(program: &Path, args: &[&str], permits: &Arc<Semaphore>) -> Result<Self, ErrorDocument> {
+        let permit = permits.clone().try_acquire_owned();
+        let permit =
+            permit.map_err(|_| api_error(429, "too many statuses and journals at once: try again later"))?;
+        let spawned = start(program, args);
         let (child, output) =
-            started.map_err(|error| broken(&format!("running {}", program.display()), &error))?;
-        Ok(Self { child, output, _place: place })
+            spawned.map_err(|error| internal_error(&format!("running {}", program.display()), &error))?;
+        Ok(Self { child, output, _permit: permit })
     }
 
-    /// Waits for its end; `kill` does not wait for it to come by itself.
-    pub async fn end(mut self, kill: bool) -> io::Result<ExitStatus> {
+    /// Waits for the exit, after killing the program if `kill` is set.
+    pub async fn finish(mut self, kill: bool) -> io::Result<ExitStatus> {
         if kill {
             self.child.start_kill()?;
         }
@@ -41,10 +41,10 @@ impl Running {
     }
 }
 
-fn start(program: &Path, words: &[&str]) -> io::Result<(Child, Receiver)> {
+fn start(program: &Path, args: &[&str]) -> io::Result<(Child, Receiver)> {
     let (reader, writer) = io::pipe()?;
     let child = Command::new(program)
-        .args(words)
+        .args(args)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)

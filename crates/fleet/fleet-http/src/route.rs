@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Dispatches requests by path.
 
 use std::sync::Arc;
 
@@ -7,36 +7,47 @@ use hyper::body::Incoming;
 use hyper::header::SERVER;
 use hyper::http::request::Parts;
 
-use crate::answer::{Answer, Answered, refused, unknown_path, wrong_method};
 use crate::backend::Backend;
-use crate::body::throw_away;
-use crate::front::Front;
-use crate::journal::Ends;
+use crate::body::drain;
+use crate::context::ApiContext;
+use crate::journal::Cancellation;
 use crate::request::Target;
+use crate::response::{ApiResponse, ApiResult, error_response, method_not_allowed, path_not_found};
 use crate::{additions, original};
 
-pub async fn answer<B: Backend>(front: Arc<Front<B>>, request: Request<Incoming>, ends: Ends) -> Answer {
+pub async fn handle<B: Backend>(
+    context: Arc<ApiContext<B>>,
+    request: Request<Incoming>,
+    cancellation: Cancellation,
+) -> ApiResponse {
     let (head, mut body) = request.into_parts();
-    let answered = answered(&front, &head, &mut body, ends).await;
-    throw_away(body).await;
-    let mut answer = answered.unwrap_or_else(|document| refused(&document));
-    tracing::debug!("HTTP {} {} {}", head.method, head.uri, answer.status().as_u16());
-    answer.headers_mut().insert(SERVER, front.server.clone());
-    answer
+    let result = dispatch(&context, &head, &mut body, cancellation).await;
+    drain(body).await;
+    let mut response = result.unwrap_or_else(|document| error_response(&document));
+    tracing::debug!("HTTP {} {} {}", head.method, head.uri, response.status().as_u16());
+    response.headers_mut().insert(SERVER, context.server.clone());
+    response
 }
 
-async fn answered<B: Backend>(front: &Front<B>, head: &Parts, body: &mut Incoming, ends: Ends) -> Answered {
-    // Without a store every path says so.
-    front.look(|_, _| ())?;
-    let target = Target::of(&head.uri);
+async fn dispatch<B: Backend>(
+    context: &ApiContext<B>,
+    head: &Parts,
+    body: &mut Incoming,
+    cancellation: Cancellation,
+) -> ApiResult {
+    // Every path fails while the store is unavailable.
+    context.with_view(|_, _| ())?;
+    let target = Target::from_uri(&head.uri);
     let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
     match &segments[..] {
-        [""] => Err(wrong_method("")),
-        ["metrics"] => original::metrics(front, &head.method),
-        ["fleet", "v1", below @ ..] | ["v1-alpha", below @ ..] => {
-            original::answer(front, below, &target, head, body).await
+        [""] => Err(method_not_allowed("")),
+        ["metrics"] => original::metrics(context, &head.method),
+        ["fleet", "v1", segments @ ..] | ["v1-alpha", segments @ ..] => {
+            original::handle(context, segments, &target, head, body).await
         }
-        ["keelson", "v1", below @ ..] => additions::answer(front, below, &target, head, body, ends).await,
-        _ => Err(unknown_path()),
+        ["keelson", "v1", segments @ ..] => {
+            additions::handle(context, segments, &target, head, body, cancellation).await
+        }
+        _ => Err(path_not_found()),
     }
 }

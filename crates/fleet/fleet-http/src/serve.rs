@@ -1,4 +1,4 @@
-//! Connections, and how many there may be.
+//! Accepts and serves connections, with a limit per listener.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,68 +11,68 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
-use crate::front::Front;
-use crate::journal::Ends;
+use crate::context::ApiContext;
+use crate::journal::Cancellation;
 use crate::limits;
-use crate::listener::{Listener, Open};
+use crate::listener::{AsyncListener, Listener};
 use crate::route;
 use crate::settings::Settings;
-use crate::stop::Stopping;
+use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::wire::Wire;
 
-/// Serves until `stop`; then answers that are being made get a moment, and followed journals end.
+/// Serves until `stop`. Then, followed journals end, and pending responses may complete within a timeout.
 pub async fn serve<B: Backend>(
     listeners: Vec<Listener>,
     backend: Arc<B>,
     settings: Settings,
     stop: impl Future<Output = ()>,
 ) {
-    let front = Arc::new(Front::new(backend, settings));
-    let (tell, stopping) = Stopping::new();
-    let mut accepting = JoinSet::new();
+    let context = Arc::new(ApiContext::new(backend, settings));
+    let (shutdown_sender, shutdown) = Shutdown::new();
+    let mut accept_tasks = JoinSet::new();
     for listener in listeners {
         match listener.open() {
             Ok(open) => {
-                accepting.spawn(accept(open, front.clone(), stopping.clone()));
+                accept_tasks.spawn(accept(open, context.clone(), shutdown.clone()));
             }
             Err(error) => tracing::error!("Failed serving HTTP on listener: {error}"),
         }
     }
     stop.await;
-    tell.send_replace(true);
-    let all = async { while accepting.join_next().await.is_some() {} };
-    if timeout(limits::GRACE, all).await.is_err() {
+    shutdown_sender.send_replace(true);
+    let all = async { while accept_tasks.join_next().await.is_some() {} };
+    if timeout(limits::SHUTDOWN_TIMEOUT, all).await.is_err() {
         tracing::warn!("connections are closed before their answers were read");
-        accepting.shutdown().await;
+        accept_tasks.shutdown().await;
     }
 }
 
-/// Until the server ends, and then until its connections have.
-async fn accept<B: Backend>(listener: Open, front: Arc<Front<B>>, stopping: Stopping) {
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+/// Accepts until shutdown, then waits for the connections.
+async fn accept<B: Backend>(listener: AsyncListener, context: Arc<ApiContext<B>>, shutdown: Shutdown) {
+    let permits = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let mut stop = stopping.clone();
+    let mut stop = shutdown.clone();
     loop {
         let next = async {
-            // The place comes first: who finds none waits in the kernel's queue.
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
+            // The permit comes first: further clients wait in the kernel's queue.
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
         };
         tokio::select! {
-            () = stop.reached() => break,
+            () = stop.requested() => break,
             Some(_) = connections.join_next() => {}
-            (place, accepted) = next => match accepted {
+            (permit, accepted) = next => match accepted {
                 Ok(stream) => {
-                    let connection = connection(Arc::new(stream), front.clone(), stopping.clone());
+                    let connection = connection(Arc::new(stream), context.clone(), shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(error) => {
                     tracing::error!("Failed serving HTTP on listener: {error}");
-                    sleep(limits::ACCEPT_PAUSE).await;
+                    sleep(limits::ACCEPT_RETRY_INTERVAL).await;
                 }
             },
         }
@@ -81,31 +81,31 @@ async fn accept<B: Backend>(listener: Open, front: Arc<Front<B>>, stopping: Stop
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection<B: Backend>(stream: Arc<Stream>, front: Arc<Front<B>>, mut stop: Stopping) {
+async fn connection<B: Backend>(stream: Arc<Stream>, context: Arc<ApiContext<B>>, mut stop: Shutdown) {
     let wire = TokioIo::new(Wire::new(stream.clone()));
-    let stopping = stop.clone();
+    let shutdown = stop.clone();
     let service = service_fn(move |request| {
-        let ends = Ends { client: stream.clone(), stopping: stopping.clone() };
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(route::answer(front, request, ends).await) }
+        let cancellation = Cancellation { client: stream.clone(), shutdown: shutdown.clone() };
+        let context = context.clone();
+        async move { Ok::<_, Infallible>(route::handle(context, request, cancellation).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIME)
+        .header_read_timeout(limits::HEAD_TIMEOUT)
         .max_buf_size(limits::HEAD_BYTES)
-        // A client that has said all may still read.
+        // A client may close its sending side before it reads.
         .half_close(true)
         .title_case_headers(true)
         .serve_connection(wire, service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.reached() => {
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stop.requested() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
 }

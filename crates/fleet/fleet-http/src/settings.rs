@@ -1,24 +1,24 @@
-//! How the server is set up.
+//! Settings of the server.
 
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Of fleetd: each answer says it.
+    /// Version of fleetd, for the `Server` header.
     pub version: String,
-    /// Items on a page; at least one.
+    /// Items per page; at least one.
     pub token_limit: u16,
     pub programs: Programs,
 }
 
 impl Settings {
-    /// With the machine's own programs.
+    /// Uses the programs in `PATH`.
     pub fn new(version: &str, token_limit: u16) -> Self {
         Self { version: version.to_owned(), token_limit, programs: Programs::default() }
     }
 }
 
-/// What is run to read statuses and journals of this machine.
+/// Programs that read status and journal of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
     pub systemctl: PathBuf,

@@ -1,4 +1,4 @@
-//! `GET /units/NAME/status`: what systemctl says of a unit on this machine, and who may be asked at all.
+//! `GET /units/NAME/status`: `systemctl status` of a unit on this machine.
 
 use std::io;
 
@@ -10,58 +10,60 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use unit_file::UnitName;
 
-use crate::answer::{Answered, broken, json, no_unit, refuse, unknown_path};
 use crate::backend::Backend;
-use crate::front::Front;
-use crate::limits::{STATUS_BYTES, STATUS_TIME};
-use crate::program::Running;
+use crate::context::ApiContext;
+use crate::limits::{STATUS_BYTES, STATUS_TIMEOUT};
+use crate::program::RunningProgram;
 use crate::request::Target;
+use crate::response::{ApiResult, api_error, internal_error, json, path_not_found, unit_not_found};
 
-/// Where systemctl itself was killed: as over SSH.
-const NO_CODE: u8 = 255;
+/// Exit code if a signal ended systemctl, as in `ssh`.
+const EXIT_SIGNALLED: u8 = 255;
 
-pub async fn get<B: Backend>(front: &Front<B>, name: &str, target: &Target) -> Answered {
-    let name = on_this_machine(front, name, target)?;
-    let words = ["status", "-l", "--", name.as_str()];
-    let running = Running::start(&front.programs.systemctl, &words, &front.places)?;
-    let failed = |error: io::Error| broken("reading a unit's status", &error);
-    let said = timeout(STATUS_TIME, all_of(running)).await;
-    let (exit_code, output) = said.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?.map_err(failed)?;
-    let machine_id = front.backend.me().to_string();
+pub async fn get<B: Backend>(context: &ApiContext<B>, name: &str, target: &Target) -> ApiResult {
+    let name = local_unit(context, name, target)?;
+    let args = ["status", "-l", "--", name.as_str()];
+    let running = RunningProgram::start(&context.programs.systemctl, &args, &context.permits)?;
+    let status_error = |error: io::Error| internal_error("reading a unit's status", &error);
+    let result = timeout(STATUS_TIMEOUT, read_output(running)).await;
+    let (exit_code, output) =
+        result.map_err(|_| status_error(io::ErrorKind::TimedOut.into()))?.map_err(status_error)?;
+    let machine_id = context.backend.me().to_string();
     json(&StatusReport { statuses: vec![MachineStatus { exit_code, machine_id, output }] })
 }
 
-async fn all_of(mut running: Running) -> io::Result<(u8, String)> {
+async fn read_output(mut running: RunningProgram) -> io::Result<(u8, String)> {
     let mut output = Vec::new();
     (&mut running.output).take(STATUS_BYTES).read_to_end(&mut output).await?;
-    let code = running.end(false).await?.code();
-    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NO_CODE);
+    let code = running.finish(false).await?.code();
+    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_SIGNALLED);
     Ok((code, String::from_utf8_lossy(&output).into_owned()))
 }
 
-/// The unit, where this machine has it. For another machine the path does not exist: its client goes there itself.
-pub fn on_this_machine<B: Backend>(
-    front: &Front<B>,
+/// Parses the name of a unit that this machine has loaded. Other machines have no path: clients connect to them over
+/// SSH.
+pub fn local_unit<B: Backend>(
+    context: &ApiContext<B>,
     name: &str,
     target: &Target,
 ) -> Result<UnitName, ErrorDocument> {
-    let name = UnitName::parse(name).map_err(|_| no_unit())?;
-    let me = front.backend.me();
-    let asked = target.value("machineID");
-    front.look(|view, _| {
-        let unit = view.unit(&name).ok_or_else(no_unit)?;
-        if asked.is_some_and(|asked| asked != me.as_str()) {
-            return Err(unknown_path());
+    let name = UnitName::parse(name).map_err(|_| unit_not_found())?;
+    let me = context.backend.me();
+    let requested_machine = target.value("machineID");
+    context.with_view(|view, _| {
+        let unit = view.unit(&name).ok_or_else(unit_not_found)?;
+        if requested_machine.is_some_and(|requested_machine| requested_machine != me.as_str()) {
+            return Err(path_not_found());
         }
-        let places: Vec<&MachineId> = match unit.wanted.global {
+        let machines: Vec<&MachineId> = match unit.requirements.global {
             true => states_of(view, &name).collect(),
             false => unit.target.iter().filter(|target| view.state(&name, target).is_some()).collect(),
         };
-        match (places.contains(&me), asked) {
+        match (machines.contains(&me), requested_machine) {
             (true, _) => Ok(()),
-            (false, Some(_)) => Err(refuse(409, "unit is not loaded on this machine")),
-            (false, None) if places.is_empty() => Err(refuse(409, "unit is not loaded on any machine")),
-            (false, None) => Err(unknown_path()),
+            (false, Some(_)) => Err(api_error(409, "unit is not loaded on this machine")),
+            (false, None) if machines.is_empty() => Err(api_error(409, "unit is not loaded on any machine")),
+            (false, None) => Err(path_not_found()),
         }
     })??;
     Ok(name)

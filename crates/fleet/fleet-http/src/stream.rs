@@ -1,4 +1,4 @@
-//! One connection's socket: read and written by the server, and looked at by who must know when its client is gone.
+//! The socket of a connection, shared by the server and the detection of disconnects.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -33,30 +33,29 @@ impl Stream {
         }
     }
 
-    /// What is there now; else the error says that it would block.
-    pub fn read_now(&self, into: &mut ReadBuf<'_>) -> io::Result<usize> {
+    /// Fails with `WouldBlock` if no data is available.
+    pub fn try_read(&self, into: &mut ReadBuf<'_>) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => stream.try_read_buf(into),
             Stream::Tcp(stream) => stream.try_read_buf(into),
         }
     }
 
-    /// What fits now; else the error says that it would block.
-    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Fails with `WouldBlock` if the buffer is full.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => stream.try_write(bytes),
             Stream::Tcp(stream) => stream.try_write(bytes),
         }
     }
 
-    /// Nothing is written any more.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn shutdown_write(&self) -> io::Result<()> {
         self.socket().shutdown(Shutdown::Write)
     }
 
-    /// Returns when the client has closed its connection, or at least its own half of it. Over TCP the two cannot be
-    /// told apart before something is written. Takes nothing that it sent.
-    pub async fn ended(&self) {
+    /// Waits until the client has closed the connection or its sending side; TCP cannot distinguish these before a
+    /// write. Consumes no data.
+    pub async fn closed(&self) {
         loop {
             let ready = match self {
                 Stream::Unix(stream) => stream.ready(Interest::READABLE).await,
@@ -67,8 +66,8 @@ impl Stream {
             }
             match self.peek() {
                 Ok(0) => return,
-                // The next request waits already.
-                Ok(_) => sleep(limits::LOOK_TIME).await,
+                // The next request is pending.
+                Ok(_) => sleep(limits::PEEK_INTERVAL).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
@@ -76,10 +75,10 @@ impl Stream {
     }
 
     fn peek(&self) -> io::Result<usize> {
-        let look = || self.socket().peek(&mut [MaybeUninit::uninit()]);
+        let peek = || self.socket().peek(&mut [MaybeUninit::uninit()]);
         match self {
-            Stream::Unix(stream) => stream.try_io(Interest::READABLE, look),
-            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, look),
+            Stream::Unix(stream) => stream.try_io(Interest::READABLE, peek),
+            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, peek),
         }
     }
 

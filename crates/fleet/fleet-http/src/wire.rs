@@ -1,4 +1,4 @@
-//! The stream as hyper reads and writes it, with a deadline for clients that do not read.
+//! Adapter of [`Stream`] for hyper, with a timeout for clients that do not read.
 
 use std::io;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use crate::stream::Stream;
 
 pub struct Wire {
     stream: Arc<Stream>,
-    /// Runs while the client takes nothing of what is to be written.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Set while a write is blocked.
+    write_timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, patience: None }
+        Self { stream, write_timeout: None }
     }
 }
 
@@ -35,7 +35,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_readable(context))?;
-            let read = self.stream.read_now(into);
+            let read = self.stream.try_read(into);
             if !would_block(&read) {
                 return Poll::Ready(read.map(drop));
             }
@@ -51,14 +51,14 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         while let Poll::Ready(ready) = self.stream.poll_writable(context) {
             ready?;
-            let written = self.stream.write_now(bytes);
+            let written = self.stream.try_write(bytes);
             if !would_block(&written) {
-                self.patience = None;
+                self.write_timeout = None;
                 return Poll::Ready(written);
             }
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limits::WRITE_TIME)));
-        ready!(patience.as_mut().poll(context));
+        let write_timeout = self.write_timeout.get_or_insert_with(|| Box::pin(sleep(limits::WRITE_TIMEOUT)));
+        ready!(write_timeout.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -67,6 +67,6 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.finish())
+        Poll::Ready(self.stream.shutdown_write())
     }
 }

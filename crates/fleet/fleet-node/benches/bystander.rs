@@ -1,9 +1,9 @@
-//! What a machine pays for units that start on others: `cargo bench -p fleet-node --bench bystander -- [MACHINES...]`. For
-//! docs/benchmarks.md.
+//! Cost for one machine of units that start on other machines: `cargo bench -p fleet-node --bench bystander --
+//! [MACHINES...]`. For docs/benchmarks.md.
 //!
-//! One real node with ten units of its own, over `fleet-simulation`'s model of a store, in one thread. The other machines, and the
-//! leader, are keys that are written as theirs would be. The processor time of the same writes without the node is subtracted.
-//! Lines of `figure`, `what`, `target` and `measured`, with tabs between, are for `cargo xtask bench fleet`.
+//! One real node with ten units runs over `fleet-simulation`'s store model, in one thread. The other machines and the
+//! leader are simulated by their writes. CPU time of the same writes without the node is subtracted. Lines of
+//! `figure`, `what`, `target` and `measured`, separated by tabs, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use fleet_core::registry::{JobObject, Key, MachineObject, UnitObject, UnitState};
 use fleet_core::{JobState, MachineId};
-use fleet_node::{Only, Store as _};
-use fleet_simulation::all_at_once::processor_time;
+use fleet_node::{Precondition, Store as _};
+use fleet_simulation::mass_start::thread_cpu_time;
 use fleet_simulation::memory::MemoryLink;
-use fleet_simulation::{Service as _, World, in_virtual_time};
+use fleet_simulation::{Cluster, Service as _, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitHash, UnitName};
 
@@ -23,9 +23,9 @@ const MACHINES: [usize; 3] = [10, 100, 1_000];
 const OWN: usize = 10;
 const OTHERS: usize = 1_000;
 const SETTLED: Duration = Duration::from_secs(40);
-/// Storms of a measurement: the system counts processor time in milliseconds.
+/// Storms per measurement: CPU time is counted in milliseconds.
 const STORMS: usize = 10;
-/// Runs of each measurement; the minimum counts.
+/// Runs per measurement; the minimum counts.
 const RUNS: usize = 3;
 
 fn main() {
@@ -39,8 +39,8 @@ fn main() {
             (format!("{OTHERS} units start on the others"), Storm::Starts),
             ("a unit that is on all of them restarts".to_owned(), Storm::GlobalRestart),
         ] {
-            let of = |node| (0..RUNS).map(|_| measure(machines, storm, node)).min().unwrap();
-            let (with, without) = (of(true), of(false));
+            let with_service = |node| (0..RUNS).map(|_| measure(machines, storm, node)).min().unwrap();
+            let (with, without) = (with_service(true), with_service(false));
             let paid = with.saturating_sub(without).as_secs_f64() * 1e3 / STORMS as f64;
             println!(
                 "figure\t{machines} machines, one of them with {OWN} units of its own: processor time of its fleetd while {what} \
@@ -59,10 +59,10 @@ enum Storm {
 
 fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
     in_virtual_time(async {
-        let mut world = World::bare(1, 7);
-        world.disable_engine = true;
-        let puppet = Puppet { link: world.service.link(1) };
-        let me = MachineId::new(&world.places[0].id);
+        let mut cluster = Cluster::unstarted(1, 7);
+        cluster.disable_engine = true;
+        let puppet = Puppet { link: cluster.service.link(1) };
+        let me = MachineId::new(&cluster.hosts[0].id);
         let others: Vec<MachineId> = (1..machines)
             .map(|number| MachineId::new(&format!("ffaabbccddeeff0011223344{number:08}")))
             .collect();
@@ -73,7 +73,7 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
         let own = puppet.submit_all("own", OWN).await;
         let foreign = puppet.submit_all("foreign", OTHERS).await;
         if node {
-            world.start(0);
+            cluster.start(0);
         }
         for (name, _) in &own {
             puppet.put(Key::Target(name.clone()), me.as_str()).await;
@@ -84,7 +84,7 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
             puppet.state(&everywhere, other, "active").await;
         }
         sleep(SETTLED).await;
-        let began = processor_time();
+        let began = thread_cpu_time();
         for _ in 0..STORMS {
             match storm {
                 Storm::Starts => {
@@ -105,20 +105,20 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
             }
         }
         sleep(Duration::from_secs(5)).await;
-        let took = processor_time().saturating_sub(began);
-        assert_eq!(world.ledger.count(), if node { OWN + 1 } else { 0 });
+        let took = thread_cpu_time().saturating_sub(began);
+        assert_eq!(cluster.ledger.count(), if node { OWN + 1 } else { 0 });
         took
     })
 }
 
-/// Writes as other machines and their leader would.
+/// Writes the keys of the other machines and of the leader.
 struct Puppet {
     link: MemoryLink,
 }
 
 impl Puppet {
     async fn put(&self, key: Key, value: &str) {
-        self.link.put(&key, value, None, Only::Always).await.unwrap();
+        self.link.put(&key, value, None, Precondition::Always).await.unwrap();
     }
 
     async fn register(&self, id: &MachineId) {

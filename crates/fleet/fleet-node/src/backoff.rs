@@ -1,11 +1,12 @@
-//! Waiting longer and longer, and never all at the same moment.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
-use crate::limits::{FIRST_BACKOFF, LONGEST_BACKOFF};
+use crate::limits::{MAX_BACKOFF, MIN_BACKOFF};
 use crate::settings::Settings;
 
-/// Doubles with each wait, up to a limit: a short TTL leaves no time to sleep while the store is back.
+/// Doubles with each wait. The limit depends on the TTL: with a short TTL the node must not sleep long after the
+/// store is back.
 pub struct Backoff<'a> {
     settings: &'a Settings,
     next: Duration,
@@ -13,16 +14,16 @@ pub struct Backoff<'a> {
 
 impl<'a> Backoff<'a> {
     pub fn new(settings: &'a Settings) -> Self {
-        Self { settings, next: FIRST_BACKOFF.min(settings.pause()) }
+        Self { settings, next: MIN_BACKOFF.min(settings.retry_interval()) }
     }
 
     /// After a success.
     pub fn reset(&mut self) {
-        self.next = FIRST_BACKOFF.min(self.settings.pause());
+        self.next = MIN_BACKOFF.min(self.settings.retry_interval());
     }
 
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next.mul_f64(0.5 + 0.5 * self.settings.chance.share())).await;
-        self.next = (self.next * 2).min(LONGEST_BACKOFF).min(self.settings.pause());
+        tokio::time::sleep(self.next.mul_f64(0.5 + 0.5 * self.settings.jitter.fraction())).await;
+        self.next = (self.next * 2).min(MAX_BACKOFF).min(self.settings.retry_interval());
     }
 }

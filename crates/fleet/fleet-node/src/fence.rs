@@ -1,4 +1,4 @@
-//! Watches over the beats: decides what happens to units when they fail, and remembers what that takes.
+//! Monitors heartbeats and decides when units must be stopped.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -9,94 +9,98 @@ use fleet_core::fencing::{Decision, Facts, Others, decide};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::contact::{Contact, Fence, Standing};
-use crate::hands::{Peer, Peers};
-use crate::known::Known;
-use crate::limits::PULSE;
-use crate::settings::{Memory, Settings};
+use crate::limits::KEEPALIVE_INTERVAL;
+use crate::registry_cache::RegistryCache;
+use crate::settings::{SavedState, Settings};
+use crate::store_link::{Fence, LinkState, StoreLink};
+use crate::unit_manager::{Peer, Peers};
 
-/// The shortest interval between two checks.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// Minimum interval between two checks.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
-pub struct Guard<'a, P> {
+pub struct FenceMonitor<'a, P> {
     pub peers: P,
     pub settings: &'a Settings,
-    pub known: &'a Known,
-    pub contact: &'a Contact,
-    /// Is told what the next start has to know, whenever it changes.
-    pub remember: &'a (dyn Fn(&Memory) + Send + Sync),
-    /// Keep-alive: called at least once each [`PULSE`] while the guard works.
+    pub registry: &'a RegistryCache,
+    pub store_link: &'a StoreLink,
+    /// Called when the state that the next fleetd needs has changed.
+    pub save_state: &'a (dyn Fn(&SavedState) + Send + Sync),
+    /// Keep-alive: called at least once per [`KEEPALIVE_INTERVAL`] while the monitor runs.
     pub alive: &'a (dyn Fn() + Send + Sync),
 }
 
-impl<P: Peers> Guard<'_, P> {
-    /// Never ends.
-    pub async fn watch_over(&self) {
-        let mut standing = self.contact.follow();
-        let mut met = Met::default();
-        let (mut all_without, mut remembered) = (None, None);
-        let mut question = None;
-        self.first_try(&mut standing).await;
+impl<P: Peers> FenceMonitor<'_, P> {
+    /// Never returns.
+    pub async fn run(&self) {
+        let mut link_state = self.store_link.subscribe();
+        let mut recent = RecentPeers::default();
+        let (mut without_store_at, mut saved) = (None, None);
+        let mut query = None;
+        self.wait_for_first_heartbeat(&mut link_state).await;
         loop {
             (self.alive)();
-            let others = self.others(&mut met);
-            let facts = self.facts(&others, all_without);
-            if let Some(sent) = self.contact.standing().sent {
-                let memory = Memory { sent, others: others.clone() };
-                if remembered.as_ref() != Some(&memory) {
-                    (self.remember)(&memory);
-                    remembered = Some(memory);
+            let others = self.others(&mut recent);
+            let facts = self.facts(&others, without_store_at);
+            if let Some(last_heartbeat) = self.store_link.state().last_heartbeat {
+                let state = SavedState { last_heartbeat, peers: others.clone() };
+                if saved.as_ref() != Some(&state) {
+                    (self.save_state)(&state);
+                    saved = Some(state);
                 }
             }
             let (fence, until) = match decide(&facts) {
-                Decision::RunOn { until } => (Fence::Open, until),
-                Decision::Ask { until } => (Fence::Open, until.min(facts.now + self.settings.pause())),
-                Decision::Stop { kill_at } => (Fence::Stop, kill_at.min(facts.now + self.settings.pause())),
-                Decision::Kill => (Fence::Kill, facts.now + self.settings.pause()),
+                Decision::KeepRunning { until } => (Fence::Open, until),
+                Decision::QueryPeers { until } => {
+                    (Fence::Open, until.min(facts.now + self.settings.retry_interval()))
+                }
+                Decision::Stop { kill_at } => {
+                    (Fence::Stop, kill_at.min(facts.now + self.settings.retry_interval()))
+                }
+                Decision::Kill => (Fence::Kill, facts.now + self.settings.retry_interval()),
             };
-            self.tell(fence);
-            self.contact.set_fence(fence);
-            if matches!(decide(&facts), Decision::RunOn { .. }) {
-                // A beat that succeeds changes the time to look again.
-                let wait = until.saturating_sub(facts.now).clamp(SHORTEST, PULSE);
-                drop(timeout(wait, standing.changed()).await);
-                question = None;
+            self.log_transition(fence);
+            self.store_link.set_fence(fence);
+            if matches!(decide(&facts), Decision::KeepRunning { .. }) {
+                // A successful heartbeat moves the deadline.
+                let wait = until.saturating_sub(facts.now).clamp(MIN_WAIT, KEEPALIVE_INTERVAL);
+                drop(timeout(wait, link_state.changed()).await);
+                query = None;
                 continue;
             }
             let now = self.settings.clock.now();
-            let wait = until.saturating_sub(now).clamp(SHORTEST, PULSE);
-            let (asked, answer) = question.get_or_insert_with(|| (now, self.ask(others)));
-            let asked = *asked;
-            // However long the others take: the time to look again is not missed, nor a beat.
+            let wait = until.saturating_sub(now).clamp(MIN_WAIT, KEEPALIVE_INTERVAL);
+            let (asked_at, response) = query.get_or_insert_with(|| (now, self.query_peers(others)));
+            let asked_at = *asked_at;
+            // Slow peers must not delay the next check.
             tokio::select! {
-                without = answer => {
-                    question = None;
-                    match without {
-                        true => all_without = Some(asked),
-                        false => drop(timeout(wait, standing.changed()).await),
+                none_has_store = response => {
+                    query = None;
+                    match none_has_store {
+                        true => without_store_at = Some(asked_at),
+                        false => drop(timeout(wait, link_state.changed()).await),
                     }
                 }
-                // The sender is the node's own.
-                changed = standing.changed() => debug_assert!(changed.is_ok()),
+                // The node keeps the sender.
+                changed = link_state.changed() => debug_assert!(changed.is_ok()),
                 () = sleep(wait) => {}
             }
         }
     }
 
-    fn ask(&self, others: Vec<Peer>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+    fn query_peers(&self, others: Vec<Peer>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
         let peers = self.peers.clone();
-        Box::pin(async move { peers.all_without(&others).await })
+        Box::pin(async move { peers.all_without_store(&others).await })
     }
 
-    /// A fleetd that starts late in the TTL of its last beat tries the store before it stops anything.
-    async fn first_try(&self, standing: &mut watch::Receiver<Standing>) {
-        let Some(sent) = standing.borrow_and_update().sent else { return };
-        let last = (sent + self.settings.ttl * 9 / 10).saturating_sub(self.settings.clock.now());
-        drop(timeout(last.min(self.settings.pause()), standing.changed()).await);
+    /// A fleetd that starts late within the TTL of its last heartbeat tries the store before it stops units.
+    async fn wait_for_first_heartbeat(&self, link_state: &mut watch::Receiver<LinkState>) {
+        let Some(last_heartbeat) = link_state.borrow_and_update().last_heartbeat else { return };
+        let last = (last_heartbeat + self.settings.ttl * 9 / 10).saturating_sub(self.settings.clock.now());
+        drop(timeout(last.min(self.settings.retry_interval()), link_state.changed()).await);
     }
 
-    fn tell(&self, fence: Fence) {
-        if fence == self.contact.standing().fence {
+    fn log_transition(&self, fence: Fence) {
+        if fence == self.store_link.state().fence {
             return;
         }
         match fence {
@@ -108,35 +112,40 @@ impl<P: Peers> Guard<'_, P> {
         }
     }
 
-    fn facts(&self, others: &[Peer], all_without: Option<Duration>) -> Facts {
+    fn facts(&self, others: &[Peer], without_store_at: Option<Duration>) -> Facts {
         let now = self.settings.clock.now();
-        let sent = self.contact.standing().sent.unwrap_or(now);
-        // Where nothing is known or remembered, nothing was started, either.
-        let others = if others.is_empty() { Others::None } else { Others::Some { all_without } };
-        Facts { now, sent, ttl: self.settings.ttl, others }
+        let last_heartbeat = self.store_link.state().last_heartbeat.unwrap_or(now);
+        // Without known peers and saved state, no unit was started.
+        let others = if others.is_empty() { Others::None } else { Others::Some { without_store_at } };
+        Facts { now, last_heartbeat, ttl: self.settings.ttl, others }
     }
 
-    /// The machines that are there, or were a while ago: whose presence has just ended may come back while this
-    /// one is cut off. Before anything is known, those that are remembered.
-    fn others(&self, met: &mut Met) -> Vec<Peer> {
-        if !self.known.is_there() {
-            return self.settings.remembered.as_ref().map(|memory| memory.others.clone()).unwrap_or_default();
+    /// Machines that are present or were until recently, since those may return while this one is partitioned. Before
+    /// the registry is synced, the saved peers.
+    fn others(&self, recent: &mut RecentPeers) -> Vec<Peer> {
+        if !self.registry.is_synced() {
+            return self
+                .settings
+                .saved_state
+                .as_ref()
+                .map(|saved_state| saved_state.peers.clone())
+                .unwrap_or_default();
         }
         let now = self.settings.clock.now();
-        self.known.look(|view| {
-            for machine in view.machines().filter(|machine| machine.id != self.settings.me) {
+        self.registry.with_view(|view| {
+            for machine in view.machines().filter(|machine| machine.id != self.settings.machine_id) {
                 let object = view.machine_object(&machine.id);
                 let address = object.map(|object| object.public_ip.clone()).unwrap_or_default();
-                met.insert(machine.id, (address, now));
+                recent.insert(machine.id, (address, now));
             }
         });
-        met.retain(|_, (_, seen)| now.saturating_sub(*seen) < self.settings.ttl * FORGOTTEN_AFTER);
-        met.iter().map(|(id, (address, _))| Peer { id: id.clone(), address: address.clone() }).collect()
+        recent.retain(|_, (_, seen)| now.saturating_sub(*seen) < self.settings.ttl * FORGET_AFTER_TTLS);
+        recent.iter().map(|(id, (address, _))| Peer { id: id.clone(), address: address.clone() }).collect()
     }
 }
 
-/// Machines with their address, and when they were last there.
-type Met = BTreeMap<MachineId, (String, Duration)>;
+/// Machines with address and time of last presence.
+type RecentPeers = BTreeMap<MachineId, (String, Duration)>;
 
-/// A machine that has been away for so many TTLs does not come back just now.
-const FORGOTTEN_AFTER: u32 = 10;
+/// After this many TTLs of absence a machine is not expected to return soon.
+const FORGET_AFTER_TTLS: u32 = 10;

@@ -1,38 +1,40 @@
-//! The life of one fleetd: follows the registry, keeps its machine's presence, runs what belongs on the machine,
-//! schedules where it leads, and stops units in time where it is cut off.
+//! One node of the cluster: follows the registry, maintains the machine's presence, runs its units, schedules while
+//! it leads, and stops units in time when it is partitioned.
 //!
-//! [`Node`] puts the parts together. What they do is decided by `fleet-core`; this crate waits, asks, writes and
-//! tells, over a [`Store`], [`Hands`] and [`Peers`] that are arguments, as the clock is: tests run whole clusters
-//! in one thread, without time passing.
+//! [`Node`] connects the parts. Decisions are in `fleet-core`; this crate does I/O through a [`Store`], a
+//! [`UnitManager`], [`Peers`] and a clock that are arguments, so that tests run whole clusters in one thread under
+//! virtual time.
 
 mod agent;
-mod allowance;
-mod alone;
 mod backoff;
-mod contact;
 mod engine;
 mod etcd_store;
 mod fence;
-mod follow;
-mod hands;
-mod known;
 mod limits;
 mod metrics;
 mod node;
 mod presence;
+mod publisher;
+mod rate_limiter;
+mod registry_cache;
+mod registry_sync;
 mod requests;
 mod settings;
+mod standalone_fence;
 mod store;
-mod words;
+mod store_link;
+mod unit_manager;
 
-pub use agent::RememberUnits;
-pub use alone::{Alone, keep_fence};
-pub use contact::{Contact, Fence, Standing};
+pub use agent::SaveUnits;
 pub use etcd_store::EtcdStore;
-pub use hands::{Hands, HandsChange, HandsError, Peer, Peers, Reread, SystemdState};
-pub use known::Known;
 pub use metrics::Metrics;
-pub use node::{Answerer, Node, World};
+pub use node::{Environment, Node, PeerResponder};
+pub use registry_cache::RegistryCache;
 pub use requests::Requests;
-pub use settings::{Chance, Clock, Memory, Settings};
-pub use store::{Change, Only, Reading, Store, StoreError, Stored, Watch};
+pub use settings::{Clock, Jitter, SavedState, Settings};
+pub use standalone_fence::{StandaloneFence, run_standalone_fence};
+pub use store::{Change, Precondition, Snapshot, Store, StoreError, StoredValue, Watch};
+pub use store_link::{Fence, LinkState, StoreLink};
+pub use unit_manager::{
+    NeedDaemonReload, Peer, Peers, SystemdState, UnitManager, UnitManagerError, UnitManagerEvent,
+};

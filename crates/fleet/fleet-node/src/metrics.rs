@@ -1,4 +1,4 @@
-//! Counters and times, under the original's names where it has them.
+//! Prometheus metrics, with the original's names where they exist.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// # Errors
-    /// Never with these names: each is there once.
+    /// Only if two metrics had the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let of_type = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &["type"]);
         let seconds =
@@ -63,7 +63,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// What else is to be shown here.
+    /// For metrics of other parts.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -100,7 +100,7 @@ impl Metrics {
         self.agent_task_failures.with_label_values(&[task.kind()]).inc();
     }
 
-    /// As Prometheus reads it.
+    /// In Prometheus' text format.
     pub fn text(&self) -> String {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

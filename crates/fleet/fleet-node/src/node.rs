@@ -1,195 +1,213 @@
-//! A node of the cluster: all parts together, from start to stop.
+//! A running node: starts, connects and stops all parts.
 
 use std::sync::{Arc, Mutex};
 
 use fleet_core::registry::Key;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, RememberUnits, There};
-use crate::contact::Contact;
+use crate::agent::{Agent, LocalUnits, SaveUnits};
 use crate::engine::Engine;
-use crate::fence::Guard;
-use crate::follow::follow;
-use crate::hands::{Hands, Peers};
-use crate::known::Known;
+use crate::fence::FenceMonitor;
 use crate::metrics::Metrics;
-use crate::presence::{Presence, capacity, is_anothers};
+use crate::presence::{Presence, capacity, is_foreign_presence};
+use crate::publisher::publisher;
+use crate::registry_cache::RegistryCache;
+use crate::registry_sync::sync_registry;
 use crate::requests::Requests;
-use crate::settings::{Memory, Settings};
-use crate::store::{Only, Store, StoreError};
-use crate::words::words;
+use crate::settings::{SavedState, Settings};
+use crate::store::{Precondition, Store, StoreError};
+use crate::store_link::StoreLink;
+use crate::unit_manager::{Peers, UnitManager};
 
-/// What a node works with.
-pub struct World<S, H, P> {
+/// I/O of a node.
+pub struct Environment<S, H, P> {
     pub store: S,
-    /// The same store, asked with more patience: for what keeps this machine's place, its presence and its lease. An
-    /// answer that takes long is better there than none, and units stop for want of one.
-    pub patient_store: S,
-    pub hands: H,
+    /// The same store with longer timeouts, for presence and lease: a late response is better than none, since units
+    /// stop without it.
+    pub lease_store: S,
+    pub unit_manager: H,
     pub peers: P,
-    /// Is told what the next start on this machine has to know.
-    pub remember: Arc<dyn Fn(&Memory) + Send + Sync>,
-    /// Is told which units were launched, with their texts.
-    pub remember_units: RememberUnits,
-    /// Keep-alive of the fence: called at least once a second while it works.
+    /// Called with the state that the next fleetd on this machine needs.
+    pub save_state: Arc<dyn Fn(&SavedState) + Send + Sync>,
+    /// Called with the launched units and the hashes of their files.
+    pub save_units: SaveUnits,
+    /// Keep-alive of the fence: called at least once per second.
     pub alive: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// A running node. Its parts end when it is dropped; units run on.
+/// A running node. Dropping it stops its tasks; units keep running.
 pub struct Node<S, H> {
     settings: Arc<Settings>,
-    known: Arc<Known>,
-    contact: Arc<Contact>,
+    registry: Arc<RegistryCache>,
+    store_link: Arc<StoreLink>,
     metrics: Arc<Metrics>,
     agent: Agent<S, H>,
     engine: Engine<S>,
-    /// The parts that take and give units.
-    working: JoinSet<()>,
-    /// Presence and fence: they last as long as a unit may run here.
-    guarding: JoinSet<()>,
-    /// What hears and speaks for all.
-    standing: JoinSet<()>,
+    /// Agent and engine.
+    unit_tasks: JoinSet<()>,
+    /// Presence and fence. They run until no unit may run here.
+    guard_tasks: JoinSet<()>,
+    /// Registry sync and publisher.
+    registry_tasks: JoinSet<()>,
 }
 
-impl<S: Store, H: Hands> Node<S, H> {
+impl<S: Store, H: UnitManager> Node<S, H> {
     /// Needs a tokio runtime.
-    pub fn start<P: Peers>(settings: Settings, metrics: Arc<Metrics>, world: World<S, H, P>) -> Self {
+    pub fn start<P: Peers>(
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        environment: Environment<S, H, P>,
+    ) -> Self {
         let settings = Arc::new(settings);
-        let known = Arc::new(Known::default());
-        let sent = settings.remembered.as_ref().map(|memory| memory.sent);
-        let contact = Arc::new(Contact::new(sent));
-        let World { store, patient_store, hands, peers, remember, remember_units, alive } = world;
-        let (words, speaker) = words(store.clone(), &settings);
+        let registry = Arc::new(RegistryCache::default());
+        let last_heartbeat = settings.saved_state.as_ref().map(|state| state.last_heartbeat);
+        let store_link = Arc::new(StoreLink::new(last_heartbeat));
+        let Environment { store, lease_store, unit_manager, peers, save_state, save_units, alive } =
+            environment;
+        let (publisher, publisher_task) = publisher(store.clone(), &settings);
         let agent = Agent {
             store: store.clone(),
-            hands,
-            words,
+            unit_manager,
+            publisher,
             settings: settings.clone(),
-            known: known.clone(),
-            contact: contact.clone(),
-            there: Arc::new(There::new(remember_units)),
+            registry: registry.clone(),
+            store_link: store_link.clone(),
+            local_units: Arc::new(LocalUnits::new(save_units)),
             metrics: metrics.clone(),
         };
         let engine = Engine {
             store: store.clone(),
-            patient_store: patient_store.clone(),
+            lease_store: lease_store.clone(),
             settings: settings.clone(),
-            known: known.clone(),
-            contact: contact.clone(),
+            registry: registry.clone(),
+            store_link: store_link.clone(),
             metrics: metrics.clone(),
-            held: Arc::new(Mutex::new(None)),
+            lease_index: Arc::new(Mutex::new(None)),
         };
         tracing::info!("Starting server components");
-        let (mut working, mut guarding, mut standing) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        standing.spawn(speaker.speak());
-        standing.spawn({
-            let (store, known, settings) = (store.clone(), known.clone(), settings.clone());
-            let contact = contact.clone();
-            async move { follow(store, &known, &contact, &settings).await }
+        let (mut unit_tasks, mut guard_tasks, mut registry_tasks) =
+            (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        registry_tasks.spawn(publisher_task.run());
+        registry_tasks.spawn({
+            let (store, registry, settings) = (store.clone(), registry.clone(), settings.clone());
+            let store_link = store_link.clone();
+            async move { sync_registry(store, &registry, &store_link, &settings).await }
         });
-        guarding.spawn({
-            let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
-            let words = agent.words.clone();
+        guard_tasks.spawn({
+            let (settings, registry, store_link) = (settings.clone(), registry.clone(), store_link.clone());
+            let publisher = agent.publisher.clone();
             async move {
-                let store = patient_store;
-                let presence =
-                    Presence { store, settings: &settings, known: &known, contact: &contact, words };
-                presence.keep().await;
+                let store = lease_store;
+                let (settings, registry, store_link) = (&*settings, &*registry, &*store_link);
+                Presence { store, settings, registry, store_link, publisher }.run().await;
             }
         });
-        guarding.spawn({
-            let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
+        guard_tasks.spawn({
+            let (settings, registry, store_link) = (settings.clone(), registry.clone(), store_link.clone());
             async move {
-                let (remember, alive) = (&*remember, &*alive);
-                Guard { peers, settings: &settings, known: &known, contact: &contact, remember, alive }
-                    .watch_over()
-                    .await;
+                let (save_state, alive) = (&*save_state, &*alive);
+                let (settings, registry, store_link) = (&*settings, &*registry, &*store_link);
+                FenceMonitor { peers, settings, registry, store_link, save_state, alive }.run().await;
             }
         });
-        working.spawn(agent.clone().run());
-        guarding.spawn(agent.fenced().keep());
-        working.spawn(engine.clone().run());
-        Self { settings, known, contact, metrics, agent, engine, working, guarding, standing }
+        unit_tasks.spawn(agent.clone().run());
+        guard_tasks.spawn(agent.fence_enforcer().run());
+        unit_tasks.spawn(engine.clone().run());
+        Self {
+            settings,
+            registry,
+            store_link,
+            metrics,
+            agent,
+            engine,
+            unit_tasks,
+            guard_tasks,
+            registry_tasks,
+        }
     }
 
-    pub fn known(&self) -> &Arc<Known> {
-        &self.known
+    pub fn registry(&self) -> &Arc<RegistryCache> {
+        &self.registry
     }
 
-    pub fn contact(&self) -> &Arc<Contact> {
-        &self.contact
+    pub fn store_link(&self) -> &Arc<StoreLink> {
+        &self.store_link
     }
 
     pub fn requests(&self) -> Requests<S> {
-        Requests { store: self.agent.store.clone(), known: self.known.clone(), metrics: self.metrics.clone() }
+        Requests {
+            store: self.agent.store.clone(),
+            registry: self.registry.clone(),
+            metrics: self.metrics.clone(),
+        }
     }
 
-    /// Answers another node's question whether this one has the store: it asks the store.
-    pub fn answer_to_peers(&self) -> Answerer<S> {
-        Answerer {
+    /// Responds to peers that ask whether this node can reach the store.
+    pub fn peer_responder(&self) -> PeerResponder<S> {
+        PeerResponder {
             store: self.agent.store.clone(),
-            contact: self.contact.clone(),
+            store_link: self.store_link.clone(),
             settings: self.settings.clone(),
         }
     }
 
-    /// Its state, for a person who looks for a fault.
+    /// State for debugging.
     pub fn describe(&self) -> serde_json::Value {
-        let standing = self.contact.standing();
-        let (found, busy) = self.agent.there.all();
+        let link_state = self.store_link.state();
+        let (local, busy) = self.agent.local_units.snapshot();
         let units: serde_json::Map<_, _> =
-            found.iter().map(|(name, found)| (name.to_string(), found.state.to_string().into())).collect();
+            local.iter().map(|(name, local)| (name.to_string(), local.state.to_string().into())).collect();
         serde_json::json!({
-            "machineID": self.settings.me.as_str(),
-            "index": self.known.index(),
-            "serving": standing.is_serving(),
-            "lastBeatSeconds": standing.sent.map(|sent| sent.as_secs_f64()),
-            "fence": format!("{:?}", standing.fence),
-            "leader": self.known.look(|view| view.lease().map(|lease| lease.machine.to_string())),
+            "machineID": self.settings.machine_id.as_str(),
+            "index": self.registry.index(),
+            "serving": link_state.is_serving(),
+            "lastBeatSeconds": link_state.last_heartbeat.map(|last_heartbeat| last_heartbeat.as_secs_f64()),
+            "fence": format!("{:?}", link_state.fence),
+            "leader": self.registry.with_view(|view| view.lease().map(|lease| lease.machine.to_string())),
             "units": units,
             "busy": busy.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
 
-    /// Ends all parts. With `purge` its units are stopped and removed, and the cluster is told that it left;
-    /// without, they run on, and the next start takes them over.
+    /// Stops all tasks. With `purge`, units are stopped and removed and the machine leaves the cluster; without,
+    /// units keep running and the next start adopts them.
     pub async fn stop(mut self, purge: bool) {
-        self.working.shutdown().await;
+        self.unit_tasks.shutdown().await;
         self.engine.release().await;
-        let present = !is_anothers(&self.settings, &self.known);
+        let present = !is_foreign_presence(&self.settings, &self.registry);
         if purge {
             if present {
-                self.say_full().await;
+                self.publish_full().await;
             }
             self.agent.purge().await;
         }
-        self.guarding.shutdown().await;
+        self.guard_tasks.shutdown().await;
         if purge && present {
-            self.leave().await;
+            self.deregister().await;
         }
-        self.standing.shutdown().await;
+        self.registry_tasks.shutdown().await;
     }
 
-    /// Nothing more comes to a machine that leaves; its units go as soon as each is stopped.
-    async fn say_full(&self) {
-        self.contact.leave();
-        let key = Key::MachineCapacity(self.settings.me.clone());
-        let (full, ttl) = (capacity(&self.settings, &self.contact).encode(), Some(self.settings.ttl));
-        if let Err(error) = self.agent.store.put(&key, &full, ttl, Only::Always).await {
+    /// Publishes a capacity of zero, so that no unit is assigned to a machine that leaves.
+    async fn publish_full(&self) {
+        self.store_link.leave();
+        let key = Key::MachineCapacity(self.settings.machine_id.clone());
+        let (full, ttl) = (capacity(&self.settings, &self.store_link).encode(), Some(self.settings.ttl));
+        if let Err(error) = self.agent.store.put(&key, &full, ttl, Precondition::Always).await {
             tracing::warn!("telling that this machine leaves: {error}");
         }
     }
 
-    async fn leave(&self) {
-        let me = &self.settings.me;
+    async fn deregister(&self) {
+        let machine_id = &self.settings.machine_id;
         let keys = [
-            Key::MachineObject(me.clone()),
-            Key::MachineCapacity(me.clone()),
-            Key::MachineInstance(me.clone()),
+            Key::MachineObject(machine_id.clone()),
+            Key::MachineCapacity(machine_id.clone()),
+            Key::MachineInstance(machine_id.clone()),
         ];
         for key in keys {
-            match self.agent.store.delete(&key, Only::Always).await {
-                Ok(_) | Err(StoreError::Refused(_)) => {}
+            match self.agent.store.delete(&key, Precondition::Always).await {
+                Ok(_) | Err(StoreError::Rejected(_)) => {}
                 Err(error) => return tracing::warn!("taking back this machine's presence: {error}"),
             }
         }
@@ -198,20 +216,20 @@ impl<S: Store, H: Hands> Node<S, H> {
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Answerer<S> {
+pub struct PeerResponder<S> {
     store: S,
-    contact: Arc<Contact>,
+    store_link: Arc<StoreLink>,
     settings: Arc<Settings>,
 }
 
-impl<S: Store> Answerer<S> {
+impl<S: Store> PeerResponder<S> {
     pub async fn has_store(&self) -> bool {
-        let asked = self.store.get(&Key::EngineVersion).await;
-        if asked.is_ok() {
+        let response = self.store.get(&Key::EngineVersion).await;
+        if response.is_ok() {
             return true;
         }
-        // Before it is said: from here on this node takes no machine for dead for a while.
-        self.contact.will_tell_without(self.settings.clock.now());
+        // Before the response: from now on this node considers no machine failed for a TTL.
+        self.store_link.will_report_no_store(self.settings.clock.now());
         false
     }
 }

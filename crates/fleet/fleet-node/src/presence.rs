@@ -1,60 +1,62 @@
-//! This machine's presence in the cluster: registered once, then kept alive.
+//! This machine's presence: registration and heartbeats.
 
 use fleet_core::Capacity;
 use fleet_core::registry::{Key, MachineObject};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
-use crate::contact::Contact;
-use crate::known::Known;
+use crate::publisher::KeyPublisher;
+use crate::registry_cache::RegistryCache;
 use crate::settings::Settings;
-use crate::store::{Only, Store, StoreError};
-use crate::words::Words;
+use crate::store::{Precondition, Store, StoreError};
+use crate::store_link::StoreLink;
 
 pub struct Presence<'a, S> {
     pub store: S,
     pub settings: &'a Settings,
-    pub known: &'a Known,
-    pub contact: &'a Contact,
-    pub words: Words,
+    pub registry: &'a RegistryCache,
+    pub store_link: &'a StoreLink,
+    pub publisher: KeyPublisher,
 }
 
-/// The machine's key as this node has written it.
-struct Written {
+/// The machine object as this node wrote it.
+struct Registration {
     object: String,
-    /// Of the last write, as far as it is known. What was sent before and is carried out later does not hold any more.
+    /// Index of the last known write. A delayed earlier request fails its comparison.
     index: u64,
 }
 
-/// Why beats end.
-enum Lost {
-    /// The key is gone, or another node's.
+/// Why heartbeats ended.
+enum HeartbeatFailure {
+    /// The key is missing, or belongs to another node.
     Registration,
     Store,
 }
 
 impl<S: Store> Presence<'_, S> {
-    /// Never ends.
-    pub async fn keep(&self) {
+    /// Never returns.
+    pub async fn run(&self) {
         loop {
-            let written = self.register().await;
-            // What others wrote until then is to be known before anybody asks.
-            self.known.reached(written.index).await;
-            self.contact.set_serving(Some(self.settings.clock.now()));
-            match self.beat(written).await {
-                Lost::Store => {
+            let registration = self.register().await;
+            // The view must include earlier writes before clients are served.
+            self.registry.wait_for_index(registration.index).await;
+            self.store_link.set_serving(Some(self.settings.clock.now()));
+            match self.send_heartbeats(registration).await {
+                HeartbeatFailure::Store => {
                     tracing::error!("Server monitor triggered: Monitor timed out before successful heartbeat")
                 }
-                Lost::Registration => tracing::warn!("this machine's presence has ended: registering again"),
+                HeartbeatFailure::Registration => {
+                    tracing::warn!("this machine's presence has ended: registering again")
+                }
             }
-            self.contact.set_serving(None);
+            self.store_link.set_serving(None);
         }
     }
 
     fn object(&self) -> String {
         let settings = self.settings;
         let object = MachineObject {
-            id: settings.me.clone(),
+            id: settings.machine_id.clone(),
             public_ip: (settings.public_ip)(),
             metadata: settings.metadata.clone(),
             disable_engine: settings.disable_engine,
@@ -63,41 +65,41 @@ impl<S: Store> Presence<'_, S> {
         object.encode()
     }
 
-    /// Until it is done.
-    async fn register(&self) -> Written {
+    /// Retries until the machine is registered.
+    async fn register(&self) -> Registration {
         tracing::info!("Establishing etcd connectivity");
         let mut backoff = Backoff::new(self.settings);
-        let (mut only, mut told, mut failure) = (Only::Absent, false, String::new());
+        let (mut precondition, mut warned, mut last_failure) = (Precondition::Absent, false, String::new());
         loop {
-            // Where it is seen to be present, it is also seen what it holds.
-            self.words.say_all_again().await;
+            // A machine that is visible as present must also be visible as holding its units.
+            self.publisher.republish_all().await;
             let object = self.object();
             let sent = self.settings.clock.now();
-            let (ttl, key) = (Some(self.settings.ttl), Key::MachineObject(self.settings.me.clone()));
-            match self.store.put(&key, &object, ttl, only.clone()).await {
+            let (ttl, key) = (Some(self.settings.ttl), Key::MachineObject(self.settings.machine_id.clone()));
+            match self.store.put(&key, &object, ttl, precondition.clone()).await {
                 Ok(index) => {
-                    only = Only::Index(index);
+                    precondition = Precondition::Index(index);
                     if self.put_companions().await.is_ok() {
-                        self.contact.beat_succeeded(sent);
-                        return Written { object, index };
+                        self.store_link.heartbeat_succeeded(sent);
+                        return Registration { object, index };
                     }
                 }
-                Err(StoreError::Refused(why)) => {
-                    let before = std::mem::replace(&mut only, Only::Absent);
-                    if let Ok(Some(index)) = self.index_of_ours().await {
-                        only = Only::Index(index);
-                        if only != before {
+                Err(StoreError::Rejected(why)) => {
+                    let before = std::mem::replace(&mut precondition, Precondition::Absent);
+                    if let Ok(Some(index)) = self.own_presence_index().await {
+                        precondition = Precondition::Index(index);
+                        if precondition != before {
                             continue;
                         }
-                    } else if !std::mem::replace(&mut told, true) {
+                    } else if !std::mem::replace(&mut warned, true) {
                         tracing::warn!("waiting until the presence under this machine's id ends: {why}");
                     }
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    if text != failure {
+                    if text != last_failure {
                         tracing::warn!("waiting for etcd to register this machine: {text}");
-                        failure = text;
+                        last_failure = text;
                     }
                 }
             }
@@ -105,93 +107,98 @@ impl<S: Store> Presence<'_, S> {
         }
     }
 
-    /// Of the presence that is there, if it was written by this start of the program, or by an earlier one on this machine.
-    async fn index_of_ours(&self) -> Result<Option<u64>, StoreError> {
-        let stored = self.store.get(&Key::MachineInstance(self.settings.me.clone())).await?;
-        let mut instances = self.settings.earlier_instances.iter().chain([&self.settings.instance]);
+    /// Index of the existing presence, if this or an earlier fleetd on this machine wrote it.
+    async fn own_presence_index(&self) -> Result<Option<u64>, StoreError> {
+        let stored = self.store.get(&Key::MachineInstance(self.settings.machine_id.clone())).await?;
+        let mut instances = self.settings.previous_instances.iter().chain([&self.settings.instance]);
         if !stored.is_some_and(|stored| instances.any(|instance| *instance == stored.value)) {
             return Ok(None);
         }
-        let object = self.store.get(&Key::MachineObject(self.settings.me.clone())).await?;
+        let object = self.store.get(&Key::MachineObject(self.settings.machine_id.clone())).await?;
         Ok(object.map(|object| object.index))
     }
 
     async fn put_companions(&self) -> Result<(), StoreError> {
         let ttl = Some(self.settings.ttl);
-        for (key, value) in self.companions() {
-            self.store.put(&key, &value, ttl, Only::Always).await?;
+        for (key, value) in self.companion_keys() {
+            self.store.put(&key, &value, ttl, Precondition::Always).await?;
         }
         Ok(())
     }
 
-    fn companions(&self) -> Vec<(Key, String)> {
-        let me = &self.settings.me;
-        let capacity = capacity(self.settings, self.contact);
-        let mut companions = vec![(Key::MachineInstance(me.clone()), self.settings.instance.clone())];
+    fn companion_keys(&self) -> Vec<(Key, String)> {
+        let machine_id = &self.settings.machine_id;
+        let capacity = capacity(self.settings, self.store_link);
+        let mut companion_keys =
+            vec![(Key::MachineInstance(machine_id.clone()), self.settings.instance.clone())];
         if capacity != Capacity::default() {
-            companions.push((Key::MachineCapacity(me.clone()), capacity.encode()));
+            companion_keys.push((Key::MachineCapacity(machine_id.clone()), capacity.encode()));
         }
-        companions
+        companion_keys
     }
 
-    /// Until one does not succeed in time.
-    async fn beat(&self, mut written: Written) -> Lost {
-        let mut tried = Instant::now();
+    /// Returns when a heartbeat fails.
+    async fn send_heartbeats(&self, mut registration: Registration) -> HeartbeatFailure {
+        let mut tried_at = Instant::now();
         loop {
-            // From when it was tried, as its time runs: a slow answer makes the next one no later.
-            sleep_until(tried + self.settings.beat()).await;
-            let until = Instant::now() + self.settings.patience();
+            // Measured from the attempt, as the TTL is: a slow response must not delay the next heartbeat.
+            sleep_until(tried_at + self.settings.heartbeat_interval()).await;
+            let deadline = Instant::now() + self.settings.heartbeat_timeout();
             loop {
-                tried = Instant::now();
-                match self.beat_once(&mut written).await {
+                tried_at = Instant::now();
+                match self.send_heartbeat(&mut registration).await {
                     Ok(()) => break,
-                    Err(StoreError::Away(why)) if Instant::now() < until => {
+                    Err(StoreError::Unavailable(why)) if Instant::now() < deadline => {
                         tracing::warn!("a heartbeat failed: {why}");
-                        sleep_until(tried + self.settings.pause()).await;
+                        sleep_until(tried_at + self.settings.retry_interval()).await;
                     }
-                    Err(StoreError::Away(_)) => return Lost::Store,
-                    Err(_) => return Lost::Registration,
+                    Err(StoreError::Unavailable(_)) => return HeartbeatFailure::Store,
+                    Err(_) => return HeartbeatFailure::Registration,
                 }
             }
         }
     }
 
-    async fn beat_once(&self, written: &mut Written) -> Result<(), StoreError> {
-        let me = &self.settings.me;
-        if self.known.look(|view| view.instance(me).is_some_and(|other| other != self.settings.instance)) {
-            tracing::error!("Machine({me}) is there twice: another fleetd has registered under this id");
-            return Err(StoreError::Refused("another machine has this id".into()));
+    async fn send_heartbeat(&self, registration: &mut Registration) -> Result<(), StoreError> {
+        let machine_id = &self.settings.machine_id;
+        if self.registry.with_view(|view| {
+            view.instance(machine_id).is_some_and(|instance| instance != self.settings.instance)
+        }) {
+            tracing::error!(
+                "Machine({machine_id}) is there twice: another fleetd has registered under this id"
+            );
+            return Err(StoreError::Rejected("another machine has this id".into()));
         }
         let (object, sent) = (self.object(), self.settings.clock.now());
-        match self.renew(&object, written).await {
-            Err(StoreError::Refused(why)) => {
-                // A beat without an answer may have been carried out: it moved the index.
-                match self.store.get(&Key::MachineObject(me.clone())).await? {
+        match self.renew(&object, registration).await {
+            Err(StoreError::Rejected(why)) => {
+                // A heartbeat without a response may have been executed, which changed the index.
+                match self.store.get(&Key::MachineObject(machine_id.clone())).await? {
                     Some(stored)
-                        if stored.index != written.index
-                            && [&object, &written.object].contains(&&stored.value) =>
+                        if stored.index != registration.index
+                            && [&object, &registration.object].contains(&&stored.value) =>
                     {
-                        written.index = stored.index;
-                        self.renew(&object, written).await?;
+                        registration.index = stored.index;
+                        self.renew(&object, registration).await?;
                     }
-                    _ => return Err(StoreError::Refused(why)),
+                    _ => return Err(StoreError::Rejected(why)),
                 }
             }
             renewed => renewed?,
         }
         let ttl = self.settings.ttl;
-        // Others go by this alone; what follows tells them more.
-        self.contact.beat_succeeded(sent);
-        for (key, value) in self.companions() {
-            match self.store.refresh(&key, &value, ttl, Only::Value(value.clone())).await {
-                // It has ended alone, after a beat of which only the first half was answered; or the capacity has changed.
-                Err(StoreError::Refused(_)) => {
-                    // Another instance is another machine's.
-                    let only = match key {
-                        Key::MachineInstance(_) => Only::Absent,
-                        _ => Only::Always,
+        // Other nodes depend on this key only.
+        self.store_link.heartbeat_succeeded(sent);
+        for (key, value) in self.companion_keys() {
+            match self.store.refresh(&key, &value, ttl, Precondition::Value(value.clone())).await {
+                // The key expired after a partly executed heartbeat, or the capacity has changed.
+                Err(StoreError::Rejected(_)) => {
+                    // A different instance belongs to another machine.
+                    let precondition = match key {
+                        Key::MachineInstance(_) => Precondition::Absent,
+                        _ => Precondition::Always,
                     };
-                    self.store.put(&key, &value, Some(ttl), only).await?;
+                    self.store.put(&key, &value, Some(ttl), precondition).await?;
                 }
                 refreshed => drop(refreshed?),
             }
@@ -199,31 +206,31 @@ impl<S: Store> Presence<'_, S> {
         Ok(())
     }
 
-    async fn renew(&self, object: &str, written: &mut Written) -> Result<(), StoreError> {
-        let (key, ttl) = (Key::MachineObject(self.settings.me.clone()), self.settings.ttl);
-        let only = Only::Index(written.index);
-        written.index = if *object == written.object {
-            self.store.refresh(&key, object, ttl, only).await?
+    async fn renew(&self, object: &str, registration: &mut Registration) -> Result<(), StoreError> {
+        let (key, ttl) = (Key::MachineObject(self.settings.machine_id.clone()), self.settings.ttl);
+        let precondition = Precondition::Index(registration.index);
+        registration.index = if *object == registration.object {
+            self.store.refresh(&key, object, ttl, precondition).await?
         } else {
-            self.store.put(&key, object, Some(ttl), only).await?
+            self.store.put(&key, object, Some(ttl), precondition).await?
         };
-        object.clone_into(&mut written.object);
+        object.clone_into(&mut registration.object);
         Ok(())
     }
 }
 
-/// Whether the presence under this machine's id is another machine's: then what is said there, and to it, is not
-/// for this one, and not this one's to take back.
-pub fn is_anothers(settings: &Settings, known: &Known) -> bool {
-    known.look(|view| {
-        let ours = |other: &str| {
-            other == settings.instance || settings.earlier_instances.iter().any(|one| one == other)
+/// Whether another machine is registered under this machine's id. Then its keys must be neither followed nor deleted.
+pub fn is_foreign_presence(settings: &Settings, registry: &RegistryCache) -> bool {
+    registry.with_view(|view| {
+        let is_own = |instance: &str| {
+            instance == settings.instance
+                || settings.previous_instances.iter().any(|previous| previous == instance)
         };
-        view.instance(&settings.me).is_some_and(|other| !ours(other))
+        view.instance(&settings.machine_id).is_some_and(|instance| !is_own(instance))
     })
 }
 
-/// A machine that leaves has room for nothing more.
-pub fn capacity(settings: &Settings, contact: &Contact) -> Capacity {
-    if contact.is_leaving() { Capacity { units: Some(0), ..settings.capacity } } else { settings.capacity }
+/// Capacity to publish: zero units while the machine leaves.
+pub fn capacity(settings: &Settings, store_link: &StoreLink) -> Capacity {
+    if store_link.is_leaving() { Capacity { units: Some(0), ..settings.capacity } } else { settings.capacity }
 }

@@ -1,4 +1,4 @@
-//! What a node is told about itself.
+//! Configuration of a node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,55 +7,55 @@ use std::time::Duration;
 use fleet_core::{Capacity, MachineId};
 use unit_file::{UnitHash, UnitName};
 
-use crate::hands::Peer;
+use crate::unit_manager::Peer;
 
 #[derive(Clone)]
 pub struct Settings {
-    pub me: MachineId,
-    /// May be empty. Asked for with each beat: addresses come and go.
+    pub machine_id: MachineId,
+    /// May be empty. Evaluated with each heartbeat, since addresses change.
     pub public_ip: Arc<dyn Fn() -> String + Send + Sync>,
     pub metadata: BTreeMap<String, String>,
     pub capacity: Capacity,
     pub version: String,
-    /// How long presence and states outlive the last word about them.
+    /// TTL of presence and states.
     pub ttl: Duration,
-    /// Between two renewals of the engine's lease, which lives for five of them.
+    /// Renewal interval of the engine's lease. Its TTL is five intervals.
     pub engine_interval: Duration,
     pub disable_engine: bool,
-    /// Everything is read each interval, and nothing is followed.
+    /// Polls the registry each interval instead of watching it.
     pub disable_watches: bool,
-    /// Which start of the program this is: no other has the same.
+    /// Unique id of this start of fleetd.
     pub instance: String,
-    /// Earlier starts on this machine: a presence that one of them wrote is ours.
-    pub earlier_instances: Vec<String>,
-    /// What an earlier start on this machine knew, if it ran in the same run of the machine.
-    pub remembered: Option<Memory>,
-    /// Units that it had launched, with their texts.
+    /// Earlier starts on this machine. A presence written by one of them belongs to this machine.
+    pub previous_instances: Vec<String>,
+    /// State of an earlier fleetd, if it ran within the same boot.
+    pub saved_state: Option<SavedState>,
+    /// Units that it had launched, with the hashes of their files.
     pub launched: BTreeMap<UnitName, UnitHash>,
     pub clock: Clock,
-    pub chance: Chance,
+    pub jitter: Jitter,
 }
 
-/// What a node has to know when it starts without the store.
+/// State that a node needs if it starts without the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
-    /// When the beat was sent that was last known to succeed, on the clock of [`Settings`].
-    pub sent: Duration,
+pub struct SavedState {
+    /// When the last successful heartbeat was sent, on the clock of [`Settings`].
+    pub last_heartbeat: Duration,
     /// The other machines.
-    pub others: Vec<Peer>,
+    pub peers: Vec<Peer>,
 }
 
-/// Any number from 0 to 1, for who should not do the same at the same moment. Not for secrets.
+/// Random fractions from 0 to 1. Not for secrets.
 #[derive(Clone)]
-pub struct Chance(pub Arc<dyn Fn() -> f64 + Send + Sync>);
+pub struct Jitter(pub Arc<dyn Fn() -> f64 + Send + Sync>);
 
-impl Chance {
-    pub fn share(&self) -> f64 {
+impl Jitter {
+    pub fn fraction(&self) -> f64 {
         (self.0)()
     }
 }
 
-/// A time that never goes back, and goes on while the machine sleeps.
+/// A monotonic clock that includes suspend (`CLOCK_BOOTTIME`).
 #[derive(Clone)]
 pub struct Clock(pub Arc<dyn Fn() -> Duration + Send + Sync>);
 
@@ -70,23 +70,22 @@ impl Settings {
         self.engine_interval * 5
     }
 
-    /// Between two beats of the presence.
-    pub fn beat(&self) -> Duration {
+    pub fn heartbeat_interval(&self) -> Duration {
         self.ttl / 2
     }
 
-    /// Between two renewals of what is said of a unit, as the original's.
-    pub fn renewal(&self) -> Duration {
+    /// Of published unit states. The original's interval.
+    pub fn renewal_interval(&self) -> Duration {
         self.ttl * 4 / 5
     }
 
-    /// So long a beat is tried before the store counts as away.
-    pub fn patience(&self) -> Duration {
+    /// After this time without a successful heartbeat the store counts as unreachable.
+    pub fn heartbeat_timeout(&self) -> Duration {
         self.ttl / 3
     }
 
-    /// Between the beginnings of two tries.
-    pub fn pause(&self) -> Duration {
+    /// Between the starts of two attempts.
+    pub fn retry_interval(&self) -> Duration {
         self.ttl / 12
     }
 }

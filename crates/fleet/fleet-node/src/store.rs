@@ -1,85 +1,89 @@
-//! The store as a node uses it: keys of the registry, each change with its index.
+//! The store as a node uses it: registry keys, with an index per change.
 
 use std::time::Duration;
 
 use fleet_core::registry::Key;
 use unit_file::UnitName;
 
-/// Any etcd v2 service; in tests a state machine in memory. Cheap to clone. No call may take forever.
+/// An etcd v2 service, or a model in tests. Cheap to clone. Every call has a timeout.
 pub trait Store: Clone + Send + Sync + 'static {
     type Watch: Watch;
 
-    /// All keys below the prefix, as a majority of the store has them.
-    fn read(&self) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+    /// Quorum read of all keys below the prefix.
+    fn read(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
-    /// Changes after `index`, in order, none left out.
+    /// All changes after `index`, in order.
     fn watch(&self, after: u64) -> Self::Watch;
 
-    /// As a majority of the store has it.
-    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
+    /// Quorum read.
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<StoredValue>, StoreError>> + Send;
 
-    /// Writes a key, where `only` holds; answers the index of the write.
+    /// Writes a key if `precondition` holds. Returns the index of the write.
     fn put(
         &self,
         key: &Key,
         value: &str,
         ttl: Option<Duration>,
-        only: Only,
+        precondition: Precondition,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// A new time to live for a key that has this value, where `only` holds; where the store can, without an event. Answers
-    /// the index of that.
+    /// Sets the TTL of a key that has this value if `precondition` holds, without an event where the store supports it.
+    /// Returns the index.
     ///
-    /// A request that was given up may be carried out late, after a newer one: only an index keeps it from giving the key an
-    /// earlier end then.
+    /// An abandoned request may be executed after a newer one. Only a precondition on the index prevents that it
+    /// shortens the key's life.
     fn refresh(
         &self,
         key: &Key,
         value: &str,
         ttl: Duration,
-        only: Only,
+        precondition: Precondition,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Deletes a key, where `only` holds; answers the index of that.
-    fn delete(&self, key: &Key, only: Only) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Deletes a key if `precondition` holds. Returns the index.
+    fn delete(
+        &self,
+        key: &Key,
+        precondition: Precondition,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Deletes all that stands below `job/NAME`; answers the index of that.
+    /// Deletes all keys below `job/NAME`. Returns the index.
     fn delete_job(&self, name: &UnitName) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-/// Follows the keys below the prefix.
+/// Watches the keys below the prefix.
 pub trait Watch: Send {
-    /// Waits for the next change, for as long as it takes. May be dropped while it waits without losing one.
-    /// After [`StoreError::Away`] it may be called again; after [`StoreError::Cleared`] everything is to be read.
+    /// Waits for the next change, without a timeout. Cancel safe. May be called again after
+    /// [`StoreError::Unavailable`]; after [`StoreError::HistoryCleared`] a full read is needed.
     fn next(&mut self) -> impl Future<Output = Result<Change, StoreError>> + Send;
 }
 
-/// What has to hold for a write to be done.
+/// Condition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Only {
+pub enum Precondition {
     Always,
-    /// There is no such key.
+    /// The key does not exist.
     Absent,
-    /// There is one.
+    /// The key exists.
     Present,
-    /// It has this value.
+    /// The key has this value.
     Value(String),
-    /// This was its last write.
+    /// The key's modifiedIndex.
     Index(u64),
 }
 
-/// Everything at one index. Paths are relative to the prefix.
+/// All keys at one index. Paths are relative to the prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct Snapshot {
     pub pairs: Vec<(String, String)>,
     pub index: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredValue {
     pub value: String,
     pub index: u64,
-    /// `None` for a key without end.
+    /// Remaining TTL; `None` without a TTL.
     pub remaining: Option<Duration>,
 }
 
@@ -88,19 +92,19 @@ pub struct Change {
     pub index: u64,
     /// Relative to the prefix.
     pub path: String,
-    /// `None` where the key, or a directory with all that is in it, was deleted or has expired.
+    /// `None` if the key, or a directory with its contents, was deleted or has expired.
     pub value: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// What `only` asks for does not hold, or the key is not there.
+    /// The precondition does not hold, or the key does not exist.
     #[error("the store refuses: {0}")]
-    Refused(String),
-    /// The events that a watch asked for are forgotten.
+    Rejected(String),
+    /// The history no longer contains the requested events.
     #[error("the store has forgotten the events that were asked for")]
-    Cleared,
-    /// No answer: a write may have been done or not.
+    HistoryCleared,
+    /// No response: a write may have been executed.
     #[error("the store does not answer: {0}")]
-    Away(String),
+    Unavailable(String),
 }

@@ -1,31 +1,31 @@
-//! `--fields`: which columns a list shows, checked before anything is asked.
+//! Columns of lists, and the flags that select them.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 
 use crate::failure::Failure;
 
-pub const FULL: Flag = Flag::switch("full,l", "show whole ids and hashes");
-pub const NO_LEGEND: Flag = Flag::switch("no-legend", "leave the header out");
-pub const JSON: Flag = Flag::switch("json", "print one JSON document, with every field");
-pub const WATCH: Flag = Flag::switch("watch,w", "print the list again whenever it changes, until ctrl-C");
+pub const FULL: Flag = Flag::switch("full,l", "print full machine ids and hashes");
+pub const NO_LEGEND: Flag = Flag::switch("no-legend", "omit the header");
+pub const JSON: Flag = Flag::switch("json", "print a JSON document with all fields");
+pub const WATCH: Flag = Flag::switch("watch,w", "print the list whenever it changes, until interrupted");
 
-/// One column: its name, and its cell for a row.
+/// A column for rows of type `R`.
 pub struct Column<R> {
     pub name: &'static str,
     pub cell: fn(&R, full: bool) -> String,
 }
 
 pub const fn fields(default: &'static str) -> Flag {
-    Flag::new("fields", Takes::Text, "columns, separated by commas").default(default)
+    Flag::new("fields", ValueKind::Text, "comma-separated list of columns to print").default(default)
 }
 
-/// Those that `--fields` names, in its order.
-pub fn chosen<'a, R>(
-    given: &Given,
+/// The columns that `--fields` names, in its order. Fails before any request is made.
+pub fn selected_columns<'a, R>(
+    args: &ParsedArgs,
     default: &str,
-    known: &'a [Column<R>],
+    available: &'a [Column<R>],
 ) -> Result<Vec<&'a Column<R>>, Failure> {
-    let names = given.text("fields").unwrap_or(default);
+    let names = args.text("fields").unwrap_or(default);
     if names.is_empty() {
         return Err(Failure::new("Must define output format"));
     }
@@ -35,7 +35,7 @@ pub fn chosen<'a, R>(
             if name == "tmachine" {
                 eprintln!("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
             }
-            known
+            available
                 .iter()
                 .find(|column| column.name == name)
                 .ok_or_else(|| Failure::new(format!("Invalid key in output format: {name:?}")))
@@ -43,16 +43,16 @@ pub fn chosen<'a, R>(
         .collect()
 }
 
-/// The cells of a table, with its header unless `--no-legend` was given.
-pub fn rows<R>(columns: &[&Column<R>], list: &[R], given: &Given) -> Vec<Vec<String>> {
-    let full = given.is_set(FULL.name());
+/// The cells of a table, with a header unless `--no-legend` is set.
+pub fn rows<R>(columns: &[&Column<R>], list: &[R], args: &ParsedArgs) -> Vec<Vec<String>> {
+    let full = args.is_set(FULL.name());
     let header = columns.iter().map(|column| column.name.to_uppercase()).collect();
-    let legend = (!given.is_set(NO_LEGEND.name())).then_some(header);
+    let legend = (!args.is_set(NO_LEGEND.name())).then_some(header);
     let cells = |row: &R| columns.iter().map(|column| (column.cell)(row, full)).collect();
     legend.into_iter().chain(list.iter().map(cells)).collect()
 }
 
-/// `-` where there is nothing to show.
+/// `-` for an empty cell.
 pub fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }

@@ -1,29 +1,29 @@
-//! What a command of this program does.
+//! The actions that a command can have.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type ActionFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a Given) -> Running<'a>),
-    /// Without a server, and without looking at the global flags.
-    Alone(fn(&Given) -> Result<(), Failure>),
+    Action(for<'a> fn(&'a Session, &'a ParsedArgs) -> ActionFuture<'a>),
+    /// Needs no server and ignores the global flags.
+    LocalAction(fn(&ParsedArgs) -> Result<(), Failure>),
     Help,
     Completion,
     Version,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         &[]
     }
 }

@@ -1,82 +1,91 @@
-//! Making units known: what submit, load and start begin with.
+//! Creates units in the registry: the first step of submit, load and start.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use fleet_api::{JobState, Unit};
-use unit_file::{Requirements, Severity, UnitFile, UnitName, name_of_argument};
+use unit_file::{Requirements, Severity, UnitFile, UnitName, unit_name_from_argument};
 
-use crate::act::Replaced;
-use crate::failure::{Failure, WRONG_USE};
+use crate::desired_state::Replaced;
+use crate::failure::{EXIT_USAGE, Failure};
 use crate::lookup::is_global;
 use crate::registry::Registry;
-use crate::source::{Origin, Source, creating, local, of_new};
-use crate::stdout::say;
+use crate::source::{Origin, Source, creation_failure, find_source, local_source};
+use crate::stdout::print;
 
-pub const REPLACE: Flag = Flag::switch("replace", "replace a unit whose text differs from the file's");
-pub const VERBOSE: Flag = Flag::switch("verbose", "say of each new unit that it is known now");
-pub const SIGN: Flag = Flag::switch("sign", "no longer there").hidden();
+pub const REPLACE: Flag =
+    Flag::switch("replace", "replace existing units whose contents differ from the local files");
+pub const VERBOSE: Flag = Flag::switch("verbose", "print each unit that is created");
+pub const SIGN: Flag = Flag::switch("sign", "no longer supported").hidden();
 
-const NO_SIGNATURES: &str = "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";
+const SIGNATURES_UNSUPPORTED: &str =
+    "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";
 
-/// The units that the arguments name, all of them known by then, and those whose text was replaced.
-pub struct Known {
+/// The units that the arguments name, all of which exist in the registry, and those that were replaced.
+pub struct ResolvedUnits {
     pub units: Vec<Unit>,
     pub replaced: Replaced,
 }
 
-pub fn no_signatures() -> Failure {
-    Failure { text: Some(NO_SIGNATURES.to_owned()), exit: WRONG_USE }
+pub fn signatures_unsupported() -> Failure {
+    Failure { text: Some(SIGNATURES_UNSUPPORTED.to_owned()), exit: EXIT_USAGE }
 }
 
-/// Makes the units known that are not yet. `highest` is the desired state up to which `--replace` may act.
-pub async fn all(registry: &Registry, given: &Given, highest: JobState) -> Result<Known, Failure> {
-    if given.is_set(SIGN.name()) {
-        return Err(no_signatures());
+/// Creates the units that do not exist yet. With `--replace`, replaces those whose contents differ and whose desired
+/// state is at most `max_state`.
+pub async fn create_units(
+    registry: &Registry,
+    args: &ParsedArgs,
+    max_state: JobState,
+) -> Result<ResolvedUnits, Failure> {
+    if args.is_set(SIGN.name()) {
+        return Err(signatures_unsupported());
     }
-    if given.arguments.is_empty() {
-        return Err(Failure::harmless("No units given"));
+    if args.arguments.is_empty() {
+        return Err(Failure::warning("No units given"));
     }
-    let mut known = Known { units: Vec::new(), replaced: Replaced::new() };
-    let work = Creating { registry, replacing: given.is_set(REPLACE.name()), highest };
-    for argument in &given.arguments {
-        let name = UnitName::parse(&name_of_argument(argument)).map_err(creating)?;
-        if known.units.iter().any(|unit| unit.name == name.as_str()) {
+    let mut resolved = ResolvedUnits { units: Vec::new(), replaced: Replaced::new() };
+    let creator = UnitCreator { registry, replacing: args.is_set(REPLACE.name()), max_state };
+    for argument in &args.arguments {
+        let name = UnitName::parse(&unit_name_from_argument(argument)).map_err(creation_failure)?;
+        if resolved.units.iter().any(|unit| unit.name == name.as_str()) {
             continue;
         }
         let found = registry.unit(name.as_str()).await.map_err(|error| {
-            creating(format_args!("error retrieving Unit({name}) from Registry: {error}"))
+            creation_failure(format_args!("error retrieving Unit({name}) from Registry: {error}"))
         })?;
         let unit = match found {
             None => {
-                let unit = work.create(argument, &name).await?;
-                if given.is_set(VERBOSE.name()) {
-                    say(&format!("Unit {name} {}\n", unit.current_state))?;
+                let unit = creator.create(argument, &name).await?;
+                if args.is_set(VERBOSE.name()) {
+                    print(&format!("Unit {name} {}\n", unit.current_state))?;
                 }
                 unit
             }
-            Some(unit) if work.replacing => work.replace(argument, &name, unit, &mut known.replaced).await?,
+            Some(unit) if creator.replacing => {
+                creator.replace(argument, &name, unit, &mut resolved.replaced).await?
+            }
             Some(unit) => {
                 warn_of_difference(argument, &name, &unit)?;
                 unit
             }
         };
-        known.units.push(unit);
+        resolved.units.push(unit);
     }
-    Ok(known)
+    Ok(resolved)
 }
 
-struct Creating<'a> {
+struct UnitCreator<'a> {
     registry: &'a Registry,
     replacing: bool,
-    highest: JobState,
+    max_state: JobState,
 }
 
-impl Creating<'_> {
+impl UnitCreator<'_> {
     async fn create(&self, argument: &str, name: &UnitName) -> Result<Unit, Failure> {
-        // With --replace what lies here wins over the registry's template.
-        let preferred = if self.replacing { local(argument, name)? } else { None };
+        // With --replace, local files take precedence over the template in the registry.
+        let preferred = if self.replacing { local_source(argument, name)? } else { None };
         let source = match preferred {
             Some(source) => source,
-            None => of_new(self.registry, argument, name).await?,
+            None => find_source(self.registry, argument, name).await?,
         };
         check(&source.file, name)?;
         if self.replacing {
@@ -97,16 +106,16 @@ impl Creating<'_> {
         unit: Unit,
         replaced: &mut Replaced,
     ) -> Result<Unit, Failure> {
-        let source = match local(argument, name)? {
-            None if name.instance().is_some() => of_new(self.registry, argument, name).await.ok(),
-            local => local,
+        let source = match local_source(argument, name)? {
+            None if name.instance().is_some() => find_source(self.registry, argument, name).await.ok(),
+            local_source => local_source,
         };
         let Some(source) = source.filter(|source| source.file.hash() != unit.file().hash()) else {
-            say(&format!("Found same Unit({name}) in Registry, nothing to do\n"))?;
+            print(&format!("Found same Unit({name}) in Registry, nothing to do\n"))?;
             return Ok(unit);
         };
         let desired: JobState = unit.desired_state.parse().unwrap_or_default();
-        if desired > self.highest {
+        if desired > self.max_state {
             eprintln!(
                 "Warning: can not replace Unit({name}) in state '{desired}', use the appropriate command"
             );
@@ -114,7 +123,7 @@ impl Creating<'_> {
         }
         check(&source.file, name)?;
         self.store_template(&source, name).await?;
-        // What runs goes on with the new text, on its machine: it is not taken off in between.
+        // Keeps the desired state, so that the unit is not unloaded in between.
         let changed = Unit::new(name.as_str(), desired.as_str(), Some(&source.file));
         self.put(&changed).await?;
         if desired != JobState::Inactive {
@@ -123,12 +132,12 @@ impl Creating<'_> {
         Ok(Unit { options: changed.options, ..unit })
     }
 
-    /// A template's file that an instance was made from is what other instances are to be made from.
+    /// Stores the template that an instance was created from, for the next instances.
     async fn store_template(&self, source: &Source, name: &UnitName) -> Result<(), Failure> {
         let (Origin::TemplateFile(_), Some(template)) = (&source.origin, name.template()) else {
             return Ok(());
         };
-        let stored = self.registry.unit(template.as_str()).await.map_err(creating)?;
+        let stored = self.registry.unit(template.as_str()).await.map_err(creation_failure)?;
         if stored.is_some_and(|unit| unit.file().hash() == source.file.hash()) {
             return Ok(());
         }
@@ -137,11 +146,11 @@ impl Creating<'_> {
 
     async fn put(&self, unit: &Unit) -> Result<(), Failure> {
         let put = self.registry.put(unit).await;
-        put.map_err(|error| creating(format_args!("failed creating unit {}: {error}", unit.name)))
+        put.map_err(|error| creation_failure(format_args!("failed creating unit {}: {error}", unit.name)))
     }
 }
 
-/// Refuses what no server would take, with the line where there is one; warns of what does nothing.
+/// Rejects what every server rejects, with the line if known; warns of options without effect.
 fn check(file: &UnitFile, name: &UnitName) -> Result<(), Failure> {
     let (_, findings) = Requirements::read(file, name);
     for finding in &findings {
@@ -151,19 +160,19 @@ fn check(file: &UnitFile, name: &UnitName) -> Result<(), Failure> {
     }
     match findings.iter().find(|finding| finding.severity == Severity::Error) {
         None => Ok(()),
-        Some(finding) => Err(match finding.place {
-            Some(place) => creating(format_args!("{}\n{name}: {place}", finding.message)),
-            // The original's name of them.
+        Some(finding) => Err(match finding.position {
+            Some(position) => creation_failure(format_args!("{}\n{name}: {position}", finding.message)),
+            // The original's name for MachineOf.
             None if finding.message.ends_with(" Peers") => {
-                creating(format_args!("{}\nhint: MachineOf names a unit's peers", finding.message))
+                creation_failure(format_args!("{}\nhint: MachineOf names a unit's peers", finding.message))
             }
-            None => creating(&finding.message),
+            None => creation_failure(&finding.message),
         }),
     }
 }
 
 fn warn_of_difference(argument: &str, name: &UnitName, unit: &Unit) -> Result<(), Failure> {
-    let Some(source) = local(argument, name)? else { return Ok(()) };
+    let Some(source) = local_source(argument, name)? else { return Ok(()) };
     if source.file.hash() == unit.file().hash() {
         return Ok(());
     }

@@ -1,46 +1,46 @@
-//! How a command ends when it does not end well: what standard error is told, and the exit code.
+//! Failures of commands: the message for standard error, and the exit code.
 
 use std::io;
 
-/// The lines for standard error, without the end of the last one; none when it was all said before.
+/// `text` has no trailing newline; `None` if everything is already printed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     pub text: Option<String>,
     pub exit: u8,
 }
 
-/// Wrong use of flags or commands.
-pub const WRONG_USE: u8 = 2;
+/// Exit code for incorrect usage.
+pub const EXIT_USAGE: u8 = 2;
 
-/// The connection to another machine failed.
-pub const NO_CONNECTION: u8 = 255;
+/// Exit code for a failed SSH connection, as in `ssh`.
+pub const EXIT_NO_CONNECTION: u8 = 255;
 
 impl Failure {
-    /// Exit code 1, as most failures have.
+    /// Exits with 1.
     pub fn new(text: impl Into<String>) -> Failure {
         Failure { text: Some(text.into()), exit: 1 }
     }
 
     pub fn usage(text: impl Into<String>) -> Failure {
-        Failure { text: Some(text.into()), exit: WRONG_USE }
+        Failure { text: Some(text.into()), exit: EXIT_USAGE }
     }
 
     pub fn connection(text: impl Into<String>) -> Failure {
-        Failure { text: Some(text.into()), exit: NO_CONNECTION }
+        Failure { text: Some(text.into()), exit: EXIT_NO_CONNECTION }
     }
 
-    /// All is said; `exit` may be 0.
+    /// Prints nothing; `exit` may be 0.
     pub fn silent(exit: u8) -> Failure {
         Failure { text: None, exit }
     }
 
-    /// Told on standard error, but no failure for scripts.
-    pub fn harmless(text: impl Into<String>) -> Failure {
+    /// Prints a message but exits with 0.
+    pub fn warning(text: impl Into<String>) -> Failure {
         Failure { text: Some(text.into()), exit: 0 }
     }
 }
 
-/// Standard output is gone (`fleetctl … | head`): nobody is left to be told.
+/// A closed standard output (`fleetctl … | head`) is not reported.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

@@ -1,9 +1,9 @@
-//! The global flags and the environment: raw words in, a checked value out.
+//! Global flags and their environment variables, parsed into [`Global`].
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::TlsFiles;
 
 use crate::failure::Failure;
@@ -14,36 +14,45 @@ const DEFAULT_KNOWN_HOSTS: &str = "~/.fleetctl/known_hosts";
 const DEFAULT_SSH_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where etcd listens: its own port, and the one it had first.
+/// The registered client port of etcd, and its former one.
 pub const ETCD_PORTS: [u16; 2] = [2379, 4001];
 const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 pub const FLAGS: &[Flag] = &[
     Flag::new(
         "endpoint",
-        Takes::Text,
-        "where the API is: unix://, http:// or https://; etcd's URLs for --driver=etcd",
+        ValueKind::Text,
+        "URL of the API (unix://, http:// or https://), or URLs of etcd with --driver=etcd",
     )
     .default(DEFAULT_ENDPOINT),
-    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
-    Flag::new("experimental-api", Takes::Nothing, "does nothing").hidden(),
-    Flag::new("etcd-key-prefix", Takes::Text, "where the keys are, for --driver=etcd")
+    Flag::new(
+        "driver",
+        ValueKind::OneOf(&["API", "etcd"]),
+        "access the cluster through the fleet API or etcd",
+    )
+    .default("API"),
+    Flag::new("experimental-api", ValueKind::Switch, "ignored").hidden(),
+    Flag::new("etcd-key-prefix", ValueKind::Text, "prefix of the keys in etcd, with --driver=etcd")
         .default(DEFAULT_PREFIX),
-    Flag::new("request-timeout", Takes::Seconds, "how long one request may take, in seconds").default("3"),
-    Flag::new("tunnel", Takes::Text, "do everything from this machine, over SSH: host[:port]"),
-    Flag::new("ssh-username", Takes::Text, "who one is on other machines").default("core"),
-    Flag::new("ssh-timeout", Takes::Seconds, "how long an SSH connection may take to open, in seconds")
+    Flag::new("request-timeout", ValueKind::Seconds, "timeout of a request, in seconds").default("3"),
+    Flag::new("tunnel", ValueKind::Text, "connect through this machine over SSH: host[:port]"),
+    Flag::new("ssh-username", ValueKind::Text, "user name for SSH connections").default("core"),
+    Flag::new("ssh-timeout", ValueKind::Seconds, "timeout for opening an SSH connection, in seconds")
         .default("10"),
-    Flag::new("ssh-identity-file", Takes::File, "a private key to use besides those of the SSH agent"),
-    Flag::switch("strict-host-key-checking", "look host keys up in --known-hosts-file (default: true)"),
-    Flag::new("known-hosts-file", Takes::File, "the host keys that are trusted").default(DEFAULT_KNOWN_HOSTS),
-    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
-    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
-    Flag::new("etcd-cafile", Takes::File, "old name of --ca-file").hidden(),
-    Flag::new("etcd-certfile", Takes::File, "old name of --cert-file").hidden(),
-    Flag::new("etcd-keyfile", Takes::File, "old name of --key-file").hidden(),
-    Flag::switch("debug", "tell every request on standard error"),
+    Flag::new(
+        "ssh-identity-file",
+        ValueKind::File,
+        "private key for SSH, in addition to the keys of the agent",
+    ),
+    Flag::switch("strict-host-key-checking", "verify host keys against --known-hosts-file (default: true)"),
+    Flag::new("known-hosts-file", ValueKind::File, "file of trusted host keys").default(DEFAULT_KNOWN_HOSTS),
+    Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),
+    Flag::new("cert-file", ValueKind::File, "client certificate for https (PEM)"),
+    Flag::new("key-file", ValueKind::File, "private key of the client certificate (PEM)"),
+    Flag::new("etcd-cafile", ValueKind::File, "alias of --ca-file").hidden(),
+    Flag::new("etcd-certfile", ValueKind::File, "alias of --cert-file").hidden(),
+    Flag::new("etcd-keyfile", ValueKind::File, "alias of --key-file").hidden(),
+    Flag::switch("debug", "log requests on standard error"),
     Flag::switch("version", "print the version"),
 ];
 
@@ -51,15 +60,15 @@ pub const FLAGS: &[Flag] = &[
 pub enum Driver {
     Api,
     Etcd,
-    /// Nobody said: what is found at the endpoint decides.
-    Either,
+    /// Not configured: detected from the endpoint.
+    Auto,
 }
 
 #[derive(Debug)]
 pub struct Global {
     pub endpoint: String,
     pub driver: Driver,
-    /// Where the keys are, for etcd.
+    /// Prefix of all keys, for [`Driver::Etcd`].
     pub key_prefix: String,
     pub request_timeout: Duration,
     pub tls: TlsFiles,
@@ -67,31 +76,31 @@ pub struct Global {
     pub ssh: Ssh,
 }
 
-/// How other machines are reached.
+/// Settings of SSH connections.
 #[derive(Debug, Clone)]
 pub struct Ssh {
     pub tunnel: Option<String>,
     pub user: String,
     pub timeout: Duration,
     pub identity: Option<PathBuf>,
-    /// `None`: any host key is taken.
+    /// `None` accepts any host key.
     pub known_hosts: Option<PathBuf>,
 }
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A flag, else its variable, where it is not empty.
+/// Values of flags, else of their environment variables. Empty values count as unset.
 struct Sources<'a> {
-    given: &'a Given,
+    args: &'a ParsedArgs,
     environment: Environment<'a>,
 }
 
 impl Sources<'_> {
     fn text(&self, flag: &str) -> Option<String> {
         let variable = format!("FLEETCTL_{}", flag.to_uppercase().replace('-', "_"));
-        let given = self.given.text(flag).map(str::to_owned);
-        given.or_else(|| (self.environment)(&variable)).filter(|text| !text.is_empty())
+        let args = self.args.text(flag).map(str::to_owned);
+        args.or_else(|| (self.environment)(&variable)).filter(|text| !text.is_empty())
     }
 
     fn file(&self, flag: &str, old: &str) -> Option<PathBuf> {
@@ -103,26 +112,26 @@ impl Sources<'_> {
             None => Ok(default),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(wrong(flag, other)),
+            Some(other) => Err(invalid_value(flag, other)),
         }
     }
 
     fn seconds(&self, flag: &str, default: Duration) -> Result<Duration, Failure> {
         let Some(text) = self.text(flag) else { return Ok(default) };
         let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        seconds.ok_or_else(|| wrong(flag, &text))
+        seconds.ok_or_else(|| invalid_value(flag, &text))
     }
 }
 
-fn wrong(flag: &str, value: &str) -> Failure {
+fn invalid_value(flag: &str, value: &str) -> Failure {
     Failure::usage(format!("invalid value {value:?} for flag -{flag}: parse error"))
 }
 
 impl Global {
-    pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
-        let sources = Sources { given, environment };
+    pub fn from(args: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
+        let sources = Sources { args, environment };
         let driver = match sources.text("driver").as_deref() {
-            None => Driver::Either,
+            None => Driver::Auto,
             Some("API") => Driver::Api,
             Some("etcd") => Driver::Etcd,
             Some(other) => {
@@ -153,10 +162,10 @@ impl Global {
                 timeout: sources.seconds("ssh-timeout", DEFAULT_SSH_TIMEOUT)?,
                 identity: sources
                     .text("ssh-identity-file")
-                    .map(|text| expanded(&text, home.as_deref()))
+                    .map(|text| expand_home(&text, home.as_deref()))
                     .transpose()?,
                 known_hosts: match strict {
-                    true => Some(expanded(&known_hosts, home.as_deref())?),
+                    true => Some(expand_home(&known_hosts, home.as_deref())?),
                     false => None,
                 },
             },
@@ -164,8 +173,8 @@ impl Global {
     }
 }
 
-/// `~` and `~user` at the beginning of a path.
-fn expanded(path: &str, home: Option<&str>) -> Result<PathBuf, Failure> {
+/// Expands `~` and `~user` at the start of a path.
+fn expand_home(path: &str, home: Option<&str>) -> Result<PathBuf, Failure> {
     let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
     let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
     let directory = if user.is_empty() {
@@ -183,20 +192,20 @@ mod tests {
     use super::*;
     use command_line::anywhere;
 
-    fn global(words: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let given = anywhere(FLAGS, &words).unwrap();
-        Global::from(&given, &|name| {
+    fn global(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let args = anywhere(FLAGS, &arguments).unwrap();
+        Global::from(&args, &|name| {
             environment.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
     #[test]
-    fn a_flag_wins_and_an_empty_variable_is_unset() {
-        let check = |words: &[&str], environment: &[(&str, &str)], expect: &str| {
-            let global = global(words, environment).unwrap();
-            let shown = format!("{} {} {:?}", global.endpoint, global.ssh.user, global.request_timeout);
-            assert_eq!(shown, expect, "{words:?} {environment:?}");
+    fn flags_take_precedence_and_empty_variables_are_unset() {
+        let check = |arguments: &[&str], environment: &[(&str, &str)], expect: &str| {
+            let global = global(arguments, environment).unwrap();
+            let summary = format!("{} {} {:?}", global.endpoint, global.ssh.user, global.request_timeout);
+            assert_eq!(summary, expect, "{arguments:?} {environment:?}");
         };
         check(&[], &[("HOME", "/h")], "unix:///var/run/fleet.sock core 3s");
         let all = [
@@ -212,9 +221,9 @@ mod tests {
 
     #[test]
     fn known_hosts() {
-        let check = |words: &[&str], expect: Option<&str>| {
-            let global = global(words, &[("HOME", "/h")]).unwrap();
-            assert_eq!(global.ssh.known_hosts, expect.map(PathBuf::from), "{words:?}");
+        let check = |arguments: &[&str], expect: Option<&str>| {
+            let global = global(arguments, &[("HOME", "/h")]).unwrap();
+            assert_eq!(global.ssh.known_hosts, expect.map(PathBuf::from), "{arguments:?}");
         };
         check(&[], Some("/h/.fleetctl/known_hosts"));
         check(&["--known-hosts-file=~root/x"], Some("/root/x"));
@@ -224,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
-        let text = |words: &[&str], environment: &[(&str, &str)]| {
-            global(words, environment).unwrap_err().text.unwrap()
+    fn invalid_values_are_rejected() {
+        let text = |arguments: &[&str], environment: &[(&str, &str)]| {
+            global(arguments, environment).unwrap_err().text.unwrap()
         };
         assert_eq!(text(&["--driver=foo"], &[]), "Unable to initialize client: unrecognized driver \"foo\"");
         assert!(text(&[], &[("FLEETCTL_SSH_TIMEOUT", "soon")]).contains("ssh-timeout"));

@@ -1,10 +1,10 @@
-//! How machines are named in outputs.
+//! Machine names for output.
 
 use std::collections::HashMap;
 
 use fleet_api::Machine;
 
-/// Characters of a machine's id that are shown.
+/// Length of a short machine id.
 const SHORT: usize = 8;
 
 /// `113f16a7...`, or with `full` the whole id.
@@ -16,7 +16,7 @@ pub fn short_id(id: &str, full: bool) -> String {
     format!("{short}...")
 }
 
-/// The machines that are present, by id.
+/// Present machines by id.
 #[derive(Debug, Default)]
 pub struct Machines(HashMap<String, Machine>);
 
@@ -29,7 +29,7 @@ impl Machines {
         self.0.get(id)
     }
 
-    /// `113f16a7.../172.17.8.101`; without address where none is known.
+    /// `113f16a7.../172.17.8.101`; without the address if it is unknown.
     pub fn legend(&self, id: &str, full: bool) -> String {
         match self.0.get(id).map(|machine| machine.primary_ip.as_str()) {
             None | Some("") => short_id(id, full),
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_machines() {
+    fn legends_of_machines() {
         let machine =
             |id: &str, ip: &str| Machine { id: id.into(), primary_ip: ip.into(), ..Machine::default() };
         let known = Machines::new(vec![machine("113f16a7abcdef", "172.17.8.101"), machine("short", "")]);

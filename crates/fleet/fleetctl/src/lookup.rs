@@ -1,41 +1,41 @@
-//! From arguments to the units that they name.
+//! Looks up the units that arguments name.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
-use unit_file::{Requirements, name_of_argument};
+use unit_file::{Requirements, unit_name_from_argument};
 
 use crate::failure::Failure;
 use crate::registry::Registry;
 
-/// The names that the arguments mean, each once.
-pub fn names(given: &Given) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for argument in &given.arguments {
-        let name = name_of_argument(argument);
-        if !names.contains(&name) {
-            names.push(name);
+/// The unit names of the arguments, without duplicates.
+pub fn unit_names(args: &ParsedArgs) -> Vec<String> {
+    let mut unit_names: Vec<String> = Vec::new();
+    for argument in &args.arguments {
+        let name = unit_name_from_argument(argument);
+        if !unit_names.contains(&name) {
+            unit_names.push(name);
         }
     }
-    names
+    unit_names
 }
 
-/// Those of the named units that exist; where none does, that is told and is no failure.
-pub async fn known(registry: &Registry, given: &Given) -> Result<Vec<Unit>, Failure> {
-    let names = names(given);
-    let units = units(registry, &names).await?;
-    if units.is_empty() && !names.is_empty() {
-        return Err(Failure::harmless("Units not found in registry"));
+/// The named units that exist. If none does, the command prints a message and exits with 0.
+pub async fn existing_units(registry: &Registry, args: &ParsedArgs) -> Result<Vec<Unit>, Failure> {
+    let unit_names = unit_names(args);
+    let units = units(registry, &unit_names).await?;
+    if units.is_empty() && !unit_names.is_empty() {
+        return Err(Failure::warning("Units not found in registry"));
     }
-    if names.is_empty() {
-        return Err(Failure::harmless("No units given"));
+    if unit_names.is_empty() {
+        return Err(Failure::warning("No units given"));
     }
     Ok(units)
 }
 
-pub async fn units(registry: &Registry, names: &[String]) -> Result<Vec<Unit>, Failure> {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+pub async fn units(registry: &Registry, unit_names: &[String]) -> Result<Vec<Unit>, Failure> {
+    let unit_names: Vec<&str> = unit_names.iter().map(String::as_str).collect();
     registry
-        .units_named(&names)
+        .units_named(&unit_names)
         .await
         .map_err(|error| Failure::new(format!("Error retrieving list of units from repository: {error}")))
 }
@@ -47,15 +47,15 @@ pub async fn unit(registry: &Registry, name: &str) -> Result<Option<Unit>, Failu
         .map_err(|error| Failure::new(format!("Error retrieving Unit({name}) from Registry: {error}")))
 }
 
-/// Whether it runs on every machine that fits.
+/// Whether the unit runs on every eligible machine.
 pub fn is_global(unit: &Unit) -> bool {
-    Requirements::of_template(&unit.file()).global
+    Requirements::read_unexpanded(&unit.file()).global
 }
 
-/// The only argument, as a unit's name; else `complaint`.
-pub fn only_name(given: &Given, complaint: &str) -> Result<String, Failure> {
-    match &given.arguments[..] {
-        [one] => Ok(name_of_argument(one)),
-        _ => Err(Failure::new(complaint)),
+/// The unit name of the only argument; fails with `message` otherwise.
+pub fn single_unit_name(args: &ParsedArgs, message: &str) -> Result<String, Failure> {
+    match &args.arguments[..] {
+        [one] => Ok(unit_name_from_argument(one)),
+        _ => Err(Failure::new(message)),
     }
 }

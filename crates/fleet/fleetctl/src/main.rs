@@ -1,19 +1,18 @@
-//! `fleetctl`: the command line of the cluster manager.
+//! `fleetctl`: command-line client of the cluster manager.
 //!
-//! This file only turns the arguments of the process into words and a failure into an exit code.
+//! This file converts process arguments to strings and a failure to an exit code.
 
-mod access;
-mod act;
-mod answer;
 mod columns;
 mod command;
 mod commands;
 mod create;
+mod desired_state;
+mod error;
+mod etcd_registry;
 mod failure;
 mod global;
-mod keys;
 mod legend;
-mod lists;
+mod listing;
 mod lookup;
 mod notices;
 mod reason;
@@ -22,6 +21,7 @@ mod remote;
 mod run;
 mod session;
 mod source;
+mod ssh_settings;
 mod stdout;
 mod table;
 mod tunnel;
@@ -31,17 +31,17 @@ mod wait;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut words = Vec::new();
+    let mut arguments = Vec::new();
     for argument in std::env::args_os().skip(1) {
         match argument.into_string() {
-            Ok(word) => words.push(word),
+            Ok(argument) => arguments.push(argument),
             Err(other) => {
                 eprintln!("the argument {other:?} is not UTF-8");
                 return ExitCode::from(2);
             }
         }
     }
-    match run::run(&words) {
+    match run::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text {

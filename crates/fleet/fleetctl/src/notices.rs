@@ -1,53 +1,55 @@
-//! What a command waits for, on standard error.
+//! Messages on standard error about what a command waits for.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::answer::Error;
+use crate::error::Error;
 use crate::failure::Failure;
 
-/// A command that takes longer says what it waits for.
-pub const SILENCE: Duration = Duration::from_secs(3);
+/// Commands that finish earlier print no notices.
+pub const NOTICE_DELAY: Duration = Duration::from_secs(3);
 
-/// Prints what is waited for after [`SILENCE`], and each time that it changes.
+/// Prints notices after [`NOTICE_DELAY`], and again whenever they change.
 #[derive(Debug)]
 pub struct Notices {
-    begin: Instant,
-    /// By subject: the last text.
-    told: BTreeMap<String, String>,
+    started: Instant,
+    /// The last text by subject.
+    last_texts: BTreeMap<String, String>,
 }
 
-/// The subject of [`Notices::no_answer`]. No unit has this name.
+/// Subject of [`Notices::report_unavailable`]; not a valid unit name.
 const SERVER: &str = "";
 
 impl Notices {
     pub fn new() -> Self {
-        Self { begin: Instant::now(), told: BTreeMap::new() }
+        Self { started: Instant::now(), last_texts: BTreeMap::new() }
     }
 
-    /// Prints `line` of a subject where `text` is new.
-    pub fn tell(&mut self, subject: &str, text: &str, line: impl FnOnce(bool) -> String) {
-        if self.begin.elapsed() < SILENCE || self.told.get(subject).is_some_and(|before| before == text) {
+    /// Prints `line` if the subject's `text` has changed. `line` is called with true for the subject's first notice.
+    pub fn report(&mut self, subject: &str, text: &str, line: impl FnOnce(bool) -> String) {
+        if self.started.elapsed() < NOTICE_DELAY
+            || self.last_texts.get(subject).is_some_and(|before| before == text)
+        {
             return;
         }
-        let is_first = self.told.insert(subject.to_owned(), text.to_owned()).is_none();
+        let is_first = self.last_texts.insert(subject.to_owned(), text.to_owned()).is_none();
         eprintln!("{}", line(is_first));
     }
 
-    /// Prints that fleetd does not answer for the moment.
+    /// Prints that fleetd does not answer.
     ///
     /// # Errors
-    /// It will not answer otherwise later: it refuses the request.
-    pub fn no_answer(&mut self, error: &Error) -> Result<(), Failure> {
-        if !error.may_pass() {
+    /// A retry cannot succeed.
+    pub fn report_unavailable(&mut self, error: &Error) -> Result<(), Failure> {
+        if !error.is_transient() {
             return Err(Failure::new(format!("Error waiting for units: {error}")));
         }
         let text = error.to_string();
-        self.tell(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
+        self.report(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
         Ok(())
     }
 
-    pub fn answered(&mut self) {
-        self.told.remove(SERVER);
+    pub fn report_available(&mut self) {
+        self.last_texts.remove(SERVER);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a unit is not where it was asked to be, in one line.
+//! One-line reasons why a unit has not reached its desired state.
 
 use fleet_api::additions::Explanation;
 use fleet_api::{JobState, Unit};
@@ -7,38 +7,39 @@ use crate::failure::Failure;
 use crate::legend::Machines;
 use crate::registry::Registry;
 
-/// Hints that are shown of one unit: of a large cluster, each machine has one.
-const HINTS: usize = 3;
+/// Limit of hints per unit; in a large cluster there is one for each machine.
+const MAX_HINTS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     pub text: String,
-    /// It stays so until somebody changes the unit or a machine.
+    /// No progress is possible until a unit or a machine changes.
     pub blocked: bool,
     pub hints: Vec<String>,
 }
 
-/// Of a unit that is not loaded, or not started. What a fleetd of the original's says is less.
+/// The reason for a unit that is not loaded or not started. The original fleetd provides less detail.
 pub async fn reason(registry: &Registry, machines: &Machines, unit: &Unit) -> Reason {
     match registry.explain(&unit.name).await {
-        Ok(explanation) => of(&explanation, machines),
+        Ok(explanation) => from_explanation(&explanation, machines),
         Err(_) => Reason { text: without_explanation(unit), blocked: false, hints: Vec::new() },
     }
 }
 
-/// A failure that says why the unit is not where it was asked to be; where it was not asked for, `said` alone.
-pub async fn failure(registry: &Registry, unit: &Unit, said: String) -> Failure {
+/// `message`, with the reason unless the desired state is inactive.
+pub async fn failure_with_reason(registry: &Registry, unit: &Unit, message: String) -> Failure {
     if unit.desired_state == JobState::Inactive.as_str() {
-        return Failure::new(said);
+        return Failure::new(message);
     }
     let machines = registry.machines().await.map(Machines::new).unwrap_or_default();
-    Failure::new(format!("{said}\n{}", reason(registry, &machines, unit).await.text))
+    Failure::new(format!("{message}\n{}", reason(registry, &machines, unit).await.text))
 }
 
-pub fn of(explanation: &Explanation, machines: &Machines) -> Reason {
+pub fn from_explanation(explanation: &Explanation, machines: &Machines) -> Reason {
     let id = &explanation.machine_id;
-    let there = explanation.machines.iter().find(|verdict| !id.is_empty() && verdict.machine_id == *id);
-    let text = match there {
+    let verdict_of_target =
+        explanation.machines.iter().find(|verdict| !id.is_empty() && verdict.machine_id == *id);
+    let text = match verdict_of_target {
         Some(verdict) if verdict.reasons.is_empty() => "its machine has not reported it yet".to_owned(),
         Some(verdict) => format!("on {}: {}", machines.legend(id, false), verdict.reasons.join("; ")),
         None => {
@@ -46,7 +47,7 @@ pub fn of(explanation: &Explanation, machines: &Machines) -> Reason {
             explanation.summary.strip_prefix(&prefix).unwrap_or(&explanation.summary).to_owned()
         }
     };
-    let hints = explanation.hints.iter().take(HINTS).cloned().collect();
+    let hints = explanation.hints.iter().take(MAX_HINTS).cloned().collect();
     Reason { text, blocked: explanation.blocked, hints }
 }
 
@@ -54,7 +55,7 @@ fn without_explanation(unit: &Unit) -> String {
     match unit.scheduling_message.as_str() {
         "" if unit.machine_id.is_empty() => "it has no machine yet".to_owned(),
         "" => "its machine has not reported it yet".to_owned(),
-        said => said.to_owned(),
+        message => message.to_owned(),
     }
 }
 
@@ -79,9 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn of_a_unit_with_a_machine_what_that_says_and_else_the_summary() {
+    fn verdict_of_the_target_or_the_summary() {
         let check = |machine, reasons: &[&str], expect| {
-            assert_eq!(of(&explanation(machine, reasons), &Machines::default()).text, expect);
+            assert_eq!(from_explanation(&explanation(machine, reasons), &Machines::default()).text, expect);
         };
         check("", &["no"], "no machine is present");
         check("113f16a7abcdef", &[], "its machine has not reported it yet");

@@ -1,78 +1,78 @@
-//! What is known of units and machines, and how it is changed: by whichever driver was chosen.
+//! Access to units and machines by either driver.
 
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest, StatusReport};
 use fleet_api::{Machine, Query, Unit, UnitState};
 use fleet_client::{Body, Client, StateFilter};
 
-use crate::answer::Error;
-use crate::keys::Keys;
+use crate::error::Error;
+use crate::etcd_registry::EtcdRegistry;
 
 pub enum Registry {
     Api(Client),
-    Keys(Keys),
+    Etcd(EtcdRegistry),
 }
 
 impl Registry {
     pub async fn units(&self) -> Result<Vec<Unit>, Error> {
         match self {
             Registry::Api(client) => Ok(client.units().await?),
-            Registry::Keys(keys) => keys.units().await,
+            Registry::Etcd(etcd) => etcd.units().await,
         }
     }
 
     pub async fn unit(&self, name: &str) -> Result<Option<Unit>, Error> {
         match self {
             Registry::Api(client) => Ok(client.unit(name).await?),
-            Registry::Keys(keys) => Ok(keys.units_named(&[name]).await?.pop()),
+            Registry::Etcd(etcd) => Ok(etcd.units_named(&[name]).await?.pop()),
         }
     }
 
-    /// Those that exist, in the order of `names`.
+    /// The units that exist, in the order of `names`.
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let mut found = match self {
             Registry::Api(client) => client.units_named(names).await?,
-            Registry::Keys(keys) => keys.units_named(names).await?,
+            Registry::Etcd(etcd) => etcd.units_named(names).await?,
         };
         found.sort_by_key(|unit| names.iter().position(|name| *name == unit.name));
         Ok(found)
     }
 
-    /// Creates the unit, or replaces its text.
+    /// Creates the unit, or replaces its contents.
     pub async fn put(&self, unit: &Unit) -> Result<(), Error> {
         match self {
             Registry::Api(client) => Ok(client.set_unit(unit).await?),
-            Registry::Keys(keys) => keys.put(unit).await,
+            Registry::Etcd(etcd) => etcd.put(unit).await,
         }
     }
 
     pub async fn set_desired(&self, name: &str, desired: &str) -> Result<(), Error> {
         match self {
             Registry::Api(client) => Ok(client.set_unit(&Unit::new(name, desired, None)).await?),
-            Registry::Keys(keys) => keys.set_desired(name, desired).await,
+            Registry::Etcd(etcd) => etcd.set_desired(name, desired).await,
         }
     }
 
     pub async fn destroy(&self, name: &str) -> Result<(), Error> {
         match self {
             Registry::Api(client) => Ok(client.destroy_unit(name).await?),
-            Registry::Keys(keys) => keys.destroy(name).await,
+            Registry::Etcd(etcd) => etcd.destroy(name).await,
         }
     }
 
     pub async fn states(&self) -> Result<Vec<UnitState>, Error> {
-        self.states_where(&StateFilter::default()).await
+        self.filtered_states(&StateFilter::default()).await
     }
 
     pub async fn states_of(&self, unit: &str) -> Result<Vec<UnitState>, Error> {
-        self.states_where(&StateFilter { unit, machine: "" }).await
+        self.filtered_states(&StateFilter { unit, machine: "" }).await
     }
 
-    async fn states_where(&self, only: &StateFilter<'_>) -> Result<Vec<UnitState>, Error> {
+    async fn filtered_states(&self, filter: &StateFilter<'_>) -> Result<Vec<UnitState>, Error> {
         match self {
-            Registry::Api(client) => Ok(client.states(only).await?),
-            Registry::Keys(keys) => {
-                let mut states = keys.states().await?;
-                states.retain(|state| only.unit.is_empty() || state.name == only.unit);
+            Registry::Api(client) => Ok(client.states(filter).await?),
+            Registry::Etcd(etcd) => {
+                let mut states = etcd.states().await?;
+                states.retain(|state| filter.unit.is_empty() || state.name == filter.unit);
                 Ok(states)
             }
         }
@@ -81,49 +81,49 @@ impl Registry {
     pub async fn machines(&self) -> Result<Vec<Machine>, Error> {
         match self {
             Registry::Api(client) => Ok(client.machines().await?),
-            Registry::Keys(keys) => keys.machines().await,
+            Registry::Etcd(etcd) => etcd.machines().await,
         }
     }
 
     pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
         match self {
             Registry::Api(client) => Ok(client.explain(name).await?),
-            Registry::Keys(keys) => keys.explain(name).await,
+            Registry::Etcd(etcd) => etcd.explain(name).await,
         }
     }
 
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {
         match self {
             Registry::Api(client) => Ok(client.plan(request).await?),
-            Registry::Keys(keys) => keys.plan(request).await,
+            Registry::Etcd(etcd) => etcd.plan(request).await,
         }
     }
 
     pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
         match self {
             Registry::Api(client) => Ok(client.rebalance(dry_run).await?),
-            Registry::Keys(keys) => keys.rebalance(dry_run).await,
+            Registry::Etcd(etcd) => etcd.rebalance(dry_run).await,
         }
     }
 
     pub async fn set_cordon(&self, machine: &str, cordon: Cordon) -> Result<(), Error> {
         match self {
             Registry::Api(client) => Ok(client.set_cordon(machine, cordon).await?),
-            Registry::Keys(keys) => keys.set_cordon(machine, cordon).await,
+            Registry::Etcd(etcd) => etcd.set_cordon(machine, cordon).await,
         }
     }
 
     pub async fn status(&self, unit: &str, machine: &str) -> Result<StatusReport, Error> {
         match self {
             Registry::Api(client) => Ok(client.status(unit, machine).await?),
-            Registry::Keys(_) => Err(Error::NeedsFleetd),
+            Registry::Etcd(_) => Err(Error::NeedsFleetd),
         }
     }
 
     pub async fn journal(&self, unit: &str, query: &Query) -> Result<Body, Error> {
         match self {
             Registry::Api(client) => Ok(client.journal(unit, query).await?),
-            Registry::Keys(_) => Err(Error::NeedsFleetd),
+            Registry::Etcd(_) => Err(Error::NeedsFleetd),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! From the words of the command line to the command that they name.
+//! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, Flag, Given, HELP, Program, SHELLS, anywhere, before_arguments, command_page, completion,
+    BadFlag, Flag, HELP, ParsedArgs, Program, SHELLS, anywhere, before_arguments, command_page, completion,
     first_argument, nearest, program_page,
 };
 
@@ -10,49 +10,49 @@ use crate::commands::COMMANDS;
 use crate::failure::Failure;
 use crate::global::{self, Global};
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 use crate::version;
 
 const PROGRAM: Program<Run> = Program {
     name: "fleetctl",
-    summary: "runs units on the machines of a cluster, and shows what became of them",
+    summary: "manage systemd units across a cluster of machines",
     version: concat!("1.0.0 (Keelson ", env!("CARGO_PKG_VERSION"), ")"),
     commands: &COMMANDS,
     flags: global::FLAGS,
     notes: &[
-        "Each global option can also be given as a variable of the environment: its name in capitals after\n\
-         \"FLEETCTL_\", with '_' for '-', as in FLEETCTL_SSH_USERNAME for --ssh-username. An option wins.",
-        "Run \"fleetctl help COMMAND\" for the options of a command.",
+        "Global options can also be set by environment variables with the prefix \"FLEETCTL_\", such as\n\
+         FLEETCTL_SSH_USERNAME for --ssh-username. Options on the command line take precedence.",
+        "Run \"fleetctl help COMMAND\" for help on a command.",
     ],
 };
 
-pub fn run(words: &[String]) -> Result<(), Failure> {
-    let place = match first_argument(&every_flag(), words) {
-        Ok(place) => place,
-        Err(bad) => return Err(misused(&bad, &program_page(&PROGRAM))),
+pub fn run(arguments: &[String]) -> Result<(), Failure> {
+    let position = match first_argument(&all_flags(), arguments) {
+        Ok(position) => position,
+        Err(bad) => return Err(incorrect_usage(&bad, &program_page(&PROGRAM))),
     };
-    let Some(place) = place else {
-        return without_command(words);
+    let Some(position) = position else {
+        return run_without_command(arguments);
     };
-    let name = words[place].as_str();
+    let name = arguments[position].as_str();
     let Some(command) = find(name) else {
-        return Err(unknown(name));
+        return Err(unknown_command(name));
     };
     let flags: Vec<Flag> = global::FLAGS.iter().chain(command.flags).copied().collect();
-    let rest = [&words[..place], &words[place + 1..]].concat();
-    // Behind the machine, everything is the command that is run there.
+    let rest = [&arguments[..position], &arguments[position + 1..]].concat();
+    // Flags after the machine belong to the remote command.
     let parsed =
         if command.name == "ssh" { before_arguments(&flags, &rest) } else { anywhere(&flags, &rest) };
     let page = || command_page(&PROGRAM, &[command.name], command);
     match parsed {
-        Ok(given) if given.wants_help() => say(&page()),
-        Ok(given) if given.is_set("version") => say(version::LINE),
-        Ok(given) => start(command, &given),
-        Err(bad) => Err(misused(&bad, &page())),
+        Ok(args) if args.wants_help() => print(&page()),
+        Ok(args) if args.is_set("version") => print(version::VERSION_LINE),
+        Ok(args) => dispatch(command, &args),
+        Err(bad) => Err(incorrect_usage(&bad, &page())),
     }
 }
 
-fn unknown(name: &str) -> Failure {
+fn unknown_command(name: &str) -> Failure {
     let mut text = format!("fleetctl: unknown subcommand: {name:?}\nRun 'fleetctl help' for usage.");
     if let Some(meant) = nearest(name, COMMANDS.iter().map(|command| command.name)) {
         text.push_str(&format!("\nhint: did you mean {meant:?}?"));
@@ -60,71 +60,71 @@ fn unknown(name: &str) -> Failure {
     Failure::usage(text)
 }
 
-fn without_command(words: &[String]) -> Result<(), Failure> {
-    match anywhere(global::FLAGS, words) {
-        Ok(given) if given.is_set("version") => say(version::LINE),
-        Ok(_) => say(&program_page(&PROGRAM)),
-        Err(bad) => Err(misused(&bad, &program_page(&PROGRAM))),
+fn run_without_command(arguments: &[String]) -> Result<(), Failure> {
+    match anywhere(global::FLAGS, arguments) {
+        Ok(args) if args.is_set("version") => print(version::VERSION_LINE),
+        Ok(_) => print(&program_page(&PROGRAM)),
+        Err(bad) => Err(incorrect_usage(&bad, &program_page(&PROGRAM))),
     }
 }
 
-/// Those of all commands too: they may stand before the command.
-fn every_flag() -> Vec<Flag> {
+/// Global flags and those of all commands, which may precede the command.
+fn all_flags() -> Vec<Flag> {
     let of_commands = COMMANDS.iter().flat_map(|command| command.flags);
     global::FLAGS.iter().chain(of_commands).chain([&HELP]).copied().collect()
 }
 
-fn misused(BadFlag(cause): &BadFlag, page: &str) -> Failure {
+fn incorrect_usage(BadFlag(cause): &BadFlag, page: &str) -> Failure {
     Failure::usage(format!("{cause}\n{}", page.trim_end()))
 }
 
-/// By its name, or by the beginning of it that no other has.
+/// Finds a command by its name or a unique prefix.
 fn find(name: &str) -> Option<&'static Command> {
     let mut all = COMMANDS.iter().copied();
     if let Some(exact) = all.find(|command| command.name == name) {
         return Some(exact);
     }
-    let mut beginning = COMMANDS.iter().copied().filter(|command| command.name.starts_with(name));
-    match (beginning.next(), beginning.next()) {
+    let mut candidates = COMMANDS.iter().copied().filter(|command| command.name.starts_with(name));
+    match (candidates.next(), candidates.next()) {
         (Some(one), None) if !name.is_empty() => Some(one),
         _ => None,
     }
 }
 
-fn start(command: &'static Command, given: &Given) -> Result<(), Failure> {
+fn dispatch(command: &'static Command, args: &ParsedArgs) -> Result<(), Failure> {
     match command.run {
-        Run::Version => say(version::LINE),
-        Run::Help => help(given),
-        Run::Completion => complete(given),
-        Run::Alone(work) => work(given),
-        Run::Does(work) => {
+        Run::Version => print(version::VERSION_LINE),
+        Run::Help => show_help(args),
+        Run::Completion => print_completion(args),
+        Run::LocalAction(action) => action(args),
+        Run::Action(action) => {
             let environment = |name: &str| std::env::var(name).ok();
-            let session = Session::new(Global::from(given, &environment)?);
+            let session = Session::new(Global::from(args, &environment)?);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| Failure::new(format!("starting: {error}")))?;
-            let done = runtime.block_on(work(&session, given));
-            // A blocking read of the standard input must not hold the end of the program up.
+            let done = runtime.block_on(action(&session, args));
+            // A pending read of standard input must not delay the exit.
             runtime.shutdown_background();
             done
         }
     }
 }
 
-fn help(given: &Given) -> Result<(), Failure> {
-    match given.argument(0) {
-        None => say(&program_page(&PROGRAM)),
+fn show_help(args: &ParsedArgs) -> Result<(), Failure> {
+    match args.argument(0) {
+        None => print(&program_page(&PROGRAM)),
         Some(name) => match find(name) {
-            Some(command) => say(&command_page(&PROGRAM, &[command.name], command)),
-            None => Err(unknown(name)),
+            Some(command) => print(&command_page(&PROGRAM, &[command.name], command)),
+            None => Err(unknown_command(name)),
         },
     }
 }
 
-fn complete(given: &Given) -> Result<(), Failure> {
-    let shell = given.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
-    say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
+fn print_completion(args: &ParsedArgs) -> Result<(), Failure> {
+    let shell = args.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
+    print(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_by_their_beginning() {
+    fn commands_by_prefix() {
         let check = |name: &str, expect: Option<&str>| {
             assert_eq!(find(name).map(|command| command.name), expect, "{name}");
         };
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flag_is_there_twice() {
+    fn flags_are_unique() {
         for command in COMMANDS {
             let flags: Vec<&Flag> = global::FLAGS.iter().chain(command.flags).chain([&HELP]).collect();
             for (at, flag) in flags.iter().enumerate() {
@@ -162,10 +162,10 @@ mod tests {
     /// A flag that stands before its command is read before the command is known.
     #[test]
     fn a_flag_takes_the_same_in_every_command() {
-        let all = every_flag();
+        let all = all_flags();
         for one in &all {
             for other in all.iter().filter(|other| other.is_called(one.name())) {
-                let valued = |flag: &Flag| !matches!(flag.takes, command_line::Takes::Nothing);
+                let valued = |flag: &Flag| !matches!(flag.value_kind, command_line::ValueKind::Switch);
                 assert_eq!(valued(one), valued(other), "{}", one.name());
             }
         }

@@ -1,11 +1,11 @@
-//! Tables with tabs between the columns, as Go's tabwriter sets them.
+//! Tables with tab-separated columns, in the format of Go's tabwriter.
 
-/// How far one tab reaches.
+/// Width of a tab.
 const TAB: usize = 8;
 
-/// The rows as lines. Each cell but a row's last is filled with tabs up to its column's width: the longest cell and
-/// one more, up to a multiple of eight. Each row has the same number of cells.
-pub fn lines(rows: &[Vec<String>]) -> String {
+/// Each cell except the last of a row is padded with tabs to the column's width, which is the longest cell plus one,
+/// rounded up to a multiple of [`TAB`]. All rows must have the same number of cells.
+pub fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|at| {
@@ -16,7 +16,7 @@ pub fn lines(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for row in rows {
         for (at, cell) in row.iter().enumerate() {
-            text.extend(cell.chars().map(shown));
+            text.extend(cell.chars().map(printable));
             if at + 1 < row.len() {
                 let tabs = (widths[at] - width(cell)).div_ceil(TAB);
                 text.extend(std::iter::repeat_n('\t', tabs));
@@ -31,8 +31,8 @@ fn width(cell: &str) -> usize {
     cell.chars().count()
 }
 
-/// A control character in a description must not move a cell, or a terminal's cursor.
-fn shown(character: char) -> char {
+/// Control characters in a description must not break the table or move the cursor.
+fn printable(character: char) -> char {
     if character.is_control() { ' ' } else { character }
 }
 
@@ -44,7 +44,7 @@ mod tests {
     fn check(rows: &[&[&str]], expect: &str) {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
-        assert_eq!(lines(&rows), expect);
+        assert_eq!(render(&rows), expect);
     }
 
     #[test]
@@ -63,13 +63,13 @@ mod tests {
     }
 
     proptest! {
-        /// At a terminal with tab stops each eight cells, every cell of a column begins at the same place, and
-        /// behind the one before it.
+        /// With tab stops every eight characters, all cells of a column start at the same position, after the
+        /// previous cell.
         #[test]
-        fn columns_stand_below_each_other(
+        fn columns_are_aligned(
             rows in prop::collection::vec(prop::collection::vec("[a-zä-ö ]{1,40}", 4..=4), 1..20)
         ) {
-            let text = lines(&rows);
+            let text = render(&rows);
             let mut places: Option<Vec<usize>> = None;
             for (line, row) in text.lines().zip(&rows) {
                 let mut at = 0;

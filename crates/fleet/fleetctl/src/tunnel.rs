@@ -1,6 +1,6 @@
-//! `--tunnel`: the API, and other machines, by way of one machine.
+//! `--tunnel`: reaches the API and other machines through one machine.
 
-use fleet_client::{Connection, Dial, Dialing, Transport};
+use fleet_client::{Connection, Dial, DialFuture, Transport};
 use ssh_client::{Address, Error, Settings};
 
 pub struct Tunnel {
@@ -21,12 +21,12 @@ impl Tunnel {
 }
 
 impl Dial for Tunnel {
-    fn dial<'a>(&'a self, to: &'a Transport) -> Dialing<'a> {
+    fn dial<'a>(&'a self, to: &'a Transport) -> DialFuture<'a> {
         Box::pin(async move {
             let opened = match to {
-                // Old SSH servers forward no sockets: a program over there does it.
+                // Old SSH servers cannot forward Unix sockets.
                 Transport::Unix(path) => {
-                    let command = format!("fleetctl fd-forward {}", quoted(&path.to_string_lossy()));
+                    let command = format!("fleetctl fd-forward {}", shell_quote(&path.to_string_lossy()));
                     self.connection.command(&command).await
                 }
                 Transport::Tcp { host, port } | Transport::Tls { host, port } => {
@@ -41,13 +41,13 @@ impl Dial for Tunnel {
     }
 }
 
-/// For a shell: plain words as they are, others in quotes.
-pub fn quoted(word: &str) -> String {
+/// Quotes an argument for a shell if needed.
+pub fn shell_quote(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
     }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    format!("'{}'", argument.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_for_a_shell() {
-        for (word, expect) in [
+    fn arguments_are_quoted() {
+        for (argument, expect) in [
             ("/var/run/fleet.sock", "/var/run/fleet.sock"),
             ("a b", "'a b'"),
             ("a'b;c", "'a'\\''b;c'"),
             ("", "''"),
             ("web@4.service", "web@4.service"),
         ] {
-            assert_eq!(quoted(word), expect);
+            assert_eq!(shell_quote(argument), expect);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Which version this is, and what is said where a fleetd is newer.
+//! The version of fleetctl, and the warning about newer fleetds.
 
-/// The version whose behaviour this is: daemons and scripts look at it.
+/// The version of fleet whose behaviour this is; daemons and scripts compare it.
 pub const VERSION: &str = "1.0.0";
 
 /// As Go's flags print it.
-pub const LINE: &str = "fleetctl version 1.0.0\n";
+pub const VERSION_LINE: &str = "fleetctl version 1.0.0\n";
 
-/// Says so where one of the fleetds' versions is above ours.
+/// Warns if a fleetd is newer than this program.
 pub fn warn_of_newer(versions: &[String]) {
     let ours = parts(VERSION);
     let newest = versions.iter().max_by_key(|version| parts(version));
@@ -19,7 +19,7 @@ pub fn warn_of_newer(versions: &[String]) {
     );
 }
 
-/// The numbers; what follows them (`-rc1`, `+git`) does not count.
+/// The numeric components, without suffixes such as `-rc1` and `+git`.
 fn parts(version: &str) -> Vec<u64> {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();
     numbers.split('.').map(|number| number.parse().unwrap_or(0)).collect()

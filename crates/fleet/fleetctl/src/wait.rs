@@ -1,66 +1,68 @@
-//! Waiting until units are in the state that was asked for.
+//! Waits until units have reached their desired state.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::{JobState, Unit, UnitState};
 
 use crate::failure::Failure;
 use crate::legend::Machines;
-use crate::notices::{Notices, SILENCE};
+use crate::notices::{NOTICE_DELAY, Notices};
 use crate::reason::{Reason, reason};
 use crate::registry::Registry;
-use crate::stdout::say;
+use crate::stdout::print;
 
-pub const NO_BLOCK: Flag = Flag::switch("no-block", "do not wait until it is done");
-pub const BLOCK_ATTEMPTS: Flag =
-    Flag::new("block-attempts", Takes::Integer, "give up after so many half seconds; 0 for never")
-        .default("0");
+pub const NO_BLOCK: Flag = Flag::switch("no-block", "do not wait until the units reach the state");
+pub const BLOCK_ATTEMPTS: Flag = Flag::new(
+    "block-attempts",
+    ValueKind::Integer,
+    "number of attempts, each 0.5 seconds, before the wait fails; 0 means no limit",
+)
+.default("0");
 pub const WAIT_ACTIVE: Flag = Flag::new(
     "wait-active",
-    Takes::PerhapsNumber,
-    "wait until systemd says active too, at most so many seconds",
+    ValueKind::OptionalNumber,
+    "also wait until systemd reports the units as active, at most this number of seconds",
 );
 
-/// What one attempt of `--block-attempts` stands for.
-const ATTEMPT: Duration = Duration::from_millis(500);
+/// Duration of one attempt of `--block-attempts`.
+const ATTEMPT_DURATION: Duration = Duration::from_millis(500);
 
-/// A pause is this part of what was waited already: nothing is seen later than by so much, and looks get rarer. Most
-/// units are there after a few tenths of a second.
-const PART: u32 = 8;
-/// A server is asked fifty times in a second at most.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The poll interval is the time waited so far, divided by this: a change is detected after at most 1/8 more time.
+/// Most units need a few tenths of a second.
+const BACKOFF_DIVISOR: u32 = 8;
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A unit that stays blocked for so long is not waited for, unless a limit says until when.
-const BLOCKED: Duration = Duration::from_secs(5);
-/// Units that are explained at a time, of those that are waited for.
-const EXPLAINED: usize = 10;
+/// Without `--block-attempts`, the wait ends when all units are blocked for this time.
+const BLOCKED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit of explanations that are requested at each poll.
+const EXPLAINED_PER_POLL: usize = 10;
 
-/// What is waited for.
+/// A unit and the state that it is to reach.
 #[derive(Debug, Clone)]
 pub struct Goal {
     pub name: String,
     pub state: JobState,
-    /// The text that its machine must have by then, 40 hex digits.
+    /// Hash of the contents that the machine must report, 40 hex digits.
     pub hash: Option<String>,
 }
 
-/// For how long, and for what besides.
+/// How long to wait, and whether to wait for systemd.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Patience {
+pub struct WaitOptions {
     limit: Option<Duration>,
-    /// `Some(None)`: until it is active, without limit.
+    /// Whether to wait until the units are active, and for how long; `Some(None)` has no limit.
     active: Option<Option<Duration>>,
 }
 
-impl Patience {
-    pub fn of(given: &Given) -> Patience {
-        let attempts = given.integer(BLOCK_ATTEMPTS.name()).filter(|attempts| *attempts > 0);
+impl WaitOptions {
+    pub fn from_args(args: &ParsedArgs) -> WaitOptions {
+        let attempts = args.integer(BLOCK_ATTEMPTS.name()).filter(|attempts| *attempts > 0);
         let attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(u32::MAX));
-        let active = given.text(WAIT_ACTIVE.name()).map(|text| text.parse().ok().map(Duration::from_secs));
-        Patience { limit: attempts.map(|attempts| ATTEMPT.saturating_mul(attempts)), active }
+        let active = args.text(WAIT_ACTIVE.name()).map(|text| text.parse().ok().map(Duration::from_secs));
+        WaitOptions { limit: attempts.map(|attempts| ATTEMPT_DURATION.saturating_mul(attempts)), active }
     }
 
     pub fn limit(&self) -> Option<Duration> {
@@ -68,29 +70,37 @@ impl Patience {
     }
 }
 
-/// Waits for all, and says of each when it is there. A server that does not answer for a while is no failure.
-pub async fn until(registry: &Registry, goals: Vec<Goal>, patience: Patience) -> Result<(), Failure> {
-    let mut watch = Watch::new(registry, false);
+/// Waits for all goals and prints each that is reached. An unreachable server is polled again.
+pub async fn wait_for_units(
+    registry: &Registry,
+    goals: Vec<Goal>,
+    options: WaitOptions,
+) -> Result<(), Failure> {
+    let mut waiter = Waiter::new(registry, false);
     let all = goals.clone();
-    let late = watch.for_states(goals, patience.limit).await?;
-    watch.fail_for(&late, patience.limit)?;
-    match patience.active {
+    let pending = waiter.wait_for_states(goals, options.limit).await?;
+    waiter.fail_if_pending(&pending, options.limit)?;
+    match options.active {
         None => Ok(()),
-        Some(limit) => watch.for_activity(all, limit).await,
+        Some(limit) => waiter.wait_for_active(all, limit).await,
     }
 }
 
-/// Waits for all, and says nothing when they are there.
-pub async fn quietly(registry: &Registry, goals: Vec<Goal>, patience: Patience) -> Result<(), Failure> {
-    let mut watch = Watch::new(registry, true);
-    let late = watch.for_states(goals, patience.limit).await?;
-    watch.fail_for(&late, patience.limit)
+/// Waits for all goals without printing those that are reached.
+pub async fn wait_quietly(
+    registry: &Registry,
+    goals: Vec<Goal>,
+    options: WaitOptions,
+) -> Result<(), Failure> {
+    let mut waiter = Waiter::new(registry, true);
+    let pending = waiter.wait_for_states(goals, options.limit).await?;
+    waiter.fail_if_pending(&pending, options.limit)
 }
 
-struct Watch<'a> {
+struct Waiter<'a> {
     registry: &'a Registry,
     machines: Machines,
-    begin: Instant,
+    started: Instant,
     notices: Notices,
     /// When each unit was last explained.
     explained: BTreeMap<String, Instant>,
@@ -98,74 +108,74 @@ struct Watch<'a> {
     quiet: bool,
 }
 
-/// A unit that comes no further by itself.
+/// A unit that cannot make progress.
 struct Blocked {
     since: Instant,
     reason: Reason,
 }
 
-/// Between looks, from when the first one was made.
-struct Pauses {
-    begin: Instant,
+/// Polls at growing intervals until an optional deadline.
+struct Polling {
+    started: Instant,
     end: Option<Instant>,
 }
 
-impl Pauses {
-    fn until(end: Option<Instant>) -> Self {
-        Self { begin: Instant::now(), end }
+impl Polling {
+    fn with_deadline(end: Option<Instant>) -> Self {
+        Self { started: Instant::now(), end }
     }
 
-    /// Sleeps, but not beyond the end; whether there was time left.
+    /// Sleeps until the next poll. Returns false once the deadline has passed.
     async fn next(&self) -> bool {
-        let pause = pause_after(self.begin.elapsed());
-        let left = self.end.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
+        let interval = poll_interval(self.started.elapsed());
+        let left = self.end.map_or(interval, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;
         }
-        tokio::time::sleep(pause.min(left)).await;
+        tokio::time::sleep(interval.min(left)).await;
         true
     }
 }
 
-fn pause_after(waited: Duration) -> Duration {
-    (waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+fn poll_interval(waited: Duration) -> Duration {
+    (waited / BACKOFF_DIVISOR).clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)
 }
 
-impl Watch<'_> {
-    fn new(registry: &Registry, quiet: bool) -> Watch<'_> {
+impl Waiter<'_> {
+    fn new(registry: &Registry, quiet: bool) -> Waiter<'_> {
         let (explained, blocked, notices) = (BTreeMap::new(), BTreeMap::new(), Notices::new());
         let machines = Machines::default();
-        Watch { registry, machines, begin: Instant::now(), notices, explained, blocked, quiet }
+        Waiter { registry, machines, started: Instant::now(), notices, explained, blocked, quiet }
     }
 
-    /// Gives those that are not there in time.
-    async fn for_states(
+    /// Returns the goals that are not reached in time.
+    async fn wait_for_states(
         &mut self,
         mut goals: Vec<Goal>,
         limit: Option<Duration>,
     ) -> Result<Vec<Goal>, Failure> {
-        let pauses = Pauses::until(limit.map(|limit| self.begin + limit));
+        let polling = Polling::with_deadline(limit.map(|limit| self.started + limit));
         while !goals.is_empty() {
             let names: Vec<&str> = goals.iter().map(|goal| goal.name.as_str()).collect();
             match self.registry.units_named(&names).await {
                 Ok(units) => {
-                    self.notices.answered();
-                    goals = self.late_ones(goals, &units).await?;
-                    self.explain_some(&goals, &units, limit).await;
+                    self.notices.report_available();
+                    goals = self.pending_goals(goals, &units).await?;
+                    self.explain_pending(&goals, &units, limit).await;
                 }
-                Err(error) => self.notices.no_answer(&error)?,
+                Err(error) => self.notices.report_unavailable(&error)?,
             }
-            let hopeless = limit.is_none() && goals.iter().all(|goal| self.is_hopeless(goal));
-            if !goals.is_empty() && (hopeless || !pauses.next().await) {
+            let blocked = limit.is_none() && goals.iter().all(|goal| self.is_blocked(goal));
+            if !goals.is_empty() && (blocked || !polling.next().await) {
                 break;
             }
         }
         Ok(goals)
     }
 
-    /// Announces units that are in their state, and gives the others.
-    async fn late_ones(&mut self, goals: Vec<Goal>, units: &[Unit]) -> Result<Vec<Goal>, Failure> {
-        let mut late = Vec::new();
+    /// Announces the goals that are reached and returns the others.
+    async fn pending_goals(&mut self, goals: Vec<Goal>, units: &[Unit]) -> Result<Vec<Goal>, Failure> {
+        let mut pending = Vec::new();
         for goal in goals {
             let Some(unit) = units.iter().find(|unit| unit.name == goal.name) else {
                 return Err(Failure::new(format!(
@@ -173,23 +183,23 @@ impl Watch<'_> {
                     goal.name
                 )));
             };
-            if self.is_there(&goal, unit).await {
+            if self.is_reached(&goal, unit).await {
                 self.announce(&goal, unit).await?;
             } else {
-                late.push(goal);
+                pending.push(goal);
             }
         }
-        Ok(late)
+        Ok(pending)
     }
 
-    /// Explains [`EXPLAINED`] units, those first that were not explained for the longest time.
-    async fn explain_some(&mut self, goals: &[Goal], units: &[Unit], limit: Option<Duration>) {
-        if self.begin.elapsed() < SILENCE {
+    /// Explains up to [`EXPLAINED_PER_POLL`] units, least recently explained first.
+    async fn explain_pending(&mut self, goals: &[Goal], units: &[Unit], limit: Option<Duration>) {
+        if self.started.elapsed() < NOTICE_DELAY {
             return;
         }
         let mut due: Vec<&Goal> = goals.iter().collect();
         due.sort_by_key(|goal| self.explained.get(&goal.name).copied());
-        for goal in due.into_iter().take(EXPLAINED) {
+        for goal in due.into_iter().take(EXPLAINED_PER_POLL) {
             if let Some(unit) = units.iter().find(|unit| unit.name == goal.name) {
                 self.explain(goal, unit, limit).await;
                 self.explained.insert(goal.name.clone(), Instant::now());
@@ -197,7 +207,7 @@ impl Watch<'_> {
         }
     }
 
-    async fn is_there(&self, goal: &Goal, unit: &Unit) -> bool {
+    async fn is_reached(&self, goal: &Goal, unit: &Unit) -> bool {
         if unit.current_state != goal.state.as_str() {
             return false;
         }
@@ -220,10 +230,10 @@ impl Watch<'_> {
         }
         let Goal { name, state, .. } = goal;
         if *state == JobState::Inactive || unit.machine_id.is_empty() {
-            return say(&format!("Unit {name} {state}\n"));
+            return print(&format!("Unit {name} {state}\n"));
         }
         let legend = self.legend(&unit.machine_id).await;
-        say(&format!("Unit {name} {state} on {legend}\n"))
+        print(&format!("Unit {name} {state} on {legend}\n"))
     }
 
     async fn legend(&mut self, machine: &str) -> String {
@@ -235,10 +245,10 @@ impl Watch<'_> {
         self.machines.legend(machine, false)
     }
 
-    /// Says what is waited for, where that is news.
+    /// Prints the reason why the goal is not reached, if it has changed.
     async fn explain(&mut self, goal: &Goal, unit: &Unit, limit: Option<Duration>) {
         if goal.state == JobState::Inactive {
-            return self.tell(&goal.name, "its machine has not stopped it yet", limit);
+            return self.report(&goal.name, "its machine has not stopped it yet", limit);
         }
         if self.machines.get(&unit.machine_id).is_none()
             && let Ok(list) = self.registry.machines().await
@@ -246,7 +256,7 @@ impl Watch<'_> {
             self.machines = Machines::new(list);
         }
         let reason = reason(self.registry, &self.machines, unit).await;
-        self.tell(&goal.name, &reason.text, limit);
+        self.report(&goal.name, &reason.text, limit);
         if reason.blocked {
             let since = self.blocked.get(&goal.name).map_or_else(Instant::now, |blocked| blocked.since);
             self.blocked.insert(goal.name.clone(), Blocked { since, reason });
@@ -255,8 +265,8 @@ impl Watch<'_> {
         }
     }
 
-    fn tell(&mut self, name: &str, text: &str, limit: Option<Duration>) {
-        self.notices.tell(name, text, |is_first| {
+    fn report(&mut self, name: &str, text: &str, limit: Option<Duration>) {
+        self.notices.report(name, text, |is_first| {
             let until = match limit {
                 _ if !is_first => String::new(),
                 Some(limit) => format!(" (for at most {} s)", limit.as_secs()),
@@ -266,17 +276,17 @@ impl Watch<'_> {
         });
     }
 
-    fn is_hopeless(&self, goal: &Goal) -> bool {
-        self.blocked.get(&goal.name).is_some_and(|blocked| blocked.since.elapsed() >= BLOCKED)
+    fn is_blocked(&self, goal: &Goal) -> bool {
+        self.blocked.get(&goal.name).is_some_and(|blocked| blocked.since.elapsed() >= BLOCKED_TIMEOUT)
     }
 
-    /// What is said of units that were waited for in vain.
-    fn fail_for(&self, late: &[Goal], limit: Option<Duration>) -> Result<(), Failure> {
-        if late.is_empty() {
+    /// The failure for goals that are not reached.
+    fn fail_if_pending(&self, pending: &[Goal], limit: Option<Duration>) -> Result<(), Failure> {
+        if pending.is_empty() {
             return Ok(());
         }
         let mut lines = Vec::new();
-        for Goal { name, state, .. } in late {
+        for Goal { name, state, .. } in pending {
             let blocked = self.blocked.get(name);
             let Some(Blocked { reason, .. }) = blocked.filter(|_| limit.is_none()) else {
                 let timed_out = format!("timed out waiting for unit {name} to report state {state}");
@@ -293,19 +303,19 @@ impl Watch<'_> {
         Err(Failure::new(lines.join("\n")))
     }
 
-    async fn for_activity(&mut self, goals: Vec<Goal>, limit: Option<Duration>) -> Result<(), Failure> {
-        let pauses = Pauses::until(limit.map(|limit| Instant::now() + limit));
+    async fn wait_for_active(&mut self, goals: Vec<Goal>, limit: Option<Duration>) -> Result<(), Failure> {
+        let polling = Polling::with_deadline(limit.map(|limit| Instant::now() + limit));
         let mut left = goals;
         loop {
-            let mut still = Vec::new();
+            let mut inactive = Vec::new();
             for goal in left {
                 if !self.is_active(&goal.name, limit).await? {
-                    still.push(goal);
+                    inactive.push(goal);
                 }
             }
-            left = still;
+            left = inactive;
             let Some(first) = left.first() else { return Ok(()) };
-            if !pauses.next().await {
+            if !polling.next().await {
                 return Err(Failure::new(format!(
                     "Error waiting for units: timed out waiting for unit {} to be active",
                     first.name
@@ -314,16 +324,16 @@ impl Watch<'_> {
         }
     }
 
-    /// On some machine. One where it failed ends the wait.
+    /// Whether the unit is active on some machine. Fails if it failed on one.
     async fn is_active(&mut self, name: &str, limit: Option<Duration>) -> Result<bool, Failure> {
         let states = match self.registry.states_of(name).await {
             Ok(states) => states,
             Err(error) => {
-                self.notices.no_answer(&error)?;
+                self.notices.report_unavailable(&error)?;
                 return Ok(false);
             }
         };
-        self.notices.answered();
+        self.notices.report_available();
         if let Some(failed) = states.iter().find(|state| state.systemd_active_state == "failed") {
             let legend = self.legend(&failed.machine_id).await;
             return Err(Failure::new(format!(
@@ -337,7 +347,7 @@ impl Watch<'_> {
         if states.iter().any(active) {
             return Ok(true);
         }
-        let said = match states.first() {
+        let text = match states.first() {
             None => "its machine has not reported it yet".to_owned(),
             Some(state) => format!(
                 "on {}: {} {}",
@@ -346,7 +356,7 @@ impl Watch<'_> {
                 state.systemd_sub_state
             ),
         };
-        self.tell(name, &said, limit);
+        self.report(name, &text, limit);
         Ok(false)
     }
 }
@@ -359,23 +369,23 @@ fn is_down(state: &UnitState) -> bool {
 mod tests {
     use super::*;
 
-    /// How often is looked within this time, if each look takes none.
-    fn looks(within: Duration) -> usize {
+    /// Number of polls within this time if requests take no time.
+    fn polls(within: Duration) -> usize {
         let mut waited = Duration::ZERO;
-        let pauses = std::iter::repeat_with(|| {
-            waited += pause_after(waited);
+        let polling = std::iter::repeat_with(|| {
+            waited += poll_interval(waited);
             waited
         });
-        1 + pauses.take_while(|waited| *waited < within).count()
+        1 + polling.take_while(|waited| *waited < within).count()
     }
 
     #[test]
-    fn looks_are_frequent_at_first_and_never_many() {
-        assert_eq!(pause_after(Duration::ZERO), Duration::from_millis(20));
-        assert_eq!(pause_after(Duration::from_millis(400)), Duration::from_millis(50));
-        assert_eq!(pause_after(Duration::from_secs(3600)), Duration::from_millis(500));
-        assert_eq!(looks(Duration::from_millis(200)), 10);
-        assert_eq!(looks(Duration::from_secs(1)), 24);
-        assert_eq!(looks(Duration::from_secs(60)), 148);
+    fn poll_intervals_grow() {
+        assert_eq!(poll_interval(Duration::ZERO), Duration::from_millis(20));
+        assert_eq!(poll_interval(Duration::from_millis(400)), Duration::from_millis(50));
+        assert_eq!(poll_interval(Duration::from_secs(3600)), Duration::from_millis(500));
+        assert_eq!(polls(Duration::from_millis(200)), 10);
+        assert_eq!(polls(Duration::from_secs(1)), 24);
+        assert_eq!(polls(Duration::from_secs(60)), 148);
     }
 }

@@ -1,4 +1,4 @@
-//! The API's back end: the node that runs now.
+//! Backend of the API: delegates to the running node.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -7,10 +7,10 @@ use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
-use fleet_node::{Contact, EtcdStore, Known, Metrics, Requests, StoreError};
+use fleet_node::{EtcdStore, Metrics, RegistryCache, Requests, StoreError, StoreLink};
 use unit_file::{UnitFile, UnitName};
 
-/// Outlives nodes: a reload makes a new one.
+/// Persists across reloads, which replace the node.
 pub struct Api {
     me: MachineId,
     metrics: Arc<Metrics>,
@@ -19,8 +19,8 @@ pub struct Api {
 
 #[derive(Clone)]
 pub struct Current {
-    pub known: Arc<Known>,
-    pub contact: Arc<Contact>,
+    pub registry: Arc<RegistryCache>,
+    pub store_link: Arc<StoreLink>,
     pub requests: Requests<EtcdStore>,
 }
 
@@ -33,10 +33,10 @@ impl Api {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
-    /// None before it is registered, and while the store is away for long.
+    /// `None` before the node is registered, and during a longer outage of the store.
     fn current(&self) -> Option<Current> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        current.filter(|current| current.contact.standing().is_serving())
+        current.filter(|current| current.store_link.state().is_serving())
     }
 
     fn requests(&self) -> Result<Requests<EtcdStore>, Failure> {
@@ -49,8 +49,8 @@ fn failed(error: StoreError) -> Failure {
 }
 
 impl Backend for Api {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
-        Some(self.current()?.known.look_and_ask(look))
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+        Some(self.current()?.registry.with_scheduler(read))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ impl Backend for Api {
 
     async fn destroy(&self, name: &UnitName) -> Result<(), Failure> {
         match self.requests()?.destroy(name).await {
-            Err(StoreError::Refused(_)) => Err(Failure::Missing),
+            Err(StoreError::Rejected(_)) => Err(Failure::Missing),
             done => done.map_err(failed),
         }
     }

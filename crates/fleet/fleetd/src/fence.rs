@@ -1,5 +1,5 @@
-//! `fleetd fence`, which fleet-fence.service runs while fleetd does not: units are stopped before another machine may start
-//! them. All that it needs was written to /run/fleet by the last fleetd, so that no error of a configuration is in its way.
+//! `fleetd fence`, run by fleet-fence.service while fleetd is stopped: stops units before another machine may start
+//! them. It depends only on state in /run/fleet that the last fleetd has written, not on the configuration.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -8,39 +8,39 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fleet_config::VERSION;
-use fleet_node::{Alone, Chance, Settings, keep_fence};
+use fleet_node::{Jitter, Settings, StandaloneFence, run_standalone_fence};
 use service::Stop;
 use systemd_units::{Bus, Units};
 use tokio::time::timeout;
 use unit_file::UnitName;
 
-use crate::hands::Systemd;
 use crate::machine;
-use crate::memory::{FenceSettings, Kept};
 use crate::peers::Asker;
-use crate::process::{folder, log_targets};
+use crate::process::{directory, log_targets};
+use crate::state_files::{FenceSettings, RuntimeState};
+use crate::systemd::Systemd;
 
 const SERVICE: &str = "fleet-fence.service";
-/// After which a wait for that service is logged.
-const SILENT: Duration = Duration::from_secs(3);
+/// A longer wait for the service is logged.
+const NOTICE_DELAY: Duration = Duration::from_secs(3);
 
 pub fn run() -> anyhow::Result<()> {
     service::log::start("fleetd", log_targets(false))?;
-    let kept = Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet")));
+    let kept = Arc::new(RuntimeState::at(&directory("RUNTIME_DIRECTORY", "/run/fleet")));
     let (Some(memory), Some(fence)) = (kept.contact(), kept.fence()) else {
         tracing::info!("fleetd was not in a cluster since this machine started: there is nothing to fence");
         return Ok(());
     };
     let FenceSettings { ttl, partition_port, units_directory, systemd_user } = fence;
     let settings = Settings {
-        me: machine::id()?,
+        machine_id: machine::id()?,
         ttl,
-        remembered: Some(memory),
+        saved_state: Some(memory),
         launched: kept.units(),
         clock: machine::clock(),
-        chance: Chance(Arc::new(fastrand::f64)),
+        jitter: Jitter(Arc::new(fastrand::f64)),
         version: VERSION.to_owned(),
-        // Of a node alone.
+        // Unused by the fence.
         public_ip: Arc::new(String::new),
         metadata: BTreeMap::new(),
         capacity: fleet_core::Capacity::default(),
@@ -48,13 +48,13 @@ pub fn run() -> anyhow::Result<()> {
         disable_engine: true,
         disable_watches: true,
         instance: String::new(),
-        earlier_instances: Vec::new(),
+        previous_instances: Vec::new(),
     };
     let bus = if systemd_user { Bus::Session } else { Bus::System };
-    let alone = Alone {
-        hands: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
+    let fence = StandaloneFence {
+        unit_manager: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
         peers: Asker { port: partition_port },
-        remember_units: Arc::new(move |units: &_| {
+        save_units: Arc::new(move |units: &_| {
             if let Err(error) = kept.write_units(units) {
                 tracing::warn!("what the next start has to know: {error:#}");
             }
@@ -64,27 +64,27 @@ pub fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = Stop::by_signal()?;
         tokio::select! {
-            () = keep_fence(settings, alone) => tracing::info!("this machine has no unit of the cluster"),
+            () = run_standalone_fence(settings, fence) => tracing::info!("this machine has no unit of the cluster"),
             () = stop.wait() => {}
         }
         Ok(())
     })
 }
 
-/// Stops the service, so that a node that is about to start knows which units still run: a fence that runs beside it
-/// would stop units of a machine that is in the cluster again. Waits as long as the service's `TimeoutStopSec=` allows.
-pub async fn end(units: &Units) {
-    // invariant: it is a unit's name.
+/// Stops the fence before a node starts; otherwise it would stop units of a machine that has rejoined the cluster.
+/// Waits for at most the service's `TimeoutStopSec=`.
+pub async fn stop_service(units: &Units) {
+    // invariant: a valid unit name.
     let Ok(service) = UnitName::parse(SERVICE) else { return };
-    let mut stopped = pin!(units.stop(&service));
-    let ended = match timeout(SILENT, &mut stopped).await {
-        Ok(ended) => ended,
+    let mut stop = pin!(units.stop(&service));
+    let result = match timeout(NOTICE_DELAY, &mut stop).await {
+        Ok(result) => result,
         Err(_) => {
             tracing::info!("waiting for {SERVICE} to stop");
-            stopped.await
+            stop.await
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = result {
         tracing::warn!("Failed to stop {SERVICE}: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The sockets that systemd hands over: the API is served on each of them, and nowhere else.
+//! The sockets that systemd passes (socket activation), on which the API is served.
 
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -8,16 +8,16 @@ use anyhow::Context as _;
 use fleet_http::Listener;
 use rustix::net::AddressFamily;
 
-/// Kept open for as long as the process lives: a reload serves on copies.
+/// Kept open until the process exits. Each node serves on duplicates.
 pub struct Listeners(Vec<OwnedFd>);
 
 impl Listeners {
     pub fn inherited() -> anyhow::Result<Self> {
-        let numbers = sd_notify::listen_fds().context("the sockets that systemd hands over")?;
-        let copies = numbers.map(|number| {
-            // SAFETY: systemd opened these for this process, and nobody closes them.
-            let fd = unsafe { BorrowedFd::borrow_raw(number) };
-            rustix::io::fcntl_dupfd_cloexec(fd, 3).with_context(|| format!("file descriptor {number}"))
+        let fds = sd_notify::listen_fds().context("the sockets that systemd hands over")?;
+        let copies = fds.map(|raw_fd| {
+            // SAFETY: systemd opened these descriptors for this process, which never closes them.
+            let fd = unsafe { BorrowedFd::borrow_raw(raw_fd) };
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).with_context(|| format!("file descriptor {raw_fd}"))
         });
         Ok(Self(copies.collect::<anyhow::Result<_>>()?))
     }
@@ -27,7 +27,7 @@ impl Listeners {
     }
 
     pub fn copies(&self) -> anyhow::Result<Vec<Listener>> {
-        let of = |fd: &OwnedFd| -> anyhow::Result<Listener> {
+        let listener = |fd: &OwnedFd| -> anyhow::Result<Listener> {
             let copy = fd.try_clone()?;
             match rustix::net::getsockname(&copy)?.address_family() {
                 AddressFamily::UNIX => Ok(UnixListener::from(copy).into()),
@@ -35,6 +35,6 @@ impl Listeners {
                 other => anyhow::bail!("the API is served on unix and TCP sockets, not on {other:?}"),
             }
         };
-        self.0.iter().map(|fd| of(fd).context("Failed serving HTTP on listener")).collect()
+        self.0.iter().map(|fd| listener(fd).context("Failed serving HTTP on listener")).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What this machine is: its id, its address, its clock.
+//! Id, address and clocks of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use fleet_node::Clock;
 use nix::time::{ClockId, clock_gettime};
 
 const ID_FILE: &str = "/etc/machine-id";
-/// Where coreos-setup-environment says how other machines reach this one.
+/// Set by coreos-setup-environment.
 const ADDRESS_VARIABLE: &str = "COREOS_PRIVATE_IPV4";
-/// Of no machine: nothing is sent there, only the way is looked up.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+/// An address of TEST-NET-1 for the route lookup; nothing is sent.
+const TEST_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 pub fn id() -> anyhow::Result<MachineId> {
     let text = std::fs::read_to_string(ID_FILE)
@@ -24,39 +24,40 @@ pub fn id() -> anyhow::Result<MachineId> {
     }
 }
 
-/// What is set, else what the machine says of itself, else the address that the default route gives. Empty where
-/// there is none.
-pub fn public_ip(set: Option<&str>) -> String {
-    if let Some(set) = set {
-        return set.to_owned();
+/// The configured address, else that of the environment, else that of the default route's interface. Empty if there is
+/// none.
+pub fn public_ip(configured: Option<&str>) -> String {
+    if let Some(configured) = configured {
+        return configured.to_owned();
     }
-    if let Some(told) = std::env::var(ADDRESS_VARIABLE).ok().filter(|text| text.parse::<IpAddr>().is_ok()) {
-        return told;
+    if let Some(address) = std::env::var(ADDRESS_VARIABLE).ok().filter(|text| text.parse::<IpAddr>().is_ok())
+    {
+        return address;
     }
-    by_route().map(|address| address.to_string()).unwrap_or_default()
+    default_route_address().map(|address| address.to_string()).unwrap_or_default()
 }
 
-fn by_route() -> Option<Ipv4Addr> {
+fn default_route_address() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(ELSEWHERE).ok()?;
+    socket.connect(TEST_ADDRESS).ok()?;
     match socket.local_addr().ok()?.ip() {
         IpAddr::V4(address) if !address.is_loopback() && !address.is_link_local() => Some(address),
         _ => None,
     }
 }
 
-/// Whether the whole machine stops or starts anew, as far as systemd can be asked.
+/// Whether the machine is shutting down or rebooting; false if systemd does not respond.
 pub async fn is_going_down() -> bool {
-    let asked = async {
+    let request = async {
         let bus = zbus::Connection::system().await?;
         let (systemd, path) = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1");
-        let what = ("org.freedesktop.systemd1.Manager", "SystemState");
+        let property = ("org.freedesktop.systemd1.Manager", "SystemState");
         let properties = Some("org.freedesktop.DBus.Properties");
-        let reply = bus.call_method(Some(systemd), path, properties, "Get", &what).await?;
+        let reply = bus.call_method(Some(systemd), path, properties, "Get", &property).await?;
         let state: zbus::OwnedVariant = reply.body().deserialize()?;
         String::try_from(state)
     };
-    match asked.await {
+    match request.await {
         Ok(state) => state == "stopping",
         Err(error) => {
             tracing::warn!("asking systemd whether the machine goes down: {error}");
@@ -65,12 +66,12 @@ pub async fn is_going_down() -> bool {
     }
 }
 
-/// Goes on while the machine sleeps.
+/// Continues while the machine is suspended.
 pub fn clock() -> Clock {
     Clock(Arc::new(|| since_boot(ClockId::CLOCK_BOOTTIME)))
 }
 
-/// As systemd counts reloads.
+/// The clock of `MONOTONIC_USEC=` in notifications of a reload.
 pub fn monotonic() -> Duration {
     since_boot(ClockId::CLOCK_MONOTONIC)
 }

@@ -1,40 +1,40 @@
-//! `fleetd`: the cluster manager's daemon, on every machine of the cluster.
+//! `fleetd`: the daemon of the cluster manager, which runs on every machine.
 
 mod backend;
+mod daemon;
 mod facts;
 mod fence;
-mod hands;
-mod life;
 mod listeners;
 mod machine;
-mod memory;
 mod peers;
 mod process;
+mod state_files;
 mod store;
+mod systemd;
 mod verify;
 
 use std::process::ExitCode;
 
-use fleet_config::{Refusal, Task};
+use fleet_config::{Command, StartupError};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match fleet_config::read(&facts::gather(&args)) {
-        Ok(Task::Print(text)) => {
+        Ok(Command::Print(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(Task::Fence) => ended(fence::run()),
-        Ok(Task::Run { config, warnings }) => ended(life::run(&args, *config, &warnings)),
-        Err(Refusal { exit, text }) => {
+        Ok(Command::Fence) => exit_code(fence::run()),
+        Ok(Command::Run { config, warnings }) => exit_code(daemon::run(&args, *config, &warnings)),
+        Err(StartupError { exit, text }) => {
             eprint!("{text}");
             ExitCode::from(exit)
         }
     }
 }
 
-fn ended(done: anyhow::Result<()>) -> ExitCode {
-    match done {
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

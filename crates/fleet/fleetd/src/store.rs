@@ -1,11 +1,11 @@
-//! The way to etcd.
+//! The connection to etcd.
 
 use anyhow::Context as _;
 use etcd_client::{Client, Config as ClientConfig, Credentials, Endpoint, Order, TlsFiles};
 use fleet_config::Etcd;
 use fleet_node::EtcdStore;
 
-/// Opens no connection yet. A request fails after `etcd_request_timeout`, and the next one goes to another endpoint.
+/// Does not connect yet. A request fails after `etcd_request_timeout`; the next one uses another endpoint.
 pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
     let endpoints: Vec<Endpoint> = etcd
         .servers
@@ -13,7 +13,7 @@ pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
         .map(|server| server.parse().with_context(|| format!("etcd_servers: {server}")))
         .collect::<anyhow::Result<_>>()?;
     let mut config = ClientConfig::new(endpoints);
-    // The first that answers: that is the machine's own, as a rule.
+    // The first endpoint is usually the local member.
     config.order = Order::Configured;
     config.credentials =
         etcd.username.clone().map(|user| Credentials { user, password: etcd.password.reveal().to_owned() });

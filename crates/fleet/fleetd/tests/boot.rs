@@ -1,4 +1,4 @@
-//! What systemd is told by a fleetd whose store does not answer: a machine's boot must not wait forever.
+//! Notifications to systemd while the store is unavailable: a boot must not wait forever.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -8,12 +8,12 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Less than any store needs that only starts late, as on a machine that boots the whole cluster.
-const SOON: Duration = Duration::from_secs(15);
-/// The limit is 20 s; a busy machine may be late.
-const LATE: Duration = Duration::from_secs(60);
+/// READY=1 must not be sent before this time: the store may still be starting.
+const NOT_READY_FOR: Duration = Duration::from_secs(15);
+/// The limit of 20 s, with a margin for a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Ends with the test.
+/// Killed on drop.
 struct Fleetd(Child);
 
 impl Drop for Fleetd {
@@ -23,13 +23,13 @@ impl Drop for Fleetd {
     }
 }
 
-/// The next that systemd is told, `None` once `end` has come.
-fn told(socket: &UnixDatagram, end: Instant) -> Option<String> {
-    let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+/// Receives the next notification; `None` after `end`.
+fn receive_notification(socket: &UnixDatagram, end: Instant) -> Option<String> {
+    let remaining = end.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
         return None;
     }
-    socket.set_read_timeout(Some(left)).unwrap();
+    socket.set_read_timeout(Some(remaining)).unwrap();
     let mut text = [0; 4096];
     match socket.recv(&mut text) {
         Ok(count) => Some(String::from_utf8(text[..count].to_vec()).unwrap()),
@@ -39,24 +39,24 @@ fn told(socket: &UnixDatagram, end: Instant) -> Option<String> {
 }
 
 #[test]
-fn a_boot_waits_for_the_store_and_not_forever() {
+fn boot_waits_for_the_store_for_a_limited_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    // It takes connections and answers nothing: a store that is about to come.
+    // Accepts connections without responding.
     let store = TcpListener::bind("127.0.0.1:0").unwrap();
-    let below = |name: &str| folder.path().join(name);
+    let path_of = |name: &str| folder.path().join(name);
     let start = Instant::now();
     let mut fleetd = Fleetd(
         Command::new(env!("CARGO_BIN_EXE_fleetd"))
             .env_clear()
             .env("NOTIFY_SOCKET", &path)
-            .env("STATE_DIRECTORY", below("state"))
-            .env("RUNTIME_DIRECTORY", below("run"))
-            // Nobody is there either: what it asks of systemd fails at once.
-            .env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", below("no-bus").display()))
+            .env("STATE_DIRECTORY", path_of("state"))
+            .env("RUNTIME_DIRECTORY", path_of("run"))
+            // No bus: requests to systemd fail immediately.
+            .env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", path_of("no-bus").display()))
             .env("FLEET_ETCD_SERVERS", format!("http://{}", store.local_addr().unwrap()))
-            .env("FLEET_UNITS_DIRECTORY", below("units"))
+            .env("FLEET_UNITS_DIRECTORY", path_of("units"))
             .env("FLEET_PUBLIC_IP", "127.0.0.1")
             .env("FLEET_PARTITION_PORT", "0")
             .stdout(Stdio::null())
@@ -64,12 +64,12 @@ fn a_boot_waits_for_the_store_and_not_forever() {
             .spawn()
             .unwrap(),
     );
-    let first = told(&socket, start + SOON).expect("it says what it waits for");
+    let first = receive_notification(&socket, start + NOT_READY_FOR).expect("it says what it waits for");
     assert_eq!(first, "STATUS=waiting for the key-value store\n");
-    assert_eq!(told(&socket, start + SOON), None, "the store may still come");
-    let ready = told(&socket, start + LATE).expect("the boot goes on");
+    assert_eq!(receive_notification(&socket, start + NOT_READY_FOR), None, "the store may still come");
+    let ready = receive_notification(&socket, start + READY_TIMEOUT).expect("the boot goes on");
     assert_eq!(ready, "READY=1\nSTATUS=waiting for the key-value store\n");
-    // It waits on, and says nothing twice.
-    assert_eq!(told(&socket, Instant::now() + Duration::from_secs(1)), None);
+    // It continues to wait without further notifications.
+    assert_eq!(receive_notification(&socket, Instant::now() + Duration::from_secs(1)), None);
     assert!(fleetd.0.try_wait().unwrap().is_none(), "it ended");
 }

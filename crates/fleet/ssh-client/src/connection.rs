@@ -1,4 +1,4 @@
-//! Opens connections, directly and through others, and streams inside of them.
+//! Opens connections, directly and through others, and streams inside them.
 
 use std::fs::File;
 use std::io;
@@ -6,25 +6,25 @@ use std::os::fd::OwnedFd;
 
 use tokio::net::TcpStream;
 
-use crate::control::{Control, Session, is_end};
+use crate::control::{Control, Session, is_disconnect};
 use crate::error::{Error, lower_case};
 use crate::identity;
-use crate::master::{Failure, Keys, Master};
+use crate::master::{Failure, KeySource, Master};
 use crate::relay::{Transport, relay};
 use crate::settings::{Address, Settings};
 use crate::stream::Stream;
 use crate::trust::Trust;
 
-/// An authenticated connection. It ends when it is dropped.
+/// An authenticated connection, closed on drop.
 pub struct Connection {
     pub(crate) master: Master,
-    /// The agent may be used over there.
+    /// The server may use the agent.
     pub(crate) forwards_agent: bool,
-    /// Of a second hop: what its bytes pass through the first on.
+    /// For a second hop: the stream through the first.
     _hop: Option<Control>,
 }
 
-/// The way to a host.
+/// How to reach a host.
 #[derive(Clone, Copy)]
 enum Route<'a> {
     Direct,
@@ -36,18 +36,18 @@ impl Connection {
         login(settings, address, Route::Direct).await
     }
 
-    /// A second hop inside this connection. The other side's key is looked up under its own address.
-    pub async fn through(&self, settings: &Settings, address: &Address) -> Result<Connection, Error> {
+    /// Opens a second hop through this connection. Its host key is looked up by its own address.
+    pub async fn open_through(&self, settings: &Settings, address: &Address) -> Result<Connection, Error> {
         login(settings, address, Route::Through(self)).await
     }
 
-    /// A TCP connection that the other side opens.
+    /// Opens a TCP connection from the server.
     pub async fn tcp(&self, host: &str, port: u16) -> Result<Stream, Error> {
         let (transport, control) = self.forward(host, port).await?;
         Stream::new(transport.input, transport.output, control).map_err(Error::Local)
     }
 
-    /// A command's standard input and output.
+    /// Runs a command; the stream is its standard input and output.
     pub async fn command(&self, command: &str) -> Result<Stream, Error> {
         let (input, sent) = io::pipe().map_err(Error::Local)?;
         let (received, output) = io::pipe().map_err(Error::Local)?;
@@ -62,26 +62,26 @@ impl Connection {
         terminal: Option<&str>,
         files: [OwnedFd; 3],
     ) -> Result<Control, Error> {
-        let mut control = self.master.control().await.map_err(broken)?;
+        let mut control = self.master.control().await.map_err(control_error)?;
         let session = Session { command, terminal, agent: self.forwards_agent };
-        match control.session(&session, files).await.map_err(broken)? {
+        match control.session(&session, files).await.map_err(control_error)? {
             true => Ok(control),
-            false => Err(self.refused("open a session").await),
+            false => Err(self.rejection("open a session").await),
         }
     }
 
     async fn forward(&self, host: &str, port: u16) -> Result<(Transport, Control), Error> {
         let (input, sent) = io::pipe().map_err(Error::Local)?;
         let (received, output) = io::pipe().map_err(Error::Local)?;
-        let mut control = self.master.control().await.map_err(broken)?;
-        match control.forward(host, port, [input.into(), output.into()]).await.map_err(broken)? {
+        let mut control = self.master.control().await.map_err(control_error)?;
+        match control.forward(host, port, [input.into(), output.into()]).await.map_err(control_error)? {
             true => Ok((Transport { input: received, output: sent }, control)),
-            false => Err(self.refused(&format!("connect to {}", Address::new(host, port))).await),
+            false => Err(self.rejection(&format!("connect to {}", Address::new(host, port))).await),
         }
     }
 
-    /// With the reason, which is not in the reply.
-    async fn refused(&self, request: &str) -> Error {
+    /// The error with the reason from the log of `ssh`; the reply has none.
+    async fn rejection(&self, request: &str) -> Error {
         match self.master.refusal().await {
             Some(reason) => Error::Refused(format!("{request}: {reason}")),
             None => Error::Refused(request.to_owned()),
@@ -90,8 +90,8 @@ impl Connection {
 }
 
 /// An error of the control socket.
-pub(crate) fn broken(error: io::Error) -> Error {
-    if is_end(&error) { Error::Cut } else { Error::Local(error) }
+pub(crate) fn control_error(error: io::Error) -> Error {
+    if is_disconnect(&error) { Error::Cut } else { Error::Local(error) }
 }
 
 impl Route<'_> {
@@ -114,71 +114,72 @@ async fn tcp(address: &Address) -> Result<Transport, Error> {
     relay(stream).map_err(Error::Local)
 }
 
-/// Starts `ssh`; again with a host key that the user accepts, and again with the agent's keys where the file's is refused.
+/// Starts `ssh` until it is logged in. Retries with a host key that the user accepts, and with the agent's keys if the
+/// file's key is denied.
 async fn login(settings: &Settings, address: &Address, route: Route<'_>) -> Result<Connection, Error> {
-    let mut keys = first_keys(settings)?;
+    let mut key_source = initial_key_source(settings)?;
     let mut trust = None;
     loop {
-        let dialled = tokio::time::timeout(settings.timeout, route.dial(address));
-        let (transport, hop) = dialled.await.map_err(|_| Error::TimedOut)??;
+        let dialed = tokio::time::timeout(settings.timeout, route.dial(address));
+        let (transport, hop) = dialed.await.map_err(|_| Error::TimedOut)??;
         let trust = match &mut trust {
             Some(trust) => trust,
-            unread => unread.insert(Trust::read(settings, address)?),
+            empty => empty.insert(Trust::read(settings, address)?),
         };
-        let mut master = Master::start(settings, keys, trust.keys(), transport)?;
-        let done = tokio::time::timeout(settings.timeout, master.logged_in());
+        let mut master = Master::start(settings, key_source, trust.keys(), transport)?;
+        let done = tokio::time::timeout(settings.timeout, master.wait_for_login());
         if done.await.map_err(|_| Error::TimedOut)?.map_err(Error::Local)? {
             let forwards_agent = settings.forward_agent && settings.agent.is_some();
             return Ok(Connection { master, forwards_agent, _hop: hop });
         }
         let failure = master.failure().await.map_err(Error::Local)?;
-        let accepted = match &failure.host_key {
-            Some(key) => trust.extend(key)?,
+        let trusted_now = match &failure.host_key {
+            Some(key) => trust.confirm(key)?,
             None => false,
         };
-        if !accepted {
-            keys = next_keys(settings, keys, &failure, address)?;
+        if !trusted_now {
+            key_source = next_key_source(settings, key_source, &failure, address)?;
         }
     }
 }
 
-/// Without a key that can be used there is no reason to knock: servers count failed logins.
-fn first_keys(settings: &Settings) -> Result<Keys<'_>, Error> {
+/// Fails before connecting if there is no usable key: servers count failed logins.
+fn initial_key_source(settings: &Settings) -> Result<KeySource<'_>, Error> {
     match (&settings.identity, &settings.agent) {
-        (Some(file), _) => identity::check(file).map(|()| Keys::File(file)),
-        (None, Some(_)) => Ok(Keys::Agent),
+        (Some(file), _) => identity::check(file).map(|()| KeySource::File(file)),
+        (None, Some(_)) => Ok(KeySource::Agent),
         (None, None) => Err(Error::NoAgent),
     }
 }
 
-/// What is left to try after the server refused `keys`; an error where that was not what failed, or nothing is left.
-fn next_keys<'a>(
+/// The keys to try after `key_source` was denied. Fails if the login failed otherwise, or no keys are left.
+fn next_key_source<'a>(
     settings: &'a Settings,
-    keys: Keys<'a>,
+    key_source: KeySource<'a>,
     failure: &Failure,
     address: &Address,
-) -> Result<Keys<'a>, Error> {
-    if !was_denied(&failure.report) {
-        return Err(Error::Protocol(last_message(&failure.report, address)));
+) -> Result<KeySource<'a>, Error> {
+    if !is_authentication_denied(&failure.messages) {
+        return Err(Error::Protocol(last_message(&failure.messages, address)));
     }
-    let refused = |tried| Error::Authentication { user: settings.user.clone(), tried };
-    match (keys, &settings.agent) {
-        (Keys::File(_), Some(_)) => Ok(Keys::Agent),
-        (Keys::File(_), None) => Err(refused(1)),
-        (Keys::Agent, agent) => {
-            let listed = agent.as_deref().map(identity::agent_keys).transpose()?.unwrap_or_default();
-            Err(refused(listed + usize::from(settings.identity.is_some())))
+    let rejection = |tried| Error::Authentication { user: settings.user.clone(), tried };
+    match (key_source, &settings.agent) {
+        (KeySource::File(_), Some(_)) => Ok(KeySource::Agent),
+        (KeySource::File(_), None) => Err(rejection(1)),
+        (KeySource::Agent, agent) => {
+            let agent_keys = agent.as_deref().map(identity::agent_keys).transpose()?.unwrap_or_default();
+            Err(rejection(agent_keys + usize::from(settings.identity.is_some())))
         }
     }
 }
 
-fn was_denied(report: &str) -> bool {
-    report.contains(": Permission denied (") || report.contains("Too many authentication failures")
+fn is_authentication_denied(messages: &str) -> bool {
+    messages.contains(": Permission denied (") || messages.contains("Too many authentication failures")
 }
 
 /// OpenSSH names the connection that it did not open itself `UNKNOWN port 65535`.
-fn last_message(report: &str, address: &Address) -> String {
-    let last = report.lines().map(str::trim).rfind(|line| !line.is_empty());
+fn last_message(messages: &str, address: &Address) -> String {
+    let last = messages.lines().map(str::trim).rfind(|line| !line.is_empty());
     last.unwrap_or("ssh exited without a message").replace("UNKNOWN port 65535", &address.to_string())
 }
 
@@ -187,10 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_openssh_reports() {
-        let check = |report: &str, denied: bool, message: &str| {
-            assert_eq!(was_denied(report), denied, "{report}");
-            assert_eq!(last_message(report, &Address::new("a", 2222)), message);
+    fn messages_of_openssh() {
+        let check = |messages: &str, denied: bool, message: &str| {
+            assert_eq!(is_authentication_denied(messages), denied, "{messages}");
+            assert_eq!(last_message(messages, &Address::new("a", 2222)), message);
         };
         check(
             "core@host: Permission denied (publickey).\r\n",

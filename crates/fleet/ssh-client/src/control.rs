@@ -1,8 +1,8 @@
-//! OpenSSH's control socket: the requests of its PROTOCOL.mux (version 4, since OpenSSH 5.4) that are needed here.
+//! Client of OpenSSH's control socket: a subset of PROTOCOL.mux (version 4, since OpenSSH 5.4).
 //!
-//! One connection to the socket carries one session or one forwarded stream, and ends it when it is dropped. A request
-//! passes the file descriptors on which the stream is read and written. `ssh -S` would do the same in a process, but opens a
-//! connection of its own where the socket is gone, and does not report why a request was refused.
+//! A connection to the socket carries one session or forwarded stream and closes it on drop. A request passes the file
+//! descriptors of the stream. `ssh -S` is no replacement: it opens its own connection if the socket is missing, and
+//! does not report why a request was rejected.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -32,18 +32,18 @@ const NO_ESCAPE: u32 = 0xffff_ffff;
 pub struct Session<'a> {
     /// Empty for a shell.
     pub command: &'a str,
-    /// `TERM` of the terminal that standard input is.
+    /// `TERM`, if standard input is a terminal.
     pub terminal: Option<&'a str>,
-    /// The other side may use the agent, if `ssh` was started with ForwardAgent.
+    /// Forwards the agent; requires `ssh` with ForwardAgent.
     pub agent: bool,
 }
 
-/// What becomes of a session.
+/// Events of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     Exit(u32),
     NoTerminal,
-    /// The session is over; without an exit code where a signal ended the command.
+    /// The session is closed. There is no exit code if a signal ended the command.
     Closed,
 }
 
@@ -65,7 +65,7 @@ impl Control {
         Ok(control)
     }
 
-    /// A command or a shell on the three descriptors: its standard input, output and error. False where it is refused.
+    /// Opens a session; `files` are its standard input, output and error. Returns false if it is rejected.
     pub async fn session(&mut self, session: &Session<'_>, files: [OwnedFd; 3]) -> io::Result<bool> {
         let request = Request::new(NEW_SESSION)
             .number(REQUEST)
@@ -82,8 +82,7 @@ impl Control {
         self.request(request, &files).await
     }
 
-    /// A TCP connection that the other side opens; `files` are where the bytes for it come from, and where its bytes go. False
-    /// where it is refused.
+    /// Opens a TCP connection from the server; `files` are its input and output. Returns false if it is rejected.
     pub async fn forward(&mut self, host: &str, port: u16, files: [OwnedFd; 2]) -> io::Result<bool> {
         let request =
             Request::new(NEW_STDIO_FORWARD).number(REQUEST).text("").text(host).number(u32::from(port));
@@ -93,7 +92,7 @@ impl Control {
     pub async fn event(&mut self) -> io::Result<Event> {
         loop {
             let message = match self.receive().await {
-                Err(error) if is_end(&error) => return Ok(Event::Closed),
+                Err(error) if is_disconnect(&error) => return Ok(Event::Closed),
                 received => received?,
             };
             match message.kind {
@@ -123,16 +122,16 @@ impl Control {
         self.0.write_all(&[&length.to_be_bytes(), &body[..]].concat()).await
     }
 
-    /// The receiver takes a byte, and the descriptor with it.
+    /// Sends a descriptor along with one byte.
     async fn pass(&self, file: &OwnedFd) -> io::Result<()> {
         let socket = self.0.as_raw_fd();
-        let passing = || {
+        let send = || {
             let descriptors = [file.as_raw_fd()];
             let rights = [ControlMessage::ScmRights(&descriptors)];
             sendmsg::<()>(socket, &[IoSlice::new(&[0])], &rights, MsgFlags::empty(), None)?;
             Ok(())
         };
-        self.0.async_io(Interest::WRITABLE, passing).await
+        self.0.async_io(Interest::WRITABLE, send).await
     }
 
     async fn receive(&mut self) -> io::Result<Message> {
@@ -147,23 +146,23 @@ impl Control {
     }
 }
 
-/// Whether the error says that `ssh` has exited, or is about to.
-pub fn is_end(error: &io::Error) -> bool {
+/// Whether the error means that `ssh` has exited or is exiting.
+pub fn is_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    let ends = [
+    let disconnects = [
         Kind::UnexpectedEof,
         Kind::ConnectionReset,
         Kind::ConnectionRefused,
         Kind::BrokenPipe,
         Kind::NotFound,
     ];
-    ends.contains(&error.kind())
+    disconnects.contains(&error.kind())
 }
 
 impl Message {
-    /// The number at this place of a body of numbers.
-    fn number(&self, place: usize) -> Option<u32> {
-        let bytes = self.body.get(place * 4..place * 4 + 4)?;
+    /// The number at `index` in a body of numbers.
+    fn number(&self, index: usize) -> Option<u32> {
+        let bytes = self.body.get(index * 4..index * 4 + 4)?;
         bytes.try_into().ok().map(u32::from_be_bytes)
     }
 }
@@ -180,7 +179,7 @@ impl Request {
         self
     }
 
-    /// Commands are arguments of a process, which have less than 4 GiB.
+    /// Shorter than 4 GiB, as commands are process arguments.
     fn text(self, text: &str) -> Request {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let mut request = self.number(length);
@@ -195,9 +194,8 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
 
-    /// The bytes of PROTOCOL.mux.
     #[test]
-    fn requests_as_the_protocol_has_them() {
+    fn requests_are_encoded_as_in_the_protocol() {
         let check = |request: Request, expect: &[u8]| assert_eq!(request.0, expect);
         check(Request::new(HELLO).number(VERSION), &[0, 0, 0, 1, 0, 0, 0, 4]);
         check(
@@ -206,15 +204,15 @@ mod tests {
         );
     }
 
-    /// A master that gives these bytes, and then closes.
-    async fn against(replies: &'static [u8]) -> (io::Result<bool>, io::Result<Event>) {
+    /// Sends a request to a master that writes `replies` and closes the connection.
+    async fn request_with_replies(replies: &'static [u8]) -> (io::Result<bool>, io::Result<Event>) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         let master = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"\0\0\0\x08\0\0\0\x01\0\0\0\x04").unwrap();
-            // The hello, the request, and a byte for each of two files.
+            // The hello message, the request, and one byte per descriptor.
             stream.read_exact(&mut [0; 12 + 4 + 21 + 2]).unwrap();
             stream.write_all(replies).unwrap();
         });
@@ -228,17 +226,18 @@ mod tests {
 
     #[tokio::test]
     async fn replies() {
-        let (opened, event) =
-            against(b"\0\0\0\x0c\x80\0\0\x06\0\0\0\x01\0\0\0\x02\0\0\0\x0c\x80\0\0\x04\0\0\0\x02\0\0\0\x07")
-                .await;
+        let (opened, event) = request_with_replies(
+            b"\0\0\0\x0c\x80\0\0\x06\0\0\0\x01\0\0\0\x02\0\0\0\x0c\x80\0\0\x04\0\0\0\x02\0\0\0\x07",
+        )
+        .await;
         assert!(opened.unwrap());
         assert_eq!(event.unwrap(), Event::Exit(7));
-        let (opened, event) = against(b"\0\0\0\x0d\x80\0\0\x03\0\0\0\x01\0\0\0\x01x").await;
+        let (opened, event) = request_with_replies(b"\0\0\0\x0d\x80\0\0\x03\0\0\0\x01\0\0\0\x01x").await;
         assert!(!opened.unwrap());
         assert_eq!(event.unwrap(), Event::Closed);
-        let (opened, _) = against(b"").await;
-        assert!(is_end(&opened.unwrap_err()));
-        let (opened, _) = against(b"\xff\xff\xff\xff").await;
+        let (opened, _) = request_with_replies(b"").await;
+        assert!(is_disconnect(&opened.unwrap_err()));
+        let (opened, _) = request_with_replies(b"\xff\xff\xff\xff").await;
         assert!(opened.unwrap_err().to_string().contains("4294967295 bytes"));
     }
 }

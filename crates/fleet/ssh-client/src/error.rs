@@ -1,4 +1,4 @@
-//! Why there is no connection, or why it broke. Where fleet had a text, it is that.
+//! Errors of connections, with fleet's messages where it has one.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub enum Error {
         "ssh: handshake failed: ssh: unable to authenticate {user} with the {tried} key(s) that there are"
     )]
     Authentication { user: String, tried: usize },
-    /// OpenSSH's own message.
+    /// OpenSSH's message.
     #[error("ssh: {0}")]
     Protocol(String),
     #[error("ssh: the other side refused to {0}")]
@@ -38,15 +38,15 @@ pub enum Error {
     #[error("ssh: the connection ended before the command did")]
     Cut,
     #[error("{}: cannot make a folder for ssh: {cause}", path.display())]
-    Folder { path: PathBuf, cause: io::Error },
-    /// A pipe, a file or a process of this machine.
+    RuntimeDirectory { path: PathBuf, cause: io::Error },
+    /// A local pipe, file or process.
     #[error("ssh: {0}")]
     Local(io::Error),
     #[error("terminal: {0}")]
     Terminal(io::Error),
 }
 
-/// As Go writes the system's errors: in lower case, without the number.
+/// The message of a system error as in Go: in lower case, without the number.
 pub fn lower_case(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

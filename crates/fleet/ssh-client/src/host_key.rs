@@ -1,4 +1,4 @@
-//! The public key of a host: as files of known hosts write it, and as people compare it.
+//! Public keys of hosts, in the format of known hosts files, and their fingerprints.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ impl HostKey {
         let algorithm = fields.next()?.to_owned();
         let blob = STANDARD.decode(fields.next()?).ok()?;
         let (length, rest) = blob.split_first_chunk()?;
-        let named = rest.get(..u32::from_be_bytes(*length) as usize)?;
-        (named == algorithm.as_bytes()).then_some(HostKey { algorithm, blob })
+        let inner_algorithm = rest.get(..u32::from_be_bytes(*length) as usize)?;
+        (inner_algorithm == algorithm.as_bytes()).then_some(HostKey { algorithm, blob })
     }
 
     /// `RSA`, `ED25519`, ...
@@ -34,19 +34,19 @@ impl HostKey {
         }
     }
 
-    /// `aa:bb:...`, as fleet shows it: for comparing with what old systems print, nothing trusts it.
+    /// `aa:bb:...`, as in fleet. Display only: old systems print this fingerprint.
     pub fn md5(&self) -> String {
         let digits: Vec<String> = md5::compute(&self.blob).iter().map(|byte| format!("{byte:02x}")).collect();
         digits.join(":")
     }
 
-    /// `SHA256:...`, as OpenSSH shows it.
+    /// `SHA256:...`, as in OpenSSH.
     pub fn sha256(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
     }
 }
 
-/// As a line of a file of known hosts, without the host.
+/// A line of a known hosts file without the host.
 impl fmt::Display for HostKey {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} {}", self.algorithm, STANDARD.encode(&self.blob))
@@ -61,7 +61,7 @@ mod tests {
 
     /// The fingerprints are those of `ssh-keygen -l`.
     #[test]
-    fn as_people_compare_it() {
+    fn fingerprints() {
         let key = HostKey::parse(KEY).unwrap();
         assert_eq!(key.to_string(), KEY);
         assert_eq!(key.kind(), "ED25519");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key() {
+    fn invalid_keys_are_rejected() {
         let (algorithm, blob) = KEY.split_once(' ').unwrap();
         for text in [
             "",

@@ -1,4 +1,4 @@
-//! The keys of the user: whether a file has one, and how many the agent has.
+//! Private keys of the user: validation of files, and the number of keys in the agent.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -7,16 +7,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::error::{Error, lower_case};
-use crate::limits::ANSWER_BYTES;
+use crate::limits::RESPONSE_BYTES;
 
 /// How long an agent may take to list its keys.
 const AGENT_WAIT: Duration = Duration::from_secs(10);
 
-/// The agent's protocol: the request for its keys, and the answer to it.
+/// Message types of the agent protocol.
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 
-/// An error where the file has no private key, or one that needs a passphrase, about which `ssh` would say nothing.
+/// Fails if the file has no private key or one with a passphrase, which `ssh` would skip silently.
 pub fn check(path: &Path) -> Result<(), Error> {
     let absolute = std::path::absolute(path).map_err(Error::Local)?;
     let mut command = Command::new("ssh-keygen");
@@ -25,8 +25,8 @@ pub fn check(path: &Path) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let cause = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh-keygen cannot read it");
+    let message = String::from_utf8_lossy(&output.stderr);
+    let cause = message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh-keygen cannot read it");
     // `Load key "PATH": CAUSE`, or `PATH: CAUSE`.
     let cause = cause.rsplit_once(": ").map_or(cause, |(_, cause)| cause).trim_end();
     let cause = match cause {
@@ -36,25 +36,26 @@ pub fn check(path: &Path) -> Result<(), Error> {
     Err(Error::Identity { path: path.to_owned(), cause: cause.to_owned() })
 }
 
-/// How many keys the agent has.
+/// The number of keys in the agent.
 pub fn agent_keys(path: &Path) -> Result<usize, Error> {
-    listed(path).map_err(|error| Error::Agent { path: path.to_owned(), cause: lower_case(&error) })
+    request_identities(path)
+        .map_err(|error| Error::Agent { path: path.to_owned(), cause: lower_case(&error) })
 }
 
-fn listed(path: &Path) -> io::Result<usize> {
+fn request_identities(path: &Path) -> io::Result<usize> {
     let mut agent = UnixStream::connect(path)?;
     agent.set_read_timeout(Some(AGENT_WAIT))?;
     agent.write_all(&[0, 0, 0, 1, REQUEST_IDENTITIES])?;
-    // The length, the kind, and the number of keys, which follow.
-    let mut answer = [0; 9];
-    agent.read_exact(&mut answer)?;
-    let [a, b, c, d, kind, count @ ..] = answer;
+    // Length, type, and number of keys.
+    let mut response = [0; 9];
+    agent.read_exact(&mut response)?;
+    let [a, b, c, d, kind, count @ ..] = response;
     if kind != IDENTITIES_ANSWER {
         return Err(io::Error::other("the agent does not list its keys"));
     }
-    // Agents report an answer that is not read as an error.
+    // Agents log an error if the response is not read.
     let keys = u32::from_be_bytes([a, b, c, d]).saturating_sub(5);
-    io::copy(&mut agent.take(u64::from(keys).min(ANSWER_BYTES)), &mut io::sink())?;
+    io::copy(&mut agent.take(u64::from(keys).min(RESPONSE_BYTES)), &mut io::sink())?;
     Ok(u32::from_be_bytes(count) as usize)
 }
 
@@ -64,7 +65,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn what_an_agent_answers() {
+    fn responses_of_an_agent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent");
         assert!(
@@ -72,10 +73,10 @@ mod tests {
         );
         let listener = UnixListener::bind(&path).unwrap();
         let agent = std::thread::spawn(move || {
-            for answer in [&b"\0\0\0\x07\x0c\0\0\0\x02ab"[..], b"\0\0\0\x01\x05....", b""] {
+            for response in [&b"\0\0\0\x07\x0c\0\0\0\x02ab"[..], b"\0\0\0\x01\x05....", b""] {
                 let (mut stream, _) = listener.accept().unwrap();
                 stream.read_exact(&mut [0; 5]).unwrap();
-                stream.write_all(answer).unwrap();
+                stream.write_all(response).unwrap();
             }
         });
         assert_eq!(agent_keys(&path).unwrap(), 2);

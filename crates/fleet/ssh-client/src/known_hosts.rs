@@ -1,4 +1,4 @@
-//! The file of host keys that are trusted: a host and its key on each line.
+//! The known hosts file: trusted host keys, one per line.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,12 +10,12 @@ use crate::host_key::HostKey;
 use crate::limits::KNOWN_HOSTS_BYTES;
 use crate::settings::Address;
 
-/// What the file says of a host's key.
+/// Result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Known,
     Unknown,
-    /// Another key is known; the line of the first.
+    /// Only other keys are known; `line` of the first.
     Changed {
         line: usize,
     },
@@ -25,7 +25,7 @@ pub enum Verdict {
 pub struct KnownHosts {
     path: PathBuf,
     keys: Vec<Line>,
-    /// Of the file, those without a key too.
+    /// Number of lines in the file, including those without a key.
     lines: usize,
 }
 
@@ -37,7 +37,7 @@ struct Line {
 }
 
 impl KnownHosts {
-    /// A file that does not exist knows no host. Lines that cannot be used are skipped with a warning.
+    /// A missing file is empty. Invalid and unsupported lines are skipped with a warning.
     pub fn read(path: &Path) -> Result<KnownHosts, Error> {
         let failed = |error: io::Error| Error::KnownHosts { path: path.to_owned(), cause: error.to_string() };
         let mut text = String::new();
@@ -52,11 +52,11 @@ impl KnownHosts {
             Err(error) => return Err(failed(error)),
         }
         let mut keys = Vec::new();
-        for (at, line) in text.lines().enumerate() {
-            match parsed(at + 1, line) {
+        for (index, line) in text.lines().enumerate() {
+            match parse_line(index + 1, line) {
                 Ok(line) => keys.extend(line),
-                Err(why) => {
-                    eprintln!("WARNING: {}:{}: {why}, the line is passed over", path.display(), at + 1)
+                Err(reason) => {
+                    eprintln!("WARNING: {}:{}: {reason}, the line is passed over", path.display(), index + 1)
                 }
             }
         }
@@ -64,26 +64,26 @@ impl KnownHosts {
     }
 
     pub fn verdict(&self, address: &Address, key: &HostKey) -> Verdict {
-        let mut of_host = self.of_host(address).peekable();
-        let first = of_host.peek().map(|line| line.number);
+        let mut lines_of_host = self.lines_of_host(address).peekable();
+        let first = lines_of_host.peek().map(|line| line.number);
         match first {
             None => Verdict::Unknown,
-            Some(_) if of_host.any(|line| line.key == *key) => Verdict::Known,
+            Some(_) if lines_of_host.any(|line| line.key == *key) => Verdict::Known,
             Some(line) => Verdict::Changed { line },
         }
     }
 
-    /// The keys that are known for the host.
+    /// Known keys of the host.
     pub fn keys<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a HostKey> {
-        self.of_host(address).map(|line| &line.key)
+        self.lines_of_host(address).map(|line| &line.key)
     }
 
-    fn of_host<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a Line> {
+    fn lines_of_host<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a Line> {
         let name = address.to_string();
         self.keys.iter().filter(move |line| line.hosts.contains(&name))
     }
 
-    /// Trusts the key from now on.
+    /// Appends the key to the file.
     pub fn add(&mut self, address: &Address, key: &HostKey) -> Result<(), Error> {
         let failed =
             |error: io::Error| Error::KnownHosts { path: self.path.clone(), cause: error.to_string() };
@@ -98,7 +98,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    // A last line without its end, as an editor may leave it, must not swallow ours.
+    // The last line may lack a newline.
     let before = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -110,7 +110,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 }
 
 /// `None` for blank lines and comments.
-fn parsed(number: usize, line: &str) -> Result<Option<Line>, &'static str> {
+fn parse_line(number: usize, line: &str) -> Result<Option<Line>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_host_is_kept() {
+    fn added_hosts_are_stored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/known_hosts");
         let (first, second) = (Address::new("a", 22), Address::new("b", 2222));
@@ -175,7 +175,7 @@ mod tests {
         std::fs::write(&path, "x y").unwrap();
         hosts.add(&first, &key(ONE)).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("x y\na {ONE}\n"));
-        // Known without a second look at the file.
+        // Known without reading the file again.
         hosts.add(&Address::new("c", 22), &key(TWO)).unwrap();
         assert_eq!(hosts.verdict(&Address::new("c", 22), &key(ONE)), Verdict::Changed { line: 4 });
     }

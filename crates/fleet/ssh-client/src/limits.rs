@@ -1,19 +1,19 @@
-//! What may grow, and how far.
+//! Size limits.
 
-/// A file of known hosts. More is refused.
+/// Known hosts file. Larger files are rejected.
 pub const KNOWN_HOSTS_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Of what `ssh` reports about one connection. What came before is forgotten.
+/// Standard error of one `ssh` process. Older output is dropped.
 pub const REPORT_BYTES: usize = 16 * 1024;
 
-/// A file of the folder, such as the one with the host's key, and the list of an agent. The rest is not read.
-pub const ANSWER_BYTES: u64 = 256 * 1024;
+/// Files in the runtime directory and responses of an agent. The rest is not read.
+pub const RESPONSE_BYTES: u64 = 256 * 1024;
 
-/// A message on the control socket. Replies carry a reason of a few words.
+/// Message on the control socket; replies are short.
 pub const MESSAGE_BYTES: u32 = 64 * 1024;
 
-/// What is copied at once.
+/// Buffer of a copy.
 pub const COPY_BYTES: usize = 64 * 1024;
 
-/// Of a command's output that is not shown as it comes.
+/// Captured output of a command.
 pub const OUTPUT_BYTES: u64 = 4 << 20;

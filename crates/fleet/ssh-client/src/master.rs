@@ -1,7 +1,7 @@
-//! The process `ssh` that holds one connection: OpenSSH's master, to which sessions and streams come over its control
-//! socket.
+//! The `ssh` master process of a connection, which serves sessions and streams on its control socket.
 //!
-//! It must never prompt, write to this process's standard output or error, or trust a host key that it was not given.
+//! It never prompts, never writes to the standard output or error of this process, and trusts only the host keys that
+//! it is started with.
 
 use std::io;
 use std::os::unix::fs::symlink;
@@ -11,22 +11,22 @@ use std::time::Duration;
 
 use crate::control::Control;
 use crate::error::Error;
-use crate::folder::Folder;
 use crate::host_key::HostKey;
 use crate::relay::Transport;
-use crate::report::Report;
+use crate::runtime_dir::RuntimeDir;
 use crate::settings::Settings;
+use crate::stderr_log::StderrLog;
 
-/// What `ssh` calls the host: it needs no address, and one could be taken for an option.
+/// Name of the host for `ssh`. It does not connect, and an address could look like an option.
 const HOST: &str = "host";
 
-/// Files of the folder, which is the working directory of `ssh`: so no path needs quotes or escapes.
+/// Files in the runtime directory, the working directory of `ssh`, so that no path needs quoting.
 const SOCKET: &str = "s";
 const KNOWN_HOSTS: &str = "known_hosts";
 const IDENTITY: &str = "identity";
-const SHOWN: &str = "shown";
+const PRESENTED_KEY: &str = "shown";
 
-/// No file of options is read: what is not here has OpenSSH's default.
+/// Other options have OpenSSH's defaults, as no configuration file is read.
 const OPTIONS: [&str; 12] = [
     "BatchMode=yes",
     // Standard input and output are the connection (since OpenSSH 6.5).
@@ -35,64 +35,64 @@ const OPTIONS: [&str; 12] = [
     "UserKnownHostsFile=known_hosts",
     "GlobalKnownHostsFile=/dev/null",
     "UpdateHostKeys=no",
-    // Certificates need authorities, which files of known hosts do not name here.
+    // Known hosts files have no certificate authorities here.
     "HostKeyAlgorithms=-*-cert-v01@openssh.com",
     "PreferredAuthentications=publickey",
-    // Servers before OpenSSH 7.2 know no other signature of RSA keys; it comes last.
+    // Servers before OpenSSH 7.2 support no other signature of RSA keys; lowest priority.
     "PubkeyAcceptedAlgorithms=+ssh-rsa",
-    // A silent server is asked for a sign of life after this time, and given up after three.
+    // Keepalive interval; the connection is closed after three failures.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
     "LogLevel=INFO",
 ];
 
-/// Keeps the key that the host shows for us (since OpenSSH 8.5). It prints no key, and so adds no trust.
-const SHOW: &str = r#"KnownHostsCommand=/bin/sh -c 'echo "$1 $2" >shown' sh %t %K"#;
+/// Records the key that the host presents (since OpenSSH 8.5). Prints no key, so that none is trusted.
+const RECORD_HOST_KEY: &str = r#"KnownHostsCommand=/bin/sh -c 'echo "$1 $2" >shown' sh %t %K"#;
 
-/// How often the folder is checked for the socket, which appears when the login is done.
+/// Interval of checks for the socket, which `ssh` creates after the login.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Whose keys are shown to the server. Not both at once: OpenSSH would try all of the agent's before the file's.
+/// The keys to offer. Not both: OpenSSH tries all keys of the agent before the file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys<'a> {
+pub enum KeySource<'a> {
     File(&'a Path),
     Agent,
 }
 
 pub struct Master {
     ssh: Child,
-    folder: Folder,
-    report: Report,
+    runtime_dir: RuntimeDir,
+    stderr_log: StderrLog,
 }
 
-/// What `ssh` left that exited before it was logged in.
+/// A failed login.
 pub struct Failure {
-    /// The key that the host showed, where it came to that.
+    /// The key that the host presented, if any.
     pub host_key: Option<HostKey>,
     /// OpenSSH's messages.
-    pub report: String,
+    pub messages: String,
 }
 
 impl Master {
-    /// With `trusted: None`, any host key will do.
+    /// `trusted: None` accepts any host key.
     pub fn start(
         settings: &Settings,
-        keys: Keys<'_>,
+        key_source: KeySource<'_>,
         trusted: Option<Vec<&HostKey>>,
         transport: Transport,
     ) -> Result<Master, Error> {
-        let folder = Folder::new()?;
-        prepare(&folder, keys, trusted.as_deref()).map_err(Error::Local)?;
-        let (report, errors) = Report::start().map_err(Error::Local)?;
-        let mut command = command(settings, keys, trusted.is_some()).map_err(Error::Local)?;
-        command.current_dir(folder.path());
+        let runtime_dir = RuntimeDir::new()?;
+        prepare(&runtime_dir, key_source, trusted.as_deref()).map_err(Error::Local)?;
+        let (stderr_log, errors) = StderrLog::start().map_err(Error::Local)?;
+        let mut command = command(settings, key_source, trusted.is_some()).map_err(Error::Local)?;
+        command.current_dir(runtime_dir.path());
         command.stdin(transport.input).stdout(transport.output).stderr(errors);
         let ssh = command.spawn().map_err(Error::Client)?;
-        Ok(Master { ssh, folder, report })
+        Ok(Master { ssh, runtime_dir, stderr_log })
     }
 
-    /// Waits until it is logged in; false where it exits before.
-    pub async fn logged_in(&mut self) -> io::Result<bool> {
+    /// Waits for the login. Returns false if `ssh` exits before.
+    pub async fn wait_for_login(&mut self) -> io::Result<bool> {
         let socket = self.socket();
         loop {
             if socket.exists() {
@@ -105,40 +105,40 @@ impl Master {
         }
     }
 
-    /// Of one that exited.
+    /// The reason of a failed login, after the exit of `ssh`.
     pub async fn failure(&self) -> io::Result<Failure> {
-        // Before the key exchange the command runs without a key, of kind `NONE`.
-        let host_key = HostKey::parse(&self.folder.read(SHOWN)?);
-        Ok(Failure { host_key, report: self.report.complete().await })
+        // Before the key exchange, the recorded key has the type `NONE`.
+        let host_key = HostKey::parse(&self.runtime_dir.read(PRESENTED_KEY)?);
+        Ok(Failure { host_key, messages: self.stderr_log.complete().await })
     }
 
-    /// Why the last request was refused, where `ssh` reports it.
+    /// The reason for the last rejected request, if `ssh` reports one.
     pub async fn refusal(&self) -> Option<String> {
-        self.report.take_after("open failed: ").await
+        self.stderr_log.take_after("open failed: ").await
     }
 
-    /// A connection to the control socket, for one request.
+    /// Connects to the control socket for one request.
     pub async fn control(&self) -> io::Result<Control> {
         Control::connect(&self.socket()).await
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.socket(SOCKET)
+        self.runtime_dir.socket(SOCKET)
     }
 }
 
-fn command(settings: &Settings, keys: Keys<'_>, strict: bool) -> io::Result<Command> {
+fn command(settings: &Settings, key_source: KeySource<'_>, strict: bool) -> io::Result<Command> {
     let mut command = Command::new("ssh");
     command.args(["-F", "none", "-M", "-N", "-S", SOCKET, "-l", &settings.user]);
     let host_key: &[&str] =
-        if strict { &["StrictHostKeyChecking=yes", SHOW] } else { &["StrictHostKeyChecking=no"] };
-    let identity: &[&str] = match keys {
-        // Not by -i, which falls back to ~/.ssh where there is no such file.
-        Keys::File(_) => &["IdentityFile=identity", "IdentitiesOnly=yes"],
-        Keys::Agent => &["IdentityFile=none"],
+        if strict { &["StrictHostKeyChecking=yes", RECORD_HOST_KEY] } else { &["StrictHostKeyChecking=no"] };
+    let identity: &[&str] = match key_source {
+        // Not -i, which falls back to ~/.ssh if the file is missing.
+        KeySource::File(_) => &["IdentityFile=identity", "IdentitiesOnly=yes"],
+        KeySource::Agent => &["IdentityFile=none"],
     };
     let agent: &[&str] = match &settings.agent {
-        // A server could use it unasked.
+        // A server could use the agent at any time.
         Some(_) if settings.forward_agent => &["ForwardAgent=yes"],
         _ => &["ForwardAgent=no"],
     };
@@ -153,18 +153,22 @@ fn command(settings: &Settings, keys: Keys<'_>, strict: bool) -> io::Result<Comm
     Ok(command)
 }
 
-fn prepare(folder: &Folder, keys: Keys<'_>, trusted: Option<&[&HostKey]>) -> io::Result<()> {
+fn prepare(
+    runtime_dir: &RuntimeDir,
+    key_source: KeySource<'_>,
+    trusted: Option<&[&HostKey]>,
+) -> io::Result<()> {
     let lines = trusted.unwrap_or_default().iter().map(|key| format!("{HOST} {key}\n"));
-    folder.write(KNOWN_HOSTS, &lines.collect::<String>())?;
-    match keys {
-        Keys::File(path) => symlink(std::path::absolute(path)?, folder.path().join(IDENTITY)),
-        Keys::Agent => Ok(()),
+    runtime_dir.write(KNOWN_HOSTS, &lines.collect::<String>())?;
+    match key_source {
+        KeySource::File(path) => symlink(std::path::absolute(path)?, runtime_dir.path().join(IDENTITY)),
+        KeySource::Agent => Ok(()),
     }
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
-        // It may have exited already, and what is then left to do fails.
+        // Fails if it has exited already.
         drop(self.ssh.kill());
         drop(self.ssh.wait());
     }
@@ -175,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_agent_is_forwarded_only_where_that_is_asked() {
+    fn agent_is_forwarded_only_on_request() {
         let check = |agent: Option<&str>, forward_agent: bool, expect: &str| {
             let settings = Settings {
                 user: "core".to_owned(),
@@ -185,7 +189,7 @@ mod tests {
                 forward_agent,
                 known_hosts: None,
             };
-            let command = command(&settings, Keys::Agent, true).unwrap();
+            let command = command(&settings, KeySource::Agent, true).unwrap();
             let options = command.get_args().filter_map(|argument| argument.to_str());
             let found: Vec<_> = options.filter(|option| option.starts_with("ForwardAgent")).collect();
             assert_eq!(found, [expect], "{agent:?} {forward_agent}");

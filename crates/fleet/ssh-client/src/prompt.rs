@@ -1,17 +1,17 @@
-//! Questions to the user.
+//! Prompts.
 
 use std::io::{self, Read as _, Write as _};
 
 use crate::input::Unbuffered;
 
-/// Asks on standard error until standard input says yes or no; its end means no.
-pub fn yes(question: &str) -> io::Result<bool> {
+/// Prompts on standard error until standard input answers yes or no. The end of the input means no.
+pub fn confirm(question: &str) -> io::Result<bool> {
     let mut question = question;
     loop {
-        let mut screen = io::stderr();
-        screen.write_all(question.as_bytes())?;
-        screen.flush()?;
-        match line()?.as_deref().map(str::trim) {
+        let mut stderr = io::stderr();
+        stderr.write_all(question.as_bytes())?;
+        stderr.flush()?;
+        match read_line()?.as_deref().map(str::trim) {
             None | Some("no" | "n") => return Ok(false),
             Some("yes" | "y") => return Ok(true),
             Some(_) => question = "Please type 'yes' or 'no': ",
@@ -19,8 +19,8 @@ pub fn yes(question: &str) -> io::Result<bool> {
     }
 }
 
-/// A byte at a time: what follows belongs to the command that is run then.
-fn line() -> io::Result<Option<String>> {
+/// Reads single bytes: the rest of the input belongs to the command.
+fn read_line() -> io::Result<Option<String>> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() < 1024 {

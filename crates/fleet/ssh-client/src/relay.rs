@@ -1,28 +1,28 @@
-//! A TCP connection as two pipes, which `ssh` uses in place of a network.
+//! Relays a TCP connection through two pipes to `ssh`.
 //!
-//! The bytes pass through this process, so that `ssh` loses its connection, and exits, when this process dies, even by
-//! SIGKILL. Threads copy them: the runtime may wait for the user meanwhile.
+//! As the data passes through this process, `ssh` is disconnected and exits when this process exits, even by SIGKILL.
+//! Threads copy the data, as a prompt may block the runtime.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{Shutdown, TcpStream};
 
-use crate::pump::pump;
+use crate::copy::copy;
 
-/// The pipes' ends of `ssh`.
+/// The ends of the pipes for `ssh`.
 pub struct Transport {
     pub input: PipeReader,
     pub output: PipeWriter,
 }
 
-/// Until either side closes.
+/// Copies in both directions until either side closes.
 pub fn relay(tcp: TcpStream) -> io::Result<Transport> {
     let (input, received) = io::pipe()?;
     let (sent, output) = io::pipe()?;
     let incoming = tcp.try_clone()?;
-    // Whatever ends a direction ends the other one too, and `ssh` reports the end of its connection.
-    std::thread::spawn(move || drop(pump(incoming, received)));
+    // The end of one direction ends the other, and `ssh` reports the disconnect.
+    std::thread::spawn(move || drop(copy(incoming, received)));
     std::thread::spawn(move || {
-        drop(pump(sent, &tcp));
+        drop(copy(sent, &tcp));
         drop(tcp.shutdown(Shutdown::Both));
     });
     Ok(Transport { input, output })
@@ -41,11 +41,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_the_end_of_either_side() {
+    fn data_and_disconnects() {
         let (mut transport, mut server) = connected();
-        let much: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
-        let (expect, mut writer) = (much.clone(), server.try_clone().unwrap());
-        let writing = std::thread::spawn(move || writer.write_all(&much).unwrap());
+        let data: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+        let (expect, mut writer) = (data.clone(), server.try_clone().unwrap());
+        let writing = std::thread::spawn(move || writer.write_all(&data).unwrap());
         let mut got = vec![0; expect.len()];
         transport.input.read_exact(&mut got).unwrap();
         writing.join().unwrap();

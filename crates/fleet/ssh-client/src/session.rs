@@ -1,64 +1,67 @@
-//! A command or a shell on the other side, with our standard input and output.
+//! Remote commands and shells with the standard streams of this process.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, PipeReader, PipeWriter, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use crate::connection::{Connection, broken};
+use crate::connection::{Connection, control_error};
 use crate::control::{Control, Event};
+use crate::copy::{copy, on_thread};
 use crate::error::Error;
-use crate::input::Until;
+use crate::input::Interruptible;
 use crate::limits::OUTPUT_BYTES;
-use crate::pump::{on_thread, pump};
-use crate::terminal::Raw;
+use crate::terminal::RawMode;
 
-/// What runs over there.
 #[derive(Debug, Clone, Copy)]
-pub enum What<'a> {
+pub enum SessionRequest<'a> {
     Command(&'a str),
-    /// With a terminal where we have one.
+    /// With a terminal if standard input is one.
     Shell,
 }
 
 const TERMINAL: &str = "xterm-256color";
 
-/// The code of a command that a signal ended, as ssh gives it.
+/// Exit code for a command that a signal ended, as in `ssh`.
 const SIGNALLED: u8 = 255;
 
 impl Connection {
-    /// Runs it to its end; gives its exit code.
+    /// Runs to completion; returns the exit code.
     ///
-    /// Of our own files `ssh` gets the terminal alone, whose modes and size it needs. It would set others to non-blocking, for
-    /// every process that has them.
-    pub async fn run(&self, what: What<'_>) -> Result<u8, Error> {
-        let terminal = matches!(what, What::Shell) && io::stdin().is_terminal();
-        let (input, typed) = if terminal { own_input() } else { piped_input() }?;
+    /// `ssh` inherits only a terminal, whose modes and size it needs. It sets inherited files to non-blocking, which
+    /// would affect all processes that share them.
+    pub async fn run(&self, request: SessionRequest<'_>) -> Result<u8, Error> {
+        let terminal = matches!(request, SessionRequest::Shell) && io::stdin().is_terminal();
+        let (input, stdin_pipe) = if terminal { terminal_input() } else { piped_input() }?;
         let (output, stdout) = io::pipe().map_err(Error::Local)?;
         let (errors, stderr) = io::pipe().map_err(Error::Local)?;
-        let command = if let What::Command(command) = what { command } else { "" };
+        let command = if let SessionRequest::Command(command) = request { command } else { "" };
         let files = [input, stdout.into(), stderr.into()];
         let control = self.session(command, terminal.then_some(TERMINAL), files).await?;
-        // The other side has the terminal's modes by now.
-        let raw = terminal.then(Raw::begin).transpose().map_err(Error::Terminal)?;
-        let feeding = typed.map(feed).transpose().map_err(Error::Local)?;
-        // What was written before the connection broke is shown; where it cannot be shown, nothing is waited for.
+        // The server has received the terminal's modes.
+        let raw = terminal.then(RawMode::enable).transpose().map_err(Error::Terminal)?;
+        let stop_stdin = stdin_pipe.map(forward_stdin).transpose().map_err(Error::Local)?;
+        // Output from before a disconnect is printed; a failed write ends the wait.
         let code = async { Ok::<_, Error>(self.exit_code(control).await) };
-        let ended = tokio::try_join!(code, show(output, io::stdout()), show(errors, io::stderr()));
-        drop((raw, feeding));
-        ended?.0
+        let results = tokio::try_join!(
+            code,
+            forward_output(output, io::stdout()),
+            forward_output(errors, io::stderr())
+        );
+        drop((raw, stop_stdin));
+        results?.0
     }
 
-    /// Runs a command that reads nothing; gives its exit code and what it wrote, up to a limit. What it writes to
-    /// standard error is shown.
+    /// Runs a command without input; returns its exit code and its output up to [`OUTPUT_BYTES`]. Its standard error is
+    /// forwarded.
     pub async fn output(&self, command: &str) -> Result<(u8, Vec<u8>), Error> {
         let input = File::open("/dev/null").map_err(Error::Local)?;
         let (output, stdout) = io::pipe().map_err(Error::Local)?;
         let (errors, stderr) = io::pipe().map_err(Error::Local)?;
         let control = self.session(command, None, [input.into(), stdout.into(), stderr.into()]).await?;
-        let kept = async { on_thread(move || keep(output)).await.map_err(Error::Local) };
+        let output = async { on_thread(move || read_limited(output)).await.map_err(Error::Local) };
         let code = self.exit_code(control);
-        let (code, kept, ()) = tokio::try_join!(code, kept, show(errors, io::stderr()))?;
-        Ok((code, kept))
+        let (code, output, ()) = tokio::try_join!(code, output, forward_output(errors, io::stderr()))?;
+        Ok((code, output))
     }
 
     async fn exit_code(&self, mut control: Control) -> Result<u8, Error> {
@@ -71,39 +74,39 @@ impl Connection {
                 (Event::Closed, None) => break,
             }
         }
-        // A master that still answers has seen the command end, and by a signal.
-        self.master.control().await.map_err(broken)?;
+        // The master still responds, so a signal ended the command.
+        self.master.control().await.map_err(control_error)?;
         Ok(SIGNALLED)
     }
 }
 
 type Input = (OwnedFd, Option<PipeWriter>);
 
-fn own_input() -> Result<Input, Error> {
+fn terminal_input() -> Result<Input, Error> {
     Ok((io::stdin().as_fd().try_clone_to_owned().map_err(Error::Terminal)?, None))
 }
 
 fn piped_input() -> Result<Input, Error> {
-    let (input, typed) = io::pipe().map_err(Error::Local)?;
-    Ok((input.into(), Some(typed)))
+    let (input, stdin_pipe) = io::pipe().map_err(Error::Local)?;
+    Ok((input.into(), Some(stdin_pipe)))
 }
 
-/// Passes our standard input on until the result is dropped.
-fn feed(typed: PipeWriter) -> io::Result<PipeWriter> {
-    let (until, stop) = io::pipe()?;
-    // Its end is the command's to notice, and so is an error of it.
-    std::thread::spawn(move || drop(pump(Until(io::stdin(), until), typed)));
+/// Forwards standard input until the result is dropped.
+fn forward_stdin(stdin_pipe: PipeWriter) -> io::Result<PipeWriter> {
+    let (stop_reader, stop) = io::pipe()?;
+    // The command sees the end of the input, or an error.
+    std::thread::spawn(move || drop(copy(Interruptible(io::stdin(), stop_reader), stdin_pipe)));
     Ok(stop)
 }
 
-async fn show(from: PipeReader, to: impl io::Write + Send + 'static) -> Result<(), Error> {
-    on_thread(move || pump(from, to)).await.map_err(Error::Terminal)
+async fn forward_output(from: PipeReader, to: impl io::Write + Send + 'static) -> Result<(), Error> {
+    on_thread(move || copy(from, to)).await.map_err(Error::Terminal)
 }
 
-/// What is over the limit is read, so that the command ends.
-fn keep(mut output: PipeReader) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    output.by_ref().take(OUTPUT_BYTES).read_to_end(&mut kept)?;
-    pump(output, io::sink())?;
-    Ok(kept)
+/// Discards output over the limit, so that the command can exit.
+fn read_limited(mut pipe: PipeReader) -> io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    pipe.by_ref().take(OUTPUT_BYTES).read_to_end(&mut output)?;
+    copy(pipe, io::sink())?;
+    Ok(output)
 }

@@ -1,4 +1,4 @@
-//! How connections are opened.
+//! Settings of connections.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub user: String,
-    /// For connecting, and for the login; time that the user needs for an answer does not count.
+    /// Limit for connecting and for the login, each; prompts do not count.
     pub timeout: Duration,
-    /// A private key, tried before the agent's.
+    /// Private key file, tried before the agent's keys.
     pub identity: Option<PathBuf>,
-    /// The agent's socket.
+    /// Socket of the agent.
     pub agent: Option<PathBuf>,
-    /// Sessions may use the agent.
+    /// Makes the agent available to sessions.
     pub forward_agent: bool,
-    /// `None`: any host key is taken, and none is kept.
+    /// `None` accepts any host key and stores none.
     pub known_hosts: Option<PathBuf>,
 }
 
@@ -32,7 +32,7 @@ impl Address {
         Address { host: host.to_owned(), port }
     }
 
-    /// From `host`, `host:port`, `[::1]:port` or a bare IPv6 address. `None` where the port is none.
+    /// From `host`, `host:port`, `[::1]:port` or a bare IPv6 address. Returns `None` if the port is invalid.
     pub fn parse(text: &str) -> Option<Address> {
         let bare = |host: &str| (!host.is_empty()).then(|| Address::new(host, PORT));
         if let Some(rest) = text.strip_prefix('[') {
@@ -51,7 +51,7 @@ impl Address {
     }
 }
 
-/// As a file of known hosts names it: `H`, or `[H]:port` for other ports than 22.
+/// The notation of known hosts files: `H`, or `[H]:port` for ports other than 22.
 impl fmt::Display for Address {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {

@@ -1,4 +1,4 @@
-//! Bytes to and from the other side, through a connection.
+//! Byte streams through a connection.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use tokio::net::unix::pipe;
 
 use crate::control::Control;
 
-/// Ends when it is dropped.
+/// Closed on drop.
 pub struct Stream {
     read: pipe::Receiver,
-    /// `None` after its end was sent.
+    /// `None` after shutdown.
     write: Option<pipe::Sender>,
-    /// Its other end is what `ssh` serves the stream for.
+    /// Keeps the stream open in `ssh`.
     _control: Control,
 }
 
@@ -48,7 +48,7 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// A pipe ends by being closed.
+    /// Closes the pipe.
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.write = None;
         Poll::Ready(Ok(()))

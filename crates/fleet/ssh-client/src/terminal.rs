@@ -1,24 +1,24 @@
-//! The terminal that standard input is.
+//! Terminal modes of standard input.
 
 use std::io;
 
 use nix::sys::termios::{self, SetArg, Termios};
 
-/// Passes every key on, as long as it lives.
-pub struct Raw(Termios);
+/// Raw mode until drop.
+pub struct RawMode(Termios);
 
-impl Raw {
-    pub fn begin() -> io::Result<Raw> {
+impl RawMode {
+    pub fn enable() -> io::Result<RawMode> {
         let input = io::stdin();
-        let before = termios::tcgetattr(&input)?;
-        let mut raw = before.clone();
+        let previous = termios::tcgetattr(&input)?;
+        let mut raw = previous.clone();
         termios::cfmakeraw(&mut raw);
         termios::tcsetattr(&input, SetArg::TCSADRAIN, &raw)?;
-        Ok(Raw(before))
+        Ok(RawMode(previous))
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
         if let Err(error) = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0) {
             eprintln!("the terminal could not be set back, try `reset`: {error}\r");

@@ -1,4 +1,4 @@
-//! Whether a host's key is trusted: by the file of known hosts, or by the user.
+//! Trust in host keys, by the known hosts file or the user.
 
 use crate::error::Error;
 use crate::host_key::HostKey;
@@ -8,7 +8,7 @@ use crate::settings::{Address, Settings};
 
 pub struct Trust<'a> {
     address: &'a Address,
-    /// `None`: any key is taken.
+    /// `None` trusts any key.
     known: Option<KnownHosts>,
 }
 
@@ -18,32 +18,32 @@ impl<'a> Trust<'a> {
         Ok(Trust { address, known })
     }
 
-    /// The keys that the host may show; `None` for any.
+    /// The trusted keys of the host; `None` for any.
     pub fn keys(&self) -> Option<Vec<&HostKey>> {
         self.known.as_ref().map(|known| known.keys(self.address).collect())
     }
 
-    /// Whether the key is trusted now and was not before: the user was asked about it.
-    pub fn extend(&mut self, key: &HostKey) -> Result<bool, Error> {
+    /// Prompts for an unknown key and stores it if the user accepts. Returns whether the key is newly trusted.
+    pub fn confirm(&mut self, key: &HostKey) -> Result<bool, Error> {
         let Some(known) = &mut self.known else { return Ok(false) };
         match known.verdict(self.address, key) {
             Verdict::Known => Ok(false),
             Verdict::Unknown => {
-                ask(self.address, key)?;
+                prompt_for_confirmation(self.address, key)?;
                 known.add(self.address, key)?;
                 let (address, kind) = (self.address, key.kind());
                 eprintln!("Warning: Permanently added '{address}' ({kind}) to the list of known hosts.");
                 Ok(true)
             }
             Verdict::Changed { line } => {
-                eprintln!("{}", changed(self.address, key, line));
+                eprintln!("{}", changed_key_warning(self.address, key, line));
                 Err(Error::HostKeyChanged)
             }
         }
     }
 }
 
-fn ask(address: &Address, key: &HostKey) -> Result<(), Error> {
+fn prompt_for_confirmation(address: &Address, key: &HostKey) -> Result<(), Error> {
     let kind = key.kind();
     let question = format!(
         "The authenticity of host '{address}' can't be established.\n\
@@ -52,13 +52,13 @@ fn ask(address: &Address, key: &HostKey) -> Result<(), Error> {
         key.md5(),
         key.sha256()
     );
-    match prompt::yes(&question).map_err(Error::Terminal)? {
+    match prompt::confirm(&question).map_err(Error::Terminal)? {
         true => Ok(()),
         false => Err(Error::HostKeyRefused),
     }
 }
 
-fn changed(address: &Address, key: &HostKey, line: usize) -> String {
+fn changed_key_warning(address: &Address, key: &HostKey, line: usize) -> String {
     let bar = "@".repeat(59);
     format!(
         "{bar}\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n{bar}\n\

@@ -1,4 +1,4 @@
-//! One call over D-Bus: where it goes, how long it may take, and how errors name it.
+//! A D-Bus method call with its destination, timeout and description for errors.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use zbus::{Connection, DynamicType, Type};
 
 use crate::error::Error;
-use crate::limits::CALL_LIMIT;
+use crate::limits::CALL_TIMEOUT;
 
 pub(crate) const SYSTEMD: &str = "org.freedesktop.systemd1";
 pub(crate) const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
@@ -22,53 +22,54 @@ pub(crate) struct Call<'a> {
     path: &'a str,
     interface: &'static str,
     method: &'static str,
-    /// A unit, mostly; empty where the method says all.
-    about: &'a str,
-    limit: Duration,
+    /// Usually a unit; empty if the method alone is sufficient.
+    subject: &'a str,
+    timeout: Duration,
 }
 
 impl<'a> Call<'a> {
-    /// To systemd's manager.
-    pub fn manager(method: &'static str, about: &'a str) -> Self {
+    /// To `org.freedesktop.systemd1.Manager`.
+    pub fn manager(method: &'static str, subject: &'a str) -> Self {
         let (destination, path, interface) = (SYSTEMD, SYSTEMD_PATH, MANAGER);
-        Self { destination, path, interface, method, about, limit: CALL_LIMIT }
+        Self { destination, path, interface, method, subject, timeout: CALL_TIMEOUT }
     }
 
-    /// For a property of an object of systemd's.
-    pub fn property(path: &'a str, about: &'a str) -> Self {
+    /// Gets a property of a systemd object.
+    pub fn property(path: &'a str, subject: &'a str) -> Self {
         let (destination, interface, method) = (SYSTEMD, PROPERTIES, "Get");
-        Self { destination, path, interface, method, about, limit: CALL_LIMIT }
+        Self { destination, path, interface, method, subject, timeout: CALL_TIMEOUT }
     }
 
-    /// To the bus itself.
+    /// To the bus.
     pub fn bus(method: &'static str) -> Self {
-        let about = SYSTEMD;
-        Self { destination: BUS, path: BUS_PATH, interface: BUS, method, about, limit: CALL_LIMIT }
+        let subject = SYSTEMD;
+        Self { destination: BUS, path: BUS_PATH, interface: BUS, method, subject, timeout: CALL_TIMEOUT }
     }
 
-    pub fn within(self, limit: Duration) -> Self {
-        Self { limit, ..self }
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
-    pub async fn ask<B, T>(&self, connection: &Connection, body: &B) -> Result<T, Error>
+    pub async fn send<B, T>(&self, connection: &Connection, body: &B) -> Result<T, Error>
     where
         B: Serialize + DynamicType,
         T: DeserializeOwned + Type,
     {
         let (to, path, interface) = (Some(self.destination), self.path, Some(self.interface));
-        let asked = connection.call_method(to, path, interface, self.method, body);
-        let answer = match timeout(self.limit, asked).await {
-            Ok(answer) => answer.map_err(|error| Error::of_call(self.shown(), error))?,
-            Err(_) => return Err(Error::TimedOut { call: self.shown(), limit: self.limit }),
+        let request = connection.call_method(to, path, interface, self.method, body);
+        let reply = match timeout(self.timeout, request).await {
+            Ok(reply) => reply.map_err(|error| Error::of_call(self.describe(), error))?,
+            Err(_) => return Err(Error::TimedOut { call: self.describe(), limit: self.timeout }),
         };
-        let body = answer.body();
-        body.deserialize().map_err(|source| Error::Answer { call: self.shown(), source: Box::new(source) })
+        let body = reply.body();
+        body.deserialize()
+            .map_err(|source| Error::InvalidReply { call: self.describe(), source: Box::new(source) })
     }
 
-    pub fn shown(&self) -> String {
-        if self.about.is_empty() {
+    pub fn describe(&self) -> String {
+        if self.subject.is_empty() {
             return self.method.to_owned();
         }
-        format!("{} of {}", self.method, self.about)
+        format!("{} of {}", self.method, self.subject)
     }
 }

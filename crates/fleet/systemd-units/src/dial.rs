@@ -1,4 +1,4 @@
-//! Where systemd is met.
+//! Connections to the bus.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -7,17 +7,17 @@ use std::pin::Pin;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// A bus that systemd is on.
+/// The bus of a systemd instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
-    /// The machine's systemd.
+    /// The system manager.
     System,
-    /// The user's own.
+    /// The user's manager.
     Session,
 }
 
 impl Bus {
-    /// Where its systemd looks for units that last until the next boot.
+    /// The manager's directory of runtime units.
     pub(crate) fn links(self) -> PathBuf {
         match self {
             Self::System => "/run/systemd/system".into(),
@@ -31,7 +31,7 @@ impl Bus {
 
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = zbus::Result<Connection>> + Send + 'a>>;
 
-/// Connects to a bus: to one of the usual places, or to what a test made.
+/// Connects to a bus. Tests have their own.
 pub trait Dial: Send + Sync {
     fn dial(&self) -> Dialing<'_>;
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with units, with systemd's own words where it has some.
+//! Errors, with systemd's own messages where they exist.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use unit_file::UnitName;
 use zbus::{DBusError as _, fdo};
 
-/// Names of errors by which a bus says that systemd is not there, or went away before it answered.
-const AWAY: [&str; 4] = [
+/// D-Bus errors for a systemd that is not on the bus or disconnected before it replied.
+const UNAVAILABLE_ERRORS: [&str; 4] = [
     "org.freedesktop.DBus.Error.NoReply",
     "org.freedesktop.DBus.Error.Disconnected",
     "org.freedesktop.DBus.Error.ServiceUnknown",
     "org.freedesktop.DBus.Error.NameHasNoOwner",
 ];
-/// So begin those of a bus that tried to start systemd.
-const AWAY_TOO: &str = "org.freedesktop.DBus.Error.Spawn.";
+/// Prefix of D-Bus errors for a failed activation of systemd.
+const SPAWN_ERROR_PREFIX: &str = "org.freedesktop.DBus.Error.Spawn.";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const NO_SUCH_PROCESS: &str = "org.freedesktop.systemd1.NoSuchProcess";
 const NO_SUCH_JOB: &str = "org.freedesktop.systemd1.NoSuchJob";
@@ -29,49 +29,49 @@ pub enum Error {
     File { what: &'static str, path: PathBuf, source: Arc<io::Error> },
     #[error("cannot reach systemd over D-Bus")]
     Connect(#[source] Box<zbus::Error>),
-    /// It may have been done, or not.
+    /// The call may have been executed.
     #[error("{call}: the connection to systemd was lost")]
     Lost { call: String, source: Option<Box<zbus::Error>> },
     #[error("{call} had no answer within {} s", limit.as_secs())]
     TimedOut { call: String, limit: Duration },
-    /// systemd's own error.
+    /// An error reply of systemd.
     #[error("{call}: {name}: {text}")]
-    Refused { call: String, name: String, text: String },
+    Method { call: String, name: String, text: String },
     #[error("{call}: systemd's answer is not understood")]
-    Answer { call: String, source: Box<zbus::Error> },
+    InvalidReply { call: String, source: Box<zbus::Error> },
     #[error(
         "{unit} is a unit of this machine itself, by {}: one of the folder would take its place; it needs another name",
         path.display()
     )]
-    Clash { unit: UnitName, path: PathBuf },
+    NameConflict { unit: UnitName, path: PathBuf },
     #[error("systemd cannot run {unit}: {why}")]
-    Name { unit: UnitName, why: &'static str },
+    UnsupportedName { unit: UnitName, why: &'static str },
     #[error("Failed to enable systemd unit {unit}")]
     Enable { unit: UnitName, source: Box<Error> },
     #[error("its [Install] section names nothing that it could be enabled by")]
     NothingToEnable,
     #[error("{unit} has not stopped within {} s; systemd goes on stopping it", limit.as_secs())]
     StillStopping { unit: UnitName, limit: Duration },
-    /// The job ended, and the unit is up.
+    /// The job ended, but the unit is active.
     #[error("{unit} was not stopped: the job's result is {result}, the unit is {active}")]
     NotStopped { unit: UnitName, result: String, active: String },
 }
 
 impl Error {
     pub(crate) fn of_call(call: String, error: zbus::Error) -> Self {
-        let refused = |name: String, text: Option<&str>, call| Self::Refused {
+        let method_error = |name: String, text: Option<&str>, call| Self::Method {
             call,
             name,
             text: text.unwrap_or("no text").to_owned(),
         };
         match error {
-            zbus::Error::MethodError(name, text, _) => refused(name.to_string(), text.as_deref(), call),
+            zbus::Error::MethodError(name, text, _) => method_error(name.to_string(), text.as_deref(), call),
             zbus::Error::FDO(error) => match *error {
                 fdo::Error::ZBus(error) => Self::of_call(call, error),
-                error => refused(error.name().to_string(), error.description(), call),
+                error => method_error(error.name().to_string(), error.description(), call),
             },
             zbus::Error::InputOutput(_) => Self::Lost { call, source: Some(Box::new(error)) },
-            error => Self::Answer { call, source: Box::new(error) },
+            error => Self::InvalidReply { call, source: Box::new(error) },
         }
     }
 
@@ -79,22 +79,24 @@ impl Error {
         Self::File { what, path: path.into(), source: Arc::new(source) }
     }
 
-    /// Whether bus or systemd were not there, and may be again.
-    pub(crate) fn is_loss(&self) -> bool {
+    /// Whether bus or systemd were unreachable, so that a retry may succeed.
+    pub(crate) fn is_disconnect(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Lost { .. } => true,
-            Self::Refused { name, .. } => AWAY.contains(&name.as_str()) || name.starts_with(AWAY_TOO),
+            Self::Method { name, .. } => {
+                UNAVAILABLE_ERRORS.contains(&name.as_str()) || name.starts_with(SPAWN_ERROR_PREFIX)
+            }
             _ => false,
         }
     }
 
-    /// Whether systemd does not know what it was asked about: a unit, its file, its processes, a job.
-    pub(crate) fn is_nothing_there(&self) -> bool {
-        const NOTHING: [&str; 4] = [NO_SUCH_UNIT, NO_SUCH_PROCESS, NO_SUCH_JOB, FILE_NOT_FOUND];
-        matches!(self, Self::Refused { name, .. } if NOTHING.contains(&name.as_str()))
+    /// Whether a unit, its file, its processes or a job does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        const NOT_FOUND_ERRORS: [&str; 4] = [NO_SUCH_UNIT, NO_SUCH_PROCESS, NO_SUCH_JOB, FILE_NOT_FOUND];
+        matches!(self, Self::Method { name, .. } if NOT_FOUND_ERRORS.contains(&name.as_str()))
     }
 
     pub(crate) fn is_already_subscribed(&self) -> bool {
-        matches!(self, Self::Refused { name, .. } if name == ALREADY_SUBSCRIBED)
+        matches!(self, Self::Method { name, .. } if name == ALREADY_SUBSCRIBED)
     }
 }

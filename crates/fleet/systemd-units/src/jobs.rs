@@ -1,5 +1,5 @@
-//! Jobs that are waited for. The end of one may be heard before the number of it is known, so ends are kept for as
-//! long as any call that makes a job has no answer.
+//! Waits for jobs. A job may end before its id is known, so results are kept while any call that creates a job is
+//! pending.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,61 +9,61 @@ use tokio::sync::oneshot;
 
 #[derive(Default)]
 struct State {
-    /// Calls without an answer yet.
-    asking: usize,
-    /// While there are any: what ended.
-    ended: HashMap<u32, String>,
-    awaited: HashMap<u32, Vec<oneshot::Sender<String>>>,
+    /// Number of calls without a reply.
+    pending_calls: usize,
+    /// Results of jobs that ended while calls are pending.
+    results: HashMap<u32, String>,
+    waiters: HashMap<u32, Vec<oneshot::Sender<String>>>,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Jobs(Arc<Mutex<State>>);
 
-/// Held while a call that makes a job is on its way.
-pub(crate) struct Asking(Arc<Mutex<State>>);
+/// Held during a call that creates a job.
+pub(crate) struct PendingCall(Arc<Mutex<State>>);
 
 impl Jobs {
-    /// To be had before the call is sent.
-    pub fn asking(&self) -> Asking {
-        self.0.lock().asking += 1;
-        Asking(self.0.clone())
+    /// Must be called before the call is sent.
+    pub fn begin_call(&self) -> PendingCall {
+        self.0.lock().pending_calls += 1;
+        PendingCall(self.0.clone())
     }
 
-    pub fn ended(&self, job: u32, result: &str) {
+    pub fn job_removed(&self, job: u32, result: &str) {
         let mut state = self.0.lock();
-        for waiting in state.awaited.remove(&job).unwrap_or_default() {
-            // Who does not wait any more need not know.
-            waiting.send(result.to_owned()).ok();
+        for waiter in state.waiters.remove(&job).unwrap_or_default() {
+            // The waiter may have given up.
+            waiter.send(result.to_owned()).ok();
         }
-        if state.asking > 0 {
-            state.ended.insert(job, result.to_owned());
+        if state.pending_calls > 0 {
+            state.results.insert(job, result.to_owned());
         }
     }
 }
 
-impl Asking {
-    /// The call was answered; the result comes when the job ends.
+impl PendingCall {
+    /// Waits for the job that the call returned.
     pub fn wait(self, job: u32) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.lock();
-        if let Some(result) = state.ended.get(&job) {
+        if let Some(result) = state.results.get(&job) {
             sender.send(result.clone()).ok();
             return receiver;
         }
-        // Waits that were given up are cleared away here, where such lists grow.
-        let waiting = state.awaited.entry(job).or_default();
-        waiting.retain(|waiting| !waiting.is_closed());
-        waiting.push(sender);
+        // Removes abandoned waiters.
+        let waiter = state.waiters.entry(job).or_default();
+        waiter.retain(|waiter| !waiter.is_closed());
+        waiter.push(sender);
         receiver
     }
 }
 
-impl Drop for Asking {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.asking -= 1;
-        if state.asking == 0 {
-            state.ended.clear();
+        state.pending_calls -= 1;
+        if state.pending_calls == 0 {
+            state.results.clear();
         }
     }
 }
@@ -73,26 +73,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_heard_before_and_after_the_number_is_known() {
+    fn a_result_may_precede_the_job_id() {
         let jobs = Jobs::default();
-        let (early, late, later) = (jobs.asking(), jobs.asking(), jobs.asking());
-        jobs.ended(7, "done");
+        let (early, late, later) = (jobs.begin_call(), jobs.begin_call(), jobs.begin_call());
+        jobs.job_removed(7, "done");
         assert_eq!(early.wait(7).try_recv(), Ok("done".into()));
-        let (mut waiting, mut twice) = (late.wait(8), later.wait(8));
-        waiting.try_recv().unwrap_err();
-        jobs.ended(8, "timeout");
-        assert_eq!(waiting.try_recv(), Ok("timeout".into()));
+        let (mut waiter, mut twice) = (late.wait(8), later.wait(8));
+        waiter.try_recv().unwrap_err();
+        jobs.job_removed(8, "timeout");
+        assert_eq!(waiter.try_recv(), Ok("timeout".into()));
         assert_eq!(twice.try_recv(), Ok("timeout".into()));
     }
 
     #[test]
-    fn nothing_is_kept_when_nobody_waits() {
+    fn results_are_dropped_without_waiters() {
         let jobs = Jobs::default();
-        jobs.ended(1, "done");
-        let asking = jobs.asking();
-        jobs.ended(2, "done");
-        drop(asking);
+        jobs.job_removed(1, "done");
+        let call = jobs.begin_call();
+        jobs.job_removed(2, "done");
+        drop(call);
         let state = jobs.0.lock();
-        assert_eq!((state.ended.len(), state.awaited.len()), (0, 0));
+        assert_eq!((state.results.len(), state.waiters.len()), (0, 0));
     }
 }

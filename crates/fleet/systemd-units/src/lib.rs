@@ -1,35 +1,35 @@
-//! The units of one folder as systemd has them: written and linked, stopped and removed, started, watched.
+//! The systemd units of one directory: write, link, start, stop, remove and watch.
 //!
-//! [`Units`] speaks D-Bus to systemd, and connects again when the bus or systemd itself went away. It knows nothing of
-//! clusters. It must never call a unit stopped before systemd did, remove the file of one that may still run, or take
-//! the place of a unit that is not of its folder.
+//! [`Units`] uses D-Bus and reconnects when the bus or systemd restarts. It knows nothing of clusters. It must never
+//! report a unit stopped before systemd does, remove the file of a unit that may run, or replace a unit outside of
+//! its directory.
 
 mod call;
-mod changes;
+mod call_batcher;
 mod dial;
 mod error;
-mod folder;
+mod events;
 mod jobs;
 mod limits;
 mod links;
-mod listener;
 mod load;
 mod manager;
-mod reread;
+mod need_daemon_reload;
+mod retry;
 mod session;
 mod signal;
+mod signal_listener;
 mod state;
 mod stop;
-mod takes;
-mod together;
-mod tries;
+mod supported;
+mod unit_directory;
 mod units;
 mod unload;
 mod watcher;
 
-pub use changes::Change;
 pub use dial::{Bus, Dial, Dialing};
 pub use error::Error;
-pub use reread::Reread;
+pub use events::UnitEvent;
+pub use need_daemon_reload::NeedDaemonReload;
 pub use state::SystemdState;
 pub use units::Units;

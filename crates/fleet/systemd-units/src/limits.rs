@@ -1,37 +1,37 @@
-//! What may grow or last, and how far.
+//! Limits and timeouts.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// For answers that need no work of systemd's.
-pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(25);
-/// A reload reads every unit file and runs generators.
-pub(crate) const RELOAD_LIMIT: Duration = Duration::from_secs(90);
-/// Calls that wait for their answers at one time. Buses limit them, too.
-pub(crate) const CALLS_IN_FLIGHT: usize = 256;
-/// Messages that were read from the bus and not looked at yet.
+/// For calls that systemd answers immediately.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// A daemon-reload reads every unit file and runs generators.
+pub(crate) const RELOAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// Concurrent calls. Buses limit them, too.
+pub(crate) const MAX_CALLS_IN_FLIGHT: usize = 256;
+/// Messages received and not handled yet.
 pub(crate) const MESSAGE_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
-/// How long a refused connection answers for those that come just after it.
-pub(crate) const REFUSED_FOR: Duration = Duration::from_millis(100);
-/// Between two tries to reach a bus that was lost.
-pub(crate) const LOST_PAUSE: Duration = Duration::from_millis(250);
-/// Tries of one piece of work over a bus that comes and goes: ten seconds in sum.
-pub(crate) const LOST_TRIES: u32 = 40;
+/// How long a failed connection attempt is reported to other callers without a new attempt.
+pub(crate) const FAILURE_CACHE_TIME: Duration = Duration::from_millis(100);
+/// Interval of attempts to reconnect.
+pub(crate) const RECONNECT_INTERVAL: Duration = Duration::from_millis(250);
+/// Retries of an operation over an unstable bus: ten seconds in total.
+pub(crate) const MAX_RETRIES: u32 = 40;
 
-/// What a stop may take beyond the unit's own limit.
+/// Added to the unit's own stop timeout.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
-/// The limit of units that have none of their own: systemd's default.
-pub(crate) const STOP_OTHERWISE: Duration = Duration::from_secs(90);
-/// How often a job that is waited for is looked up, in case that the word of its end was lost.
-pub(crate) const JOB_LOOK: Duration = Duration::from_secs(5);
+/// For units without a stop timeout: systemd's default.
+pub(crate) const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(90);
+/// Interval of polling an awaited job, in case that its signal was lost.
+pub(crate) const JOB_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Changes that wait for one reader.
-pub(crate) const CHANGES: usize = 256;
-/// Units that have news for one reader; with more it is told to ask for all.
-pub(crate) const NEWS: usize = 4096;
-/// News of one unit come in bursts: what comes within it is one question to systemd.
-pub(crate) const GATHER: Duration = Duration::from_millis(20);
+/// Events buffered per subscriber.
+pub(crate) const EVENT_BUFFER: usize = 256;
+/// Units with pending changes per subscriber. On overflow it must read all states.
+pub(crate) const MAX_PENDING_UNITS: usize = 4096;
+/// Signals of a unit arrive in bursts: those within this time cause one query.
+pub(crate) const COALESCE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Names of files that are no units, remembered so that each is logged once.
-pub(crate) const STRANGERS: usize = 1024;
+/// Unrecognized file names that are remembered, to log each once.
+pub(crate) const MAX_UNRECOGNIZED: usize = 1024;

@@ -1,7 +1,7 @@
-//! The links by which systemd knows the folder's units until the next boot.
+//! Links to the unit files in systemd's runtime directory.
 //!
-//! They are made and removed as files. Where systemd is asked to do that, by `LinkUnitFiles` and `DisableUnitFiles`, it
-//! takes all its units for changed on disk until it reads all of them again, and `systemctl status` says so of each.
+//! They are created and removed directly. After `LinkUnitFiles` or `DisableUnitFiles`, systemd considers all its
+//! units changed on disk until the next daemon-reload, which `systemctl status` reports for each.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,44 +12,44 @@ use unit_file::UnitName;
 
 use crate::error::Error;
 
-/// A folder that systemd looks for units in.
+/// A directory in systemd's unit search path.
 #[derive(Debug, Clone)]
 pub(crate) struct Links(PathBuf);
 
 impl Links {
-    pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+    pub fn new(directory: PathBuf) -> Self {
+        Self(directory)
     }
 
     fn path(&self, name: &UnitName) -> PathBuf {
         self.0.join(name.as_str())
     }
 
-    /// Whatever link was there leads to `file` then.
-    pub fn make(&self, name: &UnitName, file: &Path) -> Result<(), Error> {
+    /// Replaces an existing link.
+    pub fn create(&self, name: &UnitName, file: &Path) -> Result<(), Error> {
         let path = self.path(name);
         let failed = |source| Error::file("link", &path, source);
         if fs::read_link(&path).is_ok_and(|target| target == file) {
             return Ok(());
         }
         fs::create_dir_all(&self.0).map_err(failed)?;
-        // A name that systemd takes for no unit.
+        // systemd ignores this name.
         let new = self.0.join(format!(".{name}.new"));
-        gone(fs::remove_file(&new)).map_err(failed)?;
+        ignore_missing(fs::remove_file(&new)).map_err(failed)?;
         symlink(file, &new).and_then(|()| fs::rename(&new, &path)).map_err(failed)
     }
 
-    /// One that leads elsewhere is not the folder's, and stays.
+    /// A link to another file is not removed.
     pub fn remove(&self, name: &UnitName, file: &Path) -> Result<(), Error> {
         let path = self.path(name);
         if !fs::read_link(&path).is_ok_and(|target| target == file) {
             return Ok(());
         }
-        gone(fs::remove_file(&path)).map_err(|source| Error::file("remove the link", &path, source))
+        ignore_missing(fs::remove_file(&path)).map_err(|source| Error::file("remove the link", &path, source))
     }
 }
 
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
@@ -61,13 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_of_another_one_s_stays_when_ours_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (links, name) = (Links::new(folder.path().join("system")), UnitName::parse("a.service").unwrap());
+    fn a_foreign_link_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (links, name) =
+            (Links::new(directory.path().join("system")), UnitName::parse("a.service").unwrap());
         let (ours, others) = (Path::new("/run/fleet/units/a.service"), Path::new("/opt/a.service"));
-        let target = || fs::read_link(folder.path().join("system/a.service")).ok();
+        let target = || fs::read_link(directory.path().join("system/a.service")).ok();
         for _ in 0..2 {
-            links.make(&name, ours).unwrap();
+            links.create(&name, ours).unwrap();
             assert_eq!(target().as_deref(), Some(ours));
         }
         links.remove(&name, others).unwrap();
@@ -76,9 +77,9 @@ mod tests {
             links.remove(&name, ours).unwrap();
             assert_eq!(target(), None);
         }
-        links.make(&name, others).unwrap();
-        links.make(&name, ours).unwrap();
+        links.create(&name, others).unwrap();
+        links.create(&name, ours).unwrap();
         assert_eq!(target().as_deref(), Some(ours));
-        assert_eq!(fs::read_dir(folder.path().join("system")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path().join("system")).unwrap().count(), 1);
     }
 }

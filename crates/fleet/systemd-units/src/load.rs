@@ -1,123 +1,127 @@
-//! Loading: a file, its link, and what its `[Install]` section asks for.
+//! Loads units: file, link, and `[Install]` section.
 
 use std::path::PathBuf;
 
 use unit_file::{UnitFile, UnitName};
 
 use crate::error::Error;
-use crate::folder::INSTALL;
-use crate::manager::Row;
-use crate::reread::Reread;
+use crate::manager::UnitStatus;
+use crate::need_daemon_reload::NeedDaemonReload;
 use crate::session::Session;
-use crate::takes::{check, takes};
+use crate::supported::{check_supported, is_supported};
+use crate::unit_directory::INSTALL;
 use crate::units::Units;
 
-/// A load state, as systemd names it.
+/// systemd's LoadState.
 const NOT_FOUND: &str = "not-found";
-/// Where the files of masked units lead.
-const MASK: &str = "/dev/null";
+/// Target of masked units.
+const NULL_FILE: &str = "/dev/null";
 
 impl Units {
-    /// Writes the normalised text, links it until the next boot, and enables it where it has an `[Install]` section.
-    /// systemd is not made to read all its files again; whether it has to be, is told. It has not for a unit that is new
-    /// to it, once that was looked for by [`Units::find`]. With an `[Install]` section it has: what that makes want the
-    /// unit is known to systemd already. What cannot be done as a whole is undone: there is no file then, or the one
-    /// from before.
+    /// Writes the normalized unit file, links it until the next boot, and enables it if it has an `[Install]`
+    /// section. Does not make systemd reload; returns whether it must. It need not for a unit that systemd does not
+    /// know, after [`Units::discover`]. With an `[Install]` section it must, since systemd already knows the units
+    /// that want it. A failure is rolled back to the previous file, or none.
     ///
     /// # Errors
-    /// [`Error::Clash`] where this machine has a unit of that name by itself, which is left alone.
-    pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<Reread, Error> {
-        check(name)?;
-        let session = self.systemd().await?;
-        let row = session.rows(&[name]).await?.pop();
-        let was_known = row.as_ref().is_none_or(|row| row.state.load != NOT_FOUND);
-        if let Some(row) = row
-            && let Some(path) = self.clash(&session, name, row).await?
+    /// [`Error::NameConflict`] if the machine has a unit of that name itself, which is not changed.
+    pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<NeedDaemonReload, Error> {
+        check_supported(name)?;
+        let session = self.session().await?;
+        let unit = session.list_units(&[name]).await?.pop();
+        let was_known = unit.as_ref().is_none_or(|unit| unit.state.load != NOT_FOUND);
+        if let Some(unit) = unit
+            && let Some(path) = self.conflicting_file(&session, name, unit).await?
         {
-            return Err(Error::Clash { unit: name.clone(), path });
+            return Err(Error::NameConflict { unit: name.clone(), path });
         }
-        let before = self.write(name, file).await?;
-        let is_new = !was_known && before.is_none();
+        let previous = self.write(name, file).await?;
+        let is_new = !was_known && previous.is_none();
         let linked = self.link(&session, name, file).await;
         if linked.is_err() {
-            self.undo(&session, name, before).await;
+            self.roll_back(&session, name, previous).await;
         }
         linked?;
-        Ok(if is_new && !file.has_section(INSTALL) { Reread::NotNeeded } else { Reread::Needed })
+        Ok(if is_new && !file.has_section(INSTALL) { NeedDaemonReload::No } else { NeedDaemonReload::Yes })
     }
 
-    /// systemd finds files that are new to it. It looks for what it does not know where one of its folders has changed
-    /// since its last look, by the times that folders carry: of two changes within a tick of the clock it may have seen
-    /// the first only. Where one is not found, it reads all files again.
-    pub async fn find(&self, names: &[UnitName]) -> Result<(), Error> {
-        let session = self.systemd().await?;
-        let rows = session.rows(&names.iter().filter(|name| takes(name)).collect::<Vec<_>>()).await?;
-        // One whose text systemd cannot use was found as well: to read it again is no help.
-        match rows.iter().any(|row| row.state.load == NOT_FOUND) {
-            true => session.reload().await,
+    /// Makes systemd find new unit files. systemd rescans directories whose mtime has changed since its last scan, so
+    /// it may miss the second of two changes within one clock tick. If a unit is not found, this reloads all files.
+    pub async fn discover(&self, names: &[UnitName]) -> Result<(), Error> {
+        let session = self.session().await?;
+        let statuses =
+            session.list_units(&names.iter().filter(|name| is_supported(name)).collect::<Vec<_>>()).await?;
+        // A unit whose file is invalid was found: a reload would not help.
+        match statuses.iter().any(|unit| unit.state.load == NOT_FOUND) {
+            true => session.daemon_reload().await,
             false => Ok(()),
         }
     }
 
-    /// The file of the unit that has the name already.
-    async fn clash(&self, session: &Session, name: &UnitName, row: Row) -> Result<Option<PathBuf>, Error> {
-        if row.state.load == NOT_FOUND && row.state.is_down() {
+    /// The file of an existing unit with this name.
+    async fn conflicting_file(
+        &self,
+        session: &Session,
+        name: &UnitName,
+        unit: UnitStatus,
+    ) -> Result<Option<PathBuf>, Error> {
+        if unit.state.load == NOT_FOUND && unit.state.is_down() {
             return Ok(None);
         }
-        let fragment = session.fragment(name, &row.object).await?;
-        if self.0.folder.is_own(name, &fragment) {
+        let fragment = session.fragment_path(name, &unit.object).await?;
+        if self.0.directory.owns_fragment(name, &fragment) {
             return Ok(None);
         }
-        if row.state.load == "masked" {
-            return Ok(Some(if fragment.as_os_str().is_empty() { MASK.into() } else { fragment }));
+        if unit.state.load == "masked" {
+            return Ok(Some(if fragment.as_os_str().is_empty() { NULL_FILE.into() } else { fragment }));
         }
         let same_name = fragment.file_name().is_some_and(|file_name| file_name == name.as_str());
-        // An instance of a template may have a file of its own, but not while the template's runs.
-        let runs = !fragment.as_os_str().is_empty() && !row.state.is_down();
+        // An instance may have its own file, unless the template's instance runs.
+        let runs = !fragment.as_os_str().is_empty() && !unit.state.is_down();
         Ok((same_name || runs).then_some(fragment))
     }
 
-    /// What was there before.
+    /// Returns the previous content.
     async fn write(&self, name: &UnitName, file: &UnitFile) -> Result<Option<Vec<u8>>, Error> {
         let (name, text) = (name.clone(), file.normalised());
-        self.with_folder(move |folder| {
-            let before = folder.content(&name)?;
-            folder.write(&name, text.as_bytes())?;
-            Ok(before)
+        self.with_directory(move |directory| {
+            let previous = directory.content(&name)?;
+            directory.write(&name, text.as_bytes())?;
+            Ok(previous)
         })
         .await
     }
 
     async fn link(&self, session: &Session, name: &UnitName, file: &UnitFile) -> Result<(), Error> {
         let (links, unit) = (self.0.links.clone(), name.clone());
-        self.with_folder(move |folder| links.make(&unit, &folder.file(&unit))).await?;
+        self.with_directory(move |directory| links.create(&unit, &directory.file(&unit))).await?;
         if !file.has_section(INSTALL) {
             return Ok(());
         }
-        let refused = match session.enable(name).await {
+        let error = match session.enable(name).await {
             Ok(true) => return Ok(()),
             Ok(false) => Error::NothingToEnable,
             Err(error) => error,
         };
-        Err(Error::Enable { unit: name.clone(), source: Box::new(refused) })
+        Err(Error::Enable { unit: name.clone(), source: Box::new(error) })
     }
 
-    /// A unit that was loaded before may run, so its file stays: who reads the folder has to know of it.
-    async fn undo(&self, session: &Session, name: &UnitName, before: Option<Vec<u8>>) {
-        if before.is_none()
+    /// A previously loaded unit may run, so its file is restored for [`Units::list_unit_files`].
+    async fn roll_back(&self, session: &Session, name: &UnitName, previous: Option<Vec<u8>>) {
+        if previous.is_none()
             && let Err(error) = session.disable(name).await
         {
             tracing::warn!("links to {name} may be left behind: {error}");
         }
         let (links, unit) = (self.0.links.clone(), name.clone());
-        let undone = self.with_folder(move |folder| match before {
-            Some(content) => folder.write(&unit, &content),
+        let rolled_back = self.with_directory(move |directory| match previous {
+            Some(content) => directory.write(&unit, &content),
             None => {
-                links.remove(&unit, &folder.file(&unit))?;
-                folder.remove(&unit)
+                links.remove(&unit, &directory.file(&unit))?;
+                directory.remove(&unit)
             }
         });
-        if let Err(error) = undone.await {
+        if let Err(error) = rolled_back.await {
             tracing::warn!("the file of {name} may be left behind: {error}");
         }
     }

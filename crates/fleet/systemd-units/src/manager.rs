@@ -1,4 +1,4 @@
-//! What systemd's manager is asked for.
+//! Calls to systemd's manager.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use zbus::{DynamicType, OwnedObjectPath, OwnedVariant, Type};
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::limits::RELOAD_LIMIT;
+use crate::limits::RELOAD_TIMEOUT;
 use crate::session::Session;
 use crate::state::SystemdState;
 
@@ -18,141 +18,144 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SOCKET: &str = "org.freedesktop.systemd1.Socket";
 const MOUNT: &str = "org.freedesktop.systemd1.Mount";
-/// How systemd writes a time without end.
+/// systemd's value for an infinite timeout.
 const INFINITE: u64 = u64::MAX;
-/// Until a reboot: nothing is written below `/etc`.
+/// Until the next boot: nothing is written below `/etc`.
 const RUNTIME: bool = true;
 const FORCE: bool = true;
 const SIGKILL: i32 = 9;
 
-/// One unit as `ListUnitsByNames` gives it: name, description, load, active and sub state, followed unit, path, job
+/// A unit in the reply of `ListUnitsByNames`: name, description, load, active and sub state, followed unit, path, job
 /// id, job type, job path.
-type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-/// Links that were made or removed: what was done, the link, its target.
+type ListedUnit =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+/// Changed links: action, link, target.
 type Links = Vec<(String, String, String)>;
 
-/// A unit, and the object that systemd has for it.
-pub(crate) struct Row {
+/// A unit's state and D-Bus object.
+pub(crate) struct UnitStatus {
     pub state: SystemdState,
     pub object: OwnedObjectPath,
 }
 
 impl Session {
-    async fn ask<B, T>(&self, call: Call<'_>, body: &B) -> Result<T, Error>
+    async fn call<B, T>(&self, call: Call<'_>, body: &B) -> Result<T, Error>
     where
         B: Serialize + DynamicType,
         T: DeserializeOwned + Type,
     {
-        // It is never closed.
+        // The semaphore is never closed.
         let _permit = self.in_flight.acquire().await.ok();
-        call.ask(&self.connection, body).await
+        call.send(&self.connection, body).await
     }
 
-    /// By its `[Install]` section; whether that says anything.
+    /// Returns whether the unit has an effective `[Install]` section.
     pub async fn enable(&self, unit: &UnitName) -> Result<bool, Error> {
         let call = Call::manager("EnableUnitFiles", unit.as_str());
-        let (says, _): (bool, Links) = self.ask(call, &(vec![unit.as_str()], RUNTIME, FORCE)).await?;
-        Ok(says)
+        let (carries_install_info, _): (bool, Links) =
+            self.call(call, &(vec![unit.as_str()], RUNTIME, FORCE)).await?;
+        Ok(carries_install_info)
     }
 
-    /// Removes its links, wherever they make it wanted.
+    /// Removes all links to the unit.
     pub async fn disable(&self, unit: &UnitName) -> Result<(), Error> {
-        self.disabling.ask(unit, |units| self.disable_all(units)).await
+        self.disable_batcher.call(unit, |units| self.disable_units(units)).await
     }
 
-    async fn disable_all(&self, units: Vec<UnitName>) -> Result<(), Error> {
-        let about = many(&units);
-        let call = Call::manager("DisableUnitFiles", &about);
+    async fn disable_units(&self, units: Vec<UnitName>) -> Result<(), Error> {
+        let subject = describe_units(&units);
+        let call = Call::manager("DisableUnitFiles", &subject);
         let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
-        let done: Result<Links, Error> = self.ask(call, &(names, RUNTIME)).await;
-        match done {
-            // Of several, the others may be there.
-            Err(error) if error.is_nothing_there() && units.len() == 1 => Ok(()),
-            done => done.map(drop),
+        let result: Result<Links, Error> = self.call(call, &(names, RUNTIME)).await;
+        match result {
+            // Other units of the call may exist.
+            Err(error) if error.is_not_found() && units.len() == 1 => Ok(()),
+            result => result.map(drop),
         }
     }
 
     pub async fn reset_failed(&self, unit: &UnitName) -> Result<(), Error> {
         let call = Call::manager("ResetFailedUnit", unit.as_str());
-        let done: Result<(), Error> = self.ask(call, &unit.as_str()).await;
-        if_there(done).map(drop)
+        let result: Result<(), Error> = self.call(call, &unit.as_str()).await;
+        optional(result).map(drop)
     }
 
-    pub async fn reload(&self) -> Result<(), Error> {
-        self.ask(Call::manager("Reload", "").within(RELOAD_LIMIT), &()).await
+    pub async fn daemon_reload(&self) -> Result<(), Error> {
+        self.call(Call::manager("Reload", "").with_timeout(RELOAD_TIMEOUT), &()).await
     }
 
-    /// The number of the job.
+    /// Returns the job id.
     pub async fn start(&self, unit: &UnitName) -> Result<u32, Error> {
         let call = Call::manager("StartUnit", unit.as_str());
-        number_of(self.ask(call, &(unit.as_str(), JOB_MODE)).await?, unit, "StartUnit")
+        job_id(self.call(call, &(unit.as_str(), JOB_MODE)).await?, unit, "StartUnit")
     }
 
-    /// The number of the job; `None` where systemd does not know the unit, so nothing of it runs.
+    /// Returns the job id; `None` if systemd does not know the unit, so that nothing of it runs.
     pub async fn stop(&self, unit: &UnitName) -> Result<Option<u32>, Error> {
         let call = Call::manager("StopUnit", unit.as_str());
-        let job = if_there(self.ask(call, &(unit.as_str(), JOB_MODE)).await)?;
-        job.map(|job| number_of(job, unit, "StopUnit")).transpose()
+        let job = optional(self.call(call, &(unit.as_str(), JOB_MODE)).await)?;
+        job.map(|job| job_id(job, unit, "StopUnit")).transpose()
     }
 
     /// Kills all its processes.
     pub async fn kill(&self, unit: &UnitName) -> Result<(), Error> {
         let call = Call::manager("KillUnit", unit.as_str());
-        let done: Result<(), Error> = self.ask(call, &(unit.as_str(), "all", SIGKILL)).await;
-        if_there(done).map(drop)
+        let result: Result<(), Error> = self.call(call, &(unit.as_str(), "all", SIGKILL)).await;
+        optional(result).map(drop)
     }
 
     pub async fn has_job(&self, job: u32) -> Result<bool, Error> {
-        let about = job.to_string();
-        let found: Result<OwnedObjectPath, Error> = self.ask(Call::manager("GetJob", &about), &job).await;
-        Ok(if_there(found)?.is_some())
+        let subject = job.to_string();
+        let job_path: Result<OwnedObjectPath, Error> =
+            self.call(Call::manager("GetJob", &subject), &job).await;
+        Ok(optional(job_path)?.is_some())
     }
 
-    /// The object of the unit if systemd has it in its memory. The question does not bring it there.
-    pub async fn object(&self, unit: &UnitName) -> Result<Option<OwnedObjectPath>, Error> {
-        if_there(self.ask(Call::manager("GetUnit", unit.as_str()), &unit.as_str()).await)
+    /// The unit's object if it is in systemd's memory. This call does not load it.
+    pub async fn unit_object(&self, unit: &UnitName) -> Result<Option<OwnedObjectPath>, Error> {
+        optional(self.call(Call::manager("GetUnit", unit.as_str()), &unit.as_str()).await)
     }
 
-    /// In the order of `units`, which must be names that systemd takes. Reads their files if need be.
-    pub async fn rows(&self, units: &[&UnitName]) -> Result<Vec<Row>, Error> {
+    /// In the order of `units`, whose names systemd must support. Loads their files if needed.
+    pub async fn list_units(&self, units: &[&UnitName]) -> Result<Vec<UnitStatus>, Error> {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let about = many(units);
-        let call = Call::manager("ListUnitsByNames", &about);
+        let subject = describe_units(units);
+        let call = Call::manager("ListUnitsByNames", &subject);
         let names: Vec<&str> = units.iter().map(|unit| unit.as_str()).collect();
-        let listed: Vec<Listed> = self.ask(call, &names).await?;
+        let listed: Vec<ListedUnit> = self.call(call, &names).await?;
         if listed.len() != units.len() {
             let why = format!("{} units were asked for, {} told of", units.len(), listed.len());
-            return Err(answer("ListUnitsByNames", &about, zbus::Error::Failure(why)));
+            return Err(invalid_reply("ListUnitsByNames", &subject, zbus::Error::Failure(why)));
         }
-        let row = |(_, _, load, active, sub, _, object, ..): Listed| {
+        let unit_status = |(_, _, load, active, sub, _, object, ..): ListedUnit| {
             let state = SystemdState { load, active, sub };
-            Row { state, object }
+            UnitStatus { state, object }
         };
-        Ok(listed.into_iter().map(row).collect())
+        Ok(listed.into_iter().map(unit_status).collect())
     }
 
-    /// The file that the unit was read from; empty where there is none.
-    pub async fn fragment(&self, unit: &UnitName, object: &OwnedObjectPath) -> Result<PathBuf, Error> {
+    /// The file that the unit was loaded from; empty if there is none.
+    pub async fn fragment_path(&self, unit: &UnitName, object: &OwnedObjectPath) -> Result<PathBuf, Error> {
         let path: String = self.property(unit, object, UNIT, "FragmentPath").await?;
         Ok(path.into())
     }
 
-    /// How long the unit may take to stop.
+    /// The unit's stop timeout.
     pub async fn stop_limit(&self, unit: &UnitName, object: &OwnedObjectPath) -> Result<StopLimit, Error> {
         let (interface, property) = match unit.kind() {
             UnitKind::Service => (SERVICE, "TimeoutStopUSec"),
             UnitKind::Socket => (SOCKET, "TimeoutUSec"),
             UnitKind::Mount => (MOUNT, "TimeoutUSec"),
-            _ => return Ok(StopLimit::Untold),
+            _ => return Ok(StopLimit::Default),
         };
         match self.property(unit, object, interface, property).await {
-            Ok(INFINITE) => Ok(StopLimit::Never),
+            Ok(INFINITE) => Ok(StopLimit::Infinite),
             Ok(micros) => Ok(StopLimit::Micros(micros)),
-            Err(error) if error.is_loss() => Err(error),
-            // It is to be stopped all the same.
-            Err(_) => Ok(StopLimit::Untold),
+            Err(error) if error.is_disconnect() => Err(error),
+            // The unit must be stopped nevertheless.
+            Err(_) => Ok(StopLimit::Default),
         }
     }
 
@@ -166,45 +169,44 @@ impl Session {
     where
         T: TryFrom<OwnedVariant, Error = zbus::Error>,
     {
-        let about = format!("{property} of {unit}");
-        let call = Call::property(object.as_str(), &about);
-        let value: OwnedVariant = self.ask(call, &(interface, property)).await?;
-        T::try_from(value).map_err(|source| answer("Get", &about, source))
+        let subject = format!("{property} of {unit}");
+        let call = Call::property(object.as_str(), &subject);
+        let value: OwnedVariant = self.call(call, &(interface, property)).await?;
+        T::try_from(value).map_err(|source| invalid_reply("Get", &subject, source))
     }
 }
 
-/// What a unit may take to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopLimit {
     Micros(u64),
-    /// It is waited for without end.
-    Never,
-    /// Units of its kind have no such setting.
-    Untold,
+    Infinite,
+    /// The unit type has no such setting.
+    Default,
 }
 
-/// `None` where there is nothing that it could be done to.
-fn if_there<T>(done: Result<T, Error>) -> Result<Option<T>, Error> {
-    match done {
-        Ok(done) => Ok(Some(done)),
-        Err(error) if error.is_nothing_there() => Ok(None),
+/// `None` if the object does not exist.
+fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(result) => Ok(Some(result)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// As errors name them.
-fn many<T: ToString>(units: &[T]) -> String {
+/// For errors.
+fn describe_units<T: ToString>(units: &[T]) -> String {
     match units {
         [unit] => unit.to_string(),
         units => format!("{} units", units.len()),
     }
 }
 
-fn number_of(job: OwnedObjectPath, unit: &UnitName, method: &str) -> Result<u32, Error> {
+fn job_id(job: OwnedObjectPath, unit: &UnitName, method: &str) -> Result<u32, Error> {
     let number = job.as_str().rsplit('/').next().and_then(|number| number.parse().ok());
-    number.ok_or_else(|| answer(method, unit.as_str(), zbus::Error::Failure(format!("{job} is no job"))))
+    number
+        .ok_or_else(|| invalid_reply(method, unit.as_str(), zbus::Error::Failure(format!("{job} is no job"))))
 }
 
-fn answer(method: &str, about: &str, source: zbus::Error) -> Error {
-    Error::Answer { call: format!("{method} of {about}"), source: Box::new(source) }
+fn invalid_reply(method: &str, subject: &str, source: zbus::Error) -> Error {
+    Error::InvalidReply { call: format!("{method} of {subject}"), source: Box::new(source) }
 }

@@ -1,4 +1,4 @@
-//! One connection to systemd, from the first signal that is asked for to its end.
+//! One connection to systemd with its signal subscription.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::time::timeout;
 use zbus::{Connection, MessageStream};
 
 use crate::call::{Call, SYSTEMD};
+use crate::call_batcher::CallBatcher;
 use crate::dial::Dial;
 use crate::error::Error;
-use crate::folder::Folder;
 use crate::jobs::Jobs;
-use crate::limits::{CALL_LIMIT, CALLS_IN_FLIGHT, MESSAGE_QUEUE};
-use crate::listener::{Listener, Owner};
+use crate::limits::{CALL_TIMEOUT, MAX_CALLS_IN_FLIGHT, MESSAGE_QUEUE};
 use crate::signal;
-use crate::together::Together;
+use crate::signal_listener::{BusOwner, SignalListener};
+use crate::unit_directory::UnitDirectory;
 use crate::watcher::Watchers;
 
 pub(crate) struct Session {
@@ -23,55 +23,59 @@ pub(crate) struct Session {
     pub jobs: Jobs,
     pub in_flight: Semaphore,
     /// Units whose links are to be removed.
-    pub disabling: Together,
+    pub disable_batcher: CallBatcher,
     listener: JoinHandle<()>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It holds the connection, too.
+        // The task holds the connection, too.
         self.listener.abort();
     }
 }
 
 impl Session {
-    /// Signals come from before it returns; whoever reads changes is told to ask for everything.
+    /// Signals are received before this returns. Subscribers are told to read all states.
     pub async fn open(
         dial: &dyn Dial,
-        folder: &Arc<Folder>,
+        directory: &Arc<UnitDirectory>,
         watchers: &Arc<Watchers>,
     ) -> Result<Self, Error> {
-        let connection = match timeout(CALL_LIMIT, dial.dial()).await {
+        let connection = match timeout(CALL_TIMEOUT, dial.dial()).await {
             Ok(dialed) => dialed.map_err(|source| Error::Connect(Box::new(source)))?,
             Err(_) => {
-                return Err(Error::TimedOut { call: "connecting to D-Bus".to_owned(), limit: CALL_LIMIT });
+                return Err(Error::TimedOut { call: "connecting to D-Bus".to_owned(), limit: CALL_TIMEOUT });
             }
         };
         let mut messages = MessageStream::from(&connection);
         messages.set_max_queued(MESSAGE_QUEUE);
-        let (jobs, systemd) = (Jobs::default(), Owner::default());
-        let (folder, watchers) = (folder.clone(), watchers.clone());
-        let listener =
-            Listener { folder, watchers: watchers.clone(), jobs: jobs.clone(), systemd: systemd.clone() };
+        let (jobs, systemd) = (Jobs::default(), BusOwner::default());
+        let (directory, watchers) = (directory.clone(), watchers.clone());
+        let listener = SignalListener {
+            directory,
+            watchers: watchers.clone(),
+            jobs: jobs.clone(),
+            systemd: systemd.clone(),
+        };
         let listener = tokio::spawn(listener.run(messages));
-        let (in_flight, disabling) = (Semaphore::new(CALLS_IN_FLIGHT), Together::default());
-        let session = Self { connection, jobs, in_flight, disabling, listener };
-        session.listen(&systemd).await?;
-        watchers.everything();
+        let (in_flight, disable_batcher) = (Semaphore::new(MAX_CALLS_IN_FLIGHT), CallBatcher::default());
+        let session = Self { connection, jobs, in_flight, disable_batcher, listener };
+        session.subscribe(&systemd).await?;
+        watchers.request_resync();
         Ok(session)
     }
 
-    /// In this order nothing is missed: the bus hands signals over, then it is known whose are believed, then systemd
-    /// sends them.
-    async fn listen(&self, systemd: &Owner) -> Result<(), Error> {
-        let rules = signal::rules().map_err(|source| Error::Answer {
+    /// The order ensures that no signal is missed: first match rules, then the owner of systemd's name, then
+    /// systemd's subscription.
+    async fn subscribe(&self, systemd: &BusOwner) -> Result<(), Error> {
+        let rules = signal::match_rules().map_err(|source| Error::InvalidReply {
             call: "asking the bus for signals".to_owned(),
             source: Box::new(source),
         })?;
         for rule in rules {
-            Call::bus("AddMatch").ask::<_, ()>(&self.connection, &rule).await?;
+            Call::bus("AddMatch").send::<_, ()>(&self.connection, &rule).await?;
         }
-        systemd.answered(Call::bus("GetNameOwner").ask(&self.connection, &SYSTEMD).await?);
+        systemd.set_if_unknown(Call::bus("GetNameOwner").send(&self.connection, &SYSTEMD).await?);
         signal::subscribe(&self.connection).await
     }
 

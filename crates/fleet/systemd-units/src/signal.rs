@@ -1,5 +1,4 @@
-//! What signals say. One that is not sent by systemd itself, or by the bus, says nothing: on the system's bus anybody
-//! may send signals to anybody.
+//! D-Bus signals. Only signals from systemd and the bus count: on the system bus anyone may send signals.
 
 use unit_file::UnitName;
 use zbus::message::{Header, Type};
@@ -19,19 +18,18 @@ pub(crate) enum Signal {
         unit: String,
         result: String,
     },
-    /// systemd begins to read all its files again, or has done so. It answers nothing in between.
+    /// systemd starts or has finished a daemon-reload. It does not reply in between.
     Reloading,
-    /// systemd has the unit in its memory now, or has not any more.
-    Appeared(String),
-    Gone(String),
-    /// Properties of the unit changed.
-    Changed(UnitName),
-    /// systemd is on the bus by this name, or is not.
-    Owner(Option<String>),
+    /// systemd has loaded or unloaded the unit.
+    UnitNew(String),
+    UnitRemoved(String),
+    PropertiesChanged(UnitName),
+    /// systemd's unique name on the bus, if any.
+    NameOwnerChanged(Option<String>),
 }
 
-/// What the bus is asked to hand over.
-pub(crate) fn rules() -> zbus::Result<Vec<MatchRule<'static>>> {
+/// Match rules for the bus.
+pub(crate) fn match_rules() -> zbus::Result<Vec<MatchRule<'static>>> {
     let signal = || MatchRule::builder().msg_type(Type::Signal);
     Ok(vec![
         signal().sender(BUS).interface(BUS).member("NameOwnerChanged").add_arg(SYSTEMD).build()?,
@@ -46,38 +44,38 @@ pub(crate) fn rules() -> zbus::Result<Vec<MatchRule<'static>>> {
     ])
 }
 
-/// Without a subscriber systemd sends no signals at all.
+/// systemd sends signals only to subscribers.
 pub(crate) async fn subscribe(connection: &Connection) -> Result<(), Error> {
-    match Call::manager("Subscribe", "").ask(connection, &()).await {
+    match Call::manager("Subscribe", "").send(connection, &()).await {
         Err(error) if error.is_already_subscribed() => Ok(()),
         done => done,
     }
 }
 
-/// `systemd` is the unique name that it has on the bus now.
-pub(crate) fn read(message: &Message, systemd: Option<&str>) -> Option<Signal> {
+/// `systemd` is its current unique name.
+pub(crate) fn parse(message: &Message, systemd: Option<&str>) -> Option<Signal> {
     if message.message_type() != Type::Signal {
         return None;
     }
     let header = message.header();
     let sender = header.sender()?.as_str();
     match header.interface().map(InterfaceName::as_str)? {
-        BUS if sender == BUS => owner(message, &header),
-        MANAGER if Some(sender) == systemd => manager(message, &header),
-        PROPERTIES if Some(sender) == systemd => changed(message, &header),
+        BUS if sender == BUS => parse_bus_signal(message, &header),
+        MANAGER if Some(sender) == systemd => parse_manager_signal(message, &header),
+        PROPERTIES if Some(sender) == systemd => parse_properties_changed(message, &header),
         _ => None,
     }
 }
 
-fn owner(message: &Message, header: &Header<'_>) -> Option<Signal> {
+fn parse_bus_signal(message: &Message, header: &Header<'_>) -> Option<Signal> {
     if header.member()?.as_str() != "NameOwnerChanged" {
         return None;
     }
     let (name, _, new): (String, String, String) = message.body().deserialize().ok()?;
-    (name == SYSTEMD).then(|| Signal::Owner((!new.is_empty()).then_some(new)))
+    (name == SYSTEMD).then(|| Signal::NameOwnerChanged((!new.is_empty()).then_some(new)))
 }
 
-fn manager(message: &Message, header: &Header<'_>) -> Option<Signal> {
+fn parse_manager_signal(message: &Message, header: &Header<'_>) -> Option<Signal> {
     let body = message.body();
     match header.member()?.as_str() {
         "JobRemoved" => {
@@ -86,28 +84,28 @@ fn manager(message: &Message, header: &Header<'_>) -> Option<Signal> {
         }
         "Reloading" => Some(Signal::Reloading),
         "UnitNew" => {
-            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::Appeared(unit))
+            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::UnitNew(unit))
         }
         "UnitRemoved" => {
-            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::Gone(unit))
+            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::UnitRemoved(unit))
         }
         _ => None,
     }
 }
 
-fn changed(message: &Message, header: &Header<'_>) -> Option<Signal> {
+fn parse_properties_changed(message: &Message, header: &Header<'_>) -> Option<Signal> {
     if header.member()?.as_str() != "PropertiesChanged" {
         return None;
     }
     let body = message.body();
-    // The first of three; the properties themselves are asked for when there is time.
+    // The first of three arguments. Properties are queried later.
     let interface: &str = body.deserialize_ignore_signature().ok()?;
-    (interface == UNIT).then(|| unit_of(header.path()?.as_str()).map(Signal::Changed))?
+    (interface == UNIT)
+        .then(|| unit_from_object_path(header.path()?.as_str()).map(Signal::PropertiesChanged))?
 }
 
-/// The unit that an object is. systemd writes bytes that no path may have as `_` and two hex digits
-/// (sd_bus_path_encode(3)).
-fn unit_of(path: &str) -> Option<UnitName> {
+/// The unit of an object path. systemd escapes bytes as `_` and two hex digits (sd_bus_path_encode(3)).
+fn unit_from_object_path(path: &str) -> Option<UnitName> {
     let label = path.strip_prefix(UNITS)?.strip_prefix('/')?;
     let mut parts = label.split('_');
     let mut name = parts.next()?.as_bytes().to_vec();
@@ -127,12 +125,12 @@ mod tests {
     use super::*;
 
     fn check_path(path: &str, name: Option<&str>) {
-        let unit = unit_of(path);
+        let unit = unit_from_object_path(path);
         assert_eq!(unit.as_ref().map(UnitName::as_str), name, "{path}");
     }
 
     #[test]
-    fn objects_are_units() {
+    fn object_paths_decode() {
         check_path("/org/freedesktop/systemd1/unit/hello_2eservice", Some("hello.service"));
         check_path(
             "/org/freedesktop/systemd1/unit/_32web_40a_5cx2d_5fb_3ac_2eservice",
@@ -155,11 +153,11 @@ mod tests {
     }
 
     fn check(message: &Message, expected: Option<Signal>) {
-        assert_eq!(read(message, Some(":1.1")), expected, "{message:?}");
+        assert_eq!(parse(message, Some(":1.1")), expected, "{message:?}");
     }
 
     #[test]
-    fn only_systemd_and_the_bus_are_believed() {
+    fn signals_of_other_senders_are_ignored() {
         let job = OwnedObjectPath::try_from("/org/freedesktop/systemd1/job/5").unwrap();
         let end = (5u32, job, "a.service", "done");
         let removed = Signal::JobRemoved { job: 5, unit: "a.service".into(), result: "done".into() };
@@ -167,32 +165,32 @@ mod tests {
         check(&signal(SYSTEMD_PATH, MANAGER, "JobRemoved", ":1.9", &end), None);
         let owner = (SYSTEMD, ":1.1", ":1.2");
         let changed = |sender| signal("/org/freedesktop/DBus", BUS, "NameOwnerChanged", sender, &owner);
-        check(&changed("org.freedesktop.DBus"), Some(Signal::Owner(Some(":1.2".into()))));
+        check(&changed("org.freedesktop.DBus"), Some(Signal::NameOwnerChanged(Some(":1.2".into()))));
         check(&changed(":1.9"), None);
         check(&changed(":1.1"), None);
     }
 
     #[test]
-    fn changes_of_units_are_told_from_those_of_their_services() {
+    fn only_the_unit_interface_counts() {
         let none: (HashMap<&str, Variant<'_>>, Vec<&str>) = Default::default();
         let path = "/org/freedesktop/systemd1/unit/a_2eservice";
         let changed = |interface, sender| {
             signal(path, PROPERTIES, "PropertiesChanged", sender, &(interface, &none.0, &none.1))
         };
         let unit = UnitName::parse("a.service").unwrap();
-        check(&changed(UNIT, ":1.1"), Some(Signal::Changed(unit)));
+        check(&changed(UNIT, ":1.1"), Some(Signal::PropertiesChanged(unit)));
         check(&changed("org.freedesktop.systemd1.Service", ":1.1"), None);
         check(&changed(UNIT, ":1.9"), None);
     }
 
     #[test]
-    fn reloads_and_units_that_come_and_go() {
+    fn manager_signals() {
         let object = OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/a_2eservice").unwrap();
         let unit = ("a.service", object);
         let from_systemd =
             |member, body: &(&str, OwnedObjectPath)| signal(SYSTEMD_PATH, MANAGER, member, ":1.1", body);
-        check(&from_systemd("UnitNew", &unit), Some(Signal::Appeared("a.service".into())));
-        check(&from_systemd("UnitRemoved", &unit), Some(Signal::Gone("a.service".into())));
+        check(&from_systemd("UnitNew", &unit), Some(Signal::UnitNew("a.service".into())));
+        check(&from_systemd("UnitRemoved", &unit), Some(Signal::UnitRemoved("a.service".into())));
         check(&from_systemd("UnitFilesChanged", &unit), None);
         check(&signal(SYSTEMD_PATH, MANAGER, "Reloading", ":1.1", &true), Some(Signal::Reloading));
     }

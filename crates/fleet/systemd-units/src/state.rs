@@ -1,6 +1,6 @@
-//! What systemd says of a unit.
+//! State of a unit.
 
-/// systemd's own words: `loaded`, `active`, `running`.
+/// systemd's LoadState, ActiveState and SubState, such as `loaded`, `active`, `running`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemdState {
     pub load: String,
@@ -9,7 +9,7 @@ pub struct SystemdState {
 }
 
 impl SystemdState {
-    /// Whether nothing of it runs, and nothing is on its way.
+    /// Whether the unit is down, without a start or stop in progress.
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.active.as_str(), "inactive" | "failed")
     }

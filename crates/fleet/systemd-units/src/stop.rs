@@ -1,4 +1,4 @@
-//! Stopping, which is over when systemd says so.
+//! Stops units. A unit is stopped when systemd reports it.
 
 use std::time::Duration;
 
@@ -7,55 +7,55 @@ use tokio::time::{Instant, sleep, sleep_until};
 use unit_file::UnitName;
 
 use crate::error::Error;
-use crate::limits::{JOB_LOOK, STOP_GRACE, STOP_OTHERWISE};
+use crate::limits::{DEFAULT_STOP_TIMEOUT, JOB_POLL_INTERVAL, STOP_GRACE};
 use crate::manager::StopLimit;
+use crate::retry::Retries;
 use crate::session::Session;
-use crate::takes::takes;
-use crate::tries::Tries;
+use crate::supported::is_supported;
 use crate::units::Units;
 
 impl Units {
-    /// Returns when the unit is down. It may take as long as the unit's own limit says, and some seconds; after that it
-    /// is an error, and systemd goes on with it. A unit without limit is waited for without end.
+    /// Returns when the unit is down, or with an error some seconds after its stop timeout; systemd then continues to
+    /// stop it. Waits forever for a unit with an infinite timeout.
     pub async fn stop(&self, name: &UnitName) -> Result<(), Error> {
-        if !takes(name) {
+        if !is_supported(name) {
             return Ok(());
         }
-        let mut tries = Tries::default();
+        let mut retries = Retries::default();
         loop {
             match self.stop_once(name).await {
-                // Asked again, systemd goes on with the job that it has.
-                Err(error) if tries.go_on(&error).await => {}
+                // A repeated call joins the existing stop job.
+                Err(error) if retries.should_retry(&error).await => {}
                 done => return done,
             }
         }
     }
 
     pub(crate) async fn stop_once(&self, name: &UnitName) -> Result<(), Error> {
-        let session = self.systemd().await?;
-        let Some(object) = session.object(name).await? else { return Ok(()) };
+        let session = self.session().await?;
+        let Some(object) = session.unit_object(name).await? else { return Ok(()) };
         let limit = match session.stop_limit(name, &object).await? {
             StopLimit::Micros(micros) => Some(Duration::from_micros(micros).saturating_add(STOP_GRACE)),
-            StopLimit::Never => None,
-            StopLimit::Untold => Some(STOP_OTHERWISE + STOP_GRACE),
+            StopLimit::Infinite => None,
+            StopLimit::Default => Some(DEFAULT_STOP_TIMEOUT + STOP_GRACE),
         };
-        let asking = session.jobs.asking();
+        let call = session.jobs.begin_call();
         let Some(job) = session.stop(name).await? else { return Ok(()) };
-        let ended = asking.wait(job);
+        let ended = call.wait(job);
         tracing::info!("Triggered systemd unit {name} stop");
         let result = tokio::select! {
-            result = session.end_of(job, ended) => result?,
-            limit = over(limit) => return Err(Error::StillStopping { unit: name.clone(), limit }),
+            result = session.wait_for_job(job, ended) => result?,
+            limit = deadline(limit) => return Err(Error::StillStopping { unit: name.clone(), limit }),
         };
         match result.as_deref() {
             Some("done") => Ok(()),
-            result => session.check_down(name, result.unwrap_or("not known")).await,
+            result => session.check_stopped(name, result.unwrap_or("not known")).await,
         }
     }
 }
 
-/// When the time is over, which it may never be.
-async fn over(limit: Option<Duration>) -> Duration {
+/// Waits until the time is over; forever without a limit.
+async fn deadline(limit: Option<Duration>) -> Duration {
     let end = limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
     match end {
         Some((limit, end)) => {
@@ -67,16 +67,16 @@ async fn over(limit: Option<Duration>) -> Duration {
 }
 
 impl Session {
-    /// The job's result; `None` where it ended unheard.
-    async fn end_of(&self, job: u32, mut ended: Receiver<String>) -> Result<Option<String>, Error> {
+    /// The job's result; `None` if its signal was lost.
+    async fn wait_for_job(&self, job: u32, mut ended: Receiver<String>) -> Result<Option<String>, Error> {
         loop {
             tokio::select! {
-                // The other end is kept as long as the session.
+                // The session keeps the sender.
                 result = &mut ended => return Ok(result.ok()),
                 () = self.closed() => {
                     return Err(Error::Lost { call: format!("waiting for job {job}"), source: None });
                 }
-                () = sleep(JOB_LOOK) => {}
+                () = sleep(JOB_POLL_INTERVAL) => {}
             }
             if !self.has_job(job).await? {
                 return Ok(ended.try_recv().ok());
@@ -84,12 +84,12 @@ impl Session {
         }
     }
 
-    async fn check_down(&self, name: &UnitName, result: &str) -> Result<(), Error> {
-        match self.rows(&[name]).await?.pop() {
-            Some(row) if !row.state.is_down() => Err(Error::NotStopped {
+    async fn check_stopped(&self, name: &UnitName, result: &str) -> Result<(), Error> {
+        match self.list_units(&[name]).await?.pop() {
+            Some(unit) if !unit.state.is_down() => Err(Error::NotStopped {
                 unit: name.clone(),
                 result: result.to_owned(),
-                active: row.state.active,
+                active: unit.state.active,
             }),
             _ => Ok(()),
         }

@@ -1,5 +1,4 @@
-//! The folder's units: what is asked once and answered at once. Loading, unloading, stopping and watching stand in
-//! files of their own.
+//! The units of the directory: connection and simple calls.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,127 +10,129 @@ use unit_file::{UnitFile, UnitKind, UnitName};
 
 use crate::dial::{Bus, Dial};
 use crate::error::Error;
-use crate::folder::Folder;
-use crate::limits::REFUSED_FOR;
+use crate::limits::FAILURE_CACHE_TIME;
 use crate::links::Links;
+use crate::retry::Retries;
 use crate::session::Session;
 use crate::state::SystemdState;
-use crate::takes::{check, takes};
-use crate::tries::Tries;
+use crate::supported::{check_supported, is_supported};
+use crate::unit_directory::UnitDirectory;
 use crate::watcher::Watchers;
 
-/// Clones are the same. Calls for one unit are the caller's to put in order; those for different units may be made
-/// all at once. Wants a tokio runtime.
+/// Cheap to clone. The caller serializes calls for the same unit; calls for different units may run concurrently.
+/// Needs a tokio runtime.
 #[derive(Clone)]
 pub struct Units(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub folder: Arc<Folder>,
+    pub directory: Arc<UnitDirectory>,
     pub links: Links,
     pub watchers: Arc<Watchers>,
     dial: Box<dyn Dial>,
-    slot: Mutex<Slot>,
+    connection: Mutex<ConnectionState>,
 }
 
-enum Slot {
+enum ConnectionState {
     Empty,
     Open(Arc<Session>),
-    Refused(Instant, Error),
+    Failed(Instant, Error),
 }
 
 impl Units {
-    /// Makes the folder where there is none. Connects when first needed, and again after the bus was lost.
-    pub fn open(folder: &Path, bus: Bus) -> Result<Self, Error> {
-        Self::over(folder, bus.links(), Box::new(bus))
+    /// Creates the directory if needed. Connects on demand and reconnects after a failure.
+    pub fn open(directory: &Path, bus: Bus) -> Result<Self, Error> {
+        Self::with_dial(directory, bus.links(), Box::new(bus))
     }
 
-    /// The same, with a bus and a folder of links of the caller's.
-    pub fn over(folder: &Path, links: PathBuf, dial: Box<dyn Dial>) -> Result<Self, Error> {
-        let folder = Arc::new(Folder::open(folder)?);
-        let (watchers, slot) = (Arc::default(), Mutex::new(Slot::Empty));
+    /// Like [`Units::open`], with another bus and directory of links.
+    pub fn with_dial(directory: &Path, links: PathBuf, dial: Box<dyn Dial>) -> Result<Self, Error> {
+        let directory = Arc::new(UnitDirectory::open(directory)?);
+        let (watchers, connection) = (Arc::default(), Mutex::new(ConnectionState::Empty));
         let links = Links::new(links);
-        Ok(Self(Arc::new(Inner { folder, links, watchers, dial, slot })))
+        Ok(Self(Arc::new(Inner { directory, links, watchers, dial, connection })))
     }
 
-    /// The connection, made if there is none.
-    pub(crate) async fn systemd(&self) -> Result<Arc<Session>, Error> {
-        let mut slot = self.0.slot.lock().await;
-        match &*slot {
-            Slot::Open(session) if !session.is_closed() => return Ok(session.clone()),
-            // Many may have waited for this one try.
-            Slot::Refused(when, error) if when.elapsed() < REFUSED_FOR => return Err(error.clone()),
+    /// The current connection, or a new one.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
+        let mut connection = self.0.connection.lock().await;
+        match &*connection {
+            ConnectionState::Open(session) if !session.is_closed() => return Ok(session.clone()),
+            // Other callers may have waited for this attempt.
+            ConnectionState::Failed(when, error) if when.elapsed() < FAILURE_CACHE_TIME => {
+                return Err(error.clone());
+            }
             _ => {}
         }
-        match Session::open(&*self.0.dial, &self.0.folder, &self.0.watchers).await {
+        match Session::open(&*self.0.dial, &self.0.directory, &self.0.watchers).await {
             Ok(session) => {
                 let session = Arc::new(session);
-                *slot = Slot::Open(session.clone());
+                *connection = ConnectionState::Open(session.clone());
                 Ok(session)
             }
             Err(error) => {
-                *slot = Slot::Refused(Instant::now(), error.clone());
+                *connection = ConnectionState::Failed(Instant::now(), error.clone());
                 Err(error)
             }
         }
     }
 
-    /// Files may be slow: `work` runs where it keeps nobody from working.
-    pub(crate) async fn with_folder<T, F>(&self, work: F) -> Result<T, Error>
+    /// Runs blocking file operations on a blocking thread.
+    pub(crate) async fn with_directory<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Folder) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&UnitDirectory) -> Result<T, Error> + Send + 'static,
     {
-        let folder = self.0.folder.clone();
-        let path = folder.path().to_owned();
-        let done = tokio::task::spawn_blocking(move || work(&folder)).await;
+        let directory = self.0.directory.clone();
+        let path = directory.path().to_owned();
+        let done = tokio::task::spawn_blocking(move || work(&directory)).await;
         done.map_err(|error| Error::file("work on", path, error.into()))?
     }
 
-    /// The folder's units of types that can run. What is no unit is logged, once. A file that cannot be read as a
-    /// unit is logged and comes without any option, so that it is not what anybody asked for.
-    pub async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
-        self.with_folder(Folder::found).await
+    /// Unit files of types that can run. Other files are logged once. An invalid unit file is logged and returned
+    /// without options, so that it differs from every desired unit.
+    pub async fn list_unit_files(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
+        self.with_directory(UnitDirectory::list_unit_files).await
     }
 
-    /// Where the unit's file is, or would be.
+    /// The path of the unit's file.
     pub fn file(&self, name: &UnitName) -> PathBuf {
-        self.0.folder.file(name)
+        self.0.directory.file(name)
     }
 
-    /// systemd reads its unit files again.
-    pub async fn reload(&self) -> Result<(), Error> {
-        self.systemd().await?.reload().await
+    /// Makes systemd reload all unit files.
+    pub async fn daemon_reload(&self) -> Result<(), Error> {
+        self.session().await?.daemon_reload().await
     }
 
-    /// The number of the job, which is not waited for.
+    /// Returns the job id without waiting for the job.
     pub async fn start(&self, name: &UnitName) -> Result<u32, Error> {
-        check(name)?;
-        let job = self.systemd().await?.start(name).await?;
+        check_supported(name)?;
+        let job = self.session().await?.start(name).await?;
         tracing::info!("Triggered systemd unit {name} start: job={job}");
         Ok(job)
     }
 
-    /// SIGKILL to all processes of the unit. Where there are none, that is well. A unit that is not being stopped may
-    /// be started again by its `Restart=`.
+    /// Sends SIGKILL to all processes of the unit, if any. `Restart=` may start a unit again that is not being
+    /// stopped.
     pub async fn kill(&self, name: &UnitName) -> Result<(), Error> {
         let has_processes = matches!(name.kind(), UnitKind::Service | UnitKind::Socket | UnitKind::Mount);
-        if !takes(name) || !has_processes {
+        if !is_supported(name) || !has_processes {
             return Ok(());
         }
-        let mut tries = Tries::default();
+        let mut retries = Retries::default();
         loop {
-            let killed = async { self.systemd().await?.kill(name).await };
+            let killed = async { self.session().await?.kill(name).await };
             match killed.await {
-                Err(error) if tries.go_on(&error).await => {}
+                Err(error) if retries.should_retry(&error).await => {}
                 done => return done,
             }
         }
     }
 
-    /// What systemd says of them now. Names that it takes for no unit that can run are left out.
+    /// Current states. Names that systemd does not support are skipped.
     pub async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, Error> {
-        let names: Vec<&UnitName> = names.iter().filter(|name| takes(name)).collect();
-        let rows = self.systemd().await?.rows(&names).await?;
-        Ok(names.into_iter().cloned().zip(rows.into_iter().map(|row| row.state)).collect())
+        let names: Vec<&UnitName> = names.iter().filter(|name| is_supported(name)).collect();
+        let statuses = self.session().await?.list_units(&names).await?;
+        Ok(names.into_iter().cloned().zip(statuses.into_iter().map(|unit| unit.state)).collect())
     }
 }

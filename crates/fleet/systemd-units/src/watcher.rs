@@ -1,4 +1,4 @@
-//! What is new for those who read changes: a set per reader, in which each unit stands once.
+//! Pending changes by subscriber. Each unit is pending once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -7,129 +7,135 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use unit_file::UnitName;
 
-use crate::limits::NEWS;
+use crate::limits::MAX_PENDING_UNITS;
 use crate::state::SystemdState;
 
-/// Why a unit may have another state than its reader was told.
+/// Why a unit may have another state than reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
-    /// systemd has taken it into its memory, which any question about it does, too.
-    Appeared,
-    /// systemd has forgotten it, as it does with what is down and not needed.
-    Gone,
+pub(crate) enum PendingChange {
+    /// systemd has loaded the unit, which any query does, too.
+    New,
+    /// systemd has unloaded the unit, as it does with inactive units that nothing needs.
+    Removed,
     Changed,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Batch {
-    Everything,
-    Units(Vec<(UnitName, News)>),
+    Resync,
+    Units(Vec<(UnitName, PendingChange)>),
 }
 
 #[derive(Default)]
 struct State {
-    everything: bool,
-    units: BTreeMap<UnitName, News>,
-    /// What the reader was told last, since it was told to ask for everything.
-    told: BTreeMap<UnitName, SystemdState>,
+    resync: bool,
+    units: BTreeMap<UnitName, PendingChange>,
+    /// States reported since the last resync.
+    last_reported: BTreeMap<UnitName, SystemdState>,
 }
 
-/// One reader's.
+/// Of one subscriber.
 #[derive(Default)]
 pub(crate) struct Watcher {
     state: Mutex<State>,
-    woken: Notify,
+    notify: Notify,
 }
 
 impl Watcher {
-    fn mark(&self, name: &UnitName, news: News) {
+    fn mark(&self, name: &UnitName, change: PendingChange) {
         let mut state = self.state.lock();
-        if state.everything {
+        if state.resync {
             return;
         }
-        let sum = match (state.units.get(name), news) {
-            // It was not there, and is not: it was only asked about.
-            (Some(News::Appeared), News::Gone) => {
+        let merged = match (state.units.get(name), change) {
+            // Loaded only for a query.
+            (Some(PendingChange::New), PendingChange::Removed) => {
                 state.units.remove(name);
                 return;
             }
-            (Some(News::Changed), _) | (Some(News::Gone), News::Appeared) => News::Changed,
-            _ => news,
+            (Some(PendingChange::Changed), _) | (Some(PendingChange::Removed), PendingChange::New) => {
+                PendingChange::Changed
+            }
+            _ => change,
         };
-        state.units.insert(name.clone(), sum);
-        if state.units.len() > NEWS {
+        state.units.insert(name.clone(), merged);
+        if state.units.len() > MAX_PENDING_UNITS {
             state.units.clear();
-            state.everything = true;
+            state.resync = true;
         }
-        self.woken.notify_one();
+        self.notify.notify_one();
     }
 
-    pub fn everything(&self) {
+    pub fn request_resync(&self) {
         let mut state = self.state.lock();
         state.units.clear();
-        state.everything = true;
-        self.woken.notify_one();
+        state.resync = true;
+        self.notify.notify_one();
     }
 
     fn forget(&self, name: &UnitName) {
         let mut state = self.state.lock();
         state.units.remove(name);
-        state.told.remove(name);
+        state.last_reported.remove(name);
     }
 
-    /// Until there is something new.
+    /// Waits for a pending change.
     pub async fn wait(&self) {
         loop {
             {
                 let state = self.state.lock();
-                if state.everything || !state.units.is_empty() {
+                if state.resync || !state.units.is_empty() {
                     return;
                 }
             }
-            self.woken.notified().await;
+            self.notify.notified().await;
         }
     }
 
     /// At most `limit` units, by name.
-    pub fn take(&self, limit: usize) -> Batch {
+    pub fn take_batch(&self, limit: usize) -> Batch {
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.everything) {
-            state.told.clear();
-            return Batch::Everything;
+        if std::mem::take(&mut state.resync) {
+            state.last_reported.clear();
+            return Batch::Resync;
         }
         let units = std::iter::from_fn(|| state.units.pop_first()).take(limit).collect();
         Batch::Units(units)
     }
 
-    /// Whether the unit was told to be as one is that systemd has forgotten.
+    /// Whether the last reported state equals that of an unloaded unit.
     pub fn was_inactive(&self, name: &UnitName) -> bool {
-        self.state.lock().told.get(name).is_some_and(|told| told.active == "inactive")
+        self.state
+            .lock()
+            .last_reported
+            .get(name)
+            .is_some_and(|last_reported| last_reported.active == "inactive")
     }
 
-    /// Whether that is not what was told last.
-    pub fn is_new(&self, name: &UnitName, now: &SystemdState) -> bool {
-        let told = &mut self.state.lock().told;
-        if told.get(name) == Some(now) {
+    /// Returns whether the state differs from the last reported one.
+    pub fn record_if_changed(&self, name: &UnitName, now: &SystemdState) -> bool {
+        let last_reported = &mut self.state.lock().last_reported;
+        if last_reported.get(name) == Some(now) {
             return false;
         }
-        told.insert(name.clone(), now.clone());
+        last_reported.insert(name.clone(), now.clone());
         true
     }
 }
 
-/// All readers' that are still there.
+/// All current subscribers.
 #[derive(Default)]
 pub(crate) struct Watchers {
     all: Mutex<Vec<Weak<Watcher>>>,
-    /// Units that are down and being removed. Nobody is told what systemd makes of their remains.
-    leaving: Mutex<BTreeSet<UnitName>>,
+    /// Units that are down and being removed. Their changes are not reported.
+    being_removed: Mutex<BTreeSet<UnitName>>,
 }
 
 impl Watchers {
-    /// It begins with everything.
+    /// The watcher starts with a resync.
     pub fn add(&self) -> Arc<Watcher> {
         let watcher = Arc::new(Watcher::default());
-        watcher.everything();
+        watcher.request_resync();
         let mut all = self.all.lock();
         all.retain(|watcher| watcher.strong_count() > 0);
         all.push(Arc::downgrade(&watcher));
@@ -141,29 +147,29 @@ impl Watchers {
         all.iter().for_each(|watcher| work(watcher));
     }
 
-    pub fn mark(&self, name: &UnitName, news: News) {
-        self.each(|watcher| watcher.mark(name, news));
+    pub fn mark(&self, name: &UnitName, change: PendingChange) {
+        self.each(|watcher| watcher.mark(name, change));
     }
 
-    pub fn everything(&self) {
-        self.each(Watcher::everything);
+    pub fn request_resync(&self) {
+        self.each(Watcher::request_resync);
     }
 
-    pub fn leave(&self, name: &UnitName) {
-        self.leaving.lock().insert(name.clone());
+    pub fn begin_removal(&self, name: &UnitName) {
+        self.being_removed.lock().insert(name.clone());
         self.each(|watcher| watcher.forget(name));
     }
 
-    /// The unit is gone, or stays after all.
-    pub fn left(&self, name: &UnitName, stays: bool) {
-        self.leaving.lock().remove(name);
-        if stays {
-            self.mark(name, News::Changed);
+    /// The removal has finished or failed.
+    pub fn end_removal(&self, name: &UnitName, file_remains: bool) {
+        self.being_removed.lock().remove(name);
+        if file_remains {
+            self.mark(name, PendingChange::Changed);
         }
     }
 
-    pub fn is_leaving(&self, name: &UnitName) -> bool {
-        self.leaving.lock().contains(name)
+    pub fn is_being_removed(&self, name: &UnitName) -> bool {
+        self.being_removed.lock().contains(name)
     }
 }
 
@@ -175,42 +181,42 @@ mod tests {
         UnitName::parse(text).unwrap()
     }
 
-    /// What stands there after these news of one unit.
-    fn check(news: &[News], expected: Option<News>) {
+    /// The pending change after these changes of one unit.
+    fn check(change: &[PendingChange], expected: Option<PendingChange>) {
         let watcher = Watcher::default();
-        news.iter().for_each(|news| watcher.mark(&name("a.service"), *news));
-        let units = expected.map(|news| (name("a.service"), news)).into_iter().collect();
-        assert_eq!(watcher.take(9), Batch::Units(units), "{news:?}");
+        change.iter().for_each(|change| watcher.mark(&name("a.service"), *change));
+        let units = expected.map(|change| (name("a.service"), change)).into_iter().collect();
+        assert_eq!(watcher.take_batch(9), Batch::Units(units), "{change:?}");
     }
 
     #[test]
-    fn news_of_one_unit_are_one() {
-        use News::{Appeared, Changed, Gone};
+    fn changes_of_one_unit_merge() {
+        use PendingChange::{Changed, New, Removed};
         check(&[], None);
         check(&[Changed, Changed], Some(Changed));
-        check(&[Appeared, Gone], None);
-        check(&[Appeared, Gone, Appeared], Some(Appeared));
-        check(&[Gone, Appeared], Some(Changed));
-        check(&[Appeared, Changed, Gone], Some(Changed));
-        check(&[Gone], Some(Gone));
-        check(&[Appeared], Some(Appeared));
+        check(&[New, Removed], None);
+        check(&[New, Removed, New], Some(New));
+        check(&[Removed, New], Some(Changed));
+        check(&[New, Changed, Removed], Some(Changed));
+        check(&[Removed], Some(Removed));
+        check(&[New], Some(New));
     }
 
     #[test]
-    fn a_set_has_a_limit_and_then_it_is_everything() {
+    fn overflow_requests_a_resync() {
         let watcher = Watcher::default();
-        for number in 0..=NEWS {
-            watcher.mark(&name(&format!("a{number}.service")), News::Changed);
+        for number in 0..=MAX_PENDING_UNITS {
+            watcher.mark(&name(&format!("a{number}.service")), PendingChange::Changed);
         }
-        assert_eq!(watcher.take(9), Batch::Everything);
-        watcher.mark(&name("b.service"), News::Gone);
-        watcher.mark(&name("c.service"), News::Gone);
-        assert_eq!(watcher.take(1), Batch::Units(vec![(name("b.service"), News::Gone)]));
-        assert_eq!(watcher.take(1), Batch::Units(vec![(name("c.service"), News::Gone)]));
+        assert_eq!(watcher.take_batch(9), Batch::Resync);
+        watcher.mark(&name("b.service"), PendingChange::Removed);
+        watcher.mark(&name("c.service"), PendingChange::Removed);
+        assert_eq!(watcher.take_batch(1), Batch::Units(vec![(name("b.service"), PendingChange::Removed)]));
+        assert_eq!(watcher.take_batch(1), Batch::Units(vec![(name("c.service"), PendingChange::Removed)]));
     }
 
     #[test]
-    fn a_state_is_told_once_until_everything_is_asked_anew() {
+    fn a_state_is_reported_once_until_a_resync() {
         let [load, active, sub] = ["loaded", "inactive", "dead"].map(str::to_owned);
         let state = SystemdState { load, active, sub };
         let watchers = Watchers::default();
@@ -219,11 +225,11 @@ mod tests {
         let after = |what: &dyn Fn()| {
             what();
             let was_inactive = watcher.was_inactive(&unit);
-            (was_inactive, watcher.is_new(&unit, &state))
+            (was_inactive, watcher.record_if_changed(&unit, &state))
         };
         assert_eq!(after(&|| {}), (false, true));
         assert_eq!(after(&|| {}), (true, false));
-        assert_eq!(after(&|| assert_eq!(watcher.take(1), Batch::Everything)), (false, true));
-        assert_eq!(after(&|| watchers.leave(&unit)), (false, true));
+        assert_eq!(after(&|| assert_eq!(watcher.take_batch(1), Batch::Resync)), (false, true));
+        assert_eq!(after(&|| watchers.begin_removal(&unit)), (false, true));
     }
 }

@@ -1,13 +1,13 @@
-//! One unit file: its text as it was written, its options, and its normalised text.
+//! A unit file: original text, options and normalized text.
 
 use std::collections::HashMap;
 
-use crate::finding::{Finding, Place};
+use crate::finding::{Finding, Position};
 use crate::hash::UnitHash;
 use crate::option::UnitOption;
-use crate::parse::{self, ParseError, Problem};
+use crate::parse::{self, ParseError, ParseErrorKind};
 
-/// A unit file. Two are equal where their texts are; the same unit is what has the same [`UnitFile::hash`].
+/// A unit file. Equality compares texts; units are the same if their [`UnitFile::hash`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitFile {
     text: String,
@@ -19,34 +19,34 @@ impl UnitFile {
         Ok(Self { text: text.to_owned(), options: parse::parse(text)? })
     }
 
-    /// For files, which may hold anything.
+    /// For files with arbitrary contents.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::from_text(text),
             Err(error) => {
                 let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                let place = Place::of(&before, before.len());
-                Err(ParseError { place, problem: Problem::NotText })
+                let position = Position::of(&before, before.len());
+                Err(ParseError { position, kind: ParseErrorKind::NotText })
             }
         }
     }
 
-    /// As the API hands units over. Its text is the normalised one.
+    /// As in API requests. The text is the normalized one.
     pub fn from_options(options: Vec<UnitOption>) -> Self {
         Self { text: normalised(&options), options }
     }
 
-    /// As it was written: with comments, blank lines and sections as they were.
+    /// The original text with comments and blank lines.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// In the order of the text.
+    /// In order of the text.
     pub fn options(&self) -> &[UnitOption] {
         &self.options
     }
 
-    /// The values of one option, in their order.
+    /// The values of an option, in order.
     pub fn values<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = move |option: &&UnitOption| option.section == section && option.name == name;
         self.options.iter().filter(of_name).map(|option| option.value.as_str())
@@ -56,13 +56,13 @@ impl UnitFile {
         self.options.iter().any(|option| option.section == section)
     }
 
-    /// What is stored, hashed and given to systemd: without comments and blank lines, each section once, in
-    /// the order of their first options.
+    /// The text that is stored, hashed and passed to systemd: without comments and blank lines, each section once,
+    /// ordered by first option.
     pub fn normalised(&self) -> String {
         normalised(&self.options)
     }
 
-    /// Of the normalised text; the unit's name is no part of it.
+    /// Hash of the normalized text, without the unit's name.
     pub fn hash(&self) -> UnitHash {
         UnitHash::of(&self.normalised())
     }
@@ -72,16 +72,16 @@ impl UnitFile {
         self.values("Unit", "Description").next()
     }
 
-    /// Whether anything in it is likely a mistake that systemd or this cluster would pass over in silence.
+    /// Likely mistakes that systemd and the cluster manager would ignore silently.
     pub fn remarks(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for option in &self.options {
             if option.name.is_empty() {
-                findings.push(Finding::warning(option.place, "an option without a name does nothing"));
+                findings.push(Finding::warning(option.position, "an option without a name does nothing"));
             }
             if option.value.ends_with('\\') {
                 let message = format!("{} ends in a backslash, but no line follows", option.name);
-                findings.push(Finding::warning(option.place, message));
+                findings.push(Finding::warning(option.position, message));
             }
         }
         findings

@@ -1,16 +1,16 @@
-//! What is said about a unit file, with its place.
+//! Diagnostics about a unit file.
 
 use std::fmt;
 
-/// Line and column count from one; columns are characters.
+/// Line and column, from one. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Position {
     pub line: u32,
     pub column: u32,
 }
 
-impl Place {
-    /// The place of byte `at` of `text`.
+impl Position {
+    /// The position of byte `at` in `text`.
     pub(crate) fn of(text: &str, at: usize) -> Self {
         let before = &text[..at];
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -18,23 +18,23 @@ impl Place {
     }
 }
 
-/// Texts are limited to far fewer lines than a `u32` counts.
+/// Texts are limited to far fewer lines.
 fn count(before: usize) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
 }
 
-/// From worst to mildest.
+/// Most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The unit is refused.
     Error,
-    /// The unit is taken, but something in it does nothing.
+    /// The unit is accepted, but something in it has no effect.
     Warning,
 }
 
@@ -47,29 +47,29 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing to say about a unit file. `place` is missing where the file came as options, not as text.
+/// A diagnostic. `position` is `None` for a unit that was created from options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,
-    pub place: Option<Place>,
+    pub position: Option<Position>,
     pub message: String,
 }
 
 impl Finding {
-    pub(crate) fn warning(place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, place, message: message.into() }
+    pub(crate) fn warning(position: Option<Position>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, position, message: message.into() }
     }
 
-    pub(crate) fn error(place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place, message: message.into() }
+    pub(crate) fn error(position: Option<Position>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, position, message: message.into() }
     }
 }
 
 /// `line 3, column 1: warning: ...`
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
-            write!(f, "{place}: ")?;
+        if let Some(position) = self.position {
+            write!(f, "{position}: ")?;
         }
         write!(f, "{}: {}", self.severity, self.message)
     }

@@ -1,7 +1,7 @@
-//! Patterns of unit names, with the meaning of Go's `path.Match`: `*`, `?`, `[a-z]`, `[^a]`, `\`.
+//! Unit name patterns with the semantics of Go's `path.Match`: `*`, `?`, `[a-z]`, `[^a]`, `\`.
 //!
-//! No library has exactly this: others let `*` cross slashes or not by option, know `**` and `{}`, read `!` as
-//! a negation, or refuse what is refused here only when a match gets to it.
+//! No library matches exactly: others make slashes an option, support `**` and `{}`, treat `!` as negation, or detect
+//! malformed patterns only when a match reaches the error.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ pub struct Glob(Arc<str>);
 #[error("syntax error in pattern {0:?}: it matches nothing")]
 pub struct GlobError(String);
 
-/// One element of a pattern.
+/// An element of a pattern.
 #[derive(Debug, PartialEq, Eq)]
 enum Token<'a> {
     Star,
     Any,
     Letter(char),
-    /// What stands between the brackets, without `^`.
+    /// The text between the brackets, without `^`.
     Class {
         body: &'a str,
         negated: bool,
@@ -38,7 +38,7 @@ impl Glob {
         &self.0
     }
 
-    /// Whether some name could match it.
+    /// Whether the pattern is well-formed.
     pub fn check(&self) -> Result<(), GlobError> {
         let mut rest: &str = &self.0;
         while !rest.is_empty() {
@@ -47,13 +47,13 @@ impl Glob {
         Ok(())
     }
 
-    /// What every name that matches begins with; without escapes, so it can be shorter than it might.
+    /// A prefix of every matching name. Ends at an escape, so it may be shorter than possible.
     pub fn literal_prefix(&self) -> &str {
         let end = self.0.find(['*', '?', '[', '\\']).unwrap_or(self.0.len());
         &self.0[..end]
     }
 
-    /// Whether it is a plain name: it matches that one and nothing else.
+    /// Whether it is a plain name without wildcards.
     pub fn is_literal(&self) -> bool {
         self.literal_prefix().len() == self.0.len()
     }
@@ -70,10 +70,10 @@ impl fmt::Display for Glob {
     }
 }
 
-/// Both are walked once; only the last star is ever tried again, so the cost is at most their product.
+/// Only the last star is retried, so the cost is at most the product of both lengths.
 fn matches(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern, name);
-    // Where to go on when what follows the last star did not match.
+    // Where to continue if the part after the last star does not match.
     let mut retry: Option<(&str, &str)> = None;
     loop {
         let letter = name.chars().next();
@@ -84,14 +84,14 @@ fn matches(pattern: &str, name: &str) -> bool {
                 pattern = after;
                 continue;
             }
-            (Some((token, after)), Some((letter, rest))) if token.takes(letter) => {
+            (Some((token, after)), Some((letter, rest))) if token.matches(letter) => {
                 (pattern, name) = (after, rest);
                 continue;
             }
             (None, None) => return true,
             _ => {}
         }
-        // The star takes one letter more, unless that is a slash.
+        // The star matches one more character, except for a slash.
         let Some((after, from)) = retry else { return false };
         let Some(letter) = from.chars().next().filter(|letter| *letter != '/') else { return false };
         let from = &from[letter.len_utf8()..];
@@ -100,7 +100,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The first element and what follows; `None` at the end, and where it is malformed.
+/// The first element and the rest; `None` at the end or if malformed.
 fn next(pattern: &str) -> Option<(Token<'_>, &str)> {
     let mut letters = pattern.chars();
     match letters.next()? {
@@ -127,17 +127,17 @@ fn class(text: &str) -> Option<(Token<'_>, &str)> {
     }
 }
 
-/// One range `a` or `a-z` of a class, and what follows.
+/// A range `a` or `a-z` of a class, and the rest.
 fn range(text: &str) -> Option<(char, char, &str)> {
-    let (low, rest) = bound(text)?;
+    let (low, rest) = range_end(text)?;
     match rest.strip_prefix('-') {
-        Some(rest) => bound(rest).map(|(high, rest)| (low, high, rest)),
+        Some(rest) => range_end(rest).map(|(high, rest)| (low, high, rest)),
         None => Some((low, low, rest)),
     }
 }
 
-/// `-` and `]` stand for themselves only behind a backslash.
-fn bound(text: &str) -> Option<(char, &str)> {
+/// `-` and `]` are literal only after a backslash.
+fn range_end(text: &str) -> Option<(char, &str)> {
     let mut letters = text.chars();
     match letters.next()? {
         '-' | ']' => None,
@@ -147,7 +147,7 @@ fn bound(text: &str) -> Option<(char, &str)> {
 }
 
 impl Token<'_> {
-    fn takes(&self, letter: char) -> bool {
+    fn matches(&self, letter: char) -> bool {
         match self {
             Self::Star => false,
             Self::Any => letter != '/',
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_names() {
+    fn matching() {
         check("hello.service", "hello.service", true);
         check("hello*", "hello@1.service", true);
         check("hello", "hello.service", false);
@@ -202,7 +202,7 @@ mod tests {
         check("a{1,2}", "a{1,2}", true);
     }
 
-    /// Also where a match would never get to the fault.
+    /// Also if a match would never reach the error.
     #[test]
     fn malformed() {
         for pattern in ["[", "[]", "[a", "[^]", "[a-]", "[-a]", "a\\", "b*[", "[]a]"] {
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Many stars do not make it slow: this would not end by backtracking.
+    /// Exponential with backtracking.
     #[test]
     fn stars() {
         check(&"*a".repeat(60), &"a".repeat(59), false);

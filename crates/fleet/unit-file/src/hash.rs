@@ -1,4 +1,4 @@
-//! The hash of a unit's normalised text: the same text, the same unit.
+//! Hash of a unit's normalized text. Units with the same hash are the same.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
-/// How many hex digits the short form has.
+/// Hex digits of the short form.
 const SHORT_DIGITS: usize = 7;
 
-/// SHA-1 of a normalised text. Shown as 40 hex digits.
+/// SHA-1 of a normalized text. Displayed as 40 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitHash(pub [u8; 20]);
 
@@ -18,7 +18,7 @@ impl UnitHash {
         Self(Sha1::digest(normalised.as_bytes()).into())
     }
 
-    /// The first seven digits, as lists show them.
+    /// The first seven digits, as in lists.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(SHORT_DIGITS);

@@ -1,8 +1,7 @@
-//! systemd's unit files as the cluster manager reads them: text, names, the hash that says whether two units
-//! are the same, and what `[X-Fleet]` asks for.
+//! systemd unit files as the cluster manager reads them: text, names, hash, and the requirements of `[X-Fleet]`.
 //!
-//! The hash is part of a contract with other programs, so reading and normalising follow the original to the
-//! byte. This crate must never open a file, and never drop a setting without a finding that says so.
+//! The hash is part of a contract with other programs, so parsing and normalization match the original byte for byte.
+//! This crate must never open a file, nor ignore a setting without a finding.
 
 mod file;
 mod finding;
@@ -16,14 +15,14 @@ mod requirements;
 mod values;
 
 pub use file::UnitFile;
-pub use finding::{Finding, Place, Severity};
+pub use finding::{Finding, Position, Severity};
 pub use glob::{Glob, GlobError};
 pub use hash::{HashError, UnitHash};
 pub use limits::{FLEET_VALUES, LINE_BYTES, NAME_BYTES, UNIT_BYTES};
-pub use name::{NameError, UnitKind, UnitName, name_of_argument};
+pub use name::{NameError, UnitKind, UnitName, unit_name_from_argument};
 pub use option::UnitOption;
-pub use parse::{ParseError, Problem};
+pub use parse::{ParseError, ParseErrorKind};
 pub use requirements::{
-    Combination, FLEET_SECTION, Requirements, SettingError, UpdatePolicy, check_combination, cpu_of,
-    memory_of,
+    FLEET_SECTION, Requirements, RequirementsConflict, SettingError, UpdatePolicy, check_conflicts,
+    parse_cpu, parse_memory,
 };

@@ -1,4 +1,4 @@
-//! Names of units: what is allowed, and what a name says about its template.
+//! Unit names and templates.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::limits::NAME_BYTES;
 
-/// The type of a unit: what follows the last dot of its name.
+/// The type of a unit: the suffix of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnitKind {
     Automount,
@@ -43,8 +43,8 @@ const KINDS: [(UnitKind, &str); 13] = [
 ];
 
 impl UnitKind {
-    /// Case counts.
-    pub fn of_suffix(suffix: &str) -> Option<Self> {
+    /// Case sensitive.
+    pub fn from_suffix(suffix: &str) -> Option<Self> {
         KINDS.iter().find(|(_, text)| *text == suffix).map(|(kind, _)| *kind)
     }
 
@@ -72,7 +72,7 @@ impl UnitKind {
     }
 }
 
-/// A checked name. Cheap to clone; ordered by its bytes.
+/// A valid name. Cheap to clone; ordered by bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitName(Arc<str>);
 
@@ -98,7 +98,7 @@ pub enum NameError {
 }
 
 impl UnitName {
-    /// The checks are in the contract's order: the first that fails is reported.
+    /// Checks are in the contract's order: the first that fails is reported.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
@@ -110,7 +110,7 @@ impl UnitName {
         if suffix.is_empty() {
             return Err(NameError::EndsInDot);
         }
-        let kind = UnitKind::of_suffix(suffix).ok_or_else(|| NameError::UnknownKind(suffix.to_owned()))?;
+        let kind = UnitKind::from_suffix(suffix).ok_or_else(|| NameError::UnknownKind(suffix.to_owned()))?;
         if text.contains('@') && !kind.has_templates() {
             return Err(NameError::NoTemplates(suffix.to_owned()));
         }
@@ -138,8 +138,8 @@ impl UnitName {
     }
 
     pub fn kind(&self) -> UnitKind {
-        // A checked name has a known suffix.
-        UnitKind::of_suffix(self.suffix()).unwrap_or(UnitKind::Service)
+        // A valid name has a known suffix.
+        UnitKind::from_suffix(self.suffix()).unwrap_or(UnitKind::Service)
     }
 
     /// Up to the first `@`, or the whole stem.
@@ -157,7 +157,7 @@ impl UnitName {
         self.stem().split_once('@').is_some_and(|(_, instance)| instance.is_empty())
     }
 
-    /// Of `ssh@2.service` it is `ssh@.service`; a plain unit has none.
+    /// `ssh@.service` for `ssh@2.service`; `None` for a plain unit.
     pub fn template(&self) -> Option<Self> {
         self.stem().contains('@').then(|| Self(format!("{}@.{}", self.prefix(), self.suffix()).into()))
     }
@@ -185,11 +185,11 @@ impl Borrow<str> for UnitName {
     }
 }
 
-/// The name that an argument of fleetctl means: what follows its last slash, with `.service` where it has no
-/// suffix of a unit that can run. The name is not checked.
-pub fn name_of_argument(argument: &str) -> String {
+/// The name for an argument of fleetctl: the part after the last slash, with `.service` appended unless it has the
+/// suffix of a unit type that can run. The name is not validated.
+pub fn unit_name_from_argument(argument: &str) -> String {
     let base = argument.rsplit('/').next().unwrap_or_default();
-    let kind = base.rsplit_once('.').and_then(|(_, suffix)| UnitKind::of_suffix(suffix));
+    let kind = base.rsplit_once('.').and_then(|(_, suffix)| UnitKind::from_suffix(suffix));
     if kind.is_some_and(UnitKind::runs) { base.to_owned() } else { format!("{base}.service") }
 }
 
@@ -198,12 +198,12 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let said = UnitName::parse(text).map_or_else(|error| error.to_string(), |_| "fine".into());
-        assert_eq!(said, expected, "{text}");
+        let outcome = UnitName::parse(text).map_or_else(|error| error.to_string(), |_| "fine".into());
+        assert_eq!(outcome, expected, "{text}");
     }
 
     #[test]
-    fn what_is_allowed() {
+    fn allowed_names() {
         check("hello.service", "fine");
         check(r"a:b_c.d\x2d@1.service", "fine");
         check(&format!("{}.service", "a".repeat(NAME_BYTES - 8)), "fine");
@@ -250,7 +250,7 @@ mod tests {
             ("dir/", ".service"),
             ("a.b", "a.b.service"),
         ] {
-            assert_eq!(name_of_argument(argument), name, "{argument}");
+            assert_eq!(unit_name_from_argument(argument), name, "{argument}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! One setting of a unit file.
+//! An option of a unit file.
 
-use crate::finding::Place;
+use crate::finding::Position;
 
-/// One `Name=value` of a section. Options may repeat; their order counts.
+/// One `Name=value` of a section. Options may repeat, and their order is significant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitOption {
     pub section: String,
     pub name: String,
-    /// With the backslashes and newlines of its continuation lines.
+    /// Including backslashes and newlines of continuation lines.
     pub value: String,
-    /// Where its name stands; `None` where it came without a text.
-    pub place: Option<Place>,
+    /// Position of the name; `None` without a text.
+    pub position: Option<Position>,
 }

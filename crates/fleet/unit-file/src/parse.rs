@@ -1,26 +1,26 @@
-//! From text to options, as the original reads it: which texts are taken, and every byte of a value, decide
-//! hashes that other programs compare.
+//! Parses options as the original does: accepted texts and every byte of a value determine hashes that other programs
+//! compare.
 //!
-//! Text before the first `[` is skipped; comments begin a line with `#` or `;` and go on behind a backslash;
-//! a value goes on behind a backslash, which stays in it, as do the newline and what follows.
+//! Text before the first `[` is skipped. Comments start a line with `#` or `;`; a backslash continues them. A
+//! backslash also continues a value and remains part of it, like the newline and the continuation.
 
 use thiserror::Error;
 
-use crate::finding::Place;
+use crate::finding::Position;
 use crate::limits::{LINE_BYTES, UNIT_BYTES};
 use crate::option::UnitOption;
 
-/// What is wrong with a text, and where.
+/// A syntax error with its position.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{problem}")]
+#[error("{kind}")]
 pub struct ParseError {
-    pub place: Place,
-    pub problem: Problem,
+    pub position: Position,
+    pub kind: ParseErrorKind,
 }
 
-/// Where the contract has a text, it is that one.
+/// Texts are the contract's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Problem {
+pub enum ParseErrorKind {
     #[error("unable to find end of section")]
     SectionEnd,
     #[error("found garbage after section name {section}: {garbage:?}")]
@@ -37,7 +37,7 @@ pub enum Problem {
     NotText,
 }
 
-/// The options of `text` in their order.
+/// The options of `text` in order.
 pub(crate) fn parse(text: &str) -> Result<Vec<UnitOption>, ParseError> {
     check_lengths(text)?;
     let mut reader = Reader { text, at: 0, line: 1, line_start: 0, counted: 0 };
@@ -59,13 +59,13 @@ fn check_lengths(text: &str) -> Result<(), ParseError> {
     let mut start = 0;
     for line in text.split('\n') {
         if line.len() >= LINE_BYTES {
-            return Err(ParseError { place: Place::of(text, start), problem: Problem::LongLine });
+            return Err(ParseError { position: Position::of(text, start), kind: ParseErrorKind::LongLine });
         }
         start += line.len() + 1;
     }
     if text.len() > UNIT_BYTES {
-        let place = Place::of(text, text.floor_char_boundary(UNIT_BYTES));
-        return Err(ParseError { place, problem: Problem::LongUnit });
+        let position = Position::of(text, text.floor_char_boundary(UNIT_BYTES));
+        return Err(ParseError { position, kind: ParseErrorKind::LongUnit });
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ fn check_lengths(text: &str) -> Result<(), ParseError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// The line, and its beginning, that the byte `counted` is in: counted once, not for each option.
+    /// Line of the byte `counted` and its start, so that lines are counted once.
     line: u32,
     line_start: usize,
     counted: usize,
@@ -88,26 +88,26 @@ impl<'a> Reader<'a> {
         self.at += letter.len_utf8();
     }
 
-    fn error(&self, at: usize, problem: Problem) -> ParseError {
-        ParseError { place: Place::of(self.text, at), problem }
+    fn error(&self, at: usize, kind: ParseErrorKind) -> ParseError {
+        ParseError { position: Position::of(self.text, at), kind }
     }
 
-    /// `at` never goes back.
-    fn place(&mut self, at: usize) -> Place {
+    /// `at` must not decrease.
+    fn position(&mut self, at: usize) -> Position {
         let passed = &self.text[self.counted..at];
         if let Some(newline) = passed.rfind('\n') {
             let newlines = passed.bytes().filter(|byte| *byte == b'\n').count();
-            // Lines are fewer than bytes, which are limited.
+            // Bounded by the size of the text.
             self.line += u32::try_from(newlines).unwrap_or(u32::MAX);
             self.line_start = self.counted + newline + 1;
         }
         self.counted = at;
         let column = self.text[self.line_start..at].chars().count() + 1;
-        Place { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
+        Position { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
     }
 
-    /// The rest of the line without its newline, and whether it was the last; goes behind it. A carriage
-    /// return before the newline stays, one at the end of the file goes.
+    /// Reads the rest of the line without its newline, and whether it is the last. A carriage return is kept before a
+    /// newline and removed at the end of the file.
     fn line(&mut self) -> (&'a str, bool) {
         let rest = &self.text[self.at..];
         match rest.split_once('\n') {
@@ -131,39 +131,40 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// At `[`. The original looks for `]` in later lines, too, and so takes a name with a newline, which
-    /// systemd refuses: that is an error here.
+    /// At `[`. The original searches `]` in later lines as well and accepts names with newlines, which systemd
+    /// refuses; here that is an error.
     fn section(&mut self) -> Result<&'a str, ParseError> {
         let start = self.at;
         self.at += 1;
         let from = self.at;
         let (line, _) = self.line();
-        let (name, garbage) = line.split_once(']').ok_or_else(|| self.error(start, Problem::SectionEnd))?;
+        let (name, garbage) =
+            line.split_once(']').ok_or_else(|| self.error(start, ParseErrorKind::SectionEnd))?;
         let garbage = garbage.trim();
         if garbage.is_empty() {
             return Ok(name);
         }
         let offset =
             name.len() + 1 + line[name.len() + 1..].len() - line[name.len() + 1..].trim_start().len();
-        let problem = Problem::Garbage { section: name.to_owned(), garbage: garbage.to_owned() };
-        Err(self.error(from + offset, problem))
+        let kind = ParseErrorKind::Garbage { section: name.to_owned(), garbage: garbage.to_owned() };
+        Err(self.error(from + offset, kind))
     }
 
-    /// At the first letter of an option's name.
+    /// At the first character of an option's name.
     fn option(&mut self, section: &str) -> Result<UnitOption, ParseError> {
         let start = self.at;
         let rest = &self.text[start..];
         let end = rest.find(['=', '\n', '\r']);
-        let Some(end) = end else { return Err(self.error(start, Problem::OptionEnd)) };
+        let Some(end) = end else { return Err(self.error(start, ParseErrorKind::OptionEnd)) };
         if !rest[end..].starts_with('=') {
-            return Err(self.error(start, Problem::OptionName));
+            return Err(self.error(start, ParseErrorKind::OptionName));
         }
         self.at = start + end + 1;
         Ok(UnitOption {
             section: section.to_owned(),
             name: rest[..end].trim().to_owned(),
             value: self.value(),
-            place: Some(self.place(start)),
+            position: Some(self.position(start)),
         })
     }
 
@@ -180,7 +181,7 @@ impl<'a> Reader<'a> {
             }
             value.push('\n');
         }
-        // Only a value that ends in a backslash and was cut off by a blank line ends in a newline.
+        // Only a value that ends in a backslash before a blank line ends in a newline.
         let trimmed = value.trim();
         if value.ends_with('\n') { format!("{trimmed}\n") } else { trimmed.to_owned() }
     }

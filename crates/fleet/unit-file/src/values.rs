@@ -1,27 +1,27 @@
-//! One line of `[X-Fleet]` may hold several values, and values may hold specifiers.
+//! Lists of values and specifiers in `[X-Fleet]`.
 
 use crate::name::UnitName;
 
-/// A value that begins and ends with a quote is split into its quoted words at single spaces outside of
-/// quotes; two spaces give an empty value, as in the original. Any other value is one.
+/// Splits a value that starts and ends with a quote into its quoted words at single spaces outside of quotes. Two
+/// spaces yield an empty value, as in the original. Other values are not split.
 pub(crate) fn split(value: &str) -> Vec<String> {
     if !value.starts_with('"') || !value.ends_with('"') {
         return vec![value.to_owned()];
     }
-    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    let (mut values_of, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for letter in value.chars() {
         match letter {
             '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            ' ' if !quoted => values_of.push(std::mem::take(&mut word)),
             other => word.push(other),
         }
     }
-    words.push(word);
-    words
+    values_of.push(word);
+    values_of
 }
 
-/// Replaces `%n` (whole name), `%N` (without suffix), `%p` (prefix), `%i` (instance), one after the other.
-/// There is no `%%`, and unknown specifiers stay as they are.
+/// Expands `%n` (full name), `%N` (without suffix), `%p` (prefix), `%i` (instance), in this order. There is no `%%`;
+/// unknown specifiers are kept.
 pub(crate) fn expand(value: &str, name: &UnitName) -> String {
     if !value.contains('%') {
         return value.to_owned();

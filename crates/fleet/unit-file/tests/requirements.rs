@@ -1,4 +1,4 @@
-//! What `[X-Fleet]` means, in every spelling, and what is said about it.
+//! `[X-Fleet]` in every spelling, and its findings.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -33,7 +33,7 @@ fn metadata() {
 }
 
 #[test]
-fn ignored_pairs_are_told() {
+fn ignored_pairs_are_reported() {
     let (_, said) = read("a.service", "MachineMetadata=a=b c=d\nMachineMetadata=k=\n");
     assert_eq!(
         said,
@@ -97,17 +97,17 @@ fn peers_and_replaces_do_not_split() {
     assert_eq!(wanted.replaces.iter().map(|glob| glob.as_str()).collect::<Vec<_>>(), ["a b"]);
 }
 
-fn check_said(lines: &str, expected: &[&str]) {
+fn check_findings(lines: &str, expected: &[&str]) {
     assert_eq!(read("a@1.service", lines).1, expected, "{lines}");
 }
 
 #[test]
 fn combinations() {
-    check_said(
+    check_findings(
         "MachineOf=a.service\nConflicts=a*.service\n",
         &["error: unresolvable requirements: peer \"a.service\" matches conflict \"a*.service\""],
     );
-    check_said(
+    check_findings(
         "MachineOf=a.service\nReplaces=a.service\n",
         &["error: unresolvable requirements: peer \"a.service\" matches replace \"a.service\""],
     );
@@ -121,23 +121,23 @@ fn combinations() {
         ("Conflicts=c\nReplaces=b\n", "Conflicts cannot be used with Replaces"),
         ("Global=true\nPinned=yes\n", "Global cannot be used with Pinned"),
     ] {
-        check_said(lines, &[&format!("error: {text}")]);
+        check_findings(lines, &[&format!("error: {text}")]);
     }
     for fine in [
         "Global=true\nConflicts=b\n",
         "MachineID=1\nMachineMetadata=a=b\n",
         "Global=true\nMachineMetadata=a=b\n",
         "MachineOf=b\nMachineMetadata=a=b\n",
-        // Specifiers are not replaced for this.
+        // Specifiers are not expanded for this check.
         "MachineOf=a@1.service\nConflicts=%p@*.service\n",
     ] {
-        check_said(fine, &[]);
+        check_findings(fine, &[]);
     }
 }
 
 #[test]
-fn what_is_unknown_or_wrong_is_told_by_line() {
-    check_said(
+fn unknown_and_invalid_keys_are_reported_by_line() {
+    check_findings(
         "Frob=1\nFrob=2\nConflicts=[a\nPinned=maybe\n",
         &[
             "line 2, column 1: warning: unrecognized requirement in [X-Fleet] section: \"Frob\"",
@@ -150,9 +150,9 @@ fn what_is_unknown_or_wrong_is_told_by_line() {
 #[test]
 fn values_are_limited() {
     let lines = format!("Conflicts={}\n", "a ".repeat(FLEET_VALUES));
-    check_said(&lines, &[]);
+    check_findings(&lines, &[]);
 
-    check_said(
+    check_findings(
         &format!("{lines}Replaces=b\n"),
         &["line 3, column 1: error: [X-Fleet] has more than 1024 values"],
     );
@@ -170,5 +170,5 @@ fn additions() {
     let file = UnitFile::from_text("[X-Fleet]\nMemoryRequest=lots\n").unwrap();
     let (_, findings) = Requirements::read(&file, &UnitName::parse("a.service").unwrap());
     assert_eq!(findings[0].severity, Severity::Error);
-    assert_eq!(findings[0].place.unwrap().line, 2);
+    assert_eq!(findings[0].position.unwrap().line, 2);
 }

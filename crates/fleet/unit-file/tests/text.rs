@@ -1,4 +1,4 @@
-//! Texts, their options, their normalised form and their hashes.
+//! Texts, options, normalization and hashes.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -29,10 +29,10 @@ fn options() {
 }
 
 #[test]
-fn what_is_skipped() {
+fn skipped_text() {
     check("A=1\ngarbage[Unit]\nB=2\n", &[("Unit", "B", "2")]);
     check("# [No]\n; x\n[Unit]\n#A=1\n ; B=2\nC=3 # stays\n", &[("Unit", "C", "3 # stays")]);
-    // A comment goes on behind a backslash, also with one blank behind it.
+    // A backslash continues a comment, also before one blank.
     check("[Unit]\n# a \\\nA=1\n# b \\ \nB=2\n# c \\  \nC=3\n", &[("Unit", "C", "3")]);
     check("\u{feff}[Unit]\nA=1\n", &[("Unit", "A", "1")]);
 }
@@ -41,22 +41,22 @@ fn what_is_skipped() {
 fn continuation_lines() {
     check("[S]\nA=b \\\n   c\nD=e\n", &[("S", "A", "b \\\n   c"), ("S", "D", "e")]);
     check("[S]\nA=b\\\n# no comment\\\nc\n", &[("S", "A", "b\\\n# no comment\\\nc")]);
-    // A blank line ends it; the newline stays.
+    // A blank line ends the value; the newline is kept.
     check("[S]\nA=b \\\n \nC=d\n", &[("S", "A", "b \\\n"), ("S", "C", "d")]);
     check("[S]\nA=b \\\n", &[("S", "A", "b \\\n")]);
     check("[S]\nA=b \\", &[("S", "A", "b \\")]);
-    // Behind a carriage return a backslash is none at the end.
+    // A backslash before a carriage return continues nothing.
     check("[S]\r\nA=b \\\r\nC=d\r\n", &[("S", "A", "b \\"), ("S", "C", "d")]);
 }
 
 fn check_error(text: &str, line: u32, column: u32, message: &str) {
     let error = UnitFile::from_text(text).unwrap_err();
-    assert_eq!((error.place.line, error.place.column), (line, column), "{text:.80?}");
+    assert_eq!((error.position.line, error.position.column), (line, column), "{text:.80?}");
     assert_eq!(error.to_string(), message, "{text:.80?}");
 }
 
 #[test]
-fn errors_have_places() {
+fn errors_have_positions() {
     check_error("[Unit]\nA=1\n [Service\nB=2\n", 3, 2, "unable to find end of section");
     check_error("[Service\nB=[2]\n", 1, 1, "unable to find end of section");
     check_error("[Unit]  pants\n", 1, 9, "found garbage after section name Unit: \"pants\"");
@@ -72,18 +72,18 @@ fn errors_have_places() {
 }
 
 #[test]
-fn bytes_that_are_no_text() {
+fn invalid_utf_8() {
     let error = UnitFile::from_bytes(b"[Unit]\nA=b\xffc\n").unwrap_err();
-    assert_eq!((error.place.line, error.place.column), (2, 4));
+    assert_eq!((error.position.line, error.position.column), (2, 4));
     assert_eq!(error.to_string(), "not text: invalid UTF-8");
 }
 
-/// A unit as long as is allowed, of as many options or sections as fit, costs no more than its length.
+/// Linear cost for a unit of maximum length, with as many options or sections as fit.
 #[test]
 fn long_units_are_read_in_one_go() {
     let options = format!("[S]\n{}", "A=\n".repeat(UNIT_BYTES / 4));
     let file = UnitFile::from_text(&options).unwrap();
-    assert_eq!(file.options().last().unwrap().place.unwrap().line, 262_145);
+    assert_eq!(file.options().last().unwrap().position.unwrap().line, 262_145);
     let sections: String = (0..UNIT_BYTES / 12).map(|number| format!("[{number:x}]\na=\n")).collect();
     assert_eq!(
         UnitFile::from_text(&sections).unwrap().normalised().len(),
@@ -99,7 +99,7 @@ Description=Hello World
 ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"
 ";
 
-/// The contract's vectors, seen with the original programs.
+/// The contract's vectors, recorded with the original programs.
 #[test]
 fn hashes() {
     let hash = |text| UnitFile::from_text(text).unwrap().hash();
@@ -148,14 +148,14 @@ fn option() -> impl Strategy<Value = UnitOption> {
         section,
         name,
         value: value.trim().to_owned(),
-        place: None,
+        position: None,
     })
 }
 
 proptest! {
-    /// What the API hands over is what is read back from the store.
+    /// Options of the API survive a round trip through the store.
     #[test]
-    fn normalising_and_reading_again(options in prop::collection::vec(option(), 0..12)) {
+    fn normalization_is_idempotent(options in prop::collection::vec(option(), 0..12)) {
         let file = UnitFile::from_options(options);
         let again = UnitFile::from_text(&file.normalised()).unwrap();
         prop_assert_eq!(again.normalised(), file.normalised());
@@ -168,9 +168,9 @@ proptest! {
         }
     }
 
-    /// Comments, blank lines and blanks around names and values change the text and not the unit.
+    /// Comments, blank lines and blanks around names and values do not affect the hash.
     #[test]
-    fn noise_is_kept_and_means_nothing(options in prop::collection::vec(option(), 0..8), noise in "[ \t]{0,2}") {
+    fn insignificant_text_is_kept(options in prop::collection::vec(option(), 0..8), noise in "[ \t]{0,2}") {
         let file = UnitFile::from_options(options);
         let mut text = String::from("before the first section\n");
         for option in file.options() {
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "[\\[\\]=\\\\#;a \n\r]{0,40}") {
+    fn arbitrary_text_never_panics(text in "[\\[\\]=\\\\#;a \n\r]{0,40}") {
         if let Ok(file) = UnitFile::from_text(&text) {
             prop_assert!(UnitFile::from_text(&file.normalised()).is_ok());
         }

@@ -1,4 +1,4 @@
-//! The whole build, step by step; each step's result is kept for its inputs.
+//! Runs the whole build step by step; each step's result is cached by its inputs.
 
 use std::env;
 use std::fs;
@@ -12,9 +12,9 @@ use sandbox::{Sandbox, SandboxError};
 
 pub use crate::built::Built;
 use crate::crates;
-use crate::disk::{self, DiskError, Parts};
-use crate::fetch::{DebCache, FetchError, Filled, named};
-use crate::full_disk::FullDisk;
+use crate::disk::{self, DiskError, DiskInputs};
+use crate::disk_full::DiskFull;
+use crate::fetch::{DebCache, FetchError, FillReport, list_names};
 use crate::initrd::{self, InitrdError};
 use crate::kernel::{KernelError, index_modules};
 use crate::lock::{Lock, LockError, Request, Tree};
@@ -25,15 +25,15 @@ use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
 use crate::tree::{FACTORY_ETC, TreeError, make_folder, remove};
-use crate::umask::PublicModes;
-use crate::unpack::{Cut, UnpackError, unpack};
+use crate::umask::BuildUmask;
+use crate::unpack::{Exclusions, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
 pub use crate::options::{Options, user_cache};
 
-/// Marks a version that was not built from the lock alone.
+/// Version mark of a build that deviates from the lock.
 const RENEWED_MARK: &str = "renewed";
-/// The tools tree that the lock names; it is not cleared for as long as this lives.
+/// The locked tools tree. It is not removed while this exists.
 #[derive(Debug)]
 pub struct LockedTools {
     pub path: PathBuf,
@@ -71,26 +71,25 @@ pub enum BuildError {
     #[error("interrupted; the same command goes on where it was")]
     Interrupted,
     #[error("{full}")]
-    Full { full: FullDisk, source: Box<BuildError> },
+    Full { full: DiskFull, source: Box<BuildError> },
     #[error("cannot use the build's files")]
     Tree(#[from] TreeError),
 }
 
 /// Builds the image that the checkout describes.
 pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError> {
-    Build::open(options, progress).and_then(Build::run).map_err(|error| explained(error, options))
+    Build::open(options, progress).and_then(Build::run).map_err(|error| with_cause(error, options))
 }
 
-/// What a build would be made of.
 #[derive(Debug, Clone)]
 pub struct Packages {
-    /// The checkout's, with what was taken anew.
+    /// The checkout's lock, or the new one if packages had to be resolved again.
     pub lock: Lock,
-    /// Marked where something was.
+    /// With a mark if the lock was replaced.
     pub version: String,
 }
 
-/// Makes every package that the checkout's lock names present.
+/// Downloads every package of the checkout's lock that is not in the cache.
 pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, BuildError> {
     let mut build = Build::open(options, progress)?;
     let step = progress.step("packages");
@@ -99,9 +98,9 @@ pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, Bui
     Ok(Packages { lock: build.lock, version: build.release.full_version() })
 }
 
-/// The cause that a person can do something about, where there is one behind the failure.
-fn explained(error: BuildError, options: &Options) -> BuildError {
-    // Ctrl-C reaches the running tools too: their failure is its consequence.
+/// Replaces an error by its root cause if the user can resolve that: an interrupt or a full disk.
+fn with_cause(error: BuildError, options: &Options) -> BuildError {
+    // Ctrl-C also reaches the running tools, which then fail.
     if options.cancel.load(Ordering::Relaxed) {
         return BuildError::Interrupted;
     }
@@ -109,25 +108,24 @@ fn explained(error: BuildError, options: &Options) -> BuildError {
     for entry in fs::read_dir(&options.work).into_iter().flatten().flatten() {
         folders.push(entry.path());
     }
-    match FullDisk::behind(&error, &folders) {
+    match DiskFull::from_error(&error, &folders) {
         Some(full) => BuildError::Full { full, source: Box::new(error) },
         None => error,
     }
 }
 
-/// Only the tools tree that the checkout's lock names, made if need be.
+/// Provides only the locked tools tree; unpacks it if necessary.
 pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, BuildError> {
     let mut build = Build::open(options, progress)?;
     let cache = DebCache::open(&options.cache)?;
     build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
     let step = progress.step("packages");
-    let told = |done, all| step.set(format!("{done} of {all}"));
-    cache.fill(&build.lock, &options.cancel, &told)?;
+    let report = |done, all| step.set(format!("{done} of {all}"));
+    cache.fill(&build.lock, &options.cancel, &report)?;
     drop(step);
-    Ok(LockedTools { path: build.unpacked(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
+    Ok(LockedTools { path: build.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
 }
 
-/// What the packages became.
 struct Trees {
     tools_tree: PathBuf,
     tools: Sandbox,
@@ -142,13 +140,13 @@ struct Build<'a> {
     lock: Lock,
     work: Work,
     seconds: Vec<(String, f64)>,
-    _modes: PublicModes,
+    _modes: BuildUmask,
 }
 
 impl<'a> Build<'a> {
     fn open(options: &'a Options, progress: Progress) -> Result<Self, BuildError> {
         check_channel(&options.channel)?;
-        let modes = PublicModes::set();
+        let modes = BuildUmask::set();
         let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
         if let Some(version) = &options.version {
             release = release.with_version(version)?;
@@ -170,8 +168,8 @@ impl<'a> Build<'a> {
         let release = &self.release;
         let usr_key = system_key.with(DISK);
         let (usr, _) =
-            self.work.result("usr", &usr_key, |folder| disk::make_usr(&system, release, &tools, folder))?;
-        let parts = Parts {
+            self.work.result("usr", &usr_key, |folder| disk::build_usr(&system, release, &tools, folder))?;
+        let inputs = DiskInputs {
             checkout,
             system: &system,
             base: &base,
@@ -188,10 +186,10 @@ impl<'a> Build<'a> {
             .with_path(&checkout.join("image"))?
             .with_path(&checkout.join("os/cmdline"))?;
         let (image, cached) =
-            self.work.result("disk", &disk_key, |folder| disk::make_disk(&parts, &usr, folder))?;
+            self.work.result("disk", &disk_key, |folder| disk::build_disk(&inputs, &usr, folder))?;
         let hash = disk::root_hash(&usr)?;
         let took = step.done(&format!("root hash {}...{}{}", &hash[..4], &hash[60..], cached_mark(cached)));
-        self.note("image", took)?;
+        self.finish_step("image", took)?;
         Ok(Built {
             version: self.release.full_version(),
             channel: self.options.channel.clone(),
@@ -207,8 +205,8 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// The programs are compiled while the packages are fetched and unpacked: the one waits for the processors, the other
-    /// for the network and the disk. What fails first ends both.
+    /// Compiles the programs while packages are downloaded and unpacked: one is bound by the processors, the other by
+    /// network and disk. The first failure stops both.
     fn programs_and_trees(&mut self, programs: &[programs::Program]) -> Result<(PathBuf, Trees), BuildError> {
         let (checkout, profile, progress) =
             (self.options.checkout.as_path(), self.release.profile, self.progress);
@@ -227,9 +225,9 @@ impl<'a> Build<'a> {
             (compiled.join(), trees)
         });
         let trees = trees?;
-        // A panic there is none of this thread's results.
+        // Propagates a panic of the compile thread.
         let (built, took) = compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        self.note("services", took)?;
+        self.finish_step("services", took)?;
         Ok((built, trees))
     }
 
@@ -242,22 +240,21 @@ impl<'a> Build<'a> {
             count => format!("{count} downloaded"),
         };
         let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
-        self.note("packages", took)?;
+        self.finish_step("packages", took)?;
 
         let started = Instant::now();
-        let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
+        let tools_tree = self.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
-        // The key may stand anywhere.
+        // The signing key may be outside of the shared folders.
         let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);
         let tools = signing.filter_map(|file| file.parent()).fold(tools, Sandbox::share);
-        let base_key = self.key_of_packages(Tree::System)?;
+        let base_key = self.packages_key(Tree::System)?;
         let index = |tree: &Path| Ok(index_modules(tree, &tools)?);
-        let base = self.unpacked(Tree::System, &cache, index)?;
-        self.note("trees", started.elapsed())?;
+        let base = self.unpack_tree(Tree::System, &cache, index)?;
+        self.finish_step("trees", started.elapsed())?;
         Ok(Trees { tools_tree, tools, base, base_key })
     }
 
-    /// The node's tree and the initrd.
     fn system(
         &mut self,
         programs: &[programs::Program],
@@ -295,7 +292,7 @@ impl<'a> Build<'a> {
             .with_path(&system.join(FACTORY_ETC))?
             .with_path(&list)?
             .with_path(&overlay)?
-            .with(&initrd::digest_of_chosen(&list, &layers, &programs::installed(programs, built))?);
+            .with(&initrd::digest_of_listed(&list, &layers, &programs::installed(programs, built))?);
         let (initrd, _) = self.work.result("initrd", &initrd_key, |folder| {
             let inputs =
                 initrd::Inputs { tree: &system, kernel: base, list: &list, overlay: &overlay, tools };
@@ -303,14 +300,14 @@ impl<'a> Build<'a> {
         })?;
         let count = self.lock.of(Tree::System).count();
         let took = step.done(&format!("/usr of {count} packages{}", cached_mark(cached)));
-        self.note("system", took)?;
+        self.finish_step("system", took)?;
         Ok((system, key, initrd.join(initrd::ARCHIVE)))
     }
 
-    fn key_of_packages(&self, tree: Tree) -> Result<Key, BuildError> {
+    fn packages_key(&self, tree: Tree) -> Result<Key, BuildError> {
         let mut key =
             Key::new(UNPACKING).with(tree.name()).with_path(&self.options.checkout.join("os/cut"))?;
-        // Whatever is made of the packages is made by the tools.
+        // The tools process the packages, so they are inputs too.
         let tools = self.lock.of(Tree::Tools).filter(|_| tree != Tree::Tools);
         for package in self.lock.of(tree).chain(tools) {
             key = key.with(&package.sha256);
@@ -318,25 +315,25 @@ impl<'a> Build<'a> {
         Ok(key)
     }
 
-    /// Makes every package present, renewing those that no mirror has any more if that was asked for.
-    fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<Filled, BuildError> {
-        let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
-        let gone = match cache.fill(&self.lock, &self.options.cancel, &told) {
-            Err(FetchError::Gone(gone)) if self.options.renew_gone => gone,
+    /// Downloads missing packages; resolves all packages again if some are unavailable and the options allow it.
+    fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<FillReport, BuildError> {
+        let report = |present: usize, of: usize| step.set(format!("{present} of {of}"));
+        let unavailable = match cache.fill(&self.lock, &self.options.cancel, &report) {
+            Err(FetchError::Unavailable(unavailable)) if self.options.renew_missing => unavailable,
             outcome => return Ok(outcome?),
         };
-        step.set(format!("{} are gone from every mirror: resolving all anew", gone.len()));
+        step.set(format!("{} are gone from every mirror: resolving all anew", unavailable.len()));
         let request = Request::read(&self.options.checkout.join("os/packages"))?;
-        let newer = resolve(&request, &Mirrors::of_this_machine()?, &self.options.apt_folder())?;
+        let newer = resolve(&request, &Mirrors::of_host()?, &self.options.apt_folder())?;
         let changes = newer.changes_since(&self.lock).join(", ");
         self.progress.note(&format!("some packages are gone, all are resolved again: {changes}"));
-        // Not only those that are gone: packages of one source want each other's version, which nobody would check.
+        // All are resolved again: packages of one source depend on each other's exact version.
         self.lock = newer;
         RENEWED_MARK.clone_into(&mut self.release.mark);
-        Ok(cache.fill(&self.lock, &self.options.cancel, &told)?)
+        Ok(cache.fill(&self.lock, &self.options.cancel, &report)?)
     }
 
-    fn unpacked(
+    fn unpack_tree(
         &self,
         tree: Tree,
         cache: &DebCache,
@@ -346,17 +343,17 @@ impl<'a> Build<'a> {
             Tree::System => "packages",
             Tree::Tools => "tools",
         };
-        let cut = Cut::read(&self.options.checkout.join("os/cut"))?;
+        let exclusions = Exclusions::read(&self.options.checkout.join("os/cut"))?;
         let packages: Vec<_> = self.lock.of(tree).collect();
-        let key = self.key_of_packages(tree)?;
-        let (place, _) = self.work.result(kind, &key, |folder| {
+        let key = self.packages_key(tree)?;
+        let (result, _) = self.work.result(kind, &key, |folder| {
             let step = self.progress.step("unpack");
-            let told = |done: usize| step.set(format!("{kind} {done} of {}", packages.len()));
-            let unpack = || unpack(&packages, cache, &cut, folder, &self.options.cancel, &told);
+            let report = |done: usize| step.set(format!("{kind} {done} of {}", packages.len()));
+            let unpack = || unpack(&packages, cache, &exclusions, folder, &self.options.cancel, &report);
             match unpack() {
-                // Where one file rotted, others may have: all are looked at before any is fetched.
+                // If one file is damaged, others may be: all are checked before any is downloaded again.
                 Err(UnpackError::Damaged { .. }) => {
-                    let damaged = named(&cache.discard_damaged(&packages)?);
+                    let damaged = list_names(&cache.discard_damaged(&packages)?);
                     self.progress.note(&format!("damaged in the cache, fetching again: {damaged}"));
                     cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
                     remove(folder)?;
@@ -369,11 +366,11 @@ impl<'a> Build<'a> {
             step.done(&format!("{} packages into the {} tree", packages.len(), tree.name()));
             Ok::<(), BuildError>(())
         })?;
-        Ok(place)
+        Ok(result)
     }
 
-    /// Ends a step: remembers its time, and stops here if that was asked for.
-    fn note(&mut self, step: &str, took: Duration) -> Result<(), BuildError> {
+    /// Records the time of a step; fails if the build was cancelled.
+    fn finish_step(&mut self, step: &str, took: Duration) -> Result<(), BuildError> {
         self.seconds.push((step.to_owned(), took.as_secs_f64()));
         if self.options.cancel.load(Ordering::Relaxed) { Err(BuildError::Interrupted) } else { Ok(()) }
     }
@@ -388,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_a_build_is_looked_at_no_other_one_has_its_folder() {
+    fn a_built_image_keeps_the_work_folder_locked() {
         let folder = tempfile::tempdir().unwrap();
         let stop = std::sync::atomic::AtomicBool::new(true);
         let open = || Work::open(folder.path(), &stop, |_| ());

@@ -1,4 +1,4 @@
-//! What comes out of a build.
+//! The result of a build.
 
 use std::path::PathBuf;
 
@@ -6,32 +6,31 @@ use crate::release::Release;
 use crate::tree::TreeError;
 use crate::work::{InUse, Work};
 
-/// What a build left behind; all paths are in the work folder, which is locked for as long as this lives: the next
-/// build may clear them.
+/// Files of a build. All paths are in the work folder, which stays locked while this exists, since the next build may
+/// remove them.
 #[derive(Debug)]
 pub struct Built {
     pub version: String,
     pub channel: String,
     pub usr_root_hash: String,
-    /// The disk, sparse.
+    /// The disk image, sparse.
     pub raw: PathBuf,
     pub usr_erofs: PathBuf,
-    /// The boot image.
+    /// The unified kernel image.
     pub uki: PathBuf,
-    /// What the build is called and made for.
+    /// Name and settings of the release.
     pub release: Release,
-    /// The node's tree, with `usr`.
+    /// The node's tree, which contains `usr`.
     pub usr_tree: PathBuf,
-    /// The tools tree.
     pub tools: PathBuf,
-    /// Seconds a step, in order.
+    /// Duration of each step in seconds, in order.
     pub seconds: Vec<(String, f64)>,
     pub(crate) _work: Work,
 }
 
 impl Built {
-    /// Other builds, which go on when this is dropped, clear nothing that it names for as long as what is returned
-    /// lives.
+    /// Protects the files from removal by other builds, which may start when this is dropped, while the returned
+    /// values exist.
     pub fn in_use(&self) -> Result<Vec<InUse>, TreeError> {
         let files = [&self.raw, &self.usr_erofs].into_iter().filter_map(|file| file.parent());
         let folders = [&self.usr_tree, &self.tools].map(PathBuf::as_path);
@@ -41,7 +40,7 @@ impl Built {
 
 #[cfg(test)]
 impl Built {
-    /// A build that has made nothing but this disk.
+    /// A build that contains only a disk.
     pub(crate) fn of_disk(work: &std::path::Path, raw: &std::path::Path) -> Self {
         let never = std::sync::atomic::AtomicBool::new(false);
         Self {
@@ -51,7 +50,7 @@ impl Built {
             raw: raw.to_path_buf(),
             usr_erofs: PathBuf::new(),
             uki: PathBuf::new(),
-            // invariant: the checkout's own.
+            // invariant: the file is part of the checkout.
             release: Release::read(
                 &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml"),
             )
@@ -59,7 +58,7 @@ impl Built {
             usr_tree: PathBuf::new(),
             tools: PathBuf::new(),
             seconds: Vec::new(),
-            // invariant: the folder is the test's own.
+            // invariant: no other process uses the test's folder.
             _work: Work::open(work, &never, |_| ()).unwrap(),
         }
     }

@@ -1,6 +1,7 @@
-//! The registry's crates that are linked into the node's programs, with the texts of their licences.
+//! The crates that are linked into the node's programs, with their licence texts.
 //!
-//! They are listed once for the same manifests, beside the programs: an image of programs that are compiled needs no cargo.
+//! The list is stored beside the programs and reused for the same manifests, so that an image of compiled programs
+//! needs no cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -16,30 +17,30 @@ use sha2::{Digest, Sha256};
 use crate::fetch::hex;
 use crate::programs::Program;
 
-/// The platform of the node.
+/// Target platform of the node.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// How the names of files with a licence's text, or what it wants to be passed on, begin.
-const TEXTS: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];
+/// Prefixes of the names of licence files and notices.
+const LICENSE_FILE_PREFIXES: [&str; 6] =
+    ["copying", "copyright", "licence", "license", "notice", "unlicense"];
 
-/// The list, in the folder of the programs.
+/// Name of the list in the programs' folder.
 pub const FILE: &str = "crates.json";
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Recorded {
+struct CrateList {
     /// Digest of the manifests.
     manifests: String,
-    crates: Vec<Linked>,
+    crates: Vec<LinkedCrate>,
 }
 
-/// One crate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Linked {
+pub struct LinkedCrate {
     pub name: String,
     pub version: String,
-    /// An SPDX expression.
+    /// SPDX expression.
     pub license: String,
     pub authors: Vec<String>,
-    /// Contents of its files.
+    /// Contents of the licence files.
     pub texts: Vec<String>,
 }
 
@@ -69,12 +70,12 @@ struct Package {
     license: Option<String>,
     #[serde(default)]
     authors: Vec<String>,
-    /// None for what stands in the checkout.
+    /// `None` for packages of the workspace.
     source: Option<String>,
     manifest_path: PathBuf,
 }
 
-/// Lists the crates of the programs in the folder `built`, unless the manifests are those of the list that is there.
+/// Writes the list of the programs' crates to `built`, unless the existing one matches the manifests.
 pub fn record(programs: &[Program], checkout: &Path, built: &Path) -> Result<(), CratesError> {
     if programs.is_empty() {
         return Ok(());
@@ -84,22 +85,21 @@ pub fn record(programs: &[Program], checkout: &Path, built: &Path) -> Result<(),
         hash.update(fs::read(&path).map_err(|source| CratesError::Read { path, source })?);
     }
     let (path, manifests) = (built.join(FILE), hex(&hash.finalize()));
-    let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Recorded>(&text).ok());
-    if known.is_some_and(|known| known.manifests == manifests) {
+    let recorded = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<CrateList>(&text).ok());
+    if recorded.is_some_and(|recorded| recorded.manifests == manifests) {
         return Ok(());
     }
-    let text = serde_json::to_vec(&Recorded { manifests, crates: linked(programs, checkout)? })?;
+    let text = serde_json::to_vec(&CrateList { manifests, crates: linked_crates(programs, checkout)? })?;
     service::file::replace(&path, &text, 0o644).map_err(|source| CratesError::Write { path, source })
 }
 
-/// What [`record`] has listed.
-pub fn read(built: &Path) -> Result<Vec<Linked>, CratesError> {
+pub fn read(built: &Path) -> Result<Vec<LinkedCrate>, CratesError> {
     let path = built.join(FILE);
     let text = fs::read(&path).map_err(|source| CratesError::Read { path, source })?;
-    Ok(serde_json::from_slice::<Recorded>(&text)?.crates)
+    Ok(serde_json::from_slice::<CrateList>(&text)?.crates)
 }
 
-/// The files that decide which crates are linked.
+/// The files that determine which crates are linked.
 pub fn manifests(checkout: &Path) -> Result<Vec<PathBuf>, CratesError> {
     let mut files: Vec<PathBuf> =
         ["Cargo.lock", "Cargo.toml", "os/programs.toml"].iter().map(|name| checkout.join(name)).collect();
@@ -117,8 +117,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CratesError> {
     fs::read_dir(folder).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
 }
 
-/// The crates of these programs, by name and version. Neither build scripts nor procedural macros are linked.
-fn linked(programs: &[Program], checkout: &Path) -> Result<Vec<Linked>, CratesError> {
+/// The programs' crates, sorted by name and version. Build scripts and procedural macros are not linked.
+fn linked_crates(programs: &[Program], checkout: &Path) -> Result<Vec<LinkedCrate>, CratesError> {
     let mut tree = cargo(checkout, "tree");
     tree.args(["--edges", "normal,no-proc-macro", "--target", TARGET, "--prefix", "none"]);
     tree.args(["--format", "{p}"]);
@@ -133,8 +133,12 @@ fn linked(programs: &[Program], checkout: &Path) -> Result<Vec<Linked>, CratesEr
     let is_linked = |package: &Package| {
         package.source.is_some() && listed.contains(&(package.name.as_str(), package.version.as_str()))
     };
-    let mut crates =
-        metadata.packages.into_iter().filter(is_linked).map(with_texts).collect::<Result<Vec<_>, _>>()?;
+    let mut crates = metadata
+        .packages
+        .into_iter()
+        .filter(is_linked)
+        .map(with_license_texts)
+        .collect::<Result<Vec<_>, _>>()?;
     crates.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     Ok(crates)
 }
@@ -154,13 +158,13 @@ fn output(command: &mut Command) -> Result<Vec<u8>, CratesError> {
     }
 }
 
-/// Of `tokio v1.54.1`, with more behind it or not.
+/// Parses `tokio v1.54.1 ...`.
 fn name_and_version(line: &str) -> Option<(&str, &str)> {
-    let mut words = line.split_whitespace();
-    Some((words.next()?, words.next()?.strip_prefix('v')?))
+    let mut fields = line.split_whitespace();
+    Some((fields.next()?, fields.next()?.strip_prefix('v')?))
 }
 
-fn with_texts(package: Package) -> Result<Linked, CratesError> {
+fn with_license_texts(package: Package) -> Result<LinkedCrate, CratesError> {
     let folder = package.manifest_path.parent().unwrap_or(Path::new("/"));
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -170,7 +174,7 @@ fn with_texts(package: Package) -> Result<Linked, CratesError> {
     for entry in fs::read_dir(folder).map_err(failed(folder))? {
         let path = entry.map_err(failed(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        if TEXTS.iter().any(|begin| name.starts_with(begin)) && path.is_file() {
+        if LICENSE_FILE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && path.is_file() {
             files.push(path);
         }
     }
@@ -180,8 +184,8 @@ fn with_texts(package: Package) -> Result<Linked, CratesError> {
         let text = fs::read(&file).map_err(failed(&file))?;
         texts.push(String::from_utf8_lossy(&text).replace("\r\n", "\n").trim_matches('\n').to_owned());
     }
-    Ok(Linked {
-        // Older crates separate choices by a slash.
+    Ok(LinkedCrate {
+        // Older crates separate alternatives by a slash.
         license: package.license.unwrap_or_else(|| "NOASSERTION".to_owned()).replace('/', " OR "),
         name: package.name,
         version: package.version,
@@ -190,15 +194,15 @@ fn with_texts(package: Package) -> Result<Linked, CratesError> {
     })
 }
 
-/// The text of `/usr/share/doc/keelson/copyright`: all crates, and each text once.
+/// The content of `/usr/share/doc/keelson/copyright`: all crates, and each licence text once.
 #[must_use]
-pub fn copyright(crates: &[Linked]) -> String {
+pub fn copyright(crates: &[LinkedCrate]) -> String {
     let mut text = "The programs of Keelson are under the Apache License, version 2.0:\n\
         /usr/share/common-licenses/Apache-2.0\n\n\
         The Rust standard library is linked into them (MIT OR Apache-2.0), and these crates are:\n\n"
         .to_owned();
     let mut holders: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for Linked { name, version, license, authors, texts } in crates {
+    for LinkedCrate { name, version, license, authors, texts } in crates {
         // invariant: writing to a String cannot fail.
         write!(text, "{name} {version}: {license}").unwrap_or_default();
         if texts.is_empty() {
@@ -224,12 +228,12 @@ mod tests {
     fn what_the_programs_link_is_listed_with_its_texts() {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let programs = programs::read(&checkout.join("os/programs.toml")).unwrap();
-        let crates = linked(&programs, &checkout).unwrap();
+        let crates = linked_crates(&programs, &checkout).unwrap();
         let find = |name: &str| crates.iter().find(|one| one.name == name);
         let tokio = find("tokio").unwrap();
         assert_eq!(tokio.license, "MIT");
         assert!(tokio.texts.iter().any(|text| text.contains("Tokio Contributors")), "{:?}", tokio.texts);
-        // A program's own crates, a procedural macro, what only compiles, and what only tests use.
+        // Workspace crates, procedural macros, build dependencies and test dependencies.
         for name in ["etcd-raft", "serde_derive", "cc", "proptest"] {
             assert_eq!(find(name), None, "{name}");
         }
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_made_anew_where_a_manifest_has_changed() {
+    fn the_list_is_recreated_if_a_manifest_changed() {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let programs = programs::read(&checkout.join("os/programs.toml")).unwrap();
         let built = tempfile::tempdir().unwrap();
@@ -249,9 +253,9 @@ mod tests {
         assert!(crates.iter().any(|one| one.name == "tokio"));
         let path = built.path().join(FILE);
         let list = |manifests: &str| {
-            let known: Recorded = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            let manifests = if manifests.is_empty() { known.manifests } else { manifests.to_owned() };
-            fs::write(&path, serde_json::to_vec(&Recorded { manifests, crates: Vec::new() }).unwrap())
+            let recorded: CrateList = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let manifests = if manifests.is_empty() { recorded.manifests } else { manifests.to_owned() };
+            fs::write(&path, serde_json::to_vec(&CrateList { manifests, crates: Vec::new() }).unwrap())
                 .unwrap();
             record(&programs, &checkout, built.path()).unwrap();
             read(built.path()).unwrap()
@@ -261,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_stands_once_under_all_that_have_it() {
-        let one = |name: &str, texts: &[&str]| Linked {
+    fn identical_texts_are_merged() {
+        let one = |name: &str, texts: &[&str]| LinkedCrate {
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             license: "MIT".to_owned(),

@@ -1,7 +1,7 @@
-//! From trees to a disk: erofs, verity, the unified kernel image, partitions.
+//! Builds a disk from trees: erofs, verity, the unified kernel image, partitions.
 //!
-//! Every tool comes from the locked tools tree, nothing is mounted, and every identifier follows from the
-//! content, so that the same inputs give the same bytes.
+//! All tools come from the locked tools tree, nothing is mounted, and all identifiers are derived from the content,
+//! so that the same inputs produce the same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 use sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
-use crate::enrolment::{EnrolmentError, Order, SigningKey, put_keys};
+use crate::enrolment::{EnrolmentError, KeyRequest, SigningKey, write_keys};
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
 use crate::release::Release;
 use crate::tool::{ToolError, command, run};
-use crate::tree::{At, TreeError, lay_over, make_folder, put, walk};
+use crate::tree::{PathContext, TreeError, apply_layer, make_folder, walk, write_file};
 
-/// Hex digits of dm-verity's SHA-256 root hash.
+/// Hex digits of a dm-verity SHA-256 root hash.
 const ROOT_HASH_DIGITS: usize = 64;
-/// How often systemd-boot tries a new version before it goes back.
+/// Boot attempts before systemd-boot falls back to the previous version.
 const BOOT_TRIES: u32 = 3;
-/// The names of a slot's parts in their folder.
+/// File names of a slot's parts.
 const USR: &str = "usr.erofs";
 const VERITY: &str = "usr.verity";
-/// The boot loader in a tree that has it: the system's packages, or the tools.
+/// The boot loader in the system's packages and in the tools tree.
 pub const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +40,13 @@ pub enum DiskError {
     RootHash,
 }
 
-/// What a disk is made of.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct DiskInputs<'a> {
     /// The checkout, for `image/` and `os/cmdline`.
     pub checkout: &'a Path,
-    /// The node's tree, with `usr`.
+    /// The node's tree, which contains `usr`.
     pub system: &'a Path,
-    /// The unpacked packages, with the kernel.
+    /// The unpacked packages, which contain the kernel.
     pub base: &'a Path,
     pub initrd: &'a Path,
     pub release: &'a Release,
@@ -56,8 +55,8 @@ pub struct Parts<'a> {
     pub tools: &'a Sandbox,
 }
 
-/// `usr.erofs`, `usr.verity` and `root-hash` in `folder`.
-pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path) -> Result<(), DiskError> {
+/// Writes `usr.erofs`, `usr.verity` and `root-hash` to `folder`.
+pub fn build_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path) -> Result<(), DiskError> {
     let (data, verity) = (folder.join(USR), folder.join(VERITY));
     run(command(tools, "mkfs.erofs")?
         .args(["--quiet", "--all-root", "-x-1", "-T"])
@@ -77,19 +76,18 @@ pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path
     Ok(())
 }
 
-/// The salt of a release's hash tree, which follows from its version.
+/// The salt of a release's hash tree, derived from its version.
 #[must_use]
 pub fn verity_salt(release: &Release) -> [u8; 32] {
     Sha256::digest(release.full_version()).into()
 }
 
-/// The UUID in its superblock.
 #[must_use]
 pub fn verity_uuid(release: &Release) -> String {
     uuid("verity", &release.full_version())
 }
 
-/// Reads `root-hash` of [`make_usr`]: 64 hex digits.
+/// Reads `root-hash` of [`build_usr`]: 64 hex digits.
 pub fn root_hash(folder: &Path) -> Result<String, DiskError> {
     let path = folder.join("root-hash");
     let hash = fs::read_to_string(&path).at(&path)?.trim().to_owned();
@@ -100,66 +98,66 @@ fn is_root_hash(text: &str) -> bool {
     text.len() == ROOT_HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Makes `disk.raw` in `folder` from the `usr` folder that [`make_usr`] filled, with its boot image `uki.efi`.
-pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), DiskError> {
+/// Writes `disk.raw` and `uki.efi` to `folder`; `usr` is the folder of [`build_usr`].
+pub fn build_disk(inputs: &DiskInputs<'_>, usr: &Path, folder: &Path) -> Result<(), DiskError> {
     let hash = root_hash(usr)?;
     let (uki, loader) = (folder.join("uki.efi"), folder.join("loader.efi"));
-    make_uki(parts, &hash, &uki)?;
-    make_loader(parts, &loader)?;
+    build_uki(inputs, &hash, &uki)?;
+    install_loader(inputs, &loader)?;
     let keys = folder.join("keys");
-    if let Some(sign) = parts.sign {
-        let order = Order { sign, base: parts.base, epoch: parts.release.epoch, tools: parts.tools };
-        put_keys(&order, &folder.join("bootctl"), &keys)?;
+    if let Some(sign) = inputs.sign {
+        let request =
+            KeyRequest { sign, base: inputs.base, epoch: inputs.release.epoch, tools: inputs.tools };
+        write_keys(&request, &folder.join("bootctl"), &keys)?;
     }
-    let Release { id, version, epoch, .. } = parts.release;
-    let full_version = parts.release.full_version();
+    let Release { id, version, epoch, .. } = inputs.release;
+    let full_version = inputs.release.full_version();
     let layout = Layout {
-        checkout: parts.checkout,
+        checkout: inputs.checkout,
         id,
         version,
         full_version: &full_version,
         epoch: *epoch,
         root_hash: &hash,
-        channel: parts.channel,
+        channel: inputs.channel,
         usr: &usr.join(USR),
         verity: &usr.join(VERITY),
         uki: &uki,
         loader: &loader,
-        keys: parts.sign.map(|_| &*keys),
-        tools: parts.tools,
+        keys: inputs.sign.map(|_| &*keys),
+        tools: inputs.tools,
     };
-    lay_out(&layout, folder)
+    write_disk(&layout, folder)
 }
 
-/// A version's finished parts, and how they come to stand on a disk.
+/// The finished parts of a version, and the parameters of its disk.
 #[derive(Debug)]
 pub struct Layout<'a> {
     /// The checkout, for `image/`.
     pub checkout: &'a Path,
-    /// How boot images' names begin.
+    /// Prefix of boot image names.
     pub id: &'a str,
     /// Three numbers.
     pub version: &'a str,
     /// With its mark.
     pub full_version: &'a str,
-    /// Seconds since 1970: the time of all files.
+    /// Unix time of all files.
     pub epoch: u64,
     /// 64 hex digits.
     pub root_hash: &'a str,
     pub channel: &'a str,
     pub usr: &'a Path,
     pub verity: &'a Path,
-    /// The boot image.
+    /// The unified kernel image.
     pub uki: &'a Path,
-    /// The boot loader.
     pub loader: &'a Path,
-    /// What else stands on the boot partition: the keys to enrol.
+    /// Folder with keys to enrol, which is copied to the ESP.
     pub keys: Option<&'a Path>,
     pub tools: &'a Sandbox,
 }
 
-/// Makes `disk.raw` in `folder`. The same parts give the same bytes, whoever made them.
-pub fn lay_out(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
+/// Writes `disk.raw` to `folder`. The same parts always produce the same bytes.
+pub fn write_disk(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
     let hash = layout.root_hash;
     if !is_root_hash(hash) {
         return Err(DiskError::RootHash);
@@ -167,9 +165,9 @@ pub fn lay_out(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
     let (esp, oem, definitions) = (folder.join("esp"), folder.join("oem"), folder.join("repart.d"));
     fill_esp(layout, &esp)?;
     make_folder(&oem)?;
-    put(&oem.join("update.conf"), format!("GROUP={}\n", layout.channel).as_bytes(), 0o644)?;
-    date(&esp, layout.epoch)?;
-    date(&oem, layout.epoch)?;
+    write_file(&oem.join("update.conf"), format!("GROUP={}\n", layout.channel).as_bytes(), 0o644)?;
+    set_times(&esp, layout.epoch)?;
+    set_times(&oem, layout.epoch)?;
     let (usr_uuid, verity_uuid) = (partition_uuid(&hash[..32]), partition_uuid(&hash[32..]));
     let source = layout.checkout.join("image/repart.d");
     for name in walk(&source)? {
@@ -182,7 +180,7 @@ pub fn lay_out(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
             .replace("@VERITY@", &layout.verity.to_string_lossy())
             .replace("@USR_UUID@", &usr_uuid)
             .replace("@VERITY_UUID@", &verity_uuid);
-        put(&definitions.join(&name), text.as_bytes(), 0o644)?;
+        write_file(&definitions.join(&name), text.as_bytes(), 0o644)?;
     }
     let seed = uuid("disk", layout.full_version);
     run(command(layout.tools, "systemd-repart")?
@@ -196,29 +194,29 @@ pub fn lay_out(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
     Ok(())
 }
 
-fn make_uki(parts: &Parts<'_>, hash: &str, uki: &Path) -> Result<(), DiskError> {
-    let kernel = kernel_folder(parts.base)?;
-    let words = parts.checkout.join("os/cmdline");
-    let mut line: Vec<String> = fs::read_to_string(&words)
-        .at(&words)?
+fn build_uki(inputs: &DiskInputs<'_>, hash: &str, uki: &Path) -> Result<(), DiskError> {
+    let kernel = kernel_folder(inputs.base)?;
+    let cmdline_file = inputs.checkout.join("os/cmdline");
+    let mut line: Vec<String> = fs::read_to_string(&cmdline_file)
+        .at(&cmdline_file)?
         .lines()
-        .filter_map(|line| line.split('#').next().map(str::trim).filter(|word| !word.is_empty()))
+        .filter_map(|line| line.split('#').next().map(str::trim).filter(|argument| !argument.is_empty()))
         .map(str::to_owned)
         .collect();
     line.push(format!("usrhash={hash}"));
-    let os_release = parts.system.join("usr/lib/os-release");
-    let mut ukify = command(parts.tools, "ukify")?;
+    let os_release = inputs.system.join("usr/lib/os-release");
+    let mut ukify = command(inputs.tools, "ukify")?;
     ukify
         .arg("build")
         .arg(format!("--linux={}", kernel.join("vmlinuz").display()))
-        .arg(format!("--initrd={}", parts.initrd.display()))
+        .arg(format!("--initrd={}", inputs.initrd.display()))
         .arg(format!("--cmdline={}", line.join(" ")))
         .arg(format!("--os-release=@{}", os_release.display()))
         .arg(format!("--uname={}", kernel.file_name().unwrap_or_default().to_string_lossy()))
         .arg("--stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
         .arg(format!("--output={}", uki.display()))
-        .env("SOURCE_DATE_EPOCH", parts.release.epoch.to_string());
-    if let Some(sign) = parts.sign {
+        .env("SOURCE_DATE_EPOCH", inputs.release.epoch.to_string());
+    if let Some(sign) = inputs.sign {
         ukify
             .arg(format!("--secureboot-private-key={}", sign.key.display()))
             .arg(format!("--secureboot-certificate={}", sign.certificate.display()));
@@ -227,12 +225,12 @@ fn make_uki(parts: &Parts<'_>, hash: &str, uki: &Path) -> Result<(), DiskError> 
     Ok(())
 }
 
-fn make_loader(parts: &Parts<'_>, loader: &Path) -> Result<(), DiskError> {
-    let unsigned = parts.base.join(BOOT_LOADER);
-    match parts.sign {
-        None => put(loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
+fn install_loader(inputs: &DiskInputs<'_>, loader: &Path) -> Result<(), DiskError> {
+    let unsigned = inputs.base.join(BOOT_LOADER);
+    match inputs.sign {
+        None => write_file(loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
         Some(sign) => {
-            let mut sbsign = command(parts.tools, "sbsign")?;
+            let mut sbsign = command(inputs.tools, "sbsign")?;
             sbsign.arg("--key").arg(&sign.key).arg("--cert").arg(&sign.certificate);
             run(sbsign.arg("--output").arg(loader).arg(&unsigned))?;
         }
@@ -242,19 +240,19 @@ fn make_loader(parts: &Parts<'_>, loader: &Path) -> Result<(), DiskError> {
 
 fn fill_esp(layout: &Layout<'_>, esp: &Path) -> Result<(), DiskError> {
     let name = format!("{}_{}+{BOOT_TRIES}-0.efi", layout.id, layout.version);
-    lay_over(&layout.checkout.join("image/esp"), esp)?;
+    apply_layer(&layout.checkout.join("image/esp"), esp)?;
     if let Some(keys) = layout.keys {
-        lay_over(keys, esp)?;
+        apply_layer(keys, esp)?;
     }
     let loader = fs::read(layout.loader).at(layout.loader)?;
-    put(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader, 0o644)?;
-    put(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader, 0o644)?;
-    put(&esp.join("EFI/Linux").join(name), &fs::read(layout.uki).at(layout.uki)?, 0o644)?;
+    write_file(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader, 0o644)?;
+    write_file(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader, 0o644)?;
+    write_file(&esp.join("EFI/Linux").join(name), &fs::read(layout.uki).at(layout.uki)?, 0o644)?;
     Ok(())
 }
 
-/// Gives every file the same time: the tools that fill file systems copy it.
-fn date(folder: &Path, epoch: u64) -> Result<(), DiskError> {
+/// Sets the time of every file, which the tools that create file systems copy.
+fn set_times(folder: &Path, epoch: u64) -> Result<(), DiskError> {
     use nix::sys::time::{TimeVal, TimeValLike};
     let time = TimeVal::seconds(i64::try_from(epoch).unwrap_or(i64::MAX));
     let mut paths = walk(folder)?;
@@ -267,12 +265,12 @@ fn date(folder: &Path, epoch: u64) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Discoverable Partitions: half of a root hash, written as a UUID.
+/// Discoverable Partitions Specification: half of a root hash as a UUID.
 fn partition_uuid(digits: &str) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..32]].join("-")
 }
 
-/// A UUID that follows from what it names (RFC 9562, version 8).
+/// A UUID that is derived from a name (RFC 9562, version 8).
 #[must_use]
 pub fn uuid(kind: &str, name: &str) -> String {
     let mut bytes = Sha256::digest(format!("keelson\0{kind}\0{name}"));
@@ -286,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uuids_follow_from_names() {
+    fn uuids_are_derived_from_names() {
         assert_eq!(
             partition_uuid("00112233445566778899aabbccddeeff"),
             "00112233-4455-6677-8899-aabbccddeeff"

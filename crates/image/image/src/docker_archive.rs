@@ -1,7 +1,7 @@
-//! The container image `busybox` as `docker load` reads it, made from the distribution's static busybox.
+//! The container image `busybox` as an archive for `docker load`, made from Debian's static busybox.
 //!
-//! Tutorials run `busybox`; a node without a registry has it all the same. Format: Docker Image
-//! Specification v1.2 (a tar of `manifest.json`, a configuration and one layer).
+//! Tutorials run `busybox`, also on nodes without a registry. Format: Docker Image Specification v1.2 (a tar of
+//! `manifest.json`, a configuration and one layer).
 
 use std::io;
 use std::path::Path;
@@ -13,10 +13,10 @@ use tar::{Builder, EntryType, Header};
 
 use crate::fetch::hex;
 
-/// The tag under which the image is known.
 const TAG: &str = "busybox:latest";
 
-/// The archive's bytes. `busybox` is the static program (it is run for its list of names); `epoch` dates the files.
+/// Returns the archive. `busybox` is the static program, which is executed for its list of applets; `epoch` is the
+/// time of the files.
 pub fn busybox_archive(busybox: &Path, epoch: u64) -> io::Result<Vec<u8>> {
     let names = Command::new(busybox).arg("--list").output()?;
     if !names.status.success() {

@@ -1,19 +1,19 @@
-//! The keys on the boot partition of a signed image, from which a machine's firmware learns whom to trust.
+//! The Secure Boot keys on the ESP of a signed image.
 //!
-//! They stand where systemd-boot looks for them (loader.conf(5), `secure-boot-enroll`): where the firmware is in
-//! setup mode it enrols them, in virtual machines by itself, on hardware from its menu. Platform key, key exchange key
-//! and list of signers are one certificate, the image's own.
+//! Their location is that of systemd-boot (loader.conf(5), `secure-boot-enroll`): if the firmware is in setup mode,
+//! they are enrolled automatically in virtual machines, and from the menu on hardware. PK, KEK and db contain the
+//! same certificate, the image's own.
 
 use std::path::{Path, PathBuf};
 
 use sandbox::Sandbox;
 
 use crate::tool::{ToolError, command, run};
-use crate::tree::{At, TreeError, make_folder, put, remove};
+use crate::tree::{PathContext, TreeError, make_folder, remove, write_file};
 
-/// Their folder on the boot partition.
+/// Folder of the keys on the ESP.
 pub const FOLDER: &str = "loader/keys/auto";
-/// Their names, in the order of what depends on what.
+/// Key files, in order of dependency.
 pub const FILES: [&str; 3] = ["PK.auth", "KEK.auth", "db.auth"];
 
 /// A signing key and its certificate, both PEM.
@@ -31,38 +31,38 @@ pub enum EnrolmentError {
     Tool(#[from] ToolError),
 }
 
-/// What the keys are made of.
-pub(crate) struct Order<'a> {
+/// The inputs of the keys.
+pub(crate) struct KeyRequest<'a> {
     pub sign: &'a SigningKey,
-    /// The unpacked packages, with `bootctl`.
+    /// The unpacked packages, which contain `bootctl`.
     pub base: &'a Path,
-    /// The time of the keys' signatures, in seconds since 1970: the same for the same release.
+    /// Unix time of the keys' signatures; constant for a release.
     pub epoch: u64,
     pub tools: &'a Sandbox,
 }
 
-/// Puts them on the boot partition that is being made in the folder `esp`; `scratch` is a folder to work in.
-pub(crate) fn put_keys(order: &Order<'_>, scratch: &Path, esp: &Path) -> Result<(), EnrolmentError> {
-    // It installs a whole boot loader, of which only the keys are taken. Of what is no root of a file system it says
-    // that it is no boot partition: a shared folder is one inside of the sandbox.
+/// Writes the keys to `esp`, the future content of the ESP; `scratch` is a temporary folder.
+pub(crate) fn write_keys(request: &KeyRequest<'_>, scratch: &Path, esp: &Path) -> Result<(), EnrolmentError> {
+    // bootctl installs a complete boot loader, of which only the keys are used. It requires the root of a file
+    // system, which a shared folder is inside the sandbox.
     let kernel = scratch.join("kernel");
     make_folder(&kernel)?;
-    let bootctl = order.base.join("usr/bin/bootctl");
-    // It needs systemd's library, which the tools have: one lock, one version.
-    run(command(&order.tools.clone().share(scratch), &bootctl.to_string_lossy())?
+    let bootctl = request.base.join("usr/bin/bootctl");
+    // bootctl needs systemd's library from the tools tree, which has the same locked version.
+    run(command(&request.tools.clone().share(scratch), &bootctl.to_string_lossy())?
         .arg("install")
         .arg(format!("--esp-path={}", scratch.display()))
         .args(["--no-variables", "--random-seed=no", "--make-entry-directory=no"])
         .arg("--secure-boot-auto-enroll=yes")
-        .arg(format!("--private-key={}", order.sign.key.display()))
-        .arg(format!("--certificate={}", order.sign.certificate.display()))
+        .arg(format!("--private-key={}", request.sign.key.display()))
+        .arg(format!("--certificate={}", request.sign.certificate.display()))
         .env("SYSTEMD_RELAX_ESP_CHECKS", "1")
-        // Without a machine id, which the sandbox has where its host has one, it would write a word into /etc/kernel.
+        // Without a machine id bootctl would write to /etc/kernel; whether the sandbox has one depends on the host.
         .env("KERNEL_INSTALL_CONF_ROOT", &kernel)
-        .env("SOURCE_DATE_EPOCH", order.epoch.to_string()))?;
+        .env("SOURCE_DATE_EPOCH", request.epoch.to_string()))?;
     for name in FILES {
-        let made = scratch.join(FOLDER).join(name);
-        put(&esp.join(FOLDER).join(name), &std::fs::read(&made).at(&made)?, 0o644)?;
+        let generated = scratch.join(FOLDER).join(name);
+        write_file(&esp.join(FOLDER).join(name), &std::fs::read(&generated).at(&generated)?, 0o644)?;
     }
     Ok(remove(scratch)?)
 }

@@ -1,7 +1,7 @@
 //! The verified cache of .deb files.
 //!
-//! A file comes into the cache under its SHA-256 only after its bytes were hashed; the unpacking hashes them
-//! once more. Downloads are apt's own (`apt-helper`): its proxies, credentials and methods count.
+//! A file is stored under its SHA-256 after its content was hashed; it is hashed again when it is unpacked. apt
+//! downloads the files (`apt-helper`), so its proxies, credentials and methods apply.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -17,12 +17,11 @@ use crate::lock::{Lock, Package};
 use crate::mirror::{MirrorError, Mirrors};
 
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-/// Downloads at a time; a mirror answers several connections of one client well, not dozens.
+/// Concurrent downloads; mirrors accept a few connections per client.
 const PARALLEL_DOWNLOADS: usize = 6;
-/// Packages that one download process takes: enough to reuse its connection, few enough for progress.
+/// Packages per download process: enough to reuse its connection, few enough for progress.
 const BATCH: usize = 8;
-/// Packages that a message names.
-const NAMED: usize = 8;
+const NAMES_MAX: usize = 8;
 
 /// A folder of .deb files named by their SHA-256.
 #[derive(Debug, Clone)]
@@ -30,12 +29,11 @@ pub struct DebCache {
     folder: PathBuf,
 }
 
-/// What [`DebCache::fill`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Filled {
+pub struct FillReport {
     pub packages: usize,
     pub downloaded: usize,
-    /// Of all packages.
+    /// Total size of all packages.
     pub bytes: u64,
 }
 
@@ -47,33 +45,33 @@ pub enum FetchError {
     Helper(#[source] io::Error),
     #[error(transparent)]
     Mirror(#[from] MirrorError),
-    #[error("{}", describe_gone(.0))]
-    Gone(Vec<Package>),
+    #[error("{}", describe_unavailable(.0))]
+    Unavailable(Vec<Package>),
     #[error("{0}: what the mirror sent does not match the SHA-256 in os/packages.lock")]
     Mismatch(String),
     #[error("stopped between two downloads")]
     Stopped,
-    #[error("the cache lacks {}, and no mirror could be asked for it:\n{log}", named(.missing))]
+    #[error("the cache lacks {}, and no mirror could be asked for it:\n{log}", list_names(.missing))]
     Download { missing: Vec<Package>, log: String },
 }
 
-fn describe_gone(packages: &[Package]) -> String {
+fn describe_unavailable(packages: &[Package]) -> String {
     format!(
         "no mirror has {} any more: `keelson image lock` pins what they have now, a snapshot archive in \
          KEELSON_SNAPSHOT has old ones",
-        named(packages)
+        list_names(packages)
     )
 }
 
 /// `a 1, b 2 and 3 more`.
-pub fn named<P: Borrow<Package>>(packages: &[P]) -> String {
+pub fn list_names<P: Borrow<Package>>(packages: &[P]) -> String {
     let names: Vec<_> = packages
         .iter()
         .map(Borrow::borrow)
-        .take(NAMED)
+        .take(NAMES_MAX)
         .map(|package| format!("{} {}", package.name, package.version))
         .collect();
-    let more = packages.len().saturating_sub(NAMED);
+    let more = packages.len().saturating_sub(NAMES_MAX);
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
@@ -91,13 +89,12 @@ impl DebCache {
         self.folder.join(format!("{}.deb", package.sha256))
     }
 
-    /// Whether a file of the right name and size is there; the bytes are looked at by who reads them. A cut or
-    /// empty file, which a full disk or a power cut of old leaves, is none.
+    /// Whether a file with the right name and size exists; its content is verified when it is read. A truncated file,
+    /// as after a full disk or a power failure, does not count.
     fn has(&self, package: &Package) -> bool {
         self.path(package).metadata().is_ok_and(|file| file.is_file() && file.len() == package.size)
     }
 
-    /// Throws out those of `packages` whose bytes are not what the lock says, and returns them.
     pub fn discard_damaged<'lock>(
         &self,
         packages: &[&'lock Package],
@@ -114,32 +111,33 @@ impl DebCache {
         Ok(damaged)
     }
 
-    /// Makes every package of `lock` present, until `stop` is set. `told` is called with (present, of all).
+    /// Downloads the missing packages of `lock`, until `stop` is set. `progress` gets the number of present packages
+    /// and of all.
     pub fn fill(
         &self,
         lock: &Lock,
         stop: &AtomicBool,
-        told: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Filled, FetchError> {
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<FillReport, FetchError> {
         let total = lock.packages.len();
         let bytes = lock.packages.iter().map(|package| package.size).sum();
         let missing: Vec<&Package> = lock.packages.iter().filter(|package| !self.has(package)).collect();
         let downloaded = missing.len();
         if !missing.is_empty() {
-            self.download(&missing, &Mirrors::of_this_machine()?, stop, &|done| {
-                told(total - downloaded + done, total)
+            self.download(&missing, &Mirrors::of_host()?, stop, &|done| {
+                progress(total - downloaded + done, total)
             })?;
         }
-        Ok(Filled { packages: total, downloaded, bytes })
+        Ok(FillReport { packages: total, downloaded, bytes })
     }
 
-    /// Asks one mirror after the other for what is still missing.
+    /// Tries the mirrors one after the other for the missing packages.
     fn download(
         &self,
         missing: &[&Package],
         mirrors: &Mirrors,
         stop: &AtomicBool,
-        told: &(dyn Fn(usize) + Sync),
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(), FetchError> {
         let rounds = mirrors.main.len().max(mirrors.security.len());
         let mut wanted: Vec<&Package> = missing.to_vec();
@@ -152,7 +150,7 @@ impl DebCache {
                 }
             }
             log += &self.run_batches(&jobs, stop, &|| {
-                told(missing.iter().filter(|package| self.has(package)).count());
+                progress(missing.iter().filter(|package| self.has(package)).count());
             })?;
             wanted.retain(|package| !self.has(package));
             if wanted.is_empty() {
@@ -165,8 +163,8 @@ impl DebCache {
         {
             return Err(FetchError::Mismatch(format!("{} {}", package.name, package.version)));
         }
-        if wanted.iter().all(|package| is_gone(&log, package)) {
-            return Err(FetchError::Gone(wanted.into_iter().cloned().collect()));
+        if wanted.iter().all(|package| is_unavailable(&log, package)) {
+            return Err(FetchError::Unavailable(wanted.into_iter().cloned().collect()));
         }
         let missing = wanted.into_iter().cloned().collect();
         Err(FetchError::Download { missing, log: last_lines(&log, 10) })
@@ -176,7 +174,7 @@ impl DebCache {
         &self,
         jobs: &BTreeMap<&str, Vec<&Package>>,
         stop: &AtomicBool,
-        told: &(dyn Fn() + Sync),
+        progress: &(dyn Fn() + Sync),
     ) -> Result<String, FetchError> {
         let batches: Vec<(&str, &[&Package])> = jobs
             .iter()
@@ -186,12 +184,12 @@ impl DebCache {
         let worker = || -> Result<String, FetchError> {
             let mut log = String::new();
             while let Some((mirror, batch)) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Ctrl-C ends the downloads that run; the next ones must not begin.
+                // Ctrl-C ends the running downloads; no further ones may start.
                 if stop.load(Ordering::Relaxed) {
                     return Err(FetchError::Stopped);
                 }
                 log += &self.download_batch(mirror, batch)?;
-                told();
+                progress();
             }
             Ok(log)
         };
@@ -199,25 +197,25 @@ impl DebCache {
             let workers: Vec<_> = (0..PARALLEL_DOWNLOADS).map(|_| scope.spawn(worker)).collect();
             let mut log = String::new();
             for handle in workers {
-                // invariant: a worker does not panic; if it does, so does the build.
+                // invariant: workers do not panic; a panic would be propagated.
                 log += &handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
             Ok(log)
         })
     }
 
-    /// Returns what apt said; which files came is seen in the cache.
+    /// Returns apt's output; successful downloads are in the cache.
     fn download_batch(&self, mirror: &str, batch: &[&Package]) -> Result<String, FetchError> {
         let mut command = Command::new(APT_HELPER);
         command.env("LC_ALL", "C.UTF-8").args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2"]);
         command.arg("download-file");
         for package in batch {
-            command.arg(format!("{mirror}{}", escaped(&package.path))).arg(self.partial(package));
+            command.arg(format!("{mirror}{}", escape_uri(&package.path))).arg(self.partial(package));
             command.arg(format!("SHA256:{}", package.sha256));
         }
         let output = command.stdin(Stdio::null()).output().map_err(FetchError::Helper)?;
         for package in batch {
-            self.adopt(package)?;
+            self.move_to_cache(package)?;
         }
         let text = [output.stdout, output.stderr].concat();
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -227,9 +225,8 @@ impl DebCache {
         self.folder.join("partial").join(format!("{}-{}", std::process::id(), package.sha256))
     }
 
-    /// Moves a finished download, which apt has compared with its hash, to its place; flushed, for a name that
-    /// says what the bytes are must not outlive them.
-    fn adopt(&self, package: &Package) -> Result<(), FetchError> {
+    /// Moves a download that apt has verified into the cache; flushed first, because the name asserts the content.
+    fn move_to_cache(&self, package: &Package) -> Result<(), FetchError> {
         let partial = self.partial(package);
         if !partial.is_file() {
             return Ok(());
@@ -241,20 +238,19 @@ impl DebCache {
     }
 }
 
-/// Whether apt said of every mirror that it does not have the package: one that did not answer may have it.
-fn is_gone(log: &str, package: &Package) -> bool {
+/// Whether apt reported 404 for every mirror: one that did not respond may have the package.
+fn is_unavailable(log: &str, package: &Package) -> bool {
     let mut failures = failures(log, package).peekable();
     failures.peek().is_some() && failures.all(|line| line.contains(" 404 "))
 }
 
-/// apt's verdicts on one package.
 fn failures<'log>(log: &'log str, package: &Package) -> impl Iterator<Item = &'log str> {
-    let file = escaped(&package.path);
+    let file = escape_uri(&package.path);
     log.lines().filter(move |line| line.starts_with("E: Failed to fetch ") && line.contains(&file))
 }
 
-/// In the pool `%3a` and `~` stand for themselves; in a URI they must be escaped once more.
-fn escaped(path: &str) -> String {
+/// `%3a` and `~` are literal in pool paths, so they must be escaped in URIs.
+fn escape_uri(path: &str) -> String {
     path.replace('%', "%25").replace('~', "%7e").replace('+', "%2b")
 }
 
@@ -263,7 +259,7 @@ fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Removes what a download left whose process is gone; the names begin with its number.
+/// Removes partial downloads of processes that have exited; their names start with the pid.
 fn remove_abandoned(partial: &Path) -> io::Result<()> {
     for entry in fs::read_dir(partial)? {
         let path = entry?.path();
@@ -279,7 +275,6 @@ fn remove_abandoned(partial: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Hex digits of a file's SHA-256.
 pub fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
@@ -293,7 +288,6 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -321,34 +315,38 @@ mod tests {
     }
 
     #[test]
-    fn cut_files_are_missing_and_damaged_ones_are_thrown_out() {
+    fn truncated_files_are_missing_and_damaged_ones_are_discarded() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DebCache::open(folder.path()).unwrap();
-        let whole = Package { sha256: hex(&Sha256::digest(b"a")), ..package("whole") };
+        let intact = Package { sha256: hex(&Sha256::digest(b"a")), ..package("whole") };
         let changed = Package { sha256: hex(&Sha256::digest(b"b")), ..package("changed") };
-        let cut = Package { sha256: hex(&Sha256::digest(b"c")), ..package("cut") };
-        for (package, content) in [(&whole, "a"), (&changed, "x"), (&cut, "")] {
+        let truncated = Package { sha256: hex(&Sha256::digest(b"c")), ..package("cut") };
+        for (package, content) in [(&intact, "a"), (&changed, "x"), (&truncated, "")] {
             fs::write(cache.path(package), content).unwrap();
         }
-        assert!(cache.has(&whole) && cache.has(&changed) && !cache.has(&cut));
-        assert_eq!(cache.discard_damaged(&[&whole, &changed]).unwrap(), [&changed]);
-        assert!(cache.has(&whole) && !cache.has(&changed));
+        assert!(cache.has(&intact) && cache.has(&changed) && !cache.has(&truncated));
+        assert_eq!(cache.discard_damaged(&[&intact, &changed]).unwrap(), [&changed]);
+        assert!(cache.has(&intact) && !cache.has(&changed));
     }
 
     #[test]
-    fn gone_is_what_every_mirror_answers() {
+    fn unavailable_means_not_found_on_every_mirror() {
         let line = |mirror: &str, answer: &str| {
             format!("E: Failed to fetch http://{mirror}/debian/pool/main/a_1.deb  {answer}\n")
         };
-        let (gone, busy) = (line("m.invalid", "404  Not Found [IP: ::1 80]"), line("s.invalid", "503  Busy"));
-        assert!(is_gone(&gone, &package("a")));
-        assert!(is_gone(&(gone.clone() + &gone), &package("a")));
-        assert!(!is_gone(&(gone.clone() + &busy), &package("a")), "the second mirror may have it");
-        assert!(!is_gone(&gone, &package("b")));
+        let (unavailable, busy) =
+            (line("m.invalid", "404  Not Found [IP: ::1 80]"), line("s.invalid", "503  Busy"));
+        assert!(is_unavailable(&unavailable, &package("a")));
+        assert!(is_unavailable(&(unavailable.clone() + &unavailable), &package("a")));
+        assert!(
+            !is_unavailable(&(unavailable.clone() + &busy), &package("a")),
+            "the second mirror may have it"
+        );
+        assert!(!is_unavailable(&unavailable, &package("b")));
     }
 
     #[test]
-    fn no_download_begins_after_an_interrupt() {
+    fn no_download_starts_after_an_interrupt() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DebCache::open(folder.path()).unwrap();
         let mirrors = Mirrors { main: vec!["http://127.0.0.1:1/debian/".into()], security: vec![] };
@@ -358,15 +356,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_download_left_is_removed() {
+    fn leftovers_of_killed_downloads_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DebCache::open(folder.path()).unwrap();
         let ours = cache.partial(&package("a"));
-        let left = ours.with_file_name("4194305-00");
-        for path in [&ours, &left] {
+        let leftover = ours.with_file_name("4194305-00");
+        for path in [&ours, &leftover] {
             fs::write(path, "").unwrap();
         }
         DebCache::open(folder.path()).unwrap();
-        assert!(ours.exists() && !left.exists());
+        assert!(ours.exists() && !leftover.exists());
     }
 }

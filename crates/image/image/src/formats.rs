@@ -1,4 +1,4 @@
-//! The finished files: the disk in the formats that people ask for, and the record of what it was built from.
+//! Writes the finished files: the disk in the requested formats, and the record of its build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,13 @@ use sandbox::{Sandbox, SandboxError};
 use serde::{Deserialize, Serialize};
 
 use crate::built::Built;
+use crate::disk_full::DiskFull;
 use crate::fetch::sha256_of;
-use crate::full_disk::FullDisk;
 use crate::programs::Profile;
 use crate::sparse::copy_sparse;
 use crate::tool::{ToolError, run};
-use crate::tree::{At, TreeError, make_folder};
+use crate::tree::{PathContext, TreeError, make_folder};
 
-/// A disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -36,42 +35,41 @@ impl Format {
 impl FromStr for Format {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
             "raw" => Ok(Self::Raw),
             "qcow2" => Ok(Self::Qcow2),
             "vmdk" | "vdi" | "ova" | "vagrant" | "pxe" => {
-                Err(format!("format {word} is not built yet; there are raw and qcow2"))
+                Err(format!("format {name} is not built yet; there are raw and qcow2"))
             }
             other => Err(format!("`{other}` is no format; there are raw and qcow2")),
         }
     }
 }
 
-/// One finished file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedFile {
     pub path: PathBuf,
     pub format: Format,
-    /// Taken on the disk, holes left out.
+    /// Allocated size, without holes.
     pub bytes: u64,
     pub sha256: String,
 }
 
-/// What stands beside the finished files: enough to build the same again and to see that it is the same.
+/// The record beside the finished files: enough to reproduce and to compare them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     pub version: String,
     pub channel: String,
-    /// How its programs were compiled.
+    /// Build profile of the programs.
     #[serde(default)]
     pub profile: Profile,
     pub usr_root_hash: String,
-    /// Of the raw disk.
+    /// SHA-256 of the raw disk.
     pub disk_sha256: String,
-    /// Of `os/packages.lock`.
+    /// SHA-256 of `os/packages.lock`.
     pub lock_sha256: String,
-    /// Of a format's file, in the order of making.
+    /// The files in all formats, in order of creation.
     pub files: Vec<FinishedFile>,
 }
 
@@ -86,19 +84,19 @@ pub enum FormatError {
     #[error("cannot write the build's record")]
     Record(#[from] serde_json::Error),
     #[error("{full}")]
-    Full { full: FullDisk, source: Box<FormatError> },
+    Full { full: DiskFull, source: Box<FormatError> },
 }
 
-/// Name of the record beside a file called `NAME.raw` or `NAME.qcow2`.
+/// Path of the record of `NAME.raw` or `NAME.qcow2`.
 #[must_use]
 pub fn record_path(file: &Path) -> PathBuf {
     file.with_extension("json")
 }
 
-/// Puts the disk of `built` into `out` in each of `formats`, each file whole or not at all.
+/// Writes the disk of `built` to `out` in each of `formats`, each file atomically.
 pub fn finish(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
     write_all(built, formats, lock, out).map_err(|error| {
-        match FullDisk::behind(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
+        match DiskFull::from_error(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
             Some(full) => FormatError::Full { full, source: Box::new(error) },
             None => error,
         }
@@ -114,7 +112,7 @@ fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Resu
     for format in formats {
         let path = out.join(format!("{name}.{}", format.extension()));
         let partial = out.join(format!(".{name}.{}.partial", format.extension()));
-        let _half = Half(&partial);
+        let _partial = PartialFile(&partial);
         match format {
             Format::Raw => copy_sparse(&built.raw, &partial).at(&partial)?,
             Format::Qcow2 => compress(built, &partial, &out)?,
@@ -137,23 +135,23 @@ fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Resu
     };
     let path = out.join(format!("{name}.json"));
     let partial = out.join(format!(".{name}.json.partial"));
-    let _half = Half(&partial);
+    let _partial = PartialFile(&partial);
     fs::write(&partial, serde_json::to_vec_pretty(&record)?).at(&partial)?;
     fs::rename(&partial, &path).at(&path)?;
     Ok(record)
 }
 
-/// An unfinished file, which goes when its making fails: a full disk must not be left full.
-struct Half<'a>(&'a Path);
+/// A partial file. Drop removes it, so that a full disk does not stay full.
+struct PartialFile<'a>(&'a Path);
 
-impl Drop for Half<'_> {
+impl Drop for PartialFile<'_> {
     fn drop(&mut self) {
-        // It is not there when it was finished; the error that led here is the one to report.
+        // The file does not exist after a success; after a failure the original error is reported.
         fs::remove_file(self.0).unwrap_or_default();
     }
 }
 
-/// One thread writes in order: the file's bytes must not depend on how threads race.
+/// Uses one thread: the output must not depend on scheduling.
 fn compress(built: &Built, to: &Path, out: &Path) -> Result<(), FormatError> {
     let folder = built.raw.parent().unwrap_or(Path::new("/"));
     let tools = Sandbox::new(&built.tools)?.share(folder).share(out);
@@ -165,7 +163,7 @@ fn compress(built: &Built, to: &Path, out: &Path) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Bytes that a file takes on its disk.
+/// Allocated bytes of a file.
 fn allocated(path: &Path) -> Result<u64, TreeError> {
     use std::os::unix::fs::MetadataExt;
     Ok(fs::metadata(path).at(path)?.blocks() * 512)
@@ -176,12 +174,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_format_that_fails_leaves_nothing_behind() {
+    fn a_failed_format_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let raw = folder.path().join("disk.raw");
         fs::write(&raw, "disk").unwrap();
         let out = folder.path().join("out");
-        // A folder stands where the file shall go.
+        // A directory at the target path.
         fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
         let built = Built::of_disk(&folder.path().join("work"), &raw);
         finish(&built, &[Format::Raw], &raw, &out).unwrap_err();

@@ -1,7 +1,7 @@
-//! The initrd: the few programs that find `/usr` by its hash, make the root file system and hand over.
+//! Builds the initrd: the programs that find `/usr` by its hash, create the root file system and switch to it.
 //!
-//! It is copied out of the node's own tree by a list (`image/initrd.list`), shared libraries and module
-//! dependencies included, with the files of `image/initrd/` on top. The archive's bytes depend on nothing else.
+//! Files are copied from the node's tree according to a list (`image/initrd.list`), with shared libraries and module
+//! dependencies, and `image/initrd/` is applied on top. The archive's bytes depend on nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -18,14 +18,14 @@ use object::{LittleEndian, elf};
 use sandbox::Sandbox;
 
 use crate::kernel::{KernelError, index_modules, kernel_folder};
-use crate::tree::{At, FACTORY_ETC, TreeError, digest, make_folder, walk};
+use crate::tree::{FACTORY_ETC, PathContext, TreeError, digest, make_folder, walk};
 
-/// Where the loader looks; Debian's built-in path.
+/// Library search path; Debian's built-in one.
 const LIBRARY_FOLDERS: [&str; 3] =
     ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib"];
-/// What the kernel starts.
-const FIRST_PROCESS: &str = "usr/lib/keelson/initrd";
-/// Level that costs the build little; the kernel's time to unpack does not depend on it.
+/// The kernel starts this as init.
+const INIT: &str = "usr/lib/keelson/initrd";
+/// A moderate compression level; decompression time does not depend on it.
 const COMPRESSION_LEVEL: i32 = 15;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,30 +44,29 @@ pub enum InitrdError {
     Write(#[source] io::Error),
 }
 
-/// What stands at one path of the initrd.
+/// Content of a path in the initrd.
 #[derive(Debug, Clone)]
-enum Node {
+enum Entry {
     Folder,
-    /// A file of the host's tree that is copied.
+    /// A file of the build host that is copied.
     File(PathBuf),
     Text(String),
     Link(PathBuf),
 }
 
-/// The tree that is copied from, and what was chosen so far.
+/// The source tree, and the entries that were selected so far.
 struct Collector<'a> {
     tree: &'a Path,
-    nodes: BTreeMap<PathBuf, Node>,
-    /// Programs whose libraries have been followed.
-    followed: BTreeSet<PathBuf>,
+    entries: BTreeMap<PathBuf, Entry>,
+    /// Paths whose dependencies were added.
+    visited: BTreeSet<PathBuf>,
 }
 
-/// What an initrd is made of.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// The node's tree, with `usr`.
+    /// The node's tree, which contains `usr`.
     pub tree: &'a Path,
-    /// The unpacked packages' tree, with the indexed modules.
+    /// The tree of the unpacked packages, with indexed modules.
     pub kernel: &'a Path,
     /// `image/initrd.list`.
     pub list: &'a Path,
@@ -76,34 +75,32 @@ pub struct Inputs<'a> {
     pub tools: &'a Sandbox,
 }
 
-/// The archive's name in the folder that [`make`] fills.
 pub const ARCHIVE: &str = "initrd.cpio.zst";
 
-/// Makes [`ARCHIVE`] in the empty `folder`.
 pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
     let Inputs { tree, list, overlay, .. } = *inputs;
-    let mut collector = Collector { tree, nodes: BTreeMap::new(), followed: BTreeSet::new() };
+    let mut collector = Collector { tree, entries: BTreeMap::new(), visited: BTreeSet::new() };
     for (link, target) in
         [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
     {
-        collector.nodes.insert(link.into(), Node::Link(target.into()));
+        collector.entries.insert(link.into(), Entry::Link(target.into()));
     }
     for folder in ["dev", "proc", "run", "sys", "sysroot", "sysusr", "tmp", "var/tmp", "etc", "root"] {
-        collector.insert(Path::new(folder), Node::Folder);
+        collector.insert(Path::new(folder), Entry::Folder);
     }
-    collector.nodes.insert("init".into(), Node::Link(FIRST_PROCESS.into()));
+    collector.entries.insert("init".into(), Entry::Link(INIT.into()));
     let release = fs::read_to_string(tree.join("usr/lib/os-release")).at(&tree.join("usr/lib/os-release"))?;
-    collector.insert(Path::new("etc/initrd-release"), Node::Text(release));
+    collector.insert(Path::new("etc/initrd-release"), Entry::Text(release));
     let mut modules = Vec::new();
     let text = fs::read_to_string(list).at(list)?;
     let all = walk(&tree.join("usr"))?;
     for (index, line) in text.lines().enumerate() {
         let bad = |problem: String| InitrdError::List { list: list.into(), line: index + 1, problem };
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
-        match words[..] {
+        let fields: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        match fields[..] {
             [] => {}
             ["module", name] => modules.push(name.to_owned()),
-            ["link", path, target] => collector.insert(Path::new(path), Node::Link(target.into())),
+            ["link", path, target] => collector.insert(Path::new(path), Entry::Link(target.into())),
             ["file", pattern] => collector.add_matching(pattern, &all).map_err(|error| match error {
                 InitrdError::List { problem, .. } => bad(problem),
                 other => other,
@@ -112,24 +109,24 @@ pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
         }
     }
     collector.add_modules(inputs.kernel, &modules, &folder.join("modules"), inputs.tools)?;
-    for below in walk(overlay)? {
-        let source = overlay.join(&below);
+    for relative in walk(overlay)? {
+        let source = overlay.join(&relative);
         let metadata = source.symlink_metadata().at(&source)?;
-        let node = if metadata.is_dir() {
-            Node::Folder
+        let entry = if metadata.is_dir() {
+            Entry::Folder
         } else if metadata.is_symlink() {
-            Node::Link(fs::read_link(&source).at(&source)?)
+            Entry::Link(fs::read_link(&source).at(&source)?)
         } else {
-            Node::File(source)
+            Entry::File(source)
         };
-        collector.insert(&below, node);
+        collector.insert(&relative, entry);
     }
-    write(&collector.nodes, &folder.join(ARCHIVE)).map_err(InitrdError::Write)
+    write(&collector.entries, &folder.join(ARCHIVE)).map_err(InitrdError::Write)
 }
 
-/// Digest of the files of `layers` and of the programs (path in the image, built file) that `list` names: they come into
-/// the initrd through the node's tree.
-pub fn digest_of_chosen(
+/// Digest of the files of `layers` and of the programs (path in the image, built file) that `list` contains: these
+/// get into the initrd through the node's tree.
+pub fn digest_of_listed(
     list: &Path,
     layers: &[PathBuf],
     programs: &[(&str, PathBuf)],
@@ -140,44 +137,44 @@ pub fn digest_of_chosen(
         .filter_map(|line| Glob::new(line.strip_prefix("file ")?.trim()).ok())
         .map(|glob| glob.compile_matcher())
         .collect();
-    let is_chosen = |path: &Path| globs.iter().any(|glob| glob.is_match(path));
+    let is_listed = |path: &Path| globs.iter().any(|glob| glob.is_match(path));
     let mut digests = String::new();
     for layer in layers {
-        for below in walk(layer)?.into_iter().filter(|path| is_chosen(path)) {
-            digests += &format!("{} {}\n", below.display(), digest(&layer.join(&below))?);
+        for relative in walk(layer)?.into_iter().filter(|path| is_listed(path)) {
+            digests += &format!("{} {}\n", relative.display(), digest(&layer.join(&relative))?);
         }
     }
-    for (path, program) in programs.iter().filter(|(path, _)| is_chosen(Path::new(path))) {
+    for (path, program) in programs.iter().filter(|(path, _)| is_listed(Path::new(path))) {
         digests += &format!("{path} {}\n", digest(program)?);
     }
     Ok(digests)
 }
 
 impl Collector<'_> {
-    fn insert(&mut self, path: &Path, node: Node) {
+    fn insert(&mut self, path: &Path, entry: Entry) {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
-            && !self.nodes.contains_key(parent)
+            && !self.entries.contains_key(parent)
         {
-            self.insert(parent, Node::Folder);
+            self.insert(parent, Entry::Folder);
         }
-        if !(matches!(node, Node::Folder) && self.nodes.contains_key(path)) {
-            self.nodes.insert(path.to_path_buf(), node);
+        if !(matches!(entry, Entry::Folder) && self.entries.contains_key(path)) {
+            self.entries.insert(path.to_path_buf(), entry);
         }
     }
 
-    /// Files below usr that match, or one of the default /etc.
+    /// Adds files of usr that match, or one file of the default /etc.
     fn add_matching(&mut self, pattern: &str, all: &[PathBuf]) -> Result<(), InitrdError> {
         let missing = || InitrdError::List {
             list: PathBuf::new(),
             line: 0,
             problem: format!("nothing in the image matches {pattern}"),
         };
-        if let Some(below) = pattern.strip_prefix("etc/") {
-            let source = self.tree.join(FACTORY_ETC).join(below);
+        if let Some(relative) = pattern.strip_prefix("etc/") {
+            let source = self.tree.join(FACTORY_ETC).join(relative);
             if !source.exists() {
                 return Err(missing());
             }
-            self.insert(Path::new(pattern), Node::File(source));
+            self.insert(Path::new(pattern), Entry::File(source));
             return Ok(());
         }
         let glob = Glob::new(pattern).map_err(|_| missing())?.compile_matcher();
@@ -189,16 +186,16 @@ impl Collector<'_> {
         found.iter().try_for_each(|path| self.add(path))
     }
 
-    /// One path of the tree with what it leads to: a link's target, a program's libraries.
+    /// Adds a path with its dependencies: a link's target, a program's libraries.
     fn add(&mut self, path: &Path) -> Result<(), InitrdError> {
-        if !self.followed.insert(path.to_path_buf()) {
+        if !self.visited.insert(path.to_path_buf()) {
             return Ok(());
         }
         let source = self.tree.join(path);
         let metadata = source.symlink_metadata().at(&source)?;
         if metadata.is_symlink() {
             let target = fs::read_link(&source).at(&source)?;
-            self.insert(path, Node::Link(target.clone()));
+            self.insert(path, Entry::Link(target.clone()));
             let resolved = resolve(path, &target);
             return if self.tree.join(&resolved).symlink_metadata().is_ok() {
                 self.add(&resolved)
@@ -207,10 +204,10 @@ impl Collector<'_> {
             };
         }
         if metadata.is_dir() {
-            self.insert(path, Node::Folder);
+            self.insert(path, Entry::Folder);
             return Ok(());
         }
-        self.insert(path, Node::File(source.clone()));
+        self.insert(path, Entry::File(source.clone()));
         for library in needed_libraries(&source)? {
             let found = LIBRARY_FOLDERS
                 .iter()
@@ -225,7 +222,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Modules with all that they depend on, and the index.
+    /// Adds modules with their dependencies and a module index.
     fn add_modules(
         &mut self,
         tree: &Path,
@@ -234,14 +231,14 @@ impl Collector<'_> {
         tools: &Sandbox,
     ) -> Result<(), InitrdError> {
         let folder = kernel_folder(tree)?;
-        let below = Path::new("usr/lib/modules").join(folder.file_name().unwrap_or_default());
+        let relative = Path::new("usr/lib/modules").join(folder.file_name().unwrap_or_default());
         let index = folder.join("modules.dep");
         let dependencies = parse_dependencies(&fs::read_to_string(&index).at(&index)?);
         let by_name: HashMap<String, &String> =
             dependencies.keys().map(|path| (module_name(path), path)).collect();
         let builtin = folder.join("modules.builtin");
         let builtin = fs::read_to_string(&builtin).at(&builtin)?;
-        let mut kept = BTreeSet::new();
+        let mut selected = BTreeSet::new();
         for name in names {
             let Some(path) = by_name.get(&name.replace('-', "_")) else {
                 if builtin.lines().any(|line| module_name(line) == name.replace('-', "_")) {
@@ -253,12 +250,12 @@ impl Collector<'_> {
                     problem: format!("the kernel has no module {name}"),
                 });
             };
-            kept.insert((*path).clone());
-            kept.extend(dependencies[*path].iter().cloned());
+            selected.insert((*path).clone());
+            selected.extend(dependencies[*path].iter().cloned());
         }
-        // The node's index names modules that are not here; these few get one of their own.
+        // The node's index contains modules that the initrd lacks, so a separate one is created.
         let partial = scratch.join("usr/lib/modules").join(folder.file_name().unwrap_or_default());
-        for file in kept.iter().map(String::as_str).chain([
+        for file in selected.iter().map(String::as_str).chain([
             "modules.builtin",
             "modules.builtin.modinfo",
             "modules.order",
@@ -271,14 +268,14 @@ impl Collector<'_> {
         for file in walk(&partial)? {
             let source = partial.join(&file);
             if source.is_file() {
-                self.insert(&below.join(&file), Node::File(source));
+                self.insert(&relative.join(&file), Entry::File(source));
             }
         }
         Ok(())
     }
 }
 
-/// Where a link at `path` leads, within the tree.
+/// The target of a link at `path`, within the tree.
 fn resolve(path: &Path, target: &Path) -> PathBuf {
     use std::path::Component;
     let start =
@@ -306,7 +303,7 @@ fn module_name(path: &str) -> String {
     file.split('.').next().unwrap_or_default().replace('-', "_")
 }
 
-/// `modules.dep`: `module: needed needed ...`.
+/// Parses `modules.dep`: `module: dependency dependency ...`.
 fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -314,8 +311,8 @@ fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// `DT_NEEDED` of an ELF file; nothing for a file of another kind. By segments, as the loader reads it: our programs have
-/// no section headers.
+/// `DT_NEEDED` entries of an ELF file; empty for other files. Reads segments, like the loader: our programs have no
+/// section headers.
 fn needed_libraries(path: &Path) -> Result<Vec<String>, InitrdError> {
     let content = fs::read(path).at(path)?;
     if !content.starts_with(b"\x7fELF") {
@@ -346,20 +343,20 @@ fn needed_libraries(path: &Path) -> Result<Vec<String>, InitrdError> {
     Ok(needed)
 }
 
-fn write(nodes: &BTreeMap<PathBuf, Node>, output: &Path) -> io::Result<()> {
+fn write(entries: &BTreeMap<PathBuf, Entry>, output: &Path) -> io::Result<()> {
     let mut archive = zstd::Encoder::new(fs::File::create(output)?, COMPRESSION_LEVEL)?;
-    for (number, (path, node)) in (1u32..).zip(nodes) {
-        let (content, mode, kind) = match node {
-            Node::Folder => (Vec::new(), 0o755, ModeFileType::Directory),
-            Node::File(source) => {
+    for (number, (path, entry)) in (1u32..).zip(entries) {
+        let (content, mode, kind) = match entry {
+            Entry::Folder => (Vec::new(), 0o755, ModeFileType::Directory),
+            Entry::File(source) => {
                 let executable = source.metadata()?.permissions().mode() & 0o111 != 0;
                 (fs::read(source)?, if executable { 0o755 } else { 0o644 }, ModeFileType::Regular)
             }
-            Node::Text(text) => (text.clone().into_bytes(), 0o644, ModeFileType::Regular),
-            Node::Link(target) => (target.as_os_str().as_bytes().to_vec(), 0o777, ModeFileType::Symlink),
+            Entry::Text(text) => (text.clone().into_bytes(), 0o644, ModeFileType::Regular),
+            Entry::Link(target) => (target.as_os_str().as_bytes().to_vec(), 0o777, ModeFileType::Symlink),
         };
         let size = u32::try_from(content.len()).map_err(io::Error::other)?;
-        let links = if matches!(node, Node::Folder) { 2 } else { 1 };
+        let links = if matches!(entry, Entry::Folder) { 2 } else { 1 };
         let header = newc::Builder::new(&path.to_string_lossy())
             .ino(number)
             .nlink(links)
@@ -387,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn module_names_and_dependencies_are_read() {
+    fn module_names_and_dependencies_are_parsed() {
         assert_eq!(module_name("kernel/drivers/md/dm-verity.ko"), "dm_verity");
         let parsed = parse_dependencies("a/b.ko: c/d.ko e.ko\nc/d.ko:\n");
         assert_eq!(parsed["a/b.ko"], ["c/d.ko", "e.ko"]);

@@ -1,4 +1,4 @@
-//! The one kernel of a tree: where its modules are, and their index.
+//! The kernel of a tree: the folder of its modules, and the module index.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sandbox::Sandbox;
 
 use crate::tool::{ToolError, command, run};
-use crate::tree::{At, TreeError};
+use crate::tree::{PathContext, TreeError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -18,7 +18,7 @@ pub enum KernelError {
     Kernels(usize),
 }
 
-/// The one `usr/lib/modules/VERSION`.
+/// The only `usr/lib/modules/VERSION`.
 pub fn kernel_folder(tree: &Path) -> Result<PathBuf, KernelError> {
     let modules = tree.join("usr/lib/modules");
     let mut found = Vec::new();
@@ -31,7 +31,7 @@ pub fn kernel_folder(tree: &Path) -> Result<PathBuf, KernelError> {
     }
 }
 
-/// Writes the module index of the unpacked kernel.
+/// Runs depmod for the unpacked kernel.
 pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), KernelError> {
     let kernel = kernel_folder(tree)?;
     let version = kernel.file_name().unwrap_or_default().to_os_string();

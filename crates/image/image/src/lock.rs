@@ -1,6 +1,6 @@
-//! `os/packages` (what is asked for) and `os/packages.lock` (what that means, byte for byte).
+//! `os/packages` (requested packages) and `os/packages.lock` (the resolved packages with their hashes).
 //!
-//! The lock names no host: a package is a pool path, and the mirrors are the machine's.
+//! The lock contains no host: packages have pool paths, and the mirrors depend on the build host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The file tree that a package goes into.
+/// The tree that a package belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tree {
@@ -31,37 +31,36 @@ impl Tree {
     }
 }
 
-/// The part of the distribution that serves a package: each has its own mirrors.
+/// The part of the distribution that provides a package; each has its own mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Archive {
     Main,
     Security,
 }
 
-/// One pinned binary package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
     pub name: String,
     pub version: String,
     pub architecture: String,
-    /// Path below the mirror's root, `pool/...`.
+    /// Path relative to the mirror's root, `pool/...`.
     pub path: String,
-    /// Bytes of the .deb.
+    /// Size of the .deb in bytes.
     pub size: u64,
-    /// Of the .deb, 64 hex digits.
+    /// SHA-256 of the .deb, 64 hex digits.
     pub sha256: String,
     pub trees: Vec<Tree>,
 }
 
 impl Package {
-    /// Security updates live in a pool of their own name.
+    /// Security updates are in a separate pool.
     #[must_use]
     pub fn archive(&self) -> Archive {
         if self.path.starts_with("pool/updates/") { Archive::Security } else { Archive::Main }
     }
 }
 
-/// All pinned packages, sorted by name.
+/// All locked packages, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     #[serde(rename = "package", default)]
@@ -93,7 +92,7 @@ impl Lock {
         Self::parse(&text, path)
     }
 
-    /// `path` is only for messages.
+    /// `path` is used in messages only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LockError> {
         let lock: Self = toml::from_str(text)
             .map_err(|source| LockError::Syntax { path: path.into(), source: Box::new(source) })?;
@@ -120,12 +119,11 @@ impl Lock {
         fs::rename(&partial, path).map_err(failed)
     }
 
-    /// The packages of one tree.
     pub fn of(&self, tree: Tree) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(move |package| package.trees.contains(&tree))
     }
 
-    /// Joins what was resolved for each tree; the same .deb in two trees is one entry.
+    /// Merges the resolved packages of all trees; a .deb in two trees is one entry.
     #[must_use]
     pub fn merge(resolved: Vec<(Tree, Vec<Package>)>) -> Self {
         let mut by_name: BTreeMap<(String, String), Package> = BTreeMap::new();
@@ -134,14 +132,14 @@ impl Lock {
                 package.trees = vec![tree];
                 by_name
                     .entry((package.name.clone(), package.version.clone()))
-                    .and_modify(|known| known.trees.push(tree))
+                    .and_modify(|existing| existing.trees.push(tree))
                     .or_insert(package);
             }
         }
         Self { packages: by_name.into_values().collect() }
     }
 
-    /// Lines such as `curl 8.14.1-2 -> 8.14.1-3` that lead from `old` to `self`.
+    /// The changes from `old` to `self`, as lines such as `curl 8.14.1-2 -> 8.14.1-3`.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<String> {
         fn versions(lock: &Lock) -> BTreeMap<&str, Vec<&str>> {
@@ -156,8 +154,8 @@ impl Lock {
         for (name, new) in &after {
             match before.get(name) {
                 None => lines.push(format!("{name} {} (new)", new.join(", "))),
-                Some(known) if known != new => {
-                    lines.push(format!("{name} {} -> {}", known.join(", "), new.join(", ")));
+                Some(existing) if existing != new => {
+                    lines.push(format!("{name} {} -> {}", existing.join(", "), new.join(", ")));
                 }
                 Some(_) => {}
             }
@@ -171,15 +169,14 @@ impl Lock {
     }
 }
 
-/// What `os/packages` asks for in one tree.
+/// The requested packages of one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TreeRequest {
     pub wanted: Vec<String>,
-    /// Depended on by what is wanted, and of no use in an image: not locked.
-    pub unwanted: Vec<String>,
+    /// Dependencies that an image does not need; they are not locked.
+    pub excluded: Vec<String>,
 }
 
-/// What `os/packages` asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     pub system: TreeRequest,
@@ -193,24 +190,24 @@ impl Request {
         Self::parse(&text, path)
     }
 
-    /// Lines are `[tree]`, a package name, `-` and the name of a package to leave out, a `#` comment, or
-    /// blank. `path` is only for messages.
+    /// Lines are `[tree]`, a package name, `-` and the name of a package to exclude, a `#` comment, or blank. `path`
+    /// is used in messages only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LockError> {
         let mut request = Self::default();
         let mut tree = None;
         for (index, line) in text.lines().enumerate() {
             let bad = |problem: String| LockError::Request { path: path.into(), line: index + 1, problem };
-            let word = line.split('#').next().unwrap_or_default().trim();
-            let name = word.strip_prefix('-').unwrap_or(word);
-            if let Some(known) = Tree::ALL.iter().find(|tree| word == format!("[{}]", tree.name())) {
-                tree = Some(*known);
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            let name = entry.strip_prefix('-').unwrap_or(entry);
+            if let Some(existing) = Tree::ALL.iter().find(|tree| entry == format!("[{}]", tree.name())) {
+                tree = Some(*existing);
             } else if is_package_name(name) {
-                let tree = tree.ok_or_else(|| bad(format!("{word} stands before [system] or [tools]")))?;
+                let tree = tree.ok_or_else(|| bad(format!("{entry} stands before [system] or [tools]")))?;
                 let names = request.of_mut(tree);
-                let list = if word == name { &mut names.wanted } else { &mut names.unwanted };
+                let list = if entry == name { &mut names.wanted } else { &mut names.excluded };
                 list.push(name.to_owned());
-            } else if !word.is_empty() {
-                return Err(bad(format!("`{word}` is neither a package name nor [system] or [tools]")));
+            } else if !entry.is_empty() {
+                return Err(bad(format!("`{entry}` is neither a package name nor [system] or [tools]")));
             }
         }
         Ok(request)
@@ -233,10 +230,10 @@ impl Request {
 }
 
 /// Debian policy 5.6.1.
-fn is_package_name(word: &str) -> bool {
-    word.len() > 1
-        && word.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && word
+fn is_package_name(entry: &str) -> bool {
+    entry.len() > 1
+        && entry.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && entry
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
 }
@@ -258,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_of_two_trees_is_one_entry_and_survives_writing() {
+    fn a_package_in_two_trees_is_one_entry_and_round_trips() {
         let lock = Lock::merge(vec![
             (Tree::System, vec![package("b", "1"), package("a", "1")]),
             (Tree::Tools, vec![package("b", "1")]),
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_by_name() {
+    fn changes_are_listed_by_name() {
         let old = Lock::merge(vec![(Tree::System, vec![package("a", "1"), package("b", "1")])]);
         let new = Lock::merge(vec![(Tree::System, vec![package("a", "2"), package("c", "1")])]);
         assert_eq!(new.changes_since(&old), ["a 1 -> 2", "c 1 (new)", "b 1 (gone)"]);
@@ -280,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_lock_is_refused_with_its_cause() {
+    fn invalid_locks_are_rejected_with_the_cause() {
         let check = |text: &str, expect: &str| {
             let error = Lock::parse(text, Path::new("l")).unwrap_err().to_string();
             assert!(error.contains(expect), "{error}");
@@ -297,14 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_name_the_line_of_a_mistake() {
+    fn request_errors_have_the_line_number() {
         let check = |text: &str, expect: &str| {
             assert_eq!(Request::parse(text, Path::new("p")).unwrap_err().to_string(), expect);
         };
         check("curl\n", "p:1: curl stands before [system] or [tools]");
         check("[system]\n--force\n", "p:2: `--force` is neither a package name nor [system] or [tools]");
         let request = Request::parse("[system]\naa # why\n-cc\n\n[tools]\nbb\n", Path::new("p")).unwrap();
-        assert_eq!((request.system.wanted, request.system.unwanted), (vec!["aa".into()], vec!["cc".into()]));
+        assert_eq!((request.system.wanted, request.system.excluded), (vec!["aa".into()], vec!["cc".into()]));
         assert_eq!(request.tools.wanted, ["bb"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Where packages come from: the mirrors of this machine.
+//! The package mirrors of the build host.
 //!
-//! The default is whatever the host's apt uses, so that a company's mirror, proxy and credentials count.
-//! `KEELSON_MIRROR`, `KEELSON_SECURITY_MIRROR` and `KEELSON_SNAPSHOT` (each a space-separated list of URIs)
-//! come before and after it: snapshot archives keep what mirrors drop.
+//! The default mirrors are those of the host's apt, so that a local mirror, proxy and credentials apply.
+//! `KEELSON_MIRROR` and `KEELSON_SECURITY_MIRROR` (space-separated URIs) take precedence; those in `KEELSON_SNAPSHOT`
+//! come last: snapshot archives keep packages that mirrors have removed.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::lock::Archive;
 
-/// Base URIs in the order in which they are asked, each ending in `/`.
+/// Base URIs in order of preference, each with a trailing `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirrors {
     pub main: Vec<String>,
@@ -31,10 +31,10 @@ pub enum MirrorError {
 }
 
 impl Mirrors {
-    /// Asks the environment and the host's apt.
-    pub fn of_this_machine() -> Result<Self, MirrorError> {
-        // Fetches nothing and wants no root. Unlike `indextargets` it knows sources that were never fetched: a container's,
-        // and a cloud image's before its first update.
+    /// Reads the environment and the host's apt configuration.
+    pub fn of_host() -> Result<Self, MirrorError> {
+        // Downloads nothing and needs no root. Unlike `indextargets` it includes sources that were never updated, as
+        // in containers and new cloud images.
         let output = Command::new("apt-get").args(["update", "--print-uris"]).output();
         let uris = match output {
             Ok(output) => repositories(&String::from_utf8_lossy(&output.stdout), |list| {
@@ -50,20 +50,22 @@ impl Mirrors {
         uris: &BTreeSet<String>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, MirrorError> {
-        let listed = |name: &str| -> Vec<String> {
+        let from_variable = |name: &str| -> Vec<String> {
             variable(name).unwrap_or_default().split_whitespace().map(with_slash).collect()
         };
-        let mut mirrors =
-            Self { main: listed("KEELSON_MIRROR"), security: listed("KEELSON_SECURITY_MIRROR") };
+        let mut mirrors = Self {
+            main: from_variable("KEELSON_MIRROR"),
+            security: from_variable("KEELSON_SECURITY_MIRROR"),
+        };
         for uri in uris {
             match last_segment(uri) {
                 "debian" => mirrors.main.push(with_slash(uri)),
                 "debian-security" => mirrors.security.push(with_slash(uri)),
-                // Third parties' repositories: not Debian's packages.
+                // Repositories of third parties are not Debian mirrors.
                 _ => {}
             }
         }
-        for snapshot in listed("KEELSON_SNAPSHOT") {
+        for snapshot in from_variable("KEELSON_SNAPSHOT") {
             if last_segment(&snapshot) == "debian-security" {
                 mirrors.security.push(snapshot);
             } else {
@@ -82,13 +84,13 @@ impl Mirrors {
     }
 }
 
-/// Of the lines of `--print-uris`, the repositories' own URIs. A list of mirrors is read by `read`.
+/// The repository URIs in the output of `--print-uris`. `read` reads mirror list files.
 fn repositories(printed: &str, read: impl Fn(&Path) -> String) -> BTreeSet<String> {
     let quoted = printed.lines().filter_map(|line| line.strip_prefix('\'')?.split_once('\''));
     let mut uris = BTreeSet::new();
     for repository in quoted.filter_map(|(uri, _)| Some(uri.split_once("/dists/")?.0)) {
         match repository.strip_prefix("mirror+file:") {
-            // Each line has a URI, and perhaps further words.
+            // Each line has a URI, optionally followed by options.
             Some(list) => {
                 let text = read(Path::new(list));
                 uris.extend(
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_come_first_and_snapshots_last() {
+    fn configured_mirrors_come_first_and_snapshots_last() {
         let uris = ["http://m.invalid/debian/", "http://m.invalid/debian-security", "http://x.invalid/node"];
         let mirrors = Mirrors::choose(&uris.map(str::to_owned).into(), |name| match name {
             "KEELSON_MIRROR" => Some("http://own.invalid/debian".into()),
@@ -129,7 +131,7 @@ mod tests {
         );
     }
 
-    /// As apt prints them of sources that were never fetched; a cloud image's are lists of mirrors.
+    /// Output of apt for sources that were never updated; a cloud image uses mirror lists.
     #[test]
     fn sources_that_were_never_fetched_are_known() {
         let printed = "'http://m.invalid/debian/dists/bookworm/InRelease' m_InRelease 0 \n\
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_debian_mirrors_is_told_what_to_set() {
+    fn a_host_without_debian_mirrors_gets_a_suggestion() {
         let error = Mirrors::choose(&["http://x.invalid/ubuntu".to_owned()].into(), |_| None).unwrap_err();
         assert!(error.to_string().contains("KEELSON_MIRROR="));
     }

@@ -1,4 +1,4 @@
-//! How an image is to be built, and where.
+//! Options of a build.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,18 @@ use crate::programs::Profile;
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The checkout.
     pub checkout: PathBuf,
-    /// Intermediate results; default `target/image` of the checkout.
+    /// Folder of intermediate results; `target/image` in the checkout by default.
     pub work: PathBuf,
-    /// Verified packages; shared by all checkouts of a user.
+    /// Cache of verified packages, shared by all checkouts of a user.
     pub cache: PathBuf,
     pub version: Option<String>,
     pub channel: String,
     pub profile: Profile,
     pub sign: Option<SigningKey>,
-    /// Where a locked package is gone from every mirror: resolve it anew and mark the version, instead of stopping.
-    pub renew_gone: bool,
-    /// Set from outside to stop the build before its next step.
+    /// If a locked package is on no mirror, resolves all packages again and marks the version, instead of failing.
+    pub renew_missing: bool,
+    /// Cancels the build before its next step.
     pub cancel: Arc<AtomicBool>,
 }
 
@@ -37,19 +36,19 @@ impl Options {
             channel: "alpha".to_owned(),
             profile: Profile::Node,
             sign: None,
-            renew_gone: false,
+            renew_missing: false,
             cancel: Arc::default(),
         }
     }
 
-    /// Where apt keeps its index of the mirrors.
+    /// Folder of apt's package index.
     #[must_use]
     pub fn apt_folder(&self) -> PathBuf {
         self.cache.with_file_name("apt")
     }
 }
 
-/// `$XDG_CACHE_HOME/keelson`, else `~/.cache/keelson`, else a folder in `/tmp`.
+/// `$XDG_CACHE_HOME/keelson`, `~/.cache/keelson`, or a folder in `/tmp`.
 #[must_use]
 pub fn user_cache() -> PathBuf {
     env::var_os("XDG_CACHE_HOME")

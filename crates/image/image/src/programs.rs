@@ -1,6 +1,6 @@
-//! The programs of this repository that go into the image: `os/programs.toml`, built by cargo.
+//! The programs of this repository that are part of the image: `os/programs.toml`, built by cargo.
 //!
-//! The bytes of what is shipped must not depend on where the checkout lies: paths are mapped away.
+//! Release builds must not depend on the checkout's path, so paths are remapped.
 
 use std::env;
 use std::fmt;
@@ -13,23 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// Names a folder with the compiled programs of a quick image: whoever compiled them with other programs, as
-/// `cargo verify` does with its tests, need not have cargo compile them with other features once more.
-pub const COMPILED: &str = "KEELSON_PROGRAMS";
+/// Environment variable with a folder of programs for quick images. `cargo verify` uses it to avoid another
+/// compilation with other features.
+pub const PROGRAMS_VARIABLE: &str = "KEELSON_PROGRAMS";
 
-/// How the programs are compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Cargo's profile `node`: optimized, and the same bytes wherever the checkout is. What is shipped.
+    /// Cargo profile `node`: optimized and reproducible in any checkout. Used for releases.
     #[default]
     Node,
-    /// Cargo's profile `dev`, in the same target folder as `cargo keelson` and the tests, which share what is compiled.
+    /// Cargo profile `dev`, in the target folder of `cargo keelson` and the tests, so that compiled crates are
+    /// shared.
     Quick,
 }
 
 impl Profile {
-    /// As command lines, `os-release` and records have it.
+    /// Name in command lines, `os-release` and records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,15 +38,15 @@ impl Profile {
         }
     }
 
-    /// Cargo's name of the profile.
-    fn of_cargo(self) -> &'static str {
+    /// Name of the cargo profile.
+    fn cargo_profile(self) -> &'static str {
         match self {
             Self::Node => "node",
             Self::Quick => "dev",
         }
     }
 
-    /// Cargo's folder of the profile, in the target folder.
+    /// Folder of the cargo profile in the target folder.
     #[must_use]
     pub fn folder(self) -> &'static str {
         match self {
@@ -76,9 +76,9 @@ impl FromStr for Profile {
 pub struct Program {
     pub package: String,
     pub binary: String,
-    /// In the image, relative to its root.
+    /// Path in the image, relative to its root.
     pub path: String,
-    /// Further names of the same file.
+    /// Symbolic links to the file.
     #[serde(default)]
     pub links: Vec<String>,
 }
@@ -110,37 +110,38 @@ pub fn read(path: &Path) -> Result<Vec<Program>, ProgramsError> {
     Ok(list.program)
 }
 
-/// Builds them and returns their folder. `told` gets cargo's lines. Once `stop` is set cargo is killed at its next line.
+/// Builds the programs and returns their folder. `progress` gets cargo's output. If `stop` is set, cargo is killed at
+/// its next line.
 pub fn build(
     programs: &[Program],
     checkout: &Path,
     profile: Profile,
     stop: &AtomicBool,
-    told: &dyn Fn(&str),
+    progress: &dyn Fn(&str),
 ) -> Result<PathBuf, ProgramsError> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
     let folder = target.join(profile.folder());
     if programs.is_empty() {
         return Ok(folder);
     }
-    if let Some(compiled) = env::var_os(COMPILED).filter(|_| profile == Profile::Quick) {
+    if let Some(compiled) = env::var_os(PROGRAMS_VARIABLE).filter(|_| profile == Profile::Quick) {
         return Ok(checkout.join(compiled));
     }
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(checkout)
-        .args(["build", "--locked", "--profile", profile.of_cargo(), "--target-dir"])
+        .args(["build", "--locked", "--profile", profile.cargo_profile(), "--target-dir"])
         .arg(&target);
     for program in programs {
         command.args(["--package", &program.package]);
     }
-    // With flags of its own a quick build would share nothing.
+    // Different flags would prevent a quick build from sharing compiled crates.
     if profile == Profile::Node {
-        command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", mapped_paths(checkout).join("\x1f"));
+        command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", remap_flags(checkout).join("\x1f"));
     }
-    // Where keelson itself was run by cargo: build scripts ask to run again when these change.
+    // If cargo runs keelson itself, these variables would make build scripts run again.
     for (name, _) in env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }
@@ -158,7 +159,7 @@ pub fn build(
             if stop.load(Ordering::Relaxed) {
                 child.kill().map_err(ProgramsError::Cargo)?;
             }
-            told(line.trim());
+            progress(line.trim());
             log.push(line);
         }
     }
@@ -170,7 +171,7 @@ pub fn build(
     }
 }
 
-fn mapped_paths(checkout: &Path) -> Vec<String> {
+fn remap_flags(checkout: &Path) -> Vec<String> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -181,7 +182,7 @@ fn mapped_paths(checkout: &Path) -> Vec<String> {
     flags
 }
 
-/// Paths in the image, and the files in `built` that go there.
+/// Paths in the image, and the corresponding files in `built`.
 pub fn installed<'a>(programs: &'a [Program], built: &Path) -> Vec<(&'a str, PathBuf)> {
     programs.iter().map(|program| (program.path.as_str(), built.join(&program.binary))).collect()
 }

@@ -1,4 +1,4 @@
-//! `os/release.toml`: what names the distribution, and the files on the node that say it.
+//! `os/release.toml`: identification of the distribution, and the files on the node that contain it.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::programs::Profile;
 
-/// The field of `os-release` that names the profile.
+/// The field of `os-release` with the build profile.
 const VARIANT: &str = "VARIANT_ID";
 
 #[derive(Debug, Clone, Deserialize)]
@@ -23,15 +23,15 @@ pub struct Release {
     pub board: String,
     pub home_url: String,
     pub bug_report_url: String,
-    /// Seconds since 1970.
+    /// Unix time.
     pub epoch: u64,
     pub update: Update,
     #[serde(default)]
     pub secure_boot: SecureBoot,
-    /// Says that this build differs from what the lock pins; empty for a build that does not.
+    /// Set if the build deviates from the lock; otherwise empty.
     #[serde(skip)]
     pub mark: String,
-    /// How its programs are compiled.
+    /// Build profile of the programs.
     #[serde(skip)]
     pub profile: Profile,
 }
@@ -44,11 +44,11 @@ pub struct Update {
     pub server: String,
 }
 
-/// Who signs what the firmware runs.
+/// Secure Boot settings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecureBoot {
-    /// PEM files, by their paths in the checkout.
+    /// Paths of PEM certificates, relative to the checkout.
     pub certificates: Vec<PathBuf>,
 }
 
@@ -72,7 +72,6 @@ impl Release {
             .map_err(|source| ReleaseError::Syntax { path: path.into(), source: Box::new(source) })
     }
 
-    /// The same release with another version.
     pub fn with_version(mut self, version: &str) -> Result<Self, ReleaseError> {
         let well_formed = version.split('.').count() == 3
             && version
@@ -85,18 +84,18 @@ impl Release {
         Ok(self)
     }
 
-    /// With the mark as semantic versions write it: `9999.1.0+relocked`.
+    /// The version with the mark as build metadata: `9999.1.0+relocked`.
     #[must_use]
     pub fn full_version(&self) -> String {
         if self.mark.is_empty() { self.version.clone() } else { format!("{}+{}", self.version, self.mark) }
     }
 
-    /// `/usr/lib/os-release`.
+    /// Content of `/usr/lib/os-release`.
     #[must_use]
     pub fn os_release(&self) -> String {
         let Self { name, id, id_like, version, codename, board, home_url, bug_report_url, .. } = self;
         let full = self.full_version();
-        // What is shipped is no variant.
+        // Release builds have no variant.
         let variant = match self.profile {
             Profile::Node => String::new(),
             other => format!("{VARIANT}={other}\n"),
@@ -111,7 +110,7 @@ impl Release {
         )
     }
 
-    /// `/usr/share/coreos/lsb-release`.
+    /// Content of `/usr/share/coreos/lsb-release`.
     #[must_use]
     pub fn lsb_release(&self) -> String {
         let Self { name, codename, .. } = self;
@@ -122,7 +121,7 @@ impl Release {
         )
     }
 
-    /// `/usr/share/coreos/release`.
+    /// Content of `/usr/share/coreos/release`.
     #[must_use]
     pub fn coreos_release(&self) -> String {
         format!(
@@ -131,20 +130,20 @@ impl Release {
         )
     }
 
-    /// `/usr/share/coreos/update.conf`: without GROUP, which stands outside `/usr`.
+    /// Content of `/usr/share/coreos/update.conf`, without GROUP, which is stored outside of `/usr`.
     #[must_use]
     pub fn update_conf(&self) -> String {
         format!("SERVER={}\nREBOOT_STRATEGY=best-effort\n", self.update.server)
     }
 }
 
-/// The profile in the text of an image's `os-release`.
+/// The build profile according to the content of `os-release`.
 pub fn profile_in(os_release: &str) -> Result<Profile, String> {
     let variant = os_release.lines().find_map(|line| line.strip_prefix(VARIANT)?.strip_prefix('='));
     variant.map_or(Ok(Profile::Node), str::parse)
 }
 
-/// A channel's name as it stands in file names and update requests.
+/// Checks that a channel's name is valid in file names and update requests.
 pub fn check_channel(channel: &str) -> Result<(), ReleaseError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     if channel.is_empty() || !channel.bytes().all(allowed) {
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checkout_s_release_is_whole_and_a_mark_shows() {
+    fn the_checkout_s_release_is_complete_and_shows_the_mark() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/release.toml");
         let mut release = Release::read(&path).unwrap().with_version("1.2.3").unwrap();
         assert!(release.os_release().contains("\nVERSION=1.2.3\nVERSION_ID=1.2.3\n"));

@@ -1,7 +1,7 @@
-//! From names to pinned packages: apt decides, in a root of its own.
+//! Resolves requested names to locked packages with apt in a private root.
 //!
-//! The host's apt program and keys are used, its state is not: nothing outside the work folder is read or
-//! written, and no root is needed.
+//! Uses the host's apt program and keys, but not its state: nothing outside of the work folder is read or written,
+//! and no root is needed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::lock::{Lock, Package, Request, Tree};
 use crate::mirror::Mirrors;
 
-/// The release that images are made of.
+/// The Debian release of the images.
 const SUITE: &str = "trixie";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -28,7 +28,7 @@ pub enum ResolveError {
     Field { package: String, field: &'static str },
 }
 
-/// Resolves every tree of `request`; `work` holds apt's index, to be reused.
+/// Resolves every tree of `request`; `work` is the folder of apt's index, which is reused.
 pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock, ResolveError> {
     let apt = PrivateApt::new(mirrors, work)?;
     apt.run("apt-get", &["-qq", "update"])?;
@@ -37,7 +37,7 @@ pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock
         let mut arguments = vec!["--simulate", "--no-install-recommends", "install"];
         arguments.extend(request.of(tree).wanted.iter().map(String::as_str));
         let mut chosen = parse_simulation(&apt.run("apt-get", &arguments)?);
-        chosen.retain(|(name, _)| !request.of(tree).unwanted.contains(name));
+        chosen.retain(|(name, _)| !request.of(tree).excluded.contains(name));
         let mut arguments = vec!["show".to_owned(), "--no-all-versions".to_owned()];
         arguments.extend(chosen.iter().map(|(name, version)| format!("{name}={version}")));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -46,18 +46,18 @@ pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock
     Ok(Lock::merge(resolved))
 }
 
-/// apt with folders of its own.
+/// apt with private folders.
 struct PrivateApt {
     options: Vec<String>,
 }
 
 impl PrivateApt {
     fn new(mirrors: &Mirrors, work: &Path) -> Result<Self, ResolveError> {
-        let folder = |path: PathBuf| {
+        let create_folder = |path: PathBuf| {
             fs::create_dir_all(&path).map_err(|source| ResolveError::Folder { path: path.clone(), source })
         };
-        folder(work.join("state/lists/partial"))?;
-        folder(work.join("cache/archives/partial"))?;
+        create_folder(work.join("state/lists/partial"))?;
+        create_folder(work.join("cache/archives/partial"))?;
         let mut sources = String::new();
         let line = |uri: &str, suite: &str| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n");
         if let Some(uri) = mirrors.main.first() {
@@ -86,7 +86,7 @@ impl PrivateApt {
                 set("APT::Architecture", "amd64"),
                 set("APT::Sandbox::User", ""),
                 set("Acquire::Languages", "none"),
-                // The lists of a host's other readers (software centres) are not wanted.
+                // Index files for other consumers (software centres) are not needed.
                 set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false"),
                 set("Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled", "false"),
             ],
@@ -113,20 +113,20 @@ impl PrivateApt {
     }
 }
 
-/// `Inst NAME (VERSION ORIGIN [ARCHITECTURE])` lines of `apt-get --simulate`.
+/// Parses `Inst NAME (VERSION ORIGIN [ARCHITECTURE])` lines of `apt-get --simulate`.
 fn parse_simulation(output: &str) -> Vec<(String, String)> {
     output
         .lines()
         .filter_map(|line| {
-            let mut words = line.strip_prefix("Inst ")?.split(' ');
-            let name = words.next()?;
-            let version = words.find_map(|word| word.strip_prefix('('))?;
+            let mut fields = line.strip_prefix("Inst ")?.split(' ');
+            let name = fields.next()?;
+            let version = fields.find_map(|field| field.strip_prefix('('))?;
             Some((name.to_owned(), version.to_owned()))
         })
         .collect()
 }
 
-/// Paragraphs of `apt-cache show`.
+/// Parses the stanzas of `apt-cache show`.
 fn parse_stanzas(output: &str) -> Result<Vec<Package>, ResolveError> {
     let mut packages = Vec::new();
     for stanza in output.split("\n\n").filter(|stanza| !stanza.trim().is_empty()) {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn simulations_name_what_would_be_installed() {
+    fn simulations_are_parsed() {
         let output = "Reading package lists...\nInst libc6 (2.41-12 Debian:13.7/stable [amd64]) []\n\
                       Inst a [1.0] (2:1.1 Debian:13.7/stable, Debian-Security:13/x [all])\nConf libc6 (2.41-12 x [amd64])\n";
         let expect = [("libc6", "2.41-12"), ("a", "2:1.1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn stanzas_become_packages_and_a_gap_is_named() {
+    fn stanzas_are_parsed_and_missing_fields_reported() {
         let text = "Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/updates/a.deb\nSize: 7\nDescription: x\n SHA256: no\nSHA256: ab\n\n";
         let packages = parse_stanzas(text).unwrap();
         assert_eq!((packages[0].size, packages[0].sha256.as_str()), (7, "ab"));
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(error, "apt describes a without Architecture");
     }
 
-    /// A release that the sources do not have is an error of apt-get.
+    /// apt-get fails if the sources lack the default release.
     #[test]
     fn the_hosts_default_release_does_not_count() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,24 +1,24 @@
-//! The image's bill of materials: SPDX 2.3 as JSON.
+//! The image's software bill of materials: SPDX 2.3 as JSON.
 
 use serde_json::{Value, json};
 
-use crate::crates::Linked;
+use crate::crates::LinkedCrate;
 use crate::lock::{Lock, Tree};
 use crate::release::Release;
 
-/// How the identifiers of crates begin.
+/// Prefix of the SPDX identifiers of crates.
 pub const CRATE_ID: &str = "SPDXRef-crate-";
 
-/// One program that was built from this repository: name and hex SHA-256.
+/// A program that was built from this repository: name and hex SHA-256.
 #[derive(Debug, Clone)]
 pub struct BuiltProgram {
     pub name: String,
     pub sha256: String,
 }
 
-/// Every package and program in `/usr`, with its digest, and every crate that is linked into a program.
+/// Lists the packages and programs in `/usr` with their digests, and the crates that are linked into programs.
 #[must_use]
-pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram], crates: &[Linked]) -> Value {
+pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram], crates: &[LinkedCrate]) -> Value {
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-image", "name": release.id, "versionInfo": release.full_version(),
         "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
@@ -49,7 +49,7 @@ pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram], crates: &
             "checksums": [{ "algorithm": "SHA256", "checksumValue": program.sha256 }],
         }));
     }
-    for Linked { name, version, license, .. } in crates {
+    for LinkedCrate { name, version, license, .. } in crates {
         let id = format!("{CRATE_ID}{}-{}", identifier(name), identifier(version));
         relations.push(relation("SPDXRef-image", "CONTAINS", &id));
         packages.push(json!({
@@ -74,7 +74,7 @@ fn relation(from: &str, kind: &str, to: &str) -> Value {
     json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
 }
 
-/// SPDX identifiers hold letters, digits, `.` and `-`.
+/// SPDX identifiers consist of letters, digits, `.` and `-`.
 fn identifier(name: &str) -> String {
     name.chars().map(|char| if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }).collect()
 }

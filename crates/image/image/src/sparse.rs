@@ -1,4 +1,4 @@
-//! Copies of disks, which are mostly holes.
+//! Copies and digests of sparse files.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,27 +9,26 @@ use sha2::{Digest, Sha256};
 
 use crate::fetch::hex;
 
-/// Read at once for a digest; larger than any file system's own block.
+/// Block size of digests; larger than any file system's block.
 const DIGEST_BLOCK: usize = 1 << 18;
 
-/// Copies data and leaves holes.
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let length = from.metadata()?.len();
     copy_part(from, 0, length, to)
 }
 
-/// The same for `length` bytes from `start` on, which become a file of their own.
+/// Copies `length` bytes from `start` to a new file, preserving holes.
 pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     let target = File::create(to)?;
     target.set_len(length)?;
-    let signed = |number: u64| i64::try_from(number).map_err(io::Error::other);
-    let (first, end) = (signed(start)?, signed(start.saturating_add(length))?);
+    let to_offset = |number: u64| i64::try_from(number).map_err(io::Error::other);
+    let (first, end) = (to_offset(start)?, to_offset(start.saturating_add(length))?);
     let mut at = first;
     loop {
         let data = match lseek(&source, at, Whence::SeekData) {
             Ok(data) if data < end => data,
-            // Nothing but a hole is left.
+            // Only a hole is left.
             Ok(_) | Err(nix::errno::Errno::ENXIO) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -38,8 +37,8 @@ pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<
     }
 }
 
-/// SHA-256 of the content, in hexadecimal, for comparing it with itself: of blocks that are not zeros, each with its
-/// place. A hole and zeros count the same, and holes are not read.
+/// Hex SHA-256 over all blocks that are not zero, with their offsets. Holes and zeros are equivalent, and holes are
+/// not read. Comparable with other results of this function only.
 pub fn digest(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -54,7 +53,7 @@ pub fn digest(path: &Path) -> io::Result<String> {
             Err(error) => return Err(error.into()),
         };
         let hole = lseek(&file, data, Whence::SeekHole)?;
-        // Where data begins and ends is the file system's: blocks are counted from the file's own beginning.
+        // Data ranges depend on the file system, so blocks are aligned to the start of the file.
         at = data - data % block;
         file.seek(SeekFrom::Start(at.unsigned_abs()))?;
         while at < hole {
@@ -71,13 +70,13 @@ pub fn digest(path: &Path) -> io::Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// Copies from one place of the source to another to the same places of the target, counted from `first`.
+/// Copies a range of the source to the corresponding range of the target, whose start is `first`.
 fn copy_range(source: &mut File, mut target: &File, (from, to): (i64, i64), first: i64) -> io::Result<()> {
     source.seek(SeekFrom::Start(from.unsigned_abs()))?;
     target.seek(SeekFrom::Start((from - first).unsigned_abs()))?;
     let length = (to - from).unsigned_abs();
-    let copied = io::copy(&mut source.take(length), &mut target)?;
-    if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let result = io::copy(&mut source.take(length), &mut target)?;
+    if result == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 #[cfg(test)]
@@ -88,7 +87,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn a_sparse_copy_has_the_same_bytes_and_keeps_its_holes() {
+    fn a_sparse_copy_has_the_same_bytes_and_holes() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         let mut file = File::create(&from).unwrap();
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_goes_by_the_content_and_not_by_the_holes() {
+    fn a_digest_depends_on_content_and_not_on_holes() {
         let folder = tempfile::tempdir().unwrap();
         let (holes, zeros) = (folder.path().join("a"), folder.path().join("b"));
         let mut content = vec![0; 3 << 20];
@@ -110,22 +109,23 @@ mod tests {
         std::fs::write(&zeros, &content).unwrap();
         let file = File::create(&holes).unwrap();
         file.set_len(3 << 20).unwrap();
-        let put = |at: u64, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
-        put(700_000, b"data");
-        put((3 << 20) - 1, &[7]);
+        let write_file =
+            |at: u64, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
+        write_file(700_000, b"data");
+        write_file((3 << 20) - 1, &[7]);
         let first = digest(&holes).unwrap();
         assert_eq!(first, digest(&zeros).unwrap());
         for (at, before) in [(0, 0), (700_001, b'a'), (2 << 20, 0), ((3 << 20) - 1, 7)] {
-            put(at, &[before ^ 1]);
+            write_file(at, &[before ^ 1]);
             assert_ne!(digest(&holes).unwrap(), first, "{at}");
-            put(at, &[before]);
+            write_file(at, &[before]);
         }
         file.set_len((3 << 20) + 1).unwrap();
         assert_ne!(digest(&holes).unwrap(), first);
     }
 
     #[test]
-    fn a_part_begins_and_ends_where_it_shall() {
+    fn a_part_is_copied_exactly() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         let content: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -138,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_cannot_be_made_is_an_error_and_no_empty_file() {
+    fn a_failed_copy_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        // It has content and cannot be asked for its holes.
-        let copied = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
-        assert!(copied.is_err(), "{copied:?}");
+        // The file has content but does not support SEEK_DATA.
+        let result = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
+        assert!(result.is_err(), "{result:?}");
     }
 }

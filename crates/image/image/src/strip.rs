@@ -1,23 +1,23 @@
-//! Programs without what only debuggers read.
+//! Strips debug information from programs.
 
 use object::elf::{FileHeader64, SHN_UNDEF};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, from_bytes_mut};
 
-/// The kind of program that nodes run.
+/// The ELF type of the node's programs.
 type Header = FileHeader64<LittleEndian>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("it is no program of a node: {0}")]
-pub struct NotElf(String);
+pub struct StripError(String);
 
-/// Cuts off all that no segment loads: debug information, symbols, and the table of sections that lists them.
-pub fn cut_to_segments(program: &mut Vec<u8>) -> Result<(), NotElf> {
-    let end = end_of_segments(program).map_err(|error| NotElf(error.to_string()))?;
-    let cut = usize::try_from(end).ok().filter(|end| *end <= program.len());
-    program.truncate(cut.ok_or_else(|| NotElf("it is shorter than its segments".to_owned()))?);
+/// Removes everything after the last segment: debug information, symbols, and the section table.
+pub fn strip_to_segments(program: &mut Vec<u8>) -> Result<(), StripError> {
+    let end = end_of_segments(program).map_err(|error| StripError(error.to_string()))?;
+    let length = usize::try_from(end).ok().filter(|end| *end <= program.len());
+    program.truncate(length.ok_or_else(|| StripError("it is shorter than its segments".to_owned()))?);
     let header = from_bytes_mut::<Header>(program);
-    let (header, _) = header.map_err(|()| NotElf("it is shorter than its header".to_owned()))?;
+    let (header, _) = header.map_err(|()| StripError("it is shorter than its header".to_owned()))?;
     header.e_shoff.set(LittleEndian, 0);
     header.e_shnum.set(LittleEndian, 0);
     header.e_shstrndx.set(LittleEndian, SHN_UNDEF);
@@ -47,7 +47,7 @@ mod tests {
         let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let before = program.len();
         assert!(object::File::parse(&*program).unwrap().section_by_name(".symtab").is_some());
-        cut_to_segments(&mut program).unwrap();
+        strip_to_segments(&mut program).unwrap();
         assert!(program.len() < before, "{before} bytes");
         assert_eq!(object::File::parse(&*program).unwrap().sections().count(), 0);
         let folder = tempfile::tempdir().unwrap();
@@ -61,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn invalid_programs_are_rejected() {
         for bytes in [&b"#!/bin/sh\n"[..], b"", b"\x7fELF"] {
-            cut_to_segments(&mut bytes.to_vec()).unwrap_err();
+            strip_to_segments(&mut bytes.to_vec()).unwrap_err();
         }
         let mut short = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         short.truncate(8192);
-        cut_to_segments(&mut short).unwrap_err();
+        strip_to_segments(&mut short).unwrap_err();
     }
 }

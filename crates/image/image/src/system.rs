@@ -1,7 +1,7 @@
-//! The node's `/usr`: packages, `os/rootfs`, `units`, our programs, and what packages' scripts would have made.
+//! Composes the node's `/usr`: packages, `os/rootfs`, `units`, our programs, and what maintainer scripts would
+//! create.
 //!
-//! `/etc` of the node is an overlay over `/usr/share/factory/etc`, so the tree that leaves this module holds
-//! nothing but `usr`.
+//! The node's `/etc` is an overlay over `/usr/share/factory/etc`, so the resulting tree contains only `usr`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -20,16 +20,16 @@ use crate::lock::Lock;
 use crate::programs::{Profile, Program};
 use crate::release::Release;
 use crate::sbom::{BuiltProgram, sbom};
-use crate::strip::{NotElf, cut_to_segments};
+use crate::strip::{StripError, strip_to_segments};
 use crate::tool::{ToolError, command, run};
 use crate::tree::{
-    At, FACTORY_ETC, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk,
+    FACTORY_ETC, PathContext, TreeError, apply_layer, clone_with_hard_links, make_folder, remove, walk,
+    write_file, write_link,
 };
 
-/// Everything that the tree is made of.
+/// The inputs of the tree.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// The checkout.
     pub checkout: &'a Path,
     /// The unpacked packages.
     pub base: &'a Path,
@@ -48,13 +48,13 @@ pub enum SystemError {
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error("cannot strip {path}")]
-    Program { path: PathBuf, source: NotElf },
+    Program { path: PathBuf, source: StripError },
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
     #[error(
-        "etc/{file}: {name} has the allocated number {number}, which the next build may change: add a line to {NUMBERS}"
+        "etc/{file}: {name} has the allocated number {id}, which the next build may change: add a line to {IDS_FILE}"
     )]
-    Number { file: &'static str, name: String, number: u32 },
+    AllocatedId { file: &'static str, name: String, id: u32 },
     #[error("cannot make the busybox container image")]
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
@@ -65,39 +65,38 @@ pub enum SystemError {
     Kernel(#[from] KernelError),
 }
 
-/// Assigns numbers to the distribution's users and groups.
-const NUMBERS: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
+/// Assigns numeric ids to the distribution's users and groups.
+const IDS_FILE: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
 
-/// Folders of the checkout that are laid over the packages.
+/// Folders of the checkout that are applied on top of the packages.
 pub const LAYERS: [&str; 2] = ["os/rootfs", "units"];
 
-/// Makes the tree in the empty folder `tree`.
 pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
-    clone_by_links(inputs.base, tree)?;
+    clone_with_hard_links(inputs.base, tree)?;
     // The overlay replaces the distribution's factory files.
     remove(&tree.join(FACTORY_ETC))?;
-    // The kernel travels in the UKI.
+    // The kernel is part of the UKI.
     let kernel = kernel_folder(tree)?.join("vmlinuz");
     fs::remove_file(&kernel).at(&kernel)?;
     for layer in LAYERS {
-        lay_over(&inputs.checkout.join(layer), tree)?;
+        apply_layer(&inputs.checkout.join(layer), tree)?;
     }
     let examples = inputs.checkout.join("cloud-config");
     if examples.is_dir() {
-        lay_over(&examples, &tree.join("usr/share/keelson/examples"))?;
+        apply_layer(&examples, &tree.join("usr/share/keelson/examples"))?;
     }
     let built = install_programs(inputs, tree)?;
     write_generated(inputs, &built, tree)?;
     bundle_certificates(tree)?;
     let root = format!("--root={}", tree.display());
     let epoch = inputs.release.epoch.to_string();
-    for words in
+    for arguments in
         [&["systemd-sysusers", &root] as &[&str], &["systemctl", &root, "preset-all", "--preset-mode=full"]]
     {
-        run(command(inputs.tools, words[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&words[1..]))?;
+        run(command(inputs.tools, arguments[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&arguments[1..]))?;
     }
-    check_numbers(tree)?;
-    drop_leftovers(tree)?;
+    check_ids(tree)?;
+    remove_backups(tree)?;
     set_modes(&inputs.checkout.join("os/modes"), tree)?;
     let factory = tree.join("usr/share/factory");
     make_folder(&factory)?;
@@ -105,40 +104,40 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Every user and group has an assigned number: systemd-sysusers allocates the others from the top of the range, in the
-/// order of its files.
-fn check_numbers(tree: &Path) -> Result<(), SystemError> {
+/// Checks that every user and group has an assigned id: systemd-sysusers would allocate others from the top of the
+/// range, depending on the order of its files.
+fn check_ids(tree: &Path) -> Result<(), SystemError> {
     let folder = tree.join("usr/lib/sysusers.d");
     let mut assigned = BTreeSet::new();
     for entry in fs::read_dir(&folder).at(&folder)? {
         let path = entry.at(&folder)?.path();
         let text = fs::read_to_string(&path).at(&path)?;
-        assigned.extend(text.lines().filter_map(assigned_number));
+        assigned.extend(text.lines().filter_map(parse_assigned_id));
     }
     for file in ["passwd", "group"] {
         let path = tree.join("etc").join(file);
         let text = fs::read_to_string(&path).at(&path)?;
         for line in text.lines() {
             let mut fields = line.split(':');
-            let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse::<u32>)) else {
+            let (Some(name), Some(Ok(id))) = (fields.next(), fields.nth(1).map(str::parse::<u32>)) else {
                 continue;
             };
-            if !assigned.contains(&(name.to_owned(), number)) {
-                return Err(SystemError::Number { file, name: name.to_owned(), number });
+            if !assigned.contains(&(name.to_owned(), id)) {
+                return Err(SystemError::AllocatedId { file, name: name.to_owned(), id });
             }
         }
     }
     Ok(())
 }
 
-/// Name and number of a sysusers.d line that assigns a number.
-fn assigned_number(line: &str) -> Option<(String, u32)> {
-    let mut words = line.split_whitespace();
+/// Parses a sysusers.d line that assigns an id.
+fn parse_assigned_id(line: &str) -> Option<(String, u32)> {
+    let mut arguments = line.split_whitespace();
     let is_kind = |kind: &str| matches!(kind, "u" | "u!" | "g");
-    words.next().filter(|kind| is_kind(kind))?;
-    let (name, number) = (words.next()?, words.next()?);
-    let number = number.split_once(':').map_or(number, |(number, _)| number);
-    Some((name.to_owned(), number.parse().ok()?))
+    arguments.next().filter(|kind| is_kind(kind))?;
+    let (name, id) = (arguments.next()?, arguments.next()?);
+    let id = id.split_once(':').map_or(id, |(id, _)| id);
+    Some((name.to_owned(), id.parse().ok()?))
 }
 
 fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram>, SystemError> {
@@ -147,13 +146,13 @@ fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram
         let file = inputs.built.join(&program.binary);
         let mut content = fs::read(&file).at(&file)?;
         if inputs.release.profile == Profile::Quick {
-            cut_to_segments(&mut content)
+            strip_to_segments(&mut content)
                 .map_err(|source| SystemError::Program { path: file.clone(), source })?;
         }
         built.push(BuiltProgram { name: program.binary.clone(), sha256: sha256(&content) });
-        put(&tree.join(&program.path), &content, 0o755)?;
+        write_file(&tree.join(&program.path), &content, 0o755)?;
         for link in &program.links {
-            put_link(&tree.join(link), &Path::new("/").join(&program.path))?;
+            write_link(&tree.join(link), &Path::new("/").join(&program.path))?;
         }
     }
     Ok(built)
@@ -178,18 +177,18 @@ fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> 
         ("usr/share/keelson/sbom.spdx.json", &sbom),
         ("usr/share/doc/keelson/copyright", copyright(&crates).as_bytes()),
         ("usr/share/keelson/images/busybox.tar", &busybox),
-        // Its time stamp is the earliest time that systemd believes in.
+        // systemd uses its modification time as the earliest valid time.
         ("usr/lib/clock-epoch", b""),
     ] {
-        put(&tree.join(path), content, 0o644)?;
+        write_file(&tree.join(path), content, 0o644)?;
     }
-    put_link(&tree.join("usr/share/coreos/os-release"), Path::new("../../lib/os-release"))?;
-    // Where the OEM partition is mounted.
+    write_link(&tree.join("usr/share/coreos/os-release"), Path::new("../../lib/os-release"))?;
+    // Mount point of the OEM partition.
     make_folder(&tree.join("usr/share/oem"))?;
     Ok(())
 }
 
-/// The bundle that ca-certificates' script would have made.
+/// The bundle that the script of ca-certificates would create.
 fn bundle_certificates(tree: &Path) -> Result<(), SystemError> {
     let folder = tree.join("usr/share/ca-certificates");
     let mut bundle = Vec::new();
@@ -199,12 +198,12 @@ fn bundle_certificates(tree: &Path) -> Result<(), SystemError> {
             bundle.extend(fs::read(&path).at(&path)?);
         }
     }
-    put(&tree.join("etc/ssl/certs/ca-certificates.crt"), &bundle, 0o644)?;
+    write_file(&tree.join("etc/ssl/certs/ca-certificates.crt"), &bundle, 0o644)?;
     Ok(())
 }
 
-/// Back-ups and locks of the tools that edited `/etc`.
-fn drop_leftovers(tree: &Path) -> Result<(), SystemError> {
+/// Removes backups and locks of the tools that modified `/etc`.
+fn remove_backups(tree: &Path) -> Result<(), SystemError> {
     for name in ["passwd-", "group-", "shadow-", "gshadow-", ".pwd.lock"] {
         let path = tree.join("etc").join(name);
         if path.exists() {
@@ -214,7 +213,7 @@ fn drop_leftovers(tree: &Path) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Lines of `MODE GLOB`.
+/// Applies lines of `MODE GLOB`.
 fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
     let text = fs::read_to_string(list).at(list)?;
     let paths = walk(tree)?;
@@ -231,12 +230,12 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
             let file = tree.join(path);
             let now = file.symlink_metadata().at(&file)?.permissions().mode();
             if now & 0o400 == 0 {
-                // systemd-sysusers makes shadow files that only root's privileges can read.
+                // systemd-sysusers creates shadow files that only root can read.
                 fs::set_permissions(&file, Permissions::from_mode(now | 0o400)).at(&file)?;
             }
-            // The clone shares its bytes, and so its mode, with the packages' tree.
+            // The file shares its inode with the packages' tree.
             let content = fs::read(&file).at(&file)?;
-            put(&file, &content, mode)?;
+            write_file(&file, &content, mode)?;
             fs::set_permissions(&file, Permissions::from_mode(mode)).at(&file)?;
         }
     }
@@ -258,7 +257,7 @@ mod tests {
         let check = |passwd: &str, group: &str| {
             fs::write(tree.join("etc/passwd"), passwd).unwrap();
             fs::write(tree.join("etc/group"), group).unwrap();
-            check_numbers(tree).map_err(|error| error.to_string())
+            check_ids(tree).map_err(|error| error.to_string())
         };
         check("a:x:990:65534:A:/:/bin/sh\n", "b:x:999:\n").unwrap();
         let error = check("a:x:990:65534::/:\nc:x:998:998::/:\n", "").unwrap_err();

@@ -1,4 +1,4 @@
-//! Running one build tool and telling what it said when it fails.
+//! Runs build tools and reports their output on failure.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use sandbox::{Sandbox, SandboxError};
 
-/// Lines of a failed tool's output that are shown.
-const SHOWN_LINES: usize = 10;
+/// Lines of a failed tool's output in an error.
+const OUTPUT_LINES: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -21,16 +21,13 @@ pub enum ToolError {
     Interrupted(String),
 }
 
-/// A program of the locked tools.
 pub fn command(tools: &Sandbox, program: &str) -> Result<Command, ToolError> {
     Ok(tools.command(program)?)
 }
 
-/// Runs `command` to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String, ToolError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    // SAFETY: one system call between fork and exec. A tool must not go on writing into a folder whose
-    // build was killed.
+    // SAFETY: one system call between fork and exec. A tool must not keep writing to the folder of a killed build.
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
     }
@@ -41,12 +38,12 @@ pub fn run(command: &mut Command) -> Result<String, ToolError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    // A terminal's Ctrl-C goes to the tool as well.
+    // Ctrl-C in a terminal also reaches the tool.
     if output.status.signal() == Some(nix::sys::signal::Signal::SIGINT as i32) {
         return Err(ToolError::Interrupted(program));
     }
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
-    Err(ToolError::Failed { program, status: output.status.to_string(), output: shown })
+    let tail = lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n");
+    Err(ToolError::Failed { program, status: output.status.to_string(), output: tail })
 }

@@ -1,25 +1,25 @@
-//! A build makes its files with the modes that everybody's has, whatever the user's umask is.
+//! Sets a fixed umask for the duration of a build.
 //!
-//! Modes are part of the image, and tools (depmod, systemctl) and folders that no package ships follow the umask.
-//! It is the process's, so it is set for the time of the build and for all of its children.
+//! Modes are part of the image; those of tools (depmod, systemctl) and of folders that no package contains depend on
+//! the umask. It applies to the whole process and its children.
 
 use nix::sys::stat::{Mode, umask};
 
-/// While it lives, new files may be read by all and written by their owner.
+/// While this exists, new files are readable by all and writable by their owner.
 #[derive(Debug)]
-pub struct PublicModes {
-    before: Mode,
+pub struct BuildUmask {
+    previous: Mode,
 }
 
-impl PublicModes {
+impl BuildUmask {
     #[must_use]
     pub fn set() -> Self {
-        Self { before: umask(Mode::S_IWGRP | Mode::S_IWOTH) }
+        Self { previous: umask(Mode::S_IWGRP | Mode::S_IWOTH) }
     }
 }
 
-impl Drop for PublicModes {
+impl Drop for BuildUmask {
     fn drop(&mut self) {
-        umask(self.before);
+        umask(self.previous);
     }
 }

@@ -1,8 +1,8 @@
-//! .deb files become a file tree; no maintainer script runs.
+//! Unpacks .deb files into a tree, without running maintainer scripts.
 //!
-//! A package's files are facts, its scripts are not: they differ by machine and time, want root and a running
-//! system. What they would have made is declared in `os/` instead (users by sysusers, links and files in
-//! `os/rootfs`), where it can be read. Owners are not kept: the tree becomes an image in which root owns all.
+//! Scripts depend on machine and time, and need root and a running system. Their effects are declared in `os/`
+//! instead (users by sysusers, links and files in `os/rootfs`). Owners are ignored: in the image root owns
+//! everything.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -19,10 +19,10 @@ use tar::EntryType;
 use crate::fetch::{DebCache, hex};
 use crate::lock::Package;
 
-/// Where packages still ship below the links of a merged /usr.
-const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
-/// The only top folders of a tree: all else is made on the machine.
-const KEPT: [&str; 2] = ["usr", "etc"];
+/// Top folders that are links in a merged /usr, but that some packages still use.
+const MERGED_USR: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+/// The top folders of a tree; others are created on the machine.
+const TOP_FOLDERS: [&str; 2] = ["usr", "etc"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -42,24 +42,24 @@ pub enum UnpackError {
     Stopped,
 }
 
-/// Which paths of the packages are left out: `os/cut`.
+/// Paths of packages that are excluded from the tree: `os/cut`.
 #[derive(Debug, Clone)]
-pub struct Cut {
-    dropped: GlobSet,
-    kept: GlobSet,
+pub struct Exclusions {
+    excluded: GlobSet,
+    included: GlobSet,
 }
 
-impl Cut {
+impl Exclusions {
     pub fn read(path: &Path) -> Result<Self, UnpackError> {
         let text =
             fs::read_to_string(path).map_err(|source| UnpackError::Read { path: path.into(), source })?;
         Self::parse(&text, path)
     }
 
-    /// A line is a glob of paths without the leading `/` (`**` crosses folders), `!` before it keeps what
-    /// another line would drop. `path` is only for messages.
+    /// A line is a glob of paths without a leading `/` (`**` matches several folders); a leading `!` includes what
+    /// another line excludes. `path` is used in messages only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, UnpackError> {
-        let (mut dropped, mut kept) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        let (mut excluded, mut included) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         let bad = |line: usize, error: globset::Error| UnpackError::Rule {
             path: path.into(),
             line,
@@ -68,51 +68,51 @@ impl Cut {
         for (index, line) in text.lines().enumerate() {
             let rule = line.split('#').next().unwrap_or_default().trim();
             let (set, pattern) = match rule.strip_prefix('!') {
-                Some(pattern) => (&mut kept, pattern),
-                None => (&mut dropped, rule),
+                Some(pattern) => (&mut included, pattern),
+                None => (&mut excluded, rule),
             };
             if !pattern.is_empty() {
                 set.add(Glob::new(pattern).map_err(|error| bad(index + 1, error))?);
             }
         }
         let build = |set: GlobSetBuilder| set.build().map_err(|error| bad(0, error));
-        Ok(Self { dropped: build(dropped)?, kept: build(kept)? })
+        Ok(Self { excluded: build(excluded)?, included: build(included)? })
     }
 
     #[must_use]
-    pub fn drops(&self, path: &Path) -> bool {
-        self.dropped.is_match(path) && !self.kept.is_match(path)
+    pub fn excludes(&self, path: &Path) -> bool {
+        self.excluded.is_match(path) && !self.included.is_match(path)
     }
 }
 
-/// Unpacks `packages` into the empty folder `tree`, on all cores, until `stop` is set. `told` gets the
-/// number done.
+/// Unpacks `packages` into the empty folder `tree` on all cores, until `stop` is set. `progress` gets the number of
+/// unpacked packages.
 pub fn unpack(
     packages: &[&Package],
     cache: &DebCache,
-    cut: &Cut,
+    exclusions: &Exclusions,
     tree: &Path,
     stop: &AtomicBool,
-    told: &(dyn Fn(usize) + Sync),
+    progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(), UnpackError> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(None);
     let mut by_size: Vec<&Package> = packages.to_vec();
-    // The kernel first: a long one that starts last would leave the other cores idle.
+    // Largest first: a large package at the end would leave the other cores idle.
     by_size.sort_by_key(|package| std::cmp::Reverse(package.size));
     let worker = || {
         while let Some(package) = by_size.get(next.fetch_add(1, Ordering::Relaxed)) {
             let outcome = if stop.load(Ordering::Relaxed) {
                 Err(UnpackError::Stopped)
             } else {
-                unpack_one(package, &cache.path(package), cut, tree)
+                unpack_one(package, &cache.path(package), exclusions, tree)
             };
             if let Err(error) = outcome {
                 next.store(by_size.len(), Ordering::Relaxed);
                 // invariant: no thread panics while it holds this lock.
                 *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
             }
-            told(done.fetch_add(1, Ordering::Relaxed) + 1);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
     };
     std::thread::scope(|scope| {
@@ -123,7 +123,12 @@ pub fn unpack(
     failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-fn unpack_one(package: &Package, deb: &Path, cut: &Cut, tree: &Path) -> Result<(), UnpackError> {
+fn unpack_one(
+    package: &Package,
+    deb: &Path,
+    exclusions: &Exclusions,
+    tree: &Path,
+) -> Result<(), UnpackError> {
     let name = format!("{} {}", package.name, package.version);
     let bytes = fs::read(deb).map_err(|source| UnpackError::Read { path: deb.into(), source })?;
     if hex(&Sha256::digest(&bytes)) != package.sha256 {
@@ -142,8 +147,10 @@ fn unpack_one(package: &Package, deb: &Path, cut: &Cut, tree: &Path) -> Result<(
         let mut files = tar::Archive::new(io::BufReader::with_capacity(1 << 18, data));
         for entry in files.entries().map_err(format)? {
             let mut entry = entry.map_err(format)?;
-            let shipped = entry.path().map_err(format)?.into_owned();
-            let Some(path) = place(&shipped).filter(|path| !cut.drops(path)) else { continue };
+            let package_path = entry.path().map_err(format)?.into_owned();
+            let Some(path) = target_path(&package_path).filter(|path| !exclusions.excludes(path)) else {
+                continue;
+            };
             unpack_entry(&mut entry, tree, &path).map_err(|source| UnpackError::Write {
                 package: name.clone(),
                 path,
@@ -155,11 +162,11 @@ fn unpack_one(package: &Package, deb: &Path, cut: &Cut, tree: &Path) -> Result<(
     Err(UnpackError::NoData { package: name })
 }
 
-/// Where a shipped path stands in the tree; none for what a tree does not hold. A kernel stands beside its
-/// modules, as `kernel-install` would find it.
-fn place(shipped: &Path) -> Option<PathBuf> {
+/// The path in the tree; `None` for paths that are not part of it. The kernel is stored beside its modules, where
+/// `kernel-install` expects it.
+fn target_path(package_path: &Path) -> Option<PathBuf> {
     let mut parts = Vec::new();
-    for component in shipped.components() {
+    for component in package_path.components() {
         match component {
             Component::Normal(part) => parts.push(part),
             Component::CurDir | Component::RootDir => {}
@@ -171,12 +178,12 @@ fn place(shipped: &Path) -> Option<PathBuf> {
         let version = kernel.to_str()?.strip_prefix("vmlinuz-")?;
         return Some(["usr/lib/modules", version, "vmlinuz"].iter().collect());
     }
-    if MERGED.contains(&first) {
+    if MERGED_USR.contains(&first) {
         if parts.len() == 1 {
             return None;
         }
         parts.insert(0, OsStr::new("usr"));
-    } else if !KEPT.contains(&first) {
+    } else if !TOP_FOLDERS.contains(&first) {
         return None;
     }
     Some(parts.iter().collect())
@@ -187,7 +194,7 @@ fn unpack_entry(entry: &mut tar::Entry<'_, impl Read>, tree: &Path, path: &Path)
     let mode = entry.header().mode()? & 0o7777;
     if entry.header().entry_type() == EntryType::Directory {
         return match fs::create_dir_all(&target) {
-            // The builder must be able to fill it and to remove it again.
+            // The builder must be able to write to and to remove it.
             Ok(()) => fs::set_permissions(&target, Permissions::from_mode(mode | 0o700)),
             Err(error) => Err(error),
         };
@@ -205,25 +212,26 @@ fn unpack_entry(entry: &mut tar::Entry<'_, impl Read>, tree: &Path, path: &Path)
             } else {
                 io::copy(entry, &mut file)?;
             }
-            // Only after the content: a write clears set-user-id. Groups are root's here, so set-group-id
-            // would give away root's group.
+            // Set after the content, since a write clears set-user-id. All groups become root, so set-group-id would
+            // grant root's group.
             file.set_permissions(Permissions::from_mode(mode & !0o2000 | 0o400))
         }
-        EntryType::Symlink => symlink(link_of(entry)?, &target),
+        EntryType::Symlink => symlink(link_target(entry)?, &target),
         EntryType::Link => {
-            let original = place(&link_of(entry)?).ok_or_else(|| io::Error::other("link out of the tree"))?;
+            let original =
+                target_path(&link_target(entry)?).ok_or_else(|| io::Error::other("link out of the tree"))?;
             fs::hard_link(tree.join(original), &target)
         }
         other => Err(io::Error::other(format!("unexpected kind of file: {other:?}"))),
     }
 }
 
-/// The image is compressed as a whole where it travels; a compressed module would only cost boot time.
+/// The image is compressed as a whole; compressed modules would only increase boot time.
 fn is_compressed_module(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.ends_with(".ko.xz"))
 }
 
-fn link_of(entry: &tar::Entry<'_, impl Read>) -> io::Result<PathBuf> {
+fn link_target(entry: &tar::Entry<'_, impl Read>) -> io::Result<PathBuf> {
     let link = entry.link_name()?.ok_or_else(|| io::Error::other("a link without a target"))?;
     Ok(link.into_owned())
 }
@@ -233,9 +241,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_move_below_usr_and_cannot_leave_the_tree() {
+    fn paths_are_mapped_to_usr_and_cannot_leave_the_tree() {
         let check = |from: &str, to: Option<&str>| {
-            assert_eq!(place(Path::new(from)).as_deref(), to.map(Path::new), "{from}");
+            assert_eq!(target_path(Path::new(from)).as_deref(), to.map(Path::new), "{from}");
         };
         check("./usr/bin/a", Some("usr/bin/a"));
         check("./lib/systemd/x", Some("usr/lib/systemd/x"));
@@ -250,18 +258,20 @@ mod tests {
     /// The copyright files of most packages refer to them.
     #[test]
     fn the_texts_of_licences_are_not_cut() {
-        let cut = Cut::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/cut")).unwrap();
-        assert!(!cut.drops(Path::new("usr/share/common-licenses/GPL-3")));
-        assert!(cut.drops(Path::new("usr/share/man/man1/ls.1.gz")));
+        let exclusions =
+            Exclusions::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/cut")).unwrap();
+        assert!(!exclusions.excludes(Path::new("usr/share/common-licenses/GPL-3")));
+        assert!(exclusions.excludes(Path::new("usr/share/man/man1/ls.1.gz")));
     }
 
     #[test]
-    fn a_kept_path_wins_over_a_dropped_one() {
-        let cut =
-            Cut::parse("usr/share/doc/**\n!usr/share/doc/*/copyright # wanted\n", Path::new("c")).unwrap();
-        assert!(cut.drops(Path::new("usr/share/doc/a/README")));
-        assert!(!cut.drops(Path::new("usr/share/doc/a/copyright")));
-        let error = Cut::parse("ok\n[x\n", Path::new("c")).unwrap_err();
+    fn included_paths_take_precedence() {
+        let exclusions =
+            Exclusions::parse("usr/share/doc/**\n!usr/share/doc/*/copyright # wanted\n", Path::new("c"))
+                .unwrap();
+        assert!(exclusions.excludes(Path::new("usr/share/doc/a/README")));
+        assert!(!exclusions.excludes(Path::new("usr/share/doc/a/copyright")));
+        let error = Exclusions::parse("ok\n[x\n", Path::new("c")).unwrap_err();
         assert!(error.to_string().starts_with("c:2: "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Looking at a finished image as a stranger would: from its bytes alone.
+//! Inspects a finished image, using only its content.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,25 +16,23 @@ use crate::release::profile_in;
 use crate::signature::{self, Trust};
 use crate::sparse::{copy_part, copy_sparse};
 use crate::tool::{ToolError, run};
-use crate::tree::{At, TreeError};
+use crate::tree::{PathContext, TreeError};
 
-/// Bytes of a logical block.
+/// Bytes per logical block.
 const BLOCK: u64 = 512;
-/// Bytes of partition entries that are compared; a usual table has 16 KiB.
-const MOST_ENTRIES: u64 = 1 << 20;
-/// Labels in the order of the table.
+/// Limit of the compared partition entries; a usual table has 16 KiB.
+const ENTRIES_MAX: u64 = 1 << 20;
+/// Partition labels in the order of the table.
 const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-B-verity", "OEM"];
 
-/// The boot loader's places on the ESP, and the names under which they are looked at.
+/// Paths of the boot loader on the ESP, and names of their copies.
 const LOADERS: [(&str, &str); 2] =
     [("::EFI/BOOT/BOOTX64.EFI", "BOOTX64.EFI"), ("::EFI/systemd/systemd-bootx64.efi", "systemd-bootx64.efi")];
 
-/// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: &'static str,
     pub ok: bool,
-    /// What was found.
     pub detail: String,
 }
 
@@ -58,7 +56,7 @@ pub enum VerifyError {
     Scratch(#[source] io::Error),
 }
 
-/// A partition's place in the file, in bytes.
+/// A partition and its position in the file, in bytes.
 #[derive(Debug, Clone)]
 struct Partition {
     label: String,
@@ -67,28 +65,27 @@ struct Partition {
     length: u64,
 }
 
-/// An opened image.
 #[derive(Debug)]
 pub struct Disk {
-    /// The raw bytes, the file itself or a conversion of it.
+    /// The raw disk: the file itself or a conversion of it.
     raw: PathBuf,
     partitions: Vec<Partition>,
-    /// What is wrong with the partition table, though it can be read.
+    /// Damage of a partition table that is still readable.
     table_damage: Option<String>,
     scratch: tempfile::TempDir,
     tools: Sandbox,
 }
 
 impl Disk {
-    /// `file` is raw or qcow2, `tools` the locked tools tree.
+    /// `file` is raw or qcow2; `tools` is the locked tools tree.
     pub fn open(file: &Path, tools: &Path) -> Result<Self, VerifyError> {
         Self::open_in(file, tools, &std::env::temp_dir())
     }
 
-    /// The same with its scratch space in `below`.
-    pub fn open_in(file: &Path, tools: &Path, below: &Path) -> Result<Self, VerifyError> {
+    /// Like [`Disk::open`], with temporary files in `parent`.
+    pub fn open_in(file: &Path, tools: &Path, parent: &Path) -> Result<Self, VerifyError> {
         let file = fs::canonicalize(file).at(file)?;
-        let scratch = tempfile::tempdir_in(below).map_err(VerifyError::Scratch)?;
+        let scratch = tempfile::tempdir_in(parent).map_err(VerifyError::Scratch)?;
         let folder = file.parent().unwrap_or(Path::new("/"));
         let tools = Sandbox::new(tools)?.share(folder).share(scratch.path());
         let mut magic = [0; 4];
@@ -125,7 +122,7 @@ impl Disk {
         self.partitions.iter().find(|partition| partition.label == label).ok_or_else(missing)
     }
 
-    /// Copies a partition into the scratch folder.
+    /// Copies a partition to a temporary file.
     fn extract(&self, label: &str) -> Result<PathBuf, VerifyError> {
         let partition = self.partition(label)?;
         let path = self.scratch.path().join(label);
@@ -133,7 +130,7 @@ impl Disk {
         Ok(path)
     }
 
-    /// Unpacks slot A's `/usr` into a folder of the scratch space.
+    /// Unpacks slot A's `/usr` to a temporary folder.
     pub fn extract_usr(&self) -> Result<PathBuf, VerifyError> {
         let data = self.extract("USR-A")?;
         let folder = self.scratch.path().join("usr");
@@ -147,7 +144,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Which version this is, as the boot image says.
+    /// The version according to the boot image.
     pub(crate) fn version(&self) -> Result<String, VerifyError> {
         let (name, uki) = self.uki()?;
         let release = section(&uki, ".osrel");
@@ -155,7 +152,7 @@ impl Disk {
         version.map(str::to_owned).ok_or(VerifyError::NoVersion(name))
     }
 
-    /// Which channel it follows, as its own settings say.
+    /// The channel according to the OEM partition.
     pub(crate) fn channel(&self) -> Result<String, VerifyError> {
         let oem = self.extract("OEM")?;
         let settings = run(self.tools.command("debugfs")?.args(["-R", "cat /update.conf"]).arg(&oem))?;
@@ -163,22 +160,21 @@ impl Disk {
         channel.map(str::to_owned).ok_or(VerifyError::NoChannel)
     }
 
-    /// Puts the raw disk at `to`: moved where it was converted for this look at it, copied else.
-    pub(crate) fn put_raw(&self, to: &Path) -> Result<(), VerifyError> {
-        let moved = self.raw.starts_with(self.scratch.path()) && fs::rename(&self.raw, to).is_ok();
-        if !moved {
+    /// Writes the raw disk to `to`; moves it if it is a conversion.
+    pub(crate) fn write_raw(&self, to: &Path) -> Result<(), VerifyError> {
+        let was_moved = self.raw.starts_with(self.scratch.path()) && fs::rename(&self.raw, to).is_ok();
+        if !was_moved {
             copy_sparse(&self.raw, to).at(to)?;
         }
         Ok(())
     }
 
-    /// Puts a partition's content at `to`.
-    pub(crate) fn put_partition(&self, label: &str, to: &Path) -> Result<(), VerifyError> {
+    pub(crate) fn write_partition(&self, label: &str, to: &Path) -> Result<(), VerifyError> {
         let partition = self.partition(label)?;
         Ok(copy_part(&self.raw, partition.start, partition.length, to).at(to)?)
     }
 
-    /// Looks at everything; `file` is the name under which the record would stand beside it.
+    /// Runs all checks. The record is expected beside `file`.
     pub fn verify(&self, file: &Path, trust: &Trust) -> Result<Vec<Check>, VerifyError> {
         let found: Vec<&str> = self.partitions.iter().map(|partition| partition.label.as_str()).collect();
         let mut checks = vec![match &self.table_damage {
@@ -187,18 +183,24 @@ impl Disk {
         }];
         let (name, uki) = self.uki()?;
         let cmdline = section(&uki, ".cmdline");
-        let hash =
-            cmdline.split_whitespace().find_map(|word| word.strip_prefix("usrhash=")).unwrap_or_default();
-        let whole = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        checks.push(check("unified kernel image", whole, format!("{name}: {cmdline}")));
+        let hash = cmdline
+            .split_whitespace()
+            .find_map(|argument| argument.strip_prefix("usrhash="))
+            .unwrap_or_default();
+        let valid = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        checks.push(check("unified kernel image", valid, format!("{name}: {cmdline}")));
         checks.push(match profile_in(&section(&uki, ".osrel")) {
             Ok(profile) => check("profile of the programs", true, profile.to_string()),
             Err(unknown) => check("profile of the programs", false, unknown),
         });
-        if whole {
+        if valid {
             let (data, tree) = (self.partition("USR-A")?, self.partition("USR-A-verity")?);
-            let named = data.uuid == hash[..32] && tree.uuid == hash[32..];
-            checks.push(check("slot A is found by its hash", named, format!("{} {}", data.uuid, tree.uuid)));
+            let matches = data.uuid == hash[..32] && tree.uuid == hash[32..];
+            checks.push(check(
+                "slot A is found by its hash",
+                matches,
+                format!("{} {}", data.uuid, tree.uuid),
+            ));
             checks.push(self.check_verity(hash)?);
         }
         checks.push(self.check_signatures(uki, trust)?);
@@ -217,55 +219,55 @@ impl Disk {
         })
     }
 
-    /// The one kernel image of the ESP: its name and where it was copied to.
+    /// The kernel image on the ESP: its name and the path of a copy.
     fn uki(&self) -> Result<(String, PathBuf), VerifyError> {
         let listing = run(self.tools.command("mdir")?.args(["-b", "-i", &self.esp()?, "::EFI/Linux"]))?;
         let name = listing.lines().find(|line| line.ends_with(".efi")).unwrap_or_default().to_owned();
-        let path = self.copy_of_esp(&name, "uki.efi")?;
+        let path = self.copy_from_esp(&name, "uki.efi")?;
         Ok((name, path))
     }
 
-    /// The ESP as mtools name it.
+    /// The ESP in mtools syntax.
     fn esp(&self) -> Result<String, VerifyError> {
         Ok(format!("{}@@{}", self.raw.display(), self.partition("EFI-SYSTEM")?.start))
     }
 
-    fn copy_of_esp(&self, name: &str, to: &str) -> Result<PathBuf, VerifyError> {
+    fn copy_from_esp(&self, name: &str, to: &str) -> Result<PathBuf, VerifyError> {
         let path = self.scratch.path().join(to);
         run(self.tools.command("mcopy")?.args(["-n", "-i", &self.esp()?, name]).arg(&path))?;
         Ok(path)
     }
 
-    /// All that the firmware runs: the kernel image and both copies of the boot loader.
+    /// Checks everything that the firmware runs: the kernel image and both copies of the boot loader.
     fn check_signatures(&self, uki: PathBuf, trust: &Trust) -> Result<Check, VerifyError> {
         let mut programs = vec![uki];
         for (name, to) in LOADERS {
-            programs.push(self.copy_of_esp(name, to)?);
+            programs.push(self.copy_from_esp(name, to)?);
         }
-        // Where the tools can read them.
-        let mut seen = Trust { certificates: Vec::new(), required: trust.required };
+        // Copied, so that the tools can read them.
+        let mut trust_in_scratch = Trust { certificates: Vec::new(), required: trust.required };
         for (number, certificate) in trust.certificates.iter().enumerate() {
             let copy = self.scratch.path().join(format!("certificate-{number}.pem"));
             fs::copy(certificate, &copy).at(certificate)?;
-            seen.certificates.push(copy);
+            trust_in_scratch.certificates.push(copy);
         }
-        let (holds, detail) = signature::look(&programs, &seen, &self.tools)?;
-        Ok(check("signature", holds, detail))
+        let (accepted, detail) = signature::check(&programs, &trust_in_scratch, &self.tools)?;
+        Ok(check("signature", accepted, detail))
     }
 
-    /// Which of the keys that a machine in setup mode enrols stand on the ESP.
+    /// The keys to enrol that exist on the ESP.
     pub fn keys(&self) -> Result<Vec<&'static str>, VerifyError> {
         let folder = format!("::{}", enrolment::FOLDER);
         let listing = match run(self.tools.command("mdir")?.args(["-b", "-i", &self.esp()?, &folder])) {
-            // No such folder: an image that is not signed.
+            // An unsigned image has no such folder.
             Err(ToolError::Failed { .. }) => String::new(),
             listing => listing?,
         };
-        let stands = |name: &&str| listing.lines().any(|line| line.rsplit('/').next() == Some(name));
-        Ok(enrolment::FILES.into_iter().filter(stands).collect())
+        let is_present = |name: &&str| listing.lines().any(|line| line.rsplit('/').next() == Some(name));
+        Ok(enrolment::FILES.into_iter().filter(is_present).collect())
     }
 
-    /// All of the keys to enrol or none, and nobody's who is not trusted.
+    /// Either all of the keys to enrol exist or none, and each is trusted.
     fn check_keys(&self, trust: &Trust) -> Result<Check, VerifyError> {
         let (name, found) = ("keys to enrol", self.keys()?);
         if found.is_empty() {
@@ -280,24 +282,26 @@ impl Disk {
             trusted.push(signature::der(&fs::read_to_string(certificate).at(certificate)?));
         }
         for key in &found {
-            let file = self.copy_of_esp(&format!("::{}/{key}", enrolment::FOLDER), key)?;
+            let file = self.copy_from_esp(&format!("::{}/{key}", enrolment::FOLDER), key)?;
             let content = fs::read(&file).at(&file)?;
-            let holds =
+            let contains =
                 |der: &Vec<u8>| !der.is_empty() && content.windows(der.len()).any(|part| part == &**der);
-            if !trusted.is_empty() && !trusted.iter().any(holds) {
+            if !trusted.is_empty() && !trusted.iter().any(contains) {
                 return Ok(check(name, false, format!("{key} is of somebody who is not trusted")));
             }
         }
         Ok(check(name, true, found.join(" ")))
     }
 
-    /// The raw disk against the record of its build.
+    /// Compares the raw disk with the record of its build.
     fn check_record(&self, file: &Path) -> Result<Check, VerifyError> {
         let path = record_path(file);
         let record = match record_at(&path) {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(check("record of the build", true, format!("none at {}", path.display()))),
-            Err(why) => return Ok(check("record of the build", false, format!("{}: {why}", path.display()))),
+            Err(reason) => {
+                return Ok(check("record of the build", false, format!("{}: {reason}", path.display())));
+            }
         };
         let sha256 = sha256_of(&self.raw).at(&self.raw)?;
         let detail = format!("disk {sha256}, the record says {}", record.disk_sha256);
@@ -305,8 +309,8 @@ impl Disk {
     }
 }
 
-/// Readers make do with one of the two headers and do not compare the entries: damage to one copy would not show
-/// before the other is damaged too.
+/// Readers use one valid header and do not compare the entries, so damage of one copy would go unnoticed until the
+/// other is damaged too.
 fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>, TreeError> {
     let (first, last) = match (table.primary_header(), table.backup_header()) {
         (Err(error), _) => return Ok(Some(format!("the header at the front: {error}"))),
@@ -314,7 +318,7 @@ fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>
         (Ok(first), Ok(last)) => (first, last),
     };
     let entries = |header: &gpt::header::Header| -> Result<Vec<u8>, TreeError> {
-        let length = u64::from(header.num_parts).saturating_mul(header.part_size.into()).min(MOST_ENTRIES);
+        let length = u64::from(header.num_parts).saturating_mul(header.part_size.into()).min(ENTRIES_MAX);
         let mut file = File::open(raw).at(raw)?;
         file.seek(SeekFrom::Start(header.part_start.saturating_mul(BLOCK))).at(raw)?;
         let mut bytes = Vec::new();
@@ -325,7 +329,7 @@ fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>
     Ok((!same).then(|| "the entries at the front differ from their copy at the end".to_owned()))
 }
 
-/// None where no record stands; one that cannot be read is no good sign.
+/// `None` if there is no record; an unreadable one is an error.
 fn record_at(path: &Path) -> Result<Option<Record>, String> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string()),
@@ -338,7 +342,7 @@ fn check(name: &'static str, ok: bool, detail: String) -> Check {
     Check { name, ok, detail }
 }
 
-/// A section of a UKI as text; empty where there is none.
+/// A section of a UKI as text; empty if it does not exist.
 fn section(uki: &Path, name: &str) -> String {
     let content = fs::read(uki).unwrap_or_default();
     let text = PeFile64::parse(&*content).ok().and_then(|file| {
@@ -348,13 +352,13 @@ fn section(uki: &Path, name: &str) -> String {
     text.unwrap_or_default()
 }
 
-/// A copy of an image to be damaged in tests and scenarios: flips one byte at `offset` of a partition.
+/// Copies an image and flips one byte of a partition, for tests and scenarios.
 pub fn copy_with_flipped_byte(file: &Path, label: &str, offset: u64, to: &Path) -> Result<(), VerifyError> {
     copy_sparse(file, to).at(to)?;
     flip_byte(to, label, offset)
 }
 
-/// Flips every bit of the byte at `offset` of the partition `label` of a raw disk.
+/// Inverts the byte at `offset` of the partition `label` of a raw disk.
 pub fn flip_byte(file: &Path, label: &str, offset: u64) -> Result<(), VerifyError> {
     use std::os::unix::fs::FileExt;
     let bad = |source| VerifyError::Table { path: file.into(), source };
@@ -374,7 +378,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_that_cannot_be_read_is_not_taken_for_none() {
+    fn an_unreadable_record_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         assert!(matches!(record_at(&path), Ok(None)));

@@ -1,12 +1,12 @@
 //! Runs a program of the locked tools tree as if its distribution were the host's.
 //!
-//! The tools that make and run images (mkfs.erofs, systemd-repart, ukify, QEMU) come from
-//! `os/packages.lock`, so that two hosts give the same bytes. A [`Sandbox`] starts one of them in a
-//! mount namespace of its own: `/usr` and `/etc` are the tree's, `/proc`, `/dev` and `/sys` are the host's,
-//! and the folders that were [shared](Sandbox::share) stand at their host paths. Without root the
-//! namespace belongs to a user namespace in which the caller is root. The network is the host's.
+//! The tools that build and run images (mkfs.erofs, systemd-repart, ukify, QEMU) come from `os/packages.lock`, so
+//! that all hosts produce the same bytes. A [`Sandbox`] starts one of them in its own mount namespace: `/usr` and
+//! `/etc` are the tree's, `/proc`, `/dev` and `/sys` the host's, and [shared](Sandbox::share) folders have their host
+//! paths. Without root the namespace belongs to a user namespace in which the caller is root. The network is the
+//! host's.
 //!
-//! It must never write below the tree, and needs no set-up that outlives the program.
+//! It never writes to the tree, and leaves no set-up behind.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -18,13 +18,13 @@ use std::process::Command;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-/// Directories of the host that every sandboxed program sees.
+/// Host directories that are visible in every sandbox.
 const HOST_DIRECTORIES: [&str; 3] = ["/proc", "/dev", "/sys"];
-/// Links that a merged-/usr root directory has.
+/// Links of a merged-/usr root directory.
 const ROOT_LINKS: [(&str, &str); 4] =
     [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("usr/lib64", "lib64")];
 
-/// Directories that hosts have, one of which is covered by the new root.
+/// Common host directories, one of which is the mount point of the new root.
 const ROOTS: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/boot"];
 
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// `tree` holds `usr` and `etc`; `/tmp` and `/run` of the host are always shared.
+    /// `tree` must contain `usr` and `etc`; the host's `/tmp` and `/run` are always shared.
     pub fn new(tree: &Path) -> Result<Self, SandboxError> {
         if !tree.join("usr/bin").is_dir() {
             return Err(SandboxError::NoTree(tree.to_path_buf()));
@@ -55,29 +55,29 @@ impl Sandbox {
         Ok(Self { tree: tree.to_path_buf(), shared: vec!["/tmp".into(), "/run".into()] })
     }
 
-    /// Also shows `folder` (absolute, existing) at its own path, with what is mounted below it.
+    /// Makes `folder` (absolute, existing) visible at its own path, including its mounts.
     #[must_use]
     pub fn share(mut self, folder: impl Into<PathBuf>) -> Self {
         self.shared.push(folder.into());
         self
     }
 
-    /// Where a program stands in the tree, and so in the namespace.
+    /// Path of a program in the tree and in the namespace.
     fn program(&self, name: &str) -> PathBuf {
         let in_sbin = self.tree.join("usr/sbin").join(name).exists();
-        // Joining an absolute name leaves just that.
+        // Joining an absolute path yields that path.
         Path::new(if in_sbin { "/usr/sbin" } else { "/usr/bin" }).join(name)
     }
 
-    /// A command whose program is looked up in the tree. Its environment is only PATH, HOME and
-    /// what the caller adds; its working directory is `/` unless the caller sets one that is shared.
+    /// A command whose program is looked up in the tree. Its environment contains PATH, HOME, LC_ALL and what the
+    /// caller adds; its working directory is `/` unless the caller sets a shared one.
     pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
         let plan = MountPlan::new(&self.tree, &self.shared)?;
         let mut command = Command::new(self.program(program));
         command.env_clear();
         command.env("PATH", "/usr/bin:/usr/sbin").env("HOME", "/tmp").env("LC_ALL", "C.UTF-8");
-        // SAFETY: the closure runs in the forked child before exec and only makes system calls on
-        // strings that were allocated before the fork.
+        // SAFETY: the closure runs in the forked child before exec and only makes system calls on strings that were
+        // allocated before the fork.
         unsafe {
             command.pre_exec(move || plan.enter());
         }
@@ -85,7 +85,7 @@ impl Sandbox {
     }
 }
 
-/// Every string that the child needs, made before the fork.
+/// All strings that the child needs, allocated before the fork.
 #[derive(Debug)]
 struct MountPlan {
     root: CString,
@@ -99,7 +99,7 @@ struct MountPlan {
 
 impl MountPlan {
     fn new(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
-        let root = &root_beside(shared.iter().map(PathBuf::as_path).chain([tree]))?;
+        let root = &choose_root(shared.iter().map(PathBuf::as_path).chain([tree]))?;
         let mut plan = Self {
             root: c_string(root)?,
             directories: Vec::new(),
@@ -116,8 +116,8 @@ impl MountPlan {
             plan.bind(Path::new(host), root, Path::new(&host[1..]), false)?;
         }
         for folder in shared {
-            let below = folder.strip_prefix("/").map_err(|_| SandboxError::Relative(folder.clone()))?;
-            plan.bind(folder, root, below, false)?;
+            let target = folder.strip_prefix("/").map_err(|_| SandboxError::Relative(folder.clone()))?;
+            plan.bind(folder, root, target, false)?;
         }
         plan.directories.push(c_string(&root.join("var"))?);
         plan.directories.push(c_string(&root.join("var/tmp"))?);
@@ -127,9 +127,9 @@ impl MountPlan {
         Ok(plan)
     }
 
-    /// `below` is where it stands in the new root.
-    fn bind(&mut self, from: &Path, root: &Path, below: &Path, read_only: bool) -> Result<(), SandboxError> {
-        let to = &root.join(below);
+    /// `target` is the path in the new root.
+    fn bind(&mut self, from: &Path, root: &Path, target: &Path, read_only: bool) -> Result<(), SandboxError> {
+        let to = &root.join(target);
         let mut ancestors: Vec<_> = to.ancestors().take_while(|path| *path != root).collect();
         ancestors.reverse();
         for ancestor in ancestors {
@@ -164,7 +164,7 @@ impl MountPlan {
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount(Some(from.as_c_str()), to.as_c_str(), NONE, flags, NONE)?;
             if *read_only {
-                // A user namespace may not clear flags that the host's mount has; keep the common ones.
+                // A user namespace may not clear flags of the host's mount; keep the common ones.
                 let keep = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
                 mount(NONE, to.as_c_str(), NONE, keep, NONE).or_else(|_| {
                     mount(NONE, to.as_c_str(), NONE, keep | MsFlags::MS_NOSUID | MsFlags::MS_NODEV, NONE)
@@ -179,12 +179,12 @@ impl MountPlan {
     }
 }
 
-/// Where the new root is put: a tmpfs covers the directory, in the child's own namespace only. What is shown to programs
-/// must not stand below it.
-fn root_beside<'a>(shown: impl Iterator<Item = &'a Path>) -> Result<PathBuf, SandboxError> {
-    let shown: Vec<&Path> = shown.collect();
-    let is_free = |root: &&Path| root.is_dir() && !shown.iter().any(|path| path.starts_with(root));
-    let free = ROOTS.map(Path::new).into_iter().find(is_free);
+/// Chooses the mount point of the new root, which a tmpfs covers in the child's namespace. Visible paths must not be
+/// below it.
+fn choose_root<'a>(visible: impl Iterator<Item = &'a Path>) -> Result<PathBuf, SandboxError> {
+    let visible: Vec<&Path> = visible.collect();
+    let is_unused = |root: &&Path| root.is_dir() && !visible.iter().any(|path| path.starts_with(root));
+    let free = ROOTS.map(Path::new).into_iter().find(is_unused);
     free.map(Path::to_path_buf).ok_or(SandboxError::NoRoot)
 }
 
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_new_root_covers_nothing_that_is_shown() {
-        let root = |shown: &[&str]| root_beside(shown.iter().map(Path::new));
+        let root = |visible: &[&str]| choose_root(visible.iter().map(Path::new));
         assert_eq!(root(&["/home/a", "/mnt-of-mine"]).unwrap(), Path::new("/mnt"));
         assert_ne!(root(&["/home/a", "/mnt/c/Users/a"]).unwrap(), Path::new("/mnt"));
         assert!(matches!(root(&ROOTS), Err(SandboxError::NoRoot)));

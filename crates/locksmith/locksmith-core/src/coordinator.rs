@@ -1,4 +1,4 @@
-//! `/run/update-engine/coordinator.conf`: who decides about reboots on this machine, and how far that is.
+//! `/run/update-engine/coordinator.conf`: the daemon that coordinates reboots on this machine, and its state.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::strategy::Strategy;
 pub enum State {
     Starting,
     Running,
-    /// It runs and will not reboot.
+    /// The daemon runs but never reboots.
     Disabled,
     RebootPlanned,
     Rebooting,
@@ -26,7 +26,7 @@ impl fmt::Display for State {
     }
 }
 
-/// The file's content, which shells can source: without a last newline, as it always was.
+/// The contents of the file: shell assignments, without a final newline, as locksmith writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coordinator {
     pub strategy: Strategy,
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file() {
+    fn file_format() {
         let file = Coordinator { strategy: Strategy::EtcdLock, state: State::RebootPlanned };
         assert_eq!(file.to_string(), "NAME=locksmithd\nSTRATEGY=etcd-lock\nSTATE=reboot-planned");
         let states = [State::Starting, State::Running, State::Disabled, State::Rebooting];

@@ -1,21 +1,22 @@
-//! What locksmithd needs to know, checked.
+//! locksmithd's validated settings.
 
 use std::fmt;
 use std::time::Duration;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_api::parse_go_duration;
 use thiserror::Error;
 
 use crate::fleet_lock::FleetLock;
-use crate::given::{Environment, SettingError, Source, refused};
-use crate::settings::{Store, read_store};
+use crate::setting_source::{Environment, SettingError, SettingSource, invalid};
+use crate::settings::{StoreSettings, read_store};
 use crate::strategy::Strategy;
 use crate::window::Window;
 
 #[derive(Debug)]
-pub enum Daemon {
-    /// `REBOOT_STRATEGY=off`. The other settings, if valid, are needed to release what an earlier strategy holds.
+pub enum DaemonMode {
+    /// `REBOOT_STRATEGY=off`. The other settings, if valid, are needed to release what an earlier strategy
+    /// holds.
     Off(Option<Box<DaemonSettings>>),
     Run(Box<DaemonSettings>),
 }
@@ -24,10 +25,10 @@ pub enum Daemon {
 pub struct DaemonSettings {
     pub strategy: Strategy,
     pub window: Option<Window>,
-    pub store: Store,
-    /// The lock is there instead of in the store.
+    pub store: StoreSettings,
+    /// The FleetLock server that keeps the lock instead of etcd.
     pub fleet_lock: Option<FleetLock>,
-    /// None: units stay where they are.
+    /// `None`: units are not drained.
     pub drain_timeout: Option<Duration>,
     pub login_delay: Duration,
     pub retry_interval: Duration,
@@ -43,32 +44,32 @@ pub enum DaemonError {
     Setting(#[from] SettingError),
 }
 
-/// The least that makes sense; below it a failure would be tried again without end.
-const LEAST_INTERVAL: Duration = Duration::from_millis(10);
-/// Longer waits are mistakes.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// A shorter interval would retry in a busy loop.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Longer durations are taken for mistakes.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// # Errors
-/// A setting that cannot be used.
-pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, DaemonError> {
-    let source = Source { flags, environment, prefix: "LOCKSMITHD" };
+/// A setting is invalid.
+pub fn daemon_mode(flags: &ParsedArgs, environment: Environment<'_>) -> Result<DaemonMode, DaemonError> {
+    let source = SettingSource { flags, environment, prefix: "LOCKSMITHD" };
     let strategy = match source.variable("REBOOT_STRATEGY") {
-        Some((place, text)) => text.parse().map_err(|error| refused(place, error))?,
+        Some((origin, text)) => text.parse().map_err(|error| invalid(origin, error))?,
         None => Strategy::default(),
     };
     let settings = settings(&source, strategy).map(Box::new);
     if strategy == Strategy::Off {
-        return Ok(Daemon::Off(settings.ok()));
+        return Ok(DaemonMode::Off(settings.ok()));
     }
-    settings.map(Daemon::Run)
+    settings.map(DaemonMode::Run)
 }
 
-fn settings(source: &Source<'_>, strategy: Strategy) -> Result<DaemonSettings, DaemonError> {
+fn settings(source: &SettingSource<'_>, strategy: Strategy) -> Result<DaemonSettings, DaemonError> {
     let window = window(source)?;
     let store = read_store(source)?;
     let fleet_lock = match source.text("fleet-lock-url") {
-        Some((place, url)) => {
-            Some(FleetLock::new(&url, &store.group).map_err(|error| refused(place, error))?)
+        Some((origin, url)) => {
+            Some(FleetLock::new(&url, &store.group).map_err(|error| invalid(origin, error))?)
         }
         None => None,
     };
@@ -80,41 +81,41 @@ fn settings(source: &Source<'_>, strategy: Strategy) -> Result<DaemonSettings, D
         fleet_lock,
         drain_timeout: (!drain.is_zero()).then_some(drain),
         login_delay: duration(source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
-        retry_interval: duration(source, "retry-interval", LEAST_INTERVAL, Duration::from_secs(5))?,
+        retry_interval: duration(source, "retry-interval", MIN_RETRY_INTERVAL, Duration::from_secs(5))?,
     })
 }
 
-/// The variables have no flag, and their names without a prefix are the ones that cloud-config writes.
-fn window(source: &Source<'_>) -> Result<Option<Window>, DaemonError> {
-    let either =
+/// These variables have no flags. Unprefixed names are those that cloud-config writes.
+fn window(source: &SettingSource<'_>) -> Result<Option<Window>, DaemonError> {
+    let prefixed_or_bare =
         |name: &str| source.variable(&format!("LOCKSMITHD_{name}")).or_else(|| source.variable(name));
-    match (either("REBOOT_WINDOW_START"), either("REBOOT_WINDOW_LENGTH")) {
+    match (prefixed_or_bare("REBOOT_WINDOW_START"), prefixed_or_bare("REBOOT_WINDOW_LENGTH")) {
         (None, None) => Ok(None),
-        (Some((place, start)), Some((length_place, length))) => {
-            // Which of both is wrong: the start, where it is wrong with any length.
-            let place = if Window::parse(&start, "0").is_err() { place } else { length_place };
+        (Some((origin, start)), Some((length_origin, length))) => {
+            // Attributes the error to the start if it is invalid with any length.
+            let origin = if Window::parse(&start, "0").is_err() { origin } else { length_origin };
             let parsed = Window::parse(&start, &length);
-            parsed.map(Some).map_err(|error| DaemonError::Window(refused(place, error)))
+            parsed.map(Some).map_err(|error| DaemonError::Window(invalid(origin, error)))
         }
         _ => Err(DaemonError::HalfWindow),
     }
 }
 
 fn duration(
-    source: &Source<'_>,
+    source: &SettingSource<'_>,
     flag: &'static str,
-    least: Duration,
+    min: Duration,
     default: Duration,
 ) -> Result<Duration, SettingError> {
     let read = source.read(flag, |text| {
-        let wrong = |why: &dyn fmt::Display| format!("{text:?} {why}");
+        let error = |reason: &dyn fmt::Display| format!("{text:?} {reason}");
         let parsed = parse_go_duration(text)
-            .map_err(|_| wrong(&"is no length of time: it needs a unit, like 30s or 5m"))?;
-        if parsed < least {
-            return Err(wrong(&format_args!("is less than {least:?}")));
+            .map_err(|_| error(&"is no length of time: it needs a unit, like 30s or 5m"))?;
+        if parsed < min {
+            return Err(error(&format_args!("is less than {min:?}")));
         }
-        if parsed > LONGEST {
-            return Err(wrong(&"is more than a day"));
+        if parsed > MAX_DURATION {
+            return Err(error(&"is more than a day"));
         }
         Ok(parsed)
     })?;
@@ -127,14 +128,14 @@ mod tests {
     use crate::settings::{DAEMON_FLAGS, FLAGS};
     use command_line::before_arguments;
 
-    fn check(words: &[&str], variables: &[(&str, &str)], expect: &str) {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let flags = before_arguments(&[FLAGS, DAEMON_FLAGS].concat(), &words).unwrap();
+    fn check(arguments: &[&str], variables: &[(&str, &str)], expect: &str) {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let flags = before_arguments(&[FLAGS, DAEMON_FLAGS].concat(), &arguments).unwrap();
         let environment =
             |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
-        let got = match daemon(&flags, &environment) {
-            Ok(Daemon::Off(_)) => "off".to_owned(),
-            Ok(Daemon::Run(settings)) => {
+        let got = match daemon_mode(&flags, &environment) {
+            Ok(DaemonMode::Off(_)) => "off".to_owned(),
+            Ok(DaemonMode::Run(settings)) => {
                 let window = settings.window.map(|window| format!(" {window}"));
                 let lock = settings.fleet_lock.map(|lock| format!(" {} {}", lock.url, lock.group));
                 format!(
@@ -151,7 +152,7 @@ mod tests {
             }
             Err(error) => error.to_string(),
         };
-        assert_eq!(got, expect, "{words:?} {variables:?}");
+        assert_eq!(got, expect, "{arguments:?} {variables:?}");
     }
 
     const REST: &str =
@@ -177,10 +178,10 @@ mod tests {
         check(&[], &[start, length], &format!("reboot start is \"14:00\" and length is \"1h\" {REST}"));
         check(&[], &[start], half);
         check(&[], &[length], half);
-        let ours = ("LOCKSMITHD_REBOOT_WINDOW_START", "Thu 4:00");
+        let extensions = ("LOCKSMITHD_REBOOT_WINDOW_START", "Thu 4:00");
         check(
             &[],
-            &[start, ours, length],
+            &[start, extensions, length],
             &format!("reboot start is \"Thu 4:00\" and length is \"1h\" {REST}"),
         );
         check(
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn ours() {
+    fn extensions() {
         check(
             &["-drain-timeout", "0", "--login-delay=1s"],
             &[
@@ -220,8 +221,12 @@ mod tests {
             ("5", "\"5\" is no length of time: it needs a unit, like 30s or 5m"),
             ("25h", "\"25h\" is more than a day"),
         ];
-        for (text, why) in bad {
-            check(&[], &[("LOCKSMITHD_RETRY_INTERVAL", text)], &format!("$LOCKSMITHD_RETRY_INTERVAL: {why}"));
+        for (text, reason) in bad {
+            check(
+                &[],
+                &[("LOCKSMITHD_RETRY_INTERVAL", text)],
+                &format!("$LOCKSMITHD_RETRY_INTERVAL: {reason}"),
+            );
         }
     }
 }

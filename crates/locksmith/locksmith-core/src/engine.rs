@@ -1,29 +1,29 @@
-//! What the update agent says of itself on the bus (`com.coreos.update1`).
+//! The update engine's status on D-Bus (`com.coreos.update1`).
 
 use std::fmt;
 
-/// There is another version in the other slot, and it waits for the reboot.
+/// A new version is installed in the other slot and waits for the reboot.
 pub const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 
-/// The fields of `GetStatus` and of the signal `StatusUpdate`, in their order.
+/// The result of `GetStatus` and the arguments of the signal `StatusUpdate`, in this order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStatus {
-    /// Seconds since 1970; 0 is never.
+    /// Seconds since the epoch; 0 means never.
     pub last_checked: i64,
     /// From 0 to 1.
     pub progress: f64,
     pub operation: String,
     pub new_version: String,
-    /// Bytes.
+    /// In bytes.
     pub new_size: i64,
 }
 
-/// Whose word it is.
+/// Who sent a status signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
+pub enum SignalSender {
     /// The owner of the bus name.
     Engine,
-    /// Another connection of root's: `locksmithctl send-need-reboot`.
+    /// Another connection of root: `locksmithctl send-need-reboot`.
     Root,
 }
 
@@ -33,9 +33,9 @@ impl EngineStatus {
         self.operation == NEED_REBOOT
     }
 
-    /// What `send-need-reboot` sends.
+    /// The status that `send-need-reboot` emits.
     #[must_use]
-    pub fn fake() -> Self {
+    pub fn need_reboot() -> Self {
         Self { operation: NEED_REBOOT.to_owned(), ..Self::default() }
     }
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_s_line() {
+    fn log_format() {
         let status = EngineStatus {
             last_checked: 1_400_000_000,
             progress: 0.25,
@@ -70,7 +70,7 @@ mod tests {
              NewVersion=2079.3.0 NewSize=443829103"
         );
         assert_eq!(
-            EngineStatus::fake().to_string(),
+            EngineStatus::need_reboot().to_string(),
             "LastCheckedTime=0 Progress=0 CurrentOperation=\"UPDATE_STATUS_UPDATED_NEED_REBOOT\" NewVersion= NewSize=0"
         );
     }

@@ -1,18 +1,18 @@
-//! The FleetLock protocol: another place that the lock may be in, behind HTTP.
+//! The FleetLock protocol: a reboot lock behind HTTP instead of etcd.
 //!
-//! `POST BASE/v1/pre-reboot` takes the lock, `POST BASE/v1/steady-state` gives it back; both may be repeated.
+//! `POST BASE/v1/pre-reboot` acquires the lock, `POST BASE/v1/steady-state` releases it. Both are idempotent.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Header that every request has, with the value `true`.
+/// The header of every request, with the value `true`.
 const HEADER: &str = "fleet-lock-protocol";
 const DEFAULT_GROUP: &str = "default";
 
-/// Where the server is and who asks.
+/// The server's URL and the client's group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetLock {
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     pub url: String,
     pub group: String,
 }
@@ -31,7 +31,7 @@ pub enum FleetLockError {
     Group(String),
 }
 
-/// What a server says that does not grant: a word for programs and a sentence for people.
+/// The body of an error response: an error code and a message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Refusal {
     pub kind: String,
@@ -50,10 +50,10 @@ struct Client<'a> {
 }
 
 impl FleetLock {
-    /// `group` is locksmith's own; the empty one is the protocol's `default`.
+    /// An empty `group` becomes the protocol's `default`.
     ///
     /// # Errors
-    /// One of both is nothing that the protocol knows.
+    /// The URL or group is invalid.
     pub fn new(url: &str, group: &str) -> Result<Self, FleetLockError> {
         let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         if host
@@ -69,7 +69,7 @@ impl FleetLock {
     }
 
     #[must_use]
-    pub fn address(&self, request: Request) -> String {
+    pub fn request_url(&self, request: Request) -> String {
         let path = match request {
             Request::PreReboot => "v1/pre-reboot",
             Request::SteadyState => "v1/steady-state",
@@ -82,10 +82,10 @@ impl FleetLock {
         (HEADER, "true")
     }
 
-    /// The body of both requests.
+    /// The JSON body of both requests.
     #[must_use]
     pub fn body(&self, id: &str) -> String {
-        // invariant: text, which JSON always has.
+        // invariant: a struct of strings always serializes.
         #[expect(clippy::expect_used)]
         serde_json::to_string(&Body { client_params: Client { id, group: &self.group } })
             .expect("plain data can be written")
@@ -93,9 +93,9 @@ impl FleetLock {
 }
 
 impl Refusal {
-    /// Whatever came, as one sentence.
+    /// One sentence for any error response.
     #[must_use]
-    pub fn told(status: u16, body: &[u8]) -> String {
+    pub fn message(status: u16, body: &[u8]) -> String {
         match serde_json::from_slice::<Self>(body) {
             Ok(Self { kind, value }) => format!("{value} ({kind})"),
             Err(_) => format!("the FleetLock server answers {status}"),
@@ -110,14 +110,14 @@ mod tests {
     #[test]
     fn requests() {
         let lock = FleetLock::new("http://10.0.0.1:8080/", "").unwrap();
-        assert_eq!(lock.address(Request::PreReboot), "http://10.0.0.1:8080/v1/pre-reboot");
-        assert_eq!(lock.address(Request::SteadyState), "http://10.0.0.1:8080/v1/steady-state");
+        assert_eq!(lock.request_url(Request::PreReboot), "http://10.0.0.1:8080/v1/pre-reboot");
+        assert_eq!(lock.request_url(Request::SteadyState), "http://10.0.0.1:8080/v1/steady-state");
         assert_eq!(lock.body("m1"), r#"{"client_params":{"id":"m1","group":"default"}}"#);
         assert_eq!(FleetLock::header(), ("fleet-lock-protocol", "true"));
     }
 
     #[test]
-    fn what_is_refused() {
+    fn invalid_urls_and_groups() {
         for url in ["", "10.0.0.1", "ftp://a", "http://", "http:///x", "http://a b"] {
             assert_eq!(FleetLock::new(url, "g"), Err(FleetLockError::Url(url.into())));
         }
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let told = br#"{"kind":"failed_lock","value":"pre-reboot failed"}"#;
-        assert_eq!(Refusal::told(404, told), "pre-reboot failed (failed_lock)");
-        assert_eq!(Refusal::told(500, b"<html>"), "the FleetLock server answers 500");
+        let reply = br#"{"kind":"failed_lock","value":"pre-reboot failed"}"#;
+        assert_eq!(Refusal::message(404, reply), "pre-reboot failed (failed_lock)");
+        assert_eq!(Refusal::message(500, b"<html>"), "the FleetLock server answers 500");
     }
 }

@@ -1,50 +1,51 @@
-//! Where the semaphore stands in the store, and what stands beside it.
+//! The keys of the semaphore and its metadata in etcd.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
-const ABOVE: &str = "/coreos.com/updateengine/rebootlock";
+const PREFIX: &str = "/coreos.com/updateengine/rebootlock";
 
-/// Go's `url.QueryEscape`; a space becomes `+`.
+/// Go's `url.QueryEscape`, with spaces replaced by `+` afterwards.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
 
-const LONGEST_GROUP: usize = 1024;
+const MAX_GROUP_BYTES: usize = 1024;
 
-/// The keys of one group of machines, or of all that are in none.
+/// The keys of one group of machines, or of the machines without a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     pub semaphore: String,
-    /// Who holds it since when and why: ours, since locksmith drops from the semaphore what it does not know.
-    pub notes: String,
+    /// Who holds the lock, since when and why. A separate key, as locksmith drops unknown fields of the
+    /// semaphore.
+    pub metadata: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeysError {
     #[error("{0:?} cannot be a part of a key")]
-    Dots(String),
-    #[error("a name of {0} bytes is longer than {LONGEST_GROUP}")]
+    DotSegment(String),
+    #[error("a name of {0} bytes is longer than {MAX_GROUP_BYTES}")]
     TooLong(usize),
 }
 
 impl Keys {
-    /// Those of `group`; the empty one is for machines that are in none.
+    /// The keys of `group`; empty for machines without a group.
     ///
     /// # Errors
-    /// The group's name cannot be a part of a key.
-    pub fn of_group(group: &str) -> Result<Self, KeysError> {
-        if group.len() > LONGEST_GROUP {
+    /// The group's name is not valid in a key.
+    pub fn for_group(group: &str) -> Result<Self, KeysError> {
+        if group.len() > MAX_GROUP_BYTES {
             return Err(KeysError::TooLong(group.len()));
         }
         let folder = match group {
-            "" => ABOVE.to_owned(),
-            // They would lead out of the folder.
-            "." | ".." => return Err(KeysError::Dots(group.to_owned())),
-            named => {
-                let escaped = utf8_percent_encode(named, QUERY).to_string().replace(' ', "+");
-                format!("{ABOVE}/groups/{escaped}")
+            "" => PREFIX.to_owned(),
+            // Would refer to another folder.
+            "." | ".." => return Err(KeysError::DotSegment(group.to_owned())),
+            group => {
+                let escaped = utf8_percent_encode(group, QUERY).to_string().replace(' ', "+");
+                format!("{PREFIX}/groups/{escaped}")
             }
         };
-        Ok(Self { semaphore: format!("{folder}/semaphore"), notes: format!("{folder}/semaphore.meta") })
+        Ok(Self { semaphore: format!("{folder}/semaphore"), metadata: format!("{folder}/semaphore.meta") })
     }
 }
 
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     fn check(group: &str, expect: &str) {
-        let got = Keys::of_group(group).map_or_else(|error| error.to_string(), |keys| keys.semaphore);
+        let got = Keys::for_group(group).map_or_else(|error| error.to_string(), |keys| keys.semaphore);
         assert_eq!(got, expect, "{group:?}");
     }
 
@@ -67,6 +68,6 @@ mod tests {
         check("...", "/coreos.com/updateengine/rebootlock/groups/.../semaphore");
         check("..", "\"..\" cannot be a part of a key");
         check(&"x".repeat(1025), "a name of 1025 bytes is longer than 1024");
-        assert!(Keys::of_group("db").unwrap().notes.ends_with("/groups/db/semaphore.meta"));
+        assert!(Keys::for_group("db").unwrap().metadata.ends_with("/groups/db/semaphore.meta"));
     }
 }

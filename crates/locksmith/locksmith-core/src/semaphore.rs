@@ -1,27 +1,26 @@
-//! The semaphore: how many may reboot at once, and who does.
+//! The semaphore: how many machines may reboot at the same time, and which ones do.
 //!
-//! Its JSON is the one that locksmith writes and reads (Go's `encoding/json`): three keys, no spaces, holders
-//! ascending, and `null` for the list of one that nobody held yet. `semaphore == max - holders` holds for whatever
-//! was created by a semaphore's own operations.
+//! Its JSON is that of locksmith (Go's `encoding/json`): three keys, no spaces, holders ascending, `null`
+//! before the first holder. Semaphores changed only by these operations satisfy `semaphore == max - holders`.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::VALUE_BYTES;
+use crate::limits::MAX_VALUE_BYTES;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Semaphore {
-    /// How many may still take it; below zero where `max` was lowered beneath what is held.
+    /// The number of free slots. Negative if `max` was lowered below the number of holders.
     #[serde(default)]
     semaphore: i64,
     #[serde(default)]
     max: i64,
-    /// Ascending: locksmith searches in halves. `None` is `null`.
+    /// Ascending: locksmith uses binary search. `None` is `null`.
     #[serde(default)]
     holders: Option<Vec<String>>,
 }
 
-/// The value of the key is no semaphore.
+/// The key's value is not a semaphore.
 #[derive(Debug, Error)]
 pub enum SemaphoreError {
     #[error("the value of {0} bytes is too long for a semaphore")]
@@ -30,7 +29,7 @@ pub enum SemaphoreError {
     Json(#[from] serde_json::Error),
 }
 
-/// Why a semaphore stays as it is. The texts are the contract's.
+/// Why an operation is refused. The messages are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LockError {
     #[error("semaphore is at {0}")]
@@ -41,37 +40,37 @@ pub enum LockError {
     NoSuchHolder,
     #[error("the maximum cannot be negative")]
     NegativeMaximum,
-    /// Only a value that somebody else wrote can get there.
+    /// Reachable only with a value that another client wrote.
     #[error("the numbers are out of range")]
     Range,
 }
 
-/// What a daemon that wants the lock has now.
+/// The result of [`Semaphore::acquire`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquire {
-    /// It is to be written back.
+    /// Changed; must be written back.
     New,
-    /// It had it before; nothing was changed.
+    /// Already held; nothing changed.
     Held,
 }
 
 impl Default for Semaphore {
-    /// As it is created: one at a time, nobody yet.
+    /// The initial value: one slot, no holder.
     fn default() -> Self {
         Self { semaphore: 1, max: 1, holders: None }
     }
 }
 
 impl Semaphore {
-    /// Reads the key's value. Holders that are not ascending are put in order, so that writing it back mends it.
+    /// Parses the key's value. Sorts the holders, so that the next write repairs their order.
     ///
     /// # Errors
-    /// It is no such JSON.
+    /// The text is not valid JSON of this schema.
     pub fn decode(text: &str) -> Result<Self, SemaphoreError> {
-        if text.len() > VALUE_BYTES {
+        if text.len() > MAX_VALUE_BYTES {
             return Err(SemaphoreError::TooLong(text.len()));
         }
-        // Of a field that comes twice the last counts, as in Go; and a list is no semaphore.
+        // Like Go, takes the last of duplicate fields. Rejects arrays.
         let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
         let mut read: Self = serde_json::from_value(fields.into())?;
         if let Some(holders) = &mut read.holders {
@@ -80,15 +79,15 @@ impl Semaphore {
         Ok(read)
     }
 
-    /// The key's value, one line.
+    /// The key's value on one line.
     #[must_use]
     pub fn encode(&self) -> String {
-        // invariant: numbers and text, which JSON always has.
+        // invariant: numbers and strings always serialize.
         #[expect(clippy::expect_used)]
         go_compat::to_string(self).expect("plain data can be written")
     }
 
-    /// How many may still take it.
+    /// The number of free slots.
     #[must_use]
     pub fn available(&self) -> i64 {
         self.semaphore
@@ -109,7 +108,7 @@ impl Semaphore {
         self.holders().binary_search_by(|holder| holder.as_str().cmp(id)).is_ok()
     }
 
-    /// Takes the lock for `id`. That nothing is left comes before `id` having it already: so it always was.
+    /// ValueKind the lock for `id`. A full semaphore is reported before an existing holder, as locksmith does.
     ///
     /// # Errors
     /// [`LockError::Taken`], [`LockError::HolderExists`].
@@ -120,15 +119,15 @@ impl Semaphore {
         let holders = self.holders.get_or_insert_default();
         match holders.binary_search_by(|holder| holder.as_str().cmp(id)) {
             Ok(_) => Err(LockError::HolderExists),
-            Err(place) => {
-                holders.insert(place, id.to_owned());
+            Err(index) => {
+                holders.insert(index, id.to_owned());
                 self.semaphore -= 1;
                 Ok(())
             }
         }
     }
 
-    /// [`Self::lock`] for a daemon, which goes on where it has the lock already, however much is left.
+    /// Like [`Self::lock`], but succeeds if `id` holds the lock already, even if the semaphore is full.
     ///
     /// # Errors
     /// [`LockError::Taken`].
@@ -139,20 +138,20 @@ impl Semaphore {
         self.lock(id).map(|()| Acquire::New)
     }
 
-    /// Gives the lock of `id` back.
+    /// Releases the lock of `id`.
     ///
     /// # Errors
     /// [`LockError::NoSuchHolder`].
     pub fn unlock(&mut self, id: &str) -> Result<(), LockError> {
-        let more = self.semaphore.checked_add(1).ok_or(LockError::Range)?;
+        let increment = self.semaphore.checked_add(1).ok_or(LockError::Range)?;
         let holders = self.holders.get_or_insert_default();
-        let place = holders.binary_search_by(|holder| holder.as_str().cmp(id));
-        holders.remove(place.map_err(|_| LockError::NoSuchHolder)?);
-        self.semaphore = more;
+        let index = holders.binary_search_by(|holder| holder.as_str().cmp(id));
+        holders.remove(index.map_err(|_| LockError::NoSuchHolder)?);
+        self.semaphore = increment;
         Ok(())
     }
 
-    /// Lets `max` hold it at once; the maximum before. Who has it keeps it.
+    /// Sets the maximum and returns the previous one. Existing holders keep the lock.
     ///
     /// # Errors
     /// [`LockError::NegativeMaximum`].
@@ -160,8 +159,8 @@ impl Semaphore {
         if max < 0 {
             return Err(LockError::NegativeMaximum);
         }
-        let more = max.checked_sub(self.max).ok_or(LockError::Range)?;
-        self.semaphore = self.semaphore.checked_add(more).ok_or(LockError::Range)?;
+        let increment = max.checked_sub(self.max).ok_or(LockError::Range)?;
+        self.semaphore = self.semaphore.checked_add(increment).ok_or(LockError::Range)?;
         Ok(std::mem::replace(&mut self.max, max))
     }
 }
@@ -172,9 +171,9 @@ mod tests {
 
     const FRESH: &str = r#"{"semaphore":1,"max":1,"holders":null}"#;
 
-    /// Words: `lock a`, `unlock a`, `max 3`, and `acquire a`.
-    fn act(semaphore: &mut Semaphore, words: &str) -> String {
-        let (verb, argument) = words.split_once(' ').unwrap();
+    /// Commands: `lock a`, `unlock a`, `max 3`, `acquire a`.
+    fn apply(semaphore: &mut Semaphore, command: &str) -> String {
+        let (verb, argument) = command.split_once(' ').unwrap();
         let done = match verb {
             "lock" => semaphore.lock(argument).map(|()| "done".to_owned()),
             "unlock" => semaphore.unlock(argument).map(|()| "done".to_owned()),
@@ -184,14 +183,14 @@ mod tests {
         done.unwrap_or_else(|error| error.to_string())
     }
 
-    fn check(before: &str, words: &str, answer: &str, after: &str) {
+    fn check(before: &str, command: &str, answer: &str, after: &str) {
         let mut semaphore = Semaphore::decode(before).unwrap();
-        assert_eq!(act(&mut semaphore, words), answer, "{before} {words}");
-        assert_eq!(semaphore.encode(), after, "{before} {words}");
+        assert_eq!(apply(&mut semaphore, command), answer, "{before} {command}");
+        assert_eq!(semaphore.encode(), after, "{before} {command}");
     }
 
     #[test]
-    fn a_new_one() {
+    fn default_semaphore() {
         assert_eq!(Semaphore::default().encode(), FRESH);
     }
 
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write() {
+    fn foreign_values() {
         check(r#"{"semaphore":1,"max":1}"#, "lock a", "done", r#"{"semaphore":0,"max":1,"holders":["a"]}"#);
         check(
             r#"{"max":1,"semaphore":1,"holders":[]}"#,

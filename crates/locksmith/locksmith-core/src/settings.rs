@@ -1,54 +1,55 @@
-//! What both programs need to know: where the store is, and whose lock is meant.
+//! Settings of both programs: the store and the lock group.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 
-use crate::given::{Environment, Place, SettingError, Source, refused};
 use crate::key::Keys;
+use crate::setting_source::{Environment, Origin, SettingError, SettingSource, invalid};
 
 const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
-/// The flags that stand before the command.
+/// The flags before the command.
 pub const FLAGS: &[Flag] = &[
     Flag::switch("debug", "Print out debug information to stderr."),
     Flag::new(
         "endpoint",
-        Takes::Text,
+        ValueKind::Text,
         "etcd endpoint for locksmith. Specify multiple times to use multiple endpoints.",
     )
     .default(DEFAULT_ENDPOINTS),
-    Flag::new("etcd-cafile", Takes::File, "etcd CA file authentication"),
-    Flag::new("etcd-certfile", Takes::File, "etcd cert file authentication"),
-    Flag::new("etcd-keyfile", Takes::File, "etcd key file authentication"),
-    Flag::new("etcd-password", Takes::Text, "password for secure etcd communication"),
-    Flag::new("etcd-username", Takes::Text, "username for secure etcd communication"),
-    Flag::new("fleet-endpoint", Takes::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
-    Flag::new("group", Takes::Text, "locksmith group"),
+    Flag::new("etcd-cafile", ValueKind::File, "etcd CA file authentication"),
+    Flag::new("etcd-certfile", ValueKind::File, "etcd cert file authentication"),
+    Flag::new("etcd-keyfile", ValueKind::File, "etcd key file authentication"),
+    Flag::new("etcd-password", ValueKind::Text, "password for secure etcd communication"),
+    Flag::new("etcd-username", ValueKind::Text, "username for secure etcd communication"),
+    Flag::new("fleet-endpoint", ValueKind::Text, "where the cluster manager is asked")
+        .default(FLEET_ENDPOINT),
+    Flag::new("group", ValueKind::Text, "locksmith group"),
     Flag::switch("version", "Print the version and exit."),
 ];
 
-/// What only the daemon has; all of it is ours.
+/// Flags of the daemon only; extensions of Keelson.
 pub const DAEMON_FLAGS: &[Flag] = &[
-    Flag::new("fleet-lock-url", Takes::Text, "a FleetLock server that keeps the lock instead of etcd"),
-    Flag::new("drain-timeout", Takes::Duration, "how long units may take to move away; 0 moves none")
+    Flag::new("fleet-lock-url", ValueKind::Text, "a FleetLock server that keeps the lock instead of etcd"),
+    Flag::new("drain-timeout", ValueKind::Duration, "how long units may take to move away; 0 moves none")
         .default("5m"),
-    Flag::new("login-delay", Takes::Duration, "how long who is logged in is warned before").default("5m"),
-    Flag::new("retry-interval", Takes::Duration, "how long what failed rests at first").default("5s"),
+    Flag::new("login-delay", ValueKind::Duration, "how long who is logged in is warned before").default("5m"),
+    Flag::new("retry-interval", ValueKind::Duration, "how long what failed rests at first").default("5s"),
 ];
 
 const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
 
-/// Where the lock is kept.
+/// Where the lock is stored.
 #[derive(Debug, Clone)]
-pub struct Store {
-    /// At least one; not looked at any further.
+pub struct StoreSettings {
+    /// At least one; not validated here.
     pub endpoints: Vec<String>,
     /// All three or none.
     pub tls: Option<Tls>,
     pub user: Option<User>,
-    /// The empty one is for machines that are in none.
+    /// Empty for machines without a group.
     pub group: String,
     pub keys: Keys,
-    /// URL of the cluster manager.
+    /// The cluster manager's URL.
     pub fleet: String,
     pub debug: bool,
 }
@@ -72,30 +73,33 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// What locksmithctl was told.
+/// The settings of locksmithctl.
 ///
 /// # Errors
-/// A setting that cannot be used.
-pub fn store(flags: &Given, environment: Environment<'_>) -> Result<Store, SettingError> {
-    read_store(&Source { flags, environment, prefix: "LOCKSMITHCTL" })
+/// A setting is invalid.
+pub fn store_settings(
+    flags: &ParsedArgs,
+    environment: Environment<'_>,
+) -> Result<StoreSettings, SettingError> {
+    read_store(&SettingSource { flags, environment, prefix: "LOCKSMITHCTL" })
 }
 
-pub(crate) fn read_store(source: &Source<'_>) -> Result<Store, SettingError> {
-    let (place, given) =
-        source.texts("endpoint").unwrap_or_else(|| (Place::Default, vec![DEFAULT_ENDPOINTS.to_owned()]));
+pub(crate) fn read_store(source: &SettingSource<'_>) -> Result<StoreSettings, SettingError> {
+    let (origin, values) =
+        source.texts("endpoint").unwrap_or_else(|| (Origin::Default, vec![DEFAULT_ENDPOINTS.to_owned()]));
     let endpoints: Vec<String> =
-        given.iter().flat_map(|text| text.split(',')).map(|one| one.trim().to_owned()).collect();
+        values.iter().flat_map(|text| text.split(',')).map(|one| one.trim().to_owned()).collect();
     if endpoints.iter().any(String::is_empty) {
-        return Err(refused(
-            place,
+        return Err(invalid(
+            origin,
             "an address is empty: use addresses like http://127.0.0.1:2379, with commas between",
         ));
     }
-    let (group_place, group) = source.text("group").unwrap_or((Place::Default, String::new()));
-    let keys = Keys::of_group(&group).map_err(|error| refused(group_place, error))?;
+    let (group_origin, group) = source.text("group").unwrap_or((Origin::Default, String::new()));
+    let keys = Keys::for_group(&group).map_err(|error| invalid(group_origin, error))?;
     let name = source.text("etcd-username").map(|(_, text)| text);
     let password = source.text("etcd-password").map(|(_, text)| text).unwrap_or_default();
-    Ok(Store {
+    Ok(StoreSettings {
         endpoints,
         tls: tls(source)?,
         user: name.map(|name| User { name, password }),
@@ -106,20 +110,20 @@ pub(crate) fn read_store(source: &Source<'_>) -> Result<Store, SettingError> {
     })
 }
 
-/// Giving one file asks for all.
-fn tls(source: &Source<'_>) -> Result<Option<Tls>, SettingError> {
+/// The three files are valid only together.
+fn tls(source: &SettingSource<'_>) -> Result<Option<Tls>, SettingError> {
     let files = ["etcd-cafile", "etcd-certfile", "etcd-keyfile"].map(|flag| (flag, source.text(flag)));
-    let Some(place) = files.iter().find_map(|(_, given)| given.as_ref().map(|(place, _)| place.clone()))
+    let Some(origin) = files.iter().find_map(|(_, values)| values.as_ref().map(|(origin, _)| origin.clone()))
     else {
         return Ok(None);
     };
-    let [ca, certificate, key] = files.map(|(flag, given)| {
-        given.map(|(_, path)| path).ok_or_else(|| refused(place.clone(), format!("it needs -{flag} too")))
+    let [ca, certificate, key] = files.map(|(flag, values)| {
+        values.map(|(_, path)| path).ok_or_else(|| invalid(origin.clone(), format!("it needs -{flag} too")))
     });
     Ok(Some(Tls { ca: ca?, certificate: certificate?, key: key? }))
 }
 
-fn switch(source: &Source<'_>, flag: &'static str) -> Result<bool, SettingError> {
+fn switch(source: &SettingSource<'_>, flag: &'static str) -> Result<bool, SettingError> {
     let read = source.read(flag, |text| match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -133,12 +137,12 @@ mod tests {
     use super::*;
     use command_line::before_arguments;
 
-    fn check(words: &[&str], variables: &[(&str, &str)], expect: &str) {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let flags = before_arguments(FLAGS, &words).unwrap();
+    fn check(arguments: &[&str], variables: &[(&str, &str)], expect: &str) {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let flags = before_arguments(FLAGS, &arguments).unwrap();
         let environment =
             |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
-        let got = match store(&flags, &environment) {
+        let got = match store_settings(&flags, &environment) {
             Ok(store) => {
                 let tls = store.tls.map(|tls| format!(" {} {} {}", tls.ca, tls.certificate, tls.key));
                 let user = store.user.map(|user| format!(" {}:{}", user.name, user.password));
@@ -153,11 +157,11 @@ mod tests {
             }
             Err(error) => error.to_string(),
         };
-        assert_eq!(got, expect, "{words:?} {variables:?}");
+        assert_eq!(got, expect, "{arguments:?} {variables:?}");
     }
 
     #[test]
-    fn flags_beat_the_environment() {
+    fn flags_override_the_environment() {
         let both = "http://127.0.0.1:2379 http://127.0.0.1:4001 []";
         check(&[], &[], both);
         check(&[], &[("LOCKSMITHCTL_ENDPOINT", "")], both);
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_with_its_place() {
+    fn errors_name_their_origin() {
         check(&["-etcd-cafile", "a"], &[], "-etcd-cafile: it needs -etcd-certfile too");
         check(
             &[],
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn password_is_redacted() {
         let user = User { name: "u".into(), password: "secret".into() };
         assert!(!format!("{user:?}").contains("secret"));
     }

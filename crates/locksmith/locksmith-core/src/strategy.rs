@@ -1,4 +1,4 @@
-//! `REBOOT_STRATEGY`: what has to be before the machine may reboot.
+//! `REBOOT_STRATEGY`: what a reboot requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use thiserror::Error;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
-    /// No lock.
+    /// Reboot without a lock.
     #[default]
     Reboot,
     EtcdLock,
-    /// The lock where an etcd runs on this machine, else none.
+    /// Take the lock if an etcd runs on this machine.
     BestEffort,
-    /// Never.
+    /// Never reboot.
     Off,
 }
 
@@ -31,7 +31,7 @@ const ALL: [(Strategy, &str); 4] = [
 impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
-    /// Nothing means `reboot`, as since 0.6.
+    /// An empty text is `reboot`, as since locksmith 0.6.
     fn from_str(text: &str) -> Result<Self, UnknownStrategy> {
         if text.is_empty() {
             return Ok(Self::default());

@@ -1,8 +1,8 @@
-//! Reboot windows: when a machine may reboot, by its own clock on the wall.
+//! Reboot windows: when a machine may reboot, by its local wall clock.
 //!
-//! A window opens each day or each week at the same local time and stays open for the same length of time, whatever
-//! happens to the clocks meanwhile. Where the clocks skip its start it opens as much later; where they pass it twice
-//! it opens the first time. Times count in whole seconds, and the last second belongs to the window.
+//! A window opens daily or weekly at a local time, for a fixed length of real time. A start that a clock change
+//! skips is shifted by the change; one that occurs twice counts the first time. Times have a resolution of
+//! seconds, and the last second belongs to the window.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,16 +21,16 @@ pub struct Window {
     hour: i8,
     minute: i8,
     length: Duration,
-    /// As it was given, for the log.
+    /// As configured, for the log.
     start_text: String,
     length_text: String,
 }
 
-/// One time that it is open.
+/// One opening of the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     pub start: Zoned,
-    /// It is still open then.
+    /// Inclusive.
     pub end: Zoned,
 }
 
@@ -55,10 +55,10 @@ pub enum WindowError {
 }
 
 impl Window {
-    /// Reads `[DAY ]H:M` and a Go duration.
+    /// Parses `[DAY ]H:M` and a Go duration.
     ///
     /// # Errors
-    /// They are none, or the next window would open before this one closed.
+    /// Either is invalid, or the window is longer than its period.
     pub fn parse(start: &str, length: &str) -> Result<Self, WindowError> {
         let fields: Vec<&str> = start.split_whitespace().collect();
         let (day, time) = match fields[..] {
@@ -79,7 +79,6 @@ impl Window {
         Ok(Self { day, hour, minute, length: parsed, start_text, length_text })
     }
 
-    /// Whether it is open.
     #[must_use]
     pub fn is_open(&self, now: &Zoned) -> bool {
         let now = whole_seconds(now);
@@ -89,14 +88,14 @@ impl Window {
             .is_some_and(|start| now <= self.span(start).end)
     }
 
-    /// The next time that it opens, after `now`. `None` at the end of all times only.
+    /// The next opening after `now`. `None` only at the end of representable time.
     #[must_use]
     pub fn next(&self, now: &Zoned) -> Option<Span> {
         let now = whole_seconds(now);
         self.starts_around(&now).find(|start| *start > now).map(|start| self.span(start))
     }
 
-    /// The starts of a little more than a week to each side, in their order.
+    /// The starts within about a week before and after `now`, ascending.
     fn starts_around(&self, now: &Zoned) -> impl DoubleEndedIterator<Item = Zoned> {
         let today = now.date();
         (-8_i64..=8).filter_map(move |days| {
@@ -104,7 +103,7 @@ impl Window {
             if self.day.is_some_and(|day| date.weekday() != day) {
                 return None;
             }
-            // Of times that are skipped or come twice jiff takes what the module's words say.
+            // jiff's default disambiguation is the rule of the module docs.
             date.at(self.hour, self.minute, 0, 0).to_zoned(now.time_zone().clone()).ok()
         })
     }
@@ -115,7 +114,7 @@ impl Window {
     }
 }
 
-/// As the log shows it: `start is "14:00" and length is "1h"`.
+/// The format of the log: `start is "14:00" and length is "1h"`.
 impl fmt::Display for Window {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "start is {:?} and length is {:?}", self.start_text, self.length_text)
@@ -124,7 +123,7 @@ impl fmt::Display for Window {
 
 fn whole_seconds(now: &Zoned) -> Zoned {
     let round = jiff::ZonedRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
-    // Fails only at the very end of all times.
+    // Fails only at the end of representable time.
     now.round(round).unwrap_or_else(|_| now.clone())
 }
 
@@ -142,9 +141,9 @@ fn weekday(text: &str) -> Result<Weekday, WindowError> {
 }
 
 fn time_of_day(text: &str) -> Result<(i8, i8), WindowError> {
-    let number = |part: &str| -> Option<u32> {
-        let plain = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| part.parse().ok()).flatten()
+    let number = |digits: &str| -> Option<u32> {
+        let is_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_digits.then(|| digits.parse().ok()).flatten()
     };
     let (hour, minute) = text
         .split_once(':')
@@ -161,20 +160,20 @@ mod tests {
     use super::*;
     use jiff::tz::TimeZone;
 
-    /// Central Europe: an hour forward on 2026-03-29 at 2:00, back on 2026-10-25 at 3:00.
+    /// Central Europe: one hour forward on 2026-03-29 at 2:00, back on 2026-10-25 at 3:00.
     const EUROPE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
     const PACIFIC: &str = "PDT7";
 
     fn at(time: &str, zone: &str) -> Zoned {
         let zone = TimeZone::posix(zone).unwrap();
-        // With an offset where the time alone is not clear.
+        // With an offset where the local time is ambiguous.
         match time.parse::<jiff::Timestamp>() {
             Ok(instant) => instant.to_zoned(zone),
             Err(_) => time.parse::<jiff::civil::DateTime>().unwrap().to_zoned(zone).unwrap(),
         }
     }
 
-    /// `expect` is `open`, or how long until it opens.
+    /// `expect` is `open`, or the time until it opens.
     fn check(zone: &str, window: (&str, &str), now: &str, expect: &str) {
         let (start, length) = window;
         let window = Window::parse(start, length).unwrap();
@@ -232,15 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_go_forward() {
-        // 2:30 is skipped: it opens at 3:30, for the whole length.
+    fn clocks_moved_forward() {
+        // 2:30 is skipped: the window opens at 3:30, for its full length.
         for (window, now, expect) in [
             (("02:30", "1h"), "2026-03-29T00:30:00Z", "1h0m0s"),
             (("02:30", "1h"), "2026-03-29T01:29:59Z", "1s"),
             (("02:30", "1h"), "2026-03-29T01:30:00Z", "open"),
             (("02:30", "1h"), "2026-03-29T02:30:00Z", "open"),
             (("02:30", "1h"), "2026-03-29T02:30:01Z", "21h59m59s"),
-            // 3 hours of real time, of which the clock shows 1:00 to 5:00.
+            // 3 hours of real time, from 1:00 to 5:00 local time.
             (("01:00", "3h"), "2026-03-29T03:00:00Z", "open"),
             (("01:00", "3h"), "2026-03-29T03:00:01Z", "19h59m59s"),
             // The night is an hour shorter.
@@ -252,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_go_back() {
-        // 2:30 comes twice, at 0:30 and 1:30 UTC: it opens the first time only.
+    fn clocks_moved_back() {
+        // 2:30 occurs twice, at 0:30 and 1:30 UTC: the window opens the first time only.
         for (window, now, expect) in [
             (("02:30", "30m"), "2026-10-25T00:29:59Z", "1s"),
             (("02:30", "30m"), "2026-10-25T00:30:00Z", "open"),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn invalid_windows() {
         for (start, length, expect) in [
             ("25:00", "1h", "invalid time of day \"25:00\": hour must be >= 0 and <= 23"),
             ("23:61", "1h", "invalid time of day \"23:61\": minute must be >= 0 and <= 59"),
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn as_the_log_shows_it() {
+    fn display() {
         let window = Window::parse("Thu 4:00", "1.5h").unwrap();
         assert_eq!(window.to_string(), "start is \"Thu 4:00\" and length is \"1.5h\"");
     }

@@ -1,4 +1,4 @@
-//! What holds of every semaphore and of every window, whatever happens.
+//! Invariants of semaphores and windows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ enum Operation {
     Acquire(u8),
     Unlock(u8),
     SetMax(i64),
-    /// Out to the store and back.
+    /// Encodes and decodes it.
     Store,
 }
 
@@ -28,53 +28,53 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Names whose order is not that of their numbers.
+/// Names that sort differently from their numbers.
 fn name(number: u8) -> String {
     format!("{:x}-{number}", number.wrapping_mul(37))
 }
 
 proptest! {
     #[test]
-    fn what_is_left_is_the_maximum_without_its_holders(all in prop::collection::vec(operation(), 0..200)) {
+    fn available_is_the_maximum_minus_the_holders(all in prop::collection::vec(operation(), 0..200)) {
         let mut semaphore = Semaphore::default();
         let mut holders = BTreeSet::new();
         let mut max = 1;
-        for one in all {
-            let left = max - holders.len() as i64;
-            match one {
+        for operation in all {
+            let available = max - holders.len() as i64;
+            match operation {
                 Operation::Lock(id) => {
-                    let done = semaphore.lock(&name(id));
-                    let expect = if left <= 0 {
-                        Err(LockError::Taken(left))
+                    let result = semaphore.lock(&name(id));
+                    let expect = if available <= 0 {
+                        Err(LockError::Taken(available))
                     } else if holders.insert(name(id)) {
                         Ok(())
                     } else {
                         Err(LockError::HolderExists)
                     };
-                    prop_assert_eq!(done, expect);
+                    prop_assert_eq!(result, expect);
                 }
                 Operation::Acquire(id) => {
-                    let done = semaphore.acquire(&name(id));
+                    let result = semaphore.acquire(&name(id));
                     let expect = if holders.contains(&name(id)) {
                         Ok(Acquire::Held)
-                    } else if left <= 0 {
-                        Err(LockError::Taken(left))
+                    } else if available <= 0 {
+                        Err(LockError::Taken(available))
                     } else {
                         holders.insert(name(id));
                         Ok(Acquire::New)
                     };
-                    prop_assert_eq!(done, expect);
+                    prop_assert_eq!(result, expect);
                 }
                 Operation::Unlock(id) => {
                     let expect = if holders.remove(&name(id)) { Ok(()) } else { Err(LockError::NoSuchHolder) };
                     prop_assert_eq!(semaphore.unlock(&name(id)), expect);
                 }
                 Operation::SetMax(to) => {
-                    let done = semaphore.set_max(to);
+                    let result = semaphore.set_max(to);
                     if to < 0 {
-                        prop_assert_eq!(done, Err(LockError::NegativeMaximum));
+                        prop_assert_eq!(result, Err(LockError::NegativeMaximum));
                     } else {
-                        prop_assert_eq!(done, Ok(max));
+                        prop_assert_eq!(result, Ok(max));
                         max = to;
                     }
                 }
@@ -82,14 +82,14 @@ proptest! {
             }
             prop_assert_eq!(semaphore.available(), semaphore.max() - semaphore.holders().len() as i64);
             prop_assert_eq!(semaphore.max(), max);
-            // Sorted, each once.
+            // Sorted and without duplicates.
             prop_assert!(semaphore.holders().iter().eq(holders.iter()));
         }
     }
 
-    /// In a zone whose clocks change: from one window to the next it is open for its length and no longer.
+    /// In a zone with clock changes, between two openings.
     #[test]
-    fn a_window_is_open_as_long_as_it_says(
+    fn window_is_open_for_its_length(
         day in prop::option::of(0..7_usize),
         hour in 0..24,
         minute in 0..60,
@@ -108,14 +108,14 @@ proptest! {
         let period = if day.is_some() { 7 * 24 } else { 24 };
         let wait = next.start.duration_since(&now).as_hours();
         prop_assert!(wait <= period, "{wait} hours");
-        // It is open now only by a window that began before, no longer ago than its length.
-        let ago = now.checked_sub(jiff::SignedDuration::from_secs(minutes as i64 * 60 + 1)).unwrap();
-        let began = window.next(&ago).unwrap();
-        prop_assert_eq!(window.is_open(&now), began.start <= now);
+        // Open now only if the previous opening is no longer ago than its length.
+        let earlier = now.checked_sub(jiff::SignedDuration::from_secs(minutes as i64 * 60 + 1)).unwrap();
+        let previous = window.next(&earlier).unwrap();
+        prop_assert_eq!(window.is_open(&now), previous.start <= now);
     }
 
     #[test]
-    fn any_text_is_read_or_refused(start in ".{0,20}", length in ".{0,20}", value in ".{0,60}") {
+    fn any_text_is_parsed_or_rejected(start in ".{0,20}", length in ".{0,20}", value in ".{0,60}") {
         if let Ok(window) = Window::parse(&start, &length) {
             let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
             prop_assert!(window.next(&now).is_some());

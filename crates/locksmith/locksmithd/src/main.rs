@@ -1,10 +1,10 @@
-//! `locksmithd` and `locksmithctl`: when this machine may reboot, and the lock that a cluster shares for it.
+//! `locksmithd` and `locksmithctl`: coordinate the reboots of a cluster.
 //!
-//! One file with two names; the one that it is called by says which program it is.
+//! One binary with two names; `argv[0]` selects the program.
 
 mod ctl;
 mod daemon;
-mod hands;
+mod io;
 mod limits;
 mod version;
 
@@ -12,18 +12,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut words = Vec::new();
-    let mut given = std::env::args_os();
-    let called = given.next().unwrap_or_default();
-    for argument in given {
+    let mut arguments = Vec::new();
+    let mut all = std::env::args_os();
+    let program = all.next().unwrap_or_default();
+    for argument in all {
         match argument.into_string() {
-            Ok(word) => words.push(word),
+            Ok(argument) => arguments.push(argument),
             Err(other) => {
                 eprintln!("the argument {other:?} is not UTF-8");
                 return ExitCode::from(2);
             }
         }
     }
-    let is_daemon = Path::new(&called).file_name().is_some_and(|name| name == "locksmithd");
-    if is_daemon { daemon::main(&words) } else { ctl::main(&words) }
+    let is_daemon = Path::new(&program).file_name().is_some_and(|name| name == "locksmithd");
+    if is_daemon { daemon::main(&arguments) } else { ctl::main(&arguments) }
 }

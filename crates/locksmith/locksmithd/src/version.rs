@@ -1,4 +1,4 @@
-//! Whose behaviour this is.
+//! The locksmith version that this implements.
 
-/// The version whose behaviour this is: scripts look at it.
+/// The locksmith version that this implements; scripts check it.
 pub const VERSION: &str = "0.6.2";

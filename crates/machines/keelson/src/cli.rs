@@ -1,4 +1,4 @@
-//! The flags of every verb, as clap reads them. Their meaning is the verbs' matter.
+//! The command line as clap parses it. Each verb defines its own flags.
 
 use std::path::PathBuf;
 
@@ -121,13 +121,13 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn what_is_tried_out_is_built_quickly_and_what_is_shipped_is_not() {
-        let check = |words: &[&str], expect: &str| {
+    fn builds_for_trial_runs_use_the_quick_profile() {
+        let check = |arguments: &[&str], expect: &str| {
             let command = Cli::command();
-            let matches = command.get_matches_from([&["keelson"], words].concat());
+            let matches = command.get_matches_from([&["keelson"], arguments].concat());
             let (mut name, mut verb) = matches.subcommand().unwrap();
-            while let Some(below) = verb.subcommand() {
-                (name, verb) = below;
+            while let Some(subcommand) = verb.subcommand() {
+                (name, verb) = subcommand;
             }
             let profile = verb.get_one::<image::programs::Profile>("profile").unwrap();
             assert_eq!(profile.name(), expect, "{name}");
@@ -145,8 +145,8 @@ mod tests {
         command.clone().debug_assert();
         for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
         {
-            let shown = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(shown.contains("Example") || verb.has_subcommands(), "{} shows none", verb.get_name());
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") || verb.has_subcommands(), "{} shows none", verb.get_name());
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Reads `config.rb`, the settings file of the classic Vagrant set-up, as a list of assignments.
+//! Parses `config.rb`, the settings file of the Vagrant set-up, as a list of assignments.
 //!
-//! No Ruby is run: `$name = value` with numbers, words, booleans and flat hashes is understood, every other
-//! line is named in a warning, and nothing is guessed.
+//! No Ruby is executed: `$name = value` with numbers, strings, booleans and flat hashes is supported; every other
+//! line results in a warning.
 
 use machines::cluster::Forward;
 
-/// Longest file that is looked at.
 pub const SIZE_MAX: u64 = 1024 * 1024;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct ConfigRb {
     pub vm_memory: Option<u32>,
     pub vm_cpus: Option<u32>,
     pub forwarded_ports: Vec<Forward>,
-    /// Host folder and where it stands in the machine.
+    /// Host folder and mount point in the machine.
     pub shared_folders: Vec<(String, String)>,
 }
 
@@ -25,19 +24,19 @@ pub struct ConfigRb {
 enum Value {
     Number(u64),
     Text(String),
-    Switch(bool),
+    Bool(bool),
     Nil,
     Hash(Vec<(Value, Value)>),
 }
 
-/// The settings, and a warning (`line N: ...`) for each line that has no effect.
+/// Returns the settings, and a warning (`line N: ...`) for each line without effect.
 pub fn read(text: &str) -> (ConfigRb, Vec<String>) {
     let mut config = ConfigRb::default();
     let mut warnings = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let mut statement = strip_comment(line).trim().to_owned();
-        // A hash may go over several lines.
+        // A hash may span several lines.
         while statement.contains('=') && open_braces(&statement) {
             let Some((_, next)) = lines.next() else { break };
             statement.push(' ');
@@ -46,8 +45,8 @@ pub fn read(text: &str) -> (ConfigRb, Vec<String>) {
         if statement.is_empty() {
             continue;
         }
-        if let Err(why) = assign(&mut config, &statement) {
-            warnings.push(format!("line {}: {why}", index + 1));
+        if let Err(warning) = assign(&mut config, &statement) {
+            warnings.push(format!("line {}: {warning}", index + 1));
         }
     }
     (config, warnings)
@@ -66,9 +65,9 @@ fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
     match name {
         "num_instances" => config.num_instances = Some(number(&value).ok_or_else(|| wrong("a number"))?),
         "instance_name_prefix" => {
-            config.instance_name_prefix = Some(word(value).ok_or_else(|| wrong("a word"))?)
+            config.instance_name_prefix = Some(text(value).ok_or_else(|| wrong("a word"))?)
         }
-        "update_channel" => config.update_channel = Some(word(value).ok_or_else(|| wrong("a word"))?),
+        "update_channel" => config.update_channel = Some(text(value).ok_or_else(|| wrong("a word"))?),
         "image_version" => config.image_version = version(value).ok_or_else(|| wrong("a version"))?,
         "vm_memory" | "vb_memory" => {
             config.vm_memory = Some(number(&value).ok_or_else(|| wrong("a number of MiB"))?);
@@ -85,7 +84,7 @@ fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A `#` outside of quotes begins a comment.
+/// Removes a comment, which starts with a `#` outside of quotes.
 fn strip_comment(line: &str) -> &str {
     let mut quote = None;
     for (index, char) in line.char_indices() {
@@ -106,13 +105,13 @@ fn open_braces(text: &str) -> bool {
 fn parse(text: &str) -> Option<Value> {
     let text = text.trim();
     match text {
-        "true" => return Some(Value::Switch(true)),
-        "false" => return Some(Value::Switch(false)),
+        "true" => return Some(Value::Bool(true)),
+        "false" => return Some(Value::Bool(false)),
         "nil" => return Some(Value::Nil),
         _ => {}
     }
-    if let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        let pairs = inside.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    if let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        let pairs = inner.split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let pair = |pair: &str| {
             let (key, value) = pair.split_once("=>")?;
             Some((parse(key)?, parse(value)?))
@@ -120,10 +119,10 @@ fn parse(text: &str) -> Option<Value> {
         return pairs.map(pair).collect::<Option<_>>().map(Value::Hash);
     }
     for quote in ['\'', '"'] {
-        if let Some(inside) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            // `#{...}` and escapes are Ruby's business.
-            let plain = !inside.contains([quote, '\\']) && !inside.contains("#{");
-            return plain.then(|| Value::Text(inside.to_owned()));
+        if let Some(inner) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            // Interpolation `#{...}` and escapes are not supported.
+            let is_literal = !inner.contains([quote, '\\']) && !inner.contains("#{");
+            return is_literal.then(|| Value::Text(inner.to_owned()));
         }
     }
     text.replace('_', "")
@@ -140,14 +139,14 @@ fn number<T: TryFrom<u64>>(value: &Value) -> Option<T> {
     }
 }
 
-fn word(value: Value) -> Option<String> {
+fn text(value: Value) -> Option<String> {
     match value {
         Value::Text(text) if !text.is_empty() => Some(text),
         _ => None,
     }
 }
 
-/// `current` and nil are whatever is built.
+/// `current` and nil select the built version.
 fn version(value: Value) -> Option<Option<String>> {
     match value {
         Value::Nil => Some(None),
@@ -157,7 +156,7 @@ fn version(value: Value) -> Option<Option<String>> {
     }
 }
 
-/// Vagrant writes guest => host.
+/// Vagrant's order is guest => host.
 fn ports(value: Value) -> Option<Vec<Forward>> {
     let Value::Hash(pairs) = value else { return None };
     let port = |value: &Value| number::<u16>(value).filter(|port| *port != 0);
@@ -166,7 +165,7 @@ fn ports(value: Value) -> Option<Vec<Forward>> {
 
 fn folders(value: Value) -> Option<Vec<(String, String)>> {
     let Value::Hash(pairs) = value else { return None };
-    pairs.into_iter().map(|(host, guest)| Some((word(host)?, word(guest)?))).collect()
+    pairs.into_iter().map(|(host, guest)| Some((text(host)?, text(guest)?))).collect()
 }
 
 #[cfg(test)]
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_classic_settings_are_read() {
+    fn vagrant_settings_are_parsed() {
         let text = "# Size of the cluster\n$num_instances=3\n$instance_name_prefix = \"core\" # names\n\
             $update_channel='beta'\n$image_version = \"current\"\n$vm_memory = 2_048\n$vm_cpus = 2\n\
             $forwarded_ports = { 80 => 8080,\n  443 => 8443 }\n$shared_folders = {'/a b' => '/home/core/x'}\n\n";
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_named_with_its_line_and_changes_nothing() {
+    fn unknown_lines_are_warned_about_and_ignored() {
         let check = |text: &str, expect: &str| {
             let (config, warnings) = read(text);
             assert_eq!(config, ConfigRb::default(), "{text}");

@@ -1,4 +1,4 @@
-//! What every verb works with: the cluster's folder, how to show progress, and how keelson runs itself.
+//! State that all verbs share: the cluster's folder, progress output, and the commands of background processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,22 +30,26 @@ impl Context {
             Some(folder) => std::path::absolute(folder).context("--state-dir")?,
             None => default_state_dir()?,
         };
-        let words = |task: &str| vec!["internal".to_owned(), task.to_owned()];
+        let arguments = |subcommand: &str| vec!["internal".to_owned(), subcommand.to_owned()];
         let program = std::env::current_exe().context("where keelson itself is")?;
-        let background =
-            Background { program, lan: words("lan"), keeper: words("keeper"), discovery: words("discovery") };
-        let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
+        let background = Background {
+            program,
+            lan: arguments("lan"),
+            supervisor: arguments("keeper"),
+            discovery: arguments("discovery"),
+        };
+        let progress = if global.quiet { Progress::Quiet } else { Progress::Visible };
         let (cluster, command) = (global.cluster.clone(), global.command());
         Ok(Self { json: global.json, progress, state_dir, cluster, command, background })
     }
 
-    /// Where the cluster's files are. Verbs that need no machines do without it: a folder that is no good for
-    /// them must not stop a build.
+    /// Paths of the cluster. Not part of [`Context::new`]: an unusable folder must not affect verbs that need no
+    /// machines.
     pub fn layout(&self) -> anyhow::Result<Layout> {
         Ok(Layout::new(&self.state_dir, &self.cluster)?)
     }
 
-    /// The state of the cluster, which must exist, and what runs for it though nobody has written that down.
+    /// The cluster's state, with running processes that were not recorded. Fails if the cluster does not exist.
     pub fn load(&self) -> anyhow::Result<Cluster> {
         let layout = self.layout()?;
         let mut cluster = layout.load()?.ok_or_else(|| SiteError::no_cluster(&layout))?;
@@ -53,7 +57,7 @@ impl Context {
         Ok(cluster)
     }
 
-    /// One machine of the cluster, which must exist.
+    /// A machine of the cluster; fails if it does not exist.
     pub fn node(&self, name: &str) -> anyhow::Result<Node> {
         let cluster = self.load()?;
         let has = || cluster.nodes.iter().map(|node| node.name.clone()).collect();
@@ -61,20 +65,18 @@ impl Context {
         Ok(node.ok_or_else(|| SiteError::NoNode { name: name.to_owned(), has: has() })?)
     }
 
-    /// The same, where it runs.
     pub fn running(&self, name: &str) -> anyhow::Result<Node> {
         let node = self.node(name)?;
         let runs = node.process.is_some_and(Process::alive);
         if runs { Ok(node) } else { Err(SiteError::Stopped(name.to_owned()).into()) }
     }
 
-    /// The cluster's lock; says who has it while it waits.
+    /// Acquires the cluster's lock; reports the holder while it waits.
     pub fn lock(&self, verb: &str, cancel: &AtomicBool) -> anyhow::Result<Lock> {
         let mut waiting = |holder: &str| self.progress.note(&format!("waiting for {holder} to finish"));
         Ok(self.layout()?.lock(verb, cancel, &mut waiting)?)
     }
 
-    /// The existing cluster under its lock.
     pub fn open(&self, verb: &str) -> anyhow::Result<Site> {
         self.load()?;
         let cancel = interrupt()?;
@@ -83,8 +85,8 @@ impl Context {
     }
 }
 
-/// A flag that Ctrl-C and SIGTERM set. The second Ctrl-C ends the program at once; the second SIGTERM does not, since
-/// who ends a process group and its parent passes the signal on sends two, and machines would be left running.
+/// A flag that SIGINT and SIGTERM set. A second SIGINT exits immediately. A second SIGTERM does not: if a process
+/// group is terminated and its leader forwards the signal, it arrives twice, and machines would keep running.
 pub fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&flag))

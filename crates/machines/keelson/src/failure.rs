@@ -1,5 +1,4 @@
-//! How a failure is shown: once, with its whole chain, and with what to type next where that is known; and the
-//! exit code that it has.
+//! Error output: the error with its causes on one line, a hint if there is one, and the exit code.
 
 use std::process::ExitCode;
 
@@ -7,63 +6,63 @@ use clap::CommandFactory as _;
 use image::build::BuildError;
 use image::release::ReleaseError;
 use machines::backend::BackendError;
-use machines::cluster::WishError;
+use machines::cluster::ClusterSpecError;
 use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
 use release_folder::KeysError;
 
+use crate::channel_image::ChannelImageError;
 use crate::cli::Cli;
-use crate::published::PublishedError;
 
-const FAILED: u8 = 1;
-const WRONG_USE: u8 = 2;
+const EXIT_FAILURE: u8 = 1;
+const EXIT_USAGE: u8 = 2;
 
-/// A command line that cannot be meant, though every flag has the right form.
+/// An invalid combination of valid arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct WrongUse(pub String);
+pub struct UsageError(pub String);
 
-pub fn code(error: &anyhow::Error) -> ExitCode {
-    let wrong_use = error.chain().any(|cause| {
-        cause.is::<WrongUse>()
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let usage_error = error.chain().any(|cause| {
+        cause.is::<UsageError>()
             || matches!(cause.downcast_ref(), Some(StoreError::Name(_)))
-            || cause.downcast_ref().is_some_and(|error| !matches!(error, WishError::Backend { .. }))
+            || cause.downcast_ref().is_some_and(|error| !matches!(error, ClusterSpecError::Backend { .. }))
             || matches!(
                 cause.downcast_ref(),
                 Some(BuildError::Release(ReleaseError::Version(_) | ReleaseError::Channel(_)))
             )
     });
-    ExitCode::from(if wrong_use { WRONG_USE } else { FAILED })
+    ExitCode::from(if usage_error { EXIT_USAGE } else { EXIT_FAILURE })
 }
 
-/// `command`: how this program is called for the same cluster.
+/// `command`: the command line prefix for the same cluster.
 pub fn print(error: &anyhow::Error, command: &str) {
-    eprintln!("{}", as_called(&chain(error), command));
+    eprintln!("{}", with_command_prefix(&chain(error), command));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {}", as_called(&hint, command));
+        eprintln!("hint: {}", with_command_prefix(&hint, command));
     }
 }
 
-/// Errors name commands as the manual does. Here `keelson VERB` becomes what can be copied.
-fn as_called(text: &str, command: &str) -> String {
+/// Replaces `keelson VERB` in messages by the command that the user can copy.
+fn with_command_prefix(text: &str, command: &str) -> String {
     const NAME: &str = "keelson ";
     let cli = Cli::command();
     let is_command = |before: &str, after: &str| {
         let verb: String =
             after.chars().take_while(|char| char.is_ascii_lowercase() || *char == '-').collect();
-        let begins = before.is_empty() || before.ends_with([' ', '`', '(', '\n']);
-        begins && !before.ends_with("cargo ") && cli.find_subcommand(&verb).is_some()
+        let at_word_start = before.is_empty() || before.ends_with([' ', '`', '(', '\n']);
+        at_word_start && !before.ends_with("cargo ") && cli.find_subcommand(&verb).is_some()
     };
-    let mut called = String::new();
+    let mut output = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(NAME) {
-        called += before;
-        called += if is_command(&called, after) { command } else { NAME.trim_end() };
-        called.push(' ');
+        output += before;
+        output += if is_command(&output, after) { command } else { NAME.trim_end() };
+        output.push(' ');
         rest = after;
     }
-    called + rest
+    output + rest
 }
 
 /// `error: what failed: why: root cause`.
@@ -89,7 +88,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         {
             return Some(hint);
         }
-        if let Some(hint) = cause.downcast_ref().and_then(PublishedError::hint) {
+        if let Some(hint) = cause.downcast_ref().and_then(ChannelImageError::hint) {
             return Some(hint);
         }
         if cause.downcast_ref::<ImageError>().is_some() {
@@ -144,7 +143,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
-    fn commands_are_shown_as_they_can_be_copied() {
+    fn commands_are_printed_as_they_can_be_copied() {
         for (text, expected) in [
             ("keelson up makes it", "cargo keelson --cluster walk up makes it"),
             (
@@ -156,14 +155,14 @@ mod tests {
             ("/run/keelson up", "/run/keelson up"),
             ("keelson nothing", "keelson nothing"),
         ] {
-            assert_eq!(as_called(text, "cargo keelson --cluster walk"), expected);
+            assert_eq!(with_command_prefix(text, "cargo keelson --cluster walk"), expected);
         }
     }
 
     #[test]
-    fn a_chain_is_one_line_without_repetition_and_ends_with_what_to_do() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
+    fn an_error_chain_is_one_line_and_has_a_hint() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
         let source = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap_err();
         let source = BackendError::Port { port, node: "core-01".into(), source };
         let error = anyhow::Error::from(SiteError::Backend { node: "core-01".into(), source }).context("up");

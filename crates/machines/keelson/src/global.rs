@@ -1,4 +1,4 @@
-//! The flags that every verb has, and how values are read that several verbs take.
+//! Global flags, and parsers of values that several verbs share.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +8,9 @@ use machines::cluster::BackendKind;
 use machines::ready::Limit;
 use machines::site::Site;
 
-/// What starting the units of a user-data may take, downloads of theirs included.
-const LONGEST_STEP: Duration = Duration::from_secs(1800);
+/// Default limit of one provisioning step, including downloads of its units.
+const STEP_LIMIT: Duration = Duration::from_secs(1800);
 
-/// The set of machines that is meant where none is named.
 pub const DEFAULT_CLUSTER: &str = "default";
 
 #[derive(Debug, Clone, Args)]
@@ -31,7 +30,7 @@ pub struct Global {
 }
 
 impl Global {
-    /// How this program is called for the same cluster: with the flags that are not at their defaults.
+    /// The command line prefix for the same cluster: the program with its non-default global flags.
     #[must_use]
     pub fn command(&self) -> String {
         let mut command = match std::env::var_os("CARGO") {
@@ -50,24 +49,24 @@ impl Global {
 
 /// How long machines are waited for.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Waiting {
+pub struct WaitFlags {
     /// Seconds that machines may take to get ready, in all [default: as long as something changes on them]
     #[arg(long, value_name = "S")]
     timeout: Option<u64>,
 }
 
-impl Waiting {
+impl WaitFlags {
     pub fn limit(self, site: &Site) -> Limit {
-        self.timeout.map_or_else(|| site.patience(), |seconds| Limit::Total(Duration::from_secs(seconds)))
+        self.timeout
+            .map_or_else(|| site.default_limit(), |seconds| Limit::Total(Duration::from_secs(seconds)))
     }
 
-    /// Of one step on a machine that is up.
-    pub fn of_step(self) -> Duration {
-        self.timeout.map_or(LONGEST_STEP, Duration::from_secs)
+    /// Limit of one step on a running machine.
+    pub fn step_limit(self) -> Duration {
+        self.timeout.map_or(STEP_LIMIT, Duration::from_secs)
     }
 }
 
-/// `--on qemu|nspawn`.
 pub fn backend(text: &str) -> Result<BackendKind, String> {
     text.parse()
 }

@@ -99,7 +99,7 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("lock");
     step.set("asking the mirrors");
     let request = Request::read(&checkout.join("os/packages"))?;
-    let new = resolve(&request, &Mirrors::of_this_machine()?, &options.apt_folder())?;
+    let new = resolve(&request, &Mirrors::of_host()?, &options.apt_folder())?;
     let changed = new.changes_since(&old);
     step.done(&format!("{} packages, {} changed", new.packages.len(), changed.len()));
     if !check {
@@ -124,11 +124,11 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     options.profile = flags.profile;
     options.sign = flags.sign.as_deref().map(signing_key).transpose()?;
     options.cancel = interrupt()?;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let built = build(&options, context.progress)?;
     let step = context.progress.step("formats");
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/dist"));
-    // Whole, for steps that work in another folder, and as people would write it in messages.
+    // Absolute and without symbolic links, for steps that run in another folder and for messages.
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let out = std::fs::canonicalize(&out).context("--out")?;
     let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
@@ -139,7 +139,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
         .collect();
     let took = step.done(&names.join(", "));
     if context.json {
-        let mut seconds = json!({ "total": begun.elapsed().as_secs_f64(), "formats": took.as_secs_f64() });
+        let mut seconds = json!({ "total": started.elapsed().as_secs_f64(), "formats": took.as_secs_f64() });
         for (step, time) in &built.seconds {
             seconds[step] = json!(time);
         }
@@ -165,21 +165,22 @@ pub fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
     Ok(SigningKey { key, certificate })
 }
 
-/// Whoever names a certificate wants it to be the signer's; the checkout's hold for what is signed.
+/// A certificate on the command line makes the signature mandatory; the checkout's certificates apply to signed
+/// images only.
 fn trust(flags: &VerifyFlags) -> anyhow::Result<Trust> {
     let checkout = checkout()?;
     let release = Release::read(&checkout.join("os/release.toml"))?;
-    let (named, required) = match &*flags.certificate {
+    let (given, required) = match &*flags.certificate {
         [] => (release.secure_boot.certificates, flags.require_signature),
-        named => (named.to_vec(), true),
+        given => (given.to_vec(), true),
     };
     let base = if flags.certificate.is_empty() { checkout } else { PathBuf::from(".") };
-    let whole = |file: PathBuf| {
+    let absolute = |file: PathBuf| {
         let file = base.join(file);
         std::fs::canonicalize(&file)
             .with_context(|| format!("cannot read the certificate {}", file.display()))
     };
-    Ok(Trust { certificates: named.into_iter().map(whole).collect::<anyhow::Result<_>>()?, required })
+    Ok(Trust { certificates: given.into_iter().map(absolute).collect::<anyhow::Result<_>>()?, required })
 }
 
 fn verify(context: &Context, flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
@@ -193,9 +194,9 @@ fn verify(context: &Context, flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
     if context.json {
         output::print_json(&json!({ "ok": ok, "checks": checks }))?;
     } else {
-        let word = |ok| if ok { "ok" } else { "FAILED" };
+        let status = |ok| if ok { "ok" } else { "FAILED" };
         let lines =
-            checks.iter().map(|check| format!("{:<7}{:<28}{}\n", word(check.ok), check.name, check.detail));
+            checks.iter().map(|check| format!("{:<7}{:<28}{}\n", status(check.ok), check.name, check.detail));
         output::print(lines.collect::<String>())?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -226,7 +227,7 @@ fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// What images are looked at with.
+/// The tools that inspect images.
 fn tools(context: &Context) -> anyhow::Result<LockedTools> {
     Ok(image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?)
 }

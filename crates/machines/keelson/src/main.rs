@@ -1,5 +1,7 @@
 //! `keelson`: the operator's command line for images, machines and channels.
 
+mod boot_image;
+mod channel_image;
 mod checkout;
 mod cli;
 mod config_rb;
@@ -9,8 +11,6 @@ mod global;
 mod image;
 mod machine_tools;
 mod output;
-mod provide;
-mod published;
 mod server_url;
 mod update_server;
 mod verbs;
@@ -25,10 +25,10 @@ use context::Context;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
-        Ok(code) => code,
+        Ok(exit_code) => exit_code,
         Err(error) => {
             failure::print(&error, &cli.global.command());
-            failure::code(&error)
+            failure::exit_code(&error)
         }
     }
 }

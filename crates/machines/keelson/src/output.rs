@@ -1,4 +1,4 @@
-//! Results on stdout: a table for people, one JSON document for programs.
+//! Results on stdout: a table for people, or one JSON document for programs.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -9,7 +9,9 @@ use comfy_table::{ContentArrangement, Table};
 use machines::cluster::{Cluster, NodeStatus};
 use serde_json::{Value, json};
 
-/// Results for stdout. A reader that has had enough (`keelson ... | head`) is no failure.
+/// Prints to stdout. A closed pipe (`keelson ...
+///
+/// head`) is not an error.
 pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
@@ -22,7 +24,7 @@ pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(format!("{value:#}\n"))
 }
 
-/// A table without lines, its columns two spaces apart.
+/// A table without borders; columns are two spaces apart.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -37,31 +39,31 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 pub fn status_table(nodes: &[NodeStatus]) -> String {
-    let dash = || "-".to_owned();
+    let placeholder = || "-".to_owned();
     let rows: Vec<_> = nodes
         .iter()
         .map(|node| {
-            let ssh = node.ssh.as_ref().map_or_else(dash, |ssh| format!("{}:{}", ssh.host, ssh.port));
+            let ssh = node.ssh.as_ref().map_or_else(placeholder, |ssh| format!("{}:{}", ssh.host, ssh.port));
             vec![
                 node.name.clone(),
                 node.state.to_string(),
                 node.address.to_string(),
                 ssh,
-                node.version.clone().unwrap_or_else(dash),
-                node.slot.clone().unwrap_or_else(dash),
+                node.version.clone().unwrap_or_else(placeholder),
+                node.slot.clone().unwrap_or_else(placeholder),
             ]
         })
         .collect();
     table(&["NAME", "STATE", "ADDRESS", "SSH", "VERSION", "SLOT"], &rows)
 }
 
-/// One line for each machine that is up with failed units.
+/// One line for each running machine with failed units.
 pub fn failed_units(nodes: &[NodeStatus]) -> String {
     let failed = nodes.iter().filter(|node| !node.failed_units.is_empty());
     failed.map(|node| format!("{}: failed units: {}\n", node.name, node.failed_units.join(", "))).collect()
 }
 
-/// How the programs of the machines that are up were compiled.
+/// The build profiles of the running machines' programs.
 pub fn profiles(nodes: &[NodeStatus]) -> String {
     let mut found: Vec<&str> = nodes.iter().filter_map(|node| node.profile.as_deref()).collect();
     found.sort_unstable();
@@ -69,20 +71,22 @@ pub fn profiles(nodes: &[NodeStatus]) -> String {
     match &*found {
         [] => String::new(),
         [one] => format!("Profile: {one}\n"),
-        several => {
-            let of = |profile: &str| -> Vec<&str> {
+        profiles => {
+            let nodes_with = |profile: &str| -> Vec<&str> {
                 let nodes = nodes.iter().filter(|node| node.profile.as_deref() == Some(profile));
                 nodes.map(|node| node.name.as_str()).collect()
             };
-            let lists: Vec<_> =
-                several.iter().map(|profile| format!("{profile} ({})", of(profile).join(", "))).collect();
+            let lists: Vec<_> = profiles
+                .iter()
+                .map(|profile| format!("{profile} ({})", nodes_with(profile).join(", ")))
+                .collect();
             format!("Profile: {}\n", lists.join(", "))
         }
     }
 }
 
-/// What all machines of a cluster have in common, where it is not the usual.
-pub fn peculiarities(cluster: &Cluster) -> String {
+/// Non-default settings that all machines of a cluster share.
+pub fn cluster_notes(cluster: &Cluster) -> String {
     let mut lines = String::new();
     if cluster.secure_boot {
         lines.push_str("Secure Boot: the firmware runs only what is signed\n");
@@ -100,7 +104,7 @@ pub fn status_json(cluster: &Cluster, nodes: &[NodeStatus]) -> Value {
     })
 }
 
-/// A path as a person writes it.
+/// A path with `~` for the home folder.
 pub fn with_home(path: &Path) -> String {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_path_buf)) {
@@ -135,25 +139,25 @@ mod tests {
         let image = serde_json::from_value(json!({
             "version": "1", "channel": "alpha", "raw": "/r", "usr_tree": "/u", "usr_erofs": "/e", "tools": "/"
         }));
-        Cluster::new("default", &machines::cluster::Wish::default(), image.unwrap())
+        Cluster::new("default", &machines::cluster::ClusterSpec::default(), image.unwrap())
     }
 
     #[test]
-    fn what_is_not_as_usual_is_told() {
+    fn unusual_settings_are_noted() {
         let mut cluster = cluster();
         assert_eq!(
-            (peculiarities(&cluster), &status_json(&cluster, &[])["secure_boot"]),
+            (cluster_notes(&cluster), &status_json(&cluster, &[])["secure_boot"]),
             (String::new(), &json!(false))
         );
         cluster.secure_boot = true;
-        assert!(peculiarities(&cluster).starts_with("Secure Boot"));
+        assert!(cluster_notes(&cluster).starts_with("Secure Boot"));
         cluster.update_server = Some("http://a/v1/update/".to_owned());
-        assert!(peculiarities(&cluster).contains("\nUpdates: asked of http://a/v1/update/, "));
+        assert!(cluster_notes(&cluster).contains("\nUpdates: asked of http://a/v1/update/, "));
         assert_eq!(status_json(&cluster, &[])["secure_boot"], true);
     }
 
     #[test]
-    fn the_profile_is_said_once_or_of_each_machine() {
+    fn profiles_are_listed_once_or_per_machine() {
         let named = |name: &str, profile: &str| NodeStatus {
             name: name.into(),
             profile: Some(profile.into()),
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_and_the_document_have_the_contract_s_columns_and_names() {
+    fn table_and_json_match_the_contract() {
         let text = status_table(&[node(NodeState::Ready), node(NodeState::Stopped)]);
         let expect = "NAME     STATE    ADDRESS     SSH              VERSION   SLOT\n\
                       core-01  ready    10.77.0.11  127.0.0.1:52211  9999.1.0  a\n\

@@ -1,4 +1,4 @@
-//! The URL of a server: `http` or `https`, a host, perhaps a port and a path.
+//! Server URLs: `http` or `https`, a host, and optionally a port and a path.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ureq::http::Uri;
 
-/// Schemes and the ports that their URLs leave out.
+/// Schemes and their default ports.
 const SCHEMES: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,26 +15,24 @@ pub struct ServerUrl {
     /// An IPv6 address is in brackets.
     host: String,
     port: Option<u16>,
-    /// Begins with a slash.
+    /// Starts with a slash.
     path: String,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no URL of a server: it has to be http://HOST or https://HOST")]
-pub struct NoServerUrl(String);
+pub struct ParseServerUrlError(String);
 
 impl ServerUrl {
-    /// The same server's `path`, below its own.
-    pub fn below(&self, path: &str) -> Self {
+    /// Appends `path` to this URL's path.
+    pub fn join(&self, path: &str) -> Self {
         Self { path: format!("{}/{path}", self.path.trim_end_matches('/')), ..self.clone() }
     }
 
-    /// The same on another host.
-    pub fn on(&self, host: &str) -> Self {
+    pub fn with_host(&self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self.clone() }
     }
 
-    /// Whether the host is the one that asks.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match address {
@@ -45,25 +43,25 @@ impl ServerUrl {
 }
 
 impl FromStr for ServerUrl {
-    type Err = NoServerUrl;
+    type Err = ParseServerUrlError;
 
-    fn from_str(text: &str) -> Result<Self, NoServerUrl> {
-        let refused = || NoServerUrl(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| refused())?;
+    fn from_str(text: &str) -> Result<Self, ParseServerUrlError> {
+        let invalid = || ParseServerUrlError(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| invalid())?;
         let scheme = uri.scheme_str().unwrap_or_default();
-        let (scheme, usual_port) =
-            SCHEMES.into_iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known)).ok_or_else(refused)?;
-        let authority = uri.authority().ok_or_else(refused)?;
-        // Where it begins with a user, it does not begin with the host.
+        let (scheme, default_port) =
+            SCHEMES.into_iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known)).ok_or_else(invalid)?;
+        let authority = uri.authority().ok_or_else(invalid)?;
+        // A user name before the host is not supported.
         let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("" | ":") => usual_port,
-            Some(port) => port.trim_start_matches(':').parse().map_err(|_| refused())?,
-            None => return Err(refused()),
+            Some("" | ":") => default_port,
+            Some(port) => port.trim_start_matches(':').parse().map_err(|_| invalid())?,
+            None => return Err(invalid()),
         };
         if authority.host().is_empty() || uri.query().is_some() {
-            return Err(refused());
+            return Err(invalid());
         }
-        let (host, port) = (authority.host(), Some(port).filter(|port| *port != usual_port));
+        let (host, port) = (authority.host(), Some(port).filter(|port| *port != default_port));
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port, path: uri.path().to_owned() })
     }
 }
@@ -83,19 +81,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_shown_in_its_shortest_form() {
+    fn urls_are_normalized() {
         let check = |text: &str, expect: Option<&str>| {
-            let shown = text.parse::<ServerUrl>().ok().map(|url| url.to_string());
-            assert_eq!(shown.as_deref(), expect, "{text}");
+            let normalized = text.parse::<ServerUrl>().ok().map(|url| url.to_string());
+            assert_eq!(normalized.as_deref(), expect, "{text}");
         };
         check("http://a.example", Some("http://a.example/"));
         check("HTTPS://A.example:443/b", Some("https://a.example/b"));
         check("http://[::1]:8041/", Some("http://[::1]:8041/"));
         check("http://a:80", Some("http://a/"));
-        for refused in
+        for invalid in
             ["", "a.example", "/a", "ftp://a", "http://", "http://u:p@a/", "http://a/?b", "http://a:99999/"]
         {
-            check(refused, None);
+            check(invalid, None);
         }
     }
 }

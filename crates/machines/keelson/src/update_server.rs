@@ -1,4 +1,4 @@
-//! The API of a channel server, as verbs use it.
+//! Client of the channel server's API.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -19,26 +19,26 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use crate::context::Context;
 use crate::server_url::ServerUrl;
 
-/// Where a server listens that `serve-updates` starts without words.
+/// Default listen address of `serve-updates`.
 pub const ADDRESS: &str = "127.0.0.1:8041";
-/// Below the state folder: what it keeps.
+/// Data folder of a local server in the state folder.
 pub const FOLDER: &str = "updates";
-/// In that: what it was last reached by.
-const REACHED_BY: &str = "url";
-/// Where machines ask, behind the server's address.
-const UPDATE: &str = "v1/update/";
+/// File in the data folder with the server's last URL.
+const URL_FILE: &str = "url";
+/// Path of the Omaha endpoint.
+const UPDATE_PATH: &str = "v1/update/";
 const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 const CERTIFICATES_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
-const CONNECT_TIME: Duration = Duration::from_secs(30);
-/// For an answer behind the last byte of a file: the server reads all of a release again when it is published.
-const ANSWER_TIME: Duration = Duration::from_secs(600);
-const ANSWER_BYTES: u64 = 64 << 20;
-const URL_BYTES: u64 = 4096;
-/// Of one word of a path.
-const WORD: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a response after the last byte of a file: the server rereads a whole release when it is published.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
+const RESPONSE_MAX: u64 = 64 << 20;
+const URL_MAX: u64 = 4096;
+/// Characters that are escaped in a path segment.
+const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct Reached {
+pub struct ServerFlags {
     /// The channel server
     #[arg(long, value_name = "URL", env = "KEELSON_UPDATE_SERVER", default_value = "http://127.0.0.1:8041")]
     server: String,
@@ -50,7 +50,7 @@ pub struct Reached {
     app: String,
 }
 
-/// Where a channel is looked for.
+/// Where to look for a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Url(String),
@@ -66,13 +66,13 @@ impl Source {
         }
     }
 
-    /// Where machines of this host ask it; none where no server has ever run in the folder.
-    pub fn for_machines(&self) -> anyhow::Result<Option<String>> {
+    /// The update URL for machines of this host; `None` if no server has run in the folder.
+    pub fn update_url(&self) -> anyhow::Result<Option<String>> {
         let url = match self {
             Self::Url(url) => url.clone(),
             Self::Folder(folder) => {
-                let file = folder.join(REACHED_BY);
-                match read_limited(&file, URL_BYTES) {
+                let file = folder.join(URL_FILE);
+                match read_limited(&file, URL_MAX) {
                     Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                     Err(error) => {
@@ -82,29 +82,27 @@ impl Source {
             }
         };
         let url = url.trim().parse().with_context(|| format!("the URL of {}", self.name()))?;
-        Ok(Some(asked_by_machines(&url).to_string()))
+        Ok(Some(update_url_for_machines(&url).to_string()))
     }
 }
 
-/// Notes in the server's folder what it is reached by.
-pub fn note_url(data: &Path, url: &ServerUrl) -> anyhow::Result<()> {
-    let file = data.join(REACHED_BY);
+pub fn record_url(data: &Path, url: &ServerUrl) -> anyhow::Result<()> {
+    let file = data.join(URL_FILE);
     std::fs::write(&file, format!("{url}\n")).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Where to ask a server for updates that is reached by `url`.
-pub fn asked(url: &ServerUrl) -> ServerUrl {
-    url.below(UPDATE)
+/// The Omaha endpoint of the server at `url`.
+pub fn update_url(url: &ServerUrl) -> ServerUrl {
+    url.join(UPDATE_PATH)
 }
 
-/// The same from machines of `keelson up`: this host's loopback is not theirs.
-pub fn asked_by_machines(url: &ServerUrl) -> ServerUrl {
-    let asked = asked(url);
-    if url.is_loopback() { asked.on(HOST_NAME) } else { asked }
+/// The Omaha endpoint for machines of `keelson up`, for which this host's loopback has another name.
+pub fn update_url_for_machines(url: &ServerUrl) -> ServerUrl {
+    let update_url = update_url(url);
+    if url.is_loopback() { update_url.with_host(HOST_NAME) } else { update_url }
 }
 
-/// Reads what `--update-server` names.
-pub fn source(text: &str) -> Result<Source, String> {
+pub fn parse_source(text: &str) -> Result<Source, String> {
     if text.starts_with("http://") || text.starts_with("https://") {
         return Ok(Source::Url(text.trim_end_matches('/').to_owned()));
     }
@@ -114,12 +112,11 @@ pub fn source(text: &str) -> Result<Source, String> {
     }
 }
 
-/// Why the server did not do it, in its own words.
 #[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-pub struct Refused {
+#[error("{message}")]
+pub struct ApiError {
     pub status: u16,
-    why: String,
+    message: String,
 }
 
 pub struct UpdateServer {
@@ -131,93 +128,93 @@ pub struct UpdateServer {
 }
 
 impl UpdateServer {
-    pub fn open(context: &Context, reached: &Reached) -> anyhow::Result<Self> {
+    pub fn open(context: &Context, flags: &ServerFlags) -> anyhow::Result<Self> {
         let own = || context.state_dir.join(FOLDER).join(channel_server::ADMIN_TOKEN);
-        let path = reached.token_file.clone().unwrap_or_else(own);
+        let path = flags.token_file.clone().unwrap_or_else(own);
         let token = std::fs::read_to_string(&path).with_context(|| {
             format!("cannot read the token {} (--token-file names another)", path.display())
         })?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIME))
-            .timeout_recv_response(Some(ANSWER_TIME))
-            .tls_config(encryption(&reached.server)?)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+            .tls_config(tls_config(&flags.server)?)
             .build()
             .new_agent();
-        let url = reached.server.trim_end_matches('/').to_owned();
+        let url = flags.server.trim_end_matches('/').to_owned();
         let authorization = format!("Bearer {}", token.trim());
-        Ok(Self { agent, url, authorization, app: reached.app.clone(), progress: context.progress })
+        Ok(Self { agent, url, authorization, app: flags.app.clone(), progress: context.progress })
     }
 
-    /// Words of a path below the application.
-    fn path(&self, words: &[&str]) -> String {
-        let all = ["apps", &self.app].into_iter().chain(words.iter().copied());
-        let all: Vec<String> = all.map(|word| utf8_percent_encode(word, &WORD).to_string()).collect();
+    /// URL of a path below the application.
+    fn path(&self, segments: &[&str]) -> String {
+        let all = ["apps", &self.app].into_iter().chain(segments.iter().copied());
+        let all: Vec<String> =
+            all.map(|segment| utf8_percent_encode(segment, &SEGMENT).to_string()).collect();
         format!("{}/api/{}", self.url, all.join("/"))
     }
 
-    pub fn get(&self, words: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = self.agent.get(self.path(words)).header("Authorization", &self.authorization);
-        self.answer(|| request.query_pairs(query.iter().copied()).call())
+    pub fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let request = self.agent.get(self.path(segments)).header("Authorization", &self.authorization);
+        self.call(|| request.query_pairs(query.iter().copied()).call())
     }
 
-    /// What happened, the newest first.
+    /// The activity log, newest first.
     pub fn activity(&self) -> anyhow::Result<Value> {
         let request = self.agent.get(format!("{}/api/activity", self.url));
-        self.answer(|| request.header("Authorization", &self.authorization).call())
+        self.call(|| request.header("Authorization", &self.authorization).call())
     }
 
-    pub fn put(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
-        let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
-        self.answer(|| request.send(value.to_string()))
+    pub fn put(&self, segments: &[&str], value: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.put(self.path(segments)).header("Authorization", &self.authorization);
+        self.call(|| request.send(value.to_string()))
     }
 
-    pub fn post(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
-        let request = self.agent.post(self.path(words)).header("Authorization", &self.authorization);
-        self.answer(|| request.send(value.to_string()))
+    pub fn post(&self, segments: &[&str], value: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.post(self.path(segments)).header("Authorization", &self.authorization);
+        self.call(|| request.send(value.to_string()))
     }
 
-    pub fn delete(&self, words: &[&str]) -> anyhow::Result<Value> {
-        let request = self.agent.delete(self.path(words)).header("Authorization", &self.authorization);
-        self.answer(|| request.call())
+    pub fn delete(&self, segments: &[&str]) -> anyhow::Result<Value> {
+        let request = self.agent.delete(self.path(segments)).header("Authorization", &self.authorization);
+        self.call(|| request.call())
     }
 
-    /// One file of a release, streamed.
-    pub fn send_file(&self, words: &[&str], file: &Path) -> anyhow::Result<Value> {
+    pub fn send_file(&self, segments: &[&str], file: &Path) -> anyhow::Result<Value> {
         let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
-        self.read(request.send(opened))
+        let request = self.agent.put(self.path(segments)).header("Authorization", &self.authorization);
+        self.read_response(request.send(opened))
     }
 
-    /// Asks, and says so where the answer takes long.
-    fn answer(
+    /// Sends a request and shows progress while it waits for the response.
+    fn call(
         &self,
-        ask: impl FnOnce() -> Result<Response<ureq::Body>, ureq::Error>,
+        send: impl FnOnce() -> Result<Response<ureq::Body>, ureq::Error>,
     ) -> anyhow::Result<Value> {
         let step = self.progress.step("server");
-        step.set(format!("waiting for {}, for {} min at most", self.url, ANSWER_TIME.as_secs() / 60));
-        self.read(ask())
+        step.set(format!("waiting for {}, for {} min at most", self.url, RESPONSE_TIMEOUT.as_secs() / 60));
+        self.read_response(send())
     }
 
-    fn read(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let mut answer = answer.with_context(|| format!("no channel server answers at {}", self.url))?;
-        let status = answer.status().as_u16();
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
+    fn read_response(&self, response: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+        let mut response = response.with_context(|| format!("no channel server answers at {}", self.url))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(RESPONSE_MAX).read_to_string();
         let text = text.with_context(|| format!("the answer of {} broke off", self.url))?;
         let value: Option<Value> = serde_json::from_str(&text).ok();
         if status == 200 {
             return value.ok_or_else(|| anyhow!("what answers at {} is no channel server", self.url));
         }
-        let why = value.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
-        match why {
-            Some(why) => Err(Refused { status, why }.into()),
+        let message = value.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
+        match message {
+            Some(message) => Err(ApiError { status, message }.into()),
             None => bail!("{} answered {status}, which no channel server does", self.url),
         }
     }
 }
 
-/// The authorities that this machine trusts.
-fn encryption(url: &str) -> anyhow::Result<TlsConfig> {
+/// TLS with the certificate authorities that this machine trusts.
+fn tls_config(url: &str) -> anyhow::Result<TlsConfig> {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES_PATH.to_owned());
     let pem = match std::fs::read(&path) {
         Ok(pem) => pem,
@@ -239,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_ask_this_host_by_its_name_there() {
+    fn loopback_urls_use_the_host_name_on_machines() {
         for (url, here, machines) in [
             ("http://127.0.0.1:8041/", "http://127.0.0.1:8041", "http://host.keelson:8041"),
             ("http://localhost", "http://localhost", "http://host.keelson"),
@@ -249,26 +246,26 @@ mod tests {
             ("http://192.0.2.7:80", "http://192.0.2.7", "http://192.0.2.7"),
         ] {
             let url: ServerUrl = url.parse().unwrap();
-            assert_eq!(asked(&url).to_string(), format!("{here}/v1/update/"));
-            assert_eq!(asked_by_machines(&url).to_string(), format!("{machines}/v1/update/"));
+            assert_eq!(update_url(&url).to_string(), format!("{here}/v1/update/"));
+            assert_eq!(update_url_for_machines(&url).to_string(), format!("{machines}/v1/update/"));
         }
     }
 
     #[test]
-    fn of_a_folder_it_is_what_its_server_was_reached_by() {
+    fn a_folder_source_uses_the_recorded_url() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source::Folder(folder.path().to_path_buf());
-        assert_eq!(source.for_machines().unwrap(), None, "no server has run there");
+        assert_eq!(source.update_url().unwrap(), None, "no server has run there");
         for (url, machines) in [
             ("http://127.0.0.1:4711/", "http://host.keelson:4711/v1/update/"),
             ("https://a.example/", "https://a.example/v1/update/"),
         ] {
-            note_url(folder.path(), &url.parse().unwrap()).unwrap();
-            assert_eq!(source.for_machines().unwrap().as_deref(), Some(machines));
-            assert_eq!(Source::Url(url.to_owned()).for_machines().unwrap().as_deref(), Some(machines));
+            record_url(folder.path(), &url.parse().unwrap()).unwrap();
+            assert_eq!(source.update_url().unwrap().as_deref(), Some(machines));
+            assert_eq!(Source::Url(url.to_owned()).update_url().unwrap().as_deref(), Some(machines));
         }
-        std::fs::write(folder.path().join(REACHED_BY), "").unwrap();
-        let error = format!("{:#}", source.for_machines().unwrap_err());
+        std::fs::write(folder.path().join(URL_FILE), "").unwrap();
+        let error = format!("{:#}", source.update_url().unwrap_err());
         assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
     }
 }

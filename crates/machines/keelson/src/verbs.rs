@@ -1,6 +1,6 @@
-//! One file a verb.
+//! One module per verb.
 
-mod boots;
+mod boot_progress;
 pub mod ca;
 pub mod channel;
 pub mod console;
@@ -9,8 +9,8 @@ pub mod down;
 pub mod fake_machines;
 pub mod internal;
 pub mod keys;
-mod late;
 pub mod manual;
+mod not_ready;
 pub mod power;
 pub mod publish;
 pub mod release;

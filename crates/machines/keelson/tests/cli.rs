@@ -1,4 +1,4 @@
-//! The command line as scripts see it: exit codes, what is on stdout, what is on stderr.
+//! The command line as scripts use it: exit codes, stdout and stderr.
 
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn keelson(state: &Path, words: &[&str]) -> Output {
+fn keelson(state: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_keelson"))
-        .args(words)
+        .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", state)
@@ -17,20 +17,20 @@ fn keelson(state: &Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs it and checks exit code, a part of stderr, and whether stdout is empty.
-fn check(words: &[&str], code: i32, error: &str) {
+/// Checks the exit code, a part of stderr, and that failures print nothing to stdout.
+fn check(arguments: &[&str], code: i32, error: &str) {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
-    let output = keelson(folder.path(), words);
+    let output = keelson(folder.path(), arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
-    assert!(stderr.contains(error), "{words:?}: {stderr}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(error), "{arguments:?}: {stderr}");
     if code != 0 {
-        assert!(output.stdout.is_empty(), "{words:?}: a failure prints no result");
+        assert!(output.stdout.is_empty(), "{arguments:?}: a failure prints no result");
     }
 }
 
 #[test]
-fn wrong_use_is_2_and_failure_is_1_with_one_error() {
+fn usage_errors_exit_with_2_and_failures_with_1() {
     check(&["no-such-verb"], 2, "unrecognized subcommand");
     check(&["up", "--on", "vmware"], 2, "vmware is no back end");
     check(&["up", "--nodes", "x"], 2, "invalid value");
@@ -58,7 +58,7 @@ fn destroy_is_safe_to_repeat_and_prints_one_document() {
     }
 }
 
-/// A cluster's folder as a keelson leaves it, with this text as its state.
+/// A cluster's folder with this state file.
 fn cluster(home: &Path, state: &str) -> std::path::PathBuf {
     let root = home.join(".local/state/keelson/default");
     std::fs::create_dir_all(&root).unwrap();
@@ -68,17 +68,17 @@ fn cluster(home: &Path, state: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_damaged_state_is_named_by_every_verb_and_destroy_removes_it() {
+fn every_verb_reports_a_damaged_state_and_destroy_removes_it() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     for state in ["{\"format\": 1", "{\"format\": 2}", ""] {
         let root = cluster(folder.path(), state);
-        for words in [&["status"] as &[&str], &["down"], &["crash", "core-01"], &["ssh", "core-01"]] {
-            let output = keelson(folder.path(), words);
+        for arguments in [&["status"] as &[&str], &["down"], &["crash", "core-01"], &["ssh", "core-01"]] {
+            let output = keelson(folder.path(), arguments);
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
             assert!(
                 stderr.contains("cluster.json") && stderr.contains("keelson destroy"),
-                "{words:?}: {stderr}"
+                "{arguments:?}: {stderr}"
             );
         }
         let output = keelson(folder.path(), &["destroy", "--json", "--quiet"]);
@@ -90,7 +90,7 @@ fn a_damaged_state_is_named_by_every_verb_and_destroy_removes_it() {
 }
 
 #[test]
-fn destroy_removes_what_an_up_left_that_made_no_cluster_and_nothing_else() {
+fn destroy_removes_an_incomplete_cluster_and_no_other_folder() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let root = cluster(folder.path(), "");
     std::fs::remove_file(root.join("cluster.json")).unwrap();
@@ -104,12 +104,12 @@ fn destroy_removes_what_an_up_left_that_made_no_cluster_and_nothing_else() {
 }
 
 #[test]
-fn output_that_nobody_reads_or_can_be_written_is_no_panic() {
+fn closed_and_full_outputs_do_not_panic() {
     use std::process::Stdio;
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
-    let run = |words: &[&str], stdout: Stdio| {
+    let run = |arguments: &[&str], stdout: Stdio| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
-        command.args(words).env("HOME", folder.path()).current_dir(folder.path()).stdout(stdout);
+        command.args(arguments).env("HOME", folder.path()).current_dir(folder.path()).stdout(stdout);
         command.stderr(Stdio::piped()).output().unwrap()
     };
     let closed = || {
@@ -118,15 +118,16 @@ fn output_that_nobody_reads_or_can_be_written_is_no_panic() {
         Stdio::from(writer)
     };
     let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
-    for words in [&["test", "--list"] as &[&str], &["destroy", "--json"], &["completions", "bash"], &["man"]]
+    for arguments in
+        [&["test", "--list"] as &[&str], &["destroy", "--json"], &["completions", "bash"], &["man"]]
     {
-        let output = run(words, closed());
+        let output = run(arguments, closed());
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!stderr.contains("panicked") && output.status.code() == Some(0), "{words:?}: {stderr}");
-        let output = run(words, full());
+        assert!(!stderr.contains("panicked") && output.status.code() == Some(0), "{arguments:?}: {stderr}");
+        let output = run(arguments, full());
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
-        assert!(stderr.contains("error: cannot write to stdout: No space left"), "{words:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error: cannot write to stdout: No space left"), "{arguments:?}: {stderr}");
     }
 }
 
@@ -136,8 +137,8 @@ fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
     use std::os::unix::process::CommandExt;
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let at = |name: &str| folder.path().join(name);
-    // Where another user can run it; copied by another process: a program that a fork of ours has open for
-    // writing cannot be run.
+    // Another user must be able to execute it. `cp` copies it, since a file that a fork of this process has open for
+    // writing cannot be executed (ETXTBSY).
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_keelson")).arg(at("keelson")).status().unwrap();
     assert!(copied.success());
     std::fs::write(at("disk.raw"), "").unwrap();
@@ -161,7 +162,7 @@ fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn doctor_asks_for_the_newest_package_lists_where_a_package_is_not_known() {
+fn doctor_updates_package_lists_if_a_package_is_unknown() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let programs = folder.path().join("bin");
     std::fs::create_dir(&programs).unwrap();
@@ -181,17 +182,17 @@ fn doctor_asks_for_the_newest_package_lists_where_a_package_is_not_known() {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    // What was installed is not there: the doctor looks again and says so.
+    // The package does not really install anything, so the second check fails.
     let value: serde_json::Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{stderr}"));
     assert_eq!(value["ok"], false);
-    let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
-    let verbs: Vec<&str> = asked.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(verbs, ["install", "update", "install"], "{asked}");
+    let calls = std::fs::read_to_string(folder.path().join("asked")).unwrap();
+    let verbs: Vec<&str> = calls.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(verbs, ["install", "update", "install"], "{calls}");
 }
 
 #[test]
-fn every_verb_explains_itself_and_manuals_and_completions_are_made() {
+fn help_manuals_and_completions_are_generated() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     for verb in
         ["up", "status", "ssh", "console", "crash", "reboot", "start", "down", "destroy", "test", "doctor"]
@@ -209,7 +210,7 @@ fn every_verb_explains_itself_and_manuals_and_completions_are_made() {
 }
 
 #[test]
-fn config_rb_warnings_name_file_and_line_and_the_rest_counts() {
+fn config_rb_warnings_have_file_and_line() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     std::fs::write(folder.path().join("config.rb"), "# mine\n$vm_gui = false\n$num_instances = 500\n")
         .unwrap();
@@ -220,7 +221,7 @@ fn config_rb_warnings_name_file_and_line_and_the_rest_counts() {
 }
 
 #[test]
-fn validate_tells_place_and_exit_code() {
+fn validate_reports_position_and_exit_code() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     std::fs::write(folder.path().join("good"), "#cloud-config\nhostname: a\n").unwrap();
     std::fs::write(folder.path().join("bad"), "#cloud-config\nhostname: [\n").unwrap();
@@ -236,9 +237,9 @@ fn validate_tells_place_and_exit_code() {
 }
 
 #[test]
-fn user_data_is_judged_before_anything_boots() {
+fn user_data_is_validated_before_boot() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
-    for (text, error, said) in [
+    for (text, error, finding) in [
         (
             "#cloud-config\ncoreos:\n  etcd2: {discovery: 'https://discovery.etcd.io/<token>'}\n",
             "cannot read the image manifest none",
@@ -255,7 +256,7 @@ fn user_data_is_judged_before_anything_boots() {
         let output = keelson(folder.path(), &["--cluster", "walk", "up", "--image", "none"]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{text}: {stderr}");
-        assert!(stderr.contains(error) && stderr.contains(said), "{text}: {stderr}");
+        assert!(stderr.contains(error) && stderr.contains(finding), "{text}: {stderr}");
     }
 }
 

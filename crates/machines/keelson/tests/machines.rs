@@ -1,4 +1,4 @@
-//! A machine and the real channel server, from `publish` to the next version and back from one that fails.
+//! A simulated machine and the real channel server: from `publish` to an update and back from one that fails.
 
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
@@ -12,14 +12,15 @@ use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::latest_complete;
 use serde_json::Value;
 use update_core::status::Operation;
-use update_core::trust::Wish;
+use update_core::trust::UpdateOptions;
 use update_engine::{
-    Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed,
+    CheckOutcome, Failure, ImageFiles, MachineSpec, Observer, Outcome, PublishedRelease, RetryPolicy,
+    TrustAnchors, trust_anchors_of,
 };
 
 struct Quiet;
 
-impl Watch for Quiet {
+impl Observer for Quiet {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, _: u64, _: u64) {}
@@ -42,7 +43,7 @@ struct Server {
 }
 
 impl Server {
-    /// With the releases' own channel key.
+    /// With the channel key of the test releases.
     fn start() -> Self {
         Self::with_key(&releases().keys.join("channel.key"))
     }
@@ -63,78 +64,78 @@ impl Server {
         Self { child, folder, url: value["url"].as_str().unwrap().to_owned() }
     }
 
-    fn done(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn fails(&self, words: &[&str], expect: &str) {
-        let output = self.run(words);
+    fn fail(&self, arguments: &[&str], expect: &str) {
+        let output = self.run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && error.contains(expect), "{words:?}: {error}");
+        assert!(output.status.code() == Some(1) && error.contains(expect), "{arguments:?}: {error}");
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    fn run(&self, arguments: &[&str]) -> Output {
         let mut command = keelson(self.folder.path());
-        command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap()
+        command.env("KEELSON_UPDATE_SERVER", &self.url).args(arguments).output().unwrap()
     }
 
-    fn check(&self, machine: &Machine) -> Checked {
+    fn check(&self, machine: &Machine) -> CheckOutcome {
         let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}v1/update/\n", self.url));
-        machine.updater().check(&settings, false, Wish::default(), &Quiet)
+        machine.updater().check(&settings, false, UpdateOptions::default(), &Quiet)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A test that failed may have ended it.
+        // A failed test may have killed it.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-fn reason(checked: &Checked) -> String {
-    match &checked.done {
-        Ok(Done::UpToDate(Some(reason))) => reason.clone(),
+fn reason(checked: &CheckOutcome) -> String {
+    match &checked.outcome {
+        Ok(Outcome::UpToDate(Some(reason))) => reason.clone(),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_published_version_reaches_a_machine_and_one_that_fails_is_told() {
+fn a_machine_installs_a_published_version_and_reports_a_failed_one() {
     let releases = releases();
     let server = Server::start();
     let machine = Machine::new();
     assert_eq!(reason(&server.check(&machine)), "no-package");
-    server.done(&["publish", "--channel", "alpha", releases.made.folder.to_str().unwrap()]);
+    server.succeed(&["publish", "--channel", "alpha", releases.with_delta.folder.to_str().unwrap()]);
     let checked = server.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
-    let told = server.done(&["channel", "machines", "--json"]);
-    assert!(told.contains("\"installed\""), "{told}");
-    // It is booted three times in vain: the server hears of it, and offers it to this machine no more.
-    machine.boot_image_becomes("3.0.0", "+0-3");
-    machine.updater().note_outcomes().unwrap();
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
+    let output = server.succeed(&["channel", "machines", "--json"]);
+    assert!(output.contains("\"installed\""), "{output}");
+    // After three failed boots the server is notified and does not offer the version to this machine again.
+    machine.set_tries("3.0.0", "+0-3");
+    machine.updater().record_outcomes().unwrap();
     let checked = server.check(&machine);
-    assert!(!matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
-    let told = server.done(&["channel", "activity"]);
-    assert!(told.contains("booted 3.0.0 and went back"), "{told}");
+    assert!(!matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
+    let output = server.succeed(&["channel", "activity"]);
+    assert!(output.contains("booted 3.0.0 and went back"), "{output}");
 }
 
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-const PATIENCE: Patience = Patience { attempts: 2, pause: Duration::from_millis(10) };
+const PATIENCE: RetryPolicy = RetryPolicy { attempts: 2, pause: Duration::from_millis(10) };
 
-/// Counts what is fetched, and stops at some point.
+/// Counts fetched bytes; may cancel the download at a limit.
 #[derive(Default)]
 struct Counting {
     fetched: std::sync::atomic::AtomicU64,
     stop_at: Option<u64>,
 }
 
-impl Watch for Counting {
+impl Observer for Counting {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, done: u64, _: u64) {
@@ -151,49 +152,48 @@ impl Counting {
     }
 }
 
-/// What a machine is made of that is not there yet.
 struct Fetched(tempfile::TempDir);
 
 impl Fetched {
-    fn fetch(&self, published: &Published, watch: &Counting) -> Result<(), Failure> {
+    fn fetch(&self, published: &PublishedRelease, watch: &Counting) -> Result<(), Failure> {
         let [usr, verity, uki] = ["usr", "verity", "uki"].map(|name| self.0.path().join(name));
-        published.fetch(Files { usr: &usr, verity: &verity, uki: &uki }, watch)
+        published.fetch(ImageFiles { usr: &usr, verity: &verity, uki: &uki }, watch)
     }
 
-    fn is(&self, images: &Images) -> bool {
+    fn matches(&self, images: &Images) -> bool {
         [("usr", &images.usr), ("verity", &images.tree), ("uki", &images.uki)]
             .into_iter()
             .all(|(name, wanted)| std::fs::read(self.0.path().join(name)).unwrap() == *wanted)
     }
 }
 
-fn keys(folder: &Path) -> Authorities {
-    believed(&[folder.to_path_buf()], None).unwrap()
+fn keys(folder: &Path) -> TrustAnchors {
+    trust_anchors_of(&[folder.to_path_buf()], None).unwrap()
 }
 
-fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
-    let asked = Asked { appid: APP, board: "amd64-usr", channel };
-    Published::of_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
+fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<PublishedRelease, Failure> {
+    let query = MachineSpec { appid: APP, board: "amd64-usr", channel };
+    PublishedRelease::from_server(&format!("{}files/keelson", server.url), None, query, keys, PATIENCE)
 }
 
-/// What `up --channel` makes disks of.
+/// The download of `up --channel`.
 #[test]
-fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
+fn new_machines_download_a_published_version() {
     let releases = releases();
-    let Releases { made, new, .. } = &*releases;
+    let Releases { with_delta, new, .. } = &*releases;
     let server = Server::start();
     let trusted = keys(&releases.keys);
     let refused =
-        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+        |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
     assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
-    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
-    // Neither is a rollout for it.
-    server.done(&["channel", "pause", "alpha"]);
+    server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
+    // A paused rollout does not affect it.
+    server.succeed(&["channel", "pause", "alpha"]);
     assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
     let foreign = tempfile::tempdir().unwrap();
-    release_folder::make_keys(foreign.path(), "foreign").unwrap();
+    release_folder::generate_keys(foreign.path(), "foreign").unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
-    assert!(refused("alpha", &Authorities::default()).contains("there is no key"));
+    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no key"));
     let found = published(&server, "alpha", &trusted).unwrap();
     assert_eq!(found.release.version, new.version);
 
@@ -202,7 +202,7 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     fetched.fetch(&found, &half).unwrap_err();
     let rest = Counting::default();
     fetched.fetch(&found, &rest).unwrap();
-    assert!(fetched.is(new), "what was published, to the byte");
+    assert!(fetched.matches(new), "what was published, to the byte");
     let blob = found.release.full.blob.size;
     assert!(rest.fetched() < blob, "{} of {blob} bytes: what was there is not fetched again", rest.fetched());
     let nothing = Counting::default();
@@ -212,31 +212,34 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     let mut bytes = std::fs::read(&usr).unwrap();
     bytes[20_000_000] ^= 1;
     std::fs::write(&usr, bytes).unwrap();
-    let mended = Counting::default();
-    fetched.fetch(&found, &mended).unwrap();
-    assert!(fetched.is(new) && mended.fetched() > 0 && mended.fetched() < blob);
-    // As a server's folder has it, which may be running.
+    let repaired = Counting::default();
+    fetched.fetch(&found, &repaired).unwrap();
+    assert!(fetched.matches(new) && repaired.fetched() > 0 && repaired.fetched() < blob);
+    // The same from a server's data folder, while the server runs.
     let data = server.folder.path().join(".local/state/keelson/updates");
-    let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
-    let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = Published::of_folder(&folder, asked, &trusted).unwrap();
+    let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
+    let query = MachineSpec { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = PublishedRelease::from_folder(&folder, query, &trusted).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
-    assert!(copy.is(new));
-    let other = Asked { channel: "beta", ..asked };
-    assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+    assert!(copy.matches(new));
+    let other = MachineSpec { channel: "beta", ..query };
+    assert!(PublishedRelease::from_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
 }
 
 #[test]
 fn a_changed_byte_of_what_is_published_is_never_used() {
     let releases = releases();
     let folder = tempfile::tempdir().unwrap();
-    let made = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
+    let with_delta = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
     let server = Server::start();
-    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
     let trusted = keys(&releases.keys);
     let at = server.folder.path().join(".local/state/keelson/updates/releases");
-    let blob = files(&at).into_iter().find(|path| path.extension().is_some_and(|is| is == "blob")).unwrap();
+    let blob = files(&at)
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "blob"))
+        .unwrap();
     let mut bytes = std::fs::read(&blob).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -245,26 +248,26 @@ fn a_changed_byte_of_what_is_published_is_never_used() {
     let fetched = Fetched(tempfile::tempdir().unwrap());
     let failure = fetched.fetch(&found, &Counting::default()).unwrap_err();
     assert!(failure.message.contains("is not what was signed"), "{failure}");
-    assert!(!fetched.is(&releases.new));
+    assert!(!fetched.matches(&releases.new));
 }
 
-/// All files below a folder.
+/// All files below a folder, recursively.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The operator's release key was stolen: two of the three root keys, which lie in different places, take it out. The
-/// machine follows, refuses what the old key signed, and takes what the new one signs.
+/// A stolen release key is revoked with two of the three root keys, which are stored in different places. The machine
+/// follows the new set, rejects the old key's signatures and accepts the new key's.
 #[test]
 fn an_operator_rotates_and_a_machine_follows() {
     let releases = releases();
     let work = tempfile::tempdir().unwrap();
     let (keys, safe) = (work.path().join("keys"), work.path().join("safe"));
     let at = |path: &Path| path.to_str().unwrap().to_owned();
-    let run = |words: &[&str]| -> String {
-        let output = keelson(work.path()).args(words).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let run = |arguments: &[&str]| -> String {
+        let output = keelson(work.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
     run(&["keys", "--out", &at(&keys), "--name", "test"]);
@@ -273,50 +276,50 @@ fn an_operator_rotates_and_a_machine_follows() {
         release(&releases.new, &keys, &[], &folder);
         at(&folder)
     };
-    // Two of the root keys are elsewhere.
+    // Two of the root keys are stored elsewhere.
     std::fs::create_dir(&safe).unwrap();
     for name in ["root-2.key", "root-3.key"] {
         std::fs::rename(keys.join(name), safe.join(name)).unwrap();
     }
     let machine = Machine::new();
-    machine.pin(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    machine.set_image_key_set(&std::fs::read(keys.join("keys.1.json")).unwrap());
     let server = Server::with_key(&keys.join("channel.key"));
     let old = signed_by("old");
-    server.done(&["publish", "--channel", "alpha", &old]);
-    server.done(&["keys", "publish", "--keys", &at(&keys)]);
+    server.succeed(&["publish", "--channel", "alpha", &old]);
+    server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
 
-    let told = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
-    assert!(told.contains("1 of root-2, root-3 (root keys of set 1) have to sign"), "{told}");
-    server.fails(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not signed yet");
-    // It goes to the other place and is signed there; what comes back is the signature.
+    let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
+    assert!(output.contains("1 of root-2, root-3 (root keys of set 1) have to sign"), "{output}");
+    server.fail(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not signed yet");
+    // The set is signed in the other place; only the signature comes back.
     for name in ["keys.1.json", "keys.2.json"] {
         std::fs::copy(keys.join(name), safe.join(name)).unwrap();
     }
     let set = at(&safe.join("keys.2.json"));
     run(&["keys", "sign", &set, "--key", &at(&safe.join("root-3.key"))]);
     let (set, signature) = (at(&keys.join("keys.2.json")), at(&safe.join("keys.2.json.sig")));
-    let told = run(&["keys", "sign", &set, "--collect", &signature]);
+    let output = run(&["keys", "sign", &set, "--collect", &signature]);
     assert!(
-        told.contains("signed by root-1, root-3 of set 1") && told.contains("Next: keelson keys publish")
+        output.contains("signed by root-1, root-3 of set 1") && output.contains("Next: keelson keys publish")
     );
-    let told = server.done(&["keys", "publish", "--keys", &at(&keys)]);
-    assert_eq!(told, "machines follow to set 2 with their next offer\n");
+    let output = server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
+    assert_eq!(output, "machines follow to set 2 with their next offer\n");
 
-    let failure = server.check(&machine).done.unwrap_err();
+    let failure = server.check(&machine).outcome.unwrap_err();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
-    // The same version again, signed by the new key, on another server: what was published never changes.
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
+    // The same version, signed by the new key, is on another server, because a published version never changes.
     let other = Server::with_key(&keys.join("channel.key"));
-    other.done(&["keys", "publish", "--keys", &at(&keys)]);
-    other.fails(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
-    other.done(&["publish", "--channel", "alpha", &signed_by("new")]);
+    other.succeed(&["keys", "publish", "--keys", &at(&keys)]);
+    other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
+    other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);
     let checked = other.check(&machine);
-    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
-    // Nor is a new machine made of what the old key signed, whose public half still lies there.
-    let trusted = believed(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
+    assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
+    // A new machine rejects the old key as well, although its public key is still in the folder.
+    let trusted = trust_anchors_of(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
     let failure = published(&server, "alpha", &trusted).err().unwrap();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
     published(&other, "alpha", &trusted).unwrap();

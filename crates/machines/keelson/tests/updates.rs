@@ -1,4 +1,4 @@
-//! Channels as an operator has them: a server, a release's folder, and what is typed.
+//! Channels from an operator's view: a server, a release's folder, and commands.
 
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -44,7 +44,7 @@ impl Server {
         Self { child, address: url.trim_start_matches("http://").trim_end_matches('/').to_owned() }
     }
 
-    /// What a machine is answered.
+    /// The response to a machine's update check.
     fn check(&self, machine: &str, version: &str) -> String {
         let body = format!(
             "<request protocol=\"3.0\"><app appid=\"{APP}\" version=\"{version}\" track=\"alpha\" \
@@ -53,9 +53,9 @@ impl Server {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!("POST /v1/update/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     }
 }
 
@@ -66,17 +66,17 @@ impl Drop for Server {
     }
 }
 
-/// Runs it against the server: exit code, stdout, stderr.
-fn run(folder: &Path, server: &Server, words: &[&str]) -> (Option<i32>, String, String) {
+/// Runs a command against the server; returns exit code, stdout and stderr.
+fn run(folder: &Path, server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
     let url = format!("http://{}", server.address);
-    let output = keelson(folder).env("KEELSON_UPDATE_SERVER", url).args(words).output().unwrap();
+    let output = keelson(folder).env("KEELSON_UPDATE_SERVER", url).args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn done(folder: &Path, server: &Server, words: &[&str]) -> String {
-    let (code, stdout, stderr) = run(folder, server, words);
-    assert_eq!(code, Some(0), "{words:?}: {stderr}");
+fn done(folder: &Path, server: &Server, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = run(folder, server, arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {stderr}");
     stdout
 }
 
@@ -120,14 +120,14 @@ fn write_release(folder: &Path, version: &str) {
 }
 
 #[test]
-fn a_release_goes_through_the_channels() {
+fn a_release_is_published_and_promoted() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     write_release(&at.join("2.0.0"), "2.0.0");
     write_release(&at.join("3.0.0"), "3.0.0");
     let server = Server::start(at);
-    let noted = std::fs::read_to_string(at.join(".local/state/keelson/updates/url")).unwrap();
-    assert_eq!(noted, format!("http://{}/\n", server.address), "for up --channel on this host");
+    let recorded = std::fs::read_to_string(at.join(".local/state/keelson/updates/url")).unwrap();
+    assert_eq!(recorded, format!("http://{}/\n", server.address), "for up --channel on this host");
     let published: Value =
         serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"]))
             .unwrap();
@@ -143,9 +143,9 @@ fn a_release_goes_through_the_channels() {
     assert!(done(at, &server, &["channel", "list"]).contains("it hangs"));
     done(at, &server, &["channel", "resume", "alpha"]);
     done(at, &server, &["channel", "set", "alpha", "2.0.0"]);
-    let words =
+    let arguments =
         ["channel", "rollout", "alpha", "--percent", "0", "--wave", "60:10", "--wave", "120:100", "--json"];
-    let policy: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
+    let policy: Value = serde_json::from_str(&done(at, &server, &arguments)).unwrap();
     assert_eq!((&policy["percent"], &policy["waves"][1]["percent"]), (&0.into(), &100.into()));
     assert!(server.check("m9", "1.0.0").contains("keelson-reason=\"not-in-share\""));
     assert!(done(at, &server, &["channel", "machines"]).contains("its turn comes with a later wave"));
@@ -154,9 +154,12 @@ fn a_release_goes_through_the_channels() {
             .contains("channel alpha: 3.0.0 -> 2.0.0; machines that run")
     );
 
-    let failed = |words: &[&str], code: i32, expect: &str| {
-        let (found, stdout, stderr) = run(at, &server, words);
-        assert!(found == Some(code) && stdout.is_empty() && stderr.contains(expect), "{words:?}: {stderr}");
+    let failed = |arguments: &[&str], code: i32, expect: &str| {
+        let (found, stdout, stderr) = run(at, &server, arguments);
+        assert!(
+            found == Some(code) && stdout.is_empty() && stderr.contains(expect),
+            "{arguments:?}: {stderr}"
+        );
     };
     failed(
         &["publish", "--channel", "stable", "2.0.0"],
@@ -176,7 +179,7 @@ fn a_release_goes_through_the_channels() {
     failed(&["channel", "list", "--server", "http://127.0.0.1:1"], 1, "no channel server answers");
 }
 
-/// A grant is on disk before its machine hears of it: killed at once, the server knows whose turn it was.
+/// A grant is on disk before its machine receives it, so a killed server keeps its limits.
 #[test]
 fn a_killed_server_exceeds_no_limit() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,7 +199,7 @@ fn a_killed_server_exceeds_no_limit() {
     }
 }
 
-/// Machines that are none, as `updateservicectl instance fake` printed them.
+/// Simulated machines print what `updateservicectl instance fake` printed.
 #[test]
 fn fake_machines_update() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,9 +207,9 @@ fn fake_machines_update() {
     write_release(&at.join("2.0.0"), "2.0.0");
     let server = Server::start(at);
     let url = format!("http://{}/v1/update/", server.address);
-    let words =
+    let arguments =
         ["fake-machines", "--url", &url, "--version", "1.0.0", "--min-sleep", "0.1", "--max-sleep", "0.1"];
-    let mut fake = keelson(at).args(words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut fake = keelson(at).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(fake.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "{fake-client-000}: noupdate");
     done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]);
@@ -216,16 +219,16 @@ fn fake_machines_update() {
     fake.kill().unwrap();
     fake.wait().unwrap();
     assert!(done(at, &server, &["channel", "machines", "--status", "complete"]).contains("2.0.0"));
-    let words =
+    let arguments =
         ["fake-machines", "--url", &url, "--count", "50", "--load", "1", "--connections", "4", "--json"];
-    let figures: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
-    // How many it were is up to the machine.
+    let figures: Value = serde_json::from_str(&done(at, &server, &arguments)).unwrap();
+    // The number of checks depends on the host's speed.
     assert!(figures["checks"].as_u64() >= Some(4) && figures["failed"] == 0, "{figures}");
 }
 
-/// One that accepts connections and does not answer.
+/// The server accepts connections but does not respond.
 #[test]
-fn a_server_that_is_waited_for_is_named() {
+fn a_slow_server_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "secret\n").unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,9 +1,8 @@
-//! Whether guests run on KVM here: found out by booting one, not by looking at `/dev/kvm`.
+//! Determines whether guests run on KVM by booting one.
 //!
-//! The probe guest is the firmware itself: a working KVM shows its boot manager within a second. Some
-//! nested hosts open `/dev/kvm` and then fail (a model specific register that cannot be set, an
-//! instruction that cannot be emulated); there machines are emulated. The verdict is kept per boot of the
-//! host.
+//! The probe guest is the firmware: with a working KVM its boot manager runs within a second. On some nested hosts
+//! `/dev/kvm` opens but guests fail (an unsettable MSR, an instruction that cannot be emulated); there machines are
+//! emulated. The verdict is cached per boot of the host.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,12 +19,12 @@ use crate::tools::Tools;
 
 pub use crate::processor::Acceleration;
 
-/// Environment variable that decides instead of the probe: `kvm` or `tcg`.
+/// Environment variable that overrides the probe: `kvm` or `tcg`.
 pub const OVERRIDE: &str = "KEELSON_ACCELERATION";
-/// The firmware's boot manager says its name when it looks for something to boot.
-const ALIVE: &[u8] = b"BdsDxe";
-/// What QEMU says when KVM gives the guest up.
-const DEAD: &str = "KVM internal error";
+/// The boot manager prints its name when it looks for a boot device.
+const BOOT_MESSAGE: &[u8] = b"BdsDxe";
+/// QEMU's message when KVM fails.
+const KVM_ERROR: &str = "KVM internal error";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
@@ -34,11 +33,11 @@ struct Verdict {
     acceleration: Acceleration,
 }
 
-/// The verdict for this boot of the host, from `cache` or from a probe. `folder` is visible to the tools.
+/// The verdict for this boot of the host, cached in `folder` or from a probe. `folder` must be visible to the tools.
 pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     match std::env::var(OVERRIDE).as_deref() {
         Ok("kvm") => return Ok(Acceleration::Kvm),
-        Ok("tcg") => return Ok(Acceleration::Tcg { why: format!("{OVERRIDE} says so") }),
+        Ok("tcg") => return Ok(Acceleration::Tcg { reason: format!("{OVERRIDE} says so") }),
         _ => {}
     }
     let made = |path: &Path, source| BackendError::Make { path: path.to_path_buf(), source };
@@ -50,7 +49,7 @@ pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError
     }
     let acceleration = match File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => probe(tools, folder)?,
-        Err(error) => Acceleration::Tcg { why: format!("/dev/kvm cannot be opened: {error}") },
+        Err(error) => Acceleration::Tcg { reason: format!("/dev/kvm cannot be opened: {error}") },
     };
     let verdict = Verdict { boot_id: boot_id.trim().to_owned(), acceleration };
     let text = serde_json::to_vec(&verdict).map_err(|error| made(&cache, error.into()))?;
@@ -69,7 +68,6 @@ struct Probe {
     errors: PathBuf,
 }
 
-/// Boots the firmware on KVM.
 fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     let made = |source| BackendError::Make { path: folder.to_path_buf(), source };
     std::fs::create_dir_all(folder).map_err(made)?;
@@ -102,24 +100,24 @@ impl Probe {
         let deadline = Instant::now() + limit;
         loop {
             let serial = read_limited(&self.serial, limits::TAIL_BYTES).unwrap_or_default();
-            if serial.windows(ALIVE.len()).any(|window| window == ALIVE) {
+            if serial.windows(BOOT_MESSAGE.len()).any(|window| window == BOOT_MESSAGE) {
                 return Acceleration::Kvm;
             }
             let ended = !matches!(self.child.try_wait(), Ok(None));
             let errors = read_limited(&self.errors, limits::TAIL_BYTES).unwrap_or_default();
             let errors = String::from_utf8_lossy(&errors);
-            if ended || errors.contains(DEAD) {
+            if ended || errors.contains(KVM_ERROR) {
                 let first = errors.lines().next().unwrap_or("QEMU ended without a word");
-                let said = first.trim_start_matches("qemu-system-x86_64: ").trim_start_matches("error: ");
-                return Acceleration::Tcg { why: format!("/dev/kvm does not run guests: {said}") };
+                let message = first.trim_start_matches("qemu-system-x86_64: ").trim_start_matches("error: ");
+                return Acceleration::Tcg { reason: format!("/dev/kvm does not run guests: {message}") };
             }
             if Instant::now() > deadline {
                 let seconds = limit.as_secs();
                 return Acceleration::Tcg {
-                    why: format!("/dev/kvm does not run guests: no sign of life in {seconds} s"),
+                    reason: format!("/dev/kvm does not run guests: no sign of life in {seconds} s"),
                 };
             }
-            // The files are written by QEMU; a look every few milliseconds ends the probe at once.
+            // QEMU writes the files; polling every few milliseconds ends the probe promptly.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -137,11 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_counts_only_for_the_boot_it_was_made_in() {
+    fn a_verdict_is_valid_for_one_boot_of_the_host() {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("a.json");
         assert_eq!(cached(&cache, "x"), None);
-        let tcg = Acceleration::Tcg { why: "w".into() };
+        let tcg = Acceleration::Tcg { reason: "w".into() };
         let verdict = Verdict { boot_id: "x".into(), acceleration: tcg.clone() };
         std::fs::write(&cache, serde_json::to_vec(&verdict).unwrap()).unwrap();
         assert_eq!(cached(&cache, "x"), Some(tcg));
@@ -150,7 +148,7 @@ mod tests {
         assert_eq!(cached(&cache, "x"), None);
     }
 
-    /// A stand-in for QEMU: a shell that has the guest's serial line as $1, and runs until it is ended.
+    /// A substitute for QEMU: a shell script with the serial file as $1.
     fn verdict(script: &str, limit: Duration) -> Acceleration {
         let folder = tempfile::tempdir().unwrap();
         let (serial, errors) = (folder.path().join("serial"), folder.path().join("errors"));
@@ -164,16 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn a_kvm_that_opens_but_runs_no_guest_is_not_used() {
+    fn a_kvm_that_cannot_run_guests_is_not_used() {
         let long = Duration::from_secs(60);
         let check = |script: &str, limit: Duration, expect: &str| {
-            let Acceleration::Tcg { why } = verdict(script, limit) else { panic!("{script}") };
-            assert_eq!(why, format!("/dev/kvm does not run guests: {expect}"));
+            let Acceleration::Tcg { reason } = verdict(script, limit) else { panic!("{script}") };
+            assert_eq!(reason, format!("/dev/kvm does not run guests: {expect}"));
         };
         let msr = "failed to set MSR 0x10a to 0xc000069";
         check(&format!("echo 'qemu-system-x86_64: error: {msr}' >&2; exit 1"), long, msr);
         check("exit 1", long, "QEMU ended without a word");
-        // QEMU keeps such a guest, which stands still from then on.
+        // QEMU keeps running with a halted guest.
         let gave_up = "KVM internal error. Suberror: 1";
         check(&format!("echo '{gave_up}' >&2; exec sleep 600"), long, gave_up);
         check("exec sleep 600", Duration::from_secs(1), "no sign of life in 1 s");

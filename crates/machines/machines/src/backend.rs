@@ -1,7 +1,7 @@
-//! What runs a node: the operations that QEMU and nspawn have in common.
+//! The interface of the back ends that run nodes: QEMU and nspawn.
 //!
-//! A back end changes files and processes of one node only, and never the state file: what it starts it
-//! returns.
+//! A back end changes files and processes of one node only and never the state file: it returns the processes that it
+//! starts.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,56 +13,54 @@ use crate::process::{Process, ProcessError};
 use crate::processor::Acceleration;
 use crate::qemu::qmp::QmpError;
 
-/// What is wrong with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     None,
-    /// So many reads and writes a second, and no more.
+    /// Limits reads and writes to this number per second.
     Slow {
         operations: u64,
     },
-    /// Writes and flushes end with an input/output error. What is there can be read.
+    /// Writes and flushes fail with EIO; reads succeed.
     Failing,
 }
 
 pub trait Backend: Send + Sync {
-    /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
+    /// Whether machines run on KVM or are emulated; `None` for containers.
     fn acceleration(&self) -> Result<Option<Acceleration>, BackendError>;
 
-    /// Makes what the node lacks before it starts. `drive` replaces the one that it had.
+    /// Creates what the node lacks before it starts, and replaces its config drive.
     fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError>;
 
-    /// Gives a running node the drive that its next boot reads.
-    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError>;
+    /// Replaces the config drive of a running node, for its next boot.
+    fn update_drive(&self, node: &Node, drive: &Drive) -> Result<(), BackendError>;
 
-    /// Switches a stopped node on. Its LAN port is open already.
+    /// Starts a stopped node. Its LAN port must be open.
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError>;
 
-    /// Asks the running system to shut down; does not wait for it.
+    /// Requests a shutdown of the running system; does not wait for it.
     fn shut_down(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 
-    /// Presses the reset button.
     fn reset(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 
-    /// Pulls the plug, and returns when the node is dead.
-    fn cut(&self, node: &Node, process: Process) -> Result<(), BackendError>;
+    /// Cuts the node's power, and returns when it has exited.
+    fn power_off(&self, node: &Node, process: Process) -> Result<(), BackendError>;
 
-    /// Puts a running node's disk at fault, or right again.
-    fn disk(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError>;
+    /// Injects a disk fault into a running node, or clears it.
+    fn set_disk_fault(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError>;
 
-    /// What the back end itself knows about a node that does not come up.
-    fn remark(&self, node: &Node) -> Option<String>;
+    /// What the back end knows about a node that does not become ready.
+    fn diagnose(&self, node: &Node) -> Option<String>;
 
-    /// What its processors are at, for who looks for the cause of a stall; none where nobody can tell.
-    fn processors(&self, node: &Node) -> Option<String>;
+    /// Register dump of the node's processors, for the analysis of a stall.
+    fn processor_registers(&self, node: &Node) -> Option<String>;
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     #[error("cannot make {path}")]
     Make { path: PathBuf, source: io::Error },
-    #[error("{program} failed: {said}")]
-    Tool { program: &'static str, said: String },
+    #[error("{program} failed: {message}")]
+    Tool { program: &'static str, message: String },
     #[error("the tools tree cannot be used")]
     Tools(#[from] sandbox::SandboxError),
     #[error("{0} cannot be run")]
@@ -79,8 +77,8 @@ pub enum BackendError {
     Usr(PathBuf),
     #[error("nspawn needs root, because it makes mounts and network namespaces (sudo, or --on qemu)")]
     Root,
-    #[error("{program} ended at once: {said} (all of it: {log})")]
-    Ended { program: &'static str, said: String, log: PathBuf },
+    #[error("{program} ended at once: {message} (all of it: {log})")]
+    Ended { program: &'static str, message: String, log: PathBuf },
     #[error("the node's control group cannot be removed")]
     Group { source: io::Error },
     #[error("a container has no disk of its own that could fail")]
@@ -93,10 +91,10 @@ pub enum BackendError {
     Process(#[from] ProcessError),
 }
 
-/// Space that must be free in the cluster's folder before a node is made.
+/// Space that must be free in the cluster's folder before a node is created.
 pub const NODE_SPACE_MIB: u64 = 512;
 
-/// Refuses to make a node where its disk could not grow.
+/// Fails if there is not enough space for a node.
 pub fn check_space(folder: &Path) -> Result<(), BackendError> {
     let made = |source| BackendError::Make { path: folder.to_path_buf(), source };
     std::fs::create_dir_all(folder).map_err(made)?;
@@ -108,7 +106,7 @@ pub fn check_space(folder: &Path) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Refuses ports that somebody else has; says which one.
+/// Fails with the first port that is in use.
 pub fn check_ports(node: &Node) -> Result<(), BackendError> {
     for port in node.forwards.iter().map(|forward| forward.host).chain([node.ssh_port]) {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| BackendError::Port {
@@ -120,10 +118,10 @@ pub fn check_ports(node: &Node) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// A port of 127.0.0.1 that is free: `wish` where it can be had.
-pub fn free_port(wish: u16) -> io::Result<u16> {
-    if wish != 0 && TcpListener::bind((Ipv4Addr::LOCALHOST, wish)).is_ok() {
-        return Ok(wish);
+/// A free port of 127.0.0.1: `preferred` if it is free.
+pub fn free_port(preferred: u16) -> io::Result<u16> {
+    if preferred != 0 && TcpListener::bind((Ipv4Addr::LOCALHOST, preferred)).is_ok() {
+        return Ok(preferred);
     }
     Ok(loopback_port::reserve()?.port())
 }
@@ -131,14 +129,14 @@ pub fn free_port(wish: u16) -> io::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Forward, Wish, tests::image};
+    use crate::cluster::{ClusterSpec, Forward, tests::image};
 
     #[test]
-    fn a_port_in_use_is_named_and_another_is_found_for_ssh() {
+    fn a_port_in_use_is_reported_and_replaced_for_ssh() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         assert_ne!(free_port(port).unwrap(), port);
-        let mut node = Cluster::new("a", &Wish::default(), image()).nodes.remove(0);
+        let mut node = Cluster::new("a", &ClusterSpec::default(), image()).nodes.remove(0);
         node.forwards = vec![Forward { host: port, guest: 80 }];
         let error = check_ports(&node).unwrap_err().to_string();
         assert_eq!(error, format!("port {port} of 127.0.0.1 is in use, and core-01 shall have it"));

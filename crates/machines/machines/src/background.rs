@@ -1,15 +1,15 @@
-//! How the processes that outlive a command are started.
+//! How background processes, which outlive a command, are started.
 
 use std::path::PathBuf;
 
-/// How a program that uses this crate runs its background processes: itself, with these first arguments.
+/// The program that runs the background processes, usually the caller itself, and the leading arguments of each.
 #[derive(Debug, Clone)]
 pub struct Background {
     pub program: PathBuf,
     /// Followed by the LAN's folder; must call [`crate::lan::serve`].
     pub lan: Vec<String>,
-    /// Followed by a file; must call [`crate::nspawn::keeper::run`].
-    pub keeper: Vec<String>,
-    /// Followed by a folder for its data and a port of 127.0.0.1 to listen on; must serve etcd's discovery.
+    /// Followed by a file; must call [`crate::nspawn::supervisor::run`].
+    pub supervisor: Vec<String>,
+    /// Followed by a data folder and a port of 127.0.0.1; must serve etcd discovery.
     pub discovery: Vec<String>,
 }

@@ -1,6 +1,6 @@
-//! The certificates of a cluster whose key-value store speaks TLS: an authority in the cluster's folder, and for
-//! each node what its `etcd` and its `core` user show. They reach a node as credentials at its first boot; the
-//! image's tmpfiles.d writes them to `/etc/ssl/etcd`, where they may be replaced while the node runs.
+//! Certificates of a cluster whose etcd uses TLS: an authority in the cluster's folder, and for each node the
+//! certificates of its `etcd` and of its `core` user. Nodes receive them as credentials at their first boot; the
+//! image's tmpfiles.d copies them to `/etc/ssl/etcd`, where a rotation replaces them.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use authority::{Authority, AuthorityError, Issued, Subject};
 use crate::cluster::{Cluster, Node};
 use crate::store::{Layout, replace};
 
-/// Where they stand on a node: name of the file, owner and mode.
+/// Folder of the certificates on a node.
 pub const FOLDER: &str = "/etc/ssl/etcd";
-/// Credentials, and the files that they become in [`FOLDER`].
+/// Credentials and the names of their files in [`FOLDER`].
 pub const CREDENTIALS: [(&str, &str); 5] = [
     ("etcd.ca", "ca.pem"),
     ("etcd.certificate", "member.pem"),
@@ -21,7 +21,7 @@ pub const CREDENTIALS: [(&str, &str); 5] = [
     ("etcd.client-key", "client-key.pem"),
 ];
 
-/// `ETCD_*` variables of a member that speaks TLS to all, and wants to see everybody's certificate.
+/// `ETCD_*` variables of a member that uses TLS and requires client certificates.
 #[must_use]
 pub fn variables() -> String {
     let side = |prefix: &str| {
@@ -33,7 +33,7 @@ pub fn variables() -> String {
     side("") + &side("PEER_")
 }
 
-/// Settings of a `fleetd` whose machine has such a member.
+/// `fleetd` settings for such a member.
 #[must_use]
 pub fn fleet_settings() -> String {
     format!(
@@ -42,7 +42,7 @@ pub fn fleet_settings() -> String {
     )
 }
 
-/// `LOCKSMITHD_*` variables where the machine has such a member.
+/// `LOCKSMITHD_*` variables for such a member.
 #[must_use]
 pub fn locksmith_variables() -> String {
     format!(
@@ -55,7 +55,7 @@ pub fn open(layout: &Layout, cluster: &Cluster) -> Result<Authority, AuthorityEr
     Authority::open(&layout.authority(), &format!("keelson cluster {}", cluster.name))
 }
 
-/// The content of each credential's file, from certificates issued now.
+/// Issues new certificates; returns the content of each credential.
 pub fn issue(authority: &Authority, node: &Node) -> Result<Vec<(&'static str, String)>, AuthorityError> {
     let member = authority.issue(&Subject {
         name: node.name.clone(),
@@ -78,17 +78,17 @@ pub fn file(node_root: &Path, credential: &str) -> PathBuf {
     node_root.join("certificates").join(credential)
 }
 
-/// Issues what the node lacks. What it has stays: it may run with it.
+/// Issues the certificates of a node unless it has them: a running node may use them.
 pub fn ensure(layout: &Layout, cluster: &Cluster, node: &Node) -> Result<(), CertificatesError> {
     let root = layout.node(&node.name).root().to_path_buf();
     if CREDENTIALS.iter().all(|(name, _)| file(&root, name).exists()) {
         return Ok(());
     }
-    keep(&root, &issue(&open(layout, cluster)?, node)?)
+    save(&root, &issue(&open(layout, cluster)?, node)?)
 }
 
-/// Writes them into the node's folder; each file is its owner's alone.
-pub fn keep(root: &Path, issued: &[(&str, String)]) -> Result<(), CertificatesError> {
+/// Writes the credentials to the node's folder, readable by the owner only.
+pub fn save(root: &Path, issued: &[(&str, String)]) -> Result<(), CertificatesError> {
     for (name, content) in issued {
         let path = file(root, name);
         replace(&path, content.as_bytes()).map_err(|source| CertificatesError::Write { path, source })?;

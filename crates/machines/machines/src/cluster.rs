@@ -1,6 +1,6 @@
-//! A cluster as a value: its nodes, where they answer, and which processes they are.
+//! The state of a cluster: its nodes, their addresses and their processes.
 //!
-//! Nothing here touches a file or a process; `store` keeps the value, the back ends make it true.
+//! Pure data: `store` persists it and the back ends act on it.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -12,37 +12,38 @@ use crate::limits;
 use crate::process::Process;
 use crate::ready::Ready;
 
-pub use crate::wish::{BackendKind, Datasource, Forward, HOST_NAME, SharedFolder, Wish, WishError};
+pub use crate::cluster_spec::{
+    BackendKind, ClusterSpec, ClusterSpecError, Datasource, Forward, HOST_NAME, SharedFolder,
+};
 
-/// Version of the state file's shape.
+/// Version of the state file's format.
 pub const FORMAT: u32 = 1;
-/// The LAN that the nodes of a cluster share.
+/// The LAN that a cluster's nodes share.
 pub const LAN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
 pub const LAN_PREFIX: u8 = 24;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub name: String,
-    /// Hardware address on the LAN.
+    /// MAC address on the LAN.
     pub mac: String,
-    /// Address on the LAN.
     pub address: Ipv4Addr,
     pub uuid: String,
-    /// Port of 127.0.0.1 that leads to the node's sshd; 0 until it first starts.
+    /// Port of 127.0.0.1 that is forwarded to the node's sshd; 0 until the first start.
     pub ssh_port: u16,
     pub memory_mib: u32,
     pub cpus: u32,
     pub forwards: Vec<Forward>,
     pub process: Option<Process>,
-    /// The raw image that the node's disk is an overlay of.
+    /// Raw image that the node's disk is an overlay of.
     pub made_from: Option<PathBuf>,
 }
 
-/// A discovery token of etcd, and the service that keeps it.
+/// An etcd discovery URL and the service behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discovery {
     pub url: String,
-    /// Port of 127.0.0.1; 0 where the service is somebody else's.
+    /// Port of 127.0.0.1; 0 for an external service.
     pub port: u16,
     pub process: Option<Process>,
 }
@@ -55,33 +56,32 @@ pub struct Cluster {
     pub datasource: Datasource,
     pub image: Image,
     pub nodes: Vec<Node>,
-    /// The process that is the LAN's switch.
     pub lan: Option<Process>,
     /// Ports of the host's loopback that nodes reach at [`HOST_NAME`].
     #[serde(default)]
     pub services: Vec<u16>,
-    /// Where the members of the key-value store meet; none until a node first starts.
+    /// How the etcd members find each other; `None` until a node first starts.
     #[serde(default)]
     pub discovery: Option<Discovery>,
-    /// Where nodes ask for updates that were told nothing else: `http://HOST/v1/update/`.
+    /// Default update server of the nodes: `http://HOST/v1/update/`.
     #[serde(default)]
     pub update_server: Option<String>,
-    /// The key-value store speaks TLS, with certificates of the cluster's own authority.
+    /// etcd uses TLS with certificates of the cluster's own authority.
     #[serde(default)]
     pub tls: bool,
-    /// The firmware runs only what is signed, once a machine has taken its image's keys.
+    /// Secure Boot, active once a machine has enrolled its image's keys.
     #[serde(default)]
     pub secure_boot: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
-    #[serde(default)]
-    pub qemu_words: Vec<String>,
+    #[serde(default, rename = "qemu_words")]
+    pub qemu_arguments: Vec<String>,
 }
 
 impl Cluster {
     #[must_use]
-    pub fn new(name: &str, wish: &Wish, image: Image) -> Self {
-        let (backend, datasource) = (wish.backend, wish.datasource);
+    pub fn new(name: &str, spec: &ClusterSpec, image: Image) -> Self {
+        let (backend, datasource) = (spec.backend, spec.datasource);
         let mut cluster = Self {
             format: FORMAT,
             name: name.to_owned(),
@@ -93,22 +93,22 @@ impl Cluster {
             services: vec![],
             discovery: None,
             update_server: None,
-            tls: wish.tls,
-            secure_boot: wish.secure_boot,
+            tls: spec.tls,
+            secure_boot: spec.secure_boot,
             shared: vec![],
-            qemu_words: vec![],
+            qemu_arguments: vec![],
         };
-        cluster.grow(wish);
+        cluster.grow(spec);
         cluster
     }
 
-    /// Adds the nodes that are missing to what is wished; existing ones stay as they are, but for the shared
-    /// folders, which each node has from its next start.
-    pub fn grow(&mut self, wish: &Wish) {
-        self.shared.clone_from(&wish.shared);
-        self.qemu_words.clone_from(&wish.qemu_words);
-        for index in self.nodes.len()..wish.nodes {
-            self.nodes.push(Node::new(&self.name, index, wish));
+    /// Adds the nodes that `spec` has in excess. Existing nodes keep their settings, except for shared folders and
+    /// QEMU arguments, which take effect at the next start.
+    pub fn grow(&mut self, spec: &ClusterSpec) {
+        self.shared.clone_from(&spec.shared);
+        self.qemu_arguments.clone_from(&spec.qemu_arguments);
+        for index in self.nodes.len()..spec.nodes {
+            self.nodes.push(Node::new(&self.name, index, spec));
         }
     }
 
@@ -123,13 +123,13 @@ impl Cluster {
 }
 
 impl Node {
-    fn new(cluster: &str, index: usize, wish: &Wish) -> Self {
-        // invariant: Wish::check holds index below NODES_MAX, so both fit a byte.
+    fn new(cluster: &str, index: usize, spec: &ClusterSpec) -> Self {
+        // invariant: ClusterSpec::check bounds index by NODES_MAX, so the sum fits a byte.
         let host = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(limits::FIRST_HOST);
         let [a, b, c, _] = LAN.octets();
         let mark = fnv(cluster);
-        let name = format!("{}-{:02}", wish.name_prefix, index + 1);
-        // Its beginning names the machine in what people type and read: no two may have it alike.
+        let name = format!("{}-{:02}", spec.name_prefix, index + 1);
+        // The first eight digits are the short machine id: they must be unique.
         let own = fnv(&format!("{name} of {cluster}"));
         Self {
             mac: format!("52:54:00:{:02x}:{:02x}:{host:02x}", mark & 0xff, (mark >> 8) & 0xff),
@@ -144,31 +144,30 @@ impl Node {
             ),
             name,
             ssh_port: 0,
-            memory_mib: wish.memory_mib,
-            cpus: wish.cpus,
-            forwards: Forward::of_node(&wish.forwards, index),
+            memory_mib: spec.memory_mib,
+            cpus: spec.cpus,
+            forwards: Forward::of_node(&spec.forwards, index),
             process: None,
             made_from: None,
         }
     }
 }
 
-/// FNV-1a: tells two clusters' hardware addresses and groups apart. Not for anything that must be hard to guess.
+/// FNV-1a. Distinguishes MAC addresses and control groups of clusters; not cryptographic.
 pub(crate) fn fnv(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// What a node is doing, as `keelson status` shows it.
+/// State of a node, as `keelson status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
-    /// No process.
     Stopped,
-    /// A process, and no word from the node yet.
+    /// The process runs; no readiness report yet.
     Starting,
     Ready,
-    /// Up, with failed units.
+    /// Running, with failed units.
     Degraded,
 }
 
@@ -195,7 +194,6 @@ impl NodeState {
     }
 }
 
-/// A status report of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeStatus {
     pub name: String,
@@ -203,7 +201,7 @@ pub struct NodeStatus {
     pub address: Ipv4Addr,
     pub ssh: Option<Endpoint>,
     pub version: Option<String>,
-    /// How its image's programs were compiled: `node` for what is shipped, `quick`.
+    /// Build profile of the image's programs: `node` for release builds, `quick`.
     pub profile: Option<String>,
     pub slot: Option<String>,
     pub pid: Option<i32>,
@@ -235,9 +233,10 @@ pub(crate) mod tests {
 
     #[test]
     fn names_and_addresses_are_stable_and_grow() {
-        let mut cluster = Cluster::new("default", &Wish { nodes: 2, ..Wish::default() }, image());
+        let mut cluster =
+            Cluster::new("default", &ClusterSpec { nodes: 2, ..ClusterSpec::default() }, image());
         let before = cluster.nodes.clone();
-        cluster.grow(&Wish { nodes: 3, memory_mib: 2048, ..Wish::default() });
+        cluster.grow(&ClusterSpec { nodes: 3, memory_mib: 2048, ..ClusterSpec::default() });
         assert_eq!(cluster.nodes[..2], before[..]);
         let names: Vec<_> = cluster.nodes.iter().map(|n| (n.name.as_str(), n.address.to_string())).collect();
         assert_eq!(
@@ -249,13 +248,17 @@ pub(crate) mod tests {
             ]
         );
         assert_eq!(cluster.nodes[2].memory_mib, 2048);
-        let other = Cluster::new("other", &Wish::default(), image());
+        let other = Cluster::new("other", &ClusterSpec::default(), image());
         assert_ne!(other.nodes[0].mac, cluster.nodes[0].mac);
-        let wide = Cluster::new("wide", &Wish { nodes: limits::NODES_MAX, ..Wish::default() }, image());
-        let mut shown: Vec<_> = wide.nodes.iter().map(|node| node.uuid[..8].to_owned()).collect();
-        shown.sort();
-        shown.dedup();
-        assert_eq!(shown.len(), limits::NODES_MAX, "by eight digits they are told apart");
+        let wide = Cluster::new(
+            "wide",
+            &ClusterSpec { nodes: limits::NODES_MAX, ..ClusterSpec::default() },
+            image(),
+        );
+        let mut prefixes: Vec<_> = wide.nodes.iter().map(|node| node.uuid[..8].to_owned()).collect();
+        prefixes.sort();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), limits::NODES_MAX, "by eight digits they are told apart");
         assert!(wide.nodes.iter().all(|node| node.uuid.len() == 36));
     }
 }

@@ -1,7 +1,7 @@
-//! The config drive that a node finds at boot: its user-data, its name, its keys and its address.
+//! The config drive of a node: its user-data, name, keys and address.
 //!
-//! Layout as OpenStack's: `openstack/latest/{user_data,meta_data.json,network_data.json}`. In QEMU it is
-//! a FAT file system with the label `config-2`, for nspawn the same files in a folder.
+//! OpenStack layout: `openstack/latest/{user_data,meta_data.json,network_data.json}`. In QEMU it is a FAT file system
+//! with the label `config-2`; nspawn nodes get the same files in a folder.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::cluster::{LAN_PREFIX, Node};
 use crate::limits;
 
-/// Label by which the guest finds the drive.
+/// Volume label by which the guest finds the drive.
 pub const LABEL: [u8; 11] = *b"config-2   ";
 /// Folder of the files on the drive.
 pub const FOLDER: &str = "openstack/latest";
@@ -32,7 +32,7 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// `user_data` is handed over byte by byte; none is allowed.
+    /// `user_data` is passed on unchanged; `None` writes no file.
     pub fn new(node: &Node, public_key: &str, user_data: Option<&[u8]>) -> Result<Self, DriveError> {
         let meta = json!({
             "hostname": node.name,
@@ -65,7 +65,6 @@ impl Drive {
         Ok(Self { files })
     }
 
-    /// Replaces the image file at `path`.
     pub fn write_image(&self, path: &Path) -> Result<(), DriveError> {
         let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -75,8 +74,8 @@ impl Drive {
         Ok(())
     }
 
-    /// Writes into the image file that a running machine has open, so that its next boot reads the new content;
-    /// a file renamed into place would not be seen by it. Nothing in the machine reads the drive but its boot.
+    /// Overwrites the image file in place, since a running machine has it open and would not see a renamed file. The
+    /// machine reads the drive only while it boots.
     pub fn overwrite_image(&self, path: &Path) -> Result<(), DriveError> {
         let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
         let mut image = tempfile::tempfile().map_err(failed)?;
@@ -87,7 +86,7 @@ impl Drive {
         target.sync_all().map_err(failed)
     }
 
-    /// Replaces the folder's files; a file that the drive no longer has is removed.
+    /// Replaces the folder's files; removes those that the drive no longer has.
     pub fn write_folder(&self, path: &Path) -> Result<(), DriveError> {
         let folder = path.join(FOLDER);
         for name in ["user_data", "meta_data.json", "network_data.json"] {
@@ -132,10 +131,10 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::cluster::{Cluster, Wish, tests::image};
+    use crate::cluster::{Cluster, ClusterSpec, tests::image};
 
     fn node() -> Node {
-        Cluster::new("default", &Wish::default(), image()).nodes.remove(0)
+        Cluster::new("default", &ClusterSpec::default(), image()).nodes.remove(0)
     }
 
     fn read(path: &Path, name: &str) -> Option<Vec<u8>> {
@@ -148,19 +147,19 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_has_the_image_open_sees_what_is_overwritten() {
+    fn an_open_image_shows_the_overwritten_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drive.img");
         Drive::new(&node(), "key", Some(b"old, and longer")).unwrap().write_image(&path).unwrap();
         let open = File::open(&path).unwrap();
         Drive::new(&node(), "key", Some(b"new")).unwrap().overwrite_image(&path).unwrap();
-        let seen = folder.path().join("seen");
-        io::copy(&mut &open, &mut File::create(&seen).unwrap()).unwrap();
-        assert_eq!(read(&seen, "user_data").unwrap(), b"new");
+        let copy = folder.path().join("seen");
+        io::copy(&mut &open, &mut File::create(&copy).unwrap()).unwrap();
+        assert_eq!(read(&copy, "user_data").unwrap(), b"new");
     }
 
     #[test]
-    fn what_is_written_is_read_back_from_the_image() {
+    fn the_image_contains_the_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("drive.img");
         let data: Vec<u8> = (0..10 * 1024 * 1024_u32).map(|i| i.to_le_bytes()[0] ^ 0x5a).collect();
@@ -178,13 +177,13 @@ mod tests {
         let volume = fatfs::FileSystem::new(File::open(&path).unwrap(), fatfs::FsOptions::new()).unwrap();
         assert_eq!(volume.volume_label().trim_end(), "config-2");
         assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("config-2"));
-        // Without user-data there is no such file, also where there was one.
+        // Without user-data an existing file is removed.
         Drive::new(&node(), "k", None).unwrap().write_image(&path).unwrap();
         assert_eq!(read(&path, "user_data"), None);
     }
 
     #[test]
-    fn the_folder_has_the_same_files_and_loses_what_is_gone() {
+    fn the_folder_drops_removed_files() {
         let folder = tempfile::tempdir().unwrap();
         Drive::new(&node(), "k", Some(b"#cloud-config\n")).unwrap().write_folder(folder.path()).unwrap();
         let data = folder.path().join(FOLDER).join("user_data");
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn user_data_above_the_limit_is_refused_before_anything_is_written() {
+    fn oversized_user_data_is_rejected() {
         let data = vec![b'#'; usize::try_from(limits::USER_DATA_MAX).unwrap() + 1];
         assert!(matches!(Drive::new(&node(), "k", Some(&data)), Err(DriveError::Large { .. })));
     }

@@ -1,6 +1,6 @@
-//! What a node has shown on its console, and a terminal on it.
+//! The console output of a node, and a terminal attached to its console.
 //!
-//! The log is written by QEMU or by the nspawn keeper; this module only reads it.
+//! QEMU or the nspawn supervisor writes the log; this module only reads it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use nix::sys::termios::{self, SetArg, Termios};
 
 use crate::limits;
 
-/// The key that leaves an attached console: Ctrl-].
+/// The key that detaches the terminal: Ctrl-].
 pub const LEAVE: u8 = 0x1d;
 
 /// The last `lines` non-empty lines of a log, without control sequences.
@@ -30,7 +30,7 @@ fn tail_bytes(log: &Path) -> io::Result<Vec<u8>> {
     bytes_from(log, 0)
 }
 
-/// What stands behind `from`, its end only if it is long.
+/// The content from offset `from`, limited to the last `TAIL_BYTES`.
 fn bytes_from(log: &Path, from: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
@@ -40,30 +40,30 @@ fn bytes_from(log: &Path, from: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a log says behind its first `from` bytes, without control sequences; its end only if that is long.
+/// The text from offset `from`, without control sequences, limited to the last `TAIL_BYTES`.
 #[must_use]
-pub fn shown_from(log: &Path, from: u64) -> String {
+pub fn text_from(log: &Path, from: u64) -> String {
     plain(&bytes_from(log, from).unwrap_or_default())
 }
 
-/// How far a boot has come, as its console tells; [`Phase::of`] reads what was shown since the machine started.
+/// Boot phase according to the console output since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Firmware,
-    /// The boot image was started; it is quiet until something is wrong or somebody may log in.
+    /// The boot image runs; it prints nothing unless there is an error.
     Kernel,
-    /// The console asks who is there; the last services are being started.
+    /// The login prompt is shown; the last services are starting.
     Login,
 }
 
 impl Phase {
-    /// `from` is the length that the log had when the machine was switched on.
+    /// `from` is the length of the log when the machine was powered on.
     #[must_use]
     pub fn of(log: &Path, from: u64) -> Self {
-        let shown = shown_from(log, from);
-        if shown.contains("login:") {
+        let text = text_from(log, from);
+        if text.contains("login:") {
             Self::Login
-        } else if shown.contains("BdsDxe: starting") || shown.contains("systemd") {
+        } else if text.contains("BdsDxe: starting") || text.contains("systemd") {
             Self::Kernel
         } else {
             Self::Firmware
@@ -81,15 +81,15 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// The unit or device that systemd last said it was waiting for on the console.
+/// The unit or device that systemd last reported to wait for.
 #[must_use]
-pub fn waited_for(log: &Path) -> Option<String> {
+pub fn pending_job(log: &Path) -> Option<String> {
     let text = plain(&tail_bytes(log).unwrap_or_default());
-    text.lines().rev().find_map(job)
+    text.lines().rev().find_map(parse_job)
 }
 
 /// `A start job is running for X (12s / 1min)` and `Job X/start running (12s / no limit)`.
-pub(crate) fn job(line: &str) -> Option<String> {
+pub(crate) fn parse_job(line: &str) -> Option<String> {
     let rest = match line.split_once("start job is running for ") {
         Some((_, rest)) => rest,
         None => line.split_once("Job ")?.1.split_once("/start running").map(|(unit, _)| unit)?,
@@ -124,7 +124,7 @@ fn skip_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Terminal settings that come back when this is dropped.
+/// Restores the terminal settings on drop.
 struct Raw(Option<Termios>);
 
 impl Raw {
@@ -143,7 +143,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // A terminal that is gone needs no settings.
+            // A closed terminal needs no settings.
             termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before).unwrap_or_default();
         }
     }
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_sequences_are_left_out_of_the_tail() {
+    fn the_tail_has_no_control_sequences() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("console.log");
         std::fs::write(&log, "one\r\n\u{1b}[0;32m  OK  \u{1b}[0m Started x.\r\n\r\n\u{1b}]0;t\u{7}two")
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_boot_has_come_is_read_behind_the_boot_before() {
+    fn the_boot_phase_ignores_earlier_boots() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("console.log");
         assert_eq!(Phase::of(&log, 0), Phase::Firmware);
@@ -215,8 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_that_boot_waits_for_is_named() {
-        let check = |line: &str, expect: Option<&str>| assert_eq!(job(line).as_deref(), expect, "{line}");
+    fn the_pending_unit_is_parsed() {
+        let check =
+            |line: &str, expect: Option<&str>| assert_eq!(parse_job(line).as_deref(), expect, "{line}");
         check(
             "[ *** ] A start job is running for Wait for Network (12s / no limit)",
             Some("Wait for Network"),

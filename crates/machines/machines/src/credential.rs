@@ -1,8 +1,9 @@
-//! What a node is told before its user-data, as systemd credentials: its name, its LAN address, the host's
-//! name, and the folders that the host shares with it.
+//! systemd credentials that configure a node before its user-data: its name, its LAN address, the host's name, and
+//! shared folders.
 //!
-//! systemd's generators and our own set-up read them (`network.network.NAME` becomes a file of
-//! `/run/systemd/network`, `fstab.extra` further lines of fstab), so the image needs to know nothing about us.
+//! systemd's generators and our own set-up read them (`network.network.NAME` becomes a file in
+//! `/run/systemd/network`, `fstab.extra` adds lines to fstab), so the image contains nothing that is specific to
+//! keelson.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -13,28 +14,28 @@ use base64::engine::general_purpose::STANDARD;
 use crate::certificates;
 use crate::cluster::{BackendKind, Cluster, HOST_NAME, LAN_PREFIX, Node};
 
-/// Sorts before the image's own files, so that it wins for this interface.
+/// Sorts before the image's own files, so it takes precedence for this interface.
 pub const LAN_NAME: &str = "network.network.70-lan";
 
-/// The node's name until its user-data or its config drive says another.
+/// The node's name, unless its user-data or its config drive sets another.
 pub const HOSTNAME: &str = "system.hostname";
 
 /// Lines for `/etc/hosts`, read by `coreos-setup-environment` and coreos-cloudinit.
 pub const HOSTS: &str = "keelson.hosts";
 
-/// Further lines of fstab, read by systemd's own generator.
+/// Additional fstab lines, read by systemd's generator.
 pub const MOUNTS: &str = "fstab.extra";
 
-/// Variables that count least for the node's `etcd`.
+/// Variables of the node's `etcd`, with the lowest precedence.
 pub const ETCD: &str = "etcd.environment";
 
-/// Settings of the node's `fleetd`; its image makes `/etc/fleet/fleet.conf` of them, and user-data counts more.
+/// Settings of the node's `fleetd`; the image writes them to `/etc/fleet/fleet.conf`, and user-data takes precedence.
 pub const FLEET: &str = "fleet.conf";
 
-/// Variables that count least for the node's `locksmithd`.
+/// Variables of the node's `locksmithd`, with the lowest precedence.
 pub const LOCKSMITH: &str = "locksmith.environment";
 
-/// Settings of the node's updates, from its next start; what stands in its `/etc/coreos/update.conf` counts more.
+/// Update settings of the node, from its next start; its `/etc/coreos/update.conf` takes precedence.
 pub const UPDATE: &str = "update.conf";
 
 /// All credentials of a node: name and content.
@@ -50,7 +51,7 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
     }
     let mut updates = String::new();
-    // A machine has its channel on its own disk.
+    // A QEMU machine has its channel on its own disk.
     if cluster.backend == BackendKind::Nspawn {
         updates.extend(["GROUP=", &cluster.image.channel, "\n"]);
     }
@@ -64,15 +65,15 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         all.push((FLEET.to_owned(), certificates::fleet_settings()));
         all.push((LOCKSMITH.to_owned(), certificates::locksmith_variables()));
     }
-    // A container has its shared folders as binds, made before it starts.
+    // Shared folders of a container are bind mounts.
     if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
         all.push((MOUNTS.to_owned(), mounts(cluster)));
     }
     all
 }
 
-/// The `.network` file of the node's LAN interface. LLMNR makes the nodes find each other by name.
-/// The interface counts for network-online.target: in an nspawn node it is the only one.
+/// The `.network` file of the node's LAN interface. LLMNR resolves the nodes' names. The interface counts for
+/// network-online.target: in an nspawn node it is the only one.
 fn lan_network(node: &Node) -> String {
     format!(
         "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
@@ -81,7 +82,7 @@ fn lan_network(node: &Node) -> String {
     )
 }
 
-/// The tag by which QEMU offers the shared folder with this index.
+/// The 9p tag of the shared folder with this index.
 #[must_use]
 pub fn share_tag(index: usize) -> String {
     format!("share{index}")
@@ -90,9 +91,9 @@ pub fn share_tag(index: usize) -> String {
 const SHARE_OPTIONS: &str =
     "trans=virtio,version=9p2000.L,msize=262144,nofail,x-systemd.requires=modprobe@9pnet_virtio.service";
 
-/// The fstab lines of shared folders. `nofail`: a machine must boot even if its folder was removed. The mount requires
-/// the module: 9pnet_virtio registers its transport before it probes its devices, and a mount that runs while udev
-/// loads the module fails with "no channels available".
+/// The fstab lines of shared folders. `nofail`: a machine must boot even if the folder was removed. The mount
+/// requires the module: 9pnet_virtio registers its transport before it probes its devices, and a mount that runs
+/// while udev loads the module fails with "no channels available".
 fn mounts(cluster: &Cluster) -> String {
     let mut lines = String::new();
     for (index, folder) in cluster.shared.iter().enumerate() {
@@ -103,13 +104,13 @@ fn mounts(cluster: &Cluster) -> String {
     lines
 }
 
-/// The file of a secret credential as QEMU reads it: on its command line, everybody could.
+/// The file from which QEMU reads a secret credential; its command line is world-readable.
 #[must_use]
 pub fn smbios_file(node_root: &Path, name: &str) -> PathBuf {
     node_root.join("smbios").join(name)
 }
 
-/// The SMBIOS string by which QEMU hands over a binary credential.
+/// The SMBIOS string by which QEMU passes a binary credential.
 #[must_use]
 pub fn smbios(name: &str, content: &str) -> String {
     format!("io.systemd.credential.binary:{name}={}", STANDARD.encode(content))
@@ -118,32 +119,33 @@ pub fn smbios(name: &str, content: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Wish;
+    use crate::cluster::ClusterSpec;
     use crate::cluster::tests::image;
 
     #[test]
-    fn where_to_ask_for_updates_is_told_where_it_was_said() {
-        let mut cluster = Cluster::new("default", &Wish::default(), image());
-        let told = |cluster: &Cluster| {
+    fn the_update_server_is_passed_when_set() {
+        let mut cluster = Cluster::new("default", &ClusterSpec::default(), image());
+        let content = |cluster: &Cluster| {
             all(cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == UPDATE).map(|(_, text)| text)
         };
-        assert_eq!(told(&cluster), None);
+        assert_eq!(content(&cluster), None);
         cluster.update_server = Some("http://a/v1/update/".to_owned());
-        assert_eq!(told(&cluster).as_deref(), Some("SERVER=http://a/v1/update/\n"));
+        assert_eq!(content(&cluster).as_deref(), Some("SERVER=http://a/v1/update/\n"));
     }
 
     #[test]
-    fn who_asks_a_store_of_tls_is_told_by_the_files_that_a_node_gets() {
+    fn tls_clients_are_configured_with_the_issued_files() {
         for (credential, first) in [
             (FLEET, "etcd_servers=https://127.0.0.1:2379\n"),
             (LOCKSMITH, "LOCKSMITHD_ENDPOINT=https://127.0.0.1:2379\n"),
         ] {
-            let told = |tls| {
-                let cluster = Cluster::new("default", &Wish { tls, ..Wish::default() }, image());
+            let content = |tls| {
+                let cluster =
+                    Cluster::new("default", &ClusterSpec { tls, ..ClusterSpec::default() }, image());
                 all(&cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == credential)
             };
-            assert_eq!(told(false), None, "its defaults are right");
-            let settings = told(true).unwrap().1;
+            assert_eq!(content(false), None, "its defaults are right");
+            let settings = content(true).unwrap().1;
             assert!(settings.starts_with(first), "{settings}");
             let files = settings.lines().filter_map(|line| line.split_once(certificates::FOLDER));
             let names: Vec<_> = files.map(|(_, name)| name.trim_start_matches('/')).collect();

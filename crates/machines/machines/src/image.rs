@@ -1,25 +1,23 @@
-//! What the image build hands over: the files of one built version.
+//! The files of one built image version.
 //!
-//! The manifest `image.json` stands beside the files; its paths are relative to it. This module only
-//! reads it, and never builds anything.
+//! Reads the manifest `image.json`, whose paths are relative to it; builds nothing.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Name of the manifest in an image folder.
 pub const MANIFEST: &str = "image.json";
 
-/// One built version. In the manifest paths are relative to its folder, after [`Image::read`] absolute.
+/// One built version. Paths are relative to the manifest's folder in the manifest, absolute after [`Image::read`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     pub version: String,
     pub channel: String,
-    /// Sparse raw disk image (GPT, boots with OVMF). Node disks are overlays over it, so a file that a
-    /// node was made from must never change; a new build is a new file.
+    /// Sparse raw disk image (GPT, boots with OVMF). Node disks are overlays of it, so the file must never change; a
+    /// new build is a new file.
     pub raw: PathBuf,
-    /// Unpacked `/usr`, or a folder that holds it as `usr`, with the same content, for nspawn on hosts that cannot mount erofs.
+    /// Unpacked `/usr`, or a folder that contains it as `usr`, for nspawn on hosts that cannot mount erofs.
     pub usr_tree: PathBuf,
     pub usr_erofs: PathBuf,
     /// The locked tools tree (`usr/bin/qemu-system-x86_64`, `usr/share/OVMF/...`).

@@ -1,4 +1,4 @@
-//! The ssh key pair of a cluster: made once, its private half never leaves the cluster's folder.
+//! The ssh key pair of a cluster. The private key never leaves the cluster's folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,13 +7,13 @@ use std::process::Command;
 pub enum KeyError {
     #[error("cannot run ssh-keygen (package openssh-client)")]
     Run(#[source] std::io::Error),
-    #[error("ssh-keygen could not make {path}: {said}")]
-    Failed { path: PathBuf, said: String },
+    #[error("ssh-keygen could not make {path}: {message}")]
+    Failed { path: PathBuf, message: String },
     #[error("cannot read the public key {path}")]
     Read { path: PathBuf, source: std::io::Error },
 }
 
-/// Makes the pair where there is none, and returns the public half as one `authorized_keys` line.
+/// Creates the pair if it does not exist, and returns the public key as one `authorized_keys` line.
 pub fn ensure(private: &Path, comment: &str) -> Result<String, KeyError> {
     let mut name = private.as_os_str().to_owned();
     name.push(".pub");
@@ -26,8 +26,8 @@ pub fn ensure(private: &Path, comment: &str) -> Result<String, KeyError> {
             .output()
             .map_err(KeyError::Run)?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(KeyError::Failed { path: private.to_path_buf(), said });
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(KeyError::Failed { path: private.to_path_buf(), message });
         }
     }
     let line = std::fs::read_to_string(&public).map_err(|source| KeyError::Read { path: public, source })?;

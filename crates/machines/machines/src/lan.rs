@@ -1,9 +1,9 @@
-//! The LAN of a cluster: a process that carries frames between the nodes' sockets.
+//! The LAN of a cluster: a process that switches frames between the nodes' sockets.
 //!
-//! Each node has a unix socket `NAME.sock` in the LAN's folder; a frame on it is a 4-byte big-endian
-//! length and the frame, as QEMU's stream netdev speaks. `control.sock` takes one JSON command a line.
-//! It needs no rights on the host and never connects the nodes to any other network. As the one process that is
-//! there while any node runs, it also hears of machines' resets and bounds their logs.
+//! Each node has a unix socket `NAME.sock` in the LAN's folder. A frame is sent as a 4-byte big-endian length and the
+//! frame, the format of QEMU's stream netdev. `control.sock` takes one JSON command per line. The switch needs no
+//! privileges and connects the nodes to no other network. It also receives the machines' reset events and limits
+//! their logs, because it is the one process that runs while any node runs.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -22,20 +22,20 @@ use crate::switch::{Port, Switch};
 use crate::{logs, resets};
 
 const CONTROL: &str = "control.sock";
-/// How long the other side of the control socket may take to answer.
-const CONTROL_ANSWER: Duration = Duration::from_secs(5);
+/// Read timeout of both ends of the control socket.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// Opens the port of a node, if it is not open.
+pub enum PortCommand {
+    /// Opens the port of a node unless it is open.
     Add(String),
     Isolate(String),
     Heal(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+struct Response {
     error: Option<String>,
 }
 
@@ -47,19 +47,19 @@ pub enum LanError {
     Control { path: PathBuf, source: io::Error },
     #[error("the LAN's switch refused: {0}")]
     Refused(String),
-    #[error("the LAN's switch did not start; {log} says: {said}")]
-    Start { log: PathBuf, said: String },
+    #[error("the LAN's switch did not start; {log} says: {message}")]
+    Start { log: PathBuf, message: String },
     #[error(transparent)]
     Process(#[from] ProcessError),
 }
 
-/// The socket of a node's port in the LAN folder.
+/// The socket of a node's port in the LAN's folder.
 #[must_use]
 pub fn socket(folder: &Path, node: &str) -> PathBuf {
     folder.join(format!("{node}.sock"))
 }
 
-/// Starts the switch as a background process: `program ARGS... FOLDER` has to call [`serve`].
+/// Starts the switch in the background: `program ARGS... FOLDER` must call [`serve`].
 pub fn start(mut command: std::process::Command, folder: &Path) -> Result<Process, LanError> {
     let path = folder.join(CONTROL);
     let failed = |source| LanError::Listen { path: path.clone(), source };
@@ -72,55 +72,55 @@ pub fn start(mut command: std::process::Command, folder: &Path) -> Result<Proces
     while UnixStream::connect(&path).is_err() {
         if !process.alive() || Instant::now() > deadline {
             process.kill()?;
-            return Err(LanError::Start { said: last_line(&log), log });
+            return Err(LanError::Start { message: last_line(&log), log });
         }
-        // Nothing wakes us when a socket begins to listen; it is a matter of milliseconds.
+        // Opening a listening socket sends no event to other processes; it takes milliseconds.
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(process)
 }
 
-/// Gives the switch that serves `folder` an order.
-pub fn order(folder: &Path, order: &Order) -> Result<(), LanError> {
+/// Sends a command to the switch that serves `folder`.
+pub fn send_command(folder: &Path, command: &PortCommand) -> Result<(), LanError> {
     let path = folder.join(CONTROL);
     let failed = |source| LanError::Control { path: path.clone(), source };
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
-    stream.set_read_timeout(Some(CONTROL_ANSWER)).map_err(failed)?;
-    let mut line = serde_json::to_vec(order).map_err(|error| failed(error.into()))?;
+    stream.set_read_timeout(Some(CONTROL_TIMEOUT)).map_err(failed)?;
+    let mut line = serde_json::to_vec(command).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(failed)?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
-    let answer: Answer = serde_json::from_str(&answer).map_err(|error| failed(error.into()))?;
-    answer.error.map_or(Ok(()), |error| Err(LanError::Refused(error)))
+    let mut response = String::new();
+    BufReader::new(stream).read_line(&mut response).map_err(failed)?;
+    let response: Response = serde_json::from_str(&response).map_err(|error| failed(error.into()))?;
+    response.error.map_or(Ok(()), |error| Err(LanError::Refused(error)))
 }
 
-/// The frames that wait for a port, and the number its connection was accepted under.
+/// Frames queued for a port, with the number of its connection.
 type Queue = (u64, SyncSender<Arc<[u8]>>);
 
 #[derive(Default)]
 struct State {
     switch: Switch,
     ports: HashMap<String, Port>,
-    /// The connection that is behind each port now.
+    /// The current connection of each port.
     queues: HashMap<Port, Queue>,
     accepted: u64,
 }
 
 type Shared = Arc<Mutex<State>>;
 
-fn locked(state: &Shared) -> std::sync::MutexGuard<'_, State> {
+fn lock(state: &Shared) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs the switch of `folder` forever.
+/// Runs the switch of `folder`; returns only on an error.
 pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     let path = folder.join(CONTROL);
     let failed = |source| LanError::Listen { path: path.clone(), source };
     let listener = listen(&path).map_err(failed)?;
     let state = Shared::default();
-    let (root, known) = (root(folder).to_path_buf(), Arc::clone(&state));
-    std::thread::spawn(move || logs::tend(&root, || locked(&known).ports.keys().cloned().collect()));
+    let (root, shared) = (root(folder).to_path_buf(), Arc::clone(&state));
+    std::thread::spawn(move || logs::limit_logs(&root, || lock(&shared).ports.keys().cloned().collect()));
     loop {
         let (stream, _) = listener.accept().map_err(failed)?;
         if let Err(error) = control(&state, folder, stream) {
@@ -129,7 +129,6 @@ pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     }
 }
 
-/// The cluster's folder.
 fn root(folder: &Path) -> &Path {
     folder.parent().unwrap_or(folder)
 }
@@ -147,7 +146,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn control(state: &Shared, folder: &Path, stream: UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(CONTROL_ANSWER))?;
+    stream.set_read_timeout(Some(CONTROL_TIMEOUT))?;
     let mut line = String::new();
     let limit = u64::try_from(limits::CONTROL_LINE_MAX).unwrap_or(u64::MAX);
     BufReader::new((&stream).take(limit)).read_line(&mut line)?;
@@ -155,26 +154,26 @@ fn control(state: &Shared, folder: &Path, stream: UnixStream) -> io::Result<()> 
         return Ok(());
     }
     let done = match serde_json::from_str(&line) {
-        Ok(order) => obey(state, folder, &order),
+        Ok(command) => execute(state, folder, &command),
         Err(error) => Err(format!("{error}")),
     };
-    let mut answer = serde_json::to_vec(&Answer { error: done.err() })?;
-    answer.push(b'\n');
-    (&stream).write_all(&answer)
+    let mut response = serde_json::to_vec(&Response { error: done.err() })?;
+    response.push(b'\n');
+    (&stream).write_all(&response)
 }
 
-fn obey(state: &Shared, folder: &Path, order: &Order) -> Result<(), String> {
+fn execute(state: &Shared, folder: &Path, command: &PortCommand) -> Result<(), String> {
     let set = |name: &String, isolated| {
-        let mut state = locked(state);
+        let mut state = lock(state);
         let port = *state.ports.get(name).ok_or_else(|| format!("there is no port {name}"))?;
         state.switch.isolate(port, isolated);
         Ok(())
     };
-    match order {
-        Order::Isolate(name) => set(name, true),
-        Order::Heal(name) => set(name, false),
-        Order::Add(name) => {
-            if locked(state).ports.contains_key(name) {
+    match command {
+        PortCommand::Isolate(name) => set(name, true),
+        PortCommand::Heal(name) => set(name, false),
+        PortCommand::Add(name) => {
+            if lock(state).ports.contains_key(name) {
                 return Ok(());
             }
             let opened = |path: &Path| listen(path).map_err(|error| format!("{}: {error}", path.display()));
@@ -183,7 +182,7 @@ fn obey(state: &Shared, folder: &Path, order: &Order) -> Result<(), String> {
             let ready = root(folder).join(name).join(READY);
             std::thread::spawn(move || resets::follow(&events, &ready));
             let port = {
-                let mut state = locked(state);
+                let mut state = lock(state);
                 let port = state.switch.add();
                 state.ports.insert(name.clone(), port);
                 port
@@ -200,20 +199,20 @@ fn accept(state: &Shared, port: Port, listener: &UnixListener) {
         let Ok(writer) = stream.try_clone() else { continue };
         let (sender, receiver) = sync_channel(limits::PORT_QUEUE);
         let number = {
-            let mut state = locked(state);
+            let mut state = lock(state);
             state.accepted += 1;
             let number = state.accepted;
-            // A node has one interface: a newer connection takes the place of an older one.
+            // A node has one interface: a newer connection replaces the older one.
             state.queues.insert(port, (number, sender));
             number
         };
         std::thread::spawn(move || write_frames(writer, &receiver));
         let state = Arc::clone(state);
         std::thread::spawn(move || {
-            if let Err(error) = carry(&state, port, stream) {
+            if let Err(error) = forward_frames(&state, port, stream) {
                 eprintln!("port {port}: {error}");
             }
-            let mut state = locked(&state);
+            let mut state = lock(&state);
             if state.queues.get(&port).is_some_and(|(current, _)| *current == number) {
                 state.queues.remove(&port);
             }
@@ -221,16 +220,16 @@ fn accept(state: &Shared, port: Port, listener: &UnixListener) {
     }
 }
 
-/// Reads frames of one port until it closes, and puts each into the queues that it goes to.
-fn carry(state: &Shared, port: Port, stream: UnixStream) -> io::Result<()> {
+/// Reads frames of one port until it closes and queues each for its target ports.
+fn forward_frames(state: &Shared, port: Port, stream: UnixStream) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(limits::FRAME_MAX, stream);
     while let Some(frame) = read_frame(&mut reader)? {
         let frame: Arc<[u8]> = frame.into();
-        let mut state = locked(state);
+        let mut state = lock(state);
         for target in state.switch.forward(port, &frame) {
             let Some((_, queue)) = state.queues.get(&target) else { continue };
             match queue.try_send(Arc::clone(&frame)) {
-                // A port that does not keep up loses frames, as on a real switch.
+                // A slow port loses frames, as on a real switch.
                 Ok(()) | Err(TrySendError::Full(_)) => {}
                 Err(TrySendError::Disconnected(_)) => {
                     state.queues.remove(&target);
@@ -247,11 +246,11 @@ fn write_frames(mut stream: UnixStream, receiver: &Receiver<Arc<[u8]>>) {
             return;
         }
     }
-    // The queue was given to a newer connection.
+    // A newer connection has replaced this one.
     drop(stream.shutdown(std::net::Shutdown::Both));
 }
 
-/// One frame, or nothing at an orderly end.
+/// Reads one frame; `None` at the end of the stream.
 pub fn read_frame(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match reader.read_exact(&mut length) {
@@ -280,8 +279,8 @@ pub fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// The sender of frames that only show that a port is connected.
-    const MAKING: u8 = 200;
+    /// Source of the frames that only test whether a port is connected.
+    const SETUP_SENDER: u8 = 200;
 
     fn frame(to: u8, from: u8) -> Vec<u8> {
         let mut frame = vec![0; 60];
@@ -300,7 +299,6 @@ mod tests {
         }
     }
 
-    /// A cluster's folder, and that of its LAN in it.
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let cluster = tempfile::tempdir().unwrap();
         let folder = cluster.path().join("lan");
@@ -308,27 +306,27 @@ mod tests {
         (cluster, folder)
     }
 
-    /// A served LAN with ports that have each sent one frame, so that they are known to be connected.
+    /// A running LAN whose ports are known to be connected.
     fn lan(folder: &Path, names: &[&str]) -> Vec<UnixStream> {
         let owned = folder.to_path_buf();
         std::thread::spawn(move || serve(&owned));
         drop(wait_for(&folder.join(CONTROL)));
         let mut ports = Vec::new();
         for name in names {
-            order(folder, &Order::Add((*name).to_owned())).unwrap();
+            send_command(folder, &PortCommand::Add((*name).to_owned())).unwrap();
             let port = wait_for(&socket(folder, name));
             port.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             ports.push(port);
         }
-        // A port that was accepted hears the others' broadcasts.
+        // A connected port receives the others' broadcasts.
         let (last, first) = ports.split_last_mut().unwrap();
         for (number, port) in first.iter_mut().enumerate() {
             loop {
-                write_frame(last, &frame(0xff, MAKING)).unwrap();
+                write_frame(last, &frame(0xff, SETUP_SENDER)).unwrap();
                 port.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-                let heard = read_frame(port);
+                let received = read_frame(port);
                 port.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                if heard.is_ok() {
+                if received.is_ok() {
                     break;
                 }
             }
@@ -337,47 +335,47 @@ mod tests {
         ports
     }
 
-    /// The next frame that is not from the making of the LAN; those may come late.
-    fn hear(port: &mut UnixStream) -> Vec<u8> {
+    /// The next frame that is not from the set-up of the LAN.
+    fn next_frame(port: &mut UnixStream) -> Vec<u8> {
         loop {
             let frame = read_frame(port).unwrap().unwrap();
-            if frame[7] != MAKING {
+            if frame[7] != SETUP_SENDER {
                 return frame;
             }
         }
     }
 
     #[test]
-    fn frames_pass_and_an_isolated_port_hears_nothing_until_it_is_healed() {
+    fn frames_pass_and_an_isolated_port_receives_none() {
         let (_cluster, folder) = folder();
         let mut ports = lan(&folder, &["a", "b", "c"]);
         write_frame(&mut ports[0], &frame(0xff, 1)).unwrap();
-        assert_eq!(hear(&mut ports[1]), frame(0xff, 1));
-        assert_eq!(hear(&mut ports[2]), frame(0xff, 1));
-        order(&folder, &Order::Isolate("b".into())).unwrap();
+        assert_eq!(next_frame(&mut ports[1]), frame(0xff, 1));
+        assert_eq!(next_frame(&mut ports[2]), frame(0xff, 1));
+        send_command(&folder, &PortCommand::Isolate("b".into())).unwrap();
         write_frame(&mut ports[0], &frame(0xff, 2)).unwrap();
-        assert_eq!(hear(&mut ports[2]), frame(0xff, 2), "the others still talk");
-        order(&folder, &Order::Heal("b".into())).unwrap();
+        assert_eq!(next_frame(&mut ports[2]), frame(0xff, 2), "the others still talk");
+        send_command(&folder, &PortCommand::Heal("b".into())).unwrap();
         write_frame(&mut ports[0], &frame(0xff, 3)).unwrap();
-        assert_eq!(hear(&mut ports[1]), frame(0xff, 3), "what was sent in between is lost, not late");
+        assert_eq!(next_frame(&mut ports[1]), frame(0xff, 3), "what was sent in between is lost, not late");
     }
 
     #[test]
-    fn a_port_that_connects_anew_takes_its_place_and_orders_can_be_wrong() {
+    fn a_reconnecting_port_replaces_the_old_connection() {
         let (_cluster, folder) = folder();
         let mut ports = lan(&folder, &["a", "b"]);
-        order(&folder, &Order::Add("a".into())).unwrap();
+        send_command(&folder, &PortCommand::Add("a".into())).unwrap();
         let mut again = wait_for(&socket(&folder, "a"));
-        // The old connection is closed once the new one was accepted.
+        // The old connection closes once the new one is accepted.
         while read_frame(&mut ports[0]).unwrap().is_some() {}
         write_frame(&mut ports[1], &frame(0xff, 7)).unwrap();
-        assert_eq!(hear(&mut again), frame(0xff, 7));
-        let error = order(&folder, &Order::Isolate("nobody".into())).unwrap_err();
+        assert_eq!(next_frame(&mut again), frame(0xff, 7));
+        let error = send_command(&folder, &PortCommand::Isolate("nobody".into())).unwrap_err();
         assert_eq!(error.to_string(), "the LAN's switch refused: there is no port nobody");
     }
 
     #[test]
-    fn a_frame_that_claims_to_be_huge_is_an_error() {
+    fn an_oversized_frame_is_an_error() {
         let mut bytes: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0];
         assert!(read_frame(&mut bytes).is_err());
         let mut cut: &[u8] = &[0, 0, 0, 9, 1];

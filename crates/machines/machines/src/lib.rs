@@ -1,14 +1,14 @@
-//! Machines for developing and testing: clusters of nodes in QEMU and nspawn, as one interface.
+//! Machines for development and tests: clusters of nodes in QEMU or systemd-nspawn behind one interface.
 //!
-//! [`site::Site`] is a cluster with its folder, its lock and its back end; [`machine::Machine`] is one node
-//! of it with the words of scenarios. Nothing here builds images, reads command lines or prints.
+//! [`site::Site`] is a cluster with its folder, lock and back end. [`machine::Machine`] is one node of it with the
+//! operations that test scenarios use. This crate builds no images, parses no command line and prints nothing.
 
 pub mod acceleration;
-pub mod asked;
 pub mod backend;
 pub mod background;
 pub mod certificates;
 pub mod cluster;
+mod cluster_spec;
 pub mod config_drive;
 pub mod console;
 pub mod credential;
@@ -26,9 +26,9 @@ pub mod qemu;
 pub mod ready;
 pub mod resets;
 pub mod site;
+pub mod spec_change;
 pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod switch;
 pub mod tools;
-mod wish;

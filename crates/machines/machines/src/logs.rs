@@ -1,8 +1,8 @@
-//! The logs of machines, which nothing else bounds: consoles, and what background processes say.
+//! Limits the size of machine logs: consoles and output of background processes.
 //!
-//! Writers append and keep a log open for as long as they run, so that it cannot be cut. What is left out is made a
-//! hole instead: places in the log stay what they were, and it takes no room. Kept are the end, and the beginning of
-//! the last boots, where it is told why one failed.
+//! Writers keep a log open in append mode, so it cannot be truncated. Instead, the middle becomes a hole: offsets
+//! stay valid and the hole takes no disk space. The end is kept, and the start of the last boots, where the cause of
+//! a failed one is.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,41 +15,40 @@ use nix::unistd::{Whence, lseek};
 
 use crate::limits;
 
-/// How a boot begins on a console: by the firmware's word in QEMU, by the keeper's in a container.
-const BOOTS: [&[u8]; 2] = [b"BdsDxe: loading Boot", KEEPER_BOOTS.as_bytes()];
-/// What a container's keeper writes into its console's log before each boot.
-pub const KEEPER_BOOTS: &str = "keelson: the container boots\r\n";
-/// Holes begin and end where the file system's blocks do.
+/// Start of a boot on the console: the firmware's line in QEMU, the supervisor's in a container.
+const BOOT_LINES: [&[u8]; 2] = [b"BdsDxe: loading Boot", CONTAINER_BOOT_LINE.as_bytes()];
+/// The supervisor writes this line to the console log before each boot of a container.
+pub const CONTAINER_BOOT_LINE: &str = "keelson: the container boots\r\n";
+/// Holes are aligned to the file system's blocks.
 const BLOCK: u64 = 4096;
 
-/// From one place of a log to another.
+/// Start and end offset in a log.
 type Range = (u64, u64);
 
-/// Bounds the logs of machines, again and again; `names` tells which there are in the cluster's folder now.
-pub fn tend(root: &Path, names: impl Fn() -> Vec<String>) {
-    // A file system without holes has none the next time either.
-    let mut hopeless = BTreeSet::new();
+/// Limits the logs of machines periodically. `names` returns the machines in the cluster's folder.
+pub fn limit_logs(root: &Path, names: impl Fn() -> Vec<String>) {
+    // File systems without hole support are not retried.
+    let mut unsupported = BTreeSet::new();
     loop {
         for log in names().iter().flat_map(|name| logs(&root.join(name))) {
-            if !hopeless.contains(&log)
-                && let Err(error) = bound(&log)
+            if !unsupported.contains(&log)
+                && let Err(error) = limit_size(&log)
             {
                 eprintln!("{} grows without a bound: {error}", log.display());
-                hopeless.insert(log);
+                unsupported.insert(log);
             }
         }
-        std::thread::sleep(limits::LOG_LOOK);
+        std::thread::sleep(limits::LOG_CHECK_INTERVAL);
     }
 }
 
-/// The logs in a machine's folder.
 fn logs(folder: &Path) -> Vec<PathBuf> {
     let logs = ["console.log", "process.log"].map(|name| folder.join(name));
     logs.into_iter().filter(|log| log.is_file()).collect()
 }
 
-/// Leaves out the middle of a log that has become too large.
-pub fn bound(log: &Path) -> io::Result<()> {
+/// Discards the middle of a log that exceeds the limit.
+pub fn limit_size(log: &Path) -> io::Result<()> {
     let file = File::options().read(true).write(true).open(log)?;
     let data = file.metadata()?;
     if data.blocks() * 512 <= limits::LOG_MAX {
@@ -58,23 +57,23 @@ pub fn bound(log: &Path) -> io::Result<()> {
     let extents = extents(&file)?;
     let mut boots = Vec::new();
     for extent in &extents {
-        boots.extend(beginnings(&read(&file, *extent)?).into_iter().map(|place| extent.0 + place));
+        boots.extend(boot_offsets(&read(&file, *extent)?).into_iter().map(|offset| extent.0 + offset));
     }
-    for (from, to) in surplus(&extents, &boots, data.len()) {
+    for (from, to) in ranges_to_discard(&extents, &boots, data.len()) {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&file, flags, signed(from)?, signed(to - from)?)?;
+        fallocate(&file, flags, to_offset(from)?, to_offset(to - from)?)?;
     }
     Ok(())
 }
 
-/// What of a log's `extents` is left out: all but the beginning of the last `boots`, and the end.
-fn surplus(extents: &[Range], boots: &[u64], length: u64) -> Vec<Range> {
+/// The parts of a log's `extents` to discard: all but the start of the last `boots`, and the end.
+fn ranges_to_discard(extents: &[Range], boots: &[u64], length: u64) -> Vec<Range> {
     let last = &boots[boots.len().saturating_sub(limits::LOG_BOOTS)..];
-    // The firmware clears the screen before it says what it boots: that is a part of the beginning.
+    // Includes the block before: the firmware clears the screen before it prints its line.
     let heads = last.iter().map(|boot| (boot.saturating_sub(BLOCK), boot.saturating_add(limits::LOG_HEAD)));
     let mut kept: Vec<Range> = heads.chain([(length.saturating_sub(limits::LOG_TAIL), u64::MAX)]).collect();
     kept.sort_unstable();
-    let mut surplus = Vec::new();
+    let mut ranges_to_discard = Vec::new();
     for (from, to) in extents {
         let mut at = *from;
         for (first, end) in kept.iter().copied().chain([(u64::MAX, u64::MAX)]) {
@@ -83,35 +82,35 @@ fn surplus(extents: &[Range], boots: &[u64], length: u64) -> Vec<Range> {
             }
             let (begin, stop) = (at.next_multiple_of(BLOCK), first.min(*to) / BLOCK * BLOCK);
             if begin < stop {
-                surplus.push((begin, stop));
+                ranges_to_discard.push((begin, stop));
             }
             at = at.max(end);
         }
     }
-    surplus
+    ranges_to_discard
 }
 
-fn beginnings(text: &[u8]) -> Vec<u64> {
-    let begins = |place: &usize| BOOTS.iter().any(|boot| text[*place..].starts_with(boot));
-    (0..text.len()).filter(begins).filter_map(|place| u64::try_from(place).ok()).collect()
+fn boot_offsets(text: &[u8]) -> Vec<u64> {
+    let starts_boot = |offset: &usize| BOOT_LINES.iter().any(|boot| text[*offset..].starts_with(boot));
+    (0..text.len()).filter(starts_boot).filter_map(|offset| u64::try_from(offset).ok()).collect()
 }
 
-/// The whole of a log, with a word for what was left out.
+/// Reads a log, with a note for each discarded range.
 pub fn read_all(log: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(log)?;
-    let mut shown = Vec::new();
+    let mut text = Vec::new();
     let mut at = 0;
     for extent in extents(&file)? {
         if extent.0 > at {
-            shown.extend_from_slice(format!("\r\n[{} bytes were left out]\r\n", extent.0 - at).as_bytes());
+            text.extend_from_slice(format!("\r\n[{} bytes were left out]\r\n", extent.0 - at).as_bytes());
         }
-        shown.extend(read(&file, extent)?);
+        text.extend(read(&file, extent)?);
         at = extent.1;
     }
-    Ok(shown)
+    Ok(text)
 }
 
-/// Where the file has content.
+/// The ranges of the file that contain data.
 fn extents(file: &File) -> io::Result<Vec<Range>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -132,8 +131,8 @@ fn read(file: &File, (from, to): Range) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn signed(place: u64) -> io::Result<i64> {
-    i64::try_from(place).map_err(io::Error::other)
+fn to_offset(offset: u64) -> io::Result<i64> {
+    i64::try_from(offset).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -142,20 +141,20 @@ mod tests {
 
     use super::*;
 
-    /// Lines that each say at which place of the log they stand.
+    /// Writes lines that contain their own offset.
     fn noise(log: &mut File, bytes: u64) {
         let mut text = Vec::new();
-        let begun = log.metadata().unwrap().len();
-        let place = |text: &Vec<u8>| begun + u64::try_from(text.len()).unwrap();
-        while place(&text) < begun + bytes {
-            let line = format!("line at {:016}\r\n", place(&text));
+        let started_at = log.metadata().unwrap().len();
+        let offset = |text: &Vec<u8>| started_at + u64::try_from(text.len()).unwrap();
+        while offset(&text) < started_at + bytes {
+            let line = format!("line at {:016}\r\n", offset(&text));
             text.extend_from_slice(line.as_bytes());
         }
         log.write_all(&text).unwrap();
     }
 
     #[test]
-    fn a_log_that_grows_without_end_keeps_its_end_and_the_beginning_of_each_boot() {
+    fn a_growing_log_keeps_its_end_and_the_start_of_recent_boots() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("console.log");
         let mut log = File::options().create(true).append(true).open(&path).unwrap();
@@ -164,35 +163,35 @@ mod tests {
             writeln!(
                 log,
                 "{}first words of boot {boot};",
-                if boot % 2 == 0 { "BdsDxe: loading Boot0001\r\n" } else { KEEPER_BOOTS }
+                if boot % 2 == 0 { "BdsDxe: loading Boot0001\r\n" } else { CONTAINER_BOOT_LINE }
             )
             .unwrap();
             noise(&mut log, 2 * limits::LOG_MAX / u64::try_from(boots).unwrap());
-            bound(&path).unwrap();
+            limit_size(&path).unwrap();
             let taken = path.metadata().unwrap().blocks() * 512;
             assert!(taken <= limits::LOG_MAX + limits::LOG_TAIL, "it takes {taken} bytes");
         }
         log.write_all(b"the end").unwrap();
         let length = path.metadata().unwrap().len();
-        let shown = String::from_utf8(read_all(&path).unwrap()).unwrap();
-        assert!(length > limits::LOG_MAX && u64::try_from(shown.len()).unwrap() < limits::LOG_MAX);
-        assert!(shown.ends_with("the end") && shown.contains("bytes were left out]"));
+        let text = String::from_utf8(read_all(&path).unwrap()).unwrap();
+        assert!(length > limits::LOG_MAX && u64::try_from(text.len()).unwrap() < limits::LOG_MAX);
+        assert!(text.ends_with("the end") && text.contains("bytes were left out]"));
         for boot in boots - limits::LOG_BOOTS..boots {
-            assert!(shown.contains(&format!("first words of boot {boot};")), "boot {boot} is gone");
+            assert!(text.contains(&format!("first words of boot {boot};")), "boot {boot} is gone");
         }
-        // Places stay what they were.
+        // Offsets are unchanged.
         let whole = std::fs::read(&path).unwrap();
-        let line = shown.rmatch_indices("line at ").nth(1).unwrap().0;
-        let place: usize = shown[line + 8..line + 24].parse().unwrap();
-        assert!(whole[place..].starts_with(&shown.as_bytes()[line..line + 24]));
+        let line = text.rmatch_indices("line at ").nth(1).unwrap().0;
+        let offset: usize = text[line + 8..line + 24].parse().unwrap();
+        assert!(whole[offset..].starts_with(&text.as_bytes()[line..line + 24]));
     }
 
     #[test]
-    fn a_small_log_is_left_alone() {
+    fn a_small_log_is_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("process.log");
         std::fs::write(&path, "one\ntwo\n").unwrap();
-        bound(&path).unwrap();
+        limit_size(&path).unwrap();
         assert_eq!(read_all(&path).unwrap(), b"one\ntwo\n");
         assert_eq!(logs(folder.path()), [path]);
     }

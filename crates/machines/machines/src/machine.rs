@@ -1,7 +1,7 @@
-//! One node with the words of scenarios: start, succeed, fail, `wait_until_succeeds`, `wait_for_unit`,
+//! One node with the operations of test scenarios: start, succeed, fail, `wait_until_succeeds`, `wait_for_unit`,
 //! crash, reboot, partition.
 //!
-//! Every wait has a deadline and reports what it saw last.
+//! Every wait has a deadline and reports the last observation.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use crate::site::{Site, SiteError};
 use crate::ssh::{self, Output, RunError};
 
 #[derive(Debug, thiserror::Error)]
-pub enum WordError {
-    #[error("{node}: `{command}` ended with {code}, not 0{}", said(.output))]
+pub enum MachineError {
+    #[error("{node}: `{command}` ended with {code}, not 0{}", output_suffix(.output))]
     Failed { node: String, command: String, code: i32, output: String },
-    #[error("{node}: `{command}` should fail and did not{}", said(.output))]
-    Succeeded { node: String, command: String, output: String },
+    #[error("{node}: `{command}` should fail and did not{}", output_suffix(.output))]
+    UnexpectedSuccess { node: String, command: String, output: String },
     #[error("{node}: `{command}` did not succeed within {} s; at last it ended with {code}{}",
-        .limit.as_secs(), said(.output))]
-    Never { node: String, command: String, limit: Duration, code: i32, output: String },
+        .limit.as_secs(), output_suffix(.output))]
+    TimedOut { node: String, command: String, limit: Duration, code: i32, output: String },
     #[error("{node}: unit {unit} is {state}")]
     Unit { node: String, unit: String, state: String },
     #[error("cannot write {path}")]
@@ -32,12 +32,11 @@ pub enum WordError {
     Site(#[from] SiteError),
 }
 
-fn said(output: &str) -> String {
+fn output_suffix(output: &str) -> String {
     let output = output.trim();
     if output.is_empty() { String::new() } else { format!(": {output}") }
 }
 
-/// A node of a site, by name.
 #[derive(Clone)]
 pub struct Machine<'a> {
     site: &'a Site,
@@ -46,34 +45,34 @@ pub struct Machine<'a> {
     slowdown: fn() -> f64,
 }
 
-/// When a wait is over. A limit that has passed is stretched once, by how slow the host is then.
+/// The end of a wait. When the limit has passed, it is extended once by the host's current slowdown.
 struct Deadline {
-    begun: Instant,
+    started_at: Instant,
     limit: Duration,
     slowdown: Option<fn() -> f64>,
 }
 
 impl Deadline {
     fn has_passed(&mut self) -> bool {
-        if self.begun.elapsed() < self.limit {
+        if self.started_at.elapsed() < self.limit {
             return false;
         }
         let Some(slowdown) = self.slowdown.take() else { return true };
         self.limit = self.limit.mul_f64(slowdown().max(1.0));
-        self.begun.elapsed() >= self.limit
+        self.started_at.elapsed() >= self.limit
     }
 }
 
 impl<'a> Machine<'a> {
-    /// `boot` is how long it is waited for until it is ready; `slowdown` measures how many times as long as on the
-    /// host for which limits are given anything takes now.
+    /// `boot` limits the wait for readiness. `slowdown` measures how much slower the host is now than the reference
+    /// host of the limits.
     #[must_use]
     pub fn new(site: &'a Site, name: &str, boot: Limit, slowdown: fn() -> f64) -> Self {
         Self { site, name: name.to_owned(), boot, slowdown }
     }
 
     fn deadline(&self, limit: Duration) -> Deadline {
-        Deadline { begun: Instant::now(), limit, slowdown: Some(self.slowdown) }
+        Deadline { started_at: Instant::now(), limit, slowdown: Some(self.slowdown) }
     }
 
     #[must_use]
@@ -81,99 +80,96 @@ impl<'a> Machine<'a> {
         &self.name
     }
 
-    pub fn node(&self) -> Result<Node, WordError> {
+    pub fn node(&self) -> Result<Node, MachineError> {
         Ok(self.site.node(&self.name)?)
     }
 
-    /// Boots it and waits until it is ready.
-    pub fn start(&self) -> Result<Ready, WordError> {
+    pub fn start(&self) -> Result<Ready, MachineError> {
         Ok(self.site.start(&self.name, self.boot, &|_| {})?)
     }
 
-    /// Switches it on and does not wait.
-    pub fn power_on(&self) -> Result<(), WordError> {
+    pub fn power_on(&self) -> Result<(), MachineError> {
         Ok(self.site.power_on(&self.name)?)
     }
 
-    /// Pulls its plug.
-    pub fn crash(&self) -> Result<(), WordError> {
+    pub fn crash(&self) -> Result<(), MachineError> {
         Ok(self.site.crash(&self.name)?)
     }
 
-    /// Copies its disk to a new folder as a power cut at this moment would leave it. It runs on.
-    pub fn copy_disk_as_cut(&self, folder: &Path) -> Result<(), WordError> {
-        Ok(self.site.copy_disk_as_cut(&self.name, folder)?)
+    /// Copies the disk of the running node to a new folder, in the state that a power failure would leave.
+    pub fn snapshot_disk(&self, folder: &Path) -> Result<(), MachineError> {
+        Ok(self.site.snapshot_disk(&self.name, folder)?)
     }
 
-    /// Pulls its plug and gives it a disk that was copied. The copy moves to the machine.
-    pub fn replace_disk(&self, folder: &Path) -> Result<(), WordError> {
+    /// Cuts the node's power and replaces its disk by a snapshot. The snapshot is moved.
+    pub fn replace_disk(&self, folder: &Path) -> Result<(), MachineError> {
         Ok(self.site.replace_disk(&self.name, folder)?)
     }
 
-    pub fn shut_down(&self) -> Result<(), WordError> {
+    pub fn shut_down(&self) -> Result<(), MachineError> {
         Ok(self.site.stop(&self.node()?)?)
     }
 
-    pub fn reboot(&self) -> Result<Ready, WordError> {
+    pub fn reboot(&self) -> Result<Ready, MachineError> {
         Ok(self.site.reboot(&self.name, self.boot, &|_| {})?)
     }
 
-    /// Cuts it off the LAN; ssh still works.
-    pub fn partition(&self) -> Result<(), WordError> {
+    /// Disconnects the node from the LAN; ssh still works.
+    pub fn partition(&self) -> Result<(), MachineError> {
         Ok(self.site.partition(&self.name, true)?)
     }
 
-    pub fn heal(&self) -> Result<(), WordError> {
+    pub fn heal(&self) -> Result<(), MachineError> {
         Ok(self.site.partition(&self.name, false)?)
     }
 
-    /// Puts its disk at fault, or right again.
-    pub fn disk(&self, fault: DiskFault) -> Result<(), WordError> {
-        Ok(self.site.disk(&self.name, fault)?)
+    /// Injects a disk fault, or clears it.
+    pub fn disk(&self, fault: DiskFault) -> Result<(), MachineError> {
+        Ok(self.site.set_disk_fault(&self.name, fault)?)
     }
 
-    /// Runs a shell command as `core`; any exit code is an answer.
-    pub fn execute(&self, command: &str) -> Result<Output, WordError> {
+    /// Runs a shell command as `core`. Any exit code is a success of this call.
+    pub fn execute(&self, command: &str) -> Result<Output, MachineError> {
         self.execute_with(command, b"")
     }
 
-    fn execute_with(&self, command: &str, input: &[u8]) -> Result<Output, WordError> {
+    fn execute_with(&self, command: &str, input: &[u8]) -> Result<Output, MachineError> {
         ssh::run(self.site.layout(), &self.node()?, ssh::Connection::Shared, command, input, limits::COMMAND)
-            .map_err(|source| WordError::Ssh { node: self.name.clone(), source })
+            .map_err(|source| MachineError::Ssh { node: self.name.clone(), source })
     }
 
-    /// Runs a command that has to succeed; returns what it printed.
-    pub fn succeed(&self, command: &str) -> Result<String, WordError> {
+    /// Runs a command that must succeed; returns its standard output.
+    pub fn succeed(&self, command: &str) -> Result<String, MachineError> {
         let output = self.execute(command)?;
         if output.code == 0 {
             return Ok(output.stdout);
         }
-        Err(WordError::Failed {
+        Err(MachineError::Failed {
             node: self.name.clone(),
             command: command.into(),
             code: output.code,
-            output: both(output),
+            output: combined_output(output),
         })
     }
 
-    /// Runs a command that has to fail. That ssh itself fails is no success of this.
-    pub fn fail(&self, command: &str) -> Result<String, WordError> {
+    /// Runs a command that must fail. A failure of ssh itself (255) does not count.
+    pub fn fail(&self, command: &str) -> Result<String, MachineError> {
         let output = self.execute(command)?;
         let (node, command) = (self.name.clone(), command.to_owned());
         match output.code {
-            0 => Err(WordError::Succeeded { node, command, output: both(output) }),
-            255 => Err(WordError::Failed { node, command, code: 255, output: both(output) }),
-            _ => Ok(both(output)),
+            0 => Err(MachineError::UnexpectedSuccess { node, command, output: combined_output(output) }),
+            255 => Err(MachineError::Failed { node, command, code: 255, output: combined_output(output) }),
+            _ => Ok(combined_output(output)),
         }
     }
 
-    /// Runs a command until it succeeds.
-    pub fn wait_until_succeeds(&self, command: &str, limit: Duration) -> Result<String, WordError> {
+    /// Runs a command repeatedly until it succeeds.
+    pub fn wait_until_succeeds(&self, command: &str, limit: Duration) -> Result<String, MachineError> {
         self.wait_until(command, limit, |output| output.code == 0)
     }
 
-    /// Runs a command until it fails in the node.
-    pub fn wait_until_fails(&self, command: &str, limit: Duration) -> Result<String, WordError> {
+    /// Runs a command repeatedly until it fails on the node.
+    pub fn wait_until_fails(&self, command: &str, limit: Duration) -> Result<String, MachineError> {
         self.wait_until(command, limit, |output| !matches!(output.code, 0 | 255))
     }
 
@@ -182,7 +178,7 @@ impl<'a> Machine<'a> {
         command: &str,
         limit: Duration,
         good: impl Fn(&Output) -> bool,
-    ) -> Result<String, WordError> {
+    ) -> Result<String, MachineError> {
         let mut deadline = self.deadline(limit);
         loop {
             let output = self.execute(command)?;
@@ -191,20 +187,20 @@ impl<'a> Machine<'a> {
             }
             if deadline.has_passed() {
                 let (node, code) = (self.name.clone(), output.code);
-                return Err(WordError::Never {
+                return Err(MachineError::TimedOut {
                     node,
                     command: command.into(),
                     limit: deadline.limit,
                     code,
-                    output: both(output),
+                    output: combined_output(output),
                 });
             }
             self.pause(limits::RETRY)?;
         }
     }
 
-    /// Waits until a unit is active; a failed one ends the wait at once, with its status.
-    pub fn wait_for_unit(&self, unit: &str, limit: Duration) -> Result<(), WordError> {
+    /// Waits until a unit is active. Returns early, with the unit's status, if the unit has failed.
+    pub fn wait_for_unit(&self, unit: &str, limit: Duration) -> Result<(), MachineError> {
         let mut deadline = self.deadline(limit);
         loop {
             let output = self.execute(&format!("systemctl is-active {unit}"))?;
@@ -215,50 +211,52 @@ impl<'a> Machine<'a> {
             if state == "failed" || deadline.has_passed() {
                 let status =
                     self.execute(&format!("systemctl status --no-pager --full --lines=10 {unit}"))?;
-                let state = format!("{state}\n{}", both(status));
-                return Err(WordError::Unit { node: self.name.clone(), unit: unit.into(), state });
+                let state = format!("{state}\n{}", combined_output(status));
+                return Err(MachineError::Unit { node: self.name.clone(), unit: unit.into(), state });
             }
             self.pause(limits::RETRY)?;
         }
     }
 
-    /// The content of a file of the node.
-    pub fn read(&self, path: &str) -> Result<String, WordError> {
+    pub fn read(&self, path: &str) -> Result<String, MachineError> {
         self.succeed(&format!("sudo cat -- '{path}'"))
     }
 
-    /// Writes a file in the node.
-    pub fn write(&self, path: &str, content: &[u8]) -> Result<(), WordError> {
+    pub fn write(&self, path: &str, content: &[u8]) -> Result<(), MachineError> {
         let command = format!("sudo sh -c 'cat >\"$0\" && sync' '{path}'");
         let output = self.execute_with(&command, content)?;
         if output.code == 0 {
             return Ok(());
         }
-        Err(WordError::Failed { node: self.name.clone(), command, code: output.code, output: both(output) })
+        Err(MachineError::Failed {
+            node: self.name.clone(),
+            command,
+            code: output.code,
+            output: combined_output(output),
+        })
     }
 
-    /// Keeps the journal of the node's boots in `folder`, where the node still answers.
-    pub fn keep_journal(&self, folder: &Path) -> Result<(), WordError> {
+    /// Saves the node's journal to `folder`, if the node is reachable.
+    pub fn save_journal(&self, folder: &Path) -> Result<(), MachineError> {
         let output = self.execute("sudo journalctl --no-pager --output=short-monotonic")?;
         let path = folder.join(format!("{}.journal", self.name));
-        std::fs::write(&path, both(output)).map_err(|source| WordError::Write { path, source })
+        std::fs::write(&path, combined_output(output)).map_err(|source| MachineError::Write { path, source })
     }
 
-    /// What the console has shown so far.
     pub fn console(&self) -> String {
         let log = self.site.layout().node(&self.name).console_log();
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Waits until the console shows `text`, on a machine that need not get ready.
-    pub fn wait_for_console(&self, text: &str, limit: Duration) -> Result<(), WordError> {
+    /// Waits until the console shows `text`; the machine need not become ready.
+    pub fn wait_for_console(&self, text: &str, limit: Duration) -> Result<(), MachineError> {
         let mut deadline = self.deadline(limit);
         while !self.console().contains(text) {
             if deadline.has_passed() {
                 let log = self.site.layout().node(&self.name).console_log();
                 let output = crate::console::tail(&log, limits::TAIL_LINES).join("\n");
                 let command = format!("console shows {text}");
-                return Err(WordError::Never {
+                return Err(MachineError::TimedOut {
                     node: self.name.clone(),
                     command,
                     limit: deadline.limit,
@@ -271,15 +269,15 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Between two looks at what is waited for; ends the wait after Ctrl-C.
-    fn pause(&self, time: Duration) -> Result<(), WordError> {
+    /// Sleeps between two polls. Fails after Ctrl-C.
+    fn pause(&self, time: Duration) -> Result<(), MachineError> {
         self.site.check_cancelled()?;
         std::thread::sleep(time);
         Ok(())
     }
 }
 
-fn both(output: Output) -> String {
+fn combined_output(output: Output) -> String {
     let mut text = output.stdout;
     text += &output.stderr;
     text
@@ -290,17 +288,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_stretched_once_by_what_the_host_takes() {
+    fn a_deadline_is_extended_once_by_the_slowdown() {
         let of = |slowdown: fn() -> f64| {
-            let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-            Deadline { begun, limit: Duration::from_secs(4), slowdown: Some(slowdown) }
+            let started_at = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+            Deadline { started_at, limit: Duration::from_secs(4), slowdown: Some(slowdown) }
         };
         assert!(of(|| 1.0).has_passed());
         assert!(of(|| 2.0).has_passed());
         let mut slow = of(|| 3.0);
         assert!(!slow.has_passed());
         assert_eq!((slow.limit, slow.slowdown.is_some()), (Duration::from_secs(12), false));
-        slow.begun = slow.begun.checked_sub(Duration::from_secs(2)).unwrap();
+        slow.started_at = slow.started_at.checked_sub(Duration::from_secs(2)).unwrap();
         assert!(slow.has_passed());
     }
 }

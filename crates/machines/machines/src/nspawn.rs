@@ -1,17 +1,17 @@
-//! Nodes as systemd-nspawn containers: the same `/usr`, booted by its own systemd in seconds, without
-//! firmware, kernel and disk of its own. Needs root, for mounts and network namespaces.
+//! Nodes as systemd-nspawn containers: the same `/usr`, booted by its own systemd in seconds, without firmware,
+//! kernel or disk. Needs root for mounts and network namespaces.
 //!
-//! Each node has one background process, its keeper (`keeper`): what it mounts and makes is in its own
-//! namespaces and goes with it, so that a crash leaves nothing behind on the host.
+//! Each node has a background process, its supervisor (`supervisor`). Mounts and interfaces exist in the supervisor's
+//! namespaces only, so that a crash leaves nothing behind on the host.
 
-mod doors;
-mod group;
+mod control_group;
 mod inotify;
-mod inside;
-pub mod keeper;
+mod pid_namespace;
 mod plan;
+mod port_forward;
+mod root_mounts;
+pub mod supervisor;
 mod tap;
-mod warden;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,12 +33,12 @@ use crate::store::{Layout, replace};
 use crate::tools::Tools;
 use plan::{Guest, NodePlan};
 
-/// What a node's keeper tells, in the node's folder.
+/// File in the node's folder that identifies the running guest.
 const GUEST: &str = "guest.json";
 
-/// The program and first arguments that run [`keeper::run`], its folder's file being appended.
+/// The program and leading arguments that run [`supervisor::run`]; the file with the node's plan is appended.
 #[derive(Debug, Clone)]
-pub struct KeeperCommand {
+pub struct SupervisorCommand {
     pub program: PathBuf,
     pub arguments: Vec<String>,
 }
@@ -46,24 +46,24 @@ pub struct KeeperCommand {
 #[derive(Debug)]
 pub struct Nspawn {
     layout: Layout,
-    command: KeeperCommand,
+    command: SupervisorCommand,
 }
 
 impl Nspawn {
-    pub fn new(layout: Layout, command: KeeperCommand) -> Result<Self, BackendError> {
+    pub fn new(layout: Layout, command: SupervisorCommand) -> Result<Self, BackendError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(BackendError::Root);
         }
         Ok(Self { layout, command })
     }
 
-    fn keeper(&self, cluster: &Cluster, node: &Node) -> NodePlan {
+    fn node_plan(&self, cluster: &Cluster, node: &Node) -> NodePlan {
         let files = self.layout.node(&node.name);
         let ssh = Forward { host: node.ssh_port, guest: 22 };
         NodePlan {
-            machine: format!("{}-{}-{}", self.layout.mark(), cluster.name, node.name),
+            machine: format!("{}-{}-{}", self.layout.hash_prefix(), cluster.name, node.name),
             host_name: format!("{}-{}", cluster.name, node.name),
-            group: group::name(&self.layout, &node.name),
+            group: control_group::name(&self.layout, &node.name),
             uuid: node.uuid.clone(),
             mac: node.mac.clone(),
             address: node.address,
@@ -95,17 +95,17 @@ impl Nspawn {
     }
 }
 
-/// Ends the guest that runs on the files of a node's `folder`, if one does. Its keeper tidies up and ends too.
+/// Kills the guest that runs on a node's `folder`, if any. Its supervisor then cleans up and exits.
 pub fn end_guest(folder: &Path) -> std::io::Result<()> {
     Guest::read(&folder.join(GUEST)).map_or(Ok(()), Guest::kill)
 }
 
-/// Removes what keepers of a cluster that were killed left on the host.
+/// Removes what killed supervisors of a cluster left on the host.
 pub fn clear(layout: &Layout) -> std::io::Result<()> {
-    group::clear_all(layout)
+    control_group::clear_all(layout)
 }
 
-/// Refuses to start a node on what is gone, before a background process could only say so in its log.
+/// Fails early if the image was removed; the background process could only log it.
 fn check_image(image: &Image) -> Result<(), BackendError> {
     if !image.usr_erofs.exists() && !image.usr_tree.exists() {
         return Err(BackendError::Usr(image.usr_erofs.clone()));
@@ -128,47 +128,47 @@ impl Backend for Nspawn {
         Ok(drive.write_folder(&files.config_folder())?)
     }
 
-    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
+    fn update_drive(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
         Ok(drive.write_folder(&self.layout.node(&node.name).config_folder())?)
     }
 
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
         check_ports(node)?;
         check_image(&cluster.image)?;
-        // A host that refuses runs a few nodes all the same.
+        // Without a higher limit the host still runs a few nodes.
         if let Err(error) = inotify::raise(Path::new(inotify::LIMIT)) {
             eprintln!("warning: {} stays as it is, enough for ten nodes: {error}", inotify::LIMIT);
         }
         let files = self.layout.node(&node.name);
-        let keeper = self.keeper(cluster, node);
+        let node_plan = self.node_plan(cluster, node);
         let made = |path: PathBuf| move |source| BackendError::Make { path, source };
-        let text = serde_json::to_vec_pretty(&keeper)
-            .map_err(|error| made(files.keeper())(std::io::Error::from(error)))?;
-        replace(&files.keeper(), &text).map_err(made(files.keeper()))?;
-        match std::fs::remove_file(&keeper.guest) {
+        let text = serde_json::to_vec_pretty(&node_plan)
+            .map_err(|error| made(files.node_plan())(std::io::Error::from(error)))?;
+        replace(&files.node_plan(), &text).map_err(made(files.node_plan()))?;
+        match std::fs::remove_file(&node_plan.guest) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(made(keeper.guest.clone())(error));
+                return Err(made(node_plan.guest.clone())(error));
             }
             _ => {}
         }
         let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments).arg(files.keeper());
+        command.args(&self.command.arguments).arg(files.node_plan());
         let process = Process::spawn(command, &files.process_log())?;
         let deadline = Instant::now() + limits::BACKGROUND_START;
         while self.guest(node).is_none() {
             if !process.alive() || Instant::now() > deadline {
                 process.kill()?;
                 let log = files.process_log();
-                return Err(BackendError::Ended { program: "systemd-nspawn", said: last_line(&log), log });
+                return Err(BackendError::Ended { program: "systemd-nspawn", message: last_line(&log), log });
             }
-            // The keeper writes the file when nspawn runs; it is a matter of milliseconds.
+            // The supervisor writes the file when nspawn runs; it takes milliseconds.
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(process)
     }
 
     fn shut_down(&self, node: &Node, process: Process) -> Result<(), BackendError> {
-        // nspawn passes SIGTERM on to its init as an order to power off.
+        // On SIGTERM nspawn orders its init to power off.
         Ok(self.guest(node).map_or(process, |guest| guest.nspawn).signal(Signal::SIGTERM)?)
     }
 
@@ -178,27 +178,27 @@ impl Backend for Nspawn {
             .map_err(|source| BackendError::Run("kill", source))
     }
 
-    fn cut(&self, node: &Node, process: Process) -> Result<(), BackendError> {
+    fn power_off(&self, node: &Node, process: Process) -> Result<(), BackendError> {
         if let Some(guest) = self.guest(node) {
-            // Killing the first process of the guest ends all of it at once; nspawn then tidies up.
+            // Killing the guest's init kills the whole guest; nspawn then cleans up.
             guest.kill().map_err(|source| BackendError::Run("kill", source))?;
         }
         if !process.wait(limits::KILL) {
             process.kill()?;
         }
-        group::clear(&self.layout, &node.name).map_err(|source| BackendError::Group { source })
+        control_group::clear(&self.layout, &node.name).map_err(|source| BackendError::Group { source })
     }
 
-    fn disk(&self, _node: &Node, _fault: DiskFault) -> Result<(), BackendError> {
+    fn set_disk_fault(&self, _node: &Node, _fault: DiskFault) -> Result<(), BackendError> {
         Err(BackendError::NoDisk)
     }
 
-    fn remark(&self, node: &Node) -> Option<String> {
+    fn diagnose(&self, node: &Node) -> Option<String> {
         let log = self.layout.node(&node.name).process_log();
         crate::console::tail(&log, 1).pop().map(|line| format!("systemd-nspawn said: {line}"))
     }
 
-    fn processors(&self, _node: &Node) -> Option<String> {
+    fn processor_registers(&self, _node: &Node) -> Option<String> {
         None
     }
 }
@@ -209,7 +209,7 @@ mod tests {
     use crate::cluster::tests::image;
 
     #[test]
-    fn a_node_is_not_started_on_a_usr_that_newer_builds_cleared() {
+    fn a_node_does_not_start_without_its_usr_image() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let image = Image { usr_erofs: at("usr.erofs"), usr_tree: at("usr"), tools: at("tools"), ..image() };

@@ -1,7 +1,6 @@
-//! Processes that outlive the command that started them, known by number and start time.
+//! Processes that outlive the command that started them, identified by pid and start time.
 //!
-//! A number alone may belong to somebody else by now; nothing here signals a process whose start time
-//! does not match.
+//! A pid may be reused: no signal is sent to a process whose start time differs.
 
 use std::fs::File;
 use std::io;
@@ -31,8 +30,8 @@ pub enum ProcessError {
     Spawn { program: String, source: io::Error },
     #[error("cannot write its log {path}")]
     Log { path: PathBuf, source: io::Error },
-    #[error("{program} ended at once; {log} says: {said}")]
-    Ended { program: String, log: PathBuf, said: String },
+    #[error("{program} ended at once; {log} says: {message}")]
+    Ended { program: String, log: PathBuf, message: String },
     #[error("process {pid} could not be signalled")]
     Signal { pid: i32, source: io::Error },
     #[error("process {pid} is still there {} s after it was killed", limits::KILL.as_secs())]
@@ -41,7 +40,7 @@ pub enum ProcessError {
     NotFrozen { pid: i32 },
 }
 
-/// A process none of whose threads run. Dropped, it continues.
+/// A stopped process. It continues on drop.
 #[derive(Debug)]
 pub struct Frozen(Process);
 
@@ -54,7 +53,7 @@ impl Drop for Frozen {
 }
 
 impl Process {
-    /// Starts `command` in a session of its own, without a terminal, its output appended to `log`.
+    /// Starts `command` in its own session without a terminal; appends its output to `log`.
     pub fn spawn(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |source| ProcessError::Log { path: log.to_path_buf(), source };
@@ -67,15 +66,18 @@ impl Process {
         }
         let mut child =
             command.spawn().map_err(|source| ProcessError::Spawn { program: program.clone(), source })?;
-        // invariant: process numbers fit: the kernel's limit is 2^22.
+        // invariant: pids fit: the kernel's limit is 2^22.
         let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
         let process = Self::of(pid);
-        // Takes the process's place in the table when it ends while we still run.
+        // Reaps the process if it exits before this one.
         std::thread::spawn(move || child.wait());
-        process.ok_or_else(|| ProcessError::Ended { program, log: log.to_path_buf(), said: last_line(log) })
+        process.ok_or_else(|| ProcessError::Ended {
+            program,
+            log: log.to_path_buf(),
+            message: last_line(log),
+        })
     }
 
-    /// The running process with this number.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         start_time(pid).map(|started| Self { pid, started })
@@ -87,13 +89,13 @@ impl Process {
         start_time(self.pid) == Some(self.started)
     }
 
-    /// What its threads have taken of the processors so far.
+    /// Processor time of all its threads.
     #[must_use]
     pub fn processor_time(self) -> Option<Duration> {
         let fields = fields(self.pid)?;
         let ticks =
             fields.get(USER_TIME)?.parse::<u64>().ok()? + fields.get(SYSTEM_TIME)?.parse::<u64>().ok()?;
-        Some(Duration::from_millis(ticks * MILLIS_OF_A_TICK))
+        Some(Duration::from_millis(ticks * MILLIS_PER_TICK))
     }
 
     pub fn signal(self, signal: Signal) -> Result<(), ProcessError> {
@@ -111,7 +113,7 @@ impl Process {
         self.signal(Signal::SIGSTOP)?;
         let frozen = Frozen(self);
         let deadline = std::time::Instant::now() + limits::FREEZE;
-        // The signal stops a thread when it next leaves the kernel.
+        // SIGSTOP takes effect when a thread next leaves the kernel.
         while !self.is_stopped() {
             if !self.alive() || std::time::Instant::now() > deadline {
                 return Err(ProcessError::NotFrozen { pid: self.pid });
@@ -130,13 +132,13 @@ impl Process {
         })
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills the process and waits until it has exited.
     pub fn kill(self) -> Result<(), ProcessError> {
         self.signal(Signal::SIGKILL)?;
         if self.wait(limits::KILL) { Ok(()) } else { Err(ProcessError::Stuck { pid: self.pid }) }
     }
 
-    /// Waits until it has ended; false when it still runs after `limit`.
+    /// Waits until it has exited; returns false after `limit`.
     #[must_use]
     pub fn wait(self, limit: Duration) -> bool {
         let Some(descriptor) = self.descriptor() else { return !self.alive() };
@@ -155,28 +157,27 @@ impl Process {
         true
     }
 
-    /// A descriptor that becomes readable when the process ends.
+    /// A pidfd: becomes readable when the process exits.
     fn descriptor(self) -> Option<OwnedFd> {
-        // SAFETY: pidfd_open takes two integers and returns a new descriptor that nobody else owns.
+        // SAFETY: pidfd_open takes two integers and returns a new descriptor that has no other owner.
         let number = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, self.pid, 0) };
         let number = i32::try_from(number).ok().filter(|number| *number >= 0)?;
-        // SAFETY: the descriptor was just made and is owned by nothing else.
+        // SAFETY: the descriptor is new and has no other owner.
         Some(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
     }
 }
 
-/// Field 22 of `/proc/PID/stat`, or nothing when there is no such process or it is a zombie.
-/// Of the fields behind the name: the state is field 3 of `/proc/PID/stat`.
+/// Indexes into the fields after the name: the state is field 3 of `/proc/PID/stat`.
 const STATE: usize = 0;
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
 const START_TIME: usize = 19;
-/// Linux tells a hundred of them a second, on every machine.
-const MILLIS_OF_A_TICK: u64 = 10;
+/// USER_HZ is 100 on all Linux architectures.
+const MILLIS_PER_TICK: u64 = 10;
 
 fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name (field 2) is in parentheses and may hold anything.
+    // The name (field 2) is in parentheses and may contain any character.
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
@@ -186,7 +187,6 @@ fn start_time(pid: i32) -> Option<u64> {
     if matches!(state.as_str(), "Z" | "X") { None } else { fields.get(START_TIME)?.parse().ok() }
 }
 
-/// Last line of a log, for an error.
 #[must_use]
 pub fn last_line(log: &Path) -> String {
     crate::console::tail(log, 1).pop().unwrap_or_else(|| "(nothing)".to_owned())
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_process_is_gone_and_its_number_is_not_signalled_again() {
+    fn a_process_with_another_start_time_is_not_signalled() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let mut command = Command::new("sleep");
@@ -231,7 +231,7 @@ mod tests {
         assert!(!process.wait(Duration::from_millis(1)));
         process.kill().unwrap();
         assert!(!process.alive());
-        // Our own process, with a wrong start time, is somebody else.
+        // Our own pid with a wrong start time is another process.
         let other = Process { pid: std::process::id().cast_signed(), started: 1 };
         assert!(!other.alive());
         other.signal(Signal::SIGKILL).unwrap();

@@ -1,13 +1,16 @@
-//! On what the processors of QEMU machines run.
+//! Processor virtualization of QEMU machines.
 
 use serde::{Deserialize, Serialize};
 
-/// What `acceleration` finds out.
+/// The result of `acceleration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "acceleration", rename_all = "lowercase")]
 pub enum Acceleration {
     Kvm,
-    Tcg { why: String },
+    Tcg {
+        #[serde(rename = "why")]
+        reason: String,
+    },
 }
 
 impl Acceleration {
@@ -19,9 +22,8 @@ impl Acceleration {
         }
     }
 
-    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, without svm, which would have each
-    /// guest load its own KVM, and without erms and fsrm: it emulates their `rep stosb` byte by byte, and guests clear
-    /// every page with it.
+    /// QEMU's options. TCG without la57 (deeper paging costs time), svm (each guest would load its own KVM), erms and
+    /// fsrm (TCG emulates `rep stosb` byte by byte, and guests clear every page with it).
     #[must_use]
     pub fn arguments(&self) -> &'static [&'static str] {
         match self {
@@ -30,10 +32,10 @@ impl Acceleration {
         }
     }
 
-    /// What the kernel is told more. On a busy host TCG's guests wait for their disks longer than systemd's 90 s, and
-    /// would take a good version for one that does not boot.
+    /// Additional kernel arguments. On a busy host TCG guests wait longer for their disks than systemd's 90 s, and
+    /// would roll back a good version.
     #[must_use]
-    pub fn kernel_words(&self) -> Option<&'static str> {
+    pub fn kernel_arguments(&self) -> Option<&'static str> {
         match self {
             Self::Kvm => None,
             Self::Tcg { .. } => Some("systemd.default_device_timeout_sec=180"),

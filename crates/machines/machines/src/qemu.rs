@@ -1,4 +1,4 @@
-//! Nodes as QEMU machines: the real disk image, from the firmware on. Needs no rights on the host.
+//! Nodes as QEMU machines that boot the real disk image. Needs no privileges.
 
 pub mod arguments;
 mod disk;
@@ -30,14 +30,14 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub struct Qemu {
     layout: Layout,
     tree: PathBuf,
-    /// What machines use besides the cluster's folder.
+    /// Host folders that machines use besides the cluster's folder.
     shared: BTreeSet<PathBuf>,
-    means: OnceLock<Means>,
+    runtime: OnceLock<Runtime>,
 }
 
-/// What it takes to start a machine. To stop one nothing of it is needed, and it may be gone.
+/// What it takes to start a machine. Stopping one works without it.
 #[derive(Debug)]
-struct Means {
+struct Runtime {
     tools: Tools,
     acceleration: Acceleration,
 }
@@ -49,26 +49,26 @@ impl Qemu {
             cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
         let images = raws.filter_map(|raw| raw.parent()).map(PathBuf::from);
         let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
-        Self { layout, tree: cluster.image.tools.clone(), shared, means: OnceLock::new() }
+        Self { layout, tree: cluster.image.tools.clone(), shared, runtime: OnceLock::new() }
     }
 
-    fn means(&self) -> Result<&Means, BackendError> {
-        if let Some(means) = self.means.get() {
-            return Ok(means);
+    fn runtime(&self) -> Result<&Runtime, BackendError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
         }
-        // The folder of all clusters: the probe's files stand beside the cluster's.
+        // The state folder of all clusters: the probe's files are beside the cluster's.
         let state = self.layout.root().parent().unwrap_or(self.layout.root());
         std::fs::create_dir_all(state)
             .map_err(|source| BackendError::Make { path: state.to_path_buf(), source })?;
-        let there = self.shared.iter().filter(|folder| folder.exists()).cloned();
-        let visible: Vec<PathBuf> = [state.to_path_buf()].into_iter().chain(there).collect();
+        let existing = self.shared.iter().filter(|folder| folder.exists()).cloned();
+        let visible: Vec<PathBuf> = [state.to_path_buf()].into_iter().chain(existing).collect();
         let tools = Tools::open(&self.tree, &visible)?;
         let acceleration = acceleration::decide(&tools, state)?;
-        Ok(self.means.get_or_init(|| Means { tools, acceleration }))
+        Ok(self.runtime.get_or_init(|| Runtime { tools, acceleration }))
     }
 
     fn tools(&self) -> Result<&Tools, BackendError> {
-        Ok(&self.means()?.tools)
+        Ok(&self.runtime()?.tools)
     }
 
     fn files(&self, node: &Node) -> NodeLayout {
@@ -89,12 +89,12 @@ impl Qemu {
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(BackendError::Tool { program: "qemu-img", said })
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(BackendError::Tool { program: "qemu-img", message })
     }
 
-    /// Waits until QEMU answers, so that an error of its own is shown as one.
-    fn answered(files: &NodeLayout, process: Process) -> Result<(), BackendError> {
+    /// Waits until QEMU responds on QMP, so that its own error is reported.
+    fn wait_for_qmp(files: &NodeLayout, process: Process) -> Result<(), BackendError> {
         let deadline = Instant::now() + limits::QMP_ANSWER;
         loop {
             match Qmp::connect(&files.qmp()) {
@@ -107,9 +107,9 @@ impl Qemu {
             }
             if !process.alive() {
                 let log = files.process_log();
-                return Err(BackendError::Ended { program: PROGRAM, said: last_line(&log), log });
+                return Err(BackendError::Ended { program: PROGRAM, message: last_line(&log), log });
             }
-            // Nothing wakes us when QEMU's socket appears; it is a matter of milliseconds.
+            // QEMU sends no event when its socket appears; it takes milliseconds.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -117,7 +117,7 @@ impl Qemu {
 
 impl Backend for Qemu {
     fn acceleration(&self) -> Result<Option<Acceleration>, BackendError> {
-        Ok(Some(self.means()?.acceleration.clone()))
+        Ok(Some(self.runtime()?.acceleration.clone()))
     }
 
     fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError> {
@@ -138,7 +138,7 @@ impl Backend for Qemu {
         drive.write_image(&files.config_drive())?;
         drive.write_folder(&files.config_folder())?;
         if !files.disk().exists() {
-            // Made under another name first: a disk that is there is whole.
+            // Created under a temporary name: an existing disk is complete.
             let unfinished = files.root().join("disk.new");
             self.make_disk(cluster, &unfinished)?;
             std::fs::rename(&unfinished, files.disk())
@@ -147,7 +147,7 @@ impl Backend for Qemu {
         Ok(())
     }
 
-    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
+    fn update_drive(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
         let files = self.files(node);
         drive.overwrite_image(&files.config_drive())?;
         Ok(drive.write_folder(&files.config_folder())?)
@@ -162,16 +162,16 @@ impl Backend for Qemu {
         for stale in [files.qmp(), files.console_socket(), files.ready()] {
             remove(&stale)?;
         }
-        let Means { tools, acceleration } = self.means()?;
+        let Runtime { tools, acceleration } = self.runtime()?;
         let mut command = tools.command(PROGRAM)?;
         command.args(arguments::arguments(&self.layout, cluster, node, acceleration));
         let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
-            crate::process::ProcessError::Ended { log, said, .. } => {
-                BackendError::Ended { program: PROGRAM, said, log }
+            crate::process::ProcessError::Ended { log, message, .. } => {
+                BackendError::Ended { program: PROGRAM, message, log }
             }
             other => other.into(),
         })?;
-        Self::answered(&files, process)?;
+        Self::wait_for_qmp(&files, process)?;
         Ok(process)
     }
 
@@ -185,15 +185,15 @@ impl Backend for Qemu {
         Ok(())
     }
 
-    fn cut(&self, _node: &Node, process: Process) -> Result<(), BackendError> {
+    fn power_off(&self, _node: &Node, process: Process) -> Result<(), BackendError> {
         Ok(process.kill()?)
     }
 
-    fn disk(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError> {
+    fn set_disk_fault(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError> {
         Ok(disk::set(&mut Qmp::connect(&self.files(node).qmp())?, fault)?)
     }
 
-    fn remark(&self, node: &Node) -> Option<String> {
+    fn diagnose(&self, node: &Node) -> Option<String> {
         let status = Qmp::connect(&self.files(node).qmp()).ok()?.run("query-status").ok()?;
         match status.get("status")?.as_str()? {
             "running" => None,
@@ -202,10 +202,11 @@ impl Backend for Qemu {
         }
     }
 
-    fn processors(&self, node: &Node) -> Option<String> {
+    fn processor_registers(&self, node: &Node) -> Option<String> {
         let mut qmp = Qmp::connect(&self.files(node).qmp()).ok()?;
-        let asked = qmp.run_with("human-monitor-command", &json!({ "command-line": "info registers -a" }));
-        Some(asked.ok()?.as_str()?.to_owned())
+        let registers =
+            qmp.run_with("human-monitor-command", &json!({ "command-line": "info registers -a" }));
+        Some(registers.ok()?.as_str()?.to_owned())
     }
 }
 

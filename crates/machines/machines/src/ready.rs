@@ -1,8 +1,7 @@
-//! How a node says that it is up: one JSON line in a file that only the node's side writes.
+//! Readiness reports of a node: JSON lines in a file that the node writes.
 //!
-//! In QEMU the virtio-serial port `org.keelson.ready` is that file; an nspawn node writes it in a bound
-//! folder. A wait ends by the line, by the end of the node's process, by the deadline or by Ctrl-C, and
-//! is woken by the kernel, not by luck.
+//! In QEMU the virtio-serial port `org.keelson.ready` is that file; an nspawn node writes it in a bound folder. A
+//! wait ends on a report, on exit of the node's process, on timeout or on Ctrl-C; inotify wakes it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
@@ -25,7 +24,7 @@ pub struct Ready {
     pub state: String,
     #[serde(default)]
     pub version: Option<String>,
-    /// How its image's programs were compiled; none where the node does not say so.
+    /// Build profile of the image's programs, if reported.
     #[serde(default)]
     pub profile: Option<String>,
     #[serde(default)]
@@ -36,7 +35,7 @@ pub struct Ready {
     pub address: Option<String>,
 }
 
-/// Which readiness line was the last one: a later one is another boot's.
+/// Identifies the state of a readiness file: a later one belongs to another boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mark {
     inode: u64,
@@ -47,7 +46,7 @@ pub struct Mark {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadyError {
     #[error("it was not ready after {} s", .limit.as_secs())]
-    Late { limit: Duration },
+    TimedOut { limit: Duration },
     #[error("nothing has changed on it for {} s", .limit.as_secs())]
     Silent { limit: Duration },
     #[error("its process ended before it was ready")]
@@ -58,7 +57,6 @@ pub enum ReadyError {
     Watch { path: PathBuf, source: std::io::Error },
 }
 
-/// The mark of the file as it is now.
 #[must_use]
 pub fn mark(path: &Path) -> Mark {
     use std::os::unix::fs::MetadataExt;
@@ -68,21 +66,19 @@ pub fn mark(path: &Path) -> Mark {
     )
 }
 
-/// What this side writes when a machine was reset: what it said before is not true any more.
+/// State that the host writes when a machine was reset: earlier reports are void.
 const WITHDRAWN: &str = "restarting";
-/// What a machine says while the jobs of its boot are at work.
+/// State that a machine reports while its boot jobs run.
 const STARTING: &str = "starting";
 
-/// How far a boot has come.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Starting {
+pub struct BootReport {
     state: String,
-    /// Jobs that are left.
     pub jobs: usize,
-    /// The units of those that are at work, the first few of them.
+    /// Units of the running jobs, limited to the first few.
     #[serde(default)]
     pub running: Vec<String>,
-    /// What one of them says that it does, where the boot stands still.
+    /// Status text of a unit that the boot waits for.
     #[serde(default)]
     pub status: Option<Status>,
 }
@@ -94,37 +90,37 @@ pub struct Status {
     pub text: String,
 }
 
-impl Starting {
-    /// The unit that the boot waits for: one that says why, else the first.
+impl BootReport {
+    /// The unit that the boot waits for: the one with a status text, otherwise the first.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
-        let says = self.status.as_ref().map(|status| &status.unit);
-        says.or(self.running.first()).map(String::as_str)
+        let explained = self.status.as_ref().map(|status| &status.unit);
+        explained.or(self.running.first()).map(String::as_str)
     }
 }
 
-/// Takes back that the node is ready, where it has said so.
+/// Revokes an earlier readiness report.
 pub fn withdraw(path: &Path) -> std::io::Result<()> {
     let line = format!("{{\"state\":\"{WITHDRAWN}\"}}\n");
     match std::fs::File::options().append(true).open(path) {
-        // One write: the node's side may write at the same time.
+        // A single write: the node may write concurrently.
         Ok(mut file) => file.write_all(line.as_bytes()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The last whole line that says something; nothing where that was taken back, or the machine is not ready yet.
+/// The last complete readiness report; `None` if it was withdrawn or the machine is still booting.
 #[must_use]
 pub fn last(path: &Path) -> Option<Ready> {
     parse(&tail(path)?)
 }
 
-/// What a machine that is not ready yet says of its boot.
+/// The progress report of a machine that is still booting.
 #[must_use]
-pub fn starting(path: &Path) -> Option<Starting> {
-    let starting: Starting = last_line(&tail(path)?)?;
-    (starting.state == STARTING).then_some(starting)
+pub fn boot_report(path: &Path) -> Option<BootReport> {
+    let boot_report: BootReport = last_line(&tail(path)?)?;
+    (boot_report.state == STARTING).then_some(boot_report)
 }
 
 fn tail(path: &Path) -> Option<Vec<u8>> {
@@ -141,46 +137,46 @@ fn parse(bytes: &[u8]) -> Option<Ready> {
     (ready.state != WITHDRAWN && ready.state != STARTING).then_some(ready)
 }
 
-/// The last one that is such a value.
+/// The last line that parses as `T`.
 fn last_line<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    // A line without its end may still be growing.
+    // A line without a newline may be incomplete.
     let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
     let mut lines = bytes[..end].split(|byte| *byte == b'\n').rev();
     lines.find_map(|line| serde_json::from_slice(line).ok())
 }
 
-/// How long a node is waited for.
+/// How long to wait for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// So long in all.
+    /// Total time.
     Total(Duration),
-    /// While something changes on it: it is given up when nothing has for so long.
+    /// Time without progress.
     Silence(Duration),
 }
 
-/// Until when, and whether somebody pressed Ctrl-C.
+/// Limit and cancellation flag of a wait.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience<'a> {
+pub struct WaitOptions<'a> {
     pub limit: Limit,
     pub cancel: &'a AtomicBool,
 }
 
-/// Waits for a line that is newer than `before`; calls `look` now and then, which says whether something has changed on
-/// the node.
+/// Waits for a report that is newer than `before`. `poll_progress` is called periodically and returns whether the
+/// node has made progress.
 pub fn wait(
     path: &Path,
     before: &Mark,
     process: Process,
-    patience: Patience<'_>,
-    look: &mut dyn FnMut() -> bool,
+    options: WaitOptions<'_>,
+    poll_progress: &mut dyn FnMut() -> bool,
 ) -> Result<Ready, ReadyError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let failed = |source: nix::Error| ReadyError::Watch { path: folder.to_path_buf(), source: source.into() };
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
     let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
     watch.add_watch(folder, events).map_err(failed)?;
-    let begun = Instant::now();
-    let mut changed = begun;
+    let started_at = Instant::now();
+    let mut changed = started_at;
     loop {
         if mark(path) != *before
             && let Some(ready) = last(path)
@@ -190,19 +186,19 @@ pub fn wait(
         if !process.alive() {
             return Err(ReadyError::Ended);
         }
-        if patience.cancel.load(Ordering::Relaxed) {
+        if options.cancel.load(Ordering::Relaxed) {
             return Err(ReadyError::Interrupted);
         }
-        if look() {
+        if poll_progress() {
             changed = Instant::now();
         }
-        let left = match patience.limit {
-            Limit::Total(limit) => limit.saturating_sub(begun.elapsed()),
+        let left = match options.limit {
+            Limit::Total(limit) => limit.saturating_sub(started_at.elapsed()),
             Limit::Silence(limit) => limit.saturating_sub(changed.elapsed()),
         };
         if left.is_zero() {
-            return Err(match patience.limit {
-                Limit::Total(limit) => ReadyError::Late { limit },
+            return Err(match options.limit {
+                Limit::Total(limit) => ReadyError::TimedOut { limit },
                 Limit::Silence(limit) => ReadyError::Silent { limit },
             });
         }
@@ -222,7 +218,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn only_whole_lines_count_and_the_last_one_wins() {
+    fn the_last_complete_report_counts() {
         let check = |text: &str, expect: Option<&str>| {
             assert_eq!(parse(text.as_bytes()).map(|r| r.state).as_deref(), expect, "{text:?}");
         };
@@ -236,24 +232,25 @@ mod tests {
         check("{\"state\":\"starting\",\"jobs\":3}\n", None);
     }
 
-    /// More than the limit passes in all, and never without a change.
+    /// The total time exceeds the limit, but progress is reported throughout.
     #[test]
-    fn a_machine_that_changes_is_waited_for() {
+    fn a_progressing_machine_does_not_time_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready.json");
         let mut sleep = Command::new("sleep");
         sleep.arg("100");
         let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
-        let (begun, lasts) = (Instant::now(), 4 * limits::TICK);
-        let patience = Patience { limit: Limit::Silence(2 * limits::TICK), cancel: &AtomicBool::new(false) };
-        let ended = wait(&path, &Mark::default(), process, patience, &mut || begun.elapsed() < lasts);
-        assert!(matches!(ended, Err(ReadyError::Silent { .. })));
-        assert!(begun.elapsed() >= lasts);
+        let (started_at, lasts) = (Instant::now(), 4 * limits::TICK);
+        let options =
+            WaitOptions { limit: Limit::Silence(2 * limits::TICK), cancel: &AtomicBool::new(false) };
+        let result = wait(&path, &Mark::default(), process, options, &mut || started_at.elapsed() < lasts);
+        assert!(matches!(result, Err(ReadyError::Silent { .. })));
+        assert!(started_at.elapsed() >= lasts);
         process.kill().unwrap();
     }
 
     #[test]
-    fn a_wait_ends_by_a_new_line_by_the_process_by_the_deadline_and_by_interrupt() {
+    fn a_wait_ends_on_ready_exit_timeout_and_interrupt() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready.json");
         std::fs::write(&path, "{\"state\":\"old\"}\n").unwrap();
@@ -262,15 +259,18 @@ mod tests {
         sleep.arg("100");
         let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
         let (go, stop) = (AtomicBool::new(false), AtomicBool::new(true));
-        let short = Patience { limit: Limit::Total(Duration::from_millis(50)), cancel: &go };
-        assert!(matches!(wait(&path, &before, process, short, &mut || true), Err(ReadyError::Late { .. })));
-        let silent = Patience { limit: Limit::Silence(Duration::from_millis(50)), cancel: &go };
+        let short = WaitOptions { limit: Limit::Total(Duration::from_millis(50)), cancel: &go };
+        assert!(matches!(
+            wait(&path, &before, process, short, &mut || true),
+            Err(ReadyError::TimedOut { .. })
+        ));
+        let silent = WaitOptions { limit: Limit::Silence(Duration::from_millis(50)), cancel: &go };
         assert!(matches!(
             wait(&path, &before, process, silent, &mut || false),
             Err(ReadyError::Silent { .. })
         ));
-        let long = Patience { limit: Limit::Total(Duration::from_secs(20)), cancel: &go };
-        let stopped = Patience { cancel: &stop, ..long };
+        let long = WaitOptions { limit: Limit::Total(Duration::from_secs(20)), cancel: &go };
+        let stopped = WaitOptions { cancel: &stop, ..long };
         assert!(matches!(
             wait(&path, &before, process, stopped, &mut || false),
             Err(ReadyError::Interrupted)

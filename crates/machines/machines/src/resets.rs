@@ -1,8 +1,7 @@
-//! The resets of QEMU machines, as QEMU itself reports them: from a reset on, what a machine had said of being ready
-//! is not true any more.
+//! Withdraws a QEMU machine's readiness when QEMU reports a reset.
 //!
-//! QEMU connects to `NAME.events` in the LAN's folder and speaks QMP there; the process that is the LAN's switch
-//! listens, since it is there for as long as any machine runs. It changes no machine.
+//! QEMU connects to `NAME.events` in the LAN's folder and speaks QMP. The LAN switch listens there, because it runs
+//! while any machine runs. No commands are sent to the machine.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,29 +11,29 @@ use serde_json::Value;
 
 use crate::{limits, ready};
 
-/// Opens the monitor for commands; events are sent from then on.
+/// Completes the QMP handshake; QEMU sends events afterwards.
 const OPEN: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n";
 const RESET: &str = "RESET";
 
-/// Where a machine reports, in the LAN's folder.
+/// Event socket of a machine in the LAN's folder.
 #[must_use]
 pub fn socket(folder: &Path, node: &str) -> PathBuf {
     folder.join(format!("{node}.events"))
 }
 
-/// Notes the resets of one machine in its readiness file, forever.
+/// Processes the reset events of one machine; never returns while the listener is open.
 pub fn follow(listener: &UnixListener, ready: &Path) {
     while let Ok((stream, _)) = listener.accept() {
         let ready = ready.to_path_buf();
         std::thread::spawn(move || {
-            if let Err(error) = hear(&stream, &ready) {
+            if let Err(error) = read_events(&stream, &ready) {
                 eprintln!("events for {}: {error}", ready.display());
             }
         });
     }
 }
 
-fn hear(stream: &UnixStream, ready: &Path) -> io::Result<()> {
+fn read_events(stream: &UnixStream, ready: &Path) -> io::Result<()> {
     { stream }.write_all(OPEN)?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_was_reset_is_not_ready_until_it_says_so_again() {
+    fn a_reset_withdraws_readiness() {
         let folder = tempfile::tempdir().unwrap();
         let (path, file) = (socket(folder.path(), "core-01"), folder.path().join("ready.json"));
         let listener = UnixListener::bind(&path).unwrap();

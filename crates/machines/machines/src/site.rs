@@ -1,19 +1,18 @@
-//! A cluster at work: its folder under its lock, its state, and the back end that runs it.
+//! A cluster in operation: its locked folder, its state and its back end.
 //!
-//! Every change is written to the state file before the next one is begun, so that a keelson that is
-//! killed leaves a state by which the next one finds all processes; what it had not written yet is found by its
-//! command line (`found`).
+//! Every change is written to the state file before the next one starts, so that after a kill the next keelson finds
+//! all processes. A process that was not recorded yet is found by its command line (`process_scan`).
 
 mod boot;
+mod boot_progress;
 mod certificates;
 mod damaged;
 mod discovery;
 mod error;
-mod found;
-mod movement;
 mod power;
+mod process_scan;
 mod provision;
-mod shown;
+mod served_certificates;
 mod stalls;
 
 use std::path::PathBuf;
@@ -22,15 +21,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::asked::Asked;
 use crate::backend::{Backend, DiskFault, free_port};
-use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
+use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, Node, NodeStatus};
 use crate::image::Image;
-use crate::lan::{self, Order};
-use crate::nspawn::{KeeperCommand, Nspawn};
+use crate::lan::{self, PortCommand};
+use crate::nspawn::{Nspawn, SupervisorCommand};
 use crate::process::Process;
 use crate::processor::Acceleration;
 use crate::qemu::Qemu;
+use crate::spec_change::SpecChange;
 use crate::status;
 use crate::store::{Layout, Lock};
 
@@ -38,12 +37,12 @@ pub use crate::background::Background;
 pub use certificates::Rotate;
 pub use damaged::destroy_damaged;
 pub use error::{NotReady, SiteError};
-pub use found::adopt;
+pub use process_scan::adopt;
 
-/// What happens while nodes boot.
+/// Progress of booting nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It is waited for; `started` where it did not run before.
+    /// The node is being waited for; `started` unless it was already running.
     Booting {
         node: String,
         console: PathBuf,
@@ -65,13 +64,13 @@ pub struct Site {
     background: Background,
     cancel: Arc<AtomicBool>,
     ignored: Vec<String>,
-    /// When something last changed on a node that is waited for.
-    moved: Mutex<Instant>,
+    /// When any awaited node last made progress.
+    progressed_at: Mutex<Instant>,
     _lock: Lock,
 }
 
 impl Site {
-    /// The cluster that exists in `layout`.
+    /// Opens the existing cluster in `layout`.
     pub fn open(
         layout: Layout,
         lock: Lock,
@@ -82,34 +81,36 @@ impl Site {
         Self::with(layout, lock, cluster, background, cancel)
     }
 
-    /// The cluster in `layout` with at least the nodes that are wished; made where there is none.
+    /// Opens the cluster in `layout` and grows it to `spec`; creates it if it does not exist.
     pub fn create(
         layout: Layout,
         lock: Lock,
         image: Image,
-        wish: &Wish,
-        asked: &Asked,
+        spec: &ClusterSpec,
+        spec_change: &SpecChange,
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
-        wish.check()?;
+        spec.check()?;
         let name = layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut cluster = match layout.load()? {
-            Some(cluster) if cluster.backend != wish.backend => {
-                return Err(WishError::Backend { name, has: cluster.backend, wish: wish.backend }.into());
+            Some(cluster) if cluster.backend != spec.backend => {
+                return Err(
+                    ClusterSpecError::Backend { name, has: cluster.backend, wanted: spec.backend }.into()
+                );
             }
             Some(mut cluster) => {
                 adopt(&layout, &mut cluster, &background);
                 cluster.image = image;
                 cluster
             }
-            None => Cluster::new(&name, wish, image),
+            None => Cluster::new(&name, spec, image),
         };
-        let ignored = cluster.ask(asked);
-        cluster.grow(wish);
+        let ignored = cluster.apply_change(spec_change);
+        cluster.grow(spec);
         let mut site = Self::with(layout, lock, cluster, background, cancel)?;
         site.ignored = ignored;
-        // Nothing is written down for an image whose machines cannot be started here.
+        // Fails before saving an image whose machines cannot start on this host.
         site.acceleration()?;
         site.layout.save(&site.state())?;
         Ok(site)
@@ -122,35 +123,35 @@ impl Site {
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
-        // What a keelson left that was killed before it could write down what it had started.
+        // Records processes that a killed keelson started but did not write to the state file.
         if adopt(&layout, &mut cluster, &background) {
             layout.save(&cluster)?;
         }
-        for process in found::unknown_discovery(&layout, &cluster, &background) {
+        for process in process_scan::unknown_discovery(&layout, &cluster, &background) {
             process.kill()?;
         }
         let backend: Box<dyn Backend> = match cluster.backend {
             BackendKind::Qemu => Box::new(Qemu::new(layout.clone(), &cluster)),
             BackendKind::Nspawn => {
-                let command = KeeperCommand {
+                let command = SupervisorCommand {
                     program: background.program.clone(),
-                    arguments: background.keeper.clone(),
+                    arguments: background.supervisor.clone(),
                 };
                 Box::new(Nspawn::new(layout.clone(), command)?)
             }
         };
         let cluster = Mutex::new(cluster);
-        let (ignored, moved) = (Vec::new(), Mutex::new(Instant::now()));
-        Ok(Self { layout, cluster, backend, background, cancel, ignored, moved, _lock: lock })
+        let (ignored, progressed_at) = (Vec::new(), Mutex::new(Instant::now()));
+        Ok(Self { layout, cluster, backend, background, cancel, ignored, progressed_at, _lock: lock })
     }
 
-    /// What was asked for when this was made and could not be had, each with what to do about it.
+    /// Requested settings that could not be applied, each with a remedy.
     #[must_use]
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
-    /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
+    /// Whether machines run on KVM or are emulated; `None` for containers.
     pub fn acceleration(&self) -> Result<Option<Acceleration>, SiteError> {
         Ok(self.backend.acceleration()?)
     }
@@ -160,14 +161,13 @@ impl Site {
         &self.layout
     }
 
-    /// Whether machines run without KVM; nspawn's containers are no machines of their own.
+    /// Whether machines run without KVM. Containers are never emulated.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
-        // Who cannot tell has no machine to reset.
+        // If this is unknown, there is no machine to reset.
         self.acceleration().is_ok_and(|found| matches!(found, Some(Acceleration::Tcg { .. })))
     }
 
-    /// A copy of the state as it is now.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         self.state().clone()
@@ -188,7 +188,7 @@ impl Site {
         status::of(&self.layout, &self.state())
     }
 
-    /// Changes one node's state and writes it.
+    /// Changes one node's state and saves it.
     fn change(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<Node, SiteError> {
         let mut state = self.state();
         let Some(node) = state.node_mut(name) else {
@@ -200,10 +200,10 @@ impl Site {
         Ok(node)
     }
 
-    /// Lets the nodes reach a port of the host's loopback at [`HOST_NAME`], each from its next start.
+    /// Makes a port of the host's loopback reachable for nodes at [`HOST_NAME`], from each node's next start.
     ///
     /// [`HOST_NAME`]: crate::cluster::HOST_NAME
-    pub fn offer(&self, port: u16) -> Result<(), SiteError> {
+    pub fn expose_host_port(&self, port: u16) -> Result<(), SiteError> {
         let mut state = self.state();
         if !state.services.contains(&port) {
             state.services.push(port);
@@ -212,14 +212,14 @@ impl Site {
         Ok(())
     }
 
-    /// Tells the nodes where to ask for updates, each from its next start: `url` ends in `/v1/update/`.
-    pub fn use_updates(&self, url: &str) -> Result<(), SiteError> {
+    /// Sets the nodes' update server, from each node's next start. `url` ends in `/v1/update/`.
+    pub fn set_update_server(&self, url: &str) -> Result<(), SiteError> {
         let mut state = self.state();
         state.update_server = Some(url.to_owned());
         Ok(self.layout.save(&state)?)
     }
 
-    /// Nodes that are made from now on have their disks from another raw image.
+    /// Sets the raw image for the disks of nodes that are created from now on.
     pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
         let mut state = self.state();
         state.image.raw = raw.to_path_buf();
@@ -234,13 +234,13 @@ impl Site {
         }
     }
 
-    /// Switches a stopped node on, without waiting for it. With `fresh` its config drive is written anew.
-    fn switch_on(&self, name: &str, fresh: bool) -> Result<(), SiteError> {
+    /// Powers a stopped node on without waiting for it. `fresh` rewrites its config drive.
+    fn power_on_node(&self, name: &str, fresh: bool) -> Result<(), SiteError> {
         self.ensure_lan()?;
         self.ensure_discovery()?;
-        lan::order(&self.layout.lan(), &Order::Add(name.to_owned()))?;
-        let wish = self.node(name)?.ssh_port;
-        let port = free_port(wish).map_err(SiteError::Port)?;
+        lan::send_command(&self.layout.lan(), &PortCommand::Add(name.to_owned()))?;
+        let preferred = self.node(name)?.ssh_port;
+        let port = free_port(preferred).map_err(SiteError::Port)?;
         let raw = self.state().image.raw.clone();
         let node = self.change(name, |node| {
             node.ssh_port = port;
@@ -269,12 +269,12 @@ impl Site {
         command.args(&self.background.lan);
         state.lan = Some(lan::start(command, &self.layout.lan())?);
         for node in &state.nodes {
-            lan::order(&self.layout.lan(), &Order::Add(node.name.clone()))?;
+            lan::send_command(&self.layout.lan(), &PortCommand::Add(node.name.clone()))?;
         }
         Ok(self.layout.save(&state)?)
     }
 
-    /// Ends the processes that serve the nodes.
+    /// Stops the LAN switch and the discovery service.
     fn stop_helpers(&self) -> Result<(), SiteError> {
         let mut state = self.state();
         let service = state.discovery.as_mut().and_then(|service| service.process.take());
@@ -284,17 +284,20 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    /// Puts a running node's disk at fault, or right again.
-    pub fn disk(&self, name: &str, fault: DiskFault) -> Result<(), SiteError> {
+    /// Injects a disk fault into a running node, or clears it.
+    pub fn set_disk_fault(&self, name: &str, fault: DiskFault) -> Result<(), SiteError> {
         let node = self.node(name)?;
-        self.backend.disk(&node, fault).map_err(|source| SiteError::Backend { node: name.to_owned(), source })
+        self.backend
+            .set_disk_fault(&node, fault)
+            .map_err(|source| SiteError::Backend { node: name.to_owned(), source })
     }
 
-    /// Cuts a node off the LAN, or lets it back.
+    /// Disconnects a node from the LAN, or reconnects it.
     pub fn partition(&self, name: &str, cut: bool) -> Result<(), SiteError> {
         self.node(name)?;
-        let order = if cut { Order::Isolate(name.to_owned()) } else { Order::Heal(name.to_owned()) };
-        Ok(lan::order(&self.layout.lan(), &order)?)
+        let command =
+            if cut { PortCommand::Isolate(name.to_owned()) } else { PortCommand::Heal(name.to_owned()) };
+        Ok(lan::send_command(&self.layout.lan(), &command)?)
     }
 }
 

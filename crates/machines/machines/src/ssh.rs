@@ -1,8 +1,7 @@
-//! How to log in to a node: OpenSSH's client with the cluster's key.
+//! Runs commands on a node with OpenSSH's client and the cluster's key.
 //!
-//! Neither the user's ssh configuration nor their known hosts are read or written. A node's host key is not
-//! checked: what listens on its port of the loopback is what keelson started, and `keelson-reset` rightly gives
-//! a node new keys.
+//! The user's ssh configuration and known hosts are neither read nor written. Host keys are not checked: keelson
+//! itself started what listens on the loopback port, and `keelson-reset` gives a node new keys.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,10 +14,10 @@ use crate::process::Process;
 use crate::ready;
 use crate::store::Layout;
 
-/// The user that the image has.
+/// The image's login user.
 pub const USER: &str = "core";
 
-/// `ssh OPTIONS [extra...] core@127.0.0.1`, to which the words of a remote command may be added.
+/// `ssh OPTIONS [extra...] core@127.0.0.1`, to which a remote command may be added.
 #[must_use]
 pub fn command(layout: &Layout, node: &Node, extra: &[String]) -> Command {
     let mut ssh = Command::new("ssh");
@@ -31,7 +30,6 @@ pub fn command(layout: &Layout, node: &Node, extra: &[String]) -> Command {
     ssh
 }
 
-/// What a command in a node gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     pub code: i32,
@@ -46,20 +44,19 @@ pub enum RunError {
     #[error("ssh broke off")]
     Io(#[source] io::Error),
     #[error("{command:?} did not end within {} s", .limit.as_secs())]
-    Late { command: String, limit: Duration },
+    TimedOut { command: String, limit: Duration },
 }
 
-/// What a command travels over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     Own,
-    /// One for all commands of a boot (OpenSSH's multiplexing): a login takes an emulated node most of a second, a
-    /// command on a connection that stands a twentieth of that.
+    /// One connection for all commands of a boot (OpenSSH's multiplexing): saves the login, which takes most of a
+    /// second on an emulated node.
     Shared,
 }
 
-/// Another one for each boot: a connection to the boot before hangs until its keep-alive messages fail. None where the
-/// path is too long for a socket.
+/// The path differs for each boot, since a connection to an earlier boot hangs until its keep-alive fails. `None` if
+/// the path is too long for a socket.
 fn shared_socket(layout: &Layout, node: &Node) -> Option<PathBuf> {
     let files = layout.node(&node.name);
     let boot = fnv(&format!("{:?} {:?}", node.process, ready::mark(&files.ready())));
@@ -75,7 +72,7 @@ fn sharing(socket: &Path) -> Vec<String> {
     options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect()
 }
 
-/// Runs a shell command in a node, with `input` as its standard input. Code 255 is ssh's own failure.
+/// Runs a shell command on a node with `input` as its standard input. Exit code 255 is ssh's own failure.
 pub fn run(
     layout: &Layout,
     node: &Node,
@@ -84,10 +81,10 @@ pub fn run(
     input: &[u8],
     limit: Duration,
 ) -> Result<Output, RunError> {
-    let mut words = vec!["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
+    let mut options = vec!["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
     let socket = (over == Connection::Shared).then(|| shared_socket(layout, node)).flatten();
-    words.extend(socket.iter().flat_map(|socket| sharing(socket)));
-    let mut ssh = command(layout, node, &words);
+    options.extend(socket.iter().flat_map(|socket| sharing(socket)));
+    let mut ssh = command(layout, node, &options);
     ssh.arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().map_err(RunError::Spawn)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -95,7 +92,7 @@ pub fn run(
     let deadline = Instant::now() + limit;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A command that does not read its input is no failure.
+            // A command need not read its input.
             drop(stdin.map(|mut stdin| stdin.write_all(input)));
         });
         let out = scope.spawn(move || text(stdout));
@@ -105,9 +102,9 @@ pub fn run(
             child.kill().map_err(RunError::Io)?;
             child.wait().map_err(RunError::Io)?;
             if socket.is_some() {
-                end_connection(layout, node, &words);
+                close_connection(layout, node, &options);
             }
-            return Err(RunError::Late { command: shell.to_owned(), limit });
+            return Err(RunError::TimedOut { command: shell.to_owned(), limit });
         }
         let status = child.wait().map_err(RunError::Io)?;
         let joined = |thread: std::thread::ScopedJoinHandle<'_, io::Result<String>>| {
@@ -117,10 +114,10 @@ pub fn run(
     })
 }
 
-/// The process of a shared connection holds the output of a command whose own process was killed, and who reads it would
-/// wait as long as the command runs.
-fn end_connection(layout: &Layout, node: &Node, words: &[String]) {
-    let mut ssh = command(layout, node, &[words, &["-O".to_owned(), "exit".to_owned()]].concat());
+/// Closes a shared connection. Its process keeps the output of a killed command open, so a reader would wait until
+/// the remote command exits.
+fn close_connection(layout: &Layout, node: &Node, options: &[String]) {
+    let mut ssh = command(layout, node, &[options, &["-O".to_owned(), "exit".to_owned()]].concat());
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = ssh.status() {
         eprintln!("the connection to {} could not be closed: {error}", node.name);
@@ -138,13 +135,13 @@ fn text(stream: Option<impl Read>) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Cluster, Wish, tests::image};
+    use crate::cluster::{Cluster, ClusterSpec, tests::image};
 
     #[test]
-    fn each_boot_has_a_connection_of_its_own() {
+    fn each_boot_has_its_own_connection() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), "a").unwrap();
-        let mut node = Cluster::new("a", &Wish::default(), image()).nodes.remove(0);
+        let mut node = Cluster::new("a", &ClusterSpec::default(), image()).nodes.remove(0);
         let ready = layout.node(&node.name).ready();
         std::fs::create_dir_all(ready.parent().unwrap()).unwrap();
         let mut sockets = Vec::new();
@@ -162,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_no_socket_can_have_is_not_used() {
-        let node = Cluster::new("a", &Wish::default(), image()).nodes.remove(0);
+    fn too_long_socket_paths_are_not_used() {
+        let node = Cluster::new("a", &ClusterSpec::default(), image()).nodes.remove(0);
         let socket = |length: usize| {
             let layout = Layout::new(&Path::new("/").join("x".repeat(length)), "a").unwrap();
             shared_socket(&layout, &node)
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_written_as_ssh_reads_them() {
+    fn control_paths_are_escaped() {
         let options = sharing(Path::new("/a b/100%/ssh-1"));
         assert_eq!(options[3], "ControlPath=\"/a b/100%%/ssh-1\"");
     }

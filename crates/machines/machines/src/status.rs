@@ -1,4 +1,4 @@
-//! How the nodes of a cluster are, read from their files and processes without the cluster's lock.
+//! Node status, read from files and processes without the cluster's lock.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,6 @@ use crate::cluster::{Cluster, Endpoint, NodeState, NodeStatus};
 use crate::ready;
 use crate::store::Layout;
 
-/// How every node of a cluster is, without its lock.
 #[must_use]
 pub fn of(layout: &Layout, cluster: &Cluster) -> Vec<NodeStatus> {
     cluster

@@ -1,7 +1,6 @@
-//! A cluster's folder: where each file of it stands, how its state is written, and its lock.
+//! A cluster's folder: its layout, its state file and its lock.
 //!
-//! The state file is replaced in one step, so that whoever reads it sees the old or the new one. Only
-//! the holder of the lock may write it.
+//! The state file is replaced atomically. Only the holder of the lock may write it.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,18 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cluster::{Cluster, FORMAT, fnv};
 use crate::limits;
 
-/// How the lock file's text begins; the verb follows.
+/// Prefix of the lock file's text; the verb follows.
 const HOLDER: &str = "keelson ";
-/// Where a node's readiness lines arrive, in the node's folder.
+/// Readiness file, relative to the node's folder.
 pub(crate) const READY: &str = "host/ready.json";
-/// A cluster's state, in its folder.
+/// State file, relative to the cluster's folder.
 pub(crate) const STATE: &str = "cluster.json";
-/// Of a cluster's folder.
 const FOLDER_MODE: u32 = 0o700;
-/// Of the files in it.
 const FILE_MODE: u32 = 0o600;
 
-/// Where the files of one cluster stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -49,16 +45,16 @@ pub enum StoreError {
 }
 
 impl Layout {
-    /// The folder of cluster `name` below `state` (usually `$XDG_STATE_HOME/keelson`), which must be absolute.
+    /// `state` (usually `$XDG_STATE_HOME/keelson`) must be absolute; the cluster's folder is `state`/`name`.
     pub fn new(state: &Path, name: &str) -> Result<Self, StoreError> {
-        let named = !name.is_empty()
+        let valid = !name.is_empty()
             && name.len() <= 32
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if !named {
+        if !valid {
             return Err(StoreError::Name(name.to_owned()));
         }
         let layout = Self { root: state.join(name) };
-        // The longest name that a socket below can get, so that nothing fails half way.
+        // Checks the longest possible socket path first, so that no later step fails because of it.
         let longest =
             layout.root.join("x".repeat(limits::NAME_PREFIX_MAX + "-01".len())).join("console.sock");
         let length = longest.as_os_str().len();
@@ -73,19 +69,17 @@ impl Layout {
         &self.root
     }
 
-    /// Tells this folder from others, in names that all clusters of a host share: 8 hexadecimal digits.
+    /// Identifies this folder in names that all clusters of a host share: 8 hexadecimal digits.
     #[must_use]
-    pub fn mark(&self) -> String {
+    pub fn hash_prefix(&self) -> String {
         format!("{:08x}", fnv(&self.root.to_string_lossy()) & 0xffff_ffff)
     }
 
-    /// Folder of the cluster's certificate authority.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.root.join("ca")
     }
 
-    /// Folder of the discovery service's data and log.
     #[must_use]
     pub fn discovery(&self) -> PathBuf {
         self.root.join("discovery")
@@ -101,13 +95,13 @@ impl Layout {
         self.root.join("user-data")
     }
 
-    /// Private half of the cluster's ssh key; the public one has `.pub` appended.
+    /// Private ssh key of the cluster; the public key has `.pub` appended.
     #[must_use]
     pub fn key(&self) -> PathBuf {
         self.root.join("ssh_key")
     }
 
-    /// Sockets of the LAN's switch: `control.sock` and one `NAME.sock` a node.
+    /// Sockets of the LAN switch: `control.sock`, and `NAME.sock` for each node.
     #[must_use]
     pub fn lan(&self) -> PathBuf {
         self.root.join("lan")
@@ -118,7 +112,7 @@ impl Layout {
         NodeLayout { root: self.root.join(name) }
     }
 
-    /// Whether a keelson has made this folder: a name that was mistyped must not cost what is not ours.
+    /// Whether keelson created this folder. Protects unrelated folders from a mistyped cluster name.
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.state().exists() || holder(&self.lock_file()).starts_with(HOLDER)
@@ -152,7 +146,7 @@ impl Layout {
         replace(&path, &text).map_err(|source| StoreError::Write { path, source })
     }
 
-    /// Takes the cluster's lock for `verb`; `waiting` is told once who holds it, when somebody does.
+    /// Acquires the cluster's lock for `verb`. Calls `waiting` once with the holder if it has to wait.
     pub fn lock(
         &self,
         verb: &str,
@@ -162,11 +156,11 @@ impl Layout {
         let path = self.lock_file();
         let failed = |source| StoreError::Write { path: path.clone(), source };
         let mut file = self.open_lock(&path).map_err(failed)?;
-        let mut told = false;
+        let mut notified = false;
         loop {
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path).map_err(failed)? => break,
-                // It was destroyed with its cluster while it was waited for: the next one's lock is another file.
+                Ok(()) if is_same_file(&file, &path).map_err(failed)? => break,
+                // The lock was deleted with its cluster while this waited: the new cluster's lock is another file.
                 Ok(()) => {
                     file = self.open_lock(&path).map_err(failed)?;
                     continue;
@@ -178,9 +172,9 @@ impl Layout {
             if cancel.load(Ordering::Relaxed) {
                 return Err(StoreError::Interrupted { holder });
             }
-            if !told {
+            if !notified {
                 waiting(&holder);
-                told = true;
+                notified = true;
             }
             std::thread::sleep(limits::TICK);
         }
@@ -192,24 +186,25 @@ impl Layout {
         Ok(Lock { _file: file })
     }
 
-    /// Makes the cluster's folder with it: below it are disks and user-data, which hold secrets.
+    /// Creates the cluster's folder. The folder is private because it contains disks and user-data, which hold
+    /// secrets.
     fn open_lock(&self, path: &Path) -> io::Result<File> {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.root)?;
         File::options().read(true).write(true).create(true).truncate(false).open(path)
     }
 }
 
-/// Whether `path` still names this very file.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Whether `path` still refers to this file.
+fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match std::fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Ok(current) => Ok((current.dev(), current.ino()) == (ours.dev(), ours.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// The right to change a cluster, for as long as it lives.
+/// Exclusive permission to change a cluster, released on drop.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -221,7 +216,6 @@ fn holder(path: &Path) -> String {
     if line.is_empty() { "another keelson".to_owned() } else { line.to_owned() }
 }
 
-/// Where the files of one node stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLayout {
     root: PathBuf,
@@ -238,15 +232,14 @@ impl NodeLayout {
         self.root.join("disk.qcow2")
     }
 
-    /// The firmware's variables.
     #[must_use]
     pub fn variables(&self) -> PathBuf {
         self.root.join("firmware-variables.fd")
     }
 
-    /// What a QEMU node writes and finds again after a power cut.
+    /// Files of a QEMU node that survive a power failure.
     #[must_use]
-    pub fn cut_survives(&self) -> [PathBuf; 2] {
+    pub fn persistent_files(&self) -> [PathBuf; 2] {
         [self.disk(), self.variables()]
     }
 
@@ -255,13 +248,13 @@ impl NodeLayout {
         self.root.join("config-drive.img")
     }
 
-    /// The same content as a folder, for nspawn.
+    /// The config drive's content as a folder, for nspawn.
     #[must_use]
     pub fn config_folder(&self) -> PathBuf {
         self.root.join("config-drive")
     }
 
-    /// Everything the console has shown since the node was made.
+    /// All console output since the node was created.
     #[must_use]
     pub fn console_log(&self) -> PathBuf {
         self.root.join("console.log")
@@ -277,19 +270,18 @@ impl NodeLayout {
         self.root.join("qmp.sock")
     }
 
-    /// What the process behind the node had to say.
+    /// Output of the node's process.
     #[must_use]
     pub fn process_log(&self) -> PathBuf {
         self.root.join("process.log")
     }
 
-    /// Folder that an nspawn node sees as `/run/keelson/host`.
+    /// Folder that is bound to `/run/keelson/host` in an nspawn node.
     #[must_use]
     pub fn host(&self) -> PathBuf {
         self.root.join("host")
     }
 
-    /// Where the node's readiness lines arrive.
     #[must_use]
     pub fn ready(&self) -> PathBuf {
         self.root.join(READY)
@@ -301,21 +293,20 @@ impl NodeLayout {
         self.root.join("root")
     }
 
-    /// What the nspawn keeper is told.
+    /// Parameters of the nspawn supervisor.
     #[must_use]
-    pub fn keeper(&self) -> PathBuf {
+    pub fn node_plan(&self) -> PathBuf {
         self.root.join("keeper.json")
     }
 }
 
-/// Writes a file, and its folder, so that a reader or the next boot sees all of it or nothing.
+/// Replaces a file atomically and durably; creates its folder.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(folder)?;
     service::file::replace(path, content, FILE_MODE)
 }
 
-/// Reads at most `limit` bytes of a file.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;

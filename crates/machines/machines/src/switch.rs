@@ -1,18 +1,18 @@
-//! The decisions of the LAN's switch: which ports a frame goes to.
+//! Forwarding decisions of the LAN switch.
 //!
-//! It learns which hardware address is behind which port, sends what it does not know to all, and keeps
-//! isolated ports apart from everybody. No sockets and no clock in here.
+//! Learns which MAC address is behind which port, floods frames to unknown addresses and cuts off isolated ports.
+//! Pure: no sockets, no clock.
 
 use std::collections::HashMap;
 
 use crate::limits;
 
-/// Bytes of an Ethernet header without a tag.
+/// Length of an Ethernet header without a tag.
 const HEADER: usize = 14;
 
 pub type Address = [u8; 6];
 
-/// A port's number: its place in the order of [`Switch::add`].
+/// A port's number, in the order of [`Switch::add`].
 pub type Port = usize;
 
 #[derive(Debug, Default)]
@@ -22,13 +22,12 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A new port.
     pub fn add(&mut self) -> Port {
         self.isolated.push(false);
         self.isolated.len() - 1
     }
 
-    /// An isolated port neither sends to nor hears from the others.
+    /// An isolated port neither sends nor receives.
     pub fn isolate(&mut self, port: Port, isolated: bool) {
         if let Some(state) = self.isolated.get_mut(port) {
             *state = isolated;
@@ -40,7 +39,7 @@ impl Switch {
         self.isolated.get(port).copied().unwrap_or(true)
     }
 
-    /// The ports that `frame`, which came in at `from`, goes out at.
+    /// The ports to which `frame`, received on `from`, is sent.
     pub fn forward(&mut self, from: Port, frame: &[u8]) -> Vec<Port> {
         if frame.len() < HEADER || self.is_isolated(from) {
             return Vec::new();
@@ -63,7 +62,7 @@ impl Switch {
 
     fn learn(&mut self, source: Address, port: Port) {
         if self.learned.len() >= limits::ADDRESSES_MAX && !self.learned.contains_key(&source) {
-            // Forgetting only costs a few floods; a table that grows would be a leak.
+            // Costs a few floods only; the table must not grow without bound.
             self.learned.clear();
         }
         self.learned.insert(source, port);
@@ -76,7 +75,7 @@ fn address(bytes: &[u8]) -> Address {
     address
 }
 
-/// Broadcast and multicast addresses have the lowest bit of the first byte set.
+/// Group addresses have the lowest bit of the first byte set.
 fn is_group(address: Address) -> bool {
     address[0] & 1 == 1
 }
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_broadcast_go_to_all_others_and_known_to_one() {
+    fn unknown_and_broadcast_frames_are_flooded() {
         let mut lan = switch(4);
         assert_eq!(lan.forward(0, &frame(9, 1)), [1, 2, 3]);
         assert_eq!(lan.forward(2, &frame(1, 3)), [0], "learned from the first frame");
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_moves_is_found_at_its_new_port() {
+    fn a_moved_address_is_relearned() {
         let mut lan = switch(3);
         lan.forward(0, &frame(ALL, 1));
         assert_eq!(lan.forward(2, &frame(1, 3)), [0]);
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_isolated_port_is_cut_both_ways_and_comes_back() {
+    fn an_isolated_port_is_cut_in_both_directions() {
         let mut lan = switch(3);
         lan.forward(0, &frame(ALL, 1));
         lan.isolate(0, true);
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_back_where_it_came_from_and_short_frames_go_nowhere() {
+    fn frames_are_not_reflected_and_short_frames_are_dropped() {
         let mut lan = switch(2);
         lan.forward(0, &frame(ALL, 1));
         assert!(lan.forward(0, &frame(1, 5)).is_empty());
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_addresses_does_not_grow_without_end() {
+    fn the_address_table_is_bounded() {
         let mut lan = switch(2);
         for number in 0..10_000_u32 {
             let mut frame = frame(ALL, 0);

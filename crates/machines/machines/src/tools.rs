@@ -1,13 +1,13 @@
-//! Where the programs that run machines come from: the locked tools tree, or the host's PATH.
+//! The programs that run machines, from the locked tools tree or the host's PATH.
 //!
-//! Callers name a program and its data files and never learn which of the two it is.
+//! Callers name a program and its data files and need not know which of the two is used.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sandbox::{Sandbox, SandboxError};
 
-/// Environment variable that makes the host's own programs be used (for work on the tools tree itself).
+/// Environment variable that selects the host's programs, for work on the tools tree.
 pub const HOST_TOOLS: &str = "KEELSON_HOST_TOOLS";
 
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub enum Tools {
 }
 
 impl Tools {
-    /// The tree at `tree`, with `shared` visible inside at its own path.
+    /// Opens the tree at `tree`; each path of `shared` is visible inside at the same path.
     pub fn open(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
         if std::env::var_os(HOST_TOOLS).is_some() {
             return Ok(Self::Host);

@@ -1,10 +1,10 @@
-//! The validator of cloud-config over HTTP: the classic web API (contract 6.4), and a page for people.
+//! The cloud-config validator over HTTP: the original web API (contract 6.4), and a web page.
 //!
-//! It stores nothing and logs no body: what is pasted here may hold secrets.
+//! It stores nothing and logs no bodies, since user-data may contain secrets.
 
-mod answer;
 mod limits;
 mod page;
+mod response;
 mod route;
 mod serve;
 

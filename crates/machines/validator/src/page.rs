@@ -1,10 +1,10 @@
-//! The page and what it is made of, as it is built in.
+//! The embedded web page.
 
-/// Nothing is loaded from elsewhere, and nothing is sent elsewhere.
+/// The page loads nothing from and sends nothing to other servers.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Content type and text.
+/// Content type and content.
 pub fn file(path: &str) -> Option<(&'static str, &'static str)> {
     match path {
         "/" => Some(("text/html; charset=utf-8", include_str!("page/index.html"))),

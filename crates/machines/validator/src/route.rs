@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! Request routing.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::limits::{BODY_BYTES, BODY_TIME};
-use crate::{answer, page};
+use crate::limits::{BODY_MAX, BODY_TIMEOUT};
+use crate::{page, response};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// On every answer. Anybody's page may ask, as the classic validator allowed: there is nothing to steal here.
+/// Headers of every response. Any origin is allowed, as in the original validator: nothing here is confidential.
 const HEADERS: [(&str, &str); 6] = [
     ("access-control-allow-origin", "*"),
     ("access-control-allow-methods", "GET, POST, PUT, OPTIONS"),
@@ -26,72 +26,72 @@ const HEADERS: [(&str, &str); 6] = [
     ("referrer-policy", "no-referrer"),
 ];
 
-type Answer = Response<Full<Bytes>>;
-/// What is said of a text.
-type Judge = fn(&[u8]) -> serde_json::Result<String>;
+type HttpResponse = Response<Full<Bytes>>;
+/// A check of user-data; returns JSON.
+type Check = fn(&[u8]) -> serde_json::Result<String>;
 
-pub async fn answer(request: Request<Incoming>, places: Arc<Semaphore>) -> Answer {
+pub async fn handle(request: Request<Incoming>, permits: Arc<Semaphore>) -> HttpResponse {
     let path = request.uri().path().to_owned();
-    let judge: Option<Judge> = match &*path {
-        "/validate" => Some(answer::classic),
-        "/preview" => Some(answer::whole),
+    let check: Option<Check> = match &*path {
+        "/validate" => Some(response::validate_response),
+        "/preview" => Some(response::preview_response),
         _ => None,
     };
-    let allowed = if judge.is_some() { "PUT, POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
-    let mut answer = match (request.method().clone(), judge) {
-        (Method::OPTIONS, _) => plain(StatusCode::NO_CONTENT, TEXT, ""),
-        (Method::PUT | Method::POST, Some(judge)) => judged(request, judge, &places).await,
-        (Method::GET | Method::HEAD, None) => built_in(&path),
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{path} takes {allowed}\n")),
+    let allowed = if check.is_some() { "PUT, POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+    let mut response = match (request.method().clone(), check) {
+        (Method::OPTIONS, _) => respond(StatusCode::NO_CONTENT, TEXT, ""),
+        (Method::PUT | Method::POST, Some(check)) => run_check(request, check, &permits).await,
+        (Method::GET | Method::HEAD, None) => static_content(&path),
+        _ => respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{path} takes {allowed}\n")),
     };
-    let headers = answer.headers_mut();
+    let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(ALLOW, HeaderValue::from_static(allowed));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    response
 }
 
-fn built_in(path: &str) -> Answer {
+fn static_content(path: &str) -> HttpResponse {
     match (path, page::file(path)) {
-        ("/schema.json", _) => plain(StatusCode::OK, JSON, cloudinit::json_schema().to_string()),
-        ("/health", _) => plain(StatusCode::OK, JSON, "{\"health\":\"true\"}"),
-        (_, Some((kind, text))) => plain(StatusCode::OK, kind, text),
+        ("/schema.json", _) => respond(StatusCode::OK, JSON, cloudinit::json_schema().to_string()),
+        ("/health", _) => respond(StatusCode::OK, JSON, "{\"health\":\"true\"}"),
+        (_, Some((kind, text))) => respond(StatusCode::OK, kind, text),
         (_, None) => {
-            plain(StatusCode::NOT_FOUND, TEXT, "not here: try /, /validate, /preview or /schema.json\n")
+            respond(StatusCode::NOT_FOUND, TEXT, "not here: try /, /validate, /preview or /schema.json\n")
         }
     }
 }
 
-/// The text's body is read whole, then judged where it holds up nobody else.
-async fn judged(request: Request<Incoming>, judge: Judge, places: &Semaphore) -> Answer {
-    let body = Limited::new(request.into_body(), BODY_BYTES).collect();
-    let text = match timeout(BODY_TIME, body).await {
-        Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, TEXT, "the body did not come in time\n"),
+/// Reads the whole body, then checks it on a blocking thread.
+async fn run_check(request: Request<Incoming>, check: Check, permits: &Semaphore) -> HttpResponse {
+    let body = Limited::new(request.into_body(), BODY_MAX).collect();
+    let text = match timeout(BODY_TIMEOUT, body).await {
+        Err(_) => return respond(StatusCode::REQUEST_TIMEOUT, TEXT, "the body did not come in time\n"),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("user-data has more than {BODY_BYTES} bytes\n");
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, TEXT, message);
+            let message = format!("user-data has more than {BODY_MAX} bytes\n");
+            return respond(StatusCode::PAYLOAD_TOO_LARGE, TEXT, message);
         }
-        Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, TEXT, "the body was cut off\n"),
+        Ok(Err(_)) => return respond(StatusCode::BAD_REQUEST, TEXT, "the body was cut off\n"),
         Ok(Ok(body)) => body.to_bytes(),
     };
-    let Ok(_place) = places.acquire().await else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "this server is about to end\n");
+    let Ok(_permit) = permits.acquire().await else {
+        return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "this server is about to end\n");
     };
-    match tokio::task::spawn_blocking(move || judge(&text)).await {
-        Ok(Ok(json)) => plain(StatusCode::OK, JSON, json),
-        // Neither can hold the text: a panic's message goes to the log by itself.
+    match tokio::task::spawn_blocking(move || check(&text)).await {
+        Ok(Ok(json)) => respond(StatusCode::OK, JSON, json),
+        // Neither contains the text: a panic logs its own message.
         Ok(Err(_)) | Err(_) => {
             tracing::error!("a text could not be judged");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "this text could not be judged\n")
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "this text could not be judged\n")
         }
     }
 }
 
-fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

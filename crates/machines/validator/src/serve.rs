@@ -1,22 +1,24 @@
-//! The listener and what its requests share.
+//! The listener and state shared by all requests.
 
 use std::sync::Arc;
 
-use http_server::{Limits, requests};
+use http_server::{Limits, serve_requests};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::limits::{AT_ONCE, CONNECTIONS, GRACE, HEAD_TIME};
+use crate::limits::{CONCURRENT_CHECKS, CONNECTIONS, GRACE, HEADER_TIMEOUT};
 use crate::route;
 
-/// Serves until `stop`.
 pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
     let limits = Limits { connections: CONNECTIONS, grace: GRACE };
     http_server::serve(listener, limits, stop, |stream, _, stopped| {
-        let places = places.clone();
+        let permits = permits.clone();
         async move {
-            requests(stream, HEAD_TIME, stopped, |request| route::answer(request, places.clone())).await;
+            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| {
+                route::handle(request, permits.clone())
+            })
+            .await;
         }
     })
     .await;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use support::Server;
 
-/// Status line and headers in lower case, and the body.
-fn ask(server: &Server, method: &str, path: &str, body: &[u8]) -> (String, String) {
+/// Returns status line and headers in lower case, and the body.
+fn request(server: &Server, method: &str, path: &str, body: &[u8]) -> (String, String) {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let length = body.len();
@@ -20,12 +20,12 @@ fn ask(server: &Server, method: &str, path: &str, body: &[u8]) -> (String, Strin
          Content-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // A server that has seen enough answers before all was sent.
+    // The server may respond before it has read everything.
     stream.write_all(body).unwrap_or(());
-    let mut answer = String::new();
-    // What came before the connection was cut is the answer.
-    stream.read_to_string(&mut answer).unwrap_or(0);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    // The response ends where the connection is closed.
+    stream.read_to_string(&mut response).unwrap_or(0);
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head.to_ascii_lowercase(), body.to_owned())
 }
 
@@ -33,7 +33,7 @@ fn ask(server: &Server, method: &str, path: &str, body: &[u8]) -> (String, Strin
 fn user_data_is_taken_as_it_is() {
     let server = Server::start();
     for method in ["PUT", "POST"] {
-        let (head, body) = ask(&server, method, "/validate", b"#cloud-config\nhostname: a\n\tb: c\n");
+        let (head, body) = request(&server, method, "/validate", b"#cloud-config\nhostname: a\n\tb: c\n");
         assert!(
             head.starts_with("http/1.1 200") && head.contains("content-type: application/json"),
             "{head}"
@@ -41,19 +41,19 @@ fn user_data_is_taken_as_it_is() {
         assert!(head.contains("access-control-allow-origin: *"), "{head}");
         assert!(body.starts_with("{\"result\":[{\"kind\":\"error\",\"line\":3,\"message\":\""), "{body}");
     }
-    assert_eq!(ask(&server, "PUT", "/validate", b"#cloud-config\n").1, "{\"result\":null}");
-    assert_eq!(ask(&server, "PUT", "/validate", b"").1, "{\"result\":null}");
-    let (_, body) = ask(&server, "PUT", "/validate", b"\xff\xfe#\x00");
+    assert_eq!(request(&server, "PUT", "/validate", b"#cloud-config\n").1, "{\"result\":null}");
+    assert_eq!(request(&server, "PUT", "/validate", b"").1, "{\"result\":null}");
+    let (_, body) = request(&server, "PUT", "/validate", b"\xff\xfe#\x00");
     assert!(body.starts_with("{\"result\":[{\"kind\":\"error\",\"line\":1,"), "{body}");
 }
 
 #[test]
 fn what_is_wrong_with_a_request_is_said() {
     let server = Server::start();
-    let check = |method: &str, path: &str, body: &[u8], status: &str, says: &str| {
-        let (head, body) = ask(&server, method, path, body);
+    let check = |method: &str, path: &str, body: &[u8], status: &str, expect: &str| {
+        let (head, body) = request(&server, method, path, body);
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{method} {path}: {head}");
-        assert!(body.contains(says), "{method} {path}: {body}");
+        assert!(body.contains(expect), "{method} {path}: {body}");
         head
     };
     check("PUT", "/validate", &vec![b'#'; (2 << 20) + 1], "413", "more than 2097152 bytes");

@@ -1,4 +1,4 @@
-//! The page in a real browser, as a person uses it.
+//! The web page in a real browser.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -30,7 +30,7 @@ fn a_config_is_pasted_judged_and_fixed() {
     assert!(page.value("document.getElementById('plan').children.length").as_u64().unwrap() > 0);
     assert_eq!(page.value("document.querySelectorAll('#lines .error')[0].textContent"), "4");
 
-    // The place of a finding leads to its line.
+    // A click on a finding's position selects its line.
     page.click("#findings li:nth-child(2) .place");
     let selected = "(() => { const t = document.getElementById('text'); return t.value.slice(t.selectionStart, t.selectionEnd); })()";
     assert_eq!(page.value(selected), "path: /usr/bin/x");
@@ -60,7 +60,7 @@ fn what_is_no_config_and_a_server_that_is_gone_are_told() {
     page.click("#findings li:first-child button:last-child");
     page.wait_for("document.getElementById('summary').textContent === 'cloud-config: valid'");
     assert_eq!(page.value("document.getElementById('text').value"), "#cloud-config\nhostname: a\n");
-    // Markup in what is pasted is text.
+    // Markup in pasted text is not interpreted.
     page.click("#sample");
     page.wait_for("document.getElementById('plan').children.length > 3");
     page.click("#text");

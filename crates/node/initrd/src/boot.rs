@@ -1,4 +1,4 @@
-//! The ordinary path, step by step.
+//! The steps of the ordinary boot.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,23 +18,23 @@ use crate::kernel_log;
 use crate::mounts::{self, MAPPED_USR, MountError, ROOT, USR};
 use crate::programs::{ProgramError, run, run_accepting};
 
-/// What every boot needs, whatever disk it has.
+/// Required by every boot, whatever disk it has.
 const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
-/// Buses that lead to disks.
+/// Buses that disks may be attached to.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
-/// How long a disk may take after the last new device. systemd waits longer, and says for what.
-const DISK_LIMIT: Duration = Duration::from_secs(10);
-/// When the console shows what is waited for.
-const SILENT: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(20);
-/// systemd-boot counts the tries of this boot: the version is on trial.
-const ON_TRIAL: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-/// `keelson-reset` asks systemd-repart for a new root file system.
-const RESET: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
-/// That of `keelson-boot-limit.timer`.
-const TRIAL_LIMIT: Duration = Duration::from_secs(600);
-/// fsck(8): no errors, or errors that are corrected.
-const SOUND: [i32; 2] = [0, 1];
+/// How long to wait for the disk after the last new device. systemd waits longer, and reports for what.
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this time the console reports what is waited for.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Set if systemd-boot counts this boot: the version is on trial.
+const BOOT_COUNT_VARIABLE: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Set by `keelson-reset`: systemd-repart must recreate the root file system.
+const RESET_VARIABLE: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+/// Equal to that of `keelson-boot-limit.timer`.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(600);
+/// fsck(8): no errors, or errors corrected.
+const FSCK_OK: [i32; 2] = [0, 1];
 
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -63,17 +63,17 @@ pub fn mount_node() -> Result<(), BootError> {
     let root_hash = root_hash(&line)?;
     run(Command::new("modprobe").arg("-a").args(MODULES))?;
     if mounts::mount_efi_variables()? {
-        if mounts::has_efi_variable(RESET) {
+        if mounts::has_efi_variable(RESET_VARIABLE) {
             return Err(BootError::Reset);
         }
-        if mounts::has_efi_variable(ON_TRIAL) {
+        if mounts::has_efi_variable(BOOT_COUNT_VARIABLE) {
             limit_trial();
         }
     }
     let devices = wait_for_disk(root_hash)?;
     open_usr(&devices, root_hash)?;
     let root = root_partition(&devices, root_hash)?;
-    run_accepting(Command::new("fsck.ext4").arg("-a").arg(&root), &SOUND)?;
+    run_accepting(Command::new("fsck.ext4").arg("-a").arg(&root), &FSCK_OK)?;
     let sysroot = Path::new(ROOT);
     mounts::mount_on(&root.to_string_lossy(), sysroot, "ext4", MsFlags::empty(), None)?;
     if disk::is_smaller_than_partition(&root).map_err(|source| BootError::Read { path: root, source })? {
@@ -86,17 +86,17 @@ pub fn mount_node() -> Result<(), BootError> {
     mount_etc(sysroot)
 }
 
-/// A version on trial that hangs here is left: the boot loader counts this try.
+/// Reboots if a version on trial hangs here: the boot loader counts this try.
 fn limit_trial() {
     thread::spawn(|| {
-        thread::sleep(TRIAL_LIMIT);
+        thread::sleep(TRIAL_TIMEOUT);
         kernel_log::warning("the version on trial hangs in the initrd: restarting");
         let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
         kernel_log::warning(&format!("cannot restart: {error}"));
     });
 }
 
-/// Loads the drivers of what the buses show, until the disk is there.
+/// Loads drivers for the devices on the buses until the disk appears.
 fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
     let mut last_device = Instant::now();
     let (mut loaded, mut is_reported) = (BTreeSet::new(), false);
@@ -111,20 +111,20 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
         if let Some(devices) = disk::find(Path::new("/"), root_hash) {
             return Ok(devices);
         }
-        if last_device.elapsed() > DISK_LIMIT {
+        if last_device.elapsed() > DISK_TIMEOUT {
             return Err(BootError::NoDisk(root_hash));
         }
-        if last_device.elapsed() > SILENT && !is_reported {
+        if last_device.elapsed() > REPORT_AFTER && !is_reported {
             kernel_log::warning(&format!(
                 "waiting for the disk that has the partitions of root hash {root_hash}"
             ));
             is_reported = true;
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// By which modules know devices.
+/// The devices' module aliases.
 fn aliases(buses: &Path) -> BTreeSet<String> {
     let of_bus = |bus: &str| fs::read_dir(buses.join(bus).join("devices")).into_iter().flatten();
     let devices = BUSES.iter().flat_map(|bus| of_bus(bus)).flatten();
@@ -134,7 +134,7 @@ fn aliases(buses: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Verified `/usr`, mounted on [`USR`].
+/// Opens the verified `/usr` and mounts it on [`USR`].
 fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
     let mut command = Command::new("/usr/lib/systemd/systemd-veritysetup");
     command.args(["attach", "usr"]).args([&devices.usr, &devices.verity]).arg(root_hash.to_string());
@@ -144,29 +144,29 @@ fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Takes back what [`open_usr`] did, if it did: udev knows no device-mapper device that was there before it.
+/// Undoes [`open_usr`], if it ran: udev does not recognise a device-mapper device created before it started.
 pub fn close_usr() {
-    // Not by its link, which is made after the device.
+    // The device, not its link, which is created later.
     if Path::new("/sys/block/dm-0").exists() {
         fs::remove_file(MAPPED_USR).ok();
         run(Command::new("dmsetup").args(["remove", "usr"])).ok();
     }
 }
 
-/// The partition of the root file system; systemd-repart makes it at the first boot, and lets it grow.
+/// The root partition. systemd-repart creates it at the first boot, and grows it later.
 fn root_partition(devices: &Devices, root_hash: Digest) -> Result<PathBuf, BootError> {
-    if let (Some(root), false) = (&devices.root, devices.has_room) {
+    if let (Some(root), false) = (&devices.root, devices.has_free_space) {
         return Ok(root.clone());
     }
-    // Without a loop device, systemd-repart makes the file system in memory.
+    // Without a loop device, systemd-repart builds the file system in memory.
     run(Command::new("modprobe").arg("loop"))?;
-    // mke2fs shows its progress on its standard output.
+    // mke2fs prints its progress on stdout.
     run(Command::new("systemd-repart").args(["--dry-run=no", "--pretty=no"]).stdout(Stdio::null()))?;
     let found = disk::find(Path::new("/"), root_hash).and_then(|devices| devices.root);
     found.ok_or(BootError::NoRoot)
 }
 
-/// The node's changes over the image's defaults.
+/// Mounts `/etc`: the node's changes over the image's defaults.
 fn mount_etc(sysroot: &Path) -> Result<(), BootError> {
     let changes = sysroot.join("var/lib/keelson/etc");
     let [lower, upper, work] =
@@ -184,9 +184,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_has_the_limit_of_the_timer() {
+    fn trial_timeout_equals_the_timer() {
         let timer = include_str!("../../../../image/initrd/usr/lib/systemd/system/keelson-boot-limit.timer");
-        let limit = format!("OnStartupSec={}min\n", TRIAL_LIMIT.as_secs() / 60);
-        assert!(timer.contains(&limit) && timer.contains(ON_TRIAL), "{timer}");
+        let limit = format!("OnStartupSec={}min\n", TRIAL_TIMEOUT.as_secs() / 60);
+        assert!(timer.contains(&limit) && timer.contains(BOOT_COUNT_VARIABLE), "{timer}");
     }
 }

@@ -1,17 +1,17 @@
-//! What the kernel command line says about the initrd's work.
+//! The kernel command line, as far as the initrd implements it.
 
 use release::Digest;
 
-/// What every image has (`os/cmdline`): the node's own root file system.
-const ORDINARY: [&str; 5] = [
+/// In every image (`os/cmdline`): the node's own root file system.
+const EXPECTED_OPTIONS: [&str; 5] = [
     "root=PARTLABEL=ROOT",
     "rootfstype=ext4",
     "rootflags=x-systemd.growfs",
     "mount.usrfstype=erofs",
     "mount.usrflags=ro",
 ];
-/// Options of systemd's initrd, by their beginnings.
-const OF_SYSTEMD: [&str; 14] = [
+/// Options of systemd's initrd, by prefix.
+const SYSTEMD_OPTIONS: [&str; 14] = [
     "fsck.",
     "init=",
     "luks",
@@ -36,14 +36,16 @@ pub enum CommandLineError {
     Option(String),
 }
 
-/// The root hash of `/usr`, where nothing but the ordinary boot is asked for.
+/// The root hash of `/usr`, unless an option asks for more than the ordinary boot.
 pub fn root_hash(command_line: &str) -> Result<Digest, CommandLineError> {
     let mut root_hash = None;
-    for word in command_line.split_ascii_whitespace() {
-        if let Some(hash) = word.strip_prefix("usrhash=") {
+    for argument in command_line.split_ascii_whitespace() {
+        if let Some(hash) = argument.strip_prefix("usrhash=") {
             root_hash = hash.parse().ok();
-        } else if !ORDINARY.contains(&word) && OF_SYSTEMD.iter().any(|option| word.starts_with(option)) {
-            return Err(CommandLineError::Option(word.to_owned()));
+        } else if !EXPECTED_OPTIONS.contains(&argument)
+            && SYSTEMD_OPTIONS.iter().any(|option| argument.starts_with(option))
+        {
+            return Err(CommandLineError::Option(argument.to_owned()));
         }
     }
     root_hash.ok_or(CommandLineError::NoRootHash)
@@ -55,27 +57,28 @@ mod tests {
 
     const HASH: &str = "usrhash=2172ea758f492c2858d62d314f746d4db57c1438b02a433483407a8d6f823d7d";
 
-    /// `os/cmdline` as the build makes one line of it.
-    fn of_images() -> String {
-        let words = include_str!("../../../../os/cmdline").lines().filter(|line| !line.starts_with('#'));
-        words.map(|word| format!("{word} ")).collect::<String>() + HASH
+    /// `os/cmdline`, joined to one line as the build does.
+    fn image_command_line() -> String {
+        let arguments = include_str!("../../../../os/cmdline").lines().filter(|line| !line.starts_with('#'));
+        arguments.map(|argument| format!("{argument} ")).collect::<String>() + HASH
     }
 
     #[test]
-    fn the_images_command_line_is_an_ordinary_boot() {
-        assert_eq!(format!("usrhash={}", root_hash(&of_images()).unwrap()), HASH);
-        root_hash(&(of_images() + " systemd.default_device_timeout_sec=180 keelson.autologin")).unwrap();
+    fn images_command_line_is_supported() {
+        assert_eq!(format!("usrhash={}", root_hash(&image_command_line()).unwrap()), HASH);
+        root_hash(&(image_command_line() + " systemd.default_device_timeout_sec=180 keelson.autologin"))
+            .unwrap();
     }
 
     #[test]
     fn other_options_are_left_to_systemd() {
-        for word in
+        for argument in
             ["rd.systemd.unit=basic.target", "root=/dev/sdb1", "fsck.mode=force", "init=/bin/sh", "rootwait"]
         {
-            let error = CommandLineError::Option(word.to_owned());
-            assert_eq!(root_hash(&format!("{} {word}", of_images())), Err(error));
+            let error = CommandLineError::Option(argument.to_owned());
+            assert_eq!(root_hash(&format!("{} {argument}", image_command_line())), Err(error));
         }
-        let without = of_images().replace(HASH, "usrhash=beef");
+        let without = image_command_line().replace(HASH, "usrhash=beef");
         assert_eq!(root_hash(&without), Err(CommandLineError::NoRootHash));
     }
 }

@@ -1,4 +1,4 @@
-//! The disk that holds `/usr`, and its partitions.
+//! Finds the disk with `/usr` and its partitions.
 
 use std::fs;
 use std::io;
@@ -7,24 +7,25 @@ use std::path::{Path, PathBuf};
 use disk_slots::{Disk, DiskFile, gpt};
 use release::Digest;
 
-/// Of the root file system's partition, in `os/rootfs/usr/lib/repart.d`.
+/// The label of the root partition, from `os/rootfs/usr/lib/repart.d`.
 const ROOT_LABEL: &str = "ROOT";
-/// systemd-repart leaves less than this behind the last partition: it aligns to 4 KiB, and the table's second copy is there.
-const LEAST_FREE_BYTES: u64 = 4 << 20;
+/// systemd-repart leaves less than this after the last partition: it aligns to 4 KiB, and the backup GPT is
+/// there.
+const MIN_FREE_BYTES: u64 = 4 << 20;
 
-/// The devices of a boot.
+/// The block devices of a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Devices {
     pub usr: PathBuf,
     /// The hash tree of `usr`.
     pub verity: PathBuf,
-    /// None before the first boot.
+    /// `None` before the first boot.
     pub root: Option<PathBuf>,
-    /// Whether there is room behind the last partition: the image was written to a larger disk, or the disk grew.
-    pub has_room: bool,
+    /// Whether there is free space after the last partition: the disk is larger than the image, or has grown.
+    pub has_free_space: bool,
 }
 
-/// Looks at all disks of `/sys` below `system` for the partitions that `root_hash` names.
+/// Searches the disks of `/sys` below `system` for the partitions that `root_hash` identifies.
 pub fn find(system: &Path, root_hash: Digest) -> Option<Devices> {
     let mut disks = names(&system.join("sys/block"));
     disks.sort();
@@ -33,7 +34,7 @@ pub fn find(system: &Path, root_hash: Digest) -> Option<Devices> {
 
 fn devices_of(system: &Path, disk: &str, root_hash: Digest) -> Option<Devices> {
     let device = |name: &str| system.join("dev").join(name);
-    // An optical drive without a disc cannot be opened; a disk without a table is not ours.
+    // An optical drive without a disc cannot be opened; a disk without a GPT is not ours.
     let file = DiskFile::read_only(&device(disk)).ok()?;
     let table = gpt::read(&file).ok()?;
     let partitions = table.partitions();
@@ -56,7 +57,7 @@ fn devices_of(system: &Path, disk: &str, root_hash: Digest) -> Option<Devices> {
         usr: usr?,
         verity: verity?,
         root: root.and_then(|partition| device_of(partition.number)),
-        has_room: file.length().ok()? > end + LEAST_FREE_BYTES,
+        has_free_space: file.length().ok()? > end + MIN_FREE_BYTES,
     })
 }
 
@@ -126,18 +127,18 @@ mod tests {
         /// The names of `usr`, `verity` and `root`, and whether there is room.
         fn check(&self, expected: Option<(&str, &str, Option<&str>, bool)>) {
             let device = |name: &str| self.0.path().join("dev").join(name);
-            let expected = expected.map(|(usr, verity, root, has_room)| Devices {
+            let expected = expected.map(|(usr, verity, root, has_free_space)| Devices {
                 usr: device(usr),
                 verity: device(verity),
                 root: root.map(device),
-                has_room,
+                has_free_space,
             });
             assert_eq!(find(self.0.path(), HASH), expected);
         }
     }
 
     #[test]
-    fn the_slot_is_found_by_its_root_hash() {
+    fn slot_is_found_by_its_root_hash() {
         let two = Machine::new().disk("vda", OTHER, &["ROOT"], 5).disk("vdb", HASH, &["OEM", "ROOT"], 6);
         two.check(Some(("vdb1", "vdb2", Some("vdb4"), false)));
         Machine::new().check(None);
@@ -145,18 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn the_root_file_system_is_of_the_same_disk() {
+    fn root_file_system_is_on_the_same_disk() {
         let two = Machine::new().disk("vda", OTHER, &["ROOT"], 5).disk("vdb", HASH, &["OEM"], 5);
         two.check(Some(("vdb1", "vdb2", None, false)));
     }
 
     #[test]
-    fn a_disk_that_grew_has_room() {
+    fn grown_disk_has_free_space() {
         Machine::new().disk("vda", HASH, &["ROOT"], 60).check(Some(("vda1", "vda2", Some("vda3"), true)));
     }
 
     #[test]
-    fn a_disk_without_a_table_is_passed_over() {
+    fn disk_without_a_table_is_skipped() {
         let machine = Machine::new().disk("vdb", HASH, &["ROOT"], 5);
         fs::write(machine.0.path().join("dev/vda"), [0; 4096]).unwrap();
         fs::create_dir_all(machine.0.path().join("sys/block/vda")).unwrap();
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_was_not_grown_is_seen() {
+    fn ungrown_file_system_is_detected() {
         let check = |blocks: u64, log_block_bytes: u32, partition: u64, expected: bool| {
             let file = tempfile::NamedTempFile::new().unwrap();
             file.as_file().set_len(partition).unwrap();

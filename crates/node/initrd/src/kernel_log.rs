@@ -1,4 +1,4 @@
-//! Messages in the kernel's log: journald takes them from there.
+//! Writes to the kernel log, which journald reads.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,12 +9,12 @@ pub fn info(message: &str) {
     write('6', message);
 }
 
-/// Also on the console: the command line shows levels below 4, and a failed boot is looked at there.
+/// Also printed on the console, which shows levels below 4.
 pub fn warning(message: &str) {
     write('3', message);
 }
 
-/// Levels as in syslog(3). There is no other place to report a failure to.
+/// syslog(3) levels. A failure to log cannot be reported anywhere.
 fn write(level: char, message: &str) {
     let Ok(mut log) = OpenOptions::new().write(true).open(KERNEL_LOG) else { return };
     for line in message.lines().filter(|line| !line.trim().is_empty()) {

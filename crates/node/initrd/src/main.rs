@@ -1,8 +1,9 @@
-//! The first process of a boot: finds `/usr` by its root hash, mounts what the node runs from, and starts systemd there.
+//! The init process of the initrd: finds `/usr` by its root hash, mounts the node's file systems, and starts
+//! systemd there.
 //!
-//! It does what systemd does in an initrd, with a fraction of its processor time, and only on the ordinary path: the disk is
-//! there, its file systems are sound, and the kernel command line asks for nothing else. In every other case it takes back
-//! what it did and starts systemd in the initrd, whose units wait, repair, report and restart the machine.
+//! It replaces systemd in the initrd, at a fraction of its processor time, for the ordinary boot only: the disk
+//! is present, its file systems are clean, and the kernel command line asks for nothing else. Otherwise it
+//! undoes its work and starts systemd in the initrd, whose units wait, repair, report and reboot.
 
 mod boot;
 mod command_line;
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 use boot::BootError;
 
-/// Of the initrd, and of the node.
+/// The path in the initrd and on the node.
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
 fn main() -> ExitCode {
@@ -33,17 +34,17 @@ fn main() -> ExitCode {
     boot::close_usr();
     let error = Command::new(SYSTEMD).exec();
     kernel_log::warning(&format!("cannot start {SYSTEMD}: {error}"));
-    // The kernel panics when its first process ends, and restarts the machine (panic=).
+    // The kernel panics when init exits, and reboots (panic=).
     ExitCode::FAILURE
 }
 
 fn start_node() -> Result<Infallible, BootError> {
-    let began = Instant::now();
+    let started = Instant::now();
     mounts::mount_kernel_interfaces()?;
     boot::mount_node()?;
     kernel_log::info(&format!(
         "the node's file systems are mounted after {} ms",
-        began.elapsed().as_millis()
+        started.elapsed().as_millis()
     ));
     mounts::switch_root(Path::new(mounts::ROOT))?;
     let error = Command::new(SYSTEMD).exec();

@@ -1,4 +1,4 @@
-//! What is mounted where, as systemd mounts it: the node sees no difference.
+//! Mounts file systems with systemd's options, so that the node sees no difference.
 
 use std::fs;
 use std::io;
@@ -10,14 +10,14 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::kernel_log;
 
-/// The node's root file system, until it is the root.
+/// The mount point of the node's root before switch_root.
 pub const ROOT: &str = "/sysroot";
-/// Where systemd-repart looks for its definitions before there is a root file system.
+/// Where systemd-repart looks for its definitions without a root file system.
 pub const USR: &str = "/sysusr/usr";
-/// The device of `/usr`, under the name that systemd gives it.
+/// The device of `/usr`, under systemd's name.
 pub const MAPPED_USR: &str = "/dev/mapper/usr";
 const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
-/// Move with the root.
+/// Moved with the root.
 const KERNEL_INTERFACES: [&str; 4] = ["dev", "proc", "sys", "run"];
 
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +29,15 @@ pub struct MountError {
     source: io::Error,
 }
 
-fn because(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MountError {
+fn mount_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MountError {
     move |source| MountError { action, path: path.to_owned(), source }
 }
 
 pub fn make_folder(path: &Path) -> Result<(), MountError> {
-    fs::create_dir_all(path).map_err(because("make", path))
+    fs::create_dir_all(path).map_err(mount_error("make", path))
 }
 
-/// Mounts `source` on the folder `target`, which is made where it is missing.
+/// Mounts `source` on `target`, and creates the folder if missing.
 pub fn mount_on(
     source: &str,
     target: &Path,
@@ -48,12 +48,12 @@ pub fn mount_on(
     make_folder(target)?;
     mount(Some(source), target, Some(kind), flags, options)
         .map_err(io::Error::from)
-        .map_err(because("mount", target))
+        .map_err(mount_error("mount", target))
 }
 
 /// `/proc`, `/sys`, `/dev` and `/run`.
 pub fn mount_kernel_interfaces() -> Result<(), MountError> {
-    let closed = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let restricted = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let run = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_STRICTATIME;
     mount_on(
         "devtmpfs",
@@ -62,62 +62,62 @@ pub fn mount_kernel_interfaces() -> Result<(), MountError> {
         MsFlags::MS_NOSUID,
         Some("mode=0755,size=4m,nr_inodes=64k"),
     )?;
-    mount_on("proc", Path::new("/proc"), "proc", closed, None)?;
-    mount_on("sysfs", Path::new("/sys"), "sysfs", closed, None)?;
+    mount_on("proc", Path::new("/proc"), "proc", restricted, None)?;
+    mount_on("sysfs", Path::new("/sys"), "sysfs", restricted, None)?;
     mount_on("tmpfs", Path::new("/run"), "tmpfs", run, Some("mode=0755,size=20%,nr_inodes=800k"))
 }
 
-/// False on a machine without UEFI.
+/// `false` on a machine without UEFI.
 pub fn mount_efi_variables() -> Result<bool, MountError> {
     let folder = Path::new(EFI_VARIABLES);
     if !folder.exists() {
         return Ok(false);
     }
-    let closed = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount_on("efivarfs", folder, "efivarfs", closed, None)?;
+    let restricted = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount_on("efivarfs", folder, "efivarfs", restricted, None)?;
     Ok(true)
 }
 
-/// Whether the firmware has this variable: `NAME-VENDOR`.
+/// Whether the firmware has the variable `NAME-VENDOR`.
 pub fn has_efi_variable(name: &str) -> bool {
     Path::new(EFI_VARIABLES).join(name).exists()
 }
 
-/// Without udev, device-mapper makes a node of its own; udev makes links, and finds this one as it would make it.
+/// Replaces the node that device-mapper creates without udev with the link that udev would create.
 pub fn link_mapped_usr() -> Result<(), MountError> {
     let mapped = Path::new(MAPPED_USR);
-    // It is the only device-mapper device so far.
+    // No other device-mapper device exists yet.
     let target = Path::new("../dm-0");
-    fs::remove_file(mapped).map_err(because("remove", mapped))?;
-    symlink(target, mapped).map_err(because("make", mapped))
+    fs::remove_file(mapped).map_err(mount_error("remove", mapped))?;
+    symlink(target, mapped).map_err(mount_error("make", mapped))
 }
 
-/// Moves a file system to another place.
+/// Moves a mount.
 pub fn move_to(from: &Path, to: &Path) -> Result<(), MountError> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
         .map_err(io::Error::from)
-        .map_err(because("move a file system to", to))
+        .map_err(mount_error("move a file system to", to))
 }
 
-/// Folders and links without which no program starts, as systemd makes them in an empty root file system.
+/// Creates the folders and links that programs need to start, as systemd does in an empty root.
 pub fn make_base(root: &Path) -> Result<(), MountError> {
     for name in ["bin", "lib", "lib64", "sbin"] {
         let link = root.join(name);
         match symlink(Path::new("usr").join(name), &link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(because("make", &link)(error));
+                return Err(mount_error("make", &link)(error));
             }
             _ => {}
         }
     }
     let home = root.join("root");
     match fs::DirBuilder::new().mode(0o750).create(&home) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(because("make", &home)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(mount_error("make", &home)(error)),
         _ => Ok(()),
     }
 }
 
-/// Takes back what the ordinary path mounts, however far it came.
+/// Undoes the ordinary boot's mounts, as far as it came.
 pub fn unmount_node() {
     for path in ["/sysroot/etc", "/sysroot/usr", ROOT, USR] {
         match umount2(path, MntFlags::empty()) {
@@ -127,22 +127,22 @@ pub fn unmount_node() {
     }
 }
 
-/// Makes `root` the root of this process. The files of the initrd are removed: they take memory.
+/// Makes `root` the root of this process, and deletes the initrd's files to free their memory.
 pub fn switch_root(root: &Path) -> Result<(), MountError> {
     for name in KERNEL_INTERFACES {
         let to = root.join(name);
         make_folder(&to)?;
         move_to(&Path::new("/").join(name), &to)?;
     }
-    let initrd = fs::metadata("/").map_err(because("look at", Path::new("/")))?.dev();
+    let initrd = fs::metadata("/").map_err(mount_error("look at", Path::new("/")))?.dev();
     remove_files(Path::new("/"), initrd);
-    std::env::set_current_dir(root).map_err(because("enter", root))?;
+    std::env::set_current_dir(root).map_err(mount_error("enter", root))?;
     move_to(Path::new("."), Path::new("/"))?;
-    std::os::unix::fs::chroot(".").map_err(because("make the root of", root))?;
-    std::env::set_current_dir("/").map_err(because("enter", Path::new("/")))
+    std::os::unix::fs::chroot(".").map_err(mount_error("make the root of", root))?;
+    std::env::set_current_dir("/").map_err(mount_error("enter", Path::new("/")))
 }
 
-/// Everything below `folder` that is on the file system `device`. What cannot be removed takes memory, and nothing else.
+/// Deletes everything below `folder` on the file system `device`. Failures only cost memory.
 fn remove_files(folder: &Path, device: u64) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,4 +1,4 @@
-//! Programs of the initrd.
+//! Runs the initrd's programs.
 
 use std::io;
 use std::process::{Command, ExitStatus};
@@ -13,25 +13,25 @@ pub enum ProgramError {
     Failed { program: String, status: ExitStatus },
 }
 
-/// Where the initrd has programs. The kernel sets no such variable.
+/// The kernel sets no `PATH`.
 const PATH: &str = "/usr/bin:/usr/sbin";
 
-/// Runs a program to its end; its output goes to the kernel's log.
+/// Runs a program to completion; its output goes to the kernel log.
 pub fn run(command: &mut Command) -> Result<(), ProgramError> {
     run_accepting(command, &[0])
 }
 
-/// The same, with these exit codes for success.
+/// Like [`run`], with these exit codes counted as success.
 pub fn run_accepting(command: &mut Command, codes: &[i32]) -> Result<(), ProgramError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let ended = command
+    let output = command
         .env("PATH", PATH)
         .output()
         .map_err(|source| ProgramError::Start { program: program.clone(), source })?;
-    let is_success = ended.status.code().is_some_and(|code| codes.contains(&code));
+    let is_success = output.status.code().is_some_and(|code| codes.contains(&code));
     let log = if is_success { kernel_log::info } else { kernel_log::warning };
-    for output in [&ended.stdout, &ended.stderr] {
+    for output in [&output.stdout, &output.stderr] {
         log(&String::from_utf8_lossy(output));
     }
-    if is_success { Ok(()) } else { Err(ProgramError::Failed { program, status: ended.status }) }
+    if is_success { Ok(()) } else { Err(ProgramError::Failed { program, status: output.status }) }
 }

@@ -1,8 +1,8 @@
-//! `coreos-setup-environment FILE`: the node's address for units, as `COREOS_PRIVATE_IPV4` and
-//! `COREOS_PUBLIC_IPV4` (cloud-config.md 2.9); before that, the names that the machine was given.
+//! `coreos-setup-environment FILE`: writes the node's address as `COREOS_PRIVATE_IPV4` and `COREOS_PUBLIC_IPV4`
+//! (cloud-config.md 2.9), and the host's names to `/etc/hosts`.
 //!
-//! It runs before user-data is read, so it must never fail the boot for a network that does not come: then it
-//! says so and writes nothing. Lines that are not its own stay.
+//! It runs before user-data is read and must not fail the boot if the network is missing: it logs that and
+//! writes nothing. Lines of others are kept.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -15,13 +15,13 @@ use clap::Parser;
 use nix::unistd::{AccessFlags, access};
 
 use crate::address::{self, Network};
+use crate::file_merge::merge_file;
 use crate::hosts;
-use crate::merged::merge_file;
 use crate::root::Root;
 
-/// By it a platform asks its own hypervisor.
-const OF_PLATFORM: &str = "/usr/share/oem/bin/coreos-setup-environment";
-/// Sorted by name: so are new lines added.
+/// A platform's program, which queries its hypervisor.
+const PLATFORM_PROGRAM: &str = "/usr/share/oem/bin/coreos-setup-environment";
+/// Sorted by name; missing lines are added in this order.
 const KEYS: [&str; 2] = ["COREOS_PRIVATE_IPV4", "COREOS_PUBLIC_IPV4"];
 
 /// Writes this node's address to FILE, for units that read it as environment.
@@ -41,9 +41,9 @@ struct Flags {
     root: Root,
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
-    if let Some(program) = of_platform(&flags.root) {
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
+    if let Some(program) = platform_program(&flags.root) {
         let error = Command::new(&program).arg(&flags.file).exec();
         return Err(error).with_context(|| format!("cannot run {}", program.display()));
     }
@@ -52,9 +52,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         eprintln!("{} written to /etc/hosts", names.join(", "));
     }
     let limit = Duration::from_secs(flags.timeout);
-    let settled = address::wait(limit, || Network::observe(&flags.root).settled())
+    let preferred = address::wait_for(limit, || Network::observe(&flags.root).preferred())
         .context("cannot follow the changes of the network")?;
-    let Some(found) = settled.or_else(|| Network::observe(&flags.root).best()) else {
+    let Some(found) = preferred.or_else(|| Network::observe(&flags.root).best_available()) else {
         eprintln!(
             "no address after {} s: neither a LAN nor a default route; nothing is written",
             flags.timeout
@@ -65,21 +65,21 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let address = found.address.to_string();
     let changed = merge_file(&path, |before| merge(before, &address))
         .with_context(|| format!("cannot write {}", flags.file.display()))?;
-    let deed = if changed { "written to" } else { "already in" };
-    eprintln!("{address} of {} ({}) {deed} {}", found.interface, found.by, flags.file.display());
+    let outcome = if changed { "written to" } else { "already in" };
+    eprintln!("{address} of {} ({}) {outcome} {}", found.interface, found.reason, flags.file.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// The platform's own program, which goes before this one. It may be this one by another name.
-fn of_platform(root: &Root) -> Option<PathBuf> {
-    let program = root.at(OF_PLATFORM);
+/// The platform's program, which takes precedence, unless it is a link to this one.
+fn platform_program(root: &Root) -> Option<PathBuf> {
+    let program = root.at(PLATFORM_PROGRAM);
     access(&program, AccessFlags::X_OK).ok()?;
     let is_own = program.canonicalize().ok()? == std::env::current_exe().ok()?.canonicalize().ok()?;
     (!is_own).then_some(program)
 }
 
-/// `text` with each key's first line replaced, and missing ones added at the end. This program writes the same address
-/// to both keys: a public address that differs was set by a platform or an operator, and stays.
+/// Replaces the first line of each key, and appends missing ones. This program writes the same address to both
+/// keys: a differing public address was set by a platform or an operator, and is kept.
 fn merge(text: &str, address: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let value = |key: &str| {
@@ -90,8 +90,8 @@ fn merge(text: &str, address: &str) -> String {
     let keeps_public = public.is_some() && public != private;
     for key in KEYS.into_iter().filter(|key| !(keeps_public && *key == KEYS[1])) {
         let line = format!("{key}={address}");
-        let place = lines.iter().position(|old| old.split_once('=').is_some_and(|(name, _)| name == key));
-        match place {
+        let existing = lines.iter().position(|old| old.split_once('=').is_some_and(|(name, _)| name == key));
+        match existing {
             Some(index) => lines[index] = line,
             None => lines.push(line),
         }

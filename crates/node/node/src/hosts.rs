@@ -1,39 +1,39 @@
-//! Names that whoever runs the machine gives it, put into `/etc/hosts`: `host.keelson` on a machine of
-//! `keelson up`. They come as the credential `keelson.hosts`, lines of address and name.
+//! Adds host names from the credential `keelson.hosts` to `/etc/hosts`, such as `host.keelson` on machines of
+//! `keelson up`. Each line has an address and names.
 
 use std::io;
 
-use crate::merged::merge_file;
+use crate::file_merge::merge_file;
 use crate::root::Root;
 
 const CREDENTIAL: &str = "/run/credentials/@system/keelson.hosts";
 const HOSTS: &str = "/etc/hosts";
 
-/// Writes what is missing; returns the names that were written. A machine without the credential has none.
+/// Writes missing lines and returns their names. Does nothing without the credential.
 ///
 /// # Errors
-/// A file that is there cannot be read or replaced, or is no text.
+/// A file exists but cannot be read or replaced, or is not UTF-8.
 pub fn write(root: &Root) -> io::Result<Vec<String>> {
-    let given = match std::fs::read_to_string(root.at(CREDENTIAL)) {
+    let hosts = match std::fs::read_to_string(root.at(CREDENTIAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let changed = merge_file(&root.at(HOSTS), |before| merge(before, &given))?;
-    let names = given.lines().filter_map(name).map(str::to_owned).collect();
+    let changed = merge_file(&root.at(HOSTS), |before| merge(before, &hosts))?;
+    let names = hosts.lines().filter_map(name).map(str::to_owned).collect();
     Ok(if changed { names } else { Vec::new() })
 }
 
-/// The first name of a line that has an address and a name.
+/// The first name of a line with address and name.
 fn name(line: &str) -> Option<&str> {
     line.split('#').next()?.split_ascii_whitespace().nth(1)
 }
 
-/// `text` with the first line of each given name replaced, and missing ones added at the end.
-fn merge(text: &str, given: &str) -> String {
+/// Replaces the first line of each name, and appends missing ones.
+fn merge(text: &str, hosts: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
-    for line in given.lines() {
-        let Some(wanted) = name(line) else { continue };
-        match lines.iter().position(|old| name(old) == Some(wanted)) {
+    for line in hosts.lines() {
+        let Some(hostname) = name(line) else { continue };
+        match lines.iter().position(|old| name(old) == Some(hostname)) {
             Some(index) => lines[index] = line,
             None => lines.push(line),
         }
@@ -47,11 +47,11 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn given_names_are_merged_and_other_lines_stay() {
+    fn hosts_are_merged() {
         let check = |before: &str, after: &str| {
-            let given = "10.0.2.2 host.keelson\n\n# nothing\n";
-            assert_eq!(merge(before, given), after);
-            assert_eq!(merge(after, given), after, "a second run changes nothing");
+            let hosts = "10.0.2.2 host.keelson\n\n# nothing\n";
+            assert_eq!(merge(before, hosts), after);
+            assert_eq!(merge(after, hosts), after, "a second run changes nothing");
         };
         check("", "10.0.2.2 host.keelson\n");
         check("127.0.0.1 localhost", "127.0.0.1 localhost\n10.0.2.2 host.keelson\n");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_credential_nothing_is_touched() {
+    fn missing_credential_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert!(write(&root).unwrap().is_empty());

@@ -1,15 +1,15 @@
-//! The small programs of the node, in one file of many names.
+//! The node's small programs in one multi-call binary.
 //!
-//! The name by which it is called chooses the face, as busybox does: `/usr/lib/keelson/node` is linked under
-//! each of [`FACES`]. `node NAME ARGS...` does the same without a link.
+//! Like busybox, the name in `argv[0]` selects the applet: `/usr/lib/keelson/node` is linked under each name of
+//! [`APPLETS`]. `node NAME ARGS...` does the same without a link.
 
 mod address;
+mod applet;
 mod environment;
 mod etc;
-mod face;
+mod file_merge;
 mod health;
 mod hosts;
-mod merged;
 mod motd;
 mod os_release;
 mod ready;
@@ -21,50 +21,50 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use face::{FAILED, Face, WRONG_USE};
+use applet::{Applet, EXIT_FAILURE, EXIT_USAGE};
 
-/// Name, where the image links it, and what answers to it.
-const FACES: [Face; 6] = [
-    Face { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
-    Face { name: "keelson-etc", link: "usr/bin", run: etc::run },
-    Face { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
-    Face { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },
-    Face { name: "keelson-ready", link: "usr/lib/keelson", run: ready::run },
-    Face { name: "keelson-reset", link: "usr/bin", run: reset::run },
+/// The applets and the folders of their links.
+const APPLETS: [Applet; 6] = [
+    Applet { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
+    Applet { name: "keelson-etc", link: "usr/bin", run: etc::run },
+    Applet { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
+    Applet { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },
+    Applet { name: "keelson-ready", link: "usr/lib/keelson", run: ready::run },
+    Applet { name: "keelson-reset", link: "usr/bin", run: reset::run },
 ];
 
 fn main() -> ExitCode {
-    let mut words: Vec<OsString> = std::env::args_os().collect();
-    if called(&words) == Some("node".into()) {
-        words.remove(0);
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    if program_name(&args) == Some("node".into()) {
+        args.remove(0);
     }
-    let name = called(&words).unwrap_or_default();
-    let Some(face) = FACES.iter().find(|face| face.name == name) else {
-        return list(&name);
+    let name = program_name(&args).unwrap_or_default();
+    let Some(applet) = APPLETS.iter().find(|applet| applet.name == name) else {
+        return list_applets(&name);
     };
-    match (face.run)(words) {
+    match (applet.run)(args) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILURE)
         }
     }
 }
 
-/// The first word without its folder.
-fn called(words: &[OsString]) -> Option<String> {
-    Some(Path::new(words.first()?).file_name()?.to_string_lossy().into_owned())
+/// The file name of the first argument.
+fn program_name(args: &[OsString]) -> Option<String> {
+    Some(Path::new(args.first()?).file_name()?.to_string_lossy().into_owned())
 }
 
-/// `node` alone, or `node --links`, says what an image has to link; another name is wrong use.
-fn list(name: &str) -> ExitCode {
+/// `node` alone and `node --links` list the links that an image needs; other names are usage errors.
+fn list_applets(name: &str) -> ExitCode {
     if !name.is_empty() && name != "--links" {
-        let names: Vec<_> = FACES.iter().map(|face| face.name).collect();
+        let names: Vec<_> = APPLETS.iter().map(|applet| applet.name).collect();
         eprintln!("error: no program is called {name}: there are {}", names.join(", "));
-        return ExitCode::from(WRONG_USE);
+        return ExitCode::from(EXIT_USAGE);
     }
-    for face in &FACES {
-        println!("{}/{}", face.link, face.name);
+    for applet in &APPLETS {
+        println!("{}/{}", applet.link, applet.name);
     }
     ExitCode::SUCCESS
 }

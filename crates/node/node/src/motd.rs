@@ -1,6 +1,6 @@
-//! `keelson-motd`: what a person who logs in should know at once (the update contract's 2.7).
+//! `keelson-motd`: the login banner (the update contract's 2.7).
 //!
-//! It is run at each login, so it asks systemd one question, waits a moment for the answer at most, and never fails.
+//! Runs at each login: it makes one query to systemd with a short timeout, and never fails.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,28 +11,29 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use serde::Deserialize;
-use update_core::conf::{self, File};
+use update_core::conf::{self, ConfFile};
 
 use crate::health::{self, Health};
 use crate::os_release;
 use crate::root::Root;
 use crate::systemd::{self, ManagerProxy};
 
-/// A login waits for systemd no longer than this.
-const ANSWER: Duration = Duration::from_secs(1);
-/// Where settings stand: the first file that has one counts.
+/// The longest delay of a login.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Setting files by precedence: the first one with a key wins.
 const SETTINGS: [&str; 4] = [
     "/etc/coreos/update.conf",
     "/run/coreos/update.conf",
     "/usr/share/coreos/update.conf",
     "/usr/share/coreos/release",
 ];
-/// A unit of this name that is a link to nowhere is masked.
-const MASKS: [&str; 2] = ["/etc/systemd/system/locksmithd.service", "/run/systemd/system/locksmithd.service"];
+/// locksmithd is masked if one of these links to /dev/null.
+const MASK_PATHS: [&str; 2] =
+    ["/etc/systemd/system/locksmithd.service", "/run/systemd/system/locksmithd.service"];
 const STATUS: &str = "/run/update-engine/status.json";
-/// What counts where nothing is set.
-const GROUP: &str = "stable";
-const STRATEGY: &str = "reboot";
+/// The built-in defaults.
+const DEFAULT_GROUP: &str = "stable";
+const DEFAULT_STRATEGY: &str = "reboot";
 
 /// Prints the version, how it is updated, and what is wrong with this machine.
 #[derive(Parser)]
@@ -42,39 +43,39 @@ struct Flags {
     root: Root,
 }
 
-/// What is read of the update agent's status.
+/// The part of the update engine's status that is shown.
 #[derive(Debug, Default, Deserialize)]
 struct Status {
     #[serde(default)]
     last_error: Option<String>,
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
-    let failed = systemd::ask(ANSWER, |bus| async move {
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
+    let failed = systemd::query(TIMEOUT, |bus| async move {
         systemd::failed_units(&bus, &ManagerProxy::new(&bus).await?).await
     });
-    // Without an answer there is nothing to say: a login is not the place to complain of it.
-    print!("{}", text(&flags.root, &failed.unwrap_or_default()));
+    // Errors are ignored: a login banner is not the place for them.
+    print!("{}", render(&flags.root, &failed.unwrap_or_default()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(root: &Root, failed: &[String]) -> String {
+fn render(root: &Root, failed: &[String]) -> String {
     let files: Vec<_> = SETTINGS
         .iter()
         .filter_map(|path| {
-            Some(File { path: (*path).to_owned(), text: fs::read_to_string(root.at(path)).ok()? })
+            Some(ConfFile { path: (*path).to_owned(), text: fs::read_to_string(root.at(path)).ok()? })
         })
         .collect();
     let setting =
-        |key: &str, usual: &str| conf::find(&files, key).map_or(usual.to_owned(), |found| found.value);
+        |key: &str, default: &str| conf::lookup(&files, key).map_or(default.to_owned(), |found| found.value);
     let name = os_release::value(root, "NAME").unwrap_or_else(|| "Linux".to_owned());
     let version = os_release::value(root, "VERSION_ID").unwrap_or_else(|| "unknown".to_owned());
-    let mut lines = vec![format!("{name} {} ({version})", setting("GROUP", GROUP))];
-    let masked = MASKS
+    let mut lines = vec![format!("{name} {} ({version})", setting("GROUP", DEFAULT_GROUP))];
+    let masked = MASK_PATHS
         .iter()
         .any(|path| fs::read_link(root.at(path)).is_ok_and(|target| target == Path::new("/dev/null")));
-    let strategy = setting("REBOOT_STRATEGY", STRATEGY);
+    let strategy = setting("REBOOT_STRATEGY", DEFAULT_STRATEGY);
     let strategy = if masked || strategy == "off" { "No Reboots" } else { &strategy };
     lines.push(format!("Update Strategy: {strategy}"));
     if !failed.is_empty() {
@@ -82,13 +83,15 @@ fn text(root: &Root, failed: &[String]) -> String {
         lines.extend(failed.iter().map(|unit| format!("  {unit}")));
     }
     lines.extend(last_error(root).map(|error| format!("Last update failed: {error}")));
-    let is_wrong = |brief: &health::Brief| matches!(brief.state, Health::Unhealthy | Health::Waiting);
-    if let Some(brief) = health::brief(root).filter(is_wrong) {
-        lines.push(format!("Not healthy: {}", brief.why.unwrap_or_default()));
+    let is_unhealthy =
+        |summary: &health::HealthSummary| matches!(summary.state, Health::Unhealthy | Health::Waiting);
+    if let Some(summary) = health::summary(root).filter(is_unhealthy) {
+        lines.push(format!("Not healthy: {}", summary.reason.unwrap_or_default()));
     }
-    // What a terminal would take for a command is none.
-    let plain = |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    lines.into_iter().map(|line| plain(line) + "\n").collect()
+    // Control characters could be terminal escape sequences.
+    let sanitize =
+        |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    lines.into_iter().map(|line| sanitize(line) + "\n").collect()
 }
 
 fn last_error(root: &Root) -> Option<String> {
@@ -122,18 +125,18 @@ mod tests {
     fn check(files: &[(&str, &str)], failed: &[&str], expected: &str) {
         let (_folder, root) = machine(files);
         let failed: Vec<_> = failed.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(text(&root, &failed), expected);
+        assert_eq!(render(&root, &failed), expected);
     }
 
     #[test]
-    fn a_machine_without_trouble_has_two_lines() {
+    fn healthy_machine_has_two_lines() {
         check(&[], &[], "Keelson alpha (9999.1.0)\nUpdate Strategy: best-effort\n");
         let off = [("/etc/coreos/update.conf", "GROUP=beta\nREBOOT_STRATEGY=off\n")];
         check(&off, &[], "Keelson beta (9999.1.0)\nUpdate Strategy: No Reboots\n");
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn problems_are_listed() {
         check(
             &[
                 (STATUS, "{\"last_error\":\"no space in /boot\\u001b[31m\",\"new\":1}"),
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_or_unreadable_is_not_told() {
+    fn healthy_or_unreadable_state_is_omitted() {
         for (status, health) in
             [("{\"last_error\":null}", "{\"state\":\"healthy\",\"why\":null}"), ("{", "{\"state\":\"odd\"}")]
         {
@@ -162,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_daemon_reboots_nothing() {
+    fn masked_locksmithd_means_no_reboots() {
         let (_folder, root) = machine(&[("/etc/systemd/system/x", "")]);
         symlink("/dev/null", root.at("/etc/systemd/system/locksmithd.service")).unwrap();
-        assert_eq!(text(&root, &[]), "Keelson alpha (9999.1.0)\nUpdate Strategy: No Reboots\n");
+        assert_eq!(render(&root, &[]), "Keelson alpha (9999.1.0)\nUpdate Strategy: No Reboots\n");
     }
 }

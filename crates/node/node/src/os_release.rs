@@ -1,4 +1,4 @@
-//! What the image calls itself: `/usr/lib/os-release`.
+//! `/usr/lib/os-release` of the image.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::root::Root;
 
 pub const OS_RELEASE: &str = "/usr/lib/os-release";
 
-/// The value of `key`, read as a shell would; says so on stderr where there is no such file.
+/// The value of `key` without its quotes; logs to stderr if the file is missing.
 pub fn value(root: &Root, key: &str) -> Option<String> {
     let text = match fs::read_to_string(root.at(OS_RELEASE)) {
         Ok(text) => text,

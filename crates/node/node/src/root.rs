@@ -1,4 +1,4 @@
-//! The folder that a program takes for the machine: `/`, or one that a test made.
+//! The root folder of the machine: `/`, or a test's folder.
 
 use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
@@ -8,14 +8,15 @@ use std::str::FromStr;
 pub struct Root(PathBuf);
 
 impl Root {
-    /// Where the machine's absolute `path` stands; `..` does not lead out.
+    /// The machine's absolute `path` below the root; `..` is ignored.
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
-        let mut place = self.0.clone();
-        place.extend(path.as_ref().components().filter(|part| matches!(part, Component::Normal(_))));
-        place
+        let mut joined = self.0.clone();
+        joined
+            .extend(path.as_ref().components().filter(|component| matches!(component, Component::Normal(_))));
+        joined
     }
 
-    /// Whether this is the machine itself.
+    /// Whether this is the running machine.
     pub fn is_machine(&self) -> bool {
         self.0 == Path::new("/")
     }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_stay_below() {
+    fn paths_stay_below_the_root() {
         let root = Root::from(Path::new("/tmp/x"));
         assert_eq!(root.at("/etc/hosts"), Path::new("/tmp/x/etc/hosts"));
         assert_eq!(root.at("../../etc/./hosts"), Path::new("/tmp/x/etc/hosts"));

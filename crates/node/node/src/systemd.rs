@@ -1,4 +1,4 @@
-//! What systemd says of units, over D-Bus. It is only asked: nothing here starts or stops anything.
+//! Read-only queries of systemd over D-Bus.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use zbus::wire::OwnedObjectPath;
 
-/// One unit as `ListUnits...` gives it: name, description, load, active and sub state, followed unit, path, job id,
-/// job type, job path.
+/// A row of `ListUnits...`: name, description, load, active and sub state, followed unit, path, job ID, job
+/// type, job path.
 pub type UnitRow =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-/// Job id, unit, type, state (`waiting`, `running`), the job's path and the unit's.
+/// A row of `ListJobs`: ID, unit, type, state (`waiting`, `running`), job path, unit path.
 pub type JobRow = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath);
 
 #[zbus::proxy(
@@ -20,15 +20,15 @@ pub type JobRow = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath
 )]
 pub trait Manager {
     fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<UnitRow>>;
-    /// Also those that are not loaded.
+    /// Includes units that are not loaded.
     fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<UnitRow>>;
-    /// Those that are loaded, in one of these states.
+    /// Loaded units in one of these states.
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<UnitRow>>;
     fn list_jobs(&self) -> zbus::Result<Vec<JobRow>>;
     fn get_default_target(&self) -> zbus::Result<String>;
     fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
 
-    /// Microseconds of the monotonic clock.
+    /// In microseconds of the monotonic clock.
     #[zbus(property(emits_changed_signal = "false"))]
     fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
 }
@@ -39,13 +39,13 @@ pub trait Manager {
     assume_defaults = false
 )]
 pub trait Service {
-    /// 0 where none runs.
+    /// 0 if it does not run.
     #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;
-    /// Result of the last run: `success`, `exit-code`, `signal`, ...
+    /// The result of the last run: `success`, `exit-code`, `signal`, ...
     #[zbus(property(emits_changed_signal = "false"))]
     fn result(&self) -> zbus::Result<String>;
-    /// How often systemd restarted it.
+    /// The number of automatic restarts.
     #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
     fn restarts(&self) -> zbus::Result<u32>;
 }
@@ -56,45 +56,45 @@ pub trait Service {
     assume_defaults = false
 )]
 pub trait Unit {
-    /// Whether the unit's conditions held when it was last started.
+    /// Whether the conditions held at the last start.
     #[zbus(property(emits_changed_signal = "false"))]
     fn condition_result(&self) -> zbus::Result<bool>;
-    /// Wall clock, microseconds; 0 where they were never looked at.
+    /// Wall clock in microseconds; 0 if the conditions were never checked.
     #[zbus(property(emits_changed_signal = "false"))]
     fn condition_timestamp(&self) -> zbus::Result<u64>;
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum QueryError {
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
     #[error("systemd does not answer on the bus")]
     Bus(#[from] zbus::Error),
     #[error("systemd did not answer in {} ms", .0.as_millis())]
-    Late(Duration),
+    Timeout(Duration),
 }
 
-/// Runs the questions of `ask` on one thread, for `limit` at most.
+/// Runs the queries of `query` on a single-threaded runtime, for `limit` at most.
 ///
 /// # Errors
-/// The bus or systemd is not there, or is late.
-pub fn ask<T, F, A>(limit: Duration, ask: F) -> Result<T, AskError>
+/// The bus or systemd is unavailable, or the time is over.
+pub fn query<T, F, A>(limit: Duration, query: F) -> Result<T, QueryError>
 where
     F: FnOnce(zbus::Connection) -> A,
     A: Future<Output = zbus::Result<T>>,
 {
     let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AskError::Runtime)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(QueryError::Runtime)?;
     runtime.block_on(async {
-        let all = async { ask(zbus::Connection::system().await?).await };
-        match tokio::time::timeout(limit, all).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(AskError::Late(limit)),
+        let response = async { query(zbus::Connection::system().await?).await };
+        match tokio::time::timeout(limit, response).await {
+            Ok(value) => Ok(value?),
+            Err(_) => Err(QueryError::Timeout(limit)),
         }
     })
 }
 
-/// The failed units, and those that failed and wait for their restart; sorted.
+/// The failed units and those that wait for their restart after a failure, sorted.
 ///
 /// # Errors
 /// systemd does not answer.
@@ -103,12 +103,12 @@ pub async fn failed_units(bus: &zbus::Connection, manager: &ManagerProxy<'_>) ->
     for (name, _, _, active, sub, _, path, ..) in
         manager.list_units_filtered(&["failed", "activating"]).await?
     {
-        let counts = match active.as_str() {
+        let is_failed = match active.as_str() {
             "failed" => true,
             _ if !sub.starts_with("auto-restart") => false,
             _ => ServiceProxy::builder(bus).path(&path).build().await?.result().await? != "success",
         };
-        if counts {
+        if is_failed {
             names.push(name);
         }
     }
@@ -116,8 +116,8 @@ pub async fn failed_units(bus: &zbus::Connection, manager: &ManagerProxy<'_>) ->
     Ok(names)
 }
 
-/// Long-running services of the image.
-const LASTING: [&str; 13] = [
+/// The image's long-running services.
+const LONG_RUNNING: [&str; 13] = [
     "containerd.service",
     "dbus.service",
     "docker.service",
@@ -133,8 +133,8 @@ const LASTING: [&str; 13] = [
     "update-engine.service",
 ];
 
-/// How often systemd restarted each of them. Services of an operator may be meant to exit. One call for each that runs: on an
-/// emulated machine a call takes tens of milliseconds.
+/// The restart counts of these services; an operator's services may be meant to exit. One call per running
+/// service: each takes tens of milliseconds on an emulated machine.
 ///
 /// # Errors
 /// systemd does not answer.
@@ -144,7 +144,7 @@ pub async fn restarts(
 ) -> zbus::Result<BTreeMap<String, u32>> {
     let mut restarts = BTreeMap::new();
     for (name, _, _, _, _, _, path, ..) in
-        manager.list_units_by_patterns(&["active", "activating"], &LASTING).await?
+        manager.list_units_by_patterns(&["active", "activating"], &LONG_RUNNING).await?
     {
         let service = ServiceProxy::builder(bus).path(&path).build().await?;
         restarts.insert(name, service.restarts().await?);

@@ -1,4 +1,4 @@
-//! Which units run where, seen from above: the judge.
+//! Records which units run where, and detects units that run twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -8,60 +8,60 @@ use unit_file::UnitName;
 
 /// Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<Book>>);
+pub struct Ledger(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Book {
+struct State {
     running: BTreeMap<UnitName, BTreeSet<usize>>,
     starts: usize,
     faults: Vec<String>,
-    /// Where the story is told, since when.
-    told_since: Option<Instant>,
+    /// Start of the log, if enabled.
+    log_since: Option<Instant>,
 }
 
-impl Book {
-    fn tell(&self, text: &str) {
-        if let Some(begun) = self.told_since {
-            eprintln!("{:9.3}     {text}", begun.elapsed().as_secs_f64());
+impl State {
+    fn log(&self, text: &str) {
+        if let Some(started) = self.log_since {
+            eprintln!("{:9.3}     {text}", started.elapsed().as_secs_f64());
         }
     }
 }
 
 impl Ledger {
-    pub fn told(begun: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Book { told_since: Some(begun), ..Book::default() })))
+    pub fn with_log(started: Instant) -> Self {
+        Self(Arc::new(Mutex::new(State { log_since: Some(started), ..State::default() })))
     }
 
-    pub fn tell(&self, text: &str) {
-        self.0.lock().unwrap().tell(text);
+    pub fn log(&self, text: &str) {
+        self.0.lock().unwrap().log(text);
     }
 
-    pub fn started(&self, name: &UnitName, machine: usize, alone: bool) {
-        let mut book = self.0.lock().unwrap();
-        book.tell(&format!("{name} starts on {machine}"));
-        book.starts += 1;
-        let running = book.running.entry(name.clone()).or_default();
+    pub fn started(&self, name: &UnitName, machine: usize, exclusive: bool) {
+        let mut state = self.0.lock().unwrap();
+        state.log(&format!("{name} starts on {machine}"));
+        state.starts += 1;
+        let running = state.running.entry(name.clone()).or_default();
         running.insert(machine);
-        if alone && running.len() > 1 {
+        if exclusive && running.len() > 1 {
             let fault = format!("{name} runs on machines {running:?}");
-            book.tell(&format!("FAULT: {fault}"));
-            book.faults.push(fault);
+            state.log(&format!("FAULT: {fault}"));
+            state.faults.push(fault);
         }
     }
 
     pub fn fault(&self, fault: String) {
-        let mut book = self.0.lock().unwrap();
-        book.tell(&format!("FAULT: {fault}"));
-        book.faults.push(fault);
+        let mut state = self.0.lock().unwrap();
+        state.log(&format!("FAULT: {fault}"));
+        state.faults.push(fault);
     }
 
     pub fn stopped(&self, name: &UnitName, machine: usize) {
-        let mut book = self.0.lock().unwrap();
-        book.tell(&format!("{name} has ended on {machine}"));
-        if let Some(running) = book.running.get_mut(name) {
+        let mut state = self.0.lock().unwrap();
+        state.log(&format!("{name} has ended on {machine}"));
+        if let Some(running) = state.running.get_mut(name) {
             running.remove(&machine);
             if running.is_empty() {
-                book.running.remove(name);
+                state.running.remove(name);
             }
         }
     }
@@ -74,7 +74,7 @@ impl Ledger {
         self.0.lock().unwrap().running.clone()
     }
 
-    /// How often any unit was started on any machine.
+    /// Number of starts of all units on all machines.
     pub fn starts(&self) -> usize {
         self.0.lock().unwrap().starts
     }

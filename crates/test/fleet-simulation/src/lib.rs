@@ -1,30 +1,30 @@
-//! Clusters of fleetds in one thread, under virtual time: machines with a stand-in for systemd, a network between them,
-//! operators, faults, and a ledger that judges what ran where. The store is given: a model in memory ([`memory`]) for the
-//! tests of `fleet-node`, whole members behind their HTTP front for this crate's own.
+//! Simulation of clusters in one thread under virtual time: machines with a fake systemd, their network, operators,
+//! faults, and a ledger that checks what runs where. The store is an argument: a model ([`memory`]) in the tests of
+//! `fleet-node`, real etcd members in this crate's own.
 //!
-//! For tests: what meets an error here has failed.
+//! Test kit: errors panic.
 
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
-mod about;
-pub mod all_at_once;
+mod cluster;
+mod convergence;
+mod fake_systemd;
+mod host;
 mod lan;
 mod ledger;
-mod machine;
+pub mod mass_start;
 pub mod memory;
-mod place;
+mod request_kind;
 mod store;
-mod verdict;
-mod world;
 
-pub use about::About;
+pub use cluster::{Cluster, Options, TTL};
+pub use fake_systemd::{AUTO_RESTART, FakeSystemd};
+pub use host::Host;
 pub use ledger::Ledger;
-pub use machine::{AUTO_RESTART, Machine};
-pub use place::Place;
+pub use request_kind::RequestKind;
 pub use store::{Link, Service};
-pub use world::{Options, TTL, World};
 
-/// One history, in this thread and under a time of its own, which jumps to the next thing that waits.
+/// Runs a history in this thread under virtual time.
 pub fn in_virtual_time<T>(history: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().start_paused(true).build().unwrap().block_on(history)

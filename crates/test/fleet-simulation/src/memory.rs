@@ -1,4 +1,4 @@
-//! A model of the store: one history in memory, reached over links that can be cut.
+//! In-memory model of the store, reached over links with faults.
 
 mod keys;
 
@@ -8,48 +8,48 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fleet_core::registry::Key;
-use fleet_node::{Change, Only, Reading, Store, StoreError, Stored, Watch};
+use fleet_node::{Change, Precondition, Snapshot, Store, StoreError, StoredValue, Watch};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use unit_file::UnitName;
 
-use crate::about::About;
 use crate::memory::keys::{Entry, HISTORY, Keys};
+use crate::request_kind::RequestKind;
 use crate::store::{Link, Service};
 
-/// So long a request waits for its answer.
+/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Microseconds, each way.
+/// Microseconds each way.
 const FAST: Range<u64> = 50..2_000;
 
 #[derive(Clone)]
 pub struct MemoryStore {
     keys: Arc<Mutex<Keys>>,
-    /// Rises with each event.
-    news: watch::Sender<u64>,
+    /// Index of the last event.
+    events: watch::Sender<u64>,
 }
 
 impl MemoryStore {
-    pub fn new(chance: fastrand::Rng) -> Self {
+    pub fn new(rng: fastrand::Rng) -> Self {
         let keys = Keys {
             entries: BTreeMap::new(),
             index: 0,
             events: VecDeque::new(),
-            chance,
+            rng,
             down: false,
-            lossy: 0,
+            loss_percent: 0,
             requests: BTreeMap::new(),
-            forbidden: None,
-            ends: BTreeSet::new(),
-            refused: Vec::new(),
+            forbidden_prefix: None,
+            expirations: BTreeSet::new(),
+            rejected: Vec::new(),
         };
-        let store = Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) };
-        tokio::spawn(store.clone().keep_time());
+        let store = Self { keys: Arc::new(Mutex::new(keys)), events: watch::Sender::new(0) };
+        tokio::spawn(store.clone().run_expiry());
         store
     }
 
-    /// Keys end also where nobody asks. Never ends.
-    async fn keep_time(self) {
+    /// Expires keys also without requests. Never returns.
+    async fn run_expiry(self) {
         loop {
             sleep(Duration::from_millis(250)).await;
             let index = {
@@ -57,7 +57,7 @@ impl MemoryStore {
                 keys.expire();
                 keys.index
             };
-            self.news.send_replace(index);
+            self.events.send_replace(index);
         }
     }
 
@@ -65,26 +65,26 @@ impl MemoryStore {
         self.keys.lock().unwrap()
     }
 
-    pub fn set_lossy(&self, of_hundred: u32) {
-        self.keys().lossy = of_hundred;
+    pub fn set_loss(&self, percent: u32) {
+        self.keys().loss_percent = percent;
     }
 
     pub fn forbid(&self, prefix: &'static str) {
-        self.keys().forbidden = Some(prefix);
+        self.keys().forbidden_prefix = Some(prefix);
     }
 
-    pub fn requests(&self) -> BTreeMap<About, u64> {
+    pub fn requests(&self) -> BTreeMap<RequestKind, u64> {
         self.keys().requests.clone()
     }
 
-    pub fn refused(&self) -> Vec<String> {
-        self.keys().refused.clone()
+    pub fn rejected(&self) -> Vec<String> {
+        self.keys().rejected.clone()
     }
 }
 
 impl Service for MemoryStore {
     type Link = MemoryLink;
-    const FAULTS: u32 = 1;
+    const FAULT_WEIGHT: u32 = 1;
 
     fn link(&self, _: usize) -> MemoryLink {
         MemoryLink::to(self)
@@ -92,35 +92,35 @@ impl Service for MemoryStore {
 
     fn set_down(&self, down: bool) {
         self.keys().down = down;
-        self.news.send_modify(|_| ());
+        self.events.send_modify(|_| ());
     }
 
-    fn fault(&self, chance: &mut fastrand::Rng) -> String {
-        let lossy = chance.u32(0..20);
-        self.set_lossy(lossy);
-        format!("{lossy} of a hundred answers are lost")
+    fn inject_fault(&self, rng: &mut fastrand::Rng) -> String {
+        let loss_percent = rng.u32(0..20);
+        self.set_loss(loss_percent);
+        format!("{loss_percent} of a hundred answers are lost")
     }
 
     fn heal(&self) {
-        self.set_lossy(0);
+        self.set_loss(0);
     }
 
-    fn shown(&self) -> Vec<(String, String)> {
+    fn all_keys(&self) -> Vec<(String, String)> {
         self.keys().entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect()
     }
 }
 
-/// One machine's way to the service.
+/// A machine's link to the store.
 #[derive(Clone)]
 pub struct MemoryLink {
     pub service: MemoryStore,
     cut: Arc<Mutex<bool>>,
-    /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
-    pub deafens: bool,
-    /// Watches that were begun before are deaf, though requests are answered.
-    deaf_before: Arc<Mutex<u64>>,
-    /// Microseconds that a request takes until it is carried out, and its answer back.
-    pace: Arc<Mutex<Range<u64>>>,
+    /// A cut stalls open watches, as on a half-open connection.
+    pub stall_watches_on_cut: bool,
+    /// Watches of earlier generations are stalled, while requests succeed.
+    stalled_before: Arc<Mutex<u64>>,
+    /// Latency each way in microseconds.
+    latency: Arc<Mutex<Range<u64>>>,
     timeout: Duration,
 }
 
@@ -129,9 +129,9 @@ impl MemoryLink {
         Self {
             service: service.clone(),
             cut: Arc::default(),
-            deafens: false,
-            deaf_before: Arc::default(),
-            pace: Arc::new(Mutex::new(FAST)),
+            stall_watches_on_cut: false,
+            stalled_before: Arc::default(),
+            latency: Arc::new(Mutex::new(FAST)),
             timeout: TIMEOUT,
         }
     }
@@ -140,48 +140,48 @@ impl MemoryLink {
         *self.cut.lock().unwrap() || self.service.keys().down
     }
 
-    async fn ask<R>(
+    async fn request<R>(
         &self,
-        about: About,
+        kind: RequestKind,
         work: impl FnOnce(&mut Keys) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let pace = self.pace.lock().unwrap().clone();
-        let (there, back, lost) = {
+        let latency = self.latency.lock().unwrap().clone();
+        let (outbound, inbound, lost) = {
             let mut keys = self.service.keys();
-            let mut micros = || Duration::from_micros(keys.chance.u64(pace.clone()));
-            let (there, back) = (micros(), micros());
-            let lossy = keys.lossy;
-            (there, back, keys.chance.u32(0..100) < lossy)
+            let mut micros = || Duration::from_micros(keys.rng.u64(latency.clone()));
+            let (outbound, inbound) = (micros(), micros());
+            let loss_percent = keys.loss_percent;
+            (outbound, inbound, keys.rng.u32(0..100) < loss_percent)
         };
         if self.is_cut() {
             sleep(self.timeout).await;
-            return Err(StoreError::Away("cut".into()));
+            return Err(StoreError::Unavailable("cut".into()));
         }
-        // Who gives up has it carried out all the same.
-        let waited = there.min(self.timeout);
+        // An abandoned request is still executed.
+        let waited = outbound.min(self.timeout);
         sleep(waited).await;
         let (outcome, index) = {
             let mut keys = self.service.keys();
             keys.expire();
-            *keys.requests.entry(about).or_default() += 1;
+            *keys.requests.entry(kind).or_default() += 1;
             (work(&mut keys), keys.index)
         };
-        self.service.news.send_if_modified(|known| std::mem::replace(known, index) != index);
+        self.service.events.send_if_modified(|known| std::mem::replace(known, index) != index);
         let left = self.timeout - waited;
-        sleep(back.min(left)).await;
+        sleep(inbound.min(left)).await;
         if self.is_cut() || lost {
-            sleep(left.saturating_sub(back)).await;
-            return Err(StoreError::Away("the answer was lost".into()));
+            sleep(left.saturating_sub(inbound)).await;
+            return Err(StoreError::Unavailable("the answer was lost".into()));
         }
-        if back >= left {
-            return Err(StoreError::Away("no answer in time".into()));
+        if inbound >= left {
+            return Err(StoreError::Unavailable("no answer in time".into()));
         }
         outcome
     }
 }
 
 impl Link for MemoryLink {
-    fn patient(&self, timeout: Duration) -> Self {
+    fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout: timeout.max(TIMEOUT), ..self.clone() }
     }
 
@@ -191,34 +191,34 @@ impl Link for MemoryLink {
 
     fn set_slow(&self, each_way: Option<Range<u64>>) {
         let slow = each_way.map(|millis| millis.start * 1_000..millis.end * 1_000);
-        *self.pace.lock().unwrap() = slow.unwrap_or(FAST);
+        *self.latency.lock().unwrap() = slow.unwrap_or(FAST);
     }
 
-    fn deafen(&self) {
-        *self.deaf_before.lock().unwrap() += 1;
+    fn stall_watches(&self) {
+        *self.stalled_before.lock().unwrap() += 1;
     }
 }
 
 impl Store for MemoryLink {
-    type Watch = Following;
+    type Watch = MemoryWatch;
 
-    async fn read(&self) -> Result<Reading, StoreError> {
-        self.ask(About::Reading, |keys| {
+    async fn read(&self) -> Result<Snapshot, StoreError> {
+        self.request(RequestKind::Snapshot, |keys| {
             let pairs =
                 keys.entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect();
-            Ok(Reading { pairs, index: keys.index })
+            Ok(Snapshot { pairs, index: keys.index })
         })
         .await
     }
 
-    fn watch(&self, after: u64) -> Following {
-        let begun = *self.deaf_before.lock().unwrap();
-        Following { link: self.clone(), news: self.service.news.subscribe(), after, begun }
+    fn watch(&self, after: u64) -> MemoryWatch {
+        let generation = *self.stalled_before.lock().unwrap();
+        MemoryWatch { link: self.clone(), events: self.service.events.subscribe(), after, generation }
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
-        self.ask(About::writing(key), |keys| {
-            Ok(keys.entries.get(&key.path()).map(|entry| Stored {
+    async fn get(&self, key: &Key) -> Result<Option<StoredValue>, StoreError> {
+        self.request(RequestKind::writing(key), |keys| {
+            Ok(keys.entries.get(&key.path()).map(|entry| StoredValue {
                 value: entry.value.clone(),
                 index: entry.index,
                 remaining: entry.expires.map(|at| at.saturating_duration_since(Instant::now())),
@@ -232,11 +232,11 @@ impl Store for MemoryLink {
         key: &Key,
         value: &str,
         ttl: Option<Duration>,
-        only: Only,
+        precondition: Precondition,
     ) -> Result<u64, StoreError> {
-        self.ask(About::writing(key), |keys| {
+        self.request(RequestKind::writing(key), |keys| {
             let path = key.path();
-            keys.holds(&path, &only)?;
+            keys.check_precondition(&path, &precondition)?;
             let index = keys.event(&path, Some(value));
             let expires = ttl.map(|ttl| Instant::now() + ttl);
             keys.insert(path, Entry { value: value.into(), index, expires });
@@ -245,11 +245,17 @@ impl Store for MemoryLink {
         .await
     }
 
-    async fn refresh(&self, key: &Key, _: &str, ttl: Duration, only: Only) -> Result<u64, StoreError> {
-        self.ask(About::renewing(key), |keys| {
+    async fn refresh(
+        &self,
+        key: &Key,
+        _: &str,
+        ttl: Duration,
+        precondition: Precondition,
+    ) -> Result<u64, StoreError> {
+        self.request(RequestKind::renewing(key), |keys| {
             let path = key.path();
-            keys.holds(&path, &Only::Present)?;
-            keys.holds(&path, &only)?;
+            keys.check_precondition(&path, &Precondition::Present)?;
+            keys.check_precondition(&path, &precondition)?;
             keys.index += 1;
             let index = keys.index;
             let value = keys.entries[&path].value.clone();
@@ -259,11 +265,11 @@ impl Store for MemoryLink {
         .await
     }
 
-    async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
-        self.ask(About::writing(key), |keys| {
+    async fn delete(&self, key: &Key, precondition: Precondition) -> Result<u64, StoreError> {
+        self.request(RequestKind::writing(key), |keys| {
             let path = key.path();
-            keys.holds(&path, &Only::Present)?;
-            keys.holds(&path, &only)?;
+            keys.check_precondition(&path, &Precondition::Present)?;
+            keys.check_precondition(&path, &precondition)?;
             keys.remove(&path);
             Ok(keys.event(&path, None))
         })
@@ -271,7 +277,7 @@ impl Store for MemoryLink {
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
-        self.ask(About::Other, |keys| {
+        self.request(RequestKind::Other, |keys| {
             let folder = format!("job/{name}");
             let below = format!("{folder}/");
             let paths: Vec<String> = keys
@@ -281,7 +287,7 @@ impl Store for MemoryLink {
                 .take_while(|path| path.starts_with(&below))
                 .collect();
             if paths.is_empty() {
-                return Err(StoreError::Refused(folder));
+                return Err(StoreError::Rejected(folder));
             }
             paths.iter().for_each(|path| keys.remove(path));
             Ok(keys.event(&folder, None))
@@ -290,32 +296,32 @@ impl Store for MemoryLink {
     }
 }
 
-pub struct Following {
+pub struct MemoryWatch {
     link: MemoryLink,
-    news: watch::Receiver<u64>,
+    events: watch::Receiver<u64>,
     after: u64,
-    begun: u64,
+    generation: u64,
 }
 
-impl Watch for Following {
+impl Watch for MemoryWatch {
     async fn next(&mut self) -> Result<Change, StoreError> {
         loop {
-            self.news.borrow_and_update();
-            if self.begun < *self.link.deaf_before.lock().unwrap() {
+            self.events.borrow_and_update();
+            if self.generation < *self.link.stalled_before.lock().unwrap() {
                 return std::future::pending().await;
             }
             if self.link.is_cut() {
-                if self.link.deafens {
+                if self.link.stall_watches_on_cut {
                     return std::future::pending().await;
                 }
                 sleep(TIMEOUT).await;
-                return Err(StoreError::Away("cut".into()));
+                return Err(StoreError::Unavailable("cut".into()));
             }
             {
                 let keys = self.link.service.keys();
                 let oldest = keys.events.front().map_or(keys.index, |event| event.index);
                 if keys.events.len() == HISTORY && self.after + 1 < oldest {
-                    return Err(StoreError::Cleared);
+                    return Err(StoreError::HistoryCleared);
                 }
                 let next = keys.events.partition_point(|event| event.index <= self.after);
                 if let Some(event) = keys.events.get(next) {
@@ -323,7 +329,7 @@ impl Watch for Following {
                     return Ok(event.clone());
                 }
             }
-            self.news.changed().await.unwrap();
+            self.events.changed().await.unwrap();
         }
     }
 }

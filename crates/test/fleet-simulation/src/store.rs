@@ -1,41 +1,41 @@
-//! What a history needs of its store.
+//! Interface to the simulated store.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use fleet_node::Store;
 
-/// The store as a whole. Cheap to clone. Made inside of the runtime that it lives in.
+/// The store. Cheap to clone. Created within the simulation's runtime.
 pub trait Service: Clone + 'static {
     type Link: Link;
-    /// How many times as often as another trouble it has a fault of its own.
-    const FAULTS: u32;
+    /// Weight of the store's own faults relative to each other fault.
+    const FAULT_WEIGHT: u32;
 
-    /// The way of the machine of that number to it.
+    /// The link of a machine.
     fn link(&self, machine: usize) -> Self::Link;
 
-    /// Nobody reaches it.
+    /// Makes the store unreachable for all machines.
     fn set_down(&self, down: bool);
 
-    /// One of the faults of its own, by chance; what it is, for the story. The next [`Service::heal`] ends it.
-    fn fault(&self, chance: &mut fastrand::Rng) -> String;
+    /// Injects a random fault of the store until [`Service::heal`]. Returns its description for the log.
+    fn inject_fault(&self, rng: &mut fastrand::Rng) -> String;
 
     fn heal(&self);
 
-    /// All keys of the registry and their values, whoever could read them now.
-    fn shown(&self) -> Vec<(String, String)>;
+    /// All keys of the registry with their values, also while the store is unreachable.
+    fn all_keys(&self) -> Vec<(String, String)>;
 }
 
-/// One machine's way to the store. Clones and [`Link::patient`] share it.
+/// A machine's link. Shared by clones and [`Link::with_timeout`].
 pub trait Link: Store {
-    /// The same way, for requests that wait longer.
-    fn patient(&self, timeout: Duration) -> Self;
+    /// The same link with another timeout.
+    fn with_timeout(&self, timeout: Duration) -> Self;
 
     fn set_cut(&self, cut: bool);
 
-    /// How long each direction takes, in milliseconds; `None`: as fast as usual.
+    /// Latency each way in milliseconds; `None` for the default.
     fn set_slow(&self, each_way: Option<Range<u64>>);
 
-    /// As where the member that a watch is at hangs, and requests go to another one: open watches never end.
-    fn deafen(&self);
+    /// Stalls open watches while requests succeed, as when the watch is served by a member that hangs.
+    fn stall_watches(&self);
 }

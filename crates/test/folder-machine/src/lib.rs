@@ -1,5 +1,5 @@
-//! A machine in a folder: a file for its disk, a folder for its boot partition, and releases for it. For tests: what
-//! meets an error here has failed.
+//! A machine simulated in a folder: a file as its disk, a folder as its boot partition, and releases for it. For
+//! tests: errors panic.
 
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys, Verity, Version};
-use release_folder::{About, Files, Made, Order, Secret, make, make_keys};
+use release_folder::{
+    BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, generate_keys,
+};
 use tempfile::TempDir;
-use update_core::slots::Machine as Slots;
-use update_engine::{Patience, Places, Updater};
+use update_core::slots::BootState;
+use update_engine::{Paths, RetryPolicy, Updater};
 
 const MIB: usize = 1 << 20;
-/// Three segments of sixteen, the last a short one.
+/// Two full segments of 16 MiB and a short one.
 const USR: usize = 34 * MIB;
 const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 const BUILT: u64 = 1_700_000_000;
@@ -31,20 +33,20 @@ pub struct Images {
     pub tree: Vec<u8>,
 }
 
-/// Keys and releases that all tests share: packing takes seconds.
+/// Keys and releases that tests share, since packing takes seconds.
 pub struct Releases {
     _folder: TempDir,
     pub keys: PathBuf,
-    /// What machines run.
+    /// The version that machines run.
     pub old: Images,
     pub new: Images,
-    /// Of `new`, with a difference to `old`.
-    pub made: Made,
-    /// Of `new`, without.
-    pub full_only: Made,
+    /// Release of `new`, with a delta from `old`.
+    pub with_delta: BuiltRelease,
+    /// Release of `new`, without a delta.
+    pub full_only: BuiltRelease,
 }
 
-/// They live as long as somebody has them: what is static is never removed.
+/// Shared while in use: statics are never dropped, so their folder would never be removed.
 pub fn releases() -> Arc<Releases> {
     static SHARED: Mutex<Weak<Releases>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,23 +55,23 @@ pub fn releases() -> Arc<Releases> {
     }
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    make_keys(&keys, "test").unwrap();
+    generate_keys(&keys, "test").unwrap();
     let [old, new] = ["2.0.0", "3.0.0"].map(Images::new);
     let at = |name: &str| folder.path().join(name);
     let oldest = release(&old, &keys, &[], &at("2.0.0"));
-    let made = release(&new, &keys, std::slice::from_ref(&oldest.folder), &at("3.0.0"));
+    let with_delta = release(&new, &keys, std::slice::from_ref(&oldest.folder), &at("3.0.0"));
     let full_only = release(&new, &keys, &[], &at("3.0.0-full"));
-    let releases = Arc::new(Releases { keys, old, new, made, full_only, _folder: folder });
+    let releases = Arc::new(Releases { keys, old, new, with_delta, full_only, _folder: folder });
     *shared = Arc::downgrade(&releases);
     releases
 }
 
-pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Made {
+pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> BuiltRelease {
     let files = tempfile::tempdir().unwrap();
     let [usr, uki] = ["usr", "uki"].map(|name| files.path().join(name));
     fs::write(&usr, &images.usr).unwrap();
     fs::write(&uki, &images.uki).unwrap();
-    let about = About {
+    let info = ReleaseInfo {
         appid: APPID.into(),
         board: "amd64-usr".into(),
         channels: vec!["alpha".into()],
@@ -80,18 +82,18 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Ma
         min_from: None,
         notes_url: None,
     };
-    let secret = Secret::read(&keys.join("release.key")).unwrap();
+    let secret = SigningKey::read(&keys.join("release.key")).unwrap();
     let mut known = Keys::default();
     known.add("test", &fs::read_to_string(keys.join("release/test.pub")).unwrap()).unwrap();
-    let images = Files { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    let order = Order { images, about, secret: &secret, older, keys: &known, level: 3 };
-    make(&order, to, &mut |_, _| ()).unwrap()
+    let images = ImageFiles { usr: &usr, uki: &uki, verity: images.verity.clone() };
+    let spec = ReleaseSpec { images, info, secret: &secret, older, keys: &known, level: 3 };
+    build_release(&spec, to, &mut |_, _| ()).unwrap()
 }
 
 impl Images {
     pub fn new(version: &str) -> Self {
         let version: Version = version.parse().unwrap();
-        // Alike from version to version but for some blocks, and quick to pack.
+        // Differs between versions in some blocks only, and compresses quickly.
         let mut usr = vec![0; USR];
         for (number, block) in usr.chunks_mut(4096).enumerate() {
             let text = format!("block {number} {}", number.wrapping_mul(2_654_435_761));
@@ -113,7 +115,7 @@ impl Images {
     }
 }
 
-/// A PE file of one section.
+/// A minimal PE file with one section.
 fn boot_image(version: &Version, root_hash: Digest) -> Vec<u8> {
     let line = format!("quiet usrhash={root_hash}");
     let mut file = vec![0; 64];
@@ -215,7 +217,7 @@ impl Machine {
         partitions.write().unwrap();
         let mut disk = DiskFile::open(&path).unwrap();
         let read = table::read(&disk).unwrap();
-        let [usr, verity] = disk_slots::look::partitions(&read, 'a').unwrap();
+        let [usr, verity] = disk_slots::inspect::partitions(&read, 'a').unwrap();
         disk.write_at(&old.usr, usr.offset).unwrap();
         disk.write_at(&old.tree, verity.offset).unwrap();
         let changes: Vec<_> =
@@ -227,32 +229,31 @@ impl Machine {
         self.root.path().join(path)
     }
 
-    /// Its image begins with this set of keys, the text of a `keys.json`.
-    pub fn pin(&self, set: &[u8]) {
+    /// Adds a key set, the content of `keys.json`, to the image.
+    pub fn set_image_key_set(&self, set: &[u8]) {
         fs::write(self.path("usr/share/keelson/keys/keys.json"), set).unwrap();
     }
 
     pub fn updater(&self) -> Updater {
-        let patience = Patience { attempts: 3, pause: std::time::Duration::from_millis(10) };
-        Updater::new(&Places::new(self.root.path()), patience).unwrap()
+        let retry = RetryPolicy { attempts: 3, pause: std::time::Duration::from_millis(10) };
+        Updater::new(&Paths::new(self.root.path()), retry).unwrap()
     }
 
     pub fn settings(&self, text: &str) -> update_engine::Settings {
         fs::write(self.path("etc/coreos/update.conf"), text).unwrap();
-        update_engine::Settings::read(&Places::new(self.root.path()))
+        update_engine::Settings::read(&Paths::new(self.root.path()))
     }
 
-    pub fn slots(&self) -> Slots {
-        self.updater().look().unwrap()
+    pub fn slots(&self) -> BootState {
+        self.updater().inspect().unwrap()
     }
 
-    /// The machine's root folder.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// As three boots in vain, or one that ends well, leave it: the boot image of `version` has these tries.
-    pub fn boot_image_becomes(&self, version: &str, tries: &str) {
+    /// Sets the tries in the name of the boot image of `version`, for example after failed boots.
+    pub fn set_tries(&self, version: &str, tries: &str) {
         let folder = self.path("boot/EFI/Linux");
         let name = format!("keelson_{version}");
         fs::rename(folder.join(format!("{name}+3-0.efi")), folder.join(format!("{name}{tries}.efi")))
@@ -260,14 +261,14 @@ impl Machine {
         fs::remove_file(self.path("run/update_engine_autoupdate_completed")).unwrap();
     }
 
-    /// What the boot loader would take first.
-    pub fn next(&self) -> String {
+    /// The boot image that the loader selects.
+    pub fn next_boot(&self) -> String {
         self.slots().boot_order().first().unwrap().name.to_string()
     }
 
-    /// The version that runs is whole, and so is every other one that could be booted.
+    /// Asserts that the running version and all other bootable ones are complete.
     #[track_caller]
-    pub fn assert_sound(&self) {
+    pub fn assert_bootable(&self) {
         let Releases { old, new, .. } = &*self.releases;
         let slots = self.slots();
         let disk = DiskFile::read_only(&self.path("dev/vda")).unwrap();
@@ -278,7 +279,7 @@ impl Machine {
             let images = [old, new].into_iter().find(|images| images.verity.root_hash == root_hash).unwrap();
             runs |= root_hash == old.verity.root_hash;
             let slot = slots.slots.iter().find(|slot| slot.root_hash == root_hash).unwrap();
-            let [usr, verity] = disk_slots::look::partitions(&read, slot.name).unwrap();
+            let [usr, verity] = disk_slots::inspect::partitions(&read, slot.name).unwrap();
             for (part, wanted) in [(usr, &images.usr), (verity, &images.tree)] {
                 let mut bytes = vec![0; wanted.len()];
                 disk.read_at(&mut bytes, part.offset).unwrap();
@@ -290,11 +291,11 @@ impl Machine {
         assert!(runs, "{slots:?}");
     }
 
-    /// Damages what a difference is made to.
+    /// Damages the image that a delta is based on.
     pub fn damage_running(&self) {
         let disk = DiskFile::read_only(&self.path("dev/vda")).unwrap();
         let read = table::read(&disk).unwrap();
-        let [usr, _] = disk_slots::look::partitions(&read, 'a').unwrap();
+        let [usr, _] = disk_slots::inspect::partitions(&read, 'a').unwrap();
         let file = File::options().write(true).open(self.path("dev/vda")).unwrap();
         file.write_all_at(&[0xff], usr.offset + 20 * MIB as u64).unwrap();
     }

@@ -11,6 +11,7 @@ mod interrupt;
 mod keelson;
 mod manual;
 mod mutate;
+mod pictures;
 mod reference;
 mod root_rights;
 mod tidy;
@@ -57,6 +58,8 @@ enum Verb {
     Fuzz(fuzz::Flags),
     Mutate(mutate::Flags),
     Manual(manual::Flags),
+    /// Draws the diagrams of the documentation from their text
+    Pictures,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
         Verb::Mutate(flags) => mutate::run(&workspace::root(), &flags),
         Verb::Manual(flags) => manual::run(&workspace::root(), &flags),
+        Verb::Pictures => pictures::run(&workspace::root()),
         Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {

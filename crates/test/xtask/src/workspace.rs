@@ -207,7 +207,7 @@ mod tests {
         assert!(workspace.has_package("xtask"));
         let file = Path::new("crates/test/xtask/src/workspace.rs");
         assert_eq!(workspace.package_of(file).unwrap().name, "xtask");
-        assert!(workspace.package_of(Path::new("docs/updates.md")).is_none());
+        assert!(workspace.package_of(Path::new("docs/README.md")).is_none());
         assert!(workspace.files.contains(&PathBuf::from("crates/test/xtask/src/workspace.rs")));
     }
 }

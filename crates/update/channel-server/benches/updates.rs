@@ -1,7 +1,7 @@
-//! The channel server under machines that poll: checks a second, their times, its memory.
+//! Load test of the channel server: checks per second, latencies and memory.
 //!
-//! The server is a process of its own (this program again, with `serve` and a folder), so that its memory is its own;
-//! the machines are `channel_server::fake`. Lines of `figure` are for `cargo xtask bench updates`.
+//! The server runs in a separate process (this program with `serve` and a folder) to measure its memory separately.
+//! The load comes from `channel_server::fake`. `cargo xtask bench updates` parses the `figure` lines.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement stops at what it did not expect")]
 
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use channel_server::fake::{Figures, Machines, load};
+use channel_server::fake::{LoadReport, Machines, load};
 use channel_server::{Server, Settings};
 use rollout::App;
 use tokio::net::TcpListener;
@@ -19,17 +19,17 @@ use tokio::net::TcpListener;
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 const MACHINES: usize = 10_000;
 const CONNECTIONS: usize = 64;
-/// All of them, once every five seconds.
+/// Every machine once per five seconds.
 const RATE: f64 = 2000.0;
 const TIME: Duration = Duration::from_secs(20);
 
-struct Serving {
+struct ServerProcess {
     child: Child,
     url: String,
     _data: tempfile::TempDir,
 }
 
-impl Serving {
+impl ServerProcess {
     fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -43,7 +43,7 @@ impl Serving {
         Self { child, url: format!("http://{}/v1/update/", line.trim()), _data: data }
     }
 
-    /// At most until now, in MiB.
+    /// Peak resident memory in MiB.
     fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -51,7 +51,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -69,7 +69,7 @@ async fn serve(data: &Path) {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn measure(url: &str, rate: Option<f64>) -> Figures {
+async fn measure(url: &str, rate: Option<f64>) -> LoadReport {
     let machines = Machines {
         url: url.into(),
         app_id: APP.into(),
@@ -86,26 +86,26 @@ fn figure(what: &str, target: &str, measured: String) {
 }
 
 fn main() {
-    let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some("serve") {
-        return serve(Path::new(&words.next().unwrap()));
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("serve") {
+        return serve(Path::new(&arguments.next().unwrap()));
     }
-    let serving = Serving::start();
-    // Once around, so that all are known and their records written.
-    let paced = measure(&serving.url, Some(RATE));
-    let fastest = measure(&serving.url, None);
-    for found in [&paced, &fastest] {
-        eprintln!("{found:?}");
-        assert_eq!(found.failed, 0);
-        assert!(found.checks > MACHINES as u64, "not all of them were heard");
+    let server = ServerProcess::start();
+    // The first run registers all machines.
+    let paced = measure(&server.url, Some(RATE));
+    let fastest = measure(&server.url, None);
+    for report in [&paced, &fastest] {
+        eprintln!("{report:?}");
+        assert_eq!(report.failed, 0);
+        assert!(report.checks > MACHINES as u64, "not all of them were heard");
     }
-    let told = |micros: u64| format!("{:.1} ms", micros as f64 / 1000.0);
+    let milliseconds = |micros: u64| format!("{:.1} ms", micros as f64 / 1000.0);
     let machines = format!("channel server, {MACHINES} machines");
     figure(
         &format!("{machines}: checks a second, as fast as it answers"),
         ">= 2,000",
         format!("{:.0}", fastest.per_second),
     );
-    figure(&format!("{machines}: p99 at {RATE:.0} checks a second"), "<= 20 ms", told(paced.p99));
-    figure(&format!("{machines}: memory at most"), "<= 100 MiB", format!("{:.0} MiB", serving.memory()));
+    figure(&format!("{machines}: p99 at {RATE:.0} checks a second"), "<= 20 ms", milliseconds(paced.p99));
+    figure(&format!("{machines}: memory at most"), "<= 100 MiB", format!("{:.0} MiB", server.memory()));
 }

@@ -1,4 +1,4 @@
-//! `/api`: what operators and their programs ask and do, in JSON (contract 1.4.8). Who may is decided before.
+//! `/api`: the JSON API for operators (contract 1.4.8). Callers check the authorization.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use release::FileName;
-use rollout::{Fleet, OperateError, Policy, Track, is_word};
+use rollout::{OperateError, Policy, Track, UpdateState, is_identifier};
 use semver::Version;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,31 +15,31 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::body::{Answer, failed, json as json_answer};
+use crate::body::{HttpResponse, error_response, json as json_response};
 use crate::files::FilesError;
 use crate::key_sets::KeySetError;
-use crate::limits::{PIECE_TIME, PIECES};
-use crate::place::Place;
+use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
+use crate::release_id::ReleaseId;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
 
-/// A request to the API: its path behind `/api/`, cut at slashes and decoded.
-pub struct Call<'a> {
+/// An API request. `segments` are the percent-decoded segments of the path below `/api/`.
+pub struct ApiRequest<'a> {
     pub method: &'a Method,
-    pub words: Vec<&'a str>,
+    pub segments: Vec<&'a str>,
     pub body: &'a [u8],
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error("there is nothing at this path, or it does not take this method")]
-    NotHere,
+    NotFound,
     #[error("this is not the JSON that is wanted here: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{0:?} is no version")]
-    Version(String),
+    InvalidVersion(String),
     #[error(transparent)]
-    Track(#[from] rollout::NoTrack),
+    Track(#[from] rollout::ParseTrackError),
     #[error("{}", causes(.0))]
     Operate(#[from] OperateError),
     #[error("{}", causes(.0))]
@@ -47,11 +47,11 @@ pub enum ApiError {
     #[error("{}", causes(.0))]
     KeySet(#[from] KeySetError),
     #[error("{what} {text:?} cannot be")]
-    Text { what: &'static str, text: String },
+    InvalidText { what: &'static str, text: String },
     #[error("what was done could not be kept: {0}")]
-    Kept(#[from] crate::store::StoreError),
+    Store(#[from] crate::store::StoreError),
     #[error("the work broke off")]
-    BrokeOff,
+    TaskFailed,
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -67,100 +67,100 @@ fn causes(error: &dyn std::error::Error) -> String {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotHere => StatusCode::NOT_FOUND,
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Operate(
-                OperateError::NoApp(_)
-                | OperateError::NoChannel(_)
-                | OperateError::NoGroup(_)
-                | OperateError::NoMachine(_)
-                | OperateError::NoPackage(..),
+                OperateError::AppNotFound(_)
+                | OperateError::ChannelNotFound(_)
+                | OperateError::GroupNotFound(_)
+                | OperateError::MachineNotFound(_)
+                | OperateError::PackageNotFound(..),
             ) => StatusCode::NOT_FOUND,
             Self::Operate(
-                OperateError::Different(_)
+                OperateError::ContentsDiffer(_)
                 | OperateError::InUse(..)
                 | OperateError::ChannelInUse(..)
                 | OperateError::NotForChannel { .. }
                 | OperateError::Banned(..)
-                | OperateError::Empty(_),
+                | OperateError::EmptyChannel(_),
             )
-            | Self::Files(FilesError::Different(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
-            Self::KeySet(KeySetError::Different(_) | KeySetError::Older { .. } | KeySetError::Full(_)) => {
-                StatusCode::CONFLICT
-            }
+            | Self::Files(FilesError::AlreadyPublished(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
+            Self::KeySet(
+                KeySetError::AlreadyPublished(_) | KeySetError::Older { .. } | KeySetError::TooMany(_),
+            ) => StatusCode::CONFLICT,
             Self::KeySet(KeySetError::Io(..))
             | Self::Files(FilesError::Io(..))
-            | Self::Kept(_)
-            | Self::BrokeOff => StatusCode::INTERNAL_SERVER_ERROR,
+            | Self::Store(_)
+            | Self::TaskFailed => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
     }
 
-    pub fn answer(&self) -> Answer {
+    pub fn response(&self) -> HttpResponse {
         if self.status().is_server_error() {
             tracing::error!(error = %self, "a request to the API failed");
         }
-        failed(self.status(), self)
+        error_response(self.status(), self)
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Point {
+struct PointRequest {
     version: Option<Version>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Promote {
+struct PromoteRequest {
     from: Track,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewGroup {
+struct GroupRequest {
     channel: Track,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Why {
+struct ReasonRequest {
     #[serde(default)]
     why: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Alias {
+struct AliasRequest {
     alias: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Publish {
+struct PublishRequest {
     version: Version,
     arch: String,
     #[serde(default)]
     files_at: Option<String>,
-    /// To be pointed to it at once.
+    /// Channel to point to the version after publishing.
     #[serde(default)]
     channel: Option<Track>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewKeySet {
-    /// The text of `keys.N.json`.
+struct KeySetRequest {
+    /// The content of `keys.N.json`.
     set: String,
-    /// The text of `keys.N.json.sig`.
+    /// The content of `keys.N.json.sig`.
     signatures: String,
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
 }
 
 fn version(text: &str) -> Result<Version, ApiError> {
-    text.parse().map_err(|_| ApiError::Version(text.chars().take(80).collect()))
+    text.parse().map_err(|_| ApiError::InvalidVersion(text.chars().take(80).collect()))
 }
 
 /// `2.0.0` or `2.0.0@aarch64`.
@@ -169,150 +169,158 @@ fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
     Ok((version(text)?, arch.to_owned()))
 }
 
-/// Everything that changes something.
-pub async fn change(server: &Arc<Server>, call: &Call<'_>) -> Result<Value, ApiError> {
-    if let (&Method::POST, ["apps", app, "packages"]) = (call.method, &call.words[..]) {
-        return publish(server, app, read(call.body)?).await;
+/// Handles every request that changes state, except uploads.
+pub async fn apply_change(server: &Arc<Server>, request: &ApiRequest<'_>) -> Result<Value, ApiError> {
+    if let (&Method::POST, ["apps", app, "packages"]) = (request.method, &request.segments[..]) {
+        return publish(server, app, parse_body(request.body)?).await;
     }
-    if let (&Method::POST, ["apps", app, "keys"]) = (call.method, &call.words[..]) {
-        return take_keys(server, app, read(call.body)?).await;
+    if let (&Method::POST, ["apps", app, "keys"]) = (request.method, &request.segments[..]) {
+        return publish_key_set(server, app, parse_body(request.body)?).await;
     }
-    let (done, urgent) = {
-        let mut fleet = server.fleet.lock();
-        let done = operate(&mut fleet, call);
-        // Even what was refused may have changed something before it was.
-        (done, server.changed(&mut fleet))
+    let (result, pending) = {
+        let mut state = server.state.lock();
+        let result = operate(&mut state, request);
+        // A rejected command may still have changed state, for example created a channel.
+        (result, server.stage_changes(&mut state))
     };
-    server.keep(urgent).await?;
+    server.commit(pending).await?;
     if let (Ok(_), &Method::DELETE, ["apps", app, "packages", package]) =
-        (&done, call.method, &call.words[..])
+        (&result, request.method, &request.segments[..])
     {
         let (version, arch) = version_and_arch(package)?;
-        let place = place(server, app, &arch, version)?;
+        let release = release_id(server, app, &arch, version)?;
         let files = server.files.clone();
-        tokio::task::spawn_blocking(move || files.remove(&place)).await.map_err(|_| ApiError::BrokeOff)??;
+        tokio::task::spawn_blocking(move || files.remove(&release))
+            .await
+            .map_err(|_| ApiError::TaskFailed)??;
     }
-    done
+    result
 }
 
-fn operate(fleet: &mut Fleet, call: &Call<'_>) -> Result<Value, ApiError> {
-    let (now, body) = (now(), call.body);
+fn operate(state: &mut UpdateState, request: &ApiRequest<'_>) -> Result<Value, ApiError> {
+    let (now, body) = (now(), request.body);
     let track = |text: &str| -> Result<Track, ApiError> { Ok(text.parse::<Track>()?) };
-    match (call.method.as_str(), &call.words[..]) {
-        ("POST", ["apps"]) => fleet.put_app(read(body)?)?,
+    match (request.method.as_str(), &request.segments[..]) {
+        ("POST", ["apps"]) => state.put_app(parse_body(body)?)?,
         ("PUT", ["apps", app, "channels", channel]) => {
-            let (channel, point) = (track(channel)?, read::<Point>(body)?);
-            fleet.ensure_channel(app, &channel, now)?;
-            fleet.point(app, &channel, point.version.as_ref(), now)?;
-            return Ok(with_paused(fleet, app, &channel, json!({ "ok": true })));
+            let (channel, point) = (track(channel)?, parse_body::<PointRequest>(body)?);
+            state.ensure_channel(app, &channel, now)?;
+            state.point_channel(app, &channel, point.version.as_ref(), now)?;
+            return Ok(with_paused(state, app, &channel, json!({ "ok": true })));
         }
-        ("DELETE", ["apps", app, "channels", channel]) => fleet.remove_channel(app, &track(channel)?, now)?,
+        ("DELETE", ["apps", app, "channels", channel]) => state.remove_channel(app, &track(channel)?, now)?,
         ("POST", ["apps", app, "channels", channel, "promote"]) => {
-            let (channel, from) = (track(channel)?, read::<Promote>(body)?.from);
-            fleet.ensure_channel(app, &channel, now)?;
-            let version = fleet.promote(app, &from, &channel, now)?;
-            return Ok(with_paused(fleet, app, &channel, json!({ "ok": true, "version": version })));
+            let (channel, from) = (track(channel)?, parse_body::<PromoteRequest>(body)?.from);
+            state.ensure_channel(app, &channel, now)?;
+            let version = state.promote(app, &from, &channel, now)?;
+            return Ok(with_paused(state, app, &channel, json!({ "ok": true, "version": version })));
         }
         ("PUT", ["apps", app, "channels", channel, "floors", floor]) => {
-            fleet.add_floor(app, &track(channel)?, &version(floor)?, now)?;
+            state.add_floor(app, &track(channel)?, &version(floor)?, now)?;
         }
         ("DELETE", ["apps", app, "channels", channel, "floors", floor]) => {
-            fleet.remove_floor(app, &track(channel)?, &version(floor)?, now)?;
+            state.remove_floor(app, &track(channel)?, &version(floor)?, now)?;
         }
         ("PUT", ["apps", app, "groups", group]) => {
-            fleet.put_group(app, &track(group)?, &read::<NewGroup>(body)?.channel, now)?;
+            state.put_group(app, &track(group)?, &parse_body::<GroupRequest>(body)?.channel, now)?;
         }
-        ("DELETE", ["apps", app, "groups", group]) => fleet.remove_group(app, &track(group)?, now)?,
+        ("DELETE", ["apps", app, "groups", group]) => state.remove_group(app, &track(group)?, now)?,
         ("PUT", ["apps", app, "groups", group, "policy"]) => {
-            fleet.set_policy(app, &track(group)?, read::<Policy>(body)?, now, &zones)?;
+            state.set_policy(app, &track(group)?, parse_body::<Policy>(body)?, now, &zones)?;
         }
         ("POST", ["apps", app, "groups", group, "pause"]) => {
-            fleet.pause(app, &track(group)?, &read::<Why>(body)?.why, now)?;
+            state.pause(app, &track(group)?, &parse_body::<ReasonRequest>(body)?.why, now)?;
         }
-        ("POST", ["apps", app, "groups", group, "resume"]) => fleet.resume(app, &track(group)?, now)?,
+        ("POST", ["apps", app, "groups", group, "resume"]) => state.resume(app, &track(group)?, now)?,
         ("DELETE", ["apps", app, "packages", package]) => {
             let (version, arch) = version_and_arch(package)?;
-            fleet.remove_package(app, &version, &arch)?;
+            state.remove_package(app, &version, &arch)?;
         }
         ("POST", ["apps", app, "packages", package, "ban"]) => {
             let (version, arch) = version_and_arch(package)?;
-            fleet.ban(app, &version, &arch, Some(&read::<Why>(body)?.why), now)?;
-            return Ok(with_floors(fleet, app, (&version, &arch), json!({ "ok": true })));
+            state.ban(app, &version, &arch, Some(&parse_body::<ReasonRequest>(body)?.why), now)?;
+            return Ok(with_floors(state, app, (&version, &arch), json!({ "ok": true })));
         }
         ("DELETE", ["apps", app, "packages", package, "ban"]) => {
             let (version, arch) = version_and_arch(package)?;
-            fleet.ban(app, &version, &arch, None, now)?;
+            state.ban(app, &version, &arch, None, now)?;
         }
         ("PUT", ["apps", app, "instances", machine]) => {
-            fleet.name_machine(app, machine, read::<Alias>(body)?.alias.as_deref())?;
+            state.name_machine(app, machine, parse_body::<AliasRequest>(body)?.alias.as_deref())?;
         }
-        ("POST", ["apps", app, "instances", machine, "reset"]) => fleet.reset_machine(app, machine, now)?,
-        ("DELETE", ["apps", app, "instances", machine]) => fleet.forget_machine(app, machine)?,
-        _ => return Err(ApiError::NotHere),
+        ("POST", ["apps", app, "instances", machine, "reset"]) => state.reset_machine(app, machine, now)?,
+        ("DELETE", ["apps", app, "instances", machine]) => state.forget_machine(app, machine)?,
+        _ => return Err(ApiError::NotFound),
     }
     Ok(json!({ "ok": true }))
 }
 
 fn app_key(server: &Server, app: &str) -> Result<String, ApiError> {
-    let key = server.fleet.lock().app(app).map(|(key, _)| key.to_owned());
-    Ok(key.ok_or_else(|| OperateError::NoApp(app.to_owned()))?)
+    let key = server.state.lock().app(app).map(|(key, _)| key.to_owned());
+    Ok(key.ok_or_else(|| OperateError::AppNotFound(app.to_owned()))?)
 }
 
-fn place(server: &Server, app: &str, arch: &str, version: Version) -> Result<Place, ApiError> {
+fn release_id(server: &Server, app: &str, arch: &str, version: Version) -> Result<ReleaseId, ApiError> {
     let app = app_key(server, app)?;
-    if !is_word(arch) {
-        return Err(ApiError::Text { what: "arch", text: arch.to_owned() });
+    if !is_identifier(arch) {
+        return Err(ApiError::InvalidText { what: "arch", text: arch.to_owned() });
     }
-    Ok(Place { app, arch: arch.to_owned(), version })
+    Ok(ReleaseId { app, arch: arch.to_owned(), version })
 }
 
-/// What was sent becomes a version that channels can have.
-async fn publish(server: &Arc<Server>, app: &str, publish: Publish) -> Result<Value, ApiError> {
+/// Publishes an uploaded release, so that channels can point to it.
+async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Result<Value, ApiError> {
     if let Some(text) = publish.files_at.as_ref().filter(|url| !is_url(url)) {
-        return Err(ApiError::Text { what: "files_at", text: text.clone() });
+        return Err(ApiError::InvalidText { what: "files_at", text: text.clone() });
     }
-    let place = place(server, app, &publish.arch, publish.version)?;
-    let (shared, there) = (server.clone(), place.clone());
+    let release = release_id(server, app, &publish.arch, publish.version)?;
+    let (shared, release_of_task) = (server.clone(), release.clone());
     let finished = tokio::task::spawn_blocking(move || {
-        let of_set = shared.key_sets.release_keys(&there.app);
-        shared.files.finish(&there, of_set.as_ref().unwrap_or(&shared.keys), publish.files_at, now())
+        let set_keys = shared.key_sets.release_keys(&release_of_task.app);
+        shared.files.publish(
+            &release_of_task,
+            set_keys.as_ref().unwrap_or(&shared.keys),
+            publish.files_at,
+            now(),
+        )
     });
-    let package = finished.await.map_err(|_| ApiError::BrokeOff)??;
+    let package = finished.await.map_err(|_| ApiError::TaskFailed)??;
     let version = package.version.clone();
-    let answer = json!({ "ok": true, "version": version, "channel": publish.channel });
-    let (done, urgent) = {
-        let mut fleet = server.fleet.lock();
-        let done = fleet.add_package(&place.app, package).and_then(|()| match &publish.channel {
+    let response = json!({ "ok": true, "version": version, "channel": publish.channel });
+    let (result, pending) = {
+        let mut state = server.state.lock();
+        let result = state.add_package(&release.app, package).and_then(|()| match &publish.channel {
             Some(channel) => {
-                fleet.ensure_channel(&place.app, channel, now())?;
-                fleet.point(&place.app, channel, Some(&version), now())?;
-                Ok(with_paused(&fleet, &place.app, channel, answer))
+                state.ensure_channel(&release.app, channel, now())?;
+                state.point_channel(&release.app, channel, Some(&version), now())?;
+                Ok(with_paused(&state, &release.app, channel, response))
             }
-            None => Ok(answer),
+            None => Ok(response),
         });
-        (done, server.changed(&mut fleet))
+        (result, server.stage_changes(&mut state))
     };
-    server.keep(urgent).await?;
-    Ok(done?)
+    server.commit(pending).await?;
+    Ok(result?)
 }
 
-/// A set of keys that machines are to follow. Also says whether the online key is one of its channel keys: where not,
-/// machines that followed take no word of this server.
-async fn take_keys(server: &Arc<Server>, app: &str, new: NewKeySet) -> Result<Value, ApiError> {
+/// Publishes a key set. `online_key_counts` reports whether the online key is one of its channel keys. If not,
+/// machines that follow the set reject this server's timestamps.
+async fn publish_key_set(server: &Arc<Server>, app: &str, new: KeySetRequest) -> Result<Value, ApiError> {
     let app = app_key(server, app)?;
     let shared = server.clone();
-    let taken = tokio::task::spawn_blocking(move || {
-        let epoch = shared.key_sets.take(&app, &new.set, &new.signatures)?;
+    let received = tokio::task::spawn_blocking(move || {
+        let epoch = shared.key_sets.add(&app, &new.set, &new.signatures)?;
         Ok::<_, KeySetError>((epoch, shared.key_sets.newest(&app)))
     });
-    let (epoch, newest) = taken.await.map_err(|_| ApiError::BrokeOff)??;
+    let (epoch, newest) = received.await.map_err(|_| ApiError::TaskFailed)??;
     let own = server.signer.lock().public();
-    let counts = newest.is_none_or(|set| set.channel.iter().any(|key| Some(&key.key) == own.as_ref()));
-    tracing::info!(epoch, online_key_counts = counts, "a set of keys was published");
-    Ok(json!({ "ok": true, "epoch": epoch, "online_key_counts": counts }))
+    let is_channel_key =
+        newest.is_none_or(|set| set.channel.iter().any(|key| Some(&key.key) == own.as_ref()));
+    tracing::info!(epoch, online_key_counts = is_channel_key, "a set of keys was published");
+    Ok(json!({ "ok": true, "epoch": epoch, "online_key_counts": is_channel_key }))
 }
 
-/// `GET /api/apps/APP/keys`: the numbers of the sets that are here, and the newest.
+/// `GET /api/apps/APP/keys`: the epochs of the stored sets, and the newest set.
 pub fn key_sets(server: &Server, app: &str) -> Result<Value, ApiError> {
     let app = app_key(server, app)?;
     let files = server.key_sets.files(&app);
@@ -327,61 +335,62 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// `PUT /api/apps/APP/uploads/ARCH/VERSION/NAME`: one file of a release, however large.
-pub async fn upload(server: &Arc<Server>, words: &[&str], mut body: Incoming) -> Result<Value, ApiError> {
-    let ["apps", app, "uploads", arch, number, name] = words else { return Err(ApiError::NotHere) };
+/// `PUT /api/apps/APP/uploads/ARCH/VERSION/NAME`: uploads one file of a release, of any size.
+pub async fn upload(server: &Arc<Server>, segments: &[&str], mut body: Incoming) -> Result<Value, ApiError> {
+    let ["apps", app, "uploads", arch, number, name] = segments else { return Err(ApiError::NotFound) };
     let name: FileName =
-        name.parse().map_err(|_| ApiError::Text { what: "name", text: (*name).to_owned() })?;
-    let place = place(server, app, arch, version(number)?)?;
-    let (send, pieces) = mpsc::channel::<Bytes>(PIECES);
+        name.parse().map_err(|_| ApiError::InvalidText { what: "name", text: (*name).to_owned() })?;
+    let release = release_id(server, app, arch, version(number)?)?;
+    let (send, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let size = hyper::body::Body::size_hint(&body).exact();
-    let (files, told) = (server.files.clone(), name.clone());
-    let taking = tokio::task::spawn_blocking(move || files.take(&place, &name, pieces, size));
-    let mut whole = true;
+    let (files, file_name) = (server.files.clone(), name.clone());
+    let receiving = tokio::task::spawn_blocking(move || files.receive(&release, &name, chunks, size));
+    let mut complete = true;
     loop {
-        match timeout(PIECE_TIME, body.frame()).await {
+        match timeout(CHUNK_TIMEOUT, body.frame()).await {
             Ok(Some(Ok(frame))) => {
-                if let Ok(piece) = frame.into_data()
-                    && send.send(piece).await.is_err()
+                if let Ok(chunk) = frame.into_data()
+                    && send.send(chunk).await.is_err()
                 {
-                    // Refused already: why comes below.
+                    // The receiver failed. Its error is returned below.
                     break;
                 }
             }
             Ok(None) => break,
             Ok(Some(Err(_))) | Err(_) => {
-                whole = false;
+                complete = false;
                 break;
             }
         }
     }
     drop(send);
-    let taken = taking.await.map_err(|_| ApiError::BrokeOff)?;
-    if !whole {
-        return Err(FilesError::BrokenOff.into());
+    let received = receiving.await.map_err(|_| ApiError::TaskFailed)?;
+    if !complete {
+        return Err(FilesError::Interrupted.into());
     }
-    taken?;
-    Ok(json!({ "ok": true, "name": told.to_string() }))
+    received?;
+    Ok(json!({ "ok": true, "name": file_name.to_string() }))
 }
 
-/// `GET /api/apps/APP/uploads/ARCH/VERSION`: what of a release was sent already.
-pub async fn sent(server: &Arc<Server>, words: &[&str]) -> Result<Value, ApiError> {
-    let ["apps", app, "uploads", arch, number] = words else { return Err(ApiError::NotHere) };
-    let place = place(server, app, arch, version(number)?)?;
+/// `GET /api/apps/APP/uploads/ARCH/VERSION`: the names of the uploaded files of a release.
+pub async fn uploaded_files(server: &Arc<Server>, segments: &[&str]) -> Result<Value, ApiError> {
+    let ["apps", app, "uploads", arch, number] = segments else { return Err(ApiError::NotFound) };
+    let release = release_id(server, app, arch, version(number)?)?;
     let published = server
-        .fleet
+        .state
         .lock()
-        .app(&place.app)
-        .is_some_and(|(_, app)| app.package(&place.version, arch).is_some());
+        .app(&release.app)
+        .is_some_and(|(_, app)| app.package(&release.version, arch).is_some());
     let files = server.files.clone();
-    let sent =
-        tokio::task::spawn_blocking(move || files.sent(&place)).await.map_err(|_| ApiError::BrokeOff)??;
+    let sent = tokio::task::spawn_blocking(move || files.uploaded(&release))
+        .await
+        .map_err(|_| ApiError::TaskFailed)??;
     Ok(json!({ "sent": sent, "published": published }))
 }
 
-pub fn answered(value: Result<Value, ApiError>) -> Answer {
+pub fn to_response(value: Result<Value, ApiError>) -> HttpResponse {
     match value {
-        Ok(value) => json_answer(StatusCode::OK, &value),
-        Err(error) => error.answer(),
+        Ok(value) => json_response(StatusCode::OK, &value),
+        Err(error) => error.response(),
     }
 }

@@ -1,4 +1,4 @@
-//! What answers are made of: bytes that are there, or a stream of them.
+//! Response bodies, in full or streamed.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub type Answer = Response<Body>;
+pub type HttpResponse = Response<Body>;
 
 pub enum Body {
-    Whole(Option<Bytes>),
-    /// `left`: bytes to come, where that is known.
+    Full(Option<Bytes>),
+    /// `remaining`: bytes not yet sent, if the length is known.
     Stream {
-        pieces: mpsc::Receiver<io::Result<Bytes>>,
-        left: Option<u64>,
+        chunks: mpsc::Receiver<io::Result<Bytes>>,
+        remaining: Option<u64>,
     },
 }
 
@@ -31,53 +31,53 @@ impl HttpBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream { pieces, left } => pieces.poll_recv(context).map(|piece| {
-                let piece = piece?;
-                if let (Ok(piece), Some(left)) = (&piece, left) {
-                    *left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream { chunks, remaining } => chunks.poll_recv(context).map(|chunk| {
+                let chunk = chunk?;
+                if let (Ok(chunk), Some(remaining)) = (&chunk, remaining) {
+                    *remaining = remaining.saturating_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
                 }
-                Some(piece.map(Frame::data))
+                Some(chunk.map(Frame::data))
             }),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream { left, .. } => *left == Some(0),
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Stream { remaining, .. } => *remaining == Some(0),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
+            Self::Full(bytes) => {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Self::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
-            Self::Stream { left: None, .. } => SizeHint::default(),
+            Self::Stream { remaining: Some(remaining), .. } => SizeHint::with_exact(*remaining),
+            Self::Stream { remaining: None, .. } => SizeHint::default(),
         }
     }
 }
 
-pub fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Body::Whole(Some(body.into())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = Response::new(Body::Full(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
-pub fn text(status: StatusCode, text: impl Into<String>) -> Answer {
-    answer(status, "text/plain; charset=utf-8", text.into())
+pub fn text(status: StatusCode, text: impl Into<String>) -> HttpResponse {
+    response(status, "text/plain; charset=utf-8", text.into())
 }
 
-pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     match serde_json::to_vec(value) {
         Ok(mut bytes) => {
             bytes.push(b'\n');
-            answer(status, "application/json", bytes)
+            response(status, "application/json", bytes)
         }
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
@@ -87,6 +87,6 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// `{"error": "..."}`.
-pub fn failed(status: StatusCode, why: impl std::fmt::Display) -> Answer {
-    json(status, &serde_json::json!({ "error": why.to_string() }))
+pub fn error_response(status: StatusCode, error: impl std::fmt::Display) -> HttpResponse {
+    json(status, &serde_json::json!({ "error": error.to_string() }))
 }

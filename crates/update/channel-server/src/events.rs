@@ -1,4 +1,4 @@
-//! What happens, as it happens: Server-Sent Events for the page and for `curl`.
+//! Live updates as Server-Sent Events, for the page and for `curl`.
 
 use std::sync::Arc;
 
@@ -8,38 +8,42 @@ use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::body::{Answer, Body, failed};
-use crate::limits::{HEARTBEAT, NEWS_PAUSE};
+use crate::body::{Body, HttpResponse, error_response};
+use crate::limits::{EVENT_INTERVAL, HEARTBEAT};
 use crate::overview::overview;
 use crate::server::Server;
 
-/// The whole picture at once, and again whenever something changed.
-pub fn follow(server: &Arc<Server>) -> Answer {
-    let (send, pieces) = mpsc::channel(2);
+/// Sends the overview immediately, and again after each change.
+pub fn subscribe(server: &Arc<Server>) -> HttpResponse {
+    let (send, chunks) = mpsc::channel(2);
     let shared = server.clone();
-    if server.followers.available_permits() == 0 {
-        return failed(StatusCode::SERVICE_UNAVAILABLE, "too many follow already");
+    if server.subscribers.available_permits() == 0 {
+        return error_response(StatusCode::SERVICE_UNAVAILABLE, "too many follow already");
     }
     tokio::spawn(async move {
-        let Ok(_place) = shared.followers.try_acquire() else { return };
-        let mut news = shared.news();
+        let Ok(_permit) = shared.subscribers.try_acquire() else { return };
+        let mut changes = shared.changes();
         loop {
-            news.borrow_and_update();
-            let picture = overview(&shared.fleet.lock(), &shared.key_sets);
-            if send.send(Ok(Bytes::from(format!("event: overview\ndata: {picture}\n\n")))).await.is_err() {
+            changes.borrow_and_update();
+            let overview_json = overview(&shared.state.lock(), &shared.key_sets);
+            if send
+                .send(Ok(Bytes::from(format!("event: overview\ndata: {overview_json}\n\n"))))
+                .await
+                .is_err()
+            {
                 return;
             }
-            sleep(NEWS_PAUSE).await;
-            // A heartbeat finds out who went away.
-            while timeout(HEARTBEAT, news.changed()).await.is_err() {
+            sleep(EVENT_INTERVAL).await;
+            // The heartbeat detects closed connections.
+            while timeout(HEARTBEAT, changes.changed()).await.is_err() {
                 if send.send(Ok(Bytes::from_static(b": still here\n\n"))).await.is_err() {
                     return;
                 }
             }
         }
     });
-    let mut answer = Response::new(Body::Stream { pieces, left: None });
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    let mut response = Response::new(Body::Stream { chunks, remaining: None });
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

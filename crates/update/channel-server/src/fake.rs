@@ -1,4 +1,4 @@
-//! Machines that are none: they poll a server as real ones do, to try it and to measure it (contract 1.4.11).
+//! Simulated machines that poll a server, for trying it out and for load tests (contract 1.4.11).
 
 use std::io;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use omaha::{Answer, App, Event, EventResult, EventType, Os};
+use omaha::{App, CheckResponse, Event, EventResult, EventType, Os};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// For one answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For one response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FakeError {
@@ -29,17 +29,17 @@ pub enum FakeError {
     Http(#[from] hyper::Error),
     #[error("the request cannot be")]
     Request(#[from] hyper::http::Error),
-    #[error("no answer within {PATIENCE:?}")]
-    Late,
+    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    Timeout,
     #[error("the server answered {0}")]
     Status(StatusCode),
     #[error("the answer cannot be read")]
-    Read(#[from] omaha::ReadError),
+    InvalidResponse(#[from] omaha::ReadError),
     #[error("the answer is of no use")]
-    Refusal(#[from] omaha::Refusal),
+    UnusableResponse(#[from] omaha::ResponseError),
 }
 
-/// What all of the machines have in common.
+/// Properties that all machines share.
 #[derive(Debug, Clone)]
 pub struct Machines {
     /// `http://127.0.0.1:8041/v1/update/`.
@@ -47,19 +47,19 @@ pub struct Machines {
     pub app_id: String,
     pub track: String,
     pub board: String,
-    /// That they run at first.
+    /// The version they start with.
     pub version: String,
     pub count: usize,
 }
 
-/// One connection, kept for as long as both sides like it.
-struct Line {
+/// A keep-alive connection.
+struct Connection {
     authority: String,
     path: String,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-impl Line {
+impl Connection {
     fn new(url: &str) -> Result<Self, FakeError> {
         let uri: Uri = url.parse().map_err(|_| FakeError::Url(url.to_owned()))?;
         match (uri.scheme_str(), uri.authority()) {
@@ -99,22 +99,22 @@ impl Line {
             .header(HOST, &self.authority)
             .header(CONTENT_TYPE, omaha::CONTENT_TYPE)
             .body(Full::new(Bytes::from(body)))?;
-        let answered = timeout(PATIENCE, async {
+        let answered = timeout(RESPONSE_TIMEOUT, async {
             let response = sender.send_request(request).await?;
             let status = response.status();
             Ok::<_, FakeError>((status, response.into_body().collect().await?.to_bytes()))
         });
-        let (status, bytes) = answered.await.map_err(|_| FakeError::Late)??;
+        let (status, bytes) = answered.await.map_err(|_| FakeError::Timeout)??;
         self.sender = Some(sender);
         if status == StatusCode::OK { Ok(bytes) } else { Err(FakeError::Status(status)) }
     }
 }
 
-/// One of them.
+/// One simulated machine.
 struct Machine {
     number: usize,
     version: String,
-    /// Before the last reboot, if the next check is the first since.
+    /// The version before the last reboot, until the next check reports it.
     previous: String,
     boots: u32,
 }
@@ -152,26 +152,30 @@ impl Machine {
         request.write()
     }
 
-    /// The version that is offered.
-    async fn check(&mut self, machines: &Machines, line: &mut Line) -> Result<Option<String>, FakeError> {
+    /// Returns the offered version.
+    async fn check(
+        &mut self,
+        machines: &Machines,
+        connection: &mut Connection,
+    ) -> Result<Option<String>, FakeError> {
         let event = Event::rebooted(&std::mem::take(&mut self.previous));
-        let answer = line.post(self.request(machines, true, event)).await?;
+        let answer = connection.post(self.request(machines, true, event)).await?;
         let response = omaha::Response::read(&answer)?;
-        Ok(match response.answer()? {
-            Answer::NoUpdate { .. } => None,
-            Answer::Update(offer) => Some(offer.version.to_owned()),
+        Ok(match response.check_response()? {
+            CheckResponse::NoUpdate { .. } => None,
+            CheckResponse::Update(offer) => Some(offer.version.to_owned()),
         })
     }
 
-    /// Says that it downloaded, installed and rebooted, without doing so.
+    /// Reports download, installation and reboot without performing them.
     async fn update(
         &mut self,
         version: String,
         machines: &Machines,
-        line: &mut Line,
+        connection: &mut Connection,
     ) -> Result<(), FakeError> {
         for kind in [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE] {
-            line.post(self.request(machines, false, Event::new(kind, EventResult::SUCCESS))).await?;
+            connection.post(self.request(machines, false, Event::new(kind, EventResult::SUCCESS))).await?;
         }
         self.previous = std::mem::replace(&mut self.version, version);
         self.boots += 1;
@@ -179,43 +183,43 @@ impl Machine {
     }
 }
 
-/// Lets them poll forever, each in a rhythm of its own between the two; `say` gets a line for each check.
+/// Polls forever with all machines, each at its own interval within `interval`. Calls `report` with a line per check.
 ///
 /// # Errors
-/// The address cannot be. What goes wrong later is said.
+/// The URL is invalid. Later errors are reported, not returned.
 pub async fn poll(
     machines: Machines,
-    rhythm: (Duration, Duration),
-    say: impl Fn(String) + Send + Sync + 'static,
+    interval: (Duration, Duration),
+    report: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<(), FakeError> {
-    Line::new(&machines.url)?;
-    let (machines, say) = (Arc::new(machines), Arc::new(say));
-    let mut all = tokio::task::JoinSet::new();
+    Connection::new(&machines.url)?;
+    let (machines, report) = (Arc::new(machines), Arc::new(report));
+    let mut tasks = tokio::task::JoinSet::new();
     for number in 0..machines.count {
-        let (machines, say) = (machines.clone(), say.clone());
-        all.spawn(async move {
+        let (machines, report) = (machines.clone(), report.clone());
+        tasks.spawn(async move {
             let version = machines.version.clone();
             let mut machine = Machine { number, version, previous: String::new(), boots: 0 };
-            let Ok(mut line) = Line::new(&machines.url) else { return };
+            let Ok(mut connection) = Connection::new(&machines.url) else { return };
             loop {
-                say(turn(&mut machine, &machines, &mut line).await);
-                sleep(between(rhythm, number)).await;
+                report(check_and_update(&mut machine, &machines, &mut connection).await);
+                sleep(interval_of(interval, number)).await;
             }
         });
     }
-    while all.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn turn(machine: &mut Machine, machines: &Machines, line: &mut Line) -> String {
+async fn check_and_update(machine: &mut Machine, machines: &Machines, connection: &mut Connection) -> String {
     let name = machine.name();
-    let offered = match machine.check(machines, line).await {
+    let offered = match machine.check(machines, connection).await {
         Ok(Some(version)) => version,
         Ok(None) => return format!("{name}: noupdate"),
         Err(error) => return format!("{name}: {}", chain(&error)),
     };
     let before = machine.version.clone();
-    match machine.update(offered, machines, line).await {
+    match machine.update(offered, machines, connection).await {
         Ok(()) => format!("{name}: updated from {before} to {}", machine.version),
         Err(error) => format!("{name}: {}", chain(&error)),
     }
@@ -231,15 +235,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The numbers of the machines spread them evenly; nothing has to be random here.
-fn between((least, most): (Duration, Duration), number: usize) -> Duration {
+/// Spreads the machines evenly by number.
+fn interval_of((least, most): (Duration, Duration), number: usize) -> Duration {
     let step = u32::try_from(number * 37 % 100).unwrap_or_default();
     least + most.saturating_sub(least) * step / 100
 }
 
-/// What a measurement found. Times are in microseconds.
+/// Results of a load test. Times are in microseconds.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Figures {
+pub struct LoadReport {
     pub machines: usize,
     pub connections: usize,
     pub seconds: f64,
@@ -252,18 +256,18 @@ pub struct Figures {
     pub failed: u64,
 }
 
-/// Has the machines check in turn, over so many connections, for so long: `rate` checks a second in all, or as fast as
-/// the server answers. A check that could not begin in time counts from when it should have.
+/// Lets the machines check in turn over `connections` connections for `time`, at `rate` checks per second in total or
+/// as fast as the server responds. The latency of a delayed check counts from its due time.
 ///
 /// # Errors
-/// The address cannot be.
+/// The URL is invalid.
 pub async fn load(
     machines: Machines,
     connections: usize,
     time: Duration,
     rate: Option<f64>,
-) -> Result<Figures, FakeError> {
-    Line::new(&machines.url)?;
+) -> Result<LoadReport, FakeError> {
+    Connection::new(&machines.url)?;
     let (machines, next, offered, failed) = (
         Arc::new(machines),
         Arc::new(AtomicU64::new(0)),
@@ -272,13 +276,13 @@ pub async fn load(
     );
     let times = Arc::new(Mutex::new(Vec::<u64>::new()));
     let began = Instant::now();
-    let mut all = tokio::task::JoinSet::new();
+    let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..connections {
         let (machines, next, offered, failed, times) =
             (machines.clone(), next.clone(), offered.clone(), failed.clone(), times.clone());
-        all.spawn(async move {
-            let Ok(mut line) = Line::new(&machines.url) else { return };
-            let mut own = Vec::new();
+        tasks.spawn(async move {
+            let Ok(mut connection) = Connection::new(&machines.url) else { return };
+            let mut latencies = Vec::new();
             while began.elapsed() < time {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
                 let due = rate.map(|rate| Duration::from_secs_f64(turn as f64 / rate));
@@ -289,7 +293,7 @@ pub async fn load(
                 let number = usize::try_from(turn).unwrap_or_default() % machines.count.max(1);
                 let version = machines.version.clone();
                 let mut machine = Machine { number, version, previous: String::new(), boots: 0 };
-                match machine.check(&machines, &mut line).await {
+                match machine.check(&machines, &mut connection).await {
                     Ok(found) => drop(offered.fetch_add(u64::from(found.is_some()), Ordering::Relaxed)),
                     Err(error) => {
                         tracing::debug!(%error, "a check failed");
@@ -297,19 +301,19 @@ pub async fn load(
                     }
                 }
                 let took = began.elapsed().saturating_sub(start);
-                own.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                latencies.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             }
-            times.lock().append(&mut own);
+            times.lock().append(&mut latencies);
         });
     }
-    while all.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
     let seconds = began.elapsed().as_secs_f64();
     let mut times = std::mem::take(&mut *times.lock());
     times.sort_unstable();
     let at =
         |share: f64| times.get((times.len() as f64 * share) as usize).or(times.last()).copied().unwrap_or(0);
     let checks = u64::try_from(times.len()).unwrap_or(u64::MAX);
-    Ok(Figures {
+    Ok(LoadReport {
         machines: machines.count,
         connections,
         seconds,

@@ -1,7 +1,7 @@
-//! The files of releases: sent here piece by piece, checked, and served with ranges.
+//! The files of releases: uploaded one by one, verified, and served.
 //!
-//! A release is in its folder whole or not at all: what is being sent stands elsewhere until every file of it is there
-//! and its digest was seen to match.
+//! A release is published completely or not at all. Uploads are kept in a separate folder until every file is present
+//! and its digest matches.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -17,11 +17,11 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use crate::limits::{FILE_BYTES, PIECE};
-use crate::place::{Place, RELEASES};
+use crate::limits::{CHUNK_BYTES, FILE_BYTES};
+use crate::release_id::{RELEASES, ReleaseId};
 
 const UPLOADS: &str = "uploads";
-const UNFINISHED: &str = ".part";
+const PARTIAL: &str = ".part";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -30,7 +30,7 @@ pub enum FilesError {
     #[error("{0} was not sent yet")]
     Missing(String),
     #[error("{0} is no file of this release")]
-    Foreign(String),
+    UnknownFile(String),
     #[error("{name} has {found} bytes, not {wanted}")]
     Size { name: String, found: u64, wanted: u64 },
     #[error("{name} has SHA-256 {found}, not {wanted}")]
@@ -38,15 +38,15 @@ pub enum FilesError {
     #[error("release.json cannot be taken")]
     Metadata(#[from] release::MetadataError),
     #[error("release.json says {0}")]
-    Other(String),
+    Mismatch(String),
     #[error("release.json.sig is no text")]
-    NoSignature,
+    InvalidSignatureText,
     #[error("release.json is not signed by a key that this server knows")]
     Signature(#[from] release::SignatureError),
     #[error("version {0} is here already with another release.json: what was published never changes")]
-    Different(Version),
+    AlreadyPublished(Version),
     #[error("what was sent broke off")]
-    BrokenOff,
+    Interrupted,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub struct Files {
 
 impl Files {
     /// # Errors
-    /// The folders cannot be made.
+    /// The folders cannot be created.
     pub fn open(data: &Path) -> Result<Self, FilesError> {
         let (releases, uploads) = (data.join(RELEASES), data.join(UPLOADS));
         for folder in [&releases, &uploads] {
@@ -66,29 +66,29 @@ impl Files {
         Ok(Self { releases, uploads })
     }
 
-    fn folder(&self, place: &Place, is_upload: bool) -> PathBuf {
+    fn folder(&self, id: &ReleaseId, is_upload: bool) -> PathBuf {
         let root = if is_upload { &self.uploads } else { &self.releases };
-        place.below(root)
+        id.below(root)
     }
 
-    /// A file of a release that is here whole.
-    pub fn path(&self, place: &Place, name: &FileName) -> PathBuf {
-        self.folder(place, false).join(name.as_str())
+    /// The path of a published file.
+    pub fn path(&self, id: &ReleaseId, name: &FileName) -> PathBuf {
+        self.folder(id, false).join(name.as_str())
     }
 
-    /// The names of what was sent of a release.
+    /// The names of the uploaded files of a release.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn sent(&self, place: &Place) -> Result<Vec<String>, FilesError> {
-        let folder = self.folder(place, true);
+    pub fn uploaded(&self, id: &ReleaseId) -> Result<Vec<String>, FilesError> {
+        let folder = self.folder(id, true);
         let failed = |error| FilesError::Io(folder.clone(), error);
         let mut names = Vec::new();
         match fs::read_dir(&folder) {
             Ok(entries) => {
                 for entry in entries {
                     let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-                    if !name.ends_with(UNFINISHED) {
+                    if !name.ends_with(PARTIAL) {
                         names.push(name);
                     }
                 }
@@ -100,18 +100,18 @@ impl Files {
         Ok(names)
     }
 
-    /// Takes one file of a release. `release.json` comes first: it says what the others have to be.
+    /// Receives one file of a release. `release.json` comes first, since it lists the others.
     ///
     /// # Errors
-    /// It is not what `release.json` says, broke off, or cannot be written.
-    pub fn take(
+    /// The file does not match `release.json`, the upload was interrupted, or writing failed.
+    pub fn receive(
         &self,
-        place: &Place,
+        id: &ReleaseId,
         name: &FileName,
-        pieces: mpsc::Receiver<Bytes>,
+        chunks: mpsc::Receiver<Bytes>,
         size: Option<u64>,
     ) -> Result<(), FilesError> {
-        let folder = self.folder(place, true);
+        let folder = self.folder(id, true);
         fs::create_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))?;
         let limit = match name.as_str() {
             files::RELEASE => to_u64(MAX_RELEASE),
@@ -119,77 +119,76 @@ impl Files {
             other => {
                 let release = read_release(&folder)?;
                 let blob = release.blobs().find(|blob| blob.url.as_str() == other);
-                blob.ok_or_else(|| FilesError::Foreign(other.to_owned()))?.size
+                blob.ok_or_else(|| FilesError::UnknownFile(other.to_owned()))?.size
             }
         };
         let path = folder.join(name.as_str());
-        let part = folder.join(format!("{name}{UNFINISHED}"));
-        let failed = |error| FilesError::Io(part.clone(), error);
-        let (found, digest) = write(&part, pieces, limit.min(FILE_BYTES)).map_err(failed)?;
-        let too_long = found > limit;
-        if too_long || size.is_some_and(|size| size != found) {
-            fs::remove_file(&part).map_err(failed)?;
-            if !too_long {
-                return Err(FilesError::BrokenOff);
+        let partial = folder.join(format!("{name}{PARTIAL}"));
+        let failed = |error| FilesError::Io(partial.clone(), error);
+        let (found, digest) = write_chunks(&partial, chunks, limit.min(FILE_BYTES)).map_err(failed)?;
+        let is_too_long = found > limit;
+        if is_too_long || size.is_some_and(|size| size != found) {
+            fs::remove_file(&partial).map_err(failed)?;
+            if !is_too_long {
+                return Err(FilesError::Interrupted);
             }
             return Err(FilesError::Size { name: name.to_string(), found, wanted: limit });
         }
         match name.as_str() {
             files::RELEASE => {
-                let bytes = fs::read(&part).map_err(failed)?;
-                check(&Release::parse(&bytes)?, place)?;
-                // What was sent for another release.json is nothing for this one.
+                let bytes = fs::read(&partial).map_err(failed)?;
+                check_identity(&Release::parse(&bytes)?, id)?;
+                // Files uploaded for another `release.json` do not belong to this one.
                 if fs::read(&path).is_ok_and(|before| before != bytes) {
-                    self.forget_upload(place)?;
+                    self.remove_upload(id)?;
                     fs::create_dir_all(&folder).map_err(failed)?;
-                    fs::write(&part, &bytes).map_err(failed)?;
+                    fs::write(&partial, &bytes).map_err(failed)?;
                 }
             }
             files::RELEASE_SIGNATURE => {}
             _ => {
                 let release = read_release(&folder)?;
                 let blob = release.blobs().find(|blob| blob.url == *name);
-                let blob = blob.ok_or_else(|| FilesError::Foreign(name.to_string()))?;
-                if let Err(error) = matches(blob, found, digest) {
-                    fs::remove_file(&part).map_err(failed)?;
+                let blob = blob.ok_or_else(|| FilesError::UnknownFile(name.to_string()))?;
+                if let Err(error) = verify_blob(blob, found, digest) {
+                    fs::remove_file(&partial).map_err(failed)?;
                     return Err(error);
                 }
             }
         }
-        fs::rename(&part, &path).map_err(failed)
+        fs::rename(&partial, &path).map_err(failed)
     }
 
-    /// Makes of what was sent a release that can be served, and says what it is. Once more for the same is fine.
-    /// With `files_at` only the metadata has to be here.
+    /// Publishes an uploaded release. Idempotent. With `files_at` only the metadata has to be uploaded.
     ///
     /// # Errors
-    /// Something is missing, not what was signed, or not signed.
-    pub fn finish(
+    /// A file is missing or does not match, or the release is not signed by one of `keys`.
+    pub fn publish(
         &self,
-        place: &Place,
+        id: &ReleaseId,
         keys: &Keys,
         files_at: Option<String>,
         now: u64,
     ) -> Result<Package, FilesError> {
-        let (upload, folder) = (self.folder(place, true), self.folder(place, false));
+        let (upload, folder) = (self.folder(id, true), self.folder(id, false));
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| FilesError::Io(path, error)
         };
-        let is_here = folder.join(files::RELEASE).exists();
-        if is_here && upload.join(files::RELEASE).exists() {
+        let is_published = folder.join(files::RELEASE).exists();
+        if is_published && upload.join(files::RELEASE).exists() {
             let read = |folder: &Path| fs::read(folder.join(files::RELEASE)).map_err(failed(folder));
             if read(&upload)? != read(&folder)? {
-                return Err(FilesError::Different(place.version.clone()));
+                return Err(FilesError::AlreadyPublished(id.version.clone()));
             }
         }
-        let source = if is_here { &folder } else { &upload };
+        let source = if is_published { &folder } else { &upload };
         let release = read_release(source)?;
-        check(&release, place)?;
+        check_identity(&release, id)?;
         let bytes = fs::read(source.join(files::RELEASE)).map_err(failed(source))?;
         let signature = source.join(files::RELEASE_SIGNATURE);
         let signature = match fs::read(&signature) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_| FilesError::NoSignature)?,
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| FilesError::InvalidSignatureText)?,
             Err(_) => return Err(FilesError::Missing(files::RELEASE_SIGNATURE.to_owned())),
         };
         if !keys.is_empty() {
@@ -198,37 +197,37 @@ impl Files {
         let mut sha1 = String::new();
         if files_at.is_none() {
             for blob in release.blobs() {
-                let (size, sha256, other) = read_again(source, blob)?;
-                matches(blob, size, sha256)?;
+                let (size, sha256, sha1_base64) = hash_file(source, blob)?;
+                verify_blob(blob, size, sha256)?;
                 if blob.url == release.full.blob.url {
-                    sha1 = other;
+                    sha1 = sha1_base64;
                 }
             }
         }
-        if !is_here {
+        if !is_published {
             let parent = folder.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).map_err(failed(parent))?;
             sync(&upload).map_err(failed(&upload))?;
             fs::rename(&upload, &folder).map_err(failed(&folder))?;
             sync(parent).map_err(failed(parent))?;
         } else if upload.exists() {
-            self.forget_upload(place)?;
+            self.remove_upload(id)?;
         }
         let metadata = [(files::RELEASE, &*bytes), (files::RELEASE_SIGNATURE, signature.as_bytes())];
-        Ok(package(&release, place, metadata, sha1, files_at, now))
+        Ok(package(&release, id, metadata, sha1, files_at, now))
     }
 
-    fn forget_upload(&self, place: &Place) -> Result<(), FilesError> {
-        let folder = self.folder(place, true);
+    fn remove_upload(&self, id: &ReleaseId) -> Result<(), FilesError> {
+        let folder = self.folder(id, true);
         fs::remove_dir_all(&folder).map_err(|error| FilesError::Io(folder.clone(), error))
     }
 
-    /// Removes what was published. Machines that are fetching it finish the file they are at.
+    /// Removes a published release. Downloads of a file that is already open complete.
     ///
     /// # Errors
     /// The folder cannot be removed.
-    pub fn remove(&self, place: &Place) -> Result<(), FilesError> {
-        let folder = self.folder(place, false);
+    pub fn remove(&self, id: &ReleaseId) -> Result<(), FilesError> {
+        let folder = self.folder(id, false);
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FilesError::Io(folder, error)),
             _ => Ok(()),
@@ -254,24 +253,24 @@ fn read_release(folder: &Path) -> Result<Release, FilesError> {
     }
 }
 
-fn check(release: &Release, place: &Place) -> Result<(), FilesError> {
+fn check_identity(release: &Release, id: &ReleaseId) -> Result<(), FilesError> {
     let arch = omaha::architecture(&release.board, None);
-    if release.version != place.version {
-        return Err(FilesError::Other(format!("version {}, not {}", release.version, place.version)));
+    if release.version != id.version {
+        return Err(FilesError::Mismatch(format!("version {}, not {}", release.version, id.version)));
     }
-    if arch != place.arch {
-        return Err(FilesError::Other(format!(
+    if arch != id.arch {
+        return Err(FilesError::Mismatch(format!(
             "board {}, which is {arch}, not {}",
-            release.board, place.arch
+            release.board, id.arch
         )));
     }
-    if !omaha::same_app(&release.appid, &place.app) {
-        return Err(FilesError::Other(format!("appid {}, not {}", release.appid, place.app)));
+    if !omaha::same_app(&release.appid, &id.app) {
+        return Err(FilesError::Mismatch(format!("appid {}, not {}", release.appid, id.app)));
     }
     Ok(())
 }
 
-fn matches(blob: &Blob, size: u64, sha256: Digest) -> Result<(), FilesError> {
+fn verify_blob(blob: &Blob, size: u64, sha256: Digest) -> Result<(), FilesError> {
     let name = || blob.url.to_string();
     if size != blob.size {
         return Err(FilesError::Size { name: name(), found: size, wanted: blob.size });
@@ -282,24 +281,24 @@ fn matches(blob: &Blob, size: u64, sha256: Digest) -> Result<(), FilesError> {
     Ok(())
 }
 
-/// Writes what comes, but no more than one byte beyond `limit`; how much it was, and its digest.
-fn write(path: &Path, mut pieces: mpsc::Receiver<Bytes>, limit: u64) -> io::Result<(u64, Digest)> {
+/// Writes the chunks to a file and stops when `limit` is exceeded. Returns the size and digest.
+fn write_chunks(path: &Path, mut chunks: mpsc::Receiver<Bytes>, limit: u64) -> io::Result<(u64, Digest)> {
     let mut file = File::create(path)?;
     let (mut size, mut hash) = (0_u64, Sha256::new());
-    while let Some(piece) = pieces.blocking_recv() {
-        size += to_u64(piece.len());
+    while let Some(chunk) = chunks.blocking_recv() {
+        size += to_u64(chunk.len());
         if size > limit {
             break;
         }
-        hash.update(&piece);
-        file.write_all(&piece)?;
+        hash.update(&chunk);
+        file.write_all(&chunk)?;
     }
     file.sync_all()?;
     Ok((size, Digest(hash.finalize().into())))
 }
 
-/// Size, SHA-256, and SHA-1 in base64 of what is on the disk.
-fn read_again(folder: &Path, blob: &Blob) -> Result<(u64, Digest, String), FilesError> {
+/// Size, SHA-256, and SHA-1 in base64, of the file on disk.
+fn hash_file(folder: &Path, blob: &Blob) -> Result<(u64, Digest, String), FilesError> {
     let path = folder.join(blob.url.as_str());
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => FilesError::Missing(blob.url.to_string()),
@@ -307,22 +306,22 @@ fn read_again(folder: &Path, blob: &Blob) -> Result<(u64, Digest, String), Files
     };
     let mut file = File::open(&path).map_err(failed)?;
     let (mut sha256, mut sha1, mut size) = (Sha256::new(), Sha1::new(), 0);
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let count = file.read(&mut piece).map_err(failed)?;
+        let count = file.read(&mut chunk).map_err(failed)?;
         if count == 0 {
             break;
         }
         size += to_u64(count);
-        sha256.update(&piece[..count]);
-        sha1.update(&piece[..count]);
+        sha256.update(&chunk[..count]);
+        sha1.update(&chunk[..count]);
     }
     Ok((size, Digest(sha256.finalize().into()), STANDARD.encode(sha1.finalize())))
 }
 
 fn package(
     release: &Release,
-    place: &Place,
+    id: &ReleaseId,
     metadata: [(&str, &[u8]); 2],
     sha1: String,
     files_at: Option<String>,
@@ -335,21 +334,21 @@ fn package(
         sha1,
     };
     let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into()).to_string();
-    let written = metadata.map(|(name, bytes)| rollout::File {
+    let metadata_files = metadata.map(|(name, bytes)| rollout::File {
         name: name.to_owned(),
         size: to_u64(bytes.len()),
         sha256: digest(bytes),
         sha1: String::new(),
     });
-    let release_sha256 = Some(written[0].sha256.clone());
+    let release_sha256 = Some(metadata_files[0].sha256.clone());
     let main = &release.full.blob;
     let others = release.blobs().filter(|blob| blob.url != main.url).map(|blob| file(blob, String::new()));
     Package {
         version: release.version.clone(),
-        arch: place.arch.clone(),
+        arch: id.arch.clone(),
         board: release.board.clone(),
         payload: file(main, sha1),
-        further: written.into_iter().chain(others).collect(),
+        further: metadata_files.into_iter().chain(others).collect(),
         files_at,
         channels: release.channels.clone(),
         min_from: release.min_from.clone(),

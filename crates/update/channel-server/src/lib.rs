@@ -1,7 +1,8 @@
-//! The channel server: Omaha for machines, files with ranges, an API and a page for operators, metrics.
+//! The update server: Omaha for machines, release files with byte ranges, an API, a web page and metrics for
+//! operators.
 //!
-//! It must never decide who gets what (`rollout` does), answer what is not on disk, log a token, or sign anything but
-//! which version a channel has.
+//! It never decides which machine gets which version (`rollout` does), never acknowledges a change that is not on
+//! disk, never logs a token, and signs nothing but which version a channel has.
 
 mod api;
 mod body;
@@ -12,12 +13,12 @@ pub mod fake;
 mod files;
 mod key_sets;
 mod limits;
-mod look;
 mod metrics;
 mod overview;
 mod page;
-mod place;
+mod queries;
 mod range;
+mod release_id;
 mod route;
 mod serve;
 mod server;
@@ -27,7 +28,7 @@ mod token;
 mod update;
 mod warnings;
 
-pub use current::{LookError, Nothing, look};
+pub use current::{NoRelease, ReleaseFolderError, release_folder};
 pub use files::FilesError;
 pub use key_sets::KeySetError;
 pub use serve::serve;

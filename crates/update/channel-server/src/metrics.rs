@@ -1,14 +1,14 @@
-//! What Prometheus reads.
+//! Prometheus metrics.
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use rollout::{Fleet, Rollout};
+use rollout::{Rollout, UpdateState};
 
 use crate::key_sets::KeySets;
 
 #[derive(Clone)]
 pub struct Metrics {
-    /// By what came of them.
+    /// By outcome.
     pub checks: IntCounterVec,
     pub events: IntCounterVec,
     pub malformed: IntCounter,
@@ -17,20 +17,29 @@ pub struct Metrics {
 
 impl Metrics {
     /// # Errors
-    /// Never in practice: the names are fit for Prometheus.
+    /// None in practice: the names are valid.
     pub fn new() -> prometheus::Result<Self> {
-        let many = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let counter_vec =
+            |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
-            checks: many("keelson_updates_checks_total", "Update checks by what came of them", "answer")?,
-            events: many("keelson_updates_events_total", "Events of machines by what they tell", "event")?,
+            checks: counter_vec(
+                "keelson_updates_checks_total",
+                "Update checks by what came of them",
+                "answer",
+            )?,
+            events: counter_vec(
+                "keelson_updates_events_total",
+                "Events of machines by what they tell",
+                "event",
+            )?,
             malformed: IntCounter::new("keelson_updates_malformed_total", "Requests that were no Omaha")?,
             sent_bytes: IntCounter::new("keelson_updates_file_bytes_total", "Bytes of release files sent")?,
         })
     }
 
     /// # Errors
-    /// Never in practice: each name is registered once.
-    pub fn text(&self, fleet: &Fleet, sets: &KeySets) -> prometheus::Result<Vec<u8>> {
+    /// None in practice: each name is registered once.
+    pub fn text(&self, state: &UpdateState, sets: &KeySets) -> prometheus::Result<Vec<u8>> {
         let registry = Registry::new();
         let counters: [Box<dyn Collector>; 4] = [
             Box::new(self.checks.clone()),
@@ -49,24 +58,24 @@ impl Metrics {
         let versions =
             gauge("keelson_updates_machines", "Machines by version", &["app", "group", "version"])?;
         let statuses = gauge("keelson_updates_instances", "Machines by status", &["app", "group", "status"])?;
-        let of_group = |name: &str, help: &str| gauge(name, help, &["app", "group"]);
+        let per_group = |name: &str, help: &str| gauge(name, help, &["app", "group"]);
         let attempted =
-            of_group("keelson_updates_attempted", "Machines that attempted this rollout's version")?;
-        let succeeded = of_group("keelson_updates_succeeded", "Machines that run this rollout's version")?;
-        let failed = of_group("keelson_updates_failed", "Machines that failed since the last resume")?;
+            per_group("keelson_updates_attempted", "Machines that attempted this rollout's version")?;
+        let succeeded = per_group("keelson_updates_succeeded", "Machines that run this rollout's version")?;
+        let failed = per_group("keelson_updates_failed", "Machines that failed since the last resume")?;
         let timed_out =
-            of_group("keelson_updates_timed_out", "Machines that timed out since the last resume")?;
-        let in_progress = of_group("keelson_updates_in_progress", "Machines with a version granted")?;
+            per_group("keelson_updates_timed_out", "Machines that timed out since the last resume")?;
+        let in_progress = per_group("keelson_updates_in_progress", "Machines with a version granted")?;
         let paused = gauge("keelson_updates_paused", "1 where a group is paused", &["app", "group"])?;
-        let set_ends = gauge(
+        let key_set_expiry = gauge(
             "keelson_updates_key_set_expiry_timestamp_seconds",
             "When the newest set of keys ends",
             &["app"],
         )?;
-        for (key, app) in fleet.apps() {
+        for (key, app) in state.apps() {
             let name = app.app.product_id.as_ref().unwrap_or(&app.app.name);
             if let Some(set) = sets.newest(key) {
-                set_ends.with_label_values(&[name]).set(i64::try_from(set.expires).unwrap_or(i64::MAX));
+                key_set_expiry.with_label_values(&[name]).set(i64::try_from(set.expires).unwrap_or(i64::MAX));
             }
             for (track, state) in &app.groups {
                 let group = track.to_string();
@@ -74,7 +83,7 @@ impl Metrics {
                     versions.with_label_values(&[name, &group, &version]).set(number(count));
                 }
                 for (status, count) in &state.counts.statuses {
-                    statuses.with_label_values(&[name, group.as_str(), status.word()]).set(number(*count));
+                    statuses.with_label_values(&[name, group.as_str(), status.as_str()]).set(number(*count));
                 }
                 let rollout = state.group.rollout.as_ref();
                 let of = |count: fn(&Rollout) -> u32| rollout.map_or(0, |rollout| i64::from(count(rollout)));

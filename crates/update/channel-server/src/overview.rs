@@ -1,23 +1,23 @@
-//! What the page and the API tell of an application.
+//! JSON views of the state, for the page and the API.
 
 use std::collections::BTreeMap;
 
 use release::KeySet;
-use rollout::{Application, Fleet, GroupState, Machine, Package, Reason};
+use rollout::{Application, GroupState, Machine, Package, Reason, UpdateState};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::key_sets::KeySets;
-use crate::limits::KEY_SET_ENDS_SOON;
+use crate::limits::KEY_SET_EXPIRY_WARNING;
 use crate::server::now;
 
-/// Entries of the activity that come with the whole.
+/// Activity entries in the overview.
 const NEWEST: usize = 40;
 
-/// Everything that the page shows but the machines.
-pub fn overview(fleet: &Fleet, sets: &KeySets) -> Value {
-    let apps: Vec<Value> = fleet.apps().map(|(key, app)| application(key, app, sets)).collect();
-    let activity: Vec<_> = fleet.activity().rev().take(NEWEST).collect();
+/// Everything that the page shows, except the machines.
+pub fn overview(state: &UpdateState, sets: &KeySets) -> Value {
+    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, sets)).collect();
+    let activity: Vec<_> = state.activity().rev().take(NEWEST).collect();
     json!({ "now": now(), "apps": apps, "activity": activity })
 }
 
@@ -36,14 +36,14 @@ pub fn application(key: &str, app: &Application, sets: &KeySets) -> Value {
     })
 }
 
-/// The keys that count now. Once their time is over machines take no version until there is a newer set.
+/// The current key set. After its expiry machines accept no version until there is a newer set.
 fn key_set(set: &KeySet, now: u64) -> Value {
     let warning = match set.expires.saturating_sub(now) {
         0 => Some(format!(
             "The time of key set {} is over: machines take nothing until there is a newer one.",
             set.epoch
         )),
-        left if left < KEY_SET_ENDS_SOON => {
+        left if left < KEY_SET_EXPIRY_WARNING => {
             Some(format!("The time of key set {} is over in {} days.", set.epoch, left / 86_400))
         }
         _ => None,
@@ -55,7 +55,7 @@ pub fn group(state: &GroupState) -> Value {
     let group = &state.group;
     let age = group.rollout.as_ref().map_or(0, |rollout| rollout.age(now()));
     let statuses: BTreeMap<&str, usize> =
-        state.counts.statuses.iter().map(|(status, count)| (status.word(), *count)).collect();
+        state.counts.statuses.iter().map(|(status, count)| (status.as_str(), *count)).collect();
     json!({
         "track": group.track,
         "channel": group.channel,
@@ -86,22 +86,22 @@ pub fn package(package: &Package) -> Value {
     })
 }
 
-/// A machine with its last refusal in words.
+/// A machine, with its last refusal and error as text.
 #[derive(Serialize)]
-pub struct Shown<'a> {
+pub struct MachineView<'a> {
     #[serde(flatten)]
     machine: &'a Machine,
     status_code: u8,
     why: Option<&'static str>,
-    /// Of its last failure, in words.
+    /// Description of the last error code.
     error: Option<String>,
 }
 
-pub fn machine(machine: &Machine) -> Shown<'_> {
-    Shown {
+pub fn machine(machine: &Machine) -> MachineView<'_> {
+    MachineView {
         machine,
         status_code: machine.status.number(),
-        why: machine.refusal.map(Reason::sentence),
+        why: machine.refusal.map(Reason::description),
         error: machine.failure.as_ref().map(|failure| omaha::ErrorCode(failure.code).to_string()),
     }
 }

@@ -1,40 +1,40 @@
-//! Which part of a file is asked for: one range of bytes, or all.
+//! The `Range` request header: one byte range, or the whole file.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    All,
-    /// From the first to before the second.
+pub enum ByteRange {
+    Full,
+    /// Start (inclusive) and end (exclusive).
     Bytes(u64, u64),
-    /// Nothing of it is in the file.
-    Outside,
+    /// Nothing of the range is in the file: status 416.
+    Unsatisfiable,
 }
 
-/// What `Range: bytes=...` means for a file of `size` bytes. Several ranges, other units and what cannot be read
-/// count as not there, as HTTP lets servers do.
-pub fn part(header: Option<&str>, size: u64) -> Part {
+/// Parses `Range: bytes=...` for a file of `size` bytes. Multiple ranges, other units and malformed headers are
+/// ignored, as HTTP allows.
+pub fn parse_range(header: Option<&str>, size: u64) -> ByteRange {
     let Some((from, to)) = header.and_then(|header| header.trim().strip_prefix("bytes=")?.split_once('-'))
     else {
-        return Part::All;
+        return ByteRange::Full;
     };
     let number =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
     match (from.trim(), to.trim()) {
-        ("", "") => Part::All,
+        ("", "") => ByteRange::Full,
         ("", last) => match number(last) {
-            None => Part::All,
-            Some(0) => Part::Outside,
-            Some(last) => Part::Bytes(size.saturating_sub(last), size),
+            None => ByteRange::Full,
+            Some(0) => ByteRange::Unsatisfiable,
+            Some(last) => ByteRange::Bytes(size.saturating_sub(last), size),
         },
         (from, to) => {
-            let Some(from) = number(from) else { return Part::All };
+            let Some(from) = number(from) else { return ByteRange::Full };
             let end = match to {
                 "" => size,
                 to => match number(to) {
                     Some(last) if last >= from => last.saturating_add(1).min(size),
-                    _ => return Part::All,
+                    _ => return ByteRange::Full,
                 },
             };
-            if from >= size { Part::Outside } else { Part::Bytes(from, end) }
+            if from >= size { ByteRange::Unsatisfiable } else { ByteRange::Bytes(from, end) }
         }
     }
 }
@@ -46,24 +46,24 @@ mod tests {
     #[test]
     fn ranges() {
         for (header, expect) in [
-            (None, Part::All),
-            (Some("bytes=0-"), Part::Bytes(0, 10)),
-            (Some("bytes=3-"), Part::Bytes(3, 10)),
-            (Some("bytes=3-3"), Part::Bytes(3, 4)),
-            (Some("bytes=3-99"), Part::Bytes(3, 10)),
-            (Some("bytes=-4"), Part::Bytes(6, 10)),
-            (Some("bytes=-99"), Part::Bytes(0, 10)),
-            (Some("bytes=10-"), Part::Outside),
-            (Some("bytes=-0"), Part::Outside),
-            (Some("bytes=4-3"), Part::All),
-            (Some("bytes=0-1,3-4"), Part::All),
-            (Some("bytes=+1-2"), Part::All),
-            (Some("lines=1-2"), Part::All),
-            (Some("bytes=99999999999999999999-"), Part::All),
-            (Some("bytes=-"), Part::All),
+            (None, ByteRange::Full),
+            (Some("bytes=0-"), ByteRange::Bytes(0, 10)),
+            (Some("bytes=3-"), ByteRange::Bytes(3, 10)),
+            (Some("bytes=3-3"), ByteRange::Bytes(3, 4)),
+            (Some("bytes=3-99"), ByteRange::Bytes(3, 10)),
+            (Some("bytes=-4"), ByteRange::Bytes(6, 10)),
+            (Some("bytes=-99"), ByteRange::Bytes(0, 10)),
+            (Some("bytes=10-"), ByteRange::Unsatisfiable),
+            (Some("bytes=-0"), ByteRange::Unsatisfiable),
+            (Some("bytes=4-3"), ByteRange::Full),
+            (Some("bytes=0-1,3-4"), ByteRange::Full),
+            (Some("bytes=+1-2"), ByteRange::Full),
+            (Some("lines=1-2"), ByteRange::Full),
+            (Some("bytes=99999999999999999999-"), ByteRange::Full),
+            (Some("bytes=-"), ByteRange::Full),
         ] {
-            assert_eq!(part(header, 10), expect, "{header:?}");
+            assert_eq!(parse_range(header, 10), expect, "{header:?}");
         }
-        assert_eq!(part(Some("bytes=0-"), 0), Part::Outside);
+        assert_eq!(parse_range(Some("bytes=0-"), 0), ByteRange::Unsatisfiable);
     }
 }

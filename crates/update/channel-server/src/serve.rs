@@ -1,33 +1,36 @@
-//! The listener, and what is done beside the requests.
+//! The listener and the periodic tasks.
 
 use std::sync::Arc;
 
-use http_server::{Limits, requests};
+use http_server::{Limits, serve_requests};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::limits::{CONNECTIONS, FLUSH, FORGET, GRACE, HEAD_TIME, TICK};
+use crate::limits::{CONNECTIONS, FLUSH_INTERVAL, FORGET_INTERVAL, GRACE, HEADER_TIMEOUT, TICK_INTERVAL};
 use crate::route::route;
 use crate::server::{Server, now};
 
-/// Serves until `stop`; what changed is on disk then.
+/// Serves until `stop` completes. All changes are on disk on return.
 pub async fn serve(server: Arc<Server>, listener: TcpListener, stop: impl Future<Output = ()>) {
     let limits = Limits { connections: CONNECTIONS, grace: GRACE };
     let shared = server.clone();
-    let beside = tokio::spawn(async move { keep_going(&shared).await });
+    let background = tokio::spawn(async move { run_timers(&shared).await });
     http_server::serve(listener, limits, stop, |stream, from, stopped| {
         let server = server.clone();
         async move {
-            requests(stream, HEAD_TIME, stopped, |request| route(server.clone(), request, from.ip())).await;
+            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| {
+                route(server.clone(), request, from.ip())
+            })
+            .await;
         }
     })
     .await;
-    beside.abort();
+    background.abort();
     server.flush().await;
 }
 
-async fn keep_going(server: &Server) {
-    let mut timers = [FLUSH, TICK, FORGET].map(interval);
+async fn run_timers(server: &Server) {
+    let mut timers = [FLUSH_INTERVAL, TICK_INTERVAL, FORGET_INTERVAL].map(interval);
     for timer in &mut timers {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
@@ -37,13 +40,13 @@ async fn keep_going(server: &Server) {
             _ = flush.tick() => server.flush().await,
             _ = tick.tick() => server.tick().await,
             _ = forget.tick() => {
-                let urgent = {
-                    let mut fleet = server.fleet.lock();
-                    fleet.forget(now());
-                    server.changed(&mut fleet)
+                let pending = {
+                    let mut state = server.state.lock();
+                    state.forget(now());
+                    server.stage_changes(&mut state)
                 };
                 // Usually empty: removals are not urgent.
-                if let Err(error) = server.keep(urgent).await {
+                if let Err(error) = server.commit(pending).await {
                     tracing::error!(%error, "removed machines are still on disk");
                 }
             }

@@ -1,4 +1,4 @@
-//! What all requests share: the fleet, its database, the files, the keys.
+//! The state that all requests share.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use release::Keys;
-use rollout::{App, Fleet, Record, Track};
+use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
 use crate::key_sets::{KeySetError, KeySets};
-use crate::limits::{FOLLOWERS, READERS};
+use crate::limits::{READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
 use crate::signing::{Signer, SigningError};
-use crate::store::{self, Queued, Store, StoreError};
+use crate::store::{self, PendingWrite, Store, StoreError};
 use crate::token::{TokenError, Tokens};
 
-/// How the server is to be.
+/// Configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Everything that it keeps.
+    /// The server's folder.
     pub data: PathBuf,
-    /// What machines reach it by: `https://updates.example.net`. Without it, what each request calls it.
+    /// Base URL for machines: `https://updates.example.net`. Defaults to the `Host` header of each request.
     pub public_url: Option<String>,
-    /// The online key; without it one that the server makes for itself.
+    /// The online key. Default: a key that the server generates in its folder.
     pub key: Option<PathBuf>,
-    /// The application that is there from the start, with channels `alpha`, `beta` and `stable`.
+    /// The application to create at the first start, with channels `alpha`, `beta` and `stable`.
     pub app: App,
 }
 
@@ -50,100 +50,100 @@ pub enum OpenError {
     #[error("cannot count")]
     Metrics(#[from] prometheus::Error),
     #[error("a key of releases is none")]
-    NoKey(#[from] release::KeyError),
+    InvalidKey(#[from] release::KeyError),
 }
 
 pub struct Server {
     pub settings: Settings,
-    pub fleet: Mutex<Fleet>,
+    pub state: Mutex<UpdateState>,
     pub signer: Mutex<Signer>,
     pub tokens: Tokens,
     pub files: Files,
     pub key_sets: KeySets,
-    /// Of who signs releases, where no set of keys says it. Without any, what is uploaded is checked by the machines alone.
+    /// Release keys for applications without a key set. If empty, only the machines verify uploaded releases.
     pub keys: Keys,
     pub metrics: Metrics,
-    pub followers: Semaphore,
+    pub subscribers: Semaphore,
     pub readers: std::sync::Arc<Semaphore>,
     store: Store,
-    /// What changed and need not be on disk at once.
-    pending: Mutex<BTreeSet<Record>>,
-    /// Records whose commit failed. No request is answered before they are written.
-    unwritten: Mutex<BTreeSet<Record>>,
-    /// Counts up with each change.
-    news: watch::Sender<u64>,
+    /// Changed records that no response depends on.
+    deferred: Mutex<BTreeSet<RecordKey>>,
+    /// Records whose commit failed. No response is sent before they are committed.
+    uncommitted: Mutex<BTreeSet<RecordKey>>,
+    /// Incremented with each change.
+    changes: watch::Sender<u64>,
 }
 
 const CHANNELS: [&str; 3] = ["alpha", "beta", "stable"];
-/// Keys of releases, as minisign writes public ones.
+/// Folder with the public release keys, in minisign's format.
 const KEYS: &str = "keys";
 
 impl Server {
-    /// Opens what is kept in the folder, or begins it. Reads files: at the start only.
+    /// Opens the server's folder, or initializes it. Blocks on file I/O: call it at startup only.
     ///
     /// # Errors
-    /// The folder is no good, in use, or something in it is damaged.
+    /// The folder is unusable or in use, or its content is damaged.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
-        let (store, found) = Store::open(&settings.data)?;
+        let (store, contents) = Store::open(&settings.data)?;
         let server = Self {
-            fleet: Mutex::new(found.fleet),
-            signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), found.issued)?),
+            state: Mutex::new(contents.state),
+            signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), contents.issued)?),
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
             key_sets: KeySets::open(&settings.data)?,
             keys: keys(&settings.data.join(KEYS))?,
             metrics: Metrics::new()?,
-            followers: Semaphore::new(FOLLOWERS),
+            subscribers: Semaphore::new(SUBSCRIBERS),
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
             store,
-            pending: Mutex::default(),
-            unwritten: Mutex::default(),
-            news: watch::Sender::new(0),
+            deferred: Mutex::default(),
+            uncommitted: Mutex::default(),
+            changes: watch::Sender::new(0),
             settings,
         };
-        let begun = {
-            let mut fleet = server.fleet.lock();
+        let initialized = {
+            let mut state = server.state.lock();
             let app = &server.settings.app;
-            if fleet.app(&app.id).is_none() {
-                fleet.put_app(app.clone())?;
+            if state.app(&app.id).is_none() {
+                state.put_app(app.clone())?;
                 for name in CHANNELS {
                     if let Ok(track) = name.parse::<Track>() {
-                        fleet.ensure_channel(&app.id, &track, now())?;
+                        state.ensure_channel(&app.id, &track, now())?;
                     }
                 }
             }
-            server.changed(&mut fleet)
+            server.stage_changes(&mut state)
         };
-        server.keep(begun).await?;
+        server.commit(initialized).await?;
         Ok(server)
     }
 
-    /// Takes the fleet's changes: those that must be on disk before the answer are queued, the rest waits for
-    /// [`Server::flush`]. Call it under the fleet's lock, which keeps the writes in order.
+    /// Stages the changes of the state: those that a response depends on are queued for a commit, the rest waits for
+    /// [`Server::flush`]. Call it with `state` locked, which keeps commits in order.
     #[must_use]
-    pub fn changed(&self, fleet: &mut Fleet) -> Urgent<'_> {
-        let changes = fleet.take_changes();
+    pub fn stage_changes(&self, state: &mut UpdateState) -> PendingCommit<'_> {
+        let changes = state.take_changes();
         if !changes.is_empty() {
-            self.news.send_modify(|count| *count += 1);
+            self.changes.send_modify(|count| *count += 1);
         }
-        let mut pending = self.pending.lock();
-        let mut records = std::mem::take(&mut *self.unwritten.lock());
-        // Decisions rely on records that are in memory only: all of them must be on disk before the next answer.
-        let is_behind = !records.is_empty();
-        for (record, is_urgent) in changes {
-            if is_urgent || is_behind {
-                pending.remove(&record);
+        let mut deferred = self.deferred.lock();
+        let mut records = std::mem::take(&mut *self.uncommitted.lock());
+        // Decisions rely on records that exist in memory only: commit all of them before the next response.
+        let must_commit_all = !records.is_empty();
+        for (record, is_durable) in changes {
+            if is_durable || must_commit_all {
+                deferred.remove(&record);
                 records.insert(record);
             } else {
-                pending.insert(record);
+                deferred.insert(record);
             }
         }
-        self.queue(fleet, records)
+        self.queue(state, records)
     }
 
-    fn queue(&self, fleet: &Fleet, mut records: BTreeSet<Record>) -> Urgent<'_> {
+    fn queue(&self, state: &UpdateState, mut records: BTreeSet<RecordKey>) -> PendingCommit<'_> {
         let mut changes = Vec::new();
-        records.retain(|record| match store::change(fleet, record) {
+        records.retain(|record| match store::encode_change(state, record) {
             Ok(change) => {
                 changes.push(change);
                 true
@@ -153,75 +153,78 @@ impl Server {
                 false
             }
         });
-        Urgent { unwritten: Unwritten { server: self, records }, queued: self.store.queue(changes) }
+        PendingCommit {
+            uncommitted: UncommittedRecords { server: self, records },
+            write: self.store.queue(changes),
+        }
     }
 
     /// # Errors
-    /// The commit failed: the request must not be answered. The records are written with the next commit.
-    pub async fn keep(&self, urgent: Urgent<'_>) -> Result<(), StoreError> {
-        let Urgent { mut unwritten, queued } = urgent;
-        queued.kept().await?;
-        unwritten.records.clear();
+    /// The commit failed: do not send the response. The next commit includes the records.
+    pub async fn commit(&self, pending: PendingCommit<'_>) -> Result<(), StoreError> {
+        let PendingCommit { mut uncommitted, write } = pending;
+        write.committed().await?;
+        uncommitted.records.clear();
         Ok(())
     }
 
-    /// Writes the highest time at which a timestamp was issued.
+    /// Commits the latest issue time of a timestamp.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn keep_issued(&self, at: u64) -> Result<(), StoreError> {
-        self.store.queue(vec![store::issued(at)]).kept().await
+    /// The commit failed.
+    pub async fn commit_issued(&self, at: u64) -> Result<(), StoreError> {
+        self.store.queue(vec![store::issued(at)]).committed().await
     }
 
-    /// Writes what could wait.
+    /// Commits the deferred changes.
     pub async fn flush(&self) {
-        let urgent = {
-            let fleet = self.fleet.lock();
-            let mut records = std::mem::take(&mut *self.pending.lock());
-            records.append(&mut self.unwritten.lock());
-            self.queue(&fleet, records)
+        let pending = {
+            let state = self.state.lock();
+            let mut records = std::mem::take(&mut *self.deferred.lock());
+            records.append(&mut self.uncommitted.lock());
+            self.queue(&state, records)
         };
-        if let Err(error) = self.keep(urgent).await {
+        if let Err(error) = self.commit(pending).await {
             tracing::error!(%error, "what machines said last is not on disk");
         }
     }
 
-    /// Ends what ran out of time.
+    /// Expires grants.
     pub async fn tick(&self) {
         let changes = {
-            let mut fleet = self.fleet.lock();
-            fleet.tick(now(), &zones);
-            self.changed(&mut fleet)
+            let mut state = self.state.lock();
+            state.tick(now(), &zones);
+            self.stage_changes(&mut state)
         };
-        if let Err(error) = self.keep(changes).await {
+        if let Err(error) = self.commit(changes).await {
             tracing::error!(%error, "what ran out of time is not on disk");
         }
     }
 
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 
-/// Records that must be on disk before the request is answered.
-pub struct Urgent<'a> {
-    unwritten: Unwritten<'a>,
-    queued: Queued,
+/// Records that must be committed before the response is sent.
+pub struct PendingCommit<'a> {
+    uncommitted: UncommittedRecords<'a>,
+    write: PendingWrite,
 }
 
-/// Records with a pending commit. If the commit fails, or its waiter is dropped, they are written again.
-struct Unwritten<'a> {
+/// Records of a pending commit. If it fails, or the future is dropped, the next commit includes them.
+struct UncommittedRecords<'a> {
     server: &'a Server,
-    records: BTreeSet<Record>,
+    records: BTreeSet<RecordKey>,
 }
 
-impl Drop for Unwritten<'_> {
+impl Drop for UncommittedRecords<'_> {
     fn drop(&mut self) {
-        self.server.unwritten.lock().append(&mut self.records);
+        self.server.uncommitted.lock().append(&mut self.records);
     }
 }
 
-/// Every `.pub` file in the folder; none where there is no folder.
+/// All `.pub` files of the folder; none without the folder.
 fn keys(folder: &Path) -> Result<Keys, OpenError> {
     let mut keys = Keys::default();
     let failed = |path: &Path| {
@@ -243,12 +246,12 @@ fn keys(folder: &Path) -> Result<Keys, OpenError> {
     Ok(keys)
 }
 
-/// Seconds since 1970.
+/// Unix time in seconds.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Of the system's own database.
+/// From the system's time zone database.
 pub fn zones(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
@@ -268,30 +271,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_full_disk_did_not_take_is_written_before_the_next_answer() {
+    async fn records_of_a_failed_commit_are_committed_before_the_next_response() {
         let folder = tempfile::tempdir().unwrap();
         let server = open(folder.path()).await;
         let track: Track = "alpha".parse().unwrap();
-        let change = |act: &dyn Fn(&mut Fleet)| {
-            let mut fleet = server.fleet.lock();
-            act(&mut fleet);
-            server.changed(&mut fleet)
+        let change = |act: &dyn Fn(&mut UpdateState)| {
+            let mut state = server.state.lock();
+            act(&mut state);
+            server.stage_changes(&mut state)
         };
-        let pause = |fleet: &mut Fleet| fleet.pause(APP, &track, "to look at it", 1).unwrap();
+        let pause = |state: &mut UpdateState| state.pause(APP, &track, "to look at it", 1).unwrap();
         server.store.is_full.store(true, Ordering::SeqCst);
-        assert!(server.keep(change(&pause)).await.is_err());
-        // The group is paused in memory only: no answer may rely on it.
-        assert!(server.keep(change(&|_| {})).await.is_err());
-        // A dropped waiter does not lose the records.
-        drop(server.keep(change(&|_| {})));
+        assert!(server.commit(change(&pause)).await.is_err());
+        // The group is paused in memory only: no response may rely on that.
+        assert!(server.commit(change(&|_| {})).await.is_err());
+        // A dropped commit does not lose records.
+        drop(server.commit(change(&|_| {})));
         server.flush().await;
         server.store.is_full.store(false, Ordering::SeqCst);
-        server.keep(change(&|_| {})).await.unwrap();
-        assert!(server.unwritten.lock().is_empty());
+        server.commit(change(&|_| {})).await.unwrap();
+        assert!(server.uncommitted.lock().is_empty());
         drop(server);
         let server = open(folder.path()).await;
-        let fleet = server.fleet.lock();
-        let (_, app) = fleet.app(APP).unwrap();
+        let state = server.state.lock();
+        let (_, app) = state.app(APP).unwrap();
         assert!(app.groups[&track].group.paused.is_some());
     }
 }

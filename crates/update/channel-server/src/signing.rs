@@ -1,6 +1,6 @@
-//! The online key: it says which version a channel has now, and until when that word counts (contract 5.2.3).
+//! The online key. It signs timestamps: which version a channel has, and until when that is valid (contract 5.2.3).
 //!
-//! It must never sign anything else: what a version is, is signed elsewhere by a key that is not here.
+//! It signs nothing else: releases are signed by a key that is not on this server.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,10 +11,10 @@ use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use release::{Digest, KeyText, MetadataError, SCHEMA, Timestamp};
 use semver::Version;
 
-use crate::limits::{TIMESTAMP_AGE, TIMESTAMP_LIFE};
+use crate::limits::{TIMESTAMP_LIFETIME, TIMESTAMP_REFRESH};
 
 const SECRET: &str = "online.key";
-/// What belongs on the machines.
+/// The public key, for machines.
 pub const PUBLIC: &str = "online.pub";
 
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +29,9 @@ pub enum SigningError {
     Metadata(#[source] MetadataError),
 }
 
-/// A channel's word as it is served.
+/// A signed timestamp.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub struct SignedTimestamp {
     pub bytes: Vec<u8>,
     pub signature: String,
     pub issued: u64,
@@ -40,55 +40,57 @@ pub struct Signed {
 pub struct Signer {
     secret: SecretKey,
     public: PublicKey,
-    /// By channel, version and what the version is.
-    made: HashMap<(String, Version, Digest), Signed>,
-    /// No timestamp is ever older than one that went out: machines would refuse it.
+    /// By channel, version and digest of the release.
+    cache: HashMap<(String, Version, Digest), SignedTimestamp>,
+    /// Issue time of the latest timestamp. It never decreases: machines reject older timestamps.
     issued: u64,
 }
 
 impl Signer {
-    /// Reads the key at `key`, or that in `folder`, or makes one there. The public half is written into `folder`.
+    /// Reads the key at `key`, or the one in `folder`, or generates that. Writes the public key to `folder`.
     ///
     /// # Errors
-    /// It cannot be read or written, or is none.
+    /// The key cannot be read or written, or is invalid.
     pub fn open(folder: &Path, key: Option<&Path>, issued: u64) -> Result<Self, SigningError> {
         let path = key.map_or_else(|| folder.join(SECRET), Path::to_owned);
         let failed = |error| SigningError::Io(path.clone(), error);
-        let no_key = |error| SigningError::Key(path.clone(), error);
+        let invalid_key = |error| SigningError::Key(path.clone(), error);
         let secret = match fs::read_to_string(&path) {
             Ok(text) => {
-                let text = SecretKeyBox::from_string(&text).map_err(no_key)?;
-                text.into_unencrypted_secret_key().map_err(no_key)?
+                let text = SecretKeyBox::from_string(&text).map_err(invalid_key)?;
+                text.into_unencrypted_secret_key().map_err(invalid_key)?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && key.is_none() => {
-                let pair = KeyPair::generate_unencrypted_keypair().map_err(no_key)?;
-                let text = pair.sk.to_box(Some("online key of a Keelson channel server")).map_err(no_key)?;
+                let pair = KeyPair::generate_unencrypted_keypair().map_err(invalid_key)?;
+                let text =
+                    pair.sk.to_box(Some("online key of a Keelson channel server")).map_err(invalid_key)?;
                 service::file::replace(&path, text.into_string().as_bytes(), 0o600).map_err(failed)?;
                 pair.sk
             }
             Err(error) => return Err(failed(error)),
         };
-        let public = PublicKey::from_secret_key(&secret).map_err(no_key)?;
-        let text = public.to_box().map_err(no_key)?.to_string();
+        let public = PublicKey::from_secret_key(&secret).map_err(invalid_key)?;
+        let text = public.to_box().map_err(invalid_key)?.to_string();
         service::file::replace(&folder.join(PUBLIC), text.as_bytes(), 0o644).map_err(failed)?;
-        Ok(Self { secret, public, made: HashMap::new(), issued })
+        Ok(Self { secret, public, cache: HashMap::new(), issued })
     }
 
-    /// That `channel` has `version`, which is `release`: as it was signed some hours ago, or now.
+    /// The timestamp for `version` of `channel`, with digest `release`: from the cache, or signed now.
     ///
     /// # Errors
-    /// Only where there is no randomness.
+    /// The system has no randomness.
     pub fn timestamp(
         &mut self,
         channel: &str,
         version: &Version,
         release: Digest,
         now: u64,
-    ) -> Result<Signed, SigningError> {
-        let place = (channel.to_owned(), version.clone(), release);
-        let fresh =
-            |signed: &&Signed| (signed.issued..signed.issued + TIMESTAMP_AGE).contains(&now.max(self.issued));
-        if let Some(signed) = self.made.get(&place).filter(fresh) {
+    ) -> Result<SignedTimestamp, SigningError> {
+        let key = (channel.to_owned(), version.clone(), release);
+        let is_fresh = |signed: &&SignedTimestamp| {
+            (signed.issued..signed.issued + TIMESTAMP_REFRESH).contains(&now.max(self.issued))
+        };
+        if let Some(signed) = self.cache.get(&key).filter(is_fresh) {
             return Ok(signed.clone());
         }
         self.issued = self.issued.max(now);
@@ -99,7 +101,7 @@ impl Signer {
             version: version.clone(),
             release_sha256: release,
             issued,
-            expires: issued + TIMESTAMP_LIFE,
+            expires: issued + TIMESTAMP_LIFETIME,
         };
         let bytes = timestamp.to_bytes().map_err(SigningError::Metadata)?;
         let comment = format!("{channel} {version} {}", timestamp.expires);
@@ -111,22 +113,22 @@ impl Signer {
             Some("Keelson channel server"),
         )
         .map_err(SigningError::Sign)?;
-        let signed = Signed { bytes, signature: signature.into_string(), issued };
-        // Machines take no word that is older than the last they heard of a channel, about whatever version that was.
-        self.made.retain(|(of, ..), signed| {
-            signed.issued + TIMESTAMP_AGE > issued && (of != channel || signed.issued >= issued)
+        let signed = SignedTimestamp { bytes, signature: signature.into_string(), issued };
+        // Machines reject a timestamp that is older than the last one of the channel, whatever its version.
+        self.cache.retain(|(of, ..), signed| {
+            signed.issued + TIMESTAMP_REFRESH > issued && (of != channel || signed.issued >= issued)
         });
-        self.made.insert(place, signed.clone());
+        self.cache.insert(key, signed.clone());
         Ok(signed)
     }
 
-    /// The public half of the key, as sets of keys name it.
+    /// The public key, as key sets list it.
     pub fn public(&self) -> Option<KeyText> {
         let text = self.public.to_box().ok()?.to_string();
         KeyText::of_file(&text).ok()
     }
 
-    /// The newest time that was signed.
+    /// Issue time of the latest timestamp.
     pub fn issued(&self) -> u64 {
         self.issued
     }
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_signed_kept_for_hours_and_never_older_than_the_last() {
+    fn timestamps_are_cached_and_never_decrease() {
         let folder = tempfile::tempdir().unwrap();
         let mut signer = Signer::open(folder.path(), None, 0).unwrap();
         let version = Version::new(2, 0, 0);
@@ -149,23 +151,23 @@ mod tests {
         let mut keys = release::Keys::default();
         keys.add(PUBLIC, &fs::read_to_string(folder.path().join(PUBLIC)).unwrap()).unwrap();
         keys.verify(&first.bytes, &first.signature).unwrap();
-        let read = Timestamp::parse(&first.bytes).unwrap();
+        let parsed = Timestamp::parse(&first.bytes).unwrap();
         assert_eq!(
-            (read.channel.as_str(), read.issued, read.expires),
-            ("alpha", 1000, 1000 + TIMESTAMP_LIFE)
+            (parsed.channel.as_str(), parsed.issued, parsed.expires),
+            ("alpha", 1000, 1000 + TIMESTAMP_LIFETIME)
         );
-        assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_AGE - 1).signature, first.signature);
-        assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_AGE).issued, 1000 + TIMESTAMP_AGE);
-        // Another version's word is newer: so is the next about this one.
+        assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_REFRESH - 1).signature, first.signature);
+        assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_REFRESH).issued, 1000 + TIMESTAMP_REFRESH);
+        // A timestamp of another version is newer, so the next one of this version must be signed again.
         let other = Version::new(1, 0, 0);
-        let later = 1001 + TIMESTAMP_AGE;
+        let later = 1001 + TIMESTAMP_REFRESH;
         signer.timestamp("alpha", &other, Digest([2; 32]), later).unwrap();
         assert_eq!(sign(&mut signer, later).issued, later);
-        // The clock was set back: what went out is not undone.
+        // The clock was set back.
         assert_eq!(sign(&mut signer, 5).issued, later);
 
-        let mut again = Signer::open(folder.path(), None, signer.issued()).unwrap();
-        let signed = sign(&mut again, 5);
+        let mut reopened = Signer::open(folder.path(), None, signer.issued()).unwrap();
+        let signed = sign(&mut reopened, 5);
         keys.verify(&signed.bytes, &signed.signature).unwrap();
         assert_eq!(signed.issued, later);
         use std::os::unix::fs::PermissionsExt;

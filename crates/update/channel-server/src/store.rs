@@ -1,7 +1,7 @@
-//! The database: each record of the fleet under its key, in LMDB, whose commits a crash cannot tear.
+//! The database: one record per key in LMDB, whose commits are atomic.
 //!
-//! It must never answer that a change is kept before it is on disk. One thread writes: what waits for it goes into one
-//! commit.
+//! A change is reported as committed only once it is on disk. A single thread writes and groups queued changes into
+//! one commit.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -11,17 +11,17 @@ use std::thread::JoinHandle;
 
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
-use rollout::{Fleet, Loaded, Record, Track};
+use rollout::{LoadedRecord, RecordKey, Track, UpdateState};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::limits::{BATCHES, DATABASE_BYTES};
+use crate::limits::{CHANGES_PER_COMMIT, DATABASE_BYTES};
 
-/// The highest time that a timestamp was issued at.
+/// The latest issue time of a timestamp.
 const ISSUED: &[u8] = b"!issued";
-/// In a server's folder.
+/// Subfolder of a server's folder.
 const DATABASE: &str = "database";
-/// LMDB's limit, in bytes.
+/// LMDB's limit in bytes.
 const MAX_KEY: usize = 511;
 const SEPARATOR: char = '\0';
 
@@ -36,19 +36,19 @@ pub enum StoreError {
     #[error("the database {0} is damaged at {1:?}: {2}")]
     Damaged(PathBuf, String, String),
     #[error("the writer of the database has ended")]
-    Ended,
+    WriterExited,
     #[error("what changed could not be written: {0}")]
-    Written(String),
+    WriteFailed(String),
 }
 
-/// Keys with their new values; `None` removes.
+/// Keys with their new values; `None` removes the key.
 type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-type Written = Result<(), Arc<heed::Error>>;
-type Done = oneshot::Sender<Written>;
+type CommitResult = Result<(), Arc<heed::Error>>;
+type CommitSender = oneshot::Sender<CommitResult>;
 
 pub struct Store {
-    /// Taken only at the end.
-    batches: Option<mpsc::UnboundedSender<(Changes, Done)>>,
+    /// `None` only during drop.
+    batches: Option<mpsc::UnboundedSender<(Changes, CommitSender)>>,
     writer: Option<JoinHandle<()>>,
     _lock: File,
     /// Makes every commit fail.
@@ -57,21 +57,21 @@ pub struct Store {
 }
 
 /// Changes with a pending commit.
-pub struct Queued(Option<oneshot::Receiver<Written>>);
+pub struct PendingWrite(Option<oneshot::Receiver<CommitResult>>);
 
-impl Queued {
-    /// On disk on return.
+impl PendingWrite {
+    /// Returns once the changes are on disk.
     ///
     /// # Errors
     /// The disk is full or failed: none of the changes is on disk.
-    pub async fn kept(self) -> Result<(), StoreError> {
-        let Some(written) = self.0 else { return Ok(()) };
-        let written = written.await.map_err(|_| StoreError::Ended)?;
-        written.map_err(|error| StoreError::Written(error.to_string()))
+    pub async fn committed(self) -> Result<(), StoreError> {
+        let Some(result) = self.0 else { return Ok(()) };
+        let result = result.await.map_err(|_| StoreError::WriterExited)?;
+        result.map_err(|error| StoreError::WriteFailed(error.to_string()))
     }
 }
 
-/// The folder is let go when everything is written.
+/// Unlocks the folder after the last commit.
 impl Drop for Store {
     fn drop(&mut self) {
         drop(self.batches.take());
@@ -83,18 +83,18 @@ impl Drop for Store {
     }
 }
 
-/// What was found in the database.
-pub struct Found {
-    pub fleet: Fleet,
+/// The content of the database.
+pub struct Contents {
+    pub state: UpdateState,
     pub issued: u64,
 }
 
 impl Store {
-    /// Opens or makes the database in `folder`.
+    /// Opens or creates the database in `folder`.
     ///
     /// # Errors
-    /// The folder is no good, in use by another server, or the database is damaged.
-    pub fn open(folder: &Path) -> Result<(Self, Found), StoreError> {
+    /// The folder is unusable or in use by another server, or the database is damaged.
+    pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
         let in_folder = |error| StoreError::Io(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(in_folder)?;
         let lock = File::create(folder.join("lock")).map_err(in_folder)?;
@@ -107,14 +107,14 @@ impl Store {
         let failed = |error| StoreError::Database(path.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(DATABASE_BYTES);
-        // SAFETY: the folder is on a local disk, and nobody else writes to it: the lock above is held until the end.
+        // SAFETY: the folder is on a local disk, and the lock held by this process excludes other writers.
         let env = unsafe { options.open(&path) }.map_err(failed)?;
         let records = records(&env, &path)?;
-        let found = load(&env, records, &path)?;
-        let (batches, waiting) = mpsc::unbounded_channel();
+        let contents = load(&env, records, &path)?;
+        let (batches, queue) = mpsc::unbounded_channel();
         #[cfg(test)]
         let is_full = Arc::<std::sync::atomic::AtomicBool>::default();
-        let database = Records {
+        let database = Writer {
             env,
             records,
             #[cfg(test)]
@@ -122,7 +122,7 @@ impl Store {
         };
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || database.write_all(waiting))
+            .spawn(move || database.run(queue))
             .map_err(in_folder)?;
         let store = Self {
             batches: Some(batches),
@@ -131,37 +131,37 @@ impl Store {
             #[cfg(test)]
             is_full,
         };
-        Ok((store, found))
+        Ok((store, contents))
     }
 
-    /// What the database in `folder` has at this moment, beside a server that may be running. Writes nothing but its
-    /// place in LMDB's table of readers.
+    /// Reads the database in `folder`, while a server may be running on it. Writes nothing but its slot in LMDB's
+    /// reader table.
     ///
     /// # Errors
-    /// There is no database, or it is damaged.
-    pub fn look(folder: &Path) -> Result<Found, StoreError> {
+    /// The database does not exist or is damaged.
+    pub fn read(folder: &Path) -> Result<Contents, StoreError> {
         let path = folder.join(DATABASE);
         let failed = |error| StoreError::Database(path.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(DATABASE_BYTES);
-        // SAFETY: a reader's view is one commit, which no writer changes while LMDB's own lock file knows the reader;
-        // this process has no other one of that folder open.
+        // SAFETY: a reader sees one commit, which no writer modifies while the reader is in LMDB's lock file; this
+        // process has no other environment open in that folder.
         let env = unsafe { options.flags(EnvFlags::READ_ONLY).open(&path) }.map_err(failed)?;
         load(&env, records(&env, &path)?, &path)
     }
 
-    /// Changes are committed in the order in which they are queued. Callers await [`Queued::kept`]: the number of requests
-    /// bounds the queue.
-    pub fn queue(&self, changes: Changes) -> Queued {
+    /// Queues changes. They are committed in this order. Callers await [`PendingWrite::committed`], so the number of
+    /// requests bounds the queue.
+    pub fn queue(&self, changes: Changes) -> PendingWrite {
         if changes.is_empty() {
-            return Queued(None);
+            return PendingWrite(None);
         }
-        let (done, written) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         // If the writer has exited, the sender is dropped here and the receiver reports it.
         if let Some(batches) = &self.batches {
-            drop(batches.send((changes, done)));
+            drop(batches.send((changes, sender)));
         }
-        Queued(Some(written))
+        PendingWrite(Some(result))
     }
 }
 
@@ -175,38 +175,41 @@ fn records(env: &Env<WithoutTls>, path: &Path) -> Result<Database<'static, Raw, 
         })
         .map_err(failed)?
         .unwrap_commit();
-    let unnamed =
+    let missing_table =
         || StoreError::Damaged(path.to_owned(), String::new(), "LMDB's own table is missing".to_owned());
-    records.ok_or_else(unnamed)
+    records.ok_or_else(missing_table)
 }
 
 pub fn issued(at: u64) -> (Vec<u8>, Option<Vec<u8>>) {
     (ISSUED.to_vec(), Some(at.to_string().into_bytes()))
 }
 
-/// Sorted by kind, then by application.
-pub fn key(record: &Record) -> Vec<u8> {
+/// The database key of a record. Sorts by kind, then by application.
+pub fn key(record: &RecordKey) -> Vec<u8> {
     let parts: Vec<String> = match record {
-        Record::App(app) => vec!["app".into(), app.clone()],
-        Record::Package(app, version, arch) => {
+        RecordKey::App(app) => vec!["app".into(), app.clone()],
+        RecordKey::Package(app, version, arch) => {
             vec!["package".into(), app.clone(), version.to_string(), arch.clone()]
         }
-        Record::Channel(app, track) => vec!["channel".into(), app.clone(), track.to_string()],
-        Record::Group(app, track) => vec!["group".into(), app.clone(), track.to_string()],
-        Record::Timeline(app, track) => vec!["timeline".into(), app.clone(), track.to_string()],
-        Record::Machine(app, id) => vec!["machine".into(), app.clone(), id.clone()],
-        Record::Activity(number) => vec!["activity".into(), format!("{number:020}")],
+        RecordKey::Channel(app, track) => vec!["channel".into(), app.clone(), track.to_string()],
+        RecordKey::Group(app, track) => vec!["group".into(), app.clone(), track.to_string()],
+        RecordKey::Timeline(app, track) => vec!["timeline".into(), app.clone(), track.to_string()],
+        RecordKey::Machine(app, id) => vec!["machine".into(), app.clone(), id.clone()],
+        RecordKey::Activity(number) => vec!["activity".into(), format!("{number:020}")],
     };
     parts.join(&SEPARATOR.to_string()).into_bytes()
 }
 
-/// What the fleet has of `record` now, to be written.
+/// Encodes the current value of `record`.
 ///
 /// # Errors
-/// Never in practice: values are text, numbers and lists of them, and the parts of keys have length limits.
-pub fn change(fleet: &Fleet, record: &Record) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
-    let failed = |why: String| StoreError::Written(format!("{record:?}: {why}"));
-    let value = fleet.value(record).map(|value| serde_json::to_vec(&value)).transpose();
+/// None in practice: values serialize to JSON, and the length of keys is limited.
+pub fn encode_change(
+    state: &UpdateState,
+    record: &RecordKey,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
+    let failed = |why: String| StoreError::WriteFailed(format!("{record:?}: {why}"));
+    let value = state.value(record).map(|value| serde_json::to_vec(&value)).transpose();
     let (key, value) = (key(record), value.map_err(|error| failed(error.to_string()))?);
     if key.len() > MAX_KEY {
         return Err(failed("its name is too long".to_owned()));
@@ -214,35 +217,35 @@ pub fn change(fleet: &Fleet, record: &Record) -> Result<(Vec<u8>, Option<Vec<u8>
     Ok((key, value))
 }
 
-/// The database as the writer thread uses it.
-struct Records {
+/// The writer thread's side of the database.
+struct Writer {
     env: Env<WithoutTls>,
     records: Database<'static, Raw, Raw>,
     #[cfg(test)]
     is_full: Arc<std::sync::atomic::AtomicBool>,
 }
 
-impl Records {
-    fn write_all(&self, mut waiting: mpsc::UnboundedReceiver<(Changes, Done)>) {
-        while let Some(first) = waiting.blocking_recv() {
+impl Writer {
+    fn run(&self, mut queue: mpsc::UnboundedReceiver<(Changes, CommitSender)>) {
+        while let Some(first) = queue.blocking_recv() {
             let mut batches = vec![first];
-            while batches.len() < BATCHES
-                && let Ok(next) = waiting.try_recv()
+            while batches.len() < CHANGES_PER_COMMIT
+                && let Ok(next) = queue.try_recv()
             {
                 batches.push(next);
             }
-            let written = self.commit(batches.iter().flat_map(|(changes, _)| changes)).map_err(Arc::new);
-            if let Err(error) = &written {
+            let result = self.commit(batches.iter().flat_map(|(changes, _)| changes)).map_err(Arc::new);
+            if let Err(error) = &result {
                 tracing::error!(%error, "the database could not be written");
             }
-            for (_, done) in batches {
+            for (_, sender) in batches {
                 // A dropped receiver needs no result.
-                drop(done.send(written.clone()));
+                drop(sender.send(result.clone()));
             }
         }
     }
 
-    /// A value stands behind a checksum: LMDB does not notice a bit that turned on its disk.
+    /// Each value is prefixed with a checksum: LMDB does not detect bit rot.
     fn commit<'a>(&self, changes: impl Iterator<Item = &'a (Vec<u8>, Option<Vec<u8>>)>) -> heed::Result<()> {
         #[cfg(test)]
         if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
@@ -266,10 +269,10 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Result<Found, StoreError> {
+fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Result<Contents, StoreError> {
     let failed = |error| StoreError::Database(path.to_owned(), error);
     let txn = env.read_txn().map_err(failed)?;
-    let (mut fleet, mut unplaced, mut issued) = (Fleet::default(), Vec::new(), 0);
+    let (mut state, mut deferred, mut issued) = (UpdateState::default(), Vec::new(), 0);
     for record in records.iter(&txn).map_err(failed)? {
         let (key, bytes) = record.map_err(failed)?;
         let damaged = |why: String| {
@@ -283,33 +286,33 @@ fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Resu
             issued = json(value).map_err(damaged)?;
             continue;
         }
-        fleet.load(loaded(key, value).map_err(damaged)?, &mut unplaced);
+        state.load(decode(key, value).map_err(damaged)?, &mut deferred);
     }
-    fleet.finish_loading(unplaced);
-    Ok(Found { fleet, issued })
+    state.finish_loading(deferred);
+    Ok(Contents { state, issued })
 }
 
 fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-fn loaded(key: &[u8], value: &[u8]) -> Result<Loaded, String> {
+fn decode(key: &[u8], value: &[u8]) -> Result<LoadedRecord, String> {
     let key = std::str::from_utf8(key).map_err(|error| error.to_string())?;
     let mut parts = key.split(SEPARATOR);
     let kind = parts.next().unwrap_or_default();
     let app = parts.next().unwrap_or_default().to_owned();
     Ok(match kind {
-        "app" => Loaded::App(json(value)?),
-        "package" => Loaded::Package(app, json(value)?),
-        "channel" => Loaded::Channel(app, json(value)?),
-        "group" => Loaded::Group(app, json(value)?),
+        "app" => LoadedRecord::App(json(value)?),
+        "package" => LoadedRecord::Package(app, json(value)?),
+        "channel" => LoadedRecord::Channel(app, json(value)?),
+        "group" => LoadedRecord::Group(app, json(value)?),
         "timeline" => {
             let track: Track =
                 parts.next().unwrap_or_default().parse().map_err(|error| format!("{error}"))?;
-            Loaded::Timeline(app, track, json(value)?)
+            LoadedRecord::Timeline(app, track, json(value)?)
         }
-        "machine" => Loaded::Machine(app, json(value)?),
-        "activity" => Loaded::Activity(json(value)?),
+        "machine" => LoadedRecord::Machine(app, json(value)?),
+        "activity" => LoadedRecord::Activity(json(value)?),
         other => return Err(format!("{other:?} is of no known kind")),
     })
 }

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, of which the server keeps those of two roles in files.
+//! Authorization by bearer tokens. One token per role, in files.
 
 use std::fs;
 use std::io;
@@ -8,9 +8,9 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
 
-/// May do everything.
+/// Full access.
 pub const ADMIN: &str = "admin.token";
-/// May look.
+/// Read-only access.
 pub const VIEWER: &str = "viewer.token";
 const BYTES: usize = 24;
 
@@ -28,25 +28,25 @@ pub enum Role {
     Admin,
 }
 
-/// Only what comes out of the tokens by hashing is kept, so that comparing takes the same time for all.
+/// Hashes of the tokens. Comparing hashes leaks no timing information about a token.
 pub struct Tokens {
     admin: [u8; 32],
     viewer: [u8; 32],
 }
 
 impl Tokens {
-    /// Reads both files in `folder`, or makes them.
+    /// Reads both tokens from `folder`, or generates them.
     ///
     /// # Errors
-    /// A file cannot be read or written, or has too little in it.
+    /// A file cannot be read or written, or its token is too short.
     pub fn open(folder: &Path) -> Result<Self, TokenError> {
         Ok(Self { admin: hash(&token(&folder.join(ADMIN))?), viewer: hash(&token(&folder.join(VIEWER))?) })
     }
 
-    /// What the caller may do.
+    /// The role of the request's token.
     pub fn role(&self, headers: &HeaderMap) -> Option<Role> {
-        let given = headers.get(AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = given.split_once(' ')?;
+        let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
         let hashed = scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))?;
         if hashed == self.admin { Some(Role::Admin) } else { (hashed == self.viewer).then_some(Role::Viewer) }
     }

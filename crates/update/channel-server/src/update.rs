@@ -1,76 +1,79 @@
-//! `/v1/update`: what a machine says in Omaha, and what it is answered.
+//! `/v1/update`: the Omaha endpoint.
 
 use std::net::IpAddr;
 
 use hyper::StatusCode;
 use omaha::{
-    Action, AnsweredApp, AppStatus, Manifest, Package, Request, Response, Sha256, UpdateCheck, UpdateStatus,
+    Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, Sha256, UpdateCheck, UpdateStatus,
     file,
 };
 use release::Digest;
-use rollout::{Answer as Decision, Contact, Track, Verdict};
+use rollout::{AppOutcome, AppRequest, CheckResult, Track};
 use semver::Version;
 
-use crate::body::{Answer, answer};
+use crate::body::{HttpResponse, response};
 use crate::server::{Server, now, zones};
-use crate::signing::Signed;
+use crate::signing::SignedTimestamp;
 
 const NAME: &str = "keelson";
 const DAY: u64 = 24 * 3600;
 
-/// `base` is what the machine calls this server: `http://host:port`.
-pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> Answer {
+/// `base` is the URL of this server from the machine's view: `http://host:port`.
+pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> HttpResponse {
     let request = match Request::read(body) {
         Ok(request) => request,
         Err(error) => {
             server.metrics.malformed.inc();
             tracing::debug!(%error, %from, "a request is no Omaha");
-            return crate::body::failed(
+            return crate::body::error_response(
                 StatusCode::BAD_REQUEST,
                 format!("this is no Omaha request: {error}"),
             );
         }
     };
     let (ip, now) = (from.to_string(), now());
-    let mut decisions = Vec::new();
-    let urgent = {
-        let mut fleet = server.fleet.lock();
+    let mut outcomes = Vec::new();
+    let pending = {
+        let mut state = server.state.lock();
         for app in &request.apps {
             let is_on_demand = request.install_source == omaha::ON_DEMAND;
-            let contact = Contact { app, os_arch: request.os.arch.as_deref(), ip: &ip, is_on_demand };
-            let decision = fleet.contact(contact, now, &zones);
-            let package = match &decision {
-                Decision::Known(Some(Verdict::Update { version, arch, .. })) => fleet
+            let app_request = AppRequest { app, os_arch: request.os.arch.as_deref(), ip: &ip, is_on_demand };
+            let outcome = state.handle(app_request, now, &zones);
+            let package = match &outcome {
+                AppOutcome::Known(Some(CheckResult::Update { version, arch, .. })) => state
                     .app(&app.app_id)
                     .and_then(|(key, found)| Some((key.to_owned(), found.package(version, arch)?.clone()))),
                 _ => None,
             };
-            decisions.push((decision, package));
+            outcomes.push((outcome, package));
         }
-        server.changed(&mut fleet)
+        server.stage_changes(&mut state)
     };
-    // Nobody is told of a grant that a crash could take back.
-    if let Err(error) = server.keep(urgent).await {
+    // A grant must be on disk before the machine learns of it.
+    if let Err(error) = server.commit(pending).await {
         tracing::error!(%error, "a machine was not answered");
-        return crate::body::failed(StatusCode::SERVICE_UNAVAILABLE, "the server cannot write at the moment");
+        return crate::body::error_response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server cannot write at the moment",
+        );
     }
     let mut apps = Vec::new();
-    for (asked, (decision, package)) in request.apps.iter().zip(decisions) {
-        for event in &asked.events {
+    for (app, (outcome, package)) in request.apps.iter().zip(outcomes) {
+        for event in &app.events {
             server.metrics.events.with_label_values(&[event_label(event)]).inc();
         }
-        let (status, check, word) = answered(server, decision, package, base, now).await;
-        if asked.update_check {
-            server.metrics.checks.with_label_values(&[word]).inc();
+        let (status, check, label) = app_response(server, outcome, package, base, now).await;
+        if app.update_check {
+            server.metrics.checks.with_label_values(&[label]).inc();
         }
-        apps.push(AnsweredApp::echo(asked, status, check));
+        apps.push(ResponseApp::echo(app, status, check));
     }
     let day_start = u32::try_from(now % DAY).unwrap_or_default();
-    let response = Response { server: NAME.to_owned(), day_start, apps };
-    answer(StatusCode::OK, omaha::CONTENT_TYPE, response.write())
+    let omaha_response = Response { server: NAME.to_owned(), day_start, apps };
+    response(StatusCode::OK, omaha::CONTENT_TYPE, omaha_response.write())
 }
 
-/// Few values, whatever machines send.
+/// A bounded set of label values, whatever machines send.
 fn event_label(event: &omaha::Event) -> &'static str {
     match (event.kind.0, event.result.0) {
         (_, 0) => "failed",
@@ -84,33 +87,34 @@ fn event_label(event: &omaha::Event) -> &'static str {
     }
 }
 
-/// With a word for the metrics.
-async fn answered(
+/// Returns the label for the metrics, too.
+async fn app_response(
     server: &Server,
-    decision: Decision,
+    outcome: AppOutcome,
     package: Option<(String, rollout::Package)>,
     base: &str,
     now: u64,
 ) -> (AppStatus, UpdateCheck, &'static str) {
-    let refused = |status| (status, UpdateCheck::without_update(UpdateStatus::Internal, None), "refused");
-    match decision {
-        Decision::NoAppId => refused(AppStatus::InvalidAppId),
-        Decision::UnknownApp => refused(AppStatus::UnknownApplication),
-        Decision::UnknownGroup => refused(AppStatus::UnknownApplicationOrGroup),
-        Decision::InvalidVersion => refused(AppStatus::InvalidVersion),
-        Decision::NotRegistered => refused(AppStatus::InstanceRegistrationFailed),
-        Decision::Known(None) => {
+    let error_status =
+        |status| (status, UpdateCheck::without_update(UpdateStatus::Internal, None), "refused");
+    match outcome {
+        AppOutcome::NoAppId => error_status(AppStatus::InvalidAppId),
+        AppOutcome::UnknownApp => error_status(AppStatus::UnknownApplication),
+        AppOutcome::UnknownGroup => error_status(AppStatus::UnknownApplicationOrGroup),
+        AppOutcome::InvalidVersion => error_status(AppStatus::InvalidVersion),
+        AppOutcome::NotRegistered => error_status(AppStatus::InstanceRegistrationFailed),
+        AppOutcome::Known(None) => {
             (AppStatus::Ok, UpdateCheck::without_update(UpdateStatus::NoUpdate, None), "none")
         }
-        Decision::Known(Some(Verdict::Nothing(reason))) => {
-            let check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.word().to_owned()));
-            (AppStatus::Ok, check, reason.word())
+        AppOutcome::Known(Some(CheckResult::NoUpdate(reason))) => {
+            let check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.as_str().to_owned()));
+            (AppStatus::Ok, check, reason.as_str())
         }
-        Decision::Known(Some(Verdict::Update { group, .. })) => {
-            let Some((app, package)) = package else { return refused(AppStatus::Internal) };
+        AppOutcome::Known(Some(CheckResult::Update { group, .. })) => {
+            let Some((app, package)) = package else { return error_status(AppStatus::Internal) };
             match offer(server, &app, &package, &group, base, now).await {
                 Some(check) => (AppStatus::Ok, check, "update"),
-                None => refused(AppStatus::Internal),
+                None => error_status(AppStatus::Internal),
             }
         }
     }
@@ -151,7 +155,7 @@ async fn offer(
             [(file::TIMESTAMP, &signed.bytes[..]), (file::TIMESTAMP_SIGNATURE, signed.signature.as_bytes())]
         {
             let size = u64::try_from(bytes.len()).unwrap_or_default();
-            // It may be signed anew before it is fetched: its signature vouches for it.
+            // Not listed with a digest: it may be signed again before it is fetched. Its signature protects it.
             packages.push(metadata(name, None, size));
         }
         for (name, size) in server.key_sets.files(app) {
@@ -170,22 +174,21 @@ async fn offer(
     })
 }
 
-/// The word about a version that the channel of `group` has. Machines know the channel that they follow by the name of
-/// their group.
+/// The timestamp for `version` in the channel of `group`. Machines know their channel by the name of their group.
 pub async fn timestamp(
     server: &Server,
     group: &Track,
     version: &Version,
     release: Digest,
     now: u64,
-) -> Option<Signed> {
+) -> Option<SignedTimestamp> {
     let (signed, before, after) = {
         let mut signer = server.signer.lock();
         let before = signer.issued();
         (signer.timestamp(group.name(), version, release, now), before, signer.issued())
     };
     if after != before
-        && let Err(error) = server.keep_issued(after).await
+        && let Err(error) = server.commit_issued(after).await
     {
         tracing::error!(%error, "when the last timestamp was issued is not on disk");
         return None;

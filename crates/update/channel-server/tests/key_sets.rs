@@ -1,4 +1,4 @@
-//! Sets of keys at the channel server: taken one behind the other, offered to machines, kept over a restart.
+//! Key sets on the channel server: verified in order, offered to machines, persistent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use channel_server::Settings;
 use minisign::KeyPair;
-use omaha::Answer;
+use omaha::CheckResponse;
 use release::{KeySet, KeyText, NamedKey, SCHEMA, files};
 use rollout::App;
 use serde_json::{Value, json};
-use support::{Reply, Server, keys, machine, write_release};
+use support::{HttpReply, Server, keys, machine, write_release};
 
 const PATH: &str = "/api/apps/keelson/keys";
 
@@ -50,8 +50,8 @@ impl Operator {
         String::from_utf8(set.to_bytes().unwrap()).unwrap()
     }
 
-    /// Signed by so many of the root keys.
-    fn send(&self, server: &Server, set: &str, signers: usize) -> Reply {
+    /// Sends the set, signed by the first `signers` root keys.
+    fn upload(&self, server: &Server, set: &str, signers: usize) -> HttpReply {
         let sign = |pair: &KeyPair| {
             minisign::sign(None, &pair.sk, set.as_bytes(), Some("t"), None).unwrap().to_string()
         };
@@ -61,43 +61,51 @@ impl Operator {
 }
 
 #[track_caller]
-fn refused(reply: &Reply, status: u16, expect: &str) {
+fn rejected(reply: &HttpReply, status: u16, expect: &str) {
     assert!(reply.status == status && reply.text().contains(expect), "{} {}", reply.status, reply.text());
 }
 
 #[test]
-fn sets_are_taken_as_machines_take_them_and_offered_with_what_a_channel_has() {
+fn key_sets_are_verified_stored_and_offered() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::open(data.path());
     let (operator, first, second) = (Operator::new(), keys(), keys());
     let [one, two, three] =
         [(1, &first), (2, &second), (3, &second)].map(|(epoch, key)| operator.set(epoch, key));
-    refused(&operator.send(&server, &one, 1), 400, "wants 2 root keys of set 1 that signed it, and has one");
-    let taken = operator.send(&server, &one, 2);
+    rejected(
+        &operator.upload(&server, &one, 1),
+        400,
+        "wants 2 root keys of set 1 that signed it, and has one",
+    );
+    let taken = operator.upload(&server, &one, 2);
     assert_eq!(taken.json(), json!({ "ok": true, "epoch": 1, "online_key_counts": false }));
-    // Once more is fine, another text under the number is not.
-    assert_eq!(operator.send(&server, &one, 3).status, 200);
-    refused(&operator.send(&server, &operator.set(1, &second), 2), 409, "what was published never changes");
-    refused(&operator.send(&server, &three, 2), 400, "behind key set 1 comes 2, and this is 3");
-    refused(&operator.send(&server, &two, 1), 400, "wants 2 root keys of set 1");
-    refused(&operator.send(&server, "{}", 2), 400, "missing field");
+    // A set can be sent again, but an epoch cannot be redefined.
+    assert_eq!(operator.upload(&server, &one, 3).status, 200);
+    rejected(
+        &operator.upload(&server, &operator.set(1, &second), 2),
+        409,
+        "what was published never changes",
+    );
+    rejected(&operator.upload(&server, &three, 2), 400, "behind key set 1 comes 2, and this is 3");
+    rejected(&operator.upload(&server, &two, 1), 400, "wants 2 root keys of set 1");
+    rejected(&operator.upload(&server, "{}", 2), 400, "missing field");
     server.publish("2.0.0", "alpha", &first);
-    assert_eq!(operator.send(&server, &two, 2).status, 200);
-    // From now on the old key publishes nothing.
+    assert_eq!(operator.upload(&server, &two, 2).status, 200);
+    // The old key no longer publishes releases.
     let folder = tempfile::tempdir().unwrap();
     write_release(folder.path(), "3.0.0", &first);
-    server.send(folder.path(), "3.0.0");
+    server.upload(folder.path(), "3.0.0");
     let publish =
         || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
-    refused(&publish(), 400, "not signed by a key that this server knows");
+    rejected(&publish(), 400, "not signed by a key that this server knows");
     write_release(folder.path(), "3.0.0", &second);
-    server.send(folder.path(), "3.0.0");
+    server.upload(folder.path(), "3.0.0");
     assert_eq!(publish().status, 200);
 
     server.stop();
     let server = Server::open(data.path());
     let response = server.omaha(machine("m", "1.0.0", "alpha"));
-    let Answer::Update(offer) = response.answer().unwrap() else { panic!("{response:?}") };
+    let CheckResponse::Update(offer) = response.check_response().unwrap() else { panic!("{response:?}") };
     let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
     for (epoch, set) in [(1, &one), (2, &two)] {
         for name in [files::keys(epoch), files::keys_signatures(epoch)] {
@@ -109,8 +117,8 @@ fn sets_are_taken_as_machines_take_them_and_offered_with_what_a_channel_has() {
     }
     assert!(offer.file("keys.3.json").is_none());
     assert_eq!(server.raw("GET", &omaha::file_url(&base, "keys.3.json"), "", b"").status, 404);
-    let told = server.done("GET", PATH, "");
-    assert_eq!((&told["epochs"], &told["newest"]["epoch"]), (&json!([1, 2]), &json!(2)));
+    let response = server.admin_json("GET", PATH, "");
+    assert_eq!((&response["epochs"], &response["newest"]["epoch"]), (&json!([1, 2]), &json!(2)));
     assert_eq!(
         server.raw("POST", PATH, &format!("Authorization: Bearer {}\r\n", server.viewer()), b"{}").status,
         403
@@ -118,30 +126,30 @@ fn sets_are_taken_as_machines_take_them_and_offered_with_what_a_channel_has() {
 }
 
 #[test]
-fn a_set_that_ends_soon_is_warned_of() {
+fn a_key_set_close_to_expiry_causes_a_warning() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::open(data.path());
     let (operator, key) = (Operator::new(), keys());
-    let told = || server.done("GET", "/api/apps/keelson", "")["key_set"].clone();
-    assert_eq!(told(), Value::Null);
+    let key_set = || server.admin_json("GET", "/api/apps/keelson", "")["key_set"].clone();
+    assert_eq!(key_set(), Value::Null);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let soon = now + 11 * 86_400;
-    assert_eq!(operator.send(&server, &operator.set_until(soon - 3600, 1, &key), 2).status, 200);
+    assert_eq!(operator.upload(&server, &operator.set_until(soon - 3600, 1, &key), 2).status, 200);
     let warning = "The time of key set 1 is over in 10 days.";
-    assert_eq!(told(), json!({ "epoch": 1, "expires": soon - 3600, "warning": warning }));
-    assert_eq!(operator.send(&server, &operator.set(2, &key), 2).status, 200);
-    assert_eq!(told(), json!({ "epoch": 2, "expires": 4_000_000_000_u64, "warning": null }));
+    assert_eq!(key_set(), json!({ "epoch": 1, "expires": soon - 3600, "warning": warning }));
+    assert_eq!(operator.upload(&server, &operator.set(2, &key), 2).status, 200);
+    assert_eq!(key_set(), json!({ "epoch": 2, "expires": 4_000_000_000_u64, "warning": null }));
     let metrics = server.raw("GET", "/metrics", "", b"").text();
     let line = "keelson_updates_key_set_expiry_timestamp_seconds{app=\"keelson\"} 4000000000\n";
     assert!(metrics.contains(line), "{metrics}");
 }
 
 #[test]
-fn a_damaged_set_is_told_and_not_served() {
+fn a_damaged_key_set_is_reported_and_not_served() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::open(data.path());
     let (operator, key) = (Operator::new(), keys());
-    assert_eq!(operator.send(&server, &operator.set(1, &key), 2).status, 200);
+    assert_eq!(operator.upload(&server, &operator.set(1, &key), 2).status, 200);
     server.stop();
     let path = data.path().join("key-sets/e96281a6-d1af-4bde-9a0a-97b76e56dc57/keys.1.json");
     let text = std::fs::read_to_string(&path).unwrap();

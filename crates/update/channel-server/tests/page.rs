@@ -1,4 +1,4 @@
-//! The page in a real browser, as an operator uses it.
+//! The web page in a real browser.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -8,7 +8,7 @@ use browser::Page;
 use omaha::{ErrorCode, Event, EventResult, EventType};
 use support::{Server, keys, machine};
 
-/// Chooses in a list as a person does, as far as the page can tell.
+/// Selects an option as a user does, with the events that the page receives.
 fn choose(page: &mut Page, selector: &str, value: &str) {
     page.value(&format!(
         "(() => {{ const s = document.querySelector('{selector}'); s.value = '{value}'; \
@@ -22,21 +22,21 @@ fn log_in(page: &mut Page, token: &str) {
     page.click("#enter");
 }
 
-/// Downloads, installs and reboots.
+/// Reports download, installation and reboot.
 fn update(server: &Server, id: &str, track: &str, from: &str, to: &str) {
     let event = |kind| {
-        let mut said = machine(id, from, track);
-        (said.ping, said.update_check, said.events) =
+        let mut request = machine(id, from, track);
+        (request.ping, request.update_check, request.events) =
             (false, false, vec![Event::new(kind, EventResult::SUCCESS)]);
-        server.omaha(said);
+        server.omaha(request);
     };
     server.omaha(machine(id, from, track));
     [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE]
         .into_iter()
         .for_each(event);
-    let mut said = machine(id, to, track);
-    said.events = vec![Event::rebooted(from)];
-    server.omaha(said);
+    let mut request = machine(id, to, track);
+    request.events = vec![Event::rebooted(from)];
+    server.omaha(request);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     page.wait_for("document.querySelectorAll('#channels tr').length === 3");
     assert_eq!(page.text("#channel-alpha .version"), "nothing");
 
-    // All of it comes by itself.
+    // The page updates without a reload.
     server.publish("2.0.0", "alpha", &signer);
     page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
     for id in ["m1", "m2", "m3"] {
@@ -68,7 +68,7 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     server.omaha(failed);
     page.wait_for("document.getElementById('activity').textContent.includes('m2 failed with 2.0.0: error 10 PayloadHashMismatchError')");
 
-    // Promote, pause, resume, percent, roll back.
+    // Promote, pause, resume, change the percentage, roll back.
     choose(&mut page, "#target-alpha", "beta");
     page.click("#promote-alpha");
     page.wait_for("document.querySelector('#channel-beta .version').textContent === '2.0.0'");
@@ -96,13 +96,13 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
     page.wait_for("document.getElementById('activity').textContent.includes('machines that run a newer version stay on it')");
 
-    // Versions over time.
+    // The timeline.
     page.wait_for("document.querySelectorAll('#group-alpha svg polygon').length >= 1");
     page.wait_for("document.querySelector('#group-alpha .legend').textContent.includes('1.0.0')");
-    // What machines say is text, never markup.
-    let mut said = machine("<img src=x onerror=alert(1)>", "1.0.0", "alpha");
-    said.machine_alias = Some("<b>m</b>".into());
-    server.omaha(said);
+    // Texts from machines are never interpreted as markup.
+    let mut request = machine("<img src=x onerror=alert(1)>", "1.0.0", "alpha");
+    request.machine_alias = Some("<b>m</b>".into());
+    server.omaha(request);
     page.wait_for("document.getElementById('machines').textContent.includes('<b>m</b>')");
     assert_eq!(page.value("document.querySelectorAll('img, #machines b').length"), 0);
     let expected = |trouble: &&String| !["401", "409"].iter().any(|status| trouble.contains(status));
@@ -112,7 +112,7 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
 
 #[test]
 #[ignore = "wants a browser: cargo verify wants"]
-fn a_viewer_sees_and_a_server_that_is_gone_is_told() {
+fn a_viewer_has_read_only_access_and_sees_a_lost_connection() {
     let mut server = Server::start();
     let mut page = Page::open(&server.url("/"));
     log_in(&mut page, &server.viewer());

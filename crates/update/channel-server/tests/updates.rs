@@ -1,29 +1,31 @@
-//! From the release's folder to the updated machine, over real sockets.
+//! From an uploaded release to an updated machine, over real sockets.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 mod support;
 
-use channel_server::{LookError, Nothing, look};
-use omaha::{Answer, AppStatus, Event, EventResult, EventType, UpdateStatus};
+use channel_server::{NoRelease, ReleaseFolderError, release_folder};
+use omaha::{AppStatus, CheckResponse, Event, EventResult, EventType, UpdateStatus};
 use release::{Keys, Timestamp};
 use sha2::Digest as _;
 use support::{Server, keys, machine, payload, write_release};
 
-/// Fetches what an offer is made of and checks every signature and digest, as the agent does.
-fn fetched(server: &Server, response: &omaha::Response, signer: &minisign::KeyPair) -> String {
-    let Answer::Update(offer) = response.answer().unwrap() else { panic!("no offer: {response:?}") };
+/// Fetches the files of an offer and verifies every signature and digest, as the agent does.
+fn fetch_and_verify(server: &Server, response: &omaha::Response, signer: &minisign::KeyPair) -> String {
+    let CheckResponse::Update(offer) = response.check_response().unwrap() else {
+        panic!("no offer: {response:?}")
+    };
     let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
     let get = |name: &str| {
         let reply = server.raw("GET", &omaha::file_url(&base, name), "", b"");
         assert_eq!(reply.status, 200, "{name}");
         if let Some(package) =
-            offer.further.iter().chain([offer.payload]).find(|package| package.name == name)
+            offer.additional.iter().chain([offer.payload]).find(|package| package.name == name)
         {
             let digest: [u8; 32] = sha2::Sha256::digest(&reply.body).into();
             assert_eq!(reply.body.len() as u64, package.size);
-            // A timestamp may be signed anew meanwhile; its signature is looked at below.
-            assert!(package.sha256.is_none_or(|told| told == omaha::Sha256(digest)), "{name}");
+            // A timestamp may be signed again meanwhile. Its signature is verified below.
+            assert!(package.sha256.is_none_or(|listed| listed == omaha::Sha256(digest)), "{name}");
             assert_eq!(package.sha256.is_none(), name.starts_with("timestamp"), "{name}");
         }
         reply.body
@@ -58,36 +60,38 @@ fn a_release_is_published_offered_fetched_and_reported() {
     assert_eq!(first.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("no-package"));
     server.publish("2.0.0", "alpha", &signer);
     let offered = server.omaha(machine("m1", "1.0.0", "alpha"));
-    assert_eq!(fetched(&server, &offered, &signer), "2.0.0");
+    assert_eq!(fetch_and_verify(&server, &offered, &signer), "2.0.0");
     for kind in [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE] {
-        let mut said = machine("m1", "1.0.0", "alpha");
-        (said.ping, said.update_check) = (false, false);
-        said.events = vec![Event::new(kind, EventResult::SUCCESS)];
-        let answer = server.omaha(said);
+        let mut request = machine("m1", "1.0.0", "alpha");
+        (request.ping, request.update_check) = (false, false);
+        request.events = vec![Event::new(kind, EventResult::SUCCESS)];
+        let response = server.omaha(request);
         assert_eq!(
-            (answer.apps[0].ping, answer.apps[0].events, &answer.apps[0].update_check),
+            (response.apps[0].ping, response.apps[0].events, &response.apps[0].update_check),
             (false, 1, &None)
         );
     }
-    let look = |id: &str| server.done("GET", &format!("/api/apps/keelson/instances/{id}"), "");
-    assert_eq!(look("m1")["status"], "installed");
-    let mut said = machine("m1", "2.0.0", "alpha");
-    said.events = vec![Event::rebooted("1.0.0")];
-    let answer = server.omaha(said);
-    assert_eq!(answer.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("up-to-date"));
+    let instance = |id: &str| server.admin_json("GET", &format!("/api/apps/keelson/instances/{id}"), "");
+    assert_eq!(instance("m1")["status"], "installed");
+    let mut request = machine("m1", "2.0.0", "alpha");
+    request.events = vec![Event::rebooted("1.0.0")];
+    let response = server.omaha(request);
+    assert_eq!(response.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("up-to-date"));
     assert_eq!(
-        (look("m1")["status"].as_str(), look("m1")["ip"].as_str()),
+        (instance("m1")["status"].as_str(), instance("m1")["ip"].as_str()),
         (Some("complete"), Some("127.0.0.1"))
     );
-    // Promoted to the next channel: the same bits, another word.
-    let promoted = server.done("POST", "/api/apps/keelson/channels/beta/promote", r#"{"from":"alpha"}"#);
+    // Promoted to the next channel: the same files, another timestamp.
+    let promoted =
+        server.admin_json("POST", "/api/apps/keelson/channels/beta/promote", r#"{"from":"alpha"}"#);
     assert_eq!(promoted["version"], "2.0.0");
     let beta = server.omaha(machine("m2", "1.0.0", "beta"));
-    assert!(matches!(beta.answer(), Ok(Answer::Update(_))));
-    // It is signed for alpha and beta.
-    let refused = server.as_admin("POST", "/api/apps/keelson/channels/stable/promote", r#"{"from":"alpha"}"#);
-    assert_eq!(refused.status, 409);
-    assert!(refused.text().contains("2.0.0 is not signed for channel stable"), "{}", refused.text());
+    assert!(matches!(beta.check_response(), Ok(CheckResponse::Update(_))));
+    // The release is signed for alpha and beta only.
+    let rejected =
+        server.as_admin("POST", "/api/apps/keelson/channels/stable/promote", r#"{"from":"alpha"}"#);
+    assert_eq!(rejected.status, 409);
+    assert!(rejected.text().contains("2.0.0 is not signed for channel stable"), "{}", rejected.text());
     let metrics = server.raw("GET", "/metrics", "", b"").text();
     for line in [
         "keelson_updates_machines{app=\"keelson\",group=\"alpha\",version=\"2.0.0\"} 1",
@@ -104,13 +108,16 @@ fn a_release_is_published_offered_fetched_and_reported() {
 }
 
 #[test]
-fn what_was_answered_outlives_a_restart_and_the_place_of_a_machine_too() {
+fn grants_and_timestamps_survive_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let signer = keys();
     let mut server = Server::open(data.path());
     server.publish("2.0.0", "alpha", &signer);
-    server.done("PUT", "/api/apps/keelson/groups/alpha/policy", r#"{"max_in_progress":1}"#);
-    assert!(matches!(server.omaha(machine("m1", "1.0.0", "alpha")).answer(), Ok(Answer::Update(_))));
+    server.admin_json("PUT", "/api/apps/keelson/groups/alpha/policy", r#"{"max_in_progress":1}"#);
+    assert!(matches!(
+        server.omaha(machine("m1", "1.0.0", "alpha")).check_response(),
+        Ok(CheckResponse::Update(_))
+    ));
     let (token, issued) =
         (server.admin(), server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json());
     server.stop();
@@ -118,30 +125,32 @@ fn what_was_answered_outlives_a_restart_and_the_place_of_a_machine_too() {
     assert_eq!(server.admin(), token);
     let second = server.omaha(machine("m2", "1.0.0", "alpha"));
     assert_eq!(second.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("max-concurrent"));
-    assert_eq!(fetched(&server, &server.omaha(machine("m1", "1.0.0", "alpha")), &signer), "2.0.0");
+    assert_eq!(fetch_and_verify(&server, &server.omaha(machine("m1", "1.0.0", "alpha")), &signer), "2.0.0");
     let again = server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json();
     assert!(again["issued"].as_u64() >= issued["issued"].as_u64());
-    let told = server.done("GET", "/api/activity", "");
-    assert!(told.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0"));
+    let response = server.admin_json("GET", "/api/activity", "");
+    assert!(
+        response.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0")
+    );
 }
 
-/// Who bans it may not know that all older machines have to pass it.
+/// The operator may not know that older machines must install the version first.
 #[test]
-fn a_ban_names_the_channels_whose_floor_it_is() {
+fn a_ban_lists_the_channels_with_the_version_as_floor() {
     let (server, signer) = (Server::start(), keys());
     for version in ["2.0.0", "3.0.0"] {
         server.publish(version, "alpha", &signer);
     }
-    server.done("PUT", "/api/apps/keelson/channels/alpha/floors/2.0.0", "");
-    let banned = server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    server.admin_json("PUT", "/api/apps/keelson/channels/alpha/floors/2.0.0", "");
+    let banned = server.admin_json("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
     assert_eq!(banned["floor_of"], serde_json::json!(["alpha"]));
     let stopped = server.omaha(machine("m1", "1.0.0", "alpha"));
     assert_eq!(stopped.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("banned"));
 }
 
-/// For who makes new machines: by no token, and whatever is decided about machines that are there.
+/// Provisioning needs no token, and no rollout policy applies to it.
 #[test]
-fn a_channel_says_what_it_has() {
+fn the_current_release_of_a_channel_is_public() {
     let (mut server, signer) = (Server::start(), keys());
     let get = |path: &str| {
         let reply = server.raw("GET", &format!("/files/{path}"), "", b"");
@@ -150,42 +159,48 @@ fn a_channel_says_what_it_has() {
     let nothing = (404, "nothing is published in channel alpha\n".to_owned());
     assert_eq!(get("keelson/alpha/timestamp.json"), nothing);
     server.publish("2.0.0", "alpha", &signer);
-    server.done("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
-    // A version that is published then reaches nobody, which is said.
-    let pointed = server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
+    server.admin_json("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
+    // The response warns that a paused group does not get the version.
+    let pointed = server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
     assert_eq!(pointed["paused"][0]["group"], "alpha");
     assert_eq!(pointed["paused"][0]["why"], "a test");
-    let word = get("keelson/alpha/timestamp.json");
+    let timestamp = get("keelson/alpha/timestamp.json");
     let signature = get("keelson/alpha/timestamp.json.sig").1;
     let mut online = Keys::default();
     online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
-    online.verify(word.1.as_bytes(), &signature).unwrap();
-    assert_eq!(Timestamp::parse(word.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
+    online.verify(timestamp.1.as_bytes(), &signature).unwrap();
+    assert_eq!(Timestamp::parse(timestamp.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
     assert!(
         get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable")
     );
     assert!(get("other/alpha/timestamp.json").1.contains("no application other"));
-    let done = server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    let done = server.admin_json("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
     assert_eq!(done["floor_of"], serde_json::Value::Null);
     let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());
     assert_eq!(get("keelson/alpha/timestamp.json"), banned);
-    server.done("DELETE", "/api/apps/keelson/packages/2.0.0/ban", "");
-    // The same from the folder; one process opens a database once.
+    server.admin_json("DELETE", "/api/apps/keelson/packages/2.0.0/ban", "");
+    // The same from the folder. A process can open an LMDB environment only once.
     server.stop();
-    let look = |channel: &str, version: Option<&str>| {
+    let release_folder = |channel: &str, version: Option<&str>| {
         let version = version.map(|version| version.parse().unwrap());
-        look(&server.data, "keelson", channel, version.as_ref())
+        release_folder(&server.data, "keelson", channel, version.as_ref())
     };
-    let folder = look("alpha", None).unwrap();
+    let folder = release_folder("alpha", None).unwrap();
     assert!(folder.join("release.json").is_file(), "{}", folder.display());
-    assert_eq!(look("stable", Some("2.0.0")).unwrap(), folder);
-    assert!(matches!(look("stable", None), Err(LookError::Nothing(Nothing::Empty(_)))));
-    assert!(matches!(look("gamma", None), Err(LookError::Nothing(Nothing::Channel { .. }))));
-    assert!(matches!(look("stable", Some("3.0.0")), Err(LookError::Nothing(_))));
+    assert_eq!(release_folder("stable", Some("2.0.0")).unwrap(), folder);
+    assert!(matches!(
+        release_folder("stable", None),
+        Err(ReleaseFolderError::NoRelease(NoRelease::Empty(_)))
+    ));
+    assert!(matches!(
+        release_folder("gamma", None),
+        Err(ReleaseFolderError::NoRelease(NoRelease::Channel { .. }))
+    ));
+    assert!(matches!(release_folder("stable", Some("3.0.0")), Err(ReleaseFolderError::NoRelease(_))));
 }
 
 #[test]
-fn a_download_goes_on_where_it_broke_off() {
+fn a_download_resumes_with_a_range() {
     let server = Server::start();
     server.publish("2.0.0", "alpha", &keys());
     let (path, whole) = ("/files/keelson/alpha/2.0.0/usr.full", payload("2.0.0"));
@@ -211,7 +226,7 @@ fn a_download_goes_on_where_it_broke_off() {
         "/files/keelson/alpha/3.0.0/usr.full",
         "/files/keelson/gamma/2.0.0/usr.full",
         "/files/other/alpha/2.0.0/usr.full",
-        // beta does not have it: nobody says that it does.
+        // The channel beta does not have the version.
         "/files/keelson/beta/2.0.0/timestamp.json",
         "/files/keelson/beta/timestamp.json",
         "/files/keelson/alpha/release.json",
@@ -221,7 +236,7 @@ fn a_download_goes_on_where_it_broke_off() {
 }
 
 #[test]
-fn files_that_are_not_what_was_signed_are_refused() {
+fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     let (server, signer) = (Server::start(), keys());
     let folder = tempfile::tempdir().unwrap();
     write_release(folder.path(), "2.0.0", &signer);
@@ -252,27 +267,27 @@ fn files_that_are_not_what_was_signed_are_refused() {
     assert_eq!((publish().status, publish().text().contains("usr.full was not sent yet")), (409, true));
     assert_eq!(put("usr.full", &read("usr.full")).0, 200);
     assert_eq!(put("usr.full.index", &read("usr.full.index")).0, 200);
-    let sent = server.done("GET", "/api/apps/keelson/uploads/amd64/2.0.0", "");
-    assert_eq!(sent["sent"].as_array().unwrap().len(), 4);
+    let uploaded = server.admin_json("GET", "/api/apps/keelson/uploads/amd64/2.0.0", "");
+    assert_eq!(uploaded["sent"].as_array().unwrap().len(), 4);
     assert_eq!(publish().status, 200);
     assert_eq!(publish().status, 200, "once more is fine");
-    // Another release.json for the same version is not.
+    // Another `release.json` for the same version is rejected.
     write_release(folder.path(), "2.0.0", &signer);
     let mut text = String::from_utf8(read("release.json")).unwrap();
     text = text.replace("\"epoch\": 1", "\"epoch\": 2");
     assert_eq!(put("release.json", text.as_bytes()).0, 200);
-    let refused = publish();
-    assert_eq!((refused.status, refused.text().contains("what was published never changes")), (409, true));
-    // In a channel it cannot be removed; without one it can.
-    server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
+    let rejected = publish();
+    assert_eq!((rejected.status, rejected.text().contains("what was published never changes")), (409, true));
+    // A version in a channel cannot be removed.
+    server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
     assert_eq!(server.as_admin("DELETE", "/api/apps/keelson/packages/2.0.0", "").status, 409);
-    server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":null}"#);
-    server.done("DELETE", "/api/apps/keelson/packages/2.0.0", "");
+    server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":null}"#);
+    server.admin_json("DELETE", "/api/apps/keelson/packages/2.0.0", "");
     assert!(!server.data.join("releases/e96281a6-d1af-4bde-9a0a-97b76e56dc57/amd64/2.0.0").exists());
 }
 
 #[test]
-fn a_server_that_knows_the_keys_takes_no_other_signature() {
+fn a_server_with_release_keys_rejects_other_signatures() {
     let data = tempfile::tempdir().unwrap();
     let signer = keys();
     std::fs::create_dir(data.path().join("keys")).unwrap();
@@ -281,15 +296,15 @@ fn a_server_that_knows_the_keys_takes_no_other_signature() {
     server.publish("2.0.0", "alpha", &signer);
     let folder = tempfile::tempdir().unwrap();
     write_release(folder.path(), "3.0.0", &keys());
-    server.send(folder.path(), "3.0.0");
-    let refused =
+    server.upload(folder.path(), "3.0.0");
+    let rejected =
         server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
-    assert_eq!(refused.status, 400);
-    assert!(refused.text().contains("not signed by a key that this server knows"), "{}", refused.text());
+    assert_eq!(rejected.status, 400);
+    assert!(rejected.text().contains("not signed by a key that this server knows"), "{}", rejected.text());
 }
 
 #[test]
-fn requests_of_strangers() {
+fn invalid_requests_are_rejected() {
     let server = Server::start();
     for path in ["/v1/update", "/v1/update/"] {
         let good = omaha::Request { apps: vec![machine("m", "1.0.0", "alpha")], ..omaha::Request::default() };
@@ -305,15 +320,15 @@ fn requests_of_strangers() {
     }
     let mut other = machine("m", "1.0.0", "alpha");
     other.app_id = "{00000000-0000-0000-0000-000000000000}".into();
-    let answer = server.omaha(other);
-    assert_eq!(answer.apps[0].status, AppStatus::UnknownApplication);
-    assert_eq!(answer.apps[0].update_check.as_ref().unwrap().status, UpdateStatus::Internal);
-    let answer = server.omaha(machine("m", "1.0.0", "nightly"));
-    assert_eq!(answer.apps[0].status, AppStatus::UnknownApplicationOrGroup);
+    let response = server.omaha(other);
+    assert_eq!(response.apps[0].status, AppStatus::UnknownApplication);
+    assert_eq!(response.apps[0].update_check.as_ref().unwrap().status, UpdateStatus::Internal);
+    let response = server.omaha(machine("m", "1.0.0", "nightly"));
+    assert_eq!(response.apps[0].status, AppStatus::UnknownApplicationOrGroup);
 }
 
 #[test]
-fn only_who_has_a_token_looks_and_only_administrators_change() {
+fn reading_requires_a_token_and_changing_the_administrators() {
     let server = Server::start();
     let with = |token: &str, method: &str, path: &str, body: &str| {
         server.raw(method, path, &format!("Authorization: Bearer {token}\r\n"), body.as_bytes()).status
@@ -344,7 +359,7 @@ fn only_who_has_a_token_looks_and_only_administrators_change() {
 }
 
 #[test]
-fn two_servers_never_work_on_one_folder_and_damage_is_told() {
+fn a_folder_is_locked_and_damage_is_detected() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::open(data.path());
     let open = || {

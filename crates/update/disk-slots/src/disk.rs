@@ -1,4 +1,4 @@
-//! A disk as a row of bytes.
+//! Disks as block devices.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -7,35 +7,35 @@ use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// What a partition table is read from and written to.
+/// A disk with a partition table.
 pub trait Disk {
-    /// Fills `into` from `offset` on, in bytes.
+    /// Fills `into` from byte `offset`.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Writes all of `bytes`; nothing is sure to last before [`Disk::sync`].
+    /// Writes all of `bytes`. Not durable before [`Disk::sync`].
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Returns when everything written is on the medium.
+    /// Returns once all writes are durable.
     fn sync(&mut self) -> io::Result<()>;
-    /// Bytes.
+    /// In bytes.
     fn length(&self) -> io::Result<u64>;
 }
 
-/// A whole disk, or a file that holds one.
+/// A block device, or a disk image.
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
-    /// Keeps udev off while it is held (systemd, Locking Block Device Access).
+    /// Held to keep udev off the device (systemd, Locking Block Device Access).
     _lock: Option<Flock<File>>,
 }
 
 impl DiskFile {
-    /// To be changed: udev keeps off as long as it is open.
+    /// Opens for changes. Keeps udev off the device until dropped.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
         Ok(Self { file, _lock: Some(lock) })
     }
 
-    /// Only to look at, also while another changes it.
+    /// Opens for reading, even while another process changes the disk.
     pub fn read_only(path: &Path) -> io::Result<Self> {
         Ok(Self { file: File::open(path)?, _lock: None })
     }
@@ -55,7 +55,7 @@ impl Disk for DiskFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        // A device's metadata says 0.
+        // The metadata of a device reports 0.
         (&self.file).seek(SeekFrom::End(0))
     }
 }

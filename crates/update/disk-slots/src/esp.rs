@@ -1,4 +1,4 @@
-//! The folder of boot images in the EFI system partition.
+//! The folder of boot images in the EFI system partition (ESP).
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-/// What is written at once, whatever happens.
+/// The unit of atomic writes.
 pub const SECTOR: usize = 512;
 
-/// A file to look into.
 pub trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
@@ -21,28 +20,28 @@ pub fn head(esp: &(impl Esp + ?Sized), name: &str) -> io::Result<[u8; SECTOR]> {
     Ok(head)
 }
 
-/// `EFI/Linux` of the boot partition. Each change is on the medium when its function returns.
+/// `EFI/Linux` in the boot partition. Each change is durable on return.
 pub trait Esp {
-    /// Names of all files, in no order.
+    /// Names of all files, unordered.
     fn list(&self) -> io::Result<Vec<String>>;
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadSeek + '_>>;
-    /// Bytes of a file; None where there is none.
+    /// Size in bytes; `None` if the file does not exist.
     fn size(&self, name: &str) -> io::Result<Option<u64>>;
-    /// Bytes that are free.
+    /// Free bytes.
     fn free(&self) -> io::Result<u64>;
     fn remove(&mut self, name: &str) -> io::Result<()>;
-    /// Writes over the first sector of a file that has at least that much.
+    /// Overwrites the first sector of a file of at least that size.
     fn set_head(&mut self, name: &str, head: &[u8; SECTOR]) -> io::Result<()>;
-    /// Takes another file's place where there is one.
+    /// Replaces an existing file.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 }
 
-/// The folder where the boot partition is mounted.
+/// The folder in the mounted boot partition.
 #[derive(Debug)]
 pub struct EspFolder(PathBuf);
 
 impl EspFolder {
-    /// `boot` is where the partition is mounted, or an automount is.
+    /// `boot` is the mount point, or an automount.
     #[must_use]
     pub fn new(boot: &Path) -> Self {
         Self(boot.join("EFI/Linux"))
@@ -53,7 +52,7 @@ impl EspFolder {
         self.0.join(name)
     }
 
-    /// FAT has no journal: the folder, and then everything that belongs to it.
+    /// FAT has no journal: sync the folder, then the file system.
     fn sync(&self) -> io::Result<()> {
         let folder = File::open(&self.0)?;
         folder.sync_all()?;
@@ -64,7 +63,7 @@ impl EspFolder {
 impl Esp for EspFolder {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = std::fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name().into_string()));
-        // What is no text is not ours.
+        // Ignore names that are not UTF-8.
         Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 

@@ -1,8 +1,7 @@
-//! GUID partition tables (UEFI specification, 5.3): read with either copy, and partitions' UUIDs changed so that one
-//! copy is whole at every moment.
+//! GUID partition tables (UEFI specification, 5.3): reads either copy, and changes the UUIDs of partitions such that
+//! one copy is valid at any moment.
 //!
-//! The `gpt` crate writes both copies at once and numbers partitions anew, so it cannot be used here; the tests build
-//! their disks with it.
+//! The `gpt` crate writes both copies together and renumbers partitions, so it is used in tests only.
 
 use std::io;
 
@@ -10,14 +9,14 @@ use release::Digest;
 
 use crate::disk::Disk;
 
-/// As text has it: the first three fields are stored the other way round.
+/// In text order. On disk the first three fields are little-endian.
 pub type Uuid = [u8; 16];
 
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const SECTOR_SIZES: [u64; 2] = [512, 4096];
 const HEADER: usize = 92;
 const ENTRY: usize = 128;
-/// A usual table has 128.
+/// Usually 128.
 const MOST_ENTRIES: u32 = 4096;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +24,13 @@ pub enum TableError {
     #[error("the disk has no valid partition table, neither at its beginning nor at its end")]
     None,
     #[error("the disk's two partition tables are both valid and of different disks")]
-    Different,
+    Mismatch,
     #[error("the disk has no partition {0}")]
     NoPartition(u32),
     #[error("the disk cannot be read")]
     Read(#[source] io::Error),
-    #[error("the partition table at {place} of the disk cannot be written; the other copy is whole")]
-    Write { place: &'static str, source: io::Error },
+    #[error("the partition table at {location} of the disk cannot be written; the other copy is whole")]
+    Write { location: &'static str, source: io::Error },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,23 +39,23 @@ pub struct Partition {
     pub number: u32,
     pub label: String,
     pub uuid: Uuid,
-    /// From the disk's beginning, in bytes.
+    /// From the start of the disk, in bytes.
     pub offset: u64,
     pub bytes: u64,
 }
 
-/// A table, and which of its copies were whole.
+/// A table, and its valid copies.
 #[derive(Debug, Clone)]
 pub struct Table {
     sector: u64,
-    first: Option<Copy>,
-    last: Option<Copy>,
+    first: Option<TableCopy>,
+    last: Option<TableCopy>,
     partitions: Vec<Partition>,
 }
 
-/// One copy as it stands on the disk.
+/// One copy as on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Copy {
+struct TableCopy {
     /// The header's sector.
     header: Vec<u8>,
     entries: Vec<u8>,
@@ -68,26 +67,26 @@ impl Table {
         &self.partitions
     }
 
-    /// Whether both copies are whole and say the same.
+    /// Whether both copies are valid and equal.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub fn is_redundant(&self) -> bool {
         matches!((&self.first, &self.last), (Some(first), Some(last)) if first.entries == last.entries)
     }
 }
 
-/// Reads the table from whichever copy is whole, the first before the last, as kernel and firmware do.
+/// Reads the table from the primary copy, or else from the backup, as kernel and firmware do.
 pub fn read(disk: &impl Disk) -> Result<Table, TableError> {
     let length = disk.length().map_err(TableError::Read)?;
     for sector in SECTOR_SIZES {
         let end = (length / sector).saturating_sub(1);
         let first = read_copy(disk, sector, 1, length)?;
-        let place = first.as_ref().map_or(end, Copy::other);
-        let last = read_copy(disk, sector, place, length)?;
+        let location = first.as_ref().map_or(end, TableCopy::alternate_sector);
+        let last = read_copy(disk, sector, location, length)?;
         let Some(copy) = first.as_ref().or(last.as_ref()) else { continue };
         if let (Some(first), Some(last)) = (&first, &last)
             && first.disk() != last.disk()
         {
-            return Err(TableError::Different);
+            return Err(TableError::Mismatch);
         }
         let partitions = copy.partitions(sector);
         return Ok(Table { sector, first, last, partitions });
@@ -95,36 +94,36 @@ pub fn read(disk: &impl Disk) -> Result<Table, TableError> {
     Err(TableError::None)
 }
 
-/// Gives partitions other UUIDs, by their numbers; a copy that was damaged is whole afterwards.
+/// Changes UUIDs of partitions by number, and repairs a damaged copy.
 ///
-/// Never are both copies unfinished: the damaged one is written first, else the last, and the other only when that
-/// one is on the medium.
+/// At most one copy is incomplete at a time: writes the damaged one first, else the backup, and the other one only
+/// after that is durable.
 pub fn set_uuids(disk: &mut impl Disk, table: &Table, changes: &[(u32, Uuid)]) -> Result<(), TableError> {
-    let whole = table.first.as_ref().or(table.last.as_ref()).ok_or(TableError::None)?;
-    let mut entries = whole.entries.clone();
+    let valid = table.first.as_ref().or(table.last.as_ref()).ok_or(TableError::None)?;
+    let mut entries = valid.entries.clone();
     for (number, uuid) in changes {
         let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
-        let entry = at.and_then(|at| entries.chunks_exact_mut(whole.entry_size()).nth(at));
+        let entry = at.and_then(|at| entries.chunks_exact_mut(valid.entry_size()).nth(at));
         let field = entry.and_then(|entry| entry.get_mut(16..32)).ok_or(TableError::NoPartition(*number))?;
-        field.copy_from_slice(&swapped(*uuid));
+        field.copy_from_slice(&swap_byte_order(*uuid));
     }
     let end = disk.length().map_err(TableError::Read)? / table.sector - 1;
-    let last = table.last.clone().unwrap_or_else(|| whole.mirrored(end, table.sector));
-    let first = table.first.clone().unwrap_or_else(|| whole.mirrored(1, table.sector));
+    let last = table.last.clone().unwrap_or_else(|| valid.mirror(end, table.sector));
+    let first = table.first.clone().unwrap_or_else(|| valid.mirror(1, table.sector));
     let order = if table.first.is_none() {
         [(first, "the beginning"), (last, "the end")]
     } else {
         [(last, "the end"), (first, "the beginning")]
     };
-    for (copy, place) in order {
+    for (copy, location) in order {
         copy.with_entries(entries.clone())
             .write(disk, table.sector)
-            .map_err(|source| TableError::Write { place, source })?;
+            .map_err(|source| TableError::Write { location, source })?;
     }
     Ok(())
 }
 
-/// The UUIDs that a root hash gives to the partitions of a slot and of its hash tree.
+/// The UUIDs of a slot's partitions for `/usr` and its hash tree, derived from the root hash.
 #[must_use]
 pub fn uuids(root_hash: Digest) -> [Uuid; 2] {
     let mut uuids = [[0; 16]; 2];
@@ -134,7 +133,7 @@ pub fn uuids(root_hash: Digest) -> [Uuid; 2] {
     uuids
 }
 
-/// The other way round.
+/// The inverse of [`uuids`].
 #[must_use]
 pub fn root_hash(usr: Uuid, verity: Uuid) -> Digest {
     let mut bytes = [0; 32];
@@ -143,8 +142,8 @@ pub fn root_hash(usr: Uuid, verity: Uuid) -> Digest {
     Digest(bytes)
 }
 
-/// Between text and disk.
-fn swapped(uuid: Uuid) -> Uuid {
+/// Converts between text and disk order.
+fn swap_byte_order(uuid: Uuid) -> Uuid {
     let mut other = uuid;
     other[..4].reverse();
     other[4..6].reverse();
@@ -152,30 +151,35 @@ fn swapped(uuid: Uuid) -> Uuid {
     other
 }
 
-/// The copy whose header is in sector `place`; None where it is not whole.
-fn read_copy(disk: &impl Disk, sector: u64, place: u64, length: u64) -> Result<Option<Copy>, TableError> {
-    let Some(header) = read_range(disk, place.saturating_mul(sector), sector, length)? else {
+/// The copy whose header is in sector `place`; `None` if it is invalid.
+fn read_copy(
+    disk: &impl Disk,
+    sector: u64,
+    location: u64,
+    length: u64,
+) -> Result<Option<TableCopy>, TableError> {
+    let Some(header) = read_range(disk, location.saturating_mul(sector), sector, length)? else {
         return Ok(None);
     };
-    let copy = Copy { header, entries: Vec::new() };
-    let mut bare = copy.header.get(..HEADER).unwrap_or_default().to_vec();
-    if !bare.starts_with(SIGNATURE) || copy.field32(12) != 92 || copy.field64(24) != place {
+    let copy = TableCopy { header, entries: Vec::new() };
+    let mut header_bytes = copy.header.get(..HEADER).unwrap_or_default().to_vec();
+    if !header_bytes.starts_with(SIGNATURE) || copy.field32(12) != 92 || copy.field64(24) != location {
         return Ok(None);
     }
-    bare[16..20].fill(0);
+    header_bytes[16..20].fill(0);
     let (count, size) = (copy.field32(80), copy.field32(84));
     let sizes_fit = count <= MOST_ENTRIES && (128..=4096).contains(&size) && size % 128 == 0;
-    if crc32fast::hash(&bare) != copy.field32(16) || !sizes_fit {
+    if crc32fast::hash(&header_bytes) != copy.field32(16) || !sizes_fit {
         return Ok(None);
     }
     let offset = copy.field64(72).saturating_mul(sector);
     let entries = read_range(disk, offset, u64::from(count) * u64::from(size), length)?;
     Ok(entries
         .filter(|entries| crc32fast::hash(entries) == copy.field32(88))
-        .map(|entries| Copy { entries, ..copy }))
+        .map(|entries| TableCopy { entries, ..copy }))
 }
 
-/// None beyond the disk's end.
+/// `None` beyond the end of the disk.
 fn read_range(disk: &impl Disk, offset: u64, bytes: u64, length: u64) -> Result<Option<Vec<u8>>, TableError> {
     if offset.checked_add(bytes).is_none_or(|end| end > length) {
         return Ok(None);
@@ -185,7 +189,7 @@ fn read_range(disk: &impl Disk, offset: u64, bytes: u64, length: u64) -> Result<
     Ok(Some(into))
 }
 
-impl Copy {
+impl TableCopy {
     fn field32(&self, at: usize) -> u32 {
         u32::from_le_bytes(std::array::from_fn(|byte| self.header.get(at + byte).copied().unwrap_or(0)))
     }
@@ -200,12 +204,12 @@ impl Copy {
         }
     }
 
-    /// The sector of the other copy's header.
-    fn other(&self) -> u64 {
+    /// Sector of the other copy's header.
+    fn alternate_sector(&self) -> u64 {
         self.field64(32)
     }
 
-    /// The disk's own UUID.
+    /// The disk's UUID.
     fn disk(&self) -> Option<&[u8]> {
         self.header.get(56..72)
     }
@@ -229,7 +233,7 @@ impl Copy {
             partitions.push(Partition {
                 number,
                 label: label.map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
-                uuid: swapped(uuid),
+                uuid: swap_byte_order(uuid),
                 offset: first.saturating_mul(sector),
                 bytes: last.saturating_add(1).saturating_sub(first).saturating_mul(sector),
             });
@@ -237,18 +241,18 @@ impl Copy {
         partitions
     }
 
-    /// The same table for the other place, whose header is in sector `place`.
-    fn mirrored(&self, place: u64, sector: u64) -> Self {
+    /// The same table for the other location, with its header in sector `place`.
+    fn mirror(&self, location: u64, sector: u64) -> Self {
         let sectors = u64::try_from(self.entries.len()).unwrap_or(0).div_ceil(sector);
-        let entries_at = if place == 1 { 2 } else { place - sectors };
+        let entries_at = if location == 1 { 2 } else { location - sectors };
         let mut other = self.clone();
-        other.set(24, &place.to_le_bytes());
+        other.set(24, &location.to_le_bytes());
         other.set(32, &self.field64(24).to_le_bytes());
         other.set(72, &entries_at.to_le_bytes());
         other
     }
 
-    /// With the checksums that belong to `entries`.
+    /// Replaces the entries and updates the checksums.
     fn with_entries(mut self, entries: Vec<u8>) -> Self {
         self.set(88, &crc32fast::hash(&entries).to_le_bytes());
         self.set(16, &[0; 4]);
@@ -258,7 +262,7 @@ impl Copy {
         self
     }
 
-    /// Entries first: until the header is there, this copy does not count.
+    /// Writes the entries first: the copy is invalid until its header is written.
     fn write(&self, disk: &mut impl Disk, sector: u64) -> io::Result<()> {
         disk.write_at(&self.entries, self.field64(72).saturating_mul(sector))?;
         disk.sync()?;

@@ -1,18 +1,18 @@
-//! The machine's slots as they stand on its disk: looked at, and changed so that a cut at any moment leaves a machine
-//! that boots.
+//! The slots on a machine's disk: reading their state, and changing it such that the machine boots after a power cut
+//! at any moment.
 //!
-//! What is changed is little: the UUIDs of two partitions, in both copies of the partition table, one copy after the
-//! other; and files of the boot partition, of which the first sector is written last: the FAT file system has no
-//! journal, and half a rename can show a file under a name without its count of tries. Disk and boot partition are
-//! arguments, so that the tests can cut them off between any two writes.
+//! Changes are small: the UUIDs of two partitions, in one copy of the partition table after the other, and files in
+//! the boot partition, whose first sector is written last. FAT has no journal: an interrupted rename can leave a file
+//! under a name without its tries. Disk and boot partition are traits, so that tests can cut the power between any
+//! two writes.
 
 mod boot_image;
-pub mod carry_out;
 mod disk;
 mod esp;
+pub mod execute;
 pub mod gpt;
-pub mod look;
-pub mod signed;
+pub mod inspect;
+pub mod secure_boot;
 mod system;
 
 pub use boot_image::root_hash_of;

@@ -1,4 +1,4 @@
-//! Which devices hold what this machine runs from.
+//! Finds the devices of the running system.
 
 use std::fs;
 use std::io;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use release::Digest;
 
-/// The mapped device of `/usr`, as systemd-veritysetup names it.
+/// The device mapper name of `/usr`, set by systemd-veritysetup.
 const MAPPED: &str = "usr";
-const WORD: &str = "usrhash=";
+const PARAMETER: &str = "usrhash=";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
@@ -20,17 +20,17 @@ pub enum SystemError {
     Read { path: PathBuf, source: io::Error },
 }
 
-/// The disk that this machine runs from.
+/// The disk of the running system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Devices {
-    /// What the kernel was told to use.
+    /// The root hash in the kernel's command line.
     pub running: Digest,
     /// `/dev/vda`.
     pub disk: PathBuf,
     name: String,
 }
 
-/// Looks at `/proc` and `/sys` below `root`, and takes its `/dev`.
+/// Reads `/proc` and `/sys` below `root`. Returned devices are in `root`'s `/dev`.
 pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|source| SystemError::Read { path: path.to_owned(), source })
@@ -38,7 +38,7 @@ pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
     let line = read(&root.join("proc/cmdline"))?;
     let running = line
         .split_ascii_whitespace()
-        .find_map(|word| word.strip_prefix(WORD)?.parse().ok())
+        .find_map(|word| word.strip_prefix(PARAMETER)?.parse().ok())
         .ok_or(SystemError::NoRootHash)?;
     let blocks = root.join("sys/block");
     let list = |path: &Path| -> Result<Vec<String>, SystemError> {
@@ -48,12 +48,12 @@ pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     };
     for mapped in list(&blocks)? {
-        let place = blocks.join(&mapped);
-        let name = fs::read_to_string(place.join("dm/name")).unwrap_or_default();
+        let folder = blocks.join(&mapped);
+        let name = fs::read_to_string(folder.join("dm/name")).unwrap_or_default();
         if name.trim() != MAPPED {
             continue;
         }
-        for part in list(&place.join("slaves"))? {
+        for part in list(&folder.join("slaves"))? {
             if let Some(disk) = list(&blocks)?.into_iter().find(|disk| blocks.join(disk).join(&part).is_dir())
             {
                 return Ok(Devices { running, disk: root.join("dev").join(&disk), name: disk });
@@ -65,12 +65,12 @@ pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
 }
 
 impl Devices {
-    /// The device of a partition, by its number.
+    /// The device node of a partition.
     #[must_use]
     pub fn partition(&self, number: u32) -> PathBuf {
         // nvme0n1p2, vda2.
-        let between = if self.name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
-        PathBuf::from(format!("{}{between}{number}", self.disk.display()))
+        let separator = if self.name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+        PathBuf::from(format!("{}{separator}{number}", self.disk.display()))
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_disk_is_that_of_the_mapped_usr() {
+    fn the_disk_is_found_by_the_mapped_usr() {
         let root = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = root.path().join(path);

@@ -1,19 +1,19 @@
-//! How an application is named: a UUID, in braces or not, in any case.
+//! Application ids: UUIDs with or without braces, case-insensitive.
 
-/// The application that CoreOS was, as its clients send it.
+/// CoreOS's application, as its clients send it.
 pub const COREOS_APP_ID: &str = "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}";
 
-/// Whether both name one application.
+/// Whether both ids denote the same application.
 pub fn same_app(one: &str, other: &str) -> bool {
-    bare(one).eq_ignore_ascii_case(bare(other))
+    strip_braces(one).eq_ignore_ascii_case(strip_braces(other))
 }
 
-fn bare(id: &str) -> &str {
+fn strip_braces(id: &str) -> &str {
     let id = id.trim();
     id.strip_prefix('{').and_then(|id| id.strip_suffix('}')).unwrap_or(id)
 }
 
-/// The architecture that a request is about: by its board, else by what `os` says, else `amd64`.
+/// The architecture of a request: by board, else by the `os` element, else `amd64`.
 pub fn architecture<'a>(board: &str, os: Option<&'a str>) -> &'a str {
     match (board, os) {
         ("amd64-usr", _) => "amd64",
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn the_board_comes_before_what_os_says() {
+    fn the_board_takes_precedence_over_the_os() {
         for (board, os, expect) in [
             ("amd64-usr", Some("arm64"), "amd64"),
             ("arm64-usr", None, "aarch64"),

@@ -1,8 +1,8 @@
-//! The numbers of the protocol and their names. Unknown ones are carried on as they are.
+//! Numeric codes and their names. Unknown codes are preserved.
 
 use std::fmt;
 
-/// `eventtype`: what has happened.
+/// `eventtype`: what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(pub u32);
 
@@ -10,7 +10,7 @@ impl EventType {
     pub const UPDATE_COMPLETE: Self = Self(3);
     pub const DOWNLOAD_STARTED: Self = Self(13);
     pub const DOWNLOAD_FINISHED: Self = Self(14);
-    /// Installed, and held back by the machine itself: CoreUpdate's.
+    /// CoreUpdate's: installed, but the machine holds the completion.
     pub const COMPLETION_HELD: Self = Self(800);
 
     pub fn name(self) -> Option<&'static str> {
@@ -46,11 +46,11 @@ impl EventType {
 
 impl fmt::Display for EventType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        named(self.0, self.name(), out)
+        write_name(self.0, self.name(), out)
     }
 }
 
-/// `eventresult`: how it went.
+/// `eventresult`: the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventResult(pub u32);
 
@@ -80,27 +80,27 @@ impl EventResult {
 
 impl fmt::Display for EventResult {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        named(self.0, self.name(), out)
+        write_name(self.0, self.name(), out)
     }
 }
 
-fn named(number: u32, name: Option<&str>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_name(number: u32, name: Option<&str>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     match name {
         Some(name) => out.write_str(name),
         None => write!(out, "{number}"),
     }
 }
 
-/// `errorcode`: why, as the updater sent it. The upper bits say what was special about the machine; a server that
-/// is not the built-in one is such a thing, so that own servers rarely see a code alone.
+/// `errorcode`: the cause, as the updater sent it. The upper bits are flags of the machine. One of them marks a
+/// server other than the built-in one, so it is set for most codes that such a server receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrorCode(pub u32);
 
-/// What of a code is the code.
+/// The bits of the code without flags.
 const CODE_MASK: u32 = 0x0fff_ffff;
 const FLAGS: [(u32, &str); 4] =
     [(1 << 31, "dev mode"), (1 << 30, "resumed"), (1 << 29, "test image"), (1 << 28, "own server")];
-/// `HTTP_BASE + N`: status N on the check; `HTTP_BASE + HTTP_UNKNOWN` where N is none.
+/// `HTTP_BASE + N`: the check got HTTP status N; `HTTP_BASE + HTTP_UNKNOWN`: an invalid status.
 const HTTP_BASE: u32 = 2000;
 const HTTP_UNKNOWN: u32 = 999;
 
@@ -118,16 +118,16 @@ impl ErrorCode {
     pub const IGNORED_PER_POLICY: Self = Self(35);
     pub const DEFERRED_PER_POLICY: Self = Self(36);
     pub const DEFERRED_FOR_BACKOFF: Self = Self(40);
-    /// The new version was booted and given up.
+    /// The new version booted and was rolled back.
     pub const ROLLBACK: Self = Self(44);
 
-    /// Of an HTTP answer to a check that is none of success.
+    /// The code for a failed HTTP request.
     pub fn http(status: u16) -> Self {
         let status = u32::from(status);
         Self(HTTP_BASE + if status < HTTP_UNKNOWN { status } else { HTTP_UNKNOWN })
     }
 
-    /// Without the flags.
+    /// Without flags.
     pub fn code(self) -> u32 {
         self.0 & CODE_MASK
     }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_told_with_their_flags() {
+    fn codes_are_displayed_with_their_flags() {
         let check = |code: u32, expect: &str| assert_eq!(ErrorCode(code).to_string(), expect);
         check(9, "9 DownloadTransferError");
         check(0x1000_0009, "9 DownloadTransferError (268435465 sent: own server)");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_told_as_its_number() {
+    fn unknown_codes_are_displayed_as_numbers() {
         assert_eq!(EventType(13).to_string(), "update download started");
         assert_eq!(EventType(999).to_string(), "999");
         assert_eq!(EventResult(9).to_string(), "deferred");

@@ -1,4 +1,5 @@
-//! SHA-256 as the protocol writes it: hexadecimal in one place, base64 in another, and each in the other's.
+//! SHA-256 digests. The protocol uses hexadecimal or base64 depending on the attribute; parsing accepts both
+//! everywhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
-/// It is neither 64 hexadecimal digits nor 44 characters of base64.
+/// The text is neither hexadecimal nor base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is neither 64 hexadecimal digits nor 44 characters of base64")]
-pub struct NoSha256;
+pub struct ParseSha256Error;
 
 impl Sha256 {
     pub fn base64(&self) -> String {
@@ -34,15 +35,15 @@ impl fmt::Debug for Sha256 {
 }
 
 impl FromStr for Sha256 {
-    type Err = NoSha256;
+    type Err = ParseSha256Error;
 
-    fn from_str(text: &str) -> Result<Self, NoSha256> {
+    fn from_str(text: &str) -> Result<Self, ParseSha256Error> {
         let bytes = match text.len() {
             64 => hexadecimal(text.as_bytes()),
             44 => STANDARD.decode(text).ok(),
             _ => None,
         };
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NoSha256)
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(ParseSha256Error)
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_of_writing_are_one_value() {
+    fn both_encodings_are_equal() {
         let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         let value: Sha256 = hex.parse().unwrap();
@@ -68,7 +69,7 @@ mod tests {
         assert_eq!((value.to_string(), value.base64()), (hex.to_owned(), base64.to_owned()));
         for wrong in ["", "e3", &hex[1..], &hex.replace('e', "g"), &base64.replace('=', "A"), &"é".repeat(32)]
         {
-            assert_eq!(wrong.parse::<Sha256>(), Err(NoSha256), "{wrong}");
+            assert_eq!(wrong.parse::<Sha256>(), Err(ParseSha256Error), "{wrong}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Why a message could not be read, and where.
+//! Errors of parsing, with their position.
 
 use std::fmt;
 
-/// Both count from 1; columns count characters.
+/// Both from 1. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     pub line: u32,
     pub column: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "line {}, column {}", self.line, self.column)
     }
@@ -23,17 +23,23 @@ pub enum ReadError {
     NotUtf8 { valid: usize },
     #[error("it is empty")]
     Empty,
-    /// A DTD counts as such.
-    #[error("it is not well-formed XML ({place}): {why}")]
-    Xml { place: Place, why: String },
-    #[error("the outermost element is {found}, not {expected} ({place})")]
-    Root { place: Place, expected: &'static str, found: String },
-    #[error("protocol {found:?} is not 3.0 ({place})")]
-    Protocol { place: Place, found: String },
-    #[error("{element} has {attribute}={text:?}: {why} ({place})")]
-    Attribute { place: Place, element: String, attribute: &'static str, text: String, why: &'static str },
-    #[error("{element} has no {attribute} ({place})")]
-    Missing { place: Place, element: String, attribute: &'static str },
-    #[error("more than {limit} of {element} ({place})")]
-    Many { place: Place, element: &'static str, limit: usize },
+    /// Includes DTDs.
+    #[error("it is not well-formed XML ({position}): {why}")]
+    Xml { position: Position, why: String },
+    #[error("the outermost element is {found}, not {expected} ({position})")]
+    Root { position: Position, expected: &'static str, found: String },
+    #[error("protocol {found:?} is not 3.0 ({position})")]
+    Protocol { position: Position, found: String },
+    #[error("{element} has {attribute}={text:?}: {why} ({position})")]
+    Attribute {
+        position: Position,
+        element: String,
+        attribute: &'static str,
+        text: String,
+        why: &'static str,
+    },
+    #[error("{element} has no {attribute} ({position})")]
+    Missing { position: Position, element: String, attribute: &'static str },
+    #[error("more than {limit} of {element} ({position})")]
+    Many { position: Position, element: &'static str, limit: usize },
 }

@@ -1,17 +1,17 @@
-//! What can grow, and how far.
+//! Limits of messages.
 
-/// Of a request, as the servers of the time had it.
+/// Size of a request, as in contemporary servers.
 pub const REQUEST_BYTES: usize = 64 << 10;
-/// Of an answer: a real one has 2 KiB.
+/// Size of a response; a typical one has 2 KiB.
 pub const RESPONSE_BYTES: usize = 1 << 20;
-/// Elements, attributes and texts of one message.
+/// Elements, attributes and texts per message.
 pub const NODES: u32 = 20_000;
 pub const APPS: usize = 16;
-/// Of one app.
+/// Per app.
 pub const EVENTS: usize = 64;
-/// Code bases of one offer.
+/// Base URLs per offer.
 pub const URLS: usize = 64;
-/// Of one offer.
+/// Per offer.
 pub const PACKAGES: usize = 256;
-/// Of one offer.
+/// Per offer.
 pub const ACTIONS: usize = 64;

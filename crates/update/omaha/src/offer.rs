@@ -1,15 +1,15 @@
-//! What a machine takes from an answer: the first of everything, as update_engine looks for it.
+//! Interprets a response as update_engine does, which uses the first element of each kind.
 
 use crate::code::ErrorCode;
 use crate::digest::Sha256;
 use crate::response::{Action, Package, Response, UpdateStatus};
 
-/// Where the answer says nothing of it.
+/// Default of the protocol.
 const MAX_FAILURES_PER_URL: u32 = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer<'a> {
-    /// With the reason, if the server is one of ours.
+pub enum CheckResponse<'a> {
+    /// With the reason if sent by a Keelson server.
     NoUpdate {
         reason: Option<&'a str>,
         poll_interval: Option<u32>,
@@ -19,31 +19,31 @@ pub enum Answer<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer<'a> {
-    /// To be shown only: what is installed says itself which version it is.
+    /// For display only: the signed metadata determines the version.
     pub version: &'a str,
-    /// Code bases, to be tried in this order; at least one.
+    /// Base URLs in order of preference, at least one.
     pub urls: &'a [String],
     pub payload: &'a Package,
     /// Of the payload.
     pub sha256: Sha256,
-    pub further: &'a [Package],
+    pub additional: &'a [Package],
     pub max_failures_per_url: u32,
     pub is_delta_payload: bool,
     pub disable_payload_backoff: bool,
-    /// Seconds.
+    /// In seconds.
     pub poll_interval: Option<u32>,
 }
 
 impl<'a> Offer<'a> {
-    /// One of the further packages.
+    /// One of the additional packages.
     pub fn file(&self, name: &str) -> Option<&'a Package> {
-        self.further.iter().find(|package| package.name == name)
+        self.additional.iter().find(|package| package.name == name)
     }
 }
 
-/// Why an answer that could be read is of no use.
+/// Why a valid response is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ResponseError {
     #[error("the server says {check:?} (of the application: {app:?})")]
     Status { check: String, app: String },
     #[error("the answer says nothing of an update")]
@@ -60,8 +60,8 @@ pub enum Refusal {
     NoSha256,
 }
 
-impl Refusal {
-    /// What is reported.
+impl ResponseError {
+    /// The code to report.
     pub fn code(&self) -> ErrorCode {
         ErrorCode::RESPONSE_INVALID
     }
@@ -69,37 +69,37 @@ impl Refusal {
 
 impl Response {
     /// # Errors
-    /// The server refused, or offers something that cannot be taken: see [`Refusal`].
-    pub fn answer(&self) -> Result<Answer<'_>, Refusal> {
+    /// The server rejected the request, or its offer is incomplete.
+    pub fn check_response(&self) -> Result<CheckResponse<'_>, ResponseError> {
         let mut checks = self.apps.iter().filter_map(|app| Some((app, app.update_check.as_ref()?)));
-        let (app, check) = checks.next().ok_or(Refusal::NoCheck)?;
+        let (app, check) = checks.next().ok_or(ResponseError::NoCheck)?;
         let poll_interval = check.poll_interval;
         match check.status {
             UpdateStatus::NoUpdate => {
-                return Ok(Answer::NoUpdate { reason: check.reason.as_deref(), poll_interval });
+                return Ok(CheckResponse::NoUpdate { reason: check.reason.as_deref(), poll_interval });
             }
             UpdateStatus::Ok => {}
             ref other => {
-                let (check, app) = (other.word().to_owned(), app.status.word().to_owned());
-                return Err(Refusal::Status { check, app });
+                let (check, app) = (other.as_str().to_owned(), app.status.as_str().to_owned());
+                return Err(ResponseError::Status { check, app });
             }
         }
         if check.urls.is_empty() {
-            return Err(Refusal::NoUrl);
+            return Err(ResponseError::NoUrl);
         }
-        let manifest = check.manifest.as_ref().ok_or(Refusal::NoPackage)?;
-        let (payload, further) = manifest.packages.split_first().ok_or(Refusal::NoPackage)?;
+        let manifest = check.manifest.as_ref().ok_or(ResponseError::NoPackage)?;
+        let (payload, additional) = manifest.packages.split_first().ok_or(ResponseError::NoPackage)?;
         if payload.size == 0 {
-            return Err(Refusal::NoSize { name: payload.name.clone() });
+            return Err(ResponseError::NoSize { name: payload.name.clone() });
         }
         let mut actions = manifest.actions.iter().filter(|action| action.event == Action::POSTINSTALL);
-        let action = actions.next().ok_or(Refusal::NoAction)?;
-        Ok(Answer::Update(Offer {
+        let action = actions.next().ok_or(ResponseError::NoAction)?;
+        Ok(CheckResponse::Update(Offer {
             version: &manifest.version,
             urls: &check.urls,
             payload,
-            sha256: action.sha256.ok_or(Refusal::NoSha256)?,
-            further,
+            sha256: action.sha256.ok_or(ResponseError::NoSha256)?,
+            additional,
             max_failures_per_url: action.max_failures_per_url.unwrap_or(MAX_FAILURES_PER_URL),
             is_delta_payload: action.is_delta_payload,
             disable_payload_backoff: action.disable_payload_backoff,
@@ -108,7 +108,7 @@ impl Response {
     }
 }
 
-/// Where a package lies: CoreOS's clients put both one behind the other, Flatcar's put a slash between.
+/// The URL of a package. CoreOS's clients concatenate both, Flatcar's insert a slash.
 pub fn file_url(code_base: &str, name: &str) -> String {
     let slash = if code_base.ends_with('/') { "" } else { "/" };
     format!("{code_base}{slash}{name}")

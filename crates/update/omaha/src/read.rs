@@ -1,17 +1,17 @@
-//! XML as tree, with what a reader of the protocol asks of it.
+//! XML parsing with accessors for the protocol's attributes.
 
 use std::str::FromStr;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::digest::Sha256;
-use crate::error::{Place, ReadError};
+use crate::error::{Position, ReadError};
 use crate::limits::NODES;
 
-/// How much of a value that is no good is told.
-const TOLD: usize = 80;
+/// Characters of an invalid value in an error.
+const EXCERPT: usize = 80;
 
-/// Parses it, and gives its outermost element to `read`.
+/// Parses a document and passes its root element to `read`.
 pub(crate) fn document<T>(
     text: &[u8],
     limit: usize,
@@ -27,22 +27,22 @@ pub(crate) fn document<T>(
     if text.trim().is_empty() {
         return Err(ReadError::Empty);
     }
-    // No DTD is the default; said here because everything hangs on it.
+    // Disabled by default; explicit because security depends on it.
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {
-        let place = Place { line: error.pos().row, column: error.pos().col };
-        ReadError::Xml { place, why: short(&error.to_string()) }
+        let position = Position { line: error.pos().row, column: error.pos().col };
+        ReadError::Xml { position, why: excerpt(&error.to_string()) }
     })?;
     let element = Element { node: document.root_element() };
     if element.name() != root {
-        let (place, found) = (element.place(), short(element.name()));
-        return Err(ReadError::Root { place, expected: root, found });
+        let (position, found) = (element.position(), excerpt(element.name()));
+        return Err(ReadError::Root { position, expected: root, found });
     }
     read(element)
 }
 
-fn short(text: &str) -> String {
-    text.chars().take(TOLD).collect()
+fn excerpt(text: &str) -> String {
+    text.chars().take(EXCERPT).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -55,9 +55,9 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
         self.node.tag_name().name()
     }
 
-    pub fn place(self) -> Place {
+    pub fn position(self) -> Position {
         let at = self.node.document().text_pos_at(self.node.range().start);
-        Place { line: at.row, column: at.col }
+        Position { line: at.row, column: at.col }
     }
 
     pub fn children(self, name: &'static str) -> impl Iterator<Item = Element<'a, 'input>> {
@@ -70,26 +70,26 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
         self.children(name).next()
     }
 
-    /// All children of that name, if there are no more than `limit`.
+    /// All children with this name, at most `limit`.
     pub fn list<T>(
         self,
         name: &'static str,
         limit: usize,
         read: impl Fn(Element<'a, 'input>) -> Result<T, ReadError>,
     ) -> Result<Vec<T>, ReadError> {
-        if let Some(one_too_many) = self.children(name).nth(limit) {
-            return Err(ReadError::Many { place: one_too_many.place(), element: name, limit });
+        if let Some(excess) = self.children(name).nth(limit) {
+            return Err(ReadError::Many { position: excess.position(), element: name, limit });
         }
         self.children(name).map(read).collect()
     }
 
-    pub fn given(self, attribute: &'static str) -> Option<&'a str> {
+    pub fn attribute_text(self, attribute: &'static str) -> Option<&'a str> {
         self.node.attribute(attribute)
     }
 
-    /// Empty where it is not there.
+    /// Empty if the attribute is missing.
     pub fn text(self, attribute: &'static str) -> String {
-        self.given(attribute).unwrap_or_default().to_owned()
+        self.attribute_text(attribute).unwrap_or_default().to_owned()
     }
 
     pub fn number<T: FromStr>(self, attribute: &'static str) -> Result<Option<T>, ReadError> {
@@ -101,29 +101,31 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
         self.value(attribute, why, |text| text.trim().parse().ok())
     }
 
-    /// Only `true` is true, as update_engine reads it.
+    /// Only `true` is true, as in update_engine.
     pub fn is_true(self, attribute: &'static str) -> bool {
-        self.given(attribute) == Some("true")
+        self.attribute_text(attribute) == Some("true")
     }
 
-    /// An empty one counts as not there.
+    /// `None` if the attribute is missing or empty.
     pub fn value<T>(
         self,
         attribute: &'static str,
         why: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ReadError> {
-        let Some(text) = self.given(attribute).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let Some(text) = self.attribute_text(attribute).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
         match read(text) {
             Some(value) => Ok(Some(value)),
             None => {
-                let (place, element) = (self.place(), self.name().to_owned());
-                Err(ReadError::Attribute { place, element, attribute, text: short(text), why })
+                let (position, element) = (self.position(), self.name().to_owned());
+                Err(ReadError::Attribute { position, element, attribute, text: excerpt(text), why })
             }
         }
     }
 
     pub fn missing(self, attribute: &'static str) -> ReadError {
-        ReadError::Missing { place: self.place(), element: self.name().to_owned(), attribute }
+        ReadError::Missing { position: self.position(), element: self.name().to_owned(), attribute }
     }
 }

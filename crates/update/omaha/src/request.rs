@@ -1,4 +1,4 @@
-//! What a machine sends: who it is, and a ping, a check or an event.
+//! Requests: the machine's properties with a ping, an update check or events.
 
 use crate::PROTOCOL;
 use crate::code::{ErrorCode, EventResult, EventType};
@@ -7,9 +7,9 @@ use crate::limits::{APPS, EVENTS, REQUEST_BYTES};
 use crate::read::{Element, document};
 use crate::write::{HEAD, attribute, plain};
 
-/// `installsource` of a check that a person requested.
+/// `installsource` of a check requested by a person.
 pub const ON_DEMAND: &str = "ondemandupdate";
-/// That of a periodic check.
+/// `installsource` of a periodic check.
 pub const SCHEDULED: &str = "scheduler";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,21 +26,21 @@ pub struct Request {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Os {
-    /// `Chateau` with CoreOS.
+    /// `Chateau` for CoreOS.
     pub version: String,
     pub platform: String,
-    /// `VERSION_MACHINE`, as `2023.5.0_x86_64`.
+    /// `VERSION_MACHINE`, for example `2023.5.0_x86_64`.
     pub sp: String,
-    /// Only other clients send it.
+    /// Sent by other clients only.
     pub arch: Option<String>,
 }
 
-/// Strings are empty where the request does not have them.
+/// Missing strings are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct App {
-    /// As received, for the echo; to be compared by [`crate::same_app`].
+    /// As received, for the response. Compare with [`crate::same_app`].
     pub app_id: String,
-    /// That runs.
+    /// The running version.
     pub version: String,
     /// The group.
     pub track: String,
@@ -48,11 +48,11 @@ pub struct App {
     pub boot_id: String,
     pub oem: String,
     pub oem_version: String,
-    /// At the machine's first start.
+    /// The version at the machine's first boot.
     pub aleph_version: String,
     /// Without braces.
     pub machine_id: String,
-    /// Flatcar's.
+    /// Flatcar's extension.
     pub machine_alias: Option<String>,
     pub lang: String,
     pub board: String,
@@ -68,7 +68,7 @@ pub struct Event {
     pub kind: EventType,
     pub result: EventResult,
     pub error: Option<ErrorCode>,
-    /// With `3/2`: the version before the reboot; empty where there was no update.
+    /// With `3/2`: the version before the reboot, empty without an update.
     pub previous_version: Option<String>,
 }
 
@@ -77,19 +77,19 @@ impl Event {
         Self { kind, result, error: None, previous_version: None }
     }
 
-    /// `3/0` with why.
+    /// `3/0` with an error code.
     pub fn failed(error: ErrorCode) -> Self {
         Self { error: Some(error), ..Self::new(EventType::UPDATE_COMPLETE, EventResult::ERROR) }
     }
 
-    /// What comes with each check: the version before, if this is the first one behind an update.
+    /// Part of each check: the previous version, if this is the first check after an update.
     pub fn rebooted(previous: &str) -> Self {
         let event = Self::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS_REBOOT);
         Self { previous_version: Some(previous.to_owned()), ..event }
     }
 
-    /// The version that ran before the reboot into a new one; `None` where this event tells of none. A machine's
-    /// first check says `0.0.0.0`.
+    /// The version before the reboot into a new one, if the event reports one. The first check of a machine reports
+    /// `0.0.0.0`.
     pub fn completed_from(&self) -> Option<&str> {
         let rebooted = self.kind == EventType::UPDATE_COMPLETE && self.result == EventResult::SUCCESS_REBOOT;
         self.previous_version.as_deref().filter(|version| rebooted && !["", "0.0.0.0"].contains(version))
@@ -98,7 +98,7 @@ impl Event {
 
 impl Request {
     /// # Errors
-    /// It is no request of protocol 3.0, larger than 64 KiB, or a value in it cannot be read.
+    /// The text is not a request of protocol 3.0, exceeds 64 KiB, or has an invalid value.
     pub fn read(text: &[u8]) -> Result<Self, ReadError> {
         document(text, REQUEST_BYTES, "request", |request| {
             check_protocol(request)?;
@@ -106,20 +106,20 @@ impl Request {
                 version: os.text("version"),
                 platform: os.text("platform"),
                 sp: os.text("sp"),
-                arch: os.given("arch").map(str::to_owned),
+                arch: os.attribute_text("arch").map(str::to_owned),
             });
             Ok(Self {
                 version: request.text("version"),
                 updater_version: request.text("updaterversion"),
                 install_source: request.text("installsource"),
-                is_machine: ["1", "true"].map(Some).contains(&request.given("ismachine")),
+                is_machine: ["1", "true"].map(Some).contains(&request.attribute_text("ismachine")),
                 os: os.unwrap_or_default(),
                 apps: request.list("app", APPS, app)?,
             })
         })
     }
 
-    /// To the byte what update_engine sent, where the values are its own.
+    /// Byte-identical to update_engine for its values.
     pub fn write(&self) -> String {
         let mut out = HEAD.to_owned();
         out.push_str("<request protocol=\"3.0\"");
@@ -144,11 +144,11 @@ impl Request {
 }
 
 pub(crate) fn check_protocol(root: Element<'_, '_>) -> Result<(), ReadError> {
-    match root.given("protocol") {
+    match root.attribute_text("protocol") {
         Some(PROTOCOL) => Ok(()),
         found => {
             let found = found.unwrap_or_default().chars().take(20).collect();
-            Err(ReadError::Protocol { place: root.place(), found })
+            Err(ReadError::Protocol { position: root.position(), found })
         }
     }
 }
@@ -163,7 +163,7 @@ fn app(app: Element<'_, '_>) -> Result<App, ReadError> {
         oem_version: app.text("oemversion"),
         aleph_version: app.text("alephversion"),
         machine_id: app.text("machineid"),
-        machine_alias: app.given("machinealias").map(str::to_owned),
+        machine_alias: app.attribute_text("machinealias").map(str::to_owned),
         lang: app.text("lang"),
         board: app.text("board"),
         hardware_class: app.text("hardware_class"),
@@ -180,11 +180,11 @@ fn event(event: Element<'_, '_>) -> Result<Event, ReadError> {
         kind: EventType(number("eventtype")?),
         result: EventResult(number("eventresult")?),
         error: event.value("errorcode", "it is no error code", error_code)?,
-        previous_version: event.given("previousversion").map(str::to_owned),
+        previous_version: event.attribute_text("previousversion").map(str::to_owned),
     })
 }
 
-/// update_engine prints it as a signed number: with the highest flag it is negative.
+/// update_engine prints a signed number, negative if the highest flag is set.
 fn error_code(text: &str) -> Option<ErrorCode> {
     let number: i64 = text.trim().parse().ok()?;
     let bits = u32::try_from(number).ok().or_else(|| i32::try_from(number).ok().map(i32::cast_unsigned));
@@ -212,7 +212,7 @@ fn write_app(out: &mut String, app: &App) {
     attribute(out, "board", &app.board);
     attribute(out, "hardware_class", &app.hardware_class);
     plain(out, "delta_okay", app.delta_okay);
-    // The blank is the original's.
+    // As in the original.
     out.push_str(" >\n");
     if app.ping {
         out.push_str("        <ping active=\"1\"></ping>\n");

@@ -1,4 +1,4 @@
-//! What a server answers: one app for each that was asked about, with what was asked for.
+//! Responses: one app per app of the request.
 
 use crate::code::ErrorCode;
 use crate::digest::Sha256;
@@ -8,7 +8,7 @@ use crate::read::{Element, document};
 use crate::request::{App, check_protocol};
 use crate::write::{HEAD, attribute, plain};
 
-/// Further packages in which our signed metadata travels (contract 5.2.4). Other clients leave them be.
+/// Additional packages with the signed metadata (contract 5.2.4). Other clients ignore them.
 pub mod file {
     pub const RELEASE: &str = "release.json";
     pub const RELEASE_SIGNATURE: &str = "release.json.sig";
@@ -16,64 +16,63 @@ pub mod file {
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
 }
 
-/// Why there is no update, in words that only our clients read.
+/// Keelson's extension: why there is no update.
 const REASON: &str = "keelson-reason";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Response {
-    /// Who answers.
+    /// Name of the server.
     pub server: String,
     /// Seconds since midnight.
     pub day_start: u32,
-    pub apps: Vec<AnsweredApp>,
+    pub apps: Vec<ResponseApp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnsweredApp {
-    /// As it was in the request.
+pub struct ResponseApp {
+    /// As in the request.
     pub app_id: String,
     pub status: AppStatus,
     pub ping: bool,
     pub update_check: Option<UpdateCheck>,
-    /// How many were taken.
+    /// Number of acknowledged events.
     pub events: usize,
 }
 
-impl AnsweredApp {
-    /// What the protocol wants echoed of `asked`: its id as it came, its ping, each of its events. A check that was
-    /// asked for gets `update_check`; none gets none.
-    pub fn echo(asked: &App, status: AppStatus, update_check: UpdateCheck) -> Self {
+impl ResponseApp {
+    /// Echoes the id, ping and events of `request`. Adds `update_check` if the request has a check.
+    pub fn echo(request: &App, status: AppStatus, update_check: UpdateCheck) -> Self {
         Self {
-            app_id: asked.app_id.clone(),
+            app_id: request.app_id.clone(),
             status,
-            ping: asked.ping,
-            update_check: asked.update_check.then_some(update_check),
-            events: asked.events.len(),
+            ping: request.ping,
+            update_check: request.update_check.then_some(update_check),
+            events: request.events.len(),
         }
     }
 }
 
 macro_rules! status {
-    ($(#[$about:meta])* $name:ident { $($variant:ident = $word:literal,)* }) => {
+    ($(#[$about:meta])* $name:ident { $($variant:ident = $text:literal,)* }) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $name {
             $($variant,)*
-            /// Of another server.
+            /// A status of another server.
             Other(String),
         }
 
         impl $name {
-            pub fn word(&self) -> &str {
+            pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$variant => $word,)*
-                    Self::Other(word) => word,
+                    $(Self::$variant => $text,)*
+                    Self::Other(text) => text,
                 }
             }
 
-            fn read(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)*
+            fn read(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)*
                     other => Self::Other(other.to_owned()),
                 }
             }
@@ -82,7 +81,7 @@ macro_rules! status {
 }
 
 status! {
-    /// Whether the application is served at all.
+    /// Whether the application is served.
     AppStatus {
         Ok = "ok",
         Restricted = "restricted",
@@ -97,7 +96,7 @@ status! {
 }
 
 status! {
-    /// What a check came to.
+    /// Result of an update check.
     UpdateStatus {
         Ok = "ok",
         NoUpdate = "noupdate",
@@ -112,11 +111,11 @@ status! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateCheck {
     pub status: UpdateStatus,
-    /// One of our servers says why there is nothing.
+    /// Why there is no update; sent by Keelson servers.
     pub reason: Option<String>,
-    /// Seconds until the next check, by the server's wish.
+    /// Seconds until the next check, as requested by the server.
     pub poll_interval: Option<u32>,
-    /// Code bases, in order; each ends with a slash.
+    /// Base URLs in order, each with a trailing slash.
     pub urls: Vec<String>,
     pub manifest: Option<Manifest>,
 }
@@ -138,10 +137,10 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Package {
     pub name: String,
-    /// SHA-1 in base64: some clients check it, update_engine and ours do not.
+    /// SHA-1 in base64. Some clients verify it; update_engine and Keelson do not.
     pub sha1: String,
     pub sha256: Option<Sha256>,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub required: bool,
 }
@@ -160,7 +159,7 @@ pub struct Action {
 impl Action {
     pub const POSTINSTALL: &str = "postinstall";
 
-    /// What leads to an installation. No days of silence behind a failure: contract 2.5.3.
+    /// The action of an installation. Disables the backoff after failures (contract 2.5.3).
     pub fn postinstall(payload: Sha256) -> Self {
         Self {
             event: Self::POSTINSTALL.to_owned(),
@@ -172,7 +171,7 @@ impl Action {
 }
 
 impl ReadError {
-    /// What a machine reports when it could not read an answer.
+    /// The error code that a machine reports.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Empty => ErrorCode::EMPTY_RESPONSE,
@@ -184,7 +183,7 @@ impl ReadError {
 
 impl Response {
     /// # Errors
-    /// It is no answer of protocol 3.0, larger than 1 MiB, or a value in it cannot be read.
+    /// The text is not a response of protocol 3.0, exceeds 1 MiB, or has an invalid value.
     pub fn read(text: &[u8]) -> Result<Self, ReadError> {
         document(text, RESPONSE_BYTES, "response", |response| {
             check_protocol(response)?;
@@ -213,10 +212,10 @@ impl Response {
     }
 }
 
-fn app(app: Element<'_, '_>) -> Result<AnsweredApp, ReadError> {
-    Ok(AnsweredApp {
+fn app(app: Element<'_, '_>) -> Result<ResponseApp, ReadError> {
+    Ok(ResponseApp {
         app_id: app.text("appid"),
-        status: AppStatus::read(app.given("status").unwrap_or_default()),
+        status: AppStatus::read(app.attribute_text("status").unwrap_or_default()),
         ping: app.child("ping").is_some(),
         update_check: app.child("updatecheck").map(update_check).transpose()?,
         events: app.list("event", EVENTS, |_| Ok(()))?.len(),
@@ -226,8 +225,8 @@ fn app(app: Element<'_, '_>) -> Result<AnsweredApp, ReadError> {
 fn update_check(check: Element<'_, '_>) -> Result<UpdateCheck, ReadError> {
     let url = |url: Element<'_, '_>| Ok(url.text("codebase"));
     Ok(UpdateCheck {
-        status: UpdateStatus::read(check.given("status").unwrap_or_default()),
-        reason: check.given(REASON).map(str::to_owned),
+        status: UpdateStatus::read(check.attribute_text("status").unwrap_or_default()),
+        reason: check.attribute_text(REASON).map(str::to_owned),
         poll_interval: check.number("PollInterval")?,
         urls: check.child("urls").map(|urls| urls.list("url", URLS, url)).transpose()?.unwrap_or_default(),
         manifest: check.child("manifest").map(manifest).transpose()?,
@@ -265,10 +264,10 @@ fn action(action: Element<'_, '_>) -> Result<Action, ReadError> {
     })
 }
 
-fn write_app(out: &mut String, app: &AnsweredApp) {
+fn write_app(out: &mut String, app: &ResponseApp) {
     out.push_str(" <app");
     attribute(out, "appid", &app.app_id);
-    attribute(out, "status", app.status.word());
+    attribute(out, "status", app.status.as_str());
     out.push_str(">\n");
     if app.ping {
         out.push_str("  <ping status=\"ok\"></ping>\n");
@@ -284,7 +283,7 @@ fn write_app(out: &mut String, app: &AnsweredApp) {
 
 fn write_update_check(out: &mut String, check: &UpdateCheck) {
     out.push_str("  <updatecheck");
-    attribute(out, "status", check.status.word());
+    attribute(out, "status", check.status.as_str());
     if let Some(reason) = &check.reason {
         attribute(out, REASON, reason);
     }

@@ -1,10 +1,10 @@
-//! XML as it is written: elements with attributes, and nothing else.
+//! XML output: elements with attributes only.
 
 use std::fmt::Write as _;
 
 pub(crate) const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// ` name="value"`. What XML cannot carry becomes U+FFFD; white space is kept from being normalised.
+/// Writes ` name="value"`. Replaces characters that XML cannot represent by U+FFFD, and protects white space.
 pub(crate) fn attribute(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
@@ -23,7 +23,7 @@ pub(crate) fn attribute(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// A number or one of our own words: nothing in it needs escaping.
+/// For numbers and constants, which need no escaping.
 pub(crate) fn plain(out: &mut String, name: &str, value: impl std::fmt::Display) {
     push(out, format_args!(" {name}=\"{value}\""));
 }

@@ -1,10 +1,11 @@
-//! Both messages to the byte, as the contract has them, and what readers of the time took and refused.
+//! Byte-exact messages of the contract, and compatibility with contemporary readers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use omaha::{
-    Action, Answer, AnsweredApp, App, AppStatus, COREOS_APP_ID, ErrorCode, Event, EventResult, EventType,
-    Manifest, Os, Package, ReadError, Refusal, Request, Response, UpdateCheck, UpdateStatus, file, file_url,
+    Action, App, AppStatus, COREOS_APP_ID, CheckResponse, ErrorCode, Event, EventResult, EventType, Manifest,
+    Os, Package, ReadError, Request, Response, ResponseApp, ResponseError, UpdateCheck, UpdateStatus, file,
+    file_url,
 };
 
 const CHECK: &str = include_str!("golden/check.xml");
@@ -69,54 +70,54 @@ fn update() -> Response {
     Response {
         server: "keelson".into(),
         day_start: 0,
-        apps: vec![AnsweredApp::echo(&check().apps[0], AppStatus::Ok, found)],
+        apps: vec![ResponseApp::echo(&check().apps[0], AppStatus::Ok, found)],
     }
 }
 
 #[test]
-fn a_check_is_the_originals_to_the_byte() {
+fn a_check_is_byte_identical_to_the_original() {
     assert_eq!(check().write(), CHECK);
     assert_eq!(Request::read(CHECK.as_bytes()).unwrap(), check());
 }
 
 #[test]
-fn an_offer_is_the_contracts_to_the_byte() {
+fn an_offer_is_byte_identical_to_the_contract() {
     assert_eq!(update().write(), UPDATE);
     assert_eq!(Response::read(UPDATE.as_bytes()).unwrap(), update());
 }
 
 #[test]
-fn an_answer_without_update_says_why() {
-    let asked =
+fn a_response_without_update_has_a_reason() {
+    let request =
         App { app_id: "E96281A6-D1AF-4BDE-9A0A-97B76E56DC57".into(), update_check: true, ..App::default() };
     let mut check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some("max-concurrent".into()));
     check.poll_interval = Some(300);
-    let apps = vec![AnsweredApp::echo(&asked, AppStatus::Ok, check)];
+    let apps = vec![ResponseApp::echo(&request, AppStatus::Ok, check)];
     let response = Response { server: "keelson".into(), day_start: 40_321, apps };
     assert_eq!(response.write(), NO_UPDATE);
     let read = Response::read(NO_UPDATE.as_bytes()).unwrap();
     assert_eq!(read, response);
-    let expect = Answer::NoUpdate { reason: Some("max-concurrent"), poll_interval: Some(300) };
-    assert_eq!(read.answer(), Ok(expect));
+    let expect = CheckResponse::NoUpdate { reason: Some("max-concurrent"), poll_interval: Some(300) };
+    assert_eq!(read.check_response(), Ok(expect));
 }
 
 #[test]
-fn what_was_asked_for_is_echoed_and_nothing_else() {
+fn only_requested_elements_are_echoed() {
     let none = UpdateCheck::without_update(UpdateStatus::NoUpdate, None);
-    let mut asked = App { app_id: "{A}".into(), ..App::default() };
-    let answer = AnsweredApp::echo(&asked, AppStatus::Ok, none.clone());
+    let mut request = App { app_id: "{A}".into(), ..App::default() };
+    let answer = ResponseApp::echo(&request, AppStatus::Ok, none.clone());
     assert_eq!(
         (answer.app_id.as_str(), answer.ping, answer.update_check, answer.events),
         ("{A}", false, None, 0)
     );
-    asked.ping = true;
-    asked.events = vec![Event::failed(ErrorCode::ROLLBACK), Event::rebooted("1.0.0")];
-    let answer = AnsweredApp::echo(&asked, AppStatus::Ok, none);
+    request.ping = true;
+    request.events = vec![Event::failed(ErrorCode::ROLLBACK), Event::rebooted("1.0.0")];
+    let answer = ResponseApp::echo(&request, AppStatus::Ok, none);
     assert_eq!((answer.ping, answer.update_check, answer.events), (true, None, 2));
 }
 
 #[test]
-fn events_say_what_happened() {
+fn events_are_parsed() {
     let text = CHECK.replace(
         r#"<event eventtype="3" eventresult="2" previousversion=""></event>"#,
         r#"<event eventtype="3" eventresult="0" errorcode="268435465"/>
@@ -135,7 +136,7 @@ fn events_say_what_happened() {
 }
 
 #[test]
-fn what_is_not_known_is_left_alone() {
+fn unknown_content_is_ignored() {
     let text = "\u{feff}<!-- c --><request xmlns='x' protocol='3.0' testsource='y'><hw a='1'/><os arch='arm64'/>\
         <app appid='a&amp;b' machinealias='rack &#x31;'><data>text</data><updatecheck targetversionprefix='1'/>\
         <ping r='1' a='2'/></app></request>";
@@ -147,7 +148,7 @@ fn what_is_not_known_is_left_alone() {
 }
 
 #[test]
-fn what_is_refused_is_told_with_its_place() {
+fn errors_have_positions() {
     let check = |text: &str, expect: &str| {
         assert_eq!(Request::read(text.as_bytes()).unwrap_err().to_string(), expect, "{text}");
     };
@@ -182,15 +183,15 @@ fn what_is_refused_is_told_with_its_place() {
 }
 
 #[test]
-fn a_machine_takes_the_first_of_everything() {
+fn the_first_of_each_element_counts() {
     let second = UPDATE.replace(" <app", " <app appid='other' status='ok'></app>\n <app");
     let second = second.replace("</actions>", "<action event='postinstall' sha256='x'/></actions>");
-    // Even what is not taken has to be readable.
+    // Unused elements must be valid, too.
     let error = Response::read(second.as_bytes()).unwrap_err();
     assert!(error.to_string().contains("action has sha256=\"x\": it is neither"), "{error}");
     let second = second.replace("sha256='x'", "");
     let response = Response::read(second.as_bytes()).unwrap();
-    let Answer::Update(offer) = response.answer().unwrap() else { panic!("no offer") };
+    let CheckResponse::Update(offer) = response.check_response().unwrap() else { panic!("no offer") };
     assert_eq!(
         (offer.version, offer.payload.name.as_str(), offer.payload.size),
         ("2079.3.0", "update.gz", 443_829_103)
@@ -204,34 +205,34 @@ fn a_machine_takes_the_first_of_everything() {
 }
 
 #[test]
-fn an_offer_that_cannot_be_taken_says_what_it_lacks() {
-    let refused = |from: &str, to: &str| {
+fn incomplete_offers_are_rejected() {
+    let response_error = |from: &str, to: &str| {
         let text = UPDATE.replacen(from, to, 1);
         assert_ne!(text, UPDATE, "{from}");
-        let refusal = Response::read(text.as_bytes()).unwrap().answer().unwrap_err();
-        assert_eq!(refusal.code(), ErrorCode(34));
-        refusal
+        let error = Response::read(text.as_bytes()).unwrap().check_response().unwrap_err();
+        assert_eq!(error.code(), ErrorCode(34));
+        error
     };
     assert_eq!(
-        refused("<url codebase=\"https://updates.example.net/amd64-usr/2079.3.0/\"></url>", ""),
-        Refusal::NoUrl
+        response_error("<url codebase=\"https://updates.example.net/amd64-usr/2079.3.0/\"></url>", ""),
+        ResponseError::NoUrl
     );
-    assert_eq!(refused("443829103", "0"), Refusal::NoSize { name: "update.gz".into() });
-    assert_eq!(refused("\"postinstall\"", "\"other\""), Refusal::NoAction);
-    assert_eq!(refused(" sha256=\"47", " sha1=\"47"), Refusal::NoSha256);
+    assert_eq!(response_error("443829103", "0"), ResponseError::NoSize { name: "update.gz".into() });
+    assert_eq!(response_error("\"postinstall\"", "\"other\""), ResponseError::NoAction);
+    assert_eq!(response_error(" sha256=\"47", " sha1=\"47"), ResponseError::NoSha256);
     let nothing = UPDATE.replace("updatecheck", "other");
-    let refusal = Response::read(nothing.as_bytes()).unwrap().answer().unwrap_err();
-    assert_eq!(refusal.to_string(), "the answer says nothing of an update");
+    let error = Response::read(nothing.as_bytes()).unwrap().check_response().unwrap_err();
+    assert_eq!(error.to_string(), "the answer says nothing of an update");
 }
 
 #[test]
-fn refusals_of_other_servers_are_told() {
+fn errors_of_other_servers_are_reported() {
     let text = "<response protocol='3.0'><app appid='a' status='error-updatesDisabled'>\
         <updatecheck status='error-internal'/></app></response>";
     let response = Response::read(text.as_bytes()).unwrap();
     assert_eq!(response.apps[0].status, AppStatus::Other("error-updatesDisabled".into()));
     assert_eq!(
-        response.answer().unwrap_err().to_string(),
+        response.check_response().unwrap_err().to_string(),
         "the server says \"error-internal\" (of the application: \"error-updatesDisabled\")"
     );
     assert_eq!(Response::read(b"").unwrap_err().code(), ErrorCode(30));

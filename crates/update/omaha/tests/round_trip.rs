@@ -1,14 +1,14 @@
-//! Whatever a message holds, writing and reading it gives it back.
+//! Writing and parsing any message round-trips.
 
 use omaha::{
-    Action, AnsweredApp, App, AppStatus, ErrorCode, Event, EventResult, EventType, Manifest, Os, Package,
-    Request, Response, Sha256, UpdateCheck, UpdateStatus,
+    Action, App, AppStatus, ErrorCode, Event, EventResult, EventType, Manifest, Os, Package, Request,
+    Response, ResponseApp, Sha256, UpdateCheck, UpdateStatus,
 };
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
-/// All that XML can carry.
+/// Any text that XML can represent.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[0-9]{1,4}\\.[0-9]\\.[0-9]",
@@ -89,7 +89,7 @@ fn update_status() -> impl Strategy<Value = UpdateStatus> {
         Just(UpdateStatus::Ok),
         Just(UpdateStatus::NoUpdate),
         Just(UpdateStatus::Internal),
-        text().prop_map(|word| UpdateStatus::Other(format!("error-x{word}"))),
+        text().prop_map(|as_str| UpdateStatus::Other(format!("error-x{as_str}"))),
     ]
 }
 
@@ -106,33 +106,33 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn answered()(
+    fn response_app()(
         app_id in text(),
-        word in of(text()),
+        as_str in of(text()),
         ping: bool,
         update_check in of(update_check()),
         events in 0_usize..4,
-    ) -> AnsweredApp {
-        let status = word.map_or(AppStatus::Ok, |word| AppStatus::Other(format!("error-x{word}")));
-        AnsweredApp { app_id, status, ping, update_check, events }
+    ) -> ResponseApp {
+        let status = as_str.map_or(AppStatus::Ok, |as_str| AppStatus::Other(format!("error-x{as_str}")));
+        ResponseApp { app_id, status, ping, update_check, events }
     }
 }
 
 proptest! {
     #[test]
-    fn requests(request in request()) {
+    fn requests_round_trip(request in request()) {
         prop_assert_eq!(Request::read(request.write().as_bytes()), Ok(request));
     }
 
     #[test]
-    fn responses(server in text(), day_start: u32, apps in vec(answered(), 0..3)) {
+    fn responses_round_trip(server in text(), day_start: u32, apps in vec(response_app(), 0..3)) {
         let response = Response { server, day_start, apps };
         prop_assert_eq!(Response::read(response.write().as_bytes()), Ok(response));
     }
 
-    /// What XML cannot carry is replaced, never written.
+    /// Characters that XML cannot represent are replaced.
     #[test]
-    fn any_text_gives_xml(text in any::<String>()) {
+    fn any_text_gives_well_formed_xml(text in any::<String>()) {
         let app = App { app_id: text.clone(), track: "\0\u{ffff}".into(), ..App::default() };
         let request = Request { apps: vec![app], ..Request::default() };
         let read = Request::read(request.write().as_bytes()).map(|request| request.apps[0].clone());

@@ -1,6 +1,6 @@
-//! Sizes, times and memory of payloads of two real `/usr` images, for `cargo xtask bench payload`.
+//! Sizes, times and memory usage of payloads of two real `/usr` images, for `cargo xtask bench payload`.
 //!
-//! What is measured for its memory runs in a process of its own: this program again, with the step's name first.
+//! Steps whose memory is measured run in a separate process of this program, with the step as the first argument.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it fails by panicking")]
 
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 use payload::verity::Parameters;
 use payload::{
-    Apply, Digest, Expected, FromDisk, GrowingFile, Index, Input, Old, Options, Packed, Part, Partition,
-    ReadAt, pack, pack_delta, read_back_tree,
+    Apply, DeltaBase, Digest, DirectReader, Expected, GrowingFile, ImageTarget, Index, Input, Options,
+    Packed, Partition, ReadAt, pack, pack_delta, read_back_tree,
 };
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
-/// Each time is the best of so many: others work on the machine too.
+/// Best of several runs, since the machine has other load.
 const RUNS: usize = 3;
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
         ["apply", index, blob, image, target, old] => apply_once(index, blob, image, target, old),
         ["check", index, target, folder] => check_once(index, target, folder),
         ["copy", from, to] => copy_once(from, to),
@@ -37,19 +37,19 @@ fn figure(what: &str, target: &str, measured: &str) {
     println!("figure\t{what}\t{target}\t{measured}");
 }
 
-/// Both folders have `usr.erofs` and `uki.efi`; the new one also `usr.verity` and `root-hash`.
+/// Both folders contain `usr.erofs` and `uki.efi`, the new one also `usr.verity` and `root-hash`.
 fn measure(old: &Path, new: &Path, out: &Path) {
     let [old_usr, new_usr] = [old, new].map(|folder| folder.join("usr.erofs"));
     let [old_uki, new_uki] = [old, new].map(|folder| folder.join("uki.efi"));
     let before = [Input { role: "usr", path: &old_usr }, Input { role: "uki", path: &old_uki }];
     let after = [Input { role: "usr", path: &new_usr }, Input { role: "uki", path: &new_uki }];
-    let began = Instant::now();
+    let started = Instant::now();
     let full = pack(&after, Options::default(), out, &mut |_| {}).unwrap();
-    let full_took = began.elapsed();
-    let began = Instant::now();
-    let old = Old { images: &before, full: Some(&full) };
+    let full_took = started.elapsed();
+    let started = Instant::now();
+    let old = DeltaBase { images: &before, full: Some(&full) };
     let delta = pack_delta(old, &after, Options::default(), out, &mut |_| {}).unwrap();
-    let delta_took = began.elapsed();
+    let delta_took = started.elapsed();
     sizes(&full, full_took, &delta, delta_took);
     times(&full, &delta, &old_usr, &new_usr, new, out);
 }
@@ -108,7 +108,7 @@ fn times(full: &Packed, delta: &Packed, old_usr: &Path, new_usr: &Path, new: &Pa
             old.into(),
         ]
     };
-    // In turn, so that what else the machine does meets all of them alike.
+    // Interleaved, so that other load affects all of them equally.
     let jobs = [
         vec!["copy".into(), text(new_usr), text(&target)],
         apply(full, ""),
@@ -118,12 +118,12 @@ fn times(full: &Packed, delta: &Packed, old_usr: &Path, new_usr: &Path, new: &Pa
     let mut best = [(f64::INFINITY, 0.0_f64); 4];
     for _ in 0..RUNS {
         for (job, best) in jobs.iter().zip(&mut best) {
-            // A slot has its place already.
+            // The space of a slot is allocated already.
             if job[0] != "check" {
                 fs::remove_file(&target).ok();
-                let place = File::create(&target).unwrap();
-                place.set_len(new_usr.metadata().unwrap().len()).unwrap();
-                place.sync_all().unwrap();
+                let file = File::create(&target).unwrap();
+                file.set_len(new_usr.metadata().unwrap().len()).unwrap();
+                file.sync_all().unwrap();
             }
             let (took, peak) = step(job);
             *best = (best.0.min(took), best.1.max(peak));
@@ -147,18 +147,18 @@ fn times(full: &Packed, delta: &Packed, old_usr: &Path, new_usr: &Path, new: &Pa
     );
 }
 
-/// Runs a step in a process of its own: seconds that it took, MiB that it had at its peak.
-fn step(words: &[String]) -> (f64, f64) {
-    let output = Command::new(std::env::current_exe().unwrap()).args(words).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// Runs a step in a separate process. Returns seconds and peak memory in MiB.
+fn step(arguments: &[String]) -> (f64, f64) {
+    let output = Command::new(std::env::current_exe().unwrap()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// Ends a step: its time, and this process's peak of memory.
-fn told(began: Instant) {
-    let took = began.elapsed().as_secs_f64();
+/// Prints the elapsed time and this process's peak memory.
+fn print_result(started: Instant) {
+    let took = started.elapsed().as_secs_f64();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
@@ -168,10 +168,10 @@ fn told(began: Instant) {
 fn apply_once(index: &str, blob: &str, role: &str, target: &str, old: &str) {
     let mut index = Index::parse(&fs::read(index).unwrap()).unwrap();
     index.images.retain(|image| image.role == role);
-    let began = Instant::now();
+    let started = Instant::now();
     let old = (!old.is_empty()).then(|| File::open(old).unwrap());
     let target = Partition::open(Path::new(target)).unwrap();
-    let part = Part { role, target: &target, old: old.as_ref().map(|old| old as &dyn ReadAt) };
+    let part = ImageTarget { role, target: &target, old: old.as_ref().map(|old| old as &dyn ReadAt) };
     let path = PathBuf::from(blob);
     payload::apply(Apply {
         index: &index,
@@ -182,15 +182,15 @@ fn apply_once(index: &str, blob: &str, role: &str, target: &str, old: &str) {
         },
         full: None,
         parts: &[part],
-        look: false,
+        resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,
     })
     .unwrap();
-    told(began);
+    print_result(started);
 }
 
-/// The salt and UUID come out of the tree that `veritysetup` made.
+/// Takes salt and UUID from the tree that `veritysetup` made.
 fn check_once(index: &str, target: &str, folder: &str) {
     let index = Index::parse(&fs::read(index).unwrap()).unwrap();
     let image = index.image("usr").unwrap();
@@ -203,20 +203,20 @@ fn check_once(index: &str, target: &str, folder: &str) {
     let root: Digest =
         fs::read_to_string(Path::new(folder).join("root-hash")).unwrap().trim().parse().unwrap();
     let expected = Expected { role: "usr", size: image.size, digest: root };
-    let began = Instant::now();
-    let from = FromDisk::open(Path::new(target)).unwrap();
+    let started = Instant::now();
+    let from = DirectReader::open(Path::new(target)).unwrap();
     let tree = read_back_tree(&expected, &parameters, from, &mut |_| true).unwrap();
     let written = Path::new(target).with_extension("verity");
     tree.write(&GrowingFile::open(&written).unwrap()).unwrap();
-    tree.compare(FromDisk::open(&written).unwrap()).unwrap();
-    told(began);
+    tree.compare(DirectReader::open(&written).unwrap()).unwrap();
+    print_result(started);
     assert!(fs::read(&written).unwrap() == fs::read(&verity).unwrap(), "the tree is not veritysetup's");
     fs::remove_file(written).unwrap();
 }
 
-/// As `dd bs=16M conv=fsync` does.
+/// As `dd bs=16M conv=fsync`.
 fn copy_once(from: &str, to: &str) {
-    let began = Instant::now();
+    let started = Instant::now();
     let (mut from, mut to) = (File::open(from).unwrap(), File::options().write(true).open(to).unwrap());
     let mut buffer = vec![0; 16 << 20];
     loop {
@@ -227,5 +227,5 @@ fn copy_once(from: &str, to: &str) {
         io::Write::write_all(&mut to, &buffer[..count]).unwrap();
     }
     to.sync_all().unwrap();
-    told(began);
+    print_result(started);
 }

@@ -1,8 +1,8 @@
-//! From a blob to images: segment by segment, each verified before it is written.
+//! Applies a payload: writes images segment by segment, each verified before it is written.
 //!
-//! Whatever the blob holds and wherever an attempt ended before, a target holds after each step whole verified
-//! segments and what it held before. It says done only when all segments are written and synced; that the disk gives
-//! them back is for [`read_back`] to say.
+//! At any time a target contains complete verified segments and its old content, whatever the blob contains and
+//! wherever an earlier attempt stopped. Success means that all segments are written and synced. [`read_back`]
+//! verifies the disk.
 //!
 //! [`read_back`]: crate::read_back::read_back
 
@@ -11,77 +11,76 @@ use std::thread;
 
 use crate::frame::unpack;
 use crate::index::{Image, Index, OldRange, Segment};
-use crate::old::OldWindow;
-use crate::place::{ReadAt, Target};
+use crate::old_window::OldWindow;
 use crate::source::{Fetched, Source, TransferError, fetch};
-use crate::write_behind::{Order, WriteBehind, WriteFailed};
+use crate::target::{ReadAt, Target};
+use crate::write_behind::{WriteBehind, WriteFailed, WriteRequest};
 use release::Digest;
 
-/// Where one image goes, and where its old one is.
+/// The target of one image, and its old image.
 #[derive(Clone, Copy)]
-pub struct Part<'a> {
+pub struct ImageTarget<'a> {
     pub role: &'a str,
     pub target: &'a dyn Target,
     /// For a delta.
     pub old: Option<&'a dyn ReadAt>,
 }
 
-/// What is to be done.
+/// Arguments of [`apply`].
 pub struct Apply<'a> {
     pub index: &'a Index,
     pub blob: &'a mut dyn Source,
-    /// The same images without old ones: for segments whose old bytes are not what they should be.
+    /// The full payload of the same images, for segments whose old bytes are damaged.
     pub full: Option<(&'a Index, &'a mut dyn Source)>,
-    /// One for each image of the index.
-    pub parts: &'a [Part<'a>],
-    /// Looks first at what the targets hold, and fetches only what is missing: one read of them all. For a second
-    /// attempt, or where a target may hold something alike.
-    pub look: bool,
-    /// Called often: some times for each mebibyte.
+    /// One per image of the index.
+    pub parts: &'a [ImageTarget<'a>],
+    /// Reads the targets first and fetches missing segments only. For retries, or if a target may contain equal data.
+    pub resume: bool,
+    /// Called several times per MiB.
     pub progress: &'a mut dyn FnMut(Progress),
-    /// Asked as often.
+    /// Called as often.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
 /// In bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Of images, on the disk, with what was there before.
+    /// Image bytes on the disk, including reused ones.
     pub done: u64,
     pub total: u64,
-    /// Of blobs.
+    /// Blob bytes.
     pub fetched: u64,
-    /// All that will be fetched, as far as is known by now.
+    /// Expected total of `fetched`.
     pub to_fetch: u64,
 }
 
-/// How it went.
+/// Statistics of [`apply`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Bytes that came over.
+pub struct ApplyStats {
+    /// Bytes fetched.
     pub fetched: u64,
-    /// Segments that were there already.
+    /// Segments that were present already.
     pub kept: u32,
-    /// Segments that were written.
+    /// Segments written.
     pub written: u32,
-    /// Of those: taken from the full payload because their old bytes are damaged.
+    /// Written segments from the full payload, because their old bytes are damaged.
     pub replaced: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The caller's mistake: targets and images do not belong together.
+    /// Targets and images do not match: a mistake of the caller.
     #[error("{role}: {what}")]
-    Parts { role: String, what: &'static str },
+    InvalidTargets { role: String, what: &'static str },
     #[error("{role} has {needed} bytes and does not fit its place of {capacity}")]
     TooSmall { role: String, needed: u64, capacity: u64 },
-    /// Worth another try.
+    /// Can be retried.
     #[error("cannot fetch {role} at byte {offset}")]
     Transfer { role: String, offset: u64, source: TransferError },
-    /// What came is not what was signed. Another try may come by another way.
+    /// The fetched data does not match the index. Another mirror may have the right data.
     #[error("what came for {role} at byte {offset} is not what was signed")]
     WrongHash { role: String, offset: u64 },
-    /// Only a full payload helps.
+    /// Only a full payload can help.
     #[error(
         "{role} cannot be made of what is installed: that is damaged, or another version, near byte {offset}"
     )]
@@ -98,42 +97,41 @@ impl From<WriteFailed> for ApplyError {
     }
 }
 
-/// Does it. After an error all that counts as done in the progress is on the disk, and another call with `look` goes
-/// on from there.
-pub fn apply(work: Apply<'_>) -> Result<Applied, ApplyError> {
-    let Apply { index, blob, full, parts, look, progress, cancelled } = work;
-    check(index, parts, full.is_some())?;
+/// Applies a payload. After an error all bytes reported as done are on the disk, and a call with `resume` continues.
+pub fn apply(arguments: Apply<'_>) -> Result<ApplyStats, ApplyError> {
+    let Apply { index, blob, full, parts, resume, progress, cancelled } = arguments;
+    check_targets(index, parts, full.is_some())?;
     let blob_bytes = index.images.iter().flat_map(|image| &image.segments);
     let longest = blob_bytes.map(|segment| segment.blob_length).max().unwrap_or(0) as usize;
-    let counted = Progress { total: index.output_size(), to_fetch: index.blob_size, ..Progress::default() };
-    let mut hands = Hands {
+    let counts = Progress { total: index.output_size(), to_fetch: index.blob_size, ..Progress::default() };
+    let mut assembler = Assembler {
         blob,
         full,
         frame: Vec::with_capacity(longest),
         window: OldWindow::default(),
-        watch: Watch { counted, applied: Applied::default(), progress, cancelled },
+        tracker: Tracker { counts, applied: ApplyStats::default(), progress, cancelled },
     };
     thread::scope(|scope| {
         let mut writer = WriteBehind::start(scope, index.segment_size as usize);
         for image in &index.images {
-            // invariant: `check` found it.
+            // invariant: `check_targets` verified this.
             let Some(part) = parts.iter().find(|part| part.role == image.role) else { continue };
-            hands.window.forget();
+            assembler.window.clear();
             for segment in &image.segments {
-                hands.watch.go_on()?;
-                let mut buffer = writer.buffer(&mut |length| hands.watch.wrote(length))?;
+                assembler.tracker.check_cancelled()?;
+                let mut buffer = writer.buffer(&mut |length| assembler.tracker.record_written(length))?;
                 let length = segment.length as usize;
-                // invariant: no segment is longer than the index's segments, which the buffers were made for.
+                // invariant: no segment is longer than the index's segment size, the size of the buffers.
                 let output = &mut buffer[..length];
-                let kept = look && holds(part.target, segment, output);
+                let kept = resume && is_present(part.target, segment, output);
                 if kept {
-                    hands.watch.kept(segment);
+                    assembler.tracker.skipped_segment(segment);
                 } else {
-                    hands.make(image, segment, part.old, output)?;
-                    hands.watch.applied.written += 1;
+                    assembler.produce(image, segment, part.old, output)?;
+                    assembler.tracker.applied.written += 1;
                 }
                 let is_last = segment.offset + u64::from(segment.length) == image.size;
-                writer.give(Order {
+                writer.submit(WriteRequest {
                     target: part.target,
                     role: part.role,
                     offset: segment.offset,
@@ -144,27 +142,27 @@ pub fn apply(work: Apply<'_>) -> Result<Applied, ApplyError> {
                 })?;
             }
         }
-        writer.drain(&mut |length| hands.watch.wrote(length))?;
-        Ok(hands.watch.applied)
+        writer.drain(&mut |length| assembler.tracker.record_written(length))?;
+        Ok(assembler.tracker.applied)
     })
 }
 
-fn check(index: &Index, parts: &[Part<'_>], has_full: bool) -> Result<(), ApplyError> {
-    let wrong = |role: &str, what| Err(ApplyError::Parts { role: role.to_owned(), what });
+fn check_targets(index: &Index, parts: &[ImageTarget<'_>], has_full: bool) -> Result<(), ApplyError> {
+    let mismatch = |role: &str, what| Err(ApplyError::InvalidTargets { role: role.to_owned(), what });
     for part in parts {
         if parts.iter().filter(|other| other.role == part.role).count() != 1 {
-            return wrong(part.role, "two places for one image");
+            return mismatch(part.role, "two places for one image");
         }
         if index.image(part.role).is_none() {
-            return wrong(part.role, "no such image is in the payload");
+            return mismatch(part.role, "no such image is in the payload");
         }
     }
     for image in &index.images {
         let Some(part) = parts.iter().find(|part| part.role == image.role) else {
-            return wrong(&image.role, "there is no place for this image");
+            return mismatch(&image.role, "there is no place for this image");
         };
         if image.old.is_some() && part.old.is_none() && !has_full {
-            return wrong(&image.role, "the old image is missing");
+            return mismatch(&image.role, "the old image is missing");
         }
         let capacity = part.target.capacity().map_err(|source| ApplyError::Write {
             role: image.role.clone(),
@@ -179,45 +177,45 @@ fn check(index: &Index, parts: &[Part<'_>], has_full: bool) -> Result<(), ApplyE
     Ok(())
 }
 
-/// Whether the target has this segment. What cannot be read is not there.
-fn holds(target: &dyn Target, segment: &Segment, buffer: &mut [u8]) -> bool {
+/// Whether the target contains this segment. Unreadable data counts as missing.
+fn is_present(target: &dyn Target, segment: &Segment, buffer: &mut [u8]) -> bool {
     target.read_at(buffer, segment.offset).is_ok() && Digest::of(buffer) == segment.sha256
 }
 
-struct Watch<'a> {
-    counted: Progress,
-    applied: Applied,
+struct Tracker<'a> {
+    counts: Progress,
+    applied: ApplyStats,
     progress: &'a mut dyn FnMut(Progress),
     cancelled: &'a dyn Fn() -> bool,
 }
 
-impl Watch<'_> {
-    fn go_on(&self) -> Result<(), ApplyError> {
+impl Tracker<'_> {
+    fn check_cancelled(&self) -> Result<(), ApplyError> {
         if (self.cancelled)() { Err(ApplyError::Cancelled) } else { Ok(()) }
     }
 
-    fn wrote(&mut self, length: u64) {
-        self.counted.done += length;
-        (self.progress)(self.counted);
+    fn record_written(&mut self, length: u64) {
+        self.counts.done += length;
+        (self.progress)(self.counts);
     }
 
-    fn kept(&mut self, segment: &Segment) {
+    fn skipped_segment(&mut self, segment: &Segment) {
         self.applied.kept += 1;
-        self.counted.to_fetch -= u64::from(segment.blob_length);
+        self.counts.to_fetch -= u64::from(segment.blob_length);
     }
 }
 
-struct Hands<'a> {
+struct Assembler<'a> {
     blob: &'a mut dyn Source,
     full: Option<(&'a Index, &'a mut dyn Source)>,
     frame: Vec<u8>,
     window: OldWindow,
-    watch: Watch<'a>,
+    tracker: Tracker<'a>,
 }
 
-impl Hands<'_> {
-    /// Fills `output`; it is right when this returns.
-    fn make(
+impl Assembler<'_> {
+    /// Fills `output` with the verified segment.
+    fn produce(
         &mut self,
         image: &Image,
         segment: &Segment,
@@ -225,21 +223,21 @@ impl Hands<'_> {
         output: &mut [u8],
     ) -> Result<(), ApplyError> {
         let Some(range) = &segment.old else {
-            fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.watch)?;
-            return if gives(&self.frame, None, segment, output) {
+            fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.tracker)?;
+            return if unpack_and_verify(&self.frame, None, segment, output) {
                 Ok(())
             } else {
                 Err(ApplyError::WrongHash { role: image.role.clone(), offset: segment.offset })
             };
         };
-        if self.make_over(image, segment, range, old, output)? {
+        if self.produce_from_delta(image, segment, range, old, output)? {
             return Ok(());
         }
-        self.make_full(image, segment, output)
+        self.produce_from_full(image, segment, output)
     }
 
-    /// False where the old bytes are not what the segment was made over.
-    fn make_over(
+    /// Returns false if the old bytes are not the ones that the delta is based on.
+    fn produce_from_delta(
         &mut self,
         image: &Image,
         segment: &Segment,
@@ -249,39 +247,44 @@ impl Hands<'_> {
     ) -> Result<bool, ApplyError> {
         let Some(old) = old else { return Ok(false) };
         let Ok(bytes) = self.window.load(old, range) else { return Ok(false) };
-        fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.watch)?;
-        if gives(&self.frame, Some(bytes), segment, output) {
+        fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.tracker)?;
+        if unpack_and_verify(&self.frame, Some(bytes), segment, output) {
             return Ok(true);
         }
-        // The digest of the output says all when it is right. Only now it matters who is to blame.
+        // A correct output digest suffices. On a mismatch, find out whether the old bytes or the blob are wrong.
         if Digest::of(bytes) == range.sha256 {
             return Err(ApplyError::WrongHash { role: image.role.clone(), offset: segment.offset });
         }
         Ok(false)
     }
 
-    fn make_full(&mut self, image: &Image, segment: &Segment, output: &mut [u8]) -> Result<(), ApplyError> {
+    fn produce_from_full(
+        &mut self,
+        image: &Image,
+        segment: &Segment,
+        output: &mut [u8],
+    ) -> Result<(), ApplyError> {
         let (role, offset) = (image.role.clone(), segment.offset);
         let Some((index, blob)) = &mut self.full else { return Err(ApplyError::OldDamaged { role, offset }) };
-        let same = |other: &&Segment| {
+        let is_same = |other: &&Segment| {
             other.offset == segment.offset && other.length == segment.length && other.sha256 == segment.sha256
         };
-        let found = index.image(&role).and_then(|image| image.segments.iter().find(same));
-        let Some(whole) = found.filter(|found| found.old.is_none()) else {
+        let found = index.image(&role).and_then(|image| image.segments.iter().find(is_same));
+        let Some(full_segment) = found.filter(|found| found.old.is_none()) else {
             return Err(ApplyError::OldDamaged { role, offset });
         };
-        self.watch.counted.to_fetch += u64::from(whole.blob_length);
-        fetch_frame(&mut **blob, &role, whole, &mut self.frame, &mut self.watch)?;
-        if gives(&self.frame, None, segment, output) {
-            self.watch.applied.replaced += 1;
+        self.tracker.counts.to_fetch += u64::from(full_segment.blob_length);
+        fetch_frame(&mut **blob, &role, full_segment, &mut self.frame, &mut self.tracker)?;
+        if unpack_and_verify(&self.frame, None, segment, output) {
+            self.tracker.applied.replaced += 1;
             return Ok(());
         }
         Err(ApplyError::WrongHash { role, offset })
     }
 }
 
-/// Unpacks and verifies.
-fn gives(frame: &[u8], old: Option<&[u8]>, segment: &Segment, output: &mut [u8]) -> bool {
+/// Unpacks the frame and verifies the result.
+fn unpack_and_verify(frame: &[u8], old: Option<&[u8]>, segment: &Segment, output: &mut [u8]) -> bool {
     let length = unpack(frame, old, output);
     length.is_ok_and(|length| length == output.len()) && Digest::of(output) == segment.sha256
 }
@@ -291,17 +294,17 @@ fn fetch_frame(
     role: &str,
     segment: &Segment,
     frame: &mut Vec<u8>,
-    watch: &mut Watch<'_>,
+    tracker: &mut Tracker<'_>,
 ) -> Result<(), ApplyError> {
     let range = segment.blob_offset..segment.blob_offset + u64::from(segment.blob_length);
     let fetched = fetch(source, range, frame, &mut |length| {
-        watch.counted.fetched += length;
-        watch.applied.fetched += length;
-        (watch.progress)(watch.counted);
-        !(watch.cancelled)()
+        tracker.counts.fetched += length;
+        tracker.applied.fetched += length;
+        (tracker.progress)(tracker.counts);
+        !(tracker.cancelled)()
     });
     match fetched {
-        Ok(Fetched::Whole) => Ok(()),
+        Ok(Fetched::Complete) => Ok(()),
         Ok(Fetched::Cancelled) => Err(ApplyError::Cancelled),
         Err(source) => Err(ApplyError::Transfer { role: role.to_owned(), offset: segment.offset, source }),
     }

@@ -1,21 +1,20 @@
-//! One segment as one zstd frame, alone or on top of old bytes.
+//! Segments as zstd frames, optionally with old bytes as the prefix.
 //!
-//! Unpacking gives at most what fits the buffer that the caller has: whatever a frame says of itself, it takes no
-//! more memory than that, since nothing is kept of a window beside it.
+//! Unpacking is limited by the caller's buffer and allocates no window, whatever the frame's header requests.
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
 use crate::limits::{MAX_OLD_BYTES, SEGMENT_BYTES};
 
-/// Shows at little cost whether old bytes help so much that looking on is not worth it.
+/// Cheap level that shows whether a thorough attempt can save much.
 const QUICK_LEVEL: i32 = 3;
-/// A delta this many times smaller than what it gives is small enough: 32 KiB of 16 MiB.
+/// Ratio from which a delta is small enough: 32 KiB for 16 MiB.
 const SMALL_ENOUGH: usize = 512;
-/// Log2 of how far back a frame over old bytes looks: over all of them and all of the segment.
+/// Log2 of the window of a delta frame: covers the old bytes and the segment.
 const WINDOW_LOG: u32 = (MAX_OLD_BYTES + SEGMENT_BYTES).ilog2();
 const _: () = assert!(1_u64 << WINDOW_LOG >= (MAX_OLD_BYTES as u64) + (SEGMENT_BYTES as u64));
 
-/// What zstd says of its own failure.
+/// An error reported by zstd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("zstd: {0}")]
 pub struct FrameError(&'static str);
@@ -26,7 +25,7 @@ impl From<usize> for FrameError {
     }
 }
 
-/// Always the same frame for the same bytes, level and version of zstd.
+/// Deterministic for the same bytes, level and zstd version.
 pub(crate) fn pack(segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(level))?;
@@ -36,21 +35,21 @@ pub(crate) fn pack(segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// The same for a segment that is much like `old`.
-pub(crate) fn pack_over(old: &[u8], segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
-    let quick = pack_over_at(QUICK_LEVEL, old, segment)?;
+/// As [`pack`], for a segment that resembles `old`.
+pub(crate) fn pack_delta(old: &[u8], segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
+    let quick = pack_delta_at(QUICK_LEVEL, old, segment)?;
     if quick.len() <= segment.len() / SMALL_ENOUGH {
         return Ok(quick);
     }
-    let thorough = pack_over_at(level, old, segment)?;
+    let thorough = pack_delta_at(level, old, segment)?;
     Ok(if thorough.len() < quick.len() { thorough } else { quick })
 }
 
-fn pack_over_at(level: i32, old: &[u8], segment: &[u8]) -> Result<Vec<u8>, FrameError> {
+fn pack_delta_at(level: i32, old: &[u8], segment: &[u8]) -> Result<Vec<u8>, FrameError> {
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(level))?;
     context.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-    // Finds what moved far; the tables of the level alone forget it.
+    // Finds data that moved far, beyond the tables of the level.
     context.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
     context.ref_prefix(old)?;
     let mut frame = Vec::with_capacity(compress_bound(segment.len()));
@@ -59,7 +58,7 @@ fn pack_over_at(level: i32, old: &[u8], segment: &[u8]) -> Result<Vec<u8>, Frame
     Ok(frame)
 }
 
-/// Fills `segment` from the start. How many bytes the frame gave; more than there is room for is an error.
+/// Unpacks to the start of `segment` and returns the length. More bytes than fit are an error.
 pub(crate) fn unpack(frame: &[u8], old: Option<&[u8]>, segment: &mut [u8]) -> Result<usize, FrameError> {
     let mut context = DCtx::create();
     if let Some(old) = old {

@@ -1,7 +1,7 @@
-//! The table of contents of a payload: which frame of the blob gives which part of which image.
+//! The index of a payload: which frame of the blob contains which segment of which image.
 //!
-//! Its text is JSON in exactly one form, the one that [`Index::to_bytes`] writes. It must never be used before it was
-//! checked: [`Index::parse`] gives nothing whose parts overlap, leave gaps, or are larger than the limits allow.
+//! JSON in canonical form, as [`Index::to_bytes`] writes it. [`Index::parse`] rejects an index with overlaps, gaps or
+//! values beyond the limits.
 //!
 //! ```json
 //! {"schema":1,"kind":"delta","segment_size":16777216,"blob_size":1234,"images":[{"role":"usr","size":617492480,
@@ -14,30 +14,30 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_INDEX_BYTES, MAX_OLD_BYTES, MAX_ROLE_BYTES, SEGMENT_BYTES,
-    SMALLEST_SEGMENT_BYTES,
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_INDEX_BYTES, MAX_OLD_BYTES, MAX_ROLE_BYTES, MIN_SEGMENT_BYTES,
+    SEGMENT_BYTES,
 };
 use release::Digest;
 
-/// What this code reads and writes.
+/// The supported schema.
 const SCHEMA: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Needs nothing but the blob.
+    /// Requires the blob only.
     Full,
-    /// Needs the images of one older version too.
+    /// Requires the images of one older version, too.
     Delta,
 }
 
-/// All sizes, offsets and lengths are bytes.
+/// Sizes, offsets and lengths are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
     schema: u32,
     pub kind: Kind,
-    /// Each image is cut every so many bytes.
+    /// Size of all segments except the last one of an image.
     pub segment_size: u32,
     pub blob_size: u64,
     pub images: Vec<Image>,
@@ -50,7 +50,7 @@ pub struct Image {
     pub role: String,
     pub size: u64,
     pub sha256: Digest,
-    /// In a delta: the image that its segments look at.
+    /// In a delta: the image that its segments are based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<OldImage>,
     pub segments: Vec<Segment>,
@@ -63,18 +63,18 @@ pub struct OldImage {
     pub sha256: Digest,
 }
 
-/// One frame.
+/// A segment and its frame.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
     /// In the image.
     pub offset: u64,
     pub length: u32,
-    /// Of what the frame gives.
+    /// Of the unpacked segment.
     pub sha256: Digest,
     pub blob_offset: u64,
     pub blob_length: u32,
-    /// The part of the old image without which the frame gives nothing.
+    /// The range of the old image that the frame is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<OldRange>,
 }
@@ -87,7 +87,7 @@ pub struct OldRange {
     pub sha256: Digest,
 }
 
-/// Why a text is no index.
+/// Why an index is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     #[error("the index has {0} bytes, more than {MAX_INDEX_BYTES}")]
@@ -103,12 +103,12 @@ pub enum IndexError {
 }
 
 impl Index {
-    /// One that is right by construction, made by who packs.
+    /// For packing: valid by construction.
     pub(crate) fn new(kind: Kind, segment_size: u32, blob_size: u64, images: Vec<Image>) -> Self {
         Self { schema: SCHEMA, kind, segment_size, blob_size, images }
     }
 
-    /// Reads and checks all of it. The caller has compared the bytes with a signed digest before.
+    /// Parses and checks an index whose digest the caller has verified.
     pub fn parse(bytes: &[u8]) -> Result<Self, IndexError> {
         if bytes.len() > MAX_INDEX_BYTES {
             return Err(IndexError::TooLong(bytes.len()));
@@ -118,7 +118,7 @@ impl Index {
             return Err(IndexError::Schema(index.schema));
         }
         index.check()?;
-        // Also what serde takes and nobody writes: structs as arrays, other orders, spaces.
+        // Rejects other encodings that serde accepts: structs as arrays, other orders, spaces.
         if index.to_bytes() != bytes {
             return Err(IndexError::Form);
         }
@@ -127,25 +127,24 @@ impl Index {
 
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // invariant: numbers, strings and lists, no maps with other keys: nothing that cannot be written.
+        // invariant: numbers, strings and lists always serialize.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The image called so.
     #[must_use]
     pub fn image(&self, role: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.role == role)
     }
 
-    /// Bytes of all images.
+    /// Total size of all images in bytes.
     #[must_use]
     pub fn output_size(&self) -> u64 {
         self.images.iter().map(|image| image.size).sum()
     }
 
-    /// True where nothing overlaps, nothing is left out and no number leads out of anything.
+    /// Checks that nothing overlaps, nothing is missing and all ranges are within bounds.
     pub(crate) fn check(&self) -> Result<(), IndexError> {
-        self.check_outside()?;
+        self.check_images()?;
         let mut blob_end = 0;
         for image in &self.images {
             blob_end = self.check_segments(image, blob_end)?;
@@ -153,24 +152,24 @@ impl Index {
         if blob_end == self.blob_size {
             Ok(())
         } else {
-            wrong(format!("frames of {blob_end} bytes in a blob of {}", self.blob_size))
+            invalid(format!("frames of {blob_end} bytes in a blob of {}", self.blob_size))
         }
     }
 
-    /// The same for all but the segments.
-    pub(crate) fn check_outside(&self) -> Result<(), IndexError> {
-        let segments = SMALLEST_SEGMENT_BYTES..=SEGMENT_BYTES;
+    /// Checks everything except the segments.
+    pub(crate) fn check_images(&self) -> Result<(), IndexError> {
+        let segments = MIN_SEGMENT_BYTES..=SEGMENT_BYTES;
         let size = self.segment_size;
-        if !segments.contains(&size) || !size.is_multiple_of(SMALLEST_SEGMENT_BYTES) {
-            return wrong(format!("segments of {size} bytes"));
+        if !segments.contains(&size) || !size.is_multiple_of(MIN_SEGMENT_BYTES) {
+            return invalid(format!("segments of {size} bytes"));
         }
         if self.images.is_empty() || self.images.len() > MAX_IMAGES {
-            return wrong(format!("{} images", self.images.len()));
+            return invalid(format!("{} images", self.images.len()));
         }
         let mut roles = BTreeSet::new();
         for image in &self.images {
             if !roles.insert(&image.role) {
-                return wrong(format!("two images {:?}", image.role));
+                return invalid(format!("two images {:?}", image.role));
             }
             self.check_image(image)?;
         }
@@ -179,56 +178,56 @@ impl Index {
 
     fn check_image(&self, image: &Image) -> Result<(), IndexError> {
         let role = &image.role;
-        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if role.is_empty() || role.len() > MAX_ROLE_BYTES || !role.bytes().all(letter) {
-            return wrong(format!("an image called {role:?}"));
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if role.is_empty() || role.len() > MAX_ROLE_BYTES || !role.bytes().all(is_allowed) {
+            return invalid(format!("an image called {role:?}"));
         }
         if image.size == 0 || image.size > MAX_IMAGE_BYTES {
-            return wrong(format!("{role} of {} bytes", image.size));
+            return invalid(format!("{role} of {} bytes", image.size));
         }
         if image.old.as_ref().is_some_and(|old| self.kind == Kind::Full || old.size > MAX_IMAGE_BYTES) {
-            return wrong(format!("{role} has an old image"));
+            return invalid(format!("{role} has an old image"));
         }
         Ok(())
     }
 
-    /// Where the image's frames end in the blob.
+    /// Returns the end of the image's frames in the blob.
     fn check_segments(&self, image: &Image, mut blob_end: u64) -> Result<u64, IndexError> {
         let role = &image.role;
         let mut end = 0_u64;
         for segment in &image.segments {
-            // Neither sum can overflow: `end` is at most the image's size, the blob's end at most a frame for each.
+            // No overflow: `end` is at most the image's size, and `blob_end` the sum of bounded frames.
             let wanted = u64::from(self.segment_size).min(image.size - end);
             if segment.offset != end || u64::from(segment.length) != wanted || wanted == 0 {
-                return wrong(format!(
+                return invalid(format!(
                     "{role} has at {end} a segment of {}+{}",
                     segment.offset, segment.length
                 ));
             }
-            let longest = zstd::zstd_safe::compress_bound(segment.length as usize);
+            let max_frame = zstd::zstd_safe::compress_bound(segment.length as usize);
             if segment.blob_offset != blob_end
                 || segment.blob_length == 0
-                || segment.blob_length as usize > longest
+                || segment.blob_length as usize > max_frame
             {
-                return wrong(format!(
+                return invalid(format!(
                     "{role} has at {end} a frame of {}+{} behind {blob_end}",
                     segment.blob_offset, segment.blob_length
                 ));
             }
             if let Some(range) = &segment.old {
                 let old = image.old.as_ref().map_or(0, |old| old.size);
-                let inside = range.offset.checked_add(range.length.into()).is_some_and(|end| end <= old);
-                if !inside || range.length == 0 || range.length > MAX_OLD_BYTES {
-                    return wrong(format!("{role} looks at {end} at {}+{}", range.offset, range.length));
+                let is_within = range.offset.checked_add(range.length.into()).is_some_and(|end| end <= old);
+                if !is_within || range.length == 0 || range.length > MAX_OLD_BYTES {
+                    return invalid(format!("{role} looks at {end} at {}+{}", range.offset, range.length));
                 }
             }
             end += wanted;
             blob_end += u64::from(segment.blob_length);
         }
-        if end == image.size { Ok(blob_end) } else { wrong(format!("{role} ends at {end}")) }
+        if end == image.size { Ok(blob_end) } else { invalid(format!("{role} ends at {end}")) }
     }
 }
 
-fn wrong<T>(what: String) -> Result<T, IndexError> {
+fn invalid<T>(what: String) -> Result<T, IndexError> {
     Err(IndexError::Content(what))
 }

@@ -1,30 +1,30 @@
-//! How an update's bytes travel: images cut into segments, each a zstd frame of its own, alone or on top of what the
-//! old image has there; put together again with every byte verified before it is written and after.
+//! Update payloads: images cut into segments, each compressed as a separate zstd frame, optionally as a delta to the
+//! old image, and reassembled with every byte verified before and after it is written.
 //!
-//! It opens no connection and knows no slot: frames come from a [`Source`], images go to a [`Target`]. It must never
-//! write a byte that was not verified, hold an image whole, or trust a note about what was written before.
+//! Does no networking and knows no slots: frames come from a [`Source`], images go to a [`Target`]. It never writes
+//! an unverified byte, never holds a complete image in memory, and never trusts a record of earlier writes.
 
 mod apply;
+mod atomic_file;
 mod frame;
 mod index;
+mod input_file;
 pub mod limits;
-mod old;
-mod opened;
+mod old_window;
 mod pack;
-mod place;
 mod read_back;
 mod source;
+mod target;
 pub mod verity;
-mod whole;
 mod write_behind;
 
-pub use apply::{Applied, Apply, ApplyError, Part, Progress, apply};
+pub use apply::{Apply, ApplyError, ApplyStats, ImageTarget, Progress, apply};
+pub use atomic_file::WriteError;
 pub use frame::FrameError;
 pub use index::{Image, Index, IndexError, Kind, OldImage, OldRange, Segment};
-pub use opened::ReadError;
-pub use pack::{Input, Old, Options, PackError, Packed, Packing, THOROUGH, pack, pack_delta};
-pub use place::{FromDisk, GrowingFile, Partition, ReadAt, Target, sync_and_forget};
+pub use input_file::ReadError;
+pub use pack::{DEFAULT_LEVEL, DeltaBase, Input, Options, PackError, PackProgress, Packed, pack, pack_delta};
 pub use read_back::{Expected, ReadBackError, read_back, read_back_tree};
 pub use release::Digest;
 pub use source::{Source, TransferError};
-pub use whole::WriteError;
+pub use target::{DirectReader, GrowingFile, Partition, ReadAt, Target, sync_and_drop_cache};

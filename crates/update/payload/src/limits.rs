@@ -1,16 +1,16 @@
-//! What can grow, and how far.
+//! Limits of everything that can grow.
 
-/// Bytes of output that one frame gives; the last one of an image gives less.
+/// Maximum bytes per segment.
 pub const SEGMENT_BYTES: u32 = 16 << 20;
-/// The smallest segment that an index may ask for: one block of dm-verity.
-pub const SMALLEST_SEGMENT_BYTES: u32 = 4096;
-/// Of an index's text. One of a 590 MiB image in 8 MiB segments has some 30 KiB.
+/// Minimum bytes per segment: one block of dm-verity.
+pub const MIN_SEGMENT_BYTES: u32 = 4096;
+/// Size of an index. That of a 590 MiB image in 8 MiB segments has about 30 KiB.
 pub const MAX_INDEX_BYTES: usize = 1 << 20;
-/// Of one image: what fits a slot many times.
+/// Size of an image, many times that of a slot.
 pub const MAX_IMAGE_BYTES: u64 = 16 << 30;
-/// In one payload.
+/// Images per payload.
 pub const MAX_IMAGES: usize = 8;
-/// Of an image's name.
+/// Length of an image's name.
 pub const MAX_ROLE_BYTES: usize = 32;
-/// Of the old image that one segment of a delta may look at: it is held in memory.
+/// Bytes of the old image per delta segment, held in memory.
 pub const MAX_OLD_BYTES: u32 = 48 << 20;

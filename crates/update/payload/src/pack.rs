@@ -1,7 +1,7 @@
-//! From images to a blob and its index, on all processors.
+//! Packs images to a blob and an index, in parallel.
 //!
-//! The same images and the same version of zstd give the same bytes. Files have their names only when they are whole;
-//! what is there already and right is not made again.
+//! Deterministic for the same images and zstd version. Files appear atomically. A complete and correct existing
+//! payload is reused.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,59 +10,60 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::atomic_file::{AtomicFile, WriteError};
 use crate::frame::{self, FrameError};
 use crate::index::{Image, Index, Kind, OldImage, OldRange, Segment};
+use crate::input_file::{InputFile, PathContext, ReadError, digest};
 use crate::limits::{MAX_INDEX_BYTES, MAX_OLD_BYTES, SEGMENT_BYTES};
-use crate::opened::{At, Opened, ReadError, digest};
-use crate::place::ReadAt;
-use crate::whole::{Whole, WriteError};
+use crate::target::ReadAt;
 use release::Digest;
 
-/// How much of the old image before the place of a segment, and from there on, it is packed over.
+/// Range of the old image for the delta of a segment, relative to the segment's offset.
 const OLD_BEFORE: u64 = SEGMENT_BYTES as u64;
 const OLD_FROM: u64 = MAX_OLD_BYTES as u64 - OLD_BEFORE;
-/// A delta's frame smaller than this part of its segment is not compared with the full form.
-const SURELY_SMALLER: u32 = 64;
+/// Deltas smaller than this fraction of their segment are not compared with the full frame.
+const COMPARE_RATIO: u32 = 64;
 
-/// An image to be packed.
+/// An image to pack.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     pub role: &'a str,
     pub path: &'a Path,
 }
 
-/// How it is packed.
+/// Packing options.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// A multiple of 4096, at most [`SEGMENT_BYTES`].
     pub segment_size: u32,
-    /// Each takes some 200 MiB; `None`: one for each processor.
+    /// Each thread needs about 200 MiB; `None`: one per processor.
     pub threads: Option<NonZero<usize>>,
-    /// zstd's, from 1, which is quick, to [`THOROUGH`].
+    /// zstd level, from 1 (fast) to [`DEFAULT_LEVEL`].
     pub level: i32,
 }
 
-/// Packing is done once and offline.
-pub const THOROUGH: i32 = 19;
+/// Slow: packing happens once and offline.
+pub const DEFAULT_LEVEL: i32 = 19;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_size: SEGMENT_BYTES, threads: None, level: THOROUGH }
+        Self { segment_size: SEGMENT_BYTES, threads: None, level: DEFAULT_LEVEL }
     }
 }
 
-/// What a delta is made over, and what it is compared with.
+/// What a delta is based on.
 #[derive(Debug, Clone, Copy)]
-pub struct Old<'a> {
-    /// Images that the new version has too, by their roles; others are left alone.
+pub struct DeltaBase<'a> {
+    /// Old images by role. Roles that the new version lacks are ignored.
     pub images: &'a [Input<'a>],
-    /// The full payload of the new images, for segments that are smaller that way. Without it these are packed anew.
+    /// The full payload of the new images, whose frames are used where they are smaller. Without it they are packed
+    /// again.
     pub full: Option<&'a Packed>,
 }
 
-/// Bytes of images that are packed, and of all there are.
+/// Image bytes packed so far and in total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
+pub struct PackProgress {
     pub done: u64,
     pub total: u64,
 }
@@ -71,11 +72,11 @@ pub struct Packing {
 #[derive(Debug, Clone)]
 pub struct Packed {
     pub index: Index,
-    /// `full.index.json`, `delta.index.json`.
+    /// `full.index.json` or `delta.index.json`.
     pub index_path: PathBuf,
     pub index_size: u64,
     pub index_sha256: Digest,
-    /// `full.blob`, `delta.blob`.
+    /// `full.blob` or `delta.blob`.
     pub blob_path: PathBuf,
     pub blob_size: u64,
     pub blob_sha256: Digest,
@@ -90,35 +91,35 @@ pub enum PackError {
     #[error("cannot pack {role} at byte {offset}")]
     Frame { role: String, offset: u64, source: FrameError },
     #[error("{role} at byte {offset} does not unpack to what was packed: a defect, or damaged memory")]
-    Unsound { role: String, offset: u64 },
+    VerifyFailed { role: String, offset: u64 },
     #[error("what shall be packed breaks a limit")]
     Limits(#[source] crate::index::IndexError),
     #[error("{0} changed while it was packed")]
     Changed(PathBuf),
 }
 
-/// Packs images for machines that have none of them.
+/// Packs a full payload.
 pub fn pack(
     images: &[Input<'_>],
     options: Options,
     folder: &Path,
-    progress: &mut dyn FnMut(Packing),
+    progress: &mut dyn FnMut(PackProgress),
 ) -> Result<Packed, PackError> {
     Job::prepare(Kind::Full, images, None, options)?.run(folder, progress)
 }
 
-/// Packs images for machines that have the old ones.
+/// Packs a delta to the old images.
 pub fn pack_delta(
-    old: Old<'_>,
+    old: DeltaBase<'_>,
     images: &[Input<'_>],
     options: Options,
     folder: &Path,
-    progress: &mut dyn FnMut(Packing),
+    progress: &mut dyn FnMut(PackProgress),
 ) -> Result<Packed, PackError> {
     Job::prepare(Kind::Delta, images, Some(old), options)?.run(folder, progress)
 }
 
-/// Where one segment is.
+/// A segment to pack.
 #[derive(Clone, Copy)]
 struct Task {
     image: usize,
@@ -126,8 +127,8 @@ struct Task {
     length: u32,
 }
 
-/// A segment whose place in the blob is not known yet.
-struct Made {
+/// A packed segment, without its offset in the blob.
+struct PackedSegment {
     sha256: Digest,
     frame: Vec<u8>,
     old: Option<OldRange>,
@@ -138,7 +139,7 @@ struct Job<'a> {
     options: Options,
     /// Without segments.
     images: Vec<Image>,
-    files: Vec<(Opened, Option<Opened>)>,
+    files: Vec<(InputFile, Option<InputFile>)>,
     full: Option<(&'a Index, File, &'a Path)>,
 }
 
@@ -146,22 +147,22 @@ impl<'a> Job<'a> {
     fn prepare(
         kind: Kind,
         inputs: &[Input<'_>],
-        old: Option<Old<'a>>,
+        old: Option<DeltaBase<'a>>,
         options: Options,
     ) -> Result<Self, PackError> {
         let (mut images, mut files) = (Vec::new(), Vec::new());
         for input in inputs {
-            let new = Opened::read(input.path)?;
-            let before = old.and_then(|old| old.images.iter().find(|old| old.role == input.role));
-            let before = before.map(|input| Opened::read(input.path)).transpose()?;
+            let new = InputFile::read(input.path)?;
+            let old_file = old.and_then(|old| old.images.iter().find(|old| old.role == input.role));
+            let old_file = old_file.map(|input| InputFile::read(input.path)).transpose()?;
             images.push(Image {
                 role: input.role.to_owned(),
                 size: new.size,
                 sha256: new.sha256,
-                old: before.as_ref().map(|old| OldImage { size: old.size, sha256: old.sha256 }),
+                old: old_file.as_ref().map(|old| OldImage { size: old.size, sha256: old.sha256 }),
                 segments: Vec::new(),
             });
-            files.push((new, before));
+            files.push((new, old_file));
         }
         let full = old.and_then(|old| old.full).map(|full| {
             let file = File::open(&full.blob_path).at(&full.blob_path)?;
@@ -170,7 +171,7 @@ impl<'a> Job<'a> {
         Ok(Self { kind, options, images, files, full: full.transpose()? })
     }
 
-    fn run(self, folder: &Path, progress: &mut dyn FnMut(Packing)) -> Result<Packed, PackError> {
+    fn run(self, folder: &Path, progress: &mut dyn FnMut(PackProgress)) -> Result<Packed, PackError> {
         let tasks = self.tasks()?;
         let name = match self.kind {
             Kind::Full => "full",
@@ -180,15 +181,15 @@ impl<'a> Job<'a> {
             (folder.join(format!("{name}.index.json")), folder.join(format!("{name}.blob")));
         let write = |source| WriteError { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(write)?;
-        // One at a time: who comes second finds what the first one made. Let go when it is dropped.
+        // Held until dropped: a concurrent run waits and then reuses the payload.
         let lock = File::open(folder).map_err(write)?;
         lock.lock().map_err(write)?;
-        if let Some(index) = self.found(&index_path, &blob_path) {
+        if let Some(index) = self.reusable_index(&index_path, &blob_path) {
             let done = index.output_size();
-            progress(Packing { done, total: done });
+            progress(PackProgress { done, total: done });
             return packed(index, index_path, blob_path);
         }
-        let mut blob = Whole::begin(&blob_path)?;
+        let mut blob = AtomicFile::create(&blob_path)?;
         let images = self.fill(&tasks, &mut blob, progress)?;
         for (image, (file, _)) in images.iter().zip(&self.files) {
             if digest(&file.file, file.size).at(&file.path)? != image.sha256 {
@@ -201,19 +202,19 @@ impl<'a> Job<'a> {
         if text.len() > MAX_INDEX_BYTES {
             return Err(PackError::Limits(crate::index::IndexError::TooLong(text.len())));
         }
-        // An index that is there says that its blob is whole.
+        // An existing index implies a complete blob.
         match fs::remove_file(&index_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error).into()),
             _ => {}
         }
-        blob.end(&blob_path)?;
-        let mut file = Whole::begin(&index_path)?;
-        file.add(&text)?;
-        file.end(&index_path)?;
+        blob.commit(&blob_path)?;
+        let mut file = AtomicFile::create(&index_path)?;
+        file.append(&text)?;
+        file.commit(&index_path)?;
         packed(index, index_path, blob_path)
     }
 
-    /// All segments, in the blob's order. Limits that show before anything is packed.
+    /// All segments in the blob's order. Checks limits that are known before packing.
     fn tasks(&self) -> Result<Vec<Task>, PackError> {
         let size = u64::from(self.options.segment_size.max(1));
         let mut tasks = Vec::new();
@@ -228,14 +229,14 @@ impl<'a> Job<'a> {
             }));
             empty.images.push(image.clone());
         }
-        empty.check_outside().map_err(PackError::Limits)?;
+        empty.check_images().map_err(PackError::Limits)?;
         Ok(tasks)
     }
 
-    /// What an earlier run left, where it is of the same images and all of it is right.
-    fn found(&self, index_path: &Path, blob_path: &Path) -> Option<Index> {
+    /// The payload of an earlier run, if it has the same images and is correct.
+    fn reusable_index(&self, index_path: &Path, blob_path: &Path) -> Option<Index> {
         let index = Index::parse(&fs::read(index_path).ok()?).ok()?;
-        let same = |image: &Image, found: &Image| {
+        let is_same = |image: &Image, found: &Image| {
             image.role == found.role
                 && image.size == found.size
                 && image.sha256 == found.sha256
@@ -245,7 +246,7 @@ impl<'a> Job<'a> {
         if index.kind != self.kind
             || index.segment_size != self.options.segment_size
             || index.images.len() != self.images.len()
-            || !self.images.iter().zip(&index.images).all(|(image, found)| same(image, found))
+            || !self.images.iter().zip(&index.images).all(|(image, found)| is_same(image, found))
             || ReadAt::size(&blob).ok()? != index.blob_size
         {
             return None;
@@ -270,39 +271,41 @@ impl<'a> Job<'a> {
         Some(index)
     }
 
-    /// Packs all segments; the blob gets them in order, whoever is ready first.
+    /// Packs all segments in parallel and appends them to the blob in order.
     fn fill(
         &self,
         tasks: &[Task],
-        blob: &mut Whole,
-        progress: &mut dyn FnMut(Packing),
+        blob: &mut AtomicFile,
+        progress: &mut dyn FnMut(PackProgress),
     ) -> Result<Vec<Image>, PackError> {
         let threads = self.options.threads.or_else(|| thread::available_parallelism().ok());
         let threads = threads.map_or(1, NonZero::get).min(tasks.len());
         let mut images = self.images.clone();
-        let mut packing = Packing { done: 0, total: images.iter().map(|image| image.size).sum() };
+        let mut packing = PackProgress { done: 0, total: images.iter().map(|image| image.size).sum() };
         thread::scope(|scope| {
-            // Each is one segment ahead, not more: that bounds the memory.
-            let lines: Vec<Receiver<Result<Made, PackError>>> = (0..threads)
+            // Each thread is at most one segment ahead, which limits memory.
+            let receivers: Vec<Receiver<Result<PackedSegment, PackError>>> = (0..threads)
                 .map(|first| {
                     let (sender, receiver) = sync_channel(1);
-                    scope.spawn(move || self.work(tasks.iter().skip(first).step_by(threads), &sender));
+                    scope.spawn(move || self.run_worker(tasks.iter().skip(first).step_by(threads), &sender));
                     receiver
                 })
                 .collect();
             for (number, task) in tasks.iter().enumerate() {
-                let gone =
-                    || PackError::Unsound { role: self.images[task.image].role.clone(), offset: task.offset };
-                let made = lines[number % threads].recv().map_err(|_| gone())??;
+                let failed_verification = || PackError::VerifyFailed {
+                    role: self.images[task.image].role.clone(),
+                    offset: task.offset,
+                };
+                let made = receivers[number % threads].recv().map_err(|_| failed_verification())??;
                 images[task.image].segments.push(Segment {
                     offset: task.offset,
                     length: task.length,
                     sha256: made.sha256,
                     blob_offset: blob.length,
-                    blob_length: u32::try_from(made.frame.len()).map_err(|_| gone())?,
+                    blob_length: u32::try_from(made.frame.len()).map_err(|_| failed_verification())?,
                     old: made.old,
                 });
-                blob.add(&made.frame)?;
+                blob.append(&made.frame)?;
                 packing.done += u64::from(task.length);
                 progress(packing);
             }
@@ -310,54 +313,58 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Ends when nobody listens any more.
-    fn work<'t>(&self, tasks: impl Iterator<Item = &'t Task>, line: &SyncSender<Result<Made, PackError>>) {
+    /// Stops when the receiver is dropped.
+    fn run_worker<'t>(
+        &self,
+        tasks: impl Iterator<Item = &'t Task>,
+        sender: &SyncSender<Result<PackedSegment, PackError>>,
+    ) {
         for task in tasks {
-            if line.send(self.make(*task)).is_err() {
+            if sender.send(self.pack_segment(*task)).is_err() {
                 return;
             }
         }
     }
 
-    fn make(&self, task: Task) -> Result<Made, PackError> {
+    fn pack_segment(&self, task: Task) -> Result<PackedSegment, PackError> {
         let role = &self.images[task.image].role;
         let (new, old) = &self.files[task.image];
         let bytes = new.bytes(task.offset, task.length.into())?;
         let failed = |source| PackError::Frame { role: role.clone(), offset: task.offset, source };
-        let (mut frame, mut range, mut below) = (None, None, None);
+        let (mut frame, mut range, mut base) = (None, None, None);
         if let Some(old) = old {
             let from = task.offset.saturating_sub(OLD_BEFORE);
             let end = (task.offset + OLD_FROM).min(old.size);
             if from < end {
-                let over = old.bytes(from, end - from)?;
-                frame = Some(frame::pack_over(&over, &bytes, self.options.level).map_err(failed)?);
+                let base_bytes = old.bytes(from, end - from)?;
+                frame = Some(frame::pack_delta(&base_bytes, &bytes, self.options.level).map_err(failed)?);
                 let length = u32::try_from(end - from).unwrap_or(u32::MAX);
-                range = Some(OldRange { offset: from, length, sha256: Digest::of(&over) });
-                below = Some(over);
+                range = Some(OldRange { offset: from, length, sha256: Digest::of(&base_bytes) });
+                base = Some(base_bytes);
             }
         }
         let sha256 = Digest::of(&bytes);
-        let small = |frame: &Vec<u8>| frame.len() < (task.length / SURELY_SMALLER) as usize;
-        if !frame.as_ref().is_some_and(small) {
-            let full = match self.packed_before(role, task, sha256)? {
+        let is_small = |frame: &Vec<u8>| frame.len() < (task.length / COMPARE_RATIO) as usize;
+        if !frame.as_ref().is_some_and(is_small) {
+            let full = match self.full_frame(role, task, sha256)? {
                 Some(full) => full,
                 None => frame::pack(&bytes, self.options.level).map_err(failed)?,
             };
             if frame.as_ref().is_none_or(|frame| full.len() <= frame.len()) {
-                (frame, range, below) = (Some(full), None, None);
+                (frame, range, base) = (Some(full), None, None);
             }
         }
         let frame = frame.unwrap_or_default();
-        let mut again = vec![0; bytes.len()];
-        let length = frame::unpack(&frame, below.as_deref(), &mut again).map_err(failed)?;
-        if length != bytes.len() || again != bytes {
-            return Err(PackError::Unsound { role: role.clone(), offset: task.offset });
+        let mut unpacked = vec![0; bytes.len()];
+        let length = frame::unpack(&frame, base.as_deref(), &mut unpacked).map_err(failed)?;
+        if length != bytes.len() || unpacked != bytes {
+            return Err(PackError::VerifyFailed { role: role.clone(), offset: task.offset });
         }
-        Ok(Made { sha256, frame, old: range })
+        Ok(PackedSegment { sha256, frame, old: range })
     }
 
-    /// This segment's frame in the full payload.
-    fn packed_before(&self, role: &str, task: Task, sha256: Digest) -> Result<Option<Vec<u8>>, PackError> {
+    /// The segment's frame in the full payload.
+    fn full_frame(&self, role: &str, task: Task, sha256: Digest) -> Result<Option<Vec<u8>>, PackError> {
         let Some((index, blob, path)) = &self.full else { return Ok(None) };
         let segments = index.image(role).map(|image| &image.segments[..]).unwrap_or_default();
         let Some(found) = segments.iter().find(|segment| {
@@ -373,7 +380,7 @@ impl<'a> Job<'a> {
 
 fn packed(index: Index, index_path: PathBuf, blob_path: PathBuf) -> Result<Packed, PackError> {
     let text = index.to_bytes();
-    let blob = Opened::read(&blob_path)?;
+    let blob = InputFile::read(&blob_path)?;
     Ok(Packed {
         index,
         index_size: text.len() as u64,

@@ -1,10 +1,8 @@
-//! Reads an image back and holds it against what was signed: by the root of its verity tree, which stands for each of its
-//! bytes, or by its digest where it has no tree.
+//! Reads an image back and verifies it by its verity root hash, or by its digest if it has no hash tree.
 //!
-//! It reads and hashes once, a few mebibytes at a time. Where the bytes come from is the caller's: [`FromDisk`] for what
-//! the disk has.
+//! Reads and hashes in parallel, in small chunks. [`DirectReader`] reads what is on the disk.
 //!
-//! [`FromDisk`]: crate::place::FromDisk
+//! [`DirectReader`]: crate::target::DirectReader
 
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
@@ -15,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::verity::{Hasher, Parameters, Tree, VerityError};
 use release::Digest;
 
-const PIECE_BYTES: usize = 1 << 20;
-/// Pieces that are read or hashed at any moment.
-const PIECES: usize = 4;
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks in flight.
+const CHUNKS: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
@@ -33,57 +31,58 @@ pub enum ReadBackError {
     Cancelled,
 }
 
-/// An image as its release has it.
+/// The expected image.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub role: &'a str,
-    /// In bytes; what follows is not looked at.
+    /// In bytes. Data after that is ignored.
     pub size: u64,
-    /// Its SHA-256, or its tree's root.
+    /// SHA-256, or the verity root hash.
     pub digest: Digest,
 }
 
-/// Reads all of the image from `from`. `watch` is told after each piece how many bytes are done; it says false to
+/// Reads and verifies an image by its digest. Calls `watch` with the number of bytes read; it returns false to
 /// cancel.
 pub fn read_back(
     expected: &Expected<'_>,
     from: impl Read,
-    watch: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(), ReadBackError> {
-    let hasher = pass(expected, from, Sha256::new(), |hasher, piece| hasher.update(piece), watch)?;
-    let (role, wanted, got) = (expected.role, expected.digest, Digest::finished(hasher));
+    let hasher =
+        read_and_hash(expected, from, Sha256::new(), |hasher, chunk| hasher.update(chunk), progress)?;
+    let (role, wanted, got) = (expected.role, expected.digest, Digest::from_hasher(hasher));
     if got == wanted { Ok(()) } else { Err(ReadBackError::WrongHash { role: role.into(), wanted, got }) }
 }
 
-/// The same for an image with a tree, which it gives.
+/// As [`read_back`], by the verity root hash. Returns the hash tree.
 pub fn read_back_tree(
     expected: &Expected<'_>,
     parameters: &Parameters,
     from: impl Read,
-    watch: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Tree, ReadBackError> {
     let hasher = Hasher::new(parameters, expected.size)?;
-    let tree = pass(expected, from, hasher, Hasher::update, watch)?.finish()?;
+    let tree = read_and_hash(expected, from, hasher, Hasher::update, progress)?.finish()?;
     let (role, wanted, got) = (expected.role, expected.digest, tree.root);
     if got == wanted { Ok(tree) } else { Err(ReadBackError::WrongRoot { role: role.into(), wanted, got }) }
 }
 
-/// Reads, and hashes beside it.
-fn pass<H: Send>(
+/// Reads and hashes concurrently.
+fn read_and_hash<H: Send>(
     expected: &Expected<'_>,
     mut from: impl Read,
     mut hasher: H,
     update: impl Fn(&mut H, &[u8]) + Send,
-    watch: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<H, ReadBackError> {
     thread::scope(|scope| {
-        let (give, taken) = sync_channel::<Vec<u8>>(PIECES);
-        let (give_back, spare) = sync_channel(PIECES);
-        let hashing = scope.spawn(move || {
-            for piece in taken {
-                update(&mut hasher, &piece);
-                // Nobody wants it where reading has ended.
-                give_back.send(piece).ok();
+        let (sender, receiver) = sync_channel::<Vec<u8>>(CHUNKS);
+        let (recycle, spare) = sync_channel(CHUNKS);
+        let hasher_thread = scope.spawn(move || {
+            for chunk in receiver {
+                update(&mut hasher, &chunk);
+                // Fails once reading has ended.
+                recycle.send(chunk).ok();
             }
             hasher
         });
@@ -93,21 +92,21 @@ fn pass<H: Send>(
             if left == 0 {
                 break;
             }
-            // A hashing thread that is gone has panicked, which shows when it is joined.
-            let mut piece = if number < PIECES { Vec::new() } else { spare.recv().unwrap_or_default() };
-            piece.resize(usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES), 0);
-            from.read_exact(&mut piece).map_err(|source| ReadBackError::Read {
+            // A missing hashing thread has panicked, which `join` reports.
+            let mut chunk = if number < CHUNKS { Vec::new() } else { spare.recv().unwrap_or_default() };
+            chunk.resize(usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES), 0);
+            from.read_exact(&mut chunk).map_err(|source| ReadBackError::Read {
                 role: expected.role.into(),
                 offset: done,
                 source,
             })?;
-            done += piece.len() as u64;
-            give.send(piece).ok();
-            if !watch(done) {
+            done += chunk.len() as u64;
+            sender.send(chunk).ok();
+            if !progress(done) {
                 return Err(ReadBackError::Cancelled);
             }
         }
-        drop(give);
-        hashing.join().map_err(|panic| std::panic::resume_unwind(panic))
+        drop(sender);
+        hasher_thread.join().map_err(|panic| std::panic::resume_unwind(panic))
     })
 }

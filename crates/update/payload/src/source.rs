@@ -1,14 +1,14 @@
-//! Where frames come from.
+//! Sources of frames.
 
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 
-/// Read between two looks at whether the work was cancelled, in bytes.
-const PIECE_BYTES: usize = 256 << 10;
+/// Bytes read between two checks for cancellation.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// A blob, in parts: over HTTP, from a file, from a stick.
+/// Access to a blob by range.
 pub trait Source {
-    /// A reader of the bytes in `range`. What it gives beyond is not read; it is dropped when enough came.
+    /// Returns a reader for `range`. Excess bytes are not read.
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>>;
 }
 
@@ -21,7 +21,7 @@ where
     }
 }
 
-/// Why a range did not come. All of it is worth another try.
+/// Why a fetch failed. Can be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("the transfer failed after {got} bytes")]
@@ -31,29 +31,29 @@ pub enum TransferError {
 }
 
 pub(crate) enum Fetched {
-    Whole,
+    Complete,
     Cancelled,
 }
 
-/// Fills `frame` with the bytes of `range`. `watch` is told of each piece's length; it says false to end.
+/// Fills `frame` with the bytes of `range`. Calls `watch` with each chunk's length; it returns false to cancel.
 pub(crate) fn fetch(
     source: &mut dyn Source,
     range: Range<u64>,
     frame: &mut Vec<u8>,
-    watch: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Fetched, TransferError> {
     let wanted = range.end - range.start;
     let mut body = source.fetch(range).map_err(|source| TransferError::Failed { got: 0, source })?;
-    // invariant: a frame's length is 32 bits in the index.
+    // invariant: the index stores a frame's length in 32 bits.
     frame.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
     let mut got = 0;
     while got < frame.len() {
-        let end = frame.len().min(got + PIECE_BYTES);
+        let end = frame.len().min(got + CHUNK_BYTES);
         match body.read(&mut frame[got..end]) {
             Ok(0) => return Err(TransferError::Short { got: got as u64, wanted }),
             Ok(count) => {
                 got += count;
-                if !watch(count as u64) {
+                if !progress(count as u64) {
                     return Ok(Fetched::Cancelled);
                 }
             }
@@ -61,5 +61,5 @@ pub(crate) fn fetch(
             Err(source) => return Err(TransferError::Failed { got: got as u64, source }),
         }
     }
-    Ok(Fetched::Whole)
+    Ok(Fetched::Complete)
 }

@@ -1,33 +1,33 @@
-//! dm-verity's tree of hashes over an image, as `veritysetup format` makes it: SHA-256, blocks of 4096 bytes.
+//! dm-verity hash trees as `veritysetup format` makes them: SHA-256, 4096-byte blocks.
 //!
-//! The image passes by once; only one digest of each block is kept, 32 bytes for 4096. Format: the kernel's
+//! Streams the image and keeps one digest per block. Format: the kernel's
 //! `Documentation/admin-guide/device-mapper/verity.rst` and cryptsetup's `lib/verity/verity.c`, hash type 1: the salt
-//! comes before the block, and digests fill blocks from the top level down to the leaves, behind a superblock.
+//! precedes the block, and digests fill blocks from the top level down to the leaves, after a superblock.
 
 use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::place::Target;
+use crate::target::Target;
 use release::{Digest, Verity};
 
 pub const BLOCK_BYTES: usize = 4096;
-/// Where the superblock has room for one.
+/// Size of the superblock's field.
 pub const MAX_SALT_BYTES: usize = 256;
 const DIGEST_BYTES: usize = 32;
-/// Written at once.
-const PIECE_BYTES: usize = 1 << 20;
+/// Write size.
+const CHUNK_BYTES: usize = 1 << 20;
 
-/// What the tree depends on besides the image.
+/// Parameters of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
     pub salt: Vec<u8>,
-    /// Of the superblock, in the order that its text has.
+    /// In the superblock, in text order.
     pub uuid: [u8; 16],
 }
 
 impl Parameters {
-    /// Those of a release's image.
+    /// The parameters of a release's image.
     pub fn of(verity: &Verity) -> Result<Self, VerityError> {
         let digits = verity.uuid.replace('-', "");
         let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
@@ -54,19 +54,19 @@ pub enum VerityError {
     Differs(u64),
 }
 
-/// Takes the image in pieces of any size.
+/// Hashes an image incrementally.
 #[derive(Debug)]
 pub struct Hasher {
     parameters: Parameters,
     salted: Sha256,
-    /// Bytes of a block that is not whole yet.
-    begun: Vec<u8>,
+    /// An incomplete block.
+    partial_block: Vec<u8>,
     size: u64,
     leaves: Vec<u8>,
 }
 
 impl Hasher {
-    /// For an image of about `size` bytes.
+    /// `size`: the expected size of the image, in bytes.
     pub fn new(parameters: &Parameters, size: u64) -> Result<Self, VerityError> {
         if parameters.salt.len() > MAX_SALT_BYTES {
             return Err(VerityError::Salt(parameters.salt.len()));
@@ -75,7 +75,7 @@ impl Hasher {
         Ok(Self {
             parameters: parameters.clone(),
             salted: Sha256::new_with_prefix(&parameters.salt),
-            begun: Vec::with_capacity(BLOCK_BYTES),
+            partial_block: Vec::with_capacity(BLOCK_BYTES),
             size: 0,
             leaves: Vec::with_capacity(digests.next_multiple_of(BLOCK_BYTES)),
         })
@@ -83,37 +83,37 @@ impl Hasher {
 
     pub fn update(&mut self, mut bytes: &[u8]) {
         self.size += bytes.len() as u64;
-        if !self.begun.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.begun.len()));
-            self.begun.extend_from_slice(now);
-            bytes = later;
-            if self.begun.len() < BLOCK_BYTES {
+        if !self.partial_block.is_empty() {
+            let (head, tail) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.partial_block.len()));
+            self.partial_block.extend_from_slice(head);
+            bytes = tail;
+            if self.partial_block.len() < BLOCK_BYTES {
                 return;
             }
-            push(&self.salted, &self.begun, &mut self.leaves);
-            self.begun.clear();
+            push(&self.salted, &self.partial_block, &mut self.leaves);
+            self.partial_block.clear();
         }
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for block in blocks {
             push(&self.salted, block, &mut self.leaves);
         }
-        self.begun.extend_from_slice(rest);
+        self.partial_block.extend_from_slice(rest);
     }
 
     pub fn finish(self) -> Result<Tree, VerityError> {
-        if !self.begun.is_empty() || self.size == 0 {
+        if !self.partial_block.is_empty() || self.size == 0 {
             return Err(VerityError::Blocks(self.size));
         }
         let mut levels = Vec::new();
         let mut level = self.leaves;
         while level.len() > DIGEST_BYTES {
             level.resize(level.len().next_multiple_of(BLOCK_BYTES), 0);
-            let mut above = Vec::with_capacity(level.len() / BLOCK_BYTES * DIGEST_BYTES);
+            let mut parent = Vec::with_capacity(level.len() / BLOCK_BYTES * DIGEST_BYTES);
             for block in level.as_chunks::<BLOCK_BYTES>().0 {
-                push(&self.salted, block, &mut above);
+                push(&self.salted, block, &mut parent);
             }
             levels.push(level);
-            level = above;
+            level = parent;
         }
         levels.reverse();
         let mut root = [0; DIGEST_BYTES];
@@ -127,7 +127,7 @@ fn push(salted: &Sha256, block: &[u8], digests: &mut Vec<u8>) {
     digests.extend_from_slice(&salted.clone().chain_update(block).finalize());
 }
 
-/// `struct verity_sb`, and zeros up to the block's end.
+/// `struct verity_sb`, padded to a block.
 fn superblock(parameters: &Parameters, blocks: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BLOCK_BYTES);
     bytes.extend_from_slice(b"verity\0\0");
@@ -149,7 +149,7 @@ fn superblock(parameters: &Parameters, blocks: u64) -> Vec<u8> {
     bytes
 }
 
-/// Bytes of the tree over an image of `size` bytes, its superblock among them.
+/// Size of the tree for an image of `size` bytes, including the superblock.
 #[must_use]
 pub fn tree_bytes(size: u64) -> u64 {
     let block = BLOCK_BYTES as u64;
@@ -161,7 +161,7 @@ pub fn tree_bytes(size: u64) -> u64 {
     all * block
 }
 
-/// The whole content of a verity partition.
+/// The content of a verity partition.
 #[derive(Debug, Clone)]
 pub struct Tree {
     pub root: Digest,
@@ -171,9 +171,9 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Its bytes, in order.
+    /// The content, in chunks.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(&self.superblock).chain(&self.levels).flat_map(|part| part.chunks(PIECE_BYTES))
+        std::iter::once(&self.superblock).chain(&self.levels).flat_map(|part| part.chunks(CHUNK_BYTES))
     }
 
     /// In bytes.
@@ -182,7 +182,7 @@ impl Tree {
         self.parts().map(|part| part.len() as u64).sum()
     }
 
-    /// On the disk when it returns.
+    /// Durable on return.
     pub fn write(&self, target: &dyn Target) -> Result<(), VerityError> {
         let (needed, capacity) = (self.size(), target.capacity().map_err(VerityError::Write)?);
         if needed > capacity {
@@ -196,9 +196,9 @@ impl Tree {
         target.finish(needed).map_err(VerityError::Write)
     }
 
-    /// Compares all of it with what `from` gives.
+    /// Compares with the content of `from`.
     pub fn compare(&self, mut from: impl Read) -> Result<(), VerityError> {
-        let mut buffer = vec![0; PIECE_BYTES];
+        let mut buffer = vec![0; CHUNK_BYTES];
         let mut offset = 0;
         for part in self.parts() {
             let read = &mut buffer[..part.len()];

@@ -1,32 +1,32 @@
-//! Writes one segment while the next one is fetched and unpacked.
+//! Writes a segment while the next one is fetched and unpacked, with two buffers.
 //!
-//! A segment counts as written when the target said so after a sync. Two buffers are all that there is.
+//! A segment counts as written after the target's sync succeeded.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::Scope;
 
-use crate::place::Target;
+use crate::target::Target;
 
 /// One is filled while the other one is written.
 const BUFFERS: usize = 2;
 
-/// A buffer of one segment's size, and what is in it.
-pub(crate) struct Order<'a> {
+/// A buffer of the segment size, and its destination.
+pub(crate) struct WriteRequest<'a> {
     pub target: &'a dyn Target,
-    /// For messages.
+    /// For error messages.
     pub role: &'a str,
     pub offset: u64,
     pub buffer: Vec<u8>,
     pub length: usize,
-    /// The image's size, with its last segment.
+    /// Set for the last segment: the image's size.
     pub finish: Option<u64>,
-    /// False where the target has these bytes already.
+    /// False if the target contains the bytes already.
     pub write: bool,
 }
 
-/// What became of an order.
-pub(crate) struct Outcome {
+/// The result of a request.
+pub(crate) struct WriteResult {
     pub buffer: Vec<u8>,
     pub length: usize,
     pub result: Result<(), WriteFailed>,
@@ -40,44 +40,47 @@ pub(crate) struct WriteFailed {
 }
 
 pub(crate) struct WriteBehind<'a> {
-    orders: SyncSender<Order<'a>>,
-    outcomes: Receiver<Outcome>,
+    requests: SyncSender<WriteRequest<'a>>,
+    results: Receiver<WriteResult>,
     spare: Vec<Vec<u8>>,
     under_way: usize,
 }
 
 impl<'a> WriteBehind<'a> {
-    /// The thread ends when this is dropped, after what it was given before.
+    /// Starts the thread. It exits after this is dropped and all requests are processed.
     pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, 'a>, segment_bytes: usize) -> Self {
-        let (orders, taken) = sync_channel::<Order<'a>>(BUFFERS);
-        let (told, outcomes) = channel();
-        scope.spawn(move || carry_out(&taken, &told));
+        let (requests, receiver) = sync_channel::<WriteRequest<'a>>(BUFFERS);
+        let (results_sender, results) = channel();
+        scope.spawn(move || run(&receiver, &results_sender));
         let spare = (0..BUFFERS).map(|_| vec![0; segment_bytes]).collect();
-        Self { orders, outcomes, spare, under_way: 0 }
+        Self { requests, results, spare, under_way: 0 }
     }
 
-    /// A buffer to fill; waits for one. `done` is told of the length of each segment that was written.
+    /// Waits for a buffer to fill. Calls `done` with the length of each written segment.
     pub(crate) fn buffer(&mut self, done: &mut dyn FnMut(u64)) -> Result<Vec<u8>, WriteFailed> {
         if let Some(buffer) = self.spare.pop() {
             return Ok(buffer);
         }
         self.wait(done)?;
-        // invariant: `wait` gives back a buffer or an error; an empty one would hold no segment and be refused.
+        // invariant: `wait` returns a buffer or an error; an empty buffer would be rejected.
         Ok(self.spare.pop().unwrap_or_default())
     }
 
-    pub(crate) fn give(&mut self, order: Order<'a>) -> Result<(), WriteFailed> {
-        let (role, offset) = (order.role.to_owned(), order.offset);
+    pub(crate) fn submit(&mut self, request: WriteRequest<'a>) -> Result<(), WriteFailed> {
+        let (role, offset) = (request.role.to_owned(), request.offset);
         self.under_way += 1;
-        self.orders.send(order).map_err(|_| self.why(role, offset))
+        self.requests.send(request).map_err(|_| self.failure(role, offset))
     }
 
-    /// Why nobody takes orders any more: an earlier one failed.
-    fn why(&mut self, role: String, offset: u64) -> WriteFailed {
-        self.outcomes.iter().find_map(|outcome| outcome.result.err()).unwrap_or_else(|| gone(role, offset))
+    /// The error of an earlier request, because of which the thread exited.
+    fn failure(&mut self, role: String, offset: u64) -> WriteFailed {
+        self.results
+            .iter()
+            .find_map(|outcome| outcome.result.err())
+            .unwrap_or_else(|| thread_exited(role, offset))
     }
 
-    /// Waits until all that was given is written.
+    /// Waits until all requests are processed.
     pub(crate) fn drain(&mut self, done: &mut dyn FnMut(u64)) -> Result<(), WriteFailed> {
         while self.under_way > 0 {
             self.wait(done)?;
@@ -86,42 +89,42 @@ impl<'a> WriteBehind<'a> {
     }
 
     fn wait(&mut self, done: &mut dyn FnMut(u64)) -> Result<(), WriteFailed> {
-        let outcome = self.outcomes.recv().map_err(|_| gone(String::new(), 0))?;
+        let result = self.results.recv().map_err(|_| thread_exited(String::new(), 0))?;
         self.under_way -= 1;
-        self.spare.push(outcome.buffer);
-        outcome.result?;
-        done(outcome.length as u64);
+        self.spare.push(result.buffer);
+        result.result?;
+        done(result.length as u64);
         Ok(())
     }
 }
 
-/// Nobody writes any more: only after a panic.
-fn gone(role: String, offset: u64) -> WriteFailed {
+/// The thread exited without an error: only after a panic.
+fn thread_exited(role: String, offset: u64) -> WriteFailed {
     WriteFailed { role, offset, source: io::Error::other("the writing thread is gone") }
 }
 
-/// Ends at the first failure: nothing is written behind a hole.
-fn carry_out(orders: &Receiver<Order<'_>>, outcomes: &Sender<Outcome>) {
-    for order in orders {
-        let result = write(&order).map_err(|source| WriteFailed {
-            role: order.role.to_owned(),
-            offset: order.offset,
+/// Stops at the first failure, so that no gap is left behind.
+fn run(requests: &Receiver<WriteRequest<'_>>, results: &Sender<WriteResult>) {
+    for request in requests {
+        let result = write(&request).map_err(|source| WriteFailed {
+            role: request.role.to_owned(),
+            offset: request.offset,
             source,
         });
         let failed = result.is_err();
-        let outcome = Outcome { buffer: order.buffer, length: order.length, result };
-        if outcomes.send(outcome).is_err() || failed {
+        let result = WriteResult { buffer: request.buffer, length: request.length, result };
+        if results.send(result).is_err() || failed {
             return;
         }
     }
 }
 
-fn write(order: &Order<'_>) -> io::Result<()> {
-    if order.write {
-        order.target.write_at(&order.buffer[..order.length], order.offset)?;
-        order.target.sync()?;
+fn write(request: &WriteRequest<'_>) -> io::Result<()> {
+    if request.write {
+        request.target.write_at(&request.buffer[..request.length], request.offset)?;
+        request.target.sync()?;
     }
-    order.finish.map_or(Ok(()), |size| order.target.finish(size))
+    request.finish.map_or(Ok(()), |size| request.target.finish(size))
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::place::ReadAt;
+    use crate::target::ReadAt;
 
     struct FullDisk;
 
@@ -161,16 +164,16 @@ mod tests {
         }
     }
 
-    /// Whenever the next segment comes: before the failure, or when the thread has ended because of it.
+    /// The failure arrives before or after the next segment is submitted.
     #[test]
-    fn the_first_failure_is_what_is_told() {
+    fn the_first_failure_is_reported() {
         for pause in [0, 50].map(Duration::from_millis) {
             std::thread::scope(|scope| {
                 let mut writer = WriteBehind::start(scope, 1);
-                let mut give = |offset| {
+                let mut submit = |offset| {
                     let buffer = writer.buffer(&mut |_| {})?;
                     let (role, finish) = ("usr", None);
-                    writer.give(Order {
+                    writer.submit(WriteRequest {
                         target: &FullDisk,
                         role,
                         offset,
@@ -180,9 +183,9 @@ mod tests {
                         write: true,
                     })
                 };
-                assert!(give(7).is_ok());
+                assert!(submit(7).is_ok());
                 std::thread::sleep(pause);
-                let failed = give(8).and_then(|()| give(9)).unwrap_err();
+                let failed = submit(8).and_then(|()| submit(9)).unwrap_err();
                 assert_eq!(
                     (failed.role.as_str(), failed.offset, failed.source.kind()),
                     ("usr", 7, io::ErrorKind::StorageFull)

@@ -1,4 +1,4 @@
-//! Real files as places, and what is read back of them.
+//! Real files as targets, and reading them back.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,20 +7,20 @@ mod kit;
 use std::fs;
 use std::io::{self, Cursor, Read};
 
-use kit::Chance;
+use kit::Random;
 use payload::verity::{Hasher, Parameters};
 use payload::{
-    Apply, Digest, Expected, FromDisk, GrowingFile, Part, Partition, ReadAt, ReadBackError, Target,
-    read_back, read_back_tree,
+    Apply, Digest, DirectReader, Expected, GrowingFile, ImageTarget, Partition, ReadAt, ReadBackError,
+    Target, read_back, read_back_tree,
 };
 
-fn apply_to(target: &dyn Target, made: &kit::Made) {
+fn apply_to(target: &dyn Target, made: &kit::MemoryPayload) {
     payload::apply(Apply {
         index: &made.index,
         blob: &mut kit::Blob::of(made),
         full: None,
-        parts: &[Part { role: "usr", target, old: None }],
-        look: false,
+        parts: &[ImageTarget { role: "usr", target, old: None }],
+        resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,
     })
@@ -28,9 +28,9 @@ fn apply_to(target: &dyn Target, made: &kit::Made) {
 }
 
 #[test]
-fn a_file_ends_with_the_image_and_a_partition_does_not() {
+fn a_file_is_truncated_to_the_image_and_a_partition_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let new = Chance(40).image(30_001);
+    let new = Random(40).image(30_001);
     let made = kit::full(&new);
     for length in [0, 10, 30_001, 50_000] {
         let path = kit::file(folder.path(), "file", &vec![3; length]);
@@ -49,23 +49,23 @@ fn a_file_ends_with_the_image_and_a_partition_does_not() {
 }
 
 #[test]
-fn what_is_read_past_the_cache_is_the_file() {
+fn direct_reads_return_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let all = Chance(41).bytes((4 << 20) + 5000);
-    // In memory, where there is no reading past the cache, too.
+    let all = Random(41).bytes((4 << 20) + 5000);
+    // Covers tmpfs, too, which has no direct I/O.
     for folder in [folder.path(), "/dev/shm".as_ref()] {
         for size in [0, 1, 4096, 5000, 4 << 20, (4 << 20) + 513] {
             let bytes = &all[..size];
             let file = tempfile::NamedTempFile::new_in(folder).unwrap();
             fs::write(file.path(), bytes).unwrap();
             let mut read = Vec::new();
-            FromDisk::open(file.path()).unwrap().read_to_end(&mut read).unwrap();
+            DirectReader::open(file.path()).unwrap().read_to_end(&mut read).unwrap();
             assert!(read == bytes, "{size}");
         }
     }
 }
 
-/// Fails when it is read behind its end.
+/// Fails at its end instead of reporting EOF.
 struct Broken(Cursor<Vec<u8>>);
 
 impl Read for Broken {
@@ -78,8 +78,8 @@ impl Read for Broken {
 }
 
 #[test]
-fn what_is_read_back_is_what_was_signed_or_named_as_not() {
-    let image = Chance(42).image(700 * 4096);
+fn reading_back_detects_every_difference() {
+    let image = Random(42).image(700 * 4096);
     let parameters = Parameters { salt: vec![1, 2, 3], uuid: [5; 16] };
     let mut hasher = Hasher::new(&parameters, 0).unwrap();
     hasher.update(&image);
@@ -92,14 +92,17 @@ fn what_is_read_back_is_what_was_signed_or_named_as_not() {
     let read_tree =
         |expected: Expected<'_>, bytes: &[u8]| read_back_tree(&expected, &parameters, bytes, &mut |_| true);
     for bytes in [&image, &behind] {
-        let mut seen = Vec::new();
+        let mut content = Vec::new();
         let mut watch = |done| {
-            seen.push(done);
+            content.push(done);
             true
         };
         let got = read_back_tree(&rooted, &parameters, &bytes[..], &mut watch).unwrap();
         assert!(got.parts().eq(tree.parts()) && got.root == tree.root);
-        assert!(seen.is_sorted() && seen.last() == Some(&good.size) && seen.len() == 3, "{seen:?}");
+        assert!(
+            content.is_sorted() && content.last() == Some(&good.size) && content.len() == 3,
+            "{content:?}"
+        );
         read(good, bytes).unwrap();
     }
     for at in (0..image.len()).step_by(200_001).chain([image.len() - 1]) {
@@ -115,7 +118,7 @@ fn what_is_read_back_is_what_was_signed_or_named_as_not() {
     assert!(matches!(error, ReadBackError::Read { offset: 1_048_576, .. }), "{error}");
     let cancelled = read_back(&good, &image[..], &mut |done| done < 2_000_000).unwrap_err();
     assert!(matches!(cancelled, ReadBackError::Cancelled), "{cancelled}");
-    // A tree is over whole blocks; a digest is over anything.
+    // A tree needs complete blocks, a digest does not.
     let odd = Expected { size: 5000, digest: Digest::of(&image[..5000]), ..good };
     assert!(matches!(read_tree(odd, &image), Err(ReadBackError::Verity(_))));
     read(odd, &image).unwrap();

@@ -1,5 +1,5 @@
-//! Blobs, transfers and old images as nobody should give them: each is a named error or mended, and no byte that was
-//! not signed comes to the target.
+//! Hostile blobs, transfers and old images: each one causes an error or is repaired, and no unverified byte reaches
+//! the target.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,129 +9,132 @@ use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use kit::{Blob, Chance, Disk, Made, OldImage, SEGMENT, attempt, both, full};
-use payload::{Apply, ApplyError, Digest, Index, Part, Source, Target, TransferError};
+use kit::{Blob, Disk, MemoryPayload, OldImage, Random, SEGMENT, attempt, both, full};
+use payload::{Apply, ApplyError, Digest, ImageTarget, Index, Source, Target, TransferError};
 
 const SIZE: usize = 4 * SEGMENT as usize + 777;
 const EMPTY: u8 = 0xee;
 
-/// The target holds the image up to `whole`, and what it held before from there on.
-fn untouched(disk: &Disk, new: &[u8], whole: u64) {
-    let (seen, whole) = (disk.seen(), whole as usize);
-    assert!(seen[..whole] == new[..whole] && seen[whole..].iter().all(|byte| *byte == EMPTY), "{whole}");
+/// Asserts that the target contains the image up to `whole`, and its old content from there.
+fn assert_unchanged_from(disk: &Disk, new: &[u8], whole: u64) {
+    let (content, whole) = (disk.content(), whole as usize);
+    assert!(
+        content[..whole] == new[..whole] && content[whole..].iter().all(|byte| *byte == EMPTY),
+        "{whole}"
+    );
 }
 
 fn empty() -> Disk {
-    Disk::holding(vec![EMPTY; SIZE + 100])
+    Disk::with_content(vec![EMPTY; SIZE + 100])
 }
 
-fn once(index: &Index, source: &mut dyn Source, disk: &Disk) -> Result<(), ApplyError> {
+fn apply_once(index: &Index, source: &mut dyn Source, disk: &Disk) -> Result<(), ApplyError> {
     attempt(index, source, None, (disk, None), false).0.map(drop)
 }
 
 #[test]
-fn a_changed_bit_of_a_blob_never_comes_to_the_target() {
-    let new = Chance(1).image(SIZE);
+fn a_changed_bit_of_a_blob_never_reaches_the_target() {
+    let new = Random(1).image(SIZE);
     let made = full(&new);
     let segments = &made.index.images[0].segments;
     for at in (0..made.blob.len()).step_by(97) {
         let mut blob = made.blob.clone();
         blob[at] ^= 4;
-        let (disk, damaged) = (empty(), Made { index: made.index.clone(), blob });
-        let outcome = once(&made.index, &mut Blob::of(&damaged), &disk);
+        let (disk, damaged) = (empty(), MemoryPayload { index: made.index.clone(), blob });
+        let outcome = apply_once(&made.index, &mut Blob::of(&damaged), &disk);
         let hit = segments.iter().find(|segment| {
             (segment.blob_offset..segment.blob_offset + u64::from(segment.blob_length)).contains(&(at as u64))
         });
         match outcome {
-            // A bit that means nothing.
-            Ok(()) => assert!(disk.seen()[..SIZE] == new),
+            // A bit without meaning.
+            Ok(()) => assert!(disk.content()[..SIZE] == new),
             Err(ApplyError::WrongHash { role, offset }) => {
                 assert_eq!((&*role, offset), ("usr", hit.unwrap().offset));
-                untouched(&disk, &new, offset);
+                assert_unchanged_from(&disk, &new, offset);
             }
             Err(other) => panic!("{at}: {other}"),
         }
     }
 }
 
-/// An index of one segment of `length` bytes with this digest, over this frame.
-fn forged(frame: &[u8], length: usize, sha256: Digest) -> Option<Made> {
+/// An index of one segment of `length` bytes with this digest, for this frame.
+fn forged(frame: &[u8], length: usize, sha256: Digest) -> Option<MemoryPayload> {
     let text = format!(
         r#"{{"schema":1,"kind":"full","segment_size":{SEGMENT},"blob_size":{blob},"images":[{{"role":"usr","size":{length},"sha256":"{sha256}","segments":[{{"offset":0,"length":{length},"sha256":"{sha256}","blob_offset":0,"blob_length":{blob}}}]}}]}}"#,
         blob = frame.len()
     );
-    Some(Made { index: Index::parse(text.as_bytes()).ok()?, blob: frame.to_vec() })
+    Some(MemoryPayload { index: Index::parse(text.as_bytes()).ok()?, blob: frame.to_vec() })
 }
 
-fn refused(frame: &[u8], length: usize, sha256: Digest, what: &str) {
+fn assert_rejected(frame: &[u8], length: usize, sha256: Digest, what: &str) {
     let (disk, made) = (empty(), forged(frame, length, sha256).unwrap());
-    let outcome = once(&made.index, &mut Blob::of(&made), &disk);
+    let outcome = apply_once(&made.index, &mut Blob::of(&made), &disk);
     assert!(matches!(outcome, Err(ApplyError::WrongHash { .. })), "{what}: {outcome:?}");
-    untouched(&disk, &[], 0);
+    assert_unchanged_from(&disk, &[], 0);
 }
 
 #[test]
-fn frames_that_give_something_else_are_refused() {
+fn frames_with_other_content_are_rejected() {
     let content = vec![7; 5000];
     let frame = zstd::bulk::compress(&content, 3).unwrap();
     let long = zstd::bulk::compress(&vec![7; 1 << 26], 3).unwrap();
-    // The same digest: of what would come if only the begin were looked at.
-    refused(&long, 5000, Digest::of(&content), "more than promised");
-    refused(&frame, 4999, Digest::of(&content[..4999]), "a byte more");
-    refused(&frame, 5001, Digest::of(&content), "a byte less");
-    refused(&frame[..frame.len() - 1], 5000, Digest::of(&content), "cut");
-    refused(&[&frame[..], b"x"].concat(), 5000, Digest::of(&content), "something behind it");
-    refused(&Chance(3).bytes(3000), 5000, Digest::of(&content), "nonsense");
-    refused(b"<html>Sign in</html>", 5000, Digest::of(&content), "a page");
+    // The digest of the beginning only.
+    assert_rejected(&long, 5000, Digest::of(&content), "more than promised");
+    assert_rejected(&frame, 4999, Digest::of(&content[..4999]), "a byte more");
+    assert_rejected(&frame, 5001, Digest::of(&content), "a byte less");
+    assert_rejected(&frame[..frame.len() - 1], 5000, Digest::of(&content), "cut");
+    assert_rejected(&[&frame[..], b"x"].concat(), 5000, Digest::of(&content), "something behind it");
+    assert_rejected(&Random(3).bytes(3000), 5000, Digest::of(&content), "nonsense");
+    assert_rejected(b"<html>Sign in</html>", 5000, Digest::of(&content), "a page");
     let made = forged(&frame, 5000, Digest::of(&content)).unwrap();
     let disk = empty();
-    once(&made.index, &mut Blob::of(&made), &disk).unwrap();
-    assert!(disk.seen()[..5000] == content);
-    // Frames without end cannot be said at all.
+    apply_once(&made.index, &mut Blob::of(&made), &disk).unwrap();
+    assert!(disk.content()[..5000] == content);
+    // The format has no endless frames.
     assert!(forged(&vec![0; 20_000], 5000, Digest::of(&content)).is_none());
     assert!(forged(b"", 5000, Digest::of(&content)).is_none());
 }
 
-/// KiB of address space that this process had at most.
-fn peak() -> u64 {
+/// Peak address space of this process in KiB.
+fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// A frame that says it looks back 2 GiB is unpacked without room for a window.
+/// A frame that requests a 2 GiB window is unpacked without allocating it.
 #[test]
-fn a_window_bomb_takes_no_memory() {
+fn a_window_bomb_allocates_no_memory() {
     let content = [9; 100];
     let (descriptor, last_raw_block) = (21 << 3, (100 << 3) | 1_u32);
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, descriptor];
     frame.extend_from_slice(&last_raw_block.to_le_bytes()[..3]);
     frame.extend_from_slice(&content);
     let made = forged(&frame, 100, Digest::of(&content)).unwrap();
-    let (disk, before) = (empty(), peak());
-    once(&made.index, &mut Blob::of(&made), &disk).unwrap();
-    assert!(disk.seen()[..100] == content);
-    assert!(peak() - before < 1 << 20, "{} KiB", peak() - before);
+    let (disk, before) = (empty(), peak_memory());
+    apply_once(&made.index, &mut Blob::of(&made), &disk).unwrap();
+    assert!(disk.content()[..100] == content);
+    assert!(peak_memory() - before < 1 << 20, "{} KiB", peak_memory() - before);
 }
 
-/// How a transfer goes wrong.
+/// The fault to inject.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Refused,
     Short(usize),
     Broken(usize),
-    /// The right bytes, and more without end.
+    /// The right bytes, followed by endless others.
     Endless,
-    /// Other bytes, without end.
+    /// Endless wrong bytes.
     EndlessNonsense,
 }
 
-struct Faulty<'a> {
+struct FaultySource<'a> {
     blob: Blob<'a>,
-    /// From this request on.
+    /// Affects requests from this one on.
     at: usize,
     fault: Fault,
-    /// Bytes that were taken of bodies.
+    /// Bytes read from bodies.
     taken: Cell<u64>,
 }
 
@@ -153,7 +156,7 @@ impl Read for Failing {
     }
 }
 
-impl Source for Faulty<'_> {
+impl Source for FaultySource<'_> {
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
         let is_good = self.blob.asked.len() < self.at;
         let body = self.blob.fetch(range)?;
@@ -170,8 +173,8 @@ impl Source for Faulty<'_> {
 }
 
 #[test]
-fn transfers_that_fail_are_told_as_that() {
-    let new = Chance(2).image(SIZE);
+fn failed_transfers_are_reported_as_such() {
+    let new = Random(2).image(SIZE);
     let made = full(&new);
     let faults = [
         Fault::Refused,
@@ -184,10 +187,10 @@ fn transfers_that_fail_are_told_as_that() {
     for at in 0..made.index.images[0].segments.len() {
         for fault in faults {
             let (disk, taken) = (empty(), Cell::new(0));
-            let mut source = Faulty { blob: Blob::of(&made), at, fault, taken };
-            let error = once(&made.index, &mut source, &disk).unwrap_err();
-            let place = made.index.images[0].segments[at].offset;
-            untouched(&disk, &new, place);
+            let mut source = FaultySource { blob: Blob::of(&made), at, fault, taken };
+            let error = apply_once(&made.index, &mut source, &disk).unwrap_err();
+            let expected_offset = made.index.images[0].segments[at].offset;
+            assert_unchanged_from(&disk, &new, expected_offset);
             let (offset, is_right) = match (fault, &error) {
                 (Fault::Short(got), ApplyError::Transfer { offset, source, .. }) => {
                     (*offset, matches!(source, TransferError::Short { got: n, .. } if *n == got as u64))
@@ -201,25 +204,26 @@ fn transfers_that_fail_are_told_as_that() {
                 (Fault::EndlessNonsense, ApplyError::WrongHash { offset, .. }) => (*offset, true),
                 _ => (u64::MAX, false),
             };
-            assert!(is_right && offset == place, "{at} {fault:?}: {error}");
+            assert!(is_right && offset == expected_offset, "{at} {fault:?}: {error}");
         }
     }
 }
 
 #[test]
-fn of_an_endless_body_no_more_is_read_than_was_asked_for() {
-    let new = Chance(3).image(SIZE);
+fn endless_bodies_are_read_up_to_the_range() {
+    let new = Random(3).image(SIZE);
     let made = full(&new);
     let disk = empty();
-    let mut source = Faulty { blob: Blob::of(&made), at: 0, fault: Fault::Endless, taken: Cell::new(0) };
-    once(&made.index, &mut source, &disk).unwrap();
-    assert!(disk.seen()[..SIZE] == new);
+    let mut source =
+        FaultySource { blob: Blob::of(&made), at: 0, fault: Fault::Endless, taken: Cell::new(0) };
+    apply_once(&made.index, &mut source, &disk).unwrap();
+    assert!(disk.content()[..SIZE] == new);
     assert_eq!(source.taken.get(), made.index.blob_size);
 }
 
 #[test]
-fn work_is_cancelled_wherever_it_is_asked() {
-    let new = Chance(4).image(SIZE);
+fn apply_can_be_cancelled_at_any_check() {
+    let new = Random(4).image(SIZE);
     let made = full(&new);
     let mut ended = false;
     for after in 0..1000 {
@@ -228,8 +232,8 @@ fn work_is_cancelled_wherever_it_is_asked() {
             index: &made.index,
             blob: &mut Blob::of(&made),
             full: None,
-            parts: &[Part { role: "usr", target: &disk, old: None }],
-            look: false,
+            parts: &[ImageTarget { role: "usr", target: &disk, old: None }],
+            resume: false,
             progress: &mut |_| {},
             cancelled: &|| {
                 asked.set(asked.get() + 1);
@@ -243,13 +247,13 @@ fn work_is_cancelled_wherever_it_is_asked() {
         }
         assert!(matches!(outcome, Err(ApplyError::Cancelled)), "{outcome:?}");
         assert_eq!(asked.get(), after + 1, "it went on after it was told to end");
-        let whole = disk.seen().iter().take_while(|byte| **byte != EMPTY).count();
-        assert!(disk.seen()[..whole] == new[..whole]);
+        let whole = disk.content().iter().take_while(|byte| **byte != EMPTY).count();
+        assert!(disk.content()[..whole] == new[..whole]);
     }
     assert!(ended);
 }
 
-/// Gives a byte at a time.
+/// Returns a byte per read.
 struct Slow<R>(R);
 
 impl<R: Read> Read for Slow<R> {
@@ -260,8 +264,8 @@ impl<R: Read> Read for Slow<R> {
 }
 
 #[test]
-fn a_slow_body_is_cancelled_in_its_middle() {
-    let new = Chance(9).image(SIZE);
+fn a_slow_transfer_can_be_cancelled() {
+    let new = Random(9).image(SIZE);
     let made = full(&new);
     let (disk, taken) = (empty(), Cell::new(0));
     let mut blob = Blob::of(&made);
@@ -275,38 +279,38 @@ fn a_slow_body_is_cancelled_in_its_middle() {
         index: &made.index,
         blob: &mut SlowSource(&mut blob, &taken),
         full: None,
-        parts: &[Part { role: "usr", target: &disk, old: None }],
-        look: false,
+        parts: &[ImageTarget { role: "usr", target: &disk, old: None }],
+        resume: false,
         progress: &mut |_| {},
         cancelled: &|| taken.get() >= 50,
     });
     assert!(matches!(outcome, Err(ApplyError::Cancelled)), "{outcome:?}");
     assert_eq!(taken.get(), 50);
-    untouched(&disk, &[], 0);
+    assert_unchanged_from(&disk, &[], 0);
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_anything_is_written() {
-    let new = Chance(5).image(SIZE);
+fn an_image_that_does_not_fit_is_rejected_before_any_write() {
+    let new = Random(5).image(SIZE);
     let made = full(&new);
-    let disk = Disk::holding(vec![EMPTY; SIZE - 1]);
+    let disk = Disk::with_content(vec![EMPTY; SIZE - 1]);
     let mut blob = Blob::of(&made);
-    let outcome = once(&made.index, &mut blob, &disk);
+    let outcome = apply_once(&made.index, &mut blob, &disk);
     assert!(
         matches!(outcome, Err(ApplyError::TooSmall { needed, capacity, .. })
             if (needed, capacity) == (SIZE as u64, SIZE as u64 - 1)),
         "{outcome:?}"
     );
-    untouched(&disk, &[], 0);
+    assert_unchanged_from(&disk, &[], 0);
     assert_eq!(blob.asked, []);
 }
 
 #[test]
-fn places_and_images_belong_together() {
-    let new = Chance(6).image(SIZE);
+fn targets_and_images_must_match() {
+    let new = Random(6).image(SIZE);
     let (made, delta) = both(Some(&new), &new);
     let disk = empty();
-    let place = |role| Part { role, target: &disk as &dyn Target, old: None };
+    let place = |role| ImageTarget { role, target: &disk as &dyn Target, old: None };
     for (index, parts) in [
         (&made.index, vec![]),
         (&made.index, vec![place("uki")]),
@@ -319,60 +323,60 @@ fn places_and_images_belong_together() {
             blob: &mut Blob::of(&made),
             full: None,
             parts: &parts,
-            look: false,
+            resume: false,
             progress: &mut |_| {},
             cancelled: &|| false,
         });
-        assert!(matches!(outcome, Err(ApplyError::Parts { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(ApplyError::InvalidTargets { .. })), "{outcome:?}");
     }
-    untouched(&disk, &[], 0);
+    assert_unchanged_from(&disk, &[], 0);
 }
 
 #[test]
-fn an_old_image_that_is_damaged_is_replaced_segment_by_segment() {
-    let mut chance = Chance(7);
-    let old = chance.image(SIZE);
-    let new = kit::changed(&mut chance, &old);
+fn damaged_old_segments_are_replaced_from_the_full_payload() {
+    let mut random = Random(7);
+    let old = random.image(SIZE);
+    let new = kit::modified(&mut random, &old);
     let (made, delta) = both(Some(&old), &new);
     let delta = delta.unwrap();
     let over = delta.index.images[0].segments.iter().filter(|segment| segment.old.is_some()).count();
     assert!(over > 3);
-    let other = full(&chance.image(new.len()));
+    let other = full(&random.image(new.len()));
     let mut spoiled = OldImage::of(&old);
     spoiled.bytes.iter_mut().for_each(|byte| *byte ^= 0x33);
     let unreadable = OldImage { bytes: old.clone(), unreadable: 9000..9001 };
     let short = OldImage::of(&old[..100]);
     for damaged in [spoiled, unreadable, short] {
-        let disk = Disk::holding(vec![EMPTY; SIZE * 2]);
+        let disk = Disk::with_content(vec![EMPTY; SIZE * 2]);
         let (mut blob, mut whole) = (Blob::of(&delta), Blob::of(&made));
         let place = (&disk as &dyn Target, Some(&damaged as _));
         let (outcome, _) = attempt(&delta.index, &mut blob, Some((&made.index, &mut whole)), place, false);
         assert_eq!(outcome.unwrap().replaced as usize, over);
         assert_eq!(whole.asked.len(), over);
-        assert!(disk.seen()[..new.len()] == new);
+        assert!(disk.content()[..new.len()] == new);
 
-        let disk = Disk::holding(vec![EMPTY; SIZE * 2]);
+        let disk = Disk::with_content(vec![EMPTY; SIZE * 2]);
         let place = (&disk as &dyn Target, Some(&damaged as _));
         let (outcome, _) = attempt(&delta.index, &mut Blob::of(&delta), None, place, false);
         assert!(matches!(outcome, Err(ApplyError::OldDamaged { .. })), "{outcome:?}");
-        // Another version's payload is no help.
+        // Another version's payload does not help.
         let whole: (&Index, &mut dyn Source) = (&other.index, &mut Blob::of(&other));
         let (outcome, _) = attempt(&delta.index, &mut Blob::of(&delta), Some(whole), place, false);
         assert!(matches!(outcome, Err(ApplyError::OldDamaged { .. })), "{outcome:?}");
     }
 }
 
-/// Then it is the blob that is wrong, and no full payload is fetched for it.
+/// The blob is wrong then, so the full payload is not fetched.
 #[test]
-fn a_damaged_delta_over_a_good_old_image_is_a_wrong_hash() {
-    let mut chance = Chance(8);
-    let old = chance.image(SIZE);
-    let new = kit::changed(&mut chance, &old);
+fn a_damaged_delta_of_an_intact_old_image_is_a_wrong_hash() {
+    let mut random = Random(8);
+    let old = random.image(SIZE);
+    let new = kit::modified(&mut random, &old);
     let (made, delta) = both(Some(&old), &new);
     let mut delta = delta.unwrap();
     let first = delta.index.images[0].segments.iter().find(|segment| segment.old.is_some()).unwrap().clone();
     delta.blob[first.blob_offset as usize + 2] ^= 1;
-    let disk = Disk::holding(vec![EMPTY; SIZE * 2]);
+    let disk = Disk::with_content(vec![EMPTY; SIZE * 2]);
     let (old, mut whole) = (OldImage::of(&old), Blob::of(&made));
     let full: (&Index, &mut dyn Source) = (&made.index, &mut whole);
     let (outcome, _) = attempt(&delta.index, &mut Blob::of(&delta), Some(full), (&disk, Some(&old)), false);
@@ -381,5 +385,5 @@ fn a_damaged_delta_over_a_good_old_image_is_a_wrong_hash() {
         "{outcome:?}"
     );
     assert_eq!(whole.asked, []);
-    untouched(&disk, &new, first.offset);
+    assert_unchanged_from(&disk, &new, first.offset);
 }

@@ -1,22 +1,22 @@
-//! Indexes that are none are refused before anything is done with them.
+//! Invalid indexes are rejected.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kit;
 
-use kit::{Chance, both};
+use kit::{Random, both};
 use payload::{Index, IndexError, OldRange};
 
-/// A delta of some segments.
+/// A delta of several segments.
 fn sample() -> Index {
-    let mut chance = Chance(20);
-    let old = chance.image(30_000);
-    let new = kit::changed(&mut chance, &old);
+    let mut random = Random(20);
+    let old = random.image(30_000);
+    let new = kit::modified(&mut random, &old);
     both(Some(&old), &new).1.unwrap().index
 }
 
 #[test]
-fn an_index_is_read_as_it_was_written() {
+fn an_index_round_trips() {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     let index = Index::parse(text.as_bytes()).unwrap();
     assert_eq!(index.to_bytes(), text.as_bytes());
@@ -25,13 +25,13 @@ fn an_index_is_read_as_it_was_written() {
     assert!(index.image("usr").is_some() && index.image("uki").is_none());
 }
 
-/// Each change alone makes it another thing than an index. Only the first place is changed.
+/// Each change makes the index invalid. Replaces the first match only.
 fn check(changes: &[(&str, &str)], expect: &str) {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     for (from, to) in changes {
-        let changed = text.replacen(from, to, 1);
-        assert_ne!(changed, text, "{from} is not there");
-        let error = Index::parse(changed.as_bytes()).unwrap_err();
+        let modified = text.replacen(from, to, 1);
+        assert_ne!(modified, text, "{from} is not there");
+        let error = Index::parse(modified.as_bytes()).unwrap_err();
         let kind = match error {
             IndexError::Syntax(_) => "syntax",
             IndexError::Schema(_) => "schema",
@@ -44,7 +44,7 @@ fn check(changes: &[(&str, &str)], expect: &str) {
 }
 
 #[test]
-fn other_words_and_forms_are_refused() {
+fn other_keys_and_encodings_are_rejected() {
     let digest = sample().images[0].sha256.to_string();
     let blob_size = format!(r#""blob_size":{}"#, sample().blob_size);
     check(
@@ -76,7 +76,7 @@ fn other_words_and_forms_are_refused() {
 }
 
 #[test]
-fn sizes_that_are_none_are_refused() {
+fn invalid_sizes_are_rejected() {
     let index = sample();
     let (image, blob_size) = (&index.images[0], index.blob_size);
     let [size, old_size] =
@@ -107,7 +107,7 @@ fn sizes_that_are_none_are_refused() {
 }
 
 #[test]
-fn segments_that_overlap_or_lead_out_are_refused() {
+fn overlapping_or_out_of_range_segments_are_rejected() {
     let index = sample();
     let second = &index.images[0].segments[1];
     let [begin, length] = [("offset", second.blob_offset), ("length", second.blob_length.into())]
@@ -131,7 +131,7 @@ fn segments_that_overlap_or_lead_out_are_refused() {
 }
 
 #[test]
-fn old_ranges_that_lead_out_are_refused() {
+fn out_of_range_old_ranges_are_rejected() {
     let index = sample();
     let size = index.images[0].old.as_ref().unwrap().size;
     let range = index.images[0].segments[0].old.as_ref().unwrap();
@@ -148,7 +148,7 @@ fn old_ranges_that_lead_out_are_refused() {
 }
 
 #[test]
-fn two_images_have_two_names() {
+fn duplicate_roles_are_rejected() {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     let (head, image) = text.split_once(r#""images":["#).unwrap();
     let image = image.strip_suffix("]}").unwrap();
@@ -165,7 +165,7 @@ fn two_images_have_two_names() {
 }
 
 #[test]
-fn what_grows_is_bounded() {
+fn limits_are_enforced() {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     let long = format!("{text}{}", " ".repeat(payload::limits::MAX_INDEX_BYTES));
     assert!(matches!(Index::parse(long.as_bytes()), Err(IndexError::TooLong(_))));

@@ -1,4 +1,4 @@
-//! Whatever is packed comes out again, the same on each machine and at each time.
+//! Packing and applying round-trips, deterministically.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +9,8 @@ use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use kit::{Blob, Chance, Disk, OldImage, attempt};
-use payload::{Index, Input, Old, Options, PackError, Packed, pack, pack_delta};
+use kit::{Blob, Disk, OldImage, Random, attempt};
+use payload::{DeltaBase, Index, Input, Options, PackError, Packed, pack, pack_delta};
 use proptest::prelude::*;
 
 fn packed(folder: &Path, old: Option<&[u8]>, new: &[u8], options: Options) -> Packed {
@@ -19,39 +19,39 @@ fn packed(folder: &Path, old: Option<&[u8]>, new: &[u8], options: Options) -> Pa
     let full = pack(&images, options, folder, &mut |_| {}).unwrap();
     let Some(old) = old else { return full };
     let path = kit::file(folder, "old", old);
-    let old = Old { images: &[Input { role: "usr", path: &path }], full: Some(&full) };
+    let old = DeltaBase { images: &[Input { role: "usr", path: &path }], full: Some(&full) };
     pack_delta(old, &images, options, folder, &mut |_| {}).unwrap()
 }
 
-/// Applies, and again: then there is nothing to fetch.
-fn comes_out(packed: &Packed, old: Option<&[u8]>, new: &[u8]) {
+/// Applies twice: the second time fetches nothing.
+fn assert_applies(packed: &Packed, old: Option<&[u8]>, new: &[u8]) {
     let bytes = fs::read(&packed.blob_path).unwrap();
     let index = Index::parse(&fs::read(&packed.index_path).unwrap()).unwrap();
     assert_eq!(index, packed.index);
-    let disk = Disk::holding(vec![0xcc; new.len() + 1]);
+    let disk = Disk::with_content(vec![0xcc; new.len() + 1]);
     let old = old.map(OldImage::of);
-    let place = (&disk as _, old.as_ref().map(|old| old as _));
-    for look in [false, true] {
+    let target = (&disk as _, old.as_ref().map(|old| old as _));
+    for resume in [false, true] {
         let mut blob = Blob { bytes: &bytes, asked: Vec::new() };
-        let (outcome, last) = attempt(&index, &mut blob, None, place, look);
+        let (outcome, last) = attempt(&index, &mut blob, None, target, resume);
         let applied = outcome.unwrap();
-        assert!(disk.seen() == [new, &[0xcc]].concat());
+        assert!(disk.content() == [new, &[0xcc]].concat());
         assert_eq!((last.done, last.total), (new.len() as u64, new.len() as u64));
-        assert_eq!(applied.fetched, if look { 0 } else { index.blob_size });
+        assert_eq!(applied.fetched, if resume { 0 } else { index.blob_size });
     }
 }
 
-/// An image, and one that was made of it: changed, moved, longer, shorter, or another one.
+/// An image, and another one derived from it: modified, moved, longer, shorter or unrelated.
 fn images() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     (any::<u64>(), 1..60_000_usize, 0..5_u8).prop_map(|(seed, size, kind)| {
-        let mut chance = Chance(seed | 1);
-        let old = chance.image(size);
-        let mut new = kit::changed(&mut chance, &old);
+        let mut random = Random(seed | 1);
+        let old = random.image(size);
+        let mut new = kit::modified(&mut random, &old);
         match kind {
-            0 => new.splice(0..0, chance.image(5000)).for_each(drop),
+            0 => new.splice(0..0, random.image(5000)).for_each(drop),
             1 => new.truncate(size / 2 + 1),
-            2 => new.extend(chance.image(30_000)),
-            3 => new = chance.image(size),
+            2 => new.extend(random.image(30_000)),
+            3 => new = random.image(size),
             _ => {}
         }
         if new.is_empty() {
@@ -65,16 +65,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_packed_comes_out(
+    fn packing_and_applying_round_trips(
         (old, new) in images(),
         segment_size in prop::sample::select(vec![4096_u32, 8192, 65_536]),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { segment_size, threads: None, ..Options::default() };
         let full = packed(folder.path(), None, &new, options);
-        comes_out(&full, None, &new);
+        assert_applies(&full, None, &new);
         let delta = packed(folder.path(), Some(&old), &new, options);
-        comes_out(&delta, Some(&old), &new);
+        assert_applies(&delta, Some(&old), &new);
         let frames = delta.index.images[0].segments.iter().zip(&full.index.images[0].segments);
         for (over, alone) in frames {
             prop_assert!(over.blob_length <= alone.blob_length.max(segment_size / 64));
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_images_give_the_same_payload((old, new) in images()) {
+    fn packing_is_deterministic((old, new) in images()) {
         let digests = [1, 3].map(|threads| {
             let folder = tempfile::tempdir().unwrap();
             let options = Options { segment_size: 4096, threads: NonZero::new(threads), ..Options::default() };
@@ -95,11 +95,11 @@ proptest! {
 }
 
 #[test]
-fn what_is_there_and_right_is_not_made_again() {
+fn a_correct_payload_is_reused() {
     let folder = tempfile::tempdir().unwrap();
-    let mut chance = Chance(31);
-    let old = chance.image(50_000);
-    let mut new = kit::changed(&mut chance, &old);
+    let mut random = Random(31);
+    let old = random.image(50_000);
+    let mut new = kit::modified(&mut random, &old);
     let make = |new: &[u8]| packed(folder.path(), Some(&old), new, kit::OPTIONS);
     let file = |name: &str| folder.path().join(name).metadata().unwrap().ino();
     let first = make(&new);
@@ -107,13 +107,13 @@ fn what_is_there_and_right_is_not_made_again() {
     assert_eq!(make(&new).index, first.index);
     assert_eq!([file("full.blob"), file("delta.blob")], inodes);
     let whole = fs::read(&first.blob_path).unwrap();
-    // Changed bits, in a frame's head and in what it holds, and a lost end.
-    let changed = (0..whole.len()).step_by(whole.len() / 20).map(|at| {
+    // Changed bits in a frame's header and content, and a truncated end.
+    let modified = (0..whole.len()).step_by(whole.len() / 20).map(|at| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         bytes
     });
-    for damaged in changed.chain([whole[..whole.len() - 1].to_vec()]) {
+    for damaged in modified.chain([whole[..whole.len() - 1].to_vec()]) {
         fs::write(&first.blob_path, damaged).unwrap();
         assert_eq!(make(&new).blob_sha256, first.blob_sha256);
         assert!(fs::read(&first.blob_path).unwrap() == whole);
@@ -121,27 +121,27 @@ fn what_is_there_and_right_is_not_made_again() {
     new[100] ^= 1;
     let other = make(&new);
     assert_ne!(other.index.images[0].sha256, first.index.images[0].sha256);
-    comes_out(&other, Some(&old), &new);
+    assert_applies(&other, Some(&old), &new);
 }
 
 #[test]
-fn a_segment_that_is_like_nothing_before_stands_by_itself() {
+fn a_segment_unlike_the_old_image_is_packed_without_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut chance = Chance(33);
-    let old = chance.bytes(40_000);
-    let new = [&old[..20_000], &chance.bytes(20_000)[..]].concat();
+    let mut random = Random(33);
+    let old = random.bytes(40_000);
+    let new = [&old[..20_000], &random.bytes(20_000)[..]].concat();
     let delta = packed(folder.path(), Some(&old), &new, kit::OPTIONS);
     let over: Vec<_> = delta.index.images[0].segments.iter().map(|segment| segment.old.is_some()).collect();
-    // 20,000 bytes end in the third one.
+    // 20,000 bytes end in the third segment.
     assert_eq!(over, [true, true, true, false, false]);
-    comes_out(&delta, Some(&old), &new);
+    assert_applies(&delta, Some(&old), &new);
 }
 
-/// A run that was killed leaves half of a blob beside the place, or a blob without its index.
+/// A killed run leaves a partial blob, or a blob without its index.
 #[test]
-fn what_a_killed_run_left_is_no_payload_and_in_nobody_s_way() {
+fn remains_of_a_killed_run_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    let new = Chance(32).image(50_000);
+    let new = Random(32).image(50_000);
     let whole = packed(folder.path(), None, &new, kit::OPTIONS);
     let blob = fs::read(&whole.blob_path).unwrap();
     fs::remove_file(&whole.index_path).unwrap();
@@ -157,7 +157,7 @@ fn what_a_killed_run_left_is_no_payload_and_in_nobody_s_way() {
 }
 
 #[test]
-fn what_cannot_be_packed_is_refused() {
+fn images_beyond_the_limits_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let (image, empty) = (kit::file(folder.path(), "a", &[1; 9000]), kit::file(folder.path(), "b", &[]));
     let usr = Input { role: "usr", path: &image };

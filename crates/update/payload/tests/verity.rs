@@ -1,4 +1,4 @@
-//! The tree against what `veritysetup` 2.7.5 made of the same images:
+//! Compares with the output of `veritysetup` 2.7.5 for the same images:
 //!
 //!     veritysetup format --uuid=00112233-4455-6677-8899-aabbccddeeff --salt=SALT IMAGE TREE; sha256sum TREE
 //!
@@ -34,7 +34,7 @@ fn tree(parameters: &Parameters, image: &[u8], piece: usize) -> Tree {
 
 fn check(blocks: u32, salt: &str, root: &str, whole: &str) {
     let image = image(blocks);
-    // Once is enough of many.
+    // Large images are hashed with one chunk size only.
     let pieces = [10_000, 4096, 1000, image.len()];
     for piece in pieces.into_iter().take(if blocks < 1000 { 4 } else { 1 }) {
         let tree = tree(&parameters(salt), &image, piece);
@@ -47,7 +47,7 @@ fn check(blocks: u32, salt: &str, root: &str, whole: &str) {
 }
 
 #[test]
-fn trees_are_those_of_veritysetup() {
+fn trees_match_veritysetup() {
     check(
         1,
         SALT,
@@ -94,7 +94,7 @@ fn trees_are_those_of_veritysetup() {
 }
 
 #[test]
-fn what_has_no_tree_is_refused() {
+fn images_without_complete_blocks_are_rejected() {
     let long = Parameters { salt: vec![0; 257], uuid: UUID };
     assert!(matches!(Hasher::new(&long, 4096), Err(VerityError::Salt(257))));
     for size in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES + 1] {

@@ -1,6 +1,6 @@
-//! Sets of keys in a folder: `keys.1.json`, `keys.2.json` and so on, each with the signatures that it has so far.
+//! Key sets in a folder: `keys.1.json`, `keys.2.json` and so on, each with the signatures collected so far.
 //!
-//! The root keys that sign them are kept apart, so that a set travels from one to the next until it has enough.
+//! Root keys are stored separately, so a set is passed around until it has enough signatures.
 
 use std::fs;
 use std::io;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 use release::{
     FileName, KeySet, KeyText, KeyTextError, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MetadataError, NameError,
-    NamedKey, Role, SCHEMA, SignatureError, files, split,
+    NamedKey, Role, SCHEMA, SignatureError, files, split_signatures,
 };
 
-use crate::keys::{KeysError, Secret, make_pair, put};
+use crate::keys::{KeysError, SigningKey, generate_pair, write_file};
 
-/// So many root keys are made, of which [`THRESHOLD`] sign.
+/// Number of root keys to generate, of which [`THRESHOLD`] must sign.
 const ROOTS: usize = 3;
 const THRESHOLD: usize = 2;
 
 #[derive(Debug, thiserror::Error)]
-pub enum SetsError {
+pub enum KeySetError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot rename {path}")]
@@ -42,18 +42,18 @@ pub enum SetsError {
     #[error("{path} is set {found}, by its name it should be {wanted}")]
     Number { path: PathBuf, found: u64, wanted: u64 },
     #[error("{0} is no name of a set: it wants keys.N.json")]
-    NoSet(PathBuf),
+    InvalidName(PathBuf),
     #[error("the set before it is wanted beside it: {0}")]
     NoPrevious(PathBuf),
     #[error("{key} is no root key of set {epoch}, nor of the one before it")]
-    Foreign { key: PathBuf, epoch: u64 },
+    UnknownKey { key: PathBuf, epoch: u64 },
     #[error("set {epoch} is not signed yet: {missing}")]
-    Unfinished { epoch: u64, missing: String },
+    Incomplete { epoch: u64, missing: String },
     #[error("there is no {role} key `{name}` in set {epoch}")]
     NoKey { role: &'static str, name: String, epoch: u64 },
 }
 
-/// A set as it is served: its bytes, and its signatures one behind the other.
+/// A key set as served, with its concatenated signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedSet {
     pub epoch: u64,
@@ -61,57 +61,57 @@ pub struct SignedSet {
     pub signatures: String,
 }
 
-/// A set, and who signed it.
+/// A key set and its signers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct KeySetStatus {
     pub path: PathBuf,
     pub set: KeySet,
-    /// The set before it, where there is one, and those of its root keys that signed.
+    /// The preceding set, if any, and those of its root keys that signed.
     pub previous: Option<(KeySet, Vec<FileName>)>,
     /// Those of its own root keys that signed.
     pub own: Vec<FileName>,
 }
 
-impl Standing {
-    /// Whether machines take it.
+impl KeySetStatus {
+    /// Whether machines accept it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing().is_empty()
     }
 
-    /// Whose signatures are wanted, one line for each set that still wants some.
+    /// The missing signatures, one line per set whose threshold is not reached.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let previous = self.previous.as_ref().map(|(set, found)| (set, found));
         previous
             .into_iter()
             .chain([(&self.set, &self.own)])
-            .filter_map(|(of, found)| wanted(of, found))
+            .filter_map(|(of, found)| missing_signatures(of, found))
             .collect()
     }
 }
 
-fn wanted(of: &KeySet, found: &[FileName]) -> Option<String> {
+fn missing_signatures(of: &KeySet, found: &[FileName]) -> Option<String> {
     let more = of.threshold.checked_sub(found.len()).filter(|more| *more > 0)?;
     let names = of.root.iter().map(|key| &key.name).filter(|name| !found.contains(name));
     let names: Vec<_> = names.map(FileName::as_str).collect();
     Some(format!("{more} of {} (root keys of set {}) have to sign", names.join(", "), of.epoch))
 }
 
-/// Makes three root keys in `folder`, `root-1.key` to `root-3.key`, and the first set, which they sign: of these, and
-/// of the public keys in `folder/release` and `folder/channel`. Times are in seconds since 1970.
+/// Generates three root keys in `folder`, `root-1.key` to `root-3.key`, and the first set, which they sign. It
+/// contains them and the public keys in `folder/release` and `folder/channel`. Times are Unix time in seconds.
 ///
 /// # Errors
-/// Any of it is there already, or cannot be written.
-pub fn begin(folder: &Path, issued: u64, expires: u64) -> Result<Standing, SetsError> {
+/// A file exists already or cannot be written.
+pub fn create_first_set(folder: &Path, issued: u64, expires: u64) -> Result<KeySetStatus, KeySetError> {
     let path = folder.join(files::keys(1));
     if path.exists() {
-        return Err(SetsError::Exists(path));
+        return Err(KeySetError::Exists(path));
     }
     let names: Vec<_> = (1..=ROOTS).map(|number| format!("root-{number}")).collect();
     for name in &names {
         let public = folder.join(Role::Root.name()).join(format!("{name}.pub"));
-        make_pair(&folder.join(format!("{name}.key")), &public, &format!("Keelson's {name} key"))?;
+        generate_pair(&folder.join(format!("{name}.key")), &public, &format!("Keelson's {name} key"))?;
     }
     let of = |role: Role| public_keys(&folder.join(role.name()));
     let set = KeySet {
@@ -125,20 +125,20 @@ pub fn begin(folder: &Path, issued: u64, expires: u64) -> Result<Standing, SetsE
         channel: of(Role::Channel)?,
     };
     let secrets: Result<Vec<_>, _> =
-        names.iter().map(|name| Secret::read(&folder.join(format!("{name}.key")))).collect();
+        names.iter().map(|name| SigningKey::read(&folder.join(format!("{name}.key")))).collect();
     write(folder, &set, &secrets?)
 }
 
-/// A key by its `.pub` file, named after it.
-pub(crate) fn named(path: &Path) -> Result<NamedKey, SetsError> {
-    let read = |source| SetsError::Read { path: path.to_owned(), source };
+/// A key from a `.pub` file, named after the file.
+pub(crate) fn named(path: &Path) -> Result<NamedKey, KeySetError> {
+    let read = |source| KeySetError::Read { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(read)?;
-    let key = KeyText::of_file(&text).map_err(|source| SetsError::Key { path: path.to_owned(), source })?;
+    let key = KeyText::of_file(&text).map_err(|source| KeySetError::Key { path: path.to_owned(), source })?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(NamedKey { name: name.parse()?, key })
 }
 
-fn public_keys(folder: &Path) -> Result<Vec<NamedKey>, SetsError> {
+fn public_keys(folder: &Path) -> Result<Vec<NamedKey>, KeySetError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
@@ -146,62 +146,66 @@ fn public_keys(folder: &Path) -> Result<Vec<NamedKey>, SetsError> {
     paths.iter().map(|path| named(path)).collect()
 }
 
-/// Writes a new set with the signatures of those of `secrets` that may sign it.
-pub(crate) fn write(folder: &Path, set: &KeySet, secrets: &[Secret]) -> Result<Standing, SetsError> {
+/// Writes a new set with the signatures of `secrets`.
+pub(crate) fn write(
+    folder: &Path,
+    set: &KeySet,
+    secrets: &[SigningKey],
+) -> Result<KeySetStatus, KeySetError> {
     let path = folder.join(files::keys(set.epoch));
     if path.exists() {
-        return Err(SetsError::Exists(path));
+        return Err(KeySetError::Exists(path));
     }
     let bytes = set.to_bytes()?;
     let mut signatures = String::new();
     for secret in secrets {
         signatures += &signature(secret, set, &bytes)?;
     }
-    // The set comes last: one that is there has the signatures that it was made with.
-    put(&folder.join(files::keys_signatures(set.epoch)), &signatures, 0o644)?;
-    put(&path, &String::from_utf8_lossy(&bytes), 0o644)?;
-    standing(&path)
+    // The set is written last: if it exists, so do its initial signatures.
+    write_file(&folder.join(files::keys_signatures(set.epoch)), &signatures, 0o644)?;
+    write_file(&path, &String::from_utf8_lossy(&bytes), 0o644)?;
+    status(&path)
 }
 
-fn signature(secret: &Secret, set: &KeySet, bytes: &[u8]) -> Result<String, SetsError> {
+fn signature(secret: &SigningKey, set: &KeySet, bytes: &[u8]) -> Result<String, KeySetError> {
     Ok(secret.sign(bytes, &format!("keys {} {}", set.epoch, set.expires))?)
 }
 
-/// The set in the file, and who signed it. The set before it has to stand beside it.
+/// The status of a set. The preceding set must be in the same folder.
 ///
 /// # Errors
-/// One of the files is not there, or not what it should be.
-pub fn standing(path: &Path) -> Result<Standing, SetsError> {
+/// A file is missing or invalid.
+pub fn status(path: &Path) -> Result<KeySetStatus, KeySetError> {
     let (set, bytes) = read(path)?;
     let signatures = signatures(path)?;
-    let failed = |source| SetsError::Signature { path: signatures_path(path), source };
-    let by = |of: &KeySet| -> Result<Vec<FileName>, SetsError> {
+    let failed = |source| KeySetError::Signature { path: signatures_path(path), source };
+    let by = |of: &KeySet| -> Result<Vec<FileName>, KeySetError> {
         let found = of.signed_by(&bytes, &signatures).map_err(failed)?;
         Ok(found.into_iter().cloned().collect())
     };
     let previous = match set.epoch {
         1 => None,
         epoch => {
-            let before = path.with_file_name(files::keys(epoch - 1));
-            if !before.exists() {
-                return Err(SetsError::NoPrevious(before));
+            let previous_path = path.with_file_name(files::keys(epoch - 1));
+            if !previous_path.exists() {
+                return Err(KeySetError::NoPrevious(previous_path));
             }
-            let (previous, _) = read(&before)?;
+            let (previous, _) = read(&previous_path)?;
             let found = by(&previous)?;
             Some((previous, found))
         }
     };
-    Ok(Standing { path: path.to_owned(), own: by(&set)?, set, previous })
+    Ok(KeySetStatus { path: path.to_owned(), own: by(&set)?, set, previous })
 }
 
-fn read(path: &Path) -> Result<(KeySet, Vec<u8>), SetsError> {
+fn read(path: &Path) -> Result<(KeySet, Vec<u8>), KeySetError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let wanted = files::epoch_of(&name).ok_or_else(|| SetsError::NoSet(path.to_owned()))?;
-    let bytes = limited(path, MAX_KEY_SET)?;
+    let wanted = files::epoch_of(&name).ok_or_else(|| KeySetError::InvalidName(path.to_owned()))?;
+    let bytes = read_limited(path, MAX_KEY_SET)?;
     let set =
-        KeySet::parse(&bytes).map_err(|source| SetsError::Metadata { path: path.to_owned(), source })?;
+        KeySet::parse(&bytes).map_err(|source| KeySetError::Metadata { path: path.to_owned(), source })?;
     if set.epoch != wanted {
-        return Err(SetsError::Number { path: path.to_owned(), found: set.epoch, wanted });
+        return Err(KeySetError::Number { path: path.to_owned(), found: set.epoch, wanted });
     }
     Ok((set, bytes))
 }
@@ -210,141 +214,141 @@ fn signatures_path(path: &Path) -> PathBuf {
     path.with_extension("json.sig")
 }
 
-/// None yet where the file is not there.
-fn signatures(path: &Path) -> Result<String, SetsError> {
+/// Empty if the file does not exist yet.
+fn signatures(path: &Path) -> Result<String, KeySetError> {
     let path = signatures_path(path);
     if !path.exists() {
         return Ok(String::new());
     }
-    Ok(String::from_utf8_lossy(&limited(&path, MAX_KEY_SET_SIGNATURES)?).into_owned())
+    Ok(String::from_utf8_lossy(&read_limited(&path, MAX_KEY_SET_SIGNATURES)?).into_owned())
 }
 
-/// One byte more than it may have is enough to tell.
-fn limited(path: &Path, limit: usize) -> Result<Vec<u8>, SetsError> {
+/// Reads one byte more than the limit, which suffices to detect excess.
+fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, KeySetError> {
     let mut bytes = Vec::new();
     let read = fs::File::open(path)
         .and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, limit as u64 + 1), &mut bytes));
-    read.map_err(|source| SetsError::Read { path: path.to_owned(), source })?;
+    read.map_err(|source| KeySetError::Read { path: path.to_owned(), source })?;
     Ok(bytes)
 }
 
-/// Adds the signature of a root key of the set, or of the set before it. Once more changes nothing.
+/// Adds the signature of a root key of the set, or of the preceding one. Idempotent.
 ///
 /// # Errors
-/// It is no such key.
-pub fn sign(path: &Path, key: &Path) -> Result<Standing, SetsError> {
-    let (secret, before) = (Secret::read(key)?, standing(path)?);
+/// The key is not such a key.
+pub fn sign_set(path: &Path, key: &Path) -> Result<KeySetStatus, KeySetError> {
+    let (secret, previous_status) = (SigningKey::read(key)?, status(path)?);
     let public = secret.public()?;
     let known = |set: &KeySet| set.root.iter().any(|root| root.key == public);
-    let previous = before.previous.as_ref().is_some_and(|(set, _)| known(set));
-    if !previous && !known(&before.set) {
-        return Err(SetsError::Foreign { key: key.to_owned(), epoch: before.set.epoch });
+    let previous = previous_status.previous.as_ref().is_some_and(|(set, _)| known(set));
+    if !previous && !known(&previous_status.set) {
+        return Err(KeySetError::UnknownKey { key: key.to_owned(), epoch: previous_status.set.epoch });
     }
     let (_, bytes) = read(path)?;
-    add(path, &before, &signature(&secret, &before.set, &bytes)?)
+    add(path, &previous_status, &signature(&secret, &previous_status.set, &bytes)?)
 }
 
-/// Adds the signatures of other copies of the set, which were signed elsewhere. Those that say nothing new are left.
+/// Adds the signatures of copies that were signed elsewhere. Ignores known ones.
 ///
 /// # Errors
-/// A file is none of signatures, or holds one of a key that may not sign, or of another text.
-pub fn collect(path: &Path, others: &[PathBuf]) -> Result<Standing, SetsError> {
-    let mut now = standing(path)?;
+/// A file is not a signature file, or contains a signature of an unauthorized key or of other data.
+pub fn merge_signatures(path: &Path, others: &[PathBuf]) -> Result<KeySetStatus, KeySetError> {
+    let mut status = status(path)?;
     for other in others {
-        let text = String::from_utf8_lossy(&limited(other, MAX_KEY_SET_SIGNATURES)?).into_owned();
+        let text = String::from_utf8_lossy(&read_limited(other, MAX_KEY_SET_SIGNATURES)?).into_owned();
         let (_, bytes) = read(path)?;
-        for one in split(&text) {
-            let failed = |source| SetsError::Signature { path: other.clone(), source };
-            let mut by = now.set.signed_by(&bytes, &one).map_err(failed)?.len();
-            if let Some((previous, _)) = &now.previous {
-                by += previous.signed_by(&bytes, &one).map_err(failed)?.len();
+        for signature in split_signatures(&text) {
+            let failed = |source| KeySetError::Signature { path: other.clone(), source };
+            let mut by = status.set.signed_by(&bytes, &signature).map_err(failed)?.len();
+            if let Some((previous, _)) = &status.previous {
+                by += previous.signed_by(&bytes, &signature).map_err(failed)?.len();
             }
             if by == 0 {
                 return Err(failed(SignatureError::NotTrusted));
             }
-            now = add(path, &now, &one)?;
+            status = add(path, &status, &signature)?;
         }
     }
-    Ok(now)
+    Ok(status)
 }
 
-fn add(path: &Path, before: &Standing, one: &str) -> Result<Standing, SetsError> {
-    let all = signatures(path)? + one;
+fn add(path: &Path, previous_status: &KeySetStatus, signature: &str) -> Result<KeySetStatus, KeySetError> {
+    let all = signatures(path)? + signature;
     let (_, bytes) = read(path)?;
-    let failed = |source| SetsError::Signature { path: signatures_path(path), source };
-    let own = before.set.signed_by(&bytes, &all).map_err(failed)?.len();
-    let previous = match &before.previous {
+    let failed = |source| KeySetError::Signature { path: signatures_path(path), source };
+    let own = previous_status.set.signed_by(&bytes, &all).map_err(failed)?.len();
+    let previous = match &previous_status.previous {
         Some((set, _)) => set.signed_by(&bytes, &all).map_err(failed)?.len(),
         None => 0,
     };
-    let had = before.previous.as_ref().map_or(0, |(_, found)| found.len());
-    if own > before.own.len() || previous > had {
-        put(&signatures_path(path), &all, 0o644)?;
+    let had = previous_status.previous.as_ref().map_or(0, |(_, found)| found.len());
+    if own > previous_status.own.len() || previous > had {
+        write_file(&signatures_path(path), &all, 0o644)?;
     }
-    standing(path)
+    status(path)
 }
 
-/// All sets in the folder, from the first that is there on, without a gap.
+/// All sets in the folder, without gaps.
 ///
 /// # Errors
-/// One cannot be read.
-pub fn sets(folder: &Path) -> Result<Vec<SignedSet>, SetsError> {
+/// A set cannot be read.
+pub fn load_sets(folder: &Path) -> Result<Vec<SignedSet>, KeySetError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let name = |entry: fs::DirEntry| files::epoch_of(&entry.file_name().to_string_lossy());
     let mut epochs: Vec<u64> = entries.filter_map(name).collect();
     epochs.sort_unstable();
-    let mut steps: Vec<SignedSet> = Vec::new();
+    let mut sets: Vec<SignedSet> = Vec::new();
     for epoch in epochs {
-        if let Some(before) = steps.last()
-            && before.epoch + 1 != epoch
+        if let Some(previous) = sets.last()
+            && previous.epoch + 1 != epoch
         {
-            return Err(SetsError::NoPrevious(folder.join(files::keys(epoch - 1))));
+            return Err(KeySetError::NoPrevious(folder.join(files::keys(epoch - 1))));
         }
         let path = folder.join(files::keys(epoch));
         let (_, bytes) = read(&path)?;
-        steps.push(SignedSet { epoch, bytes, signatures: signatures(&path)? });
+        sets.push(SignedSet { epoch, bytes, signatures: signatures(&path)? });
     }
-    Ok(steps)
+    Ok(sets)
 }
 
-/// The newest set in the folder, and how it stands.
+/// The status of the newest set in the folder.
 ///
 /// # Errors
-/// There is none, or it cannot be read.
-pub fn latest(folder: &Path) -> Result<Standing, SetsError> {
-    let last = sets(folder)?.pop().ok_or_else(|| SetsError::None(folder.to_owned()))?;
-    standing(&folder.join(files::keys(last.epoch)))
+/// There is no set, or it cannot be read.
+pub fn latest_status(folder: &Path) -> Result<KeySetStatus, KeySetError> {
+    let last = load_sets(folder)?.pop().ok_or_else(|| KeySetError::None(folder.to_owned()))?;
+    status(&folder.join(files::keys(last.epoch)))
 }
 
-/// The newest set in the folder that machines take; none where there is none.
+/// The newest set in the folder that machines accept.
 ///
 /// # Errors
-/// One cannot be read.
-pub fn latest_complete(folder: &Path) -> Result<Option<KeySet>, SetsError> {
+/// A set cannot be read.
+pub fn latest_complete(folder: &Path) -> Result<Option<KeySet>, KeySetError> {
     let mut latest = None;
-    for SignedSet { epoch, .. } in sets(folder)? {
-        let standing = standing(&folder.join(files::keys(epoch)))?;
-        if !standing.is_complete() {
+    for SignedSet { epoch, .. } in load_sets(folder)? {
+        let status = status(&folder.join(files::keys(epoch)))?;
+        if !status.is_complete() {
             break;
         }
-        latest = Some(standing.set);
+        latest = Some(status.set);
     }
     Ok(latest)
 }
 
-/// Puts the sets of one folder, as far as they are signed, into another one, as beside a release; their names there.
+/// Copies the complete sets to another folder, for example a release's. Returns the file names.
 ///
 /// # Errors
-/// One cannot be read or written.
-pub fn copy(from: &Path, to: &Path) -> Result<Vec<String>, SetsError> {
+/// A set cannot be read or written.
+pub fn copy_sets(from: &Path, to: &Path) -> Result<Vec<String>, KeySetError> {
     let mut names = Vec::new();
-    for SignedSet { epoch, bytes, signatures } in sets(from)? {
-        if !(standing(&from.join(files::keys(epoch))).is_ok_and(|standing| standing.is_complete())) {
+    for SignedSet { epoch, bytes, signatures } in load_sets(from)? {
+        if !(status(&from.join(files::keys(epoch))).is_ok_and(|status| status.is_complete())) {
             break;
         }
         let [set, signed] = [files::keys(epoch), files::keys_signatures(epoch)];
-        put(&to.join(&signed), &signatures, 0o644)?;
-        put(&to.join(&set), &String::from_utf8_lossy(&bytes), 0o644)?;
+        write_file(&to.join(&signed), &signatures, 0o644)?;
+        write_file(&to.join(&set), &String::from_utf8_lossy(&bytes), 0o644)?;
         names.extend([set, signed]);
     }
     Ok(names)

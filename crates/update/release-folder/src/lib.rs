@@ -1,16 +1,17 @@
-//! Makes keys, sets of them, and releases: images packed, described and signed, in a folder that a server serves or a stick carries.
+//! Creates signing keys, key sets and releases: images packed, described and signed, in a folder for a server or a
+//! USB stick.
 //!
-//! It runs where images are built. What is in the folder is never believed here either: an older release that a
-//! difference is made to is checked as a machine would.
+//! Runs where images are built. Verifies the older releases that deltas are based on as a machine would.
 
+mod build;
 mod key_sets;
 mod keys;
-mod make;
 mod rotate;
 
+pub use build::{BuildError, BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, build_release};
 pub use key_sets::{
-    SetsError, SignedSet, Standing, begin, collect, copy, latest, latest_complete, sets, sign, standing,
+    KeySetError, KeySetStatus, SignedSet, copy_sets, create_first_set, latest_complete, latest_status,
+    load_sets, merge_signatures, sign_set, status,
 };
-pub use keys::{KeysError, MadeKeys, Secret, make_keys};
-pub use make::{About, Files, Made, MakeError, Order, Step, make};
+pub use keys::{GeneratedKeys, KeysError, SigningKey, generate_keys};
 pub use rotate::{Change, Replace, rotate};

@@ -1,4 +1,4 @@
-//! A release is signed only with the hash tree of its own image.
+//! A release is signed only with the hash tree of its image.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,12 +8,14 @@ use std::path::Path;
 use payload::ReadBackError;
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys, Verity};
-use release_folder::{About, Files, MakeError, Order, Secret, make, make_keys};
+use release_folder::{
+    BuildError, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release, generate_keys,
+};
 
-fn try_to_make(folder: &Path, verity: Verity) -> Result<(), MakeError> {
+fn build(folder: &Path, verity: Verity) -> Result<(), BuildError> {
     let (usr, uki) = (folder.join("usr"), folder.join("uki"));
-    let secret = Secret::read(&folder.join("keys/release.key")).unwrap();
-    let about = About {
+    let secret = SigningKey::read(&folder.join("keys/release.key")).unwrap();
+    let info = ReleaseInfo {
         appid: "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}".to_owned(),
         board: "amd64-usr".to_owned(),
         channels: vec!["alpha".to_owned()],
@@ -24,16 +26,16 @@ fn try_to_make(folder: &Path, verity: Verity) -> Result<(), MakeError> {
         min_from: None,
         notes_url: None,
     };
-    let images = Files { usr: &usr, uki: &uki, verity };
-    let order = Order { images, about, secret: &secret, older: &[], keys: &Keys::default(), level: 1 };
-    make(&order, &folder.join("1.0.0"), &mut |_, _| ()).map(drop)
+    let images = ImageFiles { usr: &usr, uki: &uki, verity };
+    let spec = ReleaseSpec { images, info, secret: &secret, older: &[], keys: &Keys::default(), level: 1 };
+    build_release(&spec, &folder.join("1.0.0"), &mut |_, _| ()).map(drop)
 }
 
 #[test]
-fn another_tree_is_refused_before_anything_is_written() {
+fn another_tree_is_rejected_before_any_write() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    make_keys(&at.join("keys"), "test").unwrap();
+    generate_keys(&at.join("keys"), "test").unwrap();
     let usr: Vec<u8> = (0..40_960_u32).map(|number| number.to_le_bytes()[1]).collect();
     fs::write(at.join("usr"), &usr).unwrap();
     fs::write(at.join("uki"), b"a boot image").unwrap();
@@ -43,8 +45,8 @@ fn another_tree_is_refused_before_anything_is_written() {
     hasher.update(&usr);
     let good = Verity { root_hash: hasher.finish().unwrap().root, ..good };
 
-    let wrong = |verity| match try_to_make(at, verity) {
-        Err(MakeError::Tree { source, .. }) => source,
+    let wrong = |verity| match build(at, verity) {
+        Err(BuildError::Tree { source, .. }) => source,
         other => panic!("{other:?}"),
     };
     let of_other = wrong(Verity { root_hash: Digest([7; 32]), ..good.clone() });
@@ -55,6 +57,6 @@ fn another_tree_is_refused_before_anything_is_written() {
     assert!(unnamed.to_string().contains("`0011` is no UUID"), "{unnamed}");
     assert!(!at.join("1.0.0").exists());
 
-    try_to_make(at, good).unwrap();
+    build(at, good).unwrap();
     assert!(at.join("1.0.0/release.json").exists());
 }

@@ -1,4 +1,4 @@
-//! SHA-256 digests as the metadata writes them.
+//! SHA-256 digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use digest::Digest as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 
-/// 32 bytes, written as 64 lower-case hex digits.
+/// Displayed as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
@@ -21,9 +21,9 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Of all that `hasher` was given.
+    /// The digest of all data in `hasher`.
     #[must_use]
-    pub fn finished(hasher: Sha256) -> Self {
+    pub fn from_hasher(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_read_as_they_are_written_and_nothing_else() {
+    fn only_canonical_digests_are_parsed() {
         let digest = Digest(std::array::from_fn(|at| u8::try_from(at * 7).unwrap()));
         assert_eq!(digest.to_string().parse(), Ok(digest));
         for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"g".repeat(64)] {

@@ -1,9 +1,8 @@
-//! How both files are read: strictly, and with the place of what is wrong.
+//! Strict JSON parsing, with positions in errors.
 
 use serde::{Deserialize, Serialize};
 
-/// The number that both files carry. A field that an older reader cannot know comes with another number: nothing
-/// unknown is skipped in what is signed.
+/// Schema of all files. New fields require a new number: unknown fields in signed data are never ignored.
 pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
@@ -14,16 +13,16 @@ pub enum MetadataError {
     #[error("{file} is of schema {found}, this machine reads {SCHEMA}")]
     Schema { file: &'static str, found: u64 },
     #[error("{file}: {why}")]
-    Meaning { file: &'static str, why: String },
+    Invalid { file: &'static str, why: String },
 }
 
-/// Only the number, so that a file of tomorrow is told from a broken one.
+/// Distinguishes a newer schema from a damaged file.
 #[derive(Deserialize)]
-struct SchemaOnly {
+struct SchemaHeader {
     schema: u64,
 }
 
-pub fn read<T: for<'de> Deserialize<'de>>(
+pub fn parse_strict<T: for<'de> Deserialize<'de>>(
     file: &'static str,
     bytes: &[u8],
     limit: usize,
@@ -31,7 +30,7 @@ pub fn read<T: for<'de> Deserialize<'de>>(
     if bytes.len() > limit {
         return Err(MetadataError::TooLong { file, bytes: bytes.len(), limit });
     }
-    if let Ok(SchemaOnly { schema }) = serde_json::from_slice(bytes)
+    if let Ok(SchemaHeader { schema }) = serde_json::from_slice(bytes)
         && schema != u64::from(SCHEMA)
     {
         return Err(MetadataError::Schema { file, found: schema });
@@ -40,22 +39,22 @@ pub fn read<T: for<'de> Deserialize<'de>>(
         file,
         line: error.line(),
         column: error.column(),
-        why: without_place(&error.to_string()),
+        why: without_position(&error.to_string()),
     })
 }
 
-/// serde's words end with the place, which stands in front in ours.
-fn without_place(text: &str) -> String {
+/// Removes serde's position, which precedes the message in our errors.
+fn without_position(text: &str) -> String {
     text.rsplit_once(" at line ").map_or(text, |(words, _)| words).to_owned()
 }
 
-pub fn write<T: Serialize>(
+pub fn to_canonical<T: Serialize>(
     file: &'static str,
     value: &T,
     read_back: impl Fn(&[u8]) -> Result<T, MetadataError>,
 ) -> Result<Vec<u8>, MetadataError> {
     let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| MetadataError::Meaning { file, why: error.to_string() })?;
+        .map_err(|error| MetadataError::Invalid { file, why: error.to_string() })?;
     bytes.push(b'\n');
     read_back(&bytes)?;
     Ok(bytes)

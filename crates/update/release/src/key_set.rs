@@ -1,4 +1,4 @@
-//! `keys.json`: which keys count, signed by root keys that are kept apart from each other and off every server.
+//! `keys.json`: the set of trusted keys, signed by root keys that are stored separately and offline.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,45 +8,45 @@ use base64::engine::general_purpose::STANDARD;
 use minisign_verify::PublicKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::json::{MetadataError, read, write};
+use crate::json::{MetadataError, parse_strict, to_canonical};
 use crate::keys::{Keys, SignatureError};
 use crate::name::FileName;
 
-/// Most bytes of `keys.json`.
+/// Maximum size of `keys.json` in bytes.
 pub const MAX_KEY_SET: usize = 16 << 10;
-/// Most bytes of its signatures.
+/// Maximum size of its signatures in bytes.
 pub const MAX_KEY_SET_SIGNATURES: usize = 16 << 10;
-/// Most keys of one kind.
+/// Maximum number of keys per role.
 pub const MAX_KEYS: usize = 16;
-/// One root key alone must never be enough: it may be the stolen one.
+/// A single root key must never suffice: it may be stolen.
 pub const MIN_THRESHOLD: usize = 2;
 
-/// What stands before the key itself: minisign's name of the algorithm, and the number that signatures find it by.
+/// Prefix of a minisign public key: the algorithm, followed by the key id.
 const ALGORITHM: &[u8] = b"Ed";
-const KEY_BEGINS: usize = 10;
-const KEY_ENDS: usize = 42;
+const KEY_OFFSET: usize = 10;
+const KEY_END: usize = 42;
 
-/// `keys.json`: the keys of a channel, until the next set takes their place.
+/// `keys.json`: the keys of a channel, until the next set replaces them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySet {
     pub schema: u32,
-    /// Counts up by one from set to set.
+    /// Consecutive, from 1.
     pub epoch: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub issued: u64,
-    /// Seconds since 1970, from when on nothing is taken that its keys signed; the next set still is.
+    /// Unix time in seconds. Afterwards nothing signed by these keys is accepted, except the next set.
     pub expires: u64,
-    /// So many root keys sign the next set.
+    /// Number of root keys that must sign the next set.
     pub threshold: usize,
     pub root: Vec<NamedKey>,
-    /// Sign releases, each alone.
+    /// Each one can sign releases.
     pub release: Vec<NamedKey>,
-    /// Sign what a channel has, each alone.
+    /// Each one can sign timestamps.
     pub channel: Vec<NamedKey>,
 }
 
-/// A key and what people call it.
+/// A key and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedKey {
@@ -54,20 +54,20 @@ pub struct NamedKey {
     pub key: KeyText,
 }
 
-/// The one line of a minisign public key that matters.
+/// The base64 line of a minisign public key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyText {
     text: String,
     public: PublicKey,
-    /// Without the number, which whoever makes a key chooses: the same key under two numbers is one key.
-    key: [u8; KEY_ENDS - KEY_BEGINS],
+    /// Without the key id, which is arbitrary: a key under two ids is one key.
+    key: [u8; KEY_END - KEY_OFFSET],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no minisign public key")]
 pub struct KeyTextError(String);
 
-/// What a key is for.
+/// The role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Root,
@@ -94,15 +94,15 @@ impl KeyText {
         &self.text
     }
 
-    /// From a `.pub` file: a comment, and the key in the second line.
+    /// Parses a `.pub` file: a comment line, and the key.
     pub fn of_file(text: &str) -> Result<Self, KeyTextError> {
         let line = text.lines().nth(1).unwrap_or_default();
         line.trim_end().to_owned().try_into()
     }
 
-    /// Whether it is the same key, by whatever number.
+    /// Compares the keys, ignoring their ids.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same_key(&self, other: &Self) -> bool {
         self.key == other.key
     }
 }
@@ -118,11 +118,11 @@ impl TryFrom<String> for KeyText {
 
     fn try_from(text: String) -> Result<Self, KeyTextError> {
         let bytes = STANDARD.decode(&text).ok().filter(|bytes| bytes.starts_with(ALGORITHM));
-        let key = bytes.as_deref().filter(|bytes| bytes.len() == KEY_ENDS);
-        let key = key.and_then(|bytes| bytes.get(KEY_BEGINS..)?.try_into().ok());
+        let key = bytes.as_deref().filter(|bytes| bytes.len() == KEY_END);
+        let key = key.and_then(|bytes| bytes.get(KEY_OFFSET..)?.try_into().ok());
         match (key, PublicKey::from_base64(&text)) {
             (Some(key), Ok(public)) => Ok(Self { text, public, key }),
-            _ => Err(KeyTextError(text.chars().take(KEY_ENDS * 2).collect())),
+            _ => Err(KeyTextError(text.chars().take(KEY_END * 2).collect())),
         }
     }
 }
@@ -142,24 +142,23 @@ impl<'de> Deserialize<'de> for KeyText {
 impl KeySet {
     const FILE: &str = crate::files::KEYS;
 
-    /// Reads what was checked against signatures, or what the image pins.
+    /// Parses a verified set, or the image's.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let set: Self = read(Self::FILE, bytes, MAX_KEY_SET)?;
-        set.check().map_err(|why| MetadataError::Meaning { file: Self::FILE, why })?;
+        let set: Self = parse_strict(Self::FILE, bytes, MAX_KEY_SET)?;
+        set.check().map_err(|why| MetadataError::Invalid { file: Self::FILE, why })?;
         Ok(set)
     }
 
-    /// What is to be signed and served.
+    /// The bytes to sign and serve.
     ///
     /// # Errors
-    /// When [`KeySet::parse`] would not take it.
+    /// [`KeySet::parse`] would reject it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, MetadataError> {
-        write(Self::FILE, self, Self::parse)
+        to_canonical(Self::FILE, self, Self::parse)
     }
 
-    /// The keys of one kind.
     #[must_use]
-    pub fn of(&self, role: Role) -> &[NamedKey] {
+    pub fn named_keys(&self, role: Role) -> &[NamedKey] {
         match role {
             Role::Root => &self.root,
             Role::Release => &self.release,
@@ -167,28 +166,28 @@ impl KeySet {
         }
     }
 
-    /// The keys of one kind, to check signatures with.
+    /// The keys of a role, for verification.
     #[must_use]
     pub fn keys(&self, role: Role) -> Keys {
         let mut keys = Keys::default();
-        for NamedKey { name, key } in self.of(role) {
+        for NamedKey { name, key } in self.named_keys(role) {
             keys.push(format!("{name} of key set {}", self.epoch), key.public.clone());
         }
         keys
     }
 
-    /// Which of its root keys signed exactly `bytes`: each once, however often it signed, in the set's order.
-    /// `signatures` are texts of `.sig` files, one behind the other; those of other keys say nothing.
+    /// The root keys that signed `bytes`, each once, in the set's order. `signatures` is a concatenation of `.sig`
+    /// files; signatures of other keys are ignored.
     ///
     /// # Errors
-    /// They are not in minisign's format, or too long.
+    /// The signatures are malformed or too long.
     pub fn signed_by(&self, bytes: &[u8], signatures: &str) -> Result<Vec<&FileName>, SignatureError> {
         if signatures.len() > MAX_KEY_SET_SIGNATURES {
             return Err(SignatureError::Malformed(format!(
                 "it has more than {MAX_KEY_SET_SIGNATURES} bytes"
             )));
         }
-        let signed = self.keys(Role::Root).signed(bytes, signatures)?;
+        let signed = self.keys(Role::Root).which_signed(bytes, signatures)?;
         Ok(self.root.iter().zip(signed).filter(|(_, signed)| *signed).map(|(key, _)| &key.name).collect())
     }
 
@@ -208,12 +207,12 @@ impl KeySet {
         let mut names = BTreeMap::new();
         let mut keys = BTreeMap::new();
         for role in Role::ALL {
-            let (kind, all) = (role.name(), self.of(role));
+            let (kind, all) = (role.name(), self.named_keys(role));
             if !(1..=MAX_KEYS).contains(&all.len()) {
                 return Err(format!("{kind}: it wants 1 to {MAX_KEYS} keys"));
             }
             for named in all {
-                // One that has two tasks is lost for both when it is stolen at one.
+                // A key with two roles would compromise both when stolen.
                 if let Some(other) = keys.insert(named.key.key, &named.name) {
                     return Err(format!("`{other}` and {kind} `{}` are one key", named.name));
                 }
@@ -262,15 +261,15 @@ mod tests {
         minisign::sign(None, &pair.sk, bytes, Some("t"), Some("u")).unwrap().to_string()
     }
 
-    /// The same key under another number, as who wants to count twice would have it.
-    fn renumbered(key: &KeyText) -> KeyText {
+    /// The same key under another id, to count twice.
+    fn with_other_id(key: &KeyText) -> KeyText {
         let mut bytes = STANDARD.decode(key.as_str()).unwrap();
         bytes[2] ^= 1;
         KeyText::try_from(STANDARD.encode(bytes)).unwrap()
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_every_cut_is_refused() {
+    fn a_set_round_trips_and_truncation_is_rejected() {
         let (set, _) = set();
         let good = set.to_bytes().unwrap();
         assert_eq!(KeySet::parse(&good).unwrap(), set);
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_could_be_read_in_two_ways_is_read() {
+    fn ambiguous_or_invalid_sets_are_rejected() {
         let (set, _) = set();
         let good = String::from_utf8(set.to_bytes().unwrap()).unwrap();
         let check = |from: &str, to: &str, expect: &str| {
@@ -311,17 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_one_key_under_whatever_number() {
+    fn a_key_with_another_id_is_the_same_key() {
         let (mut set, _) = set();
-        let twin = renumbered(&set.root[0].key);
-        assert!(twin != set.root[0].key && twin.is_same(&set.root[0].key));
+        let twin = with_other_id(&set.root[0].key);
+        assert!(twin != set.root[0].key && twin.is_same_key(&set.root[0].key));
         set.root[1].key = twin;
         let error = set.to_bytes().unwrap_err().to_string();
         assert!(error.contains("`one` and root `two` are one key"), "{error}");
     }
 
     #[test]
-    fn each_root_key_counts_once_and_others_do_not() {
+    fn each_root_key_counts_once_and_others_are_ignored() {
         let (set, [one, two, _, release, _]) = set();
         let bytes = set.to_bytes().unwrap();
         let names = |signatures: &str| -> Vec<String> {

@@ -1,20 +1,20 @@
-//! Public keys and signatures, in minisign's format, so that a release can be signed with that tool too.
+//! Public keys and signatures in minisign's format.
 
 use std::fmt;
 
 use minisign_verify::{PublicKey, Signature};
 
-/// A signature's file has so many lines.
+/// Lines of a signature file.
 const LINES: usize = 4;
 
-/// One public key, and where it is from.
+/// A public key and its origin.
 pub struct Key {
-    /// For messages: the file's name.
+    /// For messages, usually the file name.
     pub name: String,
     key: PublicKey,
 }
 
-/// Keys of which each alone may sign.
+/// Keys of which any one may sign.
 #[derive(Debug, Default)]
 pub struct Keys(Vec<Key>);
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Key {
 }
 
 impl Keys {
-    /// Adds the key of a `.pub` file's text.
+    /// Adds the key in the text of a `.pub` file.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), KeyError> {
         let key = PublicKey::decode(text.trim_end())
             .map_err(|error| KeyError { name: name.to_owned(), why: error.to_string() })?;
@@ -50,7 +50,6 @@ impl Keys {
         Ok(())
     }
 
-    /// Adds a key that was read before.
     pub(crate) fn push(&mut self, name: String, key: PublicKey) {
         self.0.push(Key { name, key });
     }
@@ -64,25 +63,24 @@ impl Keys {
         self.0.iter()
     }
 
-    /// Whether one of the keys signed exactly `bytes`; which one it was. `signature` is the text of a `.sig` file.
-    /// A signature of the old kind, over the bytes and not over their hash, does not count.
+    /// Verifies that one of the keys signed `bytes`, and returns that key. `signature` is the text of a `.sig` file.
+    /// Legacy signatures, over the data instead of its hash, are rejected.
     pub fn verify(&self, bytes: &[u8], signature: &str) -> Result<&Key, SignatureError> {
         if self.0.is_empty() {
             return Err(SignatureError::NoKeys);
         }
         let signature =
             Signature::decode(signature).map_err(|error| SignatureError::Malformed(error.to_string()))?;
-        // Several keys may have one id: each is asked.
+        // Key ids are not unique: try every key.
         self.0
             .iter()
             .find(|key| key.key.verify(bytes, &signature, false).is_ok())
             .ok_or(SignatureError::NotTrusted)
     }
 
-    /// Of each key, in their order, whether it signed exactly `bytes`. `signatures` are texts of `.sig` files, one
-    /// behind the other.
-    pub fn signed(&self, bytes: &[u8], signatures: &str) -> Result<Vec<bool>, SignatureError> {
-        let signatures = split(signatures);
+    /// Whether each key signed `bytes`, in order. `signatures` is a concatenation of `.sig` files.
+    pub fn which_signed(&self, bytes: &[u8], signatures: &str) -> Result<Vec<bool>, SignatureError> {
+        let signatures = split_signatures(signatures);
         let decoded: Result<Vec<_>, _> = signatures.iter().map(|text| Signature::decode(text)).collect();
         let decoded = decoded.map_err(|error| SignatureError::Malformed(error.to_string()))?;
         let by = |key: &Key| decoded.iter().any(|signature| key.key.verify(bytes, signature, false).is_ok());
@@ -90,9 +88,9 @@ impl Keys {
     }
 }
 
-/// Texts of `.sig` files that stand one behind the other, each with its end; the last may lack lines.
+/// Splits a concatenation of `.sig` files. The last one may be incomplete.
 #[must_use]
-pub fn split(signatures: &str) -> Vec<String> {
+pub fn split_signatures(signatures: &str) -> Vec<String> {
     let lines: Vec<&str> = signatures.lines().filter(|line| !line.trim().is_empty()).collect();
     lines.chunks(LINES).map(|lines| lines.join("\n") + "\n").collect()
 }
@@ -116,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn one_known_key_is_enough_and_the_bytes_must_be_the_signed_ones() {
+    fn any_trusted_key_suffices_for_the_exact_bytes() {
         let [one, two, foreign] = std::array::from_fn(|_| KeyPair::generate_unencrypted_keypair().unwrap());
         let known = keys(&[&one, &two]);
         assert_eq!(known.verify(b"text", &sign(&two, b"text")).unwrap().name, "1.pub");
@@ -129,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn each_cut_and_each_changed_line_of_a_signature_is_refused() {
+    fn truncated_or_modified_signatures_are_rejected() {
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
         let known = keys(&[&pair]);
         let good = sign(&pair, b"text");
         known.verify(b"text", &good).unwrap();
-        // The last line may lack its end, nothing else.
+        // Only the final newline is optional.
         for length in 0..good.trim_end().len() {
             known.verify(b"text", &good[..length]).unwrap_err();
         }
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_key_is_told_with_its_name() {
+    fn an_invalid_key_is_reported_with_its_name() {
         let mut keys = Keys::default();
         let error = keys.add("a.pub", "untrusted comment: x\nAAAA\n").unwrap_err();
         assert!(error.to_string().starts_with("a.pub is no minisign public key"), "{error}");

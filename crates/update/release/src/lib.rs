@@ -1,11 +1,9 @@
-//! What an update is, in signed words: `release.json`, each channel's `timestamp.json`, `keys.json`, and their
-//! signatures.
+//! Signed update metadata: `release.json`, each channel's `timestamp.json`, `keys.json`, and their signatures.
 //!
-//! A release names every byte that an update brings, and is signed with a key that is kept off the server. A
-//! timestamp says which release a channel has now and until when that word counts; the server signs it, with a key
-//! that can do nothing else. A set of keys says which keys these are, and is signed by more than one root key of the
-//! set before it. The bytes as served are what is signed: nothing is ever written anew before it is
-//! checked.
+//! A release lists every byte of an update and is signed with an offline key. A timestamp names the current release
+//! of a channel until it expires; the server signs it with a key for this purpose only. A key set lists these keys
+//! and is signed by a threshold of the root keys of its predecessor. Signatures cover the bytes as served: metadata
+//! is never re-encoded before it is verified.
 
 mod digest;
 mod json;
@@ -21,7 +19,7 @@ pub use key_set::{
     KeySet, KeyText, KeyTextError, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_KEYS, MIN_THRESHOLD, NamedKey,
     Role,
 };
-pub use keys::{Key, KeyError, Keys, SignatureError, split};
+pub use keys::{Key, KeyError, Keys, SignatureError, split_signatures};
 pub use metadata::{
     Blob, Delta, Image, Images, MAX_RELEASE, MAX_SIGNATURE, Payload, Release, SEGMENTS, Verity,
 };
@@ -29,28 +27,28 @@ pub use name::{FileName, NameError};
 pub use semver::Version;
 pub use timestamp::{MAX_TIMESTAMP, Timestamp};
 
-/// The names of the files in a release's folder.
+/// Names of the files in a release folder.
 pub mod files {
     pub const RELEASE: &str = "release.json";
     pub const RELEASE_SIGNATURE: &str = "release.json.sig";
     pub const TIMESTAMP: &str = "timestamp.json";
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
-    /// The set that an image pins, or that a machine follows.
+    /// The key set in an image, or the one in force on a machine.
     pub const KEYS: &str = "keys.json";
 
-    /// The set of this number, as it is served.
+    /// A key set, as served.
     #[must_use]
     pub fn keys(epoch: u64) -> String {
         format!("keys.{epoch}.json")
     }
 
-    /// The signatures of the set of this number, one behind the other.
+    /// The concatenated signatures of a key set.
     #[must_use]
     pub fn keys_signatures(epoch: u64) -> String {
         format!("keys.{epoch}.json.sig")
     }
 
-    /// The number in a name that [`keys`] gave.
+    /// The inverse of [`keys`].
     #[must_use]
     pub fn epoch_of(name: &str) -> Option<u64> {
         let epoch = name.strip_prefix("keys.")?.strip_suffix(".json")?.parse().ok()?;

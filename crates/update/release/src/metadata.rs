@@ -6,40 +6,40 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::json::{MetadataError, read, write};
+use crate::json::{MetadataError, parse_strict, to_canonical};
 use crate::name::FileName;
 
-/// Most bytes of `release.json`.
+/// Maximum size of `release.json` in bytes.
 pub const MAX_RELEASE: usize = 1 << 20;
-/// Most bytes of a signature.
+/// Maximum size of a signature in bytes.
 pub const MAX_SIGNATURE: usize = 4 << 10;
-/// How deltas and full payloads are made: zstd frames, one for each segment of the result.
+/// The format of payloads: a zstd frame per segment.
 pub const SEGMENTS: &str = "zstd-segments";
 
-/// `release.json`: every byte of a version.
+/// `release.json`: describes every byte of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     pub schema: u32,
-    /// A UUID in braces: what product this is.
+    /// UUID of the product, in braces.
     pub appid: String,
     /// `amd64-usr`.
     pub board: String,
-    /// Channels that it may be promoted to.
+    /// Channels that may offer it.
     pub channels: Vec<String>,
     pub version: Version,
-    /// Counts up when the signing keys were changed after one was stolen: what was signed before is older than
-    /// everything since, whatever its version.
+    /// Incremented when a stolen signing key is replaced. Releases of earlier epochs are older, whatever their
+    /// version.
     pub epoch: u64,
-    /// Seconds since 1970: the time that the image believes in at least.
+    /// Unix time in seconds. Lower bound of the machine's clock.
     pub build_time: u64,
-    /// Seconds since 1970, from when on it is not installed any more.
+    /// Unix time in seconds. Not installed afterwards.
     pub expires: u64,
-    /// The oldest version that can go to this one directly.
+    /// The oldest version that can update to this one directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_from: Option<Version>,
     pub images: Images,
-    /// All of it, without anything of an older version.
+    /// The full payload.
     pub full: Payload,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<Delta>,
@@ -47,11 +47,11 @@ pub struct Release {
     pub notes_url: Option<String>,
 }
 
-/// What stands on the disk at the end. In the file a list, each with its role: `usr` and `uki`, once each.
+/// The resulting images. Serialized as a list with the roles `usr` and `uki`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<InList>", into = "Vec<InList>")]
+#[serde(try_from = "Vec<ImageEntry>", into = "Vec<ImageEntry>")]
 pub struct Images {
-    /// The slot's file system.
+    /// The file system of `/usr`.
     pub usr: Image,
     pub verity: Verity,
     /// The boot image.
@@ -60,14 +60,14 @@ pub struct Images {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub sha256: Digest,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct InList {
+struct ImageEntry {
     role: String,
     size: u64,
     sha256: Digest,
@@ -75,24 +75,24 @@ struct InList {
     verity: Option<Verity>,
 }
 
-impl TryFrom<Vec<InList>> for Images {
+impl TryFrom<Vec<ImageEntry>> for Images {
     type Error = String;
 
-    fn try_from(list: Vec<InList>) -> Result<Self, String> {
+    fn try_from(list: Vec<ImageEntry>) -> Result<Self, String> {
         let (mut usr, mut uki) = (None, None);
-        for InList { role, size, sha256, verity } in list {
+        for ImageEntry { role, size, sha256, verity } in list {
             let image = Image { size, sha256 };
             if size == 0 {
                 return Err(format!("image `{role}` has no bytes"));
             }
-            let second = match (role.as_str(), verity) {
+            let is_duplicate = match (role.as_str(), verity) {
                 ("usr", Some(verity)) => usr.replace((image, verity)).is_some(),
                 ("uki", None) => uki.replace(image).is_some(),
                 ("usr", None) => return Err("image `usr` wants verity".to_owned()),
                 ("uki", Some(_)) => return Err("image `uki` has no verity".to_owned()),
                 _ => return Err(format!("image `{role}` is not known: `usr` and `uki` are")),
             };
-            if second {
+            if is_duplicate {
                 return Err(format!("image `{role}` stands twice"));
             }
         }
@@ -103,19 +103,19 @@ impl TryFrom<Vec<InList>> for Images {
     }
 }
 
-impl From<Images> for Vec<InList> {
+impl From<Images> for Vec<ImageEntry> {
     fn from(images: Images) -> Self {
-        let in_list = |role: &str, image: Image, verity| InList {
+        let entry = |role: &str, image: Image, verity| ImageEntry {
             role: role.to_owned(),
             size: image.size,
             sha256: image.sha256,
             verity,
         };
-        vec![in_list("usr", images.usr, Some(images.verity)), in_list("uki", images.uki, None)]
+        vec![entry("usr", images.usr, Some(images.verity)), entry("uki", images.uki, None)]
     }
 }
 
-/// How the hash tree of an image is made, and what comes out: the tree itself does not travel.
+/// Parameters and root of the hash tree of `usr`. The tree is computed on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verity {
@@ -124,17 +124,17 @@ pub struct Verity {
     pub uuid: String,
 }
 
-/// A file beside the metadata.
+/// A file next to the metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
     pub url: FileName,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub sha256: Digest,
 }
 
-/// What is downloaded, and the table of where each part of it belongs.
+/// A payload and its index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
@@ -144,14 +144,14 @@ pub struct Payload {
     pub algo: String,
 }
 
-/// A payload for those that have a certain older version.
+/// A payload for machines with a certain older version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delta {
     pub from_version: Version,
     /// Of the older version's `usr` image.
     pub from_sha256: Digest,
-    /// What the running machine knows its `usr` image by.
+    /// Identifies the running `usr` image.
     pub from_root_hash: Digest,
     pub payload: Payload,
 }
@@ -159,22 +159,22 @@ pub struct Delta {
 impl Release {
     const FILE: &str = crate::files::RELEASE;
 
-    /// Reads what was checked against a signature.
+    /// Parses verified metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let release: Self = read(Self::FILE, bytes, MAX_RELEASE)?;
-        release.check().map_err(|why| MetadataError::Meaning { file: Self::FILE, why })?;
+        let release: Self = parse_strict(Self::FILE, bytes, MAX_RELEASE)?;
+        release.check().map_err(|why| MetadataError::Invalid { file: Self::FILE, why })?;
         Ok(release)
     }
 
-    /// What is to be signed and served.
+    /// The bytes to sign and serve.
     ///
     /// # Errors
-    /// When [`Release::parse`] would not take it.
+    /// [`Release::parse`] would reject it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, MetadataError> {
-        write(Self::FILE, self, Self::parse)
+        to_canonical(Self::FILE, self, Self::parse)
     }
 
-    /// Every file that belongs to it, besides the metadata.
+    /// All files except the metadata.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
         let payloads = std::iter::once(&self.full).chain(self.deltas.iter().map(|delta| &delta.payload));
         payloads.flat_map(|payload| [&payload.blob, &payload.index])
@@ -249,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_release_round_trips() {
         let bytes = release().to_bytes().unwrap();
         assert_eq!(Release::parse(&bytes).unwrap(), release());
     }
 
-    /// Attacks on readers of JSON: keys twice, keys that differ in case or by a look-alike, keys nobody knows.
+    /// Ambiguous JSON: duplicate keys, keys that differ in case or look alike, unknown keys.
     #[test]
-    fn nothing_that_could_be_read_in_two_ways_is_read() {
+    fn ambiguous_or_invalid_metadata_is_rejected() {
         let good = String::from_utf8(release().to_bytes().unwrap()).unwrap();
         let check = |from: &str, to: &str, expect: &str| {
             let text = good.replacen(from, to, 1);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_what_is_too_long_is_refused() {
+    fn truncated_or_oversized_metadata_is_rejected() {
         let good = release().to_bytes().unwrap();
         for length in 0..good.len() - 1 {
             Release::parse(&good[..length]).unwrap_err();

@@ -1,4 +1,4 @@
-//! Names of files that stand beside the metadata: never a path.
+//! Names of files next to the metadata. Never paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MAX_NAME: usize = 128;
 
-/// One name: letters, digits and `._+-`, not beginning with a dot.
+/// Letters, digits and `._+-`, without a leading dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(String);
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_no_paths() {
+    fn file_names_are_not_paths() {
         for good in ["a", "usr-1.2.3+m_x.zst", &"a".repeat(MAX_NAME)] {
             assert_eq!(good.parse::<FileName>().unwrap().as_str(), good);
         }

@@ -4,44 +4,44 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::json::{MetadataError, read, write};
+use crate::json::{MetadataError, parse_strict, to_canonical};
 
-/// Most bytes of `timestamp.json`.
+/// Maximum size of `timestamp.json` in bytes.
 pub const MAX_TIMESTAMP: usize = 16 << 10;
-/// `timestamp.json`: what a channel has, and until when that counts.
+/// `timestamp.json`: the current release of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timestamp {
     pub schema: u32,
     pub channel: String,
     pub version: Version,
-    /// Of `release.json` as served.
+    /// Of `release.json`, as served.
     pub release_sha256: Digest,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub issued: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub expires: u64,
 }
 
 impl Timestamp {
     const FILE: &str = crate::files::TIMESTAMP;
 
-    /// Reads what was checked against a signature.
+    /// Parses verified metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let timestamp: Self = read(Self::FILE, bytes, MAX_TIMESTAMP)?;
+        let timestamp: Self = parse_strict(Self::FILE, bytes, MAX_TIMESTAMP)?;
         if timestamp.expires <= timestamp.issued {
             let why = "expires: it was out of date when it was issued".to_owned();
-            return Err(MetadataError::Meaning { file: Self::FILE, why });
+            return Err(MetadataError::Invalid { file: Self::FILE, why });
         }
         Ok(timestamp)
     }
 
-    /// What is to be signed and served.
+    /// The bytes to sign and serve.
     ///
     /// # Errors
-    /// When [`Timestamp::parse`] would not take it.
+    /// [`Timestamp::parse`] would reject it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, MetadataError> {
-        write(Self::FILE, self, Self::parse)
+        to_canonical(Self::FILE, self, Self::parse)
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use crate::json::SCHEMA;
 
     #[test]
-    fn what_is_written_is_read_again_and_never_what_was_born_old() {
+    fn a_timestamp_round_trips_unless_expired_when_issued() {
         let timestamp = Timestamp {
             schema: SCHEMA,
             channel: "alpha".to_owned(),

@@ -1,4 +1,4 @@
-//! What happened, for people.
+//! The activity log that operators read.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,15 +22,15 @@ pub enum Kind {
     PackageNotFound,
     InstanceUpdateFailed,
     ChannelPackageChanged,
-    /// An operator did something else.
+    /// Any other command of an operator.
     Operator,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Counts up, without gaps.
+    /// Consecutive, without gaps.
     pub number: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub at: u64,
     pub severity: Severity,
     pub kind: Kind,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Counts, Share};
+use crate::counts::{Contribution, Counts};
 use crate::group::{Channel, Group, GroupState};
 use crate::machine::Machine;
 use crate::package::Package;
@@ -15,10 +15,10 @@ use crate::track::Track;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
-    /// As its machines send it: with braces where it has them.
+    /// As the machines send it, with or without braces.
     pub id: String,
     pub name: String,
-    /// A name for people, which the API takes in place of the id.
+    /// Alternative to the id in API paths.
     #[serde(default)]
     pub product_id: Option<String>,
 }
@@ -47,19 +47,20 @@ impl Application {
         self.packages.get(&(version.clone(), arch.to_owned()))
     }
 
-    /// The channels that have the version as a floor. While it is banned, machines below it get nothing there.
+    /// Channels that have the version as a floor. While it is banned, machines below it get no updates there.
     pub fn floor_of(&self, version: &Version, arch: &str) -> impl Iterator<Item = &Track> {
-        let has = move |channel: &&Channel| channel.floors.contains(version) && channel.track.arch() == arch;
-        self.channels.values().filter(has).map(|channel| &channel.track)
+        let has_floor =
+            move |channel: &&Channel| channel.floors.contains(version) && channel.track.arch() == arch;
+        self.channels.values().filter(has_floor).map(|channel| &channel.track)
     }
 
-    /// Counts the machines anew: when a group is new, or its machines' past counts in another way.
+    /// Inserts or replaces a group and recounts its machines.
     pub(crate) fn put_group(&mut self, group: Group, timeline: Timeline) {
         let track = group.track.clone();
         let mut counts = Counts::default();
         for (id, machine) in &self.machines {
             if machine.track == track {
-                counts.add(id, &Share::of(machine));
+                counts.add(id, &Contribution::of(machine));
             }
         }
         self.groups.insert(track, GroupState { group, counts, timeline });
@@ -67,28 +68,28 @@ impl Application {
 
     pub(crate) fn put_machine(&mut self, machine: Machine) {
         let id: Arc<str> = machine.id.as_str().into();
-        let share = Share::of(&machine);
+        let contribution = Contribution::of(&machine);
         self.remove_machine(&id);
         self.machines.insert(id.clone(), machine);
-        if let Some(state) = self.groups.get_mut(&share.track) {
-            state.counts.add(&id, &share);
+        if let Some(state) = self.groups.get_mut(&contribution.track) {
+            state.counts.add(&id, &contribution);
         }
     }
 
     pub(crate) fn remove_machine(&mut self, id: &str) -> Option<Machine> {
         let (id, machine) = self.machines.remove_entry(id)?;
         if let Some(state) = self.groups.get_mut(&machine.track) {
-            state.counts.remove(&id, &Share::of(&machine));
+            state.counts.remove(&id, &Contribution::of(&machine));
         }
         Some(machine)
     }
 
-    /// Changes a machine and what is counted of it. Nothing happens where there is no such machine.
+    /// Changes a machine and its group's counts. `None` if the machine does not exist.
     pub(crate) fn change<T>(&mut self, id: &Arc<str>, change: impl FnOnce(&mut Machine) -> T) -> Option<T> {
         let machine = self.machines.get_mut(id)?;
-        let before = Share::of(machine);
+        let before = Contribution::of(machine);
         let changed = change(machine);
-        let after = Share::of(machine);
+        let after = Contribution::of(machine);
         if before != after {
             if let Some(state) = self.groups.get_mut(&before.track) {
                 state.counts.remove(id, &before);

@@ -1,4 +1,4 @@
-//! A machine calls: it is noted, its events are taken, and it is told whether there is something for it.
+//! Update checks: registers the machine, applies its events and decides whether it gets an update.
 
 use std::sync::Arc;
 
@@ -7,83 +7,83 @@ use semver::Version;
 
 use crate::activity::{Kind, Severity};
 use crate::application::Application;
-use crate::fleet::{Fleet, News, bare};
 use crate::group::GroupState;
 use crate::limits::{MACHINES, TEXT};
 use crate::machine::{Grant, Machine, Status};
 use crate::package::{Package, is_older};
 use crate::policy::Zones;
 use crate::reason::Reason;
-use crate::record::Record;
-use crate::share::is_among;
+use crate::record::RecordKey;
+use crate::share::is_in_share;
+use crate::state::{NewEntry, UpdateState, canonical_id};
 use crate::track::Track;
 
-/// One `app` of a request.
+/// One `app` element of an Omaha request.
 #[derive(Debug, Clone, Copy)]
-pub struct Contact<'a> {
+pub struct AppRequest<'a> {
     pub app: &'a omaha::App,
     pub os_arch: Option<&'a str>,
     pub ip: &'a str,
-    /// An operator of the machine requested the check.
+    /// The check was requested on the machine, not scheduled.
     pub is_on_demand: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum AppOutcome {
     NoAppId,
     UnknownApp,
     UnknownGroup,
-    /// What the machine says to run is no version.
+    /// The version that the machine reports is not a semantic version.
     InvalidVersion,
-    /// It has no id, says too much of itself, or there are too many.
+    /// The machine has no id, a field is too long, or the application has too many machines.
     NotRegistered,
-    /// `None`: it did not ask.
-    Known(Option<Verdict>),
+    /// `None`: the request had no update check.
+    Known(Option<CheckResult>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The group is what the machine follows, whatever channel it takes from.
+pub enum CheckResult {
+    /// `group` is the machine's group, not the channel that the group follows.
     Update {
         version: Version,
         arch: String,
         group: Track,
     },
-    Nothing(Reason),
+    NoUpdate(Reason),
 }
 
-impl Fleet {
-    /// `now` in seconds since 1970.
-    pub fn contact(&mut self, contact: Contact<'_>, now: u64, zones: Zones<'_>) -> Answer {
-        let said = contact.app;
-        let id = bare(&said.app_id);
+impl UpdateState {
+    /// `now` is Unix time in seconds.
+    pub fn handle(&mut self, request: AppRequest<'_>, now: u64, zones: Zones<'_>) -> AppOutcome {
+        let reported = request.app;
+        let id = canonical_id(&reported.app_id);
         if id.is_empty() {
-            return Answer::NoAppId;
+            return AppOutcome::NoAppId;
         }
-        let Some(app) = self.apps.get_mut(&id) else { return Answer::UnknownApp };
-        let arch = architecture(&said.board, contact.os_arch);
-        let Ok(track) = Track::new(&said.track, arch) else { return Answer::UnknownGroup };
+        let Some(app) = self.apps.get_mut(&id) else { return AppOutcome::UnknownApp };
+        let arch = architecture(&reported.board, request.os_arch);
+        let Ok(track) = Track::new(&reported.track, arch) else { return AppOutcome::UnknownGroup };
         if !app.groups.contains_key(&track) {
-            return Answer::UnknownGroup;
+            return AppOutcome::UnknownGroup;
         }
-        let Ok(version) = said.version.parse::<Version>() else { return Answer::InvalidVersion };
-        let Some(machine) = register(app, contact, &track, now) else { return Answer::NotRegistered };
-        self.changed(Record::Machine(id.clone(), machine.to_string()), false);
+        let Ok(version) = reported.version.parse::<Version>() else { return AppOutcome::InvalidVersion };
+        let Some(machine) = register(app, request, &track, now) else { return AppOutcome::NotRegistered };
+        self.mark_changed(RecordKey::Machine(id.clone(), machine.to_string()), false);
         self.expire(&id, &track, now);
-        self.count(&id, &track, now, zones);
-        for event in &said.events {
-            self.event(&id, &track, &machine, event, now);
+        self.account_hold(&id, &track, now, zones);
+        for event in &reported.events {
+            self.apply_event(&id, &track, &machine, event, now);
         }
-        self.note_boot(&id, &machine, &said.boot_id, now);
-        if !said.update_check {
-            return Answer::Known(None);
+        self.record_boot(&id, &machine, &reported.boot_id, now);
+        if !reported.update_check {
+            return AppOutcome::Known(None);
         }
-        // The machine may take them again (`update-agent retry`); otherwise it declines.
-        if contact.is_on_demand {
+        // Versions that the machine gave up are offered again. It declines those that it still rejects.
+        if request.is_on_demand {
             let app = self.apps.get_mut(&id);
             app.and_then(|app| app.change(&machine, |machine| machine.given_up.clear()));
         }
-        Answer::Known(Some(self.check(&id, &track, &machine, &version, now, zones)))
+        AppOutcome::Known(Some(self.check(&id, &track, &machine, &version, now, zones)))
     }
 
     fn check(
@@ -94,29 +94,29 @@ impl Fleet {
         version: &Version,
         now: u64,
         zones: Zones<'_>,
-    ) -> Verdict {
-        let Some(decided) = self.decide(id, track, machine, version, now, zones) else {
-            return Verdict::Nothing(Reason::NoPackage);
+    ) -> CheckResult {
+        let Some(decision) = self.decide(id, track, machine, version, now, zones) else {
+            return CheckResult::NoUpdate(Reason::NoPackage);
         };
-        match decided {
-            Decided::Nothing(reason) => {
+        match decision {
+            Decision::NoUpdate(reason) => {
                 if matches!(reason, Reason::UpToDate | Reason::Newer) {
                     self.complete(id, track, machine, version, now);
                 }
                 self.refuse(id, track, machine, reason, now);
-                Verdict::Nothing(reason)
+                CheckResult::NoUpdate(reason)
             }
-            Decided::Again(version) => {
-                Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() }
+            Decision::Repeat(version) => {
+                CheckResult::Update { version, arch: track.arch().to_owned(), group: track.clone() }
             }
-            Decided::Grant(version) => {
+            Decision::Grant(version) => {
                 self.grant(id, track, machine, &version, now);
-                Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() }
+                CheckResult::Update { version, arch: track.arch().to_owned(), group: track.clone() }
             }
         }
     }
 
-    /// Changes nothing. `None`: the group is gone.
+    /// Has no side effects. `None`: the group does not exist.
     fn decide(
         &self,
         id: &str,
@@ -125,31 +125,31 @@ impl Fleet {
         version: &Version,
         now: u64,
         zones: Zones<'_>,
-    ) -> Option<Decided> {
+    ) -> Option<Decision> {
         let app = self.apps.get(id)?;
         let state = app.groups.get(track)?;
-        let known = app.machines.get(machine)?;
+        let machine_state = app.machines.get(machine)?;
         let channel = app.channels.get(&state.group.channel);
         let name = &state.group.channel;
         let Some((channel, newest)) = channel.and_then(|channel| Some((channel, channel.package.as_ref()?)))
         else {
-            return Some(Decided::Nothing(Reason::NoPackage));
+            return Some(Decision::NoUpdate(Reason::NoPackage));
         };
         if !is_older(version, newest) {
             let equal = version.cmp_precedence(newest).is_eq();
-            return Some(Decided::Nothing(if equal { Reason::UpToDate } else { Reason::Newer }));
+            return Some(Decision::NoUpdate(if equal { Reason::UpToDate } else { Reason::Newer }));
         }
-        // The lowest floor above comes first.
-        let on_the_way = |floor: &&Version| is_older(version, floor) && is_older(floor, newest);
-        let target = channel.floors.iter().find(on_the_way).unwrap_or(newest);
+        // The lowest floor above the running version comes first.
+        let is_between = |floor: &&Version| is_older(version, floor) && is_older(floor, newest);
+        let target = channel.floors.iter().find(is_between).unwrap_or(newest);
         let Some(package) = app.package(target, track.arch()) else {
-            return Some(Decided::Nothing(Reason::NoPackage));
+            return Some(Decision::NoUpdate(Reason::NoPackage));
         };
-        let decided = match barred(package, name, known, version) {
-            Some(reason) => Decided::Nothing(reason),
-            None => by_policy(state, known, machine, target, now, zones),
+        let decision = match restriction(package, name, machine_state, version) {
+            Some(reason) => Decision::NoUpdate(reason),
+            None => apply_policy(state, machine_state, machine, target, now, zones),
         };
-        Some(decided)
+        Some(decision)
     }
 
     fn grant(&mut self, id: &str, track: &Track, machine: &Arc<str>, version: &Version, now: u64) {
@@ -169,14 +169,18 @@ impl Fleet {
             machine.grant = Some(grant);
             machine.last_grant = Some((version.clone(), now));
             machine.refusal = None;
-            machine.turn(Status::Granted, None, now);
+            machine.set_status(Status::Granted, None, now);
         });
-        self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
-        self.changed(Record::Group(id.to_owned(), track.clone()), true);
+        self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
+        self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
         if let Some(version) = started {
             let text = format!("group {track} begins to take {version}");
-            let news = News::new(Severity::Info, Kind::RolloutStarted, text);
-            self.tell(id, now, News { group: Some(track.clone()), version: Some(version), ..news });
+            let entry = NewEntry::new(Severity::Info, Kind::RolloutStarted, text);
+            self.log_activity(
+                id,
+                now,
+                NewEntry { group: Some(track.clone()), version: Some(version), ..entry },
+            );
         }
     }
 
@@ -184,32 +188,32 @@ impl Fleet {
         let Some(app) = self.apps.get_mut(id) else { return };
         let was = app.change(machine, |machine| {
             let holds = matches!(reason, Reason::MaxPerPeriod | Reason::MaxInProgress | Reason::SafeMode);
-            // Who has installed an earlier version is still to boot it.
+            // A machine that installed an earlier version still has to boot it.
             if holds && machine.status != Status::Installed {
                 machine.grant = None;
-                machine.turn(Status::OnHold, None, now);
+                machine.set_status(Status::OnHold, None, now);
             }
             machine.refusal.replace(reason)
         });
-        // Told once to each machine that finds it so.
+        // Logged once per machine.
         if reason == Reason::NoPackage && was != Some(Some(reason)) {
             let text = format!("a machine of group {track} asked, and its channel has nothing");
-            let news = News::new(Severity::Warning, Kind::PackageNotFound, text);
+            let entry = NewEntry::new(Severity::Warning, Kind::PackageNotFound, text);
             let machine = Some(machine.to_string());
-            self.tell(id, now, News { group: Some(track.clone()), machine, ..news });
+            self.log_activity(id, now, NewEntry { group: Some(track.clone()), machine, ..entry });
         }
     }
 }
 
-enum Decided {
-    Nothing(Reason),
-    /// What it was granted and may still take.
-    Again(Version),
+enum Decision {
+    NoUpdate(Reason),
+    /// A valid grant already exists.
+    Repeat(Version),
     Grant(Version),
 }
 
-/// What does not hang on the policy.
-fn barred(package: &Package, channel: &Track, machine: &Machine, version: &Version) -> Option<Reason> {
+/// Checks that do not depend on the policy.
+fn restriction(package: &Package, channel: &Track, machine: &Machine, version: &Version) -> Option<Reason> {
     if package.banned.is_some() {
         return Some(Reason::Banned);
     }
@@ -222,75 +226,76 @@ fn barred(package: &Package, channel: &Track, machine: &Machine, version: &Versi
     package.min_from.as_ref().filter(|oldest| is_older(version, oldest)).map(|_| Reason::TooOld)
 }
 
-/// In the original's order. A machine that has a grant keeps its place: it asks again because its attempt ended, and
-/// its time runs on.
-fn by_policy(
+/// Checks in the order of CoreUpdate. A machine with a grant keeps it: it asks again because its attempt ended. Its
+/// timeout continues.
+fn apply_policy(
     state: &GroupState,
     machine: &Machine,
     id: &Arc<str>,
     target: &Version,
     now: u64,
     zones: Zones<'_>,
-) -> Decided {
+) -> Decision {
     let (group, counts) = (&state.group, &state.counts);
     if group.paused.is_some() {
-        return Decided::Nothing(Reason::Paused);
+        return Decision::NoUpdate(Reason::Paused);
     }
     let grant = machine.grant.as_ref().filter(|grant| grant.version == *target);
     if grant.is_some() {
         return match machine.status {
-            Status::Installed => Decided::Nothing(Reason::UpdateInProgress),
-            _ => Decided::Again(target.clone()),
+            Status::Installed => Decision::NoUpdate(Reason::UpdateInProgress),
+            _ => Decision::Repeat(target.clone()),
         };
     }
-    // The grant expired before the reboot. The machine ignores the offer, or has reset its update and needs it again; neither
-    // counts as in progress.
-    let pending = |machine: &Machine| machine.is_reboot_pending();
-    if pending(machine) && machine.last_grant.as_ref().is_some_and(|(version, _)| version == target) {
-        return Decided::Again(target.clone());
+    // The grant expired before the reboot. The machine either ignores the offer or has reset its update and needs it
+    // again. Neither counts as in progress.
+    let is_pending = |machine: &Machine| machine.is_reboot_pending();
+    if is_pending(machine) && machine.last_grant.as_ref().is_some_and(|(version, _)| version == target) {
+        return Decision::Repeat(target.clone());
     }
     if !group.policy.is_open(now, zones) {
-        return Decided::Nothing(Reason::Window);
+        return Decision::NoUpdate(Reason::Window);
     }
     let age = group.rollout.as_ref().map_or(0, |rollout| rollout.age(now));
-    // By the rollout's version: with that of each floor on the way, only a share of a share would get through.
+    // By the rollout's version: the version of each floor would select another share.
     let rolled_out = group.rollout.as_ref().map_or(target, |rollout| &rollout.version);
-    if !is_among(id, &rolled_out.to_string(), group.policy.share(age)) {
-        return Decided::Nothing(Reason::Share);
+    if !is_in_share(id, &rolled_out.to_string(), group.policy.share(age)) {
+        return Decision::NoUpdate(Reason::Share);
     }
-    // Its own earlier grant is no other machine's place.
-    let own_recent = machine.last_grant.as_ref().map(|(_, at)| (*at, id.clone()));
-    let recent =
-        counts.recent.len() - usize::from(own_recent.is_some_and(|own| counts.recent.contains(&own)));
-    let own_busy = machine.grant.as_ref().map(|grant| (grant.renewed, id.clone()));
-    let busy = counts.busy.len() - usize::from(own_busy.is_some_and(|own| counts.busy.contains(&own)));
-    let nobody_has_it = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
-    let waiting = counts.installed.len() - usize::from(pending(machine));
-    if group.policy.safe_mode && nobody_has_it && busy + waiting >= 1 {
-        return Decided::Nothing(Reason::SafeMode);
+    // The machine's own earlier grant does not count against it.
+    let own_grant = machine.last_grant.as_ref().map(|(_, at)| (*at, id.clone()));
+    let recent = counts.recent_grants.len()
+        - usize::from(own_grant.is_some_and(|own| counts.recent_grants.contains(&own)));
+    let own_active = machine.grant.as_ref().map(|grant| (grant.renewed, id.clone()));
+    let in_progress = counts.active_grants.len()
+        - usize::from(own_active.is_some_and(|own| counts.active_grants.contains(&own)));
+    let none_succeeded = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
+    let pending_reboots = counts.reboot_pending.len() - usize::from(is_pending(machine));
+    if group.policy.safe_mode && none_succeeded && in_progress + pending_reboots >= 1 {
+        return Decision::NoUpdate(Reason::SafeMode);
     }
-    if group.policy.per_period().is_some_and(|most| recent >= most) {
-        return Decided::Nothing(Reason::MaxPerPeriod);
+    if group.policy.per_period().is_some_and(|limit| recent >= limit) {
+        return Decision::NoUpdate(Reason::MaxPerPeriod);
     }
-    if group.policy.in_progress().is_some_and(|most| busy >= most) {
-        return Decided::Nothing(Reason::MaxInProgress);
+    if group.policy.in_progress().is_some_and(|limit| in_progress >= limit) {
+        return Decision::NoUpdate(Reason::MaxInProgress);
     }
-    Decided::Grant(target.clone())
+    Decision::Grant(target.clone())
 }
 
-/// Notes who called. `None`: it cannot be one of the machines.
-fn register(app: &mut Application, contact: Contact<'_>, track: &Track, now: u64) -> Option<Arc<str>> {
-    let said = contact.app;
-    // Those without a disk have no id that stays.
-    let id = [&said.machine_id, &said.boot_id].into_iter().find(|id| !id.is_empty())?;
+/// Registers or updates the machine. `None`: the request is invalid, or the application has too many machines.
+fn register(app: &mut Application, request: AppRequest<'_>, track: &Track, now: u64) -> Option<Arc<str>> {
+    let reported = request.app;
+    // Diskless machines have no persistent id.
+    let id = [&reported.machine_id, &reported.boot_id].into_iter().find(|id| !id.is_empty())?;
     let texts = [
         id.as_str(),
-        &said.version,
-        &said.boot_id,
-        &said.oem,
-        &said.oem_version,
-        &said.aleph_version,
-        said.machine_alias.as_deref().unwrap_or_default(),
+        &reported.version,
+        &reported.boot_id,
+        &reported.oem,
+        &reported.oem_version,
+        &reported.aleph_version,
+        reported.machine_alias.as_deref().unwrap_or_default(),
     ];
     if texts.iter().any(|text| text.len() > TEXT || text.contains(char::is_control)) {
         return None;
@@ -304,39 +309,39 @@ fn register(app: &mut Application, contact: Contact<'_>, track: &Track, now: u64
     }
     app.change(&id, |machine| {
         if machine.track != *track {
-            // What another group gave it is no concern of this one.
+            // Grants of the previous group do not apply.
             machine.track = track.clone();
             machine.grant = None;
             machine.last_grant = None;
             machine.last_success = None;
             if machine.status.step().is_some() {
-                machine.turn(Status::Undefined, None, now);
+                machine.set_status(Status::Undefined, None, now);
             }
         }
         machine.last_seen = now;
-        if said.update_check {
+        if reported.update_check {
             machine.last_check = now;
         }
-        for (kept, said) in [
-            (&mut machine.version, &said.version),
-            (&mut machine.oem, &said.oem),
-            (&mut machine.oem_version, &said.oem_version),
-            (&mut machine.aleph_version, &said.aleph_version),
+        for (field, reported) in [
+            (&mut machine.version, &reported.version),
+            (&mut machine.oem, &reported.oem),
+            (&mut machine.oem_version, &reported.oem_version),
+            (&mut machine.aleph_version, &reported.aleph_version),
         ] {
-            keep(kept, said);
+            assign(field, reported);
         }
-        keep(&mut machine.ip, contact.ip);
-        if let Some(alias) = &said.machine_alias {
+        assign(&mut machine.ip, request.ip);
+        if let Some(alias) = &reported.machine_alias {
             machine.alias = Some(alias.clone());
         }
     });
     Some(id)
 }
 
-/// The same text again costs nothing.
-pub(crate) fn keep(kept: &mut String, said: &str) {
-    if kept != said {
-        kept.clear();
-        kept.push_str(said);
+/// Reuses the allocation.
+pub(crate) fn assign(field: &mut String, reported: &str) {
+    if field != reported {
+        field.clear();
+        field.push_str(reported);
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of a group's machines, so that a check costs no walk over them.
+//! Counts of a group's machines, so that a check does not iterate over them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,64 +12,64 @@ pub struct Counts {
     pub machines: usize,
     pub versions: BTreeMap<String, usize>,
     pub statuses: BTreeMap<Status, usize>,
-    /// When each machine was granted something last, within the period.
-    pub(crate) recent: BTreeSet<(u64, Arc<str>)>,
-    /// From when the time of each machine runs that is on its way.
-    pub(crate) busy: BTreeSet<(u64, Arc<str>)>,
+    /// Time of each machine's last grant, within the period.
+    pub(crate) recent_grants: BTreeSet<(u64, Arc<str>)>,
+    /// Start of the timeout of each machine with a grant.
+    pub(crate) active_grants: BTreeSet<(u64, Arc<str>)>,
     /// Last contact of each machine whose reboot is pending and whose grant has expired.
-    pub(crate) installed: BTreeSet<(u64, Arc<str>)>,
+    pub(crate) reboot_pending: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// What one machine adds.
+/// What one machine contributes to its group's counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Contribution {
     pub track: Track,
     version: String,
     status: Status,
-    recent: Option<u64>,
-    busy: Option<u64>,
-    installed: Option<u64>,
+    recent_grants: Option<u64>,
+    active_grants: Option<u64>,
+    reboot_pending: Option<u64>,
 }
 
-impl Share {
+impl Contribution {
     pub fn of(machine: &Machine) -> Self {
         Self {
             track: machine.track.clone(),
             version: machine.version.clone(),
             status: machine.status,
-            recent: machine.last_grant.as_ref().map(|(_, at)| *at),
-            busy: machine.grant.as_ref().map(|grant| grant.renewed),
-            installed: machine.is_reboot_pending().then_some(machine.last_seen),
+            recent_grants: machine.last_grant.as_ref().map(|(_, at)| *at),
+            active_grants: machine.grant.as_ref().map(|grant| grant.renewed),
+            reboot_pending: machine.is_reboot_pending().then_some(machine.last_seen),
         }
     }
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, id: &Arc<str>, share: &Share) {
+    pub(crate) fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
         self.machines += 1;
-        *self.versions.entry(share.version.clone()).or_default() += 1;
-        *self.statuses.entry(share.status).or_default() += 1;
-        self.recent.extend(share.recent.map(|at| (at, id.clone())));
-        self.busy.extend(share.busy.map(|at| (at, id.clone())));
-        self.installed.extend(share.installed.map(|at| (at, id.clone())));
+        *self.versions.entry(contribution.version.clone()).or_default() += 1;
+        *self.statuses.entry(contribution.status).or_default() += 1;
+        self.recent_grants.extend(contribution.recent_grants.map(|at| (at, id.clone())));
+        self.active_grants.extend(contribution.active_grants.map(|at| (at, id.clone())));
+        self.reboot_pending.extend(contribution.reboot_pending.map(|at| (at, id.clone())));
     }
 
-    pub(crate) fn remove(&mut self, id: &Arc<str>, share: &Share) {
+    pub(crate) fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
         self.machines = self.machines.saturating_sub(1);
-        less(&mut self.versions, &share.version);
-        less(&mut self.statuses, &share.status);
-        if let Some(at) = share.recent {
-            self.recent.remove(&(at, id.clone()));
+        decrement(&mut self.versions, &contribution.version);
+        decrement(&mut self.statuses, &contribution.status);
+        if let Some(at) = contribution.recent_grants {
+            self.recent_grants.remove(&(at, id.clone()));
         }
-        if let Some(at) = share.busy {
-            self.busy.remove(&(at, id.clone()));
+        if let Some(at) = contribution.active_grants {
+            self.active_grants.remove(&(at, id.clone()));
         }
-        if let Some(at) = share.installed {
-            self.installed.remove(&(at, id.clone()));
+        if let Some(at) = contribution.reboot_pending {
+            self.reboot_pending.remove(&(at, id.clone()));
         }
     }
 
-    /// Machines by version. Where there are many versions, those with the fewest machines are `other` together.
+    /// Machines by version. Beyond [`VERSIONS`], the rarest versions are summed up as `other`.
     pub fn common_versions(&self) -> BTreeMap<String, usize> {
         let mut counts: Vec<(&String, usize)> =
             self.versions.iter().map(|(version, count)| (version, *count)).collect();
@@ -80,16 +80,16 @@ impl Counts {
     }
 
     pub fn in_progress(&self) -> usize {
-        self.busy.len()
+        self.active_grants.len()
     }
 
     /// As of the last check of the group.
     pub fn granted_in_period(&self) -> usize {
-        self.recent.len()
+        self.recent_grants.len()
     }
 }
 
-fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {

@@ -1,4 +1,4 @@
-//! Channels, which have a version, and groups, which take it by a policy.
+//! Channels point to a version. Groups follow a channel by a policy.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ use crate::track::Track;
 pub struct Channel {
     pub track: Track,
     pub package: Option<Version>,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub changed: u64,
-    /// Versions that nobody may jump over.
+    /// Versions that machines must not skip.
     #[serde(default)]
     pub floors: BTreeSet<Version>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// As machines send it.
+    /// As the machines send it.
     pub track: Track,
     pub channel: Track,
     pub policy: Policy,
@@ -38,7 +38,7 @@ pub struct Group {
 pub struct Paused {
     pub by: PausedBy,
     pub why: String,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub at: u64,
 }
 
@@ -50,10 +50,11 @@ pub enum PausedBy {
     TimeOuts,
 }
 
-/// Seconds between two calls of [`Rollout::count`] after which the server was down in between.
+/// Seconds between two calls of [`Rollout::account_hold`] from which on the server counts as down in between.
 const UNATTENDED: u64 = 3600;
 
-/// How a group fares with what its channel has now. Times are seconds since 1970; a machine counts once in each.
+/// Progress of a group towards its channel's version. Times are Unix time in seconds. Each machine counts once per
+/// field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     pub version: Version,
@@ -64,10 +65,10 @@ pub struct Rollout {
     pub timed_out: u32,
     pub started: Option<u64>,
     pub finished: Option<u64>,
-    /// Seconds since `since` in which nothing could be granted: group paused, windows closed, or server down.
+    /// Seconds since `since` without grants: group paused, windows closed, or server down.
     #[serde(default)]
     pub held: u64,
-    /// Time of the last update of `held`; 0: never.
+    /// When `held` was last updated; 0: never.
     #[serde(default)]
     pub counted: u64,
     /// The last resume. Earlier failures do not pause the group again.
@@ -77,7 +78,7 @@ pub struct Rollout {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub at: u64,
     /// Machines that attempted the version since then.
     pub attempted: u32,
@@ -100,13 +101,13 @@ impl Rollout {
         }
     }
 
-    /// Seconds in which the group could take the version. Waves depend on it.
+    /// Seconds in which the group could grant the version. Waves depend on it.
     pub fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.since).saturating_sub(self.held)
     }
 
-    /// Accounts the time since the last call.
-    pub(crate) fn count(&mut self, may_grant: bool, now: u64) {
+    /// Accounts for the time since the last call.
+    pub(crate) fn account_hold(&mut self, may_grant: bool, now: u64) {
         let passed = now.saturating_sub(self.counted);
         if self.counted > 0 && (!may_grant || passed >= UNATTENDED) {
             self.held += passed;
@@ -116,7 +117,7 @@ impl Rollout {
         self.held = self.held.min(now.saturating_sub(self.since));
     }
 
-    /// Counts `grant` as its machine's attempt.
+    /// Counts `grant` as an attempt of its machine.
     pub(crate) fn count_attempt(&mut self, grant: &Grant) {
         self.change_attempts(grant, |count| count.saturating_add(1));
     }
@@ -125,31 +126,31 @@ impl Rollout {
         self.change_attempts(grant, |count| count.saturating_sub(1));
     }
 
-    /// A machine attempts once, however many versions it is granted on the way.
+    /// A machine attempts once, even if it is granted several floors before the version.
     fn change_attempts(&mut self, grant: &Grant, change: fn(u32) -> u32) {
         let is_first = |since| grant.at >= since && grant.before.as_ref().is_none_or(|(_, at)| *at < since);
         if is_first(self.since) {
             self.attempted = change(self.attempted);
         }
-        if is_first(self.counts_from())
+        if is_first(self.counting_since())
             && let Some(resumed) = &mut self.resumed
         {
             resumed.attempted = change(resumed.attempted);
         }
     }
 
-    /// Start of the period whose failures and attempts may pause the group.
-    pub(crate) fn counts_from(&self) -> u64 {
+    /// Start of the period whose attempts and failures may pause the group.
+    pub(crate) fn counting_since(&self) -> u64 {
         self.resumed.map_or(self.since, |resumed| resumed.at.max(self.since))
     }
 
     /// Attempts in that period.
-    pub(crate) fn tried(&self) -> u32 {
+    pub(crate) fn attempts_in_period(&self) -> u32 {
         self.resumed.map_or(self.attempted, |resumed| resumed.attempted)
     }
 }
 
-/// With what is counted of its machines.
+/// A group with the counts of its machines.
 #[derive(Debug, Clone)]
 pub struct GroupState {
     pub group: Group,

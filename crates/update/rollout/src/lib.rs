@@ -1,15 +1,15 @@
-//! Who gets which version when: channels, groups, their policies, and the machines (contract update.md 1.4).
+//! Decides which machine gets which version, and when: applications, channels, groups, policies and machines
+//! (contract update.md 1.4).
 //!
-//! It must never offer a machine a version that is not newer than its own, exceed a limit, or wait forever for a
-//! machine that went away. Everything is a function of what was said and of the time that is given; what is to be
-//! kept is told as records.
+//! Pure: the state is a function of the requests, the operators' commands and the time passed in. Changes to persist
+//! are reported as [`RecordKey`]s. It never offers a version that is not newer than the running one, exceeds a limit
+//! of a policy, or waits forever for an unreachable machine.
 
 mod activity;
 mod application;
 mod check;
 mod counts;
 mod event;
-mod fleet;
 mod group;
 pub mod limits;
 mod machine;
@@ -19,23 +19,24 @@ mod policy;
 mod reason;
 mod record;
 mod share;
+mod state;
 mod timeline;
 mod track;
 mod window;
 
 pub use activity::{Entry, Kind, Severity};
 pub use application::{App, Application};
-pub use check::{Answer, Contact, Verdict};
+pub use check::{AppOutcome, AppRequest, CheckResult};
 pub use counts::Counts;
-pub use fleet::Fleet;
 pub use group::{Channel, Group, GroupState, Paused, PausedBy, Resumed, Rollout};
-pub use machine::{Failure, Grant, Machine, Past, Status};
+pub use machine::{Failure, Grant, Machine, Status, StatusChange};
 pub use operate::OperateError;
 pub use package::{File, Package};
 pub use policy::{Policy, PolicyError, Wave, Zones};
 pub use reason::Reason;
-pub use record::{Loaded, Record, Value};
-pub use share::is_among;
-pub use timeline::{Point, Timeline};
-pub use track::{NoTrack, Track, is_word};
-pub use window::{NoWindow, Window};
+pub use record::{LoadedRecord, RecordKey, Value};
+pub use share::is_in_share;
+pub use state::UpdateState;
+pub use timeline::{Timeline, TimelinePoint};
+pub use track::{ParseTrackError, Track, is_identifier};
+pub use window::{ParseWindowError, Window};

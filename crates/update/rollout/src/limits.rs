@@ -1,31 +1,31 @@
-//! What can grow, and how far.
+//! Limits of everything that can grow.
 
-/// Of one application. Who comes later is told so, and gets no updates.
+/// Per application. Further machines are not registered and get no updates.
 pub const MACHINES: usize = 200_000;
 pub const APPS: usize = 64;
-/// Channels, groups or packages of one application.
-pub const NAMED: usize = 1024;
-/// What a machine says of itself, each.
+/// Channels, groups or packages per application.
+pub const ITEMS_PER_APP: usize = 1024;
+/// Bytes of each text that a machine reports.
 pub const TEXT: usize = 128;
 pub const NAME: usize = 64;
-/// What is kept of a machine's past.
+/// Status changes kept per machine.
 pub const HISTORY: usize = 12;
-/// Versions that a machine gave up.
+/// Versions kept that a machine gave up.
 pub const GIVEN_UP: usize = 8;
-/// The oldest go first.
+/// Activity entries. The oldest are dropped first.
 pub const ACTIVITY: usize = 10_000;
-/// Points of a group's time line.
+/// Points of a group's timeline.
 pub const POINTS: usize = 1500;
 pub const FURTHER_FILES: usize = 128;
 pub const WINDOWS: usize = 32;
 pub const WAVES: usize = 32;
 pub const FLOORS: usize = 64;
-/// A limit from here on is none, as in the original.
+/// Limits of a policy from here on mean "unlimited", as in CoreUpdate.
 pub const UNLIMITED: u32 = 900_000;
-/// Seconds in which progress of its download prolongs a machine's grant.
+/// Seconds in which download progress renews a machine's grant.
 pub const DOWNLOAD: u64 = 24 * 3600;
-/// Versions in statistics; the rest is counted as `other`, since machines can report any.
+/// Versions in statistics. The rest is counted as `other`, since machines can report any text.
 pub const VERSIONS: usize = 64;
-/// Seconds without contact after which a machine that installed a version has failed. It checks every 40 to 50 minutes while
-/// the reboot is pending, and minutes after it.
-pub const LOST: u64 = 100 * 60;
+/// Seconds without contact after which a machine that installed a version counts as failed. It checks every 40 to 50
+/// minutes while the reboot is pending, and minutes after it.
+pub const LOST_AFTER: u64 = 100 * 60;

@@ -1,4 +1,4 @@
-//! One machine as the server knows it.
+//! The state of one machine.
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::limits::{GIVEN_UP, HISTORY};
 use crate::reason::Reason;
 use crate::track::Track;
 
-/// With the numbers of the original.
+/// Numbered as in CoreUpdate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -33,7 +33,7 @@ impl Status {
         Self::OnHold,
     ];
 
-    /// 1 to 8.
+    /// The number in CoreUpdate's API, 1 to 8.
     pub fn number(self) -> u8 {
         match self {
             Self::Undefined => 1,
@@ -47,7 +47,7 @@ impl Status {
         }
     }
 
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Undefined => "undefined",
             Self::Granted => "granted",
@@ -60,7 +60,7 @@ impl Status {
         }
     }
 
-    /// How far an update is; `None` where none is on its way.
+    /// Progress of an update. `None`: no update is in progress.
     pub(crate) fn step(self) -> Option<u8> {
         match self {
             Self::Granted => Some(0),
@@ -72,14 +72,14 @@ impl Status {
     }
 }
 
-/// Times are seconds since 1970.
+/// Times are Unix time in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     pub track: Track,
-    /// That it says to run.
+    /// As reported.
     pub version: String,
     pub ip: String,
     pub oem: String,
@@ -88,32 +88,32 @@ pub struct Machine {
     pub boot_id: String,
     pub first_seen: u64,
     pub last_seen: u64,
-    /// Zero: it never asked.
+    /// 0: never.
     pub last_check: u64,
     pub status: Status,
     pub status_since: u64,
-    /// What it is on its way to.
+    /// The update in progress.
     pub grant: Option<Grant>,
-    /// What it was granted last, and when.
+    /// The last granted version, and when.
     pub last_grant: Option<(Version, u64)>,
-    /// The last rollout, by its version, that counted it as a success, and when.
+    /// The version of the last rollout that counted this machine as a success, and when.
     #[serde(default)]
     pub last_success: Option<(Version, u64)>,
     pub failure: Option<Failure>,
-    /// Versions that failed there or that it rejects. It is offered them again after a check on demand.
+    /// Versions that failed here or that the machine rejects. An on-demand check clears them.
     pub given_up: Vec<Version>,
-    /// Why it did not get an update when it asked last.
+    /// Why the last check got no update.
     pub refusal: Option<Reason>,
-    pub history: Vec<Past>,
+    pub history: Vec<StatusChange>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     pub version: Version,
     pub at: u64,
-    /// From here its time runs.
+    /// Start of the timeout.
     pub renewed: u64,
-    /// `last_grant` before this one.
+    /// `last_grant` before this grant.
     #[serde(default)]
     pub before: Option<(Version, u64)>,
 }
@@ -127,7 +127,7 @@ pub struct Failure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
+pub struct StatusChange {
     pub at: u64,
     pub status: Status,
     pub version: String,
@@ -166,7 +166,7 @@ impl Machine {
         self.failure.as_ref().is_some_and(|failure| failure.version.as_ref() == Some(version))
     }
 
-    /// A version is installed and its grant has expired: the reboot may wait for a window for long.
+    /// A version is installed and its grant has expired. The reboot may wait for a window for a long time.
     pub(crate) fn is_reboot_pending(&self) -> bool {
         self.status == Status::Installed && self.grant.is_none()
     }
@@ -178,7 +178,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn turn(&mut self, status: Status, code: Option<u32>, now: u64) {
+    pub(crate) fn set_status(&mut self, status: Status, code: Option<u32>, now: u64) {
         if self.status == status && code.is_none() {
             return;
         }
@@ -187,6 +187,6 @@ impl Machine {
         if self.history.len() >= HISTORY {
             self.history.remove(0);
         }
-        self.history.push(Past { at: now, status, version: self.version.clone(), code });
+        self.history.push(StatusChange { at: now, status, version: self.version.clone(), code });
     }
 }

@@ -1,11 +1,11 @@
-//! What a channel can point to: one version for one architecture, as files.
+//! Packages: one version for one architecture, and its files.
 
 use std::collections::BTreeSet;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-/// Versions are compared as semver does, without what builds are called.
+/// Versions are compared by semver precedence, which ignores build metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
@@ -14,29 +14,29 @@ pub struct Package {
     /// `amd64-usr`.
     pub board: String,
     pub payload: File,
-    /// Everything else that machines fetch; not the metadata of a channel.
+    /// All other files that machines fetch, except the metadata of a channel.
     #[serde(default)]
     pub further: Vec<File>,
-    /// Where files lie that the server does not have itself.
+    /// Base URL of files that the server does not store.
     #[serde(default)]
     pub files_at: Option<String>,
-    /// Channels that its signed metadata lets it into; empty: all.
+    /// Channels that the signed metadata allows; empty: all.
     #[serde(default)]
     pub channels: Vec<String>,
-    /// The oldest version that can go to it directly.
+    /// The oldest version that can update to this one directly.
     #[serde(default)]
     pub min_from: Option<Version>,
-    /// Of `release.json`, in hexadecimal, if it has one.
+    /// Of `release.json`, in hexadecimal.
     #[serde(default)]
     pub release_sha256: Option<String>,
     #[serde(default)]
     pub notes_url: Option<String>,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub created: u64,
-    /// Nobody gets it any more, in whatever channel it is.
+    /// Why the version is banned. No machine gets it, in any channel.
     #[serde(default)]
     pub banned: Option<String>,
-    /// Channels in which nobody gets it.
+    /// Channels in which no machine gets it.
     #[serde(default)]
     pub blacklist: BTreeSet<String>,
 }
@@ -49,7 +49,7 @@ pub struct File {
     pub size: u64,
     /// In hexadecimal.
     pub sha256: String,
-    /// In base64, as the protocol has it; empty where nobody counted it.
+    /// In base64, as in Omaha; empty if unknown.
     #[serde(default)]
     pub sha1: String,
 }
@@ -60,7 +60,7 @@ impl Package {
     }
 }
 
-/// By precedence.
+/// By semver precedence.
 pub(crate) fn is_older(one: &Version, other: &Version) -> bool {
     one.cmp_precedence(other).is_lt()
 }

@@ -1,4 +1,4 @@
-//! How a group takes its updates.
+//! Update policies of groups.
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -6,33 +6,33 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{UNLIMITED, WAVES, WINDOWS};
 use crate::window::Window;
 
-/// The time zones of the machine, asked by name.
+/// Looks up a time zone by name.
 pub type Zones<'a> = &'a dyn Fn(&str) -> Option<TimeZone>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// One machine alone until it has the version; machines that vanish pause the group.
+    /// One machine first, until it runs the version. Lost machines pause the group.
     pub safe_mode: bool,
     /// Monday to Friday, 9:00 to 16:59 in the time zone.
     pub office_hours: bool,
-    /// In addition to that; none is always.
+    /// In addition to office hours. Empty: always.
     pub windows: Vec<Window>,
-    /// `Europe/Berlin`. Windows without a zone that is known are never open.
+    /// `Europe/Berlin`. Without a known time zone, windows never open.
     pub timezone: Option<String>,
     /// Seconds.
     pub period: u64,
-    /// Machines that may begin within a period.
+    /// Machines that may start an update within a period.
     pub max_per_period: Option<u32>,
-    /// Machines between their grant and their end.
+    /// Machines with an update in progress.
     pub max_in_progress: Option<u32>,
-    /// Seconds that a machine has from its grant, and from each step that it makes.
+    /// Seconds from a grant, and from each step, to the next step.
     pub timeout: u64,
-    /// Of the machines, by a hash of machine and version.
+    /// Share of the machines, selected by a hash of machine and version.
     pub percent: u8,
-    /// The share by the time since the channel has the version, in order of time. Before the first: none.
+    /// Share by the age of the rollout, in order of time. Before the first wave no machine gets the version.
     pub waves: Vec<Wave>,
-    /// Pauses the group when as many machines failed with a version, and `failure_percent` of those that tried.
+    /// Pauses the group when this many machines, and `failure_percent` of those that tried, failed with a version.
     pub max_failures: Option<u32>,
     pub failure_percent: u8,
 }
@@ -40,13 +40,13 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wave {
-    /// Seconds since the channel has the version.
+    /// Seconds since the channel points to the version.
     pub after: u64,
     pub percent: u8,
 }
 
 impl Default for Policy {
-    /// Everything at once, but not on and on: three machines that fail and are a tenth of those that tried stop it.
+    /// All machines immediately, but three failures that are a tenth of the attempts pause the group.
     fn default() -> Self {
         Self {
             safe_mode: false,
@@ -74,18 +74,18 @@ pub enum PolicyError {
     #[error("waves come in order of time, and each has no fewer percent than the one before")]
     Waves,
     #[error("{field}: {limit} are the most")]
-    Many { field: &'static str, limit: usize },
+    TooMany { field: &'static str, limit: usize },
     #[error("timezone: {0:?} is not known here")]
-    Zone(String),
+    UnknownTimeZone(String),
     #[error("windows and office hours want a timezone")]
-    NoZone,
+    MissingTimeZone,
 }
 
 const YEAR: u64 = 365 * 24 * 3600;
 
 impl Policy {
     /// # Errors
-    /// What would never let anything through, or cannot be meant.
+    /// A value is out of range or contradictory, or would block all updates.
     pub fn check(&self, zones: Zones<'_>) -> Result<(), PolicyError> {
         for (field, found) in [("percent", self.percent), ("failure_percent", self.failure_percent)] {
             if found > 100 {
@@ -98,7 +98,7 @@ impl Policy {
             }
         }
         if self.waves.len() > WAVES {
-            return Err(PolicyError::Many { field: "waves", limit: WAVES });
+            return Err(PolicyError::TooMany { field: "waves", limit: WAVES });
         }
         if let Some(wave) = self.waves.iter().find(|wave| wave.percent > 100) {
             return Err(PolicyError::Percent { field: "waves", found: wave.percent });
@@ -111,26 +111,26 @@ impl Policy {
             return Err(PolicyError::Waves);
         }
         if self.windows.len() > WINDOWS {
-            return Err(PolicyError::Many { field: "windows", limit: WINDOWS });
+            return Err(PolicyError::TooMany { field: "windows", limit: WINDOWS });
         }
         match &self.timezone {
-            Some(name) if zones(name).is_none() => Err(PolicyError::Zone(name.clone())),
-            None if self.office_hours || !self.windows.is_empty() => Err(PolicyError::NoZone),
+            Some(name) if zones(name).is_none() => Err(PolicyError::UnknownTimeZone(name.clone())),
+            None if self.office_hours || !self.windows.is_empty() => Err(PolicyError::MissingTimeZone),
             _ => Ok(()),
         }
     }
 
-    /// Whether updates may begin at `now`, in seconds since 1970.
+    /// Whether updates may start at `now`, Unix time in seconds.
     pub(crate) fn is_open(&self, now: u64, zones: Zones<'_>) -> bool {
         if !self.office_hours && self.windows.is_empty() {
             return true;
         }
         let Some(zone) = self.timezone.as_deref().and_then(zones) else { return false };
-        (!self.office_hours || Window::office_hours().has(now, &zone))
-            && (self.windows.is_empty() || self.windows.iter().any(|window| window.has(now, &zone)))
+        (!self.office_hours || Window::office_hours().contains(now, &zone))
+            && (self.windows.is_empty() || self.windows.iter().any(|window| window.contains(now, &zone)))
     }
 
-    /// The share that may have a version which the channel has for `age` seconds.
+    /// The share, in percent, that may get a version after `age` seconds of its rollout.
     pub fn share(&self, age: u64) -> u8 {
         let reached = self.waves.iter().rev().find(|wave| wave.after <= age).map(|wave| wave.percent);
         let by_wave = if self.waves.is_empty() { 100 } else { reached.unwrap_or(0) };
@@ -145,10 +145,11 @@ impl Policy {
         limit(self.max_in_progress)
     }
 
-    /// Whether so many of so many that tried are too many.
+    /// Whether the failures exceed the policy's limits.
     pub(crate) fn is_failing(&self, failed: u32, attempted: u32) -> bool {
-        let rate = u64::from(failed) * 100 >= u64::from(self.failure_percent) * u64::from(attempted.max(1));
-        self.max_failures.is_some_and(|most| failed >= most.max(1)) && rate
+        let exceeds_rate =
+            u64::from(failed) * 100 >= u64::from(self.failure_percent) * u64::from(attempted.max(1));
+        self.max_failures.is_some_and(|most| failed >= most.max(1)) && exceeds_rate
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn waves_open_one_after_the_other_below_the_percent() {
+    fn waves_raise_the_share_up_to_the_percent() {
         let wave = |after, percent| Wave { after, percent };
         let mut policy =
             Policy { waves: vec![wave(10, 1), wave(20, 50), wave(30, 100)], ..Policy::default() };
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_policies_are_rejected() {
         let check = |policy: Policy, expect: &str| {
             assert_eq!(policy.check(&zones).map_err(|error| error.to_string()), Err(expect.to_owned()));
         };
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_its_zone_is_never_open() {
+    fn a_window_without_a_known_time_zone_is_never_open() {
         let policy = Policy { office_hours: true, timezone: Some("Mars".into()), ..Policy::default() };
         assert!(!policy.is_open(0, &zones));
         // Thursday, 1970-01-01.
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_count_by_number_and_by_share() {
+    fn failures_are_limited_by_count_and_by_rate() {
         let policy = Policy { max_failures: Some(2), failure_percent: 10, ..Policy::default() };
         assert!(!policy.is_failing(1, 1) && policy.is_failing(2, 20) && !policy.is_failing(2, 21));
         assert!(!Policy { max_failures: None, ..policy }.is_failing(9, 9));

@@ -1,24 +1,24 @@
-//! Why a machine that asked gets nothing, in a word for programs and a sentence for people.
+//! Reasons for `noupdate`: a key for programs and a sentence for operators.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
-    ($($(#[$about:meta])* $variant:ident = $word:literal: $sentence:literal,)*) => {
+    ($($(#[$about:meta])* $variant:ident = $key:literal: $description:literal,)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
-            $($(#[$about])* #[serde(rename = $word)] $variant,)*
+            $($(#[$about])* #[serde(rename = $key)] $variant,)*
         }
 
         impl Reason {
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// As the answer carries it.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)* }
+            /// As in the response.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $key,)* }
             }
 
-            pub fn sentence(self) -> &'static str {
-                match self { $(Self::$variant => $sentence,)* }
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$variant => $description,)* }
             }
         }
     };
@@ -46,13 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_a_word_of_its_own() {
-        let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.word()).collect();
-        assert_eq!(words.len(), Reason::ALL.len());
+    fn keys_are_unique_and_descriptions_exist() {
+        let keys: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(keys.len(), Reason::ALL.len());
         for reason in Reason::ALL {
             let json = serde_json::to_string(reason).unwrap();
-            assert_eq!(json, format!("{:?}", reason.word()));
-            assert!(!reason.sentence().is_empty());
+            assert_eq!(json, format!("{:?}", reason.as_str()));
+            assert!(!reason.description().is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept, piece by piece.
+//! The records that make up the persistent state.
 
 use semver::Version;
 use serde::Serialize;
@@ -11,9 +11,9 @@ use crate::package::Package;
 use crate::timeline::Timeline;
 use crate::track::Track;
 
-/// Where a piece belongs. The application stands in front, by its bare id.
+/// The key of a record. The application comes first, by its canonical id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Record {
+pub enum RecordKey {
     App(String),
     Package(String, Version, String),
     Channel(String, Track),
@@ -23,7 +23,7 @@ pub enum Record {
     Activity(u64),
 }
 
-/// A piece, to be written.
+/// A record to write.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Value<'a> {
@@ -36,9 +36,9 @@ pub enum Value<'a> {
     Activity(&'a Entry),
 }
 
-/// A piece as it was read; with the application that it belongs to.
+/// A record as loaded, with the application it belongs to.
 #[derive(Debug)]
-pub enum Loaded {
+pub enum LoadedRecord {
     App(App),
     Package(String, Package),
     Channel(String, Channel),

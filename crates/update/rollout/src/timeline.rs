@@ -1,4 +1,4 @@
-//! How many machines of a group ran which version, and were where, over time.
+//! Versions and statuses of a group's machines over time.
 
 use std::collections::BTreeMap;
 
@@ -6,40 +6,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::POINTS;
 
-/// Points closer than this replace one another, in seconds.
-const CLOSEST: u64 = 10;
-/// Points older than the first are thinned to one in the second, both in seconds.
-const THINNED: [(u64, u64); 2] = [(24 * 3600, 3600), (3600, 300)];
-const KEPT: u64 = 30 * 24 * 3600;
+/// Seconds. Points closer than this are merged.
+const MIN_INTERVAL: u64 = 10;
+/// Seconds: points older than the first value are thinned to one per second value.
+const THINNING: [(u64, u64); 2] = [(24 * 3600, 3600), (3600, 300)];
+const RETENTION: u64 = 30 * 24 * 3600;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Point {
-    /// Seconds since 1970.
+pub struct TimelinePoint {
+    /// Unix time in seconds.
     pub at: u64,
     pub versions: BTreeMap<String, usize>,
-    /// By [`crate::Status::word`].
+    /// Keyed by [`crate::Status::as_str`].
     pub statuses: BTreeMap<String, usize>,
 }
 
-/// In order of time.
+/// Ordered by time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Timeline(Vec<Point>);
+pub struct Timeline(Vec<TimelinePoint>);
 
 impl Timeline {
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[TimelinePoint] {
         &self.0
     }
 
-    /// Takes in how things are; whether that changed anything.
-    pub(crate) fn record(&mut self, point: Point) -> bool {
+    /// Adds a point. Returns false if nothing changed since the last one.
+    pub(crate) fn record(&mut self, point: TimelinePoint) -> bool {
         let count = self.0.len();
         if let Some(last) = self.0.last_mut() {
             if last.versions == point.versions && last.statuses == point.statuses {
                 return false;
             }
-            // A clock that was set back moves what came later.
-            if point.at < last.at + CLOSEST && count > 1 {
-                *last = Point { at: last.at.min(point.at), ..point };
+            // After the clock was set back, later points are merged.
+            if point.at < last.at + MIN_INTERVAL && count > 1 {
+                *last = TimelinePoint { at: last.at.min(point.at), ..point };
                 return true;
             }
         }
@@ -55,15 +55,16 @@ impl Timeline {
         let mut last_kept = None;
         self.0.retain(|point| {
             let age = now.saturating_sub(point.at);
-            let apart = THINNED.iter().find(|(older, _)| age > *older).map_or(0, |(_, apart)| *apart);
-            let keeps =
-                age <= KEPT && last_kept.is_none_or(|last: u64| point.at.saturating_sub(last) >= apart);
-            if keeps {
+            let interval =
+                THINNING.iter().find(|(older, _)| age > *older).map_or(0, |(_, interval)| *interval);
+            let is_kept = age <= RETENTION
+                && last_kept.is_none_or(|last: u64| point.at.saturating_sub(last) >= interval);
+            if is_kept {
                 last_kept = Some(point.at);
             }
-            keeps
+            is_kept
         });
-        // Whatever happened in the last hour.
+        // More than that changed within the last hour.
         if self.0.len() > POINTS {
             self.0.drain(..self.0.len() - POINTS / 2);
         }
@@ -74,12 +75,16 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn point(at: u64, count: usize) -> Point {
-        Point { at, versions: BTreeMap::from([("1.0.0".to_owned(), count)]), statuses: BTreeMap::new() }
+    fn point(at: u64, count: usize) -> TimelinePoint {
+        TimelinePoint {
+            at,
+            versions: BTreeMap::from([("1.0.0".to_owned(), count)]),
+            statuses: BTreeMap::new(),
+        }
     }
 
     #[test]
-    fn what_did_not_change_makes_no_point_and_the_past_is_thinned() {
+    fn unchanged_points_are_merged_and_old_ones_thinned() {
         let mut line = Timeline::default();
         assert!(line.record(point(100, 1)) && !line.record(point(200, 1)) && line.record(point(300, 2)));
         assert!(line.record(point(301, 3)));

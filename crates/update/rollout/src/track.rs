@@ -1,4 +1,4 @@
-//! What a channel or a group is called: a name, and the architecture that it is for.
+//! Names of channels and groups: a name and an architecture.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::limits;
 
 const DEFAULT: &str = "amd64";
 
-/// `stable`, which is for amd64, or `stable@aarch64`.
+/// `stable` (amd64), or `stable@aarch64`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Track {
     name: String,
@@ -18,16 +18,16 @@ pub struct Track {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no name: it wants 1 to 64 letters, digits or `._-`, and perhaps `@` and an architecture")]
-pub struct NoTrack(String);
+pub struct ParseTrackError(String);
 
 impl Track {
     /// # Errors
-    /// One of them is no word of letters, digits, dots, lines and dashes.
-    pub fn new(name: &str, arch: &str) -> Result<Self, NoTrack> {
-        if is_word(name) && is_word(arch) {
+    /// The name or the architecture is not an identifier ([`is_identifier`]).
+    pub fn new(name: &str, arch: &str) -> Result<Self, ParseTrackError> {
+        if is_identifier(name) && is_identifier(arch) {
             Ok(Self { name: name.to_owned(), arch: arch.to_owned() })
         } else {
-            Err(NoTrack(format!("{name}@{arch}").chars().take(limits::NAME).collect()))
+            Err(ParseTrackError(format!("{name}@{arch}").chars().take(limits::NAME).collect()))
         }
     }
 
@@ -40,16 +40,16 @@ impl Track {
     }
 }
 
-/// What may stand in a path, a label of a metric or a log line as it is.
-pub fn is_word(text: &str) -> bool {
+/// 1 to 64 letters, digits and `._-`: safe in paths, metric labels and log lines without escaping.
+pub fn is_identifier(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=limits::NAME).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('.')
 }
 
 impl FromStr for Track {
-    type Err = NoTrack;
+    type Err = ParseTrackError;
 
-    fn from_str(text: &str) -> Result<Self, NoTrack> {
+    fn from_str(text: &str) -> Result<Self, ParseTrackError> {
         let (name, arch) = text.split_once('@').unwrap_or((text, DEFAULT));
         Self::new(name, arch)
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_round_trip_through_display() {
         for text in ["stable", "my-own_1.2", "stable@aarch64"] {
             assert_eq!(text.parse::<Track>().unwrap().to_string(), text);
         }

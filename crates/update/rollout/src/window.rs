@@ -1,4 +1,4 @@
-//! When updates may begin: hours of days, by the clock on the wall of a time zone.
+//! Update windows: hours of weekdays in the local time of a time zone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,11 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const DAY: u16 = 24 * 60;
 
-/// `Mon-Fri 09:00-17:00`, `Sat,Sun 22:00-04:00` (into the next day), `09:00-17:00` (each day). The end is no part of
-/// it.
+/// `Mon-Fri 09:00-17:00`, `Sat,Sun 22:00-04:00` (until the next day), `09:00-17:00` (daily). The end is exclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// From Monday.
+    /// Monday first.
     days: [bool; 7],
     /// Minute of the day.
     start: u16,
@@ -25,16 +24,16 @@ pub struct Window {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no window: one is written `Mon-Fri 09:00-17:00`, with days as `Sat,Sun` or none for each")]
-pub struct NoWindow(String);
+pub struct ParseWindowError(String);
 
 impl Window {
-    /// What the original calls office hours: Monday to Friday, 9:00 to 16:59.
+    /// CoreUpdate's office hours: Monday to Friday, 9:00 to 16:59.
     pub fn office_hours() -> Self {
         Self { days: [true, true, true, true, true, false, false], start: 9 * 60, minutes: 8 * 60 }
     }
 
-    /// `now` in seconds since 1970.
-    pub fn has(&self, now: u64, zone: &TimeZone) -> bool {
+    /// `now` is Unix time in seconds.
+    pub fn contains(&self, now: u64, zone: &TimeZone) -> bool {
         let Some(timestamp) = i64::try_from(now).ok().and_then(|now| Timestamp::from_second(now).ok()) else {
             return false;
         };
@@ -42,7 +41,7 @@ impl Window {
         let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
         let today = day(local.weekday());
         let end = self.start + self.minutes;
-        // One that began yesterday may last until now.
+        // A window of the day before may extend into today.
         (self.days[today] && (self.start..end).contains(&minute))
             || (self.days[(today + 6) % 7] && minute + DAY < end)
     }
@@ -53,30 +52,30 @@ fn day(weekday: Weekday) -> usize {
 }
 
 impl FromStr for Window {
-    type Err = NoWindow;
+    type Err = ParseWindowError;
 
-    fn from_str(text: &str) -> Result<Self, NoWindow> {
-        read(text).ok_or_else(|| NoWindow(text.chars().take(60).collect()))
+    fn from_str(text: &str) -> Result<Self, ParseWindowError> {
+        parse_window(text).ok_or_else(|| ParseWindowError(text.chars().take(60).collect()))
     }
 }
 
-fn read(text: &str) -> Option<Window> {
-    let mut words = text.split_whitespace();
-    let first = words.next()?;
-    let (days, hours) = match words.next() {
-        Some(hours) => (read_days(first)?, hours),
+fn parse_window(text: &str) -> Option<Window> {
+    let mut parts = text.split_whitespace();
+    let first = parts.next()?;
+    let (days, hours) = match parts.next() {
+        Some(hours) => (parse_days(first)?, hours),
         None => ([true; 7], first),
     };
     let (start, end) = hours.split_once('-')?;
-    let (start, end) = (read_minute(start)?, read_minute(end)?);
-    if words.next().is_some() || start == DAY {
+    let (start, end) = (parse_minute(start)?, parse_minute(end)?);
+    if parts.next().is_some() || start == DAY {
         return None;
     }
     let minutes = if end > start { end - start } else { end + DAY - start };
     Some(Window { days, start, minutes })
 }
 
-fn read_days(text: &str) -> Option<[bool; 7]> {
+fn parse_days(text: &str) -> Option<[bool; 7]> {
     let number = |name: &str| DAYS.iter().position(|day| day.eq_ignore_ascii_case(name));
     let mut days = [false; 7];
     for part in text.split(',') {
@@ -88,8 +87,8 @@ fn read_days(text: &str) -> Option<[bool; 7]> {
     Some(days)
 }
 
-/// `24:00` is the end of a day.
-fn read_minute(text: &str) -> Option<u16> {
+/// `24:00` is the end of the day.
+fn parse_minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let number = |text: &str| -> Option<u16> {
         let digits = text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -128,7 +127,7 @@ impl<'de> Deserialize<'de> for Window {
 mod tests {
     use super::*;
 
-    /// Seconds since 1970 of a time in Berlin.
+    /// Unix time in seconds of a local time in Berlin.
     fn berlin(text: &str) -> (u64, TimeZone) {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let local: jiff::civil::DateTime = text.parse().unwrap();
@@ -136,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn windows_by_the_clock_on_the_wall() {
+    fn windows_follow_local_time_and_dst() {
         let check = |window: &str, times: &[(&str, bool)]| {
             let window: Window = window.parse().unwrap();
             for (time, expect) in times {
                 let (now, zone) = berlin(time);
-                assert_eq!(window.has(now, &zone), *expect, "{window} at {time}");
+                assert_eq!(window.contains(now, &zone), *expect, "{window} at {time}");
             }
         };
         // 2026-11-20 is a Friday.
@@ -168,13 +167,13 @@ mod tests {
         check("Sun 22:00-04:00", &[("2026-11-23T01:00", true), ("2026-11-22T01:00", false)]);
         check("Sat-Mon 00:00-24:00", &[("2026-11-22T12:00", true), ("2026-11-24T00:00", false)]);
         check("12:00-12:00", &[("2026-11-20T03:00", true)]);
-        // Clocks go from 2:00 to 3:00 on 2026-03-29, and from 3:00 to 2:00 on 2026-10-25.
+        // DST: 2:00 becomes 3:00 on 2026-03-29, and 3:00 becomes 2:00 on 2026-10-25.
         check("01:30-03:30", &[("2026-03-29T03:15", true), ("2026-03-29T03:30", false)]);
         check("02:00-02:30", &[("2026-10-25T02:15", true), ("2026-03-29T03:15", false)]);
     }
 
     #[test]
-    fn windows_are_read_as_they_are_written() {
+    fn windows_round_trip_through_display() {
         for (text, expect) in [
             ("Mon-Fri 9:0-17:00", "Mon,Tue,Wed,Thu,Fri 09:00-17:00"),
             ("sat,SUN 22:00-4:00", "Sat,Sun 22:00-04:00"),
@@ -198,7 +197,7 @@ mod tests {
             "+9:00-10:00",
             "1:00-2:00-3:00",
         ] {
-            assert_eq!(bad.parse::<Window>(), Err(NoWindow(bad.to_owned())));
+            assert_eq!(bad.parse::<Window>(), Err(ParseWindowError(bad.to_owned())));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a rollout counts, and how often.
+//! How a rollout counts machines.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -19,22 +19,22 @@ fn update(world: &mut World, from: &str, to: &str) {
 }
 
 #[test]
-fn a_machine_succeeds_once_in_a_rollout_also_after_a_reset_or_a_fall_back() {
+fn a_machine_succeeds_once_per_rollout_despite_reset_or_fallback() {
     let mut world = World::new(Policy::default());
     update(&mut world, "1.0.0", "2.0.0");
     assert_eq!((rollout(&world).attempted, rollout(&world).succeeded), (1, 1));
-    world.fleet.reset_machine("keelson", "a", world.now).unwrap();
+    world.state.reset_machine("keelson", "a", world.now).unwrap();
     world.restart();
     world.check("a", "2.0.0").unwrap_err();
     assert_eq!(world.machine("a").status, Status::Complete);
     assert_eq!((rollout(&world).attempted, rollout(&world).succeeded), (1, 1));
-    world.fleet.reset_machine("keelson", "a", world.now).unwrap();
+    world.state.reset_machine("keelson", "a", world.now).unwrap();
     update(&mut world, "1.0.0", "2.0.0");
     assert_eq!((rollout(&world).attempted, rollout(&world).succeeded), (1, 1));
-    // Another rollout is counted, the same version's as well.
+    // Another rollout counts separately, even one of the same version.
     for version in ["3.0.0", "2.0.0", "3.0.0"] {
         world.now += 1;
-        world.point(version);
+        world.point_channel(version);
     }
     update(&mut world, "2.0.0", "3.0.0");
     assert_eq!((rollout(&world).attempted, rollout(&world).succeeded), (1, 1));

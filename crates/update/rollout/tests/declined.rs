@@ -1,4 +1,4 @@
-//! Machines that do not take what they were granted, or take long.
+//! Machines that decline a granted version, or are slow.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -8,9 +8,9 @@ use omaha::{ErrorCode, Event, EventResult, EventType};
 use rollout::{Policy, Reason, Status};
 use support::World;
 
-/// Operators who go back to the version before do not stop it for everybody else.
+/// A manual rollback on one machine does not stop the rollout for others.
 #[test]
-fn a_version_that_machines_reject_has_not_failed() {
+fn a_rejected_version_does_not_count_as_failed() {
     let policy = Policy {
         max_failures: Some(1),
         failure_percent: 1,
@@ -27,19 +27,19 @@ fn a_version_that_machines_reject_has_not_failed() {
     }
     let rollout = world.group().rollout.as_ref().unwrap();
     assert_eq!((rollout.attempted, rollout.failed, world.group().paused.is_some()), (0, 0, false));
-    assert!(world.told().contains(
+    assert!(world.log().contains(
         &"a rejects 2.0.0: error 35 OmahaUpdateIgnoredPerPolicy (268435491 sent: own server); it is not offered there again"
-    ), "{:?}", world.told());
+    ), "{:?}", world.log());
     // `update-agent retry` checks on demand.
     assert_eq!(world.check_on_demand("a", "1.0.0"), Ok("2.0.0".into()));
-    // Only its last grant of this version counts in the period.
+    // Only the last grant of this version counts in the period.
     assert_eq!(world.check("d", "1.0.0"), Err(Reason::MaxPerPeriod));
     assert_eq!(world.group().rollout.as_ref().unwrap().attempted, 1);
 }
 
-/// A building without a network, say.
+/// For example a site without a network.
 #[test]
-fn downloads_that_break_off_stop_no_version() {
+fn failed_downloads_do_not_pause_the_group() {
     let policy = Policy {
         max_failures: Some(1),
         failure_percent: 1,
@@ -60,7 +60,7 @@ fn downloads_that_break_off_stop_no_version() {
 }
 
 #[test]
-fn a_held_machine_takes_no_place_and_pauses_nothing() {
+fn a_held_machine_takes_no_slot_and_does_not_pause_the_group() {
     let mut world = World::new(Policy { safe_mode: true, timeout: 3600, ..Policy::default() });
     for _ in 0..3 {
         assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
@@ -74,7 +74,7 @@ fn a_held_machine_takes_no_place_and_pauses_nothing() {
 }
 
 #[test]
-fn a_slow_download_keeps_its_place_for_a_day_at_most() {
+fn a_slow_download_keeps_its_grant_for_a_day_at_most() {
     let mut world = World::new(Policy { max_in_progress: Some(1), timeout: 3600, ..Policy::default() });
     let progress = Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS);
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));

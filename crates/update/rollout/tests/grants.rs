@@ -1,15 +1,15 @@
-//! Who gets what, step by step.
+//! Grants, step by step.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 mod support;
 
 use omaha::{ErrorCode, Event, EventResult, EventType};
-use rollout::{Answer, PausedBy, Policy, Reason, Status, Wave};
+use rollout::{AppOutcome, PausedBy, Policy, Reason, Status, Wave};
 use support::{World, package, track, zones};
 
 #[test]
-fn an_update_from_its_grant_to_its_end() {
+fn an_update_from_grant_to_completion() {
     let mut world = World::new(Policy::default());
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     assert_eq!(world.machine("a").status, Status::Granted);
@@ -28,7 +28,7 @@ fn an_update_from_its_grant_to_its_end() {
     let rollout = world.group().rollout.clone().unwrap();
     assert_eq!((rollout.attempted, rollout.succeeded, rollout.failed), (1, 1, 0));
     assert_eq!(
-        world.told(),
+        world.log(),
         [
             "channel alpha: nothing -> 2.0.0",
             "group alpha begins to take 2.0.0",
@@ -40,55 +40,55 @@ fn an_update_from_its_grant_to_its_end() {
 }
 
 #[test]
-fn nothing_is_offered_downward() {
+fn no_downgrade_is_offered() {
     let mut world = World::new(Policy::default());
     assert_eq!(world.check("a", "2.0.0"), Err(Reason::UpToDate));
     assert_eq!(world.check("a", "2.0.0+another-build"), Err(Reason::UpToDate));
     assert_eq!(world.check("a", "2.1.0-rc.1"), Err(Reason::Newer));
     assert_eq!(world.check("a", "2.0.0-rc.1"), Ok("2.0.0".into()));
-    world.point("1.0.0");
+    world.point_channel("1.0.0");
     assert_eq!(world.check("b", "2.0.0"), Err(Reason::Newer));
     assert!(
-        world.told().contains(&"channel alpha: 2.0.0 -> 1.0.0; machines that run a newer version stay on it")
+        world.log().contains(&"channel alpha: 2.0.0 -> 1.0.0; machines that run a newer version stay on it")
     );
 }
 
 #[test]
-fn who_is_not_known_is_told_so() {
+fn unknown_apps_groups_and_machines_are_reported() {
     let mut world = World::new(Policy::default());
-    let said = |app_id: &str, track: &str, version: &str, machine: &str| omaha::App {
+    let app_request = |app_id: &str, track: &str, version: &str, machine: &str| omaha::App {
         app_id: app_id.into(),
         track: track.into(),
         update_check: true,
         boot_id: String::new(),
-        ..World::said(machine, version)
+        ..World::app_request(machine, version)
     };
     let id = omaha::COREOS_APP_ID;
-    assert_eq!(world.call(&said("", "alpha", "1.0.0", "a")), Answer::NoAppId);
-    assert_eq!(world.call(&said("{other}", "alpha", "1.0.0", "a")), Answer::UnknownApp);
-    assert_eq!(world.call(&said(id, "gamma", "1.0.0", "a")), Answer::UnknownGroup);
-    assert_eq!(world.call(&said(id, "al/pha", "1.0.0", "a")), Answer::UnknownGroup);
-    assert_eq!(world.call(&said(id, "alpha", "one", "a")), Answer::InvalidVersion);
-    assert_eq!(world.call(&said(id, "alpha", "1.0.0", "")), Answer::NotRegistered);
-    assert_eq!(world.call(&said(id, "alpha", "1.0.0", &"a".repeat(129))), Answer::NotRegistered);
+    assert_eq!(world.handle(&app_request("", "alpha", "1.0.0", "a")), AppOutcome::NoAppId);
+    assert_eq!(world.handle(&app_request("{other}", "alpha", "1.0.0", "a")), AppOutcome::UnknownApp);
+    assert_eq!(world.handle(&app_request(id, "gamma", "1.0.0", "a")), AppOutcome::UnknownGroup);
+    assert_eq!(world.handle(&app_request(id, "al/pha", "1.0.0", "a")), AppOutcome::UnknownGroup);
+    assert_eq!(world.handle(&app_request(id, "alpha", "one", "a")), AppOutcome::InvalidVersion);
+    assert_eq!(world.handle(&app_request(id, "alpha", "1.0.0", "")), AppOutcome::NotRegistered);
+    assert_eq!(world.handle(&app_request(id, "alpha", "1.0.0", &"a".repeat(129))), AppOutcome::NotRegistered);
     let bare = id.trim_matches(['{', '}']).to_uppercase();
-    assert!(matches!(world.call(&said(&bare, "alpha", "1.0.0", "a")), Answer::Known(Some(_))));
-    let arm = omaha::App { board: "arm64-usr".into(), ..said(id, "alpha", "1.0.0", "a") };
-    assert_eq!(world.call(&arm), Answer::UnknownGroup, "another architecture is another group");
+    assert!(matches!(world.handle(&app_request(&bare, "alpha", "1.0.0", "a")), AppOutcome::Known(Some(_))));
+    let arm = omaha::App { board: "arm64-usr".into(), ..app_request(id, "alpha", "1.0.0", "a") };
+    assert_eq!(world.handle(&arm), AppOutcome::UnknownGroup, "another architecture is another group");
 }
 
 #[test]
-fn a_channel_without_a_version_is_no_error_of_its_machines() {
+fn an_empty_channel_is_logged_once_per_machine() {
     let mut world = World::new(Policy::default());
-    world.fleet.point("keelson", &track("alpha"), None, world.now).unwrap();
+    world.state.point_channel("keelson", &track("alpha"), None, world.now).unwrap();
     assert_eq!(world.check("a", "1.0.0"), Err(Reason::NoPackage));
     assert_eq!(world.check("a", "1.0.0"), Err(Reason::NoPackage));
-    let told = world.told().iter().filter(|text| text.contains("its channel has nothing")).count();
-    assert_eq!(told, 1);
+    let count = world.log().iter().filter(|text| text.contains("its channel has nothing")).count();
+    assert_eq!(count, 1);
 }
 
 #[test]
-fn as_many_as_may_in_a_period_and_at_once() {
+fn limits_per_period_and_in_progress() {
     let mut world = World::new(Policy { max_per_period: Some(2), period: 600, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
@@ -108,12 +108,12 @@ fn as_many_as_may_in_a_period_and_at_once() {
 }
 
 #[test]
-fn a_machine_that_goes_away_gives_its_place_back() {
+fn an_expired_grant_releases_its_slot() {
     let mut world = World::new(Policy { max_in_progress: Some(1), timeout: 3600, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.now += 1800;
     world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
-    // A step gives an hour more; the same step again does not.
+    // A new step renews the grant; a repeated one does not.
     world.now += 3599;
     world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::MaxInProgress));
@@ -143,13 +143,13 @@ fn one_machine_goes_first_in_safe_mode() {
     world.now += 3600;
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::Paused));
     assert_eq!(world.group().paused.as_ref().unwrap().by, PausedBy::TimeOuts);
-    world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
+    world.state.resume("keelson", &track("alpha"), world.now).unwrap();
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
 }
 
 /// A version that does not boot cannot report its failure.
 #[test]
-fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
+fn machines_lost_after_installing_pause_the_group() {
     let hour = 3600;
     let lost = |policy: Policy, machines: &[&str]| {
         let mut world = World::new(policy);
@@ -157,7 +157,7 @@ fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
             assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
             world.install(machine, "1.0.0");
         }
-        // Machines without the version ask on.
+        // Machines with the new version continue to check.
         for _ in 0..4 {
             world.now += hour;
             world.check("z", "2.0.0").unwrap_err();
@@ -167,26 +167,26 @@ fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
     let mut world = lost(Policy { safe_mode: true, ..Policy::default() }, &["a"]);
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::Paused));
     assert_eq!(world.group().paused.as_ref().unwrap().by, PausedBy::TimeOuts);
-    assert!(world.told().contains(&"a installed 2.0.0 and stopped reporting"), "{:?}", world.told());
+    assert!(world.log().contains(&"a installed 2.0.0 and stopped reporting"), "{:?}", world.log());
     let policy = Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() };
     let mut world = lost(policy, &["a", "b"]);
     assert_eq!(world.check("c", "1.0.0"), Err(Reason::Paused));
     let paused = world.group().paused.clone().unwrap();
     assert_eq!((paused.by, paused.why.as_str()), (PausedBy::Failures, "2 of 2 machines failed with 2.0.0"));
-    // They were switched off, and come back with it.
+    // The machines were switched off and come back with the new version.
     assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
     assert_eq!(world.group().rollout.as_ref().unwrap().failed, 1);
 }
 
 #[test]
-fn a_machine_that_waits_for_its_window_is_not_lost_and_takes_no_place() {
+fn a_machine_waiting_for_its_reboot_window_is_not_lost_and_holds_no_slot() {
     let mut world = World::new(Policy { safe_mode: true, timeout: 3600, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.install("a", "1.0.0");
     assert_eq!(world.check("a", "1.0.0"), Err(Reason::UpdateInProgress));
     for _ in 0..24 {
         world.now += 2700;
-        // It has it, and passes that over. Until it has booted it nobody else tries it.
+        // The machine ignores a repeated offer. Until it boots, no other machine tries the version.
         world.check("a", "1.0.0").map(|version| assert_eq!(version, "2.0.0")).unwrap_or_default();
         assert_eq!(world.check("b", "1.0.0"), Err(Reason::SafeMode));
     }
@@ -197,7 +197,7 @@ fn a_machine_that_waits_for_its_window_is_not_lost_and_takes_no_place() {
     assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
 
-    // Where several may go at once, it holds up nobody.
+    // With a limit on machines in progress, it blocks no other machine.
     let mut world = World::new(Policy { max_in_progress: Some(1), timeout: 3600, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.install("a", "1.0.0");
@@ -207,14 +207,14 @@ fn a_machine_that_waits_for_its_window_is_not_lost_and_takes_no_place() {
     assert_eq!(world.machine("a").grant, None);
 }
 
-/// The machines' silence of a time in which nobody listened says nothing.
+/// Machines cannot report while the server is down.
 #[test]
-fn a_server_that_was_down_takes_nobody_for_lost_at_once() {
+fn server_downtime_does_not_make_machines_lost() {
     let mut world = World::new(Policy { safe_mode: true, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.install("a", "1.0.0");
     world.now += 3600;
-    world.fleet.tick(world.now, &zones);
+    world.state.tick(world.now, &zones);
     world.restart();
     world.now += 24 * 3600;
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::SafeMode));
@@ -223,7 +223,7 @@ fn a_server_that_was_down_takes_nobody_for_lost_at_once() {
 }
 
 #[test]
-fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again() {
+fn failures_pause_the_group_and_given_up_versions_are_not_offered() {
     let mut world = World::new(Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() });
     for machine in ["a", "b", "c", "d"] {
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
@@ -231,35 +231,35 @@ fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again(
     }
     world.fail("a", "1.0.0", ErrorCode(0x1000_000a));
     assert_eq!((world.machine("a").status, world.group().paused.is_some()), (Status::Error, false));
-    // Trying again is its right, failing again is nothing new.
+    // A repeated failure of the same machine does not count twice.
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
     assert_eq!(world.group().paused, None);
-    // Its time is over, since it was long on its way; it is heard nevertheless.
+    // A rollback counts even after the grant expired.
     world.now += 3600;
     assert_eq!(world.check_with("b", "1.0.0", Event::failed(ErrorCode::ROLLBACK)), Err(Reason::GivenUp));
     let paused = world.group().paused.clone().unwrap();
     assert_eq!((paused.by, paused.why.as_str()), (PausedBy::Failures, "2 of 4 machines failed with 2.0.0"));
     assert_eq!(world.check("e", "1.0.0"), Err(Reason::Paused));
-    let told = world.told();
+    let log = world.log();
     assert!(
-        told.contains(&"a failed with 2.0.0: error 10 PayloadHashMismatchError (268435466 sent: own server)"),
-        "{told:?}"
+        log.contains(&"a failed with 2.0.0: error 10 PayloadHashMismatchError (268435466 sent: own server)"),
+        "{log:?}"
     );
-    assert!(told.contains(&"b booted 2.0.0 and went back"));
+    assert!(log.contains(&"b booted 2.0.0 and went back"));
 
-    world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
+    world.state.resume("keelson", &track("alpha"), world.now).unwrap();
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::GivenUp));
     assert_eq!(world.check("e", "1.0.0"), Ok("2.0.0".into()));
-    world.point("3.0.0");
+    world.point_channel("3.0.0");
     assert_eq!(world.check("b", "1.0.0"), Ok("3.0.0".into()));
-    world.point("2.0.0");
-    world.fleet.reset_machine("keelson", "b", world.now).unwrap();
+    world.point_channel("2.0.0");
+    world.state.reset_machine("keelson", "b", world.now).unwrap();
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
 }
 
 #[test]
-fn a_machine_that_succeeds_after_all_has_not_failed() {
+fn a_later_success_clears_the_failure() {
     let mut world = World::new(Policy::default());
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
@@ -271,7 +271,7 @@ fn a_machine_that_succeeds_after_all_has_not_failed() {
 }
 
 #[test]
-fn events_of_updates_that_nobody_gave_are_dropped() {
+fn events_without_a_grant_are_dropped() {
     let mut world = World::new(Policy::default());
     world.install("a", "1.0.0");
     world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
@@ -281,7 +281,7 @@ fn events_of_updates_that_nobody_gave_are_dropped() {
     world.event("a", "1.0.0", Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
     world.fail("a", "1.0.0", ErrorCode::IGNORED_PER_POLICY);
     assert_eq!(world.machine("a"), &machine);
-    // Unknown.
+    // An unknown event.
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.event("a", "1.0.0", Event::new(EventType(777), EventResult(1)));
     assert_eq!(world.machine("a").status, Status::Granted);
@@ -291,37 +291,38 @@ fn events_of_updates_that_nobody_gave_are_dropped() {
 fn a_machine_without_a_version_is_not_registered() {
     let mut world = World::new(Policy::default());
     for version in ["", "new", "1.0.0.0"] {
-        let said = omaha::App { update_check: true, ..World::said("a", version) };
-        assert_eq!(world.call(&said), Answer::InvalidVersion);
+        let request = omaha::App { update_check: true, ..World::app_request("a", version) };
+        assert_eq!(world.handle(&request), AppOutcome::InvalidVersion);
     }
-    assert_eq!(world.fleet.app("keelson").unwrap().1.machines.len(), 0);
-    // What machines invent does not grow without limit in the statistics.
+    assert_eq!(world.state.app("keelson").unwrap().1.machines.len(), 0);
+    // Versions that machines make up do not grow the statistics without limit.
     for number in 0..100 {
         world.check(&format!("m{number}"), &format!("0.0.{number}")).ok();
     }
     world.check("twin", "0.0.99").ok();
-    let versions = world.fleet.app("keelson").unwrap().1.groups[&track("alpha")].counts.common_versions();
+    let versions = world.state.app("keelson").unwrap().1.groups[&track("alpha")].counts.common_versions();
     assert_eq!((versions.len(), versions["other"], versions["0.0.99"]), (65, 36, 2));
 }
 
-/// It installed, booted something else, and says nothing of it: it was made anew, or the fall-back is mute.
+/// The machine installed a version, booted another one and does not report: it was reprovisioned or fell back
+/// silently.
 #[test]
-fn a_machine_that_lost_its_update_is_not_stuck() {
+fn a_machine_that_lost_its_update_gets_it_again() {
     let mut world = World::new(Policy::default());
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.install("a", "1.0.0");
     assert_eq!(world.check("a", "1.0.0"), Err(Reason::UpdateInProgress));
-    let mut said = omaha::App { update_check: true, ..World::said("a", "1.0.0") };
-    said.boot_id = "{another boot}".into();
-    assert!(matches!(world.call(&said), Answer::Known(Some(rollout::Verdict::Update { .. }))));
+    let mut request = omaha::App { update_check: true, ..World::app_request("a", "1.0.0") };
+    request.boot_id = "{another boot}".into();
+    assert!(matches!(world.handle(&request), AppOutcome::Known(Some(rollout::CheckResult::Update { .. }))));
 }
 
 #[test]
-fn a_pending_machine_gets_what_is_newer() {
+fn a_machine_with_a_pending_reboot_gets_a_newer_version() {
     let mut world = World::new(Policy { max_in_progress: Some(1), ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.install("a", "1.0.0");
-    world.point("3.0.0");
+    world.point_channel("3.0.0");
     assert_eq!(world.check("a", "1.0.0"), Ok("3.0.0".into()));
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::MaxInProgress));
 }
@@ -349,44 +350,44 @@ fn shares_and_waves() {
 }
 
 #[test]
-fn what_operators_cannot_do() {
+fn invalid_operations_are_rejected() {
     let mut world = World::new(Policy::default());
     let version = |text: &str| text.parse().unwrap();
     let mut signed = package("5.0.0");
     signed.channels = vec!["beta".into()];
-    world.fleet.add_package("keelson", signed.clone()).unwrap();
+    world.state.add_package("keelson", signed.clone()).unwrap();
     let refused = |done: Result<(), rollout::OperateError>| done.unwrap_err().to_string();
-    let fleet = &mut world.fleet;
+    let state = &mut world.state;
     assert_eq!(
-        refused(fleet.point("keelson", &track("alpha"), Some(&version("5.0.0")), 0)),
+        refused(state.point_channel("keelson", &track("alpha"), Some(&version("5.0.0")), 0)),
         "version 5.0.0 is not signed for channel alpha: it may be in beta"
     );
-    fleet.point("keelson", &track("beta"), Some(&version("5.0.0")), 0).unwrap();
-    assert!(fleet.promote("keelson", &track("beta"), &track("alpha"), 0).is_err());
+    state.point_channel("keelson", &track("beta"), Some(&version("5.0.0")), 0).unwrap();
+    assert!(state.promote("keelson", &track("beta"), &track("alpha"), 0).is_err());
     signed.payload.size += 1;
     assert_eq!(
-        refused(fleet.add_package("keelson", signed)),
+        refused(state.add_package("keelson", signed)),
         "version 5.0.0 is there already, and its files are others: what was published never changes"
     );
     assert_eq!(
-        refused(fleet.remove_package("keelson", &version("5.0.0"), "amd64")),
+        refused(state.remove_package("keelson", &version("5.0.0"), "amd64")),
         "version 5.0.0 is in channel beta"
     );
-    fleet.ban("keelson", &version("2.0.0"), "amd64", Some("it panics"), 0).unwrap();
+    state.ban("keelson", &version("2.0.0"), "amd64", Some("it panics"), 0).unwrap();
     assert_eq!(
-        refused(fleet.point("keelson", &track("beta"), Some(&version("2.0.0")), 0)),
+        refused(state.point_channel("keelson", &track("beta"), Some(&version("2.0.0")), 0)),
         "version 2.0.0 is banned: it panics"
     );
-    assert_eq!(refused(fleet.pause("other", &track("beta"), "", 0)), "there is no application \"other\"");
+    assert_eq!(refused(state.pause("other", &track("beta"), "", 0)), "there is no application \"other\"");
     assert_eq!(
-        refused(fleet.remove_channel("keelson", &track("beta"), 0)),
+        refused(state.remove_channel("keelson", &track("beta"), 0)),
         "group beta takes its versions from channel beta"
     );
     assert_eq!(world.check("a", "1.0.0"), Err(Reason::Banned), "though the channel had it already");
 }
 
 #[test]
-fn a_clock_that_was_ahead_holds_nobody_up() {
+fn a_clock_that_was_ahead_blocks_no_machine() {
     let mut world =
         World::new(Policy { max_in_progress: Some(1), max_per_period: Some(1), ..Policy::default() });
     world.now += 1_000_000_000;

@@ -1,5 +1,5 @@
-//! Whatever machines say, operators do and the clock shows, in whatever order: no limit is exceeded, nothing goes
-//! downward, nobody waits forever, and what was told to be kept is enough to go on from.
+//! Invariants under any order of requests, commands and clock changes: no limit is exceeded, no version is offered
+//! downward, no machine waits forever, and the persisted records suffice to continue.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rollout::{Counts, Policy, Wave};
 use semver::Version;
-use support::{Kept, World, track, zones};
+use support::{MemoryStorage, World, track, zones};
 
 const MACHINES: usize = 6;
 
@@ -18,13 +18,13 @@ const MACHINES: usize = 6;
 enum Step {
     Check(usize),
     CheckOnDemand(usize),
-    /// Into what it was granted.
+    /// Into the granted version.
     Reboot(usize),
     Event(usize, u32, u32, u32),
     Wait(u64),
     /// The clock is set back.
     Back(u64),
-    Point(u64),
+    TimelinePoint(u64),
     Pause,
     Resume,
     Ban(u64, bool),
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(machine, kind, result, code)| Step::Event(machine, kind, result, code)),
         3 => (1_u64..900).prop_map(Step::Wait),
         1 => (1_u64..5000).prop_map(Step::Back),
-        2 => (1_u64..5).prop_map(Step::Point),
+        2 => (1_u64..5).prop_map(Step::TimelinePoint),
         1 => Just(Step::Pause),
         1 => Just(Step::Resume),
         1 => (1_u64..5, any::<bool>()).prop_map(|(version, is_banned)| Step::Ban(version, is_banned)),
@@ -69,17 +69,17 @@ fn policy() -> impl Strategy<Value = Policy> {
         })
 }
 
-/// The machines as they are, and what was told to be kept.
-struct Run {
+/// The server, the machines' versions and the persisted records.
+struct Simulation {
     world: World,
     running: Vec<Version>,
-    kept: Kept,
+    storage: MemoryStorage,
 }
 
-impl Run {
+impl Simulation {
     fn step(&mut self, step: &Step) {
         if matches!(step, Step::Restart) {
-            self.world.fleet = self.kept.loaded();
+            self.world.state = self.storage.load();
         }
         let (world, version) = (&mut self.world, |number: &u64| Version::new(*number, 0, 0));
         let name = |machine: &usize| format!("machine-{machine}");
@@ -96,7 +96,7 @@ impl Run {
                 }
             }
             Step::Reboot(machine) => {
-                let app = world.fleet.app("keelson").unwrap().1;
+                let app = world.state.app("keelson").unwrap().1;
                 let granted =
                     app.machines.get(name(machine).as_str()).and_then(|machine| machine.grant.clone());
                 if let Some(grant) = granted {
@@ -112,28 +112,28 @@ impl Run {
             }
             Step::Wait(seconds) => world.now += seconds,
             Step::Back(seconds) => world.now -= seconds,
-            Step::Point(number) => {
-                // A banned one is refused.
-                world.fleet.point("keelson", &track("alpha"), Some(&version(number)), world.now).ok();
+            Step::TimelinePoint(number) => {
+                // Fails if the version is banned.
+                world.state.point_channel("keelson", &track("alpha"), Some(&version(number)), world.now).ok();
             }
-            Step::Pause => world.fleet.pause("keelson", &track("alpha"), "", world.now).unwrap(),
-            Step::Resume => world.fleet.resume("keelson", &track("alpha"), world.now).unwrap(),
+            Step::Pause => world.state.pause("keelson", &track("alpha"), "", world.now).unwrap(),
+            Step::Resume => world.state.resume("keelson", &track("alpha"), world.now).unwrap(),
             Step::Ban(number, is_banned) => {
                 let why = is_banned.then_some("why");
-                world.fleet.ban("keelson", &version(number), "amd64", why, world.now).unwrap();
+                world.state.ban("keelson", &version(number), "amd64", why, world.now).unwrap();
             }
             Step::Reset(machine) => {
-                // Not heard of yet.
-                world.fleet.reset_machine("keelson", &name(machine), world.now).ok();
+                // Fails if the machine is not registered yet.
+                world.state.reset_machine("keelson", &name(machine), world.now).ok();
             }
-            Step::Tick => world.fleet.tick(world.now, &zones),
+            Step::Tick => world.state.tick(world.now, &zones),
             Step::Restart => {}
         }
     }
 
-    /// By walking over the machines, whatever is counted elsewhere.
-    fn hold(&self, went_back: bool) {
-        let (_, app) = self.world.fleet.app("keelson").unwrap();
+    /// Checks the invariants by iterating over the machines, independently of the counts.
+    fn assert_invariants(&self, clock_went_back: bool) {
+        let (_, app) = self.world.state.app("keelson").unwrap();
         let state = &app.groups[&track("alpha")];
         let (policy, now) = (&state.group.policy, self.world.now);
         let recent = app.machines.values().filter_map(|machine| machine.last_grant.as_ref());
@@ -141,11 +141,17 @@ impl Run {
         let live = |machine: &&rollout::Machine| {
             machine.grant.as_ref().is_some_and(|grant| grant.renewed + policy.timeout > now)
         };
-        let busy = app.machines.values().filter(live).count();
-        // A clock that was set back makes grants of the past those of now.
-        if !went_back {
-            assert!(policy.max_per_period.is_none_or(|most| recent <= most as usize), "{recent} in a period");
-            assert!(policy.max_in_progress.is_none_or(|most| busy <= most as usize), "{busy} at once");
+        let in_progress = app.machines.values().filter(live).count();
+        // After the clock was set back, past grants count as recent.
+        if !clock_went_back {
+            assert!(
+                policy.max_per_period.is_none_or(|limit| recent <= limit as usize),
+                "{recent} in a period"
+            );
+            assert!(
+                policy.max_in_progress.is_none_or(|limit| in_progress <= limit as usize),
+                "{in_progress} at once"
+            );
         }
         let counts: &Counts = &state.counts;
         let statuses: usize = counts.statuses.values().sum();
@@ -158,7 +164,7 @@ impl Run {
         for machine in app.machines.values() {
             let fits = match machine.status.number() {
                 2 | 6 | 7 => machine.grant.is_some(),
-                // It may wait for its reboot for longer than it has a place.
+                // The reboot may be pending for longer than the grant lasts.
                 5 => true,
                 _ => machine.grant.is_none(),
             };
@@ -166,15 +172,15 @@ impl Run {
         }
     }
 
-    /// Behind the longest time that anything may take, somebody new gets what there is.
-    fn go_on(&mut self) {
+    /// After the longest timeout, a new machine gets the channel's version.
+    fn assert_liveness(&mut self) {
         let world = &mut self.world;
         for number in 1..5 {
-            world.fleet.ban("keelson", &Version::new(number, 0, 0), "amd64", None, world.now).unwrap();
+            world.state.ban("keelson", &Version::new(number, 0, 0), "amd64", None, world.now).unwrap();
         }
-        world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
-        // It has seen a clock that was set back.
-        world.fleet.tick(world.now, &zones);
+        world.state.resume("keelson", &track("alpha"), world.now).unwrap();
+        // The server observes a clock that was set back.
+        world.state.tick(world.now, &zones);
         world.now += 2000;
         assert!(world.check("somebody-new", "0.1.0").is_ok(), "{:?}", world.group());
     }
@@ -184,19 +190,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history(policy in policy(), steps in vec(step(), 1..120)) {
+    fn invariants_hold_for_any_history(policy in policy(), steps in vec(step(), 1..120)) {
         let world = World::new(policy);
-        let mut run = Run { world, running: vec![Version::new(1, 0, 0); MACHINES], kept: Kept::default() };
-        run.kept.take(&mut run.world.fleet);
-        let mut went_back = false;
+        let mut run = Simulation { world, running: vec![Version::new(1, 0, 0); MACHINES], storage: MemoryStorage::default() };
+        run.storage.persist(&mut run.world.state);
+        let mut clock_went_back = false;
         for step in &steps {
             run.step(step);
-            went_back |= matches!(step, Step::Back(_));
-            run.kept.take(&mut run.world.fleet);
-            run.hold(went_back);
+            clock_went_back |= matches!(step, Step::Back(_));
+            run.storage.persist(&mut run.world.state);
+            run.assert_invariants(clock_went_back);
         }
-        let (loaded, fleet) = (run.kept.loaded(), &run.world.fleet);
-        let (one, other) = (loaded.app("keelson").unwrap().1, fleet.app("keelson").unwrap().1);
+        let (loaded, state) = (run.storage.load(), &run.world.state);
+        let (one, other) = (loaded.app("keelson").unwrap().1, state.app("keelson").unwrap().1);
         prop_assert_eq!(&one.machines, &other.machines);
         prop_assert_eq!(&one.channels, &other.channels);
         prop_assert_eq!(&one.packages, &other.packages);
@@ -204,7 +210,7 @@ proptest! {
             prop_assert_eq!(&one.groups[track].group, &state.group);
             prop_assert_eq!(&one.groups[track].timeline, &state.timeline);
         }
-        prop_assert!(loaded.activity().eq(fleet.activity()));
-        run.go_on();
+        prop_assert!(loaded.activity().eq(state.activity()));
+        run.assert_liveness();
     }
 }

@@ -9,13 +9,13 @@ use rollout::{Policy, Wave};
 use support::{World, track, zones};
 
 #[test]
-fn waves_wait_while_the_group_can_take_nothing() {
+fn waves_do_not_advance_while_nothing_is_granted() {
     let waves = vec![Wave { after: 100, percent: 50 }, Wave { after: 200, percent: 100 }];
     let mut world = World::new(Policy { waves, ..Policy::default() });
     let pass = |world: &mut World, seconds: u64| {
         for _ in 0..seconds / 10 {
             world.now += 10;
-            world.fleet.tick(world.now, &zones);
+            world.state.tick(world.now, &zones);
         }
     };
     let share = |world: &World| {
@@ -24,21 +24,21 @@ fn waves_wait_while_the_group_can_take_nothing() {
     };
     pass(&mut world, 100);
     assert_eq!(share(&world), 50);
-    world.fleet.pause("keelson", &track("alpha"), "", world.now).unwrap();
+    world.state.pause("keelson", &track("alpha"), "", world.now).unwrap();
     pass(&mut world, 2 * 24 * 3600);
-    world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
+    world.state.resume("keelson", &track("alpha"), world.now).unwrap();
     assert_eq!(share(&world), 50);
     // Waves do not advance while the server is down either.
     world.restart();
     world.now += 24 * 3600;
-    world.fleet.tick(world.now, &zones);
+    world.state.tick(world.now, &zones);
     assert_eq!(share(&world), 50);
     pass(&mut world, 100);
     assert_eq!(share(&world), 100);
 }
 
 #[test]
-fn after_a_pause_failures_count_anew() {
+fn failures_count_from_zero_after_a_resume() {
     let mut world = World::new(Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() });
     let fail = |world: &mut World, machine: &str| {
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
@@ -47,12 +47,12 @@ fn after_a_pause_failures_count_anew() {
     for machine in ["c", "d", "e", "f"] {
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
     }
-    // Three of six are a half; later, two of all would be a third.
+    // Three of six are 50 percent. Afterwards two of all six would be a third.
     ["a", "b"].iter().for_each(|machine| fail(&mut world, machine));
     fail(&mut world, "c");
     assert!(world.group().paused.is_some());
     world.now += 1;
-    world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
+    world.state.resume("keelson", &track("alpha"), world.now).unwrap();
     fail(&mut world, "a");
     assert!(world.group().paused.is_none());
     fail(&mut world, "a");

@@ -1,4 +1,4 @@
-//! The D-Bus face (the contract's 2.2), on the system bus.
+//! The D-Bus interface on the system bus (contract 2.2).
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -9,7 +9,7 @@ use update_core::status::{Operation, Status};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, fdo, interface};
 
-use crate::engine::{Order, Shared};
+use crate::engine::{Command, Shared};
 
 pub const NAME: &str = "com.coreos.update1";
 pub const PATH: &str = "/com/coreos/update1";
@@ -17,24 +17,26 @@ pub const PATH: &str = "/com/coreos/update1";
 /// `com.coreos.update1.Manager`.
 pub struct Manager {
     pub shared: Arc<Shared>,
-    pub orders: Sender<Order>,
+    pub commands: Sender<Command>,
 }
 
 impl Manager {
-    fn order(&self, order: Order) -> fdo::Result<()> {
-        self.orders.send(order).map_err(|_| fdo::Error::Failed("the update engine is stopping".to_owned()))
+    fn command(&self, command: Command) -> fdo::Result<()> {
+        self.commands
+            .send(command)
+            .map_err(|_| fdo::Error::Failed("the update engine is stopping".to_owned()))
     }
 
-    fn is_at_rest(&self) -> bool {
+    fn is_idle(&self) -> bool {
         matches!(self.shared.status().operation, Operation::Idle | Operation::NeedReboot)
     }
 }
 
 #[interface(name = "com.coreos.update1.Manager")]
 impl Manager {
-    /// While an update goes on this does nothing, and that is a success.
+    /// Does nothing, successfully, while an update is in progress.
     fn attempt_update(&self) -> fdo::Result<()> {
-        if self.is_at_rest() { self.order(Order::Check) } else { Ok(()) }
+        if self.is_idle() { self.command(Command::Check) } else { Ok(()) }
     }
 
     async fn reset_status(&self) -> fdo::Result<()> {
@@ -43,10 +45,11 @@ impl Manager {
             Operation::NeedReboot => {}
             other => return Err(fdo::Error::Failed(format!("an update goes on: {}", other.name()))),
         }
-        let (answer, done) = oneshot::channel();
-        self.order(Order::Reset(answer))?;
-        let done = done.await.map_err(|_| fdo::Error::Failed("the update engine is stopping".to_owned()))?;
-        done.map_err(fdo::Error::Failed)
+        let (reply, result) = oneshot::channel();
+        self.command(Command::Reset(reply))?;
+        let result =
+            result.await.map_err(|_| fdo::Error::Failed("the update engine is stopping".to_owned()))?;
+        result.map_err(fdo::Error::Failed)
     }
 
     fn get_status(&self) -> (i64, f64, String, String, i64) {
@@ -64,17 +67,17 @@ impl Manager {
     ) -> zbus::Result<()>;
 }
 
-/// What only we have: for `update-agent`.
-pub struct Additions {
-    pub orders: Sender<Order>,
+/// Interface for `update-agent`.
+pub struct KeelsonManager {
+    pub commands: Sender<Command>,
 }
 
 #[interface(name = "io.keelson.Update1")]
-impl Additions {
-    /// Another program changed the slots: look again.
+impl KeelsonManager {
+    /// Reads the slots again after another program changed them.
     fn refresh(&self) -> fdo::Result<()> {
         let stopping = |_| fdo::Error::Failed("the update engine is stopping".to_owned());
-        self.orders.send(Order::Refresh).map_err(stopping)
+        self.commands.send(Command::Refresh).map_err(stopping)
     }
 }
 
@@ -83,8 +86,11 @@ fn fields(status: Status) -> (i64, f64, String, String, i64) {
     (last_checked, progress, operation.name().to_owned(), new_version, new_size)
 }
 
-/// Tells every change of the status, until the daemon ends.
-pub async fn tell(connection: Connection, mut changes: UnboundedReceiver<Status>) -> zbus::Result<()> {
+/// Emits a signal for each status change.
+pub async fn emit_changes(
+    connection: Connection,
+    mut changes: UnboundedReceiver<Status>,
+) -> zbus::Result<()> {
     let emitter = SignalEmitter::new(&connection, PATH)?;
     while let Some(status) = changes.recv().await {
         let (checked, progress, operation, version, size) = fields(status);

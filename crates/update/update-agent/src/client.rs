@@ -1,4 +1,4 @@
-//! `update_engine_client`, word for word (the contract's 2.4).
+//! `update_engine_client`, compatible with the original (contract 2.4).
 
 use std::path::Path;
 use std::pin::pin;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use tokio::time::timeout;
-use update_core::status::lines;
+use update_core::status::format_status;
 use zbus::export::futures_core::Stream;
 
-/// The original's manager, as a client sees it.
+/// Client of the D-Bus interface.
 #[zbus::proxy(
     interface = "com.coreos.update1.Manager",
     default_service = "com.coreos.update1",
@@ -45,17 +45,17 @@ Usage: update_engine_client [FLAG]
 
 Flags have one dash or two. More, as progress, failures, slots and going back: update-agent --help
 ";
-/// systemd writes it in containers, where the daemon does not run.
+/// Created by systemd in containers, where the daemon does not run.
 const CONTAINER: &str = "/run/systemd/container";
-/// Attempts to reach the daemon, and between them.
+/// Attempts to reach the daemon, and the delay between them.
 const ATTEMPTS: u32 = 4;
-const BETWEEN: Duration = Duration::from_secs(10);
-/// Between two looks of `-update`.
-const LOOKS: Duration = Duration::from_secs(5);
-/// For an answer of the daemon: what clients of libdbus wait.
-const ANSWER: Duration = Duration::from_secs(25);
-/// Of that, what passes without a message.
-const SILENT: Duration = Duration::from_secs(3);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
+/// Polling interval of `-update`.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Timeout of a D-Bus call, libdbus' default.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// Delay until a message that the call is taking long.
+const QUIET_PERIOD: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Flags {
@@ -68,24 +68,23 @@ struct Flags {
     version: bool,
 }
 
-/// As gflags reads them: `-flag`, `--flag`, `--flag=true`, `--noflag`; flags of its logging are taken and change
-/// nothing.
-fn read(args: &[String]) -> Result<Flags, String> {
+/// Parses flags as gflags: `-flag`, `--flag`, `--flag=true`, `--noflag`. Ignores glog's flags.
+fn parse_flags(args: &[String]) -> Result<Flags, String> {
     let mut flags = Flags::default();
     for arg in args {
-        let Some(word) = arg.strip_prefix('-').map(|rest| rest.strip_prefix('-').unwrap_or(rest)) else {
+        let Some(flag_text) = arg.strip_prefix('-').map(|rest| rest.strip_prefix('-').unwrap_or(rest)) else {
             return Err(format!("unexpected argument '{arg}'"));
         };
-        let (name, value) = match word.split_once('=') {
+        let (name, value) = match flag_text.split_once('=') {
             Some((name, value)) => (name, !["false", "0", "f", "n", "no"].contains(&value)),
-            None => (word, true),
+            None => (flag_text, true),
         };
         let (name, value) = match name.strip_prefix("no") {
             Some(rest) if flag(&mut flags, rest).is_some() => (rest, !value),
             _ => (name, value),
         };
         match flag(&mut flags, name) {
-            Some(place) => *place = value,
+            Some(field) => *field = value,
             None if ["logtostderr", "alsologtostderr", "v", "log_dir", "stderrthreshold"].contains(&name) => {
             }
             None => return Err(format!("unknown command line flag '{name}'")),
@@ -108,11 +107,11 @@ fn flag<'a>(flags: &'a mut Flags, name: &str) -> Option<&'a mut bool> {
 }
 
 pub fn run(args: &[String]) -> ExitCode {
-    let flags = match read(args.get(1..).unwrap_or_default()) {
+    let flags = match parse_flags(args.get(1..).unwrap_or_default()) {
         Ok(flags) => flags,
         Err(error) => {
             eprintln!("ERROR: {error}\nRun `update_engine_client -help` for the flags.");
-            // gflags ends with 1.
+            // gflags exits with 1.
             return ExitCode::FAILURE;
         }
     };
@@ -128,116 +127,117 @@ pub fn run(args: &[String]) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(act(&flags)) {
+    match runtime.block_on(execute(&flags)) {
         Ok(code) => code,
         Err(error) => fail(&error.to_string()),
     }
 }
 
-async fn act(flags: &Flags) -> zbus::Result<ExitCode> {
-    let wanted = flags.status
+async fn execute(flags: &Flags) -> zbus::Result<ExitCode> {
+    let has_action = flags.status
         || flags.check_for_update
         || flags.update
         || flags.reset_status
         || flags.watch_for_updates;
-    if !wanted {
-        say('I', "Done.");
+    if !has_action {
+        log('I', "Done.");
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(manager) = reach().await else {
+    let Some(manager) = connect().await else {
         return Ok(fail("Giving up -- unable to get dbus proxy for com.coreos.update1"));
     };
     if flags.status {
-        say('I', "Querying Update Engine status...");
-        show(&manager).await?;
+        log('I', "Querying Update Engine status...");
+        print_status(&manager).await?;
         return Ok(ExitCode::SUCCESS);
     }
     if flags.reset_status {
-        say('I', "Setting Update Engine status to idle ...");
-        return Ok(match answer(manager.reset_status()).await {
+        log('I', "Setting Update Engine status to idle ...");
+        return Ok(match call_with_timeout(manager.reset_status()).await {
             Ok(()) => {
-                say('I', "ResetStatus succeeded; what waited for a reboot is forgotten.");
+                log('I', "ResetStatus succeeded; what waited for a reboot is forgotten.");
                 ExitCode::SUCCESS
             }
             Err(error) => fail(&format!("ResetStatus failed: {error}")),
         });
     }
     if flags.check_for_update || flags.update {
-        say('I', "Initiating update check and install.");
-        answer(manager.attempt_update()).await?;
+        log('I', "Initiating update check and install.");
+        call_with_timeout(manager.attempt_update()).await?;
     }
     if flags.update {
-        say('I', "Waiting for update to complete.");
-        return complete(&manager).await;
+        log('I', "Waiting for update to complete.");
+        return wait_for_completion(&manager).await;
     }
     if flags.watch_for_updates {
-        watch(&manager).await?;
+        follow(&manager).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn reach() -> Option<ManagerProxy<'static>> {
+async fn connect() -> Option<ManagerProxy<'static>> {
     for attempt in 1..=ATTEMPTS {
         let manager = async {
             let bus = zbus::Connection::system().await?;
             let manager = ManagerProxy::new(&bus).await?;
-            answer(manager.get_status()).await?;
+            call_with_timeout(manager.get_status()).await?;
             Ok::<_, zbus::Error>(manager)
         };
         match manager.await {
             Ok(manager) => return Some(manager),
-            Err(error) => say('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
+            Err(error) => log('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
         }
         if Path::new(CONTAINER).exists() {
-            say(
+            log(
                 'E',
                 "This machine is a container, which takes no updates: its host gives it the image that it runs.",
             );
             return None;
         }
         if attempt < ATTEMPTS {
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
     None
 }
 
-/// The daemon's answer. Errors: the call's own, and after [`ANSWER`] that there was none.
-async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+/// Waits for a D-Bus call, for at most [`CALL_TIMEOUT`].
+async fn call_with_timeout<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
     let mut call = pin!(call);
-    if let Ok(answer) = timeout(SILENT, call.as_mut()).await {
-        return answer;
+    if let Ok(reply) = timeout(QUIET_PERIOD, call.as_mut()).await {
+        return reply;
     }
-    let limit = ANSWER.as_secs();
-    say('I', &format!("Waiting for update_engine to answer, for {limit} s at most."));
-    let none = format!("update_engine did not answer within {limit} s; see systemctl status update-engine");
-    timeout(ANSWER - SILENT, call).await.unwrap_or(Err(zbus::Error::Failure(none)))
+    let limit = CALL_TIMEOUT.as_secs();
+    log('I', &format!("Waiting for update_engine to answer, for {limit} s at most."));
+    let timeout_message =
+        format!("update_engine did not answer within {limit} s; see systemctl status update-engine");
+    timeout(CALL_TIMEOUT - QUIET_PERIOD, call).await.unwrap_or(Err(zbus::Error::Failure(timeout_message)))
 }
 
-async fn show(manager: &ManagerProxy<'_>) -> zbus::Result<(String, String)> {
-    let (checked, progress, operation, version, size) = answer(manager.get_status()).await?;
-    print!("{}", lines(checked, progress, &operation, &version, size));
+async fn print_status(manager: &ManagerProxy<'_>) -> zbus::Result<(String, String)> {
+    let (checked, progress, operation, version, size) = call_with_timeout(manager.get_status()).await?;
+    print!("{}", format_status(checked, progress, &operation, &version, size));
     Ok((operation, version))
 }
 
-async fn complete(manager: &ManagerProxy<'_>) -> zbus::Result<ExitCode> {
-    // What IDLE means is told by what was seen before it.
+async fn wait_for_completion(manager: &ManagerProxy<'_>) -> zbus::Result<ExitCode> {
+    // IDLE means success or failure, depending on the earlier states.
     let mut found = false;
     loop {
-        tokio::time::sleep(LOOKS).await;
-        let (operation, version) = show(manager).await?;
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let (operation, version) = print_status(manager).await?;
         found |= version != update_core::status::NO_VERSION;
         match operation.as_str() {
             "UPDATE_STATUS_UPDATED_NEED_REBOOT" => {
-                say('I', "Update succeeded -- reboot needed.");
+                log('I', "Update succeeded -- reboot needed.");
                 return Ok(ExitCode::SUCCESS);
             }
             "UPDATE_STATUS_IDLE" if found => return Ok(fail("Update failed.")),
             "UPDATE_STATUS_IDLE" => {
-                return Ok(match failure() {
+                return Ok(match last_error() {
                     Some(why) => fail(&format!("Update failed: {why}")),
                     None => {
-                        say('I', "No update available");
+                        log('I', "No update available");
                         ExitCode::SUCCESS
                     }
                 });
@@ -247,35 +247,35 @@ async fn complete(manager: &ManagerProxy<'_>) -> zbus::Result<ExitCode> {
     }
 }
 
-/// Why the last check failed, if it did, by the daemon's status file.
-fn failure() -> Option<String> {
+/// The error of the last check, from the daemon's status file.
+fn last_error() -> Option<String> {
     let text = std::fs::read("/run/update-engine/status.json").ok()?;
     let status: serde_json::Value = serde_json::from_slice(&text).ok()?;
     status.get("last_error")?.as_str().map(str::to_owned)
 }
 
-async fn watch(manager: &ManagerProxy<'_>) -> zbus::Result<()> {
+async fn follow(manager: &ManagerProxy<'_>) -> zbus::Result<()> {
     let mut updates = manager.receive_status_update().await?;
     loop {
         let next = std::future::poll_fn(|context| std::pin::Pin::new(&mut updates).poll_next(context)).await;
         let Some(update) = next else { return Ok(()) };
         let update = update.args()?;
-        say('I', "Got status update:");
-        say('I', &format!("  last_checked_time: {}", update.last_checked_time));
-        say('I', &format!("  progress: {}", update.progress));
-        say('I', &format!("  current_operation: {}", update.current_operation));
-        say('I', &format!("  new_version: {}", update.new_version));
-        say('I', &format!("  new_size: {}", update.new_size));
+        log('I', "Got status update:");
+        log('I', &format!("  last_checked_time: {}", update.last_checked_time));
+        log('I', &format!("  progress: {}", update.progress));
+        log('I', &format!("  current_operation: {}", update.current_operation));
+        log('I', &format!("  new_version: {}", update.new_version));
+        log('I', &format!("  new_size: {}", update.new_size));
     }
 }
 
 fn fail(text: &str) -> ExitCode {
-    say('E', text);
+    log('E', text);
     ExitCode::FAILURE
 }
 
-/// A line as glog writes it, to stderr.
-fn say(severity: char, text: &str) {
+/// Writes a line to stderr in glog's format.
+fn log(severity: char, text: &str) {
     let stamp = Zoned::now().strftime("%m%d %H:%M:%S.%6f").to_string();
     eprintln!("{severity}{stamp} {:>5} update_engine_client] {text}", std::process::id());
 }
@@ -285,30 +285,30 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_daemon_that_does_not_answer_is_given_up() {
-        assert_eq!(answer(async { Ok(7) }).await, Ok(7));
-        let late = async {
-            tokio::time::sleep(ANSWER / 2).await;
+    async fn a_call_without_reply_times_out() {
+        assert_eq!(call_with_timeout(async { Ok(7) }).await, Ok(7));
+        let slow_call = async {
+            tokio::time::sleep(CALL_TIMEOUT / 2).await;
             Ok(7)
         };
-        assert_eq!(answer(late).await, Ok(7));
-        let error = answer(std::future::pending::<zbus::Result<()>>()).await.unwrap_err();
+        assert_eq!(call_with_timeout(slow_call).await, Ok(7));
+        let error = call_with_timeout(std::future::pending::<zbus::Result<()>>()).await.unwrap_err();
         assert!(error.to_string().contains("did not answer within 25 s"), "{error}");
     }
 
     #[test]
-    fn flags_are_read_as_gflags_does() {
-        let read = |text: &str| read(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    fn flags_are_parsed_as_by_gflags() {
+        let parse = |text: &str| parse_flags(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let status = || Ok(Flags { status: true, ..Flags::default() });
         for text in ["-status", "--status", "--status=true", "-status=1 -logtostderr", "--nostatus --status"]
         {
-            assert_eq!(read(text), status(), "{text}");
+            assert_eq!(parse(text), status(), "{text}");
         }
         for text in ["", "--nostatus", "--status=false", "--status --nostatus", "--status=no"] {
-            assert_eq!(read(text), Ok(Flags::default()), "{text}");
+            assert_eq!(parse(text), Ok(Flags::default()), "{text}");
         }
-        assert_eq!(read("-follow").unwrap(), read("-watch_for_updates").unwrap());
-        assert!(read("-omaha_url=x").unwrap_err().contains("unknown command line flag 'omaha_url'"));
-        assert!(read("status").unwrap_err().contains("unexpected argument"));
+        assert_eq!(parse("-follow").unwrap(), parse("-watch_for_updates").unwrap());
+        assert!(parse("-omaha_url=x").unwrap_err().contains("unknown command line flag 'omaha_url'"));
+        assert!(parse("status").unwrap_err().contains("unexpected argument"));
     }
 }

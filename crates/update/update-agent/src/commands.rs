@@ -1,4 +1,4 @@
-//! `update-agent`: what the original's client never could.
+//! `update-agent`: the command line interface.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use release::Role;
-use update_core::slots::Machine;
+use update_core::slots::BootState;
 use update_core::status::Operation;
-use update_core::trust::{Ban, Wish};
-use update_engine::{Done, Hold, Places, Settings, Updater, Watch, now};
+use update_core::trust::{Ban, UpdateOptions};
+use update_engine::{Hold, Observer, Outcome, Paths, Settings, Updater, now};
 
-use crate::tempo::patience;
+use crate::timing::retry_policy;
 
 /// Updates this machine into its other slot: what runs is never written to.
 #[derive(Parser)]
@@ -82,22 +82,22 @@ enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
-pub fn run(places: &Places, args: &[String]) -> ExitCode {
+pub fn run(paths: &Paths, args: &[String]) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to stdout and is no mistake.
+            // Help goes to stdout and is not an error.
             drop(error.print());
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     let outcome = match cli.command {
-        Command::Daemon => return crate::life::run(places, &[]),
+        Command::Daemon => return crate::daemon::run(paths, &[]),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "update-agent", &mut std::io::stdout());
             return ExitCode::SUCCESS;
         }
-        command => act(places, command),
+        command => execute(paths, command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,17 +108,17 @@ pub fn run(places: &Places, args: &[String]) -> ExitCode {
     }
 }
 
-fn act(places: &Places, command: Command) -> anyhow::Result<()> {
-    let updater = Updater::new(places, patience())?;
+fn execute(paths: &Paths, command: Command) -> anyhow::Result<()> {
+    let updater = Updater::new(paths, retry_policy())?;
     match command {
-        Command::Status { json } => return status(places, &updater, json),
-        Command::Slots { json } => return slots(&updater.look()?, json),
-        Command::Keys { json } => return keys(&updater, &Settings::read(places), json),
+        Command::Status { json } => return status(paths, &updater, json),
+        Command::Slots { json } => return slots(&updater.inspect()?, json),
+        Command::Keys { json } => return keys(&updater, &Settings::read(paths), json),
         Command::Apply { path, allow_downgrade, retry } => {
-            let wish = Wish { downgrade: allow_downgrade, retry };
-            let shown = Shown { last: Mutex::default(), replaces: updater.pending().is_some() };
-            match updater.apply(&Settings::read(places), &path, wish, &shown)? {
-                Done::Installed { version } => {
+            let options = UpdateOptions { downgrade: allow_downgrade, retry };
+            let printer = ProgressPrinter { last: Mutex::default(), replaces: updater.pending().is_some() };
+            match updater.apply(&Settings::read(paths), &path, options, &printer)? {
+                Outcome::Installed { version } => {
                     println!("Version {version} is installed and boots next: systemctl reboot");
                 }
                 other => anyhow::bail!("nothing was installed: {other:?}"),
@@ -129,25 +129,25 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
             println!("Version {version} boots next: systemctl reboot");
         }
         Command::Hold { reason } => {
-            updater.memory.set_hold(Some(&Hold { reason, since: now() }))?;
+            updater.state.set_hold(Some(&Hold { reason, since: now() }))?;
             println!("Nothing is installed by itself until: update-agent unhold");
         }
-        Command::Unhold => updater.memory.set_hold(None)?,
+        Command::Unhold => updater.state.set_hold(None)?,
         Command::Retry { version } => {
             let allow = |bans: &mut Vec<Ban>| {
                 let before = bans.len();
                 bans.retain(|ban| ban.version.to_string() != version);
                 bans.len() < before
             };
-            let is_allowed = updater.memory.change_bans(allow)?;
+            let is_allowed = updater.state.update_bans(allow)?;
             anyhow::ensure!(is_allowed, "version {version} is not banned; see `update-agent status`");
             println!("Version {version} may be installed again.");
-            // The server offers it again only after a check on demand.
-            match updater.memory.hold()? {
+            // The server offers the version again only after an on-demand check.
+            match updater.state.hold()? {
                 Some(_) => println!("A hold is in force; to check for updates: update_engine_client -update"),
                 None => {
                     println!("Checking for updates: update_engine_client -status");
-                    ask_daemon("com.coreos.update1.Manager", "AttemptUpdate");
+                    call_daemon("com.coreos.update1.Manager", "AttemptUpdate");
                     return Ok(());
                 }
             }
@@ -158,29 +158,29 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The daemon looks again, where it runs: whoever waits for a reboot hears it from there.
+/// Makes the daemon, if it runs, read the state again and notify locksmithd.
 fn refresh() {
-    ask_daemon("io.keelson.Update1", "Refresh");
+    call_daemon("io.keelson.Update1", "Refresh");
 }
 
-/// Calls a method without arguments.
-fn ask_daemon(interface: &str, method: &str) {
+/// Calls a D-Bus method without arguments.
+fn call_daemon(interface: &str, method: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return };
-    let told = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let bus = zbus::Connection::system().await?;
         let call = bus.call_method(Some(crate::bus::NAME), crate::bus::PATH, Some(interface), method, &());
         call.await
     });
-    if told.is_err() {
+    if result.is_err() {
         eprintln!(
             "note: update-engine.service does not run: nothing checks for updates or reboots this machine"
         );
     }
 }
 
-fn status(places: &Places, updater: &Updater, json: bool) -> anyhow::Result<()> {
-    let path = places.status();
+fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
+    let path = paths.status();
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: does update-engine.service run?", path.display()))?;
     if json {
@@ -188,23 +188,23 @@ fn status(places: &Places, updater: &Updater, json: bool) -> anyhow::Result<()> 
         return Ok(());
     }
     let value: serde_json::Value = serde_json::from_str(&text).context("the status file is damaged")?;
-    let word = |key: &str| match value.get(key) {
+    let field = |key: &str| match value.get(key) {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
         Some(other) => Some(other.to_string()),
     };
     let bans: Vec<String> =
-        updater.memory.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
+        updater.state.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
     let rows = [
-        ("Version", word("version")),
-        ("Channel", word("group")),
-        ("Server", word("server")),
+        ("Version", field("version")),
+        ("Channel", field("group")),
+        ("Server", field("server")),
         ("Keys", updater.key_set()?.map(|set| format!("set {}, until {}", set.epoch, date(set.expires)))),
-        ("Operation", word("operation")),
-        ("Last result", word("last_result")),
-        ("Last failure", word("last_error")),
-        ("Waits for a reboot", word("pending")),
-        ("Held back", updater.memory.hold()?.map(|hold| hold.reason)),
+        ("Operation", field("operation")),
+        ("Last result", field("last_result")),
+        ("Last failure", field("last_error")),
+        ("Waits for a reboot", field("pending")),
+        ("Held back", updater.state.hold()?.map(|hold| hold.reason)),
         ("Not wanted", Some(bans.join("; ")).filter(|text| !text.is_empty())),
     ];
     for (name, value) in rows {
@@ -228,7 +228,7 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
             println!("Set {}, {until} {}", set.epoch, date(set.expires));
             println!("The next one wants {} of its root keys.", set.threshold);
             for role in Role::ALL {
-                for key in set.of(role) {
+                for key in set.named_keys(role) {
                     println!("{:<8} {:<16} {}", role.name(), key.name, key.key.as_str());
                 }
             }
@@ -247,8 +247,8 @@ fn date(seconds: u64) -> String {
     time.map_or_else(|| "the end of time".to_owned(), |time| time.to_zoned(TimeZone::UTC).date().to_string())
 }
 
-fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
-    let order = machine.boot_order();
+fn slots(boot_state: &BootState, json: bool) -> anyhow::Result<()> {
+    let order = boot_state.boot_order();
     if json {
         let entries: Vec<_> = order
             .iter()
@@ -263,14 +263,14 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        let slots: Vec<_> = machine
+        let slots: Vec<_> = boot_state
             .slots
             .iter()
             .map(|slot| {
                 serde_json::json!({
                     "slot": slot.name.to_string(),
                     "root_hash": slot.root_hash.to_string(),
-                    "running": slot.root_hash == machine.running,
+                    "running": slot.root_hash == boot_state.running,
                     "bytes": slot.capacity,
                 })
             })
@@ -281,10 +281,10 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"]);
-    for slot in &machine.slots {
+    for slot in &boot_state.slots {
         let found = order.iter().position(|entry| entry.root_hash == Some(slot.root_hash));
         let entry = found.and_then(|at| order.get(at));
-        // As `cgpt show` had it: the highest is booted first, and 0 is nothing to boot.
+        // As in `cgpt show`: the highest priority boots first, 0 is not bootable.
         let priority = found.map_or(0, |at| order.len() - at);
         table.add_row([
             slot.name.to_string(),
@@ -292,7 +292,7 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
             priority.to_string(),
             entry.and_then(|entry| entry.name.tries).map_or(0, |tries| tries.left).to_string(),
             u8::from(entry.is_some_and(|entry| entry.name.is_good())).to_string(),
-            if slot.root_hash == machine.running { "yes" } else { "" }.to_owned(),
+            if slot.root_hash == boot_state.running { "yes" } else { "" }.to_owned(),
         ]);
     }
     for column in table.column_iter_mut() {
@@ -302,14 +302,14 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Progress on stderr: one line that changes on a terminal, else one every ten seconds.
-struct Shown {
+/// Prints progress to stderr: a changing line on a terminal, otherwise a line every ten seconds.
+struct ProgressPrinter {
     last: Mutex<Option<Instant>>,
     /// A pending version is replaced.
     replaces: bool,
 }
 
-impl Watch for Shown {
+impl Observer for ProgressPrinter {
     fn operation(&self, operation: Operation) {
         let what = match operation {
             Operation::Downloading => "writing",
@@ -322,22 +322,22 @@ impl Watch for Shown {
 
     fn found(&self, version: &str, bytes: u64) {
         eprintln!(" version {version}, {} MiB", bytes >> 20);
-        // The pending version is gone: locksmithd must not reboot for it.
+        // The pending version is discarded: locksmithd must not reboot for it.
         if self.replaces {
             refresh();
         }
     }
 
     fn progress(&self, done: u64, total: u64) {
-        let mut told = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let pause = Duration::from_millis(if std::io::stderr().is_terminal() { 200 } else { 10_000 });
-        if told.is_some_and(|told| told.elapsed() < pause) && done < total {
+        let mut reported = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let interval = Duration::from_millis(if std::io::stderr().is_terminal() { 200 } else { 10_000 });
+        if reported.is_some_and(|reported| reported.elapsed() < interval) && done < total {
             return;
         }
-        *told = Some(Instant::now());
+        *reported = Some(Instant::now());
         let end = if std::io::stderr().is_terminal() && done < total { "\r" } else { "\n" };
         eprint!("  {:>3} %{end}", done * 100 / total.max(1));
-        // It is for people.
+        // Best effort.
         drop(std::io::stderr().flush());
     }
 

@@ -1,4 +1,4 @@
-//! The daemon's work, in a thread of its own: waits, checks, installs, tells.
+//! The daemon's worker thread: schedules and runs checks, and publishes the status.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -6,29 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use update_core::schedule::{Intervals, Last, wait};
+use update_core::schedule::{Intervals, LastCheck, delay};
 use update_core::status::{Operation, Status};
-use update_core::trust::Wish;
-use update_engine::{Done, Failure, Kind, Places, Server, Settings, Updater, Watch, now};
+use update_core::trust::UpdateOptions;
+use update_engine::{Failure, Kind, Observer, Outcome, Paths, Server, Settings, Updater, now};
 
 use crate::status_file::StatusFile;
 
-/// What others ask of the engine.
+/// Commands to the worker thread.
 #[derive(Debug)]
-pub enum Order {
-    /// By a person, at once.
+pub enum Command {
+    /// An on-demand check.
     Check,
-    /// To IDLE, and what waits for a reboot is forgotten.
+    /// Discards a pending update and resets the status to IDLE.
     Reset(tokio::sync::oneshot::Sender<Result<(), String>>),
     /// Another program changed the slots.
     Refresh,
     Stop,
 }
 
-/// What the bus and the engine both know.
+/// State shared with the D-Bus interface.
 pub struct Shared {
     status: Mutex<Status>,
-    /// Each change, for the signal.
+    /// Status changes, for the D-Bus signal.
     changes: UnboundedSender<Status>,
     stopping: AtomicBool,
 }
@@ -49,7 +49,7 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut Status)) {
         let mut status = self.lock();
         change(&mut status);
-        // Nobody listens any more when the daemon ends.
+        // Fails only at shutdown.
         drop(self.changes.send(status.clone()));
     }
 
@@ -58,43 +58,42 @@ impl Shared {
     }
 }
 
-/// The engine's own state.
 pub struct Engine {
-    pub places: Places,
+    pub paths: Paths,
     pub updater: Updater,
     pub shared: Arc<Shared>,
     pub intervals: Intervals,
-    last: Last,
+    last: LastCheck,
     file: Mutex<StatusFile>,
-    /// When the download began, for its rate.
+    /// Start of the download, and time of the last progress report.
     download: Mutex<Option<(Instant, Instant)>>,
-    /// What was said of a server that is not asked, to say it once.
+    /// The last logged reason why updates are disabled.
     disabled: Option<String>,
 }
 
 impl Engine {
-    pub fn new(places: &Places, updater: Updater, shared: Arc<Shared>, intervals: Intervals) -> Self {
+    pub fn new(paths: &Paths, updater: Updater, shared: Arc<Shared>, intervals: Intervals) -> Self {
         let file = StatusFile { version: updater.identity.version.to_string(), ..StatusFile::default() };
         Self {
-            places: places.clone(),
+            paths: paths.clone(),
             updater,
             shared,
             intervals,
-            last: Last::None,
+            last: LastCheck::None,
             file: Mutex::new(file),
             download: Mutex::default(),
             disabled: None,
         }
     }
 
-    /// Until it is told to stop.
-    pub fn run(mut self, orders: &Receiver<Order>) {
-        self.note_outcomes();
-        self.settle();
+    /// Runs until [`Command::Stop`].
+    pub fn run(mut self, commands: &Receiver<Command>) {
+        self.record_outcomes();
+        self.publish_idle();
         let mut due = self.next_check();
         loop {
-            match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Order::Check) => {
+            match commands.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Command::Check) => {
                     self.check(true);
                     due = self.next_check();
                 }
@@ -102,29 +101,29 @@ impl Engine {
                     self.check(false);
                     due = self.next_check();
                 }
-                Ok(Order::Refresh) => self.settle(),
-                Ok(Order::Reset(answer)) => {
-                    let outcome = self.updater.forget_pending().map_err(|failure| failure.to_string());
-                    self.settle();
-                    // Who asked may be gone.
-                    drop(answer.send(outcome));
+                Ok(Command::Refresh) => self.publish_idle(),
+                Ok(Command::Reset(reply)) => {
+                    let outcome = self.updater.discard_pending().map_err(|failure| failure.to_string());
+                    self.publish_idle();
+                    // The caller may have disconnected.
+                    drop(reply.send(outcome));
                 }
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Time of the next check. Other orders do not postpone it.
+    /// Schedules the next check. Other commands do not postpone it.
     fn next_check(&self) -> Instant {
-        let pause = wait(self.last, &self.intervals, rand::random());
-        tracing::info!("Next update check in {}", words(pause));
-        self.file(|file| file.next_check = now() + pause.as_secs());
-        Instant::now() + pause
+        let interval = delay(self.last, &self.intervals, rand::random());
+        tracing::info!("Next update check in {}", format_duration(interval));
+        self.file(|file| file.next_check = now() + interval.as_secs());
+        Instant::now() + interval
     }
 
-    /// Called at the start and before each check: the boot partition may not be available yet.
-    fn note_outcomes(&self) {
-        match self.updater.note_outcomes() {
+    /// Called at the start and before each check, because the boot partition may become available later.
+    fn record_outcomes(&self) {
+        match self.updater.record_outcomes() {
             Ok(bans) => bans.iter().for_each(|ban| {
                 tracing::error!(
                     version = %ban.version,
@@ -136,8 +135,8 @@ impl Engine {
         }
     }
 
-    /// At rest: idle, or waiting for a reboot.
-    fn settle(&self) {
+    /// Publishes the status between checks: idle or pending reboot.
+    fn publish_idle(&self) {
         let pending = self.updater.pending();
         self.shared.change(|status| {
             status.progress = 0.0;
@@ -150,13 +149,13 @@ impl Engine {
                 }
             }
         });
-        let settings = Settings::read(&self.places);
+        let settings = Settings::read(&self.paths);
         let server = match settings.server {
             Server::Url(url) => url,
             Server::Disabled(why) => format!("updates are disabled: {why}"),
         };
-        let hold = self.updater.memory.hold().ok().flatten().map(|hold| hold.reason);
-        let bans = self.updater.memory.bans().unwrap_or_default();
+        let hold = self.updater.state.hold().ok().flatten().map(|hold| hold.reason);
+        let bans = self.updater.state.bans().unwrap_or_default();
         let keys = self.updater.key_set().ok().flatten();
         self.file(|file| {
             file.key_set = keys.map(|set| set.epoch);
@@ -169,54 +168,56 @@ impl Engine {
     }
 
     fn check(&mut self, interactive: bool) {
-        self.note_outcomes();
-        let settings = Settings::read(&self.places);
+        self.record_outcomes();
+        let settings = Settings::read(&self.paths);
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        let checked = self.updater.check(&settings, interactive, Wish::default(), self);
-        if checked.answered {
+        let checked = self.updater.check(&settings, interactive, UpdateOptions::default(), self);
+        if checked.responded {
             self.shared.change(|status| status.last_checked = i64::try_from(now()).unwrap_or(i64::MAX));
         }
         let poll = checked.poll_interval.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        self.last = match &checked.done {
-            Ok(_) => Last::Answered { poll },
-            Err(failure) => self.after(failure),
+        self.last = match &checked.outcome {
+            Ok(_) => LastCheck::Answered { poll },
+            Err(failure) => self.last_check(failure),
         };
-        self.tell(&checked.done);
-        self.settle();
+        self.log_result(&checked.outcome);
+        self.publish_idle();
     }
 
-    fn after(&self, failure: &Failure) -> Last {
+    fn last_check(&self, failure: &Failure) -> LastCheck {
         match (failure.kind, self.last) {
-            (Kind::Busy, Last::Busy { times }) => Last::Busy { times: times + 1 },
-            (Kind::Busy, _) => Last::Busy { times: 1 },
-            (Kind::Passing | Kind::Machine, Last::Failed { times }) => Last::Failed { times: times + 1 },
-            (Kind::Passing | Kind::Machine, _) => Last::Failed { times: 1 },
-            // The offer will be the same for a while.
-            (Kind::Refused | Kind::Cancelled, _) => Last::Answered { poll: None },
+            (Kind::Busy, LastCheck::Busy { times }) => LastCheck::Busy { times: times + 1 },
+            (Kind::Busy, _) => LastCheck::Busy { times: 1 },
+            (Kind::Transient | Kind::Machine, LastCheck::Failed { times }) => {
+                LastCheck::Failed { times: times + 1 }
+            }
+            (Kind::Transient | Kind::Machine, _) => LastCheck::Failed { times: 1 },
+            // The offer stays the same for a while.
+            (Kind::Rejected | Kind::Cancelled, _) => LastCheck::Answered { poll: None },
         }
     }
 
-    /// One line for the journal, and the status file.
-    fn tell(&mut self, done: &Result<Done, Failure>) {
-        let result = match done {
-            Ok(Done::Disabled(why)) => {
+    /// Logs the result and writes the status file.
+    fn log_result(&mut self, outcome: &Result<Outcome, Failure>) {
+        let result = match outcome {
+            Ok(Outcome::Disabled(why)) => {
                 if self.disabled.as_ref() != Some(why) {
                     tracing::info!("no server is asked for updates: {why}");
                     self.disabled = Some(why.clone());
                 }
                 format!("disabled: {why}")
             }
-            Ok(Done::UpToDate(None)) => "no update".to_owned(),
-            Ok(Done::UpToDate(Some(reason))) => format!("no update: {reason}"),
-            Ok(Done::Held { version, reason }) => format!("version {version} is held back: {reason}"),
-            Ok(Done::Installed { version }) => format!("version {version} waits for a reboot"),
+            Ok(Outcome::UpToDate(None)) => "no update".to_owned(),
+            Ok(Outcome::UpToDate(Some(reason))) => format!("no update: {reason}"),
+            Ok(Outcome::Held { version, reason }) => format!("version {version} is held back: {reason}"),
+            Ok(Outcome::Installed { version }) => format!("version {version} waits for a reboot"),
             Err(failure) => {
                 let of = failure.version.as_ref().map_or(String::new(), |version| format!(" to {version}"));
                 let hint = match failure.kind {
-                    Kind::Passing | Kind::Busy => "tried again soon",
-                    Kind::Refused => "the running version is untouched; the next offer may do",
+                    Kind::Transient | Kind::Busy => "tried again soon",
+                    Kind::Rejected => "the running version is untouched; the next offer may do",
                     Kind::Machine => "see `update-agent status`; the running version is untouched",
                     Kind::Cancelled => "it goes on from here at the next attempt",
                 };
@@ -229,7 +230,7 @@ impl Engine {
                 return;
             }
         };
-        if !matches!(done, Ok(Done::Disabled(_))) {
+        if !matches!(outcome, Ok(Outcome::Disabled(_))) {
             tracing::info!("{result}");
         }
         self.file(|file| {
@@ -248,11 +249,11 @@ impl Engine {
         file.progress = status.progress;
         file.new_version =
             Some(status.new_version).filter(|version| *version != update_core::status::NO_VERSION);
-        file.write(&self.places);
+        file.write(&self.paths);
     }
 }
 
-impl Watch for Engine {
+impl Observer for Engine {
     fn operation(&self, operation: Operation) {
         self.shared.change(|status| {
             status.operation = operation;
@@ -265,8 +266,8 @@ impl Watch for Engine {
 
     fn found(&self, version: &str, bytes: u64) {
         tracing::info!("installing version {version}, {bytes} bytes to download");
-        let began = Instant::now();
-        *self.download.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, began));
+        let started = Instant::now();
+        *self.download.lock().unwrap_or_else(PoisonError::into_inner) = Some((started, started));
         self.shared.change(|status| {
             version.clone_into(&mut status.new_version);
             status.new_size = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -278,15 +279,15 @@ impl Watch for Engine {
         let progress = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
         let mut download = self.download.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let (began, told) = download.unwrap_or((now, now));
-        let grown = progress - self.shared.status().progress;
-        if grown < 0.01 && now - told < Duration::from_secs(10) && done < total {
+        let (started, reported) = download.unwrap_or((now, now));
+        let increase = progress - self.shared.status().progress;
+        if increase < 0.01 && now - reported < Duration::from_secs(10) && done < total {
             return;
         }
-        *download = Some((began, now));
+        *download = Some((started, now));
         drop(download);
         self.shared.change(|status| status.progress = progress);
-        let rate = (done as f64 / (now - began).as_secs_f64().max(0.001)) as u64;
+        let rate = (done as f64 / (now - started).as_secs_f64().max(0.001)) as u64;
         self.file(|file| {
             file.rate = rate;
             file.seconds_left = (rate > 0).then(|| total.saturating_sub(done) / rate);
@@ -299,7 +300,7 @@ impl Watch for Engine {
 }
 
 /// `42m13s`.
-fn words(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
@@ -318,49 +319,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_that_failed_is_banned_at_the_next_check_where_the_boot_partition_is_late() {
+    fn a_failed_version_is_banned_once_the_boot_partition_is_available() {
         let machine = Machine::new();
         let settings = machine.settings("GROUP=alpha\nSERVER=disabled\n");
         let shared = Arc::new(Shared::new(tokio::sync::mpsc::unbounded_channel().0));
-        let engine = Engine::new(&Places::new(machine.root()), machine.updater(), shared, INTERVALS);
+        let engine = Engine::new(&Paths::new(machine.root()), machine.updater(), shared, INTERVALS);
         let release = &releases().full_only.folder;
-        engine.updater.apply(&settings, release, Wish::default(), &engine).unwrap();
-        machine.boot_image_becomes("3.0.0", "+0-3");
-        let (partition, late) = (machine.path("boot/EFI/Linux"), machine.path("late"));
-        fs::rename(&partition, &late).unwrap();
-        let (orders, waiting) = std::sync::mpsc::channel();
-        let engine = std::thread::spawn(move || engine.run(&waiting));
-        // The answer comes after the start.
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        orders.send(Order::Reset(answer)).unwrap();
-        answered.blocking_recv().unwrap().unwrap_err();
-        assert!(machine.updater().memory.bans().unwrap().is_empty());
-        fs::rename(&late, &partition).unwrap();
-        orders.send(Order::Check).unwrap();
-        orders.send(Order::Stop).unwrap();
+        engine.updater.apply(&settings, release, UpdateOptions::default(), &engine).unwrap();
+        machine.set_tries("3.0.0", "+0-3");
+        let (partition, unavailable) = (machine.path("boot/EFI/Linux"), machine.path("late"));
+        fs::rename(&partition, &unavailable).unwrap();
+        let (commands, receiver) = std::sync::mpsc::channel();
+        let engine = std::thread::spawn(move || engine.run(&receiver));
+        // The response implies that the start is complete.
+        let (reply, reply_receiver) = tokio::sync::oneshot::channel();
+        commands.send(Command::Reset(reply)).unwrap();
+        reply_receiver.blocking_recv().unwrap().unwrap_err();
+        assert!(machine.updater().state.bans().unwrap().is_empty());
+        fs::rename(&unavailable, &partition).unwrap();
+        commands.send(Command::Check).unwrap();
+        commands.send(Command::Stop).unwrap();
         engine.join().unwrap();
-        assert_eq!(machine.updater().memory.bans().unwrap()[0].version.to_string(), "3.0.0");
+        assert_eq!(machine.updater().state.bans().unwrap()[0].version.to_string(), "3.0.0");
     }
 
     #[test]
-    fn orders_do_not_postpone_the_next_check() {
+    fn commands_do_not_postpone_the_next_check() {
         let machine = Machine::new();
         machine.settings("GROUP=alpha\nSERVER=disabled\n");
-        let places = Places::new(machine.root());
+        let paths = Paths::new(machine.root());
         let shared = Arc::new(Shared::new(tokio::sync::mpsc::unbounded_channel().0));
-        let first = Duration::from_millis(400);
-        let intervals = Intervals { first, fuzz: Duration::ZERO, ..INTERVALS };
-        let engine = Engine::new(&places, machine.updater(), shared, intervals);
-        let (orders, waiting) = std::sync::mpsc::channel();
-        let engine = std::thread::spawn(move || engine.run(&waiting));
-        let checked = || fs::read_to_string(places.status()).is_ok_and(|file| file.contains("\"disabled: "));
+        let initial = Duration::from_millis(400);
+        let intervals = Intervals { initial, fuzz: Duration::ZERO, ..INTERVALS };
+        let engine = Engine::new(&paths, machine.updater(), shared, intervals);
+        let (commands, receiver) = std::sync::mpsc::channel();
+        let engine = std::thread::spawn(move || engine.run(&receiver));
+        let checked = || fs::read_to_string(paths.status()).is_ok_and(|file| file.contains("\"disabled: "));
         let limit = Instant::now() + Duration::from_secs(60);
         while !checked() {
             assert!(Instant::now() < limit, "orders every 20 ms, and no check");
-            orders.send(Order::Refresh).unwrap();
+            commands.send(Command::Refresh).unwrap();
             std::thread::sleep(Duration::from_millis(20));
         }
-        orders.send(Order::Stop).unwrap();
+        commands.send(Command::Stop).unwrap();
         engine.join().unwrap();
     }
 }

@@ -1,29 +1,28 @@
-//! `update.conf`: `KEY=value` lines that a shell could read, in several files of which the first that has a key counts
-//! (the contract's 2.1).
+//! `update.conf`: `KEY=value` lines in shell syntax, in several files. The first file that has a key wins (contract
+//! 2.1).
 
-/// A file's text and its name.
 #[derive(Debug, Clone)]
-pub struct File {
+pub struct ConfFile {
     pub path: String,
     pub text: String,
 }
 
-/// A value and where it stands, `/etc/coreos/update.conf:3`.
+/// A value and its location, `/etc/coreos/update.conf:3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Setting {
     pub value: String,
-    pub place: String,
+    pub location: String,
 }
 
-/// The value of `key` in the first file that has it, even where it is empty there. Of several lines the last counts,
-/// as for a shell.
+/// The value of `key` in the first file that has it, even if it is empty there. Of several lines the last one wins,
+/// as in a shell.
 #[must_use]
-pub fn find(files: &[File], key: &str) -> Option<Found> {
+pub fn lookup(files: &[ConfFile], key: &str) -> Option<Setting> {
     files.iter().find_map(|file| {
         let lines = file.text.lines().enumerate();
         let found = lines.filter_map(|(at, line)| Some((at, value(line, key)?)));
         let (at, value) = found.last()?;
-        Some(Found { value, place: format!("{}:{}", file.path, at + 1) })
+        Some(Setting { value, location: format!("{}:{}", file.path, at + 1) })
     })
 }
 
@@ -31,11 +30,11 @@ fn value(line: &str, key: &str) -> Option<String> {
     let line = line.trim();
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let (name, value) = line.split_once('=')?;
-    (name == key).then(|| unquoted(value.trim_end()))
+    (name == key).then(|| unquote(value.trim_end()))
 }
 
-/// One pair of quotes around all of it is a shell's.
-fn unquoted(value: &str) -> String {
+/// Strips one pair of surrounding quotes.
+fn unquote(value: &str) -> String {
     for quote in ['"', '\''] {
         let inner = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         if let Some(inner) = inner {
@@ -50,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_file_that_has_a_key_counts() {
-        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+    fn the_first_file_with_the_key_wins() {
+        let file = |path: &str, text: &str| ConfFile { path: path.into(), text: text.into() };
         let files = [
             file("/etc", "# SERVER=no\nGROUP=\n REBOOT_STRATEGY='off'\nSERVER_=x\n"),
             file(
@@ -60,8 +59,8 @@ mod tests {
             ),
         ];
         let check = |key: &str, expect: Option<(&str, &str)>| {
-            let found = find(&files, key);
-            let found = found.as_ref().map(|found| (found.value.as_str(), found.place.as_str()));
+            let found = lookup(&files, key);
+            let found = found.as_ref().map(|found| (found.value.as_str(), found.location.as_str()));
             assert_eq!(found, expect, "{key}");
         };
         check("GROUP", Some(("", "/etc:2")));

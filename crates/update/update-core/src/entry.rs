@@ -1,38 +1,38 @@
-//! Boot images by their files' names, which is where systemd-boot counts: `keelson_9999.1.0+2-1.efi` has two tries left
-//! and one behind it, `keelson_9999.1.0.efi` came up well (systemd, Automatic Boot Assessment).
+//! Names of boot images. systemd-boot counts boot attempts in them: `keelson_9999.1.0+2-1.efi` has two tries left and
+//! one done, `keelson_9999.1.0.efi` is good (systemd, Automatic Boot Assessment).
 
 use std::fmt;
 
 use release::Version;
 
-/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version that
-/// fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
+/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version
+/// that fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
 pub const TRIES: u32 = 3;
 const ENDING: &str = ".efi";
 
-/// The name of a boot image of ours.
+/// The name of one of our boot images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct EntryName {
     /// `keelson`: the `id` of os-release.
     pub id: String,
     pub version: Version,
-    /// None once it has come up well.
+    /// `None`: the version is good.
     pub tries: Option<Tries>,
 }
 
-/// What the boot loader counts.
+/// The boot loader's counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
     pub left: u32,
     pub done: u32,
 }
 
-impl Name {
-    /// Reads a file's name. None where it is no boot image of `id`: that one is not ours to touch.
+impl EntryName {
+    /// Parses a file name. `None` if it is not a boot image of `id`: never touch such a file.
     #[must_use]
     pub fn parse(id: &str, file: &str) -> Option<Self> {
         let rest = file.strip_suffix(ENDING)?.strip_prefix(id)?.strip_prefix('_')?;
-        // A version may have a `+` of its own: `1.2.3+dirty+3-0`.
+        // A version may contain a `+`: `1.2.3+dirty+3-0`.
         let (version, tries) = match rest.rsplit_once('+') {
             Some((version, counter)) if counter.starts_with(|first: char| first.is_ascii_digit()) => {
                 (version, Some(Tries::parse(counter)?))
@@ -42,53 +42,53 @@ impl Name {
         Some(Self { id: id.to_owned(), version: version.parse().ok()?, tries })
     }
 
-    /// A version that is to be tried.
+    /// A new version, with all tries left.
     #[must_use]
     pub fn new(id: &str, version: &Version) -> Self {
         Self { id: id.to_owned(), version: version.clone(), tries: Some(Tries { left: TRIES, done: 0 }) }
     }
 
-    /// The same image, not to be booted while there is another.
+    /// The same image without tries left: booted only if there is no other.
     #[must_use]
-    pub fn given_up(&self) -> Self {
+    pub fn marked_bad(&self) -> Self {
         let done = self.tries.map_or(0, |tries| tries.done);
         Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
     }
 
-    /// Reverts [`Name::given_up`]: good if it was good, else with its remaining tries.
+    /// Reverts [`EntryName::marked_bad`]: good if it was good, else with its remaining tries.
     #[must_use]
-    pub fn taken_up(&self) -> Self {
+    pub fn unmarked_bad(&self) -> Self {
         let tries = self.tries.filter(|tries| tries.done > 0);
-        let again = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
-        Self { tries: tries.map(again), ..self.clone() }
+        let retried = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
+        Self { tries: tries.map(retried), ..self.clone() }
     }
 
-    /// Whether the loader takes it only when nothing else is there.
+    /// Whether the loader boots it only if there is no other.
     #[must_use]
     pub fn is_bad(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left == 0)
     }
 
-    /// Whether it was good when an operator went from it to the other version.
+    /// Whether it was good when an operator rolled back from it.
     #[must_use]
-    pub fn has_stepped_back(&self) -> bool {
+    pub fn is_rolled_back(&self) -> bool {
         self.tries == Some(Tries { left: 0, done: 0 })
     }
 
     /// Whether it was good and has failed in the initrd since: its slot may be damaged.
     #[must_use]
-    pub fn is_tried_again(&self) -> bool {
+    pub fn has_failed_after_good(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)
     }
 
-    /// Whether it has come up well.
+    /// Whether it has booted successfully.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.tries.is_none()
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for EntryName {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}_{}", self.id, self.version)?;
         if let Some(Tries { left, done }) = self.tries {
@@ -99,7 +99,7 @@ impl fmt::Display for Name {
 }
 
 impl Tries {
-    /// `LEFT` or `LEFT-DONE`.
+    /// Parses `LEFT` or `LEFT-DONE`.
     fn parse(text: &str) -> Option<Self> {
         let (left, done) = text.split_once('-').unwrap_or((text, "0"));
         let number =
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_round_trip() {
         let check = |file: &str, version: &str, tries: Option<(u32, u32)>| {
-            let name = Name::parse("keelson", file).unwrap();
+            let name = EntryName::parse("keelson", file).unwrap();
             assert_eq!(name.version.to_string(), version, "{file}");
             assert_eq!(name.tries.map(|tries| (tries.left, tries.done)), tries, "{file}");
             if file.contains('-') || tries.is_none() {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn foreign_files_are_ignored() {
         for foreign in [
             "keelson_9999.1.0.EFI",
             "keelson_9999.1.efi",
@@ -142,13 +142,13 @@ mod tests {
             "keelson_.efi",
             "",
         ] {
-            assert_eq!(Name::parse("keelson", foreign), None, "{foreign}");
+            assert_eq!(EntryName::parse("keelson", foreign), None, "{foreign}");
         }
     }
 
     #[test]
-    fn the_initrd_s_counter_tells_a_version_that_was_good_from_a_new_one() {
-        let again = |file: &str| Name::parse("k", file).unwrap().is_tried_again();
+    fn the_counter_of_the_initrd_marks_a_version_that_was_good() {
+        let retried = |file: &str| EntryName::parse("k", file).unwrap().has_failed_after_good();
         for (file, expected) in [
             ("k_1.0.0.efi", false),
             ("k_1.0.0+3-0.efi", false),
@@ -157,22 +157,22 @@ mod tests {
             ("k_1.0.0+2-2.efi", true),
             ("k_1.0.0+0-4.efi", true),
         ] {
-            assert_eq!(again(file), expected, "{file}");
+            assert_eq!(retried(file), expected, "{file}");
         }
         let script = include_str!("../../../../image/initrd/usr/lib/keelson/boot-failed");
         let ending = script.lines().find_map(|line| line.trim().strip_prefix("tried=${image%.efi}")).unwrap();
-        assert!(again(&format!("k_1.0.0{ending}")), "{ending}");
+        assert!(retried(&format!("k_1.0.0{ending}")), "{ending}");
     }
 
     #[test]
-    fn what_is_given_up_keeps_its_count_of_tries() {
-        let name = Name::parse("k", "k_1.0.0+2-1.efi").unwrap();
+    fn marking_bad_keeps_the_count_of_tries() {
+        let name = EntryName::parse("k", "k_1.0.0+2-1.efi").unwrap();
         assert!(!name.is_bad() && !name.is_good());
-        assert_eq!(name.given_up().to_string(), "k_1.0.0+0-1.efi");
-        assert!(name.given_up().is_bad());
-        assert_eq!(name.given_up().taken_up(), name);
-        let good = Name::parse("k", "k_1.0.0.efi").unwrap();
-        assert_eq!(good.given_up().to_string(), "k_1.0.0+0-0.efi");
-        assert_eq!(good.given_up().taken_up(), good);
+        assert_eq!(name.marked_bad().to_string(), "k_1.0.0+0-1.efi");
+        assert!(name.marked_bad().is_bad());
+        assert_eq!(name.marked_bad().unmarked_bad(), name);
+        let good = EntryName::parse("k", "k_1.0.0.efi").unwrap();
+        assert_eq!(good.marked_bad().to_string(), "k_1.0.0+0-0.efi");
+        assert_eq!(good.marked_bad().unmarked_bad(), good);
     }
 }

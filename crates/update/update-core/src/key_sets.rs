@@ -1,27 +1,27 @@
-//! Whether a newer set of keys takes the place of the one that counts now (the contract's 5.1, keys).
+//! Updates of the key set (contract 5.1).
 //!
-//! As a chain: each set is signed by enough root keys of the set before it, and by enough of its own, so that nobody
-//! names root keys that cannot sign. Only a whole chain is taken, or nothing of it.
+//! Key sets form a chain: each one is signed by a threshold of root keys of its predecessor, and by a threshold of
+//! its own, which proves that the new keys can sign. A chain is accepted completely or not at all.
 
 use release::{FileName, KeySet, MetadataError, SignatureError};
 
-/// Most sets that are followed at a time.
+/// Limit for one chain.
 pub const MAX_STEPS: usize = 64;
 
-/// A set as it is handed over, not believed yet.
+/// An unverified key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// `keys.json`.
+pub struct SignedKeySet {
+    /// The content of `keys.N.json`.
     pub bytes: Vec<u8>,
-    /// Texts of `.sig` files, one behind the other.
+    /// Concatenated minisign signatures.
     pub signatures: String,
 }
 
-/// What the machine knows of the time, in seconds since 1970.
+/// The machine's time, Unix time in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
     pub now: u64,
-    /// Of the running image: a clock before it is wrong, and expiry is not judged by it.
+    /// Of the running image. A clock before it is wrong; expiry is not checked then.
     pub build_time: u64,
 }
 
@@ -32,9 +32,9 @@ impl Clock {
     }
 }
 
-/// Why a set is not taken. What counted before counts on.
+/// Why a key set is rejected. The current one stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetRefusal {
+pub enum ChainError {
     #[error("the signatures of key set {epoch}: {why}")]
     Signature { epoch: u64, why: SignatureError },
     #[error("key set {epoch} wants {wanted} root keys of set {of} that signed it, and has {}", names(.found))]
@@ -58,48 +58,47 @@ fn names(found: &[FileName]) -> String {
     }
 }
 
-/// The set that counts when `trusted` did and these follow it. Where there are none, `trusted`, and nothing is judged.
+/// Verifies the chain `steps` from `trusted` and returns its last set, or `trusted` if the chain is empty.
 ///
 /// # Errors
-/// Any of them is not what it should be, or the last is out of date: one in between may be, a machine may have slept.
-pub fn follow(trusted: &KeySet, steps: &[Step], clock: Clock) -> Result<KeySet, SetRefusal> {
-    if steps.len() > MAX_STEPS {
-        return Err(SetRefusal::TooMany(steps.len()));
+/// A set is invalid, or the last one is expired. Sets in between may be expired: the machine may have been off.
+pub fn verify_chain(trusted: &KeySet, chain: &[SignedKeySet], clock: Clock) -> Result<KeySet, ChainError> {
+    if chain.len() > MAX_STEPS {
+        return Err(ChainError::TooMany(chain.len()));
     }
     let mut last = trusted.clone();
-    for step in steps {
-        last = next(&last, step)?;
+    for link in chain {
+        last = verify_link(&last, link)?;
     }
-    if !steps.is_empty() && !clock.is_wrong() && clock.now > last.expires {
-        return Err(SetRefusal::Expired { epoch: last.epoch, expires: last.expires });
+    if !chain.is_empty() && !clock.is_wrong() && clock.now > last.expires {
+        return Err(ChainError::Expired { epoch: last.epoch, expires: last.expires });
     }
     Ok(last)
 }
 
-/// One step. Nothing of the new set is read before enough keys of the old one signed it.
-fn next(trusted: &KeySet, step: &Step) -> Result<KeySet, SetRefusal> {
-    let expected = trusted.epoch.checked_add(1).ok_or(SetRefusal::End)?;
-    enough(trusted, step, expected)?;
-    let set = KeySet::parse(&step.bytes).map_err(|why| SetRefusal::Metadata { expected, why })?;
+/// Verifies one link. Parses the new set only after the threshold of the old one is reached.
+fn verify_link(trusted: &KeySet, link: &SignedKeySet) -> Result<KeySet, ChainError> {
+    let expected = trusted.epoch.checked_add(1).ok_or(ChainError::End)?;
+    check_threshold(trusted, link, expected)?;
+    let set = KeySet::parse(&link.bytes).map_err(|why| ChainError::Metadata { expected, why })?;
     if set.epoch != expected {
-        return Err(SetRefusal::Epoch { found: set.epoch, expected });
+        return Err(ChainError::Epoch { found: set.epoch, expected });
     }
-    enough(&set, step, expected)?;
+    check_threshold(&set, link, expected)?;
     Ok(set)
 }
 
-fn enough(of: &KeySet, step: &Step, epoch: u64) -> Result<(), SetRefusal> {
-    let found = of.signed_by(&step.bytes, &step.signatures);
-    let found = found.map_err(|why| SetRefusal::Signature { epoch, why })?;
+fn check_threshold(of: &KeySet, link: &SignedKeySet, epoch: u64) -> Result<(), ChainError> {
+    let found = of.signed_by(&link.bytes, &link.signatures);
+    let found = found.map_err(|why| ChainError::Signature { epoch, why })?;
     if found.len() < of.threshold {
         let found = found.into_iter().cloned().collect();
-        return Err(SetRefusal::TooFew { epoch, of: of.epoch, wanted: of.threshold, found });
+        return Err(ChainError::TooFew { epoch, of: of.epoch, wanted: of.threshold, found });
     }
     Ok(())
 }
 
-/// The one that counts, of the image's and the one that was followed to: the image's where both are as new, as that
-/// is verified at each read.
+/// The set with the higher epoch. The image's wins a tie, because it is verified at each read.
 #[must_use]
 pub fn newer(image: Option<KeySet>, followed: Option<KeySet>) -> Option<KeySet> {
     match (image, followed) {

@@ -1,8 +1,8 @@
-//! What an update decides, and nothing that it touches: whether an offer is taken, where it goes, in which order it is
-//! written, what a version that did not come up means, when to ask again.
+//! The decisions of an update, without I/O: whether to accept an offer, which slot it goes to, the order of writes,
+//! what a failed boot means, and when to check again.
 //!
-//! Facts go in (the disk's slots, the boot images, what the server said, the time), a plan or a refusal with its
-//! reason comes out.
+//! Input: the disk's slots, the boot entries, the server's response, the time. Output: a plan, or an error with its
+//! reason.
 
 pub mod conf;
 pub mod entry;

@@ -1,29 +1,29 @@
-//! Which payload is fetched: the whole one, or the difference to what runs.
+//! Selects the payload: full, or a delta to the running version.
 
 use release::{Delta, Digest, Payload, Release, SEGMENTS};
 
-/// A difference is worth its risk below this many hundredths of the whole payload.
-const WORTH: u64 = 60;
-/// So many attempts in vain, and the whole payload is taken.
+/// Maximum size of a delta, in percent of the full payload.
+const MAX_DELTA_PERCENT: u64 = 60;
+/// Failed attempts with a delta after which the full payload is used.
 pub const DELTA_ATTEMPTS: u32 = 3;
 
 /// The payload to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method<'a> {
     Full(&'a Payload),
-    /// Needs the running slot; the whole payload stands in where a part of that is damaged.
+    /// Reads the running slot. The full payload replaces damaged parts of that.
     Delta(&'a Delta),
 }
 
-/// Chooses by the signed sizes. `failed` counts attempts at a difference to this release that did not work out.
+/// Selects by the signed sizes. `failed` is the number of failed delta attempts with this release.
 #[must_use]
 pub fn choose(release: &Release, running_root: Digest, failed: u32) -> Method<'_> {
-    let fits = |delta: &&Delta| {
+    let is_usable = |delta: &&Delta| {
         delta.from_root_hash == running_root
             && delta.payload.algo == SEGMENTS
-            && delta.payload.blob.size <= release.full.blob.size / 100 * WORTH
+            && delta.payload.blob.size <= release.full.blob.size / 100 * MAX_DELTA_PERCENT
     };
-    match release.deltas.iter().find(fits) {
+    match release.deltas.iter().find(is_usable) {
         Some(delta) if failed < DELTA_ATTEMPTS => Method::Delta(delta),
         _ => Method::Full(&release.full),
     }
@@ -47,7 +47,7 @@ mod tests {
     use crate::trust::tests::release;
 
     #[test]
-    fn a_small_difference_to_what_runs_is_taken_and_nothing_else() {
+    fn only_a_small_delta_to_the_running_version_is_chosen() {
         let mut release = release();
         release.full.blob.size = 1000;
         let running = Digest([9; 32]);

@@ -1,58 +1,57 @@
-//! When the next check is (the contract's 2.5). All times in seconds; chance is an argument.
+//! Schedule of update checks (contract 2.5). The caller provides the random number.
 
 use std::time::Duration;
 
-/// How often a machine asks, and after what.
+/// Check intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
-    /// Before the first check after a start.
-    pub first: Duration,
+    /// Until the first check after the start.
+    pub initial: Duration,
     /// Between checks.
-    pub usual: Duration,
-    /// The width of the window around either, within which chance decides: machines that started together must not
-    /// ask together.
+    pub periodic: Duration,
+    /// Width of the random window around both, so that machines that started together do not check together.
     pub fuzz: Duration,
 }
 
 pub const INTERVALS: Intervals = Intervals {
-    first: Duration::from_secs(7 * 60),
-    usual: Duration::from_secs(45 * 60),
+    initial: Duration::from_secs(7 * 60),
+    periodic: Duration::from_secs(45 * 60),
     fuzz: Duration::from_secs(10 * 60),
 };
-/// The longest that a server that is in trouble, or asks for it, is left alone.
-const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
-/// After an attempt that failed, at most. The original waited for up to sixteen days.
-const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
+/// Maximum interval of a busy server, or one that requests an interval.
+const MAX_BACKOFF: Duration = Duration::from_secs(4 * 60 * 60);
+/// Maximum interval after a failed attempt. CoreOS waited up to sixteen days.
+const MAX_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// What the last check came to.
+/// Result of the last check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Last {
-    /// There was none since the start.
+pub enum LastCheck {
+    /// No check since the start.
     None,
-    /// The server answered; it may have asked for an interval.
+    /// The server responded, with an interval if it requested one.
     Answered { poll: Option<Duration> },
-    /// HTTP 500 or 503, so many times in a row.
+    /// Consecutive responses with HTTP status 500 or 503.
     Busy { times: u32 },
-    /// The server answered, and installing what it offered failed, so many times in a row.
+    /// The server responded; consecutive failures to install its offer.
     Failed { times: u32 },
 }
 
-/// How long until the next check. `chance` is from 0 to 1.
+/// Time until the next check. `chance` is between 0 and 1.
 #[must_use]
-pub fn wait(last: Last, intervals: &Intervals, chance: f64) -> Duration {
+pub fn delay(last: LastCheck, intervals: &Intervals, chance: f64) -> Duration {
     let (middle, fuzz) = match last {
-        Last::None => (intervals.first, intervals.fuzz),
-        Last::Answered { poll: None } => (intervals.usual, intervals.fuzz),
-        Last::Answered { poll: Some(poll) } => {
-            (poll.clamp(intervals.usual, LONGEST.max(intervals.usual)), intervals.fuzz)
+        LastCheck::None => (intervals.initial, intervals.fuzz),
+        LastCheck::Answered { poll: None } => (intervals.periodic, intervals.fuzz),
+        LastCheck::Answered { poll: Some(poll) } => {
+            (poll.clamp(intervals.periodic, MAX_BACKOFF.max(intervals.periodic)), intervals.fuzz)
         }
-        Last::Busy { times } => {
-            let longer = doubled(intervals.usual, times).min(LONGEST.max(intervals.usual));
-            (longer, longer)
+        LastCheck::Busy { times } => {
+            let backoff = doubled(intervals.periodic, times).min(MAX_BACKOFF.max(intervals.periodic));
+            (backoff, backoff)
         }
-        Last::Failed { times } => {
+        LastCheck::Failed { times } => {
             let minutes = doubled(Duration::from_secs(60), times.saturating_sub(1));
-            let retry = minutes.min(LONGEST_RETRY).min(intervals.usual);
+            let retry = minutes.min(MAX_RETRY).min(intervals.periodic);
             (retry, retry / 4)
         }
     };
@@ -69,30 +68,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_are_spread_around_what_the_contract_says() {
-        let minutes = |last, chance| wait(last, &INTERVALS, chance).as_secs_f64() / 60.0;
+    fn checks_are_spread_around_the_intervals_of_the_contract() {
+        let minutes = |last, chance| delay(last, &INTERVALS, chance).as_secs_f64() / 60.0;
         let check = |last, from: f64, to: f64| {
             assert!((minutes(last, 0.0) - from).abs() < 1e-6, "{last:?}: {}", minutes(last, 0.0));
             assert!((minutes(last, 1.0) - to).abs() < 1e-6, "{last:?}: {}", minutes(last, 1.0));
         };
-        let poll = |minutes: u64| Last::Answered { poll: Some(Duration::from_secs(minutes * 60)) };
-        check(Last::None, 2.0, 12.0);
-        check(Last::Answered { poll: None }, 40.0, 50.0);
+        let poll = |minutes: u64| LastCheck::Answered { poll: Some(Duration::from_secs(minutes * 60)) };
+        check(LastCheck::None, 2.0, 12.0);
+        check(LastCheck::Answered { poll: None }, 40.0, 50.0);
         check(poll(1), 40.0, 50.0);
         check(poll(60), 55.0, 65.0);
         check(poll(60 * 24), 235.0, 245.0);
-        check(Last::Busy { times: 1 }, 45.0, 135.0);
-        check(Last::Busy { times: 30 }, 120.0, 360.0);
-        check(Last::Failed { times: 1 }, 0.875, 1.125);
-        check(Last::Failed { times: 30 }, 45.0 * 0.875, 45.0 * 1.125);
+        check(LastCheck::Busy { times: 1 }, 45.0, 135.0);
+        check(LastCheck::Busy { times: 30 }, 120.0, 360.0);
+        check(LastCheck::Failed { times: 1 }, 0.875, 1.125);
+        check(LastCheck::Failed { times: 30 }, 45.0 * 0.875, 45.0 * 1.125);
     }
 
     #[test]
-    fn a_test_may_have_it_faster() {
+    fn short_intervals_are_respected() {
         let second = Duration::from_secs(1);
-        let fast = Intervals { first: second, usual: second, fuzz: Duration::ZERO };
-        for last in [Last::None, Last::Answered { poll: None }, Last::Failed { times: 9 }] {
-            assert!(wait(last, &fast, 1.0) <= Duration::from_millis(1125), "{last:?}");
+        let fast = Intervals { initial: second, periodic: second, fuzz: Duration::ZERO };
+        for last in [LastCheck::None, LastCheck::Answered { poll: None }, LastCheck::Failed { times: 9 }] {
+            assert!(delay(last, &fast, 1.0) <= Duration::from_millis(1125), "{last:?}");
         }
     }
 }

@@ -1,65 +1,65 @@
-//! The machine's two slots and its boot images as one value, and what is to be done to them.
+//! The two slots and the boot entries of a machine, and plans to change them.
 //!
-//! Every plan is a list of steps of which each prefix leaves a machine that boots: what runs is never touched, nothing
-//! names a slot that is not whole, and the boot image comes last.
+//! After any prefix of a plan the machine boots: no step touches the running version, no entry refers to an
+//! incomplete slot, and the boot entry of the new version comes last.
 
 use release::{Digest, Release, Version};
 
-use crate::entry::Name;
+use crate::entry::EntryName;
 
-/// One slot: a partition for `/usr` and one for its hash tree.
+/// A slot: the partitions for `/usr` and for its verity hash tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// `a` or `b`: by the partition's label, USR-A or USR-B.
+    /// `a` or `b`, from the partition labels USR-A and USR-B.
     pub name: char,
-    /// The root hash that the two partitions' UUIDs are the halves of. Nothing says that it holds what it names.
+    /// The root hash, from the UUIDs of both partitions. The content is not verified.
     pub root_hash: Digest,
-    /// Bytes of the partition for `/usr`.
+    /// Size of the `/usr` partition in bytes.
     pub capacity: u64,
-    /// Bytes of the partition for its hash tree.
+    /// Size of the hash tree partition in bytes.
     pub verity_capacity: u64,
 }
 
-/// A boot image of ours in the ESP.
+/// One of our boot images in the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    pub name: Name,
-    /// The `/usr` that it wants; None where the file is damaged.
+    pub name: EntryName,
+    /// The root hash of its `/usr`; `None` if the file is damaged.
     pub root_hash: Option<Digest>,
     pub bytes: u64,
 }
 
-/// All that decides what can be booted.
+/// What determines which version boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// The root hash that this machine was booted with.
+pub struct BootState {
+    /// The root hash in the running kernel's command line.
     pub running: Digest,
     pub slots: [Slot; 2],
     pub entries: Vec<Entry>,
-    /// Bytes that are free in the ESP, or taken by [`TEMPORARY`].
+    /// Free bytes in the ESP, including those of [`TEMPORARY`].
     pub esp_free: u64,
 }
 
-/// One change. A boot image is *disarmed* while its first bytes are empty: no loader takes it for one, whatever of its
-/// name a power cut leaves; writing that one sector is what makes a version bootable.
+/// One change. A boot image is *disarmed* while its first sector is zero: no loader accepts it, whatever a power cut
+/// does to its name. Writing that sector makes the version bootable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Disarmed first: nothing may boot what is about to be overwritten.
+    /// Disarms the entry first: the slot it refers to is about to be overwritten.
     RemoveEntry { file: String },
-    /// Content of `/usr`, its hash tree, and the boot image under a name that no boot loader takes; all of it read
-    /// again from the disk.
+    /// Writes `/usr`, its hash tree and the boot image under a temporary name, and reads all of it back from the
+    /// disk.
     Fill { slot: char, temporary: String },
-    /// The partitions get their UUIDs, by which the boot image finds them.
-    NameSlot { slot: char, root_hash: Digest },
-    /// Disarmed, renamed, armed.
-    PlaceEntry { from: String, to: String },
-    /// The boot image of what runs, or of a version that was good, gets another count. It is never disarmed: a cut leaves it
-    /// under one name or the other.
-    CountEntry { from: String, to: String },
+    /// Sets the UUIDs of the partitions, by which the boot image finds them.
+    SetSlotUuids { slot: char, root_hash: Digest },
+    /// Disarms, renames and arms the entry.
+    ActivateEntry { from: String, to: String },
+    /// Changes the tries of the running entry, or of one that was good. It is never disarmed: after a power cut it
+    /// has one name or the other.
+    SetTries { from: String, to: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PlanError {
     #[error("version {0} is what runs")]
     Running(Version),
     #[error("no slot of this disk holds what runs: there is nowhere to go back to")]
@@ -67,7 +67,7 @@ pub enum Refusal {
     #[error(
         "version {0}, which runs, has not been found good yet: its other slot is what this machine would fall back to"
     )]
-    NotProven(Version),
+    RunningNotGood(Version),
     #[error("the boot partition has no image of what runs")]
     NoEntry,
     #[error("/usr has {wanted} bytes, slot {slot} room for {capacity}")]
@@ -78,37 +78,37 @@ pub enum Refusal {
     )]
     BootPartitionFull { free: u64, wanted: u64 },
     #[error("there is no other version on this machine to go back to")]
-    NothingElse,
+    NoOtherVersion,
     #[error(
         "version {0}, in the other slot, was not found good on this machine: there is nothing to go back to"
     )]
     OtherNotGood(Version),
 }
 
-/// What the boot image is called while it is written.
+/// Name of the boot image while it is written.
 pub const TEMPORARY: &str = ".keelson-update.tmp";
-/// The ESP's own need: folders, and clusters that are not full.
+/// Space for directories and partially filled clusters in the ESP.
 const ESP_RESERVE: u64 = 1 << 20;
 
-impl Machine {
-    /// The slot that runs and the other one.
-    pub fn split(&self) -> Result<(&Slot, &Slot), Refusal> {
+impl BootState {
+    /// The running slot and the other one.
+    pub fn running_and_other(&self) -> Result<(&Slot, &Slot), PlanError> {
         match &self.slots {
-            // Both have the name after a version was installed over itself by hand.
-            [a, b] if a.root_hash == b.root_hash => Err(Refusal::NoSlot),
+            // Both slots have this root hash after a manual installation of the running version.
+            [a, b] if a.root_hash == b.root_hash => Err(PlanError::NoSlot),
             [a, b] if a.root_hash == self.running => Ok((a, b)),
             [a, b] if b.root_hash == self.running => Ok((b, a)),
-            _ => Err(Refusal::NoSlot),
+            _ => Err(PlanError::NoSlot),
         }
     }
 
-    /// The boot image of what runs; of several the one that the loader would take.
-    pub fn running_entry(&self) -> Result<&Entry, Refusal> {
+    /// The running entry; of several the one that the loader would select.
+    pub fn running_entry(&self) -> Result<&Entry, PlanError> {
         let runs = |entry: &&Entry| entry.root_hash == Some(self.running);
-        self.entries.iter().filter(runs).min_by_key(|entry| entry.name.is_bad()).ok_or(Refusal::NoEntry)
+        self.entries.iter().filter(runs).min_by_key(|entry| entry.name.is_bad()).ok_or(PlanError::NoEntry)
     }
 
-    /// In the order that systemd-boot takes them: what has no tries left comes last, else the newest first.
+    /// In systemd-boot's order: entries without tries left come last, else the newest version comes first.
     #[must_use]
     pub fn boot_order(&self) -> Vec<&Entry> {
         let mut order: Vec<&Entry> = self.entries.iter().collect();
@@ -119,74 +119,73 @@ impl Machine {
         order
     }
 
-    /// What to do so that `release` is booted next, with as much of it done as the disk shows.
-    pub fn install(&self, release: &Release) -> Result<Vec<Step>, Refusal> {
+    /// The steps to boot `release` next. Steps that the disk shows as done are left out.
+    pub fn plan_install(&self, release: &Release) -> Result<Vec<Step>, PlanError> {
         let wanted = release.images.verity.root_hash;
         if wanted == self.running {
-            return Err(Refusal::Running(release.version.clone()));
+            return Err(PlanError::Running(release.version.clone()));
         }
-        let (_, target) = self.split()?;
+        let (_, target) = self.running_and_other()?;
         let running = self.running_entry()?;
         if !running.name.is_good() {
-            return Err(Refusal::NotProven(running.name.version.clone()));
+            return Err(PlanError::RunningNotGood(running.name.version.clone()));
         }
         if release.images.usr.size > target.capacity {
             let (slot, wanted, capacity) = (target.name, release.images.usr.size, target.capacity);
-            return Err(Refusal::SlotTooSmall { slot, wanted, capacity });
+            return Err(PlanError::SlotTooSmall { slot, wanted, capacity });
         }
         let others = self.entries.iter().filter(|entry| *entry != running);
         // Their images are removed first.
         let free = self.esp_free + others.clone().map(|entry| entry.bytes).sum::<u64>();
         let wanted_bytes = release.images.uki.size + ESP_RESERVE;
         if free < wanted_bytes {
-            return Err(Refusal::BootPartitionFull { free, wanted: wanted_bytes });
+            return Err(PlanError::BootPartitionFull { free, wanted: wanted_bytes });
         }
-        let name = Name::new(&running.name.id, &release.version);
+        let name = EntryName::new(&running.name.id, &release.version);
         let mut steps: Vec<Step> =
             others.map(|entry| Step::RemoveEntry { file: entry.name.to_string() }).collect();
         steps.push(Step::Fill { slot: target.name, temporary: TEMPORARY.to_owned() });
-        steps.push(Step::NameSlot { slot: target.name, root_hash: wanted });
-        steps.push(Step::PlaceEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
-        // The loader takes the newest: going down, what runs has to step back. Should the older one not come up
-        // either, both are out of tries, and the newest of those is what runs now.
+        steps.push(Step::SetSlotUuids { slot: target.name, root_hash: wanted });
+        steps.push(Step::ActivateEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
+        // The loader prefers the newest version: for a downgrade mark the running one bad. If the older one fails,
+        // both are out of tries, and the loader selects the newest of those, which is the running one.
         if release.version <= running.name.version {
-            steps.push(step_back(&running.name));
+            steps.push(mark_bad(&running.name));
         }
         Ok(steps)
     }
 
-    /// What to do so that the other version, which was good, is booted next, and this one only if that fails.
-    pub fn roll_back(&self) -> Result<(Version, Vec<Step>), Refusal> {
-        let (_, other) = self.split()?;
+    /// The steps to boot the other version next, if it was good, and the running one only if that fails.
+    pub fn plan_rollback(&self) -> Result<(Version, Vec<Step>), PlanError> {
+        let (_, other) = self.running_and_other()?;
         let running = self.running_entry()?;
         let other = self
             .entries
             .iter()
             .find(|entry| entry.root_hash == Some(other.root_hash))
-            .ok_or(Refusal::NothingElse)?;
-        if !other.name.is_good() && !other.name.has_stepped_back() {
-            return Err(Refusal::OtherNotGood(other.name.version.clone()));
+            .ok_or(PlanError::NoOtherVersion)?;
+        if !other.name.is_good() && !other.name.is_rolled_back() {
+            return Err(PlanError::OtherNotGood(other.name.version.clone()));
         }
         let mut steps = Vec::new();
         if other.name.is_bad() {
-            let again = Name::new(&other.name.id, &other.name.version);
-            steps.push(Step::CountEntry { from: other.name.to_string(), to: again.to_string() });
+            let again = EntryName::new(&other.name.id, &other.name.version);
+            steps.push(Step::SetTries { from: other.name.to_string(), to: again.to_string() });
         }
         if other.name.version < running.name.version {
-            steps.push(step_back(&running.name));
+            steps.push(mark_bad(&running.name));
         }
         Ok((other.name.version.clone(), steps))
     }
 
-    /// What to do so that nothing is booted but what runs: the way back from an installed update that was not booted
-    /// yet. The slot's content stays.
-    pub fn forget_pending(&self) -> Result<Vec<Step>, Refusal> {
+    /// The steps to discard a pending update. Keeps the slot's content.
+    pub fn plan_discard_pending(&self) -> Result<Vec<Step>, PlanError> {
         let running = self.running_entry()?;
         let mut steps = Vec::new();
         if running.name.is_bad() {
-            // It had stepped back for another version. A version on trial stays on trial.
-            let back = running.name.taken_up();
-            steps.push(Step::CountEntry { from: running.name.to_string(), to: back.to_string() });
+            // The running entry was marked bad for another version. One on trial stays on trial.
+            let back = running.name.unmarked_bad();
+            steps.push(Step::SetTries { from: running.name.to_string(), to: back.to_string() });
         }
         let pending = self.entries.iter().filter(|entry| {
             *entry != running && entry.name.tries.is_some_and(|tries| tries.done == 0 && tries.left > 0)
@@ -195,9 +194,9 @@ impl Machine {
         Ok(steps)
     }
 
-    /// Versions other than the running one that have no tries left. One that was good before ([`Name::is_tried_again`]) may
-    /// be installed again, which rewrites its slot.
-    pub fn failed(&self) -> impl Iterator<Item = &Entry> {
+    /// Entries, except the running one, without tries left. One that was good before
+    /// ([`EntryName::has_failed_after_good`]) may be installed again, which rewrites its slot.
+    pub fn failed_entries(&self) -> impl Iterator<Item = &Entry> {
         let tried = |entry: &&Entry| {
             entry.root_hash != Some(self.running)
                 && entry.name.tries.is_some_and(|tries| tries.left == 0 && tries.done > 0)
@@ -206,8 +205,8 @@ impl Machine {
     }
 }
 
-fn step_back(name: &Name) -> Step {
-    Step::CountEntry { from: name.to_string(), to: name.given_up().to_string() }
+fn mark_bad(name: &EntryName) -> Step {
+    Step::SetTries { from: name.to_string(), to: name.marked_bad().to_string() }
 }
 
 #[cfg(test)]

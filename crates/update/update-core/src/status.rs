@@ -1,6 +1,6 @@
-//! The words that clients, D-Bus and the lock for reboots know an update by (the contract's 2.2 to 2.4).
+//! The status as clients, D-Bus and the reboot manager see it (contract 2.2 to 2.4).
 
-/// Where an update is. The names are an interface.
+/// The state of an update. The names are an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Idle,
@@ -13,17 +13,17 @@ pub enum Operation {
     ReportingError,
 }
 
-/// What `GetStatus` answers.
+/// The result of `GetStatus`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// Seconds since 1970 of the last check that the server answered; 0 for never.
+    /// Unix time in seconds of the last check with a response; 0: never.
     pub last_checked: i64,
     /// From 0 to 1.
     pub progress: f64,
     pub operation: Operation,
-    /// `0.0.0` where there is none.
+    /// `0.0.0` without an update.
     pub new_version: String,
-    /// Bytes that are downloaded for it.
+    /// Bytes to download.
     pub new_size: i64,
 }
 
@@ -57,9 +57,15 @@ impl Default for Status {
     }
 }
 
-/// The five lines of `update_engine_client -status`.
+/// The output of `update_engine_client -status`.
 #[must_use]
-pub fn lines(last_checked: i64, progress: f64, operation: &str, new_version: &str, new_size: i64) -> String {
+pub fn format_status(
+    last_checked: i64,
+    progress: f64,
+    operation: &str,
+    new_version: &str,
+    new_size: i64,
+) -> String {
     format!(
         "LAST_CHECKED_TIME={last_checked}\nPROGRESS={progress:.6}\nCURRENT_OP={operation}\n\
          NEW_VERSION={new_version}\nNEW_SIZE={new_size}\n"
@@ -71,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_five_lines() {
+    fn the_status_has_five_lines() {
         let Status { last_checked, progress, operation, new_version, new_size } =
             Status { last_checked: 1_568_902_424, ..Status::default() };
         assert_eq!(
-            lines(last_checked, progress, operation.name(), &new_version, new_size),
+            format_status(last_checked, progress, operation.name(), &new_version, new_size),
             "LAST_CHECKED_TIME=1568902424\nPROGRESS=0.000000\nCURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\n\
              NEW_SIZE=0\n"
         );

@@ -1,4 +1,4 @@
-//! Whether an offer is taken: signatures, freshness, and that nothing goes back (the contract's 5).
+//! Verification of offers: signatures, freshness and rollback protection (contract 5).
 
 use release::{
     Digest, KeySet, Keys, MetadataError, Release, Role, SignatureError, Timestamp, Version, files::RELEASE,
@@ -6,54 +6,54 @@ use release::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a server hands over, none of it believed yet.
+/// An unverified offer.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub release: Vec<u8>,
     pub release_signature: String,
     /// SHA-256 of `release`.
     pub release_sha256: Digest,
-    /// What the channel has, by the server's word; None where the release comes from a file, whose bearer decides.
+    /// The signed timestamp of the channel. `None` for a release from a file.
     pub timestamp: Option<(Vec<u8>, String)>,
 }
 
-/// What the machine knows of itself.
+/// The machine's side of the verification.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct VerifyContext<'a> {
     pub appid: &'a str,
     pub board: &'a str,
     pub channel: &'a str,
-    /// None where there is no machine yet: its first version is not newer than anything.
+    /// `None` when provisioning a new machine.
     pub running: Option<&'a Version>,
-    /// Seconds since 1970, by the machine's clock.
+    /// Unix time in seconds, by the machine's clock.
     pub now: u64,
-    /// Seconds since 1970, of the running image.
+    /// Unix time in seconds, of the running image.
     pub build_time: u64,
-    pub seen: Seen,
+    pub state: TrustState,
     pub bans: &'a [Ban],
-    pub wish: Wish,
+    pub options: UpdateOptions,
 }
 
-/// What an operator asked for, beyond what a machine does by itself.
+/// Options that an operator sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct UpdateOptions {
     pub downgrade: bool,
-    /// Versions that failed here are tried again.
+    /// Accept versions that failed on this machine.
     pub retry: bool,
 }
 
-/// What was accepted before: the lowest that is accepted from now on.
+/// Rollback protection: the lowest values to accept from now on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
-    /// The set of keys that the rest was accepted under: 0 where there is none. The next set begins anew, as what a
-    /// stolen key signed may have been any number.
+pub struct TrustState {
+    /// Epoch of the key set that the rest was accepted under; 0: none. The next set resets the rest, since a stolen
+    /// key may have signed arbitrary numbers.
     #[serde(default, skip_serializing_if = "is_none")]
     pub keys: u64,
     pub epoch: u64,
-    /// The highest version of that epoch that was found good here, or the one that an operator went back to.
+    /// The highest version of `epoch` found good on this machine, or the one that an operator rolled back to.
     pub version: Option<Version>,
-    /// The latest time that a timestamp was issued at, in seconds since 1970.
+    /// The latest issue time of a timestamp, Unix time in seconds.
     pub issued: u64,
 }
 
@@ -62,264 +62,273 @@ fn is_none(keys: &u64) -> bool {
     *keys == 0
 }
 
-impl Seen {
-    /// Takes in a version that was found good on this machine. One that was only accepted does not count: its channel may go
-    /// back to an older version because it is not good.
-    pub fn found_good(&mut self, version: &Version) {
+impl TrustState {
+    /// Records a good version. A version that was only accepted does not count: its channel may go back to an older
+    /// one.
+    pub fn record_good(&mut self, version: &Version) {
         if self.version.as_ref().is_none_or(|highest| highest < version) {
             self.version = Some(version.clone());
         }
     }
 
-    /// What of it counts under the set of keys `keys`.
-    fn under(&self, keys: u64) -> Self {
+    /// The state that is valid under key set `keys`.
+    fn valid_under(&self, keys: u64) -> Self {
         if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
     }
 }
 
-/// A version that failed on this machine, or that its operator does not want.
+/// A version that failed on this machine, or that its operator rejects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ban {
     pub version: Version,
     pub root_hash: Digest,
-    /// For people.
+    /// For operators.
     pub reason: String,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub since: u64,
 }
 
-/// Why an offer is not taken.
+/// Why an offer is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum VerifyError {
     #[error("{file}: {why}")]
     Signature { file: &'static str, why: SignatureError },
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error("key set {epoch} counted until {expires} (seconds since 1970), and no newer one was seen")]
     KeysExpired { epoch: u64, expires: u64 },
-    #[error("key set {seen} counted here, and of it nothing is left but its number: set {known} is older")]
-    KeysLost { seen: u64, known: u64 },
+    #[error(
+        "key set {recorded} counted here, and of it nothing is left but its number: set {known} is older"
+    )]
+    KeysLost { recorded: u64, known: u64 },
     #[error("the release is of product {0}, this machine is another")]
-    Product(String),
+    WrongProduct(String),
     #[error("the release is for board {0}")]
-    Board(String),
+    WrongBoard(String),
     #[error("version {version} may not be in channel {channel}")]
     NotForChannel { version: Version, channel: String },
     #[error("the server's word is about channel {found}, this machine follows {wanted}")]
-    OtherChannel { found: String, wanted: String },
+    WrongChannel { found: String, wanted: String },
     #[error("timestamp.json is of another release than the one that came with it")]
-    Mixed,
-    #[error("the server's word was issued at {issued}, an earlier one at {seen}: it is an old one")]
-    Replayed { issued: u64, seen: u64 },
+    MixedReleases,
+    #[error("the server's word was issued at {issued}, an earlier one at {recorded}: it is an old one")]
+    Replayed { issued: u64, recorded: u64 },
     #[error("the server's word counted until {0} (seconds since 1970): the channel shows an old state")]
     Stale(u64),
     #[error("version {version} was to be installed until {expires} (seconds since 1970)")]
     Expired { version: Version, expires: u64 },
     #[error("version {offered} is older than {than}")]
-    Older { offered: Version, than: Version },
-    #[error("the release is from epoch {offered} of the signing keys, {seen} was seen")]
-    OldEpoch { offered: u64, seen: u64 },
+    Downgrade { offered: Version, than: Version },
+    #[error("the release is from epoch {offered} of the signing keys, {recorded} was seen")]
+    OldEpoch { offered: u64, recorded: u64 },
     #[error("version {version} can be reached from {from} on; this is {running}")]
-    TooFar { version: Version, from: Version, running: Version },
+    BelowMinFrom { version: Version, from: Version, running: Version },
     #[error(
         "version {version} is not wanted on this machine: {reason}; `update-agent retry {version}` allows it"
     )]
     Banned { version: Version, reason: String },
 }
 
-/// What is left of an offer once it is believed.
+/// A verified offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
+pub struct VerifiedRelease {
     pub release: Release,
-    /// To be kept before anything is installed.
-    pub seen: Seen,
-    /// The clock is before the image was built: expiry was not judged.
+    /// Persist it before the installation.
+    pub state: TrustState,
+    /// The clock is before the image's build time: expiry was not checked.
     pub clock_is_wrong: bool,
 }
 
-/// Who may sign what.
+/// Trusted keys by role.
 #[derive(Debug, Default)]
-pub struct Signers {
+pub struct RoleKeys {
     /// For releases.
     pub release: Keys,
-    /// For what a channel has.
+    /// For channel timestamps.
     pub channel: Keys,
 }
 
-impl Signers {
-    /// Those that a set names.
+impl RoleKeys {
+    /// The keys of a key set.
     #[must_use]
-    pub fn of(set: &KeySet) -> Self {
-        Self { release: set.keys(Role::Release), channel: set.keys(Role::Channel) }
+    pub fn of(key_set: &KeySet) -> Self {
+        Self { release: key_set.keys(Role::Release), channel: key_set.keys(Role::Channel) }
     }
 }
 
-/// All whom a machine believes.
+/// All keys that a machine trusts.
 #[derive(Debug, Default)]
-pub struct Authorities {
-    /// Named by the image, or by the set of keys.
-    pub given: Signers,
-    /// That set.
-    pub set: Option<InForce>,
-    /// The operator's own. No set speaks of them.
-    pub local: Signers,
+pub struct TrustAnchors {
+    /// From the image, or from the key set.
+    pub vendor: RoleKeys,
+    /// The key set, if any.
+    pub key_set: Option<ActiveKeySet>,
+    /// The operator's keys, independent of the key set.
+    pub local: RoleKeys,
 }
 
-impl Authorities {
-    /// Whether one whom they name for channels signed `bytes`. Whether that counts is for [`judge`].
-    pub fn channel_word(&self, bytes: &[u8], signature: &str) -> Result<(), SignatureError> {
-        signer(self, |signers| &signers.channel, bytes, signature).map(drop)
+impl TrustAnchors {
+    /// Verifies a timestamp's signature. [`verify_offer`] checks its content.
+    pub fn verify_timestamp(&self, bytes: &[u8], signature: &str) -> Result<(), SignatureError> {
+        verify_any(self, |roles| &roles.channel, bytes, signature).map(drop)
     }
 }
 
-/// The set of keys that counts.
+/// The key set in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InForce {
+pub struct ActiveKeySet {
     pub epoch: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub expires: u64,
 }
 
-impl InForce {
+impl ActiveKeySet {
     #[must_use]
-    pub fn of(set: &KeySet) -> Self {
-        Self { epoch: set.epoch, expires: set.expires }
+    pub fn of(key_set: &KeySet) -> Self {
+        Self { epoch: key_set.epoch, expires: key_set.expires }
     }
 }
 
-/// Judges `offer`. Nothing of it is read before its signature holds, and nothing is to be kept before all holds.
-pub fn judge(offer: &Offer, authorities: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
-    let keys = authorities.set.map_or(0, |set| set.epoch);
-    let facts = &Facts { seen: facts.seen.under(keys), ..facts.clone() };
-    let clock_is_wrong = facts.now < facts.build_time;
-    let now = facts.now.max(facts.build_time).max(facts.seen.issued);
-    let signed = |file, kind: fn(&Signers) -> &Keys, bytes: &[u8], signature: &str| {
-        let by = signer(authorities, kind, bytes, signature);
-        match by.map_err(|why| Refusal::Signature { file, why })? {
-            By::Local => Ok(()),
-            By::Given => counts(authorities.set, facts.seen.keys, (!clock_is_wrong).then_some(now)),
+/// Verifies `offer`. Parses nothing before its signature is verified. Persist nothing of an offer that fails.
+pub fn verify_offer(
+    offer: &Offer,
+    authorities: &TrustAnchors,
+    context: &VerifyContext<'_>,
+) -> Result<VerifiedRelease, VerifyError> {
+    let keys = authorities.key_set.map_or(0, |key_set| key_set.epoch);
+    let context = &VerifyContext { state: context.state.valid_under(keys), ..context.clone() };
+    let clock_is_wrong = context.now < context.build_time;
+    let now = context.now.max(context.build_time).max(context.state.issued);
+    let signed = |file, kind: fn(&RoleKeys) -> &Keys, bytes: &[u8], signature: &str| {
+        let by = verify_any(authorities, kind, bytes, signature);
+        match by.map_err(|why| VerifyError::Signature { file, why })? {
+            KeySource::Local => Ok(()),
+            KeySource::Vendor => {
+                check_key_set(authorities.key_set, context.state.keys, (!clock_is_wrong).then_some(now))
+            }
         }
     };
-    signed(RELEASE, |signers| &signers.release, &offer.release, &offer.release_signature)?;
+    signed(RELEASE, |roles| &roles.release, &offer.release, &offer.release_signature)?;
     let release = Release::parse(&offer.release)?;
-    let mut seen = facts.seen.clone();
+    let mut state = context.state.clone();
     if let Some((bytes, signature)) = &offer.timestamp {
-        signed(TIMESTAMP, |signers| &signers.channel, bytes, signature)?;
+        signed(TIMESTAMP, |roles| &roles.channel, bytes, signature)?;
         let timestamp = Timestamp::parse(bytes)?;
-        fresh(&timestamp, offer, facts, now, clock_is_wrong)?;
-        seen.issued = seen.issued.max(timestamp.issued);
+        check_freshness(&timestamp, offer, context, now, clock_is_wrong)?;
+        state.issued = state.issued.max(timestamp.issued);
     }
-    fits(&release, facts)?;
+    check_target(&release, context)?;
     if !clock_is_wrong && now > release.expires {
-        return Err(Refusal::Expired { version: release.version, expires: release.expires });
+        return Err(VerifyError::Expired { version: release.version, expires: release.expires });
     }
-    forward(&release, facts)?;
-    if release.epoch > seen.epoch {
-        (seen.epoch, seen.version) = (release.epoch, None);
+    check_version(&release, context)?;
+    if release.epoch > state.epoch {
+        (state.epoch, state.version) = (release.epoch, None);
     }
-    if facts.wish.downgrade {
-        seen.version = Some(release.version.clone());
+    if context.options.downgrade {
+        state.version = Some(release.version.clone());
     }
-    Ok(Accepted { release, seen, clock_is_wrong })
+    Ok(VerifiedRelease { release, state, clock_is_wrong })
 }
 
-/// Whose key it was.
-enum By {
+/// Where the key comes from.
+enum KeySource {
     Local,
-    Given,
+    Vendor,
 }
 
-fn signer(
-    authorities: &Authorities,
-    kind: fn(&Signers) -> &Keys,
+fn verify_any(
+    authorities: &TrustAnchors,
+    kind: fn(&RoleKeys) -> &Keys,
     bytes: &[u8],
     signature: &str,
-) -> Result<By, SignatureError> {
-    let [local, given] = [kind(&authorities.local), kind(&authorities.given)];
+) -> Result<KeySource, SignatureError> {
+    let [local, vendor] = [kind(&authorities.local), kind(&authorities.vendor)];
     match local.verify(bytes, signature) {
-        Ok(_) => Ok(By::Local),
-        Err(SignatureError::NotTrusted) if given.is_empty() => Err(SignatureError::NotTrusted),
-        Err(_) => given.verify(bytes, signature).map(|_| By::Given),
+        Ok(_) => Ok(KeySource::Local),
+        Err(SignatureError::NotTrusted) if vendor.is_empty() => Err(SignatureError::NotTrusted),
+        Err(_) => vendor.verify(bytes, signature).map(|_| KeySource::Vendor),
     }
 }
 
-/// Whether the keys that the image or a set names count at this time: None where it is not known.
-fn counts(set: Option<InForce>, seen: u64, now: Option<u64>) -> Result<(), Refusal> {
-    let known = set.map_or(0, |set| set.epoch);
-    if known < seen {
-        return Err(Refusal::KeysLost { seen, known });
+/// Checks that the key set is neither lost nor expired. `now`: `None` if unknown.
+fn check_key_set(key_set: Option<ActiveKeySet>, recorded: u64, now: Option<u64>) -> Result<(), VerifyError> {
+    let known = key_set.map_or(0, |key_set| key_set.epoch);
+    if known < recorded {
+        return Err(VerifyError::KeysLost { recorded, known });
     }
-    match (set, now) {
-        (Some(InForce { epoch, expires }), Some(now)) if now > expires => {
-            Err(Refusal::KeysExpired { epoch, expires })
+    match (key_set, now) {
+        (Some(ActiveKeySet { epoch, expires }), Some(now)) if now > expires => {
+            Err(VerifyError::KeysExpired { epoch, expires })
         }
         _ => Ok(()),
     }
 }
 
-fn fresh(
+fn check_freshness(
     timestamp: &Timestamp,
     offer: &Offer,
-    facts: &Facts<'_>,
+    context: &VerifyContext<'_>,
     now: u64,
     clock_is_wrong: bool,
-) -> Result<(), Refusal> {
-    if timestamp.channel != facts.channel {
-        let (found, wanted) = (timestamp.channel.clone(), facts.channel.to_owned());
-        return Err(Refusal::OtherChannel { found, wanted });
+) -> Result<(), VerifyError> {
+    if timestamp.channel != context.channel {
+        let (found, wanted) = (timestamp.channel.clone(), context.channel.to_owned());
+        return Err(VerifyError::WrongChannel { found, wanted });
     }
     if timestamp.release_sha256 != offer.release_sha256 {
-        return Err(Refusal::Mixed);
+        return Err(VerifyError::MixedReleases);
     }
-    if timestamp.issued < facts.seen.issued {
-        return Err(Refusal::Replayed { issued: timestamp.issued, seen: facts.seen.issued });
+    if timestamp.issued < context.state.issued {
+        return Err(VerifyError::Replayed { issued: timestamp.issued, recorded: context.state.issued });
     }
     if !clock_is_wrong && now > timestamp.expires {
-        return Err(Refusal::Stale(timestamp.expires));
+        return Err(VerifyError::Stale(timestamp.expires));
     }
     Ok(())
 }
 
-fn fits(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
-    if !omaha::same_app(&release.appid, facts.appid) {
-        return Err(Refusal::Product(release.appid.clone()));
+fn check_target(release: &Release, context: &VerifyContext<'_>) -> Result<(), VerifyError> {
+    if !omaha::same_app(&release.appid, context.appid) {
+        return Err(VerifyError::WrongProduct(release.appid.clone()));
     }
-    if release.board != facts.board {
-        return Err(Refusal::Board(release.board.clone()));
+    if release.board != context.board {
+        return Err(VerifyError::WrongBoard(release.board.clone()));
     }
-    if !release.channels.iter().any(|channel| channel == facts.channel) {
-        let (version, channel) = (release.version.clone(), facts.channel.to_owned());
-        return Err(Refusal::NotForChannel { version, channel });
+    if !release.channels.iter().any(|channel| channel == context.channel) {
+        let (version, channel) = (release.version.clone(), context.channel.to_owned());
+        return Err(VerifyError::NotForChannel { version, channel });
     }
     Ok(())
 }
 
-fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
+fn check_version(release: &Release, context: &VerifyContext<'_>) -> Result<(), VerifyError> {
     let version = &release.version;
-    if release.epoch < facts.seen.epoch {
-        return Err(Refusal::OldEpoch { offered: release.epoch, seen: facts.seen.epoch });
+    if release.epoch < context.state.epoch {
+        return Err(VerifyError::OldEpoch { offered: release.epoch, recorded: context.state.epoch });
     }
-    if !facts.wish.downgrade {
-        // What was seen in an epoch that a stolen key belongs to says nothing: it may have been any number.
-        let of_epoch = facts.seen.version.iter().filter(|_| facts.seen.epoch == release.epoch);
-        for than in of_epoch.chain(facts.running) {
+    if !context.options.downgrade {
+        // A version of another epoch does not count: a stolen key may have signed any number.
+        let of_epoch = context.state.version.iter().filter(|_| context.state.epoch == release.epoch);
+        for than in of_epoch.chain(context.running) {
             if version < than {
-                return Err(Refusal::Older { offered: version.clone(), than: than.clone() });
+                return Err(VerifyError::Downgrade { offered: version.clone(), than: than.clone() });
             }
         }
     }
-    if let (Some(from), Some(running)) = (&release.min_from, facts.running)
+    if let (Some(from), Some(running)) = (&release.min_from, context.running)
         && running < from
     {
         let (version, from) = (version.clone(), from.clone());
-        return Err(Refusal::TooFar { version, from, running: running.clone() });
+        return Err(VerifyError::BelowMinFrom { version, from, running: running.clone() });
     }
     let root_hash = release.images.verity.root_hash;
-    if let Some(ban) = facts.bans.iter().find(|ban| ban.root_hash == root_hash).filter(|_| !facts.wish.retry)
+    if let Some(ban) =
+        context.bans.iter().find(|ban| ban.root_hash == root_hash).filter(|_| !context.options.retry)
     {
         let (version, reason) = (version.clone(), ban.reason.clone());
-        return Err(Refusal::Banned { version, reason });
+        return Err(VerifyError::Banned { version, reason });
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One attempt from beginning to end, and what else changes the slots.
+//! Attempts to update, and the other changes of the slots.
 
 use std::fs;
 use std::path::Path;
@@ -7,115 +7,122 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use omaha::{ErrorCode, Event, EventResult, EventType};
 use release::{Digest, Release, Version, files};
 use update_core::method;
-use update_core::slots::Machine;
+use update_core::slots::BootState;
 use update_core::status::Operation;
-use update_core::trust::{Accepted, Ban, Facts, Offer, Refusal, Seen, Wish, judge};
+use update_core::trust::{
+    Ban, Offer, TrustState, UpdateOptions, VerifiedRelease, VerifyContext, VerifyError, verify_offer,
+};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::fill;
+use crate::http::RetryPolicy;
 use crate::identity::Identity;
-use crate::memory::{Attempts, Memory, put, remove};
+use crate::observer::{Notify, Observer, ProgressReporter};
 use crate::origin::Origin;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::secure_boot;
 use crate::settings::Settings;
-use crate::slots::{Slots, refused};
-use crate::watch::{Notify, Reporting, Watch};
-use crate::web::Patience;
+use crate::slots::{Slots, plan_failed};
+use crate::state::{Attempts, StateStore, remove_file, replace_file};
 
-/// How an attempt ended well.
+/// Result of a successful attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Done {
-    /// No server is asked, and why.
+pub enum Outcome {
+    /// Updates are disabled; the reason.
     Disabled(String),
-    /// Nothing newer, with the server's reason if it gave one.
+    /// No newer version, with the server's reason if it sent one.
     UpToDate(Option<String>),
-    /// There is one, and the operator holds it back.
+    /// An update is available, and an operator holds updates.
     Held { version: String, reason: String },
-    /// It waits for a reboot.
+    /// Installed; the reboot is pending.
     Installed { version: Version },
 }
 
-/// A machine, as an update sees it.
+/// The update engine of one machine.
 pub struct Updater {
-    pub places: Places,
+    pub paths: Paths,
     pub identity: Identity,
-    pub memory: Memory,
-    pub patience: Patience,
-    /// Between two reports of a download's progress to the server. Its grants time out after an hour by default.
-    pub report: Duration,
+    pub state: StateStore,
+    pub retry: RetryPolicy,
+    /// Interval of progress reports to the server. Its grants expire after an hour by default.
+    pub report_interval: Duration,
 }
 
-const REPORT: Duration = Duration::from_secs(15 * 60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 impl Updater {
-    pub fn new(places: &Places, patience: Patience) -> Result<Self, Failure> {
+    pub fn new(paths: &Paths, retry: RetryPolicy) -> Result<Self, Failure> {
         let identity =
-            Identity::read(places).map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
-        Ok(Self { places: places.clone(), identity, memory: Memory::new(places), patience, report: REPORT })
+            Identity::read(paths).map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
+        Ok(Self {
+            paths: paths.clone(),
+            identity,
+            state: StateStore::new(paths),
+            retry,
+            report_interval: REPORT_INTERVAL,
+        })
     }
 
-    /// Installs from a folder or file; no server is asked.
+    /// Installs from a folder or bundle, without a server.
     pub fn apply(
         &self,
         settings: &Settings,
         path: &Path,
-        wish: Wish,
-        watch: &dyn Watch,
-    ) -> Result<Done, Failure> {
+        options: UpdateOptions,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, Failure> {
         let origin = Origin::at_path(path).map_err(|error| {
             let message = format!("{} cannot be read: {error}", path.display());
-            Failure::text(Kind::Refused, ErrorCode::DOWNLOAD_TRANSFER, message)
+            Failure::text(Kind::Rejected, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
-        self.follow_keys(&origin, &|name| origin.has(name))?;
-        let offer = offer(&origin, false)?;
-        let accepted = self.judge(&offer, settings, wish)?;
-        self.install(&accepted, &origin, watch, &|_| {})
+        self.follow_key_sets(&origin, &|name| origin.has(name))?;
+        let offer = fetch_offer(&origin, false)?;
+        let accepted = self.verify_offer(&offer, settings, options)?;
+        self.install(&accepted, &origin, observer, &|_| {})
     }
 
-    /// What stands on the disk.
-    pub fn look(&self) -> Result<Machine, Failure> {
-        Slots::look(&self.places, &self.identity.id)
+    /// The slots and boot entries.
+    pub fn inspect(&self) -> Result<BootState, Failure> {
+        Slots::inspect(&self.paths, &self.identity.id)
     }
 
-    /// Makes the other version the next one, and keeps this one from coming again by itself.
+    /// Makes the other version the next one to boot, and bans the running one.
     pub fn roll_back(&self) -> Result<Version, Failure> {
-        let mut slots = Slots::open(&self.places, &self.identity.id)?;
-        let (version, steps) = slots.machine.roll_back().map_err(refused)?;
-        let running = slots.machine.running_entry().map_err(refused)?.clone();
-        self.ban(&running.name.version, slots.machine.running, "an operator rolled it back")?;
-        let lower = |seen: &mut Seen| seen.version = Some(version.clone());
-        self.memory.change_seen(lower).map_err(memory_failed)?;
+        let mut slots = Slots::open(&self.paths, &self.identity.id)?;
+        let (version, steps) = slots.boot_state.plan_rollback().map_err(plan_failed)?;
+        let running = slots.boot_state.running_entry().map_err(plan_failed)?.clone();
+        self.ban(&running.name.version, slots.boot_state.running, "an operator rolled it back")?;
+        let lower = |state: &mut TrustState| state.version = Some(version.clone());
+        self.state.update_trust_state(lower).map_err(state_failed)?;
         slots.change(&steps)?;
         self.mark_pending(&version, false)?;
         Ok(version)
     }
 
-    /// Forgets an update that waits for a reboot.
-    pub fn forget_pending(&self) -> Result<(), Failure> {
-        let mut slots = Slots::open(&self.places, &self.identity.id)?;
-        let steps = slots.machine.forget_pending().map_err(refused)?;
+    /// Discards an update whose reboot is pending.
+    pub fn discard_pending(&self) -> Result<(), Failure> {
+        let mut slots = Slots::open(&self.paths, &self.identity.id)?;
+        let steps = slots.boot_state.plan_discard_pending().map_err(plan_failed)?;
         slots.change(&steps)?;
-        self.forget_completed()
+        self.clear_pending()
     }
 
-    /// No reboot is pending any more, and the next boot does not report success or rollback.
-    fn forget_completed(&self) -> Result<(), Failure> {
-        remove(self.places.completed()).map_err(memory_failed)?;
-        self.memory.set_previous_version("").map_err(memory_failed)
+    /// No reboot is pending anymore, and the next boot reports neither success nor rollback.
+    fn clear_pending(&self) -> Result<(), Failure> {
+        remove_file(self.paths.completed()).map_err(state_failed)?;
+        self.state.set_previous_version("").map_err(state_failed)
     }
 
-    /// Records what became of the installed versions: the running one if it was found good, and bans for those that have no
-    /// tries left, which are returned. A version that was good before is only logged: its slot may be damaged, and an
-    /// installation rewrites it.
-    pub fn note_outcomes(&self) -> Result<Vec<Ban>, Failure> {
-        let machine = self.look()?;
-        self.note_good(&machine)?;
-        let bans = self.memory.bans().map_err(memory_failed)?;
+    /// Records the running version as good if it is, and bans the versions without tries left. Returns the new bans.
+    /// A version that was good before is only logged: its slot may be damaged, and an installation rewrites it.
+    pub fn record_outcomes(&self) -> Result<Vec<Ban>, Failure> {
+        let boot_state = self.inspect()?;
+        self.record_good(&boot_state)?;
+        let bans = self.state.bans().map_err(state_failed)?;
         let mut new = Vec::new();
-        for entry in machine.failed() {
+        for entry in boot_state.failed_entries() {
             let Some(root_hash) = entry.root_hash else { continue };
-            if entry.name.is_tried_again() {
+            if entry.name.has_failed_after_good() {
                 let version = &entry.name.version;
                 tracing::warn!(
                     %version,
@@ -131,27 +138,27 @@ impl Updater {
         Ok(new)
     }
 
-    fn note_good(&self, machine: &Machine) -> Result<(), Failure> {
-        let is_good = machine.running_entry().is_ok_and(|entry| {
+    fn record_good(&self, boot_state: &BootState) -> Result<(), Failure> {
+        let is_good = boot_state.running_entry().is_ok_and(|entry| {
             entry.name.is_good() && entry.name.version.cmp_precedence(&self.identity.version).is_eq()
         });
-        // While a version is pending, an operator may be on the way back to it.
+        // With a pending reboot an operator may be rolling back to the pending version.
         if !is_good || self.pending().is_some() {
             return Ok(());
         }
-        self.memory.change_seen(|seen| seen.found_good(&self.identity.version)).map_err(memory_failed)
+        self.state.update_trust_state(|state| state.record_good(&self.identity.version)).map_err(state_failed)
     }
 
-    /// Whether an update waits for a reboot, by what this boot has noted.
+    /// The version whose reboot is pending.
     #[must_use]
     pub fn pending(&self) -> Option<String> {
-        let text = fs::read_to_string(self.places.completed()).ok()?;
+        let text = fs::read_to_string(self.paths.completed()).ok()?;
         Some(text.lines().next().unwrap_or_default().trim().to_owned())
     }
 
-    /// The same, if a server offered it. A server cannot withdraw an operator's installation.
+    /// As [`Updater::pending`], if a server offered it. A server cannot withdraw an operator's installation.
     pub(crate) fn pending_offer(&self) -> Option<String> {
-        let text = fs::read_to_string(self.places.completed()).ok()?;
+        let text = fs::read_to_string(self.paths.completed()).ok()?;
         let mut lines = text.lines();
         let version = lines.next()?.trim().to_owned();
         lines.next().is_some_and(|line| line == OFFERED).then_some(version)
@@ -163,46 +170,51 @@ impl Updater {
             bans.retain(|old| old.root_hash != root_hash);
             bans.push(ban.clone());
         };
-        self.memory.change_bans(add).map_err(memory_failed)?;
+        self.state.update_bans(add).map_err(state_failed)?;
         Ok(ban)
     }
 
-    /// Whether an operator mounted a release file with another version over the image's, to be offered any version.
-    fn shows_another_version(&self) -> bool {
-        let Ok(machine) = self.look() else { return false };
-        let Ok(entry) = machine.running_entry() else { return false };
-        let (shown, booted) = (&self.identity.version, &entry.name.version);
-        let differ = shown.cmp_precedence(booted).is_ne();
+    /// Whether an operator mounted another release file over the image's, which allows a downgrade.
+    fn has_version_override(&self) -> bool {
+        let Ok(boot_state) = self.inspect() else { return false };
+        let Ok(entry) = boot_state.running_entry() else { return false };
+        let (configured, booted) = (&self.identity.version, &entry.name.version);
+        let differ = configured.cmp_precedence(booted).is_ne();
         if differ {
             tracing::warn!(
-                "the release file says {shown}, and {booted} runs: older versions than were found good are accepted"
+                "the release file says {configured}, and {booted} runs: older versions than were found good are accepted"
             );
         }
         differ
     }
 
-    pub(crate) fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
+    pub(crate) fn verify_offer(
+        &self,
+        offer: &Offer,
+        settings: &Settings,
+        options: UpdateOptions,
+    ) -> Result<VerifiedRelease, Failure> {
         let authorities = self.authorities(settings)?;
-        let downgrade = wish.downgrade || self.shows_another_version();
-        let bans = self.memory.bans().map_err(memory_failed)?;
-        let facts = |seen: &Seen| Facts {
+        let downgrade = options.downgrade || self.has_version_override();
+        let bans = self.state.bans().map_err(state_failed)?;
+        let facts = |state: &TrustState| VerifyContext {
             appid: &self.identity.appid,
             board: &self.identity.board,
             channel: &settings.group,
             running: Some(&self.identity.version),
             now: now(),
             build_time: self.identity.build_time,
-            seen: seen.clone(),
+            state: state.clone(),
             bans: &bans,
-            wish: Wish { downgrade, ..wish },
+            options: UpdateOptions { downgrade, ..options },
         };
-        let accept = |seen: &mut Seen| {
-            let judged = judge(offer, &authorities, &facts(seen));
-            let accepted = judged.map_err(|refusal| not_taken(&refusal))?;
-            seen.clone_from(&accepted.seen);
+        let accept = |state: &mut TrustState| {
+            let judged = verify_offer(offer, &authorities, &facts(state));
+            let accepted = judged.map_err(|refusal| rejected(&refusal))?;
+            state.clone_from(&accepted.state);
             Ok(accepted)
         };
-        let accepted: Accepted = self.memory.change_seen(accept).map_err(memory_failed)??;
+        let accepted: VerifiedRelease = self.state.update_trust_state(accept).map_err(state_failed)??;
         if accepted.clock_is_wrong {
             tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
         }
@@ -211,79 +223,79 @@ impl Updater {
 
     pub(crate) fn install(
         &self,
-        accepted: &Accepted,
+        accepted: &VerifiedRelease,
         origin: &Origin,
-        watch: &dyn Watch,
+        observer: &dyn Observer,
         notify: Notify<'_>,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Outcome, Failure> {
         let release = &accepted.release;
         let with_version = |mut failure: Failure| {
             failure.version = Some(release.version.to_string());
             failure
         };
-        self.install_release(release, origin, watch, notify).map_err(with_version)?;
-        Ok(Done::Installed { version: release.version.clone() })
+        self.install_release(release, origin, observer, notify).map_err(with_version)?;
+        Ok(Outcome::Installed { version: release.version.clone() })
     }
 
     fn install_release(
         &self,
         release: &Release,
         origin: &Origin,
-        watch: &dyn Watch,
+        observer: &dyn Observer,
         notify: Notify<'_>,
     ) -> Result<(), Failure> {
-        let mut slots = Slots::open(&self.places, &self.identity.id)?;
-        let steps = slots.machine.install(release).map_err(refused)?;
+        let mut slots = Slots::open(&self.paths, &self.identity.id)?;
+        let steps = slots.boot_state.plan_install(release).map_err(plan_failed)?;
         let root_hash = Some(release.images.verity.root_hash);
-        let mut attempts = self.memory.attempts().map_err(memory_failed)?;
-        let again = attempts.root_hash == root_hash;
-        if !again {
+        let mut attempts = self.state.attempts().map_err(state_failed)?;
+        let is_retry = attempts.root_hash == root_hash;
+        if !is_retry {
             attempts = Attempts { root_hash, ..Attempts::default() };
         }
         let before = attempts.delta;
-        let method = method::choose(release, slots.machine.running, before);
+        let method = method::choose(release, slots.boot_state.running, before);
         if let method::Method::Delta(_) = method {
             attempts.delta += 1;
         }
-        // Before anything is written: what follows may end with the power.
-        self.memory.set_attempts(&attempts).map_err(memory_failed)?;
-        // The first step removes the boot image of a pending version: no reboot must be requested for it from here on.
+        // Before any write: the power may fail from here on.
+        self.state.set_attempts(&attempts).map_err(state_failed)?;
+        // The first step removes the boot image of a pending version: no reboot must be requested for it anymore.
         if self.pending().is_some() {
-            self.forget_completed()?;
+            self.clear_pending()?;
         }
-        watch.found(&release.version.to_string(), method.payload().blob.size);
-        watch.operation(Operation::Downloading);
+        observer.found(&release.version.to_string(), method.payload().blob.size);
+        observer.operation(Operation::Downloading);
         notify(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
-        let reporting = Reporting::new(watch, notify, self.report);
-        let outcome = slots.carry_out(&steps, |targets| {
-            fill(release, method, origin, targets, again, &reporting)?;
+        let reporting = ProgressReporter::new(observer, notify, self.report_interval);
+        let outcome = slots.execute(&steps, |targets| {
+            fill(release, method, origin, targets, is_retry, &reporting)?;
             notify(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
-            secure_boot::check(&self.places, targets)
+            secure_boot::check(&self.paths, targets)
         });
         if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled) {
             // An interrupted attempt is no evidence against the delta.
-            self.memory.set_attempts(&Attempts { delta: before, ..attempts }).map_err(memory_failed)?;
+            self.state.set_attempts(&Attempts { delta: before, ..attempts }).map_err(state_failed)?;
         }
         outcome?;
         // After the pending mark: an attempt that is interrupted in between must not look like a rollback.
         self.mark_pending(&release.version, matches!(origin, Origin::Server { .. }))?;
-        self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
-        self.memory.set_attempts(&Attempts::default()).map_err(memory_failed)?;
+        self.state.set_previous_version(&self.identity.version.to_string()).map_err(state_failed)?;
+        self.state.set_attempts(&Attempts::default()).map_err(state_failed)?;
         notify(Event::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS));
         Ok(())
     }
 
     fn mark_pending(&self, version: &Version, offered: bool) -> Result<(), Failure> {
         let by = if offered { format!("{OFFERED}\n") } else { String::new() };
-        put(self.places.completed(), format!("{version}\n{by}").as_bytes()).map_err(memory_failed)
+        replace_file(self.paths.completed(), format!("{version}\n{by}").as_bytes()).map_err(state_failed)
     }
 }
 
-/// Second line of the file that says which update waits for a reboot.
+/// Second line of the file that marks a pending reboot.
 const OFFERED: &str = "offered by a server";
 
-/// Everything of an offer that is small.
-pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
+/// Fetches the metadata of an offer.
+pub(crate) fn fetch_offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
     let text = |name: &'static str| {
         let bytes = origin.metadata(name)?;
         Ok::<_, Failure>(String::from_utf8_lossy(&bytes).into_owned())
@@ -292,7 +304,7 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
     if !release.trim_ascii_start().starts_with(b"{") {
         let begin: String = String::from_utf8_lossy(&release).chars().take(200).collect();
         let message = format!("release.json is none, as if a portal answered: it begins: {begin:?}");
-        return Err(Failure::text(Kind::Passing, ErrorCode::DOWNLOAD_TRANSFER, message));
+        return Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message));
     }
     let timestamp = match from_server {
         true => Some((origin.metadata(files::TIMESTAMP)?, text(files::TIMESTAMP_SIGNATURE)?)),
@@ -306,37 +318,37 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
     })
 }
 
-/// The failure that a refused offer is.
-pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
+/// The failure for a rejected offer.
+pub(crate) fn rejected(refusal: &VerifyError) -> Failure {
     let code = match refusal {
-        Refusal::Signature { .. } | Refusal::KeysExpired { .. } | Refusal::KeysLost { .. } => {
+        VerifyError::Signature { .. } | VerifyError::KeysExpired { .. } | VerifyError::KeysLost { .. } => {
             ErrorCode::PAYLOAD_PUBLIC_KEY
         }
-        Refusal::Metadata(_) => code::MANIFEST,
-        Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
-        Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
+        VerifyError::Metadata(_) => code::MANIFEST,
+        VerifyError::MixedReleases => ErrorCode::PAYLOAD_HASH_MISMATCH,
+        VerifyError::Stale(_) | VerifyError::Replayed { .. } | VerifyError::Expired { .. } => {
             ErrorCode::DEFERRED_PER_POLICY
         }
-        // Published wrongly: a failure of the version.
-        Refusal::Product(_)
-        | Refusal::Board(_)
-        | Refusal::NotForChannel { .. }
-        | Refusal::OtherChannel { .. } => ErrorCode::RESPONSE_INVALID,
-        // This machine does not take it, others may.
-        Refusal::Older { .. }
-        | Refusal::OldEpoch { .. }
-        | Refusal::TooFar { .. }
-        | Refusal::Banned { .. } => ErrorCode::IGNORED_PER_POLICY,
+        // Published incorrectly: a failure of the version.
+        VerifyError::WrongProduct(_)
+        | VerifyError::WrongBoard(_)
+        | VerifyError::NotForChannel { .. }
+        | VerifyError::WrongChannel { .. } => ErrorCode::RESPONSE_INVALID,
+        // Rejected by this machine only.
+        VerifyError::Downgrade { .. }
+        | VerifyError::OldEpoch { .. }
+        | VerifyError::BelowMinFrom { .. }
+        | VerifyError::Banned { .. } => ErrorCode::IGNORED_PER_POLICY,
     };
-    Failure::new(Kind::Refused, code, refusal)
+    Failure::new(Kind::Rejected, code, refusal)
 }
 
-/// Seconds since 1970.
+/// Unix time in seconds.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-pub(crate) fn memory_failed(error: crate::memory::MemoryError) -> Failure {
+pub(crate) fn state_failed(error: crate::state::StateError) -> Failure {
     Failure::new(Kind::Machine, code::STATE, &error)
 }

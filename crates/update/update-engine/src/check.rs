@@ -1,50 +1,58 @@
-//! A check: the server is asked, and what it offers is installed.
+//! Update checks: queries the server and installs its offer.
 
-use omaha::{Answer, ErrorCode, Event, EventResult, EventType};
+use omaha::{CheckResponse, ErrorCode, Event, EventResult, EventType};
 use release::files;
 use update_core::status::Operation;
-use update_core::trust::Wish;
+use update_core::trust::UpdateOptions;
 
-use crate::attempt::{Done, Updater, memory_failed, offer};
+use crate::attempt::{Outcome, Updater, fetch_offer, state_failed};
 use crate::error::{Failure, Kind};
+use crate::http::HttpClient;
+use crate::observer::Observer;
+use crate::omaha_request::{InstallSource, OmahaRequest};
 use crate::origin::Origin;
-use crate::question::{Question, Source};
 use crate::settings::{Server, Settings};
-use crate::watch::Watch;
-use crate::web::Web;
 
-/// Reasons for which the channel server also withdraws what it offered before.
+/// Reasons for which the channel server also withdraws an earlier offer.
 const WITHDRAWN: [&str; 2] = ["banned", "paused"];
 
-/// A check's outcome, and how long the server wants to be left alone, in seconds.
+/// Result of a check, and the seconds until the next one as the server requests.
 #[derive(Debug, Clone)]
-pub struct Checked {
-    pub done: Result<Done, Failure>,
+pub struct CheckOutcome {
+    pub outcome: Result<Outcome, Failure>,
     pub poll_interval: Option<u32>,
-    /// Whether the server answered at all.
-    pub answered: bool,
+    /// Whether the server responded.
+    pub responded: bool,
 }
 
 impl Updater {
-    /// Asks the server, and installs what it offers.
-    pub fn check(&self, settings: &Settings, interactive: bool, wish: Wish, watch: &dyn Watch) -> Checked {
-        let mut checked = Checked { done: Ok(Done::UpToDate(None)), poll_interval: None, answered: false };
+    /// Queries the server and installs its offer.
+    pub fn check(
+        &self,
+        settings: &Settings,
+        interactive: bool,
+        options: UpdateOptions,
+        observer: &dyn Observer,
+    ) -> CheckOutcome {
+        let mut checked =
+            CheckOutcome { outcome: Ok(Outcome::UpToDate(None)), poll_interval: None, responded: false };
         let url = match &settings.server {
             Server::Url(url) => url.clone(),
             Server::Disabled(why) => {
-                checked.done = Ok(Done::Disabled(why.clone()));
+                checked.outcome = Ok(Outcome::Disabled(why.clone()));
                 return checked;
             }
         };
-        let web = Web::new(self.patience, settings.rate_limit);
-        let talk = Talk { updater: self, settings, web: &web, url: &url, interactive };
-        checked.done = talk.check(wish, watch, &mut checked.poll_interval, &mut checked.answered);
-        if let Err(failure) = &checked.done
+        let http = HttpClient::new(self.retry, settings.rate_limit);
+        let session = Session { updater: self, settings, http: &http, url: &url, interactive };
+        checked.outcome =
+            session.check(options, observer, &mut checked.poll_interval, &mut checked.responded);
+        if let Err(failure) = &checked.outcome
             && failure.kind != Kind::Cancelled
         {
-            show(self.pending().as_ref(), watch, Operation::ReportingError);
-            if checked.answered {
-                talk.tell(Event::failed(talk.flagged(failure.code)));
+            set_operation(self.pending().as_ref(), observer, Operation::ReportingError);
+            if checked.responded {
+                session.report(Event::failed(session.with_flags(failure.code)));
             }
         }
         checked
@@ -52,113 +60,116 @@ impl Updater {
 }
 
 /// Publishes the operation unless a reboot is pending: locksmithd cancels a reboot when the status changes.
-fn show(pending: Option<&String>, watch: &dyn Watch, operation: Operation) {
+fn set_operation(pending: Option<&String>, observer: &dyn Observer, operation: Operation) {
     if pending.is_none() {
-        watch.operation(operation);
+        observer.operation(operation);
     }
 }
 
-/// A conversation with the server.
-struct Talk<'a> {
+/// One check with the server.
+struct Session<'a> {
     updater: &'a Updater,
     settings: &'a Settings,
-    web: &'a Web,
+    http: &'a HttpClient,
     url: &'a str,
     interactive: bool,
 }
 
-impl Talk<'_> {
+impl Session<'_> {
     fn check(
         &self,
-        wish: Wish,
-        watch: &dyn Watch,
+        options: UpdateOptions,
+        observer: &dyn Observer,
         poll_interval: &mut Option<u32>,
-        answered: &mut bool,
-    ) -> Result<Done, Failure> {
+        responded: &mut bool,
+    ) -> Result<Outcome, Failure> {
         let pending = self.updater.pending();
-        show(pending.as_ref(), watch, Operation::Checking);
-        let memory = &self.updater.memory;
-        let previous = memory.previous_version().map_err(memory_failed)?;
+        set_operation(pending.as_ref(), observer, Operation::Checking);
+        let memory = &self.updater.state;
+        let previous = memory.previous_version().map_err(state_failed)?;
         let running = self.updater.identity.version.to_string();
         let event = match previous.as_deref() {
-            // Installed, and not booted yet.
+            // Installed, but not booted yet.
             Some(_) if pending.is_some() => Event::rebooted(""),
-            Some(previous) if previous == running => Event::failed(self.flagged(ErrorCode::ROLLBACK)),
+            Some(previous) if previous == running => Event::failed(self.with_flags(ErrorCode::ROLLBACK)),
             Some(previous) => Event::rebooted(previous),
             None => Event::rebooted("0.0.0.0"),
         };
-        let response = self.question(true, vec![event])?.ask(self.web, self.url)?;
-        *answered = true;
+        let response = self.omaha_request(true, vec![event])?.send(self.http, self.url)?;
+        *responded = true;
         if pending.is_none() {
-            memory.set_previous_version("").map_err(memory_failed)?;
+            memory.set_previous_version("").map_err(state_failed)?;
         }
-        let answer =
-            response.answer().map_err(|refusal| Failure::new(Kind::Refused, refusal.code(), &refusal))?;
-        let found = match answer {
-            Answer::NoUpdate { reason, poll_interval: poll } => {
+        let answer = response
+            .check_response()
+            .map_err(|refusal| Failure::new(Kind::Rejected, refusal.code(), &refusal))?;
+        let offer = match answer {
+            CheckResponse::NoUpdate { reason, poll_interval: poll } => {
                 *poll_interval = poll;
                 if reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
                     && let Some(version) = self.updater.pending_offer()
                 {
-                    self.updater.forget_pending()?;
+                    self.updater.discard_pending()?;
                     tracing::warn!(
                         "version {version} is no longer pending: the server withdrew it ({})",
                         reason.unwrap_or_default()
                     );
                 }
-                return Ok(Done::UpToDate(reason.map(str::to_owned)));
+                return Ok(Outcome::UpToDate(reason.map(str::to_owned)));
             }
-            Answer::Update(found) => found,
+            CheckResponse::Update(offer) => offer,
         };
-        *poll_interval = found.poll_interval;
-        let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
-        // Whether or not this version is wanted: a key that was stolen counts no longer than it has to.
-        self.updater.follow_keys(&origin, &|name| found.file(name).is_some())?;
-        if pending.as_deref() == Some(found.version) {
-            return Ok(Done::UpToDate(None));
+        *poll_interval = offer.poll_interval;
+        let origin = Origin::Server { http: self.http.clone(), code_bases: offer.urls.to_vec() };
+        // Even if the version is not wanted: a stolen key must lose its trust as early as possible.
+        self.updater.follow_key_sets(&origin, &|name| offer.file(name).is_some())?;
+        if pending.as_deref() == Some(offer.version) {
+            return Ok(Outcome::UpToDate(None));
         }
-        if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
-            // The place in the rollout is another machine's.
-            self.tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
-            return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
+        if let Some(hold) = memory.hold().map_err(state_failed)?.filter(|_| !self.interactive) {
+            // Another machine gets the slot in the rollout.
+            self.report(Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
+            return Ok(Outcome::Held { version: offer.version.to_owned(), reason: hold.reason });
         }
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
-            if found.file(name).is_none() {
-                let message = format!("the server offers version {} without {name}", found.version);
-                return Err(Failure::text(Kind::Refused, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
+            if offer.file(name).is_none() {
+                let message = format!("the server offers version {} without {name}", offer.version);
+                return Err(Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
             }
         }
-        let accepted = self.updater.judge(&offer(&origin, true)?, self.settings, wish)?;
-        show(pending.as_ref(), watch, Operation::Available);
-        self.updater.install(&accepted, &origin, watch, &|event| self.tell(event))
+        let accepted = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
+        set_operation(pending.as_ref(), observer, Operation::Available);
+        self.updater.install(&accepted, &origin, observer, &|event| self.report(event))
     }
 
-    fn question(&self, check: bool, events: Vec<Event>) -> Result<Question<'_>, Failure> {
-        Ok(Question {
+    fn omaha_request(&self, check: bool, events: Vec<Event>) -> Result<OmahaRequest<'_>, Failure> {
+        Ok(OmahaRequest {
             identity: &self.updater.identity,
             settings: self.settings,
             aleph_version: self
                 .updater
-                .memory
+                .state
                 .aleph_version(&self.updater.identity.version)
-                .map_err(memory_failed)?,
-            source: if self.interactive { Source::OnDemand } else { Source::Scheduler },
+                .map_err(state_failed)?,
+            source: if self.interactive { InstallSource::OnDemand } else { InstallSource::Scheduler },
             ping: check,
-            check,
+            update_check: check,
             events,
         })
     }
 
-    /// Best effort: an update goes on without it.
-    fn tell(&self, event: Event) {
-        let told = self.question(false, vec![event]).and_then(|question| question.ask(self.web, self.url));
-        if let Err(failure) = told {
+    /// Best effort: an update does not depend on it.
+    fn report(&self, event: Event) {
+        let sent = self
+            .omaha_request(false, vec![event])
+            .and_then(|omaha_request| omaha_request.send(self.http, self.url));
+        if let Err(failure) = sent {
             tracing::info!(error = %failure, "the server was not told how it goes");
         }
     }
 
-    /// With what is special about this machine.
-    fn flagged(&self, code: ErrorCode) -> ErrorCode {
-        ErrorCode(code.0 | if self.settings.own_server { 1 << 28 } else { 0 })
+    /// Adds the flags of this machine.
+    fn with_flags(&self, code: ErrorCode) -> ErrorCode {
+        ErrorCode(code.0 | if self.settings.custom_server { 1 << 28 } else { 0 })
     }
 }

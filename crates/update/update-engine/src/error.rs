@@ -1,32 +1,32 @@
-//! Why an update did not happen: for the journal, for the server, and for what is done next.
+//! Failures of updates: for the journal, the server and the retry schedule.
 
 use omaha::ErrorCode;
 
-/// What follows from a failure.
+/// Determines what follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Tried again soon.
-    Passing,
-    /// The server has too much to do (HTTP 500, 503).
+    /// Retried soon.
+    Transient,
+    /// The server is overloaded (HTTP 500, 503).
     Busy,
-    /// The offer is not taken. The next one may be.
-    Refused,
-    /// The machine itself: its disk, its files.
+    /// The offer is rejected. The next one may be accepted.
+    Rejected,
+    /// A failure of the machine, for example its disk.
     Machine,
-    /// Somebody asked for the end.
+    /// An operator or a shutdown stopped the update.
     Cancelled,
 }
 
-/// A failure with its causes as one line.
+/// A failure, with its chain of causes in one line.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     pub kind: Kind,
     pub code: ErrorCode,
     pub message: String,
-    /// The version that was to be installed, where there was one.
+    /// The version to be installed, if known.
     pub version: Option<String>,
-    /// What a server answered instead of a file.
+    /// The HTTP status of a failed download.
     pub http_status: Option<u16>,
 }
 
@@ -35,7 +35,7 @@ impl Failure {
         Self { kind, code, message: service::error::chain(error), version: None, http_status: None }
     }
 
-    /// Whether it is that no trusted key signed what came.
+    /// Whether no trusted key signed the offer.
     #[must_use]
     pub fn is_signature(&self) -> bool {
         self.code == ErrorCode::PAYLOAD_PUBLIC_KEY
@@ -47,7 +47,7 @@ impl Failure {
     }
 }
 
-/// Error codes that the contract lists and `omaha` gives no name (1.2.8).
+/// Error codes of the contract (1.2.8) without a name in `omaha`.
 pub mod code {
     use omaha::ErrorCode;
 

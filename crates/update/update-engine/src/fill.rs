@@ -1,4 +1,4 @@
-//! The bytes of a release, into a slot and the boot partition.
+//! Writes the images of a release to a slot and the boot partition.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,21 +9,21 @@ use disk_slots::gpt::Partition;
 use omaha::ErrorCode;
 use payload::verity::{Parameters, Tree, VerityError};
 use payload::{
-    Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
-    read_back, read_back_tree, sync_and_forget,
+    Apply, ApplyError, DirectReader, Expected, GrowingFile, ImageTarget, Index, ReadAt, ReadBackError,
+    Target, apply, read_back, read_back_tree, sync_and_drop_cache,
 };
 use release::{Digest, Payload, Release};
 use update_core::method::Method;
 use update_core::status::Operation;
 
 use crate::error::{Failure, Kind, code};
+use crate::observer::Observer;
 use crate::origin::Origin;
-use crate::watch::Watch;
 
-/// Attempts at a payload, each with the next place that the server names.
+/// Attempts to fetch a payload, each from the next URL of the server.
 const ATTEMPTS: usize = 3;
 
-/// A partition: its own device, or a part of a file that stands for the disk.
+/// A partition: its device node, or a range of a disk image.
 #[derive(Debug)]
 pub struct Slot {
     path: PathBuf,
@@ -33,23 +33,23 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// `device` is the partition's own, used where it is there.
+    /// Uses `device`, the partition's node, if it exists.
     pub fn open(device: &Path, disk: &Path, partition: &Partition) -> io::Result<Self> {
         let (path, offset) = if device.exists() { (device, 0) } else { (disk, partition.offset) };
         let file = File::options().read(true).write(true).open(path)?;
         Ok(Self { path: path.to_owned(), file, offset, bytes: partition.bytes })
     }
 
-    /// A file of so many bytes, made where it is not there: what it holds already is kept.
+    /// Opens or creates a file of `bytes` bytes. Keeps its content.
     pub fn file(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         file.set_len(bytes)?;
         Ok(Self { path: path.to_owned(), file, offset: 0, bytes })
     }
 
-    /// What the disk has, past the page cache where that can be.
+    /// Reads from the disk, bypassing the page cache if possible.
     fn reader(&self) -> io::Result<impl Read> {
-        let mut from = FromDisk::open(&self.path)?;
+        let mut from = DirectReader::open(&self.path)?;
         io::copy(&mut from.by_ref().take(self.offset), &mut io::sink())?;
         Ok(from)
     }
@@ -74,9 +74,9 @@ impl Target for Slot {
         self.file.write_all_at(bytes, self.offset + offset)
     }
 
-    /// After a write error a second attempt must not find in the page cache what the disk does not have.
+    /// After a write error the next attempt must not read unwritten data from the page cache.
     fn sync(&self) -> io::Result<()> {
-        sync_and_forget(&self.file)
+        sync_and_drop_cache(&self.file)
     }
 
     fn finish(&self, _size: u64) -> io::Result<()> {
@@ -84,61 +84,66 @@ impl Target for Slot {
     }
 }
 
-/// Where a release goes to, and what it may be made of.
+/// Destinations of a release, and the images that a delta reads.
 pub struct Targets<'a> {
     pub usr: &'a Slot,
     pub verity: &'a Slot,
-    /// The boot image's temporary file.
+    /// The temporary file of the boot image.
     pub uki: &'a Path,
-    /// What runs, for a difference to it.
-    pub old: Option<Old<'a>>,
+    /// The running version, for a delta.
+    pub old: Option<OldImages<'a>>,
 }
 
-/// An older version's images.
+/// Images of an older version.
 #[derive(Clone, Copy)]
-pub struct Old<'a> {
+pub struct OldImages<'a> {
     pub usr: &'a Slot,
     pub uki: &'a Path,
 }
 
-/// Fills all of it and reads it back. `look` is for a second attempt: what is there already is kept.
+/// Writes the images and reads them back. `resume`: reuse what an earlier attempt wrote.
 pub fn fill(
     release: &Release,
     method: Method<'_>,
     origin: &Origin,
     targets: &Targets<'_>,
-    look: bool,
-    watch: &dyn Watch,
+    resume: bool,
+    observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
-    download(method, release, origin, targets, &uki, look, watch)?;
+    download(method, release, origin, targets, &uki, resume, observer)?;
     drop(uki);
-    watch.operation(Operation::Verifying);
-    let tree = read_images(release, targets, watch)?;
-    watch.operation(Operation::Finalizing);
+    observer.operation(Operation::Verifying);
+    let tree = read_images(release, targets, observer)?;
+    observer.operation(Operation::Finalizing);
     tree.write(targets.verity).map_err(|error| tree_failed(&error))?;
     compare_tree(&tree, targets)
 }
 
-/// Whether all of it is there, as it was signed: an error where it is not.
-pub fn read_all(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<(), Failure> {
-    compare_tree(&read_images(release, targets, watch)?, targets)
+/// Verifies that the images match the release.
+pub fn verify_images(
+    release: &Release,
+    targets: &Targets<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    compare_tree(&read_images(release, targets, observer)?, targets)
 }
 
-/// Reads both images back; the hash tree of `usr`, which is the signed one.
-fn read_images(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<Tree, Failure> {
+/// Reads both images back. Returns the verified hash tree of `usr`.
+fn read_images(release: &Release, targets: &Targets<'_>, observer: &dyn Observer) -> Result<Tree, Failure> {
     let images = &release.images;
     let parameters = Parameters::of(&images.verity).map_err(|error| {
         let message = format!("release.json: {}", service::error::chain(&error));
-        Failure::text(Kind::Refused, code::MANIFEST, message)
+        Failure::text(Kind::Rejected, code::MANIFEST, message)
     })?;
     let usr = Expected { role: "usr", size: images.usr.size, digest: images.verity.root_hash };
     let uki = Expected { role: "uki", size: images.uki.size, digest: images.uki.sha256 };
-    let mut go_on = |_| !watch.cancelled();
+    let mut continue_unless_cancelled = |_| !observer.cancelled();
     let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
-    let tree = read_back_tree(&usr, &parameters, from, &mut go_on).map_err(not_verified)?;
-    let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
-    read_back(&uki, from, &mut go_on).map_err(not_verified)?;
+    let tree =
+        read_back_tree(&usr, &parameters, from, &mut continue_unless_cancelled).map_err(not_verified)?;
+    let from = DirectReader::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    read_back(&uki, from, &mut continue_unless_cancelled).map_err(not_verified)?;
     Ok(tree)
 }
 
@@ -157,8 +162,8 @@ fn download(
     origin: &Origin,
     targets: &Targets<'_>,
     uki: &GrowingFile,
-    look: bool,
-    watch: &dyn Watch,
+    resume: bool,
+    observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let index = fetch_index(origin, method.payload(), release)?;
     let full = match method {
@@ -168,21 +173,21 @@ fn download(
     let old = targets.old.filter(|_| full.is_some());
     let old_uki = old.and_then(|old| File::open(old.uki).ok());
     let parts = [
-        Part { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
-        Part { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
+        ImageTarget { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
+        ImageTarget { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
     ];
-    let cancelled = || watch.cancelled();
+    let cancelled = || observer.cancelled();
     let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
     let mut full_blob = origin.blob(&release.full.blob.url, &cancelled);
-    let mut look = look;
+    let mut resume = resume;
     for attempt in 1.. {
         let work = Apply {
             index: &index,
             blob: &mut blob,
             full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
             parts: &parts,
-            look,
-            progress: &mut |progress| watch.progress(progress.fetched, progress.to_fetch),
+            resume,
+            progress: &mut |progress| observer.progress(progress.fetched, progress.to_fetch),
             cancelled: &cancelled,
         };
         match apply(work) {
@@ -202,7 +207,7 @@ fn download(
                 tracing::warn!(error = service::error::chain(&error), "another attempt at the payload");
                 blob.next_base();
                 full_blob.next_base();
-                look = true;
+                resume = true;
             }
             Err(error) => return Err(apply_failed(&error)),
         }
@@ -213,16 +218,17 @@ fn download(
 fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<Index, Failure> {
     let bytes = origin.index(&payload.index.url, payload.index.size)?;
     let digest = Digest::of(&bytes);
-    let refused = |message: String| Failure::text(Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
+    let refused = |message: String| Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
     if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {
         return Err(refused(format!("{} is not what was signed", payload.index.url)));
     }
     let index = Index::parse(&bytes).map_err(|error| refused(service::error::chain(&error)))?;
-    // All of it is signed by one hand; two hands at odds would be a fault of the release.
-    let fits = [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
-        index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
-    });
-    if index.images.len() != 2 || !fits {
+    // Both are signed with the same key: a mismatch is a mistake in the release.
+    let images_match =
+        [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
+            index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
+        });
+    if index.images.len() != 2 || !images_match {
         return Err(refused(format!("{} is about other images than release.json", payload.index.url)));
     }
     Ok(index)
@@ -230,11 +236,13 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
 
 fn apply_failed(error: &ApplyError) -> Failure {
     let (kind, code) = match error {
-        ApplyError::Transfer { .. } => (Kind::Passing, ErrorCode::DOWNLOAD_TRANSFER),
-        ApplyError::WrongHash { .. } => (Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH),
-        ApplyError::OldDamaged { .. } => (Kind::Passing, ErrorCode::PAYLOAD_VERIFICATION),
+        ApplyError::Transfer { .. } => (Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER),
+        ApplyError::WrongHash { .. } => (Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH),
+        ApplyError::OldDamaged { .. } => (Kind::Transient, ErrorCode::PAYLOAD_VERIFICATION),
         ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
-        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Refused, code::INSTALL_DEVICE),
+        ApplyError::InvalidTargets { .. } | ApplyError::TooSmall { .. } => {
+            (Kind::Rejected, code::INSTALL_DEVICE)
+        }
         ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
     };
     Failure::new(kind, code, error)

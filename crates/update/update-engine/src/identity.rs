@@ -1,23 +1,23 @@
-//! What this machine is, for the server and for the judgement of offers.
+//! The machine's identity, for requests and verification.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use release::Version;
-use update_core::conf::{File, find};
+use update_core::conf::{ConfFile, lookup};
 
-use crate::places::Places;
+use crate::paths::Paths;
 
-/// Read once: none of it changes while the machine runs, except by a mount over the release file.
+/// Read once. It changes only by a mount over the release file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub appid: String,
     pub version: Version,
     pub board: String,
-    /// `keelson`: how boot images' names begin.
+    /// `keelson`: the prefix of boot image names.
     pub id: String,
-    /// Seconds since 1970: the running image's own time.
+    /// Modification time of the running image, Unix time in seconds.
     pub build_time: u64,
     pub machine_id: String,
     pub boot_id: String,
@@ -36,27 +36,27 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    pub fn read(places: &Places) -> Result<Self, IdentityError> {
+    pub fn read(paths: &Paths) -> Result<Self, IdentityError> {
         let release = "usr/share/coreos/release";
-        let text = text(places, release)?;
+        let file = read_file(paths, release)?;
         let key = |key: &'static str| {
-            let found = find(std::slice::from_ref(&text), key).map(|found| found.value);
-            found.ok_or(IdentityError::Missing { path: places.at(release), key })
+            let found = lookup(std::slice::from_ref(&file), key).map(|found| found.value);
+            found.ok_or(IdentityError::Missing { path: paths.at(release), key })
         };
         let version = key("COREOS_RELEASE_VERSION")?;
         let version = version
             .parse()
-            .map_err(|_| IdentityError::Version { path: places.at(release), version: version.clone() })?;
-        let os_release = self::text(places, "usr/lib/os-release")?;
-        let id = find(std::slice::from_ref(&os_release), "ID").map(|found| found.value);
-        let build_time = fs::metadata(places.at("usr/lib/os-release"))
+            .map_err(|_| IdentityError::Version { path: paths.at(release), version: version.clone() })?;
+        let os_release = self::read_file(paths, "usr/lib/os-release")?;
+        let id = lookup(std::slice::from_ref(&os_release), "ID").map(|found| found.value);
+        let build_time = fs::metadata(paths.at("usr/lib/os-release"))
             .ok()
-            .and_then(|about| about.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok())
+            .and_then(|metadata| metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |time| time.as_secs());
         let oem = ["etc/oem-release", "usr/share/oem/oem-release"];
-        let oem = oem.iter().find_map(|path| self::text(places, path).ok());
-        let of_oem = |key: &str| {
-            let found = oem.as_ref().and_then(|file| find(std::slice::from_ref(file), key));
+        let oem = oem.iter().find_map(|path| self::read_file(paths, path).ok());
+        let oem_value = |key: &str| {
+            let found = oem.as_ref().and_then(|file| lookup(std::slice::from_ref(file), key));
             found.map(|found| found.value).unwrap_or_default()
         };
         Ok(Self {
@@ -65,17 +65,17 @@ impl Identity {
             board: key("COREOS_RELEASE_BOARD")?,
             id: id.unwrap_or_else(|| "keelson".to_owned()),
             build_time,
-            machine_id: self::text(places, "etc/machine-id")?.text.trim().to_owned(),
-            boot_id: self::text(places, "proc/sys/kernel/random/boot_id")?.text.trim().to_owned(),
-            oem: of_oem("ID"),
-            oem_version: of_oem("VERSION_ID"),
+            machine_id: self::read_file(paths, "etc/machine-id")?.text.trim().to_owned(),
+            boot_id: self::read_file(paths, "proc/sys/kernel/random/boot_id")?.text.trim().to_owned(),
+            oem: oem_value("ID"),
+            oem_version: oem_value("VERSION_ID"),
         })
     }
 }
 
-fn text(places: &Places, path: &str) -> Result<File, IdentityError> {
-    let path = places.at(path);
+fn read_file(paths: &Paths, path: &str) -> Result<ConfFile, IdentityError> {
+    let path = paths.at(path);
     let text =
         fs::read_to_string(&path).map_err(|source| IdentityError::Read { path: path.clone(), source })?;
-    Ok(File { path: path.display().to_string(), text })
+    Ok(ConfFile { path: path.display().to_string(), text })
 }

@@ -1,38 +1,38 @@
-//! One update from the question to the disk: what the machine is, what the server or a file offers, whether that is
-//! believed, and its bytes in the other slot. It blocks, and runs in a thread of its own.
+//! The update engine: checks for an update, verifies the offer and writes it to the other slot. Blocks; run it in its
+//! own thread.
 //!
-//! Everything lies below one root folder, so that the tests have a machine in a folder, with a file for a disk.
+//! All paths are relative to a root folder, so that tests use a folder as a machine and a file as its disk.
 
 mod attempt;
 mod check;
 mod error;
 mod fill;
+mod http;
 mod identity;
 mod lock;
-mod memory;
+mod observer;
+mod omaha_request;
 mod origin;
-mod places;
+mod paths;
 mod published;
-mod question;
 mod secure_boot;
 mod settings;
 mod slots;
+mod state;
 mod throttle;
-mod trusted;
-mod watch;
-mod web;
+mod trust_anchors;
 
-pub use attempt::{Done, Updater, now};
-pub use check::Checked;
+pub use attempt::{Outcome, Updater, now};
+pub use check::CheckOutcome;
 pub use error::{Failure, Kind};
+pub use http::RetryPolicy;
 pub use identity::Identity;
-pub use memory::{Hold, Memory, MemoryError};
+pub use observer::Observer;
 pub use origin::Origin;
-pub use places::Places;
-pub use published::{Asked, Files, Published};
+pub use paths::Paths;
+pub use published::{ImageFiles, MachineSpec, PublishedRelease};
 pub use settings::{Server, Settings};
-pub use trusted::believed;
+pub use state::{Hold, StateError, StateStore};
+pub use trust_anchors::trust_anchors_of;
 pub use update_core::status::{Operation, Status};
-pub use update_core::trust::Authorities;
-pub use watch::Watch;
-pub use web::Patience;
+pub use update_core::trust::TrustAnchors;

@@ -1,4 +1,4 @@
-//! Locks on files: between the daemon and `update-agent`.
+//! File locks between the daemon and `update-agent`.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// Locks the file at `path`, which is made where there is none, until the result is dropped.
+/// Locks the file at `path`, creating it if necessary, until the result is dropped.
 ///
 /// # Errors
-/// It cannot be made, or `how` does not wait and another process has the lock.
+/// The file cannot be created, or `how` does not block and another process holds the lock.
 pub fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<File>> {
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let file = File::options().create(true).truncate(false).write(true).open(path)?;

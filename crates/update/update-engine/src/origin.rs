@@ -1,4 +1,4 @@
-//! Where a release's files come from: a server, a folder, or one file that holds them all.
+//! Sources of a release: a server, a folder or a bundle.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,34 +10,33 @@ use release::{
 };
 
 use crate::error::{Failure, Kind};
-use crate::web::{Patience, Web};
+use crate::http::{HttpClient, RetryPolicy};
 
-/// A place that has a release.
 pub enum Origin {
-    /// Code bases, to be tried in this order.
+    /// Base URLs, in order of preference.
     Server {
-        web: Web,
+        http: HttpClient,
         code_bases: Vec<String>,
     },
     Folder(PathBuf),
-    /// An uncompressed tar file with the same files.
+    /// An uncompressed tar file of such a folder.
     Bundle(PathBuf),
 }
 
 impl Origin {
     /// Files below a URL.
     #[must_use]
-    pub fn at_url(url: &str, patience: Patience) -> Self {
-        Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
+    pub fn at_url(url: &str, retry: RetryPolicy) -> Self {
+        Self::Server { http: HttpClient::new(retry, None), code_bases: vec![url.to_owned()] }
     }
 
-    /// What a path of the machine leads to.
+    /// A local folder or bundle.
     pub fn at_path(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         Ok(if path.metadata()?.is_dir() { Self::Folder(path) } else { Self::Bundle(path) })
     }
 
-    /// The most bytes that a file of the metadata has.
+    /// Maximum size of a metadata file in bytes.
     fn limit(name: &str) -> u64 {
         let limit = match name {
             files::RELEASE => MAX_RELEASE,
@@ -49,29 +48,29 @@ impl Origin {
         limit as u64
     }
 
-    /// Whether a folder or bundle has this file.
+    /// Whether a folder or bundle contains the file.
     pub fn has(&self, name: &str) -> bool {
         self.open(name).is_ok()
     }
 
-    /// A file of the metadata, as served.
+    /// Fetches a metadata file.
     pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
         self.small(name, Self::limit(name))
     }
 
-    /// A payload's index, of `limit` bytes at most.
+    /// Fetches a payload's index of at most `limit` bytes.
     pub fn index(&self, name: &FileName, limit: u64) -> Result<Vec<u8>, Failure> {
         self.small(name.as_str(), limit)
     }
 
     fn small(&self, name: &str, limit: u64) -> Result<Vec<u8>, Failure> {
         let failed =
-            |message: String| Failure::text(Kind::Passing, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
+            |message: String| Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
         match self {
-            Self::Server { web, code_bases } => {
+            Self::Server { http, code_bases } => {
                 let mut last = failed("the server names no place of its files".to_owned());
                 for base in code_bases {
-                    match web.get(&omaha::file_url(base, name), limit) {
+                    match http.get(&omaha::file_url(base, name), limit) {
                         Ok(bytes) => return Ok(bytes),
                         Err(error) => {
                             last = failed(service::error::chain(&error));
@@ -98,7 +97,7 @@ impl Origin {
         }
     }
 
-    /// A file of a folder or bundle, at its beginning, and its length.
+    /// Opens a file of a folder or bundle. Returns its length, too.
     fn open(&self, name: &str) -> io::Result<(File, u64)> {
         match self {
             Self::Server { .. } => Err(io::ErrorKind::Unsupported.into()),
@@ -124,7 +123,7 @@ impl Origin {
         }
     }
 
-    /// A payload's blob. `cancelled` is asked between attempts.
+    /// A payload's blob. `cancelled` is called between attempts.
     pub fn blob<'a>(
         &'a self,
         name: &'a FileName,
@@ -134,19 +133,19 @@ impl Origin {
     }
 }
 
-/// A blob, by ranges.
+/// Reads ranges of a blob.
 pub struct BlobSource<'a> {
     origin: &'a Origin,
     name: &'a FileName,
-    /// The code base that answered last.
+    /// Index of the current base URL.
     base: usize,
-    /// Of a folder or bundle: the file, and where the blob begins in it.
+    /// For a folder or bundle: the file, and the blob's offset in it.
     open: Option<(File, u64)>,
     cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl BlobSource<'_> {
-    /// The next code base: this one's bytes were not what was signed, or none came.
+    /// Switches to the next base URL, after wrong data or a failure.
     pub fn next_base(&mut self) {
         self.base += 1;
     }
@@ -154,7 +153,7 @@ impl BlobSource<'_> {
 
 impl payload::Source for BlobSource<'_> {
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
-        let Origin::Server { web, code_bases } = self.origin else {
+        let Origin::Server { http, code_bases } = self.origin else {
             let (file, begin) = match &mut self.open {
                 Some(open) => open,
                 none => {
@@ -167,6 +166,6 @@ impl payload::Source for BlobSource<'_> {
             return Ok(Box::new(file.take(range.end - range.start)));
         };
         let base = code_bases.get(self.base % code_bases.len().max(1)).ok_or(io::ErrorKind::NotFound)?;
-        Ok(web.range(&omaha::file_url(base, self.name.as_str()), range, self.cancelled))
+        Ok(http.range(&omaha::file_url(base, self.name.as_str()), range, self.cancelled))
     }
 }

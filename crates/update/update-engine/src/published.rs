@@ -1,116 +1,118 @@
-//! A published version for a machine that is not there yet: judged as a machine would judge it, and its images as files.
+//! Published releases for provisioning new machines: verified as a machine would, and fetched into image files.
 
 use std::path::Path;
 
 use release::{Digest, Release, Timestamp, Version, files};
 use update_core::method::Method;
-use update_core::trust::{Authorities, Facts, Offer, Refusal, Seen, Wish, judge};
+use update_core::trust::{
+    Offer, TrustAnchors, TrustState, UpdateOptions, VerifyContext, VerifyError, verify_offer,
+};
 
-use crate::attempt::{not_taken, now, offer};
+use crate::attempt::{fetch_offer, now, rejected};
 use crate::error::Failure;
-use crate::fill::{Slot, Targets, fill, read_all, write_failed};
+use crate::fill::{Slot, Targets, fill, verify_images, write_failed};
+use crate::http::RetryPolicy;
+use crate::observer::Observer;
 use crate::origin::Origin;
-use crate::watch::Watch;
-use crate::web::Patience;
 
-/// What the machine will be.
+/// Properties of the new machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct MachineSpec<'a> {
     /// The product: a UUID in braces.
     pub appid: &'a str,
     pub board: &'a str,
     pub channel: &'a str,
 }
 
-/// A release that is believed, and where its payload is.
-pub struct Published {
+/// A verified release and its source.
+pub struct PublishedRelease {
     pub release: Release,
     origin: Origin,
 }
 
-/// The images of a release, as files.
+/// Image files of a release.
 #[derive(Debug, Clone, Copy)]
-pub struct Files<'a> {
+pub struct ImageFiles<'a> {
     pub usr: &'a Path,
     pub verity: &'a Path,
     pub uki: &'a Path,
 }
 
-impl Published {
-    /// What the channel has by the word of the server at `files`, the URL of the application's files. With a
-    /// `version` that one: the channel need not have it now.
-    pub fn of_server(
+impl PublishedRelease {
+    /// The current release of a channel. `files` is the URL of the application's files. With `version` that release,
+    /// whether or not the channel points to it.
+    pub fn from_server(
         files: &str,
         version: Option<&Version>,
-        asked: Asked<'_>,
-        keys: &Authorities,
-        patience: Patience,
+        spec: MachineSpec<'_>,
+        keys: &TrustAnchors,
+        retry: RetryPolicy,
     ) -> Result<Self, Failure> {
-        let base = format!("{}/{}/", files.trim_end_matches('/'), asked.channel);
-        let at = |version: &Version| Origin::at_url(&format!("{base}{version}/"), patience);
+        let base = format!("{}/{}/", files.trim_end_matches('/'), spec.channel);
+        let at = |version: &Version| Origin::at_url(&format!("{base}{version}/"), retry);
         if let Some(version) = version {
-            return Self::judged(at(version), None, asked, keys);
+            return Self::verified(at(version), None, spec, keys);
         }
-        let channel = Origin::at_url(&base, patience);
-        let word = channel.metadata(files::TIMESTAMP)?;
+        let channel = Origin::at_url(&base, retry);
+        let timestamp = channel.metadata(files::TIMESTAMP)?;
         let signature = channel.metadata(files::TIMESTAMP_SIGNATURE)?;
         let signature = String::from_utf8_lossy(&signature).into_owned();
-        // It says where to look; whether it counts is judged with all the rest.
-        let refused = |why| not_taken(&Refusal::Signature { file: files::TIMESTAMP, why });
-        keys.channel_word(&word, &signature).map_err(refused)?;
-        let told = Timestamp::parse(&word).map_err(|error| not_taken(&error.into()))?;
-        Self::judged(at(&told.version), Some((word, signature)), asked, keys)
+        // It determines the URL. Its content is verified with the rest.
+        let signature_error = |why| rejected(&VerifyError::Signature { file: files::TIMESTAMP, why });
+        keys.verify_timestamp(&timestamp, &signature).map_err(signature_error)?;
+        let parsed = Timestamp::parse(&timestamp).map_err(|error| rejected(&error.into()))?;
+        Self::verified(at(&parsed.version), Some((timestamp, signature)), spec, keys)
     }
 
-    /// The release in a folder, whose bearer decides that it is the one.
-    pub fn of_folder(folder: &Path, asked: Asked<'_>, keys: &Authorities) -> Result<Self, Failure> {
-        Self::judged(Origin::Folder(folder.to_owned()), None, asked, keys)
+    /// The release in a folder. The caller vouches for its freshness.
+    pub fn from_folder(folder: &Path, spec: MachineSpec<'_>, keys: &TrustAnchors) -> Result<Self, Failure> {
+        Self::verified(Origin::Folder(folder.to_owned()), None, spec, keys)
     }
 
-    fn judged(
+    fn verified(
         origin: Origin,
         timestamp: Option<(Vec<u8>, String)>,
-        asked: Asked<'_>,
-        keys: &Authorities,
+        spec: MachineSpec<'_>,
+        keys: &TrustAnchors,
     ) -> Result<Self, Failure> {
-        let offer = Offer { timestamp, ..offer(&origin, false)? };
-        let facts = Facts {
-            appid: asked.appid,
-            board: asked.board,
-            channel: asked.channel,
+        let offer = Offer { timestamp, ..fetch_offer(&origin, false)? };
+        let facts = VerifyContext {
+            appid: spec.appid,
+            board: spec.board,
+            channel: spec.channel,
             running: None,
             now: now(),
             build_time: 0,
-            seen: Seen::default(),
+            state: TrustState::default(),
             bans: &[],
-            wish: Wish::default(),
+            options: UpdateOptions::default(),
         };
-        let accepted = judge(&offer, keys, &facts).map_err(|refusal| not_taken(&refusal))?;
+        let accepted = verify_offer(&offer, keys, &facts).map_err(|refusal| rejected(&refusal))?;
         Ok(Self { release: accepted.release, origin })
     }
 
-    /// Fills the files and reads them back. What is in them already and right is not fetched: a fetch that was cut
-    /// goes on, and damage is mended.
-    pub fn fetch(&self, to: Files<'_>, watch: &dyn Watch) -> Result<(), Failure> {
+    /// Fetches the images and reads them back. Reuses correct data in the files, so it resumes interrupted fetches
+    /// and repairs damage.
+    pub fn fetch(&self, to: ImageFiles<'_>, observer: &dyn Observer) -> Result<(), Failure> {
         let method = Method::Full(&self.release.full);
-        watch.found(&self.release.version.to_string(), method.payload().blob.size);
-        self.with(to, |targets| fill(&self.release, method, &self.origin, targets, true, watch))
+        observer.found(&self.release.version.to_string(), method.payload().blob.size);
+        self.with_targets(to, |targets| fill(&self.release, method, &self.origin, targets, true, observer))
     }
 
-    /// Whether the files are what was signed, each byte of them.
-    pub fn verify(&self, files: Files<'_>, watch: &dyn Watch) -> Result<(), Failure> {
-        self.with(files, |targets| read_all(&self.release, targets, watch))
+    /// Verifies the files against the release.
+    pub fn verify(&self, files: ImageFiles<'_>, observer: &dyn Observer) -> Result<(), Failure> {
+        self.with_targets(files, |targets| verify_images(&self.release, targets, observer))
     }
 
-    /// By what the images on the disk are to be known.
+    /// Identifies the images on the disk.
     #[must_use]
     pub fn root_hash(&self) -> Digest {
         self.release.images.verity.root_hash
     }
 
-    fn with(
+    fn with_targets(
         &self,
-        files: Files<'_>,
+        files: ImageFiles<'_>,
         act: impl FnOnce(&Targets<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let images = &self.release.images;

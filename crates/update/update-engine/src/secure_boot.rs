@@ -1,58 +1,58 @@
-//! Where the firmware runs only what is signed: no version is armed that it would not start.
+//! Secure Boot check: never activates a version that the firmware would not start.
 //!
-//! Nothing would fall back from such a one: systemd-boot counts a try, the firmware says no, and waits for a key.
+//! The boot loader cannot fall back from that: systemd-boot counts a try, but the firmware stops with an error.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use disk_slots::signed::{Finding, Signers};
+use disk_slots::secure_boot::{AllowedSigners, SignatureStatus};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::Targets;
-use crate::places::Places;
+use crate::paths::Paths;
 
-/// Bytes of attributes before a variable's content, in Linux's efivarfs.
+/// Bytes of attributes before a variable's content in efivarfs.
 const ATTRIBUTES: usize = 4;
 
-/// Refuses a boot image that this machine's firmware does not know, where it knows the running one.
-pub fn check(places: &Places, targets: &Targets<'_>) -> Result<(), Failure> {
-    let (Some(signers), Some(old)) = (enforced(places), targets.old) else { return Ok(()) };
-    let running = find(&signers, old.uki);
-    if !matches!(running, Ok(Finding::Known)) {
-        // It was started all the same: the firmware knows more than this does, by an authority above a signer, say.
+/// Rejects a boot image whose signer the firmware does not know, if it knows that of the running one.
+pub fn check(paths: &Paths, targets: &Targets<'_>) -> Result<(), Failure> {
+    let (Some(signers), Some(old)) = (enforced_signers(paths), targets.old) else { return Ok(()) };
+    let running = signature_status(&signers, old.uki);
+    if !matches!(running, Ok(SignatureStatus::Allowed)) {
+        // The firmware started it, so it knows more than this code, for example a certificate authority.
         tracing::warn!(found = ?running, "whether Secure Boot lets the new version start is not known here");
         return Ok(());
     }
-    let why = match find(&signers, targets.uki) {
-        Ok(Finding::Known) => return Ok(()),
-        Ok(Finding::Unsigned) => "is not signed".to_owned(),
-        Ok(Finding::Changed) => "was changed after it was signed".to_owned(),
-        Ok(Finding::Unknown) => "is signed by nobody whom the firmware knows".to_owned(),
+    let why = match signature_status(&signers, targets.uki) {
+        Ok(SignatureStatus::Allowed) => return Ok(()),
+        Ok(SignatureStatus::Unsigned) => "is not signed".to_owned(),
+        Ok(SignatureStatus::Changed) => "was changed after it was signed".to_owned(),
+        Ok(SignatureStatus::Unknown) => "is signed by nobody whom the firmware knows".to_owned(),
         Err(error) => format!("cannot be read ({error})"),
     };
     let message = format!("Secure Boot is on, and would not start this version: its boot image {why}");
-    Err(Failure::text(Kind::Refused, code::KERNEL_DEVICE, message))
+    Err(Failure::text(Kind::Rejected, code::KERNEL_DEVICE, message))
 }
 
-/// Whom the firmware knows, where it runs nothing else.
-fn enforced(places: &Places) -> Option<Signers> {
-    if variable(&places.secure_boot())? != [1] {
+/// The firmware's allowed signers, if Secure Boot is enabled.
+fn enforced_signers(paths: &Paths) -> Option<AllowedSigners> {
+    if variable(&paths.secure_boot())? != [1] {
         return None;
     }
-    let known = variable(&places.known_signers());
+    let known = variable(&paths.allowed_signers());
     if known.is_none() {
         tracing::warn!("Secure Boot is on, and whom the firmware knows cannot be read");
     }
-    known.map(|lists| Signers::read(&lists))
+    known.map(|lists| AllowedSigners::read(&lists))
 }
 
-/// A variable's content; none where there is no such variable.
+/// A variable's content; `None` if it does not exist.
 fn variable(path: &Path) -> Option<Vec<u8>> {
     let mut content = fs::read(path).ok()?;
     (content.len() >= ATTRIBUTES).then(|| content.split_off(ATTRIBUTES))
 }
 
-fn find(signers: &Signers, image: &Path) -> io::Result<Finding> {
-    signers.find(&mut File::open(image)?)
+fn signature_status(signers: &AllowedSigners, image: &Path) -> io::Result<SignatureStatus> {
+    signers.check(&mut File::open(image)?)
 }

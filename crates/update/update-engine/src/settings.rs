@@ -1,48 +1,46 @@
-//! `update.conf`, read again at every check.
+//! Reads `update.conf`, at every check.
 
 use std::fs;
 use std::io::ErrorKind;
 
-use update_core::conf::{File, Found, find};
+use update_core::conf::{ConfFile, Setting, lookup};
 
-use crate::places::Places;
+use crate::paths::Paths;
 
-/// Where updates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
     Url(String),
-    /// No checks, and where that was said.
+    /// Updates are disabled; where that is set.
     Disabled(String),
 }
 
-/// What the machine's owner decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub server: Server,
-    /// Another server than the image's own.
-    pub own_server: bool,
+    /// `SERVER` differs from the image's.
+    pub custom_server: bool,
     /// The channel.
     pub group: String,
     pub machine_alias: Option<String>,
-    /// Keys in `/etc/keelson/keys.d` count too.
+    /// Trust the keys in `/etc/keelson/keys.d`.
     pub allow_local_keys: bool,
-    /// Bytes a second; None without a limit.
+    /// Bytes per second; `None`: unlimited.
     pub rate_limit: Option<u64>,
-    /// What of it was not understood, each with its place.
+    /// Invalid settings with their location.
     pub warnings: Vec<String>,
 }
 
 const DEFAULT_GROUP: &str = "stable";
 
 impl Settings {
-    /// Files that are not there say nothing; of one that cannot be read it is told.
+    /// Ignores missing files and warns about unreadable ones.
     #[must_use]
-    pub fn read(places: &Places) -> Self {
+    pub fn read(paths: &Paths) -> Self {
         let mut warnings = Vec::new();
         let mut files = Vec::new();
-        for path in places.settings() {
+        for path in paths.settings() {
             match fs::read(&path) {
-                Ok(text) => files.push(File {
+                Ok(text) => files.push(ConfFile {
                     path: path.display().to_string(),
                     text: String::from_utf8_lossy(&text).into_owned(),
                 }),
@@ -50,47 +48,47 @@ impl Settings {
                 Err(error) => warnings.push(format!("{} is not read: {error}", path.display())),
             }
         }
-        let built_in = find(images(&files, places), "SERVER");
-        let server = find(&files, "SERVER");
-        let own_server =
+        let built_in = lookup(image_files(&files, paths), "SERVER");
+        let server = lookup(&files, "SERVER");
+        let custom_server =
             server.as_ref().map(|found| &found.value) != built_in.as_ref().map(|found| &found.value);
-        let group = find(&files, "GROUP").map(|found| found.value).filter(|group| !group.is_empty());
-        let rate_limit = find(&files, "RATE_LIMIT").and_then(|found| number(&found, &mut warnings));
+        let group = lookup(&files, "GROUP").map(|found| found.value).filter(|group| !group.is_empty());
+        let rate_limit = lookup(&files, "RATE_LIMIT").and_then(|found| parse_rate(&found, &mut warnings));
         Self {
-            server: read_server(server),
-            own_server,
+            server: parse_server(server),
+            custom_server,
             group: group.unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
-            machine_alias: find(&files, "MACHINE_ALIAS").map(|found| found.value),
-            allow_local_keys: find(&files, "ALLOW_LOCAL_KEYS").is_some_and(|found| found.value == "yes"),
+            machine_alias: lookup(&files, "MACHINE_ALIAS").map(|found| found.value),
+            allow_local_keys: lookup(&files, "ALLOW_LOCAL_KEYS").is_some_and(|found| found.value == "yes"),
             rate_limit,
             warnings,
         }
     }
 }
 
-/// The image's own, behind what the machine has from elsewhere.
-fn images<'a>(files: &'a [File], places: &Places) -> &'a [File] {
-    let usr = places.at("usr/").display().to_string();
+/// The image's files, which come after the machine's.
+fn image_files<'a>(files: &'a [ConfFile], paths: &Paths) -> &'a [ConfFile] {
+    let usr = paths.at("usr/").display().to_string();
     let others = files.iter().take_while(|file| !file.path.starts_with(&usr)).count();
     &files[others..]
 }
 
-fn read_server(found: Option<Found>) -> Server {
+fn parse_server(found: Option<Setting>) -> Server {
     let Some(found) = found else { return Server::Disabled("no file names a SERVER".to_owned()) };
     let value = found.value.trim();
     if value.starts_with("http://") || value.starts_with("https://") {
         return Server::Url(value.to_owned());
     }
     let what = if value.is_empty() { "SERVER is empty".to_owned() } else { format!("SERVER is `{value}`") };
-    Server::Disabled(format!("{what} in {}", found.place))
+    Server::Disabled(format!("{what} in {}", found.location))
 }
 
-fn number(found: &Found, warnings: &mut Vec<String>) -> Option<u64> {
-    let number = found.value.parse().ok().filter(|number| *number > 0);
-    if number.is_none() {
-        warnings.push(format!("RATE_LIMIT={} in {} is no number of bytes", found.value, found.place));
+fn parse_rate(found: &Setting, warnings: &mut Vec<String>) -> Option<u64> {
+    let parse_rate = found.value.parse().ok().filter(|parse_rate| *parse_rate > 0);
+    if parse_rate.is_none() {
+        warnings.push(format!("RATE_LIMIT={} in {} is no number of bytes", found.value, found.location));
     }
-    number
+    parse_rate
 }
 
 #[cfg(test)]
@@ -103,44 +101,44 @@ mod tests {
 
     fn read_all(texts: [Option<&str>; 4]) -> Settings {
         let root = tempfile::tempdir().unwrap();
-        let places = Places::new(root.path());
-        for (path, text) in places.settings().iter().zip(texts) {
+        let paths = Paths::new(root.path());
+        for (path, text) in paths.settings().iter().zip(texts) {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             if let Some(text) = text {
                 fs::write(path, text).unwrap();
             }
         }
-        Settings::read(&places)
+        Settings::read(&paths)
     }
 
     #[test]
-    fn an_owner_s_word_counts_before_the_image_s() {
+    fn the_owner_s_settings_take_precedence() {
         let image = "SERVER=https://a/v1/update/\nGROUP=alpha\n";
         let settings = read(None, image);
         assert_eq!(settings.server, Server::Url("https://a/v1/update/".into()));
-        assert_eq!((settings.group.as_str(), settings.own_server), ("alpha", false));
+        assert_eq!((settings.group.as_str(), settings.custom_server), ("alpha", false));
         let settings = read(Some("SERVER=http://b/\nRATE_LIMIT=1000\nALLOW_LOCAL_KEYS=yes\n"), image);
         assert_eq!(settings.server, Server::Url("http://b/".into()));
-        assert!(settings.own_server && settings.allow_local_keys);
+        assert!(settings.custom_server && settings.allow_local_keys);
         assert_eq!(settings.rate_limit, Some(1000));
-        assert!(!read(Some("GROUP=\n"), image).own_server);
+        assert!(!read(Some("GROUP=\n"), image).custom_server);
         assert_eq!(read(Some("GROUP=\n"), image).group, "stable");
     }
 
     #[test]
-    fn what_the_host_tells_counts_between_both() {
-        let (told, image) =
+    fn runtime_settings_come_between_both() {
+        let (runtime, image) =
             (Some("SERVER=http://host.keelson:8041/v1/update/\n"), Some("SERVER=\nGROUP=beta\n"));
-        let settings = read_all([Some("GROUP=alpha\n"), told, image, None]);
+        let settings = read_all([Some("GROUP=alpha\n"), runtime, image, None]);
         assert_eq!(settings.server, Server::Url("http://host.keelson:8041/v1/update/".into()));
-        assert_eq!((settings.group.as_str(), settings.own_server), ("alpha", true));
-        assert!(!read_all([None, image, image, None]).own_server, "the same as the image's");
+        assert_eq!((settings.group.as_str(), settings.custom_server), ("alpha", true));
+        assert!(!read_all([None, image, image, None]).custom_server, "the same as the image's");
         let own = Some("SERVER=http://b/\n");
-        assert_eq!(read_all([own, told, image, None]).server, Server::Url("http://b/".into()));
+        assert_eq!(read_all([own, runtime, image, None]).server, Server::Url("http://b/".into()));
     }
 
     #[test]
-    fn what_is_no_url_stops_the_checks_and_says_where() {
+    fn an_invalid_server_disables_checks() {
         let disabled = |own: &str| match read(Some(own), "SERVER=https://a/\n").server {
             Server::Disabled(why) => why,
             Server::Url(url) => panic!("{url}"),

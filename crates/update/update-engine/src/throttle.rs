@@ -1,33 +1,33 @@
-//! A reader that is slow on purpose.
+//! Rate limiting.
 
 use std::io::{self, Read};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Reads at most so many bytes a second, in the middle over its life.
+/// Limits the average rate of a reader.
 pub struct Throttled<R> {
     inner: R,
     rate: u64,
-    begun: Instant,
+    started: Instant,
     read: u64,
 }
 
-/// The longest that a read waits: whoever cancels shall not wait longer.
-const NAP: Duration = Duration::from_millis(500);
+/// Maximum delay of a read, so that cancellation stays responsive.
+const MAX_DELAY: Duration = Duration::from_millis(500);
 
 impl<R> Throttled<R> {
-    /// `rate` is in bytes a second, above 0.
+    /// `rate` in bytes per second, above 0.
     pub fn new(inner: R, rate: u64) -> Self {
-        Self { inner, rate: rate.max(1), begun: Instant::now(), read: 0 }
+        Self { inner, rate: rate.max(1), started: Instant::now(), read: 0 }
     }
 }
 
 impl<R: Read> Read for Throttled<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let due = Duration::from_secs_f64(self.read as f64 / self.rate as f64);
-        sleep(due.saturating_sub(self.begun.elapsed()).min(NAP));
-        let most = usize::try_from(self.rate / 4).unwrap_or(usize::MAX).max(1).min(into.len());
-        let read = self.inner.read(&mut into[..most])?;
+        sleep(due.saturating_sub(self.started.elapsed()).min(MAX_DELAY));
+        let limit = usize::try_from(self.rate / 4).unwrap_or(usize::MAX).max(1).min(into.len());
+        let read = self.inner.read(&mut into[..limit])?;
         self.read += read as u64;
         Ok(read)
     }
@@ -38,12 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_lost_and_the_rate_is_kept() {
+    fn all_bytes_are_read_at_the_rate() {
         let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut read = Vec::new();
         Throttled::new(&bytes[..], 10_000).read_to_end(&mut read).unwrap();
         assert_eq!(read, bytes);
-        assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= Duration::from_millis(250), "{:?}", started.elapsed());
     }
 }

@@ -1,22 +1,22 @@
-//! The machine's name, users and their keys.
+//! Hostname, users and SSH keys.
 
 use cloudinit::plan::Hash;
 use host::accounts::{self, Account};
 use host::files::Owner;
 use host::{Outcome, authorized_keys, hostname};
 
-use super::hands::{Hands, Step};
+use super::context::{ApplyContext, StepResult};
 
 const CORE_USER: &str = "core";
 
-impl Hands<'_> {
-    pub(super) fn hostname(&self, name: &str) -> Step {
+impl ApplyContext<'_> {
+    pub(super) fn hostname(&self, name: &str) -> StepResult {
         let outcome = hostname::set(self.settings.root, name, || self.systemd().ok())?;
         self.info(format!("Set hostname to {name}"));
         Ok(outcome)
     }
 
-    pub(super) fn user_add(&self, name: &str, arguments: &[String]) -> Step {
+    pub(super) fn user_add(&self, name: &str, arguments: &[String]) -> StepResult {
         if !self.may_run(&format!("creating user '{name}'")) {
             return Ok(Outcome::Unchanged);
         }
@@ -25,7 +25,7 @@ impl Hands<'_> {
         Ok(Outcome::Changed)
     }
 
-    pub(super) fn group_add(&self, name: &str) -> Step {
+    pub(super) fn group_add(&self, name: &str) -> StepResult {
         if !self.may_run(&format!("creating group '{name}'")) {
             return Ok(Outcome::Unchanged);
         }
@@ -34,7 +34,7 @@ impl Hands<'_> {
         Ok(Outcome::Changed)
     }
 
-    pub(super) fn group_member(&self, group: &str, user: &str) -> Step {
+    pub(super) fn group_member(&self, group: &str, user: &str) -> StepResult {
         if !self.may_run(&format!("adding '{user}' to group '{group}'")) {
             return Ok(Outcome::Unchanged);
         }
@@ -43,7 +43,7 @@ impl Hands<'_> {
         Ok(Outcome::Changed)
     }
 
-    pub(super) fn password(&self, name: &str, hash: &Hash) -> Step {
+    pub(super) fn password(&self, name: &str, hash: &Hash) -> StepResult {
         if !self.may_run(&format!("setting the password of '{name}'")) {
             return Ok(Outcome::Unchanged);
         }
@@ -51,7 +51,7 @@ impl Hands<'_> {
         Ok(accounts::set_password(self.settings.root, name, &hash.0)?)
     }
 
-    pub(super) fn lock_password(&self, name: &str) -> Step {
+    pub(super) fn lock_password(&self, name: &str) -> StepResult {
         if !self.may_run(&format!("locking the password of '{name}'")) {
             return Ok(Outcome::Unchanged);
         }
@@ -59,7 +59,7 @@ impl Hands<'_> {
         Ok(accounts::lock_password(self.settings.root, name)?)
     }
 
-    pub(super) fn ssh_keys(&mut self, user: &str, name: &str, keys: &[String]) -> Step {
+    pub(super) fn ssh_keys(&mut self, user: &str, name: &str, keys: &[String]) -> StepResult {
         let root = self.settings.root;
         let (account, owner) = match accounts::user(root, user)? {
             Some(account) => {
@@ -74,10 +74,10 @@ impl Hands<'_> {
             }
         };
         let files = authorized_keys::files(&account, name);
-        files.iter().for_each(|file| self.tidy(file));
+        files.iter().for_each(|file| self.remove_leftovers(file));
         let outcome = authorized_keys::install(root, &account, owner, name, keys)?;
         if outcome.changed() {
-            self.touched.extend(files);
+            self.unflushed.extend(files);
         }
         match user {
             CORE_USER => self.info("Authorized SSH keys for core user"),

@@ -1,4 +1,4 @@
-//! Files: whole, with mode and owner, and only where they are not so already.
+//! Files: written atomically with mode and owner, and only if they differ.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use cloudinit::plan::{FileWrite, Part};
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
 use host::{Outcome, accounts};
 
-use super::hands::{Hands, Step, StepError};
+use super::context::{ApplyContext, StepError, StepResult};
 
-/// Of a mode, what is kept for a file whose owner is not known.
+/// The bits of the mode that are kept if the owner is unknown.
 const OWNER_BITS: u32 = 0o700;
 const TIME_ZONES: &str = "/usr/share/zoneinfo";
 pub(super) const LOCAL_TIME_PATH: &str = "/etc/localtime";
 const ENVIRONMENT_PATH: &str = "/etc/environment";
 
-impl Hands<'_> {
-    pub(super) fn write(&mut self, write: &FileWrite) -> Step {
+impl ApplyContext<'_> {
+    pub(super) fn write(&mut self, write: &FileWrite) -> StepResult {
         let path = &write.path;
         let (kind, unit) = match &write.part {
             Part::File | Part::Sudoers | Part::Missing | Part::Addition { .. } => (None, None),
@@ -36,7 +36,7 @@ impl Hands<'_> {
         let (mut owner, mut mode) = self.owner(write);
         let mut content: Cow<'_, [u8]> = Cow::Borrowed(&write.content);
         let existing = match write.part {
-            Part::Missing | Part::Addition { .. } => files::existing(self.settings.root, path)?,
+            Part::Missing | Part::Addition { .. } => files::status(self.settings.root, path)?,
             _ => None,
         };
         if let Some(existing) = existing {
@@ -44,7 +44,7 @@ impl Hands<'_> {
                 self.info(format!("File {path:?} is there and stays as it is"));
                 return Ok(Outcome::Unchanged);
             };
-            content = Cow::Owned(self.added(path, &write.content)?);
+            content = Cow::Owned(self.appended_content(path, &write.content)?);
             if keeps_mode {
                 mode = existing.mode;
             }
@@ -54,8 +54,8 @@ impl Hands<'_> {
         }
         let content = &*content;
         let request = Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE };
-        let outcome = self.ahead.put(self.settings.root, &request)?;
-        self.tell(path, kind.as_deref(), outcome);
+        let outcome = self.staged_files.install(self.settings.root, &request)?;
+        self.log_outcome(path, kind.as_deref(), outcome);
         if outcome.changed() {
             self.written.insert(path.clone());
         }
@@ -64,26 +64,26 @@ impl Hands<'_> {
             Some((unit, false)) if outcome.changed() => {
                 self.changed_units.insert(unit.clone());
             }
-            // People also write units and drop-ins as plain files; systemd would not look at them again.
+            // Units and drop-ins written as plain files also need a daemon-reload.
             None if outcome.changed() => self.changed_units.extend(unit_of_file(path)),
             _ => {}
         }
         Ok(outcome)
     }
 
-    /// What is there stays where the content cannot be had now: it may be what was fetched before.
-    pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> Step {
+    /// If the fetch fails, an existing file is kept: it may hold the previously fetched content.
+    pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> StepResult {
         let path = &write.path;
-        let is_there = files::existing(self.settings.root, path)?.is_some();
-        if is_there && write.part == Part::Missing {
+        let exists = files::status(self.settings.root, path)?.is_some();
+        if exists && write.part == Part::Missing {
             return self.write(write);
         }
         self.info(format!("Fetching the content of {path:?}"));
         match self.fetcher.file(from, self.settings.log) {
             Ok(content) => self.write(&FileWrite { content: content.into(), ..write.clone() }),
             Err(error) if has_stand_in => {
-                self.miss(format!("fetch {path}"), service::error::chain(&error));
-                if is_there {
+                self.record_missed(format!("fetch {path}"), service::error::chain(&error));
+                if exists {
                     self.info(format!("File {path:?} is there and stays as it is"));
                     return Ok(Outcome::Unchanged);
                 }
@@ -93,7 +93,7 @@ impl Hands<'_> {
         }
     }
 
-    pub(super) fn time_zone(&self, name: &str) -> Step {
+    pub(super) fn time_zone(&self, name: &str) -> StepResult {
         let zone = format!("{TIME_ZONES}/{name}");
         if files::read(self.settings.root, &zone, MAX_FILE_BYTES)?.is_none() {
             return Err(StepError(format!("there is no {zone}")));
@@ -103,15 +103,15 @@ impl Hands<'_> {
         Ok(outcome)
     }
 
-    /// The file's content with `more` in it.
-    fn added(&self, path: &str, more: &[u8]) -> Result<Vec<u8>, StepError> {
+    /// The file's content with `addition` appended, unless it has it already.
+    fn appended_content(&self, path: &str, addition: &[u8]) -> Result<Vec<u8>, StepError> {
         let mut content = files::read(self.settings.root, path, MAX_FILE_BYTES)?.unwrap_or_default();
-        let is_there = match (str::from_utf8(&content), str::from_utf8(more)) {
-            (Ok(content), Ok(more)) => has_lines(content, more),
-            _ => content.ends_with(more),
+        let exists = match (str::from_utf8(&content), str::from_utf8(addition)) {
+            (Ok(content), Ok(addition)) => has_lines(content, addition),
+            _ => content.ends_with(addition),
         };
-        if !is_there {
-            content.extend_from_slice(more);
+        if !exists {
+            content.extend_from_slice(addition);
         }
         Ok(content)
     }
@@ -125,7 +125,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    fn tell(&self, path: &str, kind: Option<&str>, outcome: Outcome) {
+    fn log_outcome(&self, path: &str, kind: Option<&str>, outcome: Outcome) {
         if !outcome.changed() {
             self.info(format!("File {path:?} is as it should be"));
             return;
@@ -138,12 +138,12 @@ impl Hands<'_> {
         }
     }
 
-    /// A file whose owner is not known is for root alone.
+    /// A file with an unknown owner is readable by root only.
     fn owner(&mut self, write: &FileWrite) -> (Owner, u32) {
         match accounts::owner(self.settings.root, &write.owner) {
             Ok(owner) => (owner, write.mode),
             Err(error) => {
-                self.fail(
+                self.record_failure(
                     format!("owner {:?} of {}", write.owner, write.path),
                     service::error::chain(&error),
                 );
@@ -153,7 +153,7 @@ impl Hands<'_> {
     }
 }
 
-/// The unit that a file below systemd's folders belongs to, `a.service` for `.../system/a.service.d/x.conf`.
+/// The unit that a file in systemd's folders configures: `a.service` for `.../system/a.service.d/x.conf`.
 fn unit_of_file(path: &str) -> Option<String> {
     let below =
         ["/etc/systemd/system/", "/run/systemd/system/"].iter().find_map(|at| path.strip_prefix(at))?;
@@ -161,7 +161,7 @@ fn unit_of_file(path: &str) -> Option<String> {
     Some(first.strip_suffix(".d").unwrap_or(first).to_owned())
 }
 
-/// Whether `text` was added before: it stands there in whole lines, or ends a file whose last line has no end.
+/// Whether `text` was appended before: as whole lines, or at the end of a file without a final newline.
 fn has_lines(content: &str, text: &str) -> bool {
     let in_lines = content.match_indices(text).any(|(at, _)| {
         let (before, after) = (&content[..at], &content[at + text.len()..]);

@@ -1,13 +1,13 @@
-//! ssh keys from elsewhere. Where they cannot be had the run goes on, and counts as done.
+//! Imports SSH keys from URLs and GitHub. A failed import does not fail the run.
 
 use cloudinit::key_import::KeyImport;
 use host::Outcome;
 
-use super::hands::{Hands, Step};
+use super::context::{ApplyContext, StepResult};
 
-impl Hands<'_> {
-    /// Keys that were imported before stay where there is no answer; an answer without keys takes them away.
-    pub(super) fn import_keys(&mut self, user: &str, name: &str, import: &KeyImport) -> Step {
+impl ApplyContext<'_> {
+    /// On failure, previously imported keys stay. An empty response removes them.
+    pub(super) fn import_keys(&mut self, user: &str, name: &str, import: &KeyImport) -> StepResult {
         match self.fetcher.keys(import, self.settings.log) {
             Ok(keys) => {
                 self.info(format!("Importing {} ssh keys as {name:?} of user '{user}'", keys.len()));
@@ -15,7 +15,7 @@ impl Hands<'_> {
             }
             Err(error) => {
                 let error = service::error::chain(&error);
-                self.miss(format!("import ssh keys as {name:?} of user '{user}'"), error);
+                self.record_missed(format!("import ssh keys as {name:?} of user '{user}'"), error);
                 Ok(Outcome::Unchanged)
             }
         }

@@ -1,29 +1,29 @@
-//! Carries a plan out: the one place of this program that has hands.
+//! Applies a plan: the only module that changes the machine.
 //!
-//! A step that fails is kept and the next one goes on (contract 3.3). It must never decide what to do.
+//! A failed step is recorded and the next one runs (contract 3.3). This module makes no decisions.
 
 mod accounts;
+mod context;
+mod deadline;
 mod files;
-mod hands;
 mod imports;
-mod limit;
 mod network;
-mod postponed;
+mod pending_job;
 mod scripts;
-mod stage;
+mod staging;
 mod units;
 
 use cloudinit::plan::{Action, Plan};
-pub use hands::{Applied, Settings};
-use hands::{Hands, Step, StepError};
+pub use context::{Applied, Settings};
+use context::{ApplyContext, StepError, StepResult};
+pub use deadline::commands_deadline;
 use host::Outcome;
 use host::hostname;
 use host::lock::Lock;
-pub use limit::commands_end;
 
-/// Every step in its order. Other runs are locked out until the first unit is commanded: such a unit may be another
-/// run, as a platform's `oem-cloudinit.service` is, which would wait for this one while this one waits for it. `written` is
-/// called once, before that.
+/// Runs the steps in order. Holds the lock until the first unit command: that unit may start another run, as a
+/// platform's `oem-cloudinit.service` does, and the two would wait for each other. Calls `written` once, before
+/// releasing the lock.
 pub fn apply(plan: &Plan, settings: &Settings, lock: Lock, written: impl FnOnce()) -> Applied {
     let mut locked = Some((lock, written));
     let mut unlock = || {
@@ -32,34 +32,34 @@ pub fn apply(plan: &Plan, settings: &Settings, lock: Lock, written: impl FnOnce(
             drop(lock);
         }
     };
-    let mut hands = Hands::new(settings);
+    let mut context = ApplyContext::new(settings);
     for (number, step) in plan.steps.iter().enumerate() {
-        hands.stage(&plan.steps[number..]);
+        context.stage(&plan.steps[number..]);
         if matches!(step.action, Action::Unit { .. }) {
-            // A unit may take the power away, as a reboot does.
-            hands.flush();
+            // The unit may reboot the machine.
+            context.flush();
             unlock();
         }
-        if let Some(path) = path(&step.action) {
-            hands.tidy(path);
+        if let Some(path) = affected_path(&step.action) {
+            context.remove_leftovers(path);
         }
-        match act(&mut hands, &step.action) {
+        match execute(&mut context, &step.action) {
             Ok(Outcome::Changed) => {
-                hands.applied.changed += 1;
-                hands.touched.extend(path(&step.action).map(str::to_owned));
+                context.applied.changed += 1;
+                context.unflushed.extend(affected_path(&step.action).map(str::to_owned));
             }
             Ok(Outcome::Unchanged) => {}
-            Err(StepError(error)) => hands.fail(name(&step.action), error),
+            Err(StepError(error)) => context.record_failure(describe(&step.action), error),
         }
     }
-    hands.flush();
+    context.flush();
     unlock();
-    hands.settle();
-    hands.applied
+    context.wait_for_pending_jobs();
+    context.applied
 }
 
-/// What a step puts into a folder, or takes from it, as far as the plan knows.
-fn path(action: &Action) -> Option<&str> {
+/// The path that the step creates or removes, as far as the plan tells.
+fn affected_path(action: &Action) -> Option<&str> {
     match action {
         Action::Hostname { .. } => Some(hostname::PATH),
         Action::TimeZone { .. } => Some(files::LOCAL_TIME_PATH),
@@ -69,32 +69,32 @@ fn path(action: &Action) -> Option<&str> {
     }
 }
 
-fn act(hands: &mut Hands<'_>, action: &Action) -> Step {
+fn execute(context: &mut ApplyContext<'_>, action: &Action) -> StepResult {
     match action {
-        Action::Hostname { name } => hands.hostname(name),
-        Action::UserAdd { name, arguments } => hands.user_add(name, arguments),
-        Action::GroupAdd { name } => hands.group_add(name),
-        Action::GroupMember { group, user } => hands.group_member(group, user),
-        Action::Password { name, hash } => hands.password(name, hash),
-        Action::LockPassword { name } => hands.lock_password(name),
-        Action::SshKeys { user, name, keys } => hands.ssh_keys(user, name, keys),
-        Action::ImportKeys { user, name, from } => hands.import_keys(user, name, from),
-        Action::InterfaceDown { name } => hands.interface_down(name),
-        Action::Modprobe { arguments } => hands.modprobe(arguments),
-        Action::TimeZone { name } => hands.time_zone(name),
-        Action::Write(write) => hands.write(write),
-        Action::Fetch { write, from, has_stand_in } => hands.fetch(write, from, *has_stand_in),
-        Action::Mask { path } => hands.mask(path),
-        Action::Unmask { path } => hands.unmask(path),
-        Action::Enable { unit, runtime } => hands.enable(unit, *runtime),
-        Action::DaemonReload => hands.reload(),
-        Action::Unit { unit, command, when } => hands.command(unit, command, *when),
-        Action::Script { content, chained } => hands.script(content, *chained),
+        Action::Hostname { name } => context.hostname(name),
+        Action::UserAdd { name, arguments } => context.user_add(name, arguments),
+        Action::GroupAdd { name } => context.group_add(name),
+        Action::GroupMember { group, user } => context.group_member(group, user),
+        Action::Password { name, hash } => context.password(name, hash),
+        Action::LockPassword { name } => context.lock_password(name),
+        Action::SshKeys { user, name, keys } => context.ssh_keys(user, name, keys),
+        Action::ImportKeys { user, name, from } => context.import_keys(user, name, from),
+        Action::InterfaceDown { name } => context.interface_down(name),
+        Action::Modprobe { arguments } => context.modprobe(arguments),
+        Action::TimeZone { name } => context.time_zone(name),
+        Action::Write(write) => context.write(write),
+        Action::Fetch { write, from, has_stand_in } => context.fetch(write, from, *has_stand_in),
+        Action::Mask { path } => context.mask(path),
+        Action::Unmask { path } => context.unmask(path),
+        Action::Enable { unit, runtime } => context.enable(unit, *runtime),
+        Action::DaemonReload => context.reload(),
+        Action::Unit { unit, command, when } => context.command(unit, command, *when),
+        Action::Script { content, chained } => context.script(content, *chained),
     }
 }
 
-/// The step in a few words, without secrets.
-fn name(action: &Action) -> String {
+/// A short description of the step, without secrets.
+fn describe(action: &Action) -> String {
     match action {
         Action::Hostname { name } => format!("set hostname to {name}"),
         Action::UserAdd { name, .. } => format!("create user '{name}'"),

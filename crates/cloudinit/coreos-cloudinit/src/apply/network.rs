@@ -1,19 +1,19 @@
-//! What has to happen to interfaces before networkd reads their files.
+//! Prepares interfaces before networkd reads their files.
 
 use host::{Outcome, program};
 
-use super::hands::{Hands, Step};
+use super::context::{ApplyContext, StepResult};
 
-impl Hands<'_> {
-    /// One that cannot be set down does not keep the others from being configured.
-    pub(super) fn interface_down(&mut self, name: &str) -> Step {
+impl ApplyContext<'_> {
+    /// An interface that cannot be set down does not keep the others from being configured.
+    pub(super) fn interface_down(&mut self, name: &str) -> StepResult {
         if !self.may_run(&format!("setting {name} down")) {
             return Ok(Outcome::Unchanged);
         }
         self.info(format!("Taking down interface {name:?}"));
         match program::run("ip", &["link", "set", "dev", name, "down"], "") {
             Ok(()) => {
-                // It comes up with networkd, also if its file should not have changed in the end.
+                // networkd must bring the interface back up even if its file did not change.
                 self.network_changed = true;
                 Ok(Outcome::Changed)
             }
@@ -27,7 +27,7 @@ impl Hands<'_> {
         }
     }
 
-    pub(super) fn modprobe(&self, arguments: &[String]) -> Step {
+    pub(super) fn modprobe(&self, arguments: &[String]) -> StepResult {
         if !self.may_run(&format!("modprobe {}", arguments.join(" "))) {
             return Ok(Outcome::Unchanged);
         }

@@ -1,16 +1,16 @@
-//! Scripts of the user-data.
+//! User-data scripts.
 
 use host::Outcome;
 
-use super::hands::{Hands, Step};
+use super::context::{ApplyContext, StepResult};
 use crate::script;
 
-impl Hands<'_> {
-    /// One of several waits for the one before: systemd holds it back, so that this run does not hang on it.
-    pub(super) fn script(&mut self, content: &[u8], chained: bool) -> Step {
+impl ApplyContext<'_> {
+    /// Chained scripts are ordered by systemd, so that this run does not block on them.
+    pub(super) fn script(&mut self, content: &[u8], chained: bool) -> StepResult {
         let root = self.settings.root;
         let stored = script::store(root, self.settings.workspace, content, &self.scripts)?;
-        self.touched.insert(stored.path.clone());
+        self.unflushed.insert(stored.path.clone());
         if self.may_run("the script") {
             let chain = chained.then(|| script::Chain { after: self.scripts.last() });
             script::start(root, &stored, chain, self.systemd()?)?;

@@ -1,4 +1,4 @@
-//! Units: masks, enabling, reloads, commands and their jobs.
+//! Unit files and unit commands: mask, enable, daemon-reload, jobs.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use host::Outcome;
 use host::files::{self, Unmasked};
 use host::systemd::{Job, Systemd};
 
-use super::hands::{Hands, Step, StepError};
-use super::postponed::Postponed;
+use super::context::{ApplyContext, StepError, StepResult};
+use super::pending_job::PendingJob;
 
-/// How long a unit's job may take before the next command is given.
+/// How long to wait for a unit's job before the next command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5 * 60);
-/// Units that start when other machines answer: a discovery service, a majority of members.
+/// Units whose start depends on other machines: a discovery service, a majority of members.
 const CLUSTER_UNITS: [&str; 3] = ["etcd.service", "etcd2.service", "fleet.service"];
-/// How long the next command waits for one of them.
+/// How long the next command waits for a cluster unit.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(60);
 
-impl Hands<'_> {
-    pub(super) fn mask(&mut self, path: &str) -> Step {
+impl ApplyContext<'_> {
+    pub(super) fn mask(&mut self, path: &str) -> StepResult {
         self.info(format!("Masking unit file {:?}", file_name(path)));
         let outcome = files::mask(self.settings.root, path)?;
         if outcome.changed() {
@@ -27,20 +27,21 @@ impl Hands<'_> {
         Ok(outcome)
     }
 
-    pub(super) fn unmask(&mut self, path: &str) -> Step {
+    pub(super) fn unmask(&mut self, path: &str) -> StepResult {
         self.info(format!("Ensuring runtime unit file {:?} is unmasked", file_name(path)));
         match files::unmask(self.settings.root, path)? {
             Unmasked::Removed => {
                 let unit = file_name(path);
                 self.changed_units.insert(unit.to_owned());
-                // No reload is planned for it; systemd would go on refusing to start one that it has loaded.
+                // The plan has no reload for it, and systemd refuses to start a unit that it has loaded as
+                // masked.
                 if self.settings.may_run && self.systemd()?.needs_reload_for(unit) {
                     self.reload()?;
                     self.changed_units.remove(unit);
                 }
                 Ok(Outcome::Changed)
             }
-            Unmasked::NotThere => Ok(Outcome::Unchanged),
+            Unmasked::NotFound => Ok(Outcome::Unchanged),
             Unmasked::Refused => {
                 self.info(format!("{path} is not null or empty, refusing to unmask"));
                 Ok(Outcome::Unchanged)
@@ -48,7 +49,7 @@ impl Hands<'_> {
         }
     }
 
-    pub(super) fn enable(&mut self, unit: &str, runtime: bool) -> Step {
+    pub(super) fn enable(&mut self, unit: &str, runtime: bool) -> StepResult {
         if !self.may_run(&format!("enabling {unit}")) {
             return Ok(Outcome::Unchanged);
         }
@@ -60,7 +61,7 @@ impl Hands<'_> {
         Ok(Outcome::Unchanged)
     }
 
-    pub(super) fn reload(&mut self) -> Step {
+    pub(super) fn reload(&mut self) -> StepResult {
         let nothing_changed = !self.enabled && self.changed_units.is_empty();
         if nothing_changed || !self.may_run("daemon-reload") {
             return Ok(Outcome::Unchanged);
@@ -75,7 +76,7 @@ impl Hands<'_> {
         Ok(Outcome::Changed)
     }
 
-    pub(super) fn command(&mut self, unit: &str, command: &str, when: When) -> Step {
+    pub(super) fn command(&mut self, unit: &str, command: &str, when: When) -> StepResult {
         let is_wanted = match when {
             When::NetworkChanged => self.network_changed,
             When::Written(path) => self.written.contains(path),
@@ -94,9 +95,9 @@ impl Hands<'_> {
         let systemd = self.systemd()?;
         let was_active = systemd.is_active(unit);
         if matches!(when, When::Implied | When::Written(_)) {
-            systemd.queue(unit, command)?;
+            systemd.queue_job(unit, command)?;
         } else {
-            self.wait(unit, command)?;
+            self.run_command(unit, command)?;
         }
         let outcome = match command {
             "start" if was_active => Outcome::Unchanged,
@@ -106,61 +107,62 @@ impl Hands<'_> {
         Ok(outcome)
     }
 
-    /// Gives the command and waits for its job; not for long where the unit may wait for other machines.
-    fn wait(&mut self, unit: &str, command: &str) -> Result<(), StepError> {
+    /// Queues the job and waits for it; only briefly for units that depend on other machines.
+    fn run_command(&mut self, unit: &str, command: &str) -> Result<(), StepError> {
         let systemd = self.systemd()?;
-        let job = systemd.begin(unit, command)?;
-        // Where one waits for other machines, the next one waits for it.
+        let job = systemd.start_job(unit, command)?;
+        // Cluster units share one wait: they depend on the same machines.
         let is_cluster = CLUSTER_UNITS.contains(&unit);
-        let limit = match (is_cluster, self.postponed.is_empty()) {
+        let limit = match (is_cluster, self.pending_jobs.is_empty()) {
             (true, true) => CLUSTER_LIMIT,
             (true, false) => Duration::ZERO,
             (false, _) => COMMAND_LIMIT,
         };
-        let result = self.result(systemd, (unit, command), &job, limit)?;
+        let result = self.wait_for_job(systemd, (unit, command), &job, limit)?;
         if result.is_none() && is_cluster {
             self.settings
                 .log
                 .warning(format!("{command:?} on {unit:?} is not over yet: other units do not wait for it"));
-            self.postponed.push(Postponed { unit: unit.to_owned(), command: command.to_owned(), job });
+            self.pending_jobs.push(PendingJob { unit: unit.to_owned(), command: command.to_owned(), job });
             return Ok(());
         }
-        self.ended((unit, command), result.as_deref())
+        self.check_result((unit, command), result.as_deref())
     }
 
-    /// Waits for the jobs that other units were not to wait for.
-    pub(super) fn settle(&mut self) {
-        for Postponed { unit, command, job } in std::mem::take(&mut self.postponed) {
-            let ended = self.systemd().and_then(|systemd| {
-                let result = self.result(systemd, (&unit, &command), &job, COMMAND_LIMIT)?;
-                self.ended((&unit, &command), result.as_deref())
+    /// Waits for the jobs that other commands did not wait for.
+    pub(super) fn wait_for_pending_jobs(&mut self) {
+        for PendingJob { unit, command, job } in std::mem::take(&mut self.pending_jobs) {
+            let checked = self.systemd().and_then(|systemd| {
+                let result = self.wait_for_job(systemd, (&unit, &command), &job, COMMAND_LIMIT)?;
+                self.check_result((&unit, &command), result.as_deref())
             });
-            if let Err(StepError(error)) = ended {
-                self.fail(format!("{command} {unit}"), error);
+            if let Err(StepError(error)) = checked {
+                self.record_failure(format!("{command} {unit}"), error);
             }
         }
     }
 
-    fn result(
+    fn wait_for_job(
         &self,
         systemd: &Systemd,
         (unit, command): (&str, &str),
         job: &Job,
         limit: Duration,
     ) -> Result<Option<String>, StepError> {
-        let end = self.settings.commands_end.min(Instant::now() + limit);
-        let mut waiting = |so_far: Duration| {
-            let left = end.saturating_duration_since(Instant::now()).as_secs();
-            let seconds = so_far.as_secs();
-            let message =
-                format!("still waiting for {command:?} on {unit:?} ({seconds} s, at most {left} s more)");
+        let end = self.settings.commands_deadline.min(Instant::now() + limit);
+        let mut waiting = |waited: Duration| {
+            let remaining = end.saturating_duration_since(Instant::now()).as_secs();
+            let seconds = waited.as_secs();
+            let message = format!(
+                "still waiting for {command:?} on {unit:?} ({seconds} s, at most {remaining} s more)"
+            );
             self.settings.log.warning(message);
         };
         Ok(systemd.wait(job, end.saturating_duration_since(Instant::now()), &mut waiting)?)
     }
 
-    /// `result`: `None` if the job is not over.
-    fn ended(&self, (unit, command): (&str, &str), result: Option<&str>) -> Result<(), StepError> {
+    /// `result`: `None` if the job is still running.
+    fn check_result(&self, (unit, command): (&str, &str), result: Option<&str>) -> Result<(), StepError> {
         let Some(result) = result else {
             return Err(StepError("the job is still running".to_owned()));
         };

@@ -1,4 +1,4 @@
-//! The `ovf-env.xml` of Azure's provisioning disk, where no agent has read it (contract 5.9).
+//! `ovf-env.xml` of Azure's provisioning disk, for machines without the agent (contract 5.9).
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use super::error::DatasourceError;
 use super::local;
 
 pub(super) fn user_data(file: &Path) -> Result<Vec<u8>, DatasourceError> {
-    Ok(local::understood(file, azure::user_data)?.unwrap_or_default())
+    Ok(local::read_parsed(file, azure::user_data)?.unwrap_or_default())
 }
 
 pub(super) fn metadata(file: &Path) -> Result<Metadata, DatasourceError> {
-    Ok(local::understood(file, azure::provisioning)?.unwrap_or_default())
+    Ok(local::read_parsed(file, azure::provisioning)?.unwrap_or_default())
 }

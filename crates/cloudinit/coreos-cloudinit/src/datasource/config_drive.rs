@@ -21,9 +21,9 @@ pub(super) fn metadata(drive: &Path) -> Result<Metadata, DatasourceError> {
     Ok(meta.metadata(&item(drive, NETWORK_DATA)?, &config)?)
 }
 
-/// A missing file is as an empty one.
+/// A missing file counts as empty.
 fn item(drive: &Path, path: &str) -> Result<Vec<u8>, DatasourceError> {
-    Ok(local::optional(&drive.join(path))?.unwrap_or_default())
+    Ok(local::read_optional(&drive.join(path))?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
     use cloudinit::metadata::NetworkSource;
 
     #[test]
-    fn a_drive() {
+    fn reads_metadata_user_data_and_network() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(metadata(folder.path()).unwrap(), Metadata::default());
         assert_eq!(user_data(folder.path()).unwrap(), b"");

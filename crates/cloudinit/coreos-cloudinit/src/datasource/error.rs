@@ -1,4 +1,4 @@
-//! Why user-data or metadata could not be had.
+//! Why user-data or metadata could not be fetched.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `cloud-config-url=` among the kernel's arguments (contract 5.10).
+//! `cloud-config-url=` on the kernel command line (contract 5.10).
 
 use std::path::Path;
 
@@ -12,9 +12,9 @@ const KEY: &str = "cloud-config-url";
 /// The URL of the last such argument. `_` in a key counts as `-`; quotes have no meaning.
 ///
 /// # Errors
-/// The arguments cannot be read.
+/// The command line cannot be read.
 pub(super) fn url(path: &Path, log: &Log) -> Result<Option<Url>, DatasourceError> {
-    let Some(content) = local::optional(path)? else { return Ok(None) };
+    let Some(content) = local::read_optional(path)? else { return Ok(None) };
     Ok(find(String::from_utf8_lossy(&content).trim_end_matches('\n'), log))
 }
 
@@ -52,7 +52,7 @@ mod tests {
             ("cloud-config-url=\"http://a\"", Some("\"http://a\"")),
         ] {
             let url = find(arguments, &Log::from_environment());
-            assert_eq!(url.as_ref().map(Url::secret).as_deref(), expect, "{arguments}");
+            assert_eq!(url.as_ref().map(Url::unredacted).as_deref(), expect, "{arguments}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files and standard input, read with a cap.
+//! Files and standard input, with a size cap.
 
 use std::fs::{File, FileType};
 use std::io::{self, Read};
@@ -11,13 +11,13 @@ use nix::fcntl::OFlag;
 
 use super::error::DatasourceError;
 
-pub(super) fn stdin() -> Result<Vec<u8>, DatasourceError> {
+pub(super) fn read_stdin() -> Result<Vec<u8>, DatasourceError> {
     read(io::stdin().lock(), Path::new("standard input"))
 }
 
-pub(super) fn file(path: &Path) -> Result<Vec<u8>, DatasourceError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DatasourceError> {
     let failed = |source| DatasourceError::Read { path: path.into(), source };
-    // A FIFO without a writer, and some devices, would hold the opening itself.
+    // Opening a FIFO without a writer, or some devices, would block.
     let file =
         File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(failed)?;
     let kind = file.metadata().map_err(failed)?.file_type();
@@ -36,20 +36,20 @@ fn kind_name(kind: FileType) -> &'static str {
     }
 }
 
-/// The content, `None` if there is no such file.
-pub(super) fn optional(path: &Path) -> Result<Option<Vec<u8>>, DatasourceError> {
-    match file(path) {
+/// `None` if the file does not exist.
+pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, DatasourceError> {
+    match read_file(path) {
         Err(DatasourceError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         content => content.map(Some),
     }
 }
 
-/// What `reader` makes of the file, `None` if there is no such file.
-pub(super) fn understood<T>(
+/// The file, parsed by `reader`; `None` if it does not exist.
+pub(super) fn read_parsed<T>(
     path: &Path,
     reader: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Result<Option<T>, DatasourceError> {
-    let Some(content) = optional(path)? else { return Ok(None) };
+    let Some(content) = read_optional(path)? else { return Ok(None) };
     let malformed = |source| DatasourceError::Malformed { path: path.into(), source };
     reader(&content).map(Some).map_err(malformed)
 }

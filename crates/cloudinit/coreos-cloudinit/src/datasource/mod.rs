@@ -1,31 +1,31 @@
-//! Where user-data and metadata come from.
+//! Datasources: where user-data and metadata come from.
 
 mod azure_disk;
+mod cache;
 mod cloud_sigma;
 mod config_drive;
 mod credential;
 mod error;
 mod fetcher;
+mod guest_tool;
 mod http;
 mod kernel_command_line;
 mod local;
-mod memory;
 mod no_cloud;
-mod pace;
-mod patience;
 mod poll;
+mod retry;
 mod service;
 mod source;
-mod transport;
+mod time_budget;
 mod url;
 mod virtual_box;
 mod vmware;
 mod waagent;
 
+pub use cache::Cache;
 pub use fetcher::Fetcher;
-pub use memory::Memory;
-pub use patience::Patience;
 pub use poll::{Chosen, Found, choose};
+pub use retry::RetryPolicy;
 pub use service::Service;
 pub use source::Source;
 pub use url::Url;

@@ -11,15 +11,15 @@ use super::local;
 const USER_DATA: &str = "user-data";
 const META_DATA: &str = "meta-data";
 
-/// Either file is enough.
-pub(super) fn is_there(seed: &Path) -> bool {
+/// Either file is sufficient.
+pub(super) fn exists(seed: &Path) -> bool {
     [USER_DATA, META_DATA].iter().any(|name| seed.join(name).exists())
 }
 
 pub(super) fn user_data(seed: &Path) -> Result<Vec<u8>, DatasourceError> {
-    Ok(local::optional(&seed.join(USER_DATA))?.unwrap_or_default())
+    Ok(local::read_optional(&seed.join(USER_DATA))?.unwrap_or_default())
 }
 
 pub(super) fn metadata(seed: &Path) -> Result<Metadata, DatasourceError> {
-    Ok(local::understood(&seed.join(META_DATA), no_cloud::metadata)?.unwrap_or_default())
+    Ok(local::read_parsed(&seed.join(META_DATA), no_cloud::metadata)?.unwrap_or_default())
 }

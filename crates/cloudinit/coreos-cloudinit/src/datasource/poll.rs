@@ -1,4 +1,4 @@
-//! Waits for the first source that is there (contract 5.1).
+//! Waits for the first available source (contract 5.1).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,124 +6,124 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cache::Cache;
 use super::error::DatasourceError;
-use super::memory::Memory;
-use super::pace::paced;
-use super::patience::Patience;
+use super::retry::RetryPolicy;
 use super::source::{Availability, Source};
+use super::time_budget::scaled;
 use crate::log::Log;
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5 * 60);
-/// Of sources that come within this time of each other, the flags' order decides.
-const CLOSE: Duration = Duration::from_millis(200);
+/// Sources that become available within this time of each other are ranked by flag order.
+const TIE_WINDOW: Duration = Duration::from_millis(200);
 
-/// A source that is there.
+/// The selected source.
 pub struct Chosen {
     pub source: Source,
     pub found: Found,
 }
 
-/// What was told to know that it is there.
+/// What probing the source has fetched already.
 #[derive(Default)]
 pub struct Found {
-    pub memory: Memory,
+    pub cache: Cache,
     pub user_data: Option<Vec<u8>>,
 }
 
-/// What became of the source at `place` in the list.
-struct Report {
-    place: usize,
-    /// `None` if it will never be there.
+/// The result of probing the source at `index`.
+struct ProbeResult {
+    index: usize,
+    /// `None` if it will never be available.
     found: Option<Found>,
 }
 
-/// Asks all sources at the same time, each again and again, until one is there.
+/// Probes all sources concurrently, with retries, until one is available.
 ///
 /// # Errors
-/// None is there in time, or none that is not can ever be, as where the only one is a file that is not there.
-pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chosen, DatasourceError> {
-    // A file that is put there later is what path units are for; among several sources it is waited for.
+/// None became available in time, or none ever can, such as a single file that does not exist.
+pub fn choose(sources: &[Source], retry: RetryPolicy, log: &Log) -> Result<Chosen, DatasourceError> {
+    // A file that appears later is a path unit's job; only among several sources is it waited for.
     if let [only @ Source::File(path)] = sources
         && !path.exists()
     {
-        return Err(DatasourceError::NoneNow(only.missing()));
+        return Err(DatasourceError::NoneNow(only.unavailable_reason()));
     }
-    let (sender, reports) = channel();
+    let (sender, results) = channel();
     let decided = Arc::new(AtomicBool::new(false));
-    for (place, source) in sources.iter().cloned().enumerate() {
-        let asker =
-            Asker { place, source, patience, log: *log, decided: decided.clone(), sender: sender.clone() };
-        // Not joined: one that waits for a network must not hold up the run.
-        thread::spawn(move || asker.ask());
+    for (index, source) in sources.iter().cloned().enumerate() {
+        let prober =
+            Prober { index, source, retry, log: *log, decided: decided.clone(), sender: sender.clone() };
+        // Not joined: a source that waits for the network must not delay the run.
+        thread::spawn(move || prober.run());
     }
     drop(sender);
-    let found = first(&reports, sources.len(), Instant::now() + paced(LIMIT));
+    let found = select(&results, sources.len(), Instant::now() + scaled(LIMIT));
     decided.store(true, Ordering::Relaxed);
     match found {
-        Some((place, found)) => Ok(Chosen { source: sources[place].clone(), found }),
-        None if patience == Patience::AskOnce => {
-            let missing: Vec<_> = sources.iter().map(Source::missing).collect();
-            Err(DatasourceError::NoneNow(missing.join(", ")))
+        Some((index, found)) => Ok(Chosen { source: sources[index].clone(), found }),
+        None if retry == RetryPolicy::Once => {
+            let reasons: Vec<_> = sources.iter().map(Source::unavailable_reason).collect();
+            Err(DatasourceError::NoneNow(reasons.join(", ")))
         }
         None => Err(DatasourceError::NoneInTime),
     }
 }
 
-fn first(reports: &Receiver<Report>, count: usize, end: Instant) -> Option<(usize, Found)> {
-    let mut open = vec![true; count];
+fn select(results: &Receiver<ProbeResult>, count: usize, end: Instant) -> Option<(usize, Found)> {
+    let mut pending = vec![true; count];
     let mut best: Option<(usize, Found)> = None;
     let mut end = end;
     loop {
-        // One that stands before the best may still come.
-        let rivals = best.as_ref().map_or(count, |(place, _)| *place);
-        if !open[..rivals].contains(&true) {
+        // A source of higher rank may still become available.
+        let better = best.as_ref().map_or(count, |(index, _)| *index);
+        if !pending[..better].contains(&true) {
             return best;
         }
-        let report = match reports.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(report) => report,
+        let result = match results.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(result) => result,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return best,
         };
-        open[report.place] = false;
-        if let Some(found) = report.found
-            && report.place < rivals
+        pending[result.index] = false;
+        if let Some(found) = result.found
+            && result.index < better
         {
             if best.is_none() {
-                end = end.min(Instant::now() + CLOSE);
+                end = end.min(Instant::now() + TIE_WINDOW);
             }
-            best = Some((report.place, found));
+            best = Some((result.index, found));
         }
     }
 }
 
-/// Asks one source.
-struct Asker {
-    place: usize,
+/// Probes one source.
+struct Prober {
+    index: usize,
     source: Source,
-    patience: Patience,
+    retry: RetryPolicy,
     log: Log,
     decided: Arc<AtomicBool>,
-    sender: Sender<Report>,
+    sender: Sender<ProbeResult>,
 }
 
-impl Asker {
-    fn ask(&self) {
-        let found = self.found();
-        // Nobody listens any more once another source was chosen.
-        self.sender.send(Report { place: self.place, found }).unwrap_or(());
+impl Prober {
+    fn run(&self) {
+        let found = self.probe();
+        // The receiver is closed once another source is selected.
+        self.sender.send(ProbeResult { index: self.index, found }).unwrap_or(());
     }
 
-    fn found(&self) -> Option<Found> {
-        let mut wait = FIRST_WAIT;
+    fn probe(&self) -> Option<Found> {
+        let mut wait = INITIAL_BACKOFF;
         loop {
             self.log.info(format!("Checking availability of {:?}", self.source.kind()));
-            // One that is not there yet may have told nonsense.
-            let memory = Memory::default();
-            match self.source.availability(&memory, self.patience, &self.log) {
-                Ok(Availability::There) => return Some(Found { memory, user_data: None }),
+            // A fresh cache: a source that is not ready may have answered with garbage.
+            let cache = Cache::default();
+            match self.source.availability(&cache, self.retry, &self.log) {
+                Ok(Availability::Available) => return Some(Found { cache, user_data: None }),
                 Ok(Availability::Fetched(user_data)) => {
-                    return Some(Found { memory, user_data: Some(user_data) });
+                    return Some(Found { cache, user_data: Some(user_data) });
                 }
                 Ok(Availability::NotYet) => {}
                 Ok(Availability::Never) => return None,
@@ -132,11 +132,11 @@ impl Asker {
                     return None;
                 }
             }
-            if self.patience == Patience::AskOnce || self.decided.load(Ordering::Relaxed) {
+            if self.retry == RetryPolicy::Once || self.decided.load(Ordering::Relaxed) {
                 return None;
             }
-            thread::sleep(paced(wait));
-            wait = (wait * 2).min(LONGEST_WAIT);
+            thread::sleep(scaled(wait));
+            wait = (wait * 2).min(MAX_BACKOFF);
         }
     }
 }
@@ -145,27 +145,27 @@ impl Asker {
 mod tests {
     use super::*;
 
-    fn reports(list: &[(usize, bool)]) -> Receiver<Report> {
+    fn results(list: &[(usize, bool)]) -> Receiver<ProbeResult> {
         let (sender, receiver) = channel();
-        for (place, found) in list {
+        for (index, found) in list {
             let found = found.then(Found::default);
-            sender.send(Report { place: *place, found }).unwrap();
+            sender.send(ProbeResult { index: *index, found }).unwrap();
         }
-        // Kept open, as by a source that is still asked.
+        // Keeps the channel open, as a source that is still being probed does.
         std::mem::forget(sender);
         receiver
     }
 
     #[test]
-    fn the_first_wins_and_order_decides_between_close_ones() {
+    fn first_available_wins_and_flag_order_breaks_ties() {
         let later = || Instant::now() + Duration::from_secs(60);
-        let place =
-            |list: &[(usize, bool)], count| first(&reports(list), count, later()).map(|(place, _)| place);
-        assert_eq!(place(&[(0, true)], 3), Some(0));
-        assert_eq!(place(&[(2, true), (1, true), (0, true)], 3), Some(0));
-        assert_eq!(place(&[(2, true)], 3), Some(2));
-        assert_eq!(place(&[(1, false), (0, false)], 2), None);
-        assert_eq!(place(&[(0, false), (1, true)], 2), Some(1));
-        assert!(first(&reports(&[]), 1, Instant::now()).is_none());
+        let index =
+            |list: &[(usize, bool)], count| select(&results(list), count, later()).map(|(index, _)| index);
+        assert_eq!(index(&[(0, true)], 3), Some(0));
+        assert_eq!(index(&[(2, true), (1, true), (0, true)], 3), Some(0));
+        assert_eq!(index(&[(2, true)], 3), Some(2));
+        assert_eq!(index(&[(1, false), (0, false)], 2), None);
+        assert_eq!(index(&[(0, false), (1, true)], 2), Some(1));
+        assert!(select(&results(&[]), 1, Instant::now()).is_none());
     }
 }

@@ -1,12 +1,12 @@
-//! One place that user-data and metadata come from: whether it is there, and what it has.
+//! A datasource: its availability, user-data and metadata.
 
 use std::path::{Path, PathBuf};
 
 use cloudinit::metadata::Metadata;
 
+use super::cache::{Cache, cached};
 use super::error::DatasourceError;
-use super::memory::{Memory, known};
-use super::patience::Patience;
+use super::retry::RetryPolicy;
 use super::service::Service;
 use super::url::Url;
 use super::{
@@ -14,9 +14,9 @@ use super::{
     virtual_box, vmware, waagent,
 };
 use crate::log::Log;
-use crate::rights::Needs;
+use crate::rights::ExtraRights;
 
-/// Where QEMU's firmware configuration shows the entry for cloud-config.
+/// QEMU's fw_cfg entry for cloud-config.
 const FW_CFG_PATH: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/com.coreos/config/raw";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,40 +27,40 @@ pub enum Source {
     FwCfg,
     Url(Url),
     Service(Service, Url),
-    /// The file that has the kernel's arguments.
+    /// The path of the kernel command line.
     KernelCommandLine(PathBuf),
     /// `ovf-env.xml` of the provisioning disk.
     AzureOvfEnvironment(PathBuf),
-    /// Below this root.
+    /// The root folder.
     CloudSigma(PathBuf),
-    /// Of systemd; `system` has those of the machine.
+    /// A systemd credential; `system` is the folder of the machine's credentials.
     Credential {
         name: String,
         system: PathBuf,
     },
-    /// A mounted disk, or a folder.
+    /// A mounted disk or a folder.
     NoCloud(PathBuf),
     /// The folder of Azure's agent.
     Waagent(PathBuf),
-    /// The file with an OVF environment.
+    /// The file with the OVF environment.
     VmwareOvfEnvironment(PathBuf),
     VmwareGuestinfo,
     /// Guest properties.
     VirtualBox,
 }
 
-/// Whether a source can be asked now.
+/// Whether a source can be read now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Availability {
-    There,
-    /// To know that it is there it had to be fetched.
+    Available,
+    /// Probing had to fetch the user-data.
     Fetched(Vec<u8>),
     NotYet,
     Never,
 }
 
 impl Source {
-    /// The name that logs use.
+    /// The name used in logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stdin | Self::File(_) => "local-file",
@@ -79,21 +79,23 @@ impl Source {
         }
     }
 
-    /// What asking it needs besides the rights to read and to send.
-    pub fn needs(&self) -> Needs {
+    /// The rights that it needs beyond reading files and using the network.
+    pub fn extra_rights(&self) -> ExtraRights {
         match self {
             Self::VmwareGuestinfo => {
-                let capabilities = vmware::RIGHTS_OF_PROGRAMS.to_vec();
-                Needs { programs: true, capabilities, ..Needs::default() }
+                let capabilities = vmware::TOOL_CAPABILITIES.to_vec();
+                ExtraRights { programs: true, capabilities, ..ExtraRights::default() }
             }
-            Self::VirtualBox => Needs { programs: true, ..Needs::default() },
-            Self::CloudSigma(root) => Needs { devices: vec![cloud_sigma::port(root)], ..Needs::default() },
-            _ => Needs::default(),
+            Self::VirtualBox => ExtraRights { programs: true, ..ExtraRights::default() },
+            Self::CloudSigma(root) => {
+                ExtraRights { devices: vec![cloud_sigma::port(root)], ..ExtraRights::default() }
+            }
+            _ => ExtraRights::default(),
         }
     }
 
-    /// Why it cannot be had now, for messages.
-    pub(super) fn missing(&self) -> String {
+    /// Why it is unavailable, for messages.
+    pub(super) fn unavailable_reason(&self) -> String {
         match self {
             Self::Stdin => "standard input is closed".to_owned(),
             Self::File(path)
@@ -101,8 +103,10 @@ impl Source {
             | Self::AzureOvfEnvironment(path)
             | Self::VmwareOvfEnvironment(path) => format!("{} is not there", path.display()),
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
-            Self::Url(url) => format!("{} cannot be fetched", url.shown()),
-            Self::Service(service, url) => format!("{} does not answer as {}", url.shown(), service.kind()),
+            Self::Url(url) => format!("{} cannot be fetched", url.redacted()),
+            Self::Service(service, url) => {
+                format!("{} does not answer as {}", url.redacted(), service.kind())
+            }
             Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
             Self::CloudSigma(_) => "this is no server of CloudSigma with a lease".to_owned(),
             Self::Credential { name, .. } => format!("there is no credential {name}"),
@@ -114,100 +118,102 @@ impl Source {
     }
 
     /// # Errors
-    /// It can never be asked: something is wrong with how it is named.
+    /// It can never become available: its name is invalid.
     pub fn availability(
         &self,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<Availability, DatasourceError> {
-        let there = |is: bool, otherwise| if is { Availability::There } else { otherwise };
+        let available_if = |is: bool, otherwise| if is { Availability::Available } else { otherwise };
         match self {
-            Self::Stdin => Ok(Availability::There),
+            Self::Stdin => Ok(Availability::Available),
             Self::File(path) | Self::ConfigDrive(path) | Self::AzureOvfEnvironment(path) => {
-                Ok(there(path.exists(), Availability::NotYet))
+                Ok(available_if(path.exists(), Availability::NotYet))
             }
-            Self::CloudSigma(root) if !cloud_sigma::is_here(root) => Ok(Availability::Never),
-            Self::CloudSigma(root) => Ok(there(cloud_sigma::is_there(root), Availability::NotYet)),
+            Self::CloudSigma(root) if !cloud_sigma::is_cloud_sigma(root) => Ok(Availability::Never),
+            Self::CloudSigma(root) => Ok(available_if(cloud_sigma::has_lease(root), Availability::NotYet)),
             Self::Credential { name, system } => {
-                Ok(there(credential::is_there(name, system), Availability::Never))
+                Ok(available_if(credential::exists(name, system), Availability::Never))
             }
-            Self::NoCloud(path) => Ok(there(no_cloud::is_there(path), Availability::NotYet)),
-            Self::Waagent(path) => Ok(there(waagent::is_there(path), Availability::NotYet)),
-            Self::VmwareOvfEnvironment(path) => Ok(there(path.exists(), Availability::Never)),
+            Self::NoCloud(path) => Ok(available_if(no_cloud::exists(path), Availability::NotYet)),
+            Self::Waagent(path) => Ok(available_if(waagent::is_provisioned(path), Availability::NotYet)),
+            Self::VmwareOvfEnvironment(path) => Ok(available_if(path.exists(), Availability::Never)),
             Self::VmwareGuestinfo => {
-                let keys = known(&memory.guestinfo, vmware::Keys::of_guestinfo)?;
-                Ok(there(keys.is_some(), Availability::Never))
+                let keys = cached(&cache.guestinfo, vmware::Keys::from_guestinfo)?;
+                Ok(available_if(keys.is_some(), Availability::Never))
             }
-            Self::VirtualBox => Ok(there(virtual_box::is_there()?, Availability::Never)),
-            Self::FwCfg => Ok(there(Path::new(FW_CFG_PATH).exists(), Availability::Never)),
+            Self::VirtualBox => Ok(available_if(virtual_box::is_available()?, Availability::Never)),
+            Self::FwCfg => Ok(available_if(Path::new(FW_CFG_PATH).exists(), Availability::Never)),
             Self::Url(url) => {
-                let fetched = http::fetch(url, patience, log).map(Availability::Fetched);
+                let fetched = http::fetch(url, retry, log).map(Availability::Fetched);
                 fetched.or_else(|error| not_yet(error, log))
             }
             Self::Service(service, url) => {
-                let probed = service.probe(url, &memory.service, patience, log).map(|()| Availability::There);
+                let probed = service.probe(url, &cache.service, retry, log).map(|()| Availability::Available);
                 probed.or_else(|error| not_yet(error, log))
             }
             Self::KernelCommandLine(path) => {
-                Ok(there(kernel_command_line::url(path, log)?.is_some(), Availability::Never))
+                Ok(available_if(kernel_command_line::url(path, log)?.is_some(), Availability::Never))
             }
         }
     }
 
     /// # Errors
-    /// The data is there but cannot be read, or there is too much of it.
+    /// The data exists but cannot be read or is too large.
     pub fn user_data(
         &self,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<Vec<u8>, DatasourceError> {
         match self {
-            Self::Stdin => local::stdin(),
-            Self::File(path) => local::file(path),
+            Self::Stdin => local::read_stdin(),
+            Self::File(path) => local::read_file(path),
             Self::ConfigDrive(path) => config_drive::user_data(path),
-            Self::FwCfg => local::file(Path::new(FW_CFG_PATH)),
-            Self::Url(url) => http::fetch(url, patience, log),
-            Self::Service(service, url) => service.user_data(url, &memory.service, patience, log),
+            Self::FwCfg => local::read_file(Path::new(FW_CFG_PATH)),
+            Self::Url(url) => http::fetch(url, retry, log),
+            Self::Service(service, url) => service.user_data(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::user_data(path),
-            Self::CloudSigma(root) => Ok(known(&memory.context, || cloud_sigma::context(root))?.user_data()?),
+            Self::CloudSigma(root) => {
+                Ok(cached(&cache.context, || cloud_sigma::query_context(root))?.user_data()?)
+            }
             Self::Credential { name, system } => credential::user_data(name, system),
             Self::NoCloud(path) => no_cloud::user_data(path),
             Self::Waagent(path) => waagent::user_data(path),
-            Self::VmwareOvfEnvironment(path) => vmware::Keys::of_file(path)?.user_data(patience, log),
-            Self::VmwareGuestinfo => match known(&memory.guestinfo, vmware::Keys::of_guestinfo)? {
-                Some(keys) => keys.user_data(patience, log),
+            Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.user_data(retry, log),
+            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
+                Some(keys) => keys.user_data(retry, log),
                 None => Ok(Vec::new()),
             },
             Self::VirtualBox => virtual_box::user_data(),
             Self::KernelCommandLine(path) => match kernel_command_line::url(path, log)? {
-                Some(url) => http::fetch(&url, patience, log),
+                Some(url) => http::fetch(&url, retry, log),
                 None => Err(DatasourceError::EmptyUrl),
             },
         }
     }
 
     /// # Errors
-    /// The metadata is there but cannot be read or understood.
+    /// The metadata exists but cannot be read or parsed.
     pub fn metadata(
         &self,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<Metadata, DatasourceError> {
         match self {
             Self::ConfigDrive(path) => config_drive::metadata(path),
-            Self::Service(service, url) => service.metadata(url, &memory.service, patience, log),
+            Self::Service(service, url) => service.metadata(url, &cache.service, retry, log),
             Self::AzureOvfEnvironment(path) => azure_disk::metadata(path),
             Self::CloudSigma(root) => {
-                let context = known(&memory.context, || cloud_sigma::context(root))?;
+                let context = cached(&cache.context, || cloud_sigma::query_context(root))?;
                 Ok(cloud_sigma::metadata(root, context))
             }
             Self::NoCloud(path) => no_cloud::metadata(path),
             Self::Waagent(path) => waagent::metadata(path),
-            Self::VmwareOvfEnvironment(path) => vmware::Keys::of_file(path)?.metadata(),
-            Self::VmwareGuestinfo => match known(&memory.guestinfo, vmware::Keys::of_guestinfo)? {
+            Self::VmwareOvfEnvironment(path) => vmware::Keys::from_file(path)?.metadata(),
+            Self::VmwareGuestinfo => match cached(&cache.guestinfo, vmware::Keys::from_guestinfo)? {
                 Some(keys) => keys.metadata(),
                 None => Ok(Metadata::default()),
             },
@@ -217,7 +223,7 @@ impl Source {
     }
 }
 
-/// What was asked for may be put there, or the network may come.
+/// The item or the network may still appear.
 fn not_yet(error: DatasourceError, log: &Log) -> Result<Availability, DatasourceError> {
     match error {
         DatasourceError::NotFound { .. } | DatasourceError::Retries(_) | DatasourceError::Slow(_) => {

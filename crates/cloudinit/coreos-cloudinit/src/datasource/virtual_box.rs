@@ -6,42 +6,43 @@ use cloudinit::metadata::Metadata;
 use cloudinit::provider::{Malformed, virtual_box};
 
 use super::error::DatasourceError;
-use super::transport;
+use super::guest_tool;
 
-/// Asks the hypervisor for one property.
+/// Queries one guest property.
 const PROGRAM: &str = "VBoxControl";
-/// A property that VirtualBox itself sets: whether it answers is what counts.
-const ANY: &str = "/VirtualBox/HostInfo/GUI/LanguageID";
+/// A property that VirtualBox sets itself; used as a probe.
+const PROBE_KEY: &str = "/VirtualBox/HostInfo/GUI/LanguageID";
 
-/// Whether there is a hypervisor that answers.
-pub(super) fn is_there() -> Result<bool, DatasourceError> {
-    let Some(program) = transport::find(&[PROGRAM]) else { return Ok(false) };
-    ask(&program, ANY).map(|_| true)
+/// Whether a hypervisor answers.
+pub(super) fn is_available() -> Result<bool, DatasourceError> {
+    let Some(program) = guest_tool::find(&[PROGRAM]) else { return Ok(false) };
+    query(&program, PROBE_KEY).map(|_| true)
 }
 
 pub(super) fn user_data() -> Result<Vec<u8>, DatasourceError> {
     let program = program()?;
     let malformed = |source| DatasourceError::Malformed { path: "guest property".into(), source };
-    transport::with_keys(|key| ask(&program, key), virtual_box::user_data)?.map_err(malformed)
+    guest_tool::read_keys(|key| query(&program, key), virtual_box::user_data)?.map_err(malformed)
 }
 
 pub(super) fn metadata() -> Result<Metadata, DatasourceError> {
     let program = program()?;
-    transport::with_keys(|key| ask(&program, key), virtual_box::metadata)
+    guest_tool::read_keys(|key| query(&program, key), virtual_box::metadata)
 }
 
 fn program() -> Result<PathBuf, DatasourceError> {
-    let gone = || DatasourceError::Program { program: PROGRAM.into(), reason: "it is not there".to_owned() };
-    transport::find(&[PROGRAM]).ok_or_else(gone)
+    let missing =
+        || DatasourceError::Program { program: PROGRAM.into(), reason: "it is not there".to_owned() };
+    guest_tool::find(&[PROGRAM]).ok_or_else(missing)
 }
 
-fn ask(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
-    let said = transport::ask(program, &["--nologo", "guestproperty", "get", key])?;
-    if !said.status.success() {
-        let reason = format!("{}: {}", said.status, said.complaint);
+fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
+    let output = guest_tool::run(program, &["--nologo", "guestproperty", "get", key])?;
+    if !output.status.success() {
+        let reason = format!("{}: {}", output.status, output.error_line);
         return Err(DatasourceError::Program { program: program.into(), reason });
     }
     let malformed = |_| DatasourceError::Malformed { path: key.into(), source: Malformed::NotText };
-    let output = String::from_utf8(said.output).map_err(malformed)?;
+    let output = String::from_utf8(output.stdout).map_err(malformed)?;
     Ok(virtual_box::value(&output).map(str::to_owned))
 }

@@ -8,28 +8,28 @@ use cloudinit::provider::azure;
 use super::error::DatasourceError;
 use super::local;
 
-/// Made by the agent when all the rest is there.
+/// Created by the agent once everything else is in place.
 const PROVISIONED: &str = "provisioned";
 const CUSTOM_DATA: &str = "CustomData";
 const SHARED_CONFIG: &str = "SharedConfig.xml";
-/// The agent's copy of what the provisioning disk has, without the password.
+/// The agent's copy of the provisioning disk's file, without the password.
 const OVF_ENV: &str = "ovf-env.xml";
 
-pub(super) fn is_there(folder: &Path) -> bool {
+pub(super) fn is_provisioned(folder: &Path) -> bool {
     folder.join(PROVISIONED).exists()
 }
 
-/// The agent has decoded it.
+/// Already decoded by the agent.
 pub(super) fn user_data(folder: &Path) -> Result<Vec<u8>, DatasourceError> {
-    match local::optional(&folder.join(CUSTOM_DATA))? {
+    match local::read_optional(&folder.join(CUSTOM_DATA))? {
         Some(user_data) => Ok(user_data),
-        None => Ok(local::understood(&folder.join(OVF_ENV), azure::user_data)?.unwrap_or_default()),
+        None => Ok(local::read_parsed(&folder.join(OVF_ENV), azure::user_data)?.unwrap_or_default()),
     }
 }
 
 pub(super) fn metadata(folder: &Path) -> Result<Metadata, DatasourceError> {
-    let mut metadata = local::understood(&folder.join(OVF_ENV), azure::provisioning)?.unwrap_or_default();
-    if let Some(shared) = local::understood(&folder.join(SHARED_CONFIG), azure::shared_config)? {
+    let mut metadata = local::read_parsed(&folder.join(OVF_ENV), azure::provisioning)?.unwrap_or_default();
+    if let Some(shared) = local::read_parsed(&folder.join(SHARED_CONFIG), azure::shared_config)? {
         metadata.addresses = shared.addresses;
         metadata.notes.extend(shared.notes);
     }

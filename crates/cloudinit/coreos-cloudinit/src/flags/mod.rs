@@ -1,7 +1,7 @@
-//! The command line: raw flags in, a checked request out (contract 4).
+//! The command line: parses flags and validates them to a request (contract 4).
 //!
-//! Flags are written as Go programs have them: `-flag v`, `-flag=v`, `--flag`; that is why no common flag
-//! library reads them. It must never look at the machine.
+//! Flags follow Go's `flag` package (`-flag v`, `-flag=v`, `--flag`), which common argument parsers do not
+//! support. Nothing here accesses the machine.
 
 mod parse;
 mod request;

@@ -1,57 +1,57 @@
-//! Arguments to raw flags, by the rules of Go's `flag` package.
+//! Parses arguments by the rules of Go's `flag` package.
 
 use std::collections::BTreeMap;
 
-use super::table::{FLAGS, Flag, Takes};
+use super::table::{FLAGS, Flag, ValueKind};
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
-    /// To be said on standard error, with the usage after it.
+    /// Printed on stderr, followed by the usage.
     #[error("{0}")]
     Flag(String),
-    /// To be said on standard output, as it always was.
+    /// Printed on stdout, as the original does.
     #[error("{0}")]
     Value(String),
 }
 
-/// The flags that were given, the last of each.
+/// The parsed flags; the last occurrence wins.
 #[derive(Debug, Default)]
-pub(super) struct Raw {
+pub(super) struct ParsedArgs {
     pub help: bool,
-    given: BTreeMap<&'static str, String>,
+    values: BTreeMap<&'static str, String>,
 }
 
-impl Raw {
+impl ParsedArgs {
     /// A switch that is on.
     pub fn is_set(&self, name: &str) -> bool {
-        self.given.get(name).is_some_and(|value| value == "true")
+        self.values.get(name).is_some_and(|value| value == "true")
     }
 
-    /// A switch that is on, or a text that is not empty.
-    pub fn is_given(&self, name: &str) -> bool {
-        let is_switch = FLAGS.iter().any(|flag| flag.name == name && flag.takes == Takes::Nothing);
-        self.given.get(name).is_some_and(|value| if is_switch { value == "true" } else { !value.is_empty() })
+    /// A switch that is on, or a non-empty text.
+    pub fn is_present(&self, name: &str) -> bool {
+        let is_switch = FLAGS.iter().any(|flag| flag.name == name && flag.value_kind == ValueKind::Switch);
+        self.values.get(name).is_some_and(|value| if is_switch { value == "true" } else { !value.is_empty() })
     }
 
-    /// Gives a flag that was not given.
-    pub fn preset(&mut self, name: &'static str, value: &str) {
-        self.given.entry(name).or_insert_with(|| value.to_owned());
+    /// Sets a flag unless the command line did.
+    pub fn set_default(&mut self, name: &'static str, value: &str) {
+        self.values.entry(name).or_insert_with(|| value.to_owned());
     }
 
     pub fn text(&self, name: &str) -> &str {
-        let default = FLAGS.iter().find(|flag| flag.name == name).map(|flag| flag.takes);
-        match (self.given.get(name), default) {
+        let default = FLAGS.iter().find(|flag| flag.name == name).map(|flag| flag.value_kind);
+        match (self.values.get(name), default) {
             (Some(value), _) => value,
-            (None, Some(Takes::Text { default })) => default,
+            (None, Some(ValueKind::Text { default })) => default,
             (None, _) => "",
         }
     }
 }
 
-pub(super) fn parse(arguments: &[String]) -> Result<Raw, UsageError> {
-    let mut raw = Raw::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
+pub(super) fn parse(arguments: &[String]) -> Result<ParsedArgs, UsageError> {
+    let mut parsed = ParsedArgs::default();
+    let mut remaining = arguments.iter();
+    while let Some(argument) = remaining.next() {
         let Some(body) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else { break };
         if body.is_empty() {
             break;
@@ -65,21 +65,21 @@ pub(super) fn parse(arguments: &[String]) -> Result<Raw, UsageError> {
         };
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             if matches!(name, "h" | "help") {
-                raw.help = true;
-                return Ok(raw);
+                parsed.help = true;
+                return Ok(parsed);
             }
             return Err(UsageError::Flag(format!("flag provided but not defined: -{name}")));
         };
-        let value = match flag.takes {
-            Takes::Nothing => boolean(flag, value.as_deref())?.to_string(),
-            Takes::Text { .. } => match value.or_else(|| rest.next().cloned()) {
+        let value = match flag.value_kind {
+            ValueKind::Switch => boolean(flag, value.as_deref())?.to_string(),
+            ValueKind::Text { .. } => match value.or_else(|| remaining.next().cloned()) {
                 Some(value) => value,
                 None => return Err(UsageError::Flag(format!("flag needs an argument: -{name}"))),
             },
         };
-        raw.given.insert(flag.name, value);
+        parsed.values.insert(flag.name, value);
     }
-    Ok(raw)
+    Ok(parsed)
 }
 
 fn boolean(flag: &Flag, value: Option<&str>) -> Result<bool, UsageError> {

@@ -1,21 +1,21 @@
-//! Raw flags to a checked request.
+//! Validates parsed flags to a request.
 
 use std::path::PathBuf;
 
 use cloudinit::convert::Format as Convert;
 use cloudinit::network::Format;
 
-use super::parse::{self, Raw, UsageError};
+use super::parse::{self, ParsedArgs, UsageError};
 use super::table;
 use crate::datasource::{Service, Source, Url};
 
-/// Below the root.
+/// Relative to the root.
 const KERNEL_COMMAND_LINE: &str = "proc/cmdline";
 const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
 pub const STDIN: &str = "-";
 const VALIDATE_FORMATS: [&str; 2] = ["text", "json"];
 
-/// What to do.
+/// The action to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     Help,
@@ -38,62 +38,62 @@ pub struct Request {
     pub once: bool,
     pub if_changed: bool,
     pub persist: bool,
-    /// Of which format the datasource's network config is.
+    /// The format of the datasource's network config.
     pub convert_network: Option<Format>,
-    /// Below the root.
+    /// Relative to the root.
     pub workspace: String,
     pub ssh_key_name: String,
 }
 
 /// # Errors
-/// What is wrong with the arguments, and where that is to be said.
+/// The arguments are invalid; the error tells which stream reports it.
 pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
-    let mut raw = parse::parse(arguments)?;
+    let mut args = parse::parse(arguments)?;
     let mut request = Request {
-        task: task(&raw),
+        task: task(&args),
         sources: Vec::new(),
-        root: PathBuf::from(raw.text("root")),
-        root_run: raw.is_set("root-run"),
-        ignore_failure: raw.is_set("ignore-failure"),
-        once: raw.is_set("once"),
-        if_changed: raw.is_set("if-changed"),
-        persist: raw.is_set("persist"),
+        root: PathBuf::from(args.text("root")),
+        root_run: args.is_set("root-run"),
+        ignore_failure: args.is_set("ignore-failure"),
+        once: args.is_set("once"),
+        if_changed: args.is_set("if-changed"),
+        persist: args.is_set("persist"),
         convert_network: None,
-        workspace: raw.text("workspace").to_owned(),
-        ssh_key_name: raw.text("ssh-key-name").to_owned(),
+        workspace: args.text("workspace").to_owned(),
+        ssh_key_name: args.text("ssh-key-name").to_owned(),
     };
     if request.task == Task::Help {
         return Ok(request);
     }
-    apply_preset(&mut raw)?;
+    apply_preset(&mut args)?;
     if matches!(request.task, Task::Version | Task::Status) {
         return Ok(request);
     }
-    check_values(&raw)?;
-    request.convert_network = Format::parse(raw.text("convert-netconf"));
-    request.sources = sources(&raw)?;
+    check_values(&args)?;
+    request.convert_network = Format::parse(args.text("convert-netconf"));
+    request.sources = sources(&args)?;
     if request.if_changed && !matches!(*request.sources, [Source::File(_)]) {
         return Err(UsageError::Value("-if-changed is for one -from-file".to_owned()));
     }
     Ok(request)
 }
 
-fn task(raw: &Raw) -> Task {
+fn task(args: &ParsedArgs) -> Task {
     let tasks = [
-        (raw.help, Task::Help),
-        (raw.is_set("version"), Task::Version),
-        (raw.is_set("status"), Task::Status),
-        (raw.is_set("validate"), Task::Validate { json: raw.text("validate-format") == "json" }),
+        (args.help, Task::Help),
+        (args.is_set("version"), Task::Version),
+        (args.is_set("status"), Task::Status),
+        (args.is_set("validate"), Task::Validate { json: args.text("validate-format") == "json" }),
     ];
-    let task = tasks.into_iter().find(|(asked, _)| *asked).map(|(_, task)| task);
-    let convert = || Convert::parse(raw.text("convert")).map(Task::Convert);
-    let plan = || (raw.is_set("plan") || raw.is_set("dry-run")).then_some(Task::Plan);
+    let task = tasks.into_iter().find(|(is_set, _)| *is_set).map(|(_, task)| task);
+    let convert = || Convert::parse(args.text("convert")).map(Task::Convert);
+    let plan = || (args.is_set("plan") || args.is_set("dry-run")).then_some(Task::Plan);
     task.or_else(convert).or_else(plan).unwrap_or(Task::Apply)
 }
 
-/// A flag that is given by hand stays as it is.
-fn apply_preset(raw: &mut Raw) -> Result<(), UsageError> {
-    let name = raw.text("oem").to_owned();
+/// Flags on the command line take precedence over the preset.
+fn apply_preset(args: &mut ParsedArgs) -> Result<(), UsageError> {
+    let name = args.text("oem").to_owned();
     if name.is_empty() {
         return Ok(());
     }
@@ -105,37 +105,37 @@ fn apply_preset(raw: &mut Raw) -> Result<(), UsageError> {
         )));
     };
     for (flag, value) in *flags {
-        raw.preset(flag, value);
+        args.set_default(flag, value);
     }
     Ok(())
 }
 
-fn check_values(raw: &Raw) -> Result<(), UsageError> {
-    let network = raw.text("convert-netconf");
+fn check_values(args: &ParsedArgs) -> Result<(), UsageError> {
+    let network = args.text("convert-netconf");
     if !network.is_empty() && !table::NETWORK_FORMATS.contains(&network) {
         return Err(UsageError::Value(format!(
             "Invalid option to -convert-netconf: '{network}'. Supported options: '{}'",
             table::NETWORK_FORMATS.join(", ")
         )));
     }
-    let format = raw.text("convert");
+    let format = args.text("convert");
     if !format.is_empty() && Convert::parse(format).is_none() {
         return Err(UsageError::Value(format!(
             "Invalid option to -convert: '{format}'. Supported options: '{}'",
             Convert::NAMES.join(", ")
         )));
     }
-    let format = raw.text("validate-format");
+    let format = args.text("validate-format");
     if !VALIDATE_FORMATS.contains(&format) {
         return Err(UsageError::Value(format!(
             "Invalid option to -validate-format: '{format}'. Supported options: 'text, json'"
         )));
     }
-    let name = raw.text("ssh-key-name");
+    let name = args.text("ssh-key-name");
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']) {
         return Err(UsageError::Value(format!("Invalid option to -ssh-key-name: '{name}' is no file name")));
     }
-    let credential = raw.text("from-credential");
+    let credential = args.text("from-credential");
     if credential.starts_with('.') || credential.contains(['/', '\0', '\n']) {
         return Err(UsageError::Value(format!(
             "Invalid option to -from-credential: '{credential}' is no file name"
@@ -144,14 +144,14 @@ fn check_values(raw: &Raw) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// In the order of the table, which decides between sources that are there at once.
-fn sources(raw: &Raw) -> Result<Vec<Source>, UsageError> {
+/// In the order of the table, which ranks sources that are available at the same time.
+fn sources(args: &ParsedArgs) -> Result<Vec<Source>, UsageError> {
     let mut sources = Vec::new();
     for flag in table::SOURCES {
-        if *flag == "from-ec2-metadata" && raw.is_set("from-metadata-service") {
+        if *flag == "from-ec2-metadata" && args.is_set("from-metadata-service") {
             sources.push(Source::Service(Service::Ec2, Url::new(table::LINK_LOCAL)));
         }
-        sources.extend(source(raw, flag).filter(|source| !sources.contains(source)));
+        sources.extend(source(args, flag).filter(|source| !sources.contains(source)));
     }
     if sources.is_empty() {
         let flags: Vec<_> = table::SOURCES.iter().map(|flag| format!("--{flag}")).collect();
@@ -160,10 +160,10 @@ fn sources(raw: &Raw) -> Result<Vec<Source>, UsageError> {
     Ok(sources)
 }
 
-/// What one flag of the table names, `None` where it is not given.
-fn source(raw: &Raw, flag: &str) -> Option<Source> {
-    let text = raw.text(flag);
-    if !raw.is_given(flag) {
+/// The source of one flag, `None` if the flag is unset.
+fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
+    let text = args.text(flag);
+    if !args.is_present(flag) {
         return None;
     }
     let service = |service| Some(Source::Service(service, Url::new(text)));
@@ -179,11 +179,11 @@ fn source(raw: &Raw, flag: &str) -> Option<Source> {
         "from-azure-metadata" => service(Service::Azure),
         "from-openstack-metadata" => service(Service::OpenStack),
         "from-proc-cmdline" => {
-            Some(Source::KernelCommandLine(PathBuf::from(raw.text("root")).join(KERNEL_COMMAND_LINE)))
+            Some(Source::KernelCommandLine(PathBuf::from(args.text("root")).join(KERNEL_COMMAND_LINE)))
         }
         "from-fw-cfg" => Some(Source::FwCfg),
         "from-credential" => {
-            let system = PathBuf::from(raw.text("root")).join(SYSTEM_CREDENTIALS);
+            let system = PathBuf::from(args.text("root")).join(SYSTEM_CREDENTIALS);
             Some(Source::Credential { name: text.to_owned(), system })
         }
         "from-nocloud" => Some(Source::NoCloud(text.into())),
@@ -191,7 +191,7 @@ fn source(raw: &Raw, flag: &str) -> Option<Source> {
         "from-azure-ovf-env" => Some(Source::AzureOvfEnvironment(text.into())),
         "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
         "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
-        "from-cloudsigma-metadata" => Some(Source::CloudSigma(raw.text("root").into())),
+        "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text("root").into())),
         "from-virtualbox" => Some(Source::VirtualBox),
         _ => None,
     }

@@ -1,24 +1,23 @@
-//! Every flag: its name, what it takes, its default, its help.
+//! The table of flags: name, value kind, default, help.
 
-/// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Takes {
-    Nothing,
+pub(super) enum ValueKind {
+    Switch,
     Text { default: &'static str },
 }
 
 pub(super) struct Flag {
     pub name: &'static str,
-    pub takes: Takes,
+    pub value_kind: ValueKind,
     pub help: &'static str,
 }
 
 const fn switch(name: &'static str, help: &'static str) -> Flag {
-    Flag { name, takes: Takes::Nothing, help }
+    Flag { name, value_kind: ValueKind::Switch, help }
 }
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, takes: Takes::Text { default }, help }
+    Flag { name, value_kind: ValueKind::Text { default }, help }
 }
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -69,7 +68,7 @@ pub(super) const FLAGS: &[Flag] = &[
     text("workspace", "/var/lib/coreos-cloudinit", "Where scripts and stamps are kept"),
 ];
 
-/// Flags that name a source, in the order that decides between sources that are there at once.
+/// Flags that name a source, by rank.
 pub(super) const SOURCES: &[&str] = &[
     "from-file",
     "from-configdrive",
@@ -92,10 +91,10 @@ pub(super) const SOURCES: &[&str] = &[
     "from-virtualbox",
 ];
 
-/// Where most services are.
+/// The usual address of metadata services.
 pub(super) const LINK_LOCAL: &str = "http://169.254.169.254/";
 
-/// A platform, and the flags that it sets.
+/// A platform and the flags that it presets.
 pub(super) type Preset = (&'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) const PRESETS: &[Preset] = &[
@@ -111,14 +110,14 @@ pub(super) const PRESETS: &[Preset] = &[
 
 pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware"];
 
-/// The text for `-help` and after a wrong flag.
+/// The text of `-help`, also printed after a usage error.
 pub fn usage() -> String {
     let mut text = "Usage of coreos-cloudinit:\n".to_owned();
     for flag in FLAGS {
-        let (value, default) = match flag.takes {
-            Takes::Nothing => ("", String::new()),
-            Takes::Text { default: "" } => (" string", String::new()),
-            Takes::Text { default } => (" string", format!(" (default {default:?})")),
+        let (value, default) = match flag.value_kind {
+            ValueKind::Switch => ("", String::new()),
+            ValueKind::Text { default: "" } => (" string", String::new()),
+            ValueKind::Text { default } => (" string", format!(" (default {default:?})")),
         };
         text.push_str(&format!("  -{}{value}\n    \t{}{default}\n", flag.name, flag.help));
     }

@@ -1,12 +1,13 @@
 use super::*;
 
 fn parsed(line: &str) -> Result<Request, UsageError> {
-    let arguments: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let arguments: Vec<_> =
+        line.split(' ').filter(|argument| !argument.is_empty()).map(str::to_owned).collect();
     parse(&arguments)
 }
 
 #[test]
-fn all_spellings_are_one() {
+fn flag_spellings_are_equivalent() {
     for line in
         ["-from-file /a", "--from-file /a", "-from-file=/a", "--from-file=/a", "-from-file=/a x -nope"]
     {
@@ -29,7 +30,7 @@ fn all_spellings_are_one() {
 }
 
 #[test]
-fn wrong_use() {
+fn usage_errors() {
     for (line, expect) in [
         (
             "",

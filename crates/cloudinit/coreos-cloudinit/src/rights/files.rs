@@ -1,6 +1,6 @@
-//! Landlock: a thread that opens no file for writing, makes and removes none, and executes none.
+//! Landlock: denies opening files for writing, creating, removing and executing them.
 //!
-//! What is open already stays as it is: the log, and what a caller hands over.
+//! Files that are open already stay writable, such as the log.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,16 @@ use landlock::{
     RulesetError, RulesetStatus,
 };
 
-/// The newest one whose rights are named here. On an older kernel as many of them count as it knows.
-const KNOWN: ABI = ABI::V5;
+/// The newest ABI whose access rights are used. Older kernels enforce the subset that they support.
+const LANDLOCK_ABI: ABI = ABI::V5;
 const DEVICES: &str = "/dev";
 const ROOT: &str = "/";
 
-/// Whether the kernel holds this thread to it. It may write to `devices`, and start programs that write to any device.
-pub(super) fn only_read(programs: bool, devices: &[PathBuf]) -> Result<bool, RulesetError> {
-    let refused = AccessFs::from_write(KNOWN) | AccessFs::Execute;
-    let mut ruleset = Ruleset::default().handle_access(refused)?.create()?;
+/// Returns whether the kernel enforces it. `devices` stay writable; with `programs`, so do all devices, and
+/// programs may be executed.
+pub(super) fn restrict(programs: bool, devices: &[PathBuf]) -> Result<bool, RulesetError> {
+    let denied = AccessFs::from_write(LANDLOCK_ABI) | AccessFs::Execute;
+    let mut ruleset = Ruleset::default().handle_access(denied)?.create()?;
     let device = AccessFs::WriteFile | AccessFs::IoctlDev;
     for path in devices {
         ruleset = allow(ruleset, path, device)?;
@@ -29,7 +30,7 @@ pub(super) fn only_read(programs: bool, devices: &[PathBuf]) -> Result<bool, Rul
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// What is not there needs no right.
+/// A path that does not exist needs no rule.
 fn allow(
     ruleset: RulesetCreated,
     path: &Path,

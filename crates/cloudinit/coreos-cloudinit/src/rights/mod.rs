@@ -1,13 +1,13 @@
-//! Rights of what only reads: fetching, decoding, parsing, checking and planning run in threads that gave up root's.
+//! Drops root's rights for everything that only reads: fetching, decoding, parsing, validating and planning run
+//! in restricted threads.
 //!
-//! Linux keeps capabilities, Landlock's rules and seccomp's filters for each thread, so that the one that applies the
-//! plan keeps its own rights. A thread of which reading is asked must never get them back: not by itself, not by a
-//! program that it starts. It is no wall against code that was broken into and writes to the memory of the other
-//! threads; it is for all that goes wrong without that: a path, a helper program or a call that leads to where nothing
-//! is to be changed.
+//! Capabilities, Landlock and seccomp are per thread, so the thread that applies the plan keeps its rights. A
+//! restricted thread must never regain them, neither itself nor through a program that it starts. This does not
+//! contain compromised code, which can write to the memory of other threads; it contains mistakes: a wrong
+//! path, helper program or system call.
 
-mod calls;
 mod files;
+mod syscalls;
 
 use std::io;
 use std::panic::resume_unwind;
@@ -22,9 +22,9 @@ use nix::sys::prctl;
 
 use crate::log::Log;
 
-/// User-data and databases may lie where only another user may read.
-const NEEDED: Capability = Capability::CAP_DAC_READ_SEARCH;
-/// As much as a process's first thread has: what is parsed here would have been parsed there.
+/// User-data and databases may be readable by another user only.
+const READ_CAPABILITY: Capability = Capability::CAP_DAC_READ_SEARCH;
+/// The stack size of a main thread: parsers may recurse as deep as there.
 const STACK_BYTES: usize = 8 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,43 +37,46 @@ pub enum RightsError {
     NewPrivileges(#[from] Errno),
 }
 
-/// What reading needs besides the rights to read.
+/// The rights that reading a source needs beyond reading files and using the network.
 #[derive(Debug, Clone, Default)]
-pub struct Needs {
-    /// It starts programs. They may write to devices, and to no other file.
+pub struct ExtraRights {
+    /// Starting programs. These may write to devices, but to no other file.
     pub programs: bool,
-    /// Of those programs. The thread itself does not use them.
+    /// Capabilities of these programs. The thread itself does not use them.
     pub capabilities: Vec<Capability>,
-    /// It writes to these.
+    /// Devices that are written to.
     pub devices: Vec<PathBuf>,
 }
 
-/// Does the work in a thread that may read what root may and ask other machines, and changes nothing here.
+/// Runs `work` in a thread that may read as root and use the network, but change nothing.
 ///
 /// # Errors
-/// The rights cannot be given up; then the work is not done.
-pub fn reading<T: Send>(needs: &Needs, log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-    apart(|| {
-        drop_capabilities(&needs.capabilities)?;
-        narrow(needs, true, log);
+/// The rights cannot be dropped; then `work` does not run.
+pub fn read_only<T: Send>(
+    rights: &ExtraRights,
+    log: &Log,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, RightsError> {
+    in_thread(|| {
+        drop_capabilities(&rights.capabilities)?;
+        restrict(rights, true, log);
         Ok(work())
     })
 }
 
-/// Does the work in a thread that may use what it is given, read, and say what it finds: no program, no socket. For what
-/// strangers wrote. To be asked for by a thread that only reads.
+/// Runs `work` in a thread without programs and sockets, for untrusted input. Call it from a read-only thread.
 ///
 /// # Errors
-/// The rights cannot be given up; then the work is not done.
-pub fn parsing<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-    apart(|| {
+/// The rights cannot be dropped; then `work` does not run.
+pub fn parse_only<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
+    in_thread(|| {
         drop_capabilities(&[])?;
-        narrow(&Needs::default(), false, log);
+        restrict(&ExtraRights::default(), false, log);
         Ok(work())
     })
 }
 
-fn apart<T: Send>(work: impl FnOnce() -> Result<T, RightsError> + Send) -> Result<T, RightsError> {
+fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, RightsError> + Send) -> Result<T, RightsError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("reading".to_owned())
@@ -84,35 +87,37 @@ fn apart<T: Send>(work: impl FnOnce() -> Result<T, RightsError> + Send) -> Resul
     })
 }
 
-/// For this thread, and those and the programs that it starts.
-fn drop_capabilities(of_programs: &[Capability]) -> Result<(), RightsError> {
-    let own = caps::read(None, CapSet::Permitted)?;
-    let kept = |wanted: &[Capability]| -> CapsHashSet {
-        wanted.iter().copied().filter(|capability| own.contains(capability)).collect()
+/// Applies to this thread and everything that it starts.
+fn drop_capabilities(program_capabilities: &[Capability]) -> Result<(), RightsError> {
+    let current = caps::read(None, CapSet::Permitted)?;
+    let kept = |requested: &[Capability]| -> CapsHashSet {
+        requested.iter().copied().filter(|capability| current.contains(capability)).collect()
     };
-    // Without this a program that root starts would have all of root's rights again.
+    // Otherwise a program that root starts regains all capabilities.
     prctl::set_no_new_privs()?;
     caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept(&[NEEDED]))?;
-    caps::set(None, CapSet::Permitted, &kept(&[&[NEEDED], of_programs].concat()))?;
+    caps::set(None, CapSet::Effective, &kept(&[READ_CAPABILITY]))?;
+    caps::set(None, CapSet::Permitted, &kept(&[&[READ_CAPABILITY], program_capabilities].concat()))?;
     Ok(())
 }
 
-/// What the kernel cannot hold the thread to is said once: a machine is not left without its config for it.
-fn narrow(needs: &Needs, sockets: bool, log: &Log) {
+/// Missing kernel support is logged once and not fatal: a machine must not stay unconfigured for it.
+fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
     static FILES: Once = Once::new();
     static CALLS: Once = Once::new();
-    let why = match files::only_read(needs.programs, &needs.devices) {
+    let reason = match files::restrict(rights.programs, &rights.devices) {
         Ok(true) => None,
         Ok(false) => Some("this kernel has no Landlock".to_owned()),
         Err(error) => Some(service::error::chain(&error)),
     };
-    if let Some(why) = why {
-        FILES.call_once(|| log.debug(format!("What only reads is not kept from writing files: {why}")));
+    if let Some(reason) = reason {
+        FILES.call_once(|| log.debug(format!("What only reads is not kept from writing files: {reason}")));
     }
-    if let Err(error) = calls::refuse(needs.programs, sockets) {
-        let why = service::error::chain(&error);
-        CALLS.call_once(|| log.debug(format!("What only reads is not kept from calls of the kernel: {why}")));
+    if let Err(error) = syscalls::deny(rights.programs, sockets) {
+        let reason = service::error::chain(&error);
+        CALLS.call_once(|| {
+            log.debug(format!("What only reads is not kept from calls of the kernel: {reason}"))
+        });
     }
 }
 

@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::*;
 
 const STATUS: &str = "/proc/thread-self/status";
-/// Numbers of capabilities.
+/// Capability bits.
 const READ_SEARCH: u64 = 1 << 2;
 const RAW_IO: u64 = 1 << 17;
 
@@ -21,33 +21,33 @@ fn log() -> Log {
 }
 
 fn read<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-    reading(&Needs::default(), &log(), work)
+    read_only(&ExtraRights::default(), &log(), work)
 }
 
-fn with_programs() -> Needs {
-    Needs { programs: true, ..Needs::default() }
+fn with_programs() -> ExtraRights {
+    ExtraRights { programs: true, ..ExtraRights::default() }
 }
 
-/// Inheritable, permitted and effective capabilities, and whether there are no new privileges.
+/// Inheritable, permitted and effective capabilities, and `NoNewPrivs`.
 fn rights(status: &str) -> [u64; 4] {
     let lines: BTreeMap<_, _> = status.lines().filter_map(|line| line.split_once(":\t")).collect();
     ["CapInh", "CapPrm", "CapEff", "NoNewPrivs"].map(|key| u64::from_str_radix(lines[key], 16).unwrap())
 }
 
-fn own() -> [u64; 4] {
+fn current() -> [u64; 4] {
     rights(&fs::read_to_string(STATUS).unwrap())
 }
 
 fn of_program() -> [u64; 4] {
-    let said = Command::new("cat").arg("/proc/self/status").output().unwrap();
-    rights(&String::from_utf8(said.stdout).unwrap())
+    let output = Command::new("cat").arg("/proc/self/status").output().unwrap();
+    rights(&String::from_utf8(output.stdout).unwrap())
 }
 
-/// Whether the kernel can keep a thread from files at all; reports `test` as skipped otherwise.
+/// Whether the kernel supports Landlock; reports `test` as skipped otherwise.
 fn has_landlock(test: &str) -> bool {
     let has = thread::spawn(|| {
         prctl::set_no_new_privs().unwrap();
-        files::only_read(false, &[]).unwrap()
+        files::restrict(false, &[]).unwrap()
     });
     let has = has.join().unwrap();
     if !has {
@@ -56,26 +56,27 @@ fn has_landlock(test: &str) -> bool {
     has
 }
 
-fn refused<T>(tried: io::Result<T>) -> bool {
+fn denied<T>(tried: io::Result<T>) -> bool {
     tried.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 #[test]
 fn a_thread_that_reads_has_no_other_rights_and_gets_none_back() {
-    let before = own();
-    let [_, permitted, ..] = before;
-    let work = || (own(), thread::spawn(own).join().unwrap(), of_program());
-    let (ours, child, program) = reading(&with_programs(), &log(), work).unwrap();
-    let expect = [0, permitted & READ_SEARCH, permitted & READ_SEARCH, 1];
+    let before = current();
+    let [_, if_permitted, ..] = before;
+    let work = || (current(), thread::spawn(current).join().unwrap(), of_program());
+    let (ours, child, program) = read_only(&with_programs(), &log(), work).unwrap();
+    let expect = [0, if_permitted & READ_SEARCH, if_permitted & READ_SEARCH, 1];
     assert_eq!((ours, child, program), (expect, expect, expect));
-    assert_eq!(own(), before, "the thread that waits keeps its own");
-    let needs = Needs { capabilities: vec![Capability::CAP_SYS_RAWIO], ..with_programs() };
+    assert_eq!(current(), before, "the thread that waits keeps its own");
+    let rights = ExtraRights { capabilities: vec![Capability::CAP_SYS_RAWIO], ..with_programs() };
     let (ours, program, parses) =
-        reading(&needs, &log(), || (own(), of_program(), parsing(&log(), own).unwrap())).unwrap();
-    let both = permitted & (READ_SEARCH | RAW_IO);
-    assert_eq!(ours, [0, both, permitted & READ_SEARCH, 1]);
+        read_only(&rights, &log(), || (current(), of_program(), parse_only(&log(), current).unwrap()))
+            .unwrap();
+    let both = if_permitted & (READ_SEARCH | RAW_IO);
+    assert_eq!(ours, [0, both, if_permitted & READ_SEARCH, 1]);
     assert_eq!(parses, expect);
-    // A program of root's has in effect what it may have.
+    // A program run by root has its permitted capabilities in effect.
     let in_effect = if nix::unistd::geteuid().is_root() { both } else { 0 };
     assert_eq!(program[1..3], [in_effect, in_effect]);
 }
@@ -94,24 +95,24 @@ fn another_users_file_is_read_and_not_written() {
     let (content, written) =
         read(|| (fs::read_to_string(&path), File::options().append(true).open(&path))).unwrap();
     assert_eq!(content.unwrap(), "theirs");
-    assert!(refused(written));
+    assert!(denied(written));
     File::options().append(true).open(&path).unwrap();
 }
 
-/// All that would succeed with the rights that the files themselves give.
+/// Attempts that succeed by the files' own permissions.
 fn changes(folder: &Path) -> Vec<(&'static str, bool)> {
-    let (there, new) = (folder.join("there"), folder.join("new"));
+    let (existing, new) = (folder.join("there"), folder.join("new"));
     vec![
-        ("create", refused(File::create(&new))),
-        ("append", refused(File::options().append(true).open(&there))),
-        ("truncate", refused(File::options().write(true).truncate(true).open(&there))),
-        ("rename", refused(fs::rename(&there, &new))),
-        ("link", refused(fs::hard_link(&there, &new))),
-        ("symlink", refused(symlink("/etc", &new))),
-        ("make a folder", refused(fs::create_dir(&new))),
-        ("remove a folder", refused(fs::remove_dir(folder.join("folder")))),
-        ("make a socket", refused(UnixDatagram::bind(&new))),
-        ("remove", refused(fs::remove_file(&there))),
+        ("create", denied(File::create(&new))),
+        ("append", denied(File::options().append(true).open(&existing))),
+        ("truncate", denied(File::options().write(true).truncate(true).open(&existing))),
+        ("rename", denied(fs::rename(&existing, &new))),
+        ("link", denied(fs::hard_link(&existing, &new))),
+        ("symlink", denied(symlink("/etc", &new))),
+        ("make a folder", denied(fs::create_dir(&new))),
+        ("remove a folder", denied(fs::remove_dir(folder.join("folder")))),
+        ("make a socket", denied(UnixDatagram::bind(&new))),
+        ("remove", denied(fs::remove_file(&existing))),
     ]
 }
 
@@ -121,37 +122,37 @@ fn a_thread_that_reads_writes_no_file() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let there = folder.path().join("there");
-    fs::write(&there, "as it was").unwrap();
+    let existing = folder.path().join("there");
+    fs::write(&existing, "as it was").unwrap();
     fs::create_dir(folder.path().join("folder")).unwrap();
     let check = |tried: Vec<(&str, bool)>| {
-        let done: Vec<_> = tried.into_iter().filter(|(_, refused)| !refused).collect();
+        let done: Vec<_> = tried.into_iter().filter(|(_, denied)| !denied).collect();
         assert_eq!(done, []);
-        assert_eq!(fs::read_to_string(&there).unwrap(), "as it was");
+        assert_eq!(fs::read_to_string(&existing).unwrap(), "as it was");
     };
     check(read(|| changes(folder.path())).unwrap());
     check(read(|| thread::scope(|scope| scope.spawn(|| changes(folder.path())).join().unwrap())).unwrap());
-    check(reading(&with_programs(), &log(), || changes(folder.path())).unwrap());
-    check(read(|| parsing(&log(), || changes(folder.path())).unwrap()).unwrap());
-    assert_eq!(read(|| fs::read_to_string(&there)).unwrap().unwrap(), "as it was");
-    // One that a source writes to is named.
-    let needs = Needs { devices: vec![there.clone()], ..Needs::default() };
+    check(read_only(&with_programs(), &log(), || changes(folder.path())).unwrap());
+    check(read(|| parse_only(&log(), || changes(folder.path())).unwrap()).unwrap());
+    assert_eq!(read(|| fs::read_to_string(&existing)).unwrap().unwrap(), "as it was");
+    // A source's device stays writable.
+    let rights = ExtraRights { devices: vec![existing.clone()], ..ExtraRights::default() };
     let write = |path: &Path| File::options().append(true).open(path);
     let other = folder.path().join("other");
     fs::write(&other, "").unwrap();
-    let (named, not) = reading(&needs, &log(), || (write(&there), write(&other))).unwrap();
-    assert!(named.is_ok() && refused(not));
+    let (named, not) = read_only(&rights, &log(), || (write(&existing), write(&other))).unwrap();
+    assert!(named.is_ok() && denied(not));
 }
 
 #[test]
 fn a_thread_that_reads_changes_nothing_by_other_calls() {
     let folder = tempfile::tempdir().unwrap();
     let mode = |mode| fs::set_permissions(folder.path(), Permissions::from_mode(mode));
-    for needs in [Needs::default(), with_programs()] {
-        let (changed, apart) =
-            reading(&needs, &log(), || (mode(0o777), unshare(CloneFlags::CLONE_FS))).unwrap();
-        assert!(refused(changed));
-        assert_eq!(apart, Err(Errno::EPERM));
+    for rights in [ExtraRights::default(), with_programs()] {
+        let (changed, in_thread) =
+            read_only(&rights, &log(), || (mode(0o777), unshare(CloneFlags::CLONE_FS))).unwrap();
+        assert!(denied(changed));
+        assert_eq!(in_thread, Err(Errno::EPERM));
     }
     mode(0o755).unwrap();
 }
@@ -159,9 +160,9 @@ fn a_thread_that_reads_changes_nothing_by_other_calls() {
 #[test]
 fn only_who_needs_programs_starts_any_and_these_write_no_file() {
     let start = || Command::new("true").status();
-    assert!(refused(read(start).unwrap()));
-    assert!(reading(&with_programs(), &log(), start).unwrap().unwrap().success());
-    assert!(refused(reading(&with_programs(), &log(), || parsing(&log(), start).unwrap()).unwrap()));
+    assert!(denied(read(start).unwrap()));
+    assert!(read_only(&with_programs(), &log(), start).unwrap().unwrap().success());
+    assert!(denied(read_only(&with_programs(), &log(), || parse_only(&log(), start).unwrap()).unwrap()));
     if !has_landlock("only_who_needs_programs_starts_any_and_these_write_no_file") {
         return;
     }
@@ -169,9 +170,9 @@ fn only_who_needs_programs_starts_any_and_these_write_no_file() {
     let path = folder.path().join("new");
     let script = format!("echo x >/dev/null && echo x >'{}'", path.display());
     let write = || Command::new("sh").args(["-c", &script]).output();
-    let said = reading(&with_programs(), &log(), write).unwrap().unwrap();
-    let complaint = String::from_utf8(said.stderr).unwrap();
-    assert!(complaint.contains("new") && !said.status.success() && !path.exists(), "{complaint}");
+    let output = read_only(&with_programs(), &log(), write).unwrap().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("new") && !output.status.success() && !path.exists(), "{stderr}");
 }
 
 #[test]
@@ -179,8 +180,8 @@ fn what_parses_has_no_socket() {
     let listen = || TcpListener::bind("127.0.0.1:0");
     let pair = || UnixDatagram::pair();
     assert!(read(|| listen().and_then(|_| pair())).unwrap().is_ok());
-    let (listened, paired) = read(|| parsing(&log(), || (listen(), pair())).unwrap()).unwrap();
-    assert!(refused(listened) && refused(paired));
+    let (listened, paired) = read(|| parse_only(&log(), || (listen(), pair())).unwrap()).unwrap();
+    assert!(denied(listened) && denied(paired));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Runs the program on a folder, with recorders for helper programs, a systemd of our own on a private bus,
-//! and a small HTTP server.
+//! Runs the program below a root folder, with recorded helper programs, a fake systemd on a private bus, and an
+//! HTTP server.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -15,12 +15,12 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A machine that is a folder.
+/// A machine whose root is a folder.
 pub struct Machine {
     folder: TempDir,
 }
 
-pub struct Done {
+pub struct RunOutput {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -62,7 +62,7 @@ impl Machine {
         fs::metadata(self.path(path)).unwrap().permissions().mode() & 0o7777
     }
 
-    /// A program that writes down its arguments and what it reads, and ends with `status`.
+    /// Installs a program that records its arguments and input and exits with `status`.
     pub fn record(&self, program: &str, status: i32) {
         let log = self.folder.path().join("recorded");
         let path = self.folder.path().join("bin").join(program);
@@ -74,7 +74,7 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// A program that is this shell script.
+    /// Installs a shell script as a program.
     pub fn program(&self, program: &str, script: &str) {
         let path = self.folder.path().join("bin").join(program);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -86,43 +86,43 @@ impl Machine {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Runs on user-data from a file.
-    pub fn run(&self, user_data: impl AsRef<[u8]>, arguments: &[&str]) -> Done {
+    /// Runs with user-data from a file.
+    pub fn run(&self, user_data: impl AsRef<[u8]>, arguments: &[&str]) -> RunOutput {
         self.start(&[&[&*self.user_data(user_data)], arguments].concat(), &[], b"")
     }
 
-    /// The argument for this user-data in a file.
+    /// Stores the user-data and returns the argument for it.
     fn user_data(&self, user_data: impl AsRef<[u8]>) -> String {
         let file = self.folder.path().join("user-data");
         fs::write(&file, user_data).unwrap();
         format!("-from-file={}", file.display())
     }
 
-    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Done {
+    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> RunOutput {
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
-        done(command, input)
+        output(command, input)
     }
 
-    /// As [`Self::start`], with file `name` of the folder as descriptor 9: what the run starts while it only reads can
-    /// open none to write.
-    pub fn start_noting(&self, name: &str, arguments: &[&str]) -> Done {
+    /// As [`Self::start`], with file `name` of the folder as descriptor 9: programs started by read-only
+    /// threads cannot open a file for writing.
+    pub fn start_with_log(&self, name: &str, arguments: &[&str]) -> RunOutput {
         let command = self.command(arguments);
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec 9>>\"$0\" && exec \"$@\""]).arg(self.folder.path().join(name));
-        done(wrapped(shell, &command), b"")
+        output(wrapped(shell, &command), b"")
     }
 
-    /// Runs with another limit of seconds for all commands, as a unit with this `TimeoutSec=`.
-    pub fn run_as_unit(&self, user_data: &str, commands_limit: &str, timeout_sec: &str) -> Done {
+    /// Overrides the limit of all commands, in seconds, and runs with this `TimeoutSec=`.
+    pub fn run_as_unit(&self, user_data: &str, commands_limit: &str, timeout_sec: &str) -> RunOutput {
         let mut command = self.command(&["-root-run", &self.user_data(user_data)]);
         command.env("COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT", commands_limit);
         let mut timeout = Command::new("timeout");
         timeout.arg(timeout_sec);
-        done(wrapped(timeout, &command), b"")
+        output(wrapped(timeout, &command), b"")
     }
 
-    /// The program on this machine, not started yet.
+    /// The command for this machine, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-cloudinit"));
         command.arg(format!("-root={}", self.root().display())).args(arguments);
@@ -148,33 +148,33 @@ fn wrapped(mut wrapper: Command, command: &Command) -> Command {
     wrapper
 }
 
-fn done(mut command: Command, input: &[u8]) -> Done {
+fn output(mut command: Command, input: &[u8]) -> RunOutput {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // A program that does not read its input may be gone by now.
+    // The program may have exited without reading its input.
     pipe.write_all(input).unwrap_or(());
     drop(pipe);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    Done {
+    RunOutput {
         code: status.code().unwrap_or(-1),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
     }
 }
 
-impl Done {
-    /// Fails with all that was said.
-    pub fn expect(&self, code: i32, said: &[&str]) -> &Self {
+impl RunOutput {
+    /// Checks the exit status and that the output contains all of `expected`.
+    pub fn expect(&self, code: i32, expected: &[&str]) -> &Self {
         let all = format!("{}{}", self.stdout, self.stderr);
         assert_eq!(self.code, code, "{all}");
-        for text in said {
+        for text in expected {
             assert!(all.contains(text), "{text:?} is not in:\n{all}");
         }
         self
     }
 
-    pub fn never_says(&self, text: &str) -> &Self {
+    pub fn never_contains(&self, text: &str) -> &Self {
         let all = format!("{}{}", self.stdout, self.stderr);
         assert!(!all.contains(text), "{text:?} is in:\n{all}");
         self

@@ -1,4 +1,4 @@
-//! A small HTTP server that a test tells what to answer, and that remembers what it was asked.
+//! An HTTP server with scripted responses that records its requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,18 +13,18 @@ const MIB: usize = 1 << 20;
 
 /// A request without its body.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RecordedRequest {
     pub method: String,
     pub path: String,
     headers: Vec<String>,
 }
 
-impl Asked {
+impl RecordedRequest {
     fn read(stream: &mut impl Read) -> Option<Self> {
         let mut lines = BufReader::with_capacity(1, stream).lines().map_while(Result::ok);
         let line = lines.next()?;
-        let mut words = line.split(' ').map(str::to_owned);
-        let (method, path) = (words.next()?, words.next()?);
+        let mut fields = line.split(' ').map(str::to_owned);
+        let (method, path) = (fields.next()?, fields.next()?);
         Some(Self { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() })
     }
 
@@ -34,47 +34,47 @@ impl Asked {
     }
 }
 
-/// What a server does with a request.
+/// The server's reaction to a request.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum Response {
     Bytes(Vec<u8>),
-    /// Ends the connection without a word.
+    /// Closes the connection without a response.
     Close,
-    /// Says nothing and does not end the connection.
-    Silence,
-    OneByteASecond,
-    /// 1 GiB.
+    /// Keeps the connection open without a response.
+    Silent,
+    OneBytePerSecond,
+    /// Sends 1 GiB.
     Endless,
 }
 
-impl Answer {
+impl Response {
     pub fn ok(body: impl AsRef<[u8]>) -> Self {
         Self::status("200 OK", body)
     }
 
     pub fn not_found() -> Self {
-        // A page for people must not be taken for the item.
+        // The body must not be taken for the item.
         Self::status("404 Not Found", "<html>no such thing</html>")
     }
 
-    /// `status` may have headers behind it.
+    /// `status` may be followed by headers.
     pub fn status(status: &str, body: impl AsRef<[u8]>) -> Self {
-        Self::Bytes(answer(status, body))
+        Self::Bytes(response(status, body))
     }
 
     pub fn redirect(to: &str) -> Self {
         Self::Bytes(redirect(to))
     }
 
-    /// A client that has read enough hangs up.
-    fn give(self, stream: &mut TcpStream) {
+    /// Write errors are ignored: the client hangs up at its limit.
+    fn send(self, stream: &mut TcpStream) {
         match self {
             Self::Bytes(bytes) => stream.write_all(&bytes).unwrap_or(()),
             Self::Close => {}
-            Self::Silence => drop(stream.read_to_end(&mut Vec::new())),
-            Self::OneByteASecond => {
-                let answer = answer("200 OK", "x".repeat(1000));
-                for byte in answer.chunks(1) {
+            Self::Silent => drop(stream.read_to_end(&mut Vec::new())),
+            Self::OneBytePerSecond => {
+                let response = response("200 OK", "x".repeat(1000));
+                for byte in response.chunks(1) {
                     if stream.write_all(byte).is_err() {
                         break;
                     }
@@ -95,97 +95,104 @@ impl Answer {
     }
 }
 
-pub fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn response(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
 pub fn redirect(to: &str) -> Vec<u8> {
-    answer(&format!("302 Found\r\nLocation: {to}"), "")
+    response(&format!("302 Found\r\nLocation: {to}"), "")
 }
 
 pub struct Server {
     pub address: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    request: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 impl Server {
-    /// Gives the answers one after the other, the last one forever.
-    pub fn start(answers: Vec<Vec<u8>>) -> Self {
+    /// Sends the responses in order and repeats the last one.
+    pub fn start(responses: Vec<Vec<u8>>) -> Self {
         let number = Mutex::new(0);
-        Self::answering(move |_| {
+        Self::with_handler(move |_| {
             let mut number = number.lock().unwrap();
-            let answer = answers[(*number).min(answers.len() - 1)].clone();
+            let response = responses[(*number).min(responses.len() - 1)].clone();
             *number += 1;
-            Answer::Bytes(answer)
+            Response::Bytes(response)
         })
     }
 
-    /// The pages by their paths.
+    /// Serves the pages by path.
     pub fn pages(pages: &[(&str, &str)]) -> Self {
         let pages: BTreeMap<String, String> =
             pages.iter().map(|(path, page)| ((*path).to_owned(), (*page).to_owned())).collect();
-        Self::answering(move |asked| match pages.get(&asked.path) {
-            Some(page) if asked.method == "GET" => Answer::ok(page),
-            _ => Answer::not_found(),
+        Self::with_handler(move |request| match pages.get(&request.path) {
+            Some(page) if request.method == "GET" => Response::ok(page),
+            _ => Response::not_found(),
         })
     }
 
-    pub fn answering(answers: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        Self::at("127.0.0.1:0", answers)
+    pub fn with_handler(responses: impl Fn(&RecordedRequest) -> Response + Send + Sync + 'static) -> Self {
+        Self::at("127.0.0.1:0", responses)
     }
 
-    pub fn at(address: &str, answers: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn at(
+        address: &str,
+        responses: impl Fn(&RecordedRequest) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        let answers = Arc::new(answers);
+        let request = Arc::new(Mutex::new(Vec::new()));
+        let log = request.clone();
+        let responses = Arc::new(responses);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answers, log) = (answers.clone(), log.clone());
-                std::thread::spawn(move || serve(stream.unwrap(), &*answers, &log));
+                let (responses, log) = (responses.clone(), log.clone());
+                std::thread::spawn(move || serve(stream.unwrap(), &*responses, &log));
             }
         });
-        Self { address, asked }
+        Self { address, request }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// The first line of each request.
-    pub fn asked(&self) -> Vec<String> {
+    /// The request line of each request.
+    pub fn request_lines(&self) -> Vec<String> {
         let lines = self.requests();
-        lines.iter().map(|asked| format!("{} {} HTTP/1.1", asked.method, asked.path)).collect()
+        lines.iter().map(|request| format!("{} {} HTTP/1.1", request.method, request.path)).collect()
     }
 
-    pub fn requests(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.request.lock().unwrap().clone()
     }
 }
 
-/// One request a connection; that a proxy passes on what comes behind CONNECT is played.
-fn serve(mut stream: TcpStream, answers: &dyn Fn(&Asked) -> Answer, log: &Mutex<Vec<Asked>>) {
-    while let Some(asked) = Asked::read(&mut stream) {
-        log.lock().unwrap().push(asked.clone());
-        if asked.method != "CONNECT" {
-            return answers(&asked).give(&mut stream);
+/// One request per connection; CONNECT is answered, and the tunnelled request handled here.
+fn serve(
+    mut stream: TcpStream,
+    responses: &dyn Fn(&RecordedRequest) -> Response,
+    log: &Mutex<Vec<RecordedRequest>>,
+) {
+    while let Some(request) = RecordedRequest::read(&mut stream) {
+        log.lock().unwrap().push(request.clone());
+        if request.method != "CONNECT" {
+            return responses(&request).send(&mut stream);
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     }
 }
 
-/// Answers one encrypted request after the other, and gives its port and the certificate to trust.
-pub fn encrypted(answers: impl Fn(&Asked) -> Vec<u8> + Send + 'static) -> (u16, String) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+/// Serves sequential TLS requests; returns the port and the certificate to trust.
+pub fn encrypted(responses: impl Fn(&RecordedRequest) -> Vec<u8> + Send + 'static) -> (u16, String) {
+    let certified_key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(certified_key.signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certified_key.cert.der().clone()], key)
         .unwrap();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -194,11 +201,11 @@ pub fn encrypted(answers: impl Fn(&Asked) -> Vec<u8> + Send + 'static) -> (u16, 
         for stream in listener.incoming() {
             let connection = ServerConnection::new(config.clone()).unwrap();
             let mut stream = StreamOwned::new(connection, stream.unwrap());
-            let Some(asked) = Asked::read(&mut stream) else { continue };
-            stream.write_all(&answers(&asked)).unwrap();
+            let Some(request) = RecordedRequest::read(&mut stream) else { continue };
+            stream.write_all(&responses(&request)).unwrap();
             stream.conn.send_close_notify();
             stream.flush().unwrap();
         }
     });
-    (port, made.cert.pem())
+    (port, certified_key.cert.pem())
 }

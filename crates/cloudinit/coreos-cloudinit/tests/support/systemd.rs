@@ -1,4 +1,4 @@
-//! A bus of our own, and on it a systemd that writes down what it is asked.
+//! A private bus with a fake systemd that records its calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
@@ -17,12 +17,12 @@ use super::Machine;
 const CONFIG: &str = r#"<busconfig><type>session</type><listen>unix:path=BUS</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
 </policy></busconfig>"#;
-/// How long a job takes: long enough that a client which does not wait would be seen.
+/// Long enough to detect a client that does not wait.
 const JOB_TIME: Duration = Duration::from_millis(150);
 
-/// Of a result: the job is this shell script, and ends as it ends.
+/// Prefix of a result: the job runs this shell script.
 pub const RUNS: &str = "runs ";
-/// Instead of a result: the job does not end.
+/// In place of a result: the job never finishes.
 pub const NEVER: &str = "never";
 
 async fn run(script: String) -> String {
@@ -38,7 +38,7 @@ enum SystemdError {
 
 const SCRIPT: &str = "/org/freedesktop/systemd1/unit/script";
 
-/// A script that failed, as a unit and as a service.
+/// A failed script, as a unit and as a service.
 struct Script;
 struct ScriptService;
 
@@ -74,7 +74,7 @@ pub struct FakeSystemd {
 
 struct Manager {
     calls: Calls,
-    /// The result of each unit's jobs; units that are not here do not exist.
+    /// Job results by unit; other units do not exist.
     results: BTreeMap<String, String>,
     jobs: u32,
     subscribers: BTreeSet<String>,
@@ -117,7 +117,7 @@ impl Manager {
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
-    /// As systemd does: once a client.
+    /// Like systemd: once per client.
     fn subscribe(&mut self, #[zbus(header)] header: Header<'_>) -> fdo::Result<()> {
         let client = header.sender().map(ToString::to_string).unwrap_or_default();
         if !self.subscribers.insert(client) {
@@ -126,7 +126,7 @@ impl Manager {
         Ok(())
     }
 
-    /// Only `loaded.service` is, and scripts: of several, the first is forgotten, and the others failed.
+    /// Knows `loaded.service` and scripts: the first one is unloaded, the others failed.
     fn get_unit(&self, unit: String) -> Result<OwnedObjectPath, SystemdError> {
         if unit == "loaded.service" {
             return Ok(OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/loaded").unwrap());
@@ -171,7 +171,7 @@ impl Manager {
         self.job("RestartUnit", unit, emitter)
     }
 
-    /// Told without the program and the description.
+    /// Recorded without program and description.
     fn start_transient_unit(
         &self,
         unit: String,
@@ -183,7 +183,7 @@ impl Manager {
         let mut call = format!("StartTransientUnit {unit}");
         for (name, value) in properties {
             if !matches!(&*name, "Description" | "ExecStart") {
-                // The texts in it, whether it is one or a list.
+                // The strings of the value, single or in a list.
                 let value = format!("{:?}", *value);
                 let texts: Vec<_> = value.split('"').skip(1).step_by(2).collect();
                 call.push_str(&format!(" {name}={}", texts.join(",")));
@@ -204,7 +204,7 @@ impl Manager {
 }
 
 impl FakeSystemd {
-    /// `results`: each unit that exists and how its jobs end.
+    /// `results`: units and the results of their jobs.
     pub fn start(machine: &Machine, results: &[(&str, &str)]) -> Self {
         let config = machine.folder().join("bus.conf");
         std::fs::write(&config, CONFIG.replace("BUS", machine.bus_path().to_str().unwrap())).unwrap();
@@ -215,7 +215,7 @@ impl FakeSystemd {
             .spawn()
             .expect("dbus-daemon (package dbus-daemon) is needed");
         let deadline = Instant::now() + Duration::from_secs(10);
-        // Its file is there before it listens.
+        // The socket file exists before the daemon listens.
         while UnixStream::connect(machine.bus_path()).is_err() {
             assert!(Instant::now() < deadline && bus.try_wait().unwrap().is_none(), "the bus does not start");
             std::thread::sleep(Duration::from_millis(5));

@@ -1,7 +1,7 @@
-//! Runs the program under ptrace and counts what it does to files; kills it before the step of one's choice.
+//! Runs the program under ptrace, counts its file operations and kills it before a chosen one.
 //!
-//! A step is a system call that changes a file or a folder, or flushes one. Of what was written and not flushed by
-//! then, a power cut may take everything: the trace knows which files and folders these are.
+//! A step is a system call that changes or fsyncs a file or folder. A power loss may discard everything not yet
+//! fsynced; the trace records which files and folders these are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -15,31 +15,31 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// A file or folder, whatever it is called.
+/// Device and inode: identifies a file independent of its name.
 pub type Inode = (u64, u64);
 
-/// What became of a run.
+/// The trace of one run.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// Each with what it is called.
+    /// The name of each step.
     pub steps: Vec<&'static str>,
-    /// `None` where it was killed.
+    /// `None` if the run was killed.
     pub code: Option<i32>,
-    /// Files whose content may be gone.
+    /// Files whose content may be lost.
     pub unflushed_files: BTreeSet<Inode>,
-    /// Folders in which names may be gone or be there again, with the last step that touched each.
+    /// Folders whose entries may be lost or reappear, with the last step that changed each.
     pub unflushed_folders: BTreeMap<Inode, usize>,
-    /// A file got its name, by a step of that number, before its content was flushed.
+    /// Steps that renamed a file before its content was fsynced.
     pub renamed_unflushed: Vec<usize>,
 }
 
-/// What a system call does, with the descriptor that it does it to.
-enum Deed {
+/// The effect of a system call, with the file descriptors that it affects.
+enum Effect {
     Content(i32),
-    /// Of the file itself: its mode or owner.
+    /// Mode or owner.
     Attributes(i32),
     Names(i32),
-    /// The folder, and the name in it.
+    /// The folders, and the address of the old name.
     Rename {
         from: i32,
         name: u64,
@@ -48,7 +48,7 @@ enum Deed {
     Flush(i32),
 }
 
-/// Runs it until its end, or until it begins the step of this number, counted from zero.
+/// Runs the command to its end, or kills it before step `cut_at`, counted from zero.
 pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
     // SAFETY: ptrace's request to be traced is async-signal-safe and touches no memory of the parent.
     unsafe {
@@ -57,13 +57,13 @@ pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
     let mut child = command.spawn().unwrap();
     let main = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let mut trace = Trace::default();
-    // Stopped by its exec.
+    // Stopped at its exec.
     assert!(matches!(waitpid(main, None).unwrap(), WaitStatus::Stopped(_, Signal::SIGTRAP)));
     let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(main, options).unwrap();
     ptrace::syscall(main, None).unwrap();
     let code = loop {
-        // All threads, but none of what another thread of this test started.
+        // All threads of the program, but no children of other test threads.
         let status = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).unwrap();
         let (pid, signal) = match status {
             WaitStatus::Exited(pid, code) if pid == main => break Some(code),
@@ -76,49 +76,49 @@ pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
                 (pid, None)
             }
             WaitStatus::PtraceEvent(pid, ..) => (pid, None),
-            // A new thread begins with a stop that is nobody's signal.
+            // A new thread starts with a stop that is not a signal.
             WaitStatus::Stopped(pid, Signal::SIGSTOP | Signal::SIGTRAP) => (pid, None),
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
             _ => continue,
         };
-        // One that was killed meanwhile is gone.
+        // The thread may have been killed.
         ptrace::syscall(pid, signal).unwrap_or(());
     };
-    // Its end was seen above: there is nothing left to wait for.
+    // Already reaped above.
     assert!(child.wait().is_err());
     Trace { code, ..trace }
 }
 
-/// A thread begins or ends a system call; whether the power goes before it.
+/// Handles a syscall stop. Returns whether the run is to be killed before this step.
 fn step(pid: Pid, trace: &mut Trace, cut_at: Option<usize>) -> bool {
     let info = ptrace::syscall_info(pid).unwrap();
     if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
         return false;
     }
-    // SAFETY: the kernel says that this is the part of the union that it has filled in.
+    // SAFETY: `op` tells that the kernel filled in this member of the union.
     let entry = unsafe { info.u.entry };
-    let Some((name, deed)) = deed(i64::try_from(entry.nr).unwrap(), &entry.args) else { return false };
+    let Some((name, effect)) = effect(i64::try_from(entry.nr).unwrap(), &entry.args) else { return false };
     let inode = |fd: i32| {
         let found = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok()?;
-        // Pipes and sockets are no files, and the terminal is not on the disk.
+        // Pipes, sockets and terminals are not on disk.
         (found.is_file() || found.is_dir()).then(|| (found.dev(), found.ino()))
     };
     let number = trace.steps.len();
     let mut apply = Vec::new();
-    match deed {
-        Deed::Content(fd) | Deed::Attributes(fd) => {
+    match effect {
+        Effect::Content(fd) | Effect::Attributes(fd) => {
             let Some(file) = inode(fd) else { return false };
             trace.unflushed_files.insert(file);
         }
-        Deed::Names(fd) => apply.push(inode(fd).unwrap_or_else(|| panic!("{name} by a path alone"))),
-        Deed::Rename { from, name: at, to } => {
+        Effect::Names(fd) => apply.push(inode(fd).unwrap_or_else(|| panic!("{name} by a path alone"))),
+        Effect::Rename { from, name: at, to } => {
             apply.extend([from, to].map(|fd| inode(fd).unwrap_or_else(|| panic!("{name} by a path alone"))));
             let file = std::fs::symlink_metadata(format!("/proc/{pid}/fd/{from}/{}", text(pid, at))).unwrap();
             if trace.unflushed_files.contains(&(file.dev(), file.ino())) {
                 trace.renamed_unflushed.push(number);
             }
         }
-        Deed::Flush(fd) => {
+        Effect::Flush(fd) => {
             let Some(flushed) = inode(fd) else { return false };
             if cut_at != Some(number) {
                 trace.unflushed_files.remove(&flushed);
@@ -134,24 +134,24 @@ fn step(pid: Pid, trace: &mut Trace, cut_at: Option<usize>) -> bool {
     false
 }
 
-fn deed(number: i64, arguments: &[u64; 6]) -> Option<(&'static str, Deed)> {
+fn effect(number: i64, arguments: &[u64; 6]) -> Option<(&'static str, Effect)> {
     let fd = |index: usize| arguments[index] as i32;
     let changes = |flags: u64| flags as i32 & (libc::O_CREAT | libc::O_TRUNC) != 0;
     Some(match number {
-        libc::SYS_openat if changes(arguments[2]) => ("create", Deed::Names(fd(0))),
+        libc::SYS_openat if changes(arguments[2]) => ("create", Effect::Names(fd(0))),
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev | libc::SYS_ftruncate => {
-            ("write", Deed::Content(fd(0)))
+            ("write", Effect::Content(fd(0)))
         }
-        libc::SYS_fchmod | libc::SYS_fchown => ("attributes", Deed::Attributes(fd(0))),
-        libc::SYS_fsync | libc::SYS_fdatasync => ("flush", Deed::Flush(fd(0))),
+        libc::SYS_fchmod | libc::SYS_fchown => ("attributes", Effect::Attributes(fd(0))),
+        libc::SYS_fsync | libc::SYS_fdatasync => ("flush", Effect::Flush(fd(0))),
         libc::SYS_renameat | libc::SYS_renameat2 => {
-            ("rename", Deed::Rename { from: fd(0), name: arguments[1], to: fd(2) })
+            ("rename", Effect::Rename { from: fd(0), name: arguments[1], to: fd(2) })
         }
-        libc::SYS_mkdirat => ("mkdir", Deed::Names(fd(0))),
-        libc::SYS_unlinkat => ("unlink", Deed::Names(fd(0))),
-        libc::SYS_fchmodat | libc::SYS_fchownat => ("attributes", Deed::Names(fd(0))),
-        libc::SYS_symlinkat => ("symlink", Deed::Names(fd(1))),
-        // What this program does not do, and this test would not see for what it is.
+        libc::SYS_mkdirat => ("mkdir", Effect::Names(fd(0))),
+        libc::SYS_unlinkat => ("unlink", Effect::Names(fd(0))),
+        libc::SYS_fchmodat | libc::SYS_fchownat => ("attributes", Effect::Names(fd(0))),
+        libc::SYS_symlinkat => ("symlink", Effect::Names(fd(1))),
+        // Not used by the program, and not modelled here.
         libc::SYS_linkat
         | libc::SYS_copy_file_range
         | libc::SYS_sendfile
@@ -176,7 +176,7 @@ fn by_path(_: i64) -> bool {
     false
 }
 
-/// The text at this address of the process.
+/// The C string at this address of the process.
 fn text(pid: Pid, address: u64) -> String {
     let mut bytes = Vec::new();
     for at in (address..).step_by(8) {
@@ -190,13 +190,13 @@ fn text(pid: Pid, address: u64) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Takes the content of files that were not flushed, as a power cut may.
-pub fn lose(below: &Path, files: &BTreeSet<Inode>) {
+/// Truncates the files that were not fsynced, as a power loss may.
+pub fn discard_unflushed(below: &Path, files: &BTreeSet<Inode>) {
     for entry in std::fs::read_dir(below).unwrap() {
         let path = entry.unwrap().path();
         let found = std::fs::symlink_metadata(&path).unwrap();
         if found.is_dir() {
-            lose(&path, files);
+            discard_unflushed(&path, files);
         } else if found.is_file() && files.contains(&(found.dev(), found.ino())) {
             std::fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
         }

@@ -1,11 +1,11 @@
-//! Messages on a byte stream: length, checksum, kind, number, contents. It must never take memory
-//! for a message that is longer than allowed, nor hand out one whose checksum does not fit.
+//! Frames of the peer protocol: length, checksum, kind, number, contents. The length is limited before memory is
+//! reserved, and the checksum is verified.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::limits::FRAME_BYTES;
+use crate::limits::MAX_FRAME_BYTES;
 
-/// One message. The answer to a request carries the request's number.
+/// A message. A response carries the number of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub kind: u8,
@@ -22,13 +22,13 @@ pub enum FrameError {
 }
 
 /// Length and checksum.
-const HEAD: usize = 8;
+const HEADER_BYTES: usize = 8;
 /// Kind and number, which the checksum covers too.
-const INNER: usize = 9;
+const INNER_HEADER_BYTES: usize = 9;
 
 pub fn put_frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
-    out.reserve(HEAD + INNER + contents.len());
-    out.put_u32((INNER + contents.len()) as u32);
+    out.reserve(HEADER_BYTES + INNER_HEADER_BYTES + contents.len());
+    out.put_u32((INNER_HEADER_BYTES + contents.len()) as u32);
     let at = out.len();
     out.put_u32(0);
     out.put_u8(kind);
@@ -38,20 +38,20 @@ pub fn put_frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
     out[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// Takes one whole message off the front of `buffer`, or nothing if it is not all there yet.
+/// Removes one frame from the front of `buffer`; `None` if it is incomplete.
 pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-    if buffer.len() < HEAD {
+    if buffer.len() < HEADER_BYTES {
         return Ok(None);
     }
     let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
-    if !(INNER..=FRAME_BYTES).contains(&length) {
+    if !(INNER_HEADER_BYTES..=MAX_FRAME_BYTES).contains(&length) {
         return Err(FrameError::Length(length));
     }
-    if buffer.len() < HEAD + length {
-        buffer.reserve(HEAD + length - buffer.len());
+    if buffer.len() < HEADER_BYTES + length {
+        buffer.reserve(HEADER_BYTES + length - buffer.len());
         return Ok(None);
     }
-    let mut frame = buffer.split_to(HEAD + length).freeze();
+    let mut frame = buffer.split_to(HEADER_BYTES + length).freeze();
     frame.advance(4);
     let checksum = frame.get_u32();
     if crc32c::crc32c(&frame) != checksum {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_back_one_by_one() {
+    fn frames_round_trip() {
         let mut buffer = BytesMut::new();
         put_frame(&mut buffer, 1, 7, b"seven");
         put_frame(&mut buffer, 2, 8, b"");
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn every_damaged_bit_is_noticed() {
+    fn every_flipped_bit_is_detected() {
         let mut whole = BytesMut::new();
         put_frame(&mut whole, 1, 7, b"seven");
         for bit in 32..whole.len() * 8 {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_not_believed() {
+    fn excessive_lengths_are_rejected() {
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..]);
         assert!(matches!(take_frame(&mut buffer), Err(FrameError::Length(_))));
     }

@@ -1,6 +1,5 @@
-//! The calling side of a peer connection: requests with answers, several on their way, over one
-//! stream that is made anew when it breaks. It must never send a request twice: whoever asks
-//! decides whether that is safe.
+//! The dialing side of a peer connection: pipelined requests over one stream, which is reconnected when it fails. A
+//! request is never sent twice: retries are up to the caller.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,17 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::frame::{put_frame, take_frame};
-use super::hello::{Hello, HelloError, VERSION_OF_DISKS, Welcome, say_hello};
+use super::handshake::{DISK_RECORDS_VERSION, HandshakeError, Hello, Welcome, send_hello};
 use super::message;
 use super::network::{BoxedStream, Network, Target};
-use crate::limits::{DIAL_TIME, PEER_QUEUE, PINGS_IN_FLIGHT, REDIAL_PAUSE};
+use crate::limits::{DIAL_TIMEOUT, MAX_PINGS_IN_FLIGHT, PEER_QUEUE, REDIAL_BACKOFF};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Not sent: the member cannot be reached now.
+    /// Not sent.
     #[error("the member cannot be reached")]
     Unreachable,
-    /// Sent, perhaps; the answer will not come.
+    /// Possibly sent; there will be no response.
     #[error("the connection to the member broke")]
     Lost,
     #[error("the member did not answer in time")]
@@ -34,29 +33,29 @@ pub enum LinkError {
     Failed,
 }
 
-/// What a link asks of its member: may this disk be talked to, and what to do when it is refused.
-pub trait Gate: Send + Sync + 'static {
+/// The policy and the observer of a link.
+pub trait LinkHandler: Send + Sync + 'static {
     fn hello(&self, to: u64) -> Hello;
-    /// Called before anything is sent; an error keeps the connection from being used.
-    fn welcome(&self, from: u64, welcome: Welcome) -> std::io::Result<()>;
-    /// Asked now and then while a connection lasts: what is known of disks may have changed.
-    fn still_welcome(&self, from: u64, disk: u128) -> bool;
-    /// A ping was answered after `took`, with the contents `said`.
-    fn pong(&self, from: u64, took: Duration, said: &[u8]);
-    fn refused(&self, by: u64, error: &HelloError);
+    /// Called before anything is sent. On an error the connection is not used.
+    fn verify(&self, from: u64, welcome: Welcome) -> std::io::Result<()>;
+    /// Called periodically, because the recorded disks may change.
+    fn is_disk_accepted(&self, from: u64, disk: u128) -> bool;
+    /// A ping was answered after `round_trip`.
+    fn pong(&self, from: u64, round_trip: Duration, contents: &[u8]);
+    fn rejected(&self, by: u64, error: &HandshakeError);
 }
 
-/// How often a quiet connection is tried, and how long it may be silent.
+/// The ping interval, and the time after which a silent connection fails.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    pub ping: Duration,
-    pub silence: Duration,
+pub struct LinkTiming {
+    pub ping_interval: Duration,
+    pub silence_timeout: Duration,
 }
 
-/// What a connection is for. Nothing that decides who leads may wait behind megabytes.
+/// The priority of a connection. Leader election must not wait behind megabytes of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Heartbeats, votes, questions: short messages. Its pongs report the member's state and the round-trip time.
+    /// Heartbeats, votes, read indexes. Its pongs report the member's state and the round-trip time.
     Urgent,
     /// Log entries, proposals, snapshots.
     Bulk,
@@ -65,10 +64,10 @@ pub enum Lane {
 struct Request {
     kind: u8,
     contents: Bytes,
-    answer: oneshot::Sender<Result<Bytes, LinkError>>,
+    response: oneshot::Sender<Result<Bytes, LinkError>>,
 }
 
-/// A handle; when the last one is dropped, the connection closes.
+/// A handle. The connection is closed when the last one is dropped.
 #[derive(Clone)]
 pub struct Link {
     queue: mpsc::Sender<Request>,
@@ -76,29 +75,29 @@ pub struct Link {
     target: Arc<Mutex<Target>>,
 }
 
-pub type Answer = oneshot::Receiver<Result<Bytes, LinkError>>;
+pub type PendingResponse = oneshot::Receiver<Result<Bytes, LinkError>>;
 
 impl Link {
     pub fn open(
         target: Target,
         lane: Lane,
         network: Arc<dyn Network>,
-        gate: Arc<dyn Gate>,
-        pace: Pace,
+        handler: Arc<dyn LinkHandler>,
+        timing: LinkTiming,
     ) -> Self {
         let (queue, requests) = mpsc::channel(PEER_QUEUE);
         let connected = Arc::new(AtomicBool::new(false));
         let target = Arc::new(Mutex::new(target));
-        let keeper = Keeper {
+        let task = LinkTask {
             requests,
             connected: Arc::clone(&connected),
             target: Arc::clone(&target),
             lane,
             network,
-            gate,
-            pace,
+            handler,
+            timing,
         };
-        tokio::spawn(keeper.run());
+        tokio::spawn(task.run());
         Self { queue, connected, target }
     }
 
@@ -106,7 +105,7 @@ impl Link {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// The next connection goes there.
+    /// Changes the URLs of the next connection.
     pub fn redirect(&self, peer_urls: &[String]) {
         let mut target = self.target.lock();
         if target.peer_urls != peer_urls {
@@ -114,78 +113,78 @@ impl Link {
         }
     }
 
-    /// Hands a request over in order; its answer comes by itself.
-    pub async fn send(&self, kind: u8, contents: Bytes) -> Result<Answer, LinkError> {
-        let (answer, receiver) = oneshot::channel();
-        let request = Request { kind, contents, answer };
+    /// Enqueues a request in order and returns its pending response.
+    pub async fn send(&self, kind: u8, contents: Bytes) -> Result<PendingResponse, LinkError> {
+        let (response, receiver) = oneshot::channel();
+        let request = Request { kind, contents, response };
         self.queue.send(request).await.map_err(|_| LinkError::Unreachable)?;
         Ok(receiver)
     }
 
     pub async fn call(&self, kind: u8, contents: Bytes, limit: Duration) -> Result<Bytes, LinkError> {
         let called = async {
-            let answer = self.send(kind, contents).await?;
-            answer.await.unwrap_or(Err(LinkError::Lost))
+            let response = self.send(kind, contents).await?;
+            response.await.unwrap_or(Err(LinkError::Lost))
         };
         tokio::time::timeout(limit, called).await.unwrap_or(Err(LinkError::TimedOut))
     }
 }
 
-/// Owns the connection, and what waits for answers on it.
-struct Keeper {
+/// Owns the connection and its pending requests.
+struct LinkTask {
     requests: mpsc::Receiver<Request>,
     connected: Arc<AtomicBool>,
     target: Arc<Mutex<Target>>,
     lane: Lane,
     network: Arc<dyn Network>,
-    gate: Arc<dyn Gate>,
-    pace: Pace,
+    handler: Arc<dyn LinkHandler>,
+    timing: LinkTiming,
 }
 
-impl Keeper {
+impl LinkTask {
     async fn run(mut self) {
-        let mut pause = REDIAL_PAUSE.0;
-        // Told when it changes, in the original's words: a member may be away for days.
-        let mut was_active = None;
+        let mut pause = REDIAL_BACKOFF.0;
+        // Changes are logged with etcd's messages, and only once: a member may be unreachable for days.
+        let mut active = None;
         while !self.requests.is_closed() {
             let member = self.target.lock().member_id;
             match self.connect().await {
                 Ok((stream, disk)) => {
-                    pause = REDIAL_PAUSE.0;
-                    if was_active.replace(true) != Some(true) && self.lane == Lane::Urgent {
+                    pause = REDIAL_BACKOFF.0;
+                    if active.replace(true) != Some(true) && self.lane == Lane::Urgent {
                         tracing::info!("peer {member:x} became active");
                     }
                     self.connected.store(true, Ordering::Relaxed);
-                    self.converse(stream, disk).await;
+                    self.run_connection(stream, disk).await;
                     self.connected.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    if was_active.replace(false) != Some(false) {
+                    if active.replace(false) != Some(false) {
                         let cause = service::error::chain(&error);
                         match self.lane {
                             Lane::Urgent => tracing::warn!("peer {member:x} became inactive: {cause}"),
                             Lane::Bulk => tracing::debug!("peer {member:x} takes no log entries: {cause}"),
                         }
                     }
-                    self.refuse_for(pause).await;
-                    pause = (pause * 2).min(REDIAL_PAUSE.1);
+                    self.fail_requests_for(pause).await;
+                    pause = (pause * 2).min(REDIAL_BACKOFF.1);
                 }
             }
         }
     }
 
-    /// The connection, and the disk at its other end.
-    async fn connect(&self) -> Result<(BoxedStream, u128), HelloError> {
+    /// Returns the connection and the peer's disk.
+    async fn connect(&self) -> Result<(BoxedStream, u128), HandshakeError> {
         let target = self.target.lock().clone();
         let member = target.member_id;
         let connecting = async {
             let mut stream = self.network.dial(target).await?;
-            let welcome = say_hello(&mut *stream, &self.gate.hello(member)).await?;
-            if let Err(error) = self.gate.welcome(member, welcome) {
-                // Who lost its disk may know nobody whom it could ask.
-                if welcome.version >= VERSION_OF_DISKS {
+            let welcome = send_hello(&mut *stream, &self.handler.hello(member)).await?;
+            if let Err(error) = self.handler.verify(member, welcome) {
+                // A member that lost its disk may know no other member to ask.
+                if welcome.version >= DISK_RECORDS_VERSION {
                     let mut out = BytesMut::new();
-                    put_frame(&mut out, message::OTHER_DISK, 1, &message::other_disk(welcome.disk));
+                    put_frame(&mut out, message::DISK_REJECTED, 1, &message::disk_rejected(welcome.disk));
                     stream.write_all(&out).await?;
                     stream.shutdown().await?;
                 }
@@ -193,50 +192,50 @@ impl Keeper {
             }
             Ok((stream, welcome.disk))
         };
-        let result = match tokio::time::timeout(DIAL_TIME, connecting).await {
+        let result = match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {
             Ok(result) => result,
-            Err(_) => Err(HelloError::Io(std::io::ErrorKind::TimedOut.into())),
+            Err(_) => Err(HandshakeError::Io(std::io::ErrorKind::TimedOut.into())),
         };
         if let Err(error) = &result {
-            self.gate.refused(member, error);
+            self.handler.rejected(member, error);
         }
         result
     }
 
-    /// Requests made while the member is out of reach fail at once: their time is better used.
-    async fn refuse_for(&mut self, pause: Duration) {
+    /// Fails requests immediately while the member is unreachable.
+    async fn fail_requests_for(&mut self, pause: Duration) {
         let waiting = tokio::time::sleep(pause);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
                 () = &mut waiting => return,
                 request = self.requests.recv() => match request {
-                    Some(request) => reply(request.answer, Err(LinkError::Unreachable)),
+                    Some(request) => reply(request.response, Err(LinkError::Unreachable)),
                     None => return,
                 },
             }
         }
     }
 
-    async fn converse(&mut self, stream: BoxedStream, disk: u128) {
+    async fn run_connection(&mut self, stream: BoxedStream, disk: u128) {
         let (read, write) = tokio::io::split(stream);
         let pending = Arc::new(Pending::default());
         let member = self.target.lock().member_id;
-        let gate = (self.lane == Lane::Urgent).then(|| Arc::clone(&self.gate));
-        let heard = Heard { pending: Arc::clone(&pending), gate, member };
-        let mut listening = tokio::spawn(listen(read, heard));
+        let handler = (self.lane == Lane::Urgent).then(|| Arc::clone(&self.handler));
+        let reader = ResponseReader { pending: Arc::clone(&pending), handler, member };
+        let mut reading = tokio::spawn(read_loop(read, reader));
         tokio::select! {
-            _ = &mut listening => {}
-            () = self.talk(write, &pending, (member, disk)) => listening.abort(),
+            _ = &mut reading => {}
+            () = self.write_loop(write, &pending, (member, disk)) => reading.abort(),
         }
-        pending.lose_all();
+        pending.fail_all();
     }
 
-    async fn talk(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending, with: (u64, u128)) {
+    async fn write_loop(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending, peer: (u64, u128)) {
         let mut out = BytesMut::new();
         let mut requests = Vec::new();
         let mut number = 0;
-        let mut ping = tokio::time::interval(self.pace.ping);
+        let mut ping = tokio::time::interval(self.timing.ping_interval);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -247,17 +246,19 @@ impl Keeper {
                     }
                 }
                 _ = ping.tick() => {
-                    if pending.silent_for() > self.pace.silence || !self.gate.still_welcome(with.0, with.1) {
+                    if pending.idle_for() > self.timing.silence_timeout
+                        || !self.handler.is_disk_accepted(peer.0, peer.1)
+                    {
                         return;
                     }
                     number += 1;
-                    pending.pinged(number);
+                    pending.ping_sent(number);
                     put_frame(&mut out, message::PING, number, &[]);
                 }
             }
             for request in requests.drain(..) {
                 number += 1;
-                pending.add(number, request.answer);
+                pending.add(number, request.response);
                 put_frame(&mut out, request.kind, number, &request.contents);
             }
             if !self.write(&mut write, &out, pending).await {
@@ -267,16 +268,16 @@ impl Keeper {
         }
     }
 
-    /// Writes all of it. False if the connection is broken, or makes no progress for [`Pace::silence`]: the kernel's
-    /// retransmission back-off would otherwise hold it for minutes after a partition has healed.
+    /// Returns false if the connection failed or made no progress for [`LinkTiming::silence_timeout`]. TCP's
+    /// retransmission backoff could otherwise block it for minutes after a partition has healed.
     async fn write(&self, write: &mut WriteHalf<BoxedStream>, mut out: &[u8], pending: &Pending) -> bool {
         while !out.is_empty() {
             let taken = match write.write(out).now_or_never() {
                 Some(taken) => taken,
-                None => match tokio::time::timeout(self.pace.silence, write.write(out)).await {
+                None => match tokio::time::timeout(self.timing.silence_timeout, write.write(out)).await {
                     Ok(taken) => {
-                        // Progress of a long message, behind which pings wait, is a sign of life.
-                        pending.hear();
+                        // Pings wait behind a long message, so its progress counts as activity.
+                        pending.note_activity();
                         taken
                     }
                     Err(_) => return false,
@@ -287,100 +288,99 @@ impl Keeper {
                 Ok(taken) => out = &out[taken..],
             }
         }
-        matches!(tokio::time::timeout(self.pace.silence, write.flush()).await, Ok(Ok(())))
+        matches!(tokio::time::timeout(self.timing.silence_timeout, write.flush()).await, Ok(Ok(())))
     }
 }
 
-fn reply(answer: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Bytes, LinkError>) {
-    // Who asked may have given up waiting; then nobody misses the answer.
-    answer.send(result).ok();
+fn reply(response: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Bytes, LinkError>) {
+    // The caller may have given up.
+    response.send(result).ok();
 }
 
 struct Pending {
-    answers: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
-    heard: Mutex<Instant>,
-    /// Without an answer yet, in their order.
+    responses: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
+    last_seen: Mutex<Instant>,
+    /// Unanswered pings in order.
     pings: Mutex<VecDeque<(u64, Instant)>>,
 }
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { answers: Mutex::default(), heard: Mutex::new(Instant::now()), pings: Mutex::default() }
+        Self { responses: Mutex::default(), last_seen: Mutex::new(Instant::now()), pings: Mutex::default() }
     }
 }
 
 impl Pending {
-    fn add(&self, number: u64, answer: oneshot::Sender<Result<Bytes, LinkError>>) {
-        self.answers.lock().insert(number, answer);
+    fn add(&self, number: u64, response: oneshot::Sender<Result<Bytes, LinkError>>) {
+        self.responses.lock().insert(number, response);
     }
 
-    fn pinged(&self, number: u64) {
+    fn ping_sent(&self, number: u64) {
         let mut pings = self.pings.lock();
-        if pings.len() < PINGS_IN_FLIGHT {
+        if pings.len() < MAX_PINGS_IN_FLIGHT {
             pings.push_back((number, Instant::now()));
         }
     }
 
-    /// How long a ping took; nothing for one that was not measured.
-    fn ponged(&self, number: u64) -> Option<Duration> {
+    /// The round-trip time of a ping; `None` if it was not measured.
+    fn ping_answered(&self, number: u64) -> Option<Duration> {
         let mut pings = self.pings.lock();
         let at = pings.iter().position(|(ping, _)| *ping == number)?;
         pings.remove(at).map(|(_, sent)| sent.elapsed())
     }
 
-    fn hear(&self) {
-        *self.heard.lock() = Instant::now();
+    fn note_activity(&self) {
+        *self.last_seen.lock() = Instant::now();
     }
 
-    fn silent_for(&self) -> Duration {
-        self.heard.lock().elapsed()
+    fn idle_for(&self) -> Duration {
+        self.last_seen.lock().elapsed()
     }
 
-    fn answered(&self, number: u64, result: Result<Bytes, LinkError>) {
-        let answer = self.answers.lock().remove(&number);
-        if let Some(answer) = answer {
-            reply(answer, result);
+    fn complete(&self, number: u64, result: Result<Bytes, LinkError>) {
+        let response = self.responses.lock().remove(&number);
+        if let Some(response) = response {
+            reply(response, result);
         }
     }
 
-    fn lose_all(&self) {
-        let lost = std::mem::take(&mut *self.answers.lock());
-        for answer in lost.into_values() {
-            reply(answer, Err(LinkError::Lost));
+    fn fail_all(&self) {
+        let lost = std::mem::take(&mut *self.responses.lock());
+        for response in lost.into_values() {
+            reply(response, Err(LinkError::Lost));
         }
     }
 }
 
-/// What the listening half of a connection works on.
-struct Heard {
+struct ResponseReader {
     pending: Arc<Pending>,
-    /// Receives the pongs.
-    gate: Option<Arc<dyn Gate>>,
+    /// Receives the pongs; `None` on the bulk link.
+    handler: Option<Arc<dyn LinkHandler>>,
     member: u64,
 }
 
-async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
-    let Heard { pending, gate, member } = heard;
+async fn read_loop(mut read: ReadHalf<BoxedStream>, reader: ResponseReader) {
+    let ResponseReader { pending, handler, member } = reader;
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         loop {
             match take_frame(&mut buffer) {
                 Ok(Some(frame)) if frame.kind == message::FAILED => {
-                    // Who asked knows it, and what to do: as a rule it asks again.
+                    // The caller handles the error, usually by a retry.
                     tracing::debug!(
                         reason = %String::from_utf8_lossy(&frame.contents),
                         "a member could not handle a request"
                     );
-                    pending.answered(frame.number, Err(LinkError::Failed));
+                    pending.complete(frame.number, Err(LinkError::Failed));
                 }
-                Ok(Some(frame)) if frame.kind == (message::PING | message::ANSWER) => {
-                    if let Some(took) = pending.ponged(frame.number)
-                        && let Some(gate) = &gate
+                Ok(Some(frame)) if frame.kind == (message::PING | message::RESPONSE) => {
+                    if let Some(round_trip) = pending.ping_answered(frame.number)
+                        && let Some(handler) = &handler
                     {
-                        gate.pong(member, took, &frame.contents);
+                        handler.pong(member, round_trip, &frame.contents);
                     }
                 }
-                Ok(Some(frame)) => pending.answered(frame.number, Ok(frame.contents)),
+                Ok(Some(frame)) => pending.complete(frame.number, Ok(frame.contents)),
                 Ok(None) => break,
                 Err(error) => {
                     tracing::error!(%error, "a peer connection is closed");
@@ -390,7 +390,7 @@ async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
         }
         match read.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => pending.hear(),
+            Ok(_) => pending.note_activity(),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What members say to each other, as contents of frames. It must never copy an entry's payload
-//! more than once: entries go as they lie in the log.
+//! The messages of the peer protocol, as contents of frames. Entries are encoded as in the log and copied once.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_api::Timestamp;
@@ -8,9 +7,9 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
-use crate::cluster_time::{Answer, Told};
 use crate::codec::{self, DecodeError, Reader};
 use crate::raft_types::{Batch, LeaderId, LogId, SnapshotMeta, Types, Vote};
+use crate::time::cluster_time::{ReportedTime, TimeReport};
 
 pub const APPEND: u8 = 1;
 pub const VOTE: u8 = 2;
@@ -22,67 +21,67 @@ pub const PING: u8 = 7;
 pub const SNAPSHOT_BEGIN: u8 = 8;
 pub const SNAPSHOT_CHUNK: u8 = 9;
 pub const SNAPSHOT_END: u8 = 10;
-/// The caller does not talk to this disk: the last frame before it closes. Since version 2.
-pub const OTHER_DISK: u8 = 11;
-/// An answer's kind is its request's, with this bit.
-pub const ANSWER: u8 = 0x80;
-/// The request could not be handled; contents are a text for the log.
+/// The caller rejects this member's disk; the last frame of a connection. Since version 2.
+pub const DISK_REJECTED: u8 = 11;
+/// The kind of a response is that of its request with this bit set.
+pub const RESPONSE: u8 = 0x80;
+/// The request failed; the contents are an error message for the log.
 pub const FAILED: u8 = 0xff;
 
 type Decoded<T> = Result<T, DecodeError>;
 
-fn bad<T>(what: &'static str) -> Decoded<T> {
+fn malformed<T>(what: &'static str) -> Decoded<T> {
     Err(DecodeError { what, left: 0 })
 }
 
-/// What a member says of itself when it is asked whether it lives. Version 1 said nothing, version 2 first only
-/// whether there is room; what an older program does not know stands behind what it reads.
+/// The response to a ping. It is empty in version 1 and a byte of flags in early version 2. New fields are appended,
+/// and older members ignore them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PingAnswer {
-    /// Whether the member's disk has room, as far as it said.
-    pub has_room: bool,
-    pub time: Answer,
+pub struct Pong {
+    /// Whether the member's disk has free space, as far as reported.
+    pub has_disk_space: bool,
+    pub time: TimeReport,
 }
 
-pub fn ping_answer(answer: &PingAnswer) -> Bytes {
+pub fn pong(pong: &Pong) -> Bytes {
     let mut out = BytesMut::with_capacity(9);
-    let room = if answer.has_room { 0 } else { NO_ROOM };
-    match answer.time {
-        Answer::Nothing => out.put_u8(room),
-        Answer::Unknown => out.put_u8(room | TELLS_TIME),
-        Answer::Known(told) => {
-            out.put_u8(room | TELLS_TIME | if told.leads { LEADS } else { 0 });
-            out.put_u64(told.now.unix_nanos());
+    let space = if pong.has_disk_space { 0 } else { NO_DISK_SPACE };
+    match pong.time {
+        TimeReport::Unsupported => out.put_u8(space),
+        TimeReport::Unknown => out.put_u8(space | REPORTS_TIME),
+        TimeReport::Known(reported) => {
+            out.put_u8(space | REPORTS_TIME | if reported.leads { LEADS } else { 0 });
+            out.put_u64(reported.now.unix_nanos());
         }
     }
     out.freeze()
 }
 
-/// An answer of any version.
-pub fn read_ping_answer(contents: &[u8]) -> PingAnswer {
+/// Decodes a pong of any version.
+pub fn read_pong(contents: &[u8]) -> Pong {
     let Some((flags, rest)) = contents.split_first() else {
-        return PingAnswer { has_room: true, time: Answer::Nothing };
+        return Pong { has_disk_space: true, time: TimeReport::Unsupported };
     };
     let time = match rest.first_chunk() {
-        _ if flags & TELLS_TIME == 0 => Answer::Nothing,
-        None => Answer::Unknown,
-        Some(nanos) => Answer::Known(Told {
+        _ if flags & REPORTS_TIME == 0 => TimeReport::Unsupported,
+        None => TimeReport::Unknown,
+        Some(nanos) => TimeReport::Known(ReportedTime {
             now: Timestamp::from_unix_nanos(u64::from_be_bytes(*nanos)),
             leads: flags & LEADS != 0,
         }),
     };
-    PingAnswer { has_room: flags & NO_ROOM == 0, time }
+    Pong { has_disk_space: flags & NO_DISK_SPACE == 0, time }
 }
 
-const NO_ROOM: u8 = 1;
+const NO_DISK_SPACE: u8 = 1;
 const LEADS: u8 = 2;
-const TELLS_TIME: u8 = 4;
+const REPORTS_TIME: u8 = 4;
 
-pub fn other_disk(disk: u128) -> Bytes {
+pub fn disk_rejected(disk: u128) -> Bytes {
     Bytes::copy_from_slice(&disk.to_be_bytes())
 }
 
-pub fn read_other_disk(contents: Bytes) -> Decoded<u128> {
+pub fn read_disk_rejected(contents: Bytes) -> Decoded<u128> {
     Reader::new(contents).u128()
 }
 
@@ -121,9 +120,9 @@ pub fn read_append(contents: Bytes) -> Decoded<AppendEntriesRequest<Types>> {
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
 }
 
-pub fn append_answer(answer: &AppendEntriesResponse<Types>) -> Bytes {
+pub fn append_response(response: &AppendEntriesResponse<Types>) -> Bytes {
     let mut out = BytesMut::with_capacity(32);
-    match answer {
+    match response {
         AppendEntriesResponse::Success => out.put_u8(0),
         AppendEntriesResponse::PartialSuccess(log_id) => {
             out.put_u8(1);
@@ -138,14 +137,14 @@ pub fn append_answer(answer: &AppendEntriesResponse<Types>) -> Bytes {
     out.freeze()
 }
 
-pub fn read_append_answer(contents: Bytes) -> Decoded<AppendEntriesResponse<Types>> {
+pub fn read_append_response(contents: Bytes) -> Decoded<AppendEntriesResponse<Types>> {
     let mut reader = Reader::new(contents);
     match reader.u8()? {
         0 => Ok(AppendEntriesResponse::Success),
         1 => Ok(AppendEntriesResponse::PartialSuccess(reader.optional_log_id()?)),
         2 => Ok(AppendEntriesResponse::Conflict),
         3 => Ok(AppendEntriesResponse::HigherVote(reader.vote()?)),
-        _ => bad("append answer"),
+        _ => malformed("append answer"),
     }
 }
 
@@ -164,15 +163,15 @@ pub fn read_vote(contents: Bytes) -> Decoded<VoteRequest<Types>> {
     Ok(request)
 }
 
-pub fn vote_answer(answer: &VoteResponse<Types>) -> Bytes {
+pub fn vote_response(response: &VoteResponse<Types>) -> Bytes {
     let mut out = BytesMut::with_capacity(64);
-    codec::put_vote(&mut out, &answer.vote);
-    codec::put_optional_log_id(&mut out, answer.last_log_id.as_ref());
-    out.put_u8(answer.vote_granted.into());
+    codec::put_vote(&mut out, &response.vote);
+    codec::put_optional_log_id(&mut out, response.last_log_id.as_ref());
+    out.put_u8(response.vote_granted.into());
     out.freeze()
 }
 
-pub fn read_vote_answer(contents: Bytes) -> Decoded<VoteResponse<Types>> {
+pub fn read_vote_response(contents: Bytes) -> Decoded<VoteResponse<Types>> {
     let mut reader = Reader::new(contents);
     let (vote, last_log_id) = (reader.vote()?, reader.optional_log_id()?);
     Ok(VoteResponse::new(vote, last_log_id, reader.flag()?))
@@ -192,9 +191,9 @@ pub fn read_transfer(contents: Bytes) -> Decoded<TransferLeaderRequest<Types>> {
     Ok(TransferLeaderRequest::new(from, to, reader.optional_log_id()?))
 }
 
-pub fn transfer_answer(answer: &TransferLeaderResponse<Types>) -> Bytes {
+pub fn transfer_response(response: &TransferLeaderResponse<Types>) -> Bytes {
     let mut out = BytesMut::with_capacity(64);
-    match answer {
+    match response {
         Ok(()) => out.put_u8(0),
         Err(TransferLeaderError::VoteChanged { expected, actual }) => {
             out.put_u8(1);
@@ -210,7 +209,7 @@ pub fn transfer_answer(answer: &TransferLeaderResponse<Types>) -> Bytes {
     out.freeze()
 }
 
-pub fn read_transfer_answer(contents: Bytes) -> Decoded<TransferLeaderResponse<Types>> {
+pub fn read_transfer_response(contents: Bytes) -> Decoded<TransferLeaderResponse<Types>> {
     let mut reader = Reader::new(contents);
     match reader.u8()? {
         0 => Ok(Ok(())),
@@ -219,14 +218,14 @@ pub fn read_transfer_answer(contents: Bytes) -> Decoded<TransferLeaderResponse<T
             expected: reader.optional_log_id()?,
             actual: reader.optional_log_id()?,
         })),
-        _ => bad("transfer answer"),
+        _ => malformed("transfer answer"),
     }
 }
 
-/// A batch for the leader `leader` and no other.
+/// A batch for exactly this leadership.
 pub struct Propose {
     pub leader: LeaderId,
-    /// The first sequence that its origin still waits for: what the leader remembers below is void.
+    /// The first sequence number that the origin still waits for. The leader forgets all lower ones.
     pub oldest: u64,
     pub batch: Batch,
 }
@@ -244,18 +243,18 @@ pub fn read_propose(contents: Bytes) -> Decoded<Propose> {
     let (leader, oldest) = (reader.leader_id()?, reader.u64()?);
     match Batch::from_bytes(reader.rest()) {
         Ok(batch) => Ok(Propose { leader, oldest, batch }),
-        Err(_) => bad("batch"),
+        Err(_) => malformed("batch"),
     }
 }
 
-/// The log index that a quorum read must have applied, or nothing if this is not the leader.
-pub fn read_index_answer(log_id: Option<&LogId>) -> Bytes {
+/// The log index that a quorum read must wait for; none if this member is not the leader.
+pub fn read_index_response(log_id: Option<&LogId>) -> Bytes {
     let mut out = BytesMut::with_capacity(32);
     codec::put_optional_log_id(&mut out, log_id);
     out.freeze()
 }
 
-pub fn read_read_index_answer(contents: Bytes) -> Decoded<Option<LogId>> {
+pub fn read_read_index_response(contents: Bytes) -> Decoded<Option<LogId>> {
     Reader::new(contents).optional_log_id()
 }
 
@@ -271,13 +270,13 @@ pub fn read_snapshot_begin(contents: Bytes) -> Decoded<(Vote, SnapshotMeta)> {
     Ok((reader.vote()?, reader.snapshot_meta()?))
 }
 
-pub fn snapshot_answer(answer: &SnapshotResponse<Types>) -> Bytes {
+pub fn snapshot_response(response: &SnapshotResponse<Types>) -> Bytes {
     let mut out = BytesMut::with_capacity(32);
-    codec::put_vote(&mut out, &answer.vote);
+    codec::put_vote(&mut out, &response.vote);
     out.freeze()
 }
 
-pub fn read_snapshot_answer(contents: Bytes) -> Decoded<SnapshotResponse<Types>> {
+pub fn read_snapshot_response(contents: Bytes) -> Decoded<SnapshotResponse<Types>> {
     Ok(SnapshotResponse::new(Reader::new(contents).vote()?))
 }
 
@@ -286,21 +285,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_says_whether_it_has_room_and_what_time_it_is() {
-        for has_room in [true, false] {
+    fn pongs_round_trip_and_older_versions_are_understood() {
+        for has_disk_space in [true, false] {
             let now = Timestamp::from_unix_nanos(u64::MAX - 1);
-            let known = |leads| Answer::Known(Told { now, leads });
-            let times = [Answer::Nothing, Answer::Unknown, known(true), known(false)];
-            for answer in times.map(|time| PingAnswer { has_room, time }) {
-                let bytes = ping_answer(&answer);
-                assert_eq!(read_ping_answer(&bytes), answer);
-                // The program before reads the first byte.
-                assert_eq!(bytes[0] & NO_ROOM == 0, has_room);
+            let known = |leads| TimeReport::Known(ReportedTime { now, leads });
+            let times = [TimeReport::Unsupported, TimeReport::Unknown, known(true), known(false)];
+            for response in times.map(|time| Pong { has_disk_space, time }) {
+                let bytes = pong(&response);
+                assert_eq!(read_pong(&bytes), response);
+                // Older members read only the first byte.
+                assert_eq!(bytes[0] & NO_DISK_SPACE == 0, has_disk_space);
             }
-            let older = [if has_room { 0 } else { NO_ROOM }];
-            assert_eq!(read_ping_answer(&older), PingAnswer { has_room, time: Answer::Nothing });
+            let older = [if has_disk_space { 0 } else { NO_DISK_SPACE }];
+            assert_eq!(read_pong(&older), Pong { has_disk_space, time: TimeReport::Unsupported });
         }
-        // Version 1 says nothing.
-        assert_eq!(read_ping_answer(&[]), PingAnswer { has_room: true, time: Answer::Nothing });
+        // Version 1 sends no contents.
+        assert_eq!(read_pong(&[]), Pong { has_disk_space: true, time: TimeReport::Unsupported });
     }
 }

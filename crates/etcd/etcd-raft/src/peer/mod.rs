@@ -1,10 +1,10 @@
-//! The members' protocol: what goes over one connection between two members.
+//! The peer protocol between two members.
 
 mod frame;
 #[cfg(feature = "fuzz")]
 pub use frame::put_frame;
-pub mod hello;
+pub mod handshake;
 pub mod link;
 pub mod message;
 pub mod network;
-pub mod serve;
+pub mod server;

@@ -1,5 +1,4 @@
-//! How a member reaches another: a byte stream to it. TCP here; a simulation brings its own.
-//! It must never know what is said on the stream.
+//! How a member connects to another: a byte stream over TCP or, in simulations, over something else.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::limits::UPGRADE_HEAD_BYTES;
+use crate::limits::MAX_UPGRADE_HEAD_BYTES;
 
 pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for T {}
@@ -19,7 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for T {}
 pub type BoxedStream = Box<dyn PeerStream>;
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<BoxedStream>> + Send>>;
 
-/// The `Upgrade` token that turns a request on the peer port into a peer connection.
+/// The `Upgrade` token of peer connections.
 pub const UPGRADE: &str = "keelson-peer";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +31,10 @@ pub trait Network: Send + Sync + 'static {
     fn dial(&self, target: Target) -> Dialing;
 }
 
-/// What makes TLS connections: asked for each, so that certificates may change while we run.
+/// Creates TLS connectors. It is called for each connection, so certificates may be renewed at run time.
 pub type Connector = Arc<dyn Fn() -> io::Result<TlsConnector> + Send + Sync>;
 
-/// Peer connections over TCP, and TLS where a member's URL says `https`.
+/// Peer connections over TCP, with TLS for `https` URLs.
 #[derive(Clone, Default)]
 pub struct TcpNetwork {
     tls: Option<Connector>,
@@ -81,7 +80,7 @@ impl TcpNetwork {
     }
 }
 
-/// `http[s]://host:port[/]` in its parts; an IPv6 host loses its brackets.
+/// Splits `http[s]://host:port[/]`; removes the brackets of an IPv6 host.
 fn split_url(url: &str) -> Option<(bool, &str, u16)> {
     let (tls, rest) = match url.split_once("://")? {
         ("http", rest) => (false, rest),
@@ -109,11 +108,11 @@ where
     Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("no peer: it answered {line:?}")))
 }
 
-/// Reads to the empty line and not one byte further: what follows is the peer protocol.
+/// Reads up to the empty line and not one byte further: the peer protocol follows.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == UPGRADE_HEAD_BYTES {
+        if head.len() == MAX_UPGRADE_HEAD_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a head without end"));
         }
         head.push(stream.read_u8().await?);
@@ -121,7 +120,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     String::from_utf8(head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The called side of `upgrade`, for programs whose peer port serves nothing else.
+/// Accepts an upgrade, for programs whose peer port serves nothing else.
 pub async fn accept_upgrade<S>(mut stream: S) -> io::Result<BoxedStream>
 where
     S: PeerStream + 'static,
@@ -132,9 +131,9 @@ where
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not an upgrade to a peer"));
     }
-    let answer =
+    let response =
         format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await?;
+    stream.write_all(response.as_bytes()).await?;
     stream.flush().await?;
     Ok(Box::new(stream))
 }
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_split() {
+    fn urls_are_parsed() {
         let cases = [
             ("http://127.0.0.1:2380", Some((false, "127.0.0.1", 2380))),
             ("https://a.example:7001/", Some((true, "a.example", 7001))),
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_sides_of_the_upgrade_meet() {
+    async fn both_sides_of_the_upgrade_agree() {
         let (near, far) = tokio::io::duplex(1024);
         let (near, far) = tokio::join!(upgrade(near, "h"), accept_upgrade(far));
         let (mut near, mut far) = (near.unwrap(), far.unwrap());

@@ -1,4 +1,4 @@
-//! Three members: leaders that die, networks that part.
+//! Three members with failing leaders and partitioned networks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,8 +6,8 @@ use etcd_api::Key;
 
 use super::*;
 
-/// Writers that create keys which must not be there yet, on every member, until they are stopped.
-/// Returns the keys that were acknowledged, and those of which nobody knows.
+/// Writers that create unique keys through every member until they are stopped. They return the acknowledged keys and
+/// those with an unknown outcome.
 struct Writers {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
@@ -35,7 +35,7 @@ impl Writers {
                     let command = Command::Put(create);
                     let outcome = runtime.block_on(async { member.propose(&command).await });
                     match outcome {
-                        // A create that is applied twice is refused the second time.
+                        // A create that is applied twice fails the second time.
                         Ok(outcome) => {
                             assert!(outcome.result.is_ok(), "{key}: {outcome:?}");
                             acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl Writers {
     }
 }
 
-/// Each acknowledged key is there, and was written by one change alone: nothing is lost or doubled.
+/// Every acknowledged key exists and was written once.
 fn check_all(cluster: &Cluster, keys: &[String]) {
     for id in cluster.nodes.keys() {
         let member = cluster.member(*id);
@@ -78,7 +78,7 @@ fn check_all(cluster: &Cluster, keys: &[String]) {
 }
 
 #[test]
-fn three_members_agree_and_each_takes_writes() {
+fn every_member_accepts_writes_and_reads_them() {
     let cluster = Cluster::new(3);
     for id in 1..=3 {
         cluster.must_put(id, "/k", &id.to_string());
@@ -94,7 +94,7 @@ fn a_killed_leader_costs_no_write_and_little_time() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
-    cluster.wires.delay(Duration::from_millis(1));
+    cluster.network.delay(Duration::from_millis(1));
     let writers = Writers::start(&cluster, &others);
     writers.wait_for_more(200);
     let began = Instant::now();
@@ -109,7 +109,7 @@ fn a_killed_leader_costs_no_write_and_little_time() {
 }
 
 #[test]
-fn a_stopping_leader_hands_over_without_an_election_timeout() {
+fn a_stopping_leader_transfers_its_leadership() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
@@ -128,8 +128,8 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     cluster.must_put(leader, "/k", "old");
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
     for other in &others {
-        cluster.wires.stop(leader, *other);
-        cluster.wires.stop(*other, leader);
+        cluster.network.stop(leader, *other);
+        cluster.network.stop(*other, leader);
     }
     let old = cluster.member(leader);
     let stale = cluster.nodes[&leader].runtime.spawn({
@@ -144,31 +144,31 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     cluster.must_put(others[0], "/k", "new");
     assert!(!lost.is_finished(), "a minority acknowledged a write");
     assert!(!stale.is_finished(), "a minority answered a quorum read");
-    cluster.wires.heal();
+    cluster.network.heal();
     let read = cluster.on(leader, stale).unwrap();
     assert_eq!(read.unwrap().as_deref(), Some("new"));
-    // Proposed again under the new leader, and once only.
+    // Proposed again under the new leader, exactly once.
     let outcome = cluster.on(leader, lost).unwrap().unwrap();
     assert!(outcome.result.is_ok());
     assert_eq!(cluster.quorum_value(others[1], "/lost").as_deref(), Some("x"));
 }
 
 #[test]
-fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
+fn a_leader_that_cannot_receive_loses_nothing() {
     let cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
     let writers = Writers::start(&cluster, &others);
     writers.wait_for_more(100);
     for other in &others {
-        cluster.wires.stop(*other, leader);
+        cluster.network.stop(*other, leader);
     }
     wait_for("another leader", || {
         let leads = |id: &&u64| cluster.member(**id).status().role == Role::Leader;
         others.iter().find(leads).copied()
     });
     writers.wait_for_more(100);
-    cluster.wires.heal();
+    cluster.network.heal();
     writers.wait_for_more(100);
     let keys = writers.finish();
     check_all(&cluster, &keys);
@@ -178,52 +178,52 @@ fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
 fn a_follower_far_behind_gets_a_snapshot() {
     const KEPT: u64 = 50;
     let mut cluster = Cluster::empty(3);
-    cluster.kept_entries = KEPT;
+    cluster.catch_up_entries = KEPT;
     cluster.start_new();
     let leader = cluster.leader();
-    let late = cluster.follower();
-    cluster.kill(late);
+    let lagging = cluster.follower();
+    cluster.kill(lagging);
     let member = cluster.member(leader);
     cluster.on(leader, async {
-        // More entries than are kept for slow followers: one after the other, an entry each.
+        // More entries than are kept for slow followers. Sequential puts make one entry each.
         for number in 0..KEPT + 200 {
             member.propose(&put(&format!("/k/{}", number % 100), "x")).await.unwrap();
         }
         member.checkpoint(DEADLINE).await.unwrap();
     });
     cluster.must_put(leader, "/last", "1");
-    cluster.start(late);
+    cluster.start(lagging);
     wait_for("the late member to follow", || {
-        (cluster.value(late, "/last").as_deref() == Some("1")).then_some(())
+        (cluster.value(lagging, "/last").as_deref() == Some("1")).then_some(())
     });
-    assert_eq!(cluster.value(late, "/k/99").as_deref(), Some("x"));
+    assert_eq!(cluster.value(lagging, "/k/99").as_deref(), Some("x"));
     let index = |id: u64| cluster.member(id).read(|store| store.index());
-    assert_eq!(index(late), index(leader));
-    // What was installed is there after a restart too.
-    cluster.kill(late);
-    cluster.start(late);
-    assert_eq!(cluster.quorum_value(late, "/k/99").as_deref(), Some("x"));
+    assert_eq!(index(lagging), index(leader));
+    // The installed snapshot survives a restart.
+    cluster.kill(lagging);
+    cluster.start(lagging);
+    assert_eq!(cluster.quorum_value(lagging, "/k/99").as_deref(), Some("x"));
 }
 
 #[derive(Default)]
 struct Collected(parking_lot::Mutex<BTreeMap<u64, Vec<Duration>>>);
 
-impl etcd_raft::PeerTimes for Collected {
+impl etcd_raft::PeerMetrics for Collected {
     fn round_trip(&self, to: u64, took: Duration) {
         self.0.lock().entry(to).or_default().push(took);
     }
 }
 
 #[test]
-fn the_way_to_each_member_is_measured() {
+fn round_trips_to_each_member_are_measured() {
     const DELAY: Duration = Duration::from_millis(20);
     let mut cluster = Cluster::empty(3);
-    cluster.wires.delay(DELAY);
+    cluster.network.delay(DELAY);
     let collected = Arc::new(Collected::default());
     for id in 1..=3 {
         let mut config = cluster.config(id);
         if id == 1 {
-            config.peer_times = collected.clone();
+            config.peer_metrics = collected.clone();
         }
         cluster.try_start(config).unwrap();
     }
@@ -244,12 +244,12 @@ fn a_member_alone_shows_again_what_it_showed() {
     assert!(!cluster.member(id).has_resumed(), "it was new");
     cluster.quorum_value(id, "/k");
     let last = (0..20).map(|number| cluster.must_put(leader, "/k", &number.to_string())).max().unwrap();
-    let shown = |cluster: &Cluster| cluster.member(id).read(etcd_store::Store::index);
-    wait_for("the last write", || (shown(&cluster) >= last).then_some(()));
+    let index = |cluster: &Cluster| cluster.member(id).read(etcd_store::Store::index);
+    wait_for("the last write", || (index(&cluster) >= last).then_some(()));
     for id in 1..=3 {
         cluster.kill(id);
     }
     cluster.start(id);
     assert!(cluster.member(id).has_resumed());
-    assert!(shown(&cluster) >= last, "{} of {last}", shown(&cluster));
+    assert!(index(&cluster) >= last, "{} of {last}", index(&cluster));
 }

@@ -1,13 +1,13 @@
-//! Members together: what they promise while they are killed, cut off, added and removed.
+//! Clusters of members that are killed, partitioned, added and removed.
 
-// A test that meets an error has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
-mod alone;
 mod faults;
 mod members;
 mod network;
 mod purged;
+mod single_member;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,9 +21,9 @@ use etcd_raft::{InitialMember, Member, MemberConfig, Role, Start, StartError, Un
 use etcd_store::{Command, Outcome, Put};
 use tokio::runtime::Runtime;
 
-use network::Wires;
+use network::TestNetwork;
 
-/// Far more than anything here takes; a test that reaches it has failed.
+/// Far more than any test takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 const SEGMENT_BYTES: u64 = 1 << 20;
 const CLUSTER: u64 = 0xc1;
@@ -33,13 +33,13 @@ struct Node {
     runtime: Runtime,
 }
 
-/// A cluster in this process; each member has a runtime of its own, which dies with it.
+/// A cluster in this process. Each member has its own runtime, which is shut down with it.
 struct Cluster {
     folder: tempfile::TempDir,
-    wires: Arc<Wires>,
+    network: Arc<TestNetwork>,
     nodes: BTreeMap<u64, Node>,
     initial: Vec<InitialMember>,
-    kept_entries: u64,
+    catch_up_entries: u64,
 }
 
 fn url(id: u64) -> String {
@@ -55,10 +55,10 @@ impl Cluster {
             (1..=members).map(|id| InitialMember { id, name: format!("m{id}"), peer_urls: vec![url(id)] });
         Self {
             folder: tempfile::tempdir().unwrap(),
-            wires: Wires::new(),
+            network: TestNetwork::new(),
             nodes: BTreeMap::new(),
             initial: initial.collect(),
-            kept_entries: etcd_raft::limits::LOG_KEPT_ENTRIES,
+            catch_up_entries: etcd_raft::limits::SNAPSHOT_CATCH_UP_ENTRIES,
         }
     }
 
@@ -68,8 +68,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts all members, and returns when what a new cluster records by itself is over: later indexes are the
-    /// test's.
+    /// Starts all members and waits until the new cluster has recorded itself, so that later indexes are the test's.
     fn start_new(&mut self) {
         let ids: Vec<u64> = self.initial.iter().map(|member| member.id).collect();
         for id in &ids {
@@ -97,7 +96,7 @@ impl Cluster {
         config.heartbeat = Duration::from_millis(50);
         config.election_timeout = Duration::from_millis(500);
         config.log_segment_bytes = SEGMENT_BYTES;
-        config.kept_entries = self.kept_entries;
+        config.catch_up_entries = self.catch_up_entries;
         if self.initial.iter().any(|member| member.id == id) {
             config.start = Start::New(self.initial.clone());
         }
@@ -108,8 +107,8 @@ impl Cluster {
         let id = config.member_id;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
-        let member = runtime.block_on(Member::start(config, self.wires.network(id)))?;
-        self.wires.attach(id, member.clone(), runtime.handle().clone());
+        let member = runtime.block_on(Member::start(config, self.network.network(id)))?;
+        self.network.attach(id, member.clone(), runtime.handle().clone());
         self.nodes.insert(id, Node { member, runtime });
         Ok(())
     }
@@ -118,9 +117,9 @@ impl Cluster {
         self.try_start(self.config(id)).unwrap();
     }
 
-    /// The member is gone between two instructions: nothing is handed over or answered.
+    /// Stops the member abruptly: it transfers no leadership and answers nothing.
     fn kill(&mut self, id: u64) {
-        self.wires.detach(id);
+        self.network.detach(id);
         let Node { member, runtime } = self.nodes.remove(&id).unwrap();
         runtime.shutdown_timeout(DEADLINE);
         drop(member);
@@ -129,7 +128,7 @@ impl Cluster {
     fn stop(&mut self, id: u64) {
         let Node { member, runtime } = self.nodes.remove(&id).unwrap();
         runtime.block_on(member.stop());
-        self.wires.detach(id);
+        self.network.detach(id);
         drop(member);
         runtime.shutdown_timeout(DEADLINE);
     }
@@ -142,7 +141,7 @@ impl Cluster {
         self.nodes[&id].member.clone()
     }
 
-    /// The member that the most of those that run call leader, and that agrees.
+    /// A member that considers itself the leader.
     fn leader(&self) -> u64 {
         wait_for("a leader", || {
             self.nodes.iter().find_map(|(id, node)| {
@@ -197,11 +196,11 @@ fn put(key: &str, value: &str) -> Command {
     })
 }
 
-/// Looks again until there is something, and says at the deadline what there was not.
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until `check` returns a value.
+fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
         assert!(Instant::now() < end, "waited in vain for {what}");

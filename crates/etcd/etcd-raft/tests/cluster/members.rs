@@ -1,4 +1,4 @@
-//! Members that come and go.
+//! Adding, removing and replacing members.
 
 use etcd_api::Member as Record;
 use etcd_raft::StopReason;
@@ -45,7 +45,7 @@ fn a_member_is_added_gets_a_vote_and_is_removed() {
     let reason = cluster.on(2, async { tokio::time::timeout(DEADLINE, removed.stopped()).await });
     assert_eq!(reason.unwrap(), StopReason::Removed);
     cluster.must_put(1, "/k", "3");
-    // It stays out with its data, and with an empty disk too.
+    // It stays removed, with its data and with an empty disk.
     drop(removed);
     cluster.kill(2);
     let config = cluster.config(2);
@@ -58,16 +58,16 @@ fn a_member_is_added_gets_a_vote_and_is_removed() {
             assert_eq!(reason.unwrap(), StopReason::Removed);
         }
     }
-    // The same machine comes back as another member.
+    // The same machine rejoins as a new member.
     cluster.on(1, first.add_member(record(3))).unwrap().result.unwrap();
     cluster.start(3);
     wait_for_voters(&cluster, 1, &[1, 3]);
     assert_eq!(cluster.quorum_value(3, "/k").as_deref(), Some("3"));
 }
 
-/// Nobody makes contact with it: it asks those whom it was told of.
+/// No member connects to it: it asks those in its configuration.
 #[test]
-fn a_member_that_is_removed_before_it_was_in_ends() {
+fn a_member_removed_before_it_joined_stops() {
     let mut cluster = Cluster::new(1);
     let first = cluster.member(1);
     cluster.on(1, first.add_member(record(2))).unwrap().result.unwrap();
@@ -115,7 +115,7 @@ fn a_member_that_lost_its_disk_does_no_harm_under_its_old_id() {
     assert_eq!(reason.unwrap(), StopReason::DiskReplaced);
     drop(emptied);
     cluster.must_put(leader, "/k", "2");
-    // Without the other member there is no majority: the emptied one must not make up for it.
+    // Without the other member there is no majority, and the one without data must not make one.
     cluster.kill(other);
     let member = cluster.member(leader);
     let write = cluster.nodes[&leader].runtime.spawn(async move { member.propose(&put("/k", "3")).await });
@@ -146,12 +146,12 @@ fn a_lost_majority_is_left_behind_by_force() {
     cluster.must_put(leader, "/k", "2");
     assert_eq!(voters(&cluster, leader), [leader]);
     assert_eq!(names(&cluster, leader), [format!("m{leader}")]);
-    // It stays so without the flag.
+    // The new cluster remains without the flag.
     cluster.stop(leader);
     cluster.start(leader);
     assert_eq!(cluster.quorum_value(leader, "/k").as_deref(), Some("2"));
     assert_eq!(voters(&cluster, leader), [leader]);
-    // A flag that was left behind does not throw out who was added since.
+    // A leftover flag does not remove members that were added since.
     let member = cluster.member(leader);
     cluster.on(leader, member.add_member(record(4))).unwrap().result.unwrap();
     cluster.start(4);
@@ -179,7 +179,7 @@ fn changed_urls_reach_raft() {
     assert_eq!(recorded, urls);
 }
 
-/// Nobody who is left has met the disk that the member had: they know it from the state.
+/// No remaining member has seen the removed disk: they know it from the state.
 #[test]
 fn a_wiped_member_is_known_to_those_who_never_met_it() {
     let mut cluster = Cluster::new(3);

@@ -1,5 +1,4 @@
-//! Members in one process, connected by streams in memory that can be delayed, stopped in one
-//! direction, and cut.
+//! An in-memory network with delays, one-way partitions and connection resets.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -14,52 +13,52 @@ use tokio::sync::watch;
 
 const PIPE_BYTES: usize = 1 << 20;
 
-/// What holds for all connections.
+/// The rules for all connections.
 #[derive(Clone, Default)]
 struct Rules {
-    /// Nothing that the first sends reaches the second.
+    /// Pairs whose first member cannot reach the second.
     stopped: HashSet<(u64, u64)>,
     delay: Duration,
-    /// Goes up when connections of a member are cut.
+    /// Incremented to reset the connections of a member.
     cuts: HashMap<u64, u64>,
 }
 
-struct Place {
+struct Endpoint {
     member: Member,
     runtime: Handle,
 }
 
-pub struct Wires {
+pub struct TestNetwork {
     rules: watch::Sender<Rules>,
-    places: Mutex<HashMap<u64, Place>>,
+    endpoints: Mutex<HashMap<u64, Endpoint>>,
 }
 
-impl Wires {
+impl TestNetwork {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { rules: watch::Sender::new(Rules::default()), places: Mutex::default() })
+        Arc::new(Self { rules: watch::Sender::new(Rules::default()), endpoints: Mutex::default() })
     }
 
     pub fn network(self: &Arc<Self>, from: u64) -> Arc<dyn Network> {
-        Arc::new(Wire { from, wires: Arc::clone(self) })
+        Arc::new(Dialer { from, network: Arc::clone(self) })
     }
 
     pub fn attach(&self, id: u64, member: Member, runtime: Handle) {
-        self.places.lock().insert(id, Place { member, runtime });
+        self.endpoints.lock().insert(id, Endpoint { member, runtime });
     }
 
     pub fn detach(&self, id: u64) {
-        self.places.lock().remove(&id);
+        self.endpoints.lock().remove(&id);
         self.rules.send_modify(|rules| *rules.cuts.entry(id).or_default() += 1);
     }
 
-    /// From now on nothing that `from` sends reaches `to`.
+    /// Blocks everything that `from` sends to `to`.
     pub fn stop(&self, from: u64, to: u64) {
         self.rules.send_modify(|rules| {
             rules.stopped.insert((from, to));
         });
     }
 
-    /// Everything goes through again.
+    /// Removes all blocks.
     pub fn heal(&self) {
         self.rules.send_modify(|rules| rules.stopped.clear());
     }
@@ -69,40 +68,40 @@ impl Wires {
     }
 }
 
-struct Wire {
+struct Dialer {
     from: u64,
-    wires: Arc<Wires>,
+    network: Arc<TestNetwork>,
 }
 
-impl Network for Wire {
+impl Network for Dialer {
     fn dial(&self, target: Target) -> Dialing {
-        let (from, to, wires) = (self.from, target.member_id, Arc::clone(&self.wires));
+        let (from, to, network) = (self.from, target.member_id, Arc::clone(&self.network));
         Box::pin(async move {
-            let mut rules = wires.rules.subscribe();
+            let mut rules = network.rules.subscribe();
             let open =
                 |rules: &Rules| !rules.stopped.contains(&(from, to)) && !rules.stopped.contains(&(to, from));
             rules.wait_for(open).await.map_err(io::Error::other)?;
             let (near, near_far) = tokio::io::duplex(PIPE_BYTES);
             let (far, far_near) = tokio::io::duplex(PIPE_BYTES);
             {
-                let places = wires.places.lock();
-                let place = places.get(&to).ok_or(io::ErrorKind::ConnectionRefused)?;
-                let member = place.member.clone();
-                place.runtime.spawn(async move { member.serve_peer(Box::new(far)).await.ok() });
+                let endpoints = network.endpoints.lock();
+                let endpoint = endpoints.get(&to).ok_or(io::ErrorKind::ConnectionRefused)?;
+                let member = endpoint.member.clone();
+                endpoint.runtime.spawn(async move { member.serve_peer(Box::new(far)).await.ok() });
             }
             let cuts = [from, to].map(|id| rules.borrow().cuts.get(&id).copied());
             let (near_read, near_write) = tokio::io::split(near_far);
             let (far_read, far_write) = tokio::io::split(far_near);
-            let there = Pump { from, to, cuts, rules: rules.clone() };
-            let back = Pump { from: to, to: from, cuts: [cuts[1], cuts[0]], rules };
-            tokio::spawn(there.run(near_read, far_write));
-            tokio::spawn(back.run(far_read, near_write));
+            let forward = Pump { from, to, cuts, rules: rules.clone() };
+            let backward = Pump { from: to, to: from, cuts: [cuts[1], cuts[0]], rules };
+            tokio::spawn(forward.run(near_read, far_write));
+            tokio::spawn(backward.run(far_read, near_write));
             Ok(Box::new(near) as BoxedStream)
         })
     }
 }
 
-/// Carries one direction of one connection.
+/// Forwards one direction of a connection.
 struct Pump {
     from: u64,
     to: u64,
@@ -115,11 +114,11 @@ impl Pump {
         let mut buffer = vec![0; 64 << 10];
         let (ends, cuts) = ([self.from, self.to], self.cuts);
         let cut = move |rules: &Rules| ends.map(|id| rules.cuts.get(&id).copied()) != cuts;
-        let mut watching = self.rules.clone();
+        let mut key_watch = self.rules.clone();
         loop {
             let count = tokio::select! {
                 count = read.read(&mut buffer) => count.unwrap_or(0),
-                _ = watching.wait_for(cut) => 0,
+                _ = key_watch.wait_for(cut) => 0,
             };
             if count == 0 {
                 break;
@@ -128,13 +127,13 @@ impl Pump {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            let way = (self.from, self.to);
-            let open = self.rules.wait_for(|rules| !rules.stopped.contains(&way) || cut(rules));
+            let direction = (self.from, self.to);
+            let open = self.rules.wait_for(|rules| !rules.stopped.contains(&direction) || cut(rules));
             if open.await.is_err() || write.write_all(&buffer[..count]).await.is_err() {
                 break;
             }
         }
-        // The other end may be gone before this one.
+        // The other end may be closed already.
         write.shutdown().await.ok();
     }
 }

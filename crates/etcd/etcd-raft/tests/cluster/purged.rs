@@ -1,12 +1,12 @@
-//! Logs that are purged again and again while much is written: a race of both has ended members of openraft 0.10.0-alpha
-//! (openraft#2116: three members on two processors, some 16,000 values of 1 KiB a second).
+//! Repeated purges under heavy writes: a race of both stopped members of openraft 0.10.0-alpha (openraft#2116: three
+//! members on two processors, some 16,000 values of 1 KiB a second).
 
 use std::path::Path;
 use std::time::Instant;
 
 use crate::{Cluster, DEADLINE, SEGMENT_BYTES, put, value, wait_for};
 
-/// Entries between two checkpoints, and those that are kept behind one.
+/// Entries between two checkpoints, and entries kept behind one.
 const BETWEEN: u64 = 20;
 const KEPT: u64 = 2;
 const WRITERS: u64 = 48;
@@ -21,7 +21,7 @@ fn text(number: u64) -> String {
     format!("{number}:{}", "v".repeat(1024))
 }
 
-/// Of the log, also of what is empty yet.
+/// The size of the log, including preallocated segments.
 fn bytes_on_disk(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
     entries.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
@@ -31,7 +31,7 @@ fn written_while_logs_are_purged(values: u64) {
     let mut cluster = Cluster::empty(3);
     for id in 1..=3 {
         let mut config = cluster.config(id);
-        (config.snapshot_count, config.kept_entries) = (BETWEEN, KEPT);
+        (config.snapshot_count, config.catch_up_entries) = (BETWEEN, KEPT);
         cluster.try_start(config).unwrap();
     }
     cluster.leader();
@@ -61,7 +61,7 @@ fn written_while_logs_are_purged(values: u64) {
         }
         cluster.on(id, async { member.checkpoint(DEADLINE).await }).unwrap();
         let folder = cluster.data_dir(id).join("log");
-        // The segment that is written to, the one before it, and those in reserve.
+        // The current segment, the previous one, and reserves.
         let bytes = wait_for("the log to be purged", || {
             let bytes = bytes_on_disk(&folder);
             (bytes <= 4 * SEGMENT_BYTES).then_some(bytes)

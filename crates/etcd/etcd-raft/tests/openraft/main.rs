@@ -1,7 +1,7 @@
-//! What a member relies on openraft to do, against openraft alone: behaviours that nothing promises, and that another
-//! version may change. The comments name the parts of `etcd-raft` that depend on them.
+//! Undocumented behavior of openraft that members depend on, tested against openraft alone. The comments name the
+//! dependent parts of `etcd-raft`.
 
-// A test that meets an error has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
 mod store;
@@ -23,10 +23,10 @@ use store::{Entry, LogId, Machine, Memory, Payload, Raft, Snapshot, Types, Vote,
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// An answer that has not come by then does not come. Time is virtual.
+/// A response that takes longer never arrives. Time is virtual.
 const NEVER: Duration = Duration::from_secs(1);
 
-/// The way to other members: they grant each vote, hear heartbeats, and never answer where there are entries.
+/// A network to members that grant every vote and answer heartbeats, but no request with entries.
 struct Deaf;
 
 impl RaftNetworkFactory<Types> for Deaf {
@@ -70,7 +70,7 @@ impl RaftNetworkV2<Types> for Deaf {
     }
 }
 
-/// Member 1, which begins no election by itself.
+/// Starts member 1, which begins no election.
 async fn start(log: &Memory, restores_leader: bool) -> (Raft, Machine) {
     let config = Config {
         heartbeat_interval: 100,
@@ -93,20 +93,21 @@ fn members(ids: &[u64]) -> BTreeMap<u64, ()> {
     ids.iter().map(|id| (*id, ())).collect()
 }
 
-/// A member of `ids` that leads.
+/// Member 1 as the leader of `ids`.
 async fn leader(ids: &[u64]) -> (Raft, Machine, Memory) {
     let log = Memory::default();
     let (raft, machine) = start(&log, false).await;
     raft.initialize(members(ids)).await.unwrap();
     raft.wait(Some(NEVER)).state(ServerState::Leader, "it leads").await.unwrap();
-    // Its lease begins with the first heartbeats that are answered.
+    // Its lease begins with the first answered heartbeats.
     tokio::time::sleep(NEVER).await;
     (raft, machine, log)
 }
 
-/// `append_request.rs` answers a heartbeat before the flush that openraft waits for. That must not claim too much.
+/// `append_request.rs` answers a heartbeat before the flush that openraft waits for. That must not acknowledge too
+/// much.
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
+async fn a_heartbeat_waits_for_an_earlier_flush_but_the_state_does_not() {
     let log = Memory::default();
     let (raft, _) = start(&log, false).await;
     let leads = vote(2, 2, true);
@@ -125,7 +126,7 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
     let heartbeat = append(leads, Some(id(2, 2, 0)), vec![]);
     let mut answered = Box::pin(raft.append_entries(heartbeat));
     assert!(timeout(NEVER, &mut answered).await.is_err(), "`append_request.rs` is not needed any more");
-    // What openraft was asked before is handled before.
+    // openraft handles requests in order.
     let (sender, state) = oneshot::channel();
     raft.external_request(move |state| {
         sender.send((*state.vote_ref(), state.log_ids.last().copied())).unwrap()
@@ -133,7 +134,7 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
     .await
     .unwrap();
     assert_eq!(timeout(NEVER, state).await.unwrap().unwrap(), (leads, Some(id(2, 2, 1))));
-    // The entry is in the log, and not said to be on disk.
+    // The entry is in the log but not reported as flushed.
     let flushed = raft.watch_log_progress().get().unwrap();
     assert_eq!((flushed.vote, flushed.last_log_id), (leads, Some(id(2, 2, 0))));
 
@@ -143,9 +144,9 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
     assert_eq!(raft.watch_log_progress().get().unwrap().last_log_id, Some(id(2, 2, 1)));
 }
 
-/// It waits for no flush: the other branch of `append_request.rs` may look at the state alone.
+/// A rejection waits for no flush, so `append_request.rs` needs only the state otherwise.
 #[tokio::test(start_paused = true)]
-async fn a_refused_heartbeat_is_answered_before_the_state_is_shown() {
+async fn a_rejected_heartbeat_is_answered_before_the_state() {
     let log = Memory::default();
     let (raft, _) = start(&log, false).await;
     raft.append_entries(append(vote(5, 2, true), None, vec![blank(5, 2, 0)])).await.unwrap();
@@ -164,9 +165,9 @@ async fn a_refused_heartbeat_is_answered_before_the_state_is_shown() {
     ));
 }
 
-/// `proposer.rs` gives a batch to one leadership only, and asks again where it was refused.
+/// `proposer.rs` sends a batch to one leadership only, and retries if it was rejected.
 #[tokio::test(start_paused = true)]
-async fn a_write_for_another_leadership_is_refused_and_not_appended() {
+async fn a_write_for_another_leadership_is_rejected() {
     let (raft, machine, log) = leader(&[1]).await;
     let leads = log.vote().unwrap().leader_id;
     let write = |what: &'static str, term: u64| {
@@ -185,12 +186,13 @@ async fn a_write_for_another_leadership_is_refused_and_not_appended() {
     }
     assert_eq!(log.last(), before);
     write("its own", leads.term).await.unwrap();
-    assert_eq!(machine.texts(), ["its own"]);
+    assert_eq!(machine.strings(), ["its own"]);
 }
 
-/// `proposals.rs` proposes again what an entry of a later leader shows to be lost: nothing else may say that it is done.
+/// `proposals.rs` proposes again what an entry of a later leader shows to be lost, so nothing else may report it as
+/// applied.
 #[tokio::test(start_paused = true)]
-async fn a_write_that_another_leader_replaces_is_not_called_applied() {
+async fn a_replaced_write_is_not_reported_as_applied() {
     let (raft, machine, log) = leader(&[1, 2, 3]).await;
     let (responder, mut done) = ProgressResponder::complete_only();
     raft.write("lost".to_owned()).responder(responder).await.unwrap();
@@ -204,11 +206,11 @@ async fn a_write_that_another_leader_replaces_is_not_called_applied() {
     assert_eq!(log.last(), Some(id(term, 2, end)));
     let outcome = timeout(NEVER, done).await;
     assert!(!matches!(outcome, Ok(Ok(Ok(_)))), "it is in no log");
-    assert_eq!(machine.texts(), [""; 0]);
+    assert_eq!(machine.strings(), [""; 0]);
 }
 
-/// `hand_over.rs` gives the leadership away: where its successor does not take it, the leader refuses writes until another
-/// member is elected, and sends no heartbeat, so that one is. There is no way back, and no limit of time.
+/// `leader_transfer.rs` transfers the leadership. If the successor does not take over, the leader rejects writes and
+/// sends no heartbeats until another member is elected. It cannot be undone and has no timeout.
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_successor_is_deaf_refuses_writes_until_another_election() {
     let (raft, _, log) = leader(&[1, 2, 3]).await;
@@ -234,7 +236,7 @@ async fn a_leader_whose_successor_is_deaf_refuses_writes_until_another_election(
     assert!(taken.is_err(), "{taken:?}");
 }
 
-/// A leader that restarts has forgotten which batches it was given (`start.rs`).
+/// A restarted leader has forgotten which batches it has registered (`start.rs`).
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_restarts_leads_only_after_an_election() {
     let (raft, _, log) = leader(&[1, 2, 3]).await;
@@ -246,9 +248,9 @@ async fn a_leader_that_restarts_leads_only_after_an_election() {
     raft.wait(Some(NEVER)).state(ServerState::Leader, "with the option it does").await.unwrap();
 }
 
-/// `log_store.rs` tells openraft only of what is in the log: openraft applies it before there is a leader.
+/// `log_store.rs` restores a commit index only within the log: openraft applies it before there is a leader.
 #[tokio::test(start_paused = true)]
-async fn what_is_known_to_be_committed_is_applied_at_the_start() {
+async fn committed_entries_are_applied_at_startup() {
     let log = Memory::default();
     log.write(
         vote(2, 2, true),
@@ -257,12 +259,13 @@ async fn what_is_known_to_be_committed_is_applied_at_the_start() {
     log.commit(id(2, 2, 2));
     let (raft, machine) = start(&log, false).await;
     assert_eq!(raft.current_leader().await, None);
-    assert_eq!(machine.texts(), ["a", "b"]);
+    assert_eq!(machine.strings(), ["a", "b"]);
 }
 
-/// The way out of a lost majority (`start.rs`, `force_alone`): a configuration and a vote that no election made.
+/// Recovery from a lost majority (`start.rs`, `append_single_voter_config`): a configuration and a vote without an
+/// election.
 #[tokio::test(start_paused = true)]
-async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
+async fn a_forced_configuration_makes_a_leader() {
     let log = Memory::default();
     let three =
         Payload::Membership(openraft::Membership::new(vec![[1, 2, 3].into()], members(&[1, 2, 3])).unwrap());
@@ -279,5 +282,5 @@ async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
     raft.trigger().elect(false).await.unwrap();
     raft.wait(Some(NEVER)).state(ServerState::Leader, "alone").await.unwrap();
     raft.client_write("new".to_owned()).await.unwrap();
-    assert_eq!(machine.texts(), ["committed by nobody that is left", "new"]);
+    assert_eq!(machine.strings(), ["committed by nobody that is left", "new"]);
 }

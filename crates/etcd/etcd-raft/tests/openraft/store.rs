@@ -1,4 +1,4 @@
-//! A log and a state machine in memory, and openraft's types.
+//! An in-memory log and state machine, and openraft's types.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -51,11 +51,11 @@ struct Inner {
     vote: Option<Vote>,
     committed: Option<LogId>,
     entries: BTreeMap<u64, Entry>,
-    /// Appends that wait for their flush; none where flushes are immediate.
+    /// Appends that wait for a flush; `None` if flushes are immediate.
     held: Option<Vec<IOFlushed<Types>>>,
 }
 
-/// A log whose clones share it.
+/// Clones share the log.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Inner>>);
 
@@ -159,16 +159,16 @@ impl RaftLogStorage<Types> for Memory {
 struct Applied {
     last: Option<LogId>,
     membership: StoredMembership,
-    texts: Vec<String>,
+    strings: Vec<String>,
 }
 
-/// Keeps the texts that were applied, in order.
+/// Keeps the applied strings in order.
 #[derive(Clone, Default)]
 pub struct Machine(Arc<Mutex<Applied>>);
 
 impl Machine {
-    pub fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().texts.clone()
+    pub fn strings(&self) -> Vec<String> {
+        self.0.lock().unwrap().strings.clone()
     }
 }
 
@@ -190,7 +190,7 @@ impl RaftStateMachine<Types> for Machine {
             let mut applied = self.0.lock().unwrap();
             applied.last = Some(entry.log_id);
             match entry.payload {
-                Payload::Normal(text) => applied.texts.push(text),
+                Payload::Normal(text) => applied.strings.push(text),
                 Payload::Membership(membership) => {
                     applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }

@@ -1,4 +1,4 @@
-//! One operation of a client at a member, as the checker of histories knows it.
+//! One client operation at a member, as the linearizability checker represents it.
 
 use bytes::Bytes;
 use conformance::history::{Action, Outcome};
@@ -23,7 +23,7 @@ pub fn put(text: &str, value: u64) -> Put {
     }
 }
 
-/// `None`: certainly nothing happened.
+/// `None` if it certainly had no effect.
 pub async fn act(member: Member, at: String, action: Action, barrier: bool) -> Option<Outcome> {
     if action == Action::Read {
         if barrier && member.barrier().await.is_err() {
@@ -34,7 +34,7 @@ pub async fn act(member: Member, at: String, action: Action, barrier: bool) -> O
         return Some(Outcome::Saw(value));
     }
     match member.propose(&command(&at, action)).await {
-        Ok(outcome) => Some(told(&outcome.result)),
+        Ok(outcome) => Some(outcome_of(&outcome.result)),
         Err(Unavailable::TooManyRequests | Unavailable::NoSpace | Unavailable::TooLarge) => None,
         Err(_) => Some(Outcome::Unknown),
     }
@@ -63,7 +63,7 @@ fn command(at: &str, action: Action) -> Command {
     }
 }
 
-fn told(result: &Result<Change, CommandError>) -> Outcome {
+fn outcome_of(result: &Result<Change, CommandError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
         Err(CommandError::Keys(error)) => match error.code {

@@ -1,27 +1,27 @@
-//! One member's machine: its disks, its clock, and the runtime that dies with it. The log lies on a
-//! simulated disk. The checkpoint lies in a real folder: LMDB is no part of what is simulated, its
-//! commits are whole or not there, and each is done within one instant of virtual time.
+//! One member's machine: its disk, its clocks and its runtime. The log is on a simulated disk. The checkpoint is in a
+//! real directory: LMDB is not simulated, its commits are atomic, and each happens within one instant of virtual
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::simulated::SimulatedEnvironment;
 use etcd_raft::{Clock, Member, MemberConfig, StartError, StopReason};
 use fastrand::Rng;
 use raft_log::simulated::{Fate, SimulatedDisk};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::network::{Place, Wires};
-use super::pace::Pace;
+use super::disk_latency::DiskLatency;
+use super::network::{Endpoint, SimulatedNetwork};
 use super::trace::Trace;
 
 const TICK: Duration = Duration::from_millis(1);
-/// When all simulations begin: seconds since 1970.
+/// The wall clock at the start of a simulation: seconds since 1970.
 const EPOCH: u64 = 1_700_000_000;
 
-/// The machine's clock on the wall, which may be set.
+/// A wall clock that can be set.
 pub struct WallClock {
     trace: Arc<Trace>,
     pub ahead_seconds: AtomicI64,
@@ -31,10 +31,10 @@ impl Clock for WallClock {
     fn now(&self) -> SystemTime {
         let ahead = self.ahead_seconds.load(Ordering::Relaxed);
         let seconds = EPOCH.saturating_add_signed(ahead);
-        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.monotonic()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         Duration::from_millis(self.trace.moments.millis())
     }
 }
@@ -49,21 +49,26 @@ pub struct Machine {
     pub id: u64,
     pub config: MemberConfig,
     pub clock: Arc<WallClock>,
-    pub pace: Arc<Pace>,
+    pub disk_latency: Arc<DiskLatency>,
     pub disk: SimulatedDisk,
-    /// Nobody gave it time since.
+    /// Since when it is paused.
     paused: Option<u64>,
-    /// Its disk was made to fail: it may stop for that.
+    /// Its disk was made to fail, so it may stop.
     pub may_fail: bool,
-    /// It was asked to stop.
+    /// It is being stopped.
     stopping: Option<JoinHandle<()>>,
     state: State,
-    wires: Arc<Wires>,
+    network: Arc<SimulatedNetwork>,
     trace: Arc<Trace>,
 }
 
 impl Machine {
-    pub fn new(mut config: MemberConfig, random: Rng, wires: &Arc<Wires>, trace: &Arc<Trace>) -> Self {
+    pub fn new(
+        mut config: MemberConfig,
+        random: Rng,
+        network: &Arc<SimulatedNetwork>,
+        trace: &Arc<Trace>,
+    ) -> Self {
         let clock = WallClock { trace: Arc::clone(trace), ahead_seconds: AtomicI64::new(0) };
         let clock = Arc::new(clock);
         config.clock = Arc::<WallClock>::clone(&clock);
@@ -71,13 +76,13 @@ impl Machine {
             id: config.member_id,
             config,
             clock,
-            pace: Pace::new(random),
+            disk_latency: DiskLatency::new(random),
             disk: SimulatedDisk::new(),
             paused: None,
             may_fail: false,
             stopping: None,
             state: State::Off,
-            wires: Arc::clone(wires),
+            network: Arc::clone(network),
             trace: Arc::clone(trace),
         }
     }
@@ -94,17 +99,20 @@ impl Machine {
     }
 
     pub fn start(&mut self) {
-        self.trace.tell(format_args!("member {} is started", self.id));
+        self.trace.highlight(format_args!("member {} is started", self.id));
         let runtime = paused_runtime();
-        let pace = Arc::clone(&self.pace);
-        let hands = SimulatedHands { disk: self.disk.clone(), pace: Arc::new(move || pace.draw()) };
-        let network = self.wires.network(self.id);
-        let started = Member::start_with(self.config.clone(), network, Arc::new(hands));
+        let disk_latency = Arc::clone(&self.disk_latency);
+        let environment = SimulatedEnvironment {
+            disk: self.disk.clone(),
+            disk_latency: Arc::new(move || disk_latency.sample()),
+        };
+        let network = self.network.network(self.id);
+        let started = Member::start_with(self.config.clone(), network, Arc::new(environment));
         let started = runtime.spawn(started);
         self.state = State::Starting(runtime, started);
     }
 
-    /// One millisecond of its time. An error is what no member may do.
+    /// Runs it for one millisecond. An error is a violation.
     pub fn tick(&mut self) -> Result<(), String> {
         if self.paused.is_some() {
             return Ok(());
@@ -126,12 +134,12 @@ impl Machine {
                 match reason {
                     None => {}
                     Some(StopReason::Failed(_)) if self.may_fail => self.crash(Fate::Lost),
-                    Some(StopReason::Asked)
+                    Some(StopReason::Requested)
                         if self.stopping.as_ref().is_some_and(JoinHandle::is_finished) =>
                     {
                         self.crash(Fate::Kept);
                     }
-                    Some(StopReason::Asked) if self.stopping.is_some() => {}
+                    Some(StopReason::Requested) if self.stopping.is_some() => {}
                     Some(reason) => return Err(format!("member {} stopped by itself: {reason}", self.id)),
                 }
                 Ok(())
@@ -146,9 +154,9 @@ impl Machine {
     ) -> Result<(), String> {
         match runtime.block_on(starting).map_err(|error| error.to_string())? {
             Ok(member) => {
-                let place = Place { member: member.clone(), runtime: runtime.handle().clone() };
-                self.wires.attach(self.id, place);
-                self.trace.tell(format_args!("member {} is up", self.id));
+                let endpoint = Endpoint { member: member.clone(), runtime: runtime.handle().clone() };
+                self.network.attach(self.id, endpoint);
+                self.trace.highlight(format_args!("member {} is up", self.id));
                 self.state = State::On(runtime, member);
                 Ok(())
             }
@@ -164,10 +172,10 @@ impl Machine {
         }
     }
 
-    /// The member is gone between two instructions. But for `Kept` the machine goes with it.
+    /// Stops the member abruptly. Unless `fate` is `Kept`, the machine loses power.
     pub fn crash(&mut self, fate: Fate) {
-        self.trace.tell(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
-        self.wires.detach(self.id, fate != Fate::Kept);
+        self.trace.highlight(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
+        self.network.detach(self.id, fate != Fate::Kept);
         self.paused = None;
         self.may_fail = false;
         self.stopping = None;
@@ -175,7 +183,7 @@ impl Machine {
         self.disk = self.disk.crash(self.disk.steps(), fate);
     }
 
-    /// Drops everything that runs; order matters: the runtime's tasks use the member.
+    /// The runtime must be dropped before the member that its tasks use.
     fn end(&mut self) {
         match std::mem::replace(&mut self.state, State::Off) {
             State::Off => {}
@@ -190,25 +198,25 @@ impl Machine {
         }
     }
 
-    /// Asks it to stop in order, which takes time.
+    /// Requests an orderly stop, which takes time.
     pub fn stop(&mut self) {
         let State::On(runtime, member) = &self.state else { return };
-        self.trace.tell(format_args!("member {} is asked to stop", self.id));
+        self.trace.highlight(format_args!("member {} is asked to stop", self.id));
         let member = member.clone();
         self.stopping = Some(runtime.spawn(async move { member.stop().await }));
     }
 
     pub fn pause(&mut self) {
         if !self.is_off() && self.paused.is_none() {
-            self.trace.tell(format_args!("member {} is paused", self.id));
+            self.trace.highlight(format_args!("member {} is paused", self.id));
             self.paused = Some(self.trace.moments.millis());
         }
     }
 
-    /// Its clocks went on meanwhile.
+    /// Its clocks continued while it was paused.
     pub fn resume(&mut self) {
         let Some(since) = self.paused.take() else { return };
-        self.trace.tell(format_args!("member {} goes on", self.id));
+        self.trace.highlight(format_args!("member {} goes on", self.id));
         if let State::Starting(runtime, _) | State::On(runtime, _) = &self.state {
             let missed = Duration::from_millis(self.trace.moments.millis() - since);
             runtime.block_on(tokio::time::advance(missed));
@@ -216,10 +224,10 @@ impl Machine {
     }
 }
 
-/// A runtime whose time only goes on when it has nothing else to do.
+/// A runtime whose virtual time only advances when it is idle.
 pub fn paused_runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    // A thread would bring its own order into what happens.
-    builder.on_thread_start(|| super::process::forbidden("a thread was started"));
+    // Thread scheduling would not be deterministic.
+    builder.on_thread_start(|| super::process::report_violation("a thread was started"));
     builder.enable_time().start_paused(true).build().unwrap()
 }

@@ -1,46 +1,46 @@
-//! Whole clusters in one thread, under virtual time, with all chance drawn from one seed: what
-//! members promise while machines crash, stop and lose what was not flushed, networks part, disks
-//! are slow or full, and clocks jump. The same seed gives the same trace, byte for byte.
+//! Whole clusters in one thread under virtual time, with all randomness from one seed: machines crash, stop and lose
+//! unflushed data, networks are partitioned, disks are slow or full, and clocks jump. The same seed gives the same
+//! trace, byte for byte.
 //!
-//! Each seed runs in a process of its own: libraries count how often they were used. Run again:
-//! `KEELSON_SEEDS=7..8 cargo nextest run -p member --test simulation --run-ignored only soak`;
-//! `KEELSON_TRACE=FILE` keeps the trace, `SHOW_LOG=1` shows what the members log.
+//! Each seed runs in its own process, because libraries keep global counters. To repeat a seed: `KEELSON_SEEDS=7..8
+//! cargo nextest run -p etcd-raft --test simulation --run-ignored only soak`. `KEELSON_TRACE=FILE` writes the trace,
+//! `SHOW_LOG=1` shows the members' log.
 
-// A test that meets an error has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod chance;
+mod checks;
 mod clients;
+mod disk_latency;
 mod faults;
 mod history;
+mod isolated_faults;
 mod ledger;
 mod machine;
 mod network;
-mod pace;
 mod process;
-mod quiet;
 mod run;
+mod seeded_random;
+mod simulation;
 mod stream;
 mod trace;
-mod verdict;
 mod watchers;
-mod world;
 
-use process::{Ended, many, one};
+use process::{SeedResult, run_seed, run_seeds};
 use run::Sabotage;
 
-/// What `cargo verify` runs.
-const FEW: std::ops::Range<u64> = 4..10;
-/// What the long run does, unless `KEELSON_SEEDS=from..to` says otherwise.
-const MANY: std::ops::Range<u64> = 1000..3000;
-/// Within so many seeds a broken promise must be seen.
-const ENOUGH: std::ops::Range<u64> = 4..20;
+/// The seeds of `cargo verify`.
+const FEW_SEEDS: std::ops::Range<u64> = 4..10;
+/// The seeds of the soak test, unless `KEELSON_SEEDS=from..to` is set.
+const MANY_SEEDS: std::ops::Range<u64> = 1000..3000;
+/// Within these seeds sabotage must be detected.
+const SABOTAGE_SEEDS: std::ops::Range<u64> = 4..20;
 
 fn must_hold(seeds: std::ops::Range<u64>) {
-    let failed = many(seeds, Sabotage::None, |ended| !ended.held);
-    if let Some(Ended { seed, told, .. }) = failed {
+    let failed = run_seeds(seeds, Sabotage::None, |result| !result.passed);
+    if let Some(SeedResult { seed, output, .. }) = failed {
         panic!(
-            "{told}\nseed {seed} failed; again: KEELSON_SEEDS={seed}..{} cargo nextest run -p member \
+            "{output}\nseed {seed} failed; again: KEELSON_SEEDS={seed}..{} cargo nextest run -p member \
              --test simulation --run-ignored only soak",
             seed + 1
         );
@@ -48,20 +48,20 @@ fn must_hold(seeds: std::ops::Range<u64>) {
 }
 
 fn must_be_caught(sabotage: Sabotage, by: &str) {
-    let caught = many(ENOUGH, sabotage, |ended| !ended.held);
-    let told = caught.expect("a broken promise was not seen").told;
-    assert!(told.contains(by), "another failure than {by:?}: {told}");
+    let caught = run_seeds(SABOTAGE_SEEDS, sabotage, |result| !result.passed);
+    let output = caught.expect("a broken promise was not seen").output;
+    assert!(output.contains(by), "another failure than {by:?}: {output}");
 }
 
 #[test]
 fn a_few_seeds_hold() {
-    must_hold(FEW);
+    must_hold(FEW_SEEDS);
 }
 
 #[test]
 #[ignore = "thousands of seeds: cargo verify --all soaks"]
 fn soak_many_seeds_hold() {
-    must_hold(process::asked_seeds().unwrap_or(MANY));
+    must_hold(process::seeds_from_environment().unwrap_or(MANY_SEEDS));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn the_same_seed_gives_the_same_trace() {
     let folder = tempfile::tempdir().unwrap();
     let traces = ["once", "again"].map(|name| {
         let path = folder.path().join(name);
-        let ended = one(FEW.start, Sabotage::None, Some(&path));
-        assert!(ended.held, "{}", ended.told);
+        let result = run_seed(FEW_SEEDS.start, Sabotage::None, Some(&path));
+        assert!(result.passed, "{}", result.output);
         std::fs::read_to_string(path).unwrap()
     });
     let differ = traces[0].lines().zip(traces[1].lines()).position(|(once, again)| once != again);
@@ -80,7 +80,7 @@ fn the_same_seed_gives_the_same_trace() {
     }
     assert_eq!(traces[0].len(), traces[1].len());
     let other = folder.path().join("other");
-    one(FEW.start + 1, Sabotage::None, Some(&other));
+    run_seed(FEW_SEEDS.start + 1, Sabotage::None, Some(&other));
     assert_ne!(std::fs::read_to_string(other).unwrap(), traces[0], "the seed decides nothing");
 }
 
@@ -99,7 +99,7 @@ fn an_event_that_is_not_told_is_caught() {
     must_be_caught(Sabotage::LostEvent, "was not told");
 }
 
-/// One seed, in the process that the others start for it.
+/// The child process of the other tests, for one seed.
 #[test]
 #[ignore = "started by the others, a process for each seed"]
 fn one_seed() {

@@ -1,6 +1,5 @@
-//! The network between members: connections whose bytes come late, but in order; ways that are
-//! stopped in one direction; machines that are gone without a word. It must never reorder or change
-//! what is on one connection: TCP and the members' checksums see to that.
+//! The simulated network: connections with delays, one-way partitions and machines that disappear. Bytes of one
+//! connection are neither reordered nor changed, as with TCP and the peer protocol's checksums.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -14,55 +13,56 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::stream::End;
+use super::stream::StreamEnd;
 use super::trace::Trace;
 
-/// Beyond this, a writer waits until something arrived.
+/// Bytes in flight after which a writer waits.
 const WINDOW: usize = 1 << 20;
-/// The same where the bandwidth is limited: Linux queues little of each connection, so that others get their turn.
+/// The window with limited bandwidth: Linux queues little per connection, so that others get their turn.
 const NARROW_WINDOW: usize = 128 << 10;
-/// Bytes that a connection sends at once there.
-const TURN: usize = 16 << 10;
+/// Bytes that a connection sends per turn with limited bandwidth.
+const SEND_BYTES: usize = 16 << 10;
 
-/// What holds for all that is sent, in milliseconds.
+/// The conditions of all connections, in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Weather {
+pub struct NetworkConditions {
     pub shortest: u64,
     pub longest: u64,
-    /// One parcel in so many is lost, and comes when it was sent again.
+    /// One packet in this many is lost, and arrives after a retransmission.
     pub lost: u64,
     pub again: u64,
-    /// Bytes that a machine can send in a millisecond, to all others together.
+    /// Bytes that a machine can send per millisecond on all connections together.
     pub bandwidth: Option<u64>,
 }
 
-pub const FAIR: Weather = Weather { shortest: 0, longest: 2, lost: 5_000, again: 250, bandwidth: None };
-/// For what a parcel that comes late would spoil.
-pub const LOSSLESS: Weather = Weather { lost: u64::MAX, ..FAIR };
+pub const NORMAL: NetworkConditions =
+    NetworkConditions { shortest: 0, longest: 2, lost: 5_000, again: 250, bandwidth: None };
+/// For phases that a delayed packet would spoil.
+pub const LOSSLESS: NetworkConditions = NetworkConditions { lost: u64::MAX, ..NORMAL };
 
-/// What is called at a member's machine.
+/// A running member.
 #[derive(Clone)]
-pub struct Place {
+pub struct Endpoint {
     pub member: Member,
     pub runtime: Handle,
 }
 
-pub struct Wires {
+pub struct SimulatedNetwork {
     state: Mutex<State>,
     trace: Arc<Trace>,
 }
 
 struct State {
     random: Rng,
-    weather: Weather,
-    /// Nothing that the first sends reaches the second.
+    conditions: NetworkConditions,
+    /// Pairs whose first member cannot reach the second.
     stopped: BTreeSet<(u64, u64)>,
-    places: BTreeMap<u64, Place>,
-    /// Machines without power: they do not even say that nobody listens.
-    dark: BTreeSet<u64>,
+    endpoints: BTreeMap<u64, Endpoint>,
+    /// Machines without power, which do not even refuse connections.
+    powered_off: BTreeSet<u64>,
     dials: Vec<Dial>,
-    ways: BTreeMap<u64, Way>,
-    /// When each machine has sent what it was given, in microseconds.
+    pipes: BTreeMap<u64, Pipe>,
+    /// When each machine has sent its queue, in microseconds.
     busy_until: BTreeMap<u64, u64>,
     next: u64,
 }
@@ -74,53 +74,53 @@ struct Dial {
     answer: oneshot::Sender<io::Result<BoxedStream>>,
 }
 
-/// One direction of a connection; the other one's number differs in the last bit.
-struct Way {
+/// One direction of a connection. The number of the other direction differs in the last bit.
+struct Pipe {
     from: u64,
     to: u64,
-    /// What is on its way; nothing in a parcel is the end.
-    parcels: VecDeque<(u64, Bytes)>,
+    /// Packets in flight with their arrival times. An empty packet is the end of the stream.
+    packets: VecDeque<(u64, Bytes)>,
     sent: usize,
     arrived: BytesMut,
     ended: bool,
-    /// Nobody reads any more.
-    abandoned: bool,
+    /// The reader has closed its end.
+    reader_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// What is done when the state is not locked any more: it may come back to it.
+/// Actions for after the state is unlocked, because they may use it.
 #[derive(Default)]
-struct Later {
+struct Deferred {
     wake: Vec<Waker>,
     answer: Vec<(oneshot::Sender<io::Result<BoxedStream>>, io::Result<BoxedStream>)>,
-    serve: Vec<(Place, End)>,
+    serve: Vec<(Endpoint, StreamEnd)>,
 }
 
-impl Later {
-    fn happens(self) {
+impl Deferred {
+    fn run(self) {
         self.wake.into_iter().for_each(Waker::wake);
-        for (place, end) in self.serve {
-            let Place { member, runtime } = place;
+        for (endpoint, end) in self.serve {
+            let Endpoint { member, runtime } = endpoint;
             runtime.spawn(async move { member.serve_peer(Box::new(end)).await.ok() });
         }
         for (answer, stream) in self.answer {
-            // Who dialed may not wait any more.
+            // The caller may have given up.
             answer.send(stream).ok();
         }
     }
 }
 
-impl Wires {
+impl SimulatedNetwork {
     pub fn new(random: Rng, trace: Arc<Trace>) -> Arc<Self> {
         let state = State {
             random,
-            weather: FAIR,
+            conditions: NORMAL,
             stopped: BTreeSet::new(),
-            places: BTreeMap::new(),
-            dark: BTreeSet::new(),
+            endpoints: BTreeMap::new(),
+            powered_off: BTreeSet::new(),
             dials: Vec::new(),
-            ways: BTreeMap::new(),
+            pipes: BTreeMap::new(),
             busy_until: BTreeMap::new(),
             next: 0,
         };
@@ -128,32 +128,32 @@ impl Wires {
     }
 
     pub fn network(self: &Arc<Self>, from: u64) -> Arc<dyn Network> {
-        Arc::new(Wire { from, wires: Arc::clone(self) })
+        Arc::new(Dialer { from, network: Arc::clone(self) })
     }
 
-    pub fn place(&self, id: u64) -> Option<Place> {
-        self.state.lock().places.get(&id).cloned()
+    pub fn endpoint(&self, id: u64) -> Option<Endpoint> {
+        self.state.lock().endpoints.get(&id).cloned()
     }
 
-    pub fn attach(&self, id: u64, place: Place) {
+    pub fn attach(&self, id: u64, endpoint: Endpoint) {
         let mut state = self.state.lock();
-        state.dark.remove(&id);
-        state.places.insert(id, place);
+        state.powered_off.remove(&id);
+        state.endpoints.insert(id, endpoint);
     }
 
-    /// `dark`: the machine is without power, and closes nothing.
-    pub fn detach(&self, id: u64, dark: bool) {
+    /// `powered_off`: the machine has lost power and closes nothing.
+    pub fn detach(&self, id: u64, powered_off: bool) {
         let mut state = self.state.lock();
-        let gone = state.places.remove(&id);
-        if dark {
-            state.dark.insert(id);
+        let gone = state.endpoints.remove(&id);
+        if powered_off {
+            state.powered_off.insert(id);
         }
         drop(state);
         drop(gone);
     }
 
-    pub fn set_weather(&self, weather: Weather) {
-        self.state.lock().weather = weather;
+    pub fn set_conditions(&self, conditions: NetworkConditions) {
+        self.state.lock().conditions = conditions;
     }
 
     pub fn stop(&self, from: u64, to: u64) {
@@ -164,66 +164,67 @@ impl Wires {
         self.state.lock().stopped.clear();
     }
 
-    /// Breaks all connections between two members, with what is on them.
+    /// Resets all connections between two members and drops their data.
     pub fn reset(&self, one: u64, other: u64) {
-        let mut later = Later::default();
+        let mut deferred = Deferred::default();
         let mut state = self.state.lock();
-        let between = |way: &Way| (way.from, way.to) == (one, other) || (way.from, way.to) == (other, one);
-        let numbers = state.ways.iter().filter(|(_, way)| between(way)).map(|(number, _)| *number);
+        let between =
+            |pipe: &Pipe| (pipe.from, pipe.to) == (one, other) || (pipe.from, pipe.to) == (other, one);
+        let numbers = state.pipes.iter().filter(|(_, pipe)| between(pipe)).map(|(number, _)| *number);
         for number in numbers.collect::<Vec<_>>() {
-            state.break_way(number, &mut later);
+            state.break_pipe(number, &mut deferred);
         }
         drop(state);
-        later.happens();
+        deferred.run();
     }
 
-    /// Brings what is due.
+    /// Delivers everything that is due.
     pub fn tick(self: &Arc<Self>) {
         let now = self.trace.moments.millis();
-        let mut later = Later::default();
+        let mut deferred = Deferred::default();
         let mut state = self.state.lock();
-        state.bring(now, &mut later, &self.trace);
-        state.connect(now, &mut later, self);
+        state.deliver(now, &mut deferred, &self.trace);
+        state.connect(now, &mut deferred, self);
         drop(state);
-        later.happens();
+        deferred.run();
     }
 
-    pub fn take(&self, way: u64, most: usize, context: &Context<'_>) -> Poll<io::Result<Bytes>> {
+    pub fn take(&self, pipe: u64, most: usize, context: &Context<'_>) -> Poll<io::Result<Bytes>> {
         let mut state = self.state.lock();
-        let Some(way) = state.ways.get_mut(&way) else {
+        let Some(pipe) = state.pipes.get_mut(&pipe) else {
             return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
         };
-        if way.arrived.is_empty() && !way.ended {
-            way.reader = Some(context.waker().clone());
+        if pipe.arrived.is_empty() && !pipe.ended {
+            pipe.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        let count = way.arrived.len().min(most);
-        Poll::Ready(Ok(way.arrived.split_to(count).freeze()))
+        let count = pipe.arrived.len().min(most);
+        Poll::Ready(Ok(pipe.arrived.split_to(count).freeze()))
     }
 
     pub fn put(&self, number: u64, bytes: &[u8], context: &Context<'_>) -> Poll<io::Result<usize>> {
         let mut state = self.state.lock();
         let now = self.trace.moments.millis();
         let delay = state.delay();
-        let State { ways, busy_until, weather, .. } = &mut *state;
-        let Some(way) = ways.get_mut(&number) else {
+        let State { pipes, busy_until, conditions, .. } = &mut *state;
+        let Some(pipe) = pipes.get_mut(&number) else {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         };
-        let window = if weather.bandwidth.is_some() { NARROW_WINDOW } else { WINDOW };
-        if way.sent >= window {
-            way.writer = Some(context.waker().clone());
+        let window = if conditions.bandwidth.is_some() { NARROW_WINDOW } else { WINDOW };
+        if pipe.sent >= window {
+            pipe.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
         let (mut bytes, mut sent) = (bytes, now);
-        if let Some(bandwidth) = weather.bandwidth {
-            bytes = &bytes[..bytes.len().min(TURN)];
-            let busy = busy_until.entry(way.from).or_default();
+        if let Some(bandwidth) = conditions.bandwidth {
+            bytes = &bytes[..bytes.len().min(SEND_BYTES)];
+            let busy = busy_until.entry(pipe.from).or_default();
             *busy = (*busy).max(now * 1_000) + bytes.len() as u64 * 1_000 / bandwidth;
             sent = *busy / 1_000;
         }
-        let due = way.parcels.back().map_or(0, |(due, _)| *due).max(sent + delay);
-        way.sent += bytes.len();
-        way.parcels.push_back((due, Bytes::copy_from_slice(bytes)));
+        let due = pipe.packets.back().map_or(0, |(due, _)| *due).max(sent + delay);
+        pipe.sent += bytes.len();
+        pipe.packets.push_back((due, Bytes::copy_from_slice(bytes)));
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -232,122 +233,122 @@ impl Wires {
         let mut state = self.state.lock();
         let now = self.trace.moments.millis();
         let delay = state.delay();
-        if let Some(way) = state.ways.get_mut(&reads) {
-            way.abandoned = true;
+        if let Some(pipe) = state.pipes.get_mut(&reads) {
+            pipe.reader_closed = true;
         }
-        let dark = state.dark.contains(&host);
-        if let Some(way) = state.ways.get_mut(&writes)
-            && !dark
+        let powered_off = state.powered_off.contains(&host);
+        if let Some(pipe) = state.pipes.get_mut(&writes)
+            && !powered_off
         {
-            let due = way.parcels.back().map_or(0, |(due, _)| *due).max(now + delay);
-            way.parcels.push_back((due, Bytes::new()));
+            let due = pipe.packets.back().map_or(0, |(due, _)| *due).max(now + delay);
+            pipe.packets.push_back((due, Bytes::new()));
         }
     }
 }
 
 impl State {
     fn delay(&mut self) -> u64 {
-        let weather = self.weather;
-        let delay = self.random.u64(weather.shortest..=weather.longest);
-        let lost = self.random.u64(0..weather.lost) == 0;
-        if lost { delay + self.random.u64(weather.again / 2..=weather.again * 2) } else { delay }
+        let conditions = self.conditions;
+        let delay = self.random.u64(conditions.shortest..=conditions.longest);
+        let lost = self.random.u64(0..conditions.lost) == 0;
+        if lost { delay + self.random.u64(conditions.again / 2..=conditions.again * 2) } else { delay }
     }
 
-    fn break_way(&mut self, number: u64, later: &mut Later) {
+    fn break_pipe(&mut self, number: u64, deferred: &mut Deferred) {
         for number in [number, number ^ 1] {
-            let Some(way) = self.ways.remove(&number) else { continue };
-            later.wake.extend(way.reader);
-            later.wake.extend(way.writer);
+            let Some(pipe) = self.pipes.remove(&number) else { continue };
+            deferred.wake.extend(pipe.reader);
+            deferred.wake.extend(pipe.writer);
         }
     }
 
-    fn bring(&mut self, now: u64, later: &mut Later, trace: &Trace) {
+    fn deliver(&mut self, now: u64, deferred: &mut Deferred, trace: &Trace) {
         let mut broken = Vec::new();
-        let Self { ways, stopped, dark, .. } = self;
-        for (number, way) in ways.iter_mut() {
-            if stopped.contains(&(way.from, way.to)) {
+        let Self { pipes, stopped, powered_off, .. } = self;
+        for (number, pipe) in pipes.iter_mut() {
+            if stopped.contains(&(pipe.from, pipe.to)) {
                 continue;
             }
-            while way.parcels.front().is_some_and(|(due, _)| *due <= now) {
-                let Some((_, bytes)) = way.parcels.pop_front() else { break };
-                let (from, to, count) = (way.from, way.to, bytes.len());
+            while pipe.packets.front().is_some_and(|(due, _)| *due <= now) {
+                let Some((_, bytes)) = pipe.packets.pop_front() else { break };
+                let (from, to, count) = (pipe.from, pipe.to, bytes.len());
                 trace.note(format_args!("{from}->{to} #{number} {count} {:08x}", crc32c::crc32c(&bytes)));
-                way.sent -= count;
-                later.wake.extend(way.writer.take());
-                if dark.contains(&way.to) {
+                pipe.sent -= count;
+                deferred.wake.extend(pipe.writer.take());
+                if powered_off.contains(&pipe.to) {
                     continue;
                 }
-                if way.abandoned {
-                    // Who has closed, or forgotten, the connection says so to whoever still uses it.
+                if pipe.reader_closed {
+                    // The peer of a closed or forgotten connection receives a reset.
                     broken.push(*number);
                     break;
                 }
-                way.ended |= bytes.is_empty();
-                way.arrived.extend_from_slice(&bytes);
-                later.wake.extend(way.reader.take());
+                pipe.ended |= bytes.is_empty();
+                pipe.arrived.extend_from_slice(&bytes);
+                deferred.wake.extend(pipe.reader.take());
             }
         }
         for number in broken {
-            self.break_way(number, later);
+            self.break_pipe(number, deferred);
         }
-        // Both ends are gone, and said so to each other.
-        self.ways.retain(|_, way| !(way.abandoned && way.ended));
+        // Both ends are closed, and have been notified.
+        self.pipes.retain(|_, pipe| !(pipe.reader_closed && pipe.ended));
     }
 
-    fn connect(&mut self, now: u64, later: &mut Later, wires: &Arc<Wires>) {
+    fn connect(&mut self, now: u64, deferred: &mut Deferred, network: &Arc<SimulatedNetwork>) {
         for dial in std::mem::take(&mut self.dials) {
             let (from, to) = (dial.from, dial.to);
             let open = !self.stopped.contains(&(from, to)) && !self.stopped.contains(&(to, from));
             if dial.answer.is_closed() {
                 continue;
             }
-            if dial.due > now || !open || self.dark.contains(&to) {
+            if dial.due > now || !open || self.powered_off.contains(&to) {
                 self.dials.push(dial);
                 continue;
             }
-            let Some(place) = self.places.get(&to) else {
-                later.answer.push((dial.answer, Err(ErrorKind::ConnectionRefused.into())));
+            let Some(endpoint) = self.endpoints.get(&to) else {
+                deferred.answer.push((dial.answer, Err(ErrorKind::ConnectionRefused.into())));
                 continue;
             };
-            let there = self.next;
+            let first = self.next;
             self.next += 2;
-            for (number, from, to) in [(there, from, to), (there + 1, to, from)] {
-                self.ways.insert(number, Way::new(from, to));
+            for (number, from, to) in [(first, from, to), (first + 1, to, from)] {
+                self.pipes.insert(number, Pipe::new(from, to));
             }
-            let end = |host, reads, writes| End { wires: Arc::clone(wires), host, reads, writes };
-            later.serve.push((place.clone(), end(to, there, there + 1)));
-            later.answer.push((dial.answer, Ok(Box::new(end(from, there + 1, there)))));
+            let end = |host, reads, writes| StreamEnd { network: Arc::clone(network), host, reads, writes };
+            deferred.serve.push((endpoint.clone(), end(to, first, first + 1)));
+            deferred.answer.push((dial.answer, Ok(Box::new(end(from, first + 1, first)))));
         }
     }
 }
 
-impl Way {
+impl Pipe {
     fn new(from: u64, to: u64) -> Self {
         Self {
             from,
             to,
-            parcels: VecDeque::new(),
+            packets: VecDeque::new(),
             sent: 0,
             arrived: BytesMut::new(),
             ended: false,
-            abandoned: false,
+            reader_closed: false,
             reader: None,
             writer: None,
         }
     }
 }
 
-/// The network as one member calls it.
-struct Wire {
+/// The network of one member.
+struct Dialer {
     from: u64,
-    wires: Arc<Wires>,
+    network: Arc<SimulatedNetwork>,
 }
 
-impl Network for Wire {
+impl Network for Dialer {
     fn dial(&self, target: Target) -> Dialing {
         let (answer, done) = oneshot::channel();
-        let mut state = self.wires.state.lock();
-        let due = self.wires.trace.moments.millis() + state.delay();
+        let mut state = self.network.state.lock();
+        let due = self.network.trace.moments.millis() + state.delay();
         state.dials.push(Dial { due, from: self.from, to: target.member_id, answer });
         Box::pin(async move { done.await.map_err(io::Error::other)? })
     }

@@ -1,4 +1,4 @@
-//! A process for each seed, so that nothing of one run is left in the next.
+//! A process for each seed, so that runs do not affect each other.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,43 +9,43 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::chance::seed_this_thread;
 use super::run::{Sabotage, simulate};
+use super::seeded_random::seed_this_thread;
 use super::trace::Trace;
 
 const SEED: &str = "KEELSON_ONE_SEED";
 const SABOTAGE: &str = "KEELSON_SABOTAGE";
 const TRACE: &str = "KEELSON_TRACE";
 const SEEDS: &str = "KEELSON_SEEDS";
-/// Real time; a seed takes seconds.
-const STUCK: Duration = Duration::from_secs(300);
+/// In real time; a seed takes seconds.
+const REAL_TIME_LIMIT: Duration = Duration::from_secs(300);
 
-static FORBIDDEN: Mutex<Option<String>> = Mutex::new(None);
+static VIOLATION: Mutex<Option<String>> = Mutex::new(None);
 
-/// Something happened that makes the run worthless, or is a failure by itself.
-pub fn forbidden(what: &str) {
-    FORBIDDEN.lock().get_or_insert_with(|| what.to_owned());
+/// Records an event that invalidates the run or is a failure.
+pub fn report_violation(what: &str) {
+    VIOLATION.lock().get_or_insert_with(|| what.to_owned());
 }
 
-pub fn forbidden_so_far() -> Option<String> {
-    FORBIDDEN.lock().clone()
+pub fn violation() -> Option<String> {
+    VIOLATION.lock().clone()
 }
 
-pub struct Ended {
+pub struct SeedResult {
     pub seed: u64,
-    pub held: bool,
-    /// The summary, or what went wrong.
-    pub told: String,
+    pub passed: bool,
+    /// The summary or the failure.
+    pub output: String,
 }
 
-pub fn asked_seeds() -> Option<Range<u64>> {
+pub fn seeds_from_environment() -> Option<Range<u64>> {
     let text = std::env::var(SEEDS).ok()?;
     let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     Some(range.unwrap_or_else(|| panic!("{SEEDS}={text}: expected from..to, as 7..8")))
 }
 
-/// Runs one seed in a process of its own.
-pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> Ended {
+/// Runs one seed in its own process.
+pub fn run_seed(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(SEED, seed.to_string()).env(SABOTAGE, format!("{sabotage:?}"));
@@ -53,15 +53,19 @@ pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> Ended {
         command.env(TRACE, trace);
     }
     let output = command.output().unwrap();
-    let told =
+    let output_text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Ended { seed, held: output.status.success(), told }
+    SeedResult { seed, passed: output.status.success(), output: output_text }
 }
 
-/// Runs seeds side by side, up to the first that is looked for.
-pub fn many(seeds: Range<u64>, sabotage: Sabotage, wanted: impl Fn(&Ended) -> bool + Sync) -> Option<Ended> {
+/// Runs seeds in parallel until the first wanted one.
+pub fn run_seeds(
+    seeds: Range<u64>,
+    sabotage: Sabotage,
+    wanted: impl Fn(&SeedResult) -> bool + Sync,
+) -> Option<SeedResult> {
     let next = AtomicU64::new(seeds.start);
-    let found = Mutex::new(None::<Ended>);
+    let found = Mutex::new(None::<SeedResult>);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -71,11 +75,11 @@ pub fn many(seeds: Range<u64>, sabotage: Sabotage, wanted: impl Fn(&Ended) -> bo
                     if seed >= seeds.end {
                         return;
                     }
-                    let ended = one(seed, sabotage, None);
-                    let summary = ended.told.lines().find(|line| line.starts_with("seed "));
+                    let result = run_seed(seed, sabotage, None);
+                    let summary = result.output.lines().find(|line| line.starts_with("seed "));
                     println!("{}", summary.unwrap_or("failed"));
-                    if wanted(&ended) {
-                        found.lock().get_or_insert(ended);
+                    if wanted(&result) {
+                        found.lock().get_or_insert(result);
                     }
                 }
             });
@@ -84,7 +88,7 @@ pub fn many(seeds: Range<u64>, sabotage: Sabotage, wanted: impl Fn(&Ended) -> bo
     found.into_inner()
 }
 
-/// What the process of one seed does.
+/// The process of one seed.
 pub fn child() {
     let Ok(seed) = std::env::var(SEED) else {
         println!("{SEED} names no seed: nothing to do");
@@ -99,12 +103,12 @@ pub fn child() {
     }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        forbidden(&format!("a task panicked: {panic}"));
+        report_violation(&format!("a task panicked: {panic}"));
         usual(panic);
     }));
     let trace = Arc::new(Trace::to(std::env::var_os(TRACE).map(PathBuf::from).as_deref()));
     watch(&trace);
-    // A thread of its own: what its libraries keep for a thread begins with the seed.
+    // A new thread, so that thread-local state of libraries begins with the seed.
     let simulating = std::thread::spawn({
         let trace = Arc::clone(&trace);
         move || {
@@ -114,7 +118,7 @@ pub fn child() {
     });
     let result = simulating.join().unwrap_or_else(|_| Err("the simulation panicked".into()));
     trace.finish();
-    match result.and_then(|summary| forbidden_so_far().map_or(Ok(summary), Err)) {
+    match result.and_then(|summary| violation().map_or(Ok(summary), Err)) {
         Ok(summary) => println!("\n{summary}"),
         Err(failure) => {
             println!("\nseed {seed} failed\n{}{failure}", trace.last());
@@ -123,11 +127,11 @@ pub fn child() {
     }
 }
 
-/// Ends a process in which virtual time does not go on.
+/// Exits if virtual time does not advance.
 fn watch(trace: &Arc<Trace>) {
     let trace = Arc::clone(trace);
     std::thread::spawn(move || {
-        std::thread::sleep(STUCK);
+        std::thread::sleep(REAL_TIME_LIMIT);
         println!("\nstuck at {} ms\n{}", trace.moments.millis(), trace.last());
         std::process::exit(3);
     });

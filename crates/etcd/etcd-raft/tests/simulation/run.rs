@@ -1,4 +1,4 @@
-//! One seed from its beginning to the verdict.
+//! One seed from start to verdict.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use raft_log::simulated::Fate;
 
+use super::checks;
 use super::clients::Client;
 use super::faults::Faults;
-use super::ledger::{Writer, write_what_expires};
+use super::isolated_faults;
+use super::ledger::{Writer, write_expiring_keys};
 use super::machine::Machine;
-use super::network::Wires;
-use super::quiet;
+use super::network::SimulatedNetwork;
+use super::simulation::Simulation;
 use super::trace::Trace;
-use super::verdict;
 use super::watchers::Watcher;
-use super::world::World;
 
 const CLUSTER: u64 = 0xc1;
 const CLIENTS: usize = 5;
 const WRITERS: usize = 3;
 const WATCHERS: usize = 2;
-/// Of milliseconds: how long there are faults.
+/// Milliseconds during which faults are injected.
 const LOAD: std::ops::Range<u64> = 3_000..8_000;
-/// Bytes of a log segment that takes the longest record.
+/// A segment size for the longest record.
 const LONG_SEGMENT: u64 = 16 << 20;
-/// Virtual milliseconds until all is as if nothing had been.
+/// Virtual milliseconds within which everything must recover.
 pub const RECOVERY: u64 = 30_000;
 
-/// Promises that are broken on purpose, without a change to what is tested.
+/// Deliberate violations, without a change to the tested code, to validate the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     None,
-    /// Disks say that what they were given is safe, and it is not.
+    /// Disks report syncs that they do not perform.
     LyingDisks,
-    /// Clients read without asking up to where they must see.
+    /// Clients read without a barrier.
     NoBarrier,
-    /// A watcher is not told of one event.
+    /// A watcher drops one event.
     LostEvent,
 }
 
-/// What clients saw.
+/// What the clients observed.
 #[derive(Default)]
-pub struct Told {
+pub struct Observations {
     pub history: Arc<Mutex<Vec<Operation>>>,
     pub written: Arc<Mutex<Vec<Written>>>,
     pub seen: Vec<Arc<Mutex<Vec<Seen>>>>,
@@ -57,67 +57,68 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.map_err(|error| error.to_string())?;
-    let mut world = build(seed, &mut random, folder.path(), trace);
-    world.machines.iter_mut().for_each(|machine| {
+    let mut simulation = build(seed, &mut random, folder.path(), trace);
+    simulation.machines.iter_mut().for_each(|machine| {
         machine.disk.set_lying_syncs(sabotage == Sabotage::LyingDisks);
         machine.start();
     });
-    let told = begin_load(&mut world, &mut random, sabotage);
+    let observations = begin_load(&mut simulation, &mut random, sabotage);
     let mut faults = Faults::new(random.fork());
-    // Whether a cluster can be founded under faults is another question.
-    world.run_until(RECOVERY, "a leader", |world| world.leader().map(drop).ok_or("none".into()))?;
-    world.run_for(500)?;
-    quiet::slow_disks(&mut world)?;
+    // Bootstrapping under faults is not tested here.
+    simulation
+        .run_until(RECOVERY, "a leader", |simulation| simulation.leader().map(drop).ok_or("none".into()))?;
+    simulation.run_for(500)?;
+    isolated_faults::slow_disks(&mut simulation)?;
     for _ in 0..random.u64(LOAD) {
-        world.tick()?;
-        faults.step(&mut world);
+        simulation.tick()?;
+        faults.step(&mut simulation);
         if sabotage == Sabotage::LyingDisks {
-            world.machines.iter().for_each(|machine| machine.disk.set_lying_syncs(true));
+            simulation.machines.iter().for_each(|machine| machine.disk.set_lying_syncs(true));
         }
     }
-    trace.tell(format_args!("the faults are over"));
-    faults.end(&mut world);
-    verdict::all_serve(&mut world)?;
-    world.run_for(1_000)?;
-    world.surroundings.end();
-    world.run_for(3_000)?;
-    quiet::far_apart(&mut world)?;
+    trace.highlight(format_args!("the faults are over"));
+    faults.end(&mut simulation);
+    checks::all_serve(&mut simulation)?;
+    simulation.run_for(1_000)?;
+    simulation.context.end();
+    simulation.run_for(3_000)?;
+    isolated_faults::far_apart(&mut simulation)?;
     if has_long_values(seed) {
-        quiet::narrow_links(&mut world)?;
+        isolated_faults::narrow_links(&mut simulation)?;
     }
-    quiet::one_at_a_time(&mut world, &mut random.fork())?;
-    verdict::all_watched(&mut world, &told)?;
-    // What was acknowledged needs none of those who run.
-    for machine in &mut world.machines {
+    isolated_faults::one_at_a_time(&mut simulation, &mut random.fork())?;
+    checks::watchers_caught_up(&mut simulation, &observations)?;
+    // Acknowledged data does not depend on running members.
+    for machine in &mut simulation.machines {
         let mixed = Fate::Mixed(random.u64(..));
         machine.crash(if random.bool() { Fate::Lost } else { mixed });
         machine.start();
     }
-    verdict::all_serve(&mut world)?;
-    let checked = verdict::check_all(&mut world, &told)?;
+    checks::all_serve(&mut simulation)?;
+    let checked = checks::check_all(&mut simulation, &observations)?;
     let (digest, lines) = trace.finish();
     Ok(format!(
         "seed {seed}: {} members, {} faults, {checked}, {} ms, {lines} lines, digest {digest:016x}",
-        world.machines.len(),
+        simulation.machines.len(),
         faults.done,
-        world.now()
+        simulation.now()
     ))
 }
 
-/// A record fits into a segment: these seeds have long ones, and the others go from segment to segment.
+/// A record must fit a segment, so these seeds have large segments and the others have many.
 fn has_long_values(seed: u64) -> bool {
     seed.is_multiple_of(3)
 }
 
-fn build(seed: u64, random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> World {
+fn build(seed: u64, random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> Simulation {
     let members = if random.u32(0..3) == 0 { 5 } else { 3 };
     let url = |id: u64| vec![format!("http://m{id}:2380")];
     let initial = (1..=members).map(|id| InitialMember { id, name: format!("m{id}"), peer_urls: url(id) });
     let initial = initial.collect::<Vec<_>>();
-    let wires = Wires::new(random.fork(), Arc::clone(trace));
+    let network = SimulatedNetwork::new(random.fork(), Arc::clone(trace));
     let short = 4096 << random.u32(0..4);
     let segment_bytes = if has_long_values(seed) { LONG_SEGMENT } else { short };
-    let (snapshot_count, kept_entries) = (random.u64(20..200), random.u64(2..80));
+    let (snapshot_count, catch_up_entries) = (random.u64(20..200), random.u64(2..80));
     let machines = (1..=members).map(|id| {
         let name = format!("m{id}");
         let mut config = MemberConfig::new(folder.join(&name), CLUSTER, id, &name);
@@ -127,41 +128,40 @@ fn build(seed: u64, random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> Worl
         config.election_timeout = Duration::from_millis(500);
         config.log_segment_bytes = segment_bytes;
         config.snapshot_count = snapshot_count;
-        config.kept_entries = kept_entries;
-        Machine::new(config, random.fork(), &wires, trace)
+        config.catch_up_entries = catch_up_entries;
+        Machine::new(config, random.fork(), &network, trace)
     });
     let machines = machines.collect();
-    World::new(machines, wires, Arc::clone(trace), random.fork())
+    Simulation::new(machines, network, Arc::clone(trace), random.fork())
 }
 
-fn begin_load(world: &mut World, random: &mut Rng, sabotage: Sabotage) -> Told {
-    let mut told = Told::default();
-    let surroundings = || Arc::clone(&world.surroundings);
-    let members = world.surroundings.members;
+fn begin_load(simulation: &mut Simulation, random: &mut Rng, sabotage: Sabotage) -> Observations {
+    let mut observations = Observations::default();
+    let context = || Arc::clone(&simulation.context);
+    let members = simulation.context.members;
     for number in 0..CLIENTS + members as usize {
         let client = Client {
             number,
             random: random.fork(),
-            stays_at: number.checked_sub(CLIENTS).map(|place| place as u64 + 1),
+            fixed_member: number.checked_sub(CLIENTS).map(|endpoint| endpoint as u64 + 1),
             barrier: sabotage != Sabotage::NoBarrier,
-            surroundings: surroundings(),
-            seen: Arc::clone(&told.history),
+            context: context(),
+            seen: Arc::clone(&observations.history),
         };
-        world.clients.spawn(client.run());
+        simulation.clients.spawn(client.run());
     }
     for number in 0..WRITERS {
-        let (random, written) = (random.fork(), Arc::clone(&told.written));
-        let writer = Writer { number, random, surroundings: surroundings(), written };
-        world.clients.spawn(writer.run());
+        let (random, written) = (random.fork(), Arc::clone(&observations.written));
+        let writer = Writer { number, random, context: context(), written };
+        simulation.clients.spawn(writer.run());
     }
     for number in 0..WATCHERS {
         let seen = Arc::default();
-        told.seen.push(Arc::clone(&seen));
-        let loses_one = sabotage == Sabotage::LostEvent;
-        let watcher =
-            Watcher { number, random: random.fork(), surroundings: surroundings(), seen, loses_one };
-        world.clients.spawn(watcher.run());
+        observations.seen.push(Arc::clone(&seen));
+        let drops_one_event = sabotage == Sabotage::LostEvent;
+        let watcher = Watcher { number, random: random.fork(), context: context(), seen, drops_one_event };
+        simulation.clients.spawn(watcher.run());
     }
-    world.clients.spawn(write_what_expires(random.fork(), surroundings()));
-    told
+    simulation.clients.spawn(write_expiring_keys(random.fork(), context()));
+    observations
 }

@@ -1,4 +1,4 @@
-//! One end of a connection, as a member holds it.
+//! One end of a simulated connection.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -7,31 +7,31 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::network::Wires;
+use super::network::SimulatedNetwork;
 
-pub struct End {
-    pub wires: Arc<Wires>,
-    /// On whose machine it is.
+pub struct StreamEnd {
+    pub network: Arc<SimulatedNetwork>,
+    /// The machine of this end.
     pub host: u64,
     pub reads: u64,
     pub writes: u64,
 }
 
-impl AsyncRead for End {
+impl AsyncRead for StreamEnd {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let taken = ready!(self.wires.take(self.reads, buffer.remaining(), context))?;
+        let taken = ready!(self.network.take(self.reads, buffer.remaining(), context))?;
         buffer.put_slice(&taken);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for End {
+impl AsyncWrite for StreamEnd {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.wires.put(self.writes, bytes, context)
+        self.network.put(self.writes, bytes, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -43,8 +43,8 @@ impl AsyncWrite for End {
     }
 }
 
-impl Drop for End {
+impl Drop for StreamEnd {
     fn drop(&mut self) {
-        self.wires.close(self.host, self.reads, self.writes);
+        self.network.close(self.host, self.reads, self.writes);
     }
 }

@@ -1,5 +1,5 @@
-//! What happened, in order: a line for each event, and the digest of all lines. It must never hold
-//! what differs between two runs of a seed.
+//! The trace: a line for each event, and a digest of all lines. It contains nothing that differs between two runs of
+//! a seed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Lines that are shown when a seed fails.
-const SHOWN: usize = 40;
+/// Lines shown when a seed fails.
+const HIGHLIGHTED: usize = 40;
 
-/// Virtual time of the whole simulation.
+/// The virtual time of the simulation.
 #[derive(Default)]
 pub struct Moments {
     millis: AtomicU64,
@@ -31,7 +31,7 @@ impl Moments {
         self.within.store(0, Ordering::Relaxed);
     }
 
-    /// Nanoseconds; no two calls give the same. What is called later is later.
+    /// Nanoseconds, strictly increasing.
     pub fn next(&self) -> u64 {
         self.millis() * 1_000_000 + self.within.fetch_add(1, Ordering::Relaxed)
     }
@@ -58,24 +58,24 @@ impl Trace {
         Self { written: Mutex::new(written), ..Self::default() }
     }
 
-    /// Into the digest and the file.
+    /// Adds a line to the digest and the file.
     pub fn note(&self, event: fmt::Arguments<'_>) {
         let line = format!("{:>9} {event}", self.moments.millis());
         self.written.lock().add(&line);
     }
 
-    /// What is worth to be shown when a seed fails.
-    pub fn tell(&self, event: fmt::Arguments<'_>) {
+    /// As `note`; the line is also shown if the seed fails.
+    pub fn highlight(&self, event: fmt::Arguments<'_>) {
         let line = format!("{:>9} {event}", self.moments.millis());
         let mut written = self.written.lock();
         written.add(&line);
-        if written.last.len() == SHOWN {
+        if written.last.len() == HIGHLIGHTED {
             written.last.pop_front();
         }
         written.last.push_back(line);
     }
 
-    /// The digest, and how many lines it is of.
+    /// The digest and the number of lines.
     pub fn finish(&self) -> (u64, u64) {
         let mut written = self.written.lock();
         if let Some(file) = &mut written.file {

@@ -3,12 +3,12 @@
 use conformance::backend::Cluster;
 use conformance::history::{Ledger, Written, check_ledger};
 use conformance::http::Request;
-use etcd_raft::{Copy, Place};
+use etcd_raft::{DataLocation, MemberData};
 
 use crate::setting::{RECOVERY, SOME, ask, must, plan};
 
-fn place(folder: std::path::PathBuf) -> Place {
-    Place { folder: folder.join("member"), log: None }
+fn place(folder: std::path::PathBuf) -> DataLocation {
+    DataLocation { folder: folder.join("member"), log: None }
 }
 
 /// The index up to which the cluster has acknowledged.
@@ -34,7 +34,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before() {
         must(ledger.wait_for(SOME, RECOVERY));
         let (number, backup) = (round % 3, place(backups.path().join(round.to_string())));
         let index = acknowledged(&cluster, number);
-        let copy = Copy::read(&place(cluster.data(number)), index).unwrap();
+        let copy = MemberData::read(&place(cluster.data(number)), index).unwrap();
         assert!(copy.in_use && copy.store.index() >= index, "{} of {index}", copy.store.index());
         std::fs::create_dir(backup.folder.parent().unwrap()).unwrap();
         copy.write(&backup).unwrap();
@@ -46,7 +46,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before() {
     let kept = before(&written, index);
     // One way: use the backup as the data of a single member, and add others.
     let mut restored = must(Cluster::prepare(&plan(1, ""), None));
-    let copy = Copy::read(&backup, index).unwrap();
+    let copy = MemberData::read(&backup, index).unwrap();
     assert!(!copy.in_use);
     std::fs::create_dir_all(restored.data(0)).unwrap();
     copy.write(&place(restored.data(0))).unwrap();
@@ -72,7 +72,7 @@ fn etcd_starts_on_a_backup_with_force_new_cluster() {
     must(ledger.wait_for(2 * SOME, RECOVERY));
     let written = must(ledger.finish());
     let index = acknowledged(&cluster, 0);
-    let copy = Copy::read(&place(cluster.data(0)), index).unwrap();
+    let copy = MemberData::read(&place(cluster.data(0)), index).unwrap();
     let mut restored = must(Cluster::prepare(&plan(1, "-force-new-cluster"), None));
     std::fs::create_dir_all(restored.data(0)).unwrap();
     let new = copy.write(&place(restored.data(0))).unwrap();
@@ -95,7 +95,7 @@ fn a_survivor_that_left_its_cluster_is_not_found_by_the_dead() {
         must(cluster.kill(number));
     }
     let data = place(cluster.data(0));
-    let copy = Copy::read(&data, 0).unwrap();
+    let copy = MemberData::read(&data, 0).unwrap();
     assert!(!copy.in_use);
     etcd_raft::leave_cluster(&data.folder, &copy.identity).unwrap();
     must(cluster.run(0));

@@ -3,18 +3,18 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Error;
 
 use crate::failure::{Exit, Failure};
 
 pub const TTL: Flag =
-    Flag::new("ttl", Takes::Number, "time to live in seconds; 0 means no expiration").default("0");
+    Flag::new("ttl", ValueKind::Number, "time to live in seconds; 0 means no expiration").default("0");
 
 /// Upper limit of a value read from standard input, in bytes; servers reject larger requests.
 const MAX_VALUE_BYTES: u64 = 10 * 1024 * 1024;
 
-pub fn key(args: &Given) -> Result<&str, Failure> {
+pub fn key(args: &ParsedArgs) -> Result<&str, Failure> {
     match args.argument(0) {
         Some(key) => Ok(key),
         None => Err(Failure::error(Exit::BadArguments, "key required")),
@@ -22,7 +22,7 @@ pub fn key(args: &Given) -> Result<&str, Failure> {
 }
 
 /// The second argument, or standard input up to its end, which must not be empty.
-pub fn value(args: &Given) -> Result<Vec<u8>, Failure> {
+pub fn value(args: &ParsedArgs) -> Result<Vec<u8>, Failure> {
     if let Some(value) = args.argument(1) {
         return Ok(value.as_bytes().to_vec());
     }
@@ -42,7 +42,7 @@ pub fn value(args: &Given) -> Result<Vec<u8>, Failure> {
     }
 }
 
-pub fn ttl(args: &Given) -> Option<Duration> {
+pub fn ttl(args: &ParsedArgs) -> Option<Duration> {
     args.number(TTL.name()).filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 

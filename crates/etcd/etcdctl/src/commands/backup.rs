@@ -1,8 +1,8 @@
 //! `backup`: copies a member's data for a new cluster.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Error, GetOptions};
-use etcd_raft::{Copy, Place};
+use etcd_raft::{DataLocation, MemberData};
 
 use super::data::{
     BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
@@ -32,7 +32,7 @@ pub const COMMAND: Command = Command {
         BACKUP_WAL_DIR,
         Flag::new(
             "up-to",
-            Takes::Number,
+            ValueKind::Number,
             "back up to this log index only, for example before an unreadable entry",
         ),
         Flag::switch("verify", "verify an existing backup and print a summary"),
@@ -48,17 +48,18 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     if args.is_set("verify") {
-        let copy = Copy::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+        let copy =
+            MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
         let lines = format!("the backup is whole: {}\n", summary(&copy));
         return session.print_report(&lines, &document(&copy, &backup.root));
     }
     let DataDir { location: source, .. } = data_dir(args, &DATA_DIR, &WAL_DIR)?;
     let copy = match args.number("up-to") {
-        Some(entry) => Copy::read_up_to(&source, entry),
-        None => Copy::read(&source, required_index(session, &source).await?),
+        Some(entry) => MemberData::read_up_to(&source, entry),
+        None => MemberData::read(&source, required_index(session, &source).await?),
     };
     let copy = copy.map_err(|error| failed("reading the member's data", &error))?;
     let written = make_parents(&backup).and_then(|()| copy.write(&backup.location));
@@ -69,18 +70,18 @@ async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::CopyError> {
+pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::DataError> {
     let parents = [Some(dir.root.as_path()), dir.location.log.as_deref().and_then(std::path::Path::parent)];
     let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
     named.into_iter().try_for_each(|path| {
-        std::fs::create_dir_all(path).map_err(|error| etcd_raft::CopyError::Io(path.to_owned(), error))
+        std::fs::create_dir_all(path).map_err(|error| etcd_raft::DataError::Io(path.to_owned(), error))
     })
 }
 
 /// The index up to which the member has everything that the cluster has acknowledged. 0 if the member does not run or
 /// cannot be queried.
-async fn required_index(session: &Session, source: &Place) -> Result<u64, Failure> {
-    let identity = match source.in_use() {
+async fn required_index(session: &Session, source: &DataLocation) -> Result<u64, Failure> {
+    let identity = match source.running_member() {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(0),
         Err(error) => return Err(failed("reading the member's data", &error)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{Client, Endpoint, Health, Member};
 
 use crate::command::{Command, Run};
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     tokio::select! {
         done = check(session, args.is_set("forever")) => done,
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use command_line::{Flag, Given, Takes};
-use etcd_raft::{Copy, CopyError, Place};
+use command_line::{Flag, ParsedArgs, ValueKind};
+use etcd_raft::{DataError, DataLocation, MemberData};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
@@ -12,32 +12,33 @@ use crate::failure::{Exit, Failure};
 const NODE_DATA_DIR: &str = "/var/lib/etcd";
 
 pub const DATA_DIR: Flag =
-    Flag::new("data-dir", Takes::Directory, "data directory of the member").default(NODE_DATA_DIR);
-pub const WAL_DIR: Flag = Flag::new("wal-dir", Takes::Directory, "WAL directory of the member, if separate");
-pub const BACKUP_DIR: Flag = Flag::new("backup-dir", Takes::Directory, "directory of the backup");
+    Flag::new("data-dir", ValueKind::Directory, "data directory of the member").default(NODE_DATA_DIR);
+pub const WAL_DIR: Flag =
+    Flag::new("wal-dir", ValueKind::Directory, "WAL directory of the member, if separate");
+pub const BACKUP_DIR: Flag = Flag::new("backup-dir", ValueKind::Directory, "directory of the backup");
 pub const BACKUP_WAL_DIR: Flag =
-    Flag::new("backup-wal-dir", Takes::Directory, "WAL directory of the backup, if separate");
+    Flag::new("backup-wal-dir", ValueKind::Directory, "WAL directory of the backup, if separate");
 
 /// etcd's data directory, and the location of the member's data in it.
 pub struct DataDir {
     pub root: PathBuf,
-    pub location: Place,
+    pub location: DataLocation,
 }
 
 /// Reads the flags `dir` and `log`. `dir` is required unless it has a default.
-pub fn data_dir(args: &Given, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
+pub fn data_dir(args: &ParsedArgs, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
     let text = |flag: &Flag| args.text(flag.name()).filter(|text| !text.is_empty());
     let default = (!dir.default_value().is_empty()).then_some(dir.default_value());
     let Some(root) = text(dir).or(default) else {
         return Err(Failure::error(Exit::BadArguments, &format!("--{} required", dir.name())));
     };
     let root = PathBuf::from(root);
-    let location = Place { folder: root.join("member"), log: text(log).map(PathBuf::from) };
+    let location = DataLocation { folder: root.join("member"), log: text(log).map(PathBuf::from) };
     Ok(DataDir { root, location })
 }
 
 /// The error with its chain of causes, and a hint.
-pub fn failed(doing: &str, error: &CopyError) -> Failure {
+pub fn failed(doing: &str, error: &DataError) -> Failure {
     let mut text = format!("{doing}: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -45,12 +46,12 @@ pub fn failed(doing: &str, error: &CopyError) -> Failure {
         source = cause.source();
     }
     let hint = match error {
-        CopyError::NoMember(_) => "name the directory that etcd is started with (-data-dir, ETCD_DATA_DIR)",
-        CopyError::NoLog(_) => "name the log's directory with --wal-dir, as etcd is started with it",
-        CopyError::Empty(_) => "this member has not joined a cluster yet: take one that has",
-        CopyError::Exists(_) => "name another directory, or move this one away",
-        CopyError::Behind { .. } | CopyError::Missing { .. } => "the member was too busy: try again",
-        CopyError::Entry(entry, _) | CopyError::Command(entry, _) => {
+        DataError::NoMember(_) => "name the directory that etcd is started with (-data-dir, ETCD_DATA_DIR)",
+        DataError::NoLog(_) => "name the log's directory with --wal-dir, as etcd is started with it",
+        DataError::Empty(_) => "this member has not joined a cluster yet: take one that has",
+        DataError::Exists(_) => "name another directory, or move this one away",
+        DataError::Behind { .. } | DataError::Missing { .. } => "the member was too busy: try again",
+        DataError::Entry(entry, _) | DataError::Command(entry, _) => {
             let up_to = entry.saturating_sub(1);
             return with_hint(
                 &text,
@@ -60,10 +61,10 @@ pub fn failed(doing: &str, error: &CopyError) -> Failure {
                 ),
             );
         }
-        CopyError::Beyond { has, .. } => return with_hint(&text, &format!("--up-to {has} is the least")),
-        CopyError::Membership(_) | CopyError::Append(_) | CopyError::Flush(_) => "try again",
-        CopyError::Io(_, error) => io_hint(error),
-        CopyError::Identity(_) | CopyError::Log(_) | CopyError::Read(_) | CopyError::State(_) => {
+        DataError::Beyond { has, .. } => return with_hint(&text, &format!("--up-to {has} is the least")),
+        DataError::Membership(_) | DataError::Append(_) | DataError::Flush(_) => "try again",
+        DataError::Io(_, error) => io_hint(error),
+        DataError::Identity(_) | DataError::Log(_) | DataError::Read(_) | DataError::State(_) => {
             denied(&text)
         }
     };
@@ -90,7 +91,7 @@ fn denied(text: &str) -> &'static str {
 }
 
 /// One line for people.
-pub fn summary(copy: &Copy) -> String {
+pub fn summary(copy: &MemberData) -> String {
     format!(
         "{} keys at index {}, of member {:x} of cluster {:x}",
         copy.store.key_count(),
@@ -101,7 +102,7 @@ pub fn summary(copy: &Copy) -> String {
 }
 
 /// The same for `--output json`.
-pub fn document(copy: &Copy, at: &Path) -> Value {
+pub fn document(copy: &MemberData, at: &Path) -> Value {
     json!({
         "path": at,
         "keys": copy.store.key_count(),

@@ -3,7 +3,7 @@
 use std::process::Command as Program;
 use std::sync::Arc;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Response;
 use tokio::sync::Semaphore;
 
@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, program) = key_and_program(&args.arguments)?;
     tokio::select! {
         done = follow(session, key, program, args) => done,
@@ -50,7 +50,7 @@ fn key_and_program(arguments: &[String]) -> Result<(&str, &[String]), Failure> {
     }
 }
 
-async fn follow(session: &Session, key: &str, program: &[String], args: &Given) -> Result<(), Failure> {
+async fn follow(session: &Session, key: &str, program: &[String], args: &ParsedArgs) -> Result<(), Failure> {
     let mut watcher = session.client().await?.watch(key, watch_options(args));
     let permits = Arc::new(Semaphore::new(MAX_PROGRAMS));
     loop {

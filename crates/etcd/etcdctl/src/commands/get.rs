@@ -1,6 +1,6 @@
 //! `get`: prints the value of a key.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::GetOptions;
 
 use super::arguments::{key, request_failed};
@@ -25,7 +25,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
     let options = GetOptions { recursive: false, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };
     let response = session.client().await?.get(key, options).await.map_err(request_failed)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, SetOptions};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -29,9 +29,9 @@ pub const COMMAND: Command = Command {
         "lose their TTL, and a TTL of less than 300 seconds is raised to 300 seconds.",
     ],
     flags: &[
-        Flag::new("snap", Takes::File, "snapshot file to import"),
-        Flag::new("hidden", Takes::Text, "hidden directory to import, too; may be repeated"),
-        Flag::new("c", Takes::Number, "number of concurrent requests").default("10"),
+        Flag::new("snap", ValueKind::File, "snapshot file to import"),
+        Flag::new("hidden", ValueKind::Text, "hidden directory to import, too; may be repeated"),
+        Flag::new("c", ValueKind::Number, "number of concurrent requests").default("10"),
     ],
     examples: &[
         ("etcdctl import --snap /backup/snapshot/1_20.ss", "import all visible keys"),
@@ -40,7 +40,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let Some(path) = args.text("snap").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("no snapshot file provided (use --snap)"));
     };

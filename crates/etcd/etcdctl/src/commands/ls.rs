@@ -1,6 +1,6 @@
 //! `ls`: lists a directory, optionally recursively.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{GetOptions, Node};
 
 use super::arguments::request_failed;
@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = args.argument(0).unwrap_or("/");
     let recursive = args.is_set("recursive");
     let options = GetOptions { recursive, sorted: args.is_set("sort"), quorum: args.is_set("quorum") };

@@ -1,6 +1,6 @@
 //! `mk`: creates a key.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 
 use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
     let client = session.client().await?;
     let response = if args.is_set("in-order") {

@@ -1,6 +1,6 @@
 //! `mkdir`: creates a directory.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::{PrevExist, SetOptions};
 
 use super::arguments::{TTL, key, request_failed, ttl};
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
 };
 
 /// Prints nothing on success, in any format.
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
     let options =
         SetOptions { dir: true, prev_exist: PrevExist::NoExist, ttl: ttl(args), ..SetOptions::default() };

@@ -1,8 +1,8 @@
 //! `recover`: recovers from a lost majority.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{Client, Endpoint, Error, GetOptions, Health, Reason};
-use etcd_raft::Copy;
+use etcd_raft::MemberData;
 use serde_json::json;
 
 use super::data::{DATA_DIR, WAL_DIR, data_dir, document, failed, summary};
@@ -51,9 +51,10 @@ enum Status {
     Healthy(String),
 }
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let data = data_dir(args, &DATA_DIR, &WAL_DIR)?;
-    let copy = Copy::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
+    let copy =
+        MemberData::read(&data.location, 0).map_err(|error| failed("reading the member's data", &error))?;
     let others = query_members(&session.unsynced_client()?, &copy).await;
     check_majority_lost(&copy, &others)?;
     let mut lines = format!("this member has {}\n", summary(&copy));
@@ -91,7 +92,7 @@ async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
 }
 
 /// Queries all recorded members, including the local one.
-async fn query_members(client: &Client, copy: &Copy) -> Vec<RecordedMember> {
+async fn query_members(client: &Client, copy: &MemberData) -> Vec<RecordedMember> {
     let mut others = Vec::new();
     for member in copy.store.membership().members() {
         let mut status = Status::Unreachable;
@@ -123,7 +124,7 @@ async fn query(client: &Client, endpoint: &Endpoint) -> Status {
     }
 }
 
-fn check_majority_lost(copy: &Copy, members: &[RecordedMember]) -> Result<(), Failure> {
+fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<(), Failure> {
     let reject = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     let own = copy.identity.member_id;
     if members.iter().all(|member| member.id == own) {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use command_line::{Flag, Given};
-use etcd_raft::{Copy, CopyError};
+use command_line::{Flag, ParsedArgs};
+use etcd_raft::{DataError, MemberData};
 use serde_json::json;
 
 use super::backup::make_parents;
@@ -46,10 +46,10 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(async move { run(session, args) })),
 };
 
-fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     let target = data_dir(args, &DATA_DIR, &WAL_DIR)?;
-    let copy = Copy::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+    let copy = MemberData::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
     let moved = move_existing(&target, args.is_set(REPLACE))?;
     let written = make_parents(&target).and_then(|()| copy.write(&target.location));
     let new = match written {
@@ -81,7 +81,7 @@ type Moved = Vec<(PathBuf, PathBuf)>;
 fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let reject = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     // Unreadable data is no reason to refuse: it may be why a backup is restored.
-    if let Ok(Some(_)) = target.location.in_use() {
+    if let Ok(Some(_)) = target.location.running_member() {
         return reject(format!(
             "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
             target.root.display()
@@ -104,7 +104,7 @@ fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
         let to = path.with_file_name(format!("{name}.replaced-{now}"));
         if let Err(error) = std::fs::rename(path, &to) {
             put_back(&moved)?;
-            return Err(failed("moving the old data away", &CopyError::Io(path.to_owned(), error)));
+            return Err(failed("moving the old data away", &DataError::Io(path.to_owned(), error)));
         }
         moved.push((path.to_owned(), to));
     }
@@ -114,6 +114,6 @@ fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
 fn put_back(moved: &Moved) -> Result<(), Failure> {
     moved.iter().try_for_each(|(from, to)| {
         let back = std::fs::rename(to, from);
-        back.map_err(|error| failed("moving the old data back", &CopyError::Io(to.clone(), error)))
+        back.map_err(|error| failed("moving the old data back", &DataError::Io(to.clone(), error)))
     })
 }

@@ -1,6 +1,6 @@
 //! `rm`: removes a key or a directory.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::DeleteOptions;
 
 use super::arguments::{key, request_failed};
@@ -16,8 +16,12 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::switch("dir", "remove an empty directory"),
         Flag::switch("recursive,r", "remove a directory and everything below it"),
-        Flag::new("with-value", Takes::Text, "remove only if the current value matches (compare-and-delete)"),
-        Flag::new("with-index", Takes::Number, "remove only if the current modified index matches")
+        Flag::new(
+            "with-value",
+            ValueKind::Text,
+            "remove only if the current value matches (compare-and-delete)",
+        ),
+        Flag::new("with-index", ValueKind::Number, "remove only if the current modified index matches")
             .default("0"),
     ],
     examples: &[
@@ -28,7 +32,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
     let options = DeleteOptions {
         dir: args.is_set("dir"),

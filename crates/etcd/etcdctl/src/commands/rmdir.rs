@@ -1,6 +1,6 @@
 //! `rmdir`: removes an empty directory, or a key.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::DeleteOptions;
 
 use super::arguments::{key, request_failed};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
     let options = DeleteOptions { dir: true, ..DeleteOptions::default() };
     let response = session.client().await?.delete(key, &options).await.map_err(request_failed)?;

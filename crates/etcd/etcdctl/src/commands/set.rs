@@ -1,6 +1,6 @@
 //! `set`: sets the value of a key, optionally by compare-and-swap.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::SetOptions;
 
 use super::arguments::{TTL, key, request_failed, ttl, value};
@@ -17,8 +17,12 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[
         TTL,
-        Flag::new("swap-with-value", Takes::Text, "set only if the current value matches (compare-and-swap)"),
-        Flag::new("swap-with-index", Takes::Number, "set only if the current modified index matches")
+        Flag::new(
+            "swap-with-value",
+            ValueKind::Text,
+            "set only if the current value matches (compare-and-swap)",
+        ),
+        Flag::new("swap-with-index", ValueKind::Number, "set only if the current modified index matches")
             .default("0"),
     ],
     examples: &[
@@ -31,7 +35,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
     let options = SetOptions {
         ttl: ttl(args),

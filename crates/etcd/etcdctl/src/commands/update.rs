@@ -1,6 +1,6 @@
 //! `update`: updates the value of an existing key.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(args)?, value(args)?);
     let response = session.client().await?.update(key, value, ttl(args)).await.map_err(request_failed)?;
     session.print(&response)

@@ -1,6 +1,6 @@
 //! `watch`: waits for changes of a key and prints them.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::WatchOptions;
 
 use super::arguments::{key, request_failed};
@@ -10,7 +10,8 @@ use crate::session::Session;
 use crate::stdout::print;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", Takes::Number, "start after this index, including past changes").default("0");
+    Flag::new("after-index", ValueKind::Number, "start after this index, including past changes")
+        .default("0");
 pub const RECURSIVE: Flag = Flag::switch("recursive,r", "watch all keys below, too");
 
 pub const COMMAND: Command = Command {
@@ -30,12 +31,12 @@ pub const COMMAND: Command = Command {
 };
 
 /// The options of `watch` and `exec-watch`.
-pub fn watch_options(args: &Given) -> WatchOptions {
+pub fn watch_options(args: &ParsedArgs) -> WatchOptions {
     let after = args.number(AFTER_INDEX.name()).filter(|index| *index > 0);
     WatchOptions { recursive: args.is_set("recursive"), after, stream: false }
 }
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let key = key(args)?;
     tokio::select! {
         done = follow(session, key, args) => done,
@@ -43,7 +44,7 @@ async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
     }
 }
 
-async fn follow(session: &Session, key: &str, args: &Given) -> Result<(), Failure> {
+async fn follow(session: &Session, key: &str, args: &ParsedArgs) -> Result<(), Failure> {
     let options = watch_options(args);
     let mut watcher = session.client().await?.watch(key, options);
     loop {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_raft::{Copy, InitialMember, Member, MemberConfig, Place, Start, TcpNetwork};
+use etcd_raft::{DataLocation, InitialMember, Member, MemberConfig, MemberData, Start, TcpNetwork};
 use etcd_store::{Command, Put};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ fn put(key: &str, value: &'static str) -> Command {
 }
 
 /// Creates the data of member 1 with two keys, and one more member for each of `others`, which are client URLs.
-fn data(root: &Path, others: &[&str]) -> Place {
+fn data(root: &Path, others: &[&str]) -> DataLocation {
     let folder = root.join("member");
     std::fs::create_dir_all(&folder).unwrap();
     let mut config = MemberConfig::new(folder.clone(), 0xc, 1, "m1");
@@ -59,7 +59,7 @@ fn data(root: &Path, others: &[&str]) -> Place {
         }
         member.stop().await;
     });
-    Place { folder, log: None }
+    DataLocation { folder, log: None }
 }
 
 /// A server that reports this health and index. Runs until the process exits.
@@ -96,11 +96,11 @@ fn expect(output: &str, parts: &[&str]) {
 }
 
 #[test]
-fn backup_verify_and_restore() {
+fn a_backup_is_made_checked_and_restored() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup, target) = (path("source"), path("deep/backup"), path("target"));
-    let location = data(Path::new(&source), &[]);
+    let place = data(Path::new(&source), &[]);
     assert_eq!(run(&["backup", "--data-dir", &source, "--backup-dir", &backup]), "");
     let output = run(&["backup", "--verify", "--backup-dir", &backup]);
     expect(&output, &["out| the backup is whole: 2 keys at index "]);
@@ -116,16 +116,16 @@ fn backup_verify_and_restore() {
 
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
     expect(&output, &["out| restored: 2 keys at index ", "out| next: start etcd; it is member "]);
-    let target_data = Place { folder: Path::new(&target).join("member"), log: None };
-    let first = Copy::read(&target_data, 0).unwrap().identity;
+    let target_data = DataLocation { folder: Path::new(&target).join("member"), log: None };
+    let first = MemberData::read(&target_data, 0).unwrap().identity;
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
     expect(&output, &["is there already\n", "err| hint: --replace moves it away and keeps it", "exit 1\n"]);
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target, "--replace"]);
     expect(&output, &["out| what was there is kept in ", "member.replaced-"]);
     // Two restores of one backup are different clusters.
-    let second = Copy::read(&target_data, 0).unwrap();
+    let second = MemberData::read(&target_data, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
-    let original = Copy::read(&location, 0).unwrap();
+    let original = MemberData::read(&place, 0).unwrap();
     assert_eq!(second.store.index(), original.store.index());
     assert_eq!(second.store.key_count(), 2);
 }
@@ -164,13 +164,13 @@ fn backup_and_restore_reject_invalid_input() {
 }
 
 #[test]
-fn a_running_member_is_backed_up_but_not_replaced() {
+fn a_running_members_data_is_backed_up_and_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup) = (path("source"), path("backup"));
-    let location = data(Path::new(&source), &[]);
+    let place = data(Path::new(&source), &[]);
     // The lock of a running member.
-    let lock = std::fs::File::open(location.folder.join("log/LOCK")).unwrap();
+    let lock = std::fs::File::open(place.folder.join("log/LOCK")).unwrap();
     lock.lock().unwrap();
     let output = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
     expect(
@@ -194,12 +194,12 @@ fn a_running_member_is_backed_up_but_not_replaced() {
 fn recover_requires_a_lost_majority() {
     let check = |others: &[&str], arguments: &[&str], parts: &[&str], changed: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let location = data(folder.path(), others);
+        let place = data(folder.path(), others);
         let root = folder.path().display().to_string();
         let output = run(&[&["-o", "simple", "recover", "--data-dir", &root], arguments].concat());
         expect(&output, parts);
-        assert_eq!(Copy::read(&location, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
-        assert_eq!(location.folder.join("force-new-cluster").exists(), changed, "{output}");
+        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
+        assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{output}");
     };
     let (healthy, behind, ahead) = (server(true, 5), server(false, 1), server(false, 1_000_000));
     check(&[], &["--yes"], &["member 1 is alone in its cluster", "exit 1\n"], false);

@@ -1,21 +1,21 @@
-//! What a crash leaves of a row of steps. It must never keep a promise that `disk.rs` does not make.
+//! Simulates a crash: what remains of a sequence of steps. It guarantees nothing that `disk.rs` does not.
 
 use std::collections::BTreeMap;
 
 use crate::limits::SECTOR_BYTES;
 
-/// What becomes of that which was not synced.
+/// What happens to unsynced changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// All lost.
+    /// All are lost.
     Lost,
-    /// All kept: a process died, not the machine.
+    /// All are kept: only the process has died.
     Kept,
-    /// For each sector of each write, and for each name, one or the other; the same number gives the same.
+    /// Random for each sector of each write and for each name. Determined by the seed.
     Mixed(u64),
 }
 
-/// One thing that was done.
+/// A recorded operation.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Create { name: String, file: usize, size: u64 },
@@ -27,16 +27,16 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Content {
+pub(super) struct DiskContents {
     pub names: BTreeMap<String, usize>,
     pub files: Vec<Vec<u8>>,
 }
 
-/// What is on the disk for certain, and what was done since.
+/// What is durable, and the operations since.
 struct Crash<'a> {
-    content: Content,
+    content: DiskContents,
     names: Vec<&'a Step>,
-    /// For each file: its size is on disk; writes since.
+    /// For each file, the unsynced creation and writes.
     files: Vec<Unsynced<'a>>,
 }
 
@@ -46,16 +46,16 @@ struct Unsynced<'a> {
     writes: Vec<(u64, &'a [u8])>,
 }
 
-/// What is left of `start` and the `steps` done since, when no more are done.
-pub(super) fn crashed(start: &Content, steps: &[Step], fate: Fate) -> Content {
+/// The contents after `start` and `steps`, followed by a crash.
+pub(super) fn crashed(start: &DiskContents, steps: &[Step], fate: Fate) -> DiskContents {
     let files = start.files.iter().map(|_| Unsynced::default()).collect();
     let mut crash = Crash { content: start.clone(), names: Vec::new(), files };
-    steps.iter().for_each(|step| crash.take(step));
-    crash.end(&mut Choices::of(fate))
+    steps.iter().for_each(|step| crash.apply(step));
+    crash.finish(&mut Choices::of(fate))
 }
 
 impl<'a> Crash<'a> {
-    fn take(&mut self, step: &'a Step) {
+    fn apply(&mut self, step: &'a Step) {
         match step {
             Step::Create { size, .. } => {
                 self.content.files.push(Vec::new());
@@ -63,21 +63,21 @@ impl<'a> Crash<'a> {
                 self.names.push(step);
             }
             Step::Write { file, offset, bytes } => self.files[*file].writes.push((*offset, bytes)),
-            Step::Sync { file } => self.settle(*file, &mut Choices::of(Fate::Kept)),
+            Step::Sync { file } => self.sync(*file, &mut Choices::of(Fate::Kept)),
             Step::Rename { .. } | Step::Remove { .. } => self.names.push(step),
-            Step::SyncFolder => self.settle_names(&mut Choices::of(Fate::Kept)),
+            Step::SyncFolder => self.sync_names(&mut Choices::of(Fate::Kept)),
         }
     }
 
-    fn end(mut self, choices: &mut Choices) -> Content {
-        self.settle_names(choices);
+    fn finish(mut self, choices: &mut Choices) -> DiskContents {
+        self.sync_names(choices);
         for file in 0..self.files.len() {
-            self.settle(file, choices);
+            self.sync(file, choices);
         }
         self.content
     }
 
-    fn settle(&mut self, file: usize, choices: &mut Choices) {
+    fn sync(&mut self, file: usize, choices: &mut Choices) {
         let unsynced = std::mem::take(&mut self.files[file]);
         let content = &mut self.content.files[file];
         if let Some(size) = unsynced.created {
@@ -92,27 +92,27 @@ impl<'a> Crash<'a> {
             for (from, to) in sectors(offset, bytes.len()) {
                 let at = usize::try_from(offset).unwrap_or(usize::MAX) + from;
                 let kept = choices.keeps();
-                if let Some(place) = content.get_mut(at..at + to - from)
+                if let Some(target) = content.get_mut(at..at + to - from)
                     && kept
                 {
-                    place.copy_from_slice(&bytes[from..to]);
+                    target.copy_from_slice(&bytes[from..to]);
                 }
             }
         }
     }
 
-    fn settle_names(&mut self, choices: &mut Choices) {
+    fn sync_names(&mut self, choices: &mut Choices) {
         for step in std::mem::take(&mut self.names) {
             if choices.keeps() {
-                self.content.name(step);
+                self.content.apply_name(step);
             }
         }
     }
 }
 
-impl Content {
-    /// Does to the names what the step did; without effect when its name is not there.
-    pub(super) fn name(&mut self, step: &Step) {
+impl DiskContents {
+    /// Applies a step to the names. No effect if the name does not exist.
+    pub(super) fn apply_name(&mut self, step: &Step) {
         match step {
             Step::Create { name, file, .. } => {
                 self.names.insert(name.clone(), *file);
@@ -130,7 +130,7 @@ impl Content {
     }
 }
 
-/// The parts of a write of `length` bytes at `offset` that are in one sector each.
+/// The parts of a write of `length` bytes at `offset`, one for each sector.
 fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
     let skew = (offset % SECTOR_BYTES as u64) as usize;
     let first = (SECTOR_BYTES - skew).min(length);
@@ -139,10 +139,10 @@ fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
     std::iter::once((0, first)).chain(rest)
 }
 
-/// A row of yes and no.
+/// A sequence of decisions.
 enum Choices {
     Always(bool),
-    /// SplitMix64: small, and the same everywhere.
+    /// SplitMix64: small and portable.
     Seeded(u64),
 }
 

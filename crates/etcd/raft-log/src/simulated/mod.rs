@@ -1,5 +1,5 @@
-//! A disk in memory for tests, this crate's and others': it keeps the stream of everything that was done, and
-//! gives any state that a crash could leave. It must never be kinder than the promises in `disk.rs`.
+//! An in-memory disk for tests of this and other crates. It records all operations and can produce any state that a
+//! crash may leave. It guarantees nothing that `disk.rs` does not.
 
 mod crash;
 
@@ -10,29 +10,29 @@ use crate::disk::{Disk, DiskFile};
 use crate::limits::SECTOR_BYTES;
 
 pub use crash::Fate;
-use crash::{Content, Step, crashed};
+use crash::{DiskContents, Step, crashed};
 
-/// One folder; clones are the same.
+/// A directory; clones share it.
 #[derive(Clone, Default)]
 pub struct SimulatedDisk {
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 pub struct SimulatedFile {
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<DiskState>>,
     file: usize,
 }
 
 pub struct SimulatedLock {
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 #[derive(Default)]
-struct World {
-    /// As it was at the start, all of it on disk.
-    start: Content,
-    /// As its users see it.
-    now: Content,
+struct DiskState {
+    /// The durable contents at the start.
+    start: DiskContents,
+    /// The contents as its users see them.
+    now: DiskContents,
     steps: Vec<Step>,
     locked: bool,
     space: Option<u64>,
@@ -42,8 +42,8 @@ struct World {
     reads_fail: bool,
 }
 
-fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<DiskState>) -> MutexGuard<'_, DiskState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SimulatedDisk {
@@ -51,83 +51,83 @@ impl SimulatedDisk {
         Self::default()
     }
 
-    fn with(content: Content) -> Self {
-        let world = World { start: content.clone(), now: content, ..World::default() };
-        Self { world: Arc::new(Mutex::new(world)) }
+    fn with(content: DiskContents) -> Self {
+        let state = DiskState { start: content.clone(), now: content, ..DiskState::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How many things were done: the places where [`SimulatedDisk::crash`] can cut.
+    /// The number of recorded operations, at any of which [`SimulatedDisk::crash`] can cut.
     pub fn steps(&self) -> usize {
-        locked(&self.world).steps.len()
+        lock(&self.state).steps.len()
     }
 
-    /// The disk after a crash when `steps` things were done.
+    /// The disk after a crash that follows `steps` operations.
     pub fn crash(&self, steps: usize, fate: Fate) -> Self {
-        let world = locked(&self.world);
-        let steps = &world.steps[..steps.min(world.steps.len())];
-        Self::with(crashed(&world.start, steps, fate))
+        let state = lock(&self.state);
+        let steps = &state.steps[..steps.min(state.steps.len())];
+        Self::with(crashed(&state.start, steps, fate))
     }
 
-    /// New files fit as long as this many bytes are left; removing gives back. `None`: no limit.
+    /// Limits the space for new files to this many bytes; removing a file frees its size. `None`: no limit.
     pub fn set_space(&self, bytes: Option<u64>) {
-        locked(&self.world).space = bytes;
+        lock(&self.state).space = bytes;
     }
 
-    /// Whether writes within files fail too for want of space, half done: as on a file system that copies.
+    /// Whether writes within files fail half done for lack of space, as on a copy-on-write file system.
     pub fn set_full_writes(&self, full: bool) {
-        locked(&self.world).full_writes = full;
+        lock(&self.state).full_writes = full;
     }
 
-    /// The sync after so many more (0: the next one) fails, and does nothing.
+    /// Fails the sync after this many successful ones; 0 fails the next one. The failed sync has no effect.
     pub fn fail_sync_after(&self, syncs: u64) {
-        locked(&self.world).syncs_to_failure = Some(syncs);
+        lock(&self.state).syncs_to_failure = Some(syncs);
     }
 
-    /// Syncs of data say that they were done, and do nothing: a promise broken on purpose.
+    /// Lets `sync_data` report success without an effect, to test the tests.
     pub fn set_lying_syncs(&self, lying: bool) {
-        locked(&self.world).lying_syncs = lying;
+        lock(&self.state).lying_syncs = lying;
     }
 
     pub fn set_failing_reads(&self, failing: bool) {
-        locked(&self.world).reads_fail = failing;
+        lock(&self.state).reads_fail = failing;
     }
 
     pub fn names(&self) -> Vec<String> {
-        locked(&self.world).now.names.keys().cloned().collect()
+        lock(&self.state).now.names.keys().cloned().collect()
     }
 
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
-        let world = locked(&self.world);
-        world.now.names.get(name).map(|file| world.now.files[*file].clone())
+        let state = lock(&self.state);
+        state.now.names.get(name).map(|file| state.now.files[*file].clone())
     }
 
-    /// A disk with that file as given, all synced; the others as they are.
+    /// A copy of the disk with this file's contents replaced, everything synced.
     pub fn with_content(&self, name: &str, bytes: Vec<u8>) -> Self {
-        let mut content = locked(&self.world).now.clone();
+        let mut content = lock(&self.state).now.clone();
         content.files.push(bytes);
         content.names.insert(name.to_owned(), content.files.len() - 1);
         Self::with(content)
     }
 
-    /// Damages that file under the hands of who has it open; `bytes` has its length.
+    /// Damages an open file. `bytes` has its length.
     pub fn overwrite(&self, name: &str, bytes: &[u8]) {
-        let mut world = locked(&self.world);
-        if let Some(file) = world.now.names.get(name).copied() {
-            world.now.files[file].copy_from_slice(bytes);
+        let mut state = lock(&self.state);
+        if let Some(file) = state.now.names.get(name).copied() {
+            state.now.files[file].copy_from_slice(bytes);
         }
     }
 
-    /// A disk without that file.
+    /// A copy of the disk without this file.
     pub fn without(&self, name: &str) -> Self {
-        let mut content = locked(&self.world).now.clone();
+        let mut content = lock(&self.state).now.clone();
         content.names.remove(name);
         Self::with(content)
     }
 }
 
-impl World {
-    fn done(&mut self, step: Step) {
-        self.now.name(&step);
+impl DiskState {
+    fn record(&mut self, step: Step) {
+        self.now.apply_name(&step);
         self.steps.push(step);
     }
 
@@ -151,11 +151,11 @@ impl Disk for SimulatedDisk {
     type Lock = SimulatedLock;
 
     fn lock(&self) -> io::Result<SimulatedLock> {
-        let mut world = locked(&self.world);
-        if std::mem::replace(&mut world.locked, true) {
+        let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.locked, true) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        Ok(SimulatedLock { world: Arc::clone(&self.world) })
+        Ok(SimulatedLock { state: Arc::clone(&self.state) })
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -163,92 +163,92 @@ impl Disk for SimulatedDisk {
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<SimulatedFile> {
-        let mut world = locked(&self.world);
-        if world.now.names.contains_key(name) {
+        let mut state = lock(&self.state);
+        if state.now.names.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let fits = world.space.is_none_or(|space| space >= size);
-        // As fallocate does: the name stays, without what did not fit.
+        let fits = state.space.is_none_or(|space| space >= size);
+        // Like fallocate: the name stays, without the space.
         let taken = if fits { size } else { 0 };
-        world.space = world.space.map(|space| space - taken);
-        let file = world.now.files.len();
-        world.now.files.push(vec![0; usize::try_from(taken).map_err(io::Error::other)?]);
-        world.done(Step::Create { name: name.to_owned(), file, size: taken });
+        state.space = state.space.map(|space| space - taken);
+        let file = state.now.files.len();
+        state.now.files.push(vec![0; usize::try_from(taken).map_err(io::Error::other)?]);
+        state.record(Step::Create { name: name.to_owned(), file, size: taken });
         if !fits {
             return Err(ErrorKind::StorageFull.into());
         }
-        Ok(SimulatedFile { world: Arc::clone(&self.world), file })
+        Ok(SimulatedFile { state: Arc::clone(&self.state), file })
     }
 
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
-        let file = locked(&self.world).now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
-        Ok(SimulatedFile { world: Arc::clone(&self.world), file })
+        let file = lock(&self.state).now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
+        Ok(SimulatedFile { state: Arc::clone(&self.state), file })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut world = locked(&self.world);
-        if !world.now.names.contains_key(from) {
+        let mut state = lock(&self.state);
+        if !state.now.names.contains_key(from) {
             return Err(ErrorKind::NotFound.into());
         }
-        world.done(Step::Rename { from: from.to_owned(), to: to.to_owned() });
+        state.record(Step::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut world = locked(&self.world);
-        let file = world.now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
-        let freed = world.now.files[file].len() as u64;
-        world.space = world.space.map(|space| space + freed);
-        world.done(Step::Remove { name: name.to_owned() });
+        let mut state = lock(&self.state);
+        let file = state.now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
+        let freed = state.now.files[file].len() as u64;
+        state.space = state.space.map(|space| space + freed);
+        state.record(Step::Remove { name: name.to_owned() });
         Ok(())
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        let mut world = locked(&self.world);
-        world.sync()?;
-        world.done(Step::SyncFolder);
+        let mut state = lock(&self.state);
+        state.sync()?;
+        state.record(Step::SyncFolder);
         Ok(())
     }
 
-    fn shown(&self) -> String {
+    fn display_path(&self) -> String {
         "simulated disk".into()
     }
 }
 
 impl DiskFile for SimulatedFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(locked(&self.world).now.files[self.file].len() as u64)
+        Ok(lock(&self.state).now.files[self.file].len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let world = locked(&self.world);
-        if world.reads_fail {
+        let state = lock(&self.state);
+        if state.reads_fail {
             return Err(io::Error::from_raw_os_error(5));
         }
         let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let bytes = world.now.files[self.file].get(from..from.saturating_add(buffer.len()));
+        let bytes = state.now.files[self.file].get(from..from.saturating_add(buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut world = locked(&self.world);
+        let mut state = lock(&self.state);
         let half = bytes.len() / 2 / SECTOR_BYTES * SECTOR_BYTES;
-        let bytes = if world.full_writes { &bytes[..half] } else { bytes };
+        let bytes = if state.full_writes { &bytes[..half] } else { bytes };
         let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let place = world.now.files[self.file].get_mut(from..from + bytes.len());
-        place.ok_or(ErrorKind::StorageFull)?.copy_from_slice(bytes);
+        let target = state.now.files[self.file].get_mut(from..from + bytes.len());
+        target.ok_or(ErrorKind::StorageFull)?.copy_from_slice(bytes);
         if !bytes.is_empty() {
-            world.done(Step::Write { file: self.file, offset, bytes: bytes.to_vec() });
+            state.record(Step::Write { file: self.file, offset, bytes: bytes.to_vec() });
         }
-        if world.full_writes { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if state.full_writes { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut world = locked(&self.world);
-        world.sync()?;
-        if !world.lying_syncs {
-            world.done(Step::Sync { file: self.file });
+        let mut state = lock(&self.state);
+        state.sync()?;
+        if !state.lying_syncs {
+            state.record(Step::Sync { file: self.file });
         }
         Ok(())
     }
@@ -256,6 +256,6 @@ impl DiskFile for SimulatedFile {
 
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
-        locked(&self.world).locked = false;
+        lock(&self.state).locked = false;
     }
 }

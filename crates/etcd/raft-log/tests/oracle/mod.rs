@@ -1,4 +1,4 @@
-//! What a log must hold, by the simplest means, and operations to try it with.
+//! A simple model of a log, and random operations.
 
 #![allow(dead_code)]
 
@@ -18,9 +18,9 @@ pub enum Operation {
     /// Entries with payloads of these lengths.
     Append(Vec<usize>),
     State(u8, usize),
-    /// Drops so many from the end.
+    /// Removes this many from the end.
     Truncate(u64),
-    /// Purges so many from the start; beyond the last one when there are fewer.
+    /// Purges this many from the start, possibly beyond the last one.
     Purge(u64),
     Flush,
     Maintain,
@@ -41,18 +41,18 @@ pub fn operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(one, 1..most)
 }
 
-/// All that can be seen of a log.
+/// The visible contents of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct LogContents {
     pub entries: BTreeMap<u64, (u64, Bytes)>,
     pub states: BTreeMap<StateKey, Bytes>,
     pub purged: Option<Purged>,
 }
 
-impl Held {
+impl LogContents {
     pub fn of<D: Disk>(log: &Log<D>) -> Self {
         let bounds = log.bounds();
-        let mut held = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
+        let mut contents = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
             let mut next = first;
             while next <= last {
@@ -60,12 +60,12 @@ impl Held {
                 assert!(!entries.is_empty());
                 for entry in entries {
                     assert_eq!(entry.index, next);
-                    held.entries.insert(next, (entry.term, entry.payload));
+                    contents.entries.insert(next, (entry.term, entry.payload));
                     next += 1;
                 }
             }
         }
-        held
+        contents
     }
 
     pub fn last(&self) -> Option<u64> {
@@ -73,56 +73,56 @@ impl Held {
     }
 }
 
-/// A log on a simulated disk, and what it held after each record.
-pub struct Tried {
+/// A log on a simulated disk, with its contents after each record.
+pub struct TestLog {
     pub disk: SimulatedDisk,
     log: Option<(Log<SimulatedDisk>, Flusher<SimulatedDisk>)>,
     /// `history[n]`: after n records.
-    pub history: Vec<Held>,
-    /// How many steps the disk had done when a record was appended.
+    pub history: Vec<LogContents>,
+    /// The number of disk steps when each record was appended.
     appended: Vec<usize>,
-    /// Steps done when so many records were reported as flushed.
+    /// Disk steps, and the number of records flushed by then.
     flushed: Vec<(usize, usize)>,
-    /// Records before the log was opened the last time: its tickets start again.
+    /// Records before the log was last opened: its tickets start again.
     before: usize,
 }
 
 pub fn open(
     disk: &SimulatedDisk,
 ) -> Result<(Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered), OpenError> {
-    // A small cache: most is read from the segments.
+    // A small cache, so that most entries are read from segments.
     let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes: 600, ..Options::new(LogId([7; 16])) };
     Log::open(disk.clone(), options)
 }
 
-impl Tried {
+impl TestLog {
     pub fn new(disk: SimulatedDisk) -> Self {
         let (log, flusher, _) = open(&disk).expect("a new log");
         Self {
             disk,
             log: Some((log, flusher)),
-            history: vec![Held::default()],
+            history: vec![LogContents::default()],
             appended: Vec::new(),
             flushed: vec![(0, 0)],
             before: 0,
         }
     }
 
-    pub fn all(disk: SimulatedDisk, operations: &[Operation]) -> Self {
-        let mut tried = Self::new(disk);
-        operations.iter().for_each(|operation| tried.run(operation));
-        tried
+    pub fn with(disk: SimulatedDisk, operations: &[Operation]) -> Self {
+        let mut run = Self::new(disk);
+        operations.iter().for_each(|operation| run.apply(operation));
+        run
     }
 
     pub fn log(&self) -> &Log<SimulatedDisk> {
         &self.log.as_ref().expect("open").0
     }
 
-    pub fn now(&self) -> Held {
+    pub fn now(&self) -> LogContents {
         self.history.last().cloned().expect("there is always a state")
     }
 
-    /// Lets go of the log, so that its disk can be opened again.
+    /// Closes the log, so that its disk can be opened again.
     pub fn close(&mut self) {
         self.log = None;
     }
@@ -134,15 +134,15 @@ impl Tried {
         self.flushed.push((self.disk.steps(), self.before + through));
     }
 
-    pub fn run(&mut self, operation: &Operation) {
+    pub fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Append(lengths) => self.append(lengths),
             Operation::State(key, length) => {
-                let (key, value) = (StateKey::checked_for_test(*key), self.bytes(*length));
+                let (key, value) = (StateKey::for_test(*key), self.bytes(*length));
                 self.log().set_state(key, value.clone()).expect("a state");
-                let mut held = self.now();
-                held.states.insert(key, value);
-                self.note(held);
+                let mut contents = self.now();
+                contents.states.insert(key, value);
+                self.record(contents);
             }
             Operation::Truncate(count) => self.truncate(*count),
             Operation::Purge(count) => self.purge(*count),
@@ -152,65 +152,65 @@ impl Tried {
                 self.flush();
                 self.close();
                 let (log, flusher, recovered) = open(&self.disk).expect("reopened");
-                assert_eq!(recovered.cut_bytes, 0);
-                assert_eq!(Held::of(&log), self.now());
+                assert_eq!(recovered.truncated_bytes, 0);
+                assert_eq!(LogContents::of(&log), self.now());
                 self.before = self.history.len() - 1;
                 self.log = Some((log, flusher));
             }
         }
-        assert_eq!(Held::of(self.log()), self.now(), "what was appended is seen at once");
+        assert_eq!(LogContents::of(self.log()), self.now(), "what was appended is seen at once");
     }
 
     fn append(&mut self, lengths: &[usize]) {
-        let mut held = self.now();
+        let mut contents = self.now();
         let mut entries = Vec::new();
-        let first = held.last().map_or(0, |last| last + 1);
+        let first = contents.last().map_or(0, |last| last + 1);
         for (index, length) in (first..).zip(lengths) {
             let (term, payload) = (self.history.len() as u64, self.bytes(*length));
             entries.push(Entry { index, term, payload: payload.clone() });
-            held.entries.insert(index, (term, payload));
-            self.note(held.clone());
+            contents.entries.insert(index, (term, payload));
+            self.record(contents.clone());
         }
         self.log().append(entries).expect("entries that follow");
     }
 
     fn truncate(&mut self, count: u64) {
-        let mut held = self.now();
+        let mut contents = self.now();
         let (Some(first), Some(last)) =
-            (held.entries.keys().next().copied(), held.entries.keys().last().copied())
+            (contents.entries.keys().next().copied(), contents.entries.keys().last().copied())
         else {
             return;
         };
         let from = first.max((last + 1).saturating_sub(count));
         self.log().truncate_from(from).expect("a truncation");
-        held.entries.split_off(&from);
-        self.note(held);
+        contents.entries.split_off(&from);
+        self.record(contents);
     }
 
     fn purge(&mut self, count: u64) {
-        let mut held = self.now();
-        let first = held.entries.keys().next().copied();
-        let first = first.or(held.last().map(|last| last + 1)).unwrap_or(0);
+        let mut contents = self.now();
+        let first = contents.entries.keys().next().copied();
+        let first = first.or(contents.last().map(|last| last + 1)).unwrap_or(0);
         let purged = Purged { index: first + count - 1, term: count, note: self.bytes(9) };
         self.log().purge_to(purged.clone()).expect("a purge");
-        held.entries = held.entries.split_off(&(purged.index + 1));
-        held.purged = Some(purged);
-        self.note(held);
+        contents.entries = contents.entries.split_off(&(purged.index + 1));
+        contents.purged = Some(purged);
+        self.record(contents);
     }
 
-    fn note(&mut self, held: Held) {
-        self.history.push(held);
+    fn record(&mut self, contents: LogContents) {
+        self.history.push(contents);
         self.appended.push(self.disk.steps());
     }
 
-    /// Bytes that occur nowhere else; some of them zeros, as a torn write would leave.
+    /// Unique bytes, some of them zero as after a torn write.
     fn bytes(&self, length: usize) -> Bytes {
         let number = self.history.len() as u32;
         let bytes = (0..length as u32).map(|at| if at % 700 > 100 { 0 } else { (number * 31 + at) as u8 });
         bytes.collect()
     }
 
-    /// Which states of the history a crash after so many steps may leave.
+    /// The states of the history that a crash after this many steps may leave.
     pub fn allowed(&self, steps: usize) -> RangeInclusive<usize> {
         let flushed = self.flushed.iter().rev().find(|(done, _)| *done <= steps);
         let appended = self.appended.partition_point(|done| *done < steps);
@@ -218,13 +218,13 @@ impl Tried {
     }
 }
 
-/// For keys that come from a strategy.
-trait Checked {
-    fn checked_for_test(key: u8) -> Self;
+/// For keys generated by a strategy.
+trait ForTest {
+    fn for_test(key: u8) -> Self;
 }
 
-impl Checked for StateKey {
-    fn checked_for_test(key: u8) -> Self {
+impl ForTest for StateKey {
+    fn for_test(key: u8) -> Self {
         [StateKey::new(0), StateKey::new(1), StateKey::new(2)][usize::from(key)]
     }
 }

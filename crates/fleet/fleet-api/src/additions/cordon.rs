@@ -1,4 +1,4 @@
-//! What an operator said about new and old units of a machine.
+//! Whether a machine gets new units and keeps old ones.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub enum Cordon {
     Open,
     /// Gets no new units.
     Cordoned,
-    /// Gets none, and loses those that can go elsewhere. Global units stay.
+    /// Gets no new units, and its units move where possible. Global units stay.
     Draining,
 }
 
@@ -20,7 +20,7 @@ impl Cordon {
         *self == Self::Open
     }
 
-    /// As the store's `machines/ID/cordon` has it; an open machine has no such key.
+    /// Value of the key `machines/ID/cordon`, which an open machine does not have.
     pub fn encode(self) -> Option<&'static str> {
         match self {
             Self::Open => None,

@@ -1,10 +1,10 @@
-//! What would happen to units.
+//! Plans: what would happen to units.
 
 use serde::{Deserialize, Serialize};
 
 use crate::unit::Unit;
 
-/// As if these units were created or replaced, and their desired states set.
+/// Units to create or replace, with their desired states.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanRequest {
@@ -18,7 +18,7 @@ pub struct RebalanceRequest {
     pub dry_run: bool,
 }
 
-/// In the order in which it would be done. `{}` where there is nothing to do.
+/// In order of execution. `{}` without steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Plan {
@@ -26,18 +26,18 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// One step, as a verb with its reason.
+/// A step with its reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Step {
-    /// `create`, `replace`, `schedule`, `move`, `unschedule`, `wait` (there is no machine for it), ...
+    /// `create`, `replace`, `schedule`, `move`, `unschedule`, `wait` (no machine is eligible), ...
     pub action: String,
     /// The machine that has the unit before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
     pub name: String,
     pub reason: String,
-    /// The machine that has it then.
+    /// The machine that has the unit after.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub to: String,
 }

@@ -4,24 +4,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Published by the machine in the unit's state, for as long as the unit has that text.
+/// Published in the unit's state while the unit has that version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// In systemd's words, where it has some.
+    /// systemd's message, if there is one.
     pub cause: String,
     pub scope: RefusalScope,
     pub step: RefusedStep,
 }
 
-/// Where the same would happen again.
+/// Where the operation would fail again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RefusalScope {
-    /// On every machine: the unit's text is at fault.
+    /// On every machine: the unit file is at fault.
     Unit,
     /// On this machine: another one may run the unit.
     Machine,
-    /// Perhaps nowhere: it is tried again soon. Also what a newer fleetd says and this one does not know.
+    /// Possibly nowhere: it is retried soon. Also for unknown values of a newer fleetd.
     #[serde(other)]
     Temporary,
 }
@@ -34,7 +34,7 @@ pub enum RefusedStep {
 }
 
 impl Refusal {
-    /// Whether it stands until somebody changes the unit or the machine.
+    /// Whether it persists until the unit or the machine is changed.
     pub fn lasts(&self) -> bool {
         self.scope != RefusalScope::Temporary
     }

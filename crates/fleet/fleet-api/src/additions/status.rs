@@ -1,4 +1,4 @@
-//! What `systemctl status` says on the machines that have a unit.
+//! Output of `systemctl status` on the machines that have a unit.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct StatusReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachineStatus {
-    /// systemctl's: 0 active, 3 not.
+    /// systemctl's exit code: 0 active, 3 not.
     pub exit_code: u8,
     #[serde(rename = "machineID")]
     pub machine_id: String,

@@ -1,16 +1,15 @@
-//! What one machine has to do, so that what systemd has is what was asked of it.
+//! Decisions of a machine's agent: how to bring its units to the desired state.
 //!
-//! [`wanted`] says which units belong here, [`reconcile`] what to do about the difference. The order is the
-//! original's: what leaves, what comes, one reload, what stops, what starts. A task that fails concerns its own
-//! unit only: the others go on.
+//! [`desired_units`] returns the units that belong on the machine, [`reconcile`] the tasks for the difference. The
+//! order is the original's: unload, load, one reload, stop, start. A failed task affects its own unit only.
 //!
-//! No unit twice, the agent's half: before a unit is loaded or started, the machine says that it holds it, so that
-//! a scheduler sees that; when it has seen that word come back, the target is looked at once more, and only where it
-//! still is this machine it goes on. The published state is removed only after systemd's stop job has ended. The scheduler's half is in
-//! [`crate::schedule`]; [`crate::fencing`] is for machines that cannot reach the store.
+//! How the agent ensures that no unit runs twice: before a unit is loaded or started, the machine publishes a claim,
+//! waits until it has observed that write, and continues only if it still is the unit's target. The published state
+//! is removed only after systemd's stop job has ended. The scheduler's part is in [`crate::schedule`];
+//! [`crate::fencing`] covers machines that cannot reach the store.
 
+mod desired;
 mod reconcile;
-mod wanted;
 
-pub use reconcile::{Found, Reason, Task, reconcile};
-pub use wanted::{Hold, Wanted, wanted};
+pub use desired::{DesiredUnit, Hold, desired_units};
+pub use reconcile::{LocalUnit, Reason, Task, reconcile};

@@ -1,23 +1,23 @@
-//! Desired against actual gives tasks, each with its reason.
+//! Tasks, each with a reason, from desired and local units.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use unit_file::{UnitHash, UnitName};
 
-use crate::agent::wanted::{Hold, Wanted};
+use crate::agent::desired::{DesiredUnit, Hold};
 use crate::job_state::JobState;
 
 /// A unit that this machine has loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// Of the file on disk.
+pub struct LocalUnit {
+    /// Hash of the file on disk.
     pub hash: UnitHash,
-    /// What the agent did with it. `Inactive` after fleetd has started: it does not know.
+    /// Last operation of the agent. `Inactive` if unknown, as after a start of fleetd.
     pub state: JobState,
 }
 
-/// One step. They are carried out in the order of this enum, then of names.
+/// A step of the agent. Tasks are executed in the order of this enum, then by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
     Unload {
@@ -28,7 +28,7 @@ pub enum Task {
         unit: UnitName,
         reason: Reason,
     },
-    /// systemd reads its files again.
+    /// daemon-reload.
     ReloadUnitFiles,
     Stop {
         unit: UnitName,
@@ -40,7 +40,7 @@ pub enum Task {
     },
 }
 
-/// The texts are the original's: people search journals for them.
+/// The texts are the original's, since people search journals for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     ScheduledButUnloaded,
@@ -51,7 +51,7 @@ pub enum Reason {
 }
 
 impl Task {
-    /// As logs name it.
+    /// Name in logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unload { .. } => "UnloadUnit",
@@ -62,7 +62,7 @@ impl Task {
         }
     }
 
-    /// The reload has none.
+    /// `None` for the reload.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::ReloadUnitFiles => None,
@@ -73,7 +73,7 @@ impl Task {
         }
     }
 
-    /// The reload has none.
+    /// `None` for the reload.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
             Self::ReloadUnitFiles => None,
@@ -97,12 +97,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is to be done, in order.
-pub fn reconcile(wanted: &BTreeMap<UnitName, Wanted>, found: &BTreeMap<UnitName, Found>) -> Vec<Task> {
+/// The tasks in order.
+pub fn reconcile(
+    desired_units: &BTreeMap<UnitName, DesiredUnit>,
+    local: &BTreeMap<UnitName, LocalUnit>,
+) -> Vec<Task> {
     let mut tasks = Vec::new();
-    let names: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
+    let names: BTreeSet<_> = desired_units.keys().chain(local.keys()).collect();
     for name in names {
-        for_unit(name, wanted.get(name), found.get(name), &mut tasks);
+        reconcile_unit(name, desired_units.get(name), local.get(name), &mut tasks);
     }
     if tasks.iter().any(|task| matches!(task, Task::Unload { .. } | Task::Load { .. })) {
         tasks.push(Task::ReloadUnitFiles);
@@ -111,7 +114,12 @@ pub fn reconcile(wanted: &BTreeMap<UnitName, Wanted>, found: &BTreeMap<UnitName,
     tasks
 }
 
-fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tasks: &mut Vec<Task>) {
+fn reconcile_unit(
+    name: &UnitName,
+    desired: Option<&DesiredUnit>,
+    local: Option<&LocalUnit>,
+    tasks: &mut Vec<Task>,
+) {
     let unit = || name.clone();
     let load = |tasks: &mut Vec<Task>, desired| {
         tasks.push(Task::Load { unit: unit(), reason: Reason::ScheduledButUnloaded });
@@ -119,30 +127,30 @@ fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tas
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
         }
     };
-    let Some(wanted) = wanted.filter(|wanted| wanted.desired != JobState::Inactive) else {
-        if found.is_some() {
+    let Some(desired) = desired.filter(|desired| desired.state != JobState::Inactive) else {
+        if local.is_some() {
             tasks.push(Task::Unload { unit: unit(), reason: Reason::LoadedButNotScheduled });
         }
         return;
     };
-    let Some(found) = found else { return load(tasks, wanted.desired) };
-    // What is handed over goes on until the other one is there.
-    if wanted.hold == Some(Hold::Handover) {
+    let Some(local) = local else { return load(tasks, desired.state) };
+    // A unit that is handed over keeps running until the other one is active.
+    if desired.hold == Some(Hold::Handover) {
         return;
     }
-    if found.hash != wanted.hash && wanted.hold == Some(Hold::Elsewhere) {
+    if local.hash != desired.hash && desired.hold == Some(Hold::Elsewhere) {
         return;
     }
-    if found.hash != wanted.hash && wanted.hold.is_none() {
+    if local.hash != desired.hash && desired.hold.is_none() {
         tasks.push(Task::Unload { unit: unit(), reason: Reason::HashDiffers });
-        return load(tasks, wanted.desired);
+        return load(tasks, desired.state);
     }
-    match (found.state, wanted.desired) {
-        // A text that is held back must not be written over by the new one.
-        (JobState::Inactive, JobState::Launched) if found.hash != wanted.hash => {
+    match (local.state, desired.state) {
+        // The held version must not be overwritten by the new one.
+        (JobState::Inactive, JobState::Launched) if local.hash != desired.hash => {
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
         }
-        (JobState::Inactive, _) if found.hash != wanted.hash => {}
+        (JobState::Inactive, _) if local.hash != desired.hash => {}
         (JobState::Inactive, desired) => load(tasks, desired),
         (JobState::Loaded, JobState::Launched) => {
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });

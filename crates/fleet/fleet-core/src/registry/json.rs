@@ -1,8 +1,8 @@
-//! How values are written.
+//! JSON encoding of values.
 
 use serde::Serialize;
 
-/// The types of this crate always can be written.
+/// Never fails for the types of this crate.
 #[expect(clippy::expect_used)]
 pub fn to_string(value: &impl Serialize) -> String {
     // invariant: our types have string keys only.

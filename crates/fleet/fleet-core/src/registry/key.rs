@@ -1,4 +1,4 @@
-//! One name for each kind of key.
+//! Registry keys.
 
 use unit_file::{UnitHash, UnitName};
 
@@ -9,37 +9,37 @@ use crate::machine::MachineId;
 pub enum Key {
     /// Presence, with a TTL.
     MachineObject(MachineId),
-    /// Set through the API; survives the machine. An empty value removes the key of that name.
+    /// Set through the API; survives the machine. An empty value removes the metadata of that name.
     MachineMetadata(MachineId, String),
-    /// Ours: which start of fleetd wrote the presence; with the same TTL.
+    /// Extension: the instance of fleetd that wrote the presence. Same TTL.
     MachineInstance(MachineId),
-    /// Ours: what the machine has for units; with the same TTL.
+    /// Extension: the machine's capacity. Same TTL.
     MachineCapacity(MachineId),
-    /// Ours: `cordoned` or `draining`; survives the machine.
+    /// Extension: `cordoned` or `draining`; survives the machine.
     MachineCordon(MachineId),
     JobObject(UnitName),
     /// The desired state.
     TargetState(UnitName),
     /// The machine that the unit is assigned to.
     Target(UnitName),
-    /// The machine that claims to have launched it, with a TTL.
+    /// The machine that claims the unit, with a TTL.
     JobState(UnitName),
-    /// Ours: the machine that a pinned unit first got.
+    /// Extension: the first machine of a pinned unit.
     Pin(UnitName),
-    /// Ours: which machines may take a new text of a global unit.
+    /// Extension: the machines that may run the new version of a global unit.
     Rollout(UnitName),
-    /// A text, by its hash.
+    /// A unit file by its hash.
     Unit(UnitHash),
-    /// What one machine's systemd says, with a TTL.
+    /// systemd's state of the unit on one machine, with a TTL.
     State(UnitName, MachineId),
-    /// The same of the last machine that wrote it.
+    /// The original's older form of it, written by the last machine.
     LegacyState(UnitName),
     EngineLeader,
     EngineVersion,
 }
 
 impl Key {
-    /// `None` for what is none of these.
+    /// `None` for other keys.
     pub fn parse(path: &str) -> Option<Self> {
         let unit = |name: &str| UnitName::parse(name).ok();
         let machine = |id: &str| (!id.is_empty()).then(|| MachineId::new(id));

@@ -1,4 +1,4 @@
-//! Who leads: the engine's lease, and the version that an engine must have.
+//! The engine's lease and version.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::machine::MachineId;
 use crate::registry::json;
 
-/// The version of this engine, as the original counts.
+/// Version of this engine in the original's numbering.
 const ENGINE_VERSION: u64 = 1;
 
-/// What stands in the lease's key.
+/// Value of the lease key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub machine: MachineId,
-    /// 0 for the oldest format, which is the machine's id alone.
+    /// 0 for the oldest format, which is the machine id alone.
     pub version: u64,
 }
 
@@ -43,31 +43,32 @@ impl Lease {
     }
 }
 
-/// The lease as it was read.
+/// The lease as read from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseFacts {
     pub lease: Lease,
-    /// Its modifiedIndex: what a renewal compares with.
+    /// modifiedIndex, for compare-and-swap.
     pub index: u64,
     pub remaining: Duration,
 }
 
-/// What to do about the lease. Each write names what it found, so that of two only one succeeds.
+/// What to do with the lease. Each write compares, so that only one of several engines succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseStep {
-    /// Create it, where there is none.
+    /// Create it if it does not exist.
     Acquire,
-    /// Write it again over this index.
+    /// Write it if it has this index.
     Renew { index: u64 },
-    /// Write it over this index with this TTL, and lead only after `wait`: an old engine may still believe.
+    /// Write it with this TTL if it has this index, and lead only after `wait`: an old engine may still consider
+    /// itself leader.
     Steal { index: u64, ttl: Duration, wait: Duration },
-    /// Another one leads.
+    /// Another engine leads.
     Follow { leader: MachineId },
 }
 
 impl LeaseStep {
-    /// `found` is the lease as it was read, `held` the index under which this engine wrote it last. A lease in
-    /// the machine's name that this process did not write is another's: of its past, or of a twin.
+    /// `held` is the index of this engine's last write. A lease with this machine's id and another index belongs to
+    /// an earlier process or to a machine with the same id.
     pub fn decide(found: Option<&LeaseFacts>, me: &MachineId, held: Option<u64>, ttl: Duration) -> Self {
         let Some(found) = found else { return Self::Acquire };
         if found.lease.machine == *me && held == Some(found.index) {
@@ -81,25 +82,25 @@ impl LeaseStep {
     }
 }
 
-/// What the key `engine/version` means for this engine.
+/// Result of comparing `engine/version` with this engine's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineVersion {
     Same,
-    /// Write ours over what was found; `None` where there was nothing.
+    /// Write this engine's version. `None` if there was none.
     Raise {
         found: Option<u64>,
     },
-    /// A newer engine was here: this one must not schedule.
-    StandBack,
+    /// A newer engine has run: this one must not schedule.
+    Incompatible,
 }
 
 impl EngineVersion {
-    /// A value that is no number counts as 0.
+    /// An invalid number counts as 0.
     pub fn decide(found: Option<&str>) -> Self {
         let found = found.map(|text| text.trim().parse().unwrap_or(0));
         match found {
             Some(ENGINE_VERSION) => Self::Same,
-            Some(newer) if newer > ENGINE_VERSION => Self::StandBack,
+            Some(newer) if newer > ENGINE_VERSION => Self::Incompatible,
             older => Self::Raise { found: older },
         }
     }

@@ -1,9 +1,8 @@
-//! How the cluster's state stands in the store: etcd v2 keys below a prefix, the same bytes as the original
-//! writes, so that its programs and ours can work on one store.
+//! The cluster's state in etcd v2: keys below a prefix, with the original's bytes, so that both implementations can
+//! share a store.
 //!
-//! Paths here are relative to the prefix and begin without a slash. Keys of our own, which the original passes
-//! over: `machines/ID/instance`, `machines/ID/capacity`, `machines/ID/cordon`, `job/NAME/pin`,
-//! `job/NAME/rollout`.
+//! Paths are relative to the prefix, without a leading slash. Extensions, which the original ignores:
+//! `machines/ID/instance`, `machines/ID/capacity`, `machines/ID/cordon`, `job/NAME/pin`, `job/NAME/rollout`.
 
 mod garbage;
 mod json;
@@ -14,10 +13,10 @@ mod value;
 mod view;
 mod write;
 
-pub use garbage::Garbage;
+pub use garbage::RetentionTracker;
 pub use key::Key;
 pub use lease::{EngineVersion, Lease, LeaseFacts, LeaseStep};
 pub use subject::Subject;
 pub use value::{JobObject, MachineObject, Rollout, UnitObject, UnitState, ValueError};
 pub use view::View;
-pub use write::{Write, of_new_unit, of_task};
+pub use write::{Write, writes_for_new_unit, writes_for_task};

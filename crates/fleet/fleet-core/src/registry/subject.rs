@@ -1,23 +1,23 @@
-//! What a key is about.
+//! The subject of a key.
 
 use unit_file::UnitName;
 
 use crate::machine::MachineId;
 use crate::registry::key::Key;
 
-/// What an event was about, for who keeps more than the view.
+/// What an event concerns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Machine(MachineId),
     Unit(UnitName),
-    /// A machine's word about a unit.
+    /// The state of a unit on a machine.
     State(UnitName, MachineId),
     Lease,
     EngineVersion,
 }
 
 impl Key {
-    /// Texts are about whichever units have them, and what is passed over about nothing.
+    /// `None` for unit files, whose units vary, and for ignored keys.
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {
             Self::MachineObject(id)

@@ -1,4 +1,4 @@
-//! What stands in the keys, to the byte.
+//! Values of keys, byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use unit_file::UnitHash;
 use crate::machine::{Capacity, MachineId};
 use crate::registry::json;
 
-/// A value that is not what its key should hold.
+/// An invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the value of {path} cannot be read: {cause}")]
 pub struct ValueError {
@@ -57,7 +57,8 @@ impl MachineObject {
         })
     }
 
-    /// The cause in words, where it is no such value.
+    /// # Errors
+    /// The cause.
     pub fn decode(text: &str) -> Result<Self, String> {
         let json: MachineJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if json.id.is_empty() {
@@ -74,7 +75,7 @@ impl MachineObject {
     }
 }
 
-/// A unit's entry: which text it has.
+/// A unit's entry with the hash of its unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobObject {
     pub name: String,
@@ -85,7 +86,7 @@ pub struct JobObject {
 struct JobJson {
     #[serde(rename = "Name")]
     name: String,
-    /// Twenty numbers, not digits.
+    /// An array of 20 numbers.
     #[serde(rename = "UnitHash")]
     hash: [u8; 20],
 }
@@ -95,14 +96,15 @@ impl JobObject {
         json::to_string(&JobJson { name: self.name.clone(), hash: self.hash.0 })
     }
 
-    /// The cause in words, where it is no such value.
+    /// # Errors
+    /// The cause.
     pub fn decode(text: &str) -> Result<Self, String> {
         let json: JobJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
         Ok(Self { name: json.name, hash: UnitHash(json.hash) })
     }
 }
 
-/// A unit's normalised text.
+/// A normalized unit file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitObject {
     #[serde(rename = "Raw")]
@@ -114,13 +116,14 @@ impl UnitObject {
         json::to_string(self)
     }
 
-    /// The cause in words, where it is no such value.
+    /// # Errors
+    /// The cause.
     pub fn decode(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 }
 
-/// What one machine's systemd says of one unit.
+/// systemd's state of a unit on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
     pub load: String,
@@ -128,11 +131,11 @@ pub struct UnitState {
     pub sub: String,
     pub machine: MachineId,
     pub hash: UnitHash,
-    /// Ours: why the machine does not load or start it.
+    /// Extension: why the machine does not load or start the unit.
     pub refusal: Option<Refusal>,
 }
 
-/// systemd's load state of a unit that has no file.
+/// LoadState of a unit without a file.
 const NOT_FOUND: &str = "not-found";
 
 #[derive(Serialize, Deserialize)]
@@ -169,8 +172,8 @@ impl UnitState {
         })
     }
 
-    /// What a machine says of a unit that it was made to remove and does not take again.
-    pub fn not_here(machine: MachineId, hash: UnitHash, refusal: Refusal) -> Self {
+    /// State of a removed unit that the machine refuses to take again.
+    pub fn refused_elsewhere(machine: MachineId, hash: UnitHash, refusal: Refusal) -> Self {
         let (load, active, sub) = (NOT_FOUND.into(), "inactive".into(), "dead".into());
         Self { load, active, sub, machine, hash, refusal: Some(refusal) }
     }
@@ -181,7 +184,8 @@ impl UnitState {
         self.refusal.as_ref().is_none_or(refused_at_start) && self.load != NOT_FOUND
     }
 
-    /// The cause in words, where it is no such value; one without machine or hash is none.
+    /// # Errors
+    /// The cause. Machine and hash are required.
     pub fn decode(text: &str) -> Result<Self, String> {
         let json: StateJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if json.machine.id.is_empty() {
@@ -194,7 +198,7 @@ impl UnitState {
     }
 }
 
-/// Ours: which machines may take a new text of a global unit.
+/// Extension: machines that may run the new version of a global unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
     pub hash: UnitHash,
@@ -215,7 +219,8 @@ impl Rollout {
         json::to_string(&RolloutJson { hash: self.hash.to_string(), machines })
     }
 
-    /// The cause in words, where it is no such value.
+    /// # Errors
+    /// The cause.
     pub fn decode(text: &str) -> Result<Self, String> {
         let json: RolloutJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let hash = json.hash.parse().map_err(|error: unit_file::HashError| error.to_string())?;
@@ -234,12 +239,13 @@ struct CapacityJson {
 }
 
 impl Capacity {
-    /// As `machines/ID/capacity` has it.
+    /// Value of `machines/ID/capacity`.
     pub fn encode(&self) -> String {
         json::to_string(&CapacityJson { units: self.units, memory: self.memory, cpu: self.cpu })
     }
 
-    /// The cause in words, where it is no such value.
+    /// # Errors
+    /// The cause.
     pub fn decode(text: &str) -> Result<Self, String> {
         let json: CapacityJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
         Ok(Self { units: json.units, memory: json.memory, cpu: json.cpu })

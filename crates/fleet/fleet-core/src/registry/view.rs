@@ -1,5 +1,4 @@
-//! What the store says, kept current by the events of one watch.
-//! Long because every kind of key is taken in, taken back and asked for here.
+//! The registry's state, updated by the events of one watch. Long because it handles and queries every kind of key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,8 +27,8 @@ struct MachineEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct JobEntry {
     hash: Option<UnitHash>,
-    /// Of the text with that hash, under this name.
-    wanted: Option<Arc<Requirements>>,
+    /// From the unit file with that hash, under this name.
+    requirements: Option<Arc<Requirements>>,
     desired: JobState,
     target: Option<MachineId>,
     launched_by: Option<MachineId>,
@@ -37,86 +36,86 @@ struct JobEntry {
     rollout: Option<Rollout>,
 }
 
-/// See the module.
+/// The state of the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
     machines: BTreeMap<MachineId, MachineEntry>,
     jobs: BTreeMap<UnitName, JobEntry>,
-    /// Units that are assigned to a machine, and those that are for all: each machine asks for its own at each change.
+    /// Assigned units by machine, and global units: each machine queries its own at each change.
     assigned: BTreeMap<MachineId, BTreeSet<UnitName>>,
     global: BTreeSet<UnitName>,
     files: BTreeMap<UnitHash, Arc<UnitFile>>,
-    /// Which units have a text.
+    /// Units by unit file.
     users: BTreeMap<UnitHash, BTreeSet<UnitName>>,
-    /// In one map: most units have one state, and a map for each would be ten times the size of that.
+    /// One map, since most units have one state and a map per unit would need ten times the memory.
     states: BTreeMap<(UnitName, MachineId), UnitState>,
     lease: Option<Lease>,
     engine_version: Option<String>,
 }
 
 impl View {
-    /// The view after reading everything, from pairs of path and value; and what could not be read.
+    /// A view of all keys, from pairs of path and value, and the invalid values.
     pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<ValueError>) {
         let mut view = Self::default();
         let errors = pairs.into_iter().filter_map(|(path, value)| view.put(path, value).err()).collect();
         (view, errors)
     }
 
-    /// A key was written. Says what that was about; unknown keys are about nothing. A value that cannot be
-    /// read is as good as none, apart from a desired state, which then is `inactive`.
+    /// Handles a write. Returns its subjects; unknown keys have none. An invalid value counts as missing, an invalid
+    /// desired state as `inactive`.
     pub fn put(&mut self, path: &str, value: &str) -> Result<Vec<Subject>, ValueError> {
         let Some(key) = Key::parse(path) else { return Ok(Vec::new()) };
-        let before = self.claim(&key);
-        match self.take(&key, value) {
+        let before = self.claimant_state(&key);
+        match self.apply(&key, value) {
             Ok(mut subjects) => {
                 subjects.extend(before);
-                subjects.extend(self.claim(&key));
+                subjects.extend(self.claimant_state(&key));
                 Ok(subjects)
             }
             Err(cause) => {
-                self.forget(&key);
+                self.clear_key(&key);
                 Err(ValueError { path: path.to_owned(), cause })
             }
         }
     }
 
-    /// Who holds a unit by the claim to have launched it, where `key` is about that.
-    fn claim(&self, key: &Key) -> Option<Subject> {
+    /// The state subject of the machine that claims the unit, if `key` is a job state.
+    fn claimant_state(&self, key: &Key) -> Option<Subject> {
         let Key::JobState(name) = key else { return None };
         let claimer = self.jobs.get(name)?.launched_by.clone()?;
         Some(Subject::State(name.clone(), claimer))
     }
 
-    /// Whether a machine says that it has the unit, or is about to have it: it publishes the state of a loaded unit, or
-    /// claims to have launched it. Of a global unit such a claim says nothing.
+    /// Whether a machine has the unit or is about to: it publishes the state of a loaded unit, or claims the unit.
+    /// Claims of global units do not count.
     fn is_held(&self, name: &UnitName, id: &MachineId) -> bool {
         let claims = || {
             let job = self.jobs.get(name).filter(|job| job.launched_by.as_ref() == Some(id));
-            job.is_some_and(|job| job.wanted.as_ref().is_some_and(|wanted| !wanted.global))
+            job.is_some_and(|job| job.requirements.as_ref().is_some_and(|requirements| !requirements.global))
         };
         self.state(name, id).is_some_and(UnitState::is_loaded) || claims()
     }
 
-    /// Whether a machine that is present, other than this one, says that it has the unit.
-    pub fn is_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
+    /// Whether another present machine has loaded the unit.
+    pub fn is_loaded_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
         let mut others = self.states_of(name).filter(|(holder, _)| *holder != id);
         others.any(|(holder, state)| state.is_loaded() && self.is_present(holder))
     }
 
-    /// What machines say of a unit, by their ids.
+    /// States of a unit by machine id.
     pub fn states_of(&self, name: &UnitName) -> impl Iterator<Item = (&MachineId, &UnitState)> {
         let first = (name.clone(), MachineId::new(""));
         let of_it = self.states.range(first..).take_while(move |((unit, _), _)| unit == name);
         of_it.map(|((_, id), state)| (id, state))
     }
 
-    /// Why a machine does not run a unit, where it says so of the text that the unit has now.
+    /// Why a machine does not run the unit's current version.
     pub fn refusal(&self, name: &UnitName, id: &MachineId) -> Option<&Refusal> {
         let state = self.state(name, id).filter(|state| Some(state.hash) == self.hash(name))?;
         state.refusal.as_ref()
     }
 
-    fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
+    fn apply(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
         match key {
             Key::MachineObject(id) => {
                 let object = MachineObject::decode(value)?;
@@ -143,7 +142,7 @@ impl View {
             Key::JobState(name) => self.job(name).launched_by = Some(self.machine_id(value)),
             Key::Pin(name) => self.job(name).pin = Some(self.machine_id(value)),
             Key::Rollout(name) => self.job(name).rollout = Some(Rollout::decode(value)?),
-            Key::Unit(hash) => return self.take_file(*hash, value),
+            Key::Unit(hash) => return self.apply_unit_file(*hash, value),
             Key::State(name, id) => {
                 let mut state = UnitState::decode(value)?;
                 state.machine = self.machine_id(state.machine.as_str());
@@ -157,9 +156,9 @@ impl View {
         Ok(key.subject().into_iter().collect())
     }
 
-    fn take_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
+    fn apply_unit_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
         let text = UnitObject::decode(value)?.raw;
-        let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.place))?;
+        let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.position))?;
         let found = file.hash();
         if found != hash {
             return Err(format!("the unit file has the hash {found}"));
@@ -172,21 +171,21 @@ impl View {
         Ok(users.into_iter().map(Subject::Unit).collect())
     }
 
-    /// A key was deleted or has expired, or a directory with all that is in it.
+    /// Handles the deletion or expiration of a key, or of a directory.
     pub fn delete(&mut self, path: &str) -> Vec<Subject> {
         if let Some(key) = Key::parse(path) {
-            let claim = self.claim(&key);
-            self.forget(&key);
-            return key.subject().into_iter().chain(claim).collect();
+            let claimant_state = self.claimant_state(&key);
+            self.clear_key(&key);
+            return key.subject().into_iter().chain(claimant_state).collect();
         }
         match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
             ["job", name] => {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
-                let claim = self.claim(&Key::JobState(name.clone()));
+                let claimant_state = self.claimant_state(&Key::JobState(name.clone()));
                 self.set_hash(&name, None);
                 self.set_target(&name, None);
                 self.jobs.remove(&name);
-                [Subject::Unit(name)].into_iter().chain(claim).collect()
+                [Subject::Unit(name)].into_iter().chain(claimant_state).collect()
             }
             ["machines", id] => {
                 self.machines.remove(id);
@@ -201,17 +200,17 @@ impl View {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
                 let from = (name.clone(), MachineId::new(""));
                 let below = self.states.range(from..).take_while(|((of, _), _)| *of == name);
-                let gone: Vec<_> = below.map(|(key, _)| key.clone()).collect();
-                for key in &gone {
+                let removed: Vec<_> = below.map(|(key, _)| key.clone()).collect();
+                for key in &removed {
                     self.states.remove(key);
                 }
-                gone.into_iter().map(|(name, id)| Subject::State(name, id)).collect()
+                removed.into_iter().map(|(name, id)| Subject::State(name, id)).collect()
             }
             _ => Vec::new(),
         }
     }
 
-    fn forget(&mut self, key: &Key) {
+    fn clear_key(&mut self, key: &Key) {
         match key {
             Key::MachineObject(id) => self.machine_entry(id).object = None,
             Key::MachineMetadata(id, key) => {
@@ -226,7 +225,7 @@ impl View {
             Key::JobState(name) => self.job(name).launched_by = None,
             Key::Pin(name) => self.job(name).pin = None,
             Key::Rollout(name) => self.job(name).rollout = None,
-            // A text is its hash: one that is gone from the store is still what its users have.
+            // A unit file is identified by its hash: while units use it, it remains valid after deletion.
             Key::Unit(hash) => {
                 if !self.users.contains_key(hash) {
                     self.files.remove(hash);
@@ -242,7 +241,7 @@ impl View {
         self.drop_empty(key);
     }
 
-    /// An entry in which nothing stands is none.
+    /// Removes an entry without contents.
     fn drop_empty(&mut self, key: &Key) {
         match key.subject() {
             Some(Subject::Machine(id)) if self.machines.get(&id) == Some(&MachineEntry::default()) => {
@@ -259,7 +258,7 @@ impl View {
         self.machines.entry(id.clone()).or_default()
     }
 
-    /// Ids stand with every unit, and there are few: a known one is not kept again.
+    /// Shares known ids, which occur in every unit.
     fn machine_id(&self, id: &str) -> MachineId {
         self.machines.get_key_value(id).map_or_else(|| MachineId::new(id), |(known, _)| known.clone())
     }
@@ -283,8 +282,8 @@ impl View {
         self.jobs.entry(name.clone()).or_default()
     }
 
-    /// A text that nobody uses any more stays for as long as the store has it: who submits it again finds it
-    /// there, and no event tells of it.
+    /// An unused unit file is kept while it is in the store: a unit that uses it again is created without an event
+    /// for the file.
     fn set_hash(&mut self, name: &UnitName, hash: Option<UnitHash>) {
         let before = self.job(name).hash;
         if let Some(before) = before.filter(|before| Some(*before) != hash)
@@ -298,32 +297,37 @@ impl View {
         if let Some(hash) = hash {
             self.users.entry(hash).or_default().insert(name.clone());
         }
-        let wanted = hash.and_then(|hash| {
+        let requirements = hash.and_then(|hash| {
             let read = Requirements::read(self.files.get(&hash)?, name).0;
-            // Units of one text mostly ask for the same.
+            // Units with the same file mostly have the same requirements.
             let another = self.users.get(&hash)?.iter().find(|user| *user != name);
-            let known = another.and_then(|user| self.jobs.get(user)?.wanted.as_ref());
+            let known = another.and_then(|user| self.jobs.get(user)?.requirements.as_ref());
             Some(known.filter(|known| ***known == read).cloned().unwrap_or_else(|| Arc::new(read)))
         });
-        if wanted.as_ref().is_some_and(|wanted| wanted.global) {
+        if requirements.as_ref().is_some_and(|requirements| requirements.global) {
             self.global.insert(name.clone());
         } else {
             self.global.remove(name);
         }
         let job = self.job(name);
-        (job.hash, job.wanted) = (hash, wanted);
+        (job.hash, job.requirements) = (hash, requirements);
     }
 
-    /// Tells the scheduler what `subject` is now. `away` are machines whose presence has ended, but which are
-    /// not yet taken for dead.
-    pub fn feed(&self, subject: &Subject, away: &BTreeMap<MachineId, Machine>, scheduler: &mut Scheduler) {
+    /// Updates `subject` in the scheduler. `unreachable` are machines without a presence that are not considered
+    /// failed yet.
+    pub fn update_scheduler(
+        &self,
+        subject: &Subject,
+        unreachable: &BTreeMap<MachineId, Machine>,
+        scheduler: &mut Scheduler,
+    ) {
         match subject {
-            Subject::Machine(id) => match self.machine(id).or_else(|| away.get(id).cloned()) {
+            Subject::Machine(id) => match self.machine(id).or_else(|| unreachable.get(id).cloned()) {
                 Some(machine) => scheduler.set_machine(machine),
                 None => scheduler.remove_machine(id),
             },
             Subject::Unit(name) => {
-                // A new text was refused by nobody yet.
+                // A new version has not been refused yet.
                 for (id, _) in self.states_of(name) {
                     scheduler.set_refused(name, id, self.refusal(name, id));
                 }
@@ -340,12 +344,12 @@ impl View {
         }
     }
 
-    /// All that there is, for who starts to keep more than the view.
+    /// All subjects, to initialize a scheduler.
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let machines = self.machines.keys().cloned().map(Subject::Machine);
         let units = self.jobs.keys().cloned().map(Subject::Unit);
         let states = self.states.keys().cloned().map(|(name, id)| Subject::State(name, id));
-        let claims = self.jobs.keys().filter_map(|name| self.claim(&Key::JobState(name.clone())));
+        let claims = self.jobs.keys().filter_map(|name| self.claimant_state(&Key::JobState(name.clone())));
         machines
             .chain(units)
             .chain(states)
@@ -354,64 +358,64 @@ impl View {
             .collect()
     }
 
-    /// A unit with an entry and a text; without either it is no unit.
+    /// A unit with an entry and a unit file.
     pub fn unit(&self, name: &UnitName) -> Option<Unit> {
         let job = self.jobs.get(name)?;
         Some(Unit {
             name: name.clone(),
             desired: job.desired,
-            wanted: job.wanted.clone()?,
+            requirements: job.requirements.clone()?,
             target: job.target.clone(),
             pin: job.pin.clone(),
         })
     }
 
-    /// In the order of their names.
+    /// By name.
     pub fn units(&self) -> impl Iterator<Item = Unit> {
         self.jobs.keys().filter_map(|name| self.unit(name))
     }
 
-    /// Their names alone.
+    /// By name.
     pub fn unit_names(&self) -> impl Iterator<Item = &UnitName> {
-        self.jobs.iter().filter(|(_, job)| job.wanted.is_some()).map(|(name, _)| name)
+        self.jobs.iter().filter(|(_, job)| job.requirements.is_some()).map(|(name, _)| name)
     }
 
-    /// Of these, the ones that may concern a machine: assigned to it, global, or among `here` and moved away from it
-    /// while they run. What it costs goes by them, not by all units: every machine asks at each change of its own.
-    pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> Vec<Unit> {
-        let moves = |name: &&UnitName| self.wanted(name).is_some_and(|wanted| wanted.overlap);
+    /// Units that may concern a machine: assigned to it, global, or in `local` and moved away with overlap. The cost
+    /// depends on these units only, since every machine calls this at each of its changes.
+    pub fn units_for(&self, id: &MachineId, local: &BTreeSet<UnitName>) -> Vec<Unit> {
+        let may_overlap =
+            |name: &&UnitName| self.requirements(name).is_some_and(|requirements| requirements.overlap);
         let own = self.assigned.get(id).into_iter().flatten();
-        let names: BTreeSet<&UnitName> = own.chain(&self.global).chain(here.iter().filter(moves)).collect();
+        let names: BTreeSet<&UnitName> =
+            own.chain(&self.global).chain(local.iter().filter(may_overlap)).collect();
         names.into_iter().filter_map(|name| self.unit(name)).collect()
     }
 
-    /// What a unit asks for, where it has a text.
-    pub fn wanted(&self, name: &UnitName) -> Option<&Requirements> {
-        self.jobs.get(name)?.wanted.as_deref()
+    pub fn requirements(&self, name: &UnitName) -> Option<&Requirements> {
+        self.jobs.get(name)?.requirements.as_deref()
     }
 
-    /// The text that a unit has.
     pub fn file(&self, name: &UnitName) -> Option<&Arc<UnitFile>> {
         self.files.get(&self.hash(name)?)
     }
 
-    /// Texts in the store that no unit has.
-    pub fn unused(&self) -> impl Iterator<Item = UnitHash> {
+    /// Unit files that no unit uses.
+    pub fn unreferenced_files(&self) -> impl Iterator<Item = UnitHash> {
         self.files.keys().filter(|hash| !self.users.contains_key(*hash)).copied()
     }
 
-    /// Destroyed units of which something is left that does not expire, as where a write of the engine was on its way.
-    pub fn remains(&self) -> impl Iterator<Item = &UnitName> {
-        let is_left = |job: &JobEntry| {
+    /// Destroyed units with remaining keys that do not expire, for example after a delayed write of the engine.
+    pub fn orphaned_units(&self) -> impl Iterator<Item = &UnitName> {
+        let has_keys = |job: &JobEntry| {
             job.desired != JobState::Inactive
                 || job.target.is_some()
                 || job.pin.is_some()
                 || job.rollout.is_some()
         };
-        self.jobs.iter().filter(move |(_, job)| job.hash.is_none() && is_left(job)).map(|(name, _)| name)
+        self.jobs.iter().filter(move |(_, job)| job.hash.is_none() && has_keys(job)).map(|(name, _)| name)
     }
 
-    /// Whether any unit has this text.
+    /// Whether any unit uses this unit file.
     pub fn is_used(&self, hash: UnitHash) -> bool {
         self.users.contains_key(&hash)
     }
@@ -424,27 +428,27 @@ impl View {
         self.jobs.get(name)?.rollout.as_ref()
     }
 
-    /// What became of a unit; `None` for global ones and unknown ones.
+    /// The API's current state; `None` for global and unknown units.
     pub fn current_state(&self, name: &UnitName) -> Option<JobState> {
         let job = self.jobs.get(name)?;
-        if job.wanted.as_ref()?.global {
+        if job.requirements.as_ref()?.global {
             return None;
         }
-        let there = job.target.as_ref().and_then(|target| Some((target, self.state(name, target)?)));
-        let Some((target, state)) = there.filter(|(_, state)| state.is_loaded()) else {
+        let target_state = job.target.as_ref().and_then(|target| Some((target, self.state(name, target)?)));
+        let Some((target, state)) = target_state.filter(|(_, state)| state.is_loaded()) else {
             return Some(JobState::Inactive);
         };
-        // The claim is made before each new try.
+        // The claim precedes each attempt to start.
         let launched = state.refusal.is_none() && job.launched_by.as_ref() == Some(target);
         Some(if launched { JobState::Launched } else { JobState::Loaded })
     }
 
-    /// Whether the machine's presence has not ended.
+    /// Whether the machine's presence exists.
     pub fn is_present(&self, id: &MachineId) -> bool {
         self.machines.get(id).is_some_and(|entry| entry.object.is_some())
     }
 
-    /// A present machine, as the scheduler sees it.
+    /// A present machine.
     pub fn machine(&self, id: &MachineId) -> Option<Machine> {
         let entry = self.machines.get(id)?;
         let object = entry.object.as_ref()?;
@@ -456,21 +460,21 @@ impl View {
             metadata,
             capacity: entry.capacity,
             cordon: entry.cordon,
-            away: false,
+            unreachable: false,
         })
     }
 
-    /// The presence of a machine.
+    /// The machine's presence.
     pub fn machine_object(&self, id: &MachineId) -> Option<&MachineObject> {
         self.machines.get(id)?.object.as_ref()
     }
 
-    /// Which start of fleetd wrote the presence.
+    /// The instance of fleetd that wrote the presence.
     pub fn instance(&self, id: &MachineId) -> Option<&str> {
         self.machines.get(id)?.instance.as_deref()
     }
 
-    /// Present machines, in the order of their ids.
+    /// Present machines by id.
     pub fn machines(&self) -> impl Iterator<Item = Machine> {
         self.machines.keys().filter_map(|id| self.machine(id))
     }
@@ -479,7 +483,7 @@ impl View {
         self.states.get(&(name.clone(), id.clone()))
     }
 
-    /// In the order of names, then of ids.
+    /// By unit name, then machine id.
     pub fn states(&self) -> impl Iterator<Item = (&UnitName, &UnitState)> {
         self.states.iter().map(|((name, _), state)| (name, state))
     }

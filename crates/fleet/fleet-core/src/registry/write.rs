@@ -1,4 +1,4 @@
-//! Tasks and requests as writes to the store, each with what it compares.
+//! Tasks and requests as compare-and-swap writes.
 
 use unit_file::{UnitFile, UnitName};
 
@@ -7,33 +7,33 @@ use crate::registry::key::Key;
 use crate::registry::value::{JobObject, UnitObject};
 use crate::schedule::Task;
 
-/// One write. Where the comparison fails, nothing is done, and the facts that come by watch say why.
+/// One write. If its comparison fails, nothing is written, and the watch delivers the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     Set {
         key: Key,
         value: String,
     },
-    /// Only where there is none.
+    /// If the key does not exist.
     Create {
         key: Key,
         value: String,
     },
-    /// Only where the value is `from`.
+    /// If the value is `from`.
     Swap {
         key: Key,
         from: String,
         to: String,
     },
-    /// Only where the value is `value`.
+    /// If the value is `value`.
     DeleteIf {
         key: Key,
         value: String,
     },
 }
 
-/// What carries out a task of the engine, one after the other.
-pub fn of_task(task: &Task) -> Vec<Write> {
+/// The writes of an engine task, in order.
+pub fn writes_for_task(task: &Task) -> Vec<Write> {
     match task {
         Task::Unschedule { unit, machine, .. } => {
             vec![Write::DeleteIf { key: Key::Target(unit.clone()), value: machine.to_string() }]
@@ -49,8 +49,8 @@ pub fn of_task(task: &Task) -> Vec<Write> {
     }
 }
 
-/// What stores a unit, new or with a new text, in this order: the text first, which may be there already.
-pub fn of_new_unit(name: &UnitName, file: &UnitFile, desired: JobState) -> [Write; 3] {
+/// The writes of a new or changed unit, in order. The unit file is first and may exist already.
+pub fn writes_for_new_unit(name: &UnitName, file: &UnitFile, desired: JobState) -> [Write; 3] {
     let text = UnitObject { raw: file.normalised() };
     let object = JobObject { name: name.to_string(), hash: file.hash() };
     [

@@ -1,38 +1,40 @@
-//! Why a unit is where it is, or nowhere, in the API's words: what the scheduler says, and what the machines said that
-//! were to run it.
+//! Explains why a unit is where it is, from the scheduler and from refusals of machines.
 
 use std::collections::BTreeMap;
 
 use crate::registry::View;
-use crate::schedule::{Candidate, Scheduler, Standing};
+use crate::schedule::{Candidate, Placement, Scheduler};
 use crate::{MachineId, Refusal, RefusalScope};
 use fleet_api::additions::{Explanation, Verdict};
 use unit_file::UnitName;
 
-/// `None` for a unit that nobody knows.
+/// `None` for an unknown unit.
 pub fn explanation(view: &View, scheduler: &Scheduler, name: &UnitName) -> Option<Explanation> {
     let explained = scheduler.explain(name.as_str())?;
-    let there = match &explained.standing {
-        Standing::On(machine) => Some(machine),
+    let machine = match &explained.placement {
+        Placement::On(machine) => Some(machine),
         _ => None,
     };
     let refusals: BTreeMap<&MachineId, &Refusal> =
         view.states_of(name).filter_map(|(id, _)| Some((id, view.refusal(name, id)?))).collect();
-    let mut machines: Vec<Verdict> =
-        explained.candidates.iter().map(|one| verdict(one, refusals.get(&one.machine).copied())).collect();
-    machines.sort_by(|one, other| one.machine_id.cmp(&other.machine_id));
-    let refused = there.and_then(|machine| refusals.get(machine).copied());
+    let mut machines: Vec<Verdict> = explained
+        .candidates
+        .iter()
+        .map(|candidate| verdict(candidate, refusals.get(&candidate.machine).copied()))
+        .collect();
+    machines.sort_by(|candidate, other| candidate.machine_id.cmp(&other.machine_id));
+    let refused = machine.and_then(|machine| refusals.get(machine).copied());
     let may_move = || {
-        let others = explained.candidates.iter().filter(|one| Some(&one.machine) != there);
-        others.into_iter().any(|one| one.obstacles.is_empty())
+        let others = explained.candidates.iter().filter(|candidate| Some(&candidate.machine) != machine);
+        others.into_iter().any(|candidate| candidate.obstacles.is_empty())
     };
-    let stuck = refused.is_some_and(|refusal| match refusal.scope {
+    let is_blocked = refused.is_some_and(|refusal| match refusal.scope {
         RefusalScope::Unit => true,
         RefusalScope::Machine => !may_move(),
         RefusalScope::Temporary => false,
     });
-    let mut hints: Vec<String> = match explained.standing {
-        Standing::On(_) | Standing::Global(_) | Standing::NotAskedFor => Vec::new(),
+    let mut hints: Vec<String> = match explained.placement {
+        Placement::On(_) | Placement::Global(_) | Placement::NotDesired => Vec::new(),
         _ => explained
             .remedies()
             .iter()
@@ -40,21 +42,21 @@ pub fn explanation(view: &View, scheduler: &Scheduler, name: &UnitName) -> Optio
             .collect(),
     };
     hints.extend(refused.map(|refusal| remedy(name, refusal).to_owned()));
-    let said = match refused {
-        Some(refusal) => format!("{}, but {refusal}", explained.standing),
-        None => match (explained.message(), there) {
-            (Some(stays), Some(_)) => format!("{}: {stays}", explained.standing),
+    let summary = match refused {
+        Some(refusal) => format!("{}, but {refusal}", explained.placement),
+        None => match (explained.message(), machine) {
+            (Some(stays), Some(_)) => format!("{}: {stays}", explained.placement),
             (Some(message), None) => message,
-            (None, _) => explained.standing.to_string(),
+            (None, _) => explained.placement.to_string(),
         },
     };
     Some(Explanation {
-        blocked: stuck || explained.is_blocked(),
+        blocked: is_blocked || explained.is_blocked(),
         hints,
-        machine_id: there.map(ToString::to_string).unwrap_or_default(),
+        machine_id: machine.map(ToString::to_string).unwrap_or_default(),
         machines,
         name: name.to_string(),
-        summary: format!("{name}: {said}"),
+        summary: format!("{name}: {summary}"),
     })
 }
 
@@ -70,7 +72,7 @@ fn verdict(candidate: &Candidate, refusal: Option<&Refusal>) -> Verdict {
     }
 }
 
-/// What would make the machine that has the unit run it.
+/// What would make the unit run on its machine.
 fn remedy(name: &UnitName, refusal: &Refusal) -> String {
     match refusal.scope {
         RefusalScope::Unit => format!("correct the unit file, then `fleetctl start --replace {name}`"),

@@ -1,9 +1,9 @@
-//! Machines as the API has them.
+//! The API's machines.
 
 use crate::registry::View;
 use fleet_api::Machine;
 
-/// Those that are present, by id.
+/// Present machines by id.
 pub fn machines(view: &View) -> Vec<Machine> {
     let shown = |machine: crate::Machine| {
         let object = view.machine_object(&machine.id);

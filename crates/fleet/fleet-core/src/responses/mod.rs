@@ -1,7 +1,7 @@
-//! The API's answers from what the store says: units, states, machines, and what the scheduler makes of them.
+//! API responses from the registry and the scheduler: units, states, machines, explanations and plans.
 //!
-//! fleetd answers its clients so; fleetctl, where it works on the store itself, answers itself. This crate must never
-//! decide anything that the scheduler decides.
+//! Used by fleetd, and by fleetctl when it accesses the store directly. This module must never make a scheduling
+//! decision.
 
 mod explanation;
 mod machines;
@@ -11,4 +11,4 @@ mod units;
 pub use explanation::explanation;
 pub use machines::machines;
 pub use plan::{PlanError, plan, rebalance, relocations, scheduler};
-pub use units::{listed, state, states, unit, units};
+pub use units::{listed_states, state, states, unit, units};

@@ -1,4 +1,4 @@
-//! What the scheduler says, in the API's words.
+//! Plans in the API's form.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::{JobState, JobStateError, Unit};
 use fleet_api::additions::{Plan, Step};
 use unit_file::{NameError, Requirements, UnitName};
 
-/// One that knows what the view knows, with every machine whose presence has ended taken for dead.
+/// A scheduler with the view's facts, in which every machine without a presence has failed.
 pub fn scheduler(view: &View) -> Scheduler {
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     scheduler
 }
 
-/// Why a plan cannot be made.
+/// An invalid unit of a plan request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     #[error(transparent)]
@@ -26,11 +26,11 @@ pub enum PlanError {
     State(#[from] JobStateError),
 }
 
-/// What would be done if the units were created or replaced, and their desired states set.
-pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
+/// The steps if these units were created or replaced and their desired states set.
+pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
     let mut steps = Vec::new();
     let mut units = Vec::new();
-    for one in asked {
+    for one in requested {
         let name = UnitName::parse(&one.name)?;
         let desired: JobState = one.desired_state.parse()?;
         let file = one.file();
@@ -47,20 +47,20 @@ pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Re
         units.push(Unit::new(name.clone(), desired, Requirements::read(&file, &name).0));
     }
     let planned = scheduler.plan(units);
-    steps.extend(planned.tasks.iter().map(of_task));
-    steps.extend(planned.without_place.iter().map(|explained| {
-        let why = explained.message().unwrap_or_else(|| explained.standing.to_string());
+    steps.extend(planned.tasks.iter().map(step_for_task));
+    steps.extend(planned.unplaced.iter().map(|explained| {
+        let why = explained.message().unwrap_or_else(|| explained.placement.to_string());
         step("wait", &explained.unit, String::new(), String::new(), why)
     }));
     Ok(Plan { steps })
 }
 
-/// The moves that would make machines loaded alike.
+/// Moves that balance the load of machines.
 pub fn rebalance(scheduler: &Scheduler) -> Plan {
     relocations(&scheduler.rebalance())
 }
 
-/// These moves, as a plan shows them.
+/// The moves as a plan.
 pub fn relocations(moves: &[Relocation]) -> Plan {
     let reason = Reason::Rebalance.to_string();
     let steps = moves
@@ -69,7 +69,7 @@ pub fn relocations(moves: &[Relocation]) -> Plan {
     Plan { steps: steps.collect() }
 }
 
-fn of_task(task: &Task) -> Step {
+fn step_for_task(task: &Task) -> Step {
     let reason = task.reason().to_string();
     match task {
         Task::Unschedule { unit, machine, .. } => {

@@ -1,11 +1,11 @@
-//! Units and their states as the API has them.
+//! The API's units and states.
 
 use crate::registry::View;
 use crate::schedule::Scheduler;
 use fleet_api::{Unit, UnitOption, UnitState};
 use unit_file::UnitName;
 
-/// All that are known, by name. With a scheduler, those without a machine say why.
+/// All units by name. With a scheduler, units without a machine have a message.
 pub fn units(view: &View, scheduler: Option<&Scheduler>) -> Vec<Unit> {
     view.units().filter_map(|known| unit(view, scheduler, &known.name)).collect()
 }
@@ -17,33 +17,33 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
     Some(Unit {
         current_state: view.current_state(name).map(|state| state.to_string()).unwrap_or_default(),
         desired_state: known.desired.to_string(),
-        // A target that a unit had before it became global says nothing.
-        machine_id: match known.wanted.global {
+        // A target from before the unit became global is ignored.
+        machine_id: match known.requirements.global {
             true => String::new(),
             false => known.target.map(|machine| machine.to_string()).unwrap_or_default(),
         },
         name: name.to_string(),
-        options: UnitOption::all_of(file),
+        options: UnitOption::from_file(file),
         scheduling_message: message.unwrap_or_default(),
     })
 }
 
-/// Those that lists show.
+/// The states that lists contain.
 pub fn states(view: &View) -> Vec<UnitState> {
-    listed(view).map(|(name, known)| state(name, known)).collect()
+    listed_states(view).map(|(name, known)| state(name, known)).collect()
 }
 
-/// The states that lists show, by unit, then machine: of present machines, since a state outlives its machine's presence,
-/// and without machines that do not take a unit where another one has it.
-pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &crate::registry::UnitState)> {
+/// The states that lists contain, by unit, then machine. Without machines that are not present, since states outlive
+/// the presence, and without refusals of a unit that another machine has.
+pub fn listed_states(view: &View) -> impl Iterator<Item = (&UnitName, &crate::registry::UnitState)> {
     let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
     present.filter(|(name, known)| {
         let is_target = || view.unit(name).is_some_and(|unit| unit.target.as_ref() == Some(&known.machine));
-        known.is_loaded() || is_target() || !view.is_elsewhere(name, &known.machine)
+        known.is_loaded() || is_target() || !view.is_loaded_elsewhere(name, &known.machine)
     })
 }
 
-/// What one machine says of one unit.
+/// The state of one unit on one machine.
 pub fn state(name: &UnitName, known: &crate::registry::UnitState) -> UnitState {
     UnitState {
         hash: known.hash.to_string(),

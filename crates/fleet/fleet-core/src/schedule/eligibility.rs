@@ -1,7 +1,6 @@
-//! Whether a unit can be on a machine, and what is in the way.
+//! Whether a unit may run on a machine, and what prevents it.
 //!
-//! One function finds what is in the way, [`Scheduler::blocks`]: the pass stops at the first, and explaining
-//! gathers all.
+//! [`Scheduler::blocks`] finds all obstacles. A pass stops at the first; an explanation collects all.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
@@ -11,11 +10,11 @@ use fleet_api::additions::Refusal;
 use unit_file::UnitName;
 
 use crate::machine::{Cordon, MachineId};
-use crate::schedule::cluster::{Counts, MachineState, Scheduler, Slot, UnitState};
-use crate::schedule::counting::has_any;
+use crate::schedule::accounting::has_any;
 use crate::schedule::patterns::PatternId;
+use crate::schedule::scheduler::{Counts, MachineState, Scheduler, Slot, UnitState};
 
-/// What is in the way, cheap to make.
+/// An obstacle, cheap to create.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Block<'a> {
     Machine(&'a str),
@@ -24,35 +23,35 @@ pub(super) enum Block<'a> {
     OwnConflict(PatternId),
     TheirConflict(PatternId),
     Pinned(&'a MachineId),
-    Away,
+    Unreachable,
     Cordon(Cordon),
     Units(u64),
     Memory(u64),
     Cpu(u64),
-    /// Another machine has not stopped it yet.
+    /// Another machine has not stopped the unit yet.
     Held(&'a MachineId),
-    /// The machine is still stopping this one, which it conflicts with.
+    /// The machine is still stopping a conflicting unit.
     Lingering(&'a UnitName),
     Replaced(&'a UnitName),
     Refused(&'a Refusal),
 }
 
 impl Block<'_> {
-    /// Whether it is in the way for longer than it takes to stop units.
+    /// Whether it persists after units have stopped.
     pub(super) fn lasts(&self) -> bool {
         !matches!(self, Self::Held(_) | Self::Lingering(_) | Self::Replaced(_))
     }
 }
 
-/// What is in the way, with all that a reader needs. Texts that the original has are its.
+/// An obstacle with everything that its text needs. Texts are the original's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     Machine {
-        wanted: String,
+        required: String,
     },
     Metadata {
         key: String,
-        wanted: BTreeSet<String>,
+        required: BTreeSet<String>,
         found: Option<String>,
     },
     Peer {
@@ -62,13 +61,13 @@ pub enum Obstacle {
     Conflict {
         unit: UnitName,
         pattern: String,
-        /// The pattern is this unit's, or else the other's.
+        /// The pattern is this unit's, otherwise the other unit's.
         own: bool,
     },
     Pinned {
         to: MachineId,
     },
-    Away,
+    Unreachable,
     Cordoned,
     Draining,
     Units {
@@ -76,22 +75,22 @@ pub enum Obstacle {
     },
     /// Bytes.
     Memory {
-        wanted: u64,
+        required: u64,
         free: u64,
     },
     /// Thousandths of a processor.
     Cpu {
-        wanted: u64,
+        required: u64,
         free: u64,
     },
     Held {
         by: MachineId,
     },
-    /// A unit that it conflicts with is still being stopped there.
+    /// A conflicting unit is still being stopped.
     Lingering {
         unit: UnitName,
     },
-    /// By a unit that is there, while another machine may take it.
+    /// By a unit on the machine, while another machine is eligible.
     Replaced {
         by: UnitName,
     },
@@ -99,67 +98,67 @@ pub enum Obstacle {
     Refused {
         refusal: Refusal,
     },
-    /// A unit that `MachineOf` binds to it, and that is to leave its machine with it, cannot be there.
+    /// A unit bound by `MachineOf` that would move along cannot run there.
     Bound {
         unit: UnitName,
         obstacle: Box<Obstacle>,
     },
 }
 
-/// Whether a unit is to come, or is there: who is there is not sent away by limits and cordons.
+/// Whether the unit is to be placed or is placed already: limits and cordons do not evict units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    Coming,
-    There,
+    Incoming,
+    Placed,
 }
 
 impl Scheduler {
-    /// Calls `see` with each thing that keeps `state` from being on `machine`, until it has seen enough.
+    /// Calls `visit` for each obstacle until it breaks.
     pub(super) fn blocks<'a>(
         &'a self,
         state: &'a UnitState,
         machine: &'a MachineState,
         stage: Stage,
-        mut see: impl FnMut(Block<'a>) -> ControlFlow<()>,
+        mut visit: impl FnMut(Block<'a>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let wanted = &state.unit.wanted;
+        let requirements = &state.unit.requirements;
         let id = &machine.machine.id;
-        if let Some(machine_id) = &wanted.machine_id
-            && !id.is_meant_by(machine_id)
+        if let Some(machine_id) = &requirements.machine_id
+            && !id.matches_id(machine_id)
         {
-            see(Block::Machine(machine_id))?;
+            visit(Block::Machine(machine_id))?;
         }
-        for (key, values) in &wanted.metadata {
+        for (key, values) in &requirements.metadata {
             if !machine.machine.metadata.get(key).is_some_and(|value| values.contains(value)) {
-                see(Block::Metadata(key, values))?;
+                visit(Block::Metadata(key, values))?;
             }
         }
-        for peer in &wanted.peers {
+        for peer in &requirements.peers {
             if !machine.holds(peer) {
-                see(Block::Peer(peer))?;
+                visit(Block::Peer(peer))?;
             }
         }
-        if let Some(pin) = state.unit.pin.as_ref().filter(|pin| wanted.pinned && *pin != id) {
-            see(Block::Pinned(pin))?;
+        if let Some(pin) = state.unit.pin.as_ref().filter(|pin| requirements.pinned && *pin != id) {
+            visit(Block::Pinned(pin))?;
         }
-        // Where it is counted it counts itself, and it is no conflict of itself.
+        // A counted unit matches its own patterns, which is no conflict.
         let own = |pattern: &PatternId, among: &[PatternId]| {
             u32::from(among.binary_search(pattern).is_ok() && machine.holds(state.unit.name.as_str()))
         };
         for pattern in &state.conflicts {
             let named = count(&machine.named, *pattern);
             if named > 0 && named > own(pattern, &state.matched) {
-                see(Block::OwnConflict(*pattern))?;
+                visit(Block::OwnConflict(*pattern))?;
             }
         }
         for pattern in &state.matched {
             let conflicting = count(&machine.conflicting, *pattern);
             if conflicting > 0 && conflicting > own(pattern, &state.conflicts) {
-                see(Block::TheirConflict(*pattern))?;
+                visit(Block::TheirConflict(*pattern))?;
             }
         }
-        if stage == Stage::Coming {
-            self.limits(state, machine, see)?;
+        if stage == Stage::Incoming {
+            self.limits(state, machine, visit)?;
         }
         ControlFlow::Continue(())
     }
@@ -168,50 +167,51 @@ impl Scheduler {
         &'a self,
         state: &'a UnitState,
         machine: &'a MachineState,
-        mut see: impl FnMut(Block<'a>) -> ControlFlow<()>,
+        mut visit: impl FnMut(Block<'a>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let facts = &machine.machine;
-        if facts.away {
-            see(Block::Away)?;
+        if facts.unreachable {
+            visit(Block::Unreachable)?;
         }
         if facts.cordon != Cordon::Open {
-            see(Block::Cordon(facts.cordon))?;
+            visit(Block::Cordon(facts.cordon))?;
         }
         let units = machine.placed.len() + machine.globals.len();
         if let Some(limit) = facts.capacity.units.filter(|limit| units as u64 >= *limit) {
-            see(Block::Units(limit))?;
+            visit(Block::Units(limit))?;
         }
         let lingering = machine.lingering.iter().filter(|name| **name != state.unit.name);
         for name in lingering.clone().filter(|name| self.conflicts_with(state, name)) {
-            see(Block::Lingering(name))?;
+            visit(Block::Lingering(name))?;
         }
-        let lingering = || lingering.clone().filter_map(|name| Some(&self.units.get(name)?.unit.wanted));
+        let lingering =
+            || lingering.clone().filter_map(|name| Some(&self.units.get(name)?.unit.requirements));
         let free = |limit: Option<u64>, used: u64| limit.map(|limit| limit.saturating_sub(used));
-        let used = machine.memory + lingering().filter_map(|wanted| wanted.memory).sum::<u64>();
+        let used = machine.memory + lingering().filter_map(|requirements| requirements.memory).sum::<u64>();
         let memory = free(facts.capacity.memory, used);
-        if let Some(free) = memory.filter(|free| state.unit.wanted.memory.unwrap_or(0) > *free) {
-            see(Block::Memory(free))?;
+        if let Some(free) = memory.filter(|free| state.unit.requirements.memory.unwrap_or(0) > *free) {
+            visit(Block::Memory(free))?;
         }
-        let used = machine.cpu + lingering().filter_map(|wanted| wanted.cpu).sum::<u64>();
+        let used = machine.cpu + lingering().filter_map(|requirements| requirements.cpu).sum::<u64>();
         let cpu = free(facts.capacity.cpu, used);
-        if let Some(free) = cpu.filter(|free| state.unit.wanted.cpu.unwrap_or(0) > *free) {
-            see(Block::Cpu(free))?;
+        if let Some(free) = cpu.filter(|free| state.unit.requirements.cpu.unwrap_or(0) > *free) {
+            visit(Block::Cpu(free))?;
         }
         for holder in self.holders(state).filter(|holder| **holder != facts.id) {
-            see(Block::Held(holder))?;
+            visit(Block::Held(holder))?;
         }
-        // Who leaves a machine because it is replaced there does not come back while it leaves.
+        // A unit that is being replaced must not return while it is stopping.
         let leaving = self.holders(state).next().is_some();
         if let Some(by) = self.replacer(state, machine).filter(|_| leaving) {
-            see(Block::Replaced(by))?;
+            visit(Block::Replaced(by))?;
         }
         if let Some(refusal) = self.refusal(&state.unit.name, &facts.id) {
-            see(Block::Refused(refusal))?;
+            visit(Block::Refused(refusal))?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Whether one of the two names the other in `Conflicts`. Of a unit that was destroyed only the name is known.
+    /// Whether one of the two names the other in `Conflicts`. Only the name of a destroyed unit is known.
     fn conflicts_with(&self, state: &UnitState, other: &UnitName) -> bool {
         let globs = state.conflicts.iter().filter_map(|id| self.patterns.glob(*id));
         globs.into_iter().any(|glob| glob.matches(other.as_str()))
@@ -221,9 +221,9 @@ impl Scheduler {
                 .is_some_and(|other| other.conflicts.iter().any(|id| state.matched.binary_search(id).is_ok()))
     }
 
-    /// The present machines that hold a unit which is not assigned to any.
+    /// Present machines that hold a unit without a target.
     pub(super) fn holders<'a>(&'a self, state: &'a UnitState) -> impl Iterator<Item = &'a MachineId> {
-        let free = state.unit.target.is_none() && !state.unit.wanted.global;
+        let free = state.unit.target.is_none() && !state.unit.requirements.global;
         state.holders.iter().filter(move |holder| free && self.slots.contains_key(*holder))
     }
 
@@ -241,7 +241,7 @@ impl Scheduler {
         found
     }
 
-    /// A unit on `machine` that replaces `state`, and is not replaced by it in turn.
+    /// A unit on `machine` that replaces `state` and is not replaced by it in turn.
     pub(super) fn replacer<'a>(&self, state: &UnitState, machine: &'a MachineState) -> Option<&'a UnitName> {
         if !has_any(&machine.replacing, &state.matched) {
             return None;
@@ -254,22 +254,22 @@ impl Scheduler {
         })
     }
 
-    /// The machine for a unit: of the eligible ones where it is not replaced, where the most units that are bound to it
-    /// can be beside it, that with the least load, then the smallest id.
-    pub(super) fn choose(&self, state: &UnitState, not: Option<Slot>) -> Option<Slot> {
-        let bound = self.bound(state);
+    /// The machine for a unit. Preference among eligible machines: the unit is not replaced there, most of its peers
+    /// fit, least load, smallest id.
+    pub(super) fn choose(&self, state: &UnitState, except: Option<Slot>) -> Option<Slot> {
+        let group = self.peers_of(state);
         let mut best = None;
         for slot in self.candidates(state) {
-            let Some(machine) = self.machine(slot).filter(|_| Some(slot) != not) else { continue };
-            if self.first_block(state, machine, Stage::Coming).is_some() {
+            let Some(machine) = self.machine(slot).filter(|_| Some(slot) != except) else { continue };
+            if self.first_block(state, machine, Stage::Incoming).is_some() {
                 continue;
             }
             let replaced = self.replacer(state, machine).is_some();
-            // Who is sent away because of that goes nowhere for the same reason.
-            if replaced && not.is_some() {
+            // A replaced unit must not move to where it is replaced again.
+            if replaced && except.is_some() {
                 continue;
             }
-            let rank = (replaced, self.left_behind(state, machine, &bound));
+            let rank = (replaced, self.left_behind(state, machine, &group));
             if rank == (false, 0) {
                 return Some(slot);
             }
@@ -280,30 +280,30 @@ impl Scheduler {
         best.map(|(_, slot)| slot)
     }
 
-    /// The machines that can come into question, in the order of choice.
+    /// Machines to consider, in order of preference.
     fn candidates<'a>(&'a self, state: &'a UnitState) -> Box<dyn Iterator<Item = Slot> + 'a> {
-        let wanted = &state.unit.wanted;
+        let requirements = &state.unit.requirements;
         let only = |id: Option<&MachineId>| -> Box<dyn Iterator<Item = Slot>> {
             Box::new(id.and_then(|id| self.slots.get(id)).copied().into_iter())
         };
-        if let Some(pin) = state.unit.pin.as_ref().filter(|_| wanted.pinned) {
+        if let Some(pin) = state.unit.pin.as_ref().filter(|_| requirements.pinned) {
             return only(Some(pin));
         }
         if let Some(holder) = self.holders(state).next() {
             return only(Some(holder));
         }
-        let fixed = wanted.peers.iter().find(|peer| !self.globals.contains(peer.as_str()));
+        let fixed = requirements.peers.iter().find(|peer| !self.globals.contains(peer.as_str()));
         if let Some(peer) = fixed {
             let place = self.units.get(peer.as_str()).and_then(|peer| peer.place);
             return Box::new(place.into_iter());
         }
-        if let Some(id) = &wanted.machine_id {
-            // All ids that it can mean begin with it. Few have the same beginning.
-            let same = self
+        if let Some(id) = &requirements.machine_id {
+            // All matching ids have this prefix, which few share.
+            let matching = self
                 .slots
                 .range::<str, _>((Included(id.as_str()), Unbounded))
                 .take_while(|(known, _)| known.as_str().starts_with(id.as_str()));
-            let mut slots: Vec<_> = same
+            let mut slots: Vec<_> = matching
                 .map(|(known, slot)| (self.machine(*slot).map(|machine| machine.load), known, *slot))
                 .collect();
             slots.sort();
@@ -312,13 +312,13 @@ impl Scheduler {
         Box::new(self.by_load.iter().map(|(_, _, slot)| *slot))
     }
 
-    /// What a reader is told of a block.
+    /// Describes a block.
     pub(super) fn obstacle(&self, state: &UnitState, machine: &MachineState, block: Block<'_>) -> Obstacle {
         match block {
-            Block::Machine(wanted) => Obstacle::Machine { wanted: wanted.to_owned() },
-            Block::Metadata(key, wanted) => Obstacle::Metadata {
+            Block::Machine(required) => Obstacle::Machine { required: required.to_owned() },
+            Block::Metadata(key, required) => Obstacle::Metadata {
                 key: key.to_owned(),
-                wanted: wanted.clone(),
+                required: required.clone(),
                 found: machine.machine.metadata.get(key).cloned(),
             },
             Block::Peer(peer) => {
@@ -328,12 +328,14 @@ impl Scheduler {
             Block::OwnConflict(pattern) => self.conflict(state, machine, pattern, true),
             Block::TheirConflict(pattern) => self.conflict(state, machine, pattern, false),
             Block::Pinned(to) => Obstacle::Pinned { to: to.clone() },
-            Block::Away => Obstacle::Away,
+            Block::Unreachable => Obstacle::Unreachable,
             Block::Cordon(Cordon::Draining) => Obstacle::Draining,
             Block::Cordon(_) => Obstacle::Cordoned,
             Block::Units(limit) => Obstacle::Units { limit },
-            Block::Memory(free) => Obstacle::Memory { wanted: state.unit.wanted.memory.unwrap_or(0), free },
-            Block::Cpu(free) => Obstacle::Cpu { wanted: state.unit.wanted.cpu.unwrap_or(0), free },
+            Block::Memory(free) => {
+                Obstacle::Memory { required: state.unit.requirements.memory.unwrap_or(0), free }
+            }
+            Block::Cpu(free) => Obstacle::Cpu { required: state.unit.requirements.cpu.unwrap_or(0), free },
             Block::Held(by) => Obstacle::Held { by: by.clone() },
             Block::Lingering(unit) => Obstacle::Lingering { unit: unit.clone() },
             Block::Replaced(by) => Obstacle::Replaced { by: by.clone() },
@@ -341,7 +343,7 @@ impl Scheduler {
         }
     }
 
-    /// The first unit on the machine that the pattern is about.
+    /// The first unit on the machine that the pattern concerns.
     fn conflict(&self, state: &UnitState, machine: &MachineState, id: PatternId, own: bool) -> Obstacle {
         let name = &state.unit.name;
         let about = |other: &&UnitName| {
@@ -350,7 +352,7 @@ impl Scheduler {
             other.unit.name != *name && patterns.binary_search(&id).is_ok()
         };
         let pattern = self.patterns.glob(id).map(ToString::to_string).unwrap_or_default();
-        // Were there none, the pattern would not have been in the way.
+        // There is one, or the pattern would not be a block.
         let unit = machine.present().find(about).unwrap_or(name).clone();
         Obstacle::Conflict { unit, pattern, own }
     }

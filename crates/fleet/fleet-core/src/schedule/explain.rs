@@ -1,5 +1,4 @@
-//! Why a unit is where it is, or nowhere, and what would change that: the same function that decides, asked for
-//! all that is in the way instead of the first.
+//! Explains a unit's placement: the obstacles on each machine, and what would remove them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,35 +8,35 @@ use unit_file::UnitName;
 
 use crate::job_state::JobState;
 use crate::machine::{Cordon, MachineId};
-use crate::schedule::cluster::{Scheduler, UnitState};
 use crate::schedule::eligibility::{Obstacle, Stage};
+use crate::schedule::scheduler::{Scheduler, UnitState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     pub unit: UnitName,
     pub desired: JobState,
-    pub standing: Standing,
-    /// Every present machine, in the order of choice.
+    pub placement: Placement,
+    /// Every present machine, in order of preference.
     pub candidates: Vec<Candidate>,
-    /// Units that name each other in `MachineOf`, in a circle that this one waits for.
-    pub circle: Vec<UnitName>,
-    /// It is on a machine that is being drained, and no other machine is eligible.
-    pub stays: bool,
+    /// A cycle of `MachineOf` that the unit waits for.
+    pub cycle: Vec<UnitName>,
+    /// Its machine is draining, and no other machine is eligible.
+    pub cannot_drain: bool,
 }
 
 /// Where the unit is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// Nobody asked for it.
-    NotAskedFor,
-    /// A global unit, and the machines that it belongs on.
+pub enum Placement {
+    /// The desired state is inactive.
+    NotDesired,
+    /// A global unit with its machines.
     Global(Vec<MachineId>),
     On(MachineId),
-    /// Its machine is not present, and it waits for that one.
-    Lost(MachineId),
-    /// It was taken off a machine just now.
+    /// Its machine is not present, and the unit waits for it.
+    MachineLost(MachineId),
+    /// It was just unscheduled.
     Leaving,
-    /// The next pass places it there.
+    /// The next pass schedules it to this machine.
     Next(MachineId),
     Nowhere,
 }
@@ -46,82 +45,81 @@ pub enum Standing {
 pub struct Candidate {
     pub machine: MachineId,
     pub load: u64,
-    /// Empty where the unit could be, or is.
+    /// Empty if the unit could run, or runs.
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Scheduler {
-    /// `None` for a unit that nobody knows.
+    /// `None` for an unknown unit.
     pub fn explain(&self, name: &str) -> Option<Explanation> {
         let state = self.units.get(name)?;
-        let standing = self.standing(state);
-        let stays = self.stays(state);
+        let placement = self.placement(state);
+        let cannot_drain = self.cannot_drain(state);
         let candidates = self.by_load.iter().filter_map(|(load, machine, slot)| {
             let mut obstacles = self.obstacles(state, *slot)?;
-            if stays && state.place != Some(*slot) {
-                obstacles = self.obstacles_of_group(state, *slot, obstacles);
+            if cannot_drain && state.place != Some(*slot) {
+                obstacles = self.group_obstacles(state, *slot, obstacles);
             }
             Some(Candidate { machine: machine.clone(), load: *load, obstacles })
         });
         Some(Explanation {
             unit: state.unit.name.clone(),
             desired: state.unit.desired,
-            standing,
+            placement,
             candidates: candidates.collect(),
-            circle: self.circle(state),
-            stays,
+            cycle: self.cycle(state),
+            cannot_drain,
         })
     }
 
-    /// Whether no machine is eligible for a unit whose machine is being drained.
-    fn stays(&self, state: &UnitState) -> bool {
+    /// Whether the unit's machine is draining and no other machine is eligible.
+    fn cannot_drain(&self, state: &UnitState) -> bool {
         let draining = |slot: &usize| {
             self.machine(*slot).is_some_and(|machine| machine.machine.cordon == Cordon::Draining)
         };
-        state.place.filter(draining).is_some_and(|slot| self.exit(state, slot).is_none())
+        state.place.filter(draining).is_some_and(|slot| self.find_eviction(state, slot).is_none())
     }
 
-    /// What [`Explanation::message`] says, without looking at every machine for a unit that has one: lists ask for
-    /// each of their units.
+    /// [`Explanation::message`], without checking all machines for a placed unit, since lists need it for each unit.
     pub fn message(&self, name: &str) -> Option<String> {
         let state = self.units.get(name)?;
-        match self.standing(state) {
-            Standing::Nowhere | Standing::Lost(_) => self.explain(name)?.message(),
-            Standing::On(_) if self.stays(state) => self.explain(name)?.message(),
+        match self.placement(state) {
+            Placement::Nowhere | Placement::MachineLost(_) => self.explain(name)?.message(),
+            Placement::On(_) if self.cannot_drain(state) => self.explain(name)?.message(),
             _ => None,
         }
     }
 
-    fn standing(&self, state: &UnitState) -> Standing {
-        if !state.unit.is_asked_for() {
-            return Standing::NotAskedFor;
+    fn placement(&self, state: &UnitState) -> Placement {
+        if !state.unit.is_desired() {
+            return Placement::NotDesired;
         }
-        if state.unit.wanted.global {
-            let here =
+        if state.unit.requirements.global {
+            let placed_on =
                 self.machines.iter().flatten().filter(|machine| machine.globals.contains(&state.unit.name));
-            let ids: BTreeSet<_> = here.map(|machine| machine.machine.id.clone()).collect();
-            return Standing::Global(ids.into_iter().collect());
+            let ids: BTreeSet<_> = placed_on.map(|machine| machine.machine.id.clone()).collect();
+            return Placement::Global(ids.into_iter().collect());
         }
         let place = state.place.and_then(|slot| self.machine(slot));
         match (place, &state.unit.target) {
-            (Some(machine), _) => Standing::On(machine.machine.id.clone()),
-            (None, Some(target)) => Standing::Lost(target.clone()),
-            (None, None) if state.leaving => Standing::Leaving,
+            (Some(machine), _) => Placement::On(machine.machine.id.clone()),
+            (None, Some(target)) => Placement::MachineLost(target.clone()),
+            (None, None) if state.leaving => Placement::Leaving,
             (None, None) => match self.choose(state, None).and_then(|slot| self.machine(slot)) {
-                Some(machine) => Standing::Next(machine.machine.id.clone()),
-                None => Standing::Nowhere,
+                Some(machine) => Placement::Next(machine.machine.id.clone()),
+                None => Placement::Nowhere,
             },
         }
     }
 
     fn obstacles(&self, state: &UnitState, slot: usize) -> Option<Vec<Obstacle>> {
         let machine = self.machine(slot)?;
-        let there = state.place == Some(slot) || state.unit.wanted.global;
-        let stage = if there { Stage::There } else { Stage::Coming };
+        let placed = state.place == Some(slot) || state.unit.requirements.global;
+        let stage = if placed { Stage::Placed } else { Stage::Incoming };
         let mut found: Vec<Obstacle> = Vec::new();
         let _all_seen = self.blocks(state, machine, stage, |block| {
             let obstacle = self.obstacle(state, machine, block);
-            // Two units that both name each other, or by two patterns, are one conflict.
+            // Mutual conflicts, or several patterns, count once.
             if !found.iter().any(|before| before.is_conflict_with(&obstacle)) {
                 found.push(obstacle);
             }
@@ -130,33 +128,32 @@ impl Scheduler {
         Some(found)
     }
 
-    /// A unit leaves with those that are bound to it: that its peers are not there yet is none of its obstacles, and what
-    /// keeps one of them off is.
-    fn obstacles_of_group(&self, state: &UnitState, slot: usize, own: Vec<Obstacle>) -> Vec<Obstacle> {
+    /// Obstacles if the unit moves together with its peers: their absence is none, but an obstacle of a peer is.
+    fn group_obstacles(&self, state: &UnitState, slot: usize, own: Vec<Obstacle>) -> Vec<Obstacle> {
         let comes_along = |peer: &str| self.units.get(peer).is_some_and(|peer| peer.place == state.place);
         let lasts =
             |obstacle: &Obstacle| !matches!(obstacle, Obstacle::Peer { peer, .. } if comes_along(peer));
-        own.into_iter().filter(lasts).chain(self.held_back(state, slot)).collect()
+        own.into_iter().filter(lasts).chain(self.blocking_peer(state, slot)).collect()
     }
 
-    /// The first circle of `MachineOf` that can be reached.
-    fn circle(&self, state: &UnitState) -> Vec<UnitName> {
+    /// The first reachable cycle of `MachineOf`.
+    fn cycle(&self, state: &UnitState) -> Vec<UnitName> {
         let mut came_from: BTreeMap<&UnitName, &UnitName> = BTreeMap::new();
-        let mut open = vec![&state.unit.name];
-        while let Some(name) = open.pop() {
+        let mut pending = vec![&state.unit.name];
+        while let Some(name) = pending.pop() {
             let Some(unit) = self.units.get(name) else { continue };
-            for peer in &unit.unit.wanted.peers {
+            for peer in &unit.unit.requirements.peers {
                 let Some((peer, _)) = self.units.get_key_value(peer.as_str()) else { continue };
                 if *peer == state.unit.name {
-                    let mut way = vec![name];
-                    while let Some(before) = way.last().and_then(|last| came_from.get(*last)) {
-                        way.push(before);
+                    let mut path = vec![name];
+                    while let Some(before) = path.last().and_then(|last| came_from.get(*last)) {
+                        path.push(before);
                     }
-                    return way.into_iter().rev().cloned().collect();
+                    return path.into_iter().rev().cloned().collect();
                 }
                 if !came_from.contains_key(peer) {
                     came_from.insert(peer, name);
-                    open.push(peer);
+                    pending.push(peer);
                 }
             }
         }
@@ -165,27 +162,27 @@ impl Scheduler {
 }
 
 impl Explanation {
-    /// One line: the API's `schedulingMessage`. `None` where there is nothing to say.
+    /// The API's `schedulingMessage`, one line. `None` if there is nothing to report.
     pub fn message(&self) -> Option<String> {
-        match &self.standing {
-            Standing::Nowhere if !self.circle.is_empty() => {
-                let names: Vec<_> = self.circle.iter().map(UnitName::as_str).collect();
+        match &self.placement {
+            Placement::Nowhere if !self.cycle.is_empty() => {
+                let names: Vec<_> = self.cycle.iter().map(UnitName::as_str).collect();
                 Some(format!("circular MachineOf: {}", names.join(", ")))
             }
-            Standing::Nowhere if self.candidates.is_empty() => Some("no machine is present".into()),
-            Standing::Nowhere => Some(format!("no machine is eligible: {}", self.summary(None))),
-            Standing::On(_) if self.stays && self.candidates.len() == 1 => {
+            Placement::Nowhere if self.candidates.is_empty() => Some("no machine is present".into()),
+            Placement::Nowhere => Some(format!("no machine is eligible: {}", self.summary(None))),
+            Placement::On(_) if self.cannot_drain && self.candidates.len() == 1 => {
                 Some("no other machine is present".into())
             }
-            Standing::On(machine) if self.stays => {
+            Placement::On(machine) if self.cannot_drain => {
                 Some(format!("no other machine is eligible: {}", self.summary(Some(machine))))
             }
-            Standing::Lost(_) => Some(self.standing.to_string()),
+            Placement::MachineLost(_) => Some(self.placement.to_string()),
             _ => None,
         }
     }
 
-    /// How often each first obstacle is in the way, the most frequent first; without those of a machine.
+    /// Counts of first obstacles, most frequent first, without those of one machine.
     fn summary(&self, without: Option<&MachineId>) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let candidates = self.candidates.iter().filter(|candidate| Some(&candidate.machine) != without);
@@ -201,15 +198,14 @@ impl Explanation {
         texts.join("; ")
     }
 
-    /// Whether it stays nowhere until somebody changes the unit, another one or a machine: every machine has something
-    /// against it that does not pass by itself.
+    /// Whether it cannot be scheduled until a unit or a machine is changed: every machine has a permanent obstacle.
     pub fn is_blocked(&self) -> bool {
         let lasts = |candidate: &Candidate| candidate.obstacles.iter().any(Obstacle::lasts);
-        self.standing == Standing::Nowhere
-            && (!self.circle.is_empty() || !self.candidates.is_empty() && self.candidates.iter().all(lasts))
+        self.placement == Placement::Nowhere
+            && (!self.cycle.is_empty() || !self.candidates.is_empty() && self.candidates.iter().all(lasts))
     }
 
-    /// What would be enough to get it somewhere: the machines with a single obstacle, and what removes it.
+    /// For machines with a single obstacle, what removes it.
     pub fn remedies(&self) -> Vec<(MachineId, String)> {
         self.candidates
             .iter()
@@ -229,11 +225,11 @@ impl Obstacle {
         }
     }
 
-    /// Whether it stays until somebody does something. A peer that is nowhere may be about to be scheduled.
+    /// Whether it persists until someone intervenes. A missing peer may be about to be scheduled.
     pub fn lasts(&self) -> bool {
         match self {
             Self::Peer { at, .. } => at.is_some(),
-            Self::Away
+            Self::Unreachable
             | Self::Draining
             | Self::Held { .. }
             | Self::Lingering { .. }
@@ -255,14 +251,14 @@ impl Obstacle {
     pub fn remedy(&self) -> String {
         match self {
             Self::Machine { .. } => "change MachineID to this machine, or remove it".into(),
-            Self::Metadata { key, wanted, .. } => {
-                let first = wanted.iter().next().map_or("", String::as_str);
+            Self::Metadata { key, required, .. } => {
+                let first = required.iter().next().map_or("", String::as_str);
                 format!("give the machine the metadata {key}={first}")
             }
             Self::Peer { peer, .. } => format!("get {peer} onto this machine"),
             Self::Conflict { unit, .. } => format!("unload {unit}, or move it elsewhere"),
             Self::Pinned { .. } => "destroy and submit the unit again: that forgets the machine".into(),
-            Self::Away => "bring the machine back".into(),
+            Self::Unreachable => "bring the machine back".into(),
             Self::Cordoned | Self::Draining => "uncordon the machine".into(),
             Self::Units { .. } => "raise the machine's limit of units, or move one elsewhere".into(),
             Self::Memory { .. } => "lower MemoryRequest, or move other units elsewhere".into(),
@@ -279,10 +275,10 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine { wanted } => write!(f, "agent ID does not match required {wanted:?}"),
-            Self::Metadata { key, wanted, found } => {
-                let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
-                write!(f, "local Machine metadata insufficient: {key} is not {}", wanted.join(" or "))?;
+            Self::Machine { required } => write!(f, "agent ID does not match required {required:?}"),
+            Self::Metadata { key, required, found } => {
+                let required: Vec<_> = required.iter().map(String::as_str).collect();
+                write!(f, "local Machine metadata insufficient: {key} is not {}", required.join(" or "))?;
                 match found {
                     Some(found) => write!(f, " but {found}"),
                     None => f.write_str(" but missing"),
@@ -300,15 +296,18 @@ impl fmt::Display for Obstacle {
                 write!(f, "found conflict with locally-scheduled Unit({unit}): {whose} Conflicts={pattern}")
             }
             Self::Pinned { to } => write!(f, "pinned to Machine({to})"),
-            Self::Away => f.write_str("the machine's presence has ended"),
+            Self::Unreachable => f.write_str("the machine's presence has ended"),
             Self::Cordoned => f.write_str("the machine is cordoned"),
             Self::Draining => f.write_str("the machine is being drained"),
             Self::Units { limit } => write!(f, "the machine takes no more than {limit} units"),
-            Self::Memory { wanted, free } => {
-                write!(f, "the machine has {free} bytes of memory left of the {wanted} requested")
+            Self::Memory { required, free } => {
+                write!(f, "the machine has {free} bytes of memory left of the {required} requested")
             }
-            Self::Cpu { wanted, free } => {
-                write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
+            Self::Cpu { required, free } => {
+                write!(
+                    f,
+                    "the machine has {free} thousandths of a processor left of the {required} requested"
+                )
             }
             Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
             Self::Lingering { unit } => write!(f, "conflicting Unit({unit}) has not stopped there yet"),
@@ -319,13 +318,13 @@ impl fmt::Display for Obstacle {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAskedFor => f.write_str("not asked for"),
+            Self::NotDesired => f.write_str("not asked for"),
             Self::Global(machines) => write!(f, "global, on {} machines", machines.len()),
             Self::On(machine) => write!(f, "on Machine({machine})"),
-            Self::Lost(machine) => write!(f, "waits for Machine({machine}), which is not present"),
+            Self::MachineLost(machine) => write!(f, "waits for Machine({machine}), which is not present"),
             Self::Leaving => f.write_str("being taken off its machine"),
             Self::Next(machine) => write!(f, "about to be scheduled to Machine({machine})"),
             Self::Nowhere => f.write_str("nowhere"),

@@ -1,25 +1,24 @@
-//! Global units: on which machines they count. Nobody schedules them; engine and agents come to the same
-//! answer from the same facts.
+//! Global units: the machines that they run on. They are not scheduled; engine and agents compute the same result
+//! from the same facts.
 
 use unit_file::UnitName;
 
 use crate::machine::MachineId;
-use crate::schedule::cluster::{Scheduler, Slot};
 use crate::schedule::eligibility::Stage;
+use crate::schedule::scheduler::{Scheduler, Slot};
 
 impl Scheduler {
-    /// The global units that belong on a present machine, by name.
+    /// The global units of a present machine, by name.
     pub fn globals_of(&mut self, id: &MachineId) -> Vec<UnitName> {
         let Some(slot) = self.slots.get(id).copied() else { return Vec::new() };
-        if self.stale.remove(&slot) {
+        if self.stale_globals.remove(&slot) {
             self.refresh_globals(slot);
         }
         self.machine(slot).map(|machine| machine.globals.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Decides anew which global units count as being on a machine: those that are asked for, whose metadata
-    /// fit, and that conflict with no unit assigned to it. Of two that conflict, the one that the machine
-    /// already holds counts, then the one whose name comes first.
+    /// Determines the global units of a machine: desired, eligible, and without conflicts with assigned units. Of two
+    /// that conflict, the one that the machine holds is preferred, then by name.
     pub(super) fn refresh_globals(&mut self, slot: Slot) {
         let Some(machine) = self.machine(slot) else { return };
         let before = machine.globals.clone();
@@ -38,12 +37,12 @@ impl Scheduler {
         let in_order: Vec<_> = held.into_iter().chain(new).cloned().collect();
         for name in &in_order {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(name)) else { continue };
-            if self.first_block(state, machine, Stage::There).is_none() {
+            if self.first_block(state, machine, Stage::Placed).is_none() {
                 self.count_in_global(slot, name);
             }
         }
         let Some(machine) = self.machine(slot) else { return };
-        // Where one left there is room.
+        // A removed unit frees resources.
         self.retry |= !before.is_subset(&machine.globals);
     }
 }

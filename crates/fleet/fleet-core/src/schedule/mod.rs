@@ -1,35 +1,34 @@
-//! Which unit goes to which machine, and why.
+//! Assigns units to machines, with reasons.
 //!
-//! [`Scheduler`] is fed with facts and asked for a [`Scheduler::pass`]: a list of [`Task`]s. It keeps indices
-//! between passes, so that a pass costs what has changed; the outcome is that of a new scheduler with the same
-//! facts. It takes its own tasks for done; where they were not, the facts that come next say so.
+//! [`Scheduler`] receives facts and returns [`Task`]s from [`Scheduler::pass`]. Indices are kept between passes, so
+//! that a pass costs what has changed; its result equals that of a new scheduler with the same facts. Tasks are
+//! assumed to succeed; if not, the following facts correct this.
 //!
-//! A machine is eligible for a unit where it is present and open, `MachineID`, `MachineMetadata` and the
-//! limits fit, each `MachineOf` peer is there, and neither side's `Conflicts` names the other. Of these the
-//! one is taken where the most waiting units that `MachineOf` binds to it fit, too, then that with the least load,
-//! then the smallest id. Units are placed in the order of their names, each
-//! follower as soon as its peers are. Nothing moves without need: only a lost machine, changed facts, `Replaces` or
-//! [`crate::Cordon::Draining`] take a unit away, the last only together with what is bound to it.
+//! A machine is eligible for a unit if it is present and not cordoned, `MachineID`, `MachineMetadata` and limits fit,
+//! each `MachineOf` peer is there, and neither side's `Conflicts` matches the other. Preferred is the machine where
+//! most waiting peers fit, then the one with the least load, then the smallest id. Units are placed by name,
+//! followers as soon as their peers are. Only a failed machine, changed facts, `Replaces` or
+//! [`crate::Cordon::Draining`] move a unit; draining moves peers together.
 //!
-//! No unit twice: a unit that a present machine still holds is placed nowhere else, and one that a pass takes
-//! off a present machine waits until a fact confirms that ([`Scheduler::set_unit`]), so that what the machine
-//! said about holding it, up to that moment, was seen.
+//! How the scheduler ensures that no unit runs twice: a unit that a present machine holds is placed nowhere else, and
+//! a unit that was unscheduled from a present machine waits for a confirming fact ([`Scheduler::set_unit`]), so that
+//! all claims of that machine up to that moment were observed.
 
-mod bound;
-mod cluster;
-mod counting;
+mod accounting;
 mod eligibility;
 mod explain;
 mod globals;
 mod pass;
 mod patterns;
+mod peer_group;
 mod plan;
 mod rebalance;
+mod scheduler;
 mod task;
 
-pub use cluster::Scheduler;
 pub use eligibility::Obstacle;
-pub use explain::{Candidate, Explanation, Standing};
+pub use explain::{Candidate, Explanation, Placement};
 pub use plan::Plan;
 pub use rebalance::Relocation;
+pub use scheduler::Scheduler;
 pub use task::{Reason, Task};

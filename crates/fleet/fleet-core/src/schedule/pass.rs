@@ -1,96 +1,99 @@
-//! One pass: what the facts ask to be done.
+//! One scheduling pass.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use unit_file::UnitName;
 
 use crate::machine::{Cordon, MachineId};
-use crate::schedule::bound::Exit;
-use crate::schedule::cluster::{Scheduler, Slot, UnitState};
 use crate::schedule::eligibility::Stage;
 use crate::schedule::patterns::PatternId;
+use crate::schedule::peer_group::Eviction;
+use crate::schedule::scheduler::{Scheduler, Slot, UnitState};
 use crate::schedule::task::{Reason, Task};
 
-/// What decides whether any machine takes a unit, for units that may go anywhere.
-type Class = (Vec<PatternId>, Vec<PatternId>, BTreeMap<String, BTreeSet<String>>, Option<u64>, Option<u64>);
+/// What determines the eligible machines of a unit without individual constraints.
+type PlacementClass =
+    (Vec<PatternId>, Vec<PatternId>, BTreeMap<String, BTreeSet<String>>, Option<u64>, Option<u64>);
 
 impl Scheduler {
-    /// What is to be done now, in the order in which it is to be done. The scheduler takes it for done.
+    /// The tasks to execute, in order. They are assumed to succeed.
     pub fn pass(&mut self) -> Vec<Task> {
         let mut tasks = Vec::new();
-        self.clear_needless(&mut tasks);
-        self.leave_lost_machines(&mut tasks);
-        let mut moving = self.settle(&mut tasks);
-        // What could not leave earlier may now, where something changed.
+        self.clear_stale_targets(&mut tasks);
+        self.unschedule_from_failed_machines(&mut tasks);
+        let mut changed_slots = self.recheck_machines(&mut tasks);
+        // After a change, units that could not move before may move now.
         if self.retry {
-            moving.extend(self.slots.values());
+            changed_slots.extend(self.slots.values());
         }
         self.place_waiting(&mut tasks);
-        moving.extend(&self.unchecked);
-        // Last, so that nothing leaves for room that is taken in the same pass.
+        changed_slots.extend(&self.dirty);
+        // Last, so that no unit leaves for resources that are taken in the same pass.
         let mut reserved = Vec::new();
         let by_id: Vec<_> = self.slots.values().copied().collect();
         for slot in by_id {
-            // What left one machine made room for what could not leave the next, though nothing changed there.
-            if self.retry || moving.contains(&slot) {
-                self.send_away(slot, &mut reserved, &mut tasks);
+            // Units that left another machine may have made room.
+            if self.retry || changed_slots.contains(&slot) {
+                self.evict(slot, &mut reserved, &mut tasks);
             }
         }
         for name in reserved {
             self.unplace(&name);
         }
-        self.settle(&mut tasks);
+        self.recheck_machines(&mut tasks);
         tasks
     }
 
-    /// Units that are not asked for any more, or have become global, have no target.
-    fn clear_needless(&mut self, tasks: &mut Vec<Task>) {
-        for name in std::mem::take(&mut self.needless) {
+    /// Units that are not desired any more or have become global have no target.
+    fn clear_stale_targets(&mut self, tasks: &mut Vec<Task>) {
+        for name in std::mem::take(&mut self.stale_targets) {
             let Some(state) = self.units.get_mut(&name) else { continue };
             let Some(machine) = state.unit.target.take() else { continue };
-            let reason = if state.unit.is_asked_for() { Reason::Global } else { Reason::Inactive };
+            let reason = if state.unit.is_desired() { Reason::Global } else { Reason::Inactive };
             tasks.push(Task::Unschedule { unit: name, machine, reason });
         }
     }
 
-    /// Units of machines that are gone, unless they are pinned there. They wait until that is confirmed: a machine that
-    /// registered meanwhile may have claimed one just before, and then it is to stop it first.
-    fn leave_lost_machines(&mut self, tasks: &mut Vec<Task>) {
+    /// Unschedules units of failed machines, except for pinned ones. They wait for confirmation: a machine that has
+    /// registered meanwhile may have claimed one and must stop it first.
+    fn unschedule_from_failed_machines(&mut self, tasks: &mut Vec<Task>) {
         let mut lost: Vec<(UnitName, MachineId)> = Vec::new();
-        for (machine, units) in &mut self.homeless {
-            let units_of = &self.units;
-            let pinned = |name: &UnitName| units_of.get(name).is_some_and(|state| state.unit.wanted.pinned);
+        for (machine, units) in &mut self.orphaned {
+            let known = &self.units;
+            let pinned =
+                |name: &UnitName| known.get(name).is_some_and(|state| state.unit.requirements.pinned);
             lost.extend(units.extract_if(.., |name| !pinned(name)).map(|name| (name, machine.clone())));
         }
-        self.homeless.retain(|_, units| !units.is_empty());
+        self.orphaned.retain(|_, units| !units.is_empty());
         lost.sort();
         for (unit, machine) in lost {
             if let Some(state) = self.units.get_mut(&unit) {
                 state.unit.target = None;
                 state.leaving = true;
                 self.waiting.insert(unit.clone());
-                let reason = Reason::WentAway(machine.clone());
+                let reason = Reason::MachineFailed(machine.clone());
                 tasks.push(Task::Unschedule { unit, machine, reason });
             }
         }
     }
 
-    /// Takes off what cannot be there any more. Of two that conflict, the later name goes. Units whose peer
-    /// goes, go with it. An unreachable machine keeps its units: its metadata may be
-    /// unknown, and it may still run them.
+    /// Unschedules units that are not eligible any more. Of two that conflict, the later by name. Followers go with
+    /// their peers. An unreachable machine keeps its units: its metadata may be unknown, and the units may still run.
     fn check_machine(&mut self, slot: Slot, tasks: &mut Vec<Task>) {
         loop {
-            let Some(machine) = self.machine(slot).filter(|machine| !machine.machine.away) else { return };
+            let Some(machine) = self.machine(slot).filter(|machine| !machine.machine.unreachable) else {
+                return;
+            };
             let names: Vec<_> = machine.placed.iter().rev().cloned().collect();
             let mut changed = false;
             for name in names {
                 let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else {
                     continue;
                 };
-                let Some(block) = self.first_block(state, machine, Stage::There) else { continue };
+                let Some(block) = self.first_block(state, machine, Stage::Placed) else { continue };
                 let obstacle = Box::new(self.obstacle(state, machine, block));
                 let reason = Reason::Unable(machine.machine.id.clone(), obstacle);
-                self.take_off(&name, reason, tasks);
+                self.unschedule(&name, reason, tasks);
                 changed = true;
             }
             if !changed {
@@ -99,9 +102,8 @@ impl Scheduler {
         }
     }
 
-    /// Units that are replaced by a neighbour, or whose machine is being drained or cannot run them, leave where another
-    /// machine takes them.
-    fn send_away(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
+    /// Moves units that are replaced, refused, or on a draining machine, if another machine is eligible.
+    fn evict(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
         let Some(machine) = self.machine(slot) else { return };
         let draining = machine.machine.cordon == Cordon::Draining;
         if !draining && machine.replacing.is_empty() && !self.is_any_refused() {
@@ -111,7 +113,7 @@ impl Scheduler {
         let names: Vec<_> = machine.placed.iter().cloned().collect();
         for name in names {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else { continue };
-            // It has left with another one, or its place is reserved until it has left another machine.
+            // It moved with another unit, or its place is only reserved.
             if state.leaving || state.place != Some(slot) {
                 continue;
             }
@@ -121,59 +123,63 @@ impl Scheduler {
                 None if self.refusal(&name, &id).is_some() => Reason::Refused(id.clone()),
                 None => continue,
             };
-            // Nothing may stay on a drained machine; elsewhere the unit itself is what matters.
-            let exit = if draining { self.exit(state, slot) } else { self.exit_alone(state, slot) };
-            if let Some(exit) = exit {
-                let of = |unit: &UnitName| {
+            // A draining machine must keep no follower; otherwise only the unit itself matters.
+            let eviction = if draining {
+                self.find_eviction(state, slot)
+            } else {
+                self.find_single_eviction(state, slot)
+            };
+            if let Some(eviction) = eviction {
+                let reason_for = |unit: &UnitName| {
                     if *unit == name { reason.clone() } else { Reason::Draining(id.clone()) }
                 };
-                self.send_together(&exit, of, reserved, tasks);
+                self.evict_group(&eviction, reason_for, reserved, tasks);
             }
         }
     }
 
-    /// A unit that may overlap moves over where those of its peers do that leave with it.
-    fn send_together(
+    /// A unit that may overlap is moved directly if its peers in the group are, too.
+    fn evict_group(
         &mut self,
-        exit: &Exit,
+        eviction: &Eviction,
         reason: impl Fn(&UnitName) -> Reason,
         reserved: &mut Vec<UnitName>,
         tasks: &mut Vec<Task>,
     ) {
         let mut moved = BTreeSet::new();
-        for name in &exit.units {
-            let wanted = &self.units[name].unit.wanted;
-            let is_peer = |other: &&UnitName| wanted.peers.iter().any(|peer| peer == other.as_str());
-            let peers_moved = exit.units.iter().filter(is_peer).all(|peer| moved.contains(peer));
-            if wanted.overlap && peers_moved {
-                self.move_over(name, exit.to, reason(name), tasks);
+        for name in &eviction.units {
+            let requirements = &self.units[name].unit.requirements;
+            let is_peer = |other: &&UnitName| requirements.peers.iter().any(|peer| peer == other.as_str());
+            let peers_moved = eviction.units.iter().filter(is_peer).all(|peer| moved.contains(peer));
+            if requirements.overlap && peers_moved {
+                self.relocate(name, eviction.to, reason(name), tasks);
                 moved.insert(name.clone());
             } else {
-                self.take_off(name, reason(name), tasks);
-                // So that what leaves after it does not count on the same room.
-                self.place(name, exit.to);
+                self.unschedule(name, reason(name), tasks);
+                // Reserves resources for the following units.
+                self.place(name, eviction.to);
                 reserved.push(name.clone());
             }
         }
     }
 
-    /// Looks at each machine that needs it, until nothing changes any more, and says which they were.
-    fn settle(&mut self, tasks: &mut Vec<Task>) -> BTreeSet<Slot> {
-        let mut seen = BTreeSet::new();
-        while !self.stale.is_empty() || !self.unchecked.is_empty() {
-            for slot in std::mem::take(&mut self.stale) {
+    /// Checks dirty machines until nothing changes. Returns the checked machines.
+    fn recheck_machines(&mut self, tasks: &mut Vec<Task>) -> BTreeSet<Slot> {
+        let mut checked = BTreeSet::new();
+        while !self.stale_globals.is_empty() || !self.dirty.is_empty() {
+            for slot in std::mem::take(&mut self.stale_globals) {
                 self.refresh_globals(slot);
             }
-            let unchecked = std::mem::take(&mut self.unchecked);
-            for slot in self.in_order(&unchecked) {
+            let dirty = std::mem::take(&mut self.dirty);
+            for slot in self.in_order(&dirty) {
                 self.check_machine(slot, tasks);
             }
-            seen.extend(unchecked);
+            checked.extend(dirty);
         }
-        seen
+        checked
     }
 
-    /// By the machines' ids: slots are numbered by history.
+    /// By machine id, since slots depend on history.
     fn in_order(&self, slots: &BTreeSet<Slot>) -> Vec<Slot> {
         if slots.len() == self.slots.len() {
             return self.slots.values().copied().collect();
@@ -184,8 +190,8 @@ impl Scheduler {
         by_id.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    /// Takes a unit off a present machine. It waits until that is confirmed.
-    fn take_off(&mut self, name: &UnitName, reason: Reason, tasks: &mut Vec<Task>) {
+    /// Unschedules a unit from a present machine. It waits for confirmation.
+    fn unschedule(&mut self, name: &UnitName, reason: Reason, tasks: &mut Vec<Task>) {
         self.unplace(name);
         let Some(state) = self.units.get_mut(name) else { return };
         let Some(machine) = state.unit.target.take() else { return };
@@ -194,7 +200,7 @@ impl Scheduler {
         tasks.push(Task::Unschedule { unit: name.clone(), machine, reason });
     }
 
-    fn move_over(&mut self, name: &UnitName, to: Slot, reason: Reason, tasks: &mut Vec<Task>) {
+    fn relocate(&mut self, name: &UnitName, to: Slot, reason: Reason, tasks: &mut Vec<Task>) {
         let Some(id) = self.machine(to).map(|machine| machine.machine.id.clone()) else { return };
         self.unplace(name);
         let Some(state) = self.units.get_mut(name) else { return };
@@ -207,32 +213,37 @@ impl Scheduler {
         if std::mem::take(&mut self.retry) {
             self.ready.extend(self.waiting.iter().cloned());
         }
-        let mut hopeless = HashSet::new();
-        // By name; who waits for a peer comes again as soon as that is placed.
+        let mut unschedulable = HashSet::new();
+        // By name. Followers become ready when their peers are placed.
         while let Some(name) = self.ready.pop_first() {
-            self.place_one(&name, &mut hopeless, tasks);
+            self.try_place(&name, &mut unschedulable, tasks);
         }
     }
 
-    fn place_one(&mut self, name: &UnitName, hopeless: &mut HashSet<Class>, tasks: &mut Vec<Task>) {
+    fn try_place(
+        &mut self,
+        name: &UnitName,
+        unschedulable: &mut HashSet<PlacementClass>,
+        tasks: &mut Vec<Task>,
+    ) {
         let Some(state) = self.units.get(name).filter(|state| !state.leaving) else { return };
         if !self.waiting.contains(name) {
             return;
         }
-        // Placing others makes no room: who has the same needs as one that failed fails, too.
-        let class = self.class(state);
-        if class.as_ref().is_some_and(|class| hopeless.contains(class)) {
+        // Placing units frees no resources: units of the same class fail as well.
+        let placement_class = self.placement_class(state);
+        if placement_class.as_ref().is_some_and(|placement_class| unschedulable.contains(placement_class)) {
             return;
         }
         let Some(slot) = self.choose(state, None) else {
-            hopeless.extend(class);
+            unschedulable.extend(placement_class);
             return;
         };
         let Some(machine) = self.machine(slot).map(|machine| machine.machine.id.clone()) else { return };
         self.waiting.remove(name);
         let Some(state) = self.units.get_mut(name) else { return };
         state.unit.target = Some(machine.clone());
-        let pin = state.unit.wanted.pinned && state.unit.pin.is_none();
+        let pin = state.unit.requirements.pinned && state.unit.pin.is_none();
         if pin {
             state.unit.pin = Some(machine.clone());
         }
@@ -241,21 +252,21 @@ impl Scheduler {
         tasks.push(Task::Schedule { unit: name.clone(), machine, reason, pin });
     }
 
-    /// `None` for a unit whose machine depends on more than this.
-    fn class(&self, state: &UnitState) -> Option<Class> {
-        let wanted = &state.unit.wanted;
-        let bound = wanted.machine_id.is_some()
-            || wanted.pinned
-            || !wanted.peers.is_empty()
+    /// `None` if eligibility depends on more than the class.
+    fn placement_class(&self, state: &UnitState) -> Option<PlacementClass> {
+        let requirements = &state.unit.requirements;
+        let bound = requirements.machine_id.is_some()
+            || requirements.pinned
+            || !requirements.peers.is_empty()
             || self.holders(state).next().is_some()
             || self.is_refused_somewhere(&state.unit.name);
         (!bound).then(|| {
             (
                 state.conflicts.clone(),
                 state.matched.clone(),
-                wanted.metadata.clone(),
-                wanted.memory,
-                wanted.cpu,
+                requirements.metadata.clone(),
+                requirements.memory,
+                requirements.cpu,
             )
         })
     }

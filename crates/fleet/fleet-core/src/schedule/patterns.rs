@@ -1,17 +1,17 @@
-//! Which patterns match which names, found by what patterns begin with.
+//! An index of patterns by literal prefix, to find those that match a name.
 
 use std::collections::{BTreeMap, HashMap};
 
 use unit_file::Glob;
 
-/// Stands for a pattern while anything uses it.
+/// Identifies a pattern while it is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatternId(usize);
 
 #[derive(Debug, Clone)]
 struct Entry {
     glob: Glob,
-    /// How often it is declared.
+    /// Reference count.
     uses: usize,
 }
 
@@ -21,12 +21,12 @@ pub struct Patterns {
     free: Vec<usize>,
     id_of: HashMap<Glob, PatternId>,
     by_prefix: HashMap<String, Vec<PatternId>>,
-    /// How many patterns have a prefix of that length.
+    /// Number of patterns by prefix length.
     lengths: BTreeMap<usize, usize>,
 }
 
 impl Patterns {
-    /// The id of `glob`, and whether it is new. Each call counts as a use.
+    /// The id of `glob`, and whether it is new. Increments the reference count.
     pub fn declare(&mut self, glob: &Glob) -> (PatternId, bool) {
         if let Some(id) = self.id_of.get(glob) {
             if let Some(entry) = &mut self.entries[id.0] {
@@ -46,8 +46,8 @@ impl Patterns {
         (id, true)
     }
 
-    /// Gives back one use. Where it was the last, the id means nothing any more, and the pattern is returned.
-    pub fn withdraw(&mut self, id: PatternId) -> Option<Glob> {
+    /// Decrements the reference count. Returns the pattern after the last use; its id is invalid then.
+    pub fn release(&mut self, id: PatternId) -> Option<Glob> {
         let entry = self.entries[id.0].as_mut()?;
         entry.uses -= 1;
         if entry.uses > 0 {
@@ -72,12 +72,12 @@ impl Patterns {
         Some(glob)
     }
 
-    /// The pattern of an id that is in use.
+    /// The pattern of a valid id.
     pub fn glob(&self, id: PatternId) -> Option<&Glob> {
         self.entries.get(id.0)?.as_ref().map(|entry| &entry.glob)
     }
 
-    /// All that match `name`, sorted.
+    /// All patterns that match `name`, sorted.
     pub fn matching(&self, name: &str) -> Vec<PatternId> {
         let mut found: Vec<_> = self
             .lengths

@@ -1,28 +1,28 @@
-//! What would happen, from the scheduler that makes it happen.
+//! Plans, computed by the scheduler itself.
 
-use crate::schedule::cluster::Scheduler;
 use crate::schedule::explain::Explanation;
+use crate::schedule::scheduler::Scheduler;
 use crate::schedule::task::Task;
 use crate::unit::Unit;
 
-/// Passes after which a plan is told as far as it got.
+/// Maximum number of passes.
 const PASSES: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Of all passes, one after the other.
+    /// Of all passes, in order.
     pub tasks: Vec<Task>,
-    /// Units of the plan that would be nowhere.
-    pub without_place: Vec<Explanation>,
+    /// Units of the plan that cannot be scheduled.
+    pub unplaced: Vec<Explanation>,
 }
 
 impl Scheduler {
-    /// What would be done if these units were set, every step succeeded, and machines stopped what they should.
+    /// The tasks if these units were set, every task succeeded, and machines stopped units as required.
     pub fn plan(&self, units: Vec<Unit>) -> Plan {
         let mut copy = self.clone();
         let names: Vec<_> = units.iter().map(|unit| unit.name.clone()).collect();
         for mut unit in units {
-            // What it has, a new text does not take away.
+            // A changed unit keeps its target and pin.
             if let Some(known) = self.units.get(&unit.name) {
                 (unit.target, unit.pin) = (known.unit.target.clone(), known.unit.pin.clone());
             }
@@ -30,11 +30,11 @@ impl Scheduler {
         }
         let mut tasks = Vec::new();
         for _ in 0..PASSES {
-            let of_pass = copy.pass();
-            if of_pass.is_empty() {
+            let tasks_of_pass = copy.pass();
+            if tasks_of_pass.is_empty() {
                 break;
             }
-            for task in &of_pass {
+            for task in &tasks_of_pass {
                 if let Task::Unschedule { unit, machine, .. } = task {
                     copy.set_held(unit, machine, false);
                     if let Some(state) = copy.units.get(unit) {
@@ -42,9 +42,9 @@ impl Scheduler {
                     }
                 }
             }
-            tasks.extend(of_pass);
+            tasks.extend(tasks_of_pass);
         }
-        let without_place = names.iter().filter(|name| copy.waiting.contains(*name));
-        Plan { tasks, without_place: without_place.filter_map(|name| copy.explain(name.as_str())).collect() }
+        let unplaced = names.iter().filter(|name| copy.waiting.contains(*name));
+        Plan { tasks, unplaced: unplaced.filter_map(|name| copy.explain(name.as_str())).collect() }
     }
 }

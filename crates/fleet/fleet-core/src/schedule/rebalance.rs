@@ -1,28 +1,28 @@
-//! Which units to move so that machines are loaded alike. Only ever on demand.
+//! Moves that balance the load of machines. Only on request.
 
 use unit_file::UnitName;
 
-use crate::limits::REBALANCE_MOVES;
+use crate::limits::MAX_REBALANCE_MOVES;
 use crate::machine::MachineId;
-use crate::schedule::cluster::{Scheduler, Slot};
+use crate::schedule::scheduler::{Scheduler, Slot};
 
-/// A unit that a less loaded machine would take.
+/// A unit that an eligible machine with less load would take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocation {
     pub unit: UnitName,
     pub from: MachineId,
     pub to: MachineId,
-    /// The unit allows that the new one starts before the old one stops.
+    /// The new unit may start before the old one stops.
     pub overlap: bool,
 }
 
 impl Scheduler {
-    /// Moves that each make the more loaded of two machines less loaded than it was. Pinned units, and units
-    /// that are bound to others by `MachineOf`, stay.
+    /// Moves that each reduce the load of the more loaded of two machines. Pinned units and units bound by
+    /// `MachineOf` stay.
     pub fn rebalance(&self) -> Vec<Relocation> {
         let mut copy = self.clone();
         let mut moves = Vec::new();
-        while moves.len() < REBALANCE_MOVES {
+        while moves.len() < MAX_REBALANCE_MOVES {
             let Some((name, from, to)) = copy.next_relocation() else { break };
             let id_of = |slot| copy.machine(slot).map(|machine| machine.machine.id.clone());
             let (Some(from), Some(target)) = (id_of(from), id_of(to)) else { break };
@@ -30,25 +30,25 @@ impl Scheduler {
             copy.place(&name, to);
             let Some(state) = copy.units.get_mut(&name) else { break };
             state.unit.target = Some(target.clone());
-            let overlap = state.unit.wanted.overlap;
+            let overlap = state.unit.requirements.overlap;
             moves.push(Relocation { unit: name, from, to: target, overlap });
         }
         moves
     }
 
-    /// From the most loaded machine that something can leave.
+    /// From the most loaded machine with a movable unit.
     fn next_relocation(&self) -> Option<(UnitName, Slot, Slot)> {
         let (least, ..) = self.by_load.first()?;
         for (load, _, from) in self.by_load.iter().rev() {
-            // Even the least loaded machine would not be better.
+            // Even the least loaded machine would not be an improvement.
             if *load <= *least {
                 return None;
             }
             let machine = self.machine(*from)?;
             for name in &machine.placed {
                 let state = &self.units[name];
-                let bound = state.unit.wanted.pinned
-                    || !state.unit.wanted.peers.is_empty()
+                let bound = state.unit.requirements.pinned
+                    || !state.unit.requirements.peers.is_empty()
                     || self.followers.contains_key(name.as_str());
                 if bound || least + state.unit.load() >= *load {
                     continue;

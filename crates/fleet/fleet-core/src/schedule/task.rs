@@ -1,4 +1,4 @@
-//! What a pass wants to be done, each with its reason.
+//! Tasks of a scheduling pass with their reasons.
 
 use std::fmt;
 
@@ -8,15 +8,14 @@ use crate::job_state::JobState;
 use crate::machine::MachineId;
 use crate::schedule::eligibility::Obstacle;
 
-/// One step of the engine. Each is one compare-and-set of the unit's target, so that it does nothing where
-/// the facts have changed meanwhile.
+/// A step of the engine. Each is a compare-and-swap of the unit's target, so that it fails if the facts have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Take the unit's target away, where it still is `machine`.
+    /// Remove the target if it is `machine`.
     Unschedule { unit: UnitName, machine: MachineId, reason: Reason },
-    /// Give it a target where it has none. With `pin`, remember the machine first.
+    /// Set the target if there is none. With `pin`, write the pin first.
     Schedule { unit: UnitName, machine: MachineId, reason: Reason, pin: bool },
-    /// Change its target in one step: the unit allows that two run for a while.
+    /// Replace the target: the unit may overlap.
     Move { unit: UnitName, from: MachineId, to: MachineId, reason: Reason },
 }
 
@@ -36,15 +35,15 @@ impl Task {
     }
 }
 
-/// Where the contract has a text, it is that one.
+/// Texts are the original's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     Inactive,
-    /// A global unit needs no target.
+    /// Global units have no target.
     Global,
-    WentAway(MachineId),
+    MachineFailed(MachineId),
     Unable(MachineId, Box<Obstacle>),
-    /// A unit beside it that replaces it.
+    /// Another unit on the machine replaces it.
     Replaced(UnitName),
     Draining(MachineId),
     /// The machine could not load or start it, and another one may.
@@ -58,7 +57,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Inactive => f.write_str("target state inactive"),
             Self::Global => f.write_str("unit is global"),
-            Self::WentAway(machine) => write!(f, "target Machine({machine}) went away"),
+            Self::MachineFailed(machine) => write!(f, "target Machine({machine}) went away"),
             Self::Unable(machine, obstacle) => {
                 write!(f, "target Machine({machine}) unable to run unit: {obstacle}")
             }

@@ -1,5 +1,4 @@
-//! The rules of scheduling a second time, as plainly as they can be said: every question is answered by
-//! looking at everything.
+//! The scheduling rules a second time, as simply as possible: each question scans everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +6,16 @@ use fleet_core::schedule::{Scheduler, Task};
 use fleet_core::{Cordon, Machine, MachineId, Refusal, Unit};
 use unit_file::UnitName;
 
-/// What the store says.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub machines: BTreeMap<MachineId, Machine>,
     pub units: BTreeMap<UnitName, Unit>,
     pub held: BTreeSet<(UnitName, MachineId)>,
-    /// By machines for a reason of their own.
+    /// Refusals with machine scope.
     pub refused: BTreeMap<(UnitName, MachineId), Refusal>,
 }
 
-/// A task without its reason: what is done, unit, machine, second machine.
+/// A task without its reason: operation, unit, machine, second machine.
 pub type Step = (char, UnitName, MachineId, Option<MachineId>);
 
 pub fn step(task: &Task) -> Step {
@@ -65,10 +63,9 @@ impl World {
     }
 }
 
-/// One pass at work.
 pub struct Naive {
     world: World,
-    /// Regular units, asked for, on present machines.
+    /// Desired units that are not global, on present machines.
     pub place: BTreeMap<UnitName, MachineId>,
     /// Global units on present machines.
     pub globals: BTreeSet<(MachineId, UnitName)>,
@@ -78,7 +75,7 @@ pub struct Naive {
 
 impl Naive {
     pub fn new(world: &World) -> Self {
-        let regular = world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global);
+        let regular = world.units.values().filter(|unit| unit.is_desired() && !unit.requirements.global);
         let placed = regular.filter_map(|unit| Some((unit.name.clone(), unit.target.clone()?)));
         let mut naive = Self {
             place: placed.filter(|(_, machine)| world.machines.contains_key(machine)).collect(),
@@ -95,10 +92,10 @@ impl Naive {
         self.needless_and_lost();
         let ids: Vec<_> = self.world.machines.keys().cloned().collect();
         self.settle(&ids);
-        // The first by name of those that have a place, again and again.
+        // Repeatedly the first unit by name with an eligible machine.
         while let Some((name, to)) = self.world.units.values().find_map(|unit| self.first_place(unit)) {
             let unit = self.world.units.get_mut(&name).unwrap();
-            let pin = unit.wanted.pinned && unit.pin.is_none();
+            let pin = unit.requirements.pinned && unit.pin.is_none();
             if pin {
                 unit.pin = Some(to.clone());
             }
@@ -130,9 +127,9 @@ impl Naive {
     fn needless_and_lost(&mut self) {
         for lost in [false, true] {
             for unit in self.world.units.values_mut() {
-                let needless = !unit.is_asked_for() || unit.wanted.global;
+                let needless = !unit.is_desired() || unit.requirements.global;
                 let Some(target) = unit.target.clone() else { continue };
-                let gone = !self.world.machines.contains_key(&target) && !unit.wanted.pinned;
+                let gone = !self.world.machines.contains_key(&target) && !unit.requirements.pinned;
                 if if lost { gone && !needless } else { needless } {
                     unit.target = None;
                     self.left.insert(unit.name.clone());
@@ -153,13 +150,14 @@ impl Naive {
     }
 
     fn regular(&self, id: &MachineId) -> Vec<UnitName> {
-        self.on(id).into_iter().filter(|name| !self.unit(name).wanted.global).collect()
+        self.on(id).into_iter().filter(|name| !self.unit(name).requirements.global).collect()
     }
 
     fn refresh(&mut self) {
         self.globals.clear();
         for id in self.world.machines.keys().cloned().collect::<Vec<_>>() {
-            let globals = self.world.units.values().filter(|unit| unit.is_asked_for() && unit.wanted.global);
+            let globals =
+                self.world.units.values().filter(|unit| unit.is_desired() && unit.requirements.global);
             let mut names: Vec<_> = globals.map(|unit| unit.name.clone()).collect();
             names.sort_by_key(|name| (!self.world.held.contains(&(name.clone(), id.clone())), name.clone()));
             for name in names {
@@ -172,15 +170,15 @@ impl Naive {
 
     /// Whether a unit may stay on a machine.
     pub fn fits(&self, unit: &Unit, id: &MachineId) -> bool {
-        let (machine, wanted, on) = (&self.world.machines[id], &unit.wanted, self.on(id));
+        let (machine, required, on) = (&self.world.machines[id], &unit.requirements, self.on(id));
         let short: String = id.as_str().chars().take(8).collect();
-        wanted.machine_id.as_ref().is_none_or(|wanted| wanted == id.as_str() || *wanted == short)
-            && wanted
+        required.machine_id.as_ref().is_none_or(|pattern| pattern == id.as_str() || *pattern == short)
+            && required
                 .metadata
                 .iter()
                 .all(|(key, values)| machine.metadata.get(key).is_some_and(|value| values.contains(value)))
-            && wanted.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
-            && !(wanted.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
+            && required.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
+            && !(required.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
             && !on.iter().any(|other| *other != unit.name && conflict(unit, self.unit(other)))
     }
 
@@ -188,17 +186,17 @@ impl Naive {
         self.would_take(unit, id, true)
     }
 
-    /// Now, or as soon as machines have stopped what they are stopping.
+    /// Now, or after machines have stopped units.
     fn would_take(&self, unit: &Unit, id: &MachineId, now: bool) -> bool {
         let machine = &self.world.machines[id];
         let on = self.on(id);
-        // What the machine is still stopping.
+        // Units that the machine is still stopping.
         let held = self.world.held.iter().filter(|(_, holder)| holder == id).map(|(name, _)| name);
         let lingering: Vec<_> = held.filter(|name| !on.contains(*name) && **name != unit.name).collect();
         let known = |name: &UnitName| self.world.units.get(name);
         let is_in_the_way = |name: &UnitName| match known(name) {
             Some(other) => conflict(unit, other),
-            None => unit.wanted.conflicts.iter().any(|glob| glob.matches(name.as_str())),
+            None => unit.requirements.conflicts.iter().any(|glob| glob.matches(name.as_str())),
         };
         let sum = |of: fn(&Unit) -> Option<u64>| {
             on.iter().chain(lingering.iter().copied()).filter_map(|name| of(known(name)?)).sum::<u64>()
@@ -210,11 +208,11 @@ impl Naive {
         self.fits(unit, id)
             && !self.is_refused(unit, id)
             && (!now || !lingering.iter().any(|name| is_in_the_way(name)))
-            && !machine.away
+            && !machine.unreachable
             && machine.cordon == Cordon::Open
             && machine.capacity.units.is_none_or(|limit| (on.len() as u64) < limit)
-            && room(machine.capacity.memory, |unit| unit.wanted.memory)
-            && room(machine.capacity.cpu, |unit| unit.wanted.cpu)
+            && room(machine.capacity.memory, |unit| unit.requirements.memory)
+            && room(machine.capacity.cpu, |unit| unit.requirements.cpu)
             && (!now
                 || held
                     .map(|(_, holder)| holder)
@@ -233,7 +231,7 @@ impl Naive {
 
     fn replacer(&self, unit: &Unit, id: &MachineId) -> bool {
         let replaces = |one: &Unit, other: &Unit| {
-            one.wanted.replaces.iter().any(|glob| glob.matches(other.name.as_str()))
+            one.requirements.replaces.iter().any(|glob| glob.matches(other.name.as_str()))
         };
         let others = self.on(id).into_iter().filter(|name| *name != unit.name);
         others.map(|name| self.unit(&name)).any(|other| replaces(other, unit) && !replaces(unit, other))
@@ -261,18 +259,19 @@ impl Naive {
         Self { world, place, globals, left: self.left.clone(), steps: Vec::new() }
     }
 
-    /// What `MachineOf` binds to a unit, directly or through others, and is where it is, or waits as it does.
+    /// Units bound to a unit, directly or indirectly, that are where it is, or wait as it does.
     fn bound(&self, unit: &Unit) -> BTreeSet<UnitName> {
         let place = self.place.get(&unit.name);
         let is_beside = |other: &&Unit| match place {
             Some(_) => self.place.get(&other.name) == place && !self.left.contains(&other.name),
             None => {
-                let regular = other.is_asked_for() && !other.wanted.global;
+                let regular = other.is_desired() && !other.requirements.global;
                 regular && other.target.is_none() && !self.place.contains_key(&other.name)
             }
         };
-        let binds =
-            |one: &Unit, other: &Unit| one.wanted.peers.iter().any(|peer| *peer == *other.name.as_str());
+        let binds = |one: &Unit, other: &Unit| {
+            one.requirements.peers.iter().any(|peer| *peer == *other.name.as_str())
+        };
         let mut found = BTreeSet::from([unit.name.clone()]);
         loop {
             let others: Vec<_> = self.world.units.values().filter(is_beside).collect();
@@ -289,10 +288,10 @@ impl Naive {
         }
     }
 
-    /// Places what of a group can be on a machine together, by name, again and again, and says in which order.
+    /// Places the units of a group that can run together, repeatedly by name. Returns their order.
     fn join(&mut self, group: &BTreeSet<UnitName>, id: &MachineId) -> Vec<UnitName> {
         let mut joined: Vec<UnitName> = Vec::new();
-        // Where they are they are in nobody's way any more.
+        // On their current machine they block no one.
         for name in group {
             self.place.remove(name);
         }
@@ -310,7 +309,7 @@ impl Naive {
         }
     }
 
-    /// Where a unit can go with all that is bound to it, and in which order.
+    /// Where a unit can move with all units bound to it, and in which order.
     fn exit(&self, unit: &Unit, from: &MachineId) -> Option<(MachineId, Vec<UnitName>)> {
         let mut group = self.bound(unit);
         if group.is_empty() {
@@ -327,7 +326,7 @@ impl Naive {
     }
 
     fn check(&mut self, id: &MachineId) {
-        if self.world.machines[id].away {
+        if self.world.machines[id].unreachable {
             return;
         }
         loop {
@@ -369,9 +368,10 @@ impl Naive {
             let mut moved: Vec<UnitName> = Vec::new();
             for name in &group {
                 let unit = self.unit(name).clone();
-                let peers =
-                    group.iter().filter(|peer| unit.wanted.peers.iter().any(|name| name == peer.as_str()));
-                if unit.wanted.overlap && peers.clone().all(|peer| moved.contains(peer)) {
+                let peers = group
+                    .iter()
+                    .filter(|peer| unit.requirements.peers.iter().any(|name| name == peer.as_str()));
+                if unit.requirements.overlap && peers.clone().all(|peer| moved.contains(peer)) {
                     self.world.units.get_mut(name).unwrap().target = Some(to.clone());
                     self.steps.push(('>', name.clone(), id.clone(), Some(to.clone())));
                     moved.push(name.clone());
@@ -386,14 +386,15 @@ impl Naive {
     }
 
     fn first_place(&self, unit: &Unit) -> Option<(UnitName, MachineId)> {
-        let waits = unit.is_asked_for() && !unit.wanted.global && unit.target.is_none();
+        let waits = unit.is_desired() && !unit.requirements.global && unit.target.is_none();
         let to = (waits && !self.left.contains(&unit.name)).then(|| self.choose(unit, None))??;
         Some((unit.name.clone(), to))
     }
 }
 
 pub fn conflict(one: &Unit, other: &Unit) -> bool {
-    let names =
-        |one: &Unit, other: &Unit| one.wanted.conflicts.iter().any(|glob| glob.matches(other.name.as_str()));
+    let names = |one: &Unit, other: &Unit| {
+        one.requirements.conflicts.iter().any(|glob| glob.matches(other.name.as_str()))
+    };
     names(one, other) || names(other, one)
 }

@@ -1,4 +1,4 @@
-//! Whatever is asked: an answer of the API, which never blames the server, and a server that lives on.
+//! Arbitrary requests get a response of the API without a server error, and the server survives.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ME};
 use crate::server::Server;
 
-/// Names and ids, good, bad and odd.
+/// Valid, invalid and unusual names and ids.
 fn name() -> impl Strategy<Value = String> {
     let known = vec![
         "hello.service",
@@ -78,8 +78,8 @@ fn target() -> impl Strategy<Value = String> {
     })
 }
 
-/// JSON that means something: a unit, or operations on metadata.
-fn meant() -> impl Strategy<Value = serde_json::Value> {
+/// Valid documents: a unit, or operations on metadata.
+fn valid_json() -> impl Strategy<Value = serde_json::Value> {
     let option = (
         select(vec!["Service", "X-Fleet", "S]", ""]),
         select(vec!["ExecStart", "MachineOf", "Conflicts", "Global", "MachineID", "#", "MemoryRequest", ""]),
@@ -89,7 +89,7 @@ fn meant() -> impl Strategy<Value = serde_json::Value> {
         option.prop_map(|(section, name, value)| json!({ "section": section, "name": name, "value": value }));
     let state = select(vec!["launched", "loaded", "inactive", "bogus", ""]);
     let unit = (name(), state, vec(option, 0..3)).prop_map(|(name, state, options)| {
-        // Mostly without a name: the one in the address counts.
+        // Mostly without a name, as the URL has it.
         let name = if name == "hello.service" { name } else { String::new() };
         json!({ "name": name, "desiredState": state, "options": options })
     });
@@ -105,8 +105,8 @@ fn meant() -> impl Strategy<Value = serde_json::Value> {
     ]
 }
 
-/// JSON that means nothing.
-fn nonsense() -> impl Strategy<Value = serde_json::Value> {
+/// Arbitrary JSON.
+fn arbitrary_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         ".{0,5}".prop_map(serde_json::Value::from),
         Just(serde_json::Value::Null),
@@ -138,20 +138,20 @@ fn nonsense() -> impl Strategy<Value = serde_json::Value> {
 
 fn body() -> impl Strategy<Value = String> {
     prop_oneof![
-        6 => meant().prop_map(|json| json.to_string()),
-        3 => nonsense().prop_map(|json| json.to_string()),
+        6 => valid_json().prop_map(|json| json.to_string()),
+        3 => arbitrary_json().prop_map(|json| json.to_string()),
         1 => ".{0,40}",
         1 => Just("[".repeat(100_000)),
     ]
 }
 
 #[test]
-fn every_request_is_answered() {
+fn every_request_gets_a_response() {
     let server = Server::start(Cluster::with_units());
     for program in ["systemctl", "journalctl"] {
         std::os::unix::fs::symlink("/bin/true", server.folder.path().join(program)).unwrap();
     }
-    // Some that are nearly right.
+    // Requests that are nearly valid.
     let put = (name(), body()).prop_map(|(name, body)| ("PUT", format!("/fleet/v1/units/{name}"), body));
     let method = select(vec!["GET", "GET", "PUT", "PUT", "POST", "DELETE", "PATCH", "HEAD", "NONSENSE"]);
     let request = prop_oneof![2 => (method, target(), body()), 1 => put];
@@ -170,7 +170,7 @@ fn every_request_is_answered() {
         Ok(())
     });
     asked.unwrap();
-    // The requests reached what they were meant to reach.
+    // The requests covered all outcomes.
     for code in [200, 201, 204, 400, 404, 405, 409] {
         assert!(codes.contains(&code), "{codes:?}");
     }

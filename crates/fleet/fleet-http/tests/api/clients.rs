@@ -1,4 +1,4 @@
-//! The API as fleet-client asks for it.
+//! The API as used by fleet-client.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use fleet_core::JobState;
 use unit_file::UnitFile;
 
 use crate::cluster::{Cluster, ME, OTHER, SLEEP};
-use crate::server::{PATIENCE, Server};
+use crate::server::{Server, TIMEOUT};
 
 pub fn client(server: &Server) -> Client {
     let endpoint = format!("unix://{}", server.socket().display()).parse().unwrap();
-    Client::new(endpoint, Arc::new(Direct), None, PATIENCE, None)
+    Client::new(endpoint, Arc::new(Direct), None, TIMEOUT, None)
 }
 
 fn names(units: &[Unit]) -> Vec<&str> {
@@ -21,8 +21,8 @@ fn names(units: &[Unit]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn units_come_and_go() {
-    let server = Server::with_pages_of(Cluster::empty(), 2);
+async fn units_are_created_and_destroyed() {
+    let server = Server::with_page_size(Cluster::empty(), 2);
     let client = client(&server);
     let file = UnitFile::from_text(SLEEP).unwrap();
     let all = ["a.service", "b@1.service", "c.target", "d.service", "e.service"];
@@ -49,7 +49,7 @@ async fn units_come_and_go() {
 }
 
 #[tokio::test]
-async fn machines_and_their_cordons() {
+async fn machines_and_cordons() {
     let server = Server::start(Cluster::with_units());
     let client = client(&server);
     client.set_cordon(OTHER, Cordon::Draining).await.unwrap();
@@ -63,7 +63,7 @@ async fn machines_and_their_cordons() {
 }
 
 #[tokio::test]
-async fn what_the_scheduler_says() {
+async fn explanations_and_plans() {
     let server = Server::start(Cluster::with_units());
     let client = client(&server);
     let explained = client.explain("stuck.service").await.unwrap();
@@ -81,9 +81,9 @@ async fn what_the_scheduler_says() {
     assert_eq!(client.rebalance(false).await.unwrap().steps[0].name, "begun.service");
 }
 
-/// What is elsewhere has no path here: fleetctl goes there over SSH.
+/// Requests for other machines fail; fleetctl connects to these over SSH.
 #[tokio::test]
-async fn what_is_on_other_machines() {
+async fn requests_for_other_machines() {
     let server = Server::start(Cluster::with_units());
     let client = client(&server);
     for (name, machine) in
@@ -106,11 +106,11 @@ async fn what_is_on_other_machines() {
 }
 
 #[tokio::test]
-async fn a_launched_unit_is_launched_again() {
+async fn launched_unit_can_be_launched_again() {
     let server = Server::start(Cluster::empty());
     server.cluster.store().create("a.service", SLEEP, JobState::Launched);
     let client = client(&server);
-    // The back end is asked, and may start it anew.
+    // The backend receives the request and may restart the unit.
     client.set_unit(&Unit::new("a.service", "launched", None)).await.unwrap();
     server.cluster.store().failure = Some(fleet_http::Failure::Refused(409, "asked".into()));
     let asked = client.set_unit(&Unit::new("a.service", "launched", None)).await.unwrap_err();

@@ -1,10 +1,11 @@
-//! A cluster in memory: keys as fleetd writes them, the scheduler that reads them, and machines that do at once what
-//! they are told.
+//! An in-memory cluster: the keys of fleetd, the scheduler, and machines that execute tasks immediately.
 
 use std::sync::{Mutex, MutexGuard};
 
 use fleet_api::additions::{Plan, Step};
-use fleet_core::registry::{Key, MachineObject, UnitState, View, Write, of_new_unit, of_task};
+use fleet_core::registry::{
+    Key, MachineObject, UnitState, View, Write, writes_for_new_unit, writes_for_task,
+};
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
@@ -12,7 +13,7 @@ use unit_file::{UnitFile, UnitName};
 
 pub const ME: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
 pub const OTHER: &str = "20fd3ecb1a2b4c5d8e9f001122334455";
-/// Shown with hash `0291f12`.
+/// Its hash starts with `0291f12`.
 pub const SLEEP: &str = "[Service]\nExecStart=/bin/sleep 1\n";
 pub const GLOBAL: &str = "[Service]\nExecStart=/bin/sleep 1\n\n[X-Fleet]\nGlobal=true\n";
 
@@ -25,14 +26,14 @@ pub struct Cluster {
 pub struct Store {
     pub view: View,
     scheduler: Scheduler,
-    /// It cannot be reached for long.
-    pub away: bool,
-    /// Each change ends so.
+    /// Fails all requests.
+    pub unavailable: bool,
+    /// Result of every change.
     pub failure: Option<Failure>,
 }
 
 impl Cluster {
-    /// Two machines without units.
+    /// A cluster of two machines without units.
     pub fn empty() -> Self {
         let mut store = Store::default();
         for (id, ip, metadata) in [(ME, "172.17.8.101", ("az", "x")), (OTHER, "", ("disk", "ssd"))] {
@@ -48,7 +49,7 @@ impl Cluster {
         Self { store: Mutex::new(store), me: MachineId::new(ME) }
     }
 
-    /// With a unit here, one there, a global one, one that can be nowhere, and a template.
+    /// With a unit on each machine, a global one, one that cannot be scheduled, and a template.
     pub fn with_units() -> Self {
         let cluster = Self::empty();
         for (name, text, desired) in [
@@ -79,19 +80,19 @@ impl Cluster {
 impl Store {
     pub fn put(&mut self, key: &Key, value: &str) {
         for subject in self.view.put(&key.path(), value).unwrap() {
-            self.view.feed(&subject, &Default::default(), &mut self.scheduler);
+            self.view.update_scheduler(&subject, &Default::default(), &mut self.scheduler);
         }
     }
 
     pub fn delete(&mut self, path: &str) {
         for subject in self.view.delete(path) {
-            self.view.feed(&subject, &Default::default(), &mut self.scheduler);
+            self.view.update_scheduler(&subject, &Default::default(), &mut self.scheduler);
         }
     }
 
     pub fn create(&mut self, name: &str, text: &str, desired: JobState) {
         let file = UnitFile::from_text(text).unwrap();
-        self.write(of_new_unit(&UnitName::parse(name).unwrap(), &file, desired));
+        self.write(writes_for_new_unit(&UnitName::parse(name).unwrap(), &file, desired));
         self.settle();
     }
 
@@ -108,11 +109,11 @@ impl Store {
         }
     }
 
-    /// Until nobody has anything to do.
+    /// Runs until no tasks are left.
     fn settle(&mut self) {
         loop {
             let tasks = self.scheduler.pass();
-            tasks.iter().for_each(|task| self.write(of_task(task)));
+            tasks.iter().for_each(|task| self.write(writes_for_task(task)));
             if tasks.is_empty() {
                 break;
             }
@@ -120,10 +121,10 @@ impl Store {
         let units: Vec<_> = self.view.units().collect();
         let machines: Vec<_> = self.view.machines().map(|machine| machine.id).collect();
         for unit in units {
-            let here = |id: &MachineId| unit.wanted.global || unit.target.as_ref() == Some(id);
+            let here = |id: &MachineId| unit.requirements.global || unit.target.as_ref() == Some(id);
             for id in &machines {
                 let key = Key::State(unit.name.clone(), id.clone());
-                if !unit.is_asked_for() || !here(id) {
+                if !unit.is_desired() || !here(id) {
                     self.delete(&key.path());
                     continue;
                 }
@@ -148,14 +149,14 @@ impl Store {
 }
 
 impl Backend for Cluster {
-    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+    fn with_view<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
         let store = self.store();
-        (!store.away).then(|| look(&store.view, &store.scheduler))
+        (!store.unavailable).then(|| read(&store.view, &store.scheduler))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
         self.change(|store| {
-            store.write(of_new_unit(name, file, desired));
+            store.write(writes_for_new_unit(name, file, desired));
             store.settle();
             true
         })

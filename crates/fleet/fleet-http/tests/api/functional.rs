@@ -1,12 +1,12 @@
-//! The original's functional tests of its API, by name.
+//! The functional API tests of the original, by name.
 
 use crate::cluster::{Cluster, ME, OTHER};
-use crate::server::{Said, Server, error};
+use crate::server::{HttpResponse, Server, error};
 
 const MACHINES: &str = "/fleet/v1/machines";
 
-fn patch(server: &Server, body: &str) -> Said {
-    server.ask(&format!("PATCH {MACHINES}"), &["Content-Type: application/json"], body)
+fn patch(server: &Server, body: &str) -> HttpResponse {
+    server.request(&format!("PATCH {MACHINES}"), &["Content-Type: application/json"], body)
 }
 
 fn metadata(server: &Server, machine: &str) -> String {
@@ -50,7 +50,7 @@ fn machines_patch_add_modify() {
     assert_eq!(metadata(&server, OTHER), "disk=none");
 }
 
-/// TestMachinesPatchDelete; also that operations are done in their order.
+/// TestMachinesPatchDelete; operations are applied in order.
 #[test]
 fn machines_patch_delete() {
     let server = Server::start(Cluster::empty());
@@ -65,7 +65,7 @@ fn machines_patch_delete() {
     assert_eq!(metadata(&server, ME), "");
 }
 
-/// TestMachinesPatchBad; also that nothing is done where one operation is bad.
+/// TestMachinesPatchBad; an invalid operation prevents all changes.
 #[test]
 fn machines_patch_bad() {
     let server = Server::start(Cluster::empty());

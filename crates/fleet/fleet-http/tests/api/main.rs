@@ -1,4 +1,4 @@
-//! The API, over sockets, before a cluster in memory.
+//! Tests of the API over sockets with an in-memory cluster.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -6,10 +6,10 @@ mod any_request;
 mod clients;
 mod cluster;
 mod functional;
+mod limits;
 mod pages;
 mod programs;
 mod put;
-mod rude;
 mod server;
 mod store;
 mod table;

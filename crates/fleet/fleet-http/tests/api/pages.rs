@@ -1,4 +1,4 @@
-//! Lists in pages, and what a page costs.
+//! Paging of lists, and its memory usage.
 
 use std::fs::read_to_string;
 
@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::server::Server;
 
 fn check(limit: u16, path: &str, expect: &[&str]) {
-    let server = Server::with_pages_of(Cluster::with_units(), limit);
+    let server = Server::with_page_size(Cluster::with_units(), limit);
     let mut target = path.to_owned();
     for (at, names) in expect.iter().enumerate() {
         let page: serde_json::Value = serde_json::from_str(&server.get(&target).body).unwrap();
@@ -29,29 +29,29 @@ fn check(limit: u16, path: &str, expect: &[&str]) {
 }
 
 #[test]
-fn pages_follow_each_other() {
+fn pages_are_linked() {
     check(2, "/fleet/v1/units", &["glob hell", "stuc ther", "web@"]);
-    // None after a page that ends with the list.
+    // The last page has no token.
     check(5, "/fleet/v1/units", &["glob hell stuc ther web@"]);
     check(1, "/fleet/v1/machines", &["113f", "20fd"]);
     check(2, "/v1-alpha/machines", &["113f 20fd"]);
     check(3, "/fleet/v1/state", &["glob glob hell", "ther"]);
     check(1, "/fleet/v1/state?unitName=glob.service", &["glob", "glob"]);
-    let server = Server::with_pages_of(Cluster::with_units(), 2);
+    let server = Server::with_page_size(Cluster::with_units(), 2);
     assert!(server.get("/fleet/v1/units").body.starts_with(r#"{"nextPageToken":"AgACAA==","units":["#));
     assert_eq!(server.get("/fleet/v1/machines?nextPageToken=AgACAA==").line(), "200 {}");
 }
 
-/// Of this process, in KiB: the most memory that it ever had.
-fn peak() -> u64 {
+/// Peak memory of this process in KiB.
+fn peak_memory_kib() -> u64 {
     let status = read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Ten thousand units share a text of 32 KiB: all as answers would be 320 MB.
+/// Ten thousand units with contents of 32 KiB: all of them would need 320 MB.
 #[test]
-fn a_page_of_ten_thousand_units_makes_no_others() {
+fn a_page_builds_only_its_own_units() {
     let cluster = Cluster::empty();
     let file = UnitFile::from_text(&format!("[Service]\nExecStart={}\n", "x".repeat(32 << 10))).unwrap();
     let mut store = cluster.store();
@@ -63,11 +63,11 @@ fn a_page_of_ten_thousand_units_makes_no_others() {
         store.put(&Key::TargetState(name), JobState::Inactive.as_str());
     }
     drop(store);
-    let server = Server::with_pages_of(cluster, 10);
-    let before = peak();
+    let server = Server::with_page_size(cluster, 10);
+    let before = peak_memory_kib();
     let page: fleet_api::UnitPage = serde_json::from_str(&server.get("/fleet/v1/units").body).unwrap();
     assert_eq!(page.units.len(), 10);
     assert_eq!(page.next_page_token, "CgACAA==");
-    let grown = peak() - before;
+    let grown = peak_memory_kib() - before;
     assert!(grown < 64 << 10, "{grown} KiB for one page");
 }

@@ -1,4 +1,4 @@
-//! Statuses and journals of this machine, with programs that say how they were called.
+//! Status and journal of this machine, with programs that print their arguments.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,15 +12,15 @@ use fleet_core::JobState;
 
 use crate::clients::client;
 use crate::cluster::{Cluster, ME, SLEEP};
-use crate::server::{PATIENCE, Server, error};
+use crate::server::{Server, TIMEOUT, error};
 
-fn program(server: &Server, name: &str, script: &str) {
+fn write_program(server: &Server, name: &str, script: &str) {
     let path = server.folder.path().join(name);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Says its words; with `-f` it goes on for as long as it is let, as the process in the file `following`.
+/// Prints its arguments. With `-f`, writes its process id to the file `following` and continues until it is killed.
 const JOURNALCTL: &str = r#"echo "$@"
 for last; do :; done
 if [ "$last" = -f ]; then echo $$ > "$(dirname "$0")/following"; exec sleep 1000; fi"#;
@@ -28,8 +28,8 @@ if [ "$last" = -f ]; then echo $$ > "$(dirname "$0")/following"; exec sleep 1000
 fn with_programs() -> Server {
     let server = Server::start(Cluster::with_units());
     server.cluster.store().create("-H.service", SLEEP, JobState::Launched);
-    program(&server, "systemctl", "echo \"$@\"\necho oops >&2\nexit 3");
-    program(&server, "journalctl", JOURNALCTL);
+    write_program(&server, "systemctl", "echo \"$@\"\necho oops >&2\nexit 3");
+    write_program(&server, "journalctl", JOURNALCTL);
     server
 }
 
@@ -51,10 +51,10 @@ async fn statuses() {
 fn journals() {
     let server = with_programs();
     let check = |query: &str, expect: &str| {
-        let said = server.get(&format!("/keelson/v1/units/hello.service/journal{query}"));
-        assert_eq!(said.line(), expect, "{query}");
-        if said.code == 200 {
-            assert_eq!(said.header("content-type"), Some("text/plain; charset=utf-8"));
+        let response = server.get(&format!("/keelson/v1/units/hello.service/journal{query}"));
+        assert_eq!(response.line(), expect, "{query}");
+        if response.code == 200 {
+            assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
         }
     };
     check("", "200 --unit hello.service --no-pager -n 10");
@@ -76,7 +76,7 @@ fn journals() {
 
 /// A name may look like an option.
 #[test]
-fn names_stay_names() {
+fn names_are_not_options() {
     let server = with_programs();
     let get = |what: &str| server.get(&format!("/keelson/v1/units/-H.service/{what}")).line();
     assert!(get("status").contains(r#""output":"status -l -- -H.service\noops\n""#), "{}", get("status"));
@@ -84,41 +84,41 @@ fn names_stay_names() {
 }
 
 #[test]
-fn programs_that_cannot_run() {
+fn programs_that_fail() {
     let server = Server::start(Cluster::with_units());
     for what in ["status", "journal"] {
         assert_eq!(server.get(&format!("/keelson/v1/units/hello.service/{what}")).line(), error(500, ""));
     }
-    program(&server, "systemctl", "kill -9 $$");
-    let said = server.get("/keelson/v1/units/hello.service/status");
-    assert!(said.body.contains(r#""exitCode":255"#), "{said:?}");
-    // More than is kept: the rest is not waited for.
-    program(&server, "systemctl", "exec yes");
-    let said = server.get("/keelson/v1/units/hello.service/status");
-    assert_eq!(said.code, 200);
-    assert!(said.body.len() > 1 << 20 && said.body.len() < 3 << 20, "{}", said.body.len());
+    write_program(&server, "systemctl", "kill -9 $$");
+    let response = server.get("/keelson/v1/units/hello.service/status");
+    assert!(response.body.contains(r#""exitCode":255"#), "{response:?}");
+    // Output over the limit is discarded.
+    write_program(&server, "systemctl", "exec yes");
+    let response = server.get("/keelson/v1/units/hello.service/status");
+    assert_eq!(response.code, 200);
+    assert!(response.body.len() > 1 << 20 && response.body.len() < 3 << 20, "{}", response.body.len());
 }
 
-/// Whole, and not only what fits into a pipe.
+/// Larger than the buffer of a pipe.
 #[test]
-fn a_long_journal() {
+fn long_journals_are_complete() {
     let server = with_programs();
-    program(
+    write_program(
         &server,
         "journalctl",
         "i=0; while [ $i -lt 20000 ]; do echo line $i of many, many more lines; i=$((i+1)); done",
     );
-    let said = server.get("/keelson/v1/units/hello.service/journal?lines=20000");
-    assert_eq!(said.body.lines().count(), 20_000);
-    assert!(said.body.ends_with("line 19999 of many, many more lines\n"));
+    let response = server.get("/keelson/v1/units/hello.service/journal?lines=20000");
+    assert_eq!(response.body.lines().count(), 20_000);
+    assert!(response.body.ends_with("line 19999 of many, many more lines\n"));
 }
 
-fn following(folder: &Path) -> u32 {
+fn wait_until_following(folder: &Path) -> u32 {
     let path = folder.join("following");
     wait_for("the journal is followed", || fs::read_to_string(&path).ok()?.trim().parse().ok())
 }
 
-fn ended(process: u32) {
+fn wait_until_exited(process: u32) {
     let stat = format!("/proc/{process}/stat");
     wait_for("journalctl has ended", || match fs::read_to_string(&stat) {
         Err(_) => Some(()),
@@ -127,27 +127,27 @@ fn ended(process: u32) {
 }
 
 fn wait_for<T>(what: &str, condition: impl Fn() -> Option<T>) -> T {
-    let began = Instant::now();
+    let started = Instant::now();
     loop {
-        if let Some(found) = condition() {
-            return found;
+        if let Some(value) = condition() {
+            return value;
         }
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(started.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[tokio::test]
-async fn a_followed_journal_ends_with_its_client() {
+async fn followed_journal_ends_with_its_client() {
     let server = with_programs();
     let client = client(&server);
     let query = Query::default().with("follow", "true").with("lines", "5");
     let mut body = client.journal("hello.service", &query).await.unwrap();
     let first = body.next().await.unwrap().unwrap();
     assert_eq!(first, "--unit hello.service --no-pager -n 5 -f\n");
-    let process = following(server.folder.path());
+    let process = wait_until_following(server.folder.path());
     drop(body);
-    tokio::task::spawn_blocking(move || ended(process)).await.unwrap();
+    tokio::task::spawn_blocking(move || wait_until_exited(process)).await.unwrap();
 }
 
 const FOLLOW: &[u8] = b"GET /keelson/v1/units/hello.service/journal?follow=true HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -156,26 +156,26 @@ fn follow_by(mut stream: impl std::io::Read + std::io::Write, server: &Server, m
     stream.write_all(FOLLOW).unwrap();
     let mut first = [0; 15];
     stream.read_exact(&mut first).unwrap();
-    // The server reads it only after the answer, which has no end.
+    // The server does not read this before the response ends.
     stream.write_all(more).unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
-    following(server.folder.path())
+    wait_until_following(server.folder.path())
 }
 
-/// However it was connected, and though it says nothing while it is followed.
+/// Over both transports, and while the journal has no new entries.
 #[test]
-fn a_followed_journal_ends_with_its_connection() {
+fn followed_journal_ends_with_its_connection() {
     let server = with_programs();
-    ended(follow_by(server.connect(), &server, b""));
+    wait_until_exited(follow_by(server.connect(), &server, b""));
     fs::remove_file(server.folder.path().join("following")).unwrap();
-    ended(follow_by(std::net::TcpStream::connect(server.address).unwrap(), &server, b""));
+    wait_until_exited(follow_by(std::net::TcpStream::connect(server.address).unwrap(), &server, b""));
     fs::remove_file(server.folder.path().join("following")).unwrap();
-    // With a request behind it that nobody will read.
-    ended(follow_by(server.connect(), &server, b"GET / HTTP/1.1\r\n\r\n"));
+    // With a pipelined request.
+    wait_until_exited(follow_by(server.connect(), &server, b"GET / HTTP/1.1\r\n\r\n"));
 }
 
 #[test]
-fn a_followed_journal_ends_with_the_server() {
+fn followed_journal_ends_with_the_server() {
     let mut server = with_programs();
     let mut stream: UnixStream = server.connect();
     let process = follow_by(&mut stream, &server, b"");
@@ -183,12 +183,12 @@ fn a_followed_journal_ends_with_the_server() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
-    // Nothing of it is left behind.
+    // The process has exited.
     assert!(!Path::new(&format!("/proc/{process}")).exists());
 }
 
 #[test]
-fn only_so_many_at_once() {
+fn concurrent_programs_are_limited() {
     let server = with_programs();
     let mut followers = Vec::new();
     for _ in 0..32 {
@@ -199,7 +199,7 @@ fn only_so_many_at_once() {
     }
     let get = || server.get("/keelson/v1/units/hello.service/status");
     assert_eq!(get().line(), error(429, "too many statuses and journals at once: try again later"));
-    // Others are not kept from their work.
+    // Other requests are not affected.
     assert_eq!(server.get("/fleet/v1/units").code, 200);
     drop(followers);
     wait_for("a place is free again", || (get().code == 200).then_some(()));

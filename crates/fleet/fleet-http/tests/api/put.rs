@@ -1,18 +1,18 @@
-//! `PUT /units/NAME`, row by row: rules, names, texts and types.
+//! `PUT /units/NAME`: rules, names, contents and content types.
 
 use crate::cluster::Cluster;
 use crate::server::{Server, error};
-use crate::table::{check, check_refused};
+use crate::table::{check, check_error};
 
 const SLEEP_OPTION: &str = r#""options":[{"section":"Service","name":"ExecStart","value":"/bin/sleep 1"}]"#;
 const OTHER_OPTION: &str = r#""options":[{"section":"Service","name":"ExecStart","value":"/bin/sleep 2"}]"#;
 
-/// The rules in their order: a request that breaks several is told the first.
+/// The rules in order: a request that violates several gets the error of the first.
 #[test]
 fn put() {
     let put = |name: &str, body: &str, expect: &str| check(&format!("PUT /units/{name}"), body, expect);
     let refused = |name: &str, body: &str, code, message: &str| {
-        check_refused(&format!("PUT /units/{name}"), body, code, message);
+        check_error(&format!("PUT /units/{name}"), body, code, message);
     };
     refused("new.service", "{", 400, "unable to decode body: EOF while parsing an object at line 1 column 1");
     refused(
@@ -65,7 +65,7 @@ fn put() {
 #[test]
 fn names() {
     let refused = |name: &str, message: &str| {
-        check_refused(&format!("PUT /units/{name}"), &format!("{{{SLEEP_OPTION}}}"), 400, message);
+        check_error(&format!("PUT /units/{name}"), &format!("{{{SLEEP_OPTION}}}"), 400, message);
     };
     let long = |bytes: usize| format!("{}.service", "a".repeat(bytes - 8));
     refused(&long(257), "unit name exceeds maximum length (256)");
@@ -91,9 +91,9 @@ fn names() {
     }
 }
 
-/// Of a new unit, and of one that is replaced.
+/// For a new unit, and for a replaced one.
 #[test]
-fn what_units_ask_for() {
+fn requirements_of_units() {
     let check = |fleet: &[(&str, &str)], expect: Result<(), &str>| {
         let option = |(name, value): &(&str, &str)| {
             format!(r#"{{"section":"X-Fleet","name":"{name}","value":"{value}"}}"#)
@@ -103,7 +103,7 @@ fn what_units_ask_for() {
         for name in ["new.service", "hello.service"] {
             match expect {
                 Ok(()) => check(&format!("PUT /units/{name}"), &body, "201"),
-                Err(message) => check_refused(&format!("PUT /units/{name}"), &body, 400, message),
+                Err(message) => check_error(&format!("PUT /units/{name}"), &body, 400, message),
             }
         }
     };
@@ -143,9 +143,9 @@ fn what_units_ask_for() {
     }
 }
 
-/// Options that no text gives: what is stored can be read again.
+/// Options without a text form: stored units can always be parsed.
 #[test]
-fn options_that_are_no_text() {
+fn options_without_a_text_form() {
     let check = |options: &str, expect: Result<&str, &str>| {
         let server = Server::start(Cluster::with_units());
         let said = server.send("PUT /fleet/v1/units/new.service", &format!(r#"{{"options":[{options}]}}"#));
@@ -182,10 +182,14 @@ fn options_that_are_no_text() {
 }
 
 #[test]
-fn types_of_requests() {
+fn content_types() {
     let server = Server::start(Cluster::with_units());
     let check = |line: &str, head: &[&str], expect: &str| {
-        assert_eq!(server.ask(line, head, r#"{"desiredState":"loaded"}"#).line(), expect, "{line} {head:?}");
+        assert_eq!(
+            server.request(line, head, r#"{"desiredState":"loaded"}"#).line(),
+            expect,
+            "{line} {head:?}"
+        );
     };
     let put = "PUT /fleet/v1/units/hello.service";
     check(put, &[], &error(415, "expected 1 Content-Type, got 0"));
@@ -206,7 +210,7 @@ fn types_of_requests() {
             &error(415, "only acceptable Content-Type is application/json"),
         );
     }
-    // Before anything else is looked at.
+    // Checked before everything else.
     check("PUT /fleet/v1/units/x", &[], &error(415, "expected 1 Content-Type, got 0"));
     for line in ["POST /keelson/v1/plan", "POST /keelson/v1/rebalance", "PUT /keelson/v1/machines/x/cordon"] {
         check(

@@ -1,4 +1,4 @@
-//! The API on a unix socket and on TCP, in threads of its own, and requests byte by byte.
+//! Serves the API on a Unix socket and TCP, and sends raw requests.
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use crate::cluster::Cluster;
 
 pub const VERSION: &str = "1.0.0";
-/// Longer than anything here takes, on a slow machine too.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any test step, even on a slow machine.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Server {
     pub cluster: Arc<Cluster>,
@@ -33,8 +33,8 @@ pub fn settings(folder: &Path, token_limit: u16) -> Settings {
     settings
 }
 
-/// Sockets, and the future that serves on them until `stop`.
-pub fn serving(
+/// Binds sockets; returns the TCP address and the future that serves until `stop`.
+pub fn bind_and_serve(
     folder: &Path,
     cluster: &Arc<Cluster>,
     token_limit: u16,
@@ -49,18 +49,18 @@ pub fn serving(
 
 impl Server {
     pub fn start(cluster: Cluster) -> Self {
-        Self::with_pages_of(cluster, 100)
+        Self::with_page_size(cluster, 100)
     }
 
-    pub fn with_pages_of(cluster: Cluster, token_limit: u16) -> Self {
+    pub fn with_page_size(cluster: Cluster, token_limit: u16) -> Self {
         let cluster = Arc::new(cluster);
         let folder = tempfile::tempdir().unwrap();
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let (address, serving) = serving(folder.path(), &cluster, token_limit, stopped);
+        let (address, bind_and_serve) = bind_and_serve(folder.path(), &cluster, token_limit, stopped);
         let thread = std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            runtime.worker_threads(2).enable_all().build().unwrap().block_on(serving);
+            runtime.worker_threads(2).enable_all().build().unwrap().block_on(bind_and_serve);
         });
         Self { cluster, folder, address, running: Some((stop, thread)) }
     }
@@ -71,39 +71,39 @@ impl Server {
 
     pub fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
-    /// All that it says to these bytes, after which nothing more is sent.
-    pub fn say(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Sends bytes, closes the sending side, and returns the complete response.
+    pub fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).unwrap();
-        said
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        response
     }
 
-    /// `GET /path`, further head lines, and a body.
-    pub fn ask(&self, line: &str, head: &[&str], body: &str) -> Said {
+    /// Sends a request with a request line such as `GET /path`, additional headers, and a body.
+    pub fn request(&self, line: &str, head: &[&str], body: &str) -> HttpResponse {
         let mut text = format!("{line} HTTP/1.1\r\nHost: domain-sock\r\n");
         head.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
         if !body.is_empty() {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        Said::read(&self.say(format!("{text}\r\n{body}").as_bytes()))
+        HttpResponse::read(&self.exchange(format!("{text}\r\n{body}").as_bytes()))
     }
 
-    pub fn get(&self, path: &str) -> Said {
-        self.ask(&format!("GET {path}"), &[], "")
+    pub fn get(&self, path: &str) -> HttpResponse {
+        self.request(&format!("GET {path}"), &[], "")
     }
 
-    pub fn send(&self, line: &str, body: &str) -> Said {
-        self.ask(line, &["Content-Type: application/json"], body)
+    pub fn send(&self, line: &str, body: &str) -> HttpResponse {
+        self.request(line, &["Content-Type: application/json"], body)
     }
 
-    /// Ends it, and waits until it has.
+    /// Stops the server and waits for its thread.
     pub fn stop(&mut self) {
         if let Some((stop, thread)) = self.running.take() {
             drop(stop);
@@ -114,22 +114,22 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After a failed test there is nothing to add.
+        // Do not panic twice.
         if !std::thread::panicking() {
             self.stop();
         }
     }
 }
 
-/// One answer.
+/// A parsed response.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct HttpResponse {
     pub code: u16,
     head: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Said {
+impl HttpResponse {
     pub fn read(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
@@ -140,11 +140,11 @@ impl Said {
             (name.to_lowercase(), value.to_owned())
         };
         let head: Vec<_> = head.split("\r\n").map(pair).collect();
-        let mut said = Said { code, head, body: body.to_owned() };
-        if said.header("transfer-encoding") == Some("chunked") {
-            said.body = unchunked(body);
+        let mut response = HttpResponse { code, head, body: body.to_owned() };
+        if response.header("transfer-encoding") == Some("chunked") {
+            response.body = decode_chunked(body);
         }
-        said
+        response
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -157,15 +157,15 @@ impl Said {
     }
 }
 
-fn unchunked(body: &str) -> String {
-    let (mut whole, mut rest) = (String::new(), body);
+fn decode_chunked(body: &str) -> String {
+    let (mut decoded, mut rest) = (String::new(), body);
     loop {
         let (size, after) = rest.split_once("\r\n").unwrap_or_else(|| panic!("cut off: {rest:?}"));
         let size = usize::from_str_radix(size, 16).unwrap();
         if size == 0 {
-            return whole;
+            return decoded;
         }
-        whole.push_str(&after[..size]);
+        decoded.push_str(&after[..size]);
         rest = after[size..].strip_prefix("\r\n").unwrap();
     }
 }

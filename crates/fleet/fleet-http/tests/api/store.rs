@@ -1,11 +1,11 @@
-//! What clients are told when the store is away, or refuses.
+//! Responses while the store is unavailable or returns errors.
 
 use fleet_http::Failure;
 
 use crate::cluster::{Cluster, ME};
 use crate::server::{Server, error};
 
-/// One request of each kind that changes something, well-formed.
+/// A valid request of each kind of change.
 const CHANGES: [(&str, &str); 7] = [
     (
         "PUT /fleet/v1/units/new.service",
@@ -20,10 +20,10 @@ const CHANGES: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn every_path_while_the_store_is_away() {
+fn all_paths_while_the_store_is_unavailable() {
     let server = Server::start(Cluster::with_units());
-    server.cluster.store().away = true;
-    let away = error(503, "fleet server unable to communicate with etcd");
+    server.cluster.store().unavailable = true;
+    let unavailable = error(503, "fleet server unable to communicate with etcd");
     let paths = [
         "/",
         "/nope",
@@ -42,13 +42,13 @@ fn every_path_while_the_store_is_away() {
     ];
     for path in paths {
         let said = server.get(path);
-        assert_eq!(said.line(), away, "{path}");
+        assert_eq!(said.line(), unavailable, "{path}");
         assert_eq!(said.header("server"), Some("fleetd/1.0.0"), "{path}");
     }
     for (line, body) in CHANGES {
-        assert_eq!(server.send(line, body).line(), away, "{line}");
+        assert_eq!(server.send(line, body).line(), unavailable, "{line}");
     }
-    server.cluster.store().away = false;
+    server.cluster.store().unavailable = false;
     assert_eq!(server.get("/fleet/v1/units/hello.service").code, 200);
 }
 
@@ -61,7 +61,7 @@ fn check(failure: Failure, expect: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn changes_that_fail() {
+fn failed_changes() {
     check(Failure::Store("disk full at /secret".into()), |_| error(500, ""));
     check(Failure::NoStore, |_| error(503, "fleet server unable to communicate with etcd"));
     check(Failure::Refused(409, "not now".into()), |_| error(409, "not now"));
@@ -72,9 +72,9 @@ fn changes_that_fail() {
     });
 }
 
-/// Its entry is there, its text is not: it can be destroyed, or stored anew.
+/// The entry exists without contents: it can be destroyed or replaced.
 #[test]
-fn a_unit_without_a_text() {
+fn unit_without_contents() {
     let server = Server::start(Cluster::empty());
     let object = fleet_core::registry::JobObject {
         name: "lost.service".into(),
@@ -95,9 +95,9 @@ fn a_unit_without_a_text() {
     assert_eq!(server.get(unit).code, 200);
 }
 
-/// A bad desired state in the store reads as inactive, and is mended by the next that is set.
+/// An invalid desired state counts as inactive, until the next one is set.
 #[test]
-fn a_bad_desired_state_in_the_store() {
+fn invalid_desired_state_in_the_store() {
     let server = Server::start(Cluster::with_units());
     let hello = unit_file::UnitName::parse("hello.service").unwrap();
     server.cluster.store().put(&fleet_core::registry::Key::TargetState(hello), "bogus");

@@ -1,4 +1,4 @@
-//! Requests and what they are answered, row by row of the contract's section 7. Each row finds the same cluster.
+//! Requests and responses of the contract's section 7. Each row runs on the same initial cluster.
 
 use fleet_core::MachineId;
 use fleet_core::registry::Key;
@@ -6,7 +6,7 @@ use fleet_core::registry::Key;
 use crate::cluster::{Cluster, GLOBAL, ME, OTHER, SLEEP};
 use crate::server::{Server, error};
 
-/// `METHOD PATH` with its body, below each of the two prefixes.
+/// Checks `METHOD PATH` with a body, below both prefixes.
 pub fn check(line: &str, body: &str, expect: &str) {
     let (method, path) = line.split_once(' ').unwrap();
     for prefix in ["/fleet/v1", "/v1-alpha"] {
@@ -24,7 +24,7 @@ fn check_at(line: &str, body: &str, expect: &str) {
     assert_eq!(said.header("content-type"), json.or(patched), "{line} {body}");
 }
 
-pub fn check_refused(line: &str, body: &str, code: u16, message: &str) {
+pub fn check_error(line: &str, body: &str, code: u16, message: &str) {
     check(line, body, &error(code, message));
 }
 
@@ -35,7 +35,7 @@ const THERE: &str = r#"{"currentState":"loaded","desiredState":"loaded","machine
 const TEMPLATE: &str = r#"{"currentState":"inactive","desiredState":"inactive","name":"web@.service","options":[{"name":"ExecStart","section":"Service","value":"/bin/sleep 1"}]}"#;
 
 #[test]
-fn paths_that_are_none() {
+fn unknown_paths() {
     for path in ["/", "/fleet/v1", "/v1-alpha"] {
         check_at(&format!("GET {path}"), "", &error(405, ""));
         check_at(&format!("POST {path}"), "", &error(405, ""));
@@ -48,14 +48,14 @@ fn paths_that_are_none() {
     for path in
         ["/", "/units/", "/state/", "/machines/", "/machines/x", "/units/a/b", "/units/a%2Fb", "/discovery/"]
     {
-        check_refused(&format!("GET {path}"), "", 404, "");
+        check_error(&format!("GET {path}"), "", 404, "");
     }
 }
 
 #[test]
 fn discovery_and_metrics() {
     check("GET /discovery", "", &format!("200 {}", fleet_api::discovery().trim_end()));
-    check_refused("POST /discovery", "", 400, "only HTTP GET supported against this resource");
+    check_error("POST /discovery", "", 400, "only HTTP GET supported against this resource");
     let server = Server::start(Cluster::empty());
     for path in ["/metrics", "/fleet/v1/metrics"] {
         let said = server.get(path);
@@ -73,7 +73,7 @@ fn units() {
     let all = format!(r#"200 {{"units":[{GLOB},{HELLO},{STUCK},{THERE},{TEMPLATE}]}}"#);
     check("GET /units", "", &all);
     check("GET /units?alt=json&x=y", "", &all);
-    check_refused("POST /units", "", 405, "only GET supported against this resource");
+    check_error("POST /units", "", 405, "only GET supported against this resource");
     for (name, unit) in [
         ("hello.service", HELLO),
         ("glob.service", GLOB),
@@ -83,11 +83,11 @@ fn units() {
         check(&format!("GET /units/{name}?alt=json"), "", &format!("200 {unit}"));
     }
     for name in ["nope.service", "nope", "%ff.service", "%zz"] {
-        check_refused(&format!("GET /units/{name}"), "", 404, "unit does not exist");
-        check_refused(&format!("DELETE /units/{name}"), "", 404, "unit does not exist");
+        check_error(&format!("GET /units/{name}"), "", 404, "unit does not exist");
+        check_error(&format!("DELETE /units/{name}"), "", 404, "unit does not exist");
     }
     check("DELETE /units/hello.service", "", "204");
-    check_refused(
+    check_error(
         "POST /units/hello.service",
         "",
         405,
@@ -121,16 +121,16 @@ fn states() {
     check("GET /state?unitName=hello", "", "200 {}");
     check("GET /state?machineID=113f16a7", "", "200 {}");
     check("GET /state?unitName=&machineID=", "", &list(&[&glob(ME), &glob(OTHER), &hello, &there]));
-    check_refused("PUT /state", "{}", 405, "only GET supported against this resource");
+    check_error("PUT /state", "{}", 405, "only GET supported against this resource");
     check("GET /state/glob.service", "", &format!("200 {}", glob(ME)));
     check("GET /state/there.service", "", &format!("200 {there}"));
     for name in ["nope.service", "stuck.service", "x"] {
-        check_refused(&format!("GET /state/{name}"), "", 404, "unit state does not exist");
+        check_error(&format!("GET /state/{name}"), "", 404, "unit state does not exist");
     }
-    check_refused("DELETE /state/glob.service", "", 405, "only GET supported against this resource");
+    check_error("DELETE /state/glob.service", "", 405, "only GET supported against this resource");
 }
 
-/// Its states outlive its presence by another TTL.
+/// States are kept for another TTL after the presence.
 #[test]
 fn states_of_a_machine_without_presence_are_not_listed() {
     let cluster = Cluster::with_units();
@@ -147,7 +147,7 @@ const MACHINES: &str = r#"200 {"machines":[{"id":"113f16a7e3c54b1da5d60f4f1e2d3c
 fn machines() {
     check("GET /machines", "", MACHINES);
     for method in ["PUT", "POST", "DELETE"] {
-        check_refused(
+        check_error(
             &format!("{method} /machines"),
             "",
             405,
@@ -160,7 +160,7 @@ fn machines() {
     check("PATCH /machines", &op("add", "/ID/metadata/foo", "\"bar\""), "204");
     check("PATCH /machines", &op("replace", "/ID/metadata/f.o-o_", r#"{"Value":"bar"}"#), "204");
     check("PATCH /machines", r#"[{"OP":"remove","Path":"/ID/metadata/foo"}]"#, "204");
-    let bad = |op: &str, message: &str| check_refused("PATCH /machines", op, 400, message);
+    let bad = |op: &str, message: &str| check_error("PATCH /machines", op, 400, message);
     bad(&op("noop", "/ID/metadata/foo", "\"bar\""), "invalid op: expect add, remove, or replace");
     for path in [
         "/ID/foo",
@@ -183,10 +183,9 @@ fn machines() {
 }
 
 #[test]
-fn pages_that_are_none() {
+fn invalid_page_tokens() {
     for path in ["units", "state", "machines"] {
-        let bad =
-            |query: &str, message: &str| check_refused(&format!("GET /{path}?{query}"), "", 400, message);
+        let bad = |query: &str, message: &str| check_error(&format!("GET /{path}?{query}"), "", 400, message);
         bad("nextPageToken=ZAACAA==&nextPageToken=ZAACAA==", "too many values for page token");
         bad("nextPageToken=EwBMLg==", "token limit must be 100");
         bad("nextPageToken=EwBMLg%3D%3D", "token limit must be 100");
@@ -197,14 +196,14 @@ fn pages_that_are_none() {
     }
 }
 
-fn check_addition(line: &str, body: &str, expect: &str) {
+fn check_extension(line: &str, body: &str, expect: &str) {
     let (method, path) = line.split_once(' ').unwrap();
     check_at(&format!("{method} /keelson/v1{path}"), body, expect);
 }
 
 #[test]
-fn additions() {
-    let addition = check_addition;
+fn extensions() {
+    let addition = check_extension;
     addition(
         "GET /units?name=hello.service&name=nope.service&name=glob.service&name=hello.service&name=x",
         "",
@@ -258,7 +257,7 @@ fn additions() {
     ] {
         addition(line, "", &error(405, &format!("only {method} supported against this resource")));
     }
-    // What a plan says of GLOBAL is the scheduler's to test.
+    // The plan for GLOBAL is tested in the scheduler.
     let body = format!(
         r#"{{"units":[{{"name":"glob.service","desiredState":"launched","options":{}}}]}}"#,
         options(GLOBAL)
@@ -268,5 +267,5 @@ fn additions() {
 
 fn options(text: &str) -> String {
     let file = unit_file::UnitFile::from_text(text).unwrap();
-    serde_json::to_string(&fleet_api::UnitOption::all_of(&file)).unwrap()
+    serde_json::to_string(&fleet_api::UnitOption::from_file(&file)).unwrap()
 }

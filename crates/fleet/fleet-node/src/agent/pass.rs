@@ -1,9 +1,9 @@
-//! One pass: what is wanted against what is there.
+//! One pass of the agent: desired units against local units.
 
 use std::collections::BTreeMap;
 use std::future::ready;
 
-use fleet_core::agent::{Task, Wanted, reconcile, wanted};
+use fleet_core::agent::{DesiredUnit, Task, desired_units, reconcile};
 use fleet_core::fencing::{Facts, Others, may_start};
 use fleet_core::registry::{Key, UnitState};
 use fleet_core::{JobState, RefusedStep};
@@ -15,311 +15,340 @@ use unit_file::{Requirements, UnitHash, UnitName};
 
 use crate::agent::Agent;
 use crate::agent::refusals::Refusals;
-use crate::contact::Fence;
-use crate::hands::{Hands, HandsError, Reread, SystemdState};
-use crate::limits::AT_A_TIME;
+use crate::limits::MAX_CONCURRENT;
 use crate::store::Store;
+use crate::store_link::Fence;
+use crate::unit_manager::{NeedDaemonReload, SystemdState, UnitManager, UnitManagerError};
 
-impl<S: Store, H: Hands> Agent<S, H> {
-    /// Tasks that take long are put `beside`.
-    pub(super) async fn pass(&self, beside: &mut JoinSet<()>) {
+impl<S: Store, H: UnitManager> Agent<S, H> {
+    /// Long operations are spawned on `background`.
+    pub(super) async fn pass(&self, background: &mut JoinSet<()>) {
         self.metrics.agent_pass();
-        let (found, busy) = self.there.all();
-        let here = found.keys().cloned().collect();
-        let me = &self.settings.me;
-        let wanted = self.known.look(|view| {
-            // Before it is registered, or while the store is away, it is what it says of itself.
-            let machine = view.machine(me).unwrap_or_else(|| fleet_core::Machine {
+        let (local, busy) = self.local_units.snapshot();
+        let loaded_here = local.keys().cloned().collect();
+        let machine_id = &self.settings.machine_id;
+        let desired = self.registry.with_view(|view| {
+            // Before registration, and while the store is unreachable, the machine's own settings apply.
+            let machine = view.machine(machine_id).unwrap_or_else(|| fleet_core::Machine {
                 metadata: self.settings.metadata.clone(),
-                ..fleet_core::Machine::new(me.as_str())
+                ..fleet_core::Machine::new(machine_id.as_str())
             });
-            wanted(view, &machine, &here)
+            desired_units(view, &machine, &loaded_here)
         });
-        self.withdraw_refusals(&wanted);
-        let tasks = reconcile(&wanted, &found);
+        self.withdraw_refusals(&desired);
+        let tasks = reconcile(&desired, &local);
         let (mut loads, mut starts) = (Vec::new(), Vec::new());
         for task in tasks {
             let Some(name) = task.unit().filter(|name| !busy.contains(*name)).cloned() else { continue };
-            if self.was_refused(&task, &name, &wanted) {
+            if self.is_backing_off(&task, &name, &desired) {
                 continue;
             }
             match &task {
-                Task::Unload { .. } => self.beside(beside, name, task, |agent, name, task| async move {
-                    agent.unload(&name, &task).await;
-                }),
-                Task::Stop { .. } => self.beside(beside, name, task, |agent, name, task| async move {
-                    agent.stop(&name, &task).await;
-                }),
+                Task::Unload { .. } => {
+                    self.spawn_background(background, name, task, |agent, name, task| async move {
+                        agent.unload(&name, &task).await;
+                    })
+                }
+                Task::Stop { .. } => {
+                    self.spawn_background(background, name, task, |agent, name, task| async move {
+                        agent.stop(&name, &task).await;
+                    })
+                }
                 Task::Load { .. } => loads.push((name, task)),
                 Task::Start { .. } => starts.push((name, task)),
                 Task::ReloadUnitFiles => {}
             }
         }
-        let (_, busy) = self.there.all();
+        let (_, busy) = self.local_units.snapshot();
         loads.retain(|(name, _)| !busy.contains(name));
-        let loaded: BTreeMap<UnitName, Reread> = iter(loads)
-            .map(|(name, task)| self.load(name, task, &wanted))
-            .buffer_unordered(AT_A_TIME)
+        let loaded: BTreeMap<UnitName, NeedDaemonReload> = iter(loads)
+            .map(|(name, task)| self.load(name, task, &desired))
+            .buffer_unordered(MAX_CONCURRENT)
             .filter_map(ready)
             .collect()
             .await;
-        if let Err(error) = self.make_known(&loaded).await {
+        if let Err(error) = self.load_into_systemd(&loaded).await {
             tracing::error!("systemd does not read its units again: {error}");
-            self.there.reload_later();
+            self.local_units.request_daemon_reload();
             return;
         }
-        self.greet().await;
+        self.announce_adopted().await;
         iter(starts)
-            .filter(|(name, _)| ready(!busy.contains(name) && self.there.is_there(name)))
-            .for_each_concurrent(AT_A_TIME, |(name, task)| {
-                let is_held = loaded.contains_key(&name);
+            .filter(|(name, _)| ready(!busy.contains(name) && self.local_units.contains(name)))
+            .for_each_concurrent(MAX_CONCURRENT, |(name, task)| {
+                let is_claimed = loaded.contains_key(&name);
                 async move {
-                    if (is_held || self.hold_again(&name).await) && self.start(&name).await {
-                        self.done(&task);
+                    if (is_claimed || self.reclaim(&name).await) && self.start(&name).await {
+                        self.log_completed(&task);
                     }
                 }
             })
             .await;
     }
 
-    /// systemd knows what was loaded, before anything is started: that may want another unit. All files are read again
-    /// where that is needed for one; it takes a tenth of a second and more, in which systemd does nothing else.
-    async fn make_known(&self, loaded: &BTreeMap<UnitName, Reread>) -> Result<(), HandsError> {
-        if self.there.reload_is_due() || loaded.values().any(|reread| *reread == Reread::Needed) {
-            return self.hands.reload().await;
+    /// Makes systemd read what was loaded before anything starts, since a start may pull in another unit. Reloads
+    /// everything only if one unit needs it: a reload blocks systemd for a tenth of a second or more.
+    async fn load_into_systemd(
+        &self,
+        loaded: &BTreeMap<UnitName, NeedDaemonReload>,
+    ) -> Result<(), UnitManagerError> {
+        if self.local_units.take_daemon_reload()
+            || loaded.values().any(|need_reload| *need_reload == NeedDaemonReload::Yes)
+        {
+            return self.unit_manager.daemon_reload().await;
         }
         match loaded.is_empty() {
             true => Ok(()),
-            false => self.hands.find(&loaded.keys().cloned().collect::<Vec<_>>()).await,
+            false => self.unit_manager.discover(&loaded.keys().cloned().collect::<Vec<_>>()).await,
         }
     }
 
-    /// Whether it was just tried in vain.
-    fn was_refused(&self, task: &Task, name: &UnitName, wanted: &BTreeMap<UnitName, Wanted>) -> bool {
+    /// Whether the same step failed recently.
+    fn is_backing_off(
+        &self,
+        task: &Task,
+        name: &UnitName,
+        desired: &BTreeMap<UnitName, DesiredUnit>,
+    ) -> bool {
         match task {
-            Task::Load { .. } | Task::Start { .. } => wanted.get(name).is_some_and(|wanted| {
-                let of = |refusals: &mut Refusals| {
-                    refusals.of(name, wanted.hash).is_some_and(|refused| !refused.is_due())
+            Task::Load { .. } | Task::Start { .. } => desired.get(name).is_some_and(|desired| {
+                let is_waiting = |refusals: &mut Refusals| {
+                    refusals.get(name, desired.hash).is_some_and(|refused| !refused.is_due())
                 };
-                self.there.refusals(of)
+                self.local_units.with_refusals(is_waiting)
             }),
-            _ => self.there.hash(name).is_some_and(|hash| self.there.is_stuck(name, hash)),
+            _ => self
+                .local_units
+                .hash(name)
+                .is_some_and(|hash| self.local_units.unload_recently_failed(name, hash)),
         }
     }
 
-    /// Units that an earlier start has launched and that run on: what was said of them is said again.
-    async fn greet(&self) {
-        iter(self.there.not_greeted())
-            .for_each_concurrent(AT_A_TIME, |name| async move {
-                let Some(hash) = self.there.hash(&name) else { return };
-                if self.hold_again(&name).await {
-                    let state = self.state_now(&name).await;
-                    self.words.say(self.state_key(&name), self.state_value(&name, &state, hash));
-                    self.there.greeted(&name);
+    /// Publishes the keys of units that an earlier fleetd launched.
+    async fn announce_adopted(&self) {
+        iter(self.local_units.unannounced())
+            .for_each_concurrent(MAX_CONCURRENT, |name| async move {
+                let Some(hash) = self.local_units.hash(&name) else { return };
+                if self.reclaim(&name).await {
+                    let state = self.current_state(&name).await;
+                    self.publisher.publish(self.state_key(&name), self.state_value(&name, &state, hash));
+                    self.local_units.set_announced(&name);
                 }
             })
             .await;
     }
 
-    fn beside<F: Future<Output = ()> + Send + 'static>(
+    fn spawn_background<F: Future<Output = ()> + Send + 'static>(
         &self,
-        beside: &mut JoinSet<()>,
+        background: &mut JoinSet<()>,
         name: UnitName,
         task: Task,
         work: impl FnOnce(Self, UnitName, Task) -> F + Send + 'static,
     ) {
-        if !self.there.begin(&name) {
+        if !self.local_units.mark_busy(&name) {
             return;
         }
         let agent = self.clone();
-        beside.spawn(async move {
-            let there = agent.there.clone();
+        background.spawn(async move {
+            let local_units = agent.local_units.clone();
             work(agent, name.clone(), task).await;
-            there.end(&name);
+            local_units.clear_busy(&name);
         });
     }
 
-    /// Says that it holds the unit, sees whether it still is its own, and writes it. Its name, if so, and whether systemd
-    /// has to read its files again.
+    /// Publishes the claim, checks that the unit is still assigned here, and writes its file. Returns the unit's name
+    /// and whether systemd must reload, or `None` if it was not loaded.
     async fn load(
         &self,
         name: UnitName,
         task: Task,
-        wanted: &BTreeMap<UnitName, Wanted>,
-    ) -> Option<(UnitName, Reread)> {
-        let wanted = wanted.get(&name)?;
-        let file =
-            self.known.look(|view| view.file(&name).filter(|file| file.hash() == wanted.hash).cloned())?;
-        let adopted = self.there.is_there(&name);
-        let hold = self.hold_of(&name, wanted.desired, wanted.hash).await;
-        if !self.hold(&name, &hold).await {
+        desired: &BTreeMap<UnitName, DesiredUnit>,
+    ) -> Option<(UnitName, NeedDaemonReload)> {
+        let desired = desired.get(&name)?;
+        let file = self
+            .registry
+            .with_view(|view| view.file(&name).filter(|file| file.hash() == desired.hash).cloned())?;
+        let adopted = self.local_units.contains(&name);
+        let claim = self.claim_for(&name, desired.state, desired.hash).await;
+        if !self.claim(&name, &claim).await {
             if !adopted {
-                // Not waited for: with the store away that could take long.
-                drop(self.words.take_back(hold.key));
+                // Not awaited: this could take long while the store is unreachable.
+                drop(self.publisher.withdraw(claim.key));
             }
             return None;
         }
-        let reread = match self.hands.load(&name, &file).await {
-            Ok(reread) => reread,
+        let need_reload = match self.unit_manager.load(&name, &file).await {
+            Ok(need_reload) => need_reload,
             Err(error) => {
-                self.refuse_load(&name, wanted.hash, &task, &error);
+                self.report_load_failure(&name, desired.hash, &task, &error);
                 return None;
             }
         };
-        self.there.loaded(&name, wanted.hash);
-        self.accept(&name, wanted.hash, RefusedStep::Load);
-        // What follows systemd tells what changes; a unit that is only loaded, or runs already, may not change.
-        if adopted || wanted.desired != JobState::Launched {
-            let state = self.state_now(&name).await;
-            self.words.say(self.state_key(&name), self.state_value(&name, &state, wanted.hash));
+        self.local_units.insert_loaded(&name, desired.hash);
+        self.clear_refusal(&name, desired.hash, RefusedStep::Load);
+        // systemd sends events for changes only; a unit that is just loaded, or already runs, may not change.
+        if adopted || desired.state != JobState::Launched {
+            let state = self.current_state(&name).await;
+            self.publisher.publish(self.state_key(&name), self.state_value(&name, &state, desired.hash));
         }
-        self.done(&task);
-        Some((name, reread))
+        self.log_completed(&task);
+        Some((name, need_reload))
     }
 
-    /// Holds a unit that is here. What was said of it may have ended while the store was away, and others have it now.
-    pub(super) async fn hold_again(&self, name: &UnitName) -> bool {
-        let Some(hash) = self.there.hash(name).filter(|_| self.belongs_here(name)) else { return false };
-        let hold = self.hold_of(name, JobState::Launched, hash).await;
-        self.hold(name, &hold).await
+    /// Renews the claim on a local unit: its keys may have expired while the store was unreachable, and another
+    /// machine may have claimed it.
+    pub(super) async fn reclaim(&self, name: &UnitName) -> bool {
+        let Some(hash) = self.local_units.hash(name).filter(|_| self.is_assigned_here(name)) else {
+            return false;
+        };
+        let claim = self.claim_for(name, JobState::Launched, hash).await;
+        self.claim(name, &claim).await
     }
 
-    /// What says that a unit is held here. For one that is to be launched it is the claim to have launched it, which
-    /// is to be said in any case; of a global one every machine would write the same claim.
-    async fn hold_of(&self, name: &UnitName, desired: JobState, hash: UnitHash) -> Hold {
+    /// The key that claims the unit: the job state if it is to be launched, otherwise its published state. For a
+    /// global unit all machines would share one job state, so it always uses the published state.
+    async fn claim_for(&self, name: &UnitName, desired: JobState, hash: UnitHash) -> Claim {
         if desired == JobState::Launched && !self.is_global(name) {
-            return Hold { key: Key::JobState(name.clone()), value: self.settings.me.to_string() };
+            return Claim { key: Key::JobState(name.clone()), value: self.settings.machine_id.to_string() };
         }
-        let state = self.state_now(name).await;
-        // Without what was refused before: that would be no hold.
+        let state = self.current_state(name).await;
+        // Without an earlier refusal: a refused state is no claim.
         let SystemdState { load, active, sub } = state;
-        let state = UnitState { load, active, sub, machine: self.settings.me.clone(), hash, refusal: None };
-        Hold { key: self.state_key(name), value: state.encode() }
+        let state =
+            UnitState { load, active, sub, machine: self.settings.machine_id.clone(), hash, refusal: None };
+        Claim { key: self.state_key(name), value: state.encode() }
     }
 
-    /// True once the store has the word, and nothing that happened before it has taken the unit away. A machine that is back
-    /// first sees what happened without it: its word would be in the place of the machine's that has the unit since.
-    async fn hold(&self, name: &UnitName, hold: &Hold) -> bool {
-        if !self.contact.standing().is_serving() {
+    /// Publishes a claim and waits until this node has observed it. True if the unit is then still assigned here: a
+    /// machine that reconnects first observes what happened meanwhile, so that it never overwrites a newer claim.
+    async fn claim(&self, name: &UnitName, claim: &Claim) -> bool {
+        if !self.store_link.state().is_serving() {
             return false;
         }
-        let patience = self.settings.patience();
-        let said = timeout(patience, self.words.say_surely(hold.key.clone(), hold.value.clone())).await;
-        let Ok(Some(index)) = said else { return false };
-        if timeout(patience, self.known.reached(index)).await.is_err() {
+        let limit = self.settings.heartbeat_timeout();
+        let written =
+            timeout(limit, self.publisher.publish_and_wait(claim.key.clone(), claim.value.clone())).await;
+        let Ok(Some(index)) = written else { return false };
+        if timeout(limit, self.registry.wait_for_index(index)).await.is_err() {
             return false;
         }
-        self.belongs_here(name)
+        self.is_assigned_here(name)
     }
 
-    /// As far as this node knows.
-    fn belongs_here(&self, name: &UnitName) -> bool {
-        self.known.look(|view| {
+    /// According to this node's view of the registry.
+    fn is_assigned_here(&self, name: &UnitName) -> bool {
+        self.registry.with_view(|view| {
             let unit = view.unit(name);
-            unit.is_some_and(|unit| unit.wanted.global || unit.target.as_ref() == Some(&self.settings.me))
+            unit.is_some_and(|unit| {
+                unit.requirements.global || unit.target.as_ref() == Some(&self.settings.machine_id)
+            })
         })
     }
 
-    pub(super) async fn state_now(&self, name: &UnitName) -> SystemdState {
-        if !self.there.is_there(name) {
+    pub(super) async fn current_state(&self, name: &UnitName) -> SystemdState {
+        if !self.local_units.contains(name) {
             return state_of("loaded", "inactive", "dead");
         }
-        let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
+        let states = self.unit_manager.states(std::slice::from_ref(name)).await.unwrap_or_default();
         states.get(name).cloned().unwrap_or_else(|| state_of("loaded", "inactive", "dead"))
     }
 
     pub(super) fn is_global(&self, name: &UnitName) -> bool {
-        self.known.look(|view| view.wanted(name).is_some_and(|wanted| wanted.global))
+        self.registry
+            .with_view(|view| view.requirements(name).is_some_and(|requirements| requirements.global))
     }
 
-    /// Whether it was started: not where it would not be down in time, should this machine lose the store. The unit
-    /// is held.
+    /// Starts a claimed unit, unless it could not be stopped in time if the store became unreachable. Returns whether
+    /// it started.
     async fn start(&self, name: &UnitName) -> bool {
-        // Who stops units for a fence waits for its turn, and then finds this one launched.
-        if !self.there.begin(name) {
+        // The fence enforcer skips busy units, and finds this one launched afterwards.
+        if !self.local_units.mark_busy(name) {
             return false;
         }
         let started = self.may_start(name) && self.start_now(name).await;
-        self.there.end(name);
+        self.local_units.clear_busy(name);
         if !started && !self.is_global(name) {
-            drop(self.words.take_back(Key::JobState(name.clone())));
+            drop(self.publisher.withdraw(Key::JobState(name.clone())));
         }
         started
     }
 
     async fn start_now(&self, name: &UnitName) -> bool {
-        if let Err(error) = self.hands.start(name).await {
-            self.refuse_start(name, &error).await;
+        if let Err(error) = self.unit_manager.start(name).await {
+            self.report_start_failure(name, &error).await;
             return false;
         }
-        if let Some(hash) = self.there.hash(name) {
-            self.accept(name, hash, RefusedStep::Start);
+        if let Some(hash) = self.local_units.hash(name) {
+            self.clear_refusal(name, hash, RefusedStep::Start);
         }
-        self.there.set_state(name, JobState::Launched);
+        self.local_units.set_state(name, JobState::Launched);
         true
     }
 
     fn may_start(&self, name: &UnitName) -> bool {
-        let standing = self.contact.standing();
-        let runs_on = self.known.look(|view| view.wanted(name).is_some_and(Requirements::outlasts_partition));
-        if runs_on {
+        let link_state = self.store_link.state();
+        let outlasts_partition = self
+            .registry
+            .with_view(|view| view.requirements(name).is_some_and(Requirements::outlasts_partition));
+        if outlasts_partition {
             return true;
         }
-        let Some(sent) = standing.sent else { return false };
+        let Some(last_heartbeat) = link_state.last_heartbeat else { return false };
         let now = self.settings.clock.now();
-        let others = match self.known.look(|view| view.machines().count()) {
+        let others = match self.registry.with_view(|view| view.machines().count()) {
             0 | 1 => Others::None,
-            // What others answered, the fence knows.
-            _ => Others::Some { all_without: (standing.fence == Fence::Open).then_some(now) },
+            // The fence knows the answers of the other machines.
+            _ => Others::Some { without_store_at: (link_state.fence == Fence::Open).then_some(now) },
         };
-        standing.fence == Fence::Open && may_start(&Facts { now, sent, ttl: self.settings.ttl, others })
+        link_state.fence == Fence::Open
+            && may_start(&Facts { now, last_heartbeat, ttl: self.settings.ttl, others })
     }
 
     async fn stop(&self, name: &UnitName, task: &Task) {
-        self.there.will_stop(name);
-        if let Err(error) = self.hands.stop(name).await {
+        self.local_units.mark_stopping(name);
+        if let Err(error) = self.unit_manager.stop(name).await {
             tracing::error!("Failed to stop Unit({name}): {error}");
             self.metrics.failed(task);
             return;
         }
-        self.there.set_state(name, JobState::Loaded);
-        drop(self.words.take_back(Key::JobState(name.clone())));
-        self.done(task);
+        self.local_units.set_state(name, JobState::Loaded);
+        drop(self.publisher.withdraw(Key::JobState(name.clone())));
+        self.log_completed(task);
     }
 
-    /// What it says of the unit is taken back only when that is stopped.
+    /// Withdraws the unit's keys only after it has stopped.
     async fn unload(&self, name: &UnitName, task: &Task) {
-        self.there.will_stop(name);
-        match self.hands.unload(name).await {
-            Ok(Reread::Needed) => self.there.reload_later(),
-            Ok(Reread::NotNeeded) => {}
+        self.local_units.mark_stopping(name);
+        match self.unit_manager.unload(name).await {
+            Ok(NeedDaemonReload::Yes) => self.local_units.request_daemon_reload(),
+            Ok(NeedDaemonReload::No) => {}
             Err(error) => {
                 tracing::error!("Failed to unload Unit({name}): {error}");
                 self.metrics.failed(task);
-                if let Some(hash) = self.there.hash(name) {
-                    self.there.stuck(name, hash);
+                if let Some(hash) = self.local_units.hash(name) {
+                    self.local_units.set_unload_failed(name, hash);
                 }
                 return;
             }
         }
-        let hash = self.there.hash(name);
-        self.there.gone(name);
+        let hash = self.local_units.hash(name);
+        self.local_units.remove(name);
         match hash {
-            Some(hash) => self.leave(name, hash).await,
-            None => self.take_back_words(name).await,
+            Some(hash) => self.withdraw_unit(name, hash).await,
+            None => self.withdraw_keys(name).await,
         }
-        self.done(task);
+        self.log_completed(task);
     }
 
-    /// Returns when the store has nothing of it any more.
-    pub(super) async fn take_back_words(&self, name: &UnitName) {
+    /// Returns when the keys are deleted.
+    pub(super) async fn withdraw_keys(&self, name: &UnitName) {
         for key in [Key::JobState(name.clone()), self.state_key(name)] {
-            // Whether the speaker still speaks: where it does not, nothing is said any more either.
-            self.words.take_back(key).await.unwrap_or(());
+            // An error means that the publisher has ended, and its keys expire.
+            self.publisher.withdraw(key).await.unwrap_or(());
         }
     }
 
-    fn done(&self, task: &Task) {
+    fn log_completed(&self, task: &Task) {
         let (kind, unit) = (task.kind(), task.unit().map(UnitName::as_str).unwrap_or_default());
         if let Some(reason) = task.reason() {
             tracing::info!("AgentReconciler completed task: type={kind} job={unit} reason=\"{reason}\"");
@@ -328,8 +357,8 @@ impl<S: Store, H: Hands> Agent<S, H> {
     }
 }
 
-/// A word that says that this machine has a unit.
-struct Hold {
+/// A key that claims a unit for this machine.
+struct Claim {
     key: Key,
     value: String,
 }

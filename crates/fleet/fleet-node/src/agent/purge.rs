@@ -1,4 +1,4 @@
-//! Leaving the cluster: nothing of it stays on the machine.
+//! Removal of all units when the machine leaves the cluster.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,44 +9,45 @@ use tokio::time::timeout;
 use unit_file::UnitName;
 
 use crate::agent::Agent;
-use crate::hands::Hands;
-use crate::limits::AT_A_TIME;
-use crate::store::{Only, Store, StoreError};
+use crate::limits::MAX_CONCURRENT;
+use crate::store::{Precondition, Store, StoreError};
+use crate::unit_manager::UnitManager;
 
-impl<S: Store, H: Hands> Agent<S, H> {
-    /// Stops and removes every unit, and takes back what was said of it. Nothing else may run of this agent.
+impl<S: Store, H: UnitManager> Agent<S, H> {
+    /// Stops and removes every unit and withdraws its keys. No other part of this agent may run.
     pub async fn purge(&self) {
-        let names = self.there.names();
+        let names = self.local_units.names();
         tracing::info!("stopping and removing {} units", names.len());
-        // One wait for a store that is away: what was said ends by itself.
-        let away = AtomicBool::new(false);
-        let away = &away;
+        // Only one unit waits for an unreachable store: the keys expire anyway.
+        let store_unreachable = AtomicBool::new(false);
+        let store_unreachable = &store_unreachable;
         iter(names)
-            .for_each_concurrent(AT_A_TIME, |name| async move {
-                match self.hands.unload(&name).await {
+            .for_each_concurrent(MAX_CONCURRENT, |name| async move {
+                match self.unit_manager.unload(&name).await {
                     Ok(_) => {
-                        self.there.gone(&name);
-                        if !away.load(Ordering::Relaxed) {
-                            let given = timeout(self.settings.patience(), self.give_away(&name)).await;
-                            away.fetch_or(given.is_err(), Ordering::Relaxed);
+                        self.local_units.remove(&name);
+                        if !store_unreachable.load(Ordering::Relaxed) {
+                            let released =
+                                timeout(self.settings.heartbeat_timeout(), self.release_unit(&name)).await;
+                            store_unreachable.fetch_or(released.is_err(), Ordering::Relaxed);
                         }
                     }
                     Err(error) => tracing::error!("Failed to unload Unit({name}): {error}"),
                 }
             })
             .await;
-        if let Err(error) = self.hands.reload().await {
+        if let Err(error) = self.unit_manager.daemon_reload().await {
             tracing::warn!("systemd does not read its units again: {error}");
         }
     }
 
-    /// Another machine may have it now, while other units are still being stopped here.
-    async fn give_away(&self, name: &UnitName) {
-        self.take_back_words(name).await;
-        let me = Only::Value(self.settings.me.to_string());
-        match self.store.delete(&Key::Target(name.clone()), me).await {
-            // It is global, or another machine's already.
-            Ok(_) | Err(StoreError::Refused(_)) => {}
+    /// Lets another machine take the unit while others are still being stopped here.
+    async fn release_unit(&self, name: &UnitName) {
+        self.withdraw_keys(name).await;
+        let precondition = Precondition::Value(self.settings.machine_id.to_string());
+        match self.store.delete(&Key::Target(name.clone()), precondition).await {
+            // The unit is global, or already assigned to another machine.
+            Ok(_) | Err(StoreError::Rejected(_)) => {}
             Err(error) => tracing::debug!("giving Unit({name}) away: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! Which units this machine could not load or start, why, and when they are tried again.
+//! Units that this machine could not load or start, with cause and time of the next attempt.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use fleet_core::Refusal;
 use tokio::time::Instant;
 use unit_file::{UnitHash, UnitName};
 
-use crate::limits::{REFUSAL_KEPT, REFUSED_FOR, REFUSED_FOR_LONGEST};
+use crate::limits::{MAX_REFUSAL_BACKOFF, REFUSAL_BACKOFF, REFUSAL_RETENTION};
 
-/// By unit, of its latest text.
+/// By unit, for its latest file.
 #[derive(Debug, Default)]
 pub struct Refusals(BTreeMap<UnitName, Refused>);
 
@@ -17,52 +17,52 @@ pub struct Refusals(BTreeMap<UnitName, Refused>);
 pub struct Refused {
     pub hash: UnitHash,
     pub refusal: Refusal,
-    tried: Instant,
-    /// From one try to the next.
-    pause: Duration,
+    tried_at: Instant,
+    /// Interval between attempts.
+    backoff: Duration,
 }
 
 impl Refused {
     pub fn is_due(&self) -> bool {
-        self.tried.elapsed() >= self.pause
+        self.tried_at.elapsed() >= self.backoff
     }
 
-    /// Whether the machine may be asked anew, although the unit does not belong here any more.
-    pub fn is_old(&self) -> bool {
-        self.tried.elapsed() >= REFUSAL_KEPT
+    /// Whether the refusal may be dropped although the unit was moved to another machine.
+    pub fn is_expired(&self) -> bool {
+        self.tried_at.elapsed() >= REFUSAL_RETENTION
     }
 }
 
 impl Refusals {
-    /// The machine has just refused the unit. Whether that is news: another cause, or another text.
-    pub fn refused(&mut self, name: &UnitName, hash: UnitHash, refusal: Refusal) -> bool {
+    /// Records a refusal. Returns whether its cause or the unit's file is new.
+    pub fn record(&mut self, name: &UnitName, hash: UnitHash, refusal: Refusal) -> bool {
         let before = self.0.get(name).filter(|before| before.hash == hash);
         let same = before.is_some_and(|before| before.refusal == refusal);
-        let pause = match before {
-            Some(before) if refusal.lasts() => (before.pause * 2).min(REFUSED_FOR_LONGEST),
-            _ => REFUSED_FOR,
+        let backoff = match before {
+            Some(before) if refusal.lasts() => (before.backoff * 2).min(MAX_REFUSAL_BACKOFF),
+            _ => REFUSAL_BACKOFF,
         };
-        self.0.insert(name.clone(), Refused { hash, refusal, tried: Instant::now(), pause });
+        self.0.insert(name.clone(), Refused { hash, refusal, tried_at: Instant::now(), backoff });
         !same
     }
 
-    /// Of that text.
-    pub fn of(&self, name: &UnitName, hash: UnitHash) -> Option<&Refused> {
+    /// The refusal of this file.
+    pub fn get(&self, name: &UnitName, hash: UnitHash) -> Option<&Refused> {
         self.0.get(name).filter(|refused| refused.hash == hash)
     }
 
-    pub fn has(&self, name: &UnitName) -> bool {
+    pub fn contains(&self, name: &UnitName) -> bool {
         self.0.contains_key(name)
     }
 
-    /// The next pass tries it.
-    pub fn try_now(&mut self, name: &UnitName) {
+    /// Makes the next pass try again.
+    pub fn reset_backoff(&mut self, name: &UnitName) {
         if let Some(refused) = self.0.get_mut(name) {
-            refused.pause = Duration::ZERO;
+            refused.backoff = Duration::ZERO;
         }
     }
 
-    pub fn forget(&mut self, name: &UnitName) {
+    pub fn remove(&mut self, name: &UnitName) {
         self.0.remove(name);
     }
 
@@ -89,13 +89,13 @@ mod tests {
         UnitFile::from_text(&format!("[Service]\nExecStart={text}\n")).unwrap().hash()
     }
 
-    /// The tries that an hour has.
+    /// Attempts within an hour.
     async fn tries(scope: RefusalScope) -> usize {
         let (mut refusals, name) = (Refusals::default(), UnitName::parse("a.service").unwrap());
         let mut tries = 0;
         for _ in 0..3600 {
-            if refusals.of(&name, hash("/a")).is_none_or(Refused::is_due) {
-                refusals.refused(&name, hash("/a"), refusal(scope, "no"));
+            if refusals.get(&name, hash("/a")).is_none_or(Refused::is_due) {
+                refusals.record(&name, hash("/a"), refusal(scope, "no"));
                 tries += 1;
             }
             advance(Duration::from_secs(1)).await;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_lasts_is_tried_less_and_less_often() {
+    async fn lasting_refusals_back_off() {
         assert_eq!(tries(RefusalScope::Temporary).await, 1200);
         for lasting in [RefusalScope::Unit, RefusalScope::Machine] {
             let tries = tries(lasting).await;
@@ -113,16 +113,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_cause_or_text_is_news() {
+    async fn a_new_cause_or_file_counts_as_new() {
         let (mut refusals, name) = (Refusals::default(), UnitName::parse("a.service").unwrap());
         let no = || refusal(RefusalScope::Unit, "no");
-        assert!(refusals.refused(&name, hash("/a"), no()));
-        assert!(!refusals.refused(&name, hash("/a"), no()));
-        assert!(refusals.refused(&name, hash("/a"), refusal(RefusalScope::Unit, "never")));
-        assert!(refusals.refused(&name, hash("/b"), no()));
-        assert_eq!(refusals.of(&name, hash("/a")), None);
-        assert!(!refusals.of(&name, hash("/b")).unwrap().is_due());
-        refusals.try_now(&name);
-        assert!(refusals.of(&name, hash("/b")).unwrap().is_due());
+        assert!(refusals.record(&name, hash("/a"), no()));
+        assert!(!refusals.record(&name, hash("/a"), no()));
+        assert!(refusals.record(&name, hash("/a"), refusal(RefusalScope::Unit, "never")));
+        assert!(refusals.record(&name, hash("/b"), no()));
+        assert_eq!(refusals.get(&name, hash("/a")), None);
+        assert!(!refusals.get(&name, hash("/b")).unwrap().is_due());
+        refusals.reset_backoff(&name);
+        assert!(refusals.get(&name, hash("/b")).unwrap().is_due());
     }
 }

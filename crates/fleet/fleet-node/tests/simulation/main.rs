@@ -1,23 +1,22 @@
-//! Whole clusters in one thread, from a seed: machines crash, are cut off, lose their fleetd; the store goes away,
-//! is slow and loses answers; units come, change and go. No unit may ever run twice, and in the end all that is asked for
-//! runs. Time does not pass: it is tokio's own, which jumps to the next thing that waits. The time of day is set to
-//! and fro meanwhile.
+//! Whole clusters in one thread, from a seed: machines crash, are partitioned or lose their fleetd; the store is
+//! unreachable, slow or loses responses; units are created, changed and destroyed. No unit may ever run twice, and
+//! all desired units must run in the end. Time is tokio's virtual time. The wall clock jumps meanwhile.
 //!
-//! `KEELSON_SEEDS=1000` runs so many instead of the usual few, `KEELSON_SEED=17` just that one, with its story.
+//! `KEELSON_SEEDS=1000` sets the number of seeds, `KEELSON_SEED=17` runs one seed with a log.
 
 #![allow(clippy::unwrap_used)]
 
 mod clients;
-mod dead;
-mod deaf;
-mod fenced;
+mod delayed_writes;
+mod fencing;
+mod flapping_units;
 mod garbage;
-mod late;
-mod refused;
+mod machine_failure;
+mod refusals;
 mod restarts;
-mod restless;
 mod scale;
 mod slow_store;
+mod stalled_watches;
 mod wall_clock;
 
 use std::time::Duration;
@@ -28,22 +27,22 @@ use fleet_simulation::{Options, Service as _, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
-type World = fleet_simulation::World<MemoryStore>;
+type Cluster = fleet_simulation::Cluster<MemoryStore>;
 
-const USUAL: u64 = 100;
-/// What goes wrong in one history.
-const TROUBLES: usize = 14;
+const DEFAULT: u64 = 100;
+/// Faults injected into one history.
+const FAULTS_PER_HISTORY: usize = 14;
 
-fn run(seed: u64, told: bool) -> Vec<String> {
+fn run(seed: u64, verbose: bool) -> Vec<String> {
     in_virtual_time(async {
         wall_clock::jumps(seed);
-        let options = Options { clock: wall_clock::of_machine, told, ..Options::USUAL };
-        let mut world = World::new(seed, options, MemoryStore::new).await;
-        for _ in 0..TROUBLES {
-            world.trouble().await;
+        let options = Options { clock: wall_clock::of_machine, verbose, ..Options::DEFAULT };
+        let mut cluster = Cluster::new(seed, options, MemoryStore::new).await;
+        for _ in 0..FAULTS_PER_HISTORY {
+            cluster.inject_random_fault().await;
         }
-        world.end_well().await;
-        world.faults()
+        cluster.check_convergence().await;
+        cluster.faults()
     })
 }
 
@@ -54,14 +53,14 @@ fn no_unit_twice_and_none_lost() {
         assert_eq!(run(seed, true), Vec::<String>::new());
         return;
     }
-    let bad: Vec<(u64, Vec<String>)> = (1..=number("KEELSON_SEEDS").unwrap_or(USUAL))
+    let bad: Vec<(u64, Vec<String>)> = (1..=number("KEELSON_SEEDS").unwrap_or(DEFAULT))
         .map(|seed| (seed, run(seed, false)))
         .filter(|(_, faults)| !faults.is_empty())
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
-/// That the time of day jumps is seen where a machine goes by it.
+/// Checks that jumps of the wall clock are detected if machines use it.
 #[test]
 fn machines_that_go_by_the_time_of_day_are_caught() {
     wall_clock::set_believed(true);
@@ -69,41 +68,44 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
     wall_clock::set_believed(false);
 }
 
-/// A machine whose id another one has already: it does nothing in that one's place, and takes nothing of it along
-/// when it goes.
+/// A machine with the id of another one must not act in its place, nor delete its keys.
 #[test]
-fn a_double_is_left_outside() {
+fn a_machine_with_a_duplicate_id_is_ignored() {
     in_virtual_time(async {
-        let mut world = World::bare(2, 1);
-        // It was a machine of the cluster before, and remembers that.
+        let mut cluster = Cluster::unstarted(2, 1);
+        // It was in the cluster before and has saved state.
         for number in [0, 1] {
-            world.start(number);
+            cluster.start(number);
         }
         sleep(Duration::from_secs(5)).await;
-        world.places[1].node.take().unwrap().stop(true).await;
-        world.places[1].id = world.places[0].id.clone();
+        cluster.hosts[1].node.take().unwrap().stop(true).await;
+        cluster.hosts[1].id = cluster.hosts[0].id.clone();
         sleep(Duration::from_secs(5)).await;
         let (name, file) = (
             UnitName::parse("a.service").unwrap(),
             UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
         );
-        let node = world.places[0].node.as_ref().unwrap();
+        let node = cluster.hosts[0].node.as_ref().unwrap();
         node.requests().create(&name, &file, JobState::Launched).await.unwrap();
         sleep(Duration::from_secs(30)).await;
-        let before = world.ledger.running();
+        let before = cluster.ledger.running();
         assert_eq!(before.get(&name).map(|machines| machines.iter().copied().collect()), Some(vec![0]));
 
-        world.start(1);
+        cluster.start(1);
         sleep(Duration::from_secs(90)).await;
-        let double = world.places[1].node.take().unwrap();
-        assert!(!double.contact().standing().is_serving());
-        assert_eq!(world.ledger.running(), before);
+        let double = cluster.hosts[1].node.take().unwrap();
+        assert!(!double.store_link().state().is_serving());
+        assert_eq!(cluster.ledger.running(), before);
         double.stop(true).await;
-        let object = format!("machines/{}/object", world.places[0].id);
-        assert!(world.service.shown().iter().any(|(path, _)| *path == object), "{:?}", world.service.shown());
+        let object = format!("machines/{}/object", cluster.hosts[0].id);
+        assert!(
+            cluster.service.all_keys().iter().any(|(path, _)| *path == object),
+            "{:?}",
+            cluster.service.all_keys()
+        );
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(world.ledger.running(), before);
-        assert_eq!(world.ledger.starts(), 1);
-        assert_eq!(world.ledger.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.running(), before);
+        assert_eq!(cluster.ledger.starts(), 1);
+        assert_eq!(cluster.ledger.faults(), Vec::<String>::new());
     });
 }

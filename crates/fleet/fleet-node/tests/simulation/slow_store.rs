@@ -1,152 +1,157 @@
-//! A store that answers the machines at different times.
+//! A store that responds late, or at different times to different machines.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use fleet_core::MachineId;
 use fleet_simulation::memory::MemoryStore;
-use fleet_simulation::{About, Link as _, Options, Service as _, TTL, in_virtual_time};
+use fleet_simulation::{Link as _, Options, RequestKind, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::UnitName;
 
-use crate::World;
+use crate::Cluster;
 
 const UNITS: usize = 10;
-/// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
+/// Milliseconds each way: more than the timeout of an ordinary request, less than that of presence and lease.
 const SLOW: Range<u64> = 500..1_000;
-/// More than a request waits for.
+/// More than the timeout of a request.
 const LATE: Range<u64> = 1_000..1_200;
-/// Of one key in a minute, one each 2.5 s.
+/// Attempts per key and minute, one each 2.5 s.
 const MOST_TRIES: u64 = 25;
-/// Less than a request usually waits for, there and back.
+/// Less than the timeout of an ordinary request, round trip.
 const LEADER_SLOW: Range<u64> = 300..450;
 
-/// The others find it present all the time, and know the store: it would have to stop its units if it took itself for
-/// cut off.
+/// The machine stays present for the others, who can reach the store. If it considered itself partitioned it would
+/// have to stop its units.
 #[test]
 fn units_run_on_where_the_store_is_slow() {
     in_virtual_time(async {
-        let world = World::at_rest(3, UNITS).await;
-        let before = world.ledger.running();
-        world.places[0].link.set_slow(Some(SLOW));
+        let cluster = Cluster::running(3, UNITS).await;
+        let before = cluster.ledger.running();
+        cluster.hosts[0].link.set_slow(Some(SLOW));
         for _ in 0..10 {
             sleep(TTL).await;
-            assert_eq!(world.ledger.running(), before);
+            assert_eq!(cluster.ledger.running(), before);
         }
-        world.places[0].link.set_slow(None);
+        cluster.hosts[0].link.set_slow(None);
         sleep(TTL).await;
-        assert_eq!(world.ledger.running(), before);
-        assert_eq!(world.ledger.starts(), UNITS);
-        assert_eq!(world.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.running(), before);
+        assert_eq!(cluster.ledger.starts(), UNITS);
+        assert_eq!(cluster.faults(), Vec::<String>::new());
     });
 }
 
-/// A renewal without an answer stays one: a write is an event, of which every machine hears.
+/// A refresh without a response must stay a refresh: a write is an event for every machine.
 #[test]
 fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
     in_virtual_time(async {
-        let world = World::at_rest(1, UNITS).await;
-        let written = |world: &World| {
-            [About::Claim, About::State].map(|about| world.service.requests().get(&about).copied())
+        let cluster = Cluster::running(1, UNITS).await;
+        let written = |cluster: &Cluster| {
+            [RequestKind::Claim, RequestKind::State]
+                .map(|about| cluster.service.requests().get(&about).copied())
         };
-        let before = written(&world);
-        world.places[0].link.set_slow(Some(LATE));
+        let before = written(&cluster);
+        cluster.hosts[0].link.set_slow(Some(LATE));
         sleep(TTL * 5).await;
-        assert_eq!(written(&world), before);
-        assert!(world.service.requests()[&About::Renewal] > UNITS as u64);
+        assert_eq!(written(&cluster), before);
+        assert!(cluster.service.requests()[&RequestKind::Renewal] > UNITS as u64);
     });
 }
 
-/// Of a user who has lost a permission, say.
+/// As for a user who has lost a permission.
 #[test]
 fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
     in_virtual_time(async {
-        let world = World::at_rest(1, UNITS).await;
-        let asked = || world.service.requests().get(&About::State).copied().unwrap_or_default();
-        let before = asked();
-        world.service.forbid("states/");
+        let cluster = Cluster::running(1, UNITS).await;
+        let submitted = || cluster.service.requests().get(&RequestKind::State).copied().unwrap_or_default();
+        let before = submitted();
+        cluster.service.forbid("states/");
         for number in 0..UNITS {
             let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            world.places[0].machine.shows(&name, "failed");
+            cluster.hosts[0].systemd.set_active_state(&name, "failed");
         }
         sleep(Duration::from_secs(60)).await;
-        let tries = asked() - before;
+        let tries = submitted() - before;
         assert!(tries <= UNITS as u64 * MOST_TRIES, "{tries} writes in a minute");
     });
 }
 
-/// As where etcd is started again on one machine after the other. However long it was away: whoever has it first takes
-/// nobody for dead, and the others hear of it while they wait for theirs.
+/// As when etcd restarts on one machine after the other. The first machine with the store considers no other failed,
+/// and the others learn so while they wait for theirs.
 #[test]
 fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
     in_virtual_time(async {
-        let world = World::at_rest(3, UNITS).await;
-        let before = world.ledger.running();
-        let cut = |number: usize, cut: bool| world.places[number].link.set_cut(cut);
+        let cluster = Cluster::running(3, UNITS).await;
+        let before = cluster.ledger.running();
+        let cut = |number: usize, cut: bool| cluster.hosts[number].link.set_cut(cut);
         for away in 0..20 {
             (0..3).for_each(|number| cut(number, true));
             sleep(TTL * 2 + Duration::from_secs(away)).await;
             for number in 0..3 {
                 cut(number, false);
                 sleep(TTL / 7).await;
-                assert_eq!(world.ledger.running(), before, "{away} s more, open again at {number}");
+                assert_eq!(cluster.ledger.running(), before, "{away} s more, open again at {number}");
             }
             sleep(TTL * 2).await;
-            assert_eq!(world.ledger.running(), before, "{away} s more, open again at all");
+            assert_eq!(cluster.ledger.running(), before, "{away} s more, open again at all");
         }
-        assert_eq!(world.ledger.starts(), UNITS);
-        assert_eq!(world.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.starts(), UNITS);
+        assert_eq!(cluster.faults(), Vec::<String>::new());
     });
 }
 
-/// Where presences are shorter than the engine's lease, its leader still leads when its own one has ended, and is the only
-/// one that nobody asked whether it has the store.
+/// With presences shorter than the lease, a leader still leads after its own presence has expired, and no peer has
+/// asked it whether it has the store.
 #[test]
 fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
     let ttl = Duration::from_secs(15);
     for machines in [1, 3] {
         in_virtual_time(async {
-            let mut chance = fastrand::Rng::with_seed(5);
-            let service = MemoryStore::new(chance.fork());
-            let world = World::of(machines, service, chance, Options { ttl, ..Options::USUAL });
-            let world = world.with_units(UNITS).await;
-            let before = world.ledger.running();
+            let mut rng = fastrand::Rng::with_seed(5);
+            let service = MemoryStore::new(rng.fork());
+            let cluster = Cluster::with_service(machines, service, rng, Options { ttl, ..Options::DEFAULT });
+            let cluster = cluster.with_units(UNITS).await;
+            let before = cluster.ledger.running();
             for tenth in 40..120 {
-                world.service.set_down(true);
+                cluster.service.set_down(true);
                 sleep(Duration::from_millis(100) * tenth).await;
-                world.service.set_down(false);
+                cluster.service.set_down(false);
                 sleep(ttl * 3).await;
-                let running = world.ledger.running();
+                let running = cluster.ledger.running();
                 assert_eq!(running, before, "{machines} machines, away for {tenth} tenths of a second");
             }
-            assert_eq!(world.ledger.starts(), UNITS, "started again, {machines} machines");
-            assert_eq!(world.faults(), Vec::<String>::new());
+            assert_eq!(cluster.ledger.starts(), UNITS, "started again, {machines} machines");
+            assert_eq!(cluster.faults(), Vec::<String>::new());
         });
     }
 }
 
-/// Between the moment when the leader asks whether a machine is still away and the one when its units are taken off it,
-/// the machine has booted, registers and starts them.
+/// Between the leader's check that the machine is absent and the unscheduling of its units, the machine boots,
+/// registers and starts them.
 #[test]
 fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() {
     for tenth in 0..25 {
         in_virtual_time(async {
-            let mut world = World::at_rest(3, UNITS).await;
-            let leader = world.view().lease().map(|lease| lease.machine.clone()).unwrap();
-            let is_leader = |number: &usize| world.places[*number].id == leader.as_str();
+            let mut cluster = Cluster::running(3, UNITS).await;
+            let leader = cluster.view().lease().map(|lease| lease.machine.clone()).unwrap();
+            let is_leader = |number: &usize| cluster.hosts[*number].id == leader.as_str();
             let (leads, goes) =
                 ((0..3).find(is_leader).unwrap(), (0..3).find(|one| !is_leader(one)).unwrap());
-            world.places[leads].link.set_slow(Some(LEADER_SLOW));
-            world.crash(goes).await;
-            let gone = MachineId::new(&world.places[goes].id);
-            while world.view().is_present(&gone) {
+            cluster.hosts[leads].link.set_slow(Some(LEADER_SLOW));
+            cluster.crash(goes).await;
+            let gone = MachineId::new(&cluster.hosts[goes].id);
+            while cluster.view().is_present(&gone) {
                 sleep(Duration::from_millis(10)).await;
             }
             sleep(Duration::from_millis(100) * tenth).await;
-            world.start(goes);
+            cluster.start(goes);
             sleep(TTL * 2).await;
-            assert_eq!(world.faults(), Vec::<String>::new(), "{tenth} tenths of a second after its presence");
-            assert_eq!(world.ledger.running().len(), UNITS);
+            assert_eq!(
+                cluster.faults(),
+                Vec::<String>::new(),
+                "{tenth} tenths of a second after its presence"
+            );
+            assert_eq!(cluster.ledger.running().len(), UNITS);
         });
     }
 }

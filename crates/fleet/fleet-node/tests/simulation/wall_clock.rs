@@ -1,5 +1,4 @@
-//! The time of day, which somebody sets on the machines: it goes with virtual time, and jumps by up to two hours in
-//! either direction. Whatever a node decides, it decides without it.
+//! A wall clock that follows virtual time and jumps by up to two hours. No decision of a node may depend on it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,14 +8,14 @@ use fleet_node::Clock;
 use nix::libc::{CLOCK_REALTIME, SYS_clock_gettime, c_int, clockid_t, syscall, timespec};
 use tokio::time::{Instant, sleep};
 
-/// Seconds that it is wrong by, at most.
+/// Maximum offset in seconds.
 const WRONG: i64 = 3600;
-/// Milliseconds between two jumps, at most.
+/// Maximum milliseconds between two jumps.
 const BETWEEN: u64 = 120_000;
 
 #[derive(Clone, Copy)]
 struct Set {
-    begun: Instant,
+    started: Instant,
     /// Seconds.
     ahead: i64,
 }
@@ -26,49 +25,48 @@ thread_local! {
     static BELIEVED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes the place of the C library's function in this test program, for all of its threads; those on which nobody
-/// sets the clock have the system's.
+/// Replaces the C library's function in this test program. Threads without a simulated clock use the system's.
 ///
 /// # Safety
-/// As that function's: `time` can be written.
+/// As for that function: `time` must be writable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
-    // SAFETY: the same arguments, as the system call takes them.
+    // SAFETY: the arguments are passed on unchanged.
     let done = unsafe { syscall(SYS_clock_gettime, clock, time) } as c_int;
     if done == 0
         && clock == CLOCK_REALTIME
         && let Ok(Some(set)) = SET.try_with(Cell::get)
     {
-        let passed = i64::try_from(set.begun.elapsed().as_secs()).unwrap();
-        // SAFETY: the caller vouches for it.
+        let passed = i64::try_from(set.started.elapsed().as_secs()).unwrap();
+        // SAFETY: the caller guarantees that `time` is writable.
         unsafe { (*time).tv_sec += passed + set.ahead };
     }
     done
 }
 
-/// From now on it jumps on this thread, as long as the runtime lives that is entered. Nothing else is drawn from the
-/// seed's numbers.
+/// Starts the jumps on this thread, for the lifetime of the current runtime. Draws nothing from the cluster's own
+/// random numbers.
 pub fn jumps(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(!seed);
-    let begun = Instant::now();
-    SET.set(Some(Set { begun, ahead: 0 }));
+    let started = Instant::now();
+    SET.set(Some(Set { started, ahead: 0 }));
     tokio::spawn(async move {
         loop {
             sleep(Duration::from_millis(rng.u64(1..BETWEEN))).await;
-            SET.set(Some(Set { begun, ahead: rng.i64(-WRONG..=WRONG) }));
+            SET.set(Some(Set { started, ahead: rng.i64(-WRONG..=WRONG) }));
         }
     });
 }
 
-/// Whether machines on this thread take it for the time that never goes back.
+/// Whether machines on this thread use the wall clock as their monotonic clock.
 pub fn set_believed(believed: bool) {
     BELIEVED.set(believed);
 }
 
-/// What machines count time by.
-pub fn of_machine(begun: Instant) -> Clock {
+/// The clock of simulated machines.
+pub fn of_machine(started: Instant) -> Clock {
     match BELIEVED.get() {
-        false => Clock(Arc::new(move || begun.elapsed())),
+        false => Clock(Arc::new(move || started.elapsed())),
         true => Clock(Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap())),
     }
 }

@@ -1,27 +1,27 @@
-//! `cat`: the text of a unit.
+//! `cat`: prints a unit file.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::lookup::{only_name, unit};
+use crate::lookup::{single_unit_name, unit};
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "cat",
     arguments: "UNIT",
-    summary: "print the text of a unit, as the cluster knows it",
-    description: &["Without comments and blank lines: those are not stored."],
+    summary: "print a unit file",
+    description: &["Prints the unit file in the registry. Comments and blank lines are not stored."],
     flags: &[],
-    examples: &[("fleetctl cat hello.service", "what runs may differ from the file")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("fleetctl cat hello.service", "may differ from the local file")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let name = only_name(given, "One unit file must be provided")?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let name = single_unit_name(args, "One unit file must be provided")?;
     match unit(&session.registry().await?, &name).await? {
-        Some(unit) => say(&unit.file().normalised()),
+        Some(unit) => print(&unit.file().normalised()),
         None => Err(Failure::new(format!("Unit {name} not found"))),
     }
 }

@@ -1,16 +1,16 @@
-//! `completion`: a script for the shell.
+//! `completion`: prints a shell completion script.
 
 use crate::command::{Command, Run};
 
 pub const COMMAND: Command = Command {
     name: "completion",
     arguments: "bash|zsh|fish",
-    summary: "print the completions for a shell",
+    summary: "print a shell completion script",
     description: &[],
     flags: &[],
     examples: &[
-        ("fleetctl completion bash > /etc/bash_completion.d/fleetctl", "for all users"),
-        ("source <(fleetctl completion bash)", "for this shell"),
+        ("fleetctl completion bash > /etc/bash_completion.d/fleetctl", "install for all users"),
+        ("source <(fleetctl completion bash)", "load into the current shell"),
     ],
     run: Run::Completion,
 };

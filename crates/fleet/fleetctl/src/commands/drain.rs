@@ -1,66 +1,69 @@
-//! `drain`: moves the units of machines elsewhere.
+//! `drain`: cordons machines and moves their units to others.
 
 use std::time::{Duration, Instant};
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::additions::Cordon;
 use fleet_api::{Machine, Unit};
 
-use super::cordon::{named, set};
+use super::cordon::{machines_by_prefix, set_cordon};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::short_id;
 use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::session::Session;
-use crate::stdout::say;
-use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, Patience};
+use crate::stdout::print;
+use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, WaitOptions};
 
-const PAUSE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 pub const COMMAND: Command = Command {
     name: "drain",
     arguments: "MACHINE...",
-    summary: "give machines no new units, and move theirs elsewhere",
+    summary: "cordon machines and move their units to other machines",
     description: &[
-        "Waits until they have none any more; units that are global or can go nowhere else stay, and are named.",
-        "Where a unit allows it (AllowOverlap=yes), the new one starts before the old one stops.",
+        "Waits until all units have moved. Global units and units that fit no other machine stay, with a warning.",
+        "Units with AllowOverlap=yes are started on their new machine before they are stopped on the old one.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],
-    examples: &[("fleetctl drain 113f16a7", "before it is repaired")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("fleetctl drain 113f16a7", "prepare a machine for maintenance")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    let machines = named(&registry, given).await?;
+    let machines = machines_by_prefix(&registry, args).await?;
     for machine in &machines {
-        set(&registry, machine, Cordon::Draining, "drain").await?;
-        if given.is_set(NO_BLOCK.name()) {
-            say(&format!("Triggered machine {} drain\n", short_id(&machine.id, false)))?;
+        set_cordon(&registry, machine, Cordon::Draining, "drain").await?;
+        if args.is_set(NO_BLOCK.name()) {
+            print(&format!("Triggered machine {} drain\n", short_id(&machine.id, false)))?;
         }
     }
-    if given.is_set(NO_BLOCK.name()) {
+    if args.is_set(NO_BLOCK.name()) {
         return Ok(());
     }
-    let end = Patience::of(given).limit().map(|limit| Instant::now() + limit);
+    let end = WaitOptions::from_args(args).limit().map(|limit| Instant::now() + limit);
     for machine in &machines {
-        empty(&registry, machine, end).await?;
-        say(&format!("Drained machine {}\n", short_id(&machine.id, false)))?;
+        wait_until_drained(&registry, machine, end).await?;
+        print(&format!("Drained machine {}\n", short_id(&machine.id, false)))?;
     }
     Ok(())
 }
 
-/// Waits until the machine has no unit any more that could be elsewhere.
-async fn empty(registry: &Registry, machine: &Machine, end: Option<Instant>) -> Result<(), Failure> {
+/// Waits until the machine has no unit left that could run on another one.
+async fn wait_until_drained(
+    registry: &Registry,
+    machine: &Machine,
+    end: Option<Instant>,
+) -> Result<(), Failure> {
     let mut notices = Notices::new();
     let id = short_id(&machine.id, false);
     loop {
         match registry.units().await {
-            // A server that does not answer for a moment is no reason to give up.
-            Err(error) => notices.no_answer(&error)?,
+            Err(error) => notices.report_unavailable(&error)?,
             Ok(units) => {
-                notices.answered();
+                notices.report_available();
                 let (stuck, moving): (Vec<&Unit>, Vec<&Unit>) = units
                     .iter()
                     .filter(|unit| unit.machine_id == machine.id)
@@ -77,9 +80,9 @@ async fn empty(registry: &Registry, machine: &Machine, end: Option<Instant>) -> 
                     let timed_out = format!("timed out waiting for it to lose {names}");
                     return Err(Failure::new(format!("Error waiting for machine {id}: {timed_out}")));
                 }
-                notices.tell(&machine.id, &names, |_| format!("Waiting for machine {id} to lose {names}"));
+                notices.report(&machine.id, &names, |_| format!("Waiting for machine {id} to lose {names}"));
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,34 +1,34 @@
-//! `explain`: why a unit is where it is, or nowhere.
+//! `explain`: explains the placement of a unit.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::additions::{Explanation, Verdict};
 use fleet_client::Error as ApiError;
 use serde_json::json;
 
-use crate::answer::Error;
 use crate::columns::{FULL, JSON};
 use crate::command::{Command, Run};
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::legend::short_id;
-use crate::lookup::only_name;
+use crate::lookup::single_unit_name;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 use crate::table;
 
 pub const COMMAND: Command = Command {
     name: "explain",
     arguments: "UNIT",
-    summary: "say why a unit is where it is, or nowhere, and what would change it",
+    summary: "explain why a unit is scheduled to its machine, or to none",
     description: &[
-        "One line for each machine: whether it could have the unit, its load, and what is against it.",
+        "Prints for each machine whether it is eligible, its load, and the requirements that it does not meet.",
     ],
     flags: &[FULL, JSON],
-    examples: &[("fleetctl explain web@5.service", "why it has no machine")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("fleetctl explain web@5.service", "find out why a unit is not scheduled")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-/// For what only our own servers can do.
-pub fn failed(verb: &str, error: Error) -> Failure {
+/// A failed request to an extension of the API, which the original fleetd lacks.
+pub fn request_failure(verb: &str, error: Error) -> Failure {
     match error {
         Error::Api(error) if error.is_unknown_path() => {
             Failure::new(format!("the server does not know {verb}: it is no Keelson fleetd"))
@@ -38,17 +38,17 @@ pub fn failed(verb: &str, error: Error) -> Failure {
     }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let name = only_name(given, "One unit must be provided")?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let name = single_unit_name(args, "One unit must be provided")?;
     let registry = session.registry().await?;
-    let explanation = registry.explain(&name).await.map_err(|error| failed("explain", error))?;
-    if given.is_set(JSON.name()) {
-        return say(&format!("{}\n", json!(explanation)));
+    let explanation = registry.explain(&name).await.map_err(|error| request_failure("explain", error))?;
+    if args.is_set(JSON.name()) {
+        return print(&format!("{}\n", json!(explanation)));
     }
-    say(&text(&explanation, given.is_set(FULL.name())))
+    print(&render(&explanation, args.is_set(FULL.name())))
 }
 
-fn text(explanation: &Explanation, full: bool) -> String {
+fn render(explanation: &Explanation, full: bool) -> String {
     let header = ["MACHINE", "ELIGIBLE", "LOAD", "REASON"].map(str::to_owned).to_vec();
     let row = |verdict: &Verdict| {
         vec![
@@ -64,9 +64,9 @@ fn text(explanation: &Explanation, full: bool) -> String {
         ]
     };
     let rows: Vec<_> = std::iter::once(header).chain(explanation.machines.iter().map(row)).collect();
-    let mut text = format!("{}\n\n{}", explanation.summary, table::lines(&rows));
-    for (at, hint) in explanation.hints.iter().enumerate() {
-        let gap = if at == 0 { "\n" } else { "" };
+    let mut text = format!("{}\n\n{}", explanation.summary, table::render(&rows));
+    for (index, hint) in explanation.hints.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
         text.push_str(&format!("{gap}hint: {hint}\n"));
     }
     text

@@ -1,13 +1,13 @@
-//! `help`: the page of a command.
+//! `help`: prints help pages.
 
 use crate::command::{Command, Run};
 
 pub const COMMAND: Command = Command {
     name: "help",
     arguments: "[COMMAND]",
-    summary: "show the commands, or what one of them does",
+    summary: "show help of a command",
     description: &[],
     flags: &[],
-    examples: &[("fleetctl help start", "the page of start")],
+    examples: &[("fleetctl help start", "show help of start")],
     run: Run::Help,
 };

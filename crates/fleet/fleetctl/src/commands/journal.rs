@@ -1,37 +1,37 @@
-//! `journal`: what a unit wrote, from whichever machine runs it.
+//! `journal`: prints a unit's journal from its machine.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Query;
 
-use crate::access::has_keys;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::lookup::{is_global, only_name, unit};
+use crate::lookup::{is_global, single_unit_name, unit};
 use crate::registry::Registry;
-use crate::remote::{SSH_PORT, ended, is_here, run as run_there};
+use crate::remote::{SSH_PORT, exit_result, is_local_machine, run_on_machine};
 use crate::session::Session;
-use crate::stdout::say_bytes;
+use crate::ssh_settings::has_keys;
+use crate::stdout::print_bytes;
 
 pub const COMMAND: Command = Command {
     name: "journal",
     arguments: "UNIT",
-    summary: "show what a unit wrote, from whichever machine runs it",
+    summary: "print the journal of a unit from its machine",
     description: &[
-        "A unit of another machine is read over SSH: with an agent (ssh -A), or --ssh-identity-file.",
+        "Remote journals are read over SSH, which requires an agent (ssh -A) or --ssh-identity-file.",
     ],
     flags: &[
-        Flag::new("lines", Takes::Number, "how many of the last lines").default("10"),
-        Flag::switch("follow,f", "go on as new lines come, until ctrl-C"),
-        Flag::new("output", Takes::Text, "a mode of journalctl's --output"),
-        Flag::switch("sudo", "read the journal as root"),
+        Flag::new("lines", ValueKind::Number, "number of recent lines to print").default("10"),
+        Flag::switch("follow,f", "print new entries until interrupted"),
+        Flag::new("output", ValueKind::Text, "output mode, as in journalctl --output"),
+        Flag::switch("sudo", "run journalctl with sudo"),
         SSH_PORT,
     ],
-    examples: &[("fleetctl journal -f --lines 20 hello.service", "as it happens")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("fleetctl journal -f --lines 20 hello.service", "follow the journal")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let name = only_name(given, "One unit file must be provided.")?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let name = single_unit_name(args, "One unit file must be provided.")?;
     let registry = session.registry().await?;
     let Some(unit) = unit(&registry, &name).await? else {
         return Err(Failure::new(format!("Unit {name} does not exist.")));
@@ -42,32 +42,32 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     if unit.current_state == "inactive" || unit.machine_id.is_empty() {
         return Err(Failure::new(format!("Unit {name} does not appear to be running.")));
     }
-    let lines = given.text("lines").unwrap_or("10");
-    let output = given.text("output").unwrap_or_default();
+    let lines = args.text("lines").unwrap_or("10");
+    let output = args.text("output").unwrap_or_default();
     let machine = &unit.machine_id;
-    if !is_here(machine) && !has_keys(&session.global.ssh) {
+    if !is_local_machine(machine) && !has_keys(&session.global.ssh) {
         let query = Query::default()
-            .with_some("follow", if given.is_set("follow") { "true" } else { "" })
+            .with_some("follow", if args.is_set("follow") { "true" } else { "" })
             .with("lines", lines)
             .with_some("output", output);
         if through_api(&registry, &name, &query).await? {
             return Ok(());
         }
     }
-    let mut words = vec!["journalctl", "--unit", &name, "--no-pager", "-n", lines];
-    if given.is_set("sudo") {
-        words.insert(0, "sudo");
+    let mut argv = vec!["journalctl", "--unit", &name, "--no-pager", "-n", lines];
+    if args.is_set("sudo") {
+        argv.insert(0, "sudo");
     }
     if !output.is_empty() {
-        words.extend(["--output", output]);
+        argv.extend(["--output", output]);
     }
-    if given.is_set("follow") {
-        words.push("-f");
+    if args.is_set("follow") {
+        argv.push("-f");
     }
-    ended(run_there(session, &registry, given, machine, &words).await?)
+    exit_result(run_on_machine(session, &registry, args, machine, &argv).await?)
 }
 
-/// Whether the server can do it.
+/// Prints the journal that the API returns. Returns false if the server lacks the request.
 async fn through_api(registry: &Registry, name: &str, query: &Query) -> Result<bool, Failure> {
     let mut body = match registry.journal(name, query).await {
         Ok(body) => body,
@@ -75,7 +75,7 @@ async fn through_api(registry: &Registry, name: &str, query: &Query) -> Result<b
     };
     while let Some(part) = body.next().await {
         let part = part.map_err(|error| Failure::new(format!("Error reading the journal: {error}")))?;
-        say_bytes(&part)?;
+        print_bytes(&part)?;
     }
     Ok(true)
 }

@@ -1,14 +1,14 @@
-//! `list-machines`: the machines that are present.
+//! `list-machines`: lists the present machines.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Machine;
 use serde_json::json;
 
-use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, fields, or_dash, rows, selected_columns};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::short_id;
-use crate::lists::{Shown, show};
+use crate::listing::{Listing, print_list};
 use crate::session::Session;
 
 const FIELDS: &str = "machine,ip,metadata";
@@ -16,14 +16,14 @@ const FIELDS: &str = "machine,ip,metadata";
 pub const COMMAND: Command = Command {
     name: "list-machines",
     arguments: "",
-    summary: "list the machines of the cluster",
+    summary: "list the machines in the cluster",
     description: &["Fields: machine, ip, metadata; cordon (open, cordoned, draining)."],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-machines -l", "with whole ids"),
-        ("fleetctl list-machines --fields=machine,cordon", "who takes no units"),
+        ("fleetctl list-machines -l", "print full machine ids"),
+        ("fleetctl list-machines --fields=machine,cordon", "show which machines are cordoned"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
 const COLUMNS: &[Column<Machine>] = &[
@@ -38,10 +38,10 @@ fn metadata(machine: &Machine) -> String {
     pairs.join(",")
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let columns = chosen(given, FIELDS, COLUMNS)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let columns = selected_columns(args, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
-    show(given, async || {
+    print_list(args, async || {
         let machines = registry.machines().await.map_err(|cause| {
             Failure::new(format!(
                 "Error retrieving list of active machines from fleet API ({cause})\n\
@@ -49,8 +49,8 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
                  connection cannot be established to any etcd servers"
             ))
         })?;
-        let table = rows(&columns, &machines, given);
-        Ok(Shown { table, json: json!({ "machines": machines }) })
+        let table = rows(&columns, &machines, args);
+        Ok(Listing { table, json: json!({ "machines": machines }) })
     })
     .await
 }

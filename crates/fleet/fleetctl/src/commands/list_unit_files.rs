@@ -1,14 +1,14 @@
-//! `list-unit-files`: all units that are known, and where they are to run.
+//! `list-unit-files`: lists all units in the registry with their target machines.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
 use serde_json::{Value, json};
 
-use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, fields, or_dash, rows, selected_columns};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::Machines;
-use crate::lists::{Shown, show};
+use crate::listing::{Listing, print_list};
 use crate::lookup::is_global;
 use crate::session::Session;
 
@@ -17,17 +17,17 @@ const FIELDS: &str = "unit,hash,dstate,state,target";
 pub const COMMAND: Command = Command {
     name: "list-unit-files",
     arguments: "",
-    summary: "list the units that are known, what is asked of them and where they are",
+    summary: "list all units with their desired state and target machine",
     description: &[
         "Fields: desc, dstate, global, hash, state, target, unit.",
-        "DSTATE is what was asked for, STATE what has become of it.",
+        "DSTATE is the desired state, STATE the current state.",
     ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-unit-files", "all, by name"),
-        ("fleetctl list-unit-files --fields=unit,desc", "what they are"),
+        ("fleetctl list-unit-files", "list all units by name"),
+        ("fleetctl list-unit-files --fields=unit,desc", "print descriptions"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
 struct Row {
@@ -89,11 +89,11 @@ impl Row {
     }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let columns = chosen(given, FIELDS, COLUMNS)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let columns = selected_columns(args, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
-    show(given, async || {
+    print_list(args, async || {
         let mut units = registry.units().await.map_err(failed)?;
         units.sort_by(|a, b| a.name.cmp(&b.name));
         let machines = match units.iter().any(|unit| !unit.machine_id.is_empty()) {
@@ -102,7 +102,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
         };
         let list: Vec<Row> = units.into_iter().map(|unit| Row::new(unit, &machines)).collect();
         let json = json!({ "units": list.iter().map(Row::json).collect::<Vec<_>>() });
-        Ok(Shown { table: rows(&columns, &list, given), json })
+        Ok(Listing { table: rows(&columns, &list, args), json })
     })
     .await
 }

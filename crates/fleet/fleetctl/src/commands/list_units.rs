@@ -1,14 +1,14 @@
-//! `list-units`: what the machines say of the units that they have.
+//! `list-units`: lists the unit states that machines report.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::UnitState;
 use serde_json::json;
 
-use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, fields, or_dash, rows, selected_columns};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::Machines;
-use crate::lists::{Shown, show};
+use crate::listing::{Listing, print_list};
 use crate::session::Session;
 
 const FIELDS: &str = "unit,machine,active,sub";
@@ -16,18 +16,18 @@ const FIELDS: &str = "unit,machine,active,sub";
 pub const COMMAND: Command = Command {
     name: "list-units",
     arguments: "",
-    summary: "list the units that machines have, and what systemd says of them",
+    summary: "list loaded units with their systemd state",
     description: &[
-        "Fields: active, hash, load, machine, reason, sub, unit. The reason is why a machine does not load or start it.",
+        "Fields: active, hash, load, machine, reason, sub, unit. REASON is why a unit failed to load or start.",
     ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
-        ("fleetctl list-units", "all, by name, then by machine"),
-        ("fleetctl list-units --no-legend --fields=unit,active", "for a script"),
-        ("fleetctl list-units --fields=unit,load,reason", "why units are not loaded"),
-        ("fleetctl list-units --watch", "as they change"),
+        ("fleetctl list-units", "list all units by name and machine"),
+        ("fleetctl list-units --no-legend --fields=unit,active", "print output for scripts"),
+        ("fleetctl list-units --fields=unit,load,reason", "show why units are not loaded"),
+        ("fleetctl list-units --watch", "print changes until interrupted"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
 struct Row {
@@ -55,11 +55,11 @@ const COLUMNS: &[Column<Row>] = &[
     Column { name: "unit", cell: |row, _| row.state.name.clone() },
 ];
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let columns = chosen(given, FIELDS, COLUMNS)?;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    let columns = selected_columns(args, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
-    show(given, async || {
+    print_list(args, async || {
         let mut states = registry.states().await.map_err(failed)?;
         states.sort_by(|a, b| (&a.name, &a.machine_id).cmp(&(&b.name, &b.machine_id)));
         let document = json!({ "states": states });
@@ -79,7 +79,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
                 state,
             })
             .collect();
-        Ok(Shown { table: rows(&columns, &list, given), json: document })
+        Ok(Listing { table: rows(&columns, &list, args), json: document })
     })
     .await
 }

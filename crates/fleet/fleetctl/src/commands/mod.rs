@@ -1,4 +1,4 @@
-//! The commands, one file each, in the order of the help page.
+//! The commands, one module each, in the order of the help page.
 
 mod cat;
 mod completion;

@@ -1,9 +1,9 @@
-//! `rebalance`: moves units from machines that have many to machines that have few.
+//! `rebalance`: moves units from machines with a high load to machines with a low one.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 
-use super::explain::failed;
-use super::plan::show;
+use super::explain::request_failure;
+use super::plan::print_plan;
 use crate::columns::{FULL, JSON};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -12,15 +12,15 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "rebalance",
     arguments: "",
-    summary: "move units from machines with a great load to machines with a small one",
-    description: &["It is never done without being asked for. Units that are pinned stay."],
-    flags: &[Flag::switch("dry-run", "only show what would be moved"), FULL, JSON],
-    examples: &[("fleetctl rebalance --dry-run", "after a machine has joined")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    summary: "move units from machines with a high load to machines with a low load",
+    description: &["The cluster never rebalances automatically. Units that are bound to their machine stay."],
+    flags: &[Flag::switch("dry-run", "print the moves without executing them"), FULL, JSON],
+    examples: &[("fleetctl rebalance --dry-run", "preview the moves after a machine has joined")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    let plan = registry.rebalance(given.is_set("dry-run")).await;
-    show(&plan.map_err(|error| failed("rebalance", error))?, given)
+    let plan = registry.rebalance(args.is_set("dry-run")).await;
+    print_plan(&plan.map_err(|error| request_failure("rebalance", error))?, args)
 }

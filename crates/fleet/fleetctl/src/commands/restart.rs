@@ -1,80 +1,85 @@
-//! `restart`: stops units and starts them again, one after the other.
+//! `restart`: restarts units one after the other.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::{JobState, Unit};
 
-use crate::act::{Asked, Replaced, bring};
 use crate::command::{Command, Run};
+use crate::desired_state::{Replaced, StateChange, set_desired_state};
 use crate::failure::Failure;
-use crate::lookup::{is_global, known};
-use crate::reason::failure;
+use crate::lookup::{existing_units, is_global};
+use crate::reason::failure_with_reason;
 use crate::registry::Registry;
-use crate::remote::{SSH_PORT, run as run_there};
+use crate::remote::{SSH_PORT, run_on_machine};
 use crate::session::Session;
-use crate::wait::{BLOCK_ATTEMPTS, Goal, NO_BLOCK, Patience, quietly};
+use crate::wait::{BLOCK_ATTEMPTS, Goal, NO_BLOCK, WaitOptions, wait_quietly};
 
 pub const COMMAND: Command = Command {
     name: "restart",
     arguments: "UNIT...",
-    summary: "stop units and start them again, one after the other",
+    summary: "restart units one after the other",
     description: &[
-        "Each is started again before the next is stopped. A loaded unit is started.",
-        "A global unit is restarted by systemctl on each machine that has it, over SSH.",
+        "Each unit is started again before the next one is stopped. Loaded units are started.",
+        "Global units are restarted with systemctl over SSH on each of their machines.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS, SSH_PORT],
-    examples: &[("fleetctl restart web@{1..3}", "two of them run at any time")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    examples: &[("fleetctl restart web@{1..3}", "rolling restart of three instances")],
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-const ASKED: Asked = Asked { verb: "restart", state: JobState::Launched, failing: "Error restarting units" };
+const CHANGE: StateChange =
+    StateChange { verb: "restart", state: JobState::Launched, error_prefix: "Error restarting units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    for unit in known(&registry, given).await? {
+    for unit in existing_units(&registry, args).await? {
         if is_global(&unit) {
-            everywhere(session, &registry, given, &unit.name).await?;
+            restart_global(session, &registry, args, &unit.name).await?;
         } else {
-            one(&registry, given, unit).await?;
+            restart_one(&registry, args, unit).await?;
         }
     }
     Ok(())
 }
 
-async fn one(registry: &Registry, given: &Given, mut unit: Unit) -> Result<(), Failure> {
+async fn restart_one(registry: &Registry, args: &ParsedArgs, mut unit: Unit) -> Result<(), Failure> {
     let name = unit.name.clone();
     if unit.current_state == JobState::Inactive.as_str() {
-        let said = format!("Unable to restart unit {name} in state inactive");
-        return Err(failure(registry, &unit, said).await);
+        let message = format!("Unable to restart unit {name} in state inactive");
+        return Err(failure_with_reason(registry, &unit, message).await);
     }
     if unit.current_state == JobState::Launched.as_str() {
         let stopped = registry.set_desired(&name, JobState::Loaded.as_str()).await;
-        stopped.map_err(|error| Failure::new(format!("{}: {error}", ASKED.failing)))?;
+        stopped.map_err(|error| Failure::new(format!("{}: {error}", CHANGE.error_prefix)))?;
         let goal = Goal { name, state: JobState::Loaded, hash: None };
-        quietly(registry, vec![goal], Patience::of(given)).await?;
+        wait_quietly(registry, vec![goal], WaitOptions::from_args(args)).await?;
         unit.desired_state = JobState::Loaded.to_string();
         unit.current_state = JobState::Loaded.to_string();
     }
-    bring(registry, given, ASKED, &[unit], &Replaced::new()).await
+    set_desired_state(registry, args, CHANGE, &[unit], &Replaced::new()).await
 }
 
-async fn everywhere(
+async fn restart_global(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    args: &ParsedArgs,
     name: &str,
 ) -> Result<(), Failure> {
     let states = registry.states_of(name).await;
-    let states = states.map_err(|error| Failure::new(format!("{}: {error}", ASKED.failing)))?;
+    let states = states.map_err(|error| Failure::new(format!("{}: {error}", CHANGE.error_prefix)))?;
     for state in states {
-        let words: &[&str] =
-            match nix::unistd::Uid::effective().is_root() && crate::remote::is_here(&state.machine_id) {
-                true => &["systemctl", "restart", name],
-                false => &["sudo", "systemctl", "restart", name],
-            };
-        let code = run_there(session, registry, given, &state.machine_id, words).await?;
+        let argv: &[&str] = match nix::unistd::Uid::effective().is_root()
+            && crate::remote::is_local_machine(&state.machine_id)
+        {
+            true => &["systemctl", "restart", name],
+            false => &["sudo", "systemctl", "restart", name],
+        };
+        let code = run_on_machine(session, registry, args, &state.machine_id, argv).await?;
         if code != 0 {
             return Err(Failure {
-                text: Some(format!("{}: {name} on {}: exit code {code}", ASKED.failing, state.machine_id)),
+                text: Some(format!(
+                    "{}: {name} on {}: exit code {code}",
+                    CHANGE.error_prefix, state.machine_id
+                )),
                 exit: code,
             });
         }

@@ -1,11 +1,11 @@
-//! `start`: gives units a machine, and has them started there.
+//! `start`: schedules units and starts them on their machines.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
-use crate::act::{Asked, bring};
 use crate::command::{Command, Run};
 use crate::create::{self, REPLACE, SIGN, VERBOSE};
+use crate::desired_state::{StateChange, set_desired_state};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, WAIT_ACTIVE};
@@ -13,25 +13,26 @@ use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, WAIT_ACTIVE};
 pub const COMMAND: Command = Command {
     name: "start",
     arguments: "UNIT...",
-    summary: "start units somewhere in the cluster",
+    summary: "schedule units and start them on their machines",
     description: &[
-        "A unit that is not known yet is submitted first. Returns when each machine was told to start its units;",
-        "with --wait-active, when systemd says that they are active.",
+        "Units that do not exist yet are submitted first. Waits until the machines have started the units;",
+        "with --wait-active, until systemd reports them as active.",
     ],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS, WAIT_ACTIVE, REPLACE, VERBOSE, SIGN],
     examples: &[
-        ("fleetctl start hello.service", "waits until a machine starts it"),
-        ("fleetctl start --wait-active=60 web@1", "fails where it is not active after a minute"),
-        ("fleetctl start --replace hello.service", "with the text that the file has now"),
+        ("fleetctl start hello.service", "wait until the unit is started"),
+        ("fleetctl start --wait-active=60 web@1", "fail if the unit is not active within a minute"),
+        ("fleetctl start --replace hello.service", "update the unit from the file and start it"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-// Starting was once done by loading: its errors say so.
-const ASKED: Asked = Asked { verb: "start", state: JobState::Launched, failing: "Error loading units" };
+// The prefix is the original's.
+const CHANGE: StateChange =
+    StateChange { verb: "start", state: JobState::Launched, error_prefix: "Error loading units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    let known = create::all(&registry, given, JobState::Launched).await?;
-    bring(&registry, given, ASKED, &known.units, &known.replaced).await
+    let resolved = create::create_units(&registry, args, JobState::Launched).await?;
+    set_desired_state(&registry, args, CHANGE, &resolved.units, &resolved.replaced).await
 }

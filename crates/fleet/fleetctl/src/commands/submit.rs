@@ -1,6 +1,6 @@
-//! `submit`: makes units known, and no more.
+//! `submit`: creates units in the registry without scheduling them.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
 use crate::command::{Command, Run};
@@ -11,20 +11,20 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "submit",
     arguments: "UNIT...",
-    summary: "make units known to the cluster, without a machine yet",
+    summary: "upload units to the cluster without scheduling them",
     description: &[
-        "A unit that is known already stays as it is; --replace changes one that is inactive.",
-        "An instance like web@1.service comes from its template, web@.service.",
+        "Existing units are not changed, except for inactive units with --replace.",
+        "Instances such as web@1.service are created from their template, web@.service.",
     ],
     flags: &[REPLACE, VERBOSE, SIGN],
     examples: &[
-        ("fleetctl submit hello.service", "from the file of that name"),
-        ("fleetctl submit web@{1..3}", "the shell makes three of it"),
+        ("fleetctl submit hello.service", "upload ./hello.service"),
+        ("fleetctl submit web@{1..3}", "upload three instances of a template"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
-    create::all(&registry, given, JobState::Inactive).await.map(drop)
+    create::create_units(&registry, args, JobState::Inactive).await.map(drop)
 }

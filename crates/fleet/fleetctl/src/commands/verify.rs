@@ -1,14 +1,14 @@
-//! `verify`: what once compared signatures.
+//! `verify`: fails, as signatures are no longer supported.
 
 use crate::command::{Command, Run};
-use crate::create::no_signatures;
+use crate::create::signatures_unsupported;
 
 pub const COMMAND: Command = Command {
     name: "verify",
     arguments: "UNIT",
-    summary: "does nothing any more: units have no signatures",
+    summary: "no longer supported: units cannot be signed",
     description: &[],
     flags: &[],
-    examples: &[("fleetctl verify hello.service", "ends with 2")],
-    run: Run::Alone(|_| Err(no_signatures())),
+    examples: &[("fleetctl verify hello.service", "exits with 2")],
+    run: Run::LocalAction(|_| Err(signatures_unsupported())),
 };

@@ -1,4 +1,4 @@
-//! `version`: the version.
+//! `version`: prints the version.
 
 use crate::command::{Command, Run};
 
@@ -8,6 +8,6 @@ pub const COMMAND: Command = Command {
     summary: "print the version",
     description: &[],
     flags: &[],
-    examples: &[("fleetctl version", "as fleetctl --version")],
+    examples: &[("fleetctl version", "same as fleetctl --version")],
     run: Run::Version,
 };

@@ -1,12 +1,12 @@
-//! Case files: command lines, and what they print, beside one server a file.
+//! Case files: command lines and their expected output. Each file runs against its own server.
 //!
 //!     # a comment
 //!     = hello.service            (a file, with the lines below it)
 //!     + [Service]
-//!     ! slow 3                   (a unit comes a step further at each third look)
-//!     ! refuse 503 TEXT          (what the server answers from now on; `! refuse` ends it)
+//!     ! slow 3                   (a unit advances by one step at every third poll)
+//!     ! refuse 503 TEXT          (the server's response to all further requests; `! refuse` resets it)
 //!     ! accept 4                 (only after this number of further requests)
-//!     ! original                 (a server without the additions)
+//!     ! original                 (a server without the extensions)
 //!     ! env NAME VALUE
 //!     $ start hello 'a b'
 //!     < a line of standard input
@@ -21,82 +21,80 @@ use crate::model::Model;
 use crate::program::Program;
 use crate::server::Server;
 
-struct Stage {
+struct Fixture {
     folder: tempfile::TempDir,
     server: Server,
     program: Program,
 }
 
-impl Stage {
-    fn new() -> Stage {
+impl Fixture {
+    fn new() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::start(folder.path(), Model::of_three());
+        let server = Server::start(folder.path(), Model::with_three_machines());
         let program = Program::in_folder(folder.path()).with("FLEETCTL_ENDPOINT", &server.endpoint());
-        Stage { folder, server, program }
+        Fixture { folder, server, program }
     }
 
-    fn order(&mut self, order: &str) {
-        let words: Vec<&str> = order.splitn(3, ' ').collect();
-        let mut manner = self.server.manner.lock().unwrap();
-        match words[..] {
-            ["slow", looks] => self.server.model.lock().unwrap().slowness = looks.parse().unwrap(),
-            ["refuse"] => (manner.refusal, manner.accepted) = (None, 0),
+    fn apply(&mut self, directive: &str) {
+        let arguments: Vec<&str> = directive.splitn(3, ' ').collect();
+        let mut behavior = self.server.behavior.lock().unwrap();
+        match arguments[..] {
+            ["slow", polls] => self.server.model.lock().unwrap().polls_per_step = polls.parse().unwrap(),
+            ["refuse"] => (behavior.refusal, behavior.accepted_requests) = (None, 0),
             ["accept", requests] => {
                 let more: usize = requests.parse().unwrap();
-                manner.accepted = self.server.seen.lock().unwrap().len() + more;
+                behavior.accepted_requests = self.server.requests.lock().unwrap().len() + more;
             }
             ["refuse", code, text] => {
                 let document = fleet_api::ErrorDocument::new(code.parse().unwrap(), text);
-                manner.refusal = Some((code.parse().unwrap(), fleet_api::encode(&document).unwrap()));
+                behavior.refusal = Some((code.parse().unwrap(), fleet_api::encode(&document).unwrap()));
             }
             ["refuse", code] => {
                 let document = fleet_api::ErrorDocument::new(code.parse().unwrap(), "");
-                manner.refusal = Some((code.parse().unwrap(), fleet_api::encode(&document).unwrap()));
+                behavior.refusal = Some((code.parse().unwrap(), fleet_api::encode(&document).unwrap()));
             }
-            ["original"] => manner.original = true,
-            ["page", items] => manner.page = items.parse().unwrap(),
+            ["original"] => behavior.original = true,
+            ["page", items] => behavior.page = items.parse().unwrap(),
             ["env", name, value] => self.program = self.program.clone().with(name, value),
-            _ => panic!("no such order: {order}"),
+            _ => panic!("no such order: {directive}"),
         }
     }
 
-    fn filled(&self, text: &str) -> String {
+    fn expand(&self, text: &str) -> String {
         text.replace("{SOCKET}", &self.server.socket.display().to_string())
     }
 }
 
-struct Pending {
+struct Case {
     line: String,
     input: String,
     expect: String,
 }
 
-/// Runs a file's commands in their order; reports every one that differs.
+/// Runs the commands of a file in order and reports all mismatches.
 fn check(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
-    let mut stage = Stage::new();
-    let mut pending: Option<Pending> = None;
+    let mut fixture = Fixture::new();
+    let mut pending: Option<Case> = None;
     let mut file: Option<String> = None;
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
-        let begins = line.starts_with(['$', '!', '=']);
-        if begins && let Some(case) = pending.take() {
-            wrong.extend(run(&stage, &case));
+        let starts_case = line.starts_with(['$', '!', '=']);
+        if starts_case && let Some(case) = pending.take() {
+            failures.extend(run(&fixture, &case));
         }
         let rest = line.get(2..).unwrap_or_default();
         match line.as_bytes()[0] {
-            b'$' => {
-                pending = Some(Pending { line: rest.into(), input: String::new(), expect: String::new() })
-            }
-            b'!' => stage.order(rest),
+            b'$' => pending = Some(Case { line: rest.into(), input: String::new(), expect: String::new() }),
+            b'!' => fixture.apply(rest),
             b'=' => {
-                let path = stage.folder.path().join(rest);
+                let path = fixture.folder.path().join(rest);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, "").unwrap();
                 file = Some(rest.to_owned());
             }
             b'+' => {
-                let path = stage.folder.path().join(file.as_ref().expect("a file before its lines"));
+                let path = fixture.folder.path().join(file.as_ref().expect("a file before its lines"));
                 let before = std::fs::read_to_string(&path).unwrap();
                 std::fs::write(path, format!("{before}{rest}\n")).unwrap();
             }
@@ -105,21 +103,21 @@ fn check(path: &Path) {
         }
     }
     if let Some(case) = pending.take() {
-        wrong.extend(run(&stage, &case));
+        failures.extend(run(&fixture, &case));
     }
-    assert!(wrong.is_empty(), "{}:\n{}", path.display(), wrong.join("\n"));
+    assert!(failures.is_empty(), "{}:\n{}", path.display(), failures.join("\n"));
 }
 
-fn run(stage: &Stage, case: &Pending) -> Option<String> {
-    let words = shlex::split(&case.line).expect("an open quote");
-    let words: Vec<String> = words.iter().map(|word| stage.filled(word)).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let got = stage.program.run(&words, &case.input);
-    let expect = stage.filled(&case.expect);
+fn run(fixture: &Fixture, case: &Case) -> Option<String> {
+    let arguments = shlex::split(&case.line).expect("an open quote");
+    let arguments: Vec<String> = arguments.iter().map(|argument| fixture.expand(argument)).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let got = fixture.program.run(&arguments, &case.input);
+    let expect = fixture.expand(&case.expect);
     (got != expect).then(|| format!("$ {}\n--- expected\n{expect}--- got\n{got}", case.line))
 }
 
-macro_rules! files {
+macro_rules! cases {
     ($($name:ident),* $(,)?) => {
         $(
             #[test]
@@ -129,9 +127,8 @@ macro_rules! files {
             }
         )*
 
-        /// A case file that nobody runs proves nothing.
         #[test]
-        fn every_file_is_run() {
+        fn every_case_file_is_listed() {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
             for entry in std::fs::read_dir(folder).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
@@ -141,7 +138,7 @@ macro_rules! files {
     };
 }
 
-files!(
+cases!(
     acceptance,
     additions,
     creating,

@@ -1,4 +1,4 @@
-//! `--driver=etcd`, on a store of ours in memory: what is read from keys, and the bytes that are written.
+//! `--driver=etcd` against an in-memory store: keys that are read, and the exact bytes that are written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use tokio::runtime::Runtime;
 use crate::program::Program;
 
 const PREFIX: &str = "/_coreos.com/fleet";
-const ONE: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
-const HELLO: &str = "e55c0aeb44ba0b68004ceb8a200e685194448b45";
+const MACHINE_ID: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
+const HELLO_HASH: &str = "e55c0aeb44ba0b68004ceb8a200e685194448b45";
 
-struct Site {
+struct Fixture {
     runtime: Runtime,
     _running: Running,
     client: Client,
@@ -24,13 +24,13 @@ struct Site {
     folder: tempfile::TempDir,
 }
 
-impl Site {
-    fn start(address: &str) -> Site {
+impl Fixture {
+    fn start(address: &str) -> Fixture {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let member = Member { id: 1, name: "n1".into(), peer_urls: Vec::new(), client_urls: Vec::new() };
         let local = Local::new(member, 2);
-        let inside = runtime.enter();
+        let runtime_guard = runtime.enter();
         local.start_expiry();
         let settings = Settings {
             server_version: "2.3.8".into(),
@@ -42,7 +42,7 @@ impl Site {
         };
         let listener = Listener::bind(address.parse().unwrap(), None).unwrap();
         let running = serve(vec![listener], Arc::new(Front::new(local, settings).unwrap()), 1000).unwrap();
-        drop(inside);
+        drop(runtime_guard);
         let url = format!("http://{}", running.addresses()[0]);
         let client = Client::new(Config::new(vec![url.parse().unwrap()])).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -53,17 +53,17 @@ impl Site {
              ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"\n",
         )
         .unwrap();
-        let site = Site { runtime, _running: running, client, url, program, folder };
-        site.set(
-            &format!("machines/{ONE}/object"),
-            &format!("{{\"ID\":\"{ONE}\",\"PublicIP\":\"172.17.8.101\",\"Metadata\":{{\"az\":\"x\"}},\"Version\":\"1.0.0\"}}"),
+        let fixture = Fixture { runtime, _running: running, client, url, program, folder };
+        fixture.set(
+            &format!("machines/{MACHINE_ID}/object"),
+            &format!("{{\"ID\":\"{MACHINE_ID}\",\"PublicIP\":\"172.17.8.101\",\"Metadata\":{{\"az\":\"x\"}},\"Version\":\"1.0.0\"}}"),
         );
-        site
+        fixture
     }
 
     fn set(&self, key: &str, value: &str) {
-        let (key, how) = (format!("{PREFIX}/{key}"), etcd_client::SetOptions::default());
-        self.runtime.block_on(self.client.set(&key, value, &how)).unwrap();
+        let (key, options) = (format!("{PREFIX}/{key}"), etcd_client::SetOptions::default());
+        self.runtime.block_on(self.client.set(&key, value, &options)).unwrap();
     }
 
     fn get(&self, key: &str) -> Option<String> {
@@ -71,119 +71,121 @@ impl Site {
         got.ok().and_then(|answer| answer.node().value)
     }
 
-    fn run(&self, words: &[&str]) -> String {
-        self.program.run(&[&["--driver=etcd", "--endpoint", self.url.as_str()], words].concat(), "")
+    fn run(&self, arguments: &[&str]) -> String {
+        self.program.run(&[&["--driver=etcd", "--endpoint", self.url.as_str()], arguments].concat(), "")
     }
 
-    /// As an engine and an agent would, where hello was asked to be launched.
+    /// Writes the keys of an engine and an agent that launch hello.service.
     fn launch(&self) {
-        self.set("job/hello.service/target", ONE);
-        self.set("job/hello.service/job-state", ONE);
+        self.set("job/hello.service/target", MACHINE_ID);
+        self.set("job/hello.service/job-state", MACHINE_ID);
         let state = format!(
             "{{\"loadState\":\"loaded\",\"activeState\":\"active\",\"subState\":\"running\",\"machineState\":\
-             {{\"ID\":\"{ONE}\"}},\"unitHash\":\"{HELLO}\"}}"
+             {{\"ID\":\"{MACHINE_ID}\"}},\"unitHash\":\"{HELLO_HASH}\"}}"
         );
-        self.set(&format!("states/hello.service/{ONE}"), &state);
+        self.set(&format!("states/hello.service/{MACHINE_ID}"), &state);
     }
 }
 
 #[test]
-fn units_as_keys() {
-    let site = Site::start("127.0.0.1:0");
+fn units_are_stored_as_keys() {
+    let fixture = Fixture::start("127.0.0.1:0");
     assert_eq!(
-        site.run(&["list-machines"]),
+        fixture.run(&["list-machines"]),
         "out| MACHINE<TAB><TAB>IP<TAB><TAB>METADATA\nout| 113f16a7...<TAB>172.17.8.101<TAB>az=x\n"
     );
-    assert_eq!(site.run(&["submit", "hello"]), "");
-    // The bytes that the original writes.
+    assert_eq!(fixture.run(&["submit", "hello"]), "");
+    // The exact bytes of the original.
     assert_eq!(
-        site.get("job/hello.service/object").unwrap(),
+        fixture.get("job/hello.service/object").unwrap(),
         "{\"Name\":\"hello.service\",\"UnitHash\":[229,92,10,235,68,186,11,104,0,76,235,138,32,14,104,81,148,68,139,69]}"
     );
-    assert_eq!(site.get("job/hello.service/target-state").unwrap(), "inactive");
+    assert_eq!(fixture.get("job/hello.service/target-state").unwrap(), "inactive");
     assert!(
-        site.get(&format!("unit/{HELLO}"))
+        fixture
+            .get(&format!("unit/{HELLO_HASH}"))
             .unwrap()
             .starts_with("{\"Raw\":\"[Unit]\\nDescription=Hello World\\n")
     );
     assert_eq!(
-        site.run(&["list-unit-files", "--no-legend"]),
+        fixture.run(&["list-unit-files", "--no-legend"]),
         "out| hello.service<TAB>e55c0ae<TAB>inactive<TAB>inactive<TAB>-\n"
     );
-    let child = site.program.start(&["--driver=etcd", "--endpoint", &site.url, "start", "hello"]);
+    let child = fixture.program.start(&["--driver=etcd", "--endpoint", &fixture.url, "start", "hello"]);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while site.get("job/hello.service/target-state").unwrap() != "launched" {
+    while fixture.get("job/hello.service/target-state").unwrap() != "launched" {
         assert!(Instant::now() < deadline, "it asks for nothing");
         std::thread::sleep(Duration::from_millis(5));
     }
-    site.launch();
-    let told = crate::program::transcript(&child.wait_with_output().unwrap());
-    assert_eq!(told, "out| Unit hello.service launched on 113f16a7.../172.17.8.101\n");
+    fixture.launch();
+    let output = crate::program::transcript(&child.wait_with_output().unwrap());
+    assert_eq!(output, "out| Unit hello.service launched on 113f16a7.../172.17.8.101\n");
     assert_eq!(
-        site.run(&["list-units", "--no-legend"]),
+        fixture.run(&["list-units", "--no-legend"]),
         "out| hello.service<TAB>113f16a7.../172.17.8.101<TAB>active<TAB>running\n"
     );
-    assert_eq!(site.run(&["destroy", "--no-block", "hello", "nope"]), "out| Destroyed hello.service\n");
-    assert_eq!(site.get("job/hello.service/object"), None);
-    // The text stays, and what the agent has not yet let go of.
-    assert!(site.get(&format!("unit/{HELLO}")).is_some());
-    assert_eq!(site.run(&["destroy", "hello"]), "err| Units not found in registry\n");
+    assert_eq!(fixture.run(&["destroy", "--no-block", "hello", "nope"]), "out| Destroyed hello.service\n");
+    assert_eq!(fixture.get("job/hello.service/object"), None);
+    // The contents are kept for other units with the same hash.
+    assert!(fixture.get(&format!("unit/{HELLO_HASH}")).is_some());
+    assert_eq!(fixture.run(&["destroy", "hello"]), "err| Units not found in registry\n");
 }
 
 #[test]
-fn what_the_keys_allow() {
-    let site = Site::start("127.0.0.1:0");
-    std::fs::write(site.folder.path().join("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n").unwrap();
-    site.run(&["submit", "web@"]);
+fn requests_without_a_fleetd() {
+    let fixture = Fixture::start("127.0.0.1:0");
+    std::fs::write(fixture.folder.path().join("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n")
+        .unwrap();
+    fixture.run(&["submit", "web@"]);
     assert_eq!(
-        site.run(&["start", "web@"]),
+        fixture.run(&["start", "web@"]),
         "err| Error loading units: cannot activate template \"web@.service\"\nexit 1\n"
     );
-    let plan = site.run(&["plan", "hello"]);
+    let plan = fixture.run(&["plan", "hello"]);
     assert!(plan.contains("create<TAB>") && plan.contains("schedule<TAB>hello.service<TAB>-"), "{plan}");
-    assert_eq!(site.get("job/hello.service/object"), None);
-    assert_eq!(site.run(&["cordon", "113f"]), "out| Cordoned machine 113f16a7...\n");
-    assert_eq!(site.get(&format!("machines/{ONE}/cordon")).unwrap(), "cordoned");
-    site.run(&["start", "--no-block", "hello"]);
-    let explained = site.run(&["explain", "hello"]);
+    assert_eq!(fixture.get("job/hello.service/object"), None);
+    assert_eq!(fixture.run(&["cordon", "113f"]), "out| Cordoned machine 113f16a7...\n");
+    assert_eq!(fixture.get(&format!("machines/{MACHINE_ID}/cordon")).unwrap(), "cordoned");
+    fixture.run(&["start", "--no-block", "hello"]);
+    let explanation = fixture.run(&["explain", "hello"]);
     assert!(
-        explained.contains("hint: Machine(113f16a7e3c54b1da5d60f4f1e2d3c4b): uncordon the machine"),
-        "{explained}"
+        explanation.contains("hint: Machine(113f16a7e3c54b1da5d60f4f1e2d3c4b): uncordon the machine"),
+        "{explanation}"
     );
-    assert_eq!(site.run(&["uncordon", "113f"]), "out| Uncordoned machine 113f16a7...\n");
-    assert_eq!(site.get(&format!("machines/{ONE}/cordon")), None);
+    assert_eq!(fixture.run(&["uncordon", "113f"]), "out| Uncordoned machine 113f16a7...\n");
+    assert_eq!(fixture.get(&format!("machines/{MACHINE_ID}/cordon")), None);
     assert_eq!(
-        site.run(&["rebalance"]),
+        fixture.run(&["rebalance"]),
         "err| Error: rebalance: this needs a fleetd, use --driver=API\nexit 1\n"
     );
     assert_eq!(
-        site.run(&["--tunnel=127.0.0.1:1", "list-units"]),
+        fixture.run(&["--tunnel=127.0.0.1:1", "list-units"]),
         "err| Unable to initialize client: a tunnel leads to the API of a fleetd, not to etcd: use --driver=API\nexit 1\n"
     );
 }
 
 #[test]
-fn an_empty_store_and_none() {
-    let site = Site::start("127.0.0.1:0");
-    let gone = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
-    site.runtime.block_on(site.client.delete("/_coreos.com", &gone)).unwrap();
-    assert_eq!(site.run(&["list-units", "--no-legend"]), "");
-    let down = site.program.run(&["--driver=etcd", "--endpoint=http://127.0.0.1:1", "list-units"], "");
+fn empty_and_unreachable_stores() {
+    let fixture = Fixture::start("127.0.0.1:0");
+    let options = DeleteOptions { recursive: true, dir: true, ..DeleteOptions::default() };
+    fixture.runtime.block_on(fixture.client.delete("/_coreos.com", &options)).unwrap();
+    assert_eq!(fixture.run(&["list-units", "--no-legend"]), "");
+    let output = fixture.program.run(&["--driver=etcd", "--endpoint=http://127.0.0.1:1", "list-units"], "");
     assert_eq!(
-        down,
+        output,
         "err| Error retrieving list of units from repository: client: etcd cluster is unavailable or misconfigured; \
          error #0: dial tcp 127.0.0.1:1: connect: connection refused\nexit 1\n"
     );
 }
 
 #[test]
-fn a_newer_fleetd_is_told_of() {
-    let site = Site::start("127.0.0.1:0");
-    site.set("machines/2/object", "{\"ID\":\"2\",\"Version\":\"1.10.0\"}");
-    let told = site.run(&["list-units", "--no-legend"]);
+fn a_newer_fleetd_causes_a_warning() {
+    let fixture = Fixture::start("127.0.0.1:0");
+    fixture.set("machines/2/object", "{\"ID\":\"2\",\"Version\":\"1.10.0\"}");
+    let output = fixture.run(&["list-units", "--no-legend"]);
     let bar = "#".repeat(68);
     assert_eq!(
-        told,
+        output,
         format!(
             "err| {bar}\nerr| WARNING: fleetctl (1.0.0) is older than the latest registered\n\
              err| version of fleet found in the cluster (1.10.0). You are strongly\n\
@@ -192,19 +194,19 @@ fn a_newer_fleetd_is_told_of() {
     );
 }
 
-/// An endpoint with etcd's port means etcd where it is one, and nobody said otherwise.
+/// Without --driver, an endpoint with a port of etcd is probed.
 #[test]
 fn etcd_is_recognised_by_its_port() {
-    let site = Site::start("127.0.0.79:4001");
+    let fixture = Fixture::start("127.0.0.79:4001");
     let list = ["list-machines", "--no-legend", "--fields=machine"];
-    let run = |words: &[&str]| site.program.run(&[words, &list].concat(), "");
-    assert_eq!(run(&["--endpoint", &site.url]), "out| 113f16a7...\n");
-    let as_api = run(&["--driver=API", "--endpoint", &site.url]);
+    let run = |arguments: &[&str]| fixture.program.run(&[arguments, &list].concat(), "");
+    assert_eq!(run(&["--endpoint", &fixture.url]), "out| 113f16a7...\n");
+    let as_api = run(&["--driver=API", "--endpoint", &fixture.url]);
     assert!(as_api.starts_with("err| Error retrieving list of active machines from fleet API"), "{as_api}");
-    // Nobody answers at this one: it is taken as it is given.
-    let silent = run(&["--endpoint", "http://127.0.0.80:4001"]);
+    // An unreachable endpoint is used as the API.
+    let output = run(&["--endpoint", "http://127.0.0.80:4001"]);
     assert!(
-        silent.contains("from fleet API (Get http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"),
-        "{silent}"
+        output.contains("from fleet API (Get http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"),
+        "{output}"
     );
 }

@@ -1,4 +1,4 @@
-//! `fd-forward`, and what a tunnel needs of it.
+//! `fd-forward`, as used by `--tunnel`.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use crate::program::Program;
 use crate::server::Server;
 
 #[test]
-fn a_socket_as_standard_input_and_output() {
+fn standard_streams_are_connected_to_the_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo");
     let listener = UnixListener::bind(&path).unwrap();
@@ -24,7 +24,7 @@ fn a_socket_as_standard_input_and_output() {
 }
 
 #[test]
-fn it_ends_with_the_socket() {
+fn exits_when_the_socket_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("short");
     let listener = UnixListener::bind(&path).unwrap();
@@ -32,19 +32,19 @@ fn it_ends_with_the_socket() {
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(b"bye").unwrap();
     drop(stream);
-    // Its standard input is still open.
+    // Standard input is still open.
     let input = child.stdin.take();
     assert!(child.wait().unwrap().success());
     drop(input);
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "bye");
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(output, "bye");
 }
 
 #[test]
-fn the_api_through_it() {
+fn the_api_is_reachable_through_fd_forward() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), Model::of_three());
+    let server = Server::start(folder.path(), Model::with_three_machines());
     let request = "GET /fleet/v1/units?alt=json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let program = Program::in_folder(folder.path());
     let got = program.run(&["fd-forward", server.socket.to_str().unwrap()], request);

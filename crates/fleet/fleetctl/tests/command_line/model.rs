@@ -1,5 +1,5 @@
-//! A small cluster: units are stored, placed on the machine with the fewest, loaded and launched there, a step each
-//! time somebody looks. What systemd would say of them depends on their text alone.
+//! A small cluster: stores units, schedules them to the machine with the fewest, loads and launches them, one step per
+//! poll. The systemd state depends on the contents of the unit only.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use unit_file::{Requirements, UnitName};
 pub struct Model {
     pub machines: Vec<Machine>,
     pub units: BTreeMap<String, Stored>,
-    /// Looks that it takes for a unit to come a step further; 0: all steps at once.
-    pub slowness: u32,
+    /// Polls until a unit advances by one step; 0 executes all steps immediately.
+    pub polls_per_step: u32,
     /// How often units were started, by name.
     pub starts: BTreeMap<String, u32>,
 }
@@ -20,10 +20,10 @@ pub struct Model {
 #[derive(Debug, Clone)]
 pub struct Stored {
     pub unit: Unit,
-    pub wanted: Requirements,
-    looks: u32,
-    /// What its machine has, and whether it was started there.
-    there: Option<Job>,
+    pub requirements: Requirements,
+    polls: u32,
+    /// The unit on its machine.
+    job: Option<Job>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,13 +31,13 @@ struct Job {
     hash: String,
     launched: bool,
     broken: bool,
-    /// Its target is gone, and this machine still stops it.
+    /// The target is removed and this machine is still stopping the unit.
     stopping_on: Option<String>,
 }
 
 impl Model {
     /// One machine has no address, as in the acceptance list.
-    pub fn of_three() -> Model {
+    pub fn with_three_machines() -> Model {
         let machine = |id: &str, ip: &str, metadata: &[(&str, &str)]| Machine {
             id: id.into(),
             primary_ip: ip.into(),
@@ -60,36 +60,36 @@ impl Model {
 
     pub fn put(&mut self, unit: &Unit) {
         let name = UnitName::parse(&unit.name).unwrap();
-        let (wanted, _) = Requirements::read(&unit.file(), &name);
+        let (requirements, _) = Requirements::read(&unit.file(), &name);
         let old = self.units.remove(&unit.name);
-        let (machine_id, there) = match old {
-            Some(old) => (old.unit.machine_id, old.there),
+        let (machine_id, job) = match old {
+            Some(old) => (old.unit.machine_id, old.job),
             None => (String::new(), None),
         };
         let unit = Unit { machine_id, ..unit.clone() };
-        self.units.insert(unit.name.clone(), Stored { unit, wanted, looks: 0, there });
-        self.settle();
+        self.units.insert(unit.name.clone(), Stored { unit, requirements, polls: 0, job });
+        self.converge();
     }
 
     pub fn set_desired(&mut self, name: &str, desired: &str) {
         let stored = self.units.get_mut(name).unwrap();
-        let again = desired == "launched" && stored.unit.desired_state == "launched";
+        let restarts = desired == "launched" && stored.unit.desired_state == "launched";
         stored.unit.desired_state = desired.to_owned();
-        stored.looks = 0;
-        if again && let Some(job) = &mut stored.there {
+        stored.polls = 0;
+        if restarts && let Some(job) = &mut stored.job {
             (job.launched, job.broken) = (true, false);
             *self.starts.entry(name.to_owned()).or_default() += 1;
         }
-        self.settle();
+        self.converge();
     }
 
     pub fn destroy(&mut self, name: &str) -> bool {
         self.units.remove(name).is_some()
     }
 
-    /// Everything at once, where nothing is slow.
-    fn settle(&mut self) {
-        if self.slowness == 0 {
+    /// Executes all steps if there is no delay.
+    fn converge(&mut self) {
+        if self.polls_per_step == 0 {
             let names: Vec<String> = self.units.keys().cloned().collect();
             for _ in 0..4 {
                 names.iter().for_each(|name| self.step(name));
@@ -97,36 +97,35 @@ impl Model {
         }
     }
 
-    /// Somebody looks at the unit.
-    pub fn look(&mut self, name: &str) {
+    pub fn poll(&mut self, name: &str) {
         let Some(stored) = self.units.get_mut(name) else { return };
-        stored.looks += 1;
-        if self.slowness > 0 && stored.looks.is_multiple_of(self.slowness) {
+        stored.polls += 1;
+        if self.polls_per_step > 0 && stored.polls.is_multiple_of(self.polls_per_step) {
             self.step(name);
         }
     }
 
     fn step(&mut self, name: &str) {
-        let place = self.place(name);
+        let target = self.schedule(name);
         let stored = self.units.get_mut(name).unwrap();
-        if stored.wanted.global || UnitName::parse(name).unwrap().is_template() {
+        if stored.requirements.global || UnitName::parse(name).unwrap().is_template() {
             return;
         }
         let desired: JobState = stored.unit.desired_state.parse().unwrap();
         if desired == JobState::Inactive {
             let machine = std::mem::take(&mut stored.unit.machine_id);
-            match &mut stored.there {
+            match &mut stored.job {
                 Some(job) if job.launched && job.stopping_on.is_none() => job.stopping_on = Some(machine),
-                there => *there = None,
+                job => *job = None,
             }
             return;
         }
-        if stored.there.as_ref().is_some_and(|job| job.stopping_on.is_some()) {
-            stored.there = None;
+        if stored.job.as_ref().is_some_and(|job| job.stopping_on.is_some()) {
+            stored.job = None;
             return;
         }
         if stored.unit.machine_id.is_empty() {
-            match place {
+            match target {
                 Ok(machine) => {
                     stored.unit.machine_id = machine;
                     stored.unit.scheduling_message.clear();
@@ -137,7 +136,7 @@ impl Model {
         }
         let hash = stored.unit.file().hash().to_string();
         let launch = desired == JobState::Launched;
-        match &mut stored.there {
+        match &mut stored.job {
             Some(job) if job.hash == hash && job.launched == launch => {}
             Some(job) if job.hash == hash => {
                 job.launched = launch;
@@ -145,9 +144,9 @@ impl Model {
                     *self.starts.entry(name.to_owned()).or_default() += 1;
                 }
             }
-            there => {
+            job => {
                 let text = stored.unit.file().normalised();
-                *there = Some(Job {
+                *job = Some(Job {
                     hash,
                     launched: false,
                     broken: text.contains("/bin/false"),
@@ -157,8 +156,8 @@ impl Model {
         }
     }
 
-    /// The machine with the fewest units that may have it.
-    fn place(&self, name: &str) -> Result<String, String> {
+    /// The eligible machine with the fewest units.
+    fn schedule(&self, name: &str) -> Result<String, String> {
         let verdicts = self.verdicts(name);
         let best = verdicts.iter().filter(|verdict| verdict.eligible).min_by_key(|verdict| verdict.load);
         best.map(|verdict| verdict.machine_id.clone())
@@ -166,24 +165,27 @@ impl Model {
     }
 
     fn verdicts(&self, name: &str) -> Vec<Verdict> {
-        let wanted = &self.units[name].wanted;
+        let requirements = &self.units[name].requirements;
         let verdict = |machine: &Machine| {
             let mut reasons = Vec::new();
-            let here: Vec<&String> = self
+            let local_units: Vec<&String> = self
                 .units
                 .iter()
                 .filter(|(other, stored)| *other != name && stored.unit.machine_id == machine.id)
                 .map(|(other, _)| other)
                 .collect();
-            if wanted.machine_id.as_ref().is_some_and(|id| !machine.id.starts_with(id.as_str())) {
+            if requirements.machine_id.as_ref().is_some_and(|id| !machine.id.starts_with(id.as_str())) {
                 reasons.push("MachineID names another machine".to_owned());
             }
-            for (key, values) in &wanted.metadata {
+            for (key, values) in &requirements.metadata {
                 if !machine.metadata.get(key).is_some_and(|value| values.contains(value)) {
                     reasons.push(format!("its metadata {key:?} is not what MachineMetadata asks for"));
                 }
             }
-            for other in here.iter().filter(|other| wanted.conflicts.iter().any(|glob| glob.matches(other))) {
+            for other in local_units
+                .iter()
+                .filter(|other| requirements.conflicts.iter().any(|glob| glob.matches(other)))
+            {
                 reasons.push(format!("Conflicts with {other}, which is there"));
             }
             if !machine.cordon.is_open() {
@@ -191,7 +193,7 @@ impl Model {
             }
             Verdict {
                 eligible: reasons.is_empty(),
-                load: here.len() as u64,
+                load: local_units.len() as u64,
                 machine_id: machine.id.clone(),
                 reasons,
             }
@@ -199,11 +201,11 @@ impl Model {
         self.machines.iter().map(verdict).collect()
     }
 
-    pub fn shown(&self, name: &str) -> Option<Unit> {
+    pub fn unit(&self, name: &str) -> Option<Unit> {
         let stored = self.units.get(name)?;
         let mut unit = stored.unit.clone();
-        if !stored.wanted.global {
-            let state = match &stored.there {
+        if !stored.requirements.global {
+            let state = match &stored.job {
                 Some(job) if job.stopping_on.is_some() => JobState::Inactive,
                 None => JobState::Inactive,
                 Some(job) if job.launched => JobState::Launched,
@@ -214,7 +216,7 @@ impl Model {
         Some(unit)
     }
 
-    /// By unit, then machine.
+    /// Sorted by unit, then by machine.
     pub fn states(&self) -> Vec<UnitState> {
         let mut states = Vec::new();
         for (name, stored) in &self.units {
@@ -227,12 +229,12 @@ impl Model {
                 systemd_sub_state: sub.into(),
                 refusal: None,
             };
-            if stored.wanted.global && stored.unit.desired_state != "inactive" {
+            if stored.requirements.global && stored.unit.desired_state != "inactive" {
                 let hash = stored.unit.file().hash().to_string();
                 states.extend(
                     self.machines.iter().map(|machine| state(&machine.id, &hash, "active", "running")),
                 );
-            } else if let Some(job) = &stored.there {
+            } else if let Some(job) = &stored.job {
                 let (active, sub) = match (job.launched, job.broken) {
                     _ if job.stopping_on.is_some() => ("deactivating", "stop-sigterm"),
                     (false, _) => ("inactive", "dead"),
@@ -258,12 +260,11 @@ impl Model {
             (format!("{name} is on {machine_id}"), Vec::new())
         };
         let machines = self.verdicts(name);
-        // On a machine, or on none that it waits for.
         let blocked = machine_id.is_empty() && stored.unit.desired_state != "inactive";
         Explanation { blocked, hints, machine_id, machines, name: name.to_owned(), summary }
     }
 
-    /// Each new unit, and what its text would change.
+    /// A step for each unit that is new or changed.
     pub fn plan(&self, units: &[Unit]) -> Plan {
         let step = |unit: &Unit| match self.units.get(&unit.name) {
             None => Step {
@@ -290,13 +291,13 @@ impl Model {
         let Some(machine) = self.machines.iter_mut().find(|machine| machine.id == id) else { return false };
         machine.cordon = cordon;
         if cordon == Cordon::Draining {
-            let there = |stored: &&Stored| stored.unit.machine_id == id;
+            let on_machine = |stored: &&Stored| stored.unit.machine_id == id;
             let names: Vec<String> =
-                self.units.values().filter(there).map(|stored| stored.unit.name.clone()).collect();
+                self.units.values().filter(on_machine).map(|stored| stored.unit.name.clone()).collect();
             for name in names {
-                let elsewhere = self.place(&name);
+                let new_target = self.schedule(&name);
                 let stored = self.units.get_mut(&name).unwrap();
-                match elsewhere {
+                match new_target {
                     Ok(machine) => stored.unit.machine_id = machine,
                     Err(why) => stored.unit.scheduling_message = why,
                 }

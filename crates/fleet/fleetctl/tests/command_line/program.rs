@@ -1,4 +1,4 @@
-//! Runs `fleetctl` and gives what it did, as a transcript.
+//! Runs `fleetctl` and records a transcript.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::process::{Child, Command, Output, Stdio};
 #[derive(Debug, Clone)]
 pub struct Program {
     folder: PathBuf,
-    /// Besides these the environment is empty, but for PATH and HOME.
+    /// In addition to PATH and HOME.
     environment: Vec<(String, String)>,
 }
 
 impl Program {
-    /// Runs in `folder`, which is its home too.
+    /// Runs in `folder`, which is also HOME.
     pub fn in_folder(folder: &Path) -> Program {
         Program { folder: folder.to_owned(), environment: Vec::new() }
     }
@@ -22,10 +22,10 @@ impl Program {
         self
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
         command
-            .args(words)
+            .args(arguments)
             .current_dir(&self.folder)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -35,15 +35,15 @@ impl Program {
         command
     }
 
-    pub fn start(&self, words: &[&str]) -> Child {
-        self.command(words).spawn().unwrap()
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
     }
 
     /// Lines of standard output as `out| …`, then those of standard error, then the exit code if not 0.
-    pub fn run(&self, words: &[&str], input: &str) -> String {
-        let mut child = self.start(words);
+    pub fn run(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = self.start(arguments);
         let mut stdin = child.stdin.take().unwrap();
-        // A program that does not read its input may be gone already.
+        // A program that does not read its input may have exited.
         if let Err(error) = stdin.write_all(input.as_bytes()) {
             assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
         }

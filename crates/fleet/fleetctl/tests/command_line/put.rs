@@ -1,11 +1,11 @@
-//! `PUT /units/NAME`, with the contract's checks in their order.
+//! `PUT /units/NAME`, with the checks of the contract in its order.
 
 use fleet_api::{ErrorDocument, JobState, Unit, decode};
 use unit_file::{Requirements, Severity, UnitName};
 
 use crate::model::Model;
 
-/// The status of a good answer, or a refusal.
+/// Returns the status of a successful response, or the error.
 pub fn put(model: &mut Model, name: &str, body: &[u8]) -> Result<u16, ErrorDocument> {
     let refuse = |code: u16, text: String| Err(ErrorDocument::new(code, text));
     let mut unit: Unit = match decode(body) {

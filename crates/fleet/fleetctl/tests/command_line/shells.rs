@@ -1,4 +1,4 @@
-//! The help pages, and the completion scripts, read by bash itself.
+//! Help pages, and completion scripts as bash evaluates them.
 
 use std::process::Command;
 
@@ -10,38 +10,38 @@ fn script(shell: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What bash offers for the last of `words`.
-fn offered(words: &[&str]) -> Vec<String> {
-    let ask = "eval \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+/// Completions of bash for the last of `arguments`.
+fn completions(arguments: &[&str]) -> Vec<String> {
+    let script_text = "eval \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
                _fleetctl fleetctl \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; \
                printf '%s\\n' \"${COMPREPLY[@]}\"";
     let output = Command::new("bash")
-        .args(["-c", ask, "bash", &script("bash"), "fleetctl"])
-        .args(words)
+        .args(["-c", script_text, "bash", &script("bash"), "fleetctl"])
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    let mut offered: Vec<String> =
+    let mut completions: Vec<String> =
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    offered.sort();
-    offered
+    completions.sort();
+    completions
 }
 
 #[test]
-fn bash_offers_commands_flags_and_values() {
-    assert_eq!(offered(&["list-u"]), ["list-unit-files", "list-units"]);
-    assert_eq!(offered(&["start", "--wait"]), ["--wait-active"]);
-    assert_eq!(offered(&["--driver", ""]), ["API", "etcd"]);
-    // What is hidden stays so.
-    assert!(!offered(&["submit", "--"]).contains(&"--sign".to_owned()));
+fn bash_completes_commands_flags_and_values() {
+    assert_eq!(completions(&["list-u"]), ["list-unit-files", "list-units"]);
+    assert_eq!(completions(&["start", "--wait"]), ["--wait-active"]);
+    assert_eq!(completions(&["--driver", ""]), ["API", "etcd"]);
+    // Hidden flags are not completed.
+    assert!(!completions(&["submit", "--"]).contains(&"--sign".to_owned()));
 }
 
 #[test]
 fn other_shells() {
     assert!(script("zsh").starts_with("#compdef fleetctl"));
     assert!(script("fish").contains("complete -c fleetctl"));
-    let told = Program::in_folder("/".as_ref()).run(&["completion", "tcsh"], "");
-    assert_eq!(told, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 2\n");
+    let output = Program::in_folder("/".as_ref()).run(&["completion", "tcsh"], "");
+    assert_eq!(output, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 2\n");
 }
 
 /// TestClientHelpFlag and TestClientVersionHelpOutput.
@@ -59,8 +59,8 @@ fn help_pages() {
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }
-    for words in [&["help"][..], &["--help"], &["-h"], &["--h"], &["-help"]] {
-        assert_eq!(program.run(words, ""), page, "{words:?}");
+    for arguments in [&["help"][..], &["--help"], &["-h"], &["--h"], &["-help"]] {
+        assert_eq!(program.run(arguments, ""), page, "{arguments:?}");
     }
     let of_start = program.run(&["help", "start"], "");
     for part in ["NAME:\nout|    fleetctl start", "USAGE:", "DESCRIPTION:", "OPTIONS:", "--block-attempts"] {

@@ -1,7 +1,6 @@
-//! A real SSH server on loopback, an agent, and their keys; each test's own.
+//! A real SSH server on loopback, an agent, and their keys, for one test.
 //!
-//! The server is Debian's `openssh-server`. It runs in a mount
-//! namespace of its own, where a user `core` is known.
+//! The server is Debian's `openssh-server`, in a mount namespace with a user `core`.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,8 +13,8 @@ use crate::model::Model;
 use crate::program::Program;
 use crate::server::Server;
 
-pub struct Stage {
-    // Processes end before the folder goes.
+pub struct Fixture {
+    // Drop order: the processes exit before the folder is removed.
     _sshd: Running,
     _agent: Option<Running>,
     pub port: u16,
@@ -33,29 +32,29 @@ impl Drop for Running {
     }
 }
 
-/// Debian's place for it; it wants to be started by its whole path.
+/// Path in Debian; sshd requires an absolute path.
 const SSHD: &str = "/usr/sbin/sshd";
 
-fn done(command: &mut Command) {
+fn run_to_success(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-pub fn key(path: &Path, kind: &str) {
-    done(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(path));
+pub fn generate_key(path: &Path, kind: &str) {
+    run_to_success(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(path));
 }
 
-impl Stage {
-    pub fn new() -> Stage {
+impl Fixture {
+    pub fn new() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        key(&root.join("host"), "ed25519");
-        key(&root.join("user"), "ed25519");
+        generate_key(&root.join("host"), "ed25519");
+        generate_key(&root.join("user"), "ed25519");
         std::fs::copy(root.join("user.pub"), root.join("authorized")).unwrap();
         let port = loopback_port::reserve().unwrap().port();
         let sshd = Running(start_sshd(root, port));
-        let mut model = Model::of_three();
-        // Its id is the only one that begins so; the address is the server's.
+        let mut model = Model::with_three_machines();
+        // A unique id prefix, and the address of the server.
         model.machines.push(Machine {
             id: "feedbeef112233445566778899aabbcc".into(),
             primary_ip: "127.0.0.1".into(),
@@ -63,19 +62,19 @@ impl Stage {
         });
         let server = Server::start(root, model);
         let program = Program::in_folder(root).with("FLEETCTL_ENDPOINT", &server.endpoint());
-        let stage = Stage { _sshd: sshd, _agent: None, port, server, program, folder };
-        stage.wait_for_banner();
-        stage
+        let fixture = Fixture { _sshd: sshd, _agent: None, port, server, program, folder };
+        fixture.wait_for_banner();
+        fixture
     }
 
     /// An agent that holds the user's key.
-    pub fn with_agent(mut self) -> Stage {
+    pub fn with_agent(mut self) -> Fixture {
         let socket = self.path("agent");
         let agent = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn();
         self._agent = Some(Running(agent.unwrap()));
-        // The socket is there before it is listened on.
+        // The socket exists before the agent listens.
         wait_for("the agent", || UnixStream::connect(&socket).is_ok());
-        done(
+        run_to_success(
             Command::new("ssh-add")
                 .args(["-q", &self.path("user")])
                 .env("SSH_AUTH_SOCK", &socket)
@@ -85,23 +84,23 @@ impl Stage {
         self
     }
 
-    /// The server's key is known already.
-    pub fn known(self) -> Stage {
-        let key = std::fs::read_to_string(self.path("host.pub")).unwrap();
-        let key: Vec<&str> = key.split_whitespace().take(2).collect();
+    /// Adds the server's key to the known hosts.
+    pub fn with_known_host(self) -> Fixture {
+        let host_key = std::fs::read_to_string(self.path("host.pub")).unwrap();
+        let host_key: Vec<&str> = host_key.split_whitespace().take(2).collect();
         std::fs::create_dir(self.path(".fleetctl")).unwrap();
-        let line = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
+        let line = format!("[127.0.0.1]:{} {}\n", self.port, host_key.join(" "));
         std::fs::write(self.path(".fleetctl/known_hosts"), line).unwrap();
         self
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Stage {
+    pub fn with(mut self, name: &str, value: &str) -> Fixture {
         self.program = self.program.with(name, value);
         self
     }
 
-    /// A variable that names a file of the folder.
-    pub fn with_path(self, name: &str, file: &str) -> Stage {
+    /// Sets a variable to the path of a file in the folder.
+    pub fn with_path(self, name: &str, file: &str) -> Fixture {
         let path = self.path(file);
         self.with(name, &path)
     }
@@ -110,13 +109,13 @@ impl Stage {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// `fleetctl ssh` to the server, with these words behind it.
-    pub fn ssh(&self, words: &[&str], input: &str) -> String {
+    /// Runs `fleetctl ssh` to the server with further arguments.
+    pub fn ssh(&self, arguments: &[&str], input: &str) -> String {
         let port = format!("--ssh-port={}", self.port);
-        self.program.run(&[&["ssh", &port, "feedbeef"], words].concat(), input)
+        self.program.run(&[&["ssh", &port, "feedbeef"], arguments].concat(), input)
     }
 
-    /// A program of this name, which the server's sessions find first.
+    /// Adds a program to the start of the PATH of sessions.
     pub fn script(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.folder.path().join("bin").join(name);

@@ -1,10 +1,10 @@
-//! Units against a systemd that is made for it: its bus and its manager, in this process, over pairs of sockets.
+//! Tests against a fake systemd and bus in this process.
 
-// Outside of `#[test]` functions too: this is all test.
+// Also outside of `#[test]` functions: this is test code.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod changes;
-mod fake;
+mod events;
+mod fake_systemd;
 mod flow;
 mod loading;
 mod many;

@@ -1,12 +1,12 @@
-//! A thousand units at once: calls do not wait for each other, and neither do stops.
+//! A thousand units concurrently: neither calls nor stops wait for each other.
 
 use futures_util::future::try_join_all;
 use systemd_units::Error;
 
-use super::fake::{Node, Stop, file, name};
+use super::fake_systemd::{Fixture, Stop, file, name};
 
 const UNITS: usize = 1000;
-/// So many calls are on their way before the first is answered.
+/// Calls in flight before the first reply.
 const AT_ONCE: usize = 200;
 
 fn names() -> Vec<unit_file::UnitName> {
@@ -14,85 +14,85 @@ fn names() -> Vec<unit_file::UnitName> {
 }
 
 #[tokio::test]
-async fn a_thousand_units_come_and_go() {
-    let node = Node::new();
+async fn a_thousand_units() {
+    let fixture = Fixture::new();
     let (units, names, text) =
-        (&node.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n"));
+        (&fixture.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n"));
 
-    node.fake.state(|state| state.hold = Some(("EnableUnitFiles", AT_ONCE)));
+    fixture.systemd.state(|state| state.hold_method = Some(("EnableUnitFiles", AT_ONCE)));
     let loading = try_join_all(names.iter().map(|name| units.load(name, &text)));
     loading.await.unwrap();
-    node.fake.state(|state| state.hold = None);
-    units.reload().await.unwrap();
-    assert_eq!((node.fake.calls("EnableUnitFiles"), node.fake.calls("Reload")), (UNITS, 1));
-    assert_eq!(units.found().await.unwrap().len(), UNITS);
+    fixture.systemd.state(|state| state.hold_method = None);
+    units.daemon_reload().await.unwrap();
+    assert_eq!((fixture.systemd.calls("EnableUnitFiles"), fixture.systemd.calls("Reload")), (UNITS, 1));
+    assert_eq!(units.list_unit_files().await.unwrap().len(), UNITS);
 
-    node.fake.state(|state| state.hold = Some(("StartUnit", AT_ONCE)));
+    fixture.systemd.state(|state| state.hold_method = Some(("StartUnit", AT_ONCE)));
     let mut jobs = try_join_all(names.iter().map(|name| units.start(name))).await.unwrap();
     jobs.sort_unstable();
     jobs.dedup();
     assert_eq!(jobs.len(), UNITS);
-    let asked = node.fake.calls("ListUnitsByNames");
+    let asked = fixture.systemd.calls("ListUnitsByNames");
     let states = units.states(&names).await.unwrap();
     assert_eq!(states.values().filter(|state| state.active == "active").count(), UNITS);
-    assert_eq!(node.fake.calls("ListUnitsByNames"), asked + 1);
+    assert_eq!(fixture.systemd.calls("ListUnitsByNames"), asked + 1);
 
-    // More stops go on at one time than calls may.
-    node.fake.state(|state| {
-        state.hold = None;
+    // More concurrent stops than the limit of calls.
+    fixture.systemd.state(|state| {
+        state.hold_method = None;
         state.stops = names.iter().map(|name| (name.to_string(), Stop::Held)).collect();
     });
     let end_all = async {
-        node.fake.until_called("StopUnit", UNITS).await;
-        assert_eq!(node.fake.calls("DisableUnitFiles"), 0);
+        fixture.systemd.until_called("StopUnit", UNITS).await;
+        assert_eq!(fixture.systemd.calls("DisableUnitFiles"), 0);
         for name in &names {
-            node.fake.end_stop(name.as_str(), "done", "inactive").await;
+            fixture.systemd.end_stop(name.as_str(), "done", "inactive").await;
         }
     };
     let unloading = try_join_all(names.iter().map(|name| units.unload(name)));
     let (unloaded, ()) = tokio::join!(unloading, end_all);
     unloaded.unwrap();
-    // Each of these calls costs systemd a look through all its folders. How many units share one depends on how
-    // fast the stops end beside it: 266 calls were seen. Without sharing it is one for each.
-    let calls = node.fake.calls("DisableUnitFiles");
+    // Each of these calls makes systemd scan all its directories. Batching depends on timing: 266 calls were
+    // measured, without batching it is one per unit.
+    let calls = fixture.systemd.calls("DisableUnitFiles");
     assert!(calls <= UNITS / 2, "{calls}");
-    assert_eq!(units.found().await.unwrap().len(), 0);
-    assert!(node.fake.state(|state| state.links().is_empty() && state.units.is_empty()));
-    assert_eq!(node.fake.state(|state| state.dials), 1);
+    assert_eq!(units.list_unit_files().await.unwrap().len(), 0);
+    assert!(fixture.systemd.state(|state| state.links().is_empty() && state.units.is_empty()));
+    assert_eq!(fixture.systemd.state(|state| state.dials), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_is_away_is_not_dialled_for_each() {
-    let node = Node::new();
-    node.fake.state(|state| state.refuse_dials = usize::MAX);
+async fn concurrent_calls_share_a_connection_attempt() {
+    let fixture = Fixture::new();
+    fixture.systemd.state(|state| state.refuse_dials = usize::MAX);
     let (names, text) = (names(), file("[Service]\nExecStart=/bin/sleep 1\n"));
-    let loads = names.iter().map(|name| node.units.load(name, &text));
+    let loads = names.iter().map(|name| fixture.units.load(name, &text));
     for loaded in futures_util::future::join_all(loads).await {
         assert!(matches!(loaded, Err(Error::Connect(_))));
     }
-    assert_eq!(node.fake.state(|state| state.dials), 1);
-    assert_eq!(std::fs::read_dir(&node.folder).unwrap().count(), 0);
-    node.fake.state(|state| state.refuse_dials = 0);
+    assert_eq!(fixture.systemd.state(|state| state.dials), 1);
+    assert_eq!(std::fs::read_dir(&fixture.directory).unwrap().count(), 0);
+    fixture.systemd.state(|state| state.refuse_dials = 0);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    node.units.load(&names[0], &text).await.unwrap();
+    fixture.units.load(&names[0], &text).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_many_are_refused_each_is_tried_alone() {
-    let node = Node::new();
+async fn failed_batches_are_retried_individually() {
+    let fixture = Fixture::new();
     let refused = ["a1.service", "a2.service"];
     let all: Vec<_> = (0..5).map(|number| format!("a{number}.service")).collect();
-    all.iter().for_each(|unit| node.put(unit, "inactive"));
-    node.fake.state(|state| {
-        state.hold = Some(("StopUnit", all.len()));
-        state.undisabled = refused.map(str::to_owned).into();
+    all.iter().for_each(|unit| fixture.put(unit, "inactive"));
+    fixture.systemd.state(|state| {
+        state.hold_method = Some(("StopUnit", all.len()));
+        state.disable_failures = refused.map(str::to_owned).into();
     });
     let names: Vec<_> = all.iter().map(|unit| name(unit)).collect();
-    let unloads = names.iter().map(|name| node.units.unload(name));
+    let unloads = names.iter().map(|name| fixture.units.unload(name));
     let unloaded = futures_util::future::join_all(unloads).await;
     for (unit, unloaded) in all.iter().zip(unloaded) {
         let is_refused = refused.contains(&unit.as_str());
         assert_eq!(unloaded.is_err(), is_refused, "{unit}");
-        assert_eq!(node.file(unit).is_some(), is_refused, "{unit}");
+        assert_eq!(fixture.file(unit).is_some(), is_refused, "{unit}");
     }
 }

@@ -1,4 +1,4 @@
-//! Which requirements exclude each other.
+//! Requirements that exclude each other.
 
 use thiserror::Error;
 
@@ -6,7 +6,7 @@ use super::Requirements;
 
 /// The texts are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Combination {
+pub enum RequirementsConflict {
     #[error("unresolvable requirements: peer {peer:?} matches conflict {pattern:?}")]
     PeerConflicts { peer: String, pattern: String },
     #[error("unresolvable requirements: peer {peer:?} matches replace {pattern:?}")]
@@ -15,31 +15,37 @@ pub enum Combination {
     Exclusive(&'static str, &'static str),
 }
 
-/// The first rule that is broken, in the contract's order. The original looks before specifiers are replaced:
-/// give it what [`Requirements::of_template`] reads.
-pub fn check_combination(wanted: &Requirements) -> Result<(), Combination> {
-    for peer in &wanted.peers {
-        if let Some(pattern) = wanted.conflicts.iter().find(|glob| glob.matches(peer)) {
-            return Err(Combination::PeerConflicts { peer: peer.clone(), pattern: pattern.to_string() });
+/// The first violated rule in the contract's order. The original checks before specifiers are expanded, so pass the
+/// result of [`Requirements::read_unexpanded`].
+pub fn check_conflicts(requirements: &Requirements) -> Result<(), RequirementsConflict> {
+    for peer in &requirements.peers {
+        if let Some(pattern) = requirements.conflicts.iter().find(|glob| glob.matches(peer)) {
+            return Err(RequirementsConflict::PeerConflicts {
+                peer: peer.clone(),
+                pattern: pattern.to_string(),
+            });
         }
-        if let Some(pattern) = wanted.replaces.iter().find(|glob| glob.matches(peer)) {
-            return Err(Combination::PeerReplaced { peer: peer.clone(), pattern: pattern.to_string() });
+        if let Some(pattern) = requirements.replaces.iter().find(|glob| glob.matches(peer)) {
+            return Err(RequirementsConflict::PeerReplaced {
+                peer: peer.clone(),
+                pattern: pattern.to_string(),
+            });
         }
     }
-    let (machine, peers) = (wanted.machine_id.is_some(), !wanted.peers.is_empty());
-    let (conflicts, replaces) = (!wanted.conflicts.is_empty(), !wanted.replaces.is_empty());
+    let (machine, peers) = (requirements.machine_id.is_some(), !requirements.peers.is_empty());
+    let (conflicts, replaces) = (!requirements.conflicts.is_empty(), !requirements.replaces.is_empty());
     let rules = [
         (machine && peers, "MachineID", "Peers"),
         (machine && conflicts, "MachineID", "Conflicts"),
-        (machine && wanted.global, "MachineID", "Global"),
+        (machine && requirements.global, "MachineID", "Global"),
         (machine && replaces, "MachineID", "Replaces"),
-        (wanted.global && peers, "Global", "Peers"),
-        (wanted.global && replaces, "Global", "Replaces"),
+        (requirements.global && peers, "Global", "Peers"),
+        (requirements.global && replaces, "Global", "Replaces"),
         (conflicts && replaces, "Conflicts", "Replaces"),
-        (wanted.global && wanted.pinned, "Global", "Pinned"),
+        (requirements.global && requirements.pinned, "Global", "Pinned"),
     ];
     match rules.into_iter().find(|(broken, ..)| *broken) {
-        Some((_, one, other)) => Err(Combination::Exclusive(one, other)),
+        Some((_, one, other)) => Err(RequirementsConflict::Exclusive(one, other)),
         None => Ok(()),
     }
 }

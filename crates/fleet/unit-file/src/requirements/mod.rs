@@ -1,15 +1,15 @@
-//! What `[X-Fleet]` asks for, in all of its spellings, as one checked value.
+//! Requirements of `[X-Fleet]`, in all spellings.
 //!
 //! | key | older spellings | meaning |
 //! |---|---|---|
-//! | `MachineID` | `X-ConditionMachineID`, `X-ConditionMachineBootID` | only on that machine |
-//! | `MachineOf` | `X-ConditionMachineOf` | only beside these units |
-//! | `MachineMetadata` | `X-ConditionMachineMetadata` | only where the metadata are so |
-//! | `Conflicts` | `X-Conflicts` | never beside units that match |
-//! | `Replaces` | | units that match leave the machine |
+//! | `MachineID` | `X-ConditionMachineID`, `X-ConditionMachineBootID` | only on this machine |
+//! | `MachineOf` | `X-ConditionMachineOf` | only on the machine of these units |
+//! | `MachineMetadata` | `X-ConditionMachineMetadata` | only on machines with this metadata |
+//! | `Conflicts` | `X-Conflicts` | never on the machine of a matching unit |
+//! | `Replaces` | | matching units leave the machine |
 //! | `Global` | | on every machine |
 //!
-//! Keys of our own, which the original passes over with a warning, are in [`additions`].
+//! Extensions, which the original ignores with a warning, are in [`additions`].
 
 mod additions;
 mod combination;
@@ -19,48 +19,48 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::glob::Glob;
 
-pub use additions::{SettingError, UpdatePolicy, cpu_of, memory_of};
-pub use combination::{Combination, check_combination};
+pub use additions::{SettingError, UpdatePolicy, parse_cpu, parse_memory};
+pub use combination::{RequirementsConflict, check_conflicts};
 pub use read::FLEET_SECTION;
 
-/// What a unit asks of the cluster. Specifiers are replaced by what they stand for.
+/// What a unit requires of the cluster, with expanded specifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirements {
-    /// A machine's whole id, or its first eight characters.
+    /// A machine id, or its first eight characters.
     pub machine_id: Option<String>,
-    /// Names of units that must be on the same machine, all of them.
+    /// Units that must all be on the same machine.
     pub peers: Vec<String>,
-    /// Names that must not be on the same machine. Each pattern once.
+    /// Patterns of units that must not be on the same machine. Without duplicates.
     pub conflicts: Vec<Glob>,
-    /// Names that must leave the machine that this unit gets. Each pattern once.
+    /// Patterns of units that must leave this unit's machine. Without duplicates.
     pub replaces: Vec<Glob>,
-    /// One of the values for each of the keys.
+    /// For each key, one of the values.
     pub metadata: BTreeMap<String, BTreeSet<String>>,
-    /// On every machine that fits.
+    /// On every eligible machine.
     pub global: bool,
-    /// Bytes that it is expected to need.
+    /// Expected memory use in bytes.
     pub memory: Option<u64>,
-    /// Thousandths of a processor that it is expected to need.
+    /// Expected CPU use in thousandths of a processor.
     pub cpu: Option<u64>,
-    /// How a running unit gets a new text.
+    /// How a running unit gets a new version.
     pub update: UpdatePolicy,
-    /// Stays on the machine that it first got, also while that is away: its data are there.
+    /// Stays on its first machine, also while that is unreachable: its data is there.
     pub pinned: bool,
-    /// While it is moved on purpose, the new one may start before the old one has stopped.
+    /// When moved deliberately, the new unit may start before the old one has stopped.
     pub overlap: bool,
-    /// Whether it is stopped where the store cannot be reached, so that it never runs twice.
+    /// Whether a machine that cannot reach the store stops it, so that it never runs twice.
     pub stop_on_partition: bool,
 }
 
 impl Requirements {
-    /// Whether the unit runs on where its machine is cut off: no other machine takes it over, or the unit allows that.
+    /// Whether the unit keeps running on a partitioned machine: it is never taken over, or may run twice.
     pub fn outlasts_partition(&self) -> bool {
         self.global || !self.stop_on_partition
     }
 }
 
 impl Default for Requirements {
-    /// Of a unit without any: on any one machine.
+    /// No requirements: on any machine.
     fn default() -> Self {
         Self {
             machine_id: None,

@@ -1,22 +1,21 @@
-//! A build redoes what its inputs changed, and nothing else.
+//! Incremental builds: only results with changed inputs are created again.
 
 use std::fs;
 use std::sync::OnceLock;
 
-use crate::workshop::{Build, Finished, first};
+use crate::harness::{Build, Finished, first};
 
-/// A file of os/rootfs that comes into `/usr` only, and where it stands there.
+/// A file of os/rootfs that affects `/usr` only, and its path there.
 const TOUCHED: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
 pub const TOUCHED_IN_USR: &str = "lib/sysctl.d/50-keelson.conf";
 
 pub struct Changed {
     pub build: Build,
     pub finished: Finished,
-    /// Kinds that were made anew.
     kinds: Vec<String>,
 }
 
-/// The first build, with a line more in one file.
+/// The first build with an additional line in one file.
 pub fn changed() -> &'static Changed {
     static SHARED: OnceLock<Changed> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -28,15 +27,15 @@ pub fn changed() -> &'static Changed {
         let before = build.results();
         let finished = build.run();
         let after = build.results();
-        let anew = after.iter().filter(|(place, seen)| before.get(*place) != Some(seen));
-        let kinds = anew.map(|(place, _)| place.split('/').next().unwrap().to_owned()).collect();
+        let changed_results = after.iter().filter(|(result, state)| before.get(*result) != Some(state));
+        let kinds = changed_results.map(|(result, _)| result.split('/').next().unwrap().to_owned()).collect();
         Changed { build, finished, kinds }
     })
 }
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn one_file_of_the_rootfs_redoes_the_system_and_the_disk() {
+fn a_changed_rootfs_file_rebuilds_system_and_disk() {
     let changed = changed();
     assert_eq!(changed.kinds, ["disk", "system", "usr"]);
     assert_ne!(changed.finished.sha256("raw"), first().finished.sha256("raw"));
@@ -44,7 +43,7 @@ fn one_file_of_the_rootfs_redoes_the_system_and_the_disk() {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn an_incremental_build_gives_what_a_new_one_does() {
+fn an_incremental_build_equals_a_clean_one() {
     let changed = changed();
     let mut build = Build { out: changed.build.out.with_file_name("anew"), ..changed.build.clone() };
     build.work = changed.build.checkout.join("target/anew");

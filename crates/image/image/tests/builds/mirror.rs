@@ -1,4 +1,4 @@
-//! A mirror on loopback that serves right files, wrong ones, or none.
+//! A local mirror that can serve wrong files or none.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,27 +10,27 @@ use std::thread;
 
 use image::lock::Lock;
 
-use crate::workshop::{folder, workshop};
+use crate::harness::{folder, harness};
 
-/// What the mirror does when it is asked for a package of this name; others are served.
+/// Fault of the mirror for a package; other packages are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// As many bytes, but other ones.
-    Wrong,
-    Gone,
+pub enum Fault {
+    /// The same size with other content.
+    WrongContent,
+    Unavailable,
 }
 
-/// The environment of a build that knows this mirror and no other.
-pub fn only_mirror(lock: &Lock, manners: &[(&str, Manner)]) -> Vec<(&'static str, OsString)> {
+/// Starts a mirror and returns the environment of a build that uses no other.
+pub fn only_mirror(lock: &Lock, faults: &[(&str, Fault)]) -> Vec<(&'static str, OsString)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let debs = workshop().cache.join("keelson/debs");
-    let served: BTreeMap<String, (PathBuf, Option<Manner>)> = lock
+    let debs = harness().cache.join("keelson/debs");
+    let served: BTreeMap<String, (PathBuf, Option<Fault>)> = lock
         .packages
         .iter()
         .map(|package| {
-            let manner = manners.iter().find(|(name, _)| *name == package.name).map(|(_, manner)| *manner);
-            (package.path.clone(), (debs.join(format!("{}.deb", package.sha256)), manner))
+            let fault = faults.iter().find(|(name, _)| *name == package.name).map(|(_, fault)| *fault);
+            (package.path.clone(), (debs.join(format!("{}.deb", package.sha256)), fault))
         })
         .collect();
     // The thread ends with the test process.
@@ -43,12 +43,12 @@ pub fn only_mirror(lock: &Lock, manners: &[(&str, Manner)]) -> Vec<(&'static str
     environment(port)
 }
 
-/// The environment of a build whose only mirror does not answer.
+/// The environment of a build whose only mirror does not respond.
 pub fn closed_port() -> Vec<(&'static str, OsString)> {
     environment(loopback_port::reserve().unwrap().port())
 }
 
-/// apt without the host's sources, proxies and further settings.
+/// Configures apt without the host's sources, proxies and other settings.
 fn environment(port: u16) -> Vec<(&'static str, OsString)> {
     let config = folder().join("apt.conf");
     let text = "Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"/dev/null\";\n\
@@ -63,8 +63,8 @@ fn environment(port: u16) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// Requests of one connection, until the other side closes it.
-fn answer_all(mut stream: TcpStream, served: &BTreeMap<String, (PathBuf, Option<Manner>)>) {
+/// Serves the requests of one connection until the client closes it.
+fn answer_all(mut stream: TcpStream, served: &BTreeMap<String, (PathBuf, Option<Fault>)>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     while let Some(Ok(request)) = lines.next() {
         while lines.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
@@ -73,13 +73,13 @@ fn answer_all(mut stream: TcpStream, served: &BTreeMap<String, (PathBuf, Option<
         let found = path.and_then(|path| served.get(&path));
         let sent = match found {
             Some((file, None)) => send(&mut stream, "200 OK", &fs::read(file).unwrap()),
-            Some((file, Some(Manner::Wrong))) => {
+            Some((file, Some(Fault::WrongContent))) => {
                 let mut content = fs::read(file).unwrap();
                 let middle = content.len() / 2;
                 content[middle] = !content[middle];
                 send(&mut stream, "200 OK", &content)
             }
-            Some((_, Some(Manner::Gone))) | None => send(&mut stream, "404 Not Found", b""),
+            Some((_, Some(Fault::Unavailable))) | None => send(&mut stream, "404 Not Found", b""),
         };
         if sent.is_err() {
             return;
@@ -92,7 +92,7 @@ fn send(stream: &mut TcpStream, status: &str, content: &[u8]) -> std::io::Result
     stream.write_all(content)
 }
 
-/// `%XX` once.
+/// Decodes `%XX` once.
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Packages that rot, lie, are gone, or cannot be fetched.
+//! Packages that are damaged, wrong or unavailable.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use image::mirror::Mirrors;
 use image::resolve::resolve;
 use progress::Progress;
 
-use crate::mirror::{Manner, closed_port, only_mirror};
-use crate::workshop::{Build, another_cache, checkout, first, skip};
+use crate::harness::{Build, checkout, copy_cache, first, skip};
+use crate::mirror::{Fault, closed_port, only_mirror};
 
 /// A small package of the node's tree.
 const VICTIM: &str = "sudo";
 
-/// A build with a cache of its own and its victim's place in there.
+/// A build with a private cache, and the path of its victim in it.
 fn prepared(name: &str, removed: &[&str]) -> (Build, Lock, Package, PathBuf) {
     first();
     let mut build = Build::resumed(name, removed);
-    build.cache = another_cache(&format!("{name}-cache"));
+    build.cache = copy_cache(&format!("{name}-cache"));
     let lock = Lock::read(&build.checkout.join("os/packages.lock")).unwrap();
     let victim = lock.packages.iter().find(|package| package.name == VICTIM).unwrap().clone();
     let deb = build.cache.join("keelson/debs").join(format!("{}.deb", victim.sha256));
@@ -29,25 +29,25 @@ fn prepared(name: &str, removed: &[&str]) -> (Build, Lock, Package, PathBuf) {
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn rotten_bytes_in_the_cache_are_said_and_all_fetched_again_at_once() {
+fn damaged_cache_files_are_reported_and_downloaded_again() {
     let (mut build, lock, victim, deb) = prepared("rotten", &["packages", "system", "usr", "disk"]);
     let other = lock.packages.iter().find(|package| package.name == "less").unwrap();
-    let rotten = [&victim, other].map(|package| deb.with_file_name(format!("{}.deb", package.sha256)));
-    for deb in &rotten {
+    let damaged = [&victim, other].map(|package| deb.with_file_name(format!("{}.deb", package.sha256)));
+    for deb in &damaged {
         let mut content = fs::read(deb).unwrap();
         let middle = content.len() / 2;
         content[middle] = !content[middle];
-        // Not in place: the file is shared with the good cache.
+        // Replaced, because the file is a hard link to the shared cache.
         fs::remove_file(deb).unwrap();
         fs::write(deb, content).unwrap();
     }
     build.environment = only_mirror(&lock, &[]);
     let finished = build.run();
-    let told: Vec<&str> =
-        finished.said.lines().filter(|line| line.contains("damaged in the cache")).collect();
-    assert_eq!(told.len(), 1, "{}", finished.said);
-    for (package, deb) in [&victim, other].into_iter().zip(&rotten) {
-        assert!(told[0].contains(&format!("{} {}", package.name, package.version)), "{}", told[0]);
+    let messages: Vec<&str> =
+        finished.stderr.lines().filter(|line| line.contains("damaged in the cache")).collect();
+    assert_eq!(messages.len(), 1, "{}", finished.stderr);
+    for (package, deb) in [&victim, other].into_iter().zip(&damaged) {
+        assert!(messages[0].contains(&format!("{} {}", package.name, package.version)), "{}", messages[0]);
         assert_eq!(image::fetch::sha256_of(deb).unwrap(), package.sha256);
     }
     assert_eq!(finished.sha256("raw"), first().finished.sha256("raw"));
@@ -58,38 +58,38 @@ fn rotten_bytes_in_the_cache_are_said_and_all_fetched_again_at_once() {
 fn a_mirror_that_serves_a_wrong_file_stops_the_build() {
     let (mut build, lock, victim, deb) = prepared("lying", &[]);
     fs::remove_file(&deb).unwrap();
-    build.environment = only_mirror(&lock, &[(VICTIM, Manner::Wrong)]);
-    let said = build.fail();
+    build.environment = only_mirror(&lock, &[(VICTIM, Fault::WrongContent)]);
+    let stderr = build.fail();
     let expect = format!("{VICTIM} {}: what the mirror sent does not match the SHA-256", victim.version);
-    assert!(said.contains(&expect), "{said}");
+    assert!(stderr.contains(&expect), "{stderr}");
     assert!(!deb.exists(), "the wrong file came into the cache");
 }
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn without_network_a_full_cache_is_enough_and_a_gap_is_named() {
+fn a_full_cache_is_sufficient_offline_and_a_gap_is_reported() {
     let (mut build, _, victim, deb) = prepared("offline", &["disk"]);
     build.environment = closed_port();
     assert_eq!(build.run().sha256("raw"), first().finished.sha256("raw"));
     fs::remove_file(&deb).unwrap();
-    let said = build.fail();
+    let stderr = build.fail();
     let expect = format!("the cache lacks {VICTIM} {}, and no mirror could be asked", victim.version);
-    assert!(said.contains(&expect) && said.contains("127.0.0.1"), "{said}");
+    assert!(stderr.contains(&expect) && stderr.contains("127.0.0.1"), "{stderr}");
 }
 
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
-fn a_package_that_every_mirror_dropped_is_named() {
+fn a_package_on_no_mirror_is_reported() {
     let (mut build, lock, victim, deb) = prepared("gone", &[]);
     fs::remove_file(&deb).unwrap();
-    build.environment = only_mirror(&lock, &[(VICTIM, Manner::Gone)]);
-    let said = build.fail();
+    build.environment = only_mirror(&lock, &[(VICTIM, Fault::Unavailable)]);
+    let stderr = build.fail();
     let expect = format!("no mirror has {VICTIM} {} any more: `", victim.version);
-    assert!(said.contains(&expect) && said.contains("keelson image lock`"), "{said}");
+    assert!(stderr.contains(&expect) && stderr.contains("keelson image lock`"), "{stderr}");
 }
 
-/// With this machine's own mirrors, as years later: they have a newer version only. What is tried is the way to
-/// the packages and the version's mark, not the image made of them.
+/// Uses this host's real mirrors, which have only a newer version of the package. Tests the resolved packages and the
+/// version's mark, not the image.
 #[test]
 #[ignore = "builds whole images: cargo verify image"]
 fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
@@ -110,22 +110,22 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
     };
     let request = Request::read(&build.checkout.join("os/packages")).unwrap();
     let apt = options.apt_folder();
-    match fill_cache(&options, Progress::Shown) {
+    match fill_cache(&options, Progress::Visible) {
         Err(BuildError::Fetch(FetchError::Download { .. })) => {
             let test = "packages::a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked";
             skip(test, "no mirror answers");
             return;
         }
-        Err(BuildError::Fetch(FetchError::Gone(gone))) => assert_eq!(gone[0].name, VICTIM),
+        Err(BuildError::Fetch(FetchError::Unavailable(gone))) => assert_eq!(gone[0].name, VICTIM),
         other => panic!("a version that never was is there: {other:?}"),
     }
-    let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Shown).unwrap();
+    let renewed = fill_cache(&Options { renew_missing: true, ..options }, Progress::Visible).unwrap();
     assert!(renewed.version.ends_with("+renewed"), "{}", renewed.version);
     let changes = renewed.lock.changes_since(&old);
     let victim = format!("{VICTIM} 0.1-1 -> ");
     assert!(changes.iter().any(|change| change.starts_with(&victim)), "{changes:?}");
-    // As apt resolves them today, and nothing of an older point release beside it.
-    let newest = resolve(&request, &Mirrors::of_this_machine().unwrap(), &apt).unwrap();
+    // Identical to what apt resolves today.
+    let newest = resolve(&request, &Mirrors::of_host().unwrap(), &apt).unwrap();
     assert_eq!(renewed.lock, newest);
     assert_eq!(fs::read(&path).unwrap(), text, "the checkout's lock was written");
 }

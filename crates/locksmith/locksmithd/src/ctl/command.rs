@@ -1,26 +1,26 @@
-//! What a command of this program does.
+//! The action of a command.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 
 use super::failure::Failure;
 use super::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type CommandFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a Given) -> Running<'a>),
+    Execute(for<'a> fn(&'a Session, &'a ParsedArgs) -> CommandFuture<'a>),
     Help,
     Completion,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         &[]
     }
 }

@@ -1,38 +1,38 @@
-//! How a command ends when it does not end well: what standard error is told, and the exit code.
+//! A command's failure: the message for stderr, and the exit code.
 
 use std::io;
 
-/// The lines for standard error, without the end of the last one; none when it was all said before.
+/// The message, without the final newline; `None` if it was printed already.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     pub text: Option<String>,
     pub exit: u8,
 }
 
-/// Wrong use of flags or commands.
-const WRONG_USE: u8 = 2;
+/// A usage error.
+const EXIT_USAGE: u8 = 2;
 
 impl Failure {
-    /// Exit code 1, as most failures have.
+    /// With exit code 1.
     pub fn new(text: impl Into<String>) -> Failure {
         Failure { text: Some(text.into()), exit: 1 }
     }
 
     pub fn usage(text: impl Into<String>) -> Failure {
-        Failure { text: Some(text.into()), exit: WRONG_USE }
+        Failure { text: Some(text.into()), exit: EXIT_USAGE }
     }
 
-    /// All is said.
+    /// The message was printed already.
     pub fn silent(exit: u8) -> Failure {
         Failure { text: None, exit }
     }
 
-    pub fn said_wrong_use() -> Failure {
-        Failure::silent(WRONG_USE)
+    pub fn reported_usage() -> Failure {
+        Failure::silent(EXIT_USAGE)
     }
 }
 
-/// Standard output is gone (`locksmithctl … | head`): nobody is left to be told.
+/// A closed stdout (`locksmithctl … | head`) fails silently.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

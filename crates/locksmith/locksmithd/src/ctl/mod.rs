@@ -1,4 +1,4 @@
-//! locksmithctl: the command line of the lock.
+//! The command line of locksmithctl.
 
 mod command;
 mod commands;
@@ -9,8 +9,8 @@ mod stdout;
 
 use std::process::ExitCode;
 
-pub fn main(words: &[String]) -> ExitCode {
-    match run::run(words) {
+pub fn main(arguments: &[String]) -> ExitCode {
+    match run::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text {

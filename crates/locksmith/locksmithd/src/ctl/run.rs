@@ -1,7 +1,7 @@
-//! From the words of the command line to the command that they name.
+//! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, Given, Program, SHELLS, anywhere, before_arguments, command_page, completion, program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, anywhere, before_arguments, command_page, completion, program_page,
 };
 use locksmith_core::FLAGS;
 
@@ -9,7 +9,7 @@ use super::command::{Command, Run};
 use super::commands::COMMANDS;
 use super::failure::Failure;
 use super::session::Session;
-use super::stdout::say;
+use super::stdout::print;
 use crate::version::VERSION;
 
 const PROGRAM: Program<Run> = Program {
@@ -25,44 +25,45 @@ const PROGRAM: Program<Run> = Program {
     ],
 };
 
-pub fn run(words: &[String]) -> Result<(), Failure> {
-    let given = match before_arguments(FLAGS, words) {
-        Ok(given) => given,
-        Err(bad) => return Err(misused(&bad, &program_page(&PROGRAM))),
+pub fn run(arguments: &[String]) -> Result<(), Failure> {
+    let args = match before_arguments(FLAGS, arguments) {
+        Ok(args) => args,
+        Err(bad) => return Err(usage_failure(&bad, &program_page(&PROGRAM))),
     };
-    if given.is_set("version") {
-        return say(&format!("{} version {VERSION}\n", PROGRAM.name));
+    if args.is_set("version") {
+        return print(&format!("{} version {VERSION}\n", PROGRAM.name));
     }
-    let Some((name, rest)) = given.arguments.split_first().filter(|_| !given.wants_help()) else {
-        return say(&program_page(&PROGRAM));
+    let Some((name, rest)) = args.arguments.split_first().filter(|_| !args.wants_help()) else {
+        return print(&program_page(&PROGRAM));
     };
     let Some(command) = find(name) else {
-        // On standard output, as it always was.
-        say(&format!("locksmithctl: unknown subcommand: {name:?}\nRun 'locksmithctl help' for usage.\n"))?;
-        return Err(Failure::said_wrong_use());
+        // On stdout, as locksmith does.
+        print(&format!("locksmithctl: unknown subcommand: {name:?}\nRun 'locksmithctl help' for usage.\n"))?;
+        return Err(Failure::reported_usage());
     };
     let page = || command_page(&PROGRAM, &[command.name], command);
-    // A number below zero looks like a flag.
+    // A negative number would be parsed as a flag.
     let parsed = if command.flags.is_empty() && command.name == "set-max" {
-        before_arguments(command.flags, &guarded(rest))
+        before_arguments(command.flags, &escape_negative_number(rest))
     } else {
         anywhere(command.flags, rest)
     };
     match parsed {
-        Ok(own) if own.wants_help() => say(&page()),
-        Ok(own) => start(command, &given, &own),
-        Err(bad) => Err(misused(&bad, &page())),
+        Ok(command_args) if command_args.wants_help() => print(&page()),
+        Ok(command_args) => start(command, &args, &command_args),
+        Err(bad) => Err(usage_failure(&bad, &page())),
     }
 }
 
-/// With `--` before a first word that is a number below zero.
-fn guarded(words: &[String]) -> Vec<String> {
-    let negative = words.first().is_some_and(|word| word.parse::<i64>().is_ok_and(|number| number < 0));
+/// Puts `--` before a leading negative number.
+fn escape_negative_number(arguments: &[String]) -> Vec<String> {
+    let negative =
+        arguments.first().is_some_and(|argument| argument.parse::<i64>().is_ok_and(|number| number < 0));
     let guard = negative.then(|| "--".to_owned());
-    guard.into_iter().chain(words.iter().cloned()).collect()
+    guard.into_iter().chain(arguments.iter().cloned()).collect()
 }
 
-fn misused(BadFlag(cause): &BadFlag, page: &str) -> Failure {
+fn usage_failure(BadFlag(cause): &BadFlag, page: &str) -> Failure {
     Failure::usage(format!("{cause}\n{}", page.trim_end()))
 }
 
@@ -70,38 +71,38 @@ fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().copied().find(|command| command.name == name)
 }
 
-fn start(command: &'static Command, global: &Given, given: &Given) -> Result<(), Failure> {
+fn start(command: &'static Command, global: &ParsedArgs, args: &ParsedArgs) -> Result<(), Failure> {
     match command.run {
-        Run::Help => help(given),
-        Run::Completion => complete(given),
-        Run::Does(work) => {
-            let store = locksmith_core::store(global, &|name| std::env::var(name).ok())
+        Run::Help => help(args),
+        Run::Completion => complete(args),
+        Run::Execute(work) => {
+            let store = locksmith_core::store_settings(global, &|name| std::env::var(name).ok())
                 .map_err(|error| Failure::new(format!("Error initializing etcd client: {error}")))?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| Failure::new(format!("starting: {error}")))?;
-            runtime.block_on(work(&Session::new(store), given))
+            runtime.block_on(work(&Session::new(store), args))
         }
     }
 }
 
-fn help(given: &Given) -> Result<(), Failure> {
-    match given.argument(0) {
-        None => say(&program_page(&PROGRAM)),
+fn help(args: &ParsedArgs) -> Result<(), Failure> {
+    match args.argument(0) {
+        None => print(&program_page(&PROGRAM)),
         Some(name) => match find(name) {
-            Some(command) => say(&command_page(&PROGRAM, &[command.name], command)),
+            Some(command) => print(&command_page(&PROGRAM, &[command.name], command)),
             None => {
-                say(&format!("Unrecognized command: {name}\n"))?;
+                print(&format!("Unrecognized command: {name}\n"))?;
                 Err(Failure::silent(1))
             }
         },
     }
 }
 
-fn complete(given: &Given) -> Result<(), Failure> {
-    let shell = given.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
-    say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
+fn complete(args: &ParsedArgs) -> Result<(), Failure> {
+    let shell = args.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
+    print(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }
 
 #[cfg(test)]

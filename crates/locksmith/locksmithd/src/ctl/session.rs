@@ -1,42 +1,42 @@
-//! The way from checked flags to the lock.
+//! The clients that a command uses, opened from the settings.
 
 use std::sync::Arc;
 
 use etcd_client::{SlowReport, Trace, TracedRequest};
 use fleet_client::Client;
-use locksmith_core::{Note, Store};
+use locksmith_core::{HolderMetadata, StoreSettings};
 
 use super::failure::Failure;
-use crate::hands::lock::{EtcdLock, StoreError};
-use crate::hands::{fleet, machine};
-use crate::limits::SILENCE;
+use crate::io::etcd_lock::{EtcdLock, StoreError};
+use crate::io::{fleet, machine};
+use crate::limits::SLOW_REPORT_AFTER;
 
 pub struct Session {
-    store: Store,
+    store: StoreSettings,
 }
 
-/// What a command of the original says where it cannot begin.
-fn unable(cause: impl std::fmt::Display) -> Failure {
+/// locksmith's message for a command that cannot start.
+fn init_failure(cause: impl std::fmt::Display) -> Failure {
     Failure::new(format!("Error initializing etcd client: {cause}"))
 }
 
 impl Session {
-    pub fn new(store: Store) -> Session {
+    pub fn new(store: StoreSettings) -> Session {
         Session { store }
     }
 
-    /// The lock, whose key is there then.
+    /// Opens the lock and creates its key if missing.
     pub async fn lock(&self) -> Result<EtcdLock, Failure> {
-        let tell = |traced: &TracedRequest<'_>| {
+        let log_request = |traced: &TracedRequest<'_>| {
             eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
         };
-        let trace = self.store.debug.then(|| Trace(Arc::new(tell)));
+        let trace = self.store.debug.then(|| Trace(Arc::new(log_request)));
         let slow = SlowReport {
-            after: SILENCE,
+            after: SLOW_REPORT_AFTER,
             report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
         };
-        let lock = EtcdLock::open(&self.store, trace, Some(slow)).map_err(unable)?;
-        lock.create().await.map_err(unable)?;
+        let lock = EtcdLock::open(&self.store, trace, Some(slow)).map_err(init_failure)?;
+        lock.create().await.map_err(init_failure)?;
         Ok(lock)
     }
 
@@ -46,22 +46,22 @@ impl Session {
     }
 }
 
-/// The id that is given, or this machine's.
-pub fn holder(given: Option<&str>) -> Result<String, Failure> {
-    match given {
+/// The given ID, or this machine's.
+pub fn holder_id(parsed: Option<&str>) -> Result<String, Failure> {
+    match parsed {
         Some(id) => Ok(id.to_owned()),
         None => machine::id().map_err(|error| Failure::new(error.to_string())),
     }
 }
 
-/// Writes down why the lock is held. The lock is there without it, so a failure is only told.
-pub async fn write_note(lock: &EtcdLock, id: &str, note: Option<&Note>) {
-    if let Err(error) = lock.note(id, note).await {
+/// Records why the lock is held. The lock does not depend on it, so that a failure is a warning.
+pub async fn write_metadata(lock: &EtcdLock, id: &str, metadata: Option<&HolderMetadata>) {
+    if let Err(error) = lock.write_metadata(id, metadata).await {
         eprintln!("WARNING: the note beside the lock: {error}");
     }
 }
 
-/// As the original put it, `verb` being what was tried.
+/// locksmith's format; `verb` names the operation.
 pub fn failed(verb: &str, error: &StoreError) -> Failure {
     Failure::new(format!("Error {verb}: {error}"))
 }

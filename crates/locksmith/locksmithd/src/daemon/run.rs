@@ -1,50 +1,50 @@
-//! The loop: what happens goes into a [`Life`], and what it wants is done.
+//! The event loop: feeds events to the [`StateMachine`] and runs its actions.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use jiff::Zoned;
-use locksmith_core::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules, Strategy};
+use locksmith_core::{Action, Clocks, Config, DaemonSettings, Event, Exit, Level, StateMachine, Strategy};
 use service::{Stop, notify};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::work::Hands;
-use crate::hands::coordinator::{Held, file};
-use crate::hands::engine::{News, listen};
-use crate::hands::lock_marker::LockMarker;
-use crate::hands::machine;
+use super::executor::Executor;
+use crate::io::coordinator::{CoordinatorFile, path};
+use crate::io::lock_marker::LockMarker;
+use crate::io::machine;
+use crate::io::update_engine::{EngineEvent, listen};
 
-/// News that wait to be looked at; more of them wait on the bus.
+/// Queued engine events; further ones wait on the bus.
 const QUEUE: usize = 64;
 
 pub fn run(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
-    let done = runtime.block_on(async {
+    let exit = runtime.block_on(async {
         tokio::select! {
-            done = whole(settings) => done,
-            () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
+            exit = run_daemon(settings) => exit,
+            () = notify::run_watchdog() => Ok(ExitCode::SUCCESS),
         }
     });
-    // A terminal that cannot be written to must not hold the end up.
+    // A blocked write to a terminal must not delay the exit.
     runtime.shutdown_background();
-    done
+    exit
 }
 
 struct Clock(Instant);
 
 impl Clock {
-    fn now(&self) -> Now {
-        Now { running: self.0.elapsed(), wall: Zoned::now() }
+    fn now(&self) -> Clocks {
+        Clocks { monotonic: self.0.elapsed(), wall: Zoned::now() }
     }
 }
 
-async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
+async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let stop = Stop::by_signal().context("signals")?;
-    let held = Held::take(&file(), settings.strategy);
-    let mut held = held.context("unable to become 'update coordinator'")?;
-    let rules = Rules {
+    let coordinator = CoordinatorFile::acquire(&path(), settings.strategy);
+    let mut coordinator = coordinator.context("unable to become 'update coordinator'")?;
+    let config = Config {
         strategy: settings.strategy,
         window: settings.window.clone(),
         fleet_lock: settings.fleet_lock.is_some(),
@@ -52,22 +52,22 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
         login_delay: settings.login_delay,
         retry_interval: settings.retry_interval,
     };
-    let (done, mut ended) = mpsc::unbounded_channel();
-    let hands = Arc::new(Hands::open(&settings).await?);
-    let (news, mut heard) = mpsc::channel(QUEUE);
-    let mut listening = tokio::spawn(listen(news));
-    let (clock, mut life) = (Clock(Instant::now()), Life::new(rules));
+    let (completed, mut completions) = mpsc::unbounded_channel();
+    let executor = Arc::new(Executor::open(&settings).await?);
+    let (event_sender, mut events) = mpsc::channel(QUEUE);
+    let mut listening = tokio::spawn(listen(event_sender));
+    let (clock, mut machine) = (Clock(Instant::now()), StateMachine::new(config));
     notify::ready(match settings.strategy {
         Strategy::Off => "the reboot strategy is off; releases the reboot lock",
         _ => "waits for an update that needs a reboot",
     });
     let mut event = Event::Started;
     loop {
-        for action in life.step(&clock.now(), event) {
+        for action in machine.step(&clock.now(), event) {
             match action {
                 Action::Log(level, text) => log(level, &text),
-                Action::Coordinate(state) => {
-                    if let Err(error) = held.say(state) {
+                Action::SetState(state) => {
+                    if let Err(error) = coordinator.write_state(state) {
                         tracing::error!("could not update state file to indicate {state}: {error}");
                     }
                 }
@@ -76,7 +76,7 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                     tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");
                     return Ok(ExitCode::SUCCESS);
                 }
-                work => hands.begin(work, done.clone()),
+                other => executor.spawn(other, completed.clone()),
             }
         }
         event = tokio::select! {
@@ -85,29 +85,29 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                 notify::stopping();
                 return Ok(ExitCode::SUCCESS);
             }
-            // We hold the sender, too.
-            Some(event) = ended.recv() => event,
-            Some(news) = heard.recv() => match news {
-                News::There(status) => Event::Engine(status),
-                News::Said(sender, status) => Event::Status(sender, status),
-                News::Gone => {
+            // Never closed: `completed` is held here too.
+            Some(event) = completions.recv() => event,
+            Some(engine_event) = events.recv() => match engine_event {
+                EngineEvent::Appeared(status) => Event::EngineAppeared(status),
+                EngineEvent::StatusUpdate(sender, status) => Event::StatusUpdate(sender, status),
+                EngineEvent::Disappeared => {
                     tracing::info!("The update agent is not on the bus: waiting for it");
                     Event::Tick
                 }
-                News::Lost => bail!("the system bus is gone"),
+                EngineEvent::BusClosed => bail!("the system bus is gone"),
             },
-            ended = &mut listening => {
-                ended.context("listening to the bus")?.context("listening to the bus")?;
+            listener_exit = &mut listening => {
+                listener_exit.context("listening to the bus")?.context("listening to the bus")?;
                 bail!("the system bus is gone");
             }
-            () = rest(&life, &clock) => Event::Tick,
+            () = wait_until_due(&machine, &clock) => Event::Tick,
         };
     }
 }
 
-/// As long as nothing is to be done.
-async fn rest(life: &Life, clock: &Clock) {
-    match life.sleep(&clock.now()) {
+/// Completes when the state machine's timeout expires.
+async fn wait_until_due(machine: &StateMachine, clock: &Clock) {
+    match machine.timeout(&clock.now()) {
         Some(time) => sleep(time).await,
         None => std::future::pending().await,
     }

@@ -1,4 +1,4 @@
-//! A bus of its own, with stand-ins of whom locksmithd talks to.
+//! A private bus with fakes of locksmithd's peers.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -34,26 +34,26 @@ const CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bu
 
 type Status = (i64, f64, String, String, i64);
 
-/// What the stand-ins say, and what they were told.
+/// What the fakes report, and the requests that they received.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct FakeState {
     /// Active states by unit.
     pub units: BTreeMap<String, String>,
     pub good_boot_is_asked_for: bool,
     /// What, who, why, mode.
     pub inhibitors: Vec<[String; 4]>,
-    /// As they were asked for.
+    /// Requested reboots, in order.
     pub reboots: Vec<String>,
 }
 
-pub type Shared = Arc<Mutex<Facts>>;
+pub type Shared = Arc<Mutex<FakeState>>;
 
 pub struct Bus {
     process: Child,
     pub address: String,
     runtime: Runtime,
     _machine: Connection,
-    pub facts: Shared,
+    pub state: Shared,
 }
 
 impl Drop for Bus {
@@ -64,7 +64,7 @@ impl Drop for Bus {
 }
 
 impl Bus {
-    /// With systemd and logind, and no update agent yet.
+    /// With systemd and logind, but no update engine.
     pub fn start(folder: &Path) -> Bus {
         let (socket, config) = (folder.join("bus"), folder.join("bus.conf"));
         std::fs::write(&config, CONFIG.replace("SOCKET", socket.to_str().unwrap())).unwrap();
@@ -79,32 +79,32 @@ impl Bus {
         let address = address.trim().to_owned();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let facts = Shared::default();
+        let state = Shared::default();
         let machine = runtime.block_on(async {
             Builder::address(address.as_str())
-                .serve_at("/org/freedesktop/login1", Logind(Arc::clone(&facts)))
-                .serve_at("/org/freedesktop/systemd1", Systemd(Arc::clone(&facts)))
-                .serve_at(GOOD_BOOT, Unit { facts: Arc::clone(&facts), name: "boot-complete.target" })
-                .serve_at(ETCD, Unit { facts: Arc::clone(&facts), name: "etcd.service" })
-                .serve_at(FLEET, Unit { facts: Arc::clone(&facts), name: "fleet.service" })
+                .serve_at("/org/freedesktop/login1", Logind(Arc::clone(&state)))
+                .serve_at("/org/freedesktop/systemd1", Systemd(Arc::clone(&state)))
+                .serve_at(BOOT_COMPLETE, Unit { state: Arc::clone(&state), name: "boot-complete.target" })
+                .serve_at(ETCD, Unit { state: Arc::clone(&state), name: "etcd.service" })
+                .serve_at(FLEET, Unit { state: Arc::clone(&state), name: "fleet.service" })
                 .name("org.freedesktop.login1")
                 .name("org.freedesktop.systemd1")
                 .build()
                 .await
                 .unwrap()
         });
-        Bus { process, address, runtime, _machine: machine, facts }
+        Bus { process, address, runtime, _machine: machine, state }
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut self.facts.lock().unwrap());
+    pub fn change(&self, change: impl FnOnce(&mut FakeState)) {
+        change(&mut self.state.lock().unwrap());
     }
 
     pub fn reboots(&self) -> Vec<String> {
-        self.facts.lock().unwrap().reboots.clone()
+        self.state.lock().unwrap().reboots.clone()
     }
 
-    /// An update agent whose `GetStatus` says this.
+    /// An update engine with this status.
     pub fn engine(&self, operation: &str) -> Engine<'_> {
         let built = Builder::address(self.address.as_str())
             .serve_at("/com/coreos/update1", UpdateAgent(operation.to_owned()))
@@ -120,14 +120,14 @@ pub struct Engine<'a> {
 }
 
 impl Engine<'_> {
-    pub fn says(&self, operation: &str, version: &str) {
+    pub fn logs(&self, operation: &str, version: &str) {
         let emitter = SignalEmitter::new(&self.connection, "/com/coreos/update1").unwrap();
         let sent = UpdateAgent::status_update(&emitter, 1, 0.0, operation, version, 5);
         self.runtime.block_on(sent).unwrap();
     }
 }
 
-const GOOD_BOOT: &str = "/org/freedesktop/systemd1/unit/good";
+const BOOT_COMPLETE: &str = "/org/freedesktop/systemd1/unit/good";
 const ETCD: &str = "/org/freedesktop/systemd1/unit/etcd";
 const FLEET: &str = "/org/freedesktop/systemd1/unit/fleet";
 
@@ -155,8 +155,8 @@ struct Logind(Shared);
 #[zbus::interface(name = "org.freedesktop.login1.Manager")]
 impl Logind {
     fn list_inhibitors(&self) -> Vec<(String, String, String, String, u32, u32)> {
-        let facts = self.0.lock().unwrap();
-        let all = facts.inhibitors.iter().cloned();
+        let state = self.0.lock().unwrap();
+        let all = state.inhibitors.iter().cloned();
         all.map(|[what, who, why, mode]| (what, who, why, mode, 0, 1)).collect()
     }
 
@@ -187,7 +187,7 @@ enum SystemdError {
 impl Systemd {
     fn get_unit(&self, name: &str) -> Result<OwnedObjectPath, SystemdError> {
         let path = match name {
-            "boot-complete.target" => GOOD_BOOT,
+            "boot-complete.target" => BOOT_COMPLETE,
             "etcd.service" => ETCD,
             "fleet.service" => FLEET,
             _ => "",
@@ -206,7 +206,7 @@ impl Systemd {
 }
 
 struct Unit {
-    facts: Shared,
+    state: Shared,
     name: &'static str,
 }
 
@@ -214,14 +214,14 @@ struct Unit {
 impl Unit {
     #[zbus(property)]
     fn active_state(&self) -> fdo::Result<String> {
-        let facts = self.facts.lock().unwrap();
-        facts.units.get(self.name).cloned().ok_or_else(|| fdo::Error::UnknownObject(self.name.to_owned()))
+        let state = self.state.lock().unwrap();
+        state.units.get(self.name).cloned().ok_or_else(|| fdo::Error::UnknownObject(self.name.to_owned()))
     }
 
     #[zbus(property)]
     fn required_by(&self) -> Vec<String> {
-        let asked_for = self.facts.lock().unwrap().good_boot_is_asked_for;
-        if asked_for { vec!["systemd-bless-boot.service".to_owned()] } else { Vec::new() }
+        let required = self.state.lock().unwrap().good_boot_is_asked_for;
+        if required { vec!["systemd-bless-boot.service".to_owned()] } else { Vec::new() }
     }
 
     #[zbus(property)]

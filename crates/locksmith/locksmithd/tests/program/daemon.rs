@@ -3,115 +3,115 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Machine, own_id, wait};
+use crate::machine::{Machine, own_id, wait_until};
 use crate::server;
-use crate::store::{NOTES, SEMAPHORE};
+use crate::store::{METADATA, SEMAPHORE};
 
 const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 const ETCD_LOCK: (&str, &str) = ("REBOOT_STRATEGY", "etcd-lock");
-const FREE: &str = r#"{"semaphore":1,"max":1,"holders":[]}"#;
+const UNLOCKED: &str = r#"{"semaphore":1,"max":1,"holders":[]}"#;
 
 fn held() -> String {
     format!(r#"{{"semaphore":0,"max":1,"holders":["{}"]}}"#, own_id())
 }
 
 /// Long enough for many retries of 50 ms.
-fn a_while() {
+fn pause() {
     std::thread::sleep(Duration::from_millis(700));
 }
 
 #[test]
-fn the_lock_is_given_back_by_a_healthy_machine_and_taken_for_the_next_reboot() {
+fn healthy_machine_releases_the_lock_and_acquires_it_for_the_next_reboot() {
     let machine = Machine::new();
     machine.store.set(SEMAPHORE, &held());
-    machine.bus.change(|facts| {
-        facts.good_boot_is_asked_for = true;
-        facts.units.insert("boot-complete.target".into(), "inactive".into());
+    machine.bus.change(|state| {
+        state.good_boot_is_asked_for = true;
+        state.units.insert("boot-complete.target".into(), "inactive".into());
     });
     let engine = machine.bus.engine("UPDATE_STATUS_IDLE");
     let daemon = machine.start(&[ETCD_LOCK]);
-    daemon.says("locksmithd starting currentOperation=\"UPDATE_STATUS_IDLE\" strategy=\"etcd-lock\"");
-    daemon.says(
+    daemon.logs("locksmithd starting currentOperation=\"UPDATE_STATUS_IDLE\" strategy=\"etcd-lock\"");
+    daemon.logs(
         "Not healthy yet, so the lock and the units stay as they are: boot-complete.target is inactive",
     );
-    a_while();
+    pause();
     assert_eq!(machine.store.get(SEMAPHORE), Some(held()));
     assert_eq!(machine.coordinator(), "NAME=locksmithd\nSTRATEGY=etcd-lock\nSTATE=running");
-    machine.bus.change(|facts| {
-        facts.units.insert("boot-complete.target".into(), "active".into());
+    machine.bus.change(|state| {
+        state.units.insert("boot-complete.target".into(), "active".into());
     });
-    daemon.says("Unlocked existing lock for this machine");
-    assert_eq!(machine.store.get(SEMAPHORE).as_deref(), Some(FREE));
+    daemon.logs("Unlocked existing lock for this machine");
+    assert_eq!(machine.store.get(SEMAPHORE).as_deref(), Some(UNLOCKED));
 
-    engine.says("UPDATE_STATUS_DOWNLOADING", "3.0.0");
-    daemon.says("CurrentOperation=\"UPDATE_STATUS_DOWNLOADING\" NewVersion=3.0.0 NewSize=5");
+    engine.logs("UPDATE_STATUS_DOWNLOADING", "3.0.0");
+    daemon.logs("CurrentOperation=\"UPDATE_STATUS_DOWNLOADING\" NewVersion=3.0.0 NewSize=5");
     assert_eq!(machine.bus.reboots(), [""; 0]);
-    engine.says(NEED_REBOOT, "3.0.0");
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    engine.logs(NEED_REBOOT, "3.0.0");
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
     // Inhibitors are honoured: SD_LOGIND_ROOT_CHECK_INHIBITORS.
     assert_eq!(machine.bus.reboots(), ["flags 1"]);
     assert_eq!(machine.store.get(SEMAPHORE), Some(held()));
-    let notes = machine.store.get(NOTES).unwrap();
+    let notes = machine.store.get(METADATA).unwrap();
     assert!(notes.contains(&own_id()) && notes.contains("\"reason\":\"update to 3.0.0\""), "{notes}");
-    daemon.says("Reboot sent. Going to sleep.");
+    daemon.logs("Reboot sent. Going to sleep.");
     assert_eq!(machine.coordinator(), "NAME=locksmithd\nSTRATEGY=etcd-lock\nSTATE=rebooting");
     let log = daemon.log();
     assert_eq!(daemon.stop(), Some(0), "{log}");
 }
 
 #[test]
-fn an_agent_that_comes_later_is_waited_for() {
+fn waits_for_the_engine() {
     let machine = Machine::new();
     let daemon = machine.start(&[("REBOOT_STRATEGY", "reboot")]);
-    daemon.says("The update agent is not on the bus: waiting for it");
+    daemon.logs("The update agent is not on the bus: waiting for it");
     let _engine = machine.bus.engine(NEED_REBOOT);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
-    // No lock was asked for.
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    // No lock was requested.
     assert_eq!(machine.store.get(SEMAPHORE), None);
 }
 
 #[test]
-fn others_hold_the_lock_for_as_long_as_they_like() {
+fn waits_for_the_lock() {
     let machine = Machine::new();
     machine.store.set(SEMAPHORE, r#"{"semaphore":0,"max":1,"holders":["other"]}"#);
     let _engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[("REBOOT_STRATEGY", "best-effort")]);
-    daemon.says("Failed to acquire lock: semaphore is at 0. Retrying in 100ms.");
-    a_while();
+    daemon.logs("Failed to acquire lock: semaphore is at 0. Retrying in 100ms.");
+    pause();
     assert_eq!(machine.bus.reboots(), [""; 0]);
     assert_eq!(machine.coordinator(), "NAME=locksmithd\nSTRATEGY=best-effort\nSTATE=reboot-planned");
     machine.store.ctl(&["unlock", "other"]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
     assert_eq!(machine.store.get(SEMAPHORE), Some(held()));
 }
 
 #[test]
-fn best_effort_needs_no_lock_where_no_etcd_runs() {
+fn best_effort_without_etcd_needs_no_lock() {
     let machine = Machine::new();
-    machine.bus.change(|facts| facts.units.clear());
+    machine.bus.change(|state| state.units.clear());
     let _engine = machine.bus.engine(NEED_REBOOT);
     let _daemon = machine.start(&[("REBOOT_STRATEGY", "best-effort")]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
     assert_eq!(machine.store.get(SEMAPHORE), None);
 }
 
 #[test]
-fn an_inhibitor_keeps_the_machine_up_and_the_lock_free() {
+fn inhibitor_blocks_reboot_and_lock() {
     let machine = Machine::new();
     let block = |what: &str, mode: &str| [what, "backup", "writing", mode].map(str::to_owned);
-    machine.bus.change(|facts| facts.inhibitors = vec![block("sleep:shutdown", "block")]);
+    machine.bus.change(|state| state.inhibitors = vec![block("sleep:shutdown", "block")]);
     let _engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[ETCD_LOCK]);
-    daemon.says("The reboot is inhibited: backup (writing).");
-    a_while();
+    daemon.logs("The reboot is inhibited: backup (writing).");
+    pause();
     assert_eq!(machine.bus.reboots(), [""; 0]);
     assert_eq!(machine.store.ctl(&["status"]), "Available: 1\nMax: 1\n");
-    machine.bus.change(|facts| facts.inhibitors = vec![block("shutdown", "delay")]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    machine.bus.change(|state| state.inhibitors = vec![block("shutdown", "delay")]);
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
 }
 
 #[test]
-fn root_may_say_that_a_reboot_is_needed_and_others_may_not() {
+fn only_root_may_signal_a_needed_reboot() {
     if !nix::unistd::geteuid().is_root() {
         let test = "daemon::root_may_say_that_a_reboot_is_needed_and_others_may_not";
         eprintln!("SKIPPED: {test}: only root can run a program as another user");
@@ -119,8 +119,8 @@ fn root_may_say_that_a_reboot_is_needed_and_others_may_not() {
     }
     let machine = Machine::new();
     let daemon = machine.start(&[("REBOOT_STRATEGY", "reboot")]);
-    daemon.says("The update agent is not on the bus");
-    // Where anybody may run it.
+    daemon.logs("The update agent is not on the bus");
+    // In a folder where any user may execute it.
     let copy = machine.path("locksmithctl");
     std::fs::copy(env!("CARGO_BIN_EXE_locksmithd"), &copy).unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -133,35 +133,35 @@ fn root_may_say_that_a_reboot_is_needed_and_others_may_not() {
         .output()
         .unwrap();
     assert!(sent.status.success(), "{sent:?}");
-    daemon.says("is neither the update agent nor root: not believed");
+    daemon.logs("is neither the update agent nor root: not believed");
     assert_eq!(machine.bus.reboots(), [""; 0]);
     let began = Instant::now();
     assert!(machine.send_need_reboot().status().unwrap().success());
     assert!(began.elapsed() >= Duration::from_secs(1), "it stays on the bus to be asked about");
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
 }
 
 #[test]
-fn one_coordinator_a_machine() {
+fn one_coordinator_per_machine() {
     let machine = Machine::new();
     let daemon = machine.start(&[ETCD_LOCK]);
-    daemon.says("No configured reboot window");
+    daemon.logs("No configured reboot window");
     let second = machine.command(&[ETCD_LOCK]).output().unwrap();
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(second.status.code(), Some(1), "{said}");
-    assert!(said.contains("unable to become 'update coordinator'"), "{said}");
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("unable to become 'update coordinator'"), "{stderr}");
     assert_eq!(daemon.stop(), Some(0));
-    machine.start(&[ETCD_LOCK]).says("No configured reboot window");
+    machine.start(&[ETCD_LOCK]).logs("No configured reboot window");
 }
 
 #[test]
-fn settings_that_cannot_be_used() {
+fn invalid_settings() {
     let machine = Machine::new();
     let check = |variables: &[(&str, &str)], code: i32, expect: &str| {
-        let ended = machine.command(variables).output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{said}");
-        assert!(said.contains(expect), "{said}");
+        let exited = machine.command(variables).output().unwrap();
+        let stderr = String::from_utf8(exited.stderr).unwrap();
+        assert_eq!(exited.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(expect), "{stderr}");
     };
     check(&[("REBOOT_STRATEGY", "off")], 0, "Reboot strategy is \"off\" - locksmithd is exiting.");
     check(&[("REBOOT_STRATEGY", "bogus")], 2, "$REBOOT_STRATEGY: unknown strategy: bogus");
@@ -176,11 +176,11 @@ fn settings_that_cannot_be_used() {
 }
 
 #[test]
-fn a_fleet_lock_server_may_keep_the_lock() {
+fn fleet_lock_server() {
     let machine = Machine::new();
     let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let granted = std::sync::Arc::clone(&open);
-    let (url, asked) = server::tcp(move |request| {
+    let (url, requests) = server::tcp(move |request| {
         if request.line.ends_with("pre-reboot") && !granted.load(std::sync::atomic::Ordering::Relaxed) {
             return (404, r#"{"kind":"failed_lock","value":"pre-reboot failed"}"#.to_owned());
         }
@@ -188,14 +188,14 @@ fn a_fleet_lock_server_may_keep_the_lock() {
     });
     let engine = machine.bus.engine("UPDATE_STATUS_IDLE");
     let daemon = machine.start(&[ETCD_LOCK, ("LOCKSMITHD_FLEET_LOCK_URL", &url), ("LOCKSMITHD_GROUP", "db")]);
-    let lines = || asked.lock().unwrap().iter().map(|one| one.line.clone()).collect::<Vec<_>>();
-    wait("the lock to be given back", lines, |all| all == &["POST /v1/steady-state"]);
-    engine.says(NEED_REBOOT, "");
-    daemon.says("Failed to acquire lock: pre-reboot failed (failed_lock). Retrying in 100ms.");
+    let lines = || requests.lock().unwrap().iter().map(|request| request.line.clone()).collect::<Vec<_>>();
+    wait_until("the lock to be given back", lines, |all| all == &["POST /v1/steady-state"]);
+    engine.logs(NEED_REBOOT, "");
+    daemon.logs("Failed to acquire lock: pre-reboot failed (failed_lock). Retrying in 100ms.");
     assert_eq!(machine.bus.reboots(), [""; 0]);
     open.store(true, std::sync::atomic::Ordering::Relaxed);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
-    let last = asked.lock().unwrap().last().cloned().unwrap();
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    let last = requests.lock().unwrap().last().cloned().unwrap();
     assert_eq!(last.line, "POST /v1/pre-reboot");
     assert!(last.head.contains("fleet-lock-protocol: true\r\n"), "{}", last.head);
     assert_eq!(last.body, format!(r#"{{"client_params":{{"id":"{}","group":"db"}}}}"#, own_id()));

@@ -1,4 +1,4 @@
-//! A locksmithd that runs, between its stand-ins.
+//! A running locksmithd between fakes of its peers.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,16 +9,20 @@ use crate::store::{Store, program};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Waits for a condition; what was seen last is told where it does not come.
+/// Polls until the condition holds; fails with the last observed value.
 #[track_caller]
-pub fn wait<T: std::fmt::Debug>(wanted: &str, look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
+pub fn wait_until<T: std::fmt::Debug>(
+    wanted: &str,
+    observe: impl Fn() -> T,
+    holds: impl Fn(&T) -> bool,
+) -> T {
     let end = Instant::now() + LIMIT;
     loop {
-        let seen = look();
-        if holds(&seen) {
-            return seen;
+        let observed = observe();
+        if holds(&observed) {
+            return observed;
         }
-        assert!(Instant::now() < end, "{wanted}: {seen:?}");
+        assert!(Instant::now() < end, "{wanted}: {observed:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -34,12 +38,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// On which etcd runs.
+    /// With a running etcd.
     pub fn new() -> Machine {
         let folder = tempfile::tempdir().unwrap();
         let bus = Bus::start(folder.path());
-        bus.change(|facts| {
-            facts.units.insert("etcd.service".into(), "active".into());
+        bus.change(|state| {
+            state.units.insert("etcd.service".into(), "active".into());
         });
         Machine { store: Store::start(), bus, folder }
     }
@@ -61,7 +65,7 @@ impl Machine {
         command
     }
 
-    /// Its log goes into a file.
+    /// Logs to a file.
     pub fn start(&self, variables: &[(&str, &str)]) -> Running {
         let log = std::fs::File::create(self.path("log")).unwrap();
         let child = self.command(variables).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -72,7 +76,7 @@ impl Machine {
         std::fs::read_to_string(self.path("run/coordinator.conf")).unwrap_or_default()
     }
 
-    /// Says from a connection of root's, or whoever runs the test, that a reboot is needed.
+    /// Signals a needed reboot from a connection of the test's user, root in CI.
     pub fn send_need_reboot(&self) -> Command {
         let mut command = program("locksmithctl");
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus.address).arg("send-need-reboot");
@@ -91,11 +95,11 @@ impl Running {
     }
 
     #[track_caller]
-    pub fn says(&self, text: &str) {
-        wait(&format!("the log to say {text:?}"), || self.log(), |log| log.contains(text));
+    pub fn logs(&self, text: &str) {
+        wait_until(&format!("the log to say {text:?}"), || self.log(), |log| log.contains(text));
     }
 
-    /// SIGTERM; its exit code.
+    /// Sends SIGTERM and returns the exit code.
     pub fn stop(mut self) -> Option<i32> {
         let id = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -105,7 +109,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         self.child.kill().ok();
         self.child.wait().ok();
     }

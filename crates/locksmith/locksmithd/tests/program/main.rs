@@ -1,7 +1,7 @@
-//! The programs as processes: locksmithctl against a store in memory, locksmithd on a bus of its own between stand-ins
-//! of systemd, logind, the update agent, the cluster manager and a FleetLock server.
+//! The programs as processes: locksmithctl against an in-memory store, locksmithd on a private bus between
+//! fakes of systemd, logind, the update engine, the cluster manager and a FleetLock server.
 
-// The lints for panicking calls know unit tests only; in here everything is a test.
+// clippy exempts only unit tests from its panic lints.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bus;

@@ -1,4 +1,4 @@
-//! An HTTP server whose answers a test decides: behind TCP, or a unix socket.
+//! An HTTP server with scripted responses, on TCP or a Unix socket.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex};
 pub struct Request {
     /// `POST /v1/pre-reboot`
     pub line: String,
-    /// In small letters.
+    /// In lower case.
     pub head: String,
     pub body: String,
 }
 
-type Answers = Arc<dyn Fn(&Request) -> (u16, String) + Send + Sync>;
+type Handler = Arc<dyn Fn(&Request) -> (u16, String) + Send + Sync>;
 
-/// What was asked so far.
-pub type Asked = Arc<Mutex<Vec<Request>>>;
+/// The requests so far.
+pub type RequestLog = Arc<Mutex<Vec<Request>>>;
 
-fn serve(stream: impl Read + Write, answers: &Answers, asked: &Asked) -> std::io::Result<()> {
+fn serve(stream: impl Read + Write, handler: &Handler, requests: &RequestLog) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -34,38 +34,38 @@ fn serve(stream: impl Read + Write, answers: &Answers, asked: &Asked) -> std::io
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;
     let request = Request { line, head, body: String::from_utf8_lossy(&body).into_owned() };
-    let (status, body) = answers(&request);
-    asked.lock().unwrap().push(request);
-    let answer = format!(
+    let (status, body) = handler(&request);
+    requests.lock().unwrap().push(request);
+    let response = format!(
         "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    stream.get_mut().write_all(answer.as_bytes())
+    stream.get_mut().write_all(response.as_bytes())
 }
 
-/// Its address, and what it was asked.
-pub fn tcp(answers: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> (String, Asked) {
+/// Returns its address and the recorded requests.
+pub fn tcp(handler: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> (String, RequestLog) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (answers, asked): (Answers, Asked) = (Arc::new(answers), Asked::default());
-    let kept = Arc::clone(&asked);
+    let (handler, requests): (Handler, RequestLog) = (Arc::new(handler), RequestLog::default());
+    let log = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that goes away is its own affair.
-            serve(stream, &answers, &kept).ok();
+            // Client disconnects are ignored.
+            serve(stream, &handler, &log).ok();
         }
     });
-    (url, asked)
+    (url, requests)
 }
 
-pub fn unix(path: &Path, answers: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Asked {
+pub fn unix(path: &Path, handler: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> RequestLog {
     let listener = UnixListener::bind(path).unwrap();
-    let (answers, asked): (Answers, Asked) = (Arc::new(answers), Asked::default());
-    let kept = Arc::clone(&asked);
+    let (handler, requests): (Handler, RequestLog) = (Arc::new(handler), RequestLog::default());
+    let log = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            serve(stream, &answers, &kept).ok();
+            serve(stream, &handler, &log).ok();
         }
     });
-    asked
+    requests
 }

@@ -1,4 +1,4 @@
-//! A key-value store of ours in memory, and locksmithctl that asks it.
+//! An in-memory key-value store, and locksmithctl against it.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use etcd_http::{Cors, Front, Local, Settings};
 use tokio::runtime::Runtime;
 
 pub const SEMAPHORE: &str = "/coreos.com/updateengine/rebootlock/semaphore";
-pub const NOTES: &str = "/coreos.com/updateengine/rebootlock/semaphore.meta";
+pub const METADATA: &str = "/coreos.com/updateengine/rebootlock/semaphore.meta";
 
 pub struct Store {
     runtime: Runtime,
@@ -46,16 +46,16 @@ impl Store {
 
     pub fn get(&self, key: &str) -> Option<String> {
         let got = self.runtime.block_on(self.client.get(key, GetOptions::default()));
-        got.ok().and_then(|answer| answer.node().value)
+        got.ok().and_then(|response| response.node().value)
     }
 
     pub fn set(&self, key: &str, value: &str) {
         self.runtime.block_on(self.client.set(key, value, &etcd_client::SetOptions::default())).unwrap();
     }
 
-    /// locksmithctl with these words: what it prints, its standard error marked, and the exit code if not 0.
-    pub fn ctl(&self, words: &[&str]) -> String {
-        ctl(&[&["-endpoint", self.url.as_str()], words].concat())
+    /// Runs locksmithctl; returns stdout, marked stderr, and the exit code if not 0.
+    pub fn ctl(&self, arguments: &[&str]) -> String {
+        ctl(&[&["-endpoint", self.url.as_str()], arguments].concat())
     }
 }
 
@@ -65,8 +65,8 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-pub fn ctl(words: &[&str]) -> String {
-    let output = program("locksmithctl").args(words).output().unwrap();
+pub fn ctl(arguments: &[&str]) -> String {
+    let output = program("locksmithctl").args(arguments).output().unwrap();
     let mut text = String::from_utf8(output.stdout).unwrap();
     String::from_utf8(output.stderr)
         .unwrap()

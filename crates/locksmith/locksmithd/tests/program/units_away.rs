@@ -1,22 +1,22 @@
-//! The cluster manager's units leave before the reboot, and may come back after it.
+//! Draining units before the reboot, and restoring them afterwards.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::machine::{Machine, own_id, wait};
-use crate::server::{self, Asked};
+use crate::machine::{Machine, own_id, wait_until};
+use crate::server::{self, RequestLog};
 
 const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 const REBOOT: (&str, &str) = ("REBOOT_STRATEGY", "reboot");
 
-/// A cluster manager with this machine and one unit on it, which leaves when it was looked for so often.
-fn fleet(machine: &Machine, cordon: &str, looks: usize) -> Asked {
-    machine.bus.change(|facts| {
-        facts.units.insert("fleet.service".into(), "active".into());
+/// A cluster manager with this machine and one unit, which moves after `unit_requests` requests.
+fn fleet(machine: &Machine, cordon: &str, unit_requests: usize) -> RequestLog {
+    machine.bus.change(|state| {
+        state.units.insert("fleet.service".into(), "active".into());
     });
     let cordon = Arc::new(Mutex::new(cordon.to_owned()));
-    let looked = AtomicUsize::new(0);
+    let requests_seen = AtomicUsize::new(0);
     server::unix(&machine.path("fleet"), move |request| {
         let me = own_id();
         let mut cordon = cordon.lock().unwrap();
@@ -27,103 +27,103 @@ fn fleet(machine: &Machine, cordon: &str, looks: usize) -> Asked {
         if request.line.starts_with("GET /fleet/v1/machines") {
             return (200, format!(r#"{{"machines":[{{"cordon":"{cordon}","id":"{me}"}}]}}"#));
         }
-        let gone = looked.fetch_add(1, Ordering::Relaxed) >= looks;
-        let place = if gone { "elsewhere" } else { me.as_str() };
-        (200, format!(r#"{{"units":[{{"machineID":"{place}","name":"a.service"}}]}}"#))
+        let moved = requests_seen.fetch_add(1, Ordering::Relaxed) >= unit_requests;
+        let location = if moved { "elsewhere" } else { me.as_str() };
+        (200, format!(r#"{{"units":[{{"machineID":"{location}","name":"a.service"}}]}}"#))
     })
 }
 
-fn puts(asked: &Asked) -> Vec<String> {
-    let all = asked.lock().unwrap();
-    all.iter().filter(|one| one.line.starts_with("PUT")).map(|one| one.body.clone()).collect()
+fn puts(requests: &RequestLog) -> Vec<String> {
+    let all = requests.lock().unwrap();
+    all.iter().filter(|request| request.line.starts_with("PUT")).map(|request| request.body.clone()).collect()
 }
 
-fn looks(asked: &Asked) -> usize {
-    asked.lock().unwrap().iter().filter(|one| one.line.starts_with("GET /fleet/v1/units")).count()
+fn unit_requests(requests: &RequestLog) -> usize {
+    requests.lock().unwrap().iter().filter(|request| request.line.starts_with("GET /fleet/v1/units")).count()
 }
 
-fn mark(machine: &Machine) -> PathBuf {
+fn drain_marker(machine: &Machine) -> PathBuf {
     machine.path("state/drained")
 }
 
 #[test]
-fn units_leave_before_the_reboot_and_the_next_boot_takes_them_back() {
+fn units_are_drained_before_the_reboot_and_restored_at_the_next_boot() {
     let machine = Machine::new();
-    let asked = fleet(&machine, "open", 2);
+    let requests = fleet(&machine, "open", 2);
     let engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[REBOOT]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
-    assert!(looks(&asked) >= 3, "it waits until they are gone");
-    assert_eq!(puts(&asked), [r#"{"cordon":"draining"}"#]);
-    assert_eq!(std::fs::read_to_string(mark(&machine)).unwrap(), "open\n");
-    daemon.says("The units have moved away");
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    assert!(unit_requests(&requests) >= 3, "it waits until they are gone");
+    assert_eq!(puts(&requests), [r#"{"cordon":"draining"}"#]);
+    assert_eq!(std::fs::read_to_string(drain_marker(&machine)).unwrap(), "open\n");
+    daemon.logs("The units have moved away");
     assert_eq!(daemon.stop(), Some(0));
     drop(engine);
 
     let daemon = machine.start(&[REBOOT]);
-    daemon.says("This machine takes units again");
-    assert_eq!(puts(&asked), [r#"{"cordon":"draining"}"#, r#"{"cordon":"open"}"#]);
-    assert!(!mark(&machine).exists());
+    daemon.logs("This machine takes units again");
+    assert_eq!(puts(&requests), [r#"{"cordon":"draining"}"#, r#"{"cordon":"open"}"#]);
+    assert!(!drain_marker(&machine).exists());
 }
 
 #[test]
-fn what_an_operator_said_of_the_machine_stays() {
+fn operators_cordon_state_is_kept() {
     for (before, expect) in
         [("cordoned", vec![r#"{"cordon":"draining"}"#, r#"{"cordon":"cordoned"}"#]), ("draining", vec![])]
     {
         let machine = Machine::new();
-        let asked = fleet(&machine, before, 0);
+        let requests = fleet(&machine, before, 0);
         let engine = machine.bus.engine(NEED_REBOOT);
         let daemon = machine.start(&[REBOOT]);
-        wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+        wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
         assert_eq!(daemon.stop(), Some(0));
         drop(engine);
         let daemon = machine.start(&[REBOOT, ("LOCKSMITHD_DEBUG", "true")]);
         if before == "cordoned" {
-            daemon.says("This machine takes units again");
+            daemon.logs("This machine takes units again");
         } else {
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
-        assert_eq!(puts(&asked), expect, "{before}");
+        assert_eq!(puts(&requests), expect, "{before}");
     }
 }
 
 #[test]
-fn units_that_do_not_leave_hold_nothing_up_for_long() {
+fn drain_timeout() {
     let machine = Machine::new();
-    let asked = fleet(&machine, "open", usize::MAX);
+    let requests = fleet(&machine, "open", usize::MAX);
     let _engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[REBOOT, ("LOCKSMITHD_DRAIN_TIMEOUT", "1s")]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
-    daemon.says("Not moved away in time: a.service");
-    assert!(looks(&asked) >= 2);
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    daemon.logs("Not moved away in time: a.service");
+    assert!(unit_requests(&requests) >= 2);
 }
 
 #[test]
-fn a_reboot_that_is_called_off_takes_the_units_back() {
+fn withdrawn_reboot_restores_the_units() {
     let machine = Machine::new();
-    let asked = fleet(&machine, "open", 3);
+    let requests = fleet(&machine, "open", 3);
     let engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[("REBOOT_STRATEGY", "etcd-lock")]);
-    wait("a look at the units", || looks(&asked), |count| *count > 0);
-    engine.says("UPDATE_STATUS_IDLE", "0.0.0");
-    daemon.says("The reboot is called off: the update agent is at UPDATE_STATUS_IDLE");
-    daemon.says("Released the lock: this machine does not reboot now");
-    assert_eq!(puts(&asked), [r#"{"cordon":"draining"}"#, r#"{"cordon":"open"}"#]);
+    wait_until("a look at the units", || unit_requests(&requests), |count| *count > 0);
+    engine.logs("UPDATE_STATUS_IDLE", "0.0.0");
+    daemon.logs("The reboot is called off: the update agent is at UPDATE_STATUS_IDLE");
+    daemon.logs("Released the lock: this machine does not reboot now");
+    assert_eq!(puts(&requests), [r#"{"cordon":"draining"}"#, r#"{"cordon":"open"}"#]);
     assert_eq!(machine.bus.reboots(), [""; 0]);
     assert_eq!(machine.store.ctl(&["status"]), "Available: 1\nMax: 1\n");
 }
 
 #[test]
-fn without_a_cluster_manager_nobody_is_asked() {
+fn inactive_cluster_manager_is_not_contacted() {
     let machine = Machine::new();
-    let asked = fleet(&machine, "open", 0);
-    machine.bus.change(|facts| {
-        facts.units.insert("fleet.service".into(), "inactive".into());
+    let requests = fleet(&machine, "open", 0);
+    machine.bus.change(|state| {
+        state.units.insert("fleet.service".into(), "inactive".into());
     });
     let _engine = machine.bus.engine(NEED_REBOOT);
     let daemon = machine.start(&[REBOOT]);
-    wait("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
-    daemon.says("No cluster manager runs here: no units to move away");
-    assert!(asked.lock().unwrap().is_empty());
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    daemon.logs("No cluster manager runs here: no units to move away");
+    assert!(requests.lock().unwrap().is_empty());
 }

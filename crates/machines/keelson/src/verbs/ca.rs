@@ -1,4 +1,4 @@
-//! `keelson ca`: the certificate authority of a cluster made with `up --tls`.
+//! `keelson ca`: the certificate authority of a cluster with TLS.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `keelson channel`: what operators do with channels, groups and machines. The server decides; this file asks.
+//! `keelson channel`: operations on channels, groups and machines, through the channel server's API.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::output;
-use crate::update_server::{Reached, UpdateServer};
+use crate::update_server::{ServerFlags, UpdateServer};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -18,7 +18,7 @@ pub struct Flags {
 #[derive(Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
-    reached: Reached,
+    reached: ServerFlags,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -143,8 +143,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let done = match &flags.verb {
         Verb::List { common } => return list(context, &open(context, common)?),
         Verb::Machines { group, status, version, search, common } => {
-            let asked = [("group", group), ("status", status), ("version", version), ("search", search)];
-            return machines(context, &open(context, common)?, &asked);
+            let filters = [("group", group), ("status", status), ("version", version), ("search", search)];
+            return machines(context, &open(context, common)?, &filters);
         }
         Verb::Activity { common } => return activity(context, &open(context, common)?),
         Verb::Rollout { group, changes, common } => {
@@ -154,13 +154,13 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             let server = open(context, common)?;
             let promoted = server.post(&["channels", to, "promote"], &json!({ "from": from }));
             let promoted = promoted.with_context(|| format!("cannot promote {from} to {to}"))?;
-            note_paused(context, &promoted);
+            warn_paused(context, &promoted);
             promoted
         }
         Verb::Set { channel, version, common } => {
             let set = open(context, common)?.put(&["channels", channel], &json!({ "version": version }));
             let set = set.with_context(|| format!("cannot let {channel} have {version}"))?;
-            note_paused(context, &set);
+            warn_paused(context, &set);
             set
         }
         Verb::Pause { group, why, common } => {
@@ -172,7 +172,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Verb::Ban { version, why, common } => {
             let banned =
                 open(context, common)?.post(&["packages", version, "ban"], &json!({ "why": why }))?;
-            note_floors(context, version, &banned);
+            warn_floors(context, version, &banned);
             banned
         }
         Verb::Unban { version, common } => open(context, common)?.delete(&["packages", version, "ban"])?,
@@ -186,11 +186,11 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A new version does not resume a paused group: prints a note for each that the server lists.
-pub fn note_paused(context: &Context, pointed: &Value) {
+/// Prints a note for each paused group: a new version does not resume it.
+pub fn warn_paused(context: &Context, pointed: &Value) {
     for paused in pointed["paused"].as_array().into_iter().flatten() {
-        let word = |key: &str| paused[key].as_str().unwrap_or_default();
-        let (group, why) = (word("group"), word("why"));
+        let field = |key: &str| paused[key].as_str().unwrap_or_default();
+        let (group, why) = (field("group"), field("why"));
         context.progress.note(&format!(
             "group {group} is paused ({why}): its machines get nothing until `cargo keelson channel resume {group}`"
         ));
@@ -198,7 +198,7 @@ pub fn note_paused(context: &Context, pointed: &Value) {
 }
 
 /// Prints a note for each channel that has the banned version as a floor.
-fn note_floors(context: &Context, version: &str, banned: &Value) {
+fn warn_floors(context: &Context, version: &str, banned: &Value) {
     for channel in banned["floor_of"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         context.progress.note(&format!(
             "{version} is a floor of channel {channel}: machines below it get nothing until the floor is removed or \
@@ -218,20 +218,20 @@ fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let channels = items(&app["channels"]).map(|channel| {
-        vec![word(&channel["track"]), word(&channel["package"]), ago(&app, &channel["changed"])]
+        vec![cell(&channel["track"]), cell(&channel["package"]), ago(&app, &channel["changed"])]
     });
     let mut text = output::table(&["CHANNEL", "VERSION", "CHANGED"], &channels.collect::<Vec<_>>());
     text.push_str("\n\n");
     let groups = items(&app["groups"]).map(|group| {
         let rollout = &group["rollout"];
-        let there = rollout["version"].as_str().and_then(|version| group["versions"][version].as_u64());
+        let updated = rollout["version"].as_str().and_then(|version| group["versions"][version].as_u64());
         vec![
-            word(&group["track"]),
-            word(&group["channel"]),
-            format!("{}/{}", there.unwrap_or_default(), word(&group["machines"])),
-            word(&group["in_progress"]),
+            cell(&group["track"]),
+            cell(&group["channel"]),
+            format!("{}/{}", updated.unwrap_or_default(), cell(&group["machines"])),
+            cell(&group["in_progress"]),
             rollout["failed"].as_u64().unwrap_or_default().to_string(),
-            format!("{}%", word(&group["share"])),
+            format!("{}%", cell(&group["share"])),
             group["paused"]["why"].as_str().map_or("no", |why| why).to_owned(),
         ]
     });
@@ -247,10 +247,10 @@ fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
 fn machines(
     context: &Context,
     server: &UpdateServer,
-    asked: &[(&str, &Option<String>)],
+    filters: &[(&str, &Option<String>)],
 ) -> anyhow::Result<ExitCode> {
     let mut query = vec![("sort", "seen"), ("perpage", "1000")];
-    query.extend(asked.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+    query.extend(filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
     let found = server.get(&["instances"], &query)?;
     if context.json {
         output::print_json(&found)?;
@@ -260,12 +260,12 @@ fn machines(
         let name = if machine["alias"].is_string() { &machine["alias"] } else { &machine["id"] };
         let why = if machine["error"].is_string() { &machine["error"] } else { &machine["why"] };
         vec![
-            word(name),
-            word(&machine["track"]),
-            word(&machine["version"]),
-            word(&machine["status"]),
-            word(&machine["ip"]),
-            word(why),
+            cell(name),
+            cell(&machine["track"]),
+            cell(&machine["version"]),
+            cell(&machine["status"]),
+            cell(&machine["ip"]),
+            cell(why),
         ]
     });
     let table = output::table(
@@ -283,7 +283,7 @@ fn activity(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     let lines =
-        items(&entries).map(|entry| format!("{:<8}{}\n", word(&entry["severity"]), word(&entry["text"])));
+        items(&entries).map(|entry| format!("{:<8}{}\n", cell(&entry["severity"]), cell(&entry["text"])));
     output::print(lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -306,7 +306,7 @@ fn rollout(
         output::print_json(&Value::Object(policy))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let lines = policy.iter().map(|(name, value)| format!("{name:<16}{}\n", shown(value)));
+    let lines = policy.iter().map(|(name, value)| format!("{name:<16}{}\n", setting(value)));
     output::print(lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -342,14 +342,15 @@ impl Changes {
                 }
             }
         }
-        let given = |list: &[String]| -> Vec<String> {
+        let without_none = |list: &[String]| -> Vec<String> {
             list.iter().filter(|text| *text != "none").cloned().collect()
         };
         if !self.window.is_empty() {
-            put("windows", given(&self.window).into());
+            put("windows", without_none(&self.window).into());
         }
         if !self.wave.is_empty() {
-            let waves: anyhow::Result<Vec<Value>> = given(&self.wave).iter().map(|text| wave(text)).collect();
+            let waves: anyhow::Result<Vec<Value>> =
+                without_none(&self.wave).iter().map(|text| wave(text)).collect();
             put("waves", waves?.into());
         }
         Ok(())
@@ -370,7 +371,7 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-fn word(value: &Value) -> String {
+fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
@@ -379,17 +380,17 @@ fn word(value: &Value) -> String {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn setting(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Array(list) if list.is_empty() => "none".to_owned(),
-        other => word(other),
+        other => cell(other),
     }
 }
 
-/// By the server's own clock, which may not be ours.
+/// Relative to the server's clock.
 fn ago(app: &Value, at: &Value) -> String {
-    let (Some(now), Some(at)) = (app["now"].as_u64(), at.as_u64()) else { return word(at) };
+    let (Some(now), Some(at)) = (app["now"].as_u64(), at.as_u64()) else { return cell(at) };
     match now.saturating_sub(at) {
         seconds @ 0..120 => format!("{seconds} s ago"),
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),

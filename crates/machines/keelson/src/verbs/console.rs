@@ -1,4 +1,4 @@
-//! `keelson console`: a terminal on a machine's serial console, or what it has shown so far.
+//! `keelson console`: attaches to a machine's serial console, or prints its log.
 
 use std::process::ExitCode;
 
@@ -21,9 +21,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let files = context.layout()?.node(&node.name);
     if flags.log {
         let path = files.console_log();
-        let shown =
+        let content =
             machines::logs::read_all(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        output::print(shown)?;
+        output::print(content)?;
         return Ok(ExitCode::SUCCESS);
     }
     let node = context.running(&node.name)?;

@@ -1,4 +1,4 @@
-//! `keelson doctor`: what this host needs, whether it has it, and how it gets it.
+//! `keelson doctor`: checks the host's requirements and installs what is missing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -11,10 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::{machine_tools, output, provide};
+use crate::{boot_image, machine_tools, output};
 
-/// Lines of apt-get's that an error shows.
-const SHOWN_LINES: usize = 10;
+const ERROR_LINES: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -26,32 +25,36 @@ pub struct Flags {
     image: Option<PathBuf>,
 }
 
-/// Something that the host has or has not.
 #[derive(Debug, Clone, Serialize)]
-pub struct Need {
+pub struct Requirement {
     pub name: &'static str,
     pub present: bool,
-    /// Debian package that brings it; empty where no package does.
+    /// Debian package that provides it; may be empty.
     pub package: &'static str,
-    pub why: &'static str,
-    /// What to type where it is missing; empty where nothing is known to help.
+    #[serde(rename = "why")]
+    pub reason: &'static str,
+    /// Command that provides it; may be empty.
     pub remedy: String,
-    /// Only nspawn machines need it.
+    /// Required by nspawn machines only.
     #[serde(skip)]
     pub nspawn_only: bool,
 }
 
 #[derive(Debug)]
 pub struct Report {
-    pub needs: Vec<Need>,
+    pub needs: Vec<Requirement>,
 }
 
 impl Report {
-    /// A line for each thing that is missing: what to type for it.
+    /// One line with a remedy for each missing requirement.
     pub fn remedies(&self) -> impl Iterator<Item = String> {
-        self.needs.iter().filter(|need| !need.present).map(|need| {
-            let Need { name, why, remedy, .. } = need;
-            if remedy.is_empty() { format!("{name}: missing ({why})") } else { format!("{name}: {remedy}") }
+        self.needs.iter().filter(|requirement| !requirement.present).map(|requirement| {
+            let Requirement { name, reason, remedy, .. } = requirement;
+            if remedy.is_empty() {
+                format!("{name}: missing ({reason})")
+            } else {
+                format!("{name}: {remedy}")
+            }
         })
     }
 }
@@ -62,9 +65,9 @@ enum Check {
     Namespaces,
 }
 
-/// Name, check, package, reason, and whether only nspawn needs it. Programs that build and run images come
-/// from the locked tools tree, so that the list is short.
-const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
+/// Name, check, package, reason, and whether only nspawn needs it. The list is short because programs that build and
+/// run images come from the locked tools tree.
+const REQUIREMENTS: [(&str, Check, &str, &str, bool); 7] = [
     ("ssh", Check::Program("ssh"), "openssh-client", "logs in to machines", false),
     ("ssh-keygen", Check::Program("ssh-keygen"), "openssh-client", "makes a cluster's key", false),
     ("namespaces", Check::Namespaces, "", "the locked tools run in a user and mount namespace", false),
@@ -74,9 +77,9 @@ const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
     ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
 ];
 
-/// Settings, the value with which each forbids user namespaces, and one that allows them: Ubuntu's since 23.10, Debian's
-/// of old, the kernel's own.
-const FORBID_NAMESPACES: [(&str, &str, &str); 3] = [
+/// sysctl name, the value that disables user namespaces, and one that enables them: Ubuntu since 23.10, old Debian,
+/// and the kernel's own.
+const NAMESPACE_SETTINGS: [(&str, &str, &str); 3] = [
     ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
     ("kernel.unprivileged_userns_clone", "0", "1"),
     ("user.max_user_namespaces", "0", "10000"),
@@ -84,20 +87,20 @@ const FORBID_NAMESPACES: [(&str, &str, &str); 3] = [
 
 pub fn examine(backend: Option<BackendKind>) -> Report {
     let wanted = |nspawn_only: bool| !nspawn_only || backend != Some(BackendKind::Qemu);
-    let needs = NEEDS
+    let needs = REQUIREMENTS
         .iter()
-        .filter(|need| wanted(need.4))
-        .map(|(name, check, package, why, nspawn_only)| {
-            let present = check.holds();
+        .filter(|requirement| wanted(requirement.4))
+        .map(|(name, check, package, reason, nspawn_only)| {
+            let present = check.is_met();
             let remedy = if present { String::new() } else { check.remedy(package) };
-            Need { name, present, package, why, remedy, nspawn_only: *nspawn_only }
+            Requirement { name, present, package, reason, remedy, nspawn_only: *nspawn_only }
         })
         .collect();
     Report { needs }
 }
 
 impl Check {
-    fn holds(&self) -> bool {
+    fn is_met(&self) -> bool {
         match self {
             Self::Program(name) => program(name),
             Self::File(path) => Path::new(path).exists(),
@@ -109,42 +112,42 @@ impl Check {
         match self {
             Self::Program(_) => format!("sudo apt-get install {package}"),
             Self::File(path) => {
-                // /dev/net/tun, /dev/loop-control: each is made by its module.
+                // Each device is created by its module.
                 let name = path.rsplit('/').next().unwrap_or(path);
                 format!("sudo modprobe {}", name.trim_end_matches("-control"))
             }
-            Self::Namespaces => remedy_of_namespaces(Path::new("/proc/sys")),
+            Self::Namespaces => namespace_remedy(Path::new("/proc/sys")),
         }
     }
 }
 
-/// By the settings of the kernel below `settings`.
-fn remedy_of_namespaces(settings: &Path) -> String {
-    let forbids = |(name, value, _): &&(&str, &str, &str)| {
+/// `settings` is the folder of the sysctl files.
+fn namespace_remedy(settings: &Path) -> String {
+    let is_forbidden = |(name, value, _): &&(&str, &str, &str)| {
         let path = settings.join(name.replace('.', "/"));
         std::fs::read_to_string(path).is_ok_and(|set| set.trim() == *value)
     };
-    let found = FORBID_NAMESPACES.iter().find(forbids);
+    let found = NAMESPACE_SETTINGS.iter().find(is_forbidden);
     found.map_or_else(String::new, |(name, _, allows)| format!("sudo sysctl -w {name}={allows}"))
 }
 
 fn program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(usual).any(|folder| folder.join(name).is_file())
+    let system_folders = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system_folders).any(|folder| folder.join(name).is_file())
 }
 
-/// Really makes the namespaces, in a child: a kernel may have them and forbid their use.
+/// Creates the namespaces in a child process: a kernel may support them but deny their use.
 fn namespaces() -> bool {
     if nix::unistd::geteuid().is_root() {
         return true;
     }
-    let tried = Command::new("unshare")
+    let status = Command::new("unshare")
         .args(["--user", "--mount", "--map-root-user", "true"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    tried.is_ok_and(|status| status.success())
+    status.is_ok_and(|status| status.success())
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -153,13 +156,13 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         install(context, &report)?;
         report = examine(None);
     }
-    let acceleration = accelerate(context, flags.image.as_deref())?;
-    // What only nspawn needs is no fault of a host that runs QEMU.
-    let ok = report.needs.iter().all(|need| need.present || need.nspawn_only);
+    let acceleration = detect_acceleration(context, flags.image.as_deref())?;
+    // Requirements of nspawn only are optional.
+    let ok = report.needs.iter().all(|requirement| requirement.present || requirement.nspawn_only);
     if context.json {
         let mut value = json!({ "ok": ok, "needs": report.needs, "acceleration": acceleration.name() });
-        if let Acceleration::Tcg { why } = &acceleration {
-            value["acceleration_why"] = json!(why);
+        if let Acceleration::Tcg { reason } = &acceleration {
+            value["acceleration_why"] = json!(reason);
         }
         output::print_json(&value)?;
     } else {
@@ -169,7 +172,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
-    let state = |need: &Need| match (need.present, need.nspawn_only) {
+    let state = |requirement: &Requirement| match (requirement.present, requirement.nspawn_only) {
         (true, _) => "present",
         (false, false) => "MISSING",
         (false, true) => "missing (only nspawn)",
@@ -177,35 +180,35 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
     let rows: Vec<_> = report
         .needs
         .iter()
-        .map(|need| {
-            let package = if need.package.is_empty() { "-" } else { need.package };
-            [need.name, state(need), package, need.why].map(str::to_owned).to_vec()
+        .map(|requirement| {
+            let package = if requirement.package.is_empty() { "-" } else { requirement.package };
+            [requirement.name, state(requirement), package, requirement.reason].map(str::to_owned).to_vec()
         })
         .collect();
     let machines = match acceleration {
         Acceleration::Kvm => "Machines run on KVM: a probe guest booted.".to_owned(),
-        Acceleration::Tcg { why } => format!("Machines will be emulated: {why}."),
+        Acceleration::Tcg { reason } => format!("Machines will be emulated: {reason}."),
     };
     let remedies: String = report.remedies().map(|line| format!("{line}\n")).collect();
     let table = output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows);
     output::print(format!("{table}\n\n{remedies}{machines}\n"))
 }
 
-/// Boots the probe guest where there are tools to do it with.
-fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
+/// Boots the probe guest if its tools are available.
+fn detect_acceleration(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Ok(Acceleration::Tcg { why: format!("/dev/kvm cannot be opened: {error}") });
+        return Ok(Acceleration::Tcg { reason: format!("/dev/kvm cannot be opened: {error}") });
     }
     let known =
         context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
     let tree = match (image, known) {
-        (Some(path), _) => match provide::manifest(path)? {
+        (Some(path), _) => match boot_image::manifest(path)? {
             Some(image) => image.tools,
             None => machine_tools::tools(context, Some(BackendKind::Qemu))?.path().to_path_buf(),
         },
         (None, Some(image)) => image.tools,
         (None, None) => {
-            return Ok(Acceleration::Tcg { why: "KVM is tried once an image is built".to_owned() });
+            return Ok(Acceleration::Tcg { reason: "KVM is tried once an image is built".to_owned() });
         }
     };
     let step = context.progress.step("kvm");
@@ -221,8 +224,8 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     let mut packages: Vec<&str> = report
         .needs
         .iter()
-        .filter(|need| !need.present && !need.package.is_empty())
-        .map(|need| need.package)
+        .filter(|requirement| !requirement.present && !requirement.package.is_empty())
+        .map(|requirement| requirement.package)
         .collect();
     packages.sort_unstable();
     packages.dedup();
@@ -238,35 +241,35 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     }
     let step = context.progress.step("install");
     step.set(packages.join(", "));
-    let words = [&["install", "--yes", "--no-install-recommends"], &*packages].concat();
-    let mut done = apt_get(&words)?;
+    let arguments = [&["install", "--yes", "--no-install-recommends"], &*packages].concat();
+    let mut done = apt_get(&arguments)?;
     if done.is_err() {
-        // A fresh machine has no lists of packages, an old one's name files that are gone.
+        // New machines have no package lists; old lists name files that no longer exist.
         step.set("asking for the newest lists of packages");
-        done = apt_get(&["update"])?.and(apt_get(&words)?);
+        done = apt_get(&["update"])?.and(apt_get(&arguments)?);
     }
-    if let Err(said) = done {
-        bail!("apt-get could not install {}:\n{said}", packages.join(", "));
+    if let Err(output) = done {
+        bail!("apt-get could not install {}:\n{output}", packages.join(", "));
     }
     step.done(&format!("{} packages", packages.len()));
     Ok(())
 }
 
-/// The end of what apt-get said where it failed.
-fn apt_get(words: &[&str]) -> anyhow::Result<Result<(), String>> {
+/// Runs apt-get; returns the end of its error output if it fails.
+fn apt_get(arguments: &[&str]) -> anyhow::Result<Result<(), String>> {
     let mut command = Command::new("apt-get");
     if !nix::unistd::geteuid().is_root() {
         command = Command::new("sudo");
         command.arg("apt-get");
     }
-    command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
     let output = command.output().context("apt-get cannot be run")?;
     if output.status.success() {
         return Ok(Ok(()));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = said.lines().collect();
-    Ok(Err(lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")))
+    let output = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = output.lines().collect();
+    Ok(Err(lines[lines.len().saturating_sub(ERROR_LINES)..].join("\n")))
 }
 
 #[cfg(test)]
@@ -278,21 +281,21 @@ mod tests {
         let settings = tempfile::tempdir().unwrap();
         std::fs::create_dir(settings.path().join("kernel")).unwrap();
         let setting = settings.path().join("kernel/apparmor_restrict_unprivileged_userns");
-        assert_eq!(remedy_of_namespaces(settings.path()), "");
+        assert_eq!(namespace_remedy(settings.path()), "");
         std::fs::write(&setting, "0\n").unwrap();
-        assert_eq!(remedy_of_namespaces(settings.path()), "");
+        assert_eq!(namespace_remedy(settings.path()), "");
         std::fs::write(&setting, "1\n").unwrap();
         let remedy = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
-        assert_eq!(remedy_of_namespaces(settings.path()), remedy);
+        assert_eq!(namespace_remedy(settings.path()), remedy);
     }
 
     #[test]
-    fn what_is_missing_is_told_with_what_to_type() {
-        let need = |name, present, remedy: &str| Need {
+    fn remedies_are_listed_for_missing_requirements() {
+        let requirement = |name, present, remedy: &str| Requirement {
             name,
             present,
             package: "",
-            why: "is needed",
+            reason: "is needed",
             remedy: remedy.to_owned(),
             nspawn_only: false,
         };
@@ -300,10 +303,10 @@ mod tests {
         let device = Check::File("/dev/loop-control").remedy("");
         let report = Report {
             needs: vec![
-                need("ssh", false, &program),
-                need("mount", true, ""),
-                need("/dev/loop-control", false, &device),
-                need("namespaces", false, ""),
+                requirement("ssh", false, &program),
+                requirement("mount", true, ""),
+                requirement("/dev/loop-control", false, &device),
+                requirement("namespaces", false, ""),
             ],
         };
         let expected = [

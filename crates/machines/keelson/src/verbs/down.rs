@@ -1,4 +1,4 @@
-//! `keelson down` and `destroy`: stops the machines; the second also removes their files.
+//! `keelson down` and `destroy`: stop the machines; `destroy` also removes their files.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Running it twice is safe: what is gone is gone.
+/// Idempotent.
 pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("destroy");
     let existed = remove(context)?;
@@ -32,8 +32,8 @@ pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes the cluster, also one whose state cannot be read, and what an `up` left that made none; whether there
-/// was any of that.
+/// Removes the cluster, even with a damaged state, and leftovers of an incomplete `up`. Returns whether there was
+/// anything.
 fn remove(context: &Context) -> anyhow::Result<bool> {
     let layout = context.layout()?;
     if !layout.is_used() {

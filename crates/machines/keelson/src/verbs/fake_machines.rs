@@ -1,4 +1,4 @@
-//! `keelson fake-machines`: machines that are none, as CoreUpdate's `instance fake` (contract update.md 1.4.11).
+//! `keelson fake-machines`: simulated machines, like CoreUpdate's `instance fake` (contract update.md 1.4.11).
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -74,9 +74,9 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(if found.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let rhythm = (seconds(flags.min_sleep), seconds(flags.max_sleep));
-    poll(machines, rhythm, |line| {
-        // Nobody reads any more: the next signal ends it.
+    let interval = (seconds(flags.min_sleep), seconds(flags.max_sleep));
+    poll(machines, interval, |line| {
+        // stdout is closed; the next signal ends the program.
         if output::print(format!("{line}\n")).is_err() {
             eprintln!("{line}");
         }

@@ -1,4 +1,4 @@
-//! The background processes of machines: not for people.
+//! Entry points of the background processes of machines; not for interactive use.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -26,18 +26,18 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Keeper { file } => {
-            let code = machines::nspawn::keeper::run(file).context("the node cannot be run")?;
+            let code = machines::nspawn::supervisor::run(file).context("the node cannot be run")?;
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
         }
     }
 }
 
-/// Serves the machines of one cluster; they reach it at their name for this host.
+/// Serves the machines of one cluster, which reach it at this host's name.
 #[tokio::main(flavor = "current_thread")]
 async fn discovery(folder: &Path, port: u16) -> anyhow::Result<()> {
     let tokens = Tokens::open(&folder.join("tokens"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    // Ended by a signal, as the cluster's other background processes.
+    // Runs until it is killed, like the cluster's other background processes.
     let settings = Settings::default();
     serve(listener, Store::local(tokens), settings, std::future::pending()).await;
     Ok(())

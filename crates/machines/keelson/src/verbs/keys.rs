@@ -1,6 +1,6 @@
-//! `keelson keys`: makes the keys that releases and channels are signed with, and the sets that say which these are.
+//! `keelson keys`: manages the signing keys of releases and channels, and the key sets that name them.
 
-pub mod place;
+pub mod location;
 mod sets;
 
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use release::files;
-use release_folder::{begin, latest, make_keys};
+use release_folder::{create_first_set, generate_keys, latest_status};
 use serde_json::json;
 
 use crate::checkout::checkout;
 use crate::context::Context;
 use crate::output;
 
-pub use place::folder;
-use place::{DAY, EXPIRES, From, PINNED, complete, now};
+pub use location::folder;
+use location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, PINNED, ensure_complete, now};
 pub use sets::send;
 
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub struct Flags {
     #[arg(long)]
     roots: bool,
     /// Days until machines take nothing more without a newer set
-    #[arg(long, value_name = "N", default_value_t = EXPIRES)]
+    #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
 }
 
@@ -63,13 +63,13 @@ enum Verb {
     #[command(after_help = "Example:\n  keelson keys pin")]
     Pin {
         #[command(flatten)]
-        from: From,
+        from: KeysFolder,
     },
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     match &flags.verb {
-        None => begun(context, flags)?,
+        None => create(context, flags)?,
         Some(Verb::Rotate(flags)) => sets::rotate(context, flags)?,
         Some(Verb::Sign(flags)) => sets::sign(context, flags)?,
         Some(Verb::Show(flags)) => sets::show(context, flags)?,
@@ -82,14 +82,14 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
+fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     let folder = flags.out.clone().map_or_else(folder, Ok)?;
     let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
     if !flags.roots {
-        make_keys(&folder, &flags.name)?;
+        generate_keys(&folder, &flags.name)?;
     }
     let now = now()?;
-    let first = begin(&folder, now, now + DAY * flags.expires_days)?;
+    let first = create_first_set(&folder, now, now + DAY_SECONDS * flags.expires_days)?;
     let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
     let key = |name: &str| folder.join(format!("{name}.key"));
     if context.json {
@@ -122,10 +122,9 @@ fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     ))
 }
 
-/// Copies the newest set into the checkout.
 fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
-    let newest = latest(folder)?;
-    complete(&newest)?;
+    let newest = latest_status(folder)?;
+    ensure_complete(&newest)?;
     let path = to.join(files::KEYS);
     std::fs::create_dir_all(to)
         .and_then(|()| std::fs::copy(&newest.path, &path))

@@ -1,4 +1,4 @@
-//! `keelson completions` and `keelson man`: made from the flags, so that they cannot be out of date.
+//! `keelson completions` and `keelson man`, generated from the flags.
 
 use std::path::Path;
 use std::process::ExitCode;

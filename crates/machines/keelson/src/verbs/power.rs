@@ -1,4 +1,4 @@
-//! `keelson crash`, `reboot` and `start`: the power switch of one machine.
+//! `keelson crash`, `reboot` and `start`: power operations on one machine.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use machines::ready::Ready;
 use machines::site::{Site, SiteError, Watcher};
 use serde_json::json;
 
-use super::boots::{Boots, shown};
-use super::late::late;
+use super::boot_progress::{BootProgress, with_boot_progress};
+use super::not_ready::not_ready_error;
 use crate::context::Context;
-use crate::global::Waiting;
+use crate::global::WaitFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub struct Flags {
     /// Machine
     name: String,
     #[command(flatten)]
-    waiting: Waiting,
+    waiting: WaitFlags,
 }
 
 pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -48,9 +48,9 @@ fn boot(
     let step = context.progress.step(what);
     step.set(flags.name.clone());
     let site = context.open(what)?;
-    let boots = Boots::new(site.cluster().backend, 1, 0);
-    let (ready, _) = shown(context, &step, boots, &|watch| run(&site, watch));
-    finish(context, flags, &ready.map_err(|error| late(context, &site, error))?, step)
+    let boot_progress = BootProgress::new(site.cluster().backend, 1, 0);
+    let (ready, _) = with_boot_progress(context, &step, boot_progress, &|watch| run(&site, watch));
+    finish(context, flags, &ready.map_err(|error| not_ready_error(context, &site, error))?, step)
 }
 
 fn finish(context: &Context, flags: &Flags, ready: &Ready, step: progress::Step) -> anyhow::Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! `keelson publish`: a release's folder goes to the channel server, or a version that is there into a channel.
+//! `keelson publish`: uploads a release to the channel server, or assigns an uploaded version to a channel.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::checkout::find_checkout;
 use crate::context::Context;
-use crate::failure::WrongUse;
+use crate::failure::UsageError;
 use crate::output;
-use crate::update_server::{Reached, UpdateServer};
+use crate::update_server::{ServerFlags, UpdateServer};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -25,7 +25,7 @@ pub struct Flags {
     #[arg(long, value_name = "URL")]
     files_at: Option<String>,
     #[command(flatten)]
-    reached: Reached,
+    reached: ServerFlags,
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -33,7 +33,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let version: Result<Version, _> = flags.what.parse();
     if folder.is_none() && version.is_err() {
         let why = format!("{} is no folder with {} in it, and no version", flags.what, files::RELEASE);
-        return Err(WrongUse(why).into());
+        return Err(UsageError(why).into());
     }
     let server = UpdateServer::open(context, &flags.reached)?;
     let published = match &folder {
@@ -49,7 +49,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut published =
         published.with_context(|| format!("cannot publish {} to {}", flags.what, flags.channel))?;
     published["channel"] = json!(flags.channel);
-    super::channel::note_paused(context, &published);
+    super::channel::warn_paused(context, &published);
     if context.json {
         output::print_json(&published)?;
     } else {
@@ -59,14 +59,14 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folder of a release: that which is named, or that of the version where `keelson release` writes it.
+/// The folder of a release: `what` itself, or the output folder of `keelson release` for this version.
 fn folder(what: &str) -> anyhow::Result<Option<PathBuf>> {
-    let made = find_checkout()?.map(|checkout| checkout.join("target/releases").join(what));
-    let places = [Some(PathBuf::from(what)), made];
-    Ok(places.into_iter().flatten().find(|folder| folder.join(files::RELEASE).is_file()))
+    let built = find_checkout()?.map(|checkout| checkout.join("target/releases").join(what));
+    let candidates = [Some(PathBuf::from(what)), built];
+    Ok(candidates.into_iter().flatten().find(|folder| folder.join(files::RELEASE).is_file()))
 }
 
-/// What the server has of it already is not sent again.
+/// Uploads a release. Files that the server has are skipped.
 fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) -> anyhow::Result<Value> {
     let path = folder.join(files::RELEASE);
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -76,20 +76,20 @@ fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) 
         bail!("version {} is signed for {allowed}, not for {}", release.version, flags.channel);
     }
     let (version, arch) = (release.version.to_string(), architecture(&release.board));
-    // The server judges the release by them.
+    // The server verifies the release with these keys.
     super::keys::send(context, server, folder)?;
     let sent = server.get(&["uploads", arch, &version], &[])?;
     if sent["published"] != true {
-        let is_there =
+        let is_uploaded =
             |name: &str| sent["sent"].as_array().is_some_and(|sent| sent.iter().any(|one| one == name));
         let mut names = vec![files::RELEASE.to_owned(), files::RELEASE_SIGNATURE.to_owned()];
         if flags.files_at.is_none() {
             names.extend(release.blobs().map(|blob| blob.url.to_string()));
         }
         for name in names {
-            // The two are small, and decide what the others are.
+            // The metadata is small and determines the other files.
             let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
-            if is_there(&name) && !is_metadata {
+            if is_uploaded(&name) && !is_metadata {
                 context.progress.note(&format!("{name} is there already"));
                 continue;
             }
@@ -103,7 +103,7 @@ fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) 
     server.post(&["packages"], &publish)
 }
 
-/// As the server tells it from the board.
+/// The same mapping from the board as on the server.
 fn architecture(board: &str) -> &'static str {
     if board.starts_with("arm64") { "aarch64" } else { "amd64" }
 }

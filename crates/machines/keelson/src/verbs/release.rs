@@ -1,4 +1,4 @@
-//! `keelson release`: builds a version, and packs and signs it for machines that run another.
+//! `keelson release`: builds a version, and packs and signs it as an update.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, KeySet, Keys, Release, Verity, Version};
-use release_folder::{About, Files, Made, Order, Secret, Step, make};
+use release_folder::{
+    BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
+};
 use serde_json::json;
 
 use crate::checkout::checkout;
@@ -16,8 +18,8 @@ use crate::context::{Context, interrupt};
 use crate::output;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// zstd's level where a release is only tried out.
-const QUICK: i32 = 3;
+/// zstd level of trial releases.
+const QUICK_LEVEL: i32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -27,7 +29,7 @@ pub struct Flags {
     /// Channels that it may be promoted to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// Secret key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
+    /// SigningKey key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Folder of an older release, for machines that run it: they fetch only the difference; more than one may be named
@@ -58,13 +60,13 @@ pub struct Flags {
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
-    // Before anything takes time: what would fail at the end.
+    // Checked before the build, so that it does not fail at the end.
     let key = flags
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
-    let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
-    if let Some(note) = not_in_set(&key, &secret)? {
+    let secret = SigningKey::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    if let Some(note) = unlisted_key_note(&key, &secret)? {
         context.progress.note(&note);
     }
     let mut options = Options::for_checkout(&checkout);
@@ -75,8 +77,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let about = about(flags, &built)?;
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/releases")).join(&built.version);
     let public = public_keys(&key)?;
-    let order = Order {
-        images: Files {
+    let order = ReleaseSpec {
+        images: ImageFiles {
             usr: &built.usr_erofs,
             uki: &built.uki,
             verity: Verity {
@@ -85,22 +87,22 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
                 uuid: verity_uuid(&built.release),
             },
         },
-        about,
+        info: about,
         secret: &secret,
         older: &flags.from,
         keys: &public,
-        level: if flags.quick { QUICK } else { payload::THOROUGH },
+        level: if flags.quick { QUICK_LEVEL } else { payload::DEFAULT_LEVEL },
     };
     let step = context.progress.step("release");
-    let made = make(&order, &out, &mut |doing, packing| {
+    let made = build_release(&order, &out, &mut |doing, packing| {
         let percent = packing.done * 100 / packing.total.max(1);
         match doing {
-            Step::Full => step.set(format!("packing {percent} %")),
-            Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
+            BuildStep::Full => step.set(format!("packing {percent} %")),
+            BuildStep::Delta(from) => step.set(format!("difference to {from} {percent} %")),
         }
     })?;
-    // Machines that run it for the first time may know of older keys only.
-    release_folder::copy(key.parent().unwrap_or(Path::new(".")), &out)?;
+    // A machine that installs this release may know older keys only.
+    release_folder::copy_sets(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
@@ -110,14 +112,14 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         false => None,
     };
     step.done(&summary(&made.release));
-    tell(context, flags, &built.version, &made, bundle.as_deref())?;
+    print_result(context, flags, &built.version, &made, bundle.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A key that machines do not believe any more, or not yet, where the folder has sets of keys.
-fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
+/// A note if the key is not in the newest key set of its folder.
+fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<String>> {
     let folder = key.parent().unwrap_or(Path::new("."));
-    let Some(last) = release_folder::sets(folder)?.pop() else { return Ok(None) };
+    let Some(last) = release_folder::load_sets(folder)?.pop() else { return Ok(None) };
     let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
     let is_in = set.release.iter().any(|named| named.key == public);
     let note = || {
@@ -130,7 +132,6 @@ fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
     Ok((!is_in).then(note))
 }
 
-/// What machines will download.
 fn summary(release: &Release) -> String {
     let mut parts = vec![format!("{} MiB to download", release.full.blob.size >> 20)];
     let deltas = release.deltas.iter();
@@ -140,11 +141,11 @@ fn summary(release: &Release) -> String {
     parts.join(", ")
 }
 
-fn tell(
+fn print_result(
     context: &Context,
     flags: &Flags,
     version: &str,
-    made: &Made,
+    made: &BuiltRelease,
     bundle: Option<&Path>,
 ) -> anyhow::Result<()> {
     if context.json {
@@ -163,12 +164,12 @@ fn tell(
     ))
 }
 
-fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
+fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     for channel in &flags.channels {
         image::release::check_channel(channel)?;
     }
-    Ok(About {
+    Ok(ReleaseInfo {
         appid: built.release.update.appid.clone(),
         board: built.release.board.clone(),
         channels: flags.channels.clone(),
@@ -181,7 +182,7 @@ fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
     })
 }
 
-/// The public keys beside a secret one: what older releases must be signed with.
+/// The public keys beside a secret key, which verify older releases.
 fn public_keys(secret: &Path) -> anyhow::Result<Keys> {
     let mut keys = Keys::default();
     let folder = secret.parent().unwrap_or(Path::new(".")).join("release");

@@ -1,4 +1,4 @@
-//! `keelson serve-updates`: the channel server. All of it is the crate `channel-server`'s; this file reads flags.
+//! `keelson serve-updates`: runs the channel server of the crate `channel-server`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::output;
 use crate::server_url::ServerUrl;
 use crate::update_server::{self, ADDRESS, FOLDER};
 
-/// As `os/release.toml` has it.
+/// The id in `os/release.toml`.
 const APP_ID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub struct Flags {
     app_id: String,
 }
 
-/// Until it is interrupted.
+/// Serves until it is interrupted.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let data = flags.data.clone().unwrap_or_else(|| context.state_dir.join(FOLDER));
@@ -65,8 +65,8 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let url: ServerUrl = format!("http://{address}/").parse()?;
     let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
     let by = flags.public_url.as_ref().unwrap_or(&url);
-    update_server::note_url(&data, by)?;
-    let (update, here) = (update_server::asked(by), update_server::asked_by_machines(by));
+    update_server::record_url(&data, by)?;
+    let (update, here) = (update_server::update_url(by), update_server::update_url_for_machines(by));
     if context.json {
         output::print_json(
             &json!({ "url": url.to_string(), "update": update.to_string(), "token_file": token, "online_key": key }),

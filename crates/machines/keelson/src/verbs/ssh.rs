@@ -1,4 +1,4 @@
-//! `keelson ssh`: becomes OpenSSH's client, so that terminal, signals and exit code are its own.
+//! `keelson ssh`: executes OpenSSH's client, which then owns terminal, signals and exit code.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use anyhow::Context as _;
 
 use crate::context::Context;
 
-/// Options of ssh that take a value as their next word.
-const WITH_VALUE: &str = "BbcDEeFIiJLlmOopPQRSWw";
+/// Options of ssh whose value may be the next argument.
+const OPTIONS_WITH_VALUE: &str = "BbcDEeFIiJLlmOopPQRSWw";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -27,20 +27,20 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Err(ssh.exec()).context("ssh cannot be run (package openssh-client)")
 }
 
-/// Divides the words into options of ssh and the command.
-fn split(words: &[String]) -> (&[String], &[String]) {
+/// Splits the arguments into ssh options and the remote command.
+fn split(arguments: &[String]) -> (&[String], &[String]) {
     let mut index = 0;
-    while let Some(word) = words.get(index) {
-        let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else { break };
+    while let Some(argument) = arguments.get(index) {
+        let Some(letters) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else { break };
         if letters == "-" {
-            return (&words[..index], &words[index + 1..]);
+            return (&arguments[..index], &arguments[index + 1..]);
         }
-        // `-L 1:a:2` takes the next word, `-L1:a:2` has its value.
+        // `-L 1:a:2` takes the next argument, `-L1:a:2` includes its value.
         let mut chars = letters.chars();
-        let valued = chars.by_ref().find(|char| WITH_VALUE.contains(*char)).is_some();
-        index += if valued && chars.next().is_none() { 2 } else { 1 };
+        let takes_value = chars.by_ref().find(|char| OPTIONS_WITH_VALUE.contains(*char)).is_some();
+        index += if takes_value && chars.next().is_none() { 2 } else { 1 };
     }
-    words.split_at(index.min(words.len()))
+    arguments.split_at(index.min(arguments.len()))
 }
 
 #[cfg(test)]
@@ -49,9 +49,9 @@ mod tests {
 
     #[test]
     fn options_come_before_the_command() {
-        let check = |words: &str, options: usize| {
-            let words: Vec<String> = words.split_ascii_whitespace().map(str::to_owned).collect();
-            assert_eq!(split(&words).0.len(), options, "{words:?}");
+        let check = |arguments: &str, options: usize| {
+            let arguments: Vec<String> = arguments.split_ascii_whitespace().map(str::to_owned).collect();
+            assert_eq!(split(&arguments).0.len(), options, "{arguments:?}");
         };
         check("", 0);
         check("-A", 1);

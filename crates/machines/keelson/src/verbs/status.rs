@@ -1,4 +1,4 @@
-//! `keelson status`: what the machines are doing now. Takes no lock and changes nothing.
+//! `keelson status`: the state of the machines. Takes no lock.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let (table, failed) = (output::status_table(&nodes), output::failed_units(&nodes));
     output::print(format!(
         "{table}\n{}{}{failed}",
-        output::peculiarities(&cluster),
+        output::cluster_notes(&cluster),
         output::profiles(&nodes)
     ))?;
     Ok(ExitCode::SUCCESS)

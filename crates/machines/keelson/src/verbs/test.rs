@@ -1,4 +1,4 @@
-//! `keelson test`: runs scenarios, each on machines of its own.
+//! `keelson test`: runs scenarios, each on its own machines.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use progress::Progress;
 use scenarios::{Outcome, Run, Scenario};
 use serde_json::{Value, json};
 
+use crate::boot_image::{self, ImageRequest};
 use crate::context::{Context, interrupt};
-use crate::failure::WrongUse;
-use crate::provide::{self, Wanted};
+use crate::failure::UsageError;
 use crate::{global, output};
 
 #[derive(Debug, clap::Args)]
@@ -66,33 +66,34 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let runs =
         |scenario: &Scenario| scenario.on.iter().any(|backend| flags.on.is_none_or(|on| on == *backend));
     if !chosen.iter().any(|scenario| runs(scenario)) {
-        return Err(WrongUse("no such scenario is for this back end".to_owned()).into());
+        return Err(UsageError("no such scenario is for this back end".to_owned()).into());
     }
     let cancel = interrupt()?;
-    let wanted = Wanted {
+    let request = ImageRequest {
         named: flags.image.as_deref(),
         channel: None,
         profile: flags.profile,
         on: flags.on,
         keep_in: None,
     };
-    let provided = provide::provide(context, wanted, &cancel)?;
+    let boot_image = boot_image::find(context, request, &cancel)?;
     let run = Run {
-        image: provided.image.clone(),
+        image: boot_image.image.clone(),
         state: context.state_dir.clone(),
         background: context.background.clone(),
         cancel,
     };
-    let ran = run_all(&run, &chosen, flags, context.progress);
+    let results = run_all(&run, &chosen, flags, context.progress);
     if run.cancel.load(Ordering::Relaxed) {
         bail!("interrupted");
     }
-    let count = |is: fn(&Outcome) -> bool| ran.iter().filter(|one| is(&one.outcome)).count();
+    let count =
+        |matches: fn(&Outcome) -> bool| results.iter().filter(|result| matches(&result.outcome)).count();
     let passed = count(|outcome| matches!(outcome, Outcome::Passed));
     let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
     if context.json {
-        let scenarios: Vec<_> = ran.iter().map(Ran::to_json).collect();
+        let scenarios: Vec<_> = results.iter().map(ScenarioResult::to_json).collect();
         output::print_json(
             &json!({ "passed": passed, "failed": failed, "skipped": skipped, "scenarios": scenarios }),
         )?;
@@ -102,43 +103,53 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Ran {
+struct ScenarioResult {
     scenario: &'static str,
     on: BackendKind,
     seconds: f64,
     outcome: Outcome,
 }
 
-impl Ran {
+impl ScenarioResult {
     fn to_json(&self) -> Value {
         json!({ "scenario": self.scenario, "on": self.on, "seconds": self.seconds, "outcome": self.outcome })
     }
 }
 
-/// In the order in which they ended; what an interrupt left out is missing.
-fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Progress) -> Vec<Ran> {
+/// Results in order of completion, without scenarios that an interrupt prevented.
+fn run_all(
+    run: &Run,
+    chosen: &[&'static Scenario],
+    flags: &Flags,
+    progress: Progress,
+) -> Vec<ScenarioResult> {
     let on = |scenario: &&'static Scenario| scenario.on.iter().map(|on| (*scenario, *on)).collect::<Vec<_>>();
     let mut all: Vec<_> = chosen.iter().flat_map(on).collect();
     all.retain(|(scenario, on)| flags.runs(scenario, *on));
-    // Those that run alone come together, so that the others seldom wait for one to end.
+    // Scenarios that need all slots run last, so that others seldom wait for one.
     all.sort_by_key(|(scenario, on)| slots(scenario, *on, flags.jobs) > 1);
-    let (next, ran) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let free = Slots::new(flags.jobs.get());
     let last_start = flags.start_within.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let worker = || {
         while let Some((scenario, on)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let _taken = free.take(slots(scenario, *on, flags.jobs));
+            let _guard = free.acquire(slots(scenario, *on, flags.jobs));
             if run.cancel.load(Ordering::Relaxed) {
                 return;
             }
-            let one = if last_start.is_some_and(|last| Instant::now() > last) {
+            let result = if last_start.is_some_and(|last| Instant::now() > last) {
                 let why = "not started: the time of --start-within is over".to_owned();
-                Ran { scenario: scenario.name, on: *on, seconds: 0.0, outcome: Outcome::Skipped { why } }
+                ScenarioResult {
+                    scenario: scenario.name,
+                    on: *on,
+                    seconds: 0.0,
+                    outcome: Outcome::Skipped { why },
+                }
             } else {
                 run_one(run, scenario, *on, progress)
             };
-            // A worker that panicked has pushed all or nothing.
-            ran.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+            // invariant: a worker that panicked pushed a complete result or none.
+            results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
         }
     };
     thread::scope(|scope| {
@@ -146,60 +157,60 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
             scope.spawn(worker);
         }
     });
-    ran.into_inner().unwrap_or_else(PoisonError::into_inner)
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many of `jobs` slots a scenario takes. Emulated machines have a processor each, and several take all of the host.
+/// Slots that a scenario takes. Emulated machines need a processor each, so several of them take all slots.
 fn slots(scenario: &Scenario, on: BackendKind, jobs: NonZeroUsize) -> usize {
     if on == BackendKind::Qemu && scenario.nodes + scenario.others > 1 { jobs.get() } else { 1 }
 }
 
-/// Slots that workers take and give back.
+/// A counting semaphore.
 struct Slots {
     free: Mutex<usize>,
-    given_back: Condvar,
+    released: Condvar,
 }
 
-/// Gives its slots back when it is dropped.
-struct Taken<'a> {
+/// Releases its slots on drop.
+struct SlotGuard<'a> {
     slots: &'a Slots,
     count: usize,
 }
 
 impl Slots {
     fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count), given_back: Condvar::new() }
+        Self { free: Mutex::new(count), released: Condvar::new() }
     }
 
     /// Waits until `count` slots are free.
-    fn take(&self, count: usize) -> Taken<'_> {
+    fn acquire(&self, count: usize) -> SlotGuard<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = self.given_back.wait_while(free, |free| *free < count);
+        let free = self.released.wait_while(free, |free| *free < count);
         *free.unwrap_or_else(PoisonError::into_inner) -= count;
-        Taken { slots: self, count }
+        SlotGuard { slots: self, count }
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         *self.slots.free.lock().unwrap_or_else(PoisonError::into_inner) += self.count;
-        self.slots.given_back.notify_all();
+        self.slots.released.notify_all();
     }
 }
 
-fn run_one(run: &Run, scenario: &Scenario, on: BackendKind, progress: Progress) -> Ran {
+fn run_one(run: &Run, scenario: &Scenario, on: BackendKind, progress: Progress) -> ScenarioResult {
     let step = progress.step("test");
     let name = format!("{} on {on}", scenario.name);
     step.set(name.clone());
-    let begun = Instant::now();
+    let started = Instant::now();
     let outcome = scenarios::run(run, scenario, on);
-    let said = match &outcome {
+    let summary = match &outcome {
         Outcome::Passed => format!("{name} passed"),
         Outcome::Failed { why, kept } => format!("{name} FAILED: {why}\n   kept: {}", kept.display()),
         Outcome::Skipped { why } => format!("{name} skipped: {why}"),
     };
-    step.done(&said);
-    Ran { scenario: scenario.name, on, seconds: begun.elapsed().as_secs_f64(), outcome }
+    step.done(&summary);
+    ScenarioResult { scenario: scenario.name, on, seconds: started.elapsed().as_secs_f64(), outcome }
 }
 
 fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
@@ -209,7 +220,7 @@ fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
     let find = |name: &String| {
         let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
         let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
-        found.ok_or_else(|| WrongUse(format!("there is no scenario {name}; there are {}", known())).into())
+        found.ok_or_else(|| UsageError(format!("there is no scenario {name}; there are {}", known())).into())
     };
     flags.names.iter().map(find).collect()
 }
@@ -251,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_emulated_machines_have_the_host_to_themselves() {
+    fn several_emulated_machines_take_all_slots() {
         let jobs = NonZeroUsize::new(3).unwrap();
         let of = |nodes| Scenario { nodes, ..scenarios::ALL[0] };
         assert_eq!(slots(&of(1), BackendKind::Qemu, jobs), 1);
@@ -260,20 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_all_slots_waits_for_the_others() {
-        let (free, running, most) = (Slots::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
+    fn a_scenario_waits_until_its_slots_are_free() {
+        let (free, running, maximum) = (Slots::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for count in [1, 2, 1, 2, 1, 1] {
-                let (free, running, most) = (&free, &running, &most);
+                let (free, running, maximum) = (&free, &running, &maximum);
                 scope.spawn(move || {
-                    let _taken = free.take(count);
-                    let now = running.fetch_add(count, Ordering::SeqCst) + count;
-                    most.fetch_max(now, Ordering::SeqCst);
+                    let _guard = free.acquire(count);
+                    let current = running.fetch_add(count, Ordering::SeqCst) + count;
+                    maximum.fetch_max(current, Ordering::SeqCst);
                     thread::sleep(Duration::from_millis(5));
                     running.fetch_sub(count, Ordering::SeqCst);
                 });
             }
         });
-        assert_eq!((most.into_inner(), *free.free.lock().unwrap()), (2, 2));
+        assert_eq!((maximum.into_inner(), *free.free.lock().unwrap()), (2, 2));
     }
 }

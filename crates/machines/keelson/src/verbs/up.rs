@@ -1,8 +1,8 @@
-//! `keelson up`: from a checkout to machines that answer, step by step.
+//! `keelson up`: from a checkout to running machines.
 
-mod expected;
+mod boot_estimate;
 mod image;
-mod made;
+mod security;
 mod user_data;
 
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
-use machines::asked::Asked;
-use machines::cluster::{BackendKind, Cluster, Datasource, SharedFolder, Wish};
+use machines::cluster::{BackendKind, Cluster, ClusterSpec, Datasource, SharedFolder};
 use machines::process::Process;
 use machines::site::Site;
+use machines::spec_change::SpecChange;
 use machines::store::read_limited;
 use serde_json::{Value, json};
 
-use expected::{Kind, Times};
+use boot_estimate::{BootTimes, MachineKind};
 
-use super::boots::{Boots, shown};
+use super::boot_progress::{BootProgress, with_boot_progress};
 use super::doctor;
-use super::late::late;
+use super::not_ready::not_ready_error;
+use crate::boot_image;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
-use crate::failure::WrongUse;
-use crate::global::{self, Waiting};
+use crate::failure::UsageError;
+use crate::global::{self, WaitFlags};
 use crate::output;
-use crate::provide;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -69,63 +69,63 @@ pub struct Flags {
     #[arg(long)]
     no_validate: bool,
     #[command(flatten)]
-    waiting: Waiting,
+    waiting: WaitFlags,
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = settings(context, flags)?;
-    let made = context.layout()?.load()?;
-    let mut wish = wish(flags, &config, made.as_ref());
-    let backend = wish.backend;
-    wish.shared = shared(&config)?;
-    wish.check()?;
+    let config = read_config(context, flags)?;
+    let existing = context.layout()?.load()?;
+    let mut spec = spec(flags, &config, existing.as_ref());
+    let backend = spec.backend;
+    spec.shared = shared(&config)?;
+    spec.check()?;
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
-    if wish.datasource == Datasource::FwCfg && user_data.is_none() {
-        return Err(WrongUse("--datasource fw-cfg needs user-data".to_owned()).into());
+    if spec.datasource == Datasource::FwCfg && user_data.is_none() {
+        return Err(UsageError("--datasource fw-cfg needs user-data".to_owned()).into());
     }
     let cancel = interrupt()?;
     let lock = context.lock("up", &cancel)?;
-    satisfy(context, backend)?;
-    let begun = Instant::now();
+    ensure_requirements(context, backend)?;
+    let started = Instant::now();
     let (image, from) = image::find(context, &flags.image, backend, &config, &cancel)?;
-    let told = from.told(&image);
-    let build = begun.elapsed();
+    let image_json = from.to_json(&image);
+    let build = started.elapsed();
     let server = image::server(context, &flags.image, &config)?;
-    made::check_image(context.layout()?.load()?.as_ref(), &image, &wish)?;
-    let (asked, background) = (asked(flags, &config), context.background.clone());
-    let site = Site::create(context.layout()?, lock, image, &wish, &asked, background, cancel)?;
+    security::check_image(context.layout()?.load()?.as_ref(), &image, &spec)?;
+    let (spec_change, background) = (spec_change(flags, &config), context.background.clone());
+    let site = Site::create(context.layout()?, lock, image, &spec, &spec_change, background, cancel)?;
     for ignored in site.ignored() {
         context.progress.note(&format!("warning: {ignored}"));
     }
-    made::check_machines(&site.cluster(), &wish)?;
+    security::check_machines(&site.cluster(), &spec)?;
     if let Some(url) = &flags.discovery {
-        site.use_discovery(url)?;
+        site.set_discovery(url)?;
     }
     if let Some(server) = &server {
-        site.use_updates(server)?;
+        site.set_update_server(server)?;
     }
-    if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
-        context.progress.note(&format!("machines are emulated: {why}"));
+    if let Some(Acceleration::Tcg { reason }) = site.acceleration()? {
+        context.progress.note(&format!("machines are emulated: {reason}"));
     }
-    forget(&site)?;
-    let begun = Instant::now();
+    remove_unused(&site)?;
+    let started = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
-    finish(context, &site, told, (build, begun.elapsed()))
+    finish(context, &site, image_json, (build, started.elapsed()))
 }
 
-/// Removes what the cluster's folder keeps of images that its machines do not need any more.
-fn forget(site: &Site) -> anyhow::Result<()> {
+/// Removes kept images that no machine of the cluster needs.
+fn remove_unused(site: &Site) -> anyhow::Result<()> {
     let cluster = site.cluster();
     let image = &cluster.image;
     let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_deref());
     let used: Vec<&Path> =
         raws.chain([&*image.raw, &*image.usr_erofs, &*image.usr_tree, &*image.tools]).collect();
     let runs = cluster.nodes.iter().any(|node| node.process.is_some_and(Process::alive));
-    provide::forget(site.layout().root(), &used, runs)
+    boot_image::remove_unused(site.layout().root(), &used, runs)
 }
 
-/// Sees to it that the host has what the machines need; installs what a package brings.
-fn satisfy(context: &Context, backend: BackendKind) -> anyhow::Result<()> {
+/// Checks the host's requirements; installs missing packages.
+fn ensure_requirements(context: &Context, backend: BackendKind) -> anyhow::Result<()> {
     let step = context.progress.step("needs");
     let missing = |report: &doctor::Report| -> Vec<&str> {
         report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect()
@@ -136,18 +136,17 @@ fn satisfy(context: &Context, backend: BackendKind) -> anyhow::Result<()> {
         doctor::install(context, &report)?;
         report = doctor::examine(Some(backend));
     }
-    let lacks = missing(&report);
-    if !lacks.is_empty() {
+    let missing = missing(&report);
+    if !missing.is_empty() {
         let remedies: Vec<String> = report.remedies().collect();
-        bail!("this host lacks {}\n{}", lacks.join(", "), remedies.join("\n"));
+        bail!("this host lacks {}\n{}", missing.join(", "), remedies.join("\n"));
     }
     let installed = if before == 0 { String::new() } else { format!(" ({before} installed)") };
     step.done(&format!("{0} of {0}{installed}", report.needs.len()));
     Ok(())
 }
 
-/// `config.rb`, its warnings already told.
-fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
+fn read_config(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     let path = flags.config.as_deref().unwrap_or(Path::new("config.rb"));
     if flags.config.is_none() && !path.exists() {
         return Ok(ConfigRb::default());
@@ -163,29 +162,29 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
 }
 
 /// Precedence: flag, `config.rb`, the existing cluster, default.
-fn wish(flags: &Flags, config: &ConfigRb, made: Option<&Cluster>) -> Wish {
-    let usual = Wish::default();
-    let said = flags.nodes.or(config.num_instances);
-    let nodes = said.or(made.map(|cluster| cluster.nodes.len())).unwrap_or(usual.nodes);
-    let backend = flags.on.or(made.map(|cluster| cluster.backend)).unwrap_or(usual.backend);
+fn spec(flags: &Flags, config: &ConfigRb, existing: Option<&Cluster>) -> ClusterSpec {
+    let defaults = ClusterSpec::default();
+    let requested = flags.nodes.or(config.num_instances);
+    let nodes = requested.or(existing.map(|cluster| cluster.nodes.len())).unwrap_or(defaults.nodes);
+    let backend = flags.on.or(existing.map(|cluster| cluster.backend)).unwrap_or(defaults.backend);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Wish {
+    ClusterSpec {
         nodes,
         backend,
-        name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
-        memory_mib: flags.memory.or(config.vm_memory).unwrap_or(usual.memory_mib),
-        cpus: config.vm_cpus.unwrap_or_else(|| usual_cpus(usual.cpus, nodes, cores)),
-        datasource: flags.datasource.unwrap_or(usual.datasource),
+        name_prefix: config.instance_name_prefix.clone().unwrap_or(defaults.name_prefix),
+        memory_mib: flags.memory.or(config.vm_memory).unwrap_or(defaults.memory_mib),
+        cpus: config.vm_cpus.unwrap_or_else(|| default_cpus(defaults.cpus, nodes, cores)),
+        datasource: flags.datasource.unwrap_or(defaults.datasource),
         forwards: config.forwarded_ports.clone(),
         tls: flags.tls,
         secure_boot: flags.secure_boot,
-        ..usual
+        ..defaults
     }
 }
 
-/// What of it was said, by a flag or in `config.rb`: a cluster that exists keeps what nobody said anything about.
-fn asked(flags: &Flags, config: &ConfigRb) -> Asked {
-    Asked {
+/// Only explicit settings, by a flag or in `config.rb`; others do not change an existing cluster.
+fn spec_change(flags: &Flags, config: &ConfigRb) -> SpecChange {
+    SpecChange {
         nodes: flags.nodes.or(config.num_instances),
         name_prefix: config.instance_name_prefix.clone(),
         memory_mib: flags.memory.or(config.vm_memory),
@@ -195,7 +194,7 @@ fn asked(flags: &Flags, config: &ConfigRb) -> Asked {
     }
 }
 
-/// The folders of `$shared_folders`; the host's are looked for from the current folder.
+/// The folders of `$shared_folders`; host paths are relative to the current folder.
 fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
     let folder = |(host, guest): &(String, String)| {
         let host = std::fs::canonicalize(host).with_context(|| format!("$shared_folders: {host}"))?;
@@ -207,10 +206,10 @@ fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
     config.shared_folders.iter().map(folder).collect()
 }
 
-/// Processors of a machine where nobody asked for a number. More of them than the host has cores would wait
-/// for one another: three emulated machines on two cores boot in 68 s with one each, in 84 s with two.
-fn usual_cpus(usual: u32, nodes: usize, cores: usize) -> u32 {
-    u32::try_from(cores / nodes.max(1)).unwrap_or(usual).clamp(1, usual)
+/// Default number of processors of a machine. More virtual processors than cores slow each other down: three emulated
+/// machines on two cores boot in 68 s with one each, in 84 s with two.
+fn default_cpus(default: u32, nodes: usize, cores: usize) -> u32 {
+    u32::try_from(cores / nodes.max(1)).unwrap_or(default).clamp(1, default)
 }
 
 fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags) -> anyhow::Result<()> {
@@ -218,55 +217,56 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
     let running: Vec<String> =
         site.status().into_iter().filter(|node| node.pid.is_some()).map(|node| node.name).collect();
     let total = site.cluster().nodes.len();
-    let kind = Kind::of(site.cluster().backend, site.is_emulated());
+    let kind = MachineKind::of(site.cluster().backend, site.is_emulated());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut times = Times::read(&context.state_dir);
+    let mut times = BootTimes::read(&context.state_dir);
     let starting = total.saturating_sub(running.len());
     if starting > 0 {
-        let expected = times.expected(kind, starting, cores);
-        context.progress.note(&format!("expected  {}", expected::line(kind, starting, expected)));
+        let estimate = times.estimate(kind, starting, cores);
+        context.progress.note(&format!("expected  {}", boot_estimate::describe(kind, starting, estimate)));
     }
     let step = context.progress.step("boot");
-    let boots = Boots::new(site.cluster().backend, total, running.len());
-    let (up, started) = shown(context, &step, boots, &|watch| site.up(flags.waiting.limit(site), watch));
+    let boot_progress = BootProgress::new(site.cluster().backend, total, running.len());
+    let (up, started) =
+        with_boot_progress(context, &step, boot_progress, &|watch| site.up(flags.waiting.limit(site), watch));
     if let Err(error) = up {
-        return Err(late(context, site, error));
+        return Err(not_ready_error(context, site, error));
     }
     let took = step.done(&format!("{started} started, {} ran already", running.len()));
     if started > 0 {
-        times.note(kind, started, cores, took);
+        times.record(kind, started, cores, took);
         times.write(&context.state_dir).context("cannot remember how long it took")?;
     }
-    let what = Reprovision::of(flags.provision, changed, running.len());
-    if what == Reprovision::Now {
+    let action = Reprovision::of(flags.provision, changed, running.len());
+    if action == Reprovision::Now {
         let step = context.progress.step("provision");
         for name in &running {
             step.set(name.clone());
-            site.provision(name, flags.waiting.of_step())?;
+            site.provision(name, flags.waiting.step_limit())?;
         }
         step.done(&format!("user-data applied to {} machines", running.len()));
-    } else if what == Reprovision::Tell {
+    } else if action == Reprovision::Notify {
         let up = format!("{} up --provision", context.command);
         context.progress.note(&format!("user-data has changed; `{up}` applies it to running machines"));
     }
     Ok(())
 }
 
-/// What becomes of machines that ran before this `up`.
+/// What to do with machines that were already running.
 #[derive(Debug, PartialEq, Eq)]
 enum Reprovision {
-    /// Also where the user-data is what an earlier `up` took: that one may only have told of it, or have failed.
+    /// Also with unchanged user-data: an earlier `up` may have printed the note only, or failed.
     Now,
-    Tell,
+    Notify,
     Nothing,
 }
 
 impl Reprovision {
-    fn of(asked: bool, changed: bool, running: usize) -> Self {
-        match (asked, changed) {
+    fn of(spec_change: bool, changed: bool, running: usize) -> Self {
+        match (spec_change, changed) {
             _ if running == 0 => Self::Nothing,
             (true, _) => Self::Now,
-            (false, true) => Self::Tell,
+            (false, true) => Self::Notify,
             (false, false) => Self::Nothing,
         }
     }
@@ -301,7 +301,7 @@ fn finish(
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),
-        output::peculiarities(&site.cluster()),
+        output::cluster_notes(&site.cluster()),
         output::profiles(&nodes),
         output::failed_units(&nodes),
         output::with_home(&context.layout()?.key()),
@@ -323,35 +323,35 @@ mod tests {
     }
 
     #[test]
-    fn processors_are_shared_out_but_never_more_than_usual() {
+    fn processors_are_divided_among_machines() {
         for (nodes, cores, expected) in [(1, 2, 2), (3, 2, 1), (2, 8, 2), (0, 1, 1)] {
-            assert_eq!(usual_cpus(2, nodes, cores), expected, "{nodes} machines on {cores} cores");
+            assert_eq!(default_cpus(2, nodes, cores), expected, "{nodes} machines on {cores} cores");
         }
     }
 
     #[test]
-    fn what_was_only_told_is_applied_when_it_is_asked_for() {
-        assert_eq!(Reprovision::of(false, true, 3), Reprovision::Tell);
+    fn changed_user_data_is_applied_on_request() {
+        assert_eq!(Reprovision::of(false, true, 3), Reprovision::Notify);
         assert_eq!(Reprovision::of(true, false, 3), Reprovision::Now, "the next up, as it was told");
         assert_eq!(Reprovision::of(false, false, 3), Reprovision::Nothing);
         assert_eq!(Reprovision::of(true, true, 0), Reprovision::Nothing);
     }
 
     #[test]
-    fn a_flag_wins_over_config_rb_which_wins_over_the_default() {
-        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
+    fn flags_take_precedence_over_config_rb_and_defaults() {
+        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
         let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
-        let usual = wish(&flags(&[]), &ConfigRb::default(), None);
-        assert_eq!((usual.nodes, usual.memory_mib), (3, 1024));
-        let configured = wish(&flags(&[]), &config, None);
+        let defaults = spec(&flags(&[]), &ConfigRb::default(), None);
+        assert_eq!((defaults.nodes, defaults.memory_mib), (3, 1024));
+        let configured = spec(&flags(&[]), &config, None);
         assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
-        let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
+        let flagged = spec(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
         assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
     }
 
     #[test]
-    fn a_cluster_that_exists_keeps_its_machines_and_what_runs_them() {
-        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
+    fn an_existing_cluster_keeps_its_size_and_back_end() {
+        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
         let path = || PathBuf::from("/nowhere");
         let image = Image {
             version: "1.0.0".into(),
@@ -361,27 +361,28 @@ mod tests {
             usr_erofs: path(),
             tools: path(),
         };
-        let one = Wish { nodes: 1, backend: BackendKind::Nspawn, ..Wish::default() };
-        let made = Cluster::new("a", &one, image);
-        let same = wish(&flags(&[]), &ConfigRb::default(), Some(&made));
+        let one = ClusterSpec { nodes: 1, backend: BackendKind::Nspawn, ..ClusterSpec::default() };
+        let existing = Cluster::new("a", &one, image);
+        let same = spec(&flags(&[]), &ConfigRb::default(), Some(&existing));
         assert_eq!((same.nodes, same.backend), (1, BackendKind::Nspawn));
-        let more = wish(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&made));
+        let more = spec(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&existing));
         assert_eq!(more.nodes, 2);
     }
 
     #[test]
-    fn only_what_was_said_is_asked_of_a_cluster_that_exists() {
-        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
-        assert_eq!(asked(&flags(&[]), &ConfigRb::default()), Asked::default());
+    fn only_explicit_settings_change_an_existing_cluster() {
+        let flags = |arguments: &[&str]| Only::parse_from([&["up"], arguments].concat()).flags;
+        assert_eq!(spec_change(&flags(&[]), &ConfigRb::default()), SpecChange::default());
         let (config, _) = config_rb::read("$vm_memory = 512\n$vm_cpus = 1");
-        let said = asked(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
-        let expect = Asked {
+        let change =
+            spec_change(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
+        let expect = SpecChange {
             nodes: Some(2),
             memory_mib: Some(2048),
             cpus: Some(1),
             datasource: Some(Datasource::FwCfg),
-            ..Asked::default()
+            ..SpecChange::default()
         };
-        assert_eq!(said, expect);
+        assert_eq!(change, expect);
     }
 }

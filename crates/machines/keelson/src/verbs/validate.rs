@@ -1,7 +1,7 @@
-//! `keelson validate`: checks a cloud-config as the node's own `coreos-cloudinit -validate` does; serves the same
-//! check to others; prints the schema that editors complete from.
+//! `keelson validate`: checks a cloud-config like the node's `coreos-cloudinit -validate`, serves the check over
+//! HTTP, or prints the JSON schema.
 //!
-//! The check is the crate `cloudinit`'s; this file reads the input and prints what was found.
+//! The check is in the crate `cloudinit`.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::context::Context;
 use crate::output;
 
-/// Longest line of the input that is shown below a finding.
+/// Longest input line that is printed with a finding.
 const LINE_MAX: usize = 200;
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What is wrong goes to stderr: stdout has the steps alone.
+/// Findings go to stderr; stdout contains the steps only.
 fn plan(file: &Path, text: &[u8]) -> anyhow::Result<ExitCode> {
     let preview = cloudinit::preview(text);
     eprint!("{}", report(&file.display().to_string(), text, &preview.findings));
@@ -71,7 +71,7 @@ fn plan(file: &Path, text: &[u8]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Until it is interrupted.
+/// Serves until it is interrupted.
 #[tokio::main(flavor = "current_thread")]
 async fn serve(context: &Context, address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -98,26 +98,30 @@ async fn serve(context: &Context, address: SocketAddr) -> anyhow::Result<()> {
 }
 
 fn document(findings: &[Finding]) -> Value {
-    let of = |kind: Severity| -> Vec<Value> {
-        let those = findings.iter().filter(|finding| finding.kind == kind);
-        those.map(|f| json!({ "line": f.line, "column": f.column, "message": f.message })).collect()
+    let with_severity = |kind: Severity| -> Vec<Value> {
+        let matching = findings.iter().filter(|finding| finding.kind == kind);
+        matching.map(|f| json!({ "line": f.line, "column": f.column, "message": f.message })).collect()
     };
-    json!({ "errors": of(Severity::Error), "warnings": of(Severity::Warning), "infos": of(Severity::Info) })
+    json!({ "errors": with_severity(Severity::Error), "warnings": with_severity(Severity::Warning), "infos": with_severity(Severity::Info) })
 }
 
-/// `FILE:LINE:COLUMN: error: message`, and below it the line with a mark under the place.
+/// `FILE:LINE:COLUMN: error: message`, followed by the line and a mark at the column.
 fn report(name: &str, text: &[u8], findings: &[Finding]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut report = String::new();
     for Finding { kind, line, column, message, .. } in findings {
         report += &format!("{name}:{line}:{column}: {kind}: {message}\n");
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let shown = text.lines().nth(index).filter(|shown| !shown.is_empty() && shown.len() <= LINE_MAX);
-        if let Some(shown) = shown {
+        let source_line = text
+            .lines()
+            .nth(index)
+            .filter(|source_line| !source_line.is_empty() && source_line.len() <= LINE_MAX);
+        if let Some(source_line) = source_line {
             let before = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
-            // Tabs stay tabs, so that the mark stands under its place.
-            let space: String = shown.chars().take(before).map(|c| if c == '\t' { c } else { ' ' }).collect();
-            report += &format!("    {shown}\n    {space}^\n");
+            // Tabs are kept for the alignment of the mark.
+            let space: String =
+                source_line.chars().take(before).map(|c| if c == '\t' { c } else { ' ' }).collect();
+            report += &format!("    {source_line}\n    {space}^\n");
         }
     }
     if findings.is_empty() {
@@ -146,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_shows_its_place_and_the_document_has_three_lists() {
+    fn findings_have_a_position_and_json_has_three_lists() {
         let text = b"#cloud-config\nhostname: a\nwrite_files:\n\t- path: /etc/x\n";
         let findings = cloudinit::validate(text);
         let report = report("user-data", text, &findings);
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_is_called_so() {
+    fn valid_input_is_reported() {
         let text = b"#cloud-config\nhostname: a\n";
         assert_eq!(report("-", text, &cloudinit::validate(text)), "-: valid\n");
     }

@@ -1,7 +1,7 @@
-//! The host's limit of inotify instances, which all containers of a user share.
+//! The host's limit of inotify instances, shared by all containers of a user.
 //!
-//! systemd and the services of one node hold about a dozen. Linux allows a user 128: with more than ten nodes, or with
-//! other containers beside them, services of a node fail with "Too many open files".
+//! systemd and the services of a node use about twelve instances. Linux allows 128 per user: with more than ten nodes
+//! services fail with "Too many open files".
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ const WANTED: u64 = 4096;
 ///
 /// # Errors
 ///
-/// Where the file cannot be read or written, as in a container with a read-only `/proc/sys`.
+/// If the file cannot be read or written, as in a container with a read-only `/proc/sys`.
 pub fn raise(file: &Path) -> io::Result<()> {
     let limit: u64 = fs::read_to_string(file)?.trim().parse().map_err(io::Error::other)?;
     if limit < WANTED { fs::write(file, format!("{WANTED}\n")) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What the back end tells a node's keeper, and what the keeper tells back: two files of the node's folder.
+//! The files between back end and supervisor in the node's folder: the node's plan, and the running guest.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,23 +11,22 @@ use crate::cluster::{Forward, SharedFolder};
 use crate::process::Process;
 use crate::store::read_limited;
 
-/// systemd's signal for an immediate reboot, above SIGRTMIN.
+/// systemd's signal for an immediate reboot, as an offset to SIGRTMIN.
 const REBOOT_NOW: i32 = 15;
 
-/// All that a keeper has to know; written by the back end, read by the process.
+/// The parameters of a supervisor, written by the back end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodePlan {
-    /// As the host knows it: no other container has this name.
+    /// Machine name on the host; unique among its containers.
     pub machine: String,
-    /// As the node knows itself before it is told its name.
+    /// Host name of the node until it is provisioned.
     pub host_name: String,
-    /// Name of its control group.
     pub group: String,
     pub uuid: String,
     pub mac: String,
     pub address: Ipv4Addr,
     pub tree: PathBuf,
-    /// Folder of the `/etc` overlay's upper and work directories.
+    /// Folder of the upper and work directories of the `/etc` overlay.
     pub etc: PathBuf,
     pub usr_erofs: PathBuf,
     pub usr_tree: PathBuf,
@@ -40,29 +39,29 @@ pub struct NodePlan {
     pub guest: PathBuf,
     pub forwards: Vec<Forward>,
     pub credentials: Vec<(String, String)>,
-    /// Credentials that stand in files.
+    /// Credentials that are passed as files.
     pub secrets: Vec<(String, PathBuf)>,
-    /// Ports of the host's loopback that the node has at its name for the host.
+    /// Ports of the host's loopback that the node reaches at the host's name.
     pub services: Vec<u16>,
     pub shared: Vec<SharedFolder>,
 }
 
 impl NodePlan {
-    /// The folder that holds all that is the node's: its root, its credentials, what it shares with the host.
+    /// The folder of the node's files: its root, its credentials, and what it shares with the host.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        // invariant: the tree is a folder of the node's.
+        // invariant: the tree is in the node's folder.
         self.tree.parent().unwrap_or(&self.tree)
     }
 
-    /// Where the keeper shows the shared folder with that number.
+    /// Where the supervisor mounts the shared folder with this index.
     #[must_use]
-    pub fn shown(&self, place: usize) -> PathBuf {
-        self.folder().join("shared").join(place.to_string())
+    pub fn shared_mount_point(&self, index: usize) -> PathBuf {
+        self.folder().join("shared").join(index.to_string())
     }
 }
 
-/// The running nspawn; the guest's first process is its child.
+/// The running nspawn; the guest's init is its child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
     pub nspawn: Process,
@@ -80,7 +79,7 @@ impl Guest {
         children.split_ascii_whitespace().next()?.parse().ok()
     }
 
-    /// Kills the guest's first process and with it all of the guest.
+    /// Kills the guest's init and with it the whole guest.
     pub fn kill(self) -> io::Result<()> {
         self.send(libc::SIGKILL)
     }

@@ -1,5 +1,5 @@
-//! The LAN interface of an nspawn node: a tap device in the node's network namespace, whose frames go to
-//! and come from the cluster's switch. With it nspawn and QEMU nodes hang on the same LAN.
+//! The LAN interface of an nspawn node: a tap device in the node's network namespace that is connected to the
+//! cluster's switch. nspawn and QEMU nodes share one LAN.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -16,33 +16,33 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use crate::lan::{read_frame, write_frame};
 use crate::limits;
 
-/// Name by which the node's networkd knows a container's interface.
+/// The interface name for which the node's networkd is configured.
 const NAME: &[u8] = b"host0";
-/// Pause before the switch is called (again), as QEMU's reconnect-ms.
+/// Pause before reconnecting to the switch, like QEMU's reconnect-ms.
 const RECONNECT_MILLIS: u16 = 200;
 
 nix::ioctl_write_int!(tun_set_iff, b'T', 202);
 nix::ioctl_write_ptr_bad!(set_hardware_address, libc::SIOCSIFHWADDR, libc::ifreq);
 
-/// A network namespace with the node's interface in it. It lives as long as this value or a process in it.
+/// A network namespace with the node's interface. It exists while this value or a process in it does.
 #[derive(Debug)]
 pub struct Namespace {
     pub descriptor: OwnedFd,
     pub tap: File,
 }
 
-/// Makes a new namespace in a thread of its own, so that the caller stays in its.
-pub fn make(mac: &str) -> io::Result<Namespace> {
+/// Creates the namespace on another thread, so that the caller stays in its own.
+pub fn create_namespace(mac: &str) -> io::Result<Namespace> {
     let mac = parse(mac)?;
     let (sender, receiver) = sync_channel(1);
     std::thread::spawn(move || {
-        // The receiver waits for exactly one answer.
-        drop(sender.send(make_here(mac)));
+        // The receiver waits for exactly one message.
+        drop(sender.send(create_namespace_here(mac)));
     });
     receiver.recv().map_err(io::Error::other)?
 }
 
-fn make_here(mac: [u8; 6]) -> io::Result<Namespace> {
+fn create_namespace_here(mac: [u8; 6]) -> io::Result<Namespace> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let descriptor = File::open("/proc/thread-self/ns/net")?.into();
     let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
@@ -76,14 +76,14 @@ fn parse(mac: &str) -> io::Result<[u8; 6]> {
     bytes.try_into().map_err(|_| io::Error::other(format!("{mac} is no hardware address")))
 }
 
-/// Carries frames between a tap and the switch until it is dropped.
+/// Relays frames between a tap and the switch until it is dropped.
 #[derive(Debug)]
-pub struct Carrier {
-    /// Closing it wakes and ends the carrying thread, which then lets go of the namespace.
+pub struct TapRelay {
+    /// Closing it wakes the relay thread, which then exits and releases the namespace.
     _alive: UnixStream,
 }
 
-pub fn carry(tap: &File, socket: PathBuf) -> io::Result<Carrier> {
+pub fn start_relay(tap: &File, socket: PathBuf) -> io::Result<TapRelay> {
     let (alive, watched) = UnixStream::pair()?;
     let tap = tap.try_clone()?;
     std::thread::spawn(move || {
@@ -97,10 +97,10 @@ pub fn carry(tap: &File, socket: PathBuf) -> io::Result<Carrier> {
             }
         }
     });
-    Ok(Carrier { _alive: alive })
+    Ok(TapRelay { _alive: alive })
 }
 
-/// Whether the carrier was dropped; waits for it at most `millis`.
+/// Whether the relay was dropped; waits at most `millis`.
 fn ended(watched: &UnixStream, millis: u16) -> bool {
     let mut wait = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
     !matches!(poll(&mut wait, PollTimeout::from(millis)), Ok(0) | Err(nix::errno::Errno::EINTR))
@@ -108,20 +108,20 @@ fn ended(watched: &UnixStream, millis: u16) -> bool {
 
 fn exchange(tap: &File, stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
     std::thread::scope(|scope| {
-        let outward = scope.spawn(|| {
-            let done = outward(tap, stream, watched);
+        let tap_to_switch = scope.spawn(|| {
+            let done = tap_to_switch(tap, stream, watched);
             stream.shutdown(std::net::Shutdown::Both)?;
             done
         });
-        let inward = inward(tap, stream);
+        let switch_to_tap = switch_to_tap(tap, stream);
         stream.shutdown(std::net::Shutdown::Both)?;
-        let outward = outward.join().map_err(|_| io::Error::other("the outward thread panicked"))?;
-        inward.and(outward)
+        let tap_to_switch =
+            tap_to_switch.join().map_err(|_| io::Error::other("the outward thread panicked"))?;
+        switch_to_tap.and(tap_to_switch)
     })
 }
 
-/// Frames of the node to the switch.
-fn outward(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
+fn tap_to_switch(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> io::Result<()> {
     let mut buffer = vec![0; limits::FRAME_MAX];
     loop {
         let mut wait = [
@@ -141,11 +141,11 @@ fn outward(tap: &File, mut stream: &UnixStream, watched: &UnixStream) -> io::Res
     }
 }
 
-fn inward(tap: &File, stream: &UnixStream) -> io::Result<()> {
+fn switch_to_tap(tap: &File, stream: &UnixStream) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(limits::FRAME_MAX, stream);
     while let Some(frame) = read_frame(&mut reader)? {
         match (&*tap).write_all(&frame) {
-            // EIO: the interface is down; its node has not configured it yet.
+            // EIO: the interface is down; the node has not configured it yet.
             Err(error) if error.raw_os_error() != Some(libc::EIO) => return Err(error),
             _ => {}
         }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hardware_addresses_are_read_or_refused() {
+    fn hardware_addresses_are_parsed() {
         assert_eq!(parse("52:54:00:0a:ff:01").unwrap(), [0x52, 0x54, 0, 0x0a, 0xff, 1]);
         for bad in ["", "52:54:00:0a:ff", "52:54:00:0a:ff:01:02", "52:54:00:0a:ff:zz"] {
             assert!(parse(bad).is_err(), "{bad}");

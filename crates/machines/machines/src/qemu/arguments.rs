@@ -1,4 +1,4 @@
-//! The command line of a QEMU node: a pure function, held by a golden test.
+//! The command line of a QEMU node: a pure function with a golden test.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::ready::PORT;
 use crate::resets;
 use crate::store::Layout;
 
-/// Name of the firmware configuration file that carries user-data.
+/// Name of the firmware configuration file that contains the user-data.
 pub const FW_CFG: &str = "opt/com.coreos/config";
 
 #[must_use]
@@ -25,7 +25,7 @@ pub fn arguments(
 ) -> Vec<String> {
     let files = layout.node(&node.name);
     let mut all = Vec::new();
-    let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
+    let mut add = |arguments: &[&str]| all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
     add(&["-nodefaults", "-no-user-config", "-display", "none"]);
     add(machine(cluster.secure_boot));
@@ -39,8 +39,8 @@ pub fn arguments(
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
     add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
     add(&["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
-    for words in network(layout, node) {
-        add(&words.each_ref().map(String::as_str));
+    for arguments in network(layout, node) {
+        add(&arguments.each_ref().map(String::as_str));
     }
     add(&[
         "-chardev",
@@ -51,7 +51,7 @@ pub fn arguments(
         ),
     ]);
     add(&["-serial", "chardev:console", "-device", "virtio-serial-pci"]);
-    // Appended to: the LAN's process writes there too.
+    // Opened in append mode: the LAN process also writes to it.
     add(&["-chardev", &format!("file,id=ready,path={},append=on", value(&files.ready()))]);
     add(&["-device", &format!("virtserialport,chardev=ready,name={PORT}")]);
     add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&files.qmp()))]);
@@ -82,14 +82,14 @@ pub fn arguments(
         let path = value(&credential::smbios_file(files.root(), name));
         add(&["-smbios", &format!("type=11,path={path}")]);
     }
-    all.extend(cluster.qemu_words.iter().cloned());
-    if let Some(words) = acceleration.kernel_words() {
-        tell_kernel(&mut all, words);
+    all.extend(cluster.qemu_arguments.iter().cloned());
+    if let Some(arguments) = acceleration.kernel_arguments() {
+        append_kernel_arguments(&mut all, arguments);
     }
     all
 }
 
-/// The two networks: QEMU's own, which leads out and has the forwarded ports, and the cluster's LAN.
+/// Two networks: QEMU's user network, for outbound traffic and forwarded ports, and the cluster's LAN.
 fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
     let mut user = "user,id=user".to_owned();
     let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
@@ -106,17 +106,18 @@ fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
     )
 }
 
-/// Adds to what systemd's stub adds to the kernel's words. The stub reads one string of them and no second, so that
-/// ours go in front of those that the machine was given by who asked for it, whose count where both say something.
-fn tell_kernel(all: &mut Vec<String>, words: &str) {
+/// Adds kernel arguments through systemd-stub, which reads only one such string. Ours come first, so that those of
+/// the caller take precedence.
+fn append_kernel_arguments(all: &mut Vec<String>, arguments: &str) {
     const STRING: &str = "value=io.systemd.stub.kernel-cmdline-extra=";
-    match all.iter_mut().find(|word| word.starts_with("type=11,") && word.contains(STRING)) {
-        Some(given) => *given = given.replacen(STRING, &format!("{STRING}{words} "), 1),
-        None => all.extend(["-smbios".to_owned(), format!("type=11,{STRING}{words}")]),
+    match all.iter_mut().find(|argument| argument.starts_with("type=11,") && argument.contains(STRING)) {
+        Some(existing) => *existing = existing.replacen(STRING, &format!("{STRING}{arguments} "), 1),
+        None => all.extend(["-smbios".to_owned(), format!("type=11,{STRING}{arguments}")]),
     }
 }
 
-/// With Secure Boot only the firmware itself writes its variables; and it has no way back from S3 that keeps them so.
+/// With Secure Boot only the firmware may write its variables. S3 is disabled because resume does not restore that
+/// protection.
 fn machine(secure_boot: bool) -> &'static [&'static str] {
     match secure_boot {
         false => &["-machine", "q35"],
@@ -131,7 +132,7 @@ fn machine(secure_boot: bool) -> &'static [&'static str] {
     }
 }
 
-/// A path as the value of an option: QEMU takes a doubled comma for one.
+/// A path as the value of an option: QEMU escapes a comma by doubling it.
 fn value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
@@ -139,36 +140,36 @@ fn value(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Forward, SharedFolder, Wish, tests::image};
+    use crate::cluster::{ClusterSpec, Forward, SharedFolder, tests::image};
 
     const GOLDEN: &str = include_str!("golden/core-01.txt");
 
     fn lines(cluster: &Cluster, state: &str, acceleration: &Acceleration) -> String {
         let layout = Layout::new(Path::new(state), &cluster.name).unwrap();
-        let words = arguments(&layout, cluster, &cluster.nodes[0], acceleration);
+        let arguments = arguments(&layout, cluster, &cluster.nodes[0], acceleration);
         let mut text = String::new();
-        for word in words {
-            text.push_str(if word.starts_with('-') && !text.is_empty() { "\n" } else { "" });
+        for argument in arguments {
+            text.push_str(if argument.starts_with('-') && !text.is_empty() { "\n" } else { "" });
             text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { " " });
-            text.push_str(&word);
+            text.push_str(&argument);
         }
         text + "\n"
     }
 
     fn cluster() -> Cluster {
-        let wish = Wish {
+        let spec = ClusterSpec {
             forwards: vec![Forward { host: 8080, guest: 80 }],
             shared: vec![SharedFolder { host: "/srv/a,b".into(), guest: "/home/core/share".into() }],
-            ..Wish::default()
+            ..ClusterSpec::default()
         };
-        let mut cluster = Cluster::new("default", &wish, image());
+        let mut cluster = Cluster::new("default", &spec, image());
         cluster.nodes[0].ssh_port = 52211;
         cluster
     }
 
     #[test]
-    fn the_command_line_is_the_golden_one() {
-        let tcg = Acceleration::Tcg { why: "no /dev/kvm".into() };
+    fn command_line_matches_golden() {
+        let tcg = Acceleration::Tcg { reason: "no /dev/kvm".into() };
         let text = lines(&cluster(), "/state", &tcg);
         if std::env::var_os("KEELSON_BLESS").is_some() {
             std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/qemu/golden/core-01.txt"), &text)
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn with_secure_boot_only_the_firmware_writes_its_variables() {
+    fn secure_boot_protects_the_variables() {
         let mut cluster = cluster();
         assert!(!GOLDEN.contains("smm") && !GOLDEN.contains("secboot"), "only who asks for it has it");
         cluster.secure_boot = true;
@@ -188,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn words_for_the_kernel_are_one_string_for_the_stub() {
-        let tcg = Acceleration::Tcg { why: "no /dev/kvm".into() };
+    fn kernel_arguments_are_one_stub_string() {
+        let tcg = Acceleration::Tcg { reason: "no /dev/kvm".into() };
         let mut cluster = cluster();
-        cluster.qemu_words =
+        cluster.qemu_arguments =
             ["-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=keelson.autologin"]
                 .map(str::to_owned)
                 .to_vec();
@@ -200,12 +201,12 @@ mod tests {
         let both = "-smbios type=11,value=io.systemd.stub.kernel-cmdline-extra=\
                     systemd.default_device_timeout_sec=180 keelson.autologin";
         assert_eq!(strings, [both], "the stub would read the first of two and no other");
-        let given = lines(&cluster, "/state", &Acceleration::Kvm);
-        assert!(given.contains("kernel-cmdline-extra=keelson.autologin\n"), "{given}");
+        let existing = lines(&cluster, "/state", &Acceleration::Kvm);
+        assert!(existing.contains("kernel-cmdline-extra=keelson.autologin\n"), "{existing}");
     }
 
     #[test]
-    fn fw_cfg_takes_the_place_of_the_drive_and_commas_are_doubled() {
+    fn fw_cfg_replaces_the_drive_and_commas_are_doubled() {
         let mut cluster = cluster();
         cluster.datasource = Datasource::FwCfg;
         let text = lines(&cluster, "/a,b", &Acceleration::Kvm);

@@ -1,17 +1,17 @@
-//! A machine's disk at fault while it runs: QEMU is told to hold its requests back, or to let them fail.
+//! Disk fault injection: QEMU throttles a running machine's requests or lets them fail.
 
 use serde_json::{Value, json};
 
 use super::qmp::{Qmp, QmpError};
 use crate::backend::DiskFault;
 
-/// As the command line calls the disk.
+/// The disk's drive id on the command line.
 const DISK: &str = "disk";
-/// What stands before the disk while it fails.
+/// Node name of the fault-injecting filter.
 const FILTER: &str = "failing";
 const INPUT_OUTPUT_ERROR: i32 = 5;
 
-/// Puts the disk at fault, or right again; whatever it was before.
+/// Sets the disk's fault, whatever it was before.
 pub(super) fn set(qmp: &mut Qmp, fault: DiskFault) -> Result<(), QmpError> {
     let disk = Disk::find(qmp)?;
     disk.heal(qmp)?;
@@ -22,50 +22,51 @@ pub(super) fn set(qmp: &mut Qmp, fault: DiskFault) -> Result<(), QmpError> {
     }
 }
 
-/// The disk as the machine has it now.
+/// The disk's current block graph.
 #[derive(Debug, PartialEq, Eq)]
 struct Disk {
-    /// The device's place among QEMU's objects.
+    /// QOM path of the device.
     device: String,
-    /// What the device reads and writes: the image, or the filter before it.
+    /// Node that the device uses: the image or the filter.
     node: String,
-    /// Behind the filter, where there is one.
-    behind: Option<String>,
+    /// The image below the filter, if there is one.
+    filtered_image: Option<String>,
 }
 
 impl Disk {
     fn find(qmp: &mut Qmp) -> Result<Self, QmpError> {
         let drives = qmp.run("query-block")?;
         let nodes = qmp.run("query-named-block-nodes")?;
-        Self::among(&drives, &nodes).ok_or_else(|| QmpError::Refused {
+        Self::from_query(&drives, &nodes).ok_or_else(|| QmpError::Refused {
             command: "query-block".into(),
-            said: "there is no disk".into(),
+            message: "there is no disk".into(),
         })
     }
 
-    fn among(drives: &Value, nodes: &Value) -> Option<Self> {
+    fn from_query(drives: &Value, nodes: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let drive = drives.as_array()?.iter().find(|drive| drive["device"] == DISK)?;
         let node = text(&drive["inserted"]["node-name"])?;
-        // The device's own object, or a part of it that has the drive.
+        // The device's own object, or a child of it that has the drive.
         let device = text(&drive["qdev"])?;
         let filter = nodes.as_array()?.iter().find(|known| known["node-name"] == node.as_str())?;
         let children = filter["children"].as_array();
-        let behind = children.and_then(|all| all.iter().find(|child| child["child"] == "image"));
-        let behind = behind.filter(|_| node == FILTER).and_then(|child| text(&child["node-name"]));
-        Some(Self { device, node, behind })
+        let filtered_image = children.and_then(|all| all.iter().find(|child| child["child"] == "image"));
+        let filtered_image =
+            filtered_image.filter(|_| node == FILTER).and_then(|child| text(&child["node-name"]));
+        Some(Self { device, node, filtered_image })
     }
 
     fn heal(&self, qmp: &mut Qmp) -> Result<(), QmpError> {
         self.throttle(qmp, 0)?;
-        if let Some(image) = &self.behind {
+        if let Some(image) = &self.filtered_image {
             self.attach(qmp, image)?;
             qmp.run_with("blockdev-del", &json!({ "node-name": FILTER }))?;
         }
         Ok(())
     }
 
-    /// No more operations a second; 0 is no limit.
+    /// Limits the operations per second; 0 is unlimited.
     fn throttle(&self, qmp: &mut Qmp, operations: u64) -> Result<(), QmpError> {
         let none = ["bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr"];
         let mut limits: serde_json::Map<_, _> =
@@ -76,9 +77,9 @@ impl Disk {
     }
 
     fn fail(&self, qmp: &mut Qmp) -> Result<(), QmpError> {
-        let image = self.behind.as_ref().unwrap_or(&self.node);
-        let fails = |kind: &str| json!({ "event": "none", "iotype": kind, "errno": INPUT_OUTPUT_ERROR });
-        let kinds = ["write", "write-zeroes", "discard", "flush"].map(fails);
+        let image = self.filtered_image.as_ref().unwrap_or(&self.node);
+        let inject = |kind: &str| json!({ "event": "none", "iotype": kind, "errno": INPUT_OUTPUT_ERROR });
+        let kinds = ["write", "write-zeroes", "discard", "flush"].map(inject);
         let filter =
             json!({ "driver": "blkdebug", "node-name": FILTER, "image": image, "inject-error": kinds });
         qmp.run_with("blockdev-add", &filter)?;
@@ -108,13 +109,13 @@ mod tests {
         let filter =
             json!({ "node-name": FILTER, "children": [{ "child": "image", "node-name": "#block9" }] });
         let nodes = json!([image, filter]);
-        let disk = |node: &str, behind: Option<&str>| Disk {
+        let disk = |node: &str, filtered_image: Option<&str>| Disk {
             device: "/machine/d".to_owned(),
             node: node.to_owned(),
-            behind: behind.map(str::to_owned),
+            filtered_image: filtered_image.map(str::to_owned),
         };
-        assert_eq!(Disk::among(&drives("#block9"), &nodes), Some(disk("#block9", None)));
-        assert_eq!(Disk::among(&drives(FILTER), &nodes), Some(disk(FILTER, Some("#block9"))));
-        assert_eq!(Disk::among(&json!([]), &nodes), None);
+        assert_eq!(Disk::from_query(&drives("#block9"), &nodes), Some(disk("#block9", None)));
+        assert_eq!(Disk::from_query(&drives(FILTER), &nodes), Some(disk(FILTER, Some("#block9"))));
+        assert_eq!(Disk::from_query(&json!([]), &nodes), None);
     }
 }

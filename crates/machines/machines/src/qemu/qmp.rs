@@ -1,4 +1,4 @@
-//! QEMU's machine protocol: one command at a time over its unix socket.
+//! QEMU Machine Protocol (QMP) client: one command at a time over a unix socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-const ANSWER: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
@@ -15,8 +15,8 @@ pub enum QmpError {
     Socket { path: PathBuf, source: io::Error },
     #[error("an answer on {path} is not JSON")]
     Format { path: PathBuf, source: serde_json::Error },
-    #[error("{command} was refused: {said}")]
-    Refused { command: String, said: String },
+    #[error("{command} was refused: {message}")]
+    Refused { command: String, message: String },
 }
 
 #[derive(Debug)]
@@ -29,35 +29,34 @@ impl Qmp {
     pub fn connect(path: &Path) -> Result<Self, QmpError> {
         let failed = |source| QmpError::Socket { path: path.to_path_buf(), source };
         let stream = UnixStream::connect(path).map_err(failed)?;
-        stream.set_read_timeout(Some(ANSWER)).map_err(failed)?;
+        stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(failed)?;
         let mut qmp = Self { path: path.to_path_buf(), reader: BufReader::new(stream) };
         qmp.line()?;
         qmp.run("qmp_capabilities")?;
         Ok(qmp)
     }
 
-    /// Runs a command without arguments and returns its answer.
+    /// Runs a command without arguments and returns its result.
     pub fn run(&mut self, command: &str) -> Result<Value, QmpError> {
         self.run_with(command, &json!({}))
     }
 
-    /// Runs a command and returns its answer.
     pub fn run_with(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
-        let order = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
+        let request = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         let path = self.path.clone();
         self.reader
             .get_mut()
-            .write_all(order.as_bytes())
+            .write_all(request.as_bytes())
             .map_err(|source| QmpError::Socket { path, source })?;
         loop {
-            // Events may come before the answer.
-            let mut answer = self.line()?;
-            if let Some(value) = answer.get_mut("return") {
+            // Events may precede the response.
+            let mut response = self.line()?;
+            if let Some(value) = response.get_mut("return") {
                 return Ok(value.take());
             }
-            if let Some(error) = answer.get("error") {
-                let said = error.get("desc").and_then(Value::as_str).unwrap_or("?").to_owned();
-                return Err(QmpError::Refused { command: command.to_owned(), said });
+            if let Some(error) = response.get("error") {
+                let message = error.get("desc").and_then(Value::as_str).unwrap_or("?").to_owned();
+                return Err(QmpError::Refused { command: command.to_owned(), message });
             }
         }
     }
@@ -78,24 +77,24 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn events_between_command_and_answer_are_passed_over() {
+    fn events_before_the_response_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("qmp");
         let listener = UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"{\"QMP\":{}}\n").unwrap();
-            let mut asked = String::new();
+            let mut requests = String::new();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
-            for answer in [
+            for response in [
                 "{\"return\":{}}\n",
                 "{\"event\":\"X\"}\n{\"return\":{\"status\":\"running\"}}\n",
                 "{\"error\":{\"desc\":\"no\"}}\n",
             ] {
-                reader.read_line(&mut asked).unwrap();
-                stream.write_all(answer.as_bytes()).unwrap();
+                reader.read_line(&mut requests).unwrap();
+                stream.write_all(response.as_bytes()).unwrap();
             }
-            asked
+            requests
         });
         let mut qmp = Qmp::connect(&path).unwrap();
         assert_eq!(qmp.run("query-status").unwrap()["status"], "running");

@@ -1,18 +1,17 @@
-//! Booting a site's nodes, and waiting until they are ready.
+//! Boots a site's nodes and waits until they are ready.
 
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use super::movement::Movement;
-use super::stalls::Stalls;
+use super::boot_progress::BootProgress;
+use super::stalls::StallDetector;
 use super::{Event, NotReady, Site, SiteError, Watcher};
 use crate::process::Process;
-use crate::ready::{self, Limit, Mark, Patience, Ready, ReadyError};
+use crate::ready::{self, Limit, Mark, Ready, ReadyError, WaitOptions};
 use crate::{console, limits};
 
 impl Site {
-    /// Starts every node that is stopped and waits until all are ready. On Ctrl-C what was started here
-    /// is switched off again.
+    /// Starts every stopped node and waits until all are ready. On Ctrl-C, powers off the nodes that it started.
     pub fn up(&self, limit: Limit, watch: Watcher<'_>) -> Result<(), SiteError> {
         let names: Vec<String> = self.state().nodes.iter().map(|node| node.name.clone()).collect();
         let mut waits = Vec::new();
@@ -36,7 +35,7 @@ impl Site {
         waits: &mut Vec<(String, Option<Instant>)>,
         watch: Watcher<'_>,
     ) -> Result<(), SiteError> {
-        // Even if all machines run: the helpers may have been killed.
+        // Needed even if all machines run: the helpers may have been killed.
         self.ensure_lan()?;
         self.ensure_discovery()?;
         for name in names {
@@ -52,7 +51,7 @@ impl Site {
             }
             self.check_cancelled()?;
             waits.push((name.clone(), Some(Instant::now())));
-            self.switch_on(name, true)?;
+            self.power_on_node(name, true)?;
             watch(self.booting(name));
         }
         Ok(())
@@ -69,9 +68,9 @@ impl Site {
                 .iter()
                 .map(|(name, since)| {
                     scope.spawn(move || {
-                        let begun = since.unwrap_or_else(Instant::now);
+                        let started_at = since.unwrap_or_else(Instant::now);
                         self.wait_ready(name, &Mark::default(), limit)?;
-                        watch(Event::Ready { node: name.clone(), after: begun.elapsed() });
+                        watch(Event::Ready { node: name.clone(), after: started_at.elapsed() });
                         Ok(())
                     })
                 })
@@ -85,58 +84,60 @@ impl Site {
         })
     }
 
-    /// How long nodes are waited for where nobody said how long: while something changes on them.
+    /// The default limit of a wait for readiness: the time without progress.
     #[must_use]
-    pub fn patience(&self) -> Limit {
+    pub fn default_limit(&self) -> Limit {
         Limit::Silence(if self.is_emulated() { limits::SILENCE_EMULATED } else { limits::SILENCE })
     }
 
-    /// When something last changed on any node that is waited for; now, where it was just seen.
-    fn moved(&self, now: bool) -> Instant {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+    /// When any awaited node last made progress. `now` records progress.
+    fn progressed_at(&self, now: bool) -> Instant {
+        let mut progressed_at = self.progressed_at.lock().unwrap_or_else(PoisonError::into_inner);
         if now {
-            *moved = Instant::now();
+            *progressed_at = Instant::now();
         }
-        *moved
+        *progressed_at
     }
 
-    /// Waits for a readiness line that is newer than `before`.
+    /// Waits for a readiness report that is newer than `before`.
     pub fn wait_ready(&self, name: &str, before: &Mark, limit: Limit) -> Result<Ready, SiteError> {
         let node = self.node(name)?;
         let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let files = self.layout.node(name);
-        let patience = Patience { limit, cancel: &self.cancel };
-        let mut stalls = Stalls::from_now(&files.console_log());
-        let mut movement = Movement::from_now(&files.console_log(), &files.ready(), process);
-        let mut seen = Instant::now();
-        let mut look = || {
+        let options = WaitOptions { limit, cancel: &self.cancel };
+        let mut stalls = StallDetector::from_now(&files.console_log());
+        let mut progress = BootProgress::from_now(&files.console_log(), &files.ready(), process);
+        let mut last_progress = Instant::now();
+        let mut poll_progress = || {
             if self.is_emulated()
-                && let Some(stall) = stalls.another()
+                && let Some(stall) = stalls.check()
             {
-                let processors = self.backend.processors(&node);
+                let registers = self.backend.processor_registers(&node);
                 let reset = self.backend.reset(&node, process);
-                stall.note(&files.process_log(), processors.as_deref(), reset);
-                movement.begins_again();
+                stall.log_reset(&files.process_log(), registers.as_deref(), reset);
+                progress.machine_reset();
                 return true;
             }
-            // A member of a store waits for the others, and changes nothing meanwhile.
-            let of_all = self.moved(movement.has_moved());
-            let changed = of_all > seen;
-            seen = of_all;
+            // Progress of any node counts: an etcd member that waits for its peers makes none.
+            let progressed_at = self.progressed_at(progress.advanced());
+            let changed = progressed_at > last_progress;
+            last_progress = progressed_at;
             changed
         };
-        ready::wait(&files.ready(), before, process, patience, &mut look).map_err(|why| match why {
-            ReadyError::Interrupted => SiteError::Interrupted,
-            why => SiteError::from(Box::new(NotReady {
-                node: name.to_owned(),
-                why,
-                shown: console::tail(&files.console_log(), limits::TAIL_LINES),
-                unit: ready::starting(&files.ready())
-                    .and_then(|starting| starting.unit().map(str::to_owned))
-                    .or_else(|| console::waited_for(&files.console_log())),
-                remark: self.backend.remark(&node),
-                console: files.console_log(),
-            })),
+        ready::wait(&files.ready(), before, process, options, &mut poll_progress).map_err(|reason| {
+            match reason {
+                ReadyError::Interrupted => SiteError::Interrupted,
+                reason => SiteError::from(Box::new(NotReady {
+                    node: name.to_owned(),
+                    reason,
+                    console_tail: console::tail(&files.console_log(), limits::TAIL_LINES),
+                    unit: ready::boot_report(&files.ready())
+                        .and_then(|boot_report| boot_report.unit().map(str::to_owned))
+                        .or_else(|| console::pending_job(&files.console_log())),
+                    diagnosis: self.backend.diagnose(&node),
+                    console: files.console_log(),
+                })),
+            }
         })
     }
 }

@@ -1,27 +1,27 @@
-//! New certificates for nodes that run: written over ssh, each file whole; `etcd` reads them without a restart.
+//! Certificate rotation on running nodes: files are replaced atomically over ssh, and `etcd` reloads them without a
+//! restart.
 
 use authority::Authority;
 
-use super::shown::{BEGIN, Expected};
+use super::served_certificates::{BEGIN, ExpectedCertificates};
 use super::{Site, SiteError};
 use crate::certificates::{self, CREDENTIALS, FOLDER};
 use crate::cluster::Node;
 use crate::process::Process;
 use crate::{limits, ssh};
 
-/// The credential that a member shows to all.
-const MEMBER: &str = "etcd.certificate";
+/// The credential with the certificate that a member presents.
+const MEMBER_CERTIFICATE: &str = "etcd.certificate";
 
-/// What a rotation replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotate {
     Certificates,
-    /// The authority too: members trust the old and the new one while certificates change.
+    /// Also the authority. Members trust the old and the new one during the rotation.
     Authority,
 }
 
 impl Site {
-    /// Gives every node new certificates; all of them must run.
+    /// Issues new certificates to every node; all nodes must be running.
     pub fn rotate(&self, what: Rotate) -> Result<(), SiteError> {
         let cluster = self.cluster();
         if !cluster.tls {
@@ -32,39 +32,41 @@ impl Site {
         }
         let mut authority = certificates::open(&self.layout, &cluster)?;
         if what == Rotate::Authority {
-            authority = authority.renew()?;
+            authority = authority.rotate()?;
             self.trust(&cluster.nodes, &authority)?;
         }
         for node in &cluster.nodes {
             let issued = certificates::issue(&authority, node)?;
-            self.place(node, &issued)?;
+            self.install(node, &issued)?;
             let certificate =
-                issued.into_iter().find(|(name, _)| *name == MEMBER).map(|(_, content)| content);
-            self.wait_shown(node, &Expected { certificate, trusts: None })?;
+                issued.into_iter().find(|(name, _)| *name == MEMBER_CERTIFICATE).map(|(_, content)| content);
+            self.wait_for_certificates(node, &ExpectedCertificates { certificate, authorities: None })?;
         }
         if what == Rotate::Authority {
-            authority.forget_former()?;
+            authority.drop_previous()?;
             self.trust(&cluster.nodes, &authority)?;
         }
         Ok(())
     }
 
-    /// All nodes get the list of trusted authorities, before anybody shows a certificate of a new one.
+    /// Installs the trusted authorities on all nodes before any node presents a certificate of a new one.
     fn trust(&self, nodes: &[Node], authority: &Authority) -> Result<(), SiteError> {
         let trusted = authority.trusted()?;
         for node in nodes {
-            self.place(node, &[("etcd.ca", trusted.clone())])?;
+            self.install(node, &[("etcd.ca", trusted.clone())])?;
         }
-        let trusts = Some(trusted.matches(BEGIN).count());
-        nodes.iter().try_for_each(|node| self.wait_shown(node, &Expected { certificate: None, trusts }))
+        let authorities = Some(trusted.matches(BEGIN).count());
+        nodes.iter().try_for_each(|node| {
+            self.wait_for_certificates(node, &ExpectedCertificates { certificate: None, authorities })
+        })
     }
 
-    fn place(&self, node: &Node, issued: &[(&str, String)]) -> Result<(), SiteError> {
+    fn install(&self, node: &Node, issued: &[(&str, String)]) -> Result<(), SiteError> {
         for (name, content) in issued {
             let Some((_, file)) = CREDENTIALS.iter().find(|(credential, _)| credential == name) else {
                 continue;
             };
-            // Owner and mode are those of the file that was there.
+            // The new file takes owner and mode from the one it replaces.
             let command = format!(
                 "sudo sh -c 'cd {FOLDER} && umask 077 && cat >{file}.new && chown --reference={file} {file}.new \
                  && chmod --reference={file} {file}.new && mv {file}.new {file}'"
@@ -79,12 +81,12 @@ impl Site {
             )
             .map_err(|source| SiteError::Ssh { node: node.name.clone(), source })?;
             if output.code != 0 {
-                let said = output.stderr.trim().to_owned();
+                let message = output.stderr.trim().to_owned();
                 let (node, code) = (node.name.clone(), output.code);
-                return Err(SiteError::Command { node, command: "writing certificates", code, said });
+                return Err(SiteError::Command { node, command: "writing certificates", code, message });
             }
         }
-        certificates::keep(self.layout.node(&node.name).root(), issued)?;
+        certificates::save(self.layout.node(&node.name).root(), issued)?;
         Ok(())
     }
 }

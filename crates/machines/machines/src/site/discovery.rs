@@ -1,5 +1,4 @@
-//! Where the members of a cluster's key-value store find each other: a discovery service on this host, with a
-//! token for the cluster, told to the nodes as the default of their `etcd`.
+//! The cluster's etcd discovery service on this host. Nodes get the discovery URL as the default of their `etcd`.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -12,19 +11,17 @@ use crate::cluster::{Discovery, HOST_NAME};
 use crate::limits;
 use crate::process::{Process, last_line};
 
-/// Longest answer of the service that is read.
-const ANSWER_BYTES: u64 = 1 << 16;
+const RESPONSE_MAX: u64 = 1 << 16;
 
 impl Site {
-    /// The members meet at this URL, and no service is started here.
-    pub fn use_discovery(&self, url: &str) -> Result<(), SiteError> {
+    /// Uses an external discovery URL; no service is started.
+    pub fn set_discovery(&self, url: &str) -> Result<(), SiteError> {
         let mut state = self.state();
         state.discovery = Some(Discovery { url: url.to_owned(), port: 0, process: None });
         Ok(self.layout.save(&state)?)
     }
 
-    /// Starts the service where none runs. Its URL stays what it was: it is part of what the members' ids are
-    /// made from.
+    /// Starts the service unless it runs. Keeps the URL: the members' ids are derived from it.
     pub(super) fn ensure_discovery(&self) -> Result<(), SiteError> {
         let known = self.state().discovery.clone();
         let runs =
@@ -32,20 +29,20 @@ impl Site {
         if known.as_ref().is_some_and(runs) {
             return Ok(());
         }
-        let wish = known.as_ref().map_or(0, |discovery| discovery.port);
-        let port = free_port(wish).map_err(SiteError::Port)?;
+        let wanted = known.as_ref().map_or(0, |discovery| discovery.port);
+        let port = free_port(wanted).map_err(SiteError::Port)?;
         let process = self.start_discovery(port)?;
         let url = match known {
             Some(discovery) if discovery.port == port => discovery.url,
-            // Its port is somebody else's now. Where the members have met, the token stays, by which added ones learn of
-            // them; others meet anew.
-            Some(discovery) if have_met(token_of(&discovery.url), port) => {
+            // Another program has the port now. The token stays if the members have met, since added members find
+            // them by it; otherwise a new token is created.
+            Some(discovery) if has_all_members(token_of(&discovery.url), port) => {
                 url_of(port, token_of(&discovery.url))
             }
             _ => self.new_token(port)?,
         };
         self.state().discovery = Some(Discovery { url, port, process: Some(process) });
-        self.offer(port)
+        self.expose_host_port(port)
     }
 
     fn start_discovery(&self, port: u16) -> Result<Process, SiteError> {
@@ -60,64 +57,64 @@ impl Site {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if !process.alive() || Instant::now() > deadline {
                 process.kill()?;
-                return Err(SiteError::Discovery { said: last_line(&log), log });
+                return Err(SiteError::Discovery { message: last_line(&log), log });
             }
-            // Nothing wakes us when a socket begins to listen; it is a matter of milliseconds.
+            // Opening a listening socket sends no event to other processes; it takes milliseconds.
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         Ok(process)
     }
 
-    /// The URL of a fresh token, as the nodes reach it.
+    /// Creates a token and returns its URL as nodes reach it.
     fn new_token(&self, port: u16) -> Result<String, SiteError> {
         let size = self.state().nodes.len();
         let log = self.layout.discovery().join("log");
-        let answer = ask(port, &format!("/new?size={size}"))
-            .map_err(|error| SiteError::Discovery { said: error.to_string(), log: log.clone() })?;
-        let token = token_of(answer.trim());
+        let response = get(port, &format!("/new?size={size}"))
+            .map_err(|error| SiteError::Discovery { message: error.to_string(), log: log.clone() })?;
+        let token = token_of(response.trim());
         let good = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !good {
-            return Err(SiteError::Discovery { said: format!("{token:?} is no token"), log });
+            return Err(SiteError::Discovery { message: format!("{token:?} is no token"), log });
         }
         Ok(url_of(port, token))
     }
 }
 
-/// Whether as many members as the token is for have registered. Not where the service does not have it.
-fn have_met(token: &str, port: u16) -> bool {
-    let answers = ask(port, &format!("/{token}")).and_then(|members| {
-        let size = ask(port, &format!("/{token}/_config/size"))?;
+/// Whether as many members have registered as the token is for. False if the service does not know the token.
+fn has_all_members(token: &str, port: u16) -> bool {
+    let responses = get(port, &format!("/{token}")).and_then(|members| {
+        let size = get(port, &format!("/{token}/_config/size"))?;
         Ok((members, size))
     });
-    answers.is_ok_and(|(members, size)| is_full(&members, &size))
+    responses.is_ok_and(|(members, size)| is_full(&members, &size))
 }
 
 fn url_of(port: u16, token: &str) -> String {
     format!("http://{HOST_NAME}:{port}/{token}")
 }
 
-/// The last segment of its URL.
+/// The last segment of the URL.
 fn token_of(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or_default()
 }
 
-/// `members` and `size` are answers of the service, in the form of etcd's keys.
+/// `members` and `size` are responses of the service in the format of etcd's keys API.
 fn is_full(members: &str, size: &str) -> bool {
-    let node =
-        |answer: &str| serde_json::from_str::<serde_json::Value>(answer).unwrap_or_default()["node"].take();
+    let node = |response: &str| {
+        serde_json::from_str::<serde_json::Value>(response).unwrap_or_default()["node"].take()
+    };
     let size = node(size)["value"].as_str().and_then(|size| size.parse().ok());
     let members = node(members)["nodes"].as_array().map(Vec::len);
     members.zip(size).is_some_and(|(members, size): (usize, usize)| members >= size)
 }
 
-/// The body of its answer.
-fn ask(port: u16, path: &str) -> io::Result<String> {
+fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(limits::BACKGROUND_START))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {HOST_NAME}:{port}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let mut response = String::new();
+    stream.take(RESPONSE_MAX).read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     if !head.starts_with("HTTP/1.1 200 ") {
         return Err(io::Error::other(format!("it answered {:?}", head.lines().next().unwrap_or_default())));
     }

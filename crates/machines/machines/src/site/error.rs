@@ -1,9 +1,9 @@
-//! Why something could not be done with a cluster.
+//! Errors of operations on a cluster.
 
 use std::path::PathBuf;
 
 use crate::backend::BackendError;
-use crate::cluster::WishError;
+use crate::cluster::ClusterSpecError;
 use crate::config_drive::DriveError;
 use crate::keys::KeyError;
 use crate::lan::LanError;
@@ -24,14 +24,14 @@ pub enum SiteError {
     Running(String),
     #[error("cluster {0} was made without TLS: its machines have no certificates")]
     NoTls(String),
-    #[error("{node}: port {port} does not show the new certificates after {} s", crate::limits::CERTIFICATES_SEEN.as_secs())]
-    Shown { node: String, port: u16 },
+    #[error("{node}: port {port} does not show the new certificates after {} s", crate::limits::CERTIFICATES_TIMEOUT.as_secs())]
+    CertificatesNotServed { node: String, port: u16 },
     #[error(transparent)]
     Certificates(#[from] crate::certificates::CertificatesError),
     #[error("the cluster's certificate authority")]
     Authority(#[from] authority::AuthorityError),
-    #[error("the discovery service did not start; {log} says: {said}")]
-    Discovery { log: PathBuf, said: String },
+    #[error("the discovery service did not start; {log} says: {message}")]
+    Discovery { log: PathBuf, message: String },
     #[error(transparent)]
     NotReady(#[from] Box<NotReady>),
     #[error("interrupted")]
@@ -46,12 +46,12 @@ pub enum SiteError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{node} does not answer by ssh")]
     Ssh { node: String, source: ssh::RunError },
-    #[error("{node}: {command} failed with code {code}: {said}")]
-    Command { node: String, command: &'static str, code: i32, said: String },
+    #[error("{node}: {command} failed with code {code}: {message}")]
+    Command { node: String, command: &'static str, code: i32, message: String },
     #[error(transparent)]
     Open(#[from] BackendError),
     #[error(transparent)]
-    Wish(#[from] WishError),
+    Spec(#[from] ClusterSpecError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -65,7 +65,7 @@ pub enum SiteError {
 }
 
 impl SiteError {
-    /// With the names of the clusters beside the one that is not there.
+    /// Lists the names of the other clusters in the same state folder.
     #[must_use]
     pub fn no_cluster(layout: &Layout) -> Self {
         let name = layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -83,30 +83,29 @@ fn others(has: &[String]) -> String {
     if has.is_empty() { String::new() } else { format!("; there is {} (--cluster NAME)", has.join(", ")) }
 }
 
-/// A node that did not come up, with what is known about why.
+/// A node that did not become ready, with the known details.
 #[derive(Debug, thiserror::Error)]
-#[error("{node} did not come up: {why}{}", report(.shown, .unit, .remark))]
+#[error("{node} did not come up: {reason}{}", report(.console_tail, .unit, .diagnosis))]
 pub struct NotReady {
     pub node: String,
-    pub why: ReadyError,
-    /// The last lines of its console.
-    pub shown: Vec<String>,
+    pub reason: ReadyError,
+    pub console_tail: Vec<String>,
     /// The unit that its boot was waiting for.
     pub unit: Option<String>,
-    pub remark: Option<String>,
+    pub diagnosis: Option<String>,
     pub console: PathBuf,
 }
 
-fn report(shown: &[String], unit: &Option<String>, remark: &Option<String>) -> String {
+fn report(console_tail: &[String], unit: &Option<String>, diagnosis: &Option<String>) -> String {
     let mut text = String::new();
-    for (what, detail) in [("it waited for ", unit), ("", remark)] {
-        text.extend(detail.iter().flat_map(|detail| ["; ", what, detail]));
+    for (what, value) in [("it waited for ", unit), ("", diagnosis)] {
+        text.extend(value.iter().flat_map(|value| ["; ", what, value]));
     }
-    if shown.is_empty() {
+    if console_tail.is_empty() {
         return text + "; its console shows nothing";
     }
     text += "\nits console ends with:";
-    for line in shown {
+    for line in console_tail {
         text += "\n    ";
         text += line;
     }

@@ -1,4 +1,4 @@
-//! The power switches of a site's nodes: on, off in order, off at once, again.
+//! Power operations on a site's nodes: on, shutdown, power cut, reboot.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ impl Site {
         if self.node(name)?.process.is_some_and(Process::alive) {
             return Err(SiteError::Running(name.to_owned()));
         }
-        self.switch_on(name, true)?;
+        self.power_on_node(name, true)?;
         watch(self.booting(name));
         let done = self.wait_ready(name, &Mark::default(), limit);
         if matches!(done, Err(SiteError::Interrupted)) {
@@ -29,55 +29,56 @@ impl Site {
         Event::Booting { node: name.to_owned(), console, ready, started: true }
     }
 
-    /// Switches a stopped node on and comes back at once.
+    /// Powers a stopped node on without waiting.
     pub fn power_on(&self, name: &str) -> Result<(), SiteError> {
-        self.switch_on(name, true)
+        self.power_on_node(name, true)
     }
 
-    /// Pulls the plug of a node; one that is stopped stays so.
+    /// Cuts the power of a node; does nothing to a stopped one.
     pub fn crash(&self, name: &str) -> Result<(), SiteError> {
         let node = self.node(name)?;
         if let Some(process) = node.process {
             self.backend
-                .cut(&node, process)
+                .power_off(&node, process)
                 .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
         }
         self.change(name, |node| node.process = None)?;
         Ok(())
     }
 
-    /// Copies the disk and the firmware's variables of a running node to a new folder, as a power cut at this moment
-    /// would leave them. Its process is stopped during the copy; writes that it has not made to the files are lost.
-    pub fn copy_disk_as_cut(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
+    /// Copies the disk and the firmware variables of a running node to a new folder, in the state that a power
+    /// failure would leave. The process is frozen during the copy; writes that it has not issued yet are not in the
+    /// copy.
+    pub fn snapshot_disk(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
         let process = self.node(name)?.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         std::fs::create_dir(folder).map_err(|source| SiteError::Write { path: folder.to_owned(), source })?;
         let frozen = process.freeze()?;
-        for file in self.layout.node(name).cut_survives() {
-            let copy = copied(folder, &file);
+        for file in self.layout.node(name).persistent_files() {
+            let copy = copy_path(folder, &file);
             std::fs::copy(&file, &copy).map_err(|source| SiteError::Write { path: copy, source })?;
         }
         drop(frozen);
         Ok(())
     }
 
-    /// Pulls the plug of a node, and moves to it what [`Site::copy_disk_as_cut`] copied.
+    /// Cuts the power of a node and moves the files of [`Site::snapshot_disk`] into place.
     pub fn replace_disk(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
         self.crash(name)?;
-        for file in self.layout.node(name).cut_survives() {
-            std::fs::rename(copied(folder, &file), &file)
+        for file in self.layout.node(name).persistent_files() {
+            std::fs::rename(copy_path(folder, &file), &file)
                 .map_err(|source| SiteError::Write { path: file, source })?;
         }
         std::fs::remove_dir(folder).map_err(|source| SiteError::Write { path: folder.to_owned(), source })
     }
 
-    /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
+    /// Reboots a node, by a reset if it does not respond, and waits until it is ready.
     pub fn reboot(&self, name: &str, limit: Limit, watch: Watcher<'_>) -> Result<Ready, SiteError> {
         let node = self.node(name)?;
         let process = node.process.filter(|process| process.alive());
         let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let before = ready::mark(&self.layout.node(name).ready());
         watch(self.booting(name));
-        let asked = ssh::run(
+        let requested = ssh::run(
             &self.layout,
             &node,
             ssh::Connection::Own,
@@ -85,7 +86,7 @@ impl Site {
             b"",
             limits::COMMAND,
         );
-        if !asked.is_ok_and(|output| output.code == 0) {
+        if !requested.is_ok_and(|output| output.code == 0) {
             self.backend
                 .reset(&node, process)
                 .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
@@ -93,7 +94,7 @@ impl Site {
         self.wait_ready(name, &before, limit)
     }
 
-    /// Stops all nodes in order, or by force where they do not end in time; keeps their disks.
+    /// Shuts all nodes down, by force after the limit. Keeps their disks.
     pub fn down(&self) -> Result<(), SiteError> {
         let nodes: Vec<Node> = self.cluster().nodes;
         let done: Vec<Result<(), SiteError>> = std::thread::scope(|scope| {
@@ -104,10 +105,10 @@ impl Site {
         self.stop_helpers()
     }
 
-    /// Stops one node in order; by force where it does not end in time.
+    /// Shuts one node down, by force after the limit.
     pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
         if let Some(process) = node.process.filter(|process| process.alive()) {
-            // A system that cannot be asked any more is cut below.
+            // An unresponsive system is powered off below.
             if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
                 self.change(&node.name, |node| node.process = None)?;
                 return Ok(());
@@ -116,7 +117,7 @@ impl Site {
         self.crash(&node.name)
     }
 
-    /// Removes the cluster with all its files.
+    /// Removes the cluster and all its files.
     pub fn destroy(self) -> Result<(), SiteError> {
         for node in self.cluster().nodes {
             self.crash(&node.name)?;
@@ -127,6 +128,6 @@ impl Site {
     }
 }
 
-fn copied(folder: &Path, file: &Path) -> PathBuf {
+fn copy_path(folder: &Path, file: &Path) -> PathBuf {
     folder.join(file.file_name().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! What the nodes of a site are told: user-data, names and keys, at their next boot or now.
+//! Provisions a site's nodes with user-data, names and keys, at their next boot or immediately.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::store::replace;
 use crate::{keys, ssh};
 
 impl Site {
-    /// Writes the user-data that nodes get at their next start. Returns whether it is another one.
+    /// Sets the user-data of nodes from their next start. Returns whether it changed.
     pub fn set_user_data(&self, content: &[u8]) -> Result<bool, SiteError> {
         let path = self.layout.user_data();
         if std::fs::read(&path).is_ok_and(|before| before == content) {
@@ -19,7 +19,7 @@ impl Site {
         Ok(true)
     }
 
-    /// What nodes get; none where nobody gave any.
+    /// The nodes' user-data, if any was set.
     fn user_data(&self) -> Result<Option<Vec<u8>>, SiteError> {
         let path = self.layout.user_data();
         match std::fs::read(&path) {
@@ -35,13 +35,13 @@ impl Site {
         Ok(Drive::new(node, &public, user_data.as_deref())?)
     }
 
-    /// Applies the user-data to a running node, now and at its next boots. Starting its units may take `limit`.
+    /// Applies the user-data to a running node, now and at its next boots. `limit` bounds the start of its units.
     pub fn provision(&self, name: &str, limit: Duration) -> Result<(), SiteError> {
         const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
             coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
         let node = self.node(name)?;
         self.backend
-            .renew(&node, &self.drive(&node)?)
+            .update_drive(&node, &self.drive(&node)?)
             .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
         let content = self.user_data()?.unwrap_or_default();
         let output = ssh::run(&self.layout, &node, ssh::Connection::Own, COMMAND, &content, limit)
@@ -49,12 +49,12 @@ impl Site {
         if output.code == 0 {
             return Ok(());
         }
-        let said = output.stderr.trim().to_owned();
+        let message = output.stderr.trim().to_owned();
         Err(SiteError::Command {
             node: name.to_owned(),
             command: "coreos-cloudinit",
             code: output.code,
-            said,
+            message,
         })
     }
 }

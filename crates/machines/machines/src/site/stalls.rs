@@ -1,10 +1,8 @@
-//! Emulated machines whose boot stands still.
+//! Detects emulated machines whose boot has stalled, and resets them.
 //!
-//! Now and then QEMU's emulation on a busy host stops giving a processor its timer interrupts. Once, in about a
-//! hundred boots (load 9 on 2 cores), the guest's kernel said so and hung; once, in some hundred more, a machine that
-//! had rebooted said nothing at all behind the firmware's last line, for seven minutes. Nobody knows more of it: so
-//! such a machine is reset, and what its processors were at is written down first. A system at fault would stand
-//! still under KVM too, where nothing is done.
+//! On a busy host QEMU's TCG occasionally stops delivering timer interrupts to a processor. The kernel then reports
+//! lost timers or the console stays silent after the firmware. The cause is unknown, so the processor registers are
+//! logged before the reset. Under KVM no reset is done: there a stall is a fault of the system.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,76 +12,80 @@ use std::time::{Duration, Instant};
 
 use crate::console;
 
-/// What the kernel says of it on the console. With the second one a boot went on after nine minutes (2026-11-23, load 12).
-const SIGNS: [&str; 2] = ["Possible timer handling issue", "rcu_preempt kthread starved"];
-/// The firmware's last line. Behind it all is quiet until systemd runs in the initrd.
-const HANDED_OVER: &str = "BdsDxe: starting Boot";
-/// A dozen times what it takes from there to the next word, when the host does nothing else.
+/// Kernel messages of a lost timer. After the second one boots may continue only minutes later.
+const LOST_TIMER_MESSAGES: [&str; 2] = ["Possible timer handling issue", "rcu_preempt kthread starved"];
+/// The firmware's last line. The console is silent after it until systemd runs in the initrd.
+const FIRMWARE_LAST_LINE: &str = "BdsDxe: starting Boot";
+/// About twelve times the usual silence on an idle host.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often the console is read.
-const PAUSE: Duration = Duration::from_secs(2);
-/// After as many resets it is something else.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Further stalls are not due to lost timers.
 const RESETS_MAX: u32 = 2;
 
-/// What shows that a boot stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stall {
-    /// The kernel says that a timer does not come.
+    /// The kernel reports a lost timer.
     LostTimer,
-    /// Nothing was said since the firmware gave the machine away.
+    /// No output since the firmware handed over.
     Silent,
 }
 
 #[derive(Debug)]
-pub struct Stalls {
+pub struct StallDetector {
     console: PathBuf,
-    /// Length of the log when it last was clean.
-    from: u64,
-    /// Its length at the last look, and since when.
+    /// Length of the log at the last reset or start.
+    clean_length: u64,
+    /// Last observed length, and since when.
     length: (u64, Instant),
-    looked: Instant,
+    checked_at: Instant,
     resets: u32,
 }
 
-impl Stalls {
+impl StallDetector {
     pub fn from_now(console: &Path) -> Self {
-        let (from, now) = (length(console), Instant::now());
-        Self { console: console.to_path_buf(), from, length: (from, now), looked: now, resets: 0 }
+        let (clean_length, now) = (length(console), Instant::now());
+        Self {
+            console: console.to_path_buf(),
+            clean_length,
+            length: (clean_length, now),
+            checked_at: now,
+            resets: 0,
+        }
     }
 
-    /// Whether the machine stands still once more, and is to be reset for it.
-    pub fn another(&mut self) -> Option<Stall> {
-        if self.looked.elapsed() < PAUSE || self.resets == RESETS_MAX {
+    /// Returns a stall if the machine is to be reset.
+    pub fn check(&mut self) -> Option<Stall> {
+        if self.checked_at.elapsed() < CHECK_INTERVAL || self.resets == RESETS_MAX {
             return None;
         }
-        self.looked = Instant::now();
+        self.checked_at = Instant::now();
         let length = length(&self.console);
         if length != self.length.0 {
-            self.length = (length, self.looked);
+            self.length = (length, self.checked_at);
         }
-        let shown = console::shown_from(&self.console, self.from);
-        let stall = if SIGNS.iter().any(|sign| shown.contains(sign)) {
+        let text = console::text_from(&self.console, self.clean_length);
+        let stall = if LOST_TIMER_MESSAGES.iter().any(|sign| text.contains(sign)) {
             Stall::LostTimer
-        } else if self.length.1.elapsed() >= SILENCE && self.is_handed_over() {
+        } else if self.length.1.elapsed() >= SILENCE && self.firmware_has_finished() {
             Stall::Silent
         } else {
             return None;
         };
-        self.from = length;
-        self.length.1 = self.looked;
+        self.clean_length = length;
+        self.length.1 = self.checked_at;
         self.resets += 1;
         Some(stall)
     }
 
-    fn is_handed_over(&self) -> bool {
-        console::tail(&self.console, 1).iter().any(|line| line.starts_with(HANDED_OVER))
+    fn firmware_has_finished(&self) -> bool {
+        console::tail(&self.console, 1).iter().any(|line| line.starts_with(FIRMWARE_LAST_LINE))
     }
 }
 
 impl Stall {
-    /// Leaves word in the machine's log that it was reset, or why it could not be, and what its processors were at.
-    pub fn note<E: Display>(self, log: &Path, processors: Option<&str>, reset: Result<(), E>) {
-        let what = match self {
+    /// Logs the reset, or why it failed, and the processor registers to the machine's log.
+    pub fn log_reset<E: Display>(self, log: &Path, processors: Option<&str>, reset: Result<(), E>) {
+        let cause = match self {
             Self::LostTimer => "the emulated processor lost its timer (the console tells)".to_owned(),
             Self::Silent => {
                 format!("said nothing for {} s since the firmware's last line", SILENCE.as_secs())
@@ -96,7 +98,7 @@ impl Stall {
             .create(true)
             .append(true)
             .open(log)
-            .and_then(|mut file| writeln!(file, "keelson: {what}, {done}\n{}", processors.trim_end()));
+            .and_then(|mut file| writeln!(file, "keelson: {cause}, {done}\n{}", processors.trim_end()));
         if let Err(error) = written {
             eprintln!("{}: {error}", log.display());
         }
@@ -128,59 +130,59 @@ mod tests {
         }
     }
 
-    /// As if the pause was over, and so much more time.
-    fn look_after(stalls: &mut Stalls, time: Duration) -> Option<Stall> {
-        let back = |at: Instant| at.checked_sub(PAUSE + time).unwrap();
-        stalls.looked = back(stalls.looked);
+    /// Simulates that the check interval and `time` have passed.
+    fn check_after(stalls: &mut StallDetector, time: Duration) -> Option<Stall> {
+        let back = |at: Instant| at.checked_sub(CHECK_INTERVAL + time).unwrap();
+        stalls.checked_at = back(stalls.checked_at);
         stalls.length.1 = back(stalls.length.1);
-        stalls.another()
+        stalls.check()
     }
 
     #[test]
-    fn each_lost_timer_counts_once_and_old_ones_do_not() {
+    fn each_lost_timer_is_reported_once() {
         let console = Console::new();
         console.write("[ 1.0] rcu: Possible timer handling issue on cpu=0\r\n");
-        let mut stalls = Stalls::from_now(&console.log());
-        let mut another = || look_after(&mut stalls, Duration::ZERO);
-        assert_eq!(another(), None, "of the boot before");
+        let mut stalls = StallDetector::from_now(&console.log());
+        let mut check = || check_after(&mut stalls, Duration::ZERO);
+        assert_eq!(check(), None, "of the boot before");
         console.write("quiet\r\n");
-        assert_eq!(another(), None);
+        assert_eq!(check(), None);
         let lines =
             ["Possible timer handling issue on cpu=1", "rcu_preempt kthread starved for 13819 jiffies!"];
         for (line, expected) in
             [(lines[0], Some(Stall::LostTimer)), (lines[1], Some(Stall::LostTimer)), (lines[0], None)]
         {
             console.write(&format!("rcu: {line}\r\n"));
-            assert_eq!(another(), expected);
-            assert_eq!(another(), None, "the same again");
+            assert_eq!(check(), expected);
+            assert_eq!(check(), None, "the same again");
         }
     }
 
     #[test]
-    fn silence_counts_behind_the_firmware_s_last_line_only() {
+    fn silence_counts_only_after_the_firmware() {
         let console = Console::new();
         console.write("core-01 login: \r\n");
-        let mut stalls = Stalls::from_now(&console.log());
+        let mut stalls = StallDetector::from_now(&console.log());
         let half = SILENCE / 2;
         for _ in 0..3 {
-            assert_eq!(look_after(&mut stalls, half), None, "a machine that is up may be quiet");
+            assert_eq!(check_after(&mut stalls, half), None, "a machine that is up may be quiet");
         }
         console.write("BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)\r\n");
-        assert_eq!(look_after(&mut stalls, half), None, "this is new");
-        assert_eq!(look_after(&mut stalls, half), None, "not long enough");
-        assert_eq!(look_after(&mut stalls, half), Some(Stall::Silent));
-        assert_eq!(look_after(&mut stalls, half), None, "it has just been reset");
+        assert_eq!(check_after(&mut stalls, half), None, "this is new");
+        assert_eq!(check_after(&mut stalls, half), None, "not long enough");
+        assert_eq!(check_after(&mut stalls, half), Some(Stall::Silent));
+        assert_eq!(check_after(&mut stalls, half), None, "it has just been reset");
         console.write("\x1b[!p\x1b[6n[ 1.0] systemd[1]: running\r\n");
         for _ in 0..3 {
-            assert_eq!(look_after(&mut stalls, half), None, "it says something");
+            assert_eq!(check_after(&mut stalls, half), None, "it says something");
         }
     }
 
     #[test]
-    fn what_was_seen_is_in_the_machine_s_log() {
+    fn a_reset_is_logged() {
         let log = Console::new();
-        Stall::Silent.note(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
-        Stall::LostTimer.note(&log.log(), None, Ok::<(), String>(()));
+        Stall::Silent.log_reset(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
+        Stall::LostTimer.log_reset(&log.log(), None, Ok::<(), String>(()));
         let text = std::fs::read_to_string(log.log()).unwrap();
         assert!(text.starts_with("keelson: said nothing for 120 s"), "{text}");
         assert!(text.contains("and cannot be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");

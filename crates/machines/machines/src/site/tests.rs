@@ -2,23 +2,23 @@ use super::*;
 use crate::cluster::tests::image;
 
 fn background() -> Background {
-    Background { program: "/bin/false".into(), lan: vec![], keeper: vec![], discovery: vec![] }
+    Background { program: "/bin/false".into(), lan: vec![], supervisor: vec![], discovery: vec![] }
 }
 
 fn lock(layout: &Layout) -> Lock {
     layout.lock("test", &AtomicBool::new(false), &mut |_| ()).unwrap()
 }
 
-/// A cluster whose machines are off and whose tools tree is gone, as after `cargo clean`.
+/// A stopped cluster whose tools tree was removed, as after `cargo clean`.
 fn without_tools(folder: &std::path::Path) -> Site {
     let layout = Layout::new(folder, "a").unwrap();
     let lock = lock(&layout);
-    layout.save(&Cluster::new("a", &Wish { nodes: 1, ..Wish::default() }, image())).unwrap();
+    layout.save(&Cluster::new("a", &ClusterSpec { nodes: 1, ..ClusterSpec::default() }, image())).unwrap();
     Site::open(layout, lock, background(), Arc::default()).unwrap()
 }
 
 #[test]
-fn machines_can_be_stopped_and_removed_without_the_tools_that_start_them() {
+fn machines_stop_and_are_removed_without_the_tools_tree() {
     let folder = tempfile::tempdir().unwrap();
     let site = without_tools(folder.path());
     site.crash("core-01").unwrap();
@@ -28,7 +28,7 @@ fn machines_can_be_stopped_and_removed_without_the_tools_that_start_them() {
 }
 
 #[test]
-fn user_data_that_cannot_be_read_is_not_taken_for_none() {
+fn unreadable_user_data_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let site = without_tools(folder.path());
     let node = site.node("core-01").unwrap();

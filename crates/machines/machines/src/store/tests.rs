@@ -1,15 +1,15 @@
 use super::*;
-use crate::cluster::{Wish, tests::image};
+use crate::cluster::{ClusterSpec, tests::image};
 
 #[test]
-fn state_comes_back_as_written_and_an_unfinished_write_is_not_seen() {
+fn an_unfinished_write_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path(), "a").unwrap();
     assert_eq!(layout.load().unwrap(), None);
-    let cluster = Cluster::new("a", &Wish::default(), image());
+    let cluster = Cluster::new("a", &ClusterSpec::default(), image());
     layout.save(&cluster).unwrap();
     assert_eq!(layout.load().unwrap().as_ref(), Some(&cluster));
-    // Whatever a cut write leaves beside it, the state stays the last whole one.
+    // A partial temporary file does not affect the state.
     std::fs::write(folder.path().join("a/.tmpXYZ"), b"{\"format\":1").unwrap();
     assert_eq!(layout.load().unwrap(), Some(cluster));
     let names = std::fs::read_dir(folder.path().join("a")).unwrap().count();
@@ -17,11 +17,11 @@ fn state_comes_back_as_written_and_an_unfinished_write_is_not_seen() {
 }
 
 #[test]
-fn readers_never_see_half_a_state() {
+fn readers_never_load_a_partial_state() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path(), "a").unwrap();
-    let small = Cluster::new("a", &Wish { nodes: 1, ..Wish::default() }, image());
-    let large = Cluster::new("a", &Wish { nodes: 200, ..Wish::default() }, image());
+    let small = Cluster::new("a", &ClusterSpec { nodes: 1, ..ClusterSpec::default() }, image());
+    let large = Cluster::new("a", &ClusterSpec { nodes: 200, ..ClusterSpec::default() }, image());
     layout.save(&small).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -31,14 +31,14 @@ fn readers_never_see_half_a_state() {
             }
         });
         while !writer.is_finished() {
-            let seen = layout.load().unwrap().unwrap();
-            assert!(seen == small || seen == large);
+            let loaded = layout.load().unwrap().unwrap();
+            assert!(loaded == small || loaded == large);
         }
     });
 }
 
 #[test]
-fn a_damaged_or_newer_state_is_an_error_with_its_path() {
+fn a_damaged_or_newer_state_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path(), "a").unwrap();
     replace(&layout.state(), b"{\"format\":1").unwrap();
@@ -48,38 +48,38 @@ fn a_damaged_or_newer_state_is_an_error_with_its_path() {
 }
 
 #[test]
-fn the_second_to_lock_hears_who_holds_it() {
+fn a_waiting_locker_is_notified_of_the_holder() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path(), "a").unwrap();
     let never = AtomicBool::new(false);
     let held = layout.lock("up", &never, &mut |_| panic!("nobody holds it")).unwrap();
     let stop = AtomicBool::new(false);
-    let mut heard = String::new();
+    let mut reported = String::new();
     let error = layout
         .lock("down", &stop, &mut |holder| {
-            heard = holder.to_owned();
+            reported = holder.to_owned();
             stop.store(true, Ordering::Relaxed);
         })
         .unwrap_err();
     assert!(matches!(error, StoreError::Interrupted { .. }));
-    assert_eq!(heard, format!("keelson up (process {})", std::process::id()));
+    assert_eq!(reported, format!("keelson up (process {})", std::process::id()));
     drop(held);
     layout.lock("down", &never, &mut |_| panic!("it is free")).unwrap();
 }
 
 #[test]
-fn whoever_waited_while_the_cluster_was_destroyed_locks_its_new_folder() {
+fn a_waiter_locks_the_recreated_folder_after_destroy() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path(), "a").unwrap();
     let never = AtomicBool::new(false);
     let held = layout.lock("destroy", &never, &mut |_| ()).unwrap();
     std::thread::scope(|scope| {
-        let (waits, begun) = std::sync::mpsc::channel();
+        let (waits, started_at) = std::sync::mpsc::channel();
         let waiter = scope.spawn({
             let (layout, never) = (&layout, &never);
             move || layout.lock("up", never, &mut |_| waits.send(()).unwrap()).unwrap()
         });
-        begun.recv().unwrap();
+        started_at.recv().unwrap();
         std::fs::remove_dir_all(layout.root()).unwrap();
         drop(held);
         let _lock = waiter.join().unwrap();
@@ -88,9 +88,9 @@ fn whoever_waited_while_the_cluster_was_destroyed_locks_its_new_folder() {
     });
 }
 
-/// Below it are disks and user-data, which hold secrets.
+/// The folder contains disks and user-data, which hold secrets.
 #[test]
-fn a_cluster_s_folder_is_its_owner_s_alone() {
+fn the_cluster_folder_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(&folder.path().join("state"), "a").unwrap();
@@ -99,7 +99,7 @@ fn a_cluster_s_folder_is_its_owner_s_alone() {
 }
 
 #[test]
-fn names_and_paths_that_cannot_work_are_refused() {
+fn invalid_names_and_long_paths_are_rejected() {
     let check = |name: &str| assert!(matches!(Layout::new(Path::new("/s"), name), Err(StoreError::Name(_))));
     check("");
     check("a/b");

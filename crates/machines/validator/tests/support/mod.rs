@@ -1,4 +1,4 @@
-//! A validator that serves on the loopback for as long as a test has it.
+//! A validator on the loopback interface that runs until it is dropped.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -15,18 +15,18 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                // A sender that is gone means the same.
+                sender.send(listener.local_addr().unwrap()).unwrap();
+                // A dropped sender stops the server, too.
                 validator::serve(listener, async { stopped.await.unwrap_or(()) }).await;
             });
         });
-        Self { address: told.recv().unwrap(), running: Some((stop, thread)) }
+        Self { address: receiver.recv().unwrap(), running: Some((stop, thread)) }
     }
 
     pub fn address(&self) -> SocketAddr {

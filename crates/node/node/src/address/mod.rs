@@ -1,8 +1,8 @@
-//! The one IPv4 address by which other nodes reach this machine.
+//! The IPv4 address by which other nodes reach this machine.
 //!
-//! It is that of the LAN's interface, where the host says that there is one, else that of the default
-//! route's. The host says it by a networkd file `*-lan.network` in `/run/systemd/network`, matched by
-//! `MACAddress=` or `Name=`: in QEMU the default route leads to the user network, where no other node is.
+//! It is the address of the LAN interface if the host configures one, else that of the default route. The host
+//! marks the LAN with a networkd file `*-lan.network` in `/run/systemd/network`, matched by `MACAddress=` or
+//! `Name=`: in QEMU the default route leads to the user network, which has no other nodes.
 
 mod wait;
 
@@ -12,35 +12,35 @@ use std::net::Ipv4Addr;
 
 use crate::root::Root;
 
-pub use wait::wait;
+pub use wait::wait_for;
 
 const LAN_FILES: &str = "/run/systemd/network";
-const LAN_ENDING: &str = "-lan.network";
+const LAN_SUFFIX: &str = "-lan.network";
 const ROUTES: &str = "/proc/net/route";
 /// `RTF_UP` of `/proc/net/route`.
-const UP: u32 = 1;
+const RTF_UP: u32 = 1;
 
-/// What was seen of the network at one moment.
+/// A snapshot of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// The interface that the host called the LAN; `Some("")` where it is called so but is not there.
+    /// The interface that the host marked as the LAN; `Some("")` if it does not exist (yet).
     pub lan: Option<String>,
     /// The text of `/proc/net/route`.
     pub routes: String,
-    /// Interface -> its addresses, the first one first.
+    /// Addresses by interface, in the kernel's order.
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
 }
 
-/// Which of the two ways gave the address, for the log.
+/// The address, its interface, and why it was chosen, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct NodeAddress {
     pub address: Ipv4Addr,
     pub interface: String,
-    pub by: &'static str,
+    pub reason: &'static str,
 }
 
 impl Network {
-    /// Reads the files below `root`; interfaces are always the machine's own.
+    /// Reads files below `root`; interfaces are always the machine's own.
     pub fn observe(root: &Root) -> Self {
         let interfaces = interfaces();
         Self {
@@ -50,28 +50,28 @@ impl Network {
         }
     }
 
-    /// The address that others use, once everything that is expected has come up.
-    pub fn settled(&self) -> Option<Found> {
+    /// The address of the configured network, `None` until it is complete.
+    pub fn preferred(&self) -> Option<NodeAddress> {
         match &self.lan {
-            Some(interface) => self.of(interface, "it is the LAN"),
-            None => self.by_route(),
+            Some(interface) => self.address_of(interface, "it is the LAN"),
+            None => self.default_route(),
         }
     }
 
-    /// The best that is there now: a LAN that never came up does not hide the default route.
-    pub fn best(&self) -> Option<Found> {
-        self.settled().or_else(|| self.by_route())
+    /// The best address so far: a LAN that is not up does not hide the default route.
+    pub fn best_available(&self) -> Option<NodeAddress> {
+        self.preferred().or_else(|| self.default_route())
     }
 
-    fn by_route(&self) -> Option<Found> {
-        self.of(default_interface(&self.routes)?, "it has the default route")
+    fn default_route(&self) -> Option<NodeAddress> {
+        self.address_of(default_interface(&self.routes)?, "it has the default route")
     }
 
-    fn of(&self, interface: &str, by: &'static str) -> Option<Found> {
+    fn address_of(&self, interface: &str, reason: &'static str) -> Option<NodeAddress> {
         let addresses = self.addresses.get(interface)?;
-        // A link-local address is a sign of a missing DHCP server, not of a place in a network.
+        // A link-local address indicates a missing DHCP server.
         let routable = addresses.iter().find(|address| !address.is_link_local());
-        routable.map(|address| Found { address: *address, interface: interface.to_owned(), by })
+        routable.map(|address| NodeAddress { address: *address, interface: interface.to_owned(), reason })
     }
 }
 
@@ -79,26 +79,26 @@ impl Network {
 fn default_interface(routes: &str) -> Option<&str> {
     let lines = routes.lines().skip(1);
     let defaults = lines.filter_map(|line| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let [interface, destination, _gateway, flags, _, _, metric, mask, ..] = words[..] else {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [interface, destination, _gateway, flags, _, _, metric, mask, ..] = fields[..] else {
             return None;
         };
-        let up = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & UP != 0);
-        let everywhere = destination == "00000000" && mask == "00000000";
-        (up && everywhere).then_some((metric.parse::<u32>().ok()?, interface))
+        let up = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & RTF_UP != 0);
+        let is_default = destination == "00000000" && mask == "00000000";
+        (up && is_default).then_some((metric.parse::<u32>().ok()?, interface))
     });
-    // The first of equals, as the kernel takes it.
+    // The first of equal metrics, like the kernel.
     defaults.min_by_key(|(metric, _)| *metric).map(|(_, interface)| interface)
 }
 
 #[derive(Default)]
 struct Interfaces {
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
-    /// (name, MAC address as networkd writes it).
+    /// Name and MAC address in networkd's format.
     hardware: Vec<(String, String)>,
 }
 
-/// Asked of the kernel, not of sysfs: a container may see the `/sys` of another network namespace.
+/// Uses netlink, not sysfs: a container may see the `/sys` of another network namespace.
 fn interfaces() -> Interfaces {
     let mut found = Interfaces::default();
     let list = match nix::ifaddrs::getifaddrs() {
@@ -120,30 +120,29 @@ fn interfaces() -> Interfaces {
     found
 }
 
-/// The interface that the first `*-lan.network` file matches.
-fn lan_interface(root: &Root, known: &[(String, String)]) -> Option<String> {
+/// The interface matched by the first `*-lan.network` file.
+fn lan_interface(root: &Root, interfaces: &[(String, String)]) -> Option<String> {
     let folder = fs::read_dir(root.at(LAN_FILES)).ok()?;
     let mut files: Vec<_> = folder.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(LAN_ENDING)));
+    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(LAN_SUFFIX)));
     files.sort();
     let text = fs::read_to_string(files.first()?).ok()?;
-    Some(matched(&text, known).unwrap_or_default())
+    Some(match_interface(&text, interfaces).unwrap_or_default())
 }
 
-/// The interface that `[Match]` of a `.network` file means. Patterns are not understood: hosts write names.
-fn matched(file: &str, known: &[(String, String)]) -> Option<String> {
+/// The interface that `[Match]` selects. Globs are not supported: hosts write full names.
+fn match_interface(file: &str, interfaces: &[(String, String)]) -> Option<String> {
     let lines = file.lines().map(str::trim).skip_while(|line| *line != "[Match]").skip(1);
     for line in lines.take_while(|line| !line.starts_with('[')) {
         let Some((key, value)) = line.split_once('=') else { continue };
-        let mut wanted = value.split_whitespace();
-        let hit = match key.trim() {
-            "MACAddress" => {
-                wanted.find_map(|mac| known.iter().find(|(_, address)| address.eq_ignore_ascii_case(mac)))
-            }
-            "Name" => wanted.find_map(|name| known.iter().find(|(interface, _)| interface == name)),
+        let mut values = value.split_whitespace();
+        let found = match key.trim() {
+            "MACAddress" => values
+                .find_map(|mac| interfaces.iter().find(|(_, address)| address.eq_ignore_ascii_case(mac))),
+            "Name" => values.find_map(|name| interfaces.iter().find(|(interface, _)| interface == name)),
             _ => None,
         };
-        if let Some((name, _)) = hit {
+        if let Some((name, _)) = found {
             return Some(name.clone());
         }
     }
@@ -170,14 +169,14 @@ mod tests {
         }
     }
 
-    fn check(network: &Network, settled: Option<&str>, best: Option<&str>) {
-        let shown = |found: Option<Found>| found.map(|found| found.address.to_string());
-        assert_eq!(shown(network.settled()).as_deref(), settled);
-        assert_eq!(shown(network.best()).as_deref(), best);
+    fn check(network: &Network, preferred: Option<&str>, best_available: Option<&str>) {
+        let format_address = |found: Option<NodeAddress>| found.map(|found| found.address.to_string());
+        assert_eq!(format_address(network.preferred()).as_deref(), preferred);
+        assert_eq!(format_address(network.best_available()).as_deref(), best_available);
     }
 
     #[test]
-    fn the_lowest_metric_wins_and_other_routes_do_not_count() {
+    fn lowest_metric_wins() {
         let routes = "lan 00000000 014D000A 0003 0 0 1024 00000000 0 0 0\n\
                       user 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n\
                       lan 0000000A 00000000 0001 0 0 0 000000FF 0 0 0\n";
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lan_goes_first_and_is_waited_for() {
+    fn lan_is_preferred_and_awaited() {
         let routes = "user 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n";
         check(&network(Some("lan"), routes), Some("10.77.0.11"), Some("10.77.0.11"));
         check(&network(Some("lan"), ""), Some("10.77.0.11"), Some("10.77.0.11"));
@@ -196,31 +195,31 @@ mod tests {
     }
 
     #[test]
-    fn link_local_is_no_address() {
+    fn link_local_addresses_are_ignored() {
         check(&network(None, "lonely 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n"), None, None);
     }
 
     #[test]
-    fn the_lan_is_found_by_its_networkd_file() {
+    fn lan_is_found_by_its_networkd_file() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
-        let known = [("enp0s2", "52:54:00:12:34:56"), ("enp0s3", "52:54:00:aa:bb:0b")]
+        let interfaces = [("enp0s2", "52:54:00:12:34:56"), ("enp0s3", "52:54:00:aa:bb:0b")]
             .map(|(name, mac)| (name.to_owned(), mac.to_owned()));
-        assert_eq!(lan_interface(&root, &known), None);
+        assert_eq!(lan_interface(&root, &interfaces), None);
         fs::create_dir_all(root.at(LAN_FILES)).unwrap();
         let file = root.at(LAN_FILES).join("70-lan.network");
         let check_file = |text: &str, expected: &str| {
             fs::write(&file, text).unwrap();
-            assert_eq!(lan_interface(&root, &known).as_deref(), Some(expected), "{text}");
+            assert_eq!(lan_interface(&root, &interfaces).as_deref(), Some(expected), "{text}");
         };
         check_file("[Match]\nMACAddress=52:54:00:AA:bb:0b\n\n[Network]\nAddress=10.77.0.11/24\n", "enp0s3");
         check_file("[Match]\nName=enp0s9 enp0s2\n", "enp0s2");
         check_file("[Match]\n\n[Network]\nName=enp0s2\n", "");
     }
 
-    /// Every Linux host has it, with this address and no other MAC.
+    /// Present on every Linux host, with this address and a zero MAC.
     #[test]
-    fn the_loopback_is_seen() {
+    fn loopback_is_listed() {
         let found = interfaces();
         assert_eq!(found.addresses["lo"][0], Ipv4Addr::LOCALHOST);
         assert!(

@@ -1,4 +1,4 @@
-//! Waits until the network is as hoped for; the kernel's own messages about it wake the wait.
+//! Waits for a state of the network, woken by rtnetlink messages.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -12,23 +12,23 @@ use nix::sys::socket::{
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE` of rtnetlink(7).
 const GROUPS: u32 = 0x1 | 0x10 | 0x40;
-const MESSAGE_MAX: usize = 32 * 1024;
+const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
-/// The first thing that `look` finds, or `None` after `limit`.
-pub fn wait<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> io::Result<Option<T>> {
+/// Returns the first result of `probe`, or `None` after `limit`.
+pub fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> io::Result<Option<T>> {
     let deadline = Instant::now() + limit;
-    // Opened before the first look: what changes in between is not missed.
+    // Opened before the first probe, so that no change is missed.
     let changes = open()?;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = probe() {
             return Ok(Some(found));
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(None);
         }
         // Rounded up, so that the last wait does not end before the deadline.
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(remaining + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(changes.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(Errno::EINTR) => drain(&changes)?,
             Err(error) => return Err(error.into()),
@@ -43,13 +43,13 @@ fn open() -> io::Result<OwnedFd> {
     Ok(changes)
 }
 
-/// What the messages say does not matter: they are the sign to look again.
+/// Discards the messages: they only trigger the next probe.
 fn drain(changes: &OwnedFd) -> io::Result<()> {
-    let mut message = [0; MESSAGE_MAX];
+    let mut message = [0; MAX_MESSAGE_BYTES];
     loop {
         match recv(changes.as_raw_fd(), &mut message, MsgFlags::empty()) {
             Ok(_) | Err(Errno::EINTR) => {}
-            // So many changes that some were lost: the next look sees them all.
+            // Some messages were lost; the next probe sees their effect.
             Err(Errno::ENOBUFS) => {}
             Err(Errno::EAGAIN) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -62,11 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_found_at_once_and_what_is_not_ends_at_the_limit() {
-        assert_eq!(wait(Duration::from_secs(60), || Some(1)).unwrap(), Some(1));
+    fn returns_immediately_or_at_the_limit() {
+        assert_eq!(wait_for(Duration::from_secs(60), || Some(1)).unwrap(), Some(1));
         let started = Instant::now();
         let limit = Duration::from_millis(50);
-        assert_eq!(wait(limit, || None::<u8>).unwrap(), None);
+        assert_eq!(wait_for(limit, || None::<u8>).unwrap(), None);
         assert!(started.elapsed() >= limit);
     }
 }

@@ -1,32 +1,32 @@
-//! The differences of two trees, or of a layer and the tree below it.
+//! Compares two trees, or an overlay's upper layer with its lower one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::entry::{Kind, ReadError, facts, is_opaque, kind, names, same};
+use super::entry::{Kind, ReadError, is_opaque, is_same, kind, metadata, names};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     Added,
     Modified,
     Deleted,
-    /// A link became a file, or the like.
+    /// The file type changed, e.g. from link to file.
     Type,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub kind: ChangeKind,
-    /// Below the compared trees. A folder that is gone is one change, not one for each of its files.
+    /// Relative to the compared trees. A deleted folder is one change.
     pub path: PathBuf,
 }
 
-/// What it means that a name of the lower tree is not in the upper one.
+/// The meaning of a name that only the lower tree has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// The upper one is a layer: it holds what changed.
+    /// The upper tree is an overlay layer, which holds changes only.
     Unchanged,
-    /// The upper one is a whole tree.
+    /// The upper tree is complete.
     Deleted,
 }
 
@@ -41,15 +41,15 @@ impl ChangeKind {
     }
 }
 
-/// Sorted by path.
+/// The changes, sorted by path.
 pub fn compare(upper: &Path, lower: &Path, missing: Missing) -> Result<Vec<Change>, ReadError> {
     let mut changes = Vec::new();
-    folder(upper, lower, Path::new(""), missing, &mut changes)?;
+    compare_folder(upper, lower, Path::new(""), missing, &mut changes)?;
     changes.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(changes)
 }
 
-fn folder(
+fn compare_folder(
     upper: &Path,
     lower: &Path,
     path: &Path,
@@ -61,43 +61,43 @@ fn folder(
         all.extend(names(&lower.join(path))?);
     }
     for name in all {
-        entry(upper, lower, &path.join(name), missing, changes)?;
+        compare_entry(upper, lower, &path.join(name), missing, changes)?;
     }
     Ok(())
 }
 
-fn entry(
+fn compare_entry(
     upper: &Path,
     lower: &Path,
     path: &Path,
     missing: Missing,
     changes: &mut Vec<Change>,
 ) -> Result<(), ReadError> {
-    let (above, below) = (upper.join(path), lower.join(path));
-    let (new, old) = (facts(&above)?, facts(&below)?);
+    let (upper_path, lower_path) = (upper.join(path), lower.join(path));
+    let (new, old) = (metadata(&upper_path)?, metadata(&lower_path)?);
     let mut add = |change| changes.push(Change { kind: change, path: path.to_path_buf() });
-    let gone = new.as_ref().is_none_or(|facts| kind(facts) == Kind::Whiteout);
+    let is_deleted = new.as_ref().is_none_or(|metadata| kind(metadata) == Kind::Whiteout);
     match (new, old) {
-        (_, Some(_)) if gone => add(ChangeKind::Deleted),
-        (Some(_), None) if gone => {}
-        (Some(new), None) if kind(&new) == Kind::Folder && !names(&above)?.is_empty() => {
-            folder(upper, lower, path, Missing::Unchanged, changes)?;
+        (_, Some(_)) if is_deleted => add(ChangeKind::Deleted),
+        (Some(_), None) if is_deleted => {}
+        (Some(new), None) if kind(&new) == Kind::Folder && !names(&upper_path)?.is_empty() => {
+            compare_folder(upper, lower, path, Missing::Unchanged, changes)?;
         }
         (Some(_), None) => add(ChangeKind::Added),
         (Some(new), Some(old)) if kind(&new) != kind(&old) => {
             add(ChangeKind::Type);
             if kind(&new) == Kind::Folder {
-                new_files(&above, path, changes)?;
+                add_all(&upper_path, path, changes)?;
             }
         }
         (Some(new), Some(old)) => {
             let kind = kind(&new);
-            if !same(kind, (&above, &new), (&below, &old))? {
+            if !is_same(kind, (&upper_path, &new), (&lower_path, &old))? {
                 add(ChangeKind::Modified);
             }
             if kind == Kind::Folder {
-                let missing = if is_opaque(&above) { Missing::Deleted } else { missing };
-                folder(upper, lower, path, missing, changes)?;
+                let missing = if is_opaque(&upper_path) { Missing::Deleted } else { missing };
+                compare_folder(upper, lower, path, missing, changes)?;
             }
         }
         (None, _) => {}
@@ -105,13 +105,13 @@ fn entry(
     Ok(())
 }
 
-/// All that is in a folder which took the place of something else.
-fn new_files(above: &Path, path: &Path, changes: &mut Vec<Change>) -> Result<(), ReadError> {
-    for name in names(above)? {
-        let (above, path) = (above.join(&name), path.join(&name));
-        let is_folder = facts(&above)?.is_some_and(|facts| kind(&facts) == Kind::Folder);
-        if is_folder && !names(&above)?.is_empty() {
-            new_files(&above, &path, changes)?;
+/// Reports the contents of a folder that replaced another file type.
+fn add_all(upper_path: &Path, path: &Path, changes: &mut Vec<Change>) -> Result<(), ReadError> {
+    for name in names(upper_path)? {
+        let (upper_path, path) = (upper_path.join(&name), path.join(&name));
+        let is_folder = metadata(&upper_path)?.is_some_and(|metadata| kind(&metadata) == Kind::Folder);
+        if is_folder && !names(&upper_path)?.is_empty() {
+            add_all(&upper_path, &path, changes)?;
         } else {
             changes.push(Change { kind: ChangeKind::Added, path });
         }

@@ -1,6 +1,6 @@
-//! `keelson-etc`: what this machine's `/etc` has changed against the image, and the way back.
+//! `keelson-etc`: lists and reverts this machine's changes to the image's `/etc`.
 //!
-//! `diff` only reads. `revert` works through `/etc` itself, never below the overlay that is mounted there.
+//! `diff` only reads. `revert` modifies `/etc` itself, never the layers of a mounted overlay.
 
 mod compare;
 mod entry;
@@ -17,9 +17,9 @@ use crate::root::Root;
 use compare::{Change, Missing};
 
 const ETC: &str = "/etc";
-/// The image's own `/etc`, below the overlay.
+/// The image's `/etc`, the lower layer of the overlay.
 const LOWER: &str = "/usr/share/factory/etc";
-/// What lies over it, where `/etc` is an overlay.
+/// The upper layer, if `/etc` is an overlay.
 const UPPER: &str = "/var/lib/keelson/etc/upper";
 
 const EXAMPLES: &str = "Examples:
@@ -52,14 +52,14 @@ enum Verb {
     },
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
     match flags.verb {
-        Verb::Diff { json } => print!("{}", shown(&changes(&flags.root)?, json)?),
+        Verb::Diff { json } => print!("{}", format_changes(&changes(&flags.root)?, json)?),
         Verb::Revert { path } => {
             let changes = changes(&flags.root)?;
-            let below = below_etc(&path)?;
-            let done = revert::revert(&flags.root.at(ETC), &flags.root.at(LOWER), &changes, &below)?;
+            let lower_path = relative_to_etc(&path)?;
+            let done = revert::revert(&flags.root.at(ETC), &flags.root.at(LOWER), &changes, &lower_path)?;
             eprintln!("{} {done}", path.display());
         }
     }
@@ -80,18 +80,19 @@ fn changes(root: &Root) -> Result<Vec<Change>> {
     found.context("cannot compare /etc with the image's")
 }
 
-/// The part of an absolute path below `/etc`.
-fn below_etc(path: &Path) -> Result<PathBuf> {
-    let below = path.strip_prefix(ETC).ok().filter(|below| below.file_name().is_some());
-    let plain =
-        |below: &&Path| below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    let Some(below) = below.filter(plain) else {
+/// The path relative to `/etc`.
+fn relative_to_etc(path: &Path) -> Result<PathBuf> {
+    let lower_path = path.strip_prefix(ETC).ok().filter(|lower_path| lower_path.file_name().is_some());
+    let is_normal = |lower_path: &&Path| {
+        lower_path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+    };
+    let Some(lower_path) = lower_path.filter(is_normal) else {
         bail!("{} is no path below /etc, as `keelson-etc diff` shows it", path.display());
     };
-    Ok(below.to_path_buf())
+    Ok(lower_path.to_path_buf())
 }
 
-fn shown(changes: &[Change], json: bool) -> Result<String> {
+fn format_changes(changes: &[Change], json: bool) -> Result<String> {
     let path = |change: &Change| Path::new(ETC).join(&change.path).display().to_string();
     if json {
         let list: Vec<_> = changes
@@ -121,16 +122,19 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_copy_is_compared_as_a_tree() {
+    fn copied_etc_is_compared_as_a_tree() {
         let (_folder, root) = machine(&[
             ("/usr/share/factory/etc/motd", "hello"),
             ("/usr/share/factory/etc/gone", ""),
             ("/etc/motd", "bye"),
             ("/etc/new", ""),
         ]);
-        assert_eq!(shown(&changes(&root).unwrap(), false).unwrap(), "D /etc/gone\nM /etc/motd\nA /etc/new\n");
+        assert_eq!(
+            format_changes(&changes(&root).unwrap(), false).unwrap(),
+            "D /etc/gone\nM /etc/motd\nA /etc/new\n"
+        );
         let json: serde_json::Value =
-            serde_json::from_str(&shown(&changes(&root).unwrap(), true).unwrap()).unwrap();
+            serde_json::from_str(&format_changes(&changes(&root).unwrap(), true).unwrap()).unwrap();
         assert_eq!(json["changes"][1], serde_json::json!({ "change": "M", "path": "/etc/motd" }));
     }
 
@@ -141,16 +145,16 @@ mod tests {
             ("/usr/share/factory/etc/same", ""),
             ("/var/lib/keelson/etc/upper/motd", "bye"),
         ]);
-        assert_eq!(shown(&changes(&root).unwrap(), false).unwrap(), "M /etc/motd\n");
+        assert_eq!(format_changes(&changes(&root).unwrap(), false).unwrap(), "M /etc/motd\n");
     }
 
     #[test]
-    fn what_is_no_node_and_no_path_below_etc_is_refused() {
+    fn invalid_machines_and_paths_are_refused() {
         let (_folder, root) = machine(&[("/etc/motd", "")]);
         assert!(changes(&root).unwrap_err().to_string().starts_with("there is no /usr/share/factory/etc"));
         for path in ["/etc", "/etc/", "motd", "/usr/x", "/etc/../usr/x", "/etc/a/../../usr"] {
-            assert!(below_etc(Path::new(path)).is_err(), "{path}");
+            assert!(relative_to_etc(Path::new(path)).is_err(), "{path}");
         }
-        assert_eq!(below_etc(Path::new("/etc/a/b")).unwrap(), Path::new("a/b"));
+        assert_eq!(relative_to_etc(Path::new("/etc/a/b")).unwrap(), Path::new("a/b"));
     }
 }

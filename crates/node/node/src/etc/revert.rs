@@ -1,6 +1,6 @@
-//! Makes one path of `/etc` as the image has it.
+//! Reverts one path of `/etc` to the image's version.
 //!
-//! It takes only what `diff` lists, so that a typing error deletes nothing, and never follows a link.
+//! Accepts only paths that `diff` lists, so that a typo deletes nothing. Never follows links.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::compare::{Change, ChangeKind};
 use super::entry::{Kind, kind};
 
-/// How a copy is called until it takes its place.
+/// The suffix of a copy before it is renamed.
 const PARTIAL: &str = ".keelson-revert";
 
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum RevertError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// What was done, in words that follow the path.
+/// Returns what was done, worded to follow the path.
 pub fn revert(
     etc: &Path,
     lower: &Path,
@@ -43,40 +43,40 @@ pub fn revert(
     if parents.into_iter().any(|parent| etc.join(parent).is_symlink()) {
         return Err(RevertError::BehindLink(path.to_path_buf()));
     }
-    let place = etc.join(path);
+    let target = etc.join(path);
     let done = match change.kind {
-        ChangeKind::Added => remove(&place).map(|()| "removed: the image has none"),
-        ChangeKind::Modified if place.is_dir() && !place.is_symlink() => {
-            attributes(&lower.join(path), &place).map(|()| "has the image's owner and mode")
+        ChangeKind::Added => remove(&target).map(|()| "removed: the image has none"),
+        ChangeKind::Modified if target.is_dir() && !target.is_symlink() => {
+            attributes(&lower.join(path), &target).map(|()| "has the image's owner and mode")
         }
         ChangeKind::Modified | ChangeKind::Deleted | ChangeKind::Type => {
-            put_back(&lower.join(path), &place).map(|()| "is as the image has it")
+            restore(&lower.join(path), &target).map(|()| "is as the image has it")
         }
     };
     done.map_err(|source| RevertError::Write { path: path.to_path_buf(), source })
 }
 
-/// Copies beside the place, then changes places: the old one is there until the new one is whole.
-fn put_back(from: &Path, place: &Path) -> io::Result<()> {
-    if let Some(folder) = place.parent() {
+/// Copies beside the target and renames, so that the old version stays until the new one is complete.
+fn restore(from: &Path, target: &Path) -> io::Result<()> {
+    if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut partial = place.as_os_str().to_owned();
+    let mut partial = target.as_os_str().to_owned();
     partial.push(PARTIAL);
     let partial = PathBuf::from(partial);
     remove(&partial)?;
     copy(from, &partial)?;
-    // Neither a folder nor what stands in a folder's way gives way to a rename.
-    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir());
-    if is_folder(&partial) || is_folder(place) {
-        remove(place)?;
+    // rename(2) replaces neither a folder nor, with a folder, a file.
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    if is_folder(&partial) || is_folder(target) {
+        remove(target)?;
     }
-    fs::rename(&partial, place)
+    fs::rename(&partial, target)
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let facts = fs::symlink_metadata(from)?;
-    match kind(&facts) {
+    let metadata = fs::symlink_metadata(from)?;
+    match kind(&metadata) {
         Kind::Folder => {
             fs::create_dir(to)?;
             for entry in fs::read_dir(from)? {
@@ -96,22 +96,22 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     attributes(from, to)
 }
 
-/// Owner, then mode: a change of owner may take bits of the mode away.
+/// Owner before mode: chown may clear mode bits.
 fn attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let (wanted, present) = (fs::symlink_metadata(from)?, fs::symlink_metadata(to)?);
-    if (wanted.uid(), wanted.gid()) != (present.uid(), present.gid()) {
-        lchown(to, Some(wanted.uid()), Some(wanted.gid()))?;
+    let (expected, present) = (fs::symlink_metadata(from)?, fs::symlink_metadata(to)?);
+    if (expected.uid(), expected.gid()) != (present.uid(), present.gid()) {
+        lchown(to, Some(expected.uid()), Some(expected.gid()))?;
     }
-    if !wanted.is_symlink() {
-        fs::set_permissions(to, fs::Permissions::from_mode(wanted.mode() & 0o7777))?;
+    if !expected.is_symlink() {
+        fs::set_permissions(to, fs::Permissions::from_mode(expected.mode() & 0o7777))?;
     }
     Ok(())
 }
 
-/// Also when there is nothing.
+/// Succeeds if the path does not exist.
 fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(facts) if facts.is_dir() => fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_change_goes_back_until_none_is_left() {
+    fn every_kind_of_change_is_reverted() {
         let trees = trees();
         for path in ["modified", "added", "deleted", "type", "folder", "link", "link-to", "elsewhere"] {
             trees.revert(path).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_is_not_touched() {
+    fn unlisted_paths_are_untouched() {
         let trees = trees();
         trees.revert("folder").unwrap();
         assert!(matches!(trees.revert("folder/a"), Err(RevertError::Unchanged(_))));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_behind_a_link_is_refused() {
+    fn paths_behind_links_are_refused() {
         let trees = trees();
         let change = Change { kind: ChangeKind::Deleted, path: "link-to/x".into() };
         let refused = revert(&trees.etc, &trees.lower, &[change], Path::new("link-to/x"));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_made_copy_of_an_earlier_run_is_no_hindrance() {
+    fn leftover_copies_are_replaced() {
         let trees = trees();
         fs::create_dir(trees.etc.join(format!("modified{PARTIAL}"))).unwrap();
         trees.revert("modified").unwrap();

@@ -1,13 +1,13 @@
-//! What a check is and how it went.
+//! The result of a check.
 
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The machine is healthy only when it passes.
+    /// The machine is healthy only if it passes.
     Required,
-    /// Its failure is told, and nothing more.
+    /// A failure is reported, without further effect.
     Wanted,
 }
 
@@ -16,27 +16,28 @@ pub enum Kind {
 pub enum State {
     Passed,
     Failed,
-    /// There is nothing of its kind on this machine.
+    /// Not applicable on this machine.
     Skipped,
 }
 
-/// How a check went in its last try.
+/// The result of a check's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: String,
     pub kind: Kind,
     pub state: State,
-    /// Why, in a line; what was found, where it passed.
-    pub why: String,
+    /// The reason of a failure, or a detail of a success, in one line.
+    #[serde(rename = "why")]
+    pub reason: String,
 }
 
 impl Check {
-    pub fn new(name: &str, state: State, why: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), kind: Kind::Required, state, why: why.into() }
+    pub fn new(name: &str, state: State, reason: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), kind: Kind::Required, state, reason: reason.into() }
     }
 
-    /// Whether it stands between this machine and being healthy.
-    pub fn is_in_the_way(&self) -> bool {
+    /// Whether it keeps this machine from being healthy.
+    pub fn is_blocking(&self) -> bool {
         self.kind == Kind::Required && self.state == State::Failed
     }
 }

@@ -1,4 +1,4 @@
-//! One examination of this machine: rounds of all checks, until none is in the way or the time is over.
+//! An examination of this machine: rounds of checks until none fails or the time is over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,28 +7,28 @@ use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::check::{Check, Kind, State};
-use super::good::{self, GoodBoot};
+use super::good_boot::{self, GoodBoot};
 use super::journal::{Journal, Priority};
 use super::observe::Facts;
 use super::report::{self, Health, Report};
 use super::script::{self, Script};
 use super::settings::Settings;
-use super::{member, network, units, updater};
+use super::{member, network, units, update_engine};
 use crate::os_release;
 use crate::ready;
 use crate::root::Root;
-use crate::systemd::AskError;
+use crate::systemd::QueryError;
 
-/// Between two rounds: short at first, since most of what is missing is a moment late. The last one stays.
-const PAUSES: [Duration; 4] =
+/// Delays between rounds: short at first, as most failures are transient. The last one repeats.
+const RETRY_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
 
-/// What was found, in a line.
+/// The result, with a message of one line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Healthy(String),
     Unhealthy(String),
-    /// As [`Health::Waiting`].
+    /// See [`Health::Waiting`].
     Waiting(String),
 }
 
@@ -37,23 +37,23 @@ pub struct Examination<'a> {
     settings: Settings,
     journal: &'a Journal,
     trial: bool,
-    /// The last examination of this boot ended with [`Verdict::Waiting`].
-    waited: bool,
+    /// The previous examination of this boot ended with [`Verdict::Waiting`].
+    was_waiting: bool,
     version: Option<String>,
     boot_id: String,
-    good: Option<GoodBoot>,
-    /// How often services were started again by the last look, on trial.
+    good_boot: Option<GoodBoot>,
+    /// Restart counts of services at the last round; on trial only.
     restarts: BTreeMap<String, u32>,
     scripts: Vec<(Script, Option<Check>)>,
-    /// What was said last of each check: only news is said again.
-    said: BTreeMap<String, String>,
+    /// The failure logged last for each check; repeats are not logged.
+    logged: BTreeMap<String, String>,
 }
 
 impl<'a> Examination<'a> {
     pub fn new(root: &'a Root, settings: Settings, journal: &'a Journal, trial: bool) -> Result<Self> {
-        let (good, told) = good::read(root);
-        if let Some(told) = told {
-            journal.say(Priority::Warning, None, &told);
+        let (good_boot, warning) = good_boot::read(root);
+        if let Some(warning) = warning {
+            journal.log(Priority::Warning, None, &warning);
         }
         let scripts = script::find(root).context("cannot read the folders of checks")?;
         Ok(Self {
@@ -61,24 +61,25 @@ impl<'a> Examination<'a> {
             settings,
             journal,
             trial,
-            waited: report::is_waiting(root),
+            was_waiting: report::is_waiting(root),
             version: os_release::value(root, "VERSION_ID"),
             boot_id: ready::boot_id(root)?,
-            good,
+            good_boot,
             restarts: BTreeMap::new(),
             scripts: scripts.into_iter().map(|script| (script, None)).collect(),
-            said: BTreeMap::new(),
+            logged: BTreeMap::new(),
         })
     }
 
-    /// `observe` asks systemd, `pause` waits. A version on trial that passes has to pass again after a while.
+    /// `observe` queries systemd, `sleep` waits. A version on trial must pass twice, with the settle time
+    /// between.
     pub fn run(
         &mut self,
-        mut observe: impl FnMut() -> Result<Facts, AskError>,
-        mut pause: impl FnMut(Duration),
+        mut observe: impl FnMut() -> Result<Facts, QueryError>,
+        mut sleep: impl FnMut(Duration),
     ) -> Result<Verdict> {
         let mut deadline = Instant::now() + self.settings.limit;
-        let mut to_settle = if self.trial { self.settings.settle } else { Duration::ZERO };
+        let mut settle_remaining = if self.trial { self.settings.settle } else { Duration::ZERO };
         self.write(Health::Checking, &[])?;
         for round in 0.. {
             let facts = observe();
@@ -87,54 +88,56 @@ impl<'a> Examination<'a> {
             }
             let restarted = facts.as_ref().map(|facts| self.restarted(&facts.restarts)).unwrap_or_default();
             if !restarted.is_empty() {
-                // A service in a crash loop is active in between.
-                to_settle = self.settings.settle;
+                // A service in a crash loop is active between its restarts.
+                settle_remaining = self.settings.settle;
             }
             let checks = self.round(facts.as_ref(), &restarted);
-            match (report::why(&checks), facts) {
-                (None, Ok(_)) if !to_settle.is_zero() => {
-                    let seconds = to_settle.as_secs();
+            match (report::blocking_reason(&checks), facts) {
+                (None, Ok(_)) if !settle_remaining.is_zero() => {
+                    let seconds = settle_remaining.as_secs();
                     let line = format!(
                         "all is well; this version is on trial, so it is looked at again in {seconds} s"
                     );
-                    self.journal.say(Priority::Info, None, &line);
+                    self.journal.log(Priority::Info, None, &line);
                     self.write(Health::Checking, &checks)?;
-                    let settle = std::mem::take(&mut to_settle);
-                    pause(settle);
-                    // On a slow machine the time may be over: the second check has time for retries as well.
+                    let settle = std::mem::take(&mut settle_remaining);
+                    sleep(settle);
+                    // The deadline may have passed on a slow machine: the second check needs time for retries
+                    // too.
                     deadline = deadline.max(Instant::now() + settle.min(self.settings.limit));
-                    self.forget();
+                    self.reset_scripts();
                     continue;
                 }
                 (None, Ok(facts)) => return self.healthy(&checks, &facts),
-                (why, facts) if Instant::now() >= deadline => {
-                    if let Some(why) = facts.ok().and_then(|facts| self.without_majority(&checks, &facts)) {
+                (reason, facts) if Instant::now() >= deadline => {
+                    if let Some(reason) = facts.ok().and_then(|facts| self.missing_majority(&checks, &facts))
+                    {
                         self.write(Health::Waiting, &checks)?;
-                        return Ok(Verdict::Waiting(why));
+                        return Ok(Verdict::Waiting(reason));
                     }
                     self.write(Health::Unhealthy, &checks)?;
-                    return Ok(Verdict::Unhealthy(why.unwrap_or_default()));
+                    return Ok(Verdict::Unhealthy(reason.unwrap_or_default()));
                 }
                 _ => self.write(Health::Checking, &checks)?,
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            pause(PAUSES[round.min(PAUSES.len() - 1)].min(left));
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            sleep(RETRY_DELAYS[round.min(RETRY_DELAYS.len() - 1)].min(remaining));
         }
         // invariant: the loop ends by a return only.
         unreachable!("the rounds have no end")
     }
 
-    /// Since the last look.
+    /// Services restarted since the last round.
     fn restarted(&mut self, restarts: &BTreeMap<String, u32>) -> Vec<String> {
-        let grew =
+        let increased =
             |(name, times): &(&String, &u32)| self.restarts.get(*name).is_some_and(|before| *times > before);
-        let restarted = restarts.iter().filter(grew).map(|(name, _)| name.clone()).collect();
+        let restarted = restarts.iter().filter(increased).map(|(name, _)| name.clone()).collect();
         self.restarts.clone_from(restarts);
         restarted
     }
 
     fn deadline(&self, started: Duration) -> Instant {
-        if self.waited {
+        if self.was_waiting {
             return Instant::now() + self.settings.limit;
         }
         let now = clock_gettime(ClockId::Monotonic);
@@ -142,56 +145,60 @@ impl<'a> Examination<'a> {
         Instant::now() + self.settings.limit.saturating_sub(now.saturating_sub(started))
     }
 
-    /// Why a version on trial cannot be judged: its member of the key-value store lacks the others.
-    fn without_majority(&self, checks: &[Check], facts: &Facts) -> Option<String> {
-        let fails = checks.iter().any(|check| check.name == member::NAME && check.is_in_the_way());
+    /// The reason why a version on trial cannot be judged: its etcd member has no majority.
+    fn missing_majority(&self, checks: &[Check], facts: &Facts) -> Option<String> {
+        let fails = checks.iter().any(|check| check.name == member::NAME && check.is_blocking());
         let unit = facts.member.as_ref().filter(|_| self.trial && fails)?;
-        member::without_majority(self.root, unit)
+        member::missing_majority(self.root, unit)
     }
 
-    fn round(&mut self, facts: Result<&Facts, &AskError>, restarted: &[String]) -> Vec<Check> {
+    fn round(&mut self, facts: Result<&Facts, &QueryError>, restarted: &[String]) -> Vec<Check> {
         let mut checks = match facts {
             Ok(facts) => vec![
-                units::boot(&facts.target, &facts.target_state, &facts.jobs),
-                units::check(self.good.as_ref(), &units::counted(&facts.failed_units), restarted),
-                updater::check(facts.updater.as_ref()),
+                units::check_boot(&facts.target, &facts.target_state, &facts.jobs),
+                units::check(
+                    self.good_boot.as_ref(),
+                    &units::without_own_units(&facts.failed_units),
+                    restarted,
+                ),
+                update_engine::check(facts.update_engine.as_ref()),
                 member::check(self.root, facts.member.as_ref()),
-                network::check(self.good.as_ref(), network::online(self.root)),
+                network::check(self.good_boot.as_ref(), network::online(self.root)),
             ],
             Err(error) => vec![Check::new("systemd", State::Failed, service::error::chain(error))],
         };
         for (script, last) in &mut self.scripts {
-            let settled = last.as_ref().filter(|check| !check.is_in_the_way());
+            let settled = last.as_ref().filter(|check| !check.is_blocking());
             let check = match settled {
                 Some(check) => check.clone(),
-                None => {
-                    last.insert(run(script, self.settings.check_limit, self.journal, &mut self.said)).clone()
-                }
+                None => last
+                    .insert(run(script, self.settings.check_limit, self.journal, &mut self.logged))
+                    .clone(),
             };
             checks.push(check);
         }
         for check in &checks {
-            self.tell(check);
+            self.log_failure(check);
         }
         checks
     }
 
-    /// Failures, once for each reason.
-    fn tell(&mut self, check: &Check) {
+    /// Logs a failure, unless it is unchanged.
+    fn log_failure(&mut self, check: &Check) {
         if check.state != State::Failed {
-            self.said.remove(&check.name);
-        } else if self.said.get(&check.name) != Some(&check.why) {
+            self.logged.remove(&check.name);
+        } else if self.logged.get(&check.name) != Some(&check.reason) {
             let priority = match check.kind {
                 Kind::Required => Priority::Warning,
                 Kind::Wanted => Priority::Notice,
             };
-            self.journal.say(priority, Some(&check.name), &format!("failed: {}", check.why));
-            self.said.insert(check.name.clone(), check.why.clone());
+            self.journal.log(priority, Some(&check.name), &format!("failed: {}", check.reason));
+            self.logged.insert(check.name.clone(), check.reason.clone());
         }
     }
 
-    /// All checks run again.
-    fn forget(&mut self) {
+    /// Makes all scripts run again.
+    fn reset_scripts(&mut self) {
         for (_, last) in &mut self.scripts {
             *last = None;
         }
@@ -201,20 +208,20 @@ impl<'a> Examination<'a> {
         let boot = GoodBoot {
             version: self.version.clone(),
             boot_id: self.boot_id.clone(),
-            failed_units: units::counted(&facts.failed_units),
+            failed_units: units::without_own_units(&facts.failed_units),
             online: network::online(self.root),
         };
-        // A full disk is no reason for a rollback: the other version has the same disk.
-        if let Err(error) = good::write(self.root, &boot) {
-            self.journal.say(Priority::Warning, None, &format!("cannot record this good boot: {error:#}"));
+        // A full disk must not cause a rollback: the other version has the same disk.
+        if let Err(error) = good_boot::write(self.root, &boot) {
+            self.journal.log(Priority::Warning, None, &format!("cannot record this good boot: {error:#}"));
         }
         self.write(Health::Healthy, checks)?;
         let count = |state: State| checks.iter().filter(|check| check.state == state).count();
-        let mut said = format!("this machine is healthy: {} checks passed", count(State::Passed));
+        let mut logged = format!("this machine is healthy: {} checks passed", count(State::Passed));
         if count(State::Failed) > 0 {
-            said.push_str(&format!("; {} that is only wanted failed", count(State::Failed)));
+            logged.push_str(&format!("; {} that is only wanted failed", count(State::Failed)));
         }
-        Ok(Verdict::Healthy(said))
+        Ok(Verdict::Healthy(logged))
     }
 
     fn write(&self, state: Health, checks: &[Check]) -> Result<()> {
@@ -223,29 +230,30 @@ impl<'a> Examination<'a> {
             version: self.version.as_deref(),
             boot_id: &self.boot_id,
             trial: self.trial,
-            why: report::why(checks),
+            reason: report::blocking_reason(checks),
             checks,
         };
         report::write(self.root, &report).context("cannot write /run/keelson/health.json")
     }
 }
 
-/// Runs one; its lines are said where they are others than those of its last run.
-fn run(script: &Script, limit: Duration, journal: &Journal, said: &mut BTreeMap<String, String>) -> Check {
-    let check = |state, why: String| Check { kind: script.kind, ..Check::new(&script.name, state, why) };
+/// Runs a script. Its output is logged unless it is that of the last run.
+fn run(script: &Script, limit: Duration, journal: &Journal, logged: &mut BTreeMap<String, String>) -> Check {
+    let check =
+        |state, reason: String| Check { kind: script.kind, ..Check::new(&script.name, state, reason) };
     if !script.executable {
         return check(State::Skipped, format!("{} is not executable", script.path.display()));
     }
-    let ran = script::run(&script.path, limit);
+    let result = script::run(&script.path, limit);
     let key = format!("{} output", script.name);
-    if said.get(&key) != Some(&ran.output) {
-        for line in ran.output.lines() {
-            journal.say(Priority::Info, Some(&script.name), line);
+    if logged.get(&key) != Some(&result.output) {
+        for line in result.output.lines() {
+            journal.log(Priority::Info, Some(&script.name), line);
         }
-        said.insert(key, ran.output.clone());
+        logged.insert(key, result.output.clone());
     }
-    let last = ran.output.lines().rfind(|line| !line.trim().is_empty());
-    match (ran.failure, last) {
+    let last = result.output.lines().rfind(|line| !line.trim().is_empty());
+    match (result.failure, last) {
         (None, last) => check(State::Passed, last.unwrap_or_default().to_owned()),
         (Some(failure), Some(last)) => check(State::Failed, format!("{failure}: {last}")),
         (Some(failure), None) => check(State::Failed, failure),

@@ -16,7 +16,7 @@ fn facts(state: &str, failed: &[&str]) -> Facts {
         jobs: vec!["late.service".into()],
         failed_units: failed.iter().map(|name| (*name).to_owned()).collect(),
         restarts: BTreeMap::new(),
-        updater: None,
+        update_engine: None,
         member: None,
         started: Duration::from_secs(now.tv_sec.unsigned_abs()),
     }
@@ -40,16 +40,16 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The verdict on a machine of which systemd says `told`, the last one again and again; the pauses between
-    /// rounds. `limit` is the time that all has.
-    fn examine(&self, trial: bool, limit: Duration, told: &[(&str, &[&str])]) -> (Verdict, Vec<u64>) {
-        let usual = Settings::from(|_| None).unwrap();
-        let settings = Settings { limit, ..usual };
+    /// Examines a machine that goes through `states`, of which the last repeats. Returns the verdict and the
+    /// delays in seconds. `limit` is the total time.
+    fn examine(&self, trial: bool, limit: Duration, states: &[(&str, &[&str])]) -> (Verdict, Vec<u64>) {
+        let defaults = Settings::from(|_| None).unwrap();
+        let settings = Settings { limit, ..defaults };
         let journal = Journal::open(&self.1);
         let mut examination = Examination::new(&self.1, settings, &journal, trial).unwrap();
         let (mut round, mut pauses) = (0, Vec::new());
         let observe = || {
-            let (state, failed) = told[round.min(told.len() - 1)];
+            let (state, failed) = states[round.min(states.len() - 1)];
             round += 1;
             Ok(facts(state, failed))
         };
@@ -67,7 +67,7 @@ fn healthy(passed: usize) -> Verdict {
 }
 
 #[test]
-fn a_good_boot_is_remembered_and_the_next_one_is_measured_by_it() {
+fn good_boot_is_the_baseline_of_the_next() {
     let machine = Machine::new();
     machine.script("10-own", "echo fine");
     let first = machine.examine(false, LIMIT, &[("active", &["old.service"])]);
@@ -78,25 +78,25 @@ fn a_good_boot_is_remembered_and_the_next_one_is_measured_by_it() {
 
     let worse = [("active", &["new.service", "old.service"] as &[_])];
     let (verdict, _) = machine.examine(false, Duration::ZERO, &worse);
-    let why = "units: failed, and had not in the last good boot: new.service";
-    assert_eq!(verdict, Verdict::Unhealthy(why.into()));
+    let reason = "units: failed, and had not in the last good boot: new.service";
+    assert_eq!(verdict, Verdict::Unhealthy(reason.into()));
     let report = machine.report();
-    assert_eq!((&report["state"], &report["why"]), (&"unhealthy".into(), &why.into()));
+    assert_eq!((&report["state"], &report["why"]), (&"unhealthy".into(), &reason.into()));
     assert!(
-        good::read(&machine.1).0.unwrap().failed_units == ["old.service"],
+        good_boot::read(&machine.1).0.unwrap().failed_units == ["old.service"],
         "a bad boot is not remembered"
     );
 }
 
 #[test]
-fn what_fails_is_tried_again_and_what_passed_is_not() {
+fn failed_checks_are_retried_and_passed_ones_are_not() {
     let machine = Machine::new();
     machine.script("10-once", "echo x >>once");
     machine.script("20-later", "echo x >>later; test $(wc -l <later) -ge 3");
     machine.script("wanted.d/30-never", "echo x >>never; exit 1");
     let (verdict, pauses) = machine.examine(false, LIMIT, &[("inactive", &[]), ("active", &[])]);
-    let said = "this machine is healthy: 4 checks passed; 1 that is only wanted failed";
-    assert_eq!((verdict, pauses), (Verdict::Healthy(said.into()), vec![1, 2]));
+    let expected = "this machine is healthy: 4 checks passed; 1 that is only wanted failed";
+    assert_eq!((verdict, pauses), (Verdict::Healthy(expected.into()), vec![1, 2]));
     for (file, times) in [("once", 1), ("later", 3), ("never", 1)] {
         let lines = fs::read_to_string(machine.0.path().join(file)).unwrap().lines().count();
         assert_eq!(lines, times, "{file}");
@@ -104,22 +104,22 @@ fn what_fails_is_tried_again_and_what_passed_is_not() {
 }
 
 #[test]
-fn a_boot_that_does_not_end_and_a_bus_that_is_not_there_are_not_healthy() {
+fn unfinished_boot_and_missing_bus_are_unhealthy() {
     let machine = Machine::new();
     let (verdict, _) = machine.examine(false, Duration::ZERO, &[("inactive", &[])]);
-    let why = "boot: multi-user.target is inactive; still on the way: late.service";
-    assert_eq!(verdict, Verdict::Unhealthy(why.into()));
+    let reason = "boot: multi-user.target is inactive; still on the way: late.service";
+    assert_eq!(verdict, Verdict::Unhealthy(reason.into()));
 
     let settings = Settings { limit: Duration::ZERO, ..Settings::from(|_| None).unwrap() };
     let journal = Journal::open(&machine.1);
     let mut examination = Examination::new(&machine.1, settings, &journal, false).unwrap();
-    let verdict = examination.run(|| Err(AskError::Late(LIMIT)), |_| {}).unwrap();
+    let verdict = examination.run(|| Err(QueryError::Timeout(LIMIT)), |_| {}).unwrap();
     assert_eq!(verdict, Verdict::Unhealthy("systemd: systemd did not answer in 600000 ms".into()));
 }
 
-/// All machines had no power, and this one is the first that is back.
+/// After a power outage, the first machine that is back.
 #[test]
-fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
+fn version_on_trial_waits_for_its_cluster() {
     let machine = Machine::new();
     let peer_port = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = peer_port.local_addr().unwrap().port();
@@ -137,7 +137,7 @@ fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
         );
         while let Ok((mut stream, _)) = peer_port.accept() {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            // A mere connection reads nothing.
+            // A bare connection probe reads nothing.
             drop(stream.write_all((head + &body).as_bytes()));
         }
     });
@@ -147,7 +147,7 @@ fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
         name: "etcd.service".into(),
         active: "activating".into(),
         enabled: true,
-        meant: true,
+        condition_met: true,
         pid: 77,
     };
     let observe = || Ok(Facts { member: Some(starting.clone()), ..facts("inactive", &[]) });
@@ -155,15 +155,22 @@ fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
         let mut examination = Examination::new(&machine.1, settings, &journal, trial).unwrap();
         examination.run(observe, |_| {}).unwrap()
     };
-    let Verdict::Waiting(why) = examine(true) else { panic!("it was judged") };
-    assert!(why.contains("2 of the cluster's 3 members accept no connections"), "{why}");
+    let Verdict::Waiting(reason) = examine(true) else { panic!("it was judged") };
+    assert!(reason.contains("2 of the cluster's 3 members accept no connections"), "{reason}");
     assert_eq!(machine.report()["state"], "waiting");
     assert!(report::is_waiting(&machine.1));
     assert!(matches!(examine(false), Verdict::Unhealthy(_)));
-    // The next examination has its time from its own start.
+    // The next examination's time starts when it starts.
     report::write(
         &machine.1,
-        &Report { state: Health::Waiting, version: None, boot_id: "", trial: true, why: None, checks: &[] },
+        &Report {
+            state: Health::Waiting,
+            version: None,
+            boot_id: "",
+            trial: true,
+            reason: None,
+            checks: &[],
+        },
     )
     .unwrap();
     let examination =
@@ -174,13 +181,13 @@ fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
 }
 
 #[test]
-fn a_version_on_trial_has_to_pass_again_after_a_while() {
+fn version_on_trial_must_pass_twice() {
     let machine = Machine::new();
     machine.script("10-own", "echo x >>own");
     assert_eq!(machine.examine(true, LIMIT, &[("active", &[])]), (healthy(3), vec![120]));
     assert_eq!(fs::read_to_string(machine.0.path().join("own")).unwrap(), "x\nx\n");
 
-    // A restart between the two checks begins the settle time anew.
+    // A restart between the two checks restarts the settle time.
     let restarts = [1, 2, 2, 2].into_iter();
     let mut restarts = restarts.map(|times| BTreeMap::from([("a.service".to_owned(), times)]));
     let settings = Settings::from(|_| None).unwrap();
@@ -193,12 +200,12 @@ fn a_version_on_trial_has_to_pass_again_after_a_while() {
 
     let turns = [("active", &[] as &[_]), ("active", &["new.service"])];
     let (verdict, _) = machine.examine(true, Duration::ZERO, &turns);
-    assert!(matches!(verdict, Verdict::Unhealthy(why) if why.contains("new.service")));
+    assert!(matches!(verdict, Verdict::Unhealthy(reason) if reason.contains("new.service")));
 }
 
-/// As on a full disk, which the other version would have as well.
+/// As on a full disk, which the other version shares.
 #[test]
-fn a_good_boot_that_cannot_be_recorded_is_healthy() {
+fn unrecorded_good_boot_is_healthy() {
     let machine = Machine::new();
     let at = |path: &str| {
         let path = machine.1.at(path);
@@ -208,7 +215,7 @@ fn a_good_boot_that_cannot_be_recorded_is_healthy() {
     fs::write(at("/var/lib/keelson/health"), "no folder").unwrap();
     let journal = UnixDatagram::bind(at("/run/systemd/journal/socket")).unwrap();
     journal.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // Meanwhile, as a socket queues few datagrams.
+    // Concurrently, as a socket queues few datagrams.
     let logged = std::thread::spawn(move || {
         let mut datagram = [0; 8192];
         loop {

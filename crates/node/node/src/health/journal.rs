@@ -1,15 +1,14 @@
-//! Lines for the journal that name the check they are about, in the field `KEELSON_HEALTH_CHECK`; to stderr where
-//! there is no journal.
+//! Writes to the journal with the check's name in the field `KEELSON_HEALTH_CHECK`; falls back to stderr.
 
 use std::os::unix::net::UnixDatagram;
 
 use crate::root::Root;
 
-/// journald's own protocol: a datagram of `FIELD=value` lines.
+/// journald's native protocol: datagrams of `FIELD=value` lines.
 const SOCKET: &str = "/run/systemd/journal/socket";
 const IDENTIFIER: &str = "keelson-health-check";
-/// A longer line is cut: a datagram has its limit, and a person's patience too.
-const LINE_MAX: usize = 4096;
+/// Longer lines are truncated, as datagrams are limited.
+const MAX_LINE_BYTES: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
@@ -33,9 +32,9 @@ impl Journal {
         Self { socket: connect().ok() }
     }
 
-    /// One line; `check` names the check that it is about.
-    pub fn say(&self, priority: Priority, check: Option<&str>, line: &str) {
-        let line = one_line(line);
+    /// Logs one line; `check` is the check that it is about.
+    pub fn log(&self, priority: Priority, check: Option<&str>, line: &str) {
+        let line = sanitize(line);
         let sent = self.socket.as_ref().is_some_and(|socket| {
             let datagram = datagram(priority, check, &line);
             socket.send(datagram.as_bytes()).is_ok_and(|sent| sent == datagram.len())
@@ -54,18 +53,18 @@ fn datagram(priority: Priority, check: Option<&str>, line: &str) -> String {
     let mut text = format!("PRIORITY={number}\nSYSLOG_IDENTIFIER={IDENTIFIER}\n");
     match check {
         Some(check) => {
-            text.push_str(&format!("KEELSON_HEALTH_CHECK={}\nMESSAGE={check}: {line}\n", one_line(check)));
+            text.push_str(&format!("KEELSON_HEALTH_CHECK={}\nMESSAGE={check}: {line}\n", sanitize(check)));
         }
         None => text.push_str(&format!("MESSAGE={line}\n")),
     }
     text
 }
 
-/// A line's end would be a field's end.
-fn one_line(text: &str) -> String {
+/// A newline would start another field.
+fn sanitize(text: &str) -> String {
     let mut line: String = text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() > LINE_MAX {
-        let end = (0..=LINE_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+    if line.len() > MAX_LINE_BYTES {
+        let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
         line.truncate(end);
         line.push('…');
     }
@@ -79,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_its_check_as_a_field_and_forges_no_other() {
+    fn check_is_a_field_and_lines_forge_no_others() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         fs::create_dir_all(root.at("/run/systemd/journal")).unwrap();
         let journald = UnixDatagram::bind(root.at(SOCKET)).unwrap();
         let journal = Journal::open(&root);
-        journal.say(Priority::Warning, Some("10-disk"), "full\nPRIORITY=0\n");
-        journal.say(Priority::Info, None, "all is well");
+        journal.log(Priority::Warning, Some("10-disk"), "full\nPRIORITY=0\n");
+        journal.log(Priority::Info, None, "all is well");
         let mut bytes = [0; 1024];
         let mut next = || {
             let length = journald.recv(&mut bytes).unwrap();
@@ -101,8 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_between_characters() {
-        let line = one_line(&"ä".repeat(LINE_MAX));
-        assert_eq!(line.chars().count(), LINE_MAX / 2 + 1);
+    fn long_lines_are_truncated_at_a_character_boundary() {
+        let line = sanitize(&"ä".repeat(MAX_LINE_BYTES));
+        assert_eq!(line.chars().count(), MAX_LINE_BYTES / 2 + 1);
     }
 }

@@ -1,6 +1,6 @@
-//! Whether the member of the key-value store on this machine is healthy: it says so itself, at `/health`.
+//! Whether the local etcd member is healthy, by its `/health` endpoint.
 //!
-//! Where it listens is not guessed from flags, files and environment, but taken from its process.
+//! The listen addresses are read from its process, not derived from flags, files and environment.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,104 +14,106 @@ use super::http::get;
 use crate::root::Root;
 
 pub const NAME: &str = "kv";
-/// For all places together: one that hangs must not hold up the next round. Longer than the member itself takes to
-/// find out that it has no majority.
-const ANSWER: Duration = Duration::from_secs(8);
-const ANSWER_MAX: u64 = 4096;
+/// For all addresses together, so that a hanging member does not delay the next round. Longer than the member
+/// needs to detect a missing majority.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
+const MAX_RESPONSE_BYTES: u64 = 4096;
 /// The state `LISTEN` in /proc/net/tcp.
 const LISTEN: &str = "0A";
-/// How a TLS alert begins: what a server of TLS answers to plain HTTP.
-const ALERT: [u8; 2] = [0x15, 0x03];
+/// The first bytes of a TLS alert, the response of a TLS server to plain HTTP.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
-/// What systemd says of the member's unit.
+/// The member's unit as reported by systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     pub name: String,
     pub active: String,
     pub enabled: bool,
-    /// False where a condition of the unit said that it is not for this machine.
-    pub meant: bool,
-    /// 0 where none runs.
+    /// False if a condition of the unit failed: it is not meant for this machine.
+    pub condition_met: bool,
+    /// 0 if it does not run.
     pub pid: u32,
 }
 
 pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
     let Some(unit) = unit else { return Check::new(NAME, State::Skipped, "no member on this machine") };
     let name = &unit.name;
-    let failed = |why: String| Check::new(NAME, State::Failed, why);
+    let failed = |reason: String| Check::new(NAME, State::Failed, reason);
     match unit.active.as_str() {
         "active" | "reloading" | "refreshing" => {}
         "activating" => return failed(format!("{name} is still starting: it is in no cluster yet")),
-        "inactive" if !unit.enabled || !unit.meant => {
+        "inactive" if !unit.enabled || !unit.condition_met => {
             return Check::new(NAME, State::Skipped, format!("{name} is not for this machine"));
         }
         "inactive" => return failed(format!("{name} is enabled, and does not run")),
         other => return failed(format!("{name} is {other}")),
     }
-    let places = match listening(root, unit.pid) {
-        Ok(places) => places,
+    let addresses = match listening_addresses(root, unit.pid) {
+        Ok(addresses) => addresses,
         Err(error) => return failed(format!("where {name} listens cannot be read: {error}")),
     };
-    let mut said = Vec::new();
-    let deadline = Instant::now() + ANSWER;
-    for place in &places {
-        match get(*place, "/health", deadline, ANSWER_MAX).map(|bytes| answer(&bytes)) {
-            Ok(Answer::Healthy) => {
-                return Check::new(NAME, State::Passed, format!("{name} is healthy at {place}"));
+    let mut failures = Vec::new();
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    for address in &addresses {
+        match get(*address, "/health", deadline, MAX_RESPONSE_BYTES).map(|bytes| parse_response(&bytes)) {
+            Ok(HealthResponse::Healthy) => {
+                return Check::new(NAME, State::Passed, format!("{name} is healthy at {address}"));
             }
-            Ok(Answer::Ill) => return failed(format!("{name} says at {place} that it is not healthy")),
-            Ok(Answer::Tls) => said.push(format!("{place}: TLS")),
-            Ok(Answer::Other(line)) => said.push(format!("{place}: {line}")),
-            Err(error) if is_late(&error) => {
-                said.push(format!("{place}: nothing in {} s", ANSWER.as_secs()));
+            Ok(HealthResponse::Unhealthy) => {
+                return failed(format!("{name} says at {address} that it is not healthy"));
+            }
+            Ok(HealthResponse::Tls) => failures.push(format!("{address}: TLS")),
+            Ok(HealthResponse::Other(line)) => failures.push(format!("{address}: {line}")),
+            Err(error) if is_timeout(&error) => {
+                failures.push(format!("{address}: nothing in {} s", RESPONSE_TIMEOUT.as_secs()));
                 break;
             }
-            Err(error) => said.push(format!("{place}: {error}")),
+            Err(error) => failures.push(format!("{address}: {error}")),
         }
     }
-    if said.iter().any(|line| line.ends_with(": TLS")) {
-        // It would want a certificate of ours; that it is in its cluster it has told systemd.
+    if failures.iter().any(|line| line.ends_with(": TLS")) {
+        // It requires a client certificate. It reported to systemd that it is in its cluster.
         return Check::new(NAME, State::Passed, format!("{name} is in its cluster (it speaks TLS only)"));
     }
-    failed(format!("{name} does not answer /health ({})", said.join("; ")))
+    failed(format!("{name} does not answer /health ({})", failures.join("; ")))
 }
 
-/// Why the member is in no cluster, where that is because too few of the other members can be reached.
-pub fn without_majority(root: &Root, unit: &Unit) -> Option<String> {
-    cluster::without_majority(&listening(root, unit.pid).ok()?)
+/// Why the member is in no cluster, if too few other members are reachable.
+pub fn missing_majority(root: &Root, unit: &Unit) -> Option<String> {
+    cluster::missing_majority(&listening_addresses(root, unit.pid).ok()?)
 }
 
-/// Where the process listens; the loopback takes the place of "everywhere".
-fn listening(root: &Root, pid: u32) -> io::Result<BTreeSet<SocketAddr>> {
-    let mut own = BTreeSet::new();
+/// The listen addresses of the process, with wildcard addresses replaced by loopback.
+fn listening_addresses(root: &Root, pid: u32) -> io::Result<BTreeSet<SocketAddr>> {
+    let mut sockets = BTreeSet::new();
     for entry in fs::read_dir(root.at(format!("/proc/{pid}/fd")))? {
-        // A file that was closed in between.
+        // The descriptor may have been closed meanwhile.
         let Ok(target) = fs::read_link(entry?.path()) else { continue };
         let target = target.to_string_lossy();
         let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-        own.extend(inode.map(str::to_owned));
+        sockets.extend(inode.map(str::to_owned));
     }
-    let mut places = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
     for file in ["tcp", "tcp6"] {
-        // The process's own network, which need not be ours.
+        // In the network namespace of the process.
         let text = match fs::read_to_string(root.at(format!("/proc/{pid}/net/{file}"))) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
         for line in text.lines().skip(1) {
-            let words: Vec<_> = line.split_ascii_whitespace().collect();
-            let [_, local, _, LISTEN, _, _, _, _, _, inode, ..] = words.as_slice() else { continue };
-            if own.contains(*inode) {
-                places.extend(address(local));
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let [_, local, _, LISTEN, _, _, _, _, _, inode, ..] = fields.as_slice() else { continue };
+            if sockets.contains(*inode) {
+                addresses.extend(parse_address(local));
             }
         }
     }
-    Ok(places)
+    Ok(addresses)
 }
 
-/// `0100007F:094B`: words of the machine's own byte order.
-fn address(text: &str) -> Option<SocketAddr> {
+/// `0100007F:094B`: 32-bit words in native byte order.
+fn parse_address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut bytes = Vec::new();
@@ -132,36 +134,37 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+enum HealthResponse {
     Healthy,
-    Ill,
-    /// It wants to speak TLS.
+    Unhealthy,
+    /// It expects TLS.
     Tls,
-    /// Somebody else: the first line.
+    /// Another service: the first line of its response.
     Other(String),
 }
 
-/// What a socket says whose time is over: the first one where it was reading.
-fn is_late(error: &io::Error) -> bool {
+/// The errors of socket timeouts, which differ between connect and read.
+fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn answer(bytes: &[u8]) -> Answer {
-    if bytes.starts_with(&ALERT) {
-        return Answer::Tls;
+fn parse_response(bytes: &[u8]) -> HealthResponse {
+    if bytes.starts_with(&TLS_ALERT) {
+        return HealthResponse::Tls;
     }
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let word = |word: &str| {
-        body.contains(&format!("\"health\": \"{word}\"")) || body.contains(&format!("\"health\":\"{word}\""))
+    let is_health = |value: &str| {
+        body.contains(&format!("\"health\": \"{value}\""))
+            || body.contains(&format!("\"health\":\"{value}\""))
     };
-    if word("true") && head.split(' ').nth(1) == Some("200") {
-        return Answer::Healthy;
+    if is_health("true") && head.split(' ').nth(1) == Some("200") {
+        return HealthResponse::Healthy;
     }
-    if word("false") {
-        return Answer::Ill;
+    if is_health("false") {
+        return HealthResponse::Unhealthy;
     }
-    Answer::Other(
+    HealthResponse::Other(
         head.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect(),
     )
 }
@@ -179,18 +182,18 @@ mod tests {
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
     fn unit(active: &str, enabled: bool) -> Unit {
-        Unit { name: "etcd.service".into(), active: active.into(), enabled, meant: true, pid: PID }
+        Unit { name: "etcd.service".into(), active: active.into(), enabled, condition_met: true, pid: PID }
     }
 
-    /// A machine whose process 77 listens at these ports, each giving its answer to one who asks.
-    fn machine(answers: &[&'static [u8]]) -> (tempfile::TempDir, Root) {
+    /// A machine whose process 77 listens on a port for each of these responses.
+    fn machine(responses: &[&'static [u8]]) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         fs::create_dir_all(root.at(format!("/proc/{PID}/fd"))).unwrap();
         fs::create_dir_all(root.at(format!("/proc/{PID}/net"))).unwrap();
         symlink("/dev/null", root.at(format!("/proc/{PID}/fd/0"))).unwrap();
         let mut table = HEAD.to_owned();
-        for (at, answer) in answers.iter().copied().enumerate() {
+        for (at, response) in responses.iter().copied().enumerate() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             symlink(format!("socket:[{}]", 500 + at), root.at(format!("/proc/{PID}/fd/{}", 1 + at))).unwrap();
@@ -203,70 +206,71 @@ mod tests {
                 let mut request = [0; 512];
                 let length = stream.read(&mut request).unwrap();
                 assert!(request[..length].starts_with(b"GET /health HTTP/1.1\r\n"));
-                stream.write_all(answer).unwrap();
+                stream.write_all(response).unwrap();
             });
         }
-        // Not its own, and not listening: nobody is asked there.
+        // Another process's socket and a connected one: neither is queried.
         table += "   1: 0100007F:0001 00000000:0000 0A 0:0 0:0 0 0 0 999 1\n   2: 0100007F:0001 00000000:0000 01 0:0 0:0 0 0 0 500 1\n";
         fs::write(root.at(format!("/proc/{PID}/net/tcp")), table).unwrap();
         (folder, root)
     }
 
-    fn asked(answers: &[&'static [u8]], state: State, why: &str) {
-        let (_folder, root) = machine(answers);
+    fn check_responses(responses: &[&'static [u8]], state: State, reason: &str) {
+        let (_folder, root) = machine(responses);
         let check = check(&root, Some(&unit("active", true)));
-        assert!(check.state == state && check.why.contains(why), "{check:?}");
+        assert!(check.state == state && check.reason.contains(reason), "{check:?}");
     }
 
     const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"health\": \"true\"}";
-    const ILL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"health\": \"false\"}\n";
+    const UNHEALTHY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"health\": \"false\"}\n";
     const PEER: &[u8] = b"HTTP/1.1 404 Not Found\r\n\r\n404 page not found\n";
 
     #[test]
-    fn the_member_is_asked_where_its_process_listens() {
-        asked(&[GOOD], State::Passed, "etcd.service is healthy at 127.0.0.1:");
-        asked(&[ILL], State::Failed, "says at 127.0.0.1:");
-        asked(&[PEER], State::Failed, "404 Not Found");
-        asked(&[b"\x15\x03\x03\x00\x02\x02\x32"], State::Passed, "TLS only");
-        asked(&[b""], State::Failed, "does not answer /health");
-        asked(&[], State::Failed, "does not answer /health");
+    fn member_is_queried_where_its_process_listens() {
+        check_responses(&[GOOD], State::Passed, "etcd.service is healthy at 127.0.0.1:");
+        check_responses(&[UNHEALTHY], State::Failed, "says at 127.0.0.1:");
+        check_responses(&[PEER], State::Failed, "404 Not Found");
+        check_responses(&[b"\x15\x03\x03\x00\x02\x02\x32"], State::Passed, "TLS only");
+        check_responses(&[b""], State::Failed, "does not answer /health");
+        check_responses(&[], State::Failed, "does not answer /health");
     }
 
     #[test]
-    fn one_of_several_ports_is_the_clients() {
-        asked(&[PEER, GOOD], State::Passed, "is healthy");
-        asked(&[PEER, ILL], State::Failed, "not healthy");
-        asked(&[b"\x15\x03\x03\x00\x02\x02\x32", ILL], State::Failed, "not healthy");
+    fn client_port_is_found_among_several() {
+        check_responses(&[PEER, GOOD], State::Passed, "is healthy");
+        check_responses(&[PEER, UNHEALTHY], State::Failed, "not healthy");
+        check_responses(&[b"\x15\x03\x03\x00\x02\x02\x32", UNHEALTHY], State::Failed, "not healthy");
     }
 
     #[test]
-    fn a_member_that_hangs_costs_its_time_once() {
+    fn hanging_member_times_out_once() {
         let (_folder, root) = machine(&[]);
-        // Their connections are taken by the kernel, and read by nobody.
-        let hung = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        // The kernel accepts their connections, but nothing reads them.
+        let listeners =
+            [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
         let mut table = HEAD.to_owned();
-        for (at, listener) in hung.iter().enumerate() {
+        for (at, listener) in listeners.iter().enumerate() {
             let port = listener.local_addr().unwrap().port();
             symlink(format!("socket:[{}]", 500 + at), root.at(format!("/proc/{PID}/fd/{}", 1 + at))).unwrap();
             table += &format!("   0: 0100007F:{port:04X} 00000000:0000 0A 0:0 0:0 0 101 0 {} 1\n", 500 + at);
         }
         fs::write(root.at(format!("/proc/{PID}/net/tcp")), table).unwrap();
-        let began = Instant::now();
+        let started = Instant::now();
         let check = check(&root, Some(&unit("active", true)));
-        assert!(check.why.ends_with(": nothing in 8 s)"), "{check:?}");
-        assert_eq!(check.why.matches("127.0.0.1").count(), 1, "{check:?}");
-        assert!(began.elapsed() < 2 * ANSWER);
+        assert!(check.reason.ends_with(": nothing in 8 s)"), "{check:?}");
+        assert_eq!(check.reason.matches("127.0.0.1").count(), 1, "{check:?}");
+        assert!(started.elapsed() < 2 * RESPONSE_TIMEOUT);
     }
 
     #[test]
-    fn a_unit_that_does_not_run_is_judged_by_whether_it_should() {
+    fn inactive_unit_fails_only_if_enabled() {
         let root = Root::from(std::path::Path::new("/nowhere"));
         for (unit, state) in [
             (unit("activating", false), State::Failed),
             (unit("failed", false), State::Failed),
             (unit("inactive", true), State::Failed),
             (unit("inactive", false), State::Skipped),
-            (Unit { meant: false, ..unit("inactive", true) }, State::Skipped),
+            (Unit { condition_met: false, ..unit("inactive", true) }, State::Skipped),
             (unit("active", true), State::Failed),
         ] {
             let check = check(&root, Some(&unit));
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
+    fn kernel_addresses_are_parsed() {
         for (text, expected) in [
             ("0100007F:094B", Some("127.0.0.1:2379")),
             ("00000000:0FA1", Some("127.0.0.1:4001")),
@@ -285,7 +289,7 @@ mod tests {
             ("0B004D:094B", None),
             ("0B004D0A", None),
         ] {
-            assert_eq!(address(text), expected.map(|text| text.parse().unwrap()), "{text}");
+            assert_eq!(parse_address(text), expected.map(|text| text.parse().unwrap()), "{text}");
         }
     }
 }

@@ -1,13 +1,13 @@
-//! `keelson-health-check`: whether this boot is a good one (the update contract's 4.3).
+//! `keelson-health-check`: whether this boot is good (the update contract's 4.3).
 //!
-//! `boot-complete.target` requires it, and a new version counts as good only behind that. It must never call a
-//! machine healthy that it could not ask, and never restarts one itself: `keelson-health-reboot.service` does, where
-//! [`trial`] says that another version can be taken.
+//! `boot-complete.target` requires it, so that a new version counts as good only after it passes. It never
+//! reports a machine as healthy that it could not check, and never reboots it: `keelson-health-reboot.service`
+//! does, if [`trial`] finds that another version can be booted.
 
 mod check;
 mod cluster;
 mod examine;
-mod good;
+mod good_boot;
 mod http;
 mod journal;
 mod member;
@@ -18,7 +18,7 @@ mod script;
 mod settings;
 mod trial;
 mod units;
-mod updater;
+mod update_engine;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,14 +26,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::face::FAILED;
+use crate::applet::EXIT_FAILURE;
 use crate::root::Root;
 use examine::{Examination, Verdict};
 use journal::{Journal, Priority};
 use settings::Settings;
 use trial::Trial;
 
-pub use report::{Brief, Health, read as brief};
+pub use report::{Health, HealthSummary, read as summary};
 
 /// Checks whether this boot is a good one.
 ///
@@ -52,10 +52,10 @@ struct Flags {
     root: Root,
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
     let journal = Journal::open(&flags.root);
-    let trial = trial::look(&flags.root);
+    let trial = trial::detect(&flags.root);
     if flags.is_trial {
         let trial = if report::is_waiting(&flags.root) {
             Trial::Over(
@@ -70,36 +70,40 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let on_trial = matches!(trial, Trial::Running(_));
     let mut examination = Examination::new(&flags.root, settings, &journal, on_trial)?;
     match examination.run(|| observe::observe(on_trial), std::thread::sleep)? {
-        Verdict::Healthy(said) => {
-            journal.say(Priority::Notice, None, &said);
+        Verdict::Healthy(message) => {
+            journal.log(Priority::Notice, None, &message);
             Ok(ExitCode::SUCCESS)
         }
-        Verdict::Waiting(why) => {
-            let line = format!("this version is on trial, and is judged when its cluster is there: {why}");
-            journal.say(Priority::Warning, None, &line);
-            Ok(ExitCode::from(FAILED))
+        Verdict::Waiting(reason) => {
+            let line = format!("this version is on trial, and is judged when its cluster is there: {reason}");
+            journal.log(Priority::Warning, None, &line);
+            Ok(ExitCode::from(EXIT_FAILURE))
         }
-        Verdict::Unhealthy(why) => {
+        Verdict::Unhealthy(reason) => {
             let then = match &trial {
-                Trial::Running(why) => format!("this machine restarts ({why})"),
-                Trial::Over(why) => format!("this machine stays up, since {why}"),
+                Trial::Running(reason) => format!("this machine restarts ({reason})"),
+                Trial::Over(reason) => format!("this machine stays up, since {reason}"),
             };
-            journal.say(Priority::Error, None, &format!("this machine is not healthy: {why}; {then}"));
-            Ok(ExitCode::from(FAILED))
+            journal.log(Priority::Error, None, &format!("this machine is not healthy: {reason}; {then}"));
+            Ok(ExitCode::from(EXIT_FAILURE))
         }
     }
 }
 
-/// The exit status is the condition of the unit that restarts.
+/// The exit status is the condition of `keelson-health-reboot.service`.
 fn restart(journal: &Journal, trial: &Trial) -> ExitCode {
     match trial {
-        Trial::Running(why) => {
-            journal.say(Priority::Error, None, &format!("this boot failed, so the machine restarts: {why}"));
+        Trial::Running(reason) => {
+            journal.log(
+                Priority::Error,
+                None,
+                &format!("this boot failed, so the machine restarts: {reason}"),
+            );
             ExitCode::SUCCESS
         }
-        Trial::Over(why) => {
-            journal.say(Priority::Notice, None, &format!("the machine stays up: {why}"));
-            ExitCode::from(FAILED)
+        Trial::Over(reason) => {
+            journal.log(Priority::Notice, None, &format!("the machine stays up: {reason}"));
+            ExitCode::from(EXIT_FAILURE)
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Whether the network is up, as networkd tells it to anybody who reads its file.
+//! Whether the network is online, by networkd's state file.
 
 use std::fs;
 
 use super::check::{Check, State};
-use super::good::GoodBoot;
+use super::good_boot::GoodBoot;
 use crate::root::Root;
 
 const STATE: &str = "/run/systemd/netif/state";
 const NAME: &str = "network";
 
-/// None where networkd does not run.
+/// `None` if networkd does not run.
 pub fn online(root: &Root) -> Option<bool> {
     let text = fs::read_to_string(root.at(STATE)).ok()?;
-    let word = text.lines().find_map(|line| line.strip_prefix("ONLINE_STATE="))?;
-    // Partial: some of the links that count, as a node without its second cable.
-    Some(matches!(word, "online" | "partial"))
+    let state = text.lines().find_map(|line| line.strip_prefix("ONLINE_STATE="))?;
+    // Partial: some of the required links are online, as on a node without its second cable.
+    Some(matches!(state, "online" | "partial"))
 }
 
-pub fn check(good: Option<&GoodBoot>, now: Option<bool>) -> Check {
-    match (good.and_then(|good| good.online), now) {
+pub fn check(good_boot: Option<&GoodBoot>, now: Option<bool>) -> Check {
+    match (good_boot.and_then(|good_boot| good_boot.online), now) {
         (Some(true), Some(false)) => {
             Check::new(NAME, State::Failed, "it is offline, and was online in the last good boot")
         }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_online_before_has_to_be_online() {
+    fn only_a_previously_online_machine_must_be_online() {
         for (before, now, expected) in [
             (Some(true), Some(true), State::Passed),
             (Some(true), Some(false), State::Failed),
@@ -49,14 +49,14 @@ mod tests {
             (None, Some(false), State::Skipped),
             (None, None, State::Skipped),
         ] {
-            let good = GoodBoot { online: before, ..GoodBoot::default() };
-            assert_eq!(check(Some(&good), now).state, expected, "{before:?} {now:?}");
+            let good_boot = GoodBoot { online: before, ..GoodBoot::default() };
+            assert_eq!(check(Some(&good_boot), now).state, expected, "{before:?} {now:?}");
         }
         assert_eq!(check(None, Some(false)).state, State::Skipped);
     }
 
     #[test]
-    fn networkd_s_file_is_read() {
+    fn reads_networkd_state() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert_eq!(online(&root), None);

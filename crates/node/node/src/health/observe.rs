@@ -1,38 +1,38 @@
-//! What systemd knows of this boot, asked for in one go.
+//! Queries systemd's state of this boot.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::systemd::{self, AskError, ManagerProxy, ServiceProxy, UnitProxy};
+use crate::systemd::{self, ManagerProxy, QueryError, ServiceProxy, UnitProxy};
 
-use super::{member, updater};
+use super::{member, update_engine};
 
-/// systemd answers in milliseconds; on an emulated machine that is busy, in seconds.
-const ANSWER: Duration = Duration::from_secs(25);
-/// Its status is in its memory.
-const UPDATER_ANSWER: Duration = Duration::from_secs(10);
-/// The member's unit, by its two names.
-const MEMBER: [&str; 2] = ["etcd.service", "etcd2.service"];
+/// systemd answers in milliseconds, but in seconds on a busy emulated machine.
+const TIMEOUT: Duration = Duration::from_secs(25);
+/// It answers from memory.
+const UPDATE_ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The names of the etcd unit.
+const MEMBER_UNITS: [&str; 2] = ["etcd.service", "etcd2.service"];
 
 #[derive(Debug)]
 pub struct Facts {
     pub target: String,
     pub target_state: String,
-    /// Units that systemd is busy with, sorted.
+    /// Units with running jobs, sorted.
     pub jobs: Vec<String>,
-    /// Those that wait to be started again after a failure, too.
+    /// Includes units that wait for their restart after a failure.
     pub failed_units: Vec<String>,
-    /// How often each of the image's lasting services was started again, on trial.
+    /// Restart counts of the image's long-running services; on trial only.
     pub restarts: BTreeMap<String, u32>,
-    pub updater: Option<updater::Unit>,
+    pub update_engine: Option<update_engine::Unit>,
     pub member: Option<member::Unit>,
-    /// systemd's own start, by the monotonic clock.
+    /// systemd's start on the monotonic clock.
     pub started: Duration,
 }
 
-/// `trial`: whether this version has to be found good.
-pub fn observe(trial: bool) -> Result<Facts, AskError> {
-    systemd::ask(ANSWER, |bus| async move {
+/// `trial`: whether this version is on trial.
+pub fn observe(trial: bool) -> Result<Facts, QueryError> {
+    systemd::query(TIMEOUT, |bus| async move {
         let manager = ManagerProxy::new(&bus).await?;
         let target = manager.get_default_target().await?;
         let rows = manager.list_units_by_names(&[&target]).await?;
@@ -49,57 +49,57 @@ pub fn observe(trial: bool) -> Result<Facts, AskError> {
             jobs,
             failed_units: systemd::failed_units(&bus, &manager).await?,
             restarts: if trial { systemd::restarts(&bus, &manager).await? } else { BTreeMap::new() },
-            updater: updater_unit(&bus, &manager).await?,
+            update_engine: update_engine_unit(&bus, &manager).await?,
             member: member_unit(&bus, &manager).await?,
             started: Duration::from_micros(manager.userspace_timestamp_monotonic().await?),
         })
     })
 }
 
-/// None where there is no such unit.
-async fn updater_unit(
+/// `None` if the unit does not exist.
+async fn update_engine_unit(
     bus: &zbus::Connection,
     manager: &ManagerProxy<'_>,
-) -> zbus::Result<Option<updater::Unit>> {
-    let rows = manager.list_units_by_names(&[updater::UNIT]).await?;
+) -> zbus::Result<Option<update_engine::Unit>> {
+    let rows = manager.list_units_by_names(&[update_engine::UNIT]).await?;
     let Some((_, _, load, active, sub, ..)) = rows.into_iter().next() else { return Ok(None) };
-    let answer = match active.as_str() {
-        "active" => Some(status_of_updater(bus).await),
+    let response = match active.as_str() {
+        "active" => Some(update_engine_status(bus).await),
         _ => None,
     };
-    Ok(Some(updater::Unit { load, active, sub, answer }))
+    Ok(Some(update_engine::Unit { load, active, sub, response }))
 }
 
-async fn status_of_updater(bus: &zbus::Connection) -> Result<(), String> {
-    let (name, path, interface) = updater::OBJECT;
-    let asked = bus.call_method(Some(name), path, Some(interface), "GetStatus", &());
-    match tokio::time::timeout(UPDATER_ANSWER, asked).await {
+async fn update_engine_status(bus: &zbus::Connection) -> Result<(), String> {
+    let (name, path, interface) = update_engine::OBJECT;
+    let call = bus.call_method(Some(name), path, Some(interface), "GetStatus", &());
+    match tokio::time::timeout(UPDATE_ENGINE_TIMEOUT, call).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("nothing in {} s", UPDATER_ANSWER.as_secs())),
+        Err(_) => Err(format!("nothing in {} s", UPDATE_ENGINE_TIMEOUT.as_secs())),
     }
 }
 
-/// None where there is no such unit, or a machine has it only in its image.
+/// `None` if the unit does not exist, or is neither enabled nor running.
 async fn member_unit(
     bus: &zbus::Connection,
     manager: &ManagerProxy<'_>,
 ) -> zbus::Result<Option<member::Unit>> {
-    // Where one name is an alias of the other, both give the same row; the one that does something counts.
-    let mut rows = manager.list_units_by_names(&MEMBER).await?;
+    // An alias gives the same row twice; an active unit takes precedence.
+    let mut rows = manager.list_units_by_names(&MEMBER_UNITS).await?;
     rows.retain(|row| row.2 == "loaded");
     rows.sort_by_key(|row| row.3 == "inactive");
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let (name, _, _, active, _, _, path, ..) = row;
-    // A unit that was only started has no state of its file.
+    // A transiently started unit has no unit file state.
     let file = manager.get_unit_file_state(&name).await.unwrap_or_default();
     let enabled = matches!(file.as_str(), "enabled" | "enabled-runtime");
     if active == "inactive" && !enabled {
         return Ok(None);
     }
     let unit = UnitProxy::builder(bus).path(&path).build().await?;
-    let looked = unit.condition_timestamp().await? != 0;
-    let meant = !looked || unit.condition_result().await?;
+    let conditions_checked = unit.condition_timestamp().await? != 0;
+    let condition_met = !conditions_checked || unit.condition_result().await?;
     let pid = ServiceProxy::builder(bus).path(&path).build().await?.main_pid().await?;
-    Ok(Some(member::Unit { name, active, enabled, meant, pid }))
+    Ok(Some(member::Unit { name, active, enabled, condition_met, pid }))
 }

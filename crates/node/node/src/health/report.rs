@@ -1,4 +1,5 @@
-//! `/run/keelson/health.json`: what became of the checks, for the update agent, the login banner and people.
+//! `/run/keelson/health.json`: the results of the checks, for the update engine, the login banner and
+//! operators.
 
 use std::fs;
 use std::io;
@@ -20,7 +21,7 @@ pub enum Health {
     Checking,
     Healthy,
     Unhealthy,
-    /// On trial, and too few members of the cluster can be reached: looked at again later, without a restart.
+    /// On trial without a reachable majority: examined again later, without a reboot.
     Waiting,
 }
 
@@ -29,19 +30,20 @@ pub struct Report<'a> {
     pub state: Health,
     pub version: Option<&'a str>,
     pub boot_id: &'a str,
-    /// Whether this machine restarts, and in the end takes another version, when it is unhealthy.
+    /// Whether an unhealthy machine reboots, and finally falls back to another version.
     pub trial: bool,
-    /// What is wrong, in one line; none where nothing is.
-    pub why: Option<String>,
+    /// The failures in one line; `null` if there are none.
+    #[serde(rename = "why")]
+    pub reason: Option<String>,
     pub checks: &'a [Check],
 }
 
-/// What others than the checks themselves want to know of it.
+/// The part of the report that other programs read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Brief {
+pub struct HealthSummary {
     pub state: Health,
-    #[serde(default)]
-    pub why: Option<String>,
+    #[serde(default, rename = "why")]
+    pub reason: Option<String>,
 }
 
 /// # Errors
@@ -53,26 +55,26 @@ pub fn write(root: &Root, report: &Report<'_>) -> io::Result<()> {
     replace(&root.at(FOLDER).join(FILE), &text, MODE)
 }
 
-/// None where no checks ran in this boot.
-pub fn read(root: &Root) -> Option<Brief> {
+/// `None` if no checks ran in this boot.
+pub fn read(root: &Root) -> Option<HealthSummary> {
     let text = fs::read(root.at(FOLDER).join(FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 pub fn is_healthy(root: &Root) -> bool {
-    read(root).is_some_and(|brief| brief.state == Health::Healthy)
+    read(root).is_some_and(|summary| summary.state == Health::Healthy)
 }
 
 pub fn is_waiting(root: &Root) -> bool {
-    read(root).is_some_and(|brief| brief.state == Health::Waiting)
+    read(root).is_some_and(|summary| summary.state == Health::Waiting)
 }
 
-/// What stands in the way, by name.
-pub fn why(checks: &[Check]) -> Option<String> {
+/// The failures that keep the machine from being healthy, by name.
+pub fn blocking_reason(checks: &[Check]) -> Option<String> {
     let all: Vec<_> = checks
         .iter()
-        .filter(|check| check.is_in_the_way())
-        .map(|check| format!("{}: {}", check.name, check.why))
+        .filter(|check| check.is_blocking())
+        .map(|check| format!("{}: {}", check.name, check.reason))
         .collect();
     (!all.is_empty()).then(|| all.join("; "))
 }

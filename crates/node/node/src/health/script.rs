@@ -1,7 +1,7 @@
-//! The checks that are programs: executables below the folders `health.d`.
+//! Checks that are executables in the folders `health.d`.
 //!
-//! `required.d` and `wanted.d` tell what a failure means; what lies in `health.d` itself is required. A name in
-//! `/etc` takes the place of the image's one, also as a link to `/dev/null`, which switches it off.
+//! `required.d` and `wanted.d` determine the severity; `health.d` itself is required. A name in `/etc`
+//! overrides the image's, also as a link to `/dev/null`, which disables it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,27 +19,27 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::check::Kind;
 use crate::root::Root;
 
-/// The later one wins.
+/// Later folders take precedence.
 const FOLDERS: [&str; 2] = ["/usr/lib/keelson/health.d", "/etc/keelson/health.d"];
 const SUBFOLDERS: [(&str, Kind); 3] =
     [("", Kind::Required), ("required.d", Kind::Required), ("wanted.d", Kind::Wanted)];
-/// More than this many bytes of what a check says are not kept.
-const OUTPUT_MAX: usize = 64 * 1024;
+/// The output is truncated to this size.
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// As people see it: `10-disk`, `wanted.d/20-dns`.
+    /// Relative name: `10-disk`, `wanted.d/20-dns`.
     pub name: String,
     pub kind: Kind,
     pub path: PathBuf,
-    /// Something else than an executable stands there.
+    /// False if the file is not executable.
     pub executable: bool,
 }
 
-/// All of them in the order of their names, required ones first.
+/// All scripts, required ones first, sorted by name.
 ///
 /// # Errors
-/// A folder that is there cannot be read.
+/// A folder exists but cannot be read.
 pub fn find(root: &Root) -> io::Result<Vec<Script>> {
     let mut found = Vec::new();
     for (below, kind) in SUBFOLDERS {
@@ -62,7 +62,7 @@ pub fn find(root: &Root) -> io::Result<Vec<Script>> {
     Ok(found)
 }
 
-/// What is no folder and no editor's left-over.
+/// Files without hidden ones and editor backups.
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -80,46 +80,48 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// How a check went.
+/// The result of one run.
 #[derive(Debug)]
-pub struct Ran {
-    /// What it said, in lines, on both of its streams.
+pub struct ScriptResult {
+    /// stdout and stderr, interleaved.
     pub output: String,
-    /// Why it counts as failed.
+    /// Why it failed.
     pub failure: Option<String>,
 }
 
-/// Runs one check for `limit` at most; then it and what it started is killed.
-pub fn run(path: &Path, limit: Duration) -> Ran {
-    match run_through(path, limit) {
+/// Runs the script; kills its process group after `limit`.
+pub fn run(path: &Path, limit: Duration) -> ScriptResult {
+    match run_to_end(path, limit) {
         Ok(ran) => ran,
-        Err(error) => Ran { output: String::new(), failure: Some(format!("cannot be run: {error}")) },
+        Err(error) => {
+            ScriptResult { output: String::new(), failure: Some(format!("cannot be run: {error}")) }
+        }
     }
 }
 
-fn run_through(path: &Path, limit: Duration) -> io::Result<Ran> {
+fn run_to_end(path: &Path, limit: Duration) -> io::Result<ScriptResult> {
     let deadline = Instant::now() + limit;
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(path);
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).current_dir("/");
     let mut child = command.process_group(0).spawn()?;
-    // The command holds the pipe's other end.
+    // The command holds the write end of the pipe.
     drop(command);
     let mut output = Vec::new();
-    let finished = follow(&child, &mut reader, deadline, &mut output);
-    // Also what it left behind in its group, which nobody waits for.
+    let finished = read_output(&child, &mut reader, deadline, &mut output);
+    // Also kills background processes, which nothing waits for.
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // No such group: all of it has ended.
+        // ESRCH: the group has exited.
         kill_process_group(group, Signal::KILL).ok();
     }
     let status = child.wait()?;
     let failure =
         if finished? { failure(status) } else { Some(format!("did not end in {} s", limit.as_secs_f32())) };
-    Ok(Ran { output: String::from_utf8_lossy(&output).into_owned(), failure })
+    Ok(ScriptResult { output: String::from_utf8_lossy(&output).into_owned(), failure })
 }
 
-/// Reads until the process ends; false where it did not in time.
-fn follow(
+/// Captures output until the process exits; `false` on timeout.
+fn read_output(
     child: &Child,
     reader: &mut PipeReader,
     deadline: Instant,
@@ -130,38 +132,38 @@ fn follow(
     rustix::io::ioctl_fionbio(&*reader, true)?;
     let mut open = true;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(false);
         }
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let ended = {
-            let mut ends = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-            // An end that nobody holds any more would wake each wait.
-            ends.extend(open.then(|| PollFd::new(reader.as_fd(), PollFlags::POLLIN)));
-            match poll(&mut ends, timeout) {
+        let timeout = PollTimeout::try_from(remaining + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let exited = {
+            let mut descriptors = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            // A closed pipe would wake each poll.
+            descriptors.extend(open.then(|| PollFd::new(reader.as_fd(), PollFlags::POLLIN)));
+            match poll(&mut descriptors, timeout) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            ends[0].any().unwrap_or_default()
+            descriptors[0].any().unwrap_or_default()
         };
         open = open && drain(reader, output)?;
-        if ended {
+        if exited {
             return Ok(true);
         }
     }
 }
 
-/// What is there now; false at the end of it all.
+/// Reads what is available; `false` at the end of the stream.
 fn drain(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
     let mut chunk = [0; 4096];
-    // As much as a pipe holds: one who writes forever is not listened to forever.
+    // Bounded by the pipe's capacity, so that endless output does not loop forever.
     for _ in 0..64 {
         match reader.read(&mut chunk) {
             Ok(0) => return Ok(false),
             Ok(length) => {
-                let room = OUTPUT_MAX.saturating_sub(output.len());
-                output.extend_from_slice(&chunk[..length.min(room)]);
+                let capacity = MAX_OUTPUT_BYTES.saturating_sub(output.len());
+                output.extend_from_slice(&chunk[..length.min(capacity)]);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_tell_what_a_failure_means_and_etc_takes_the_image_s_place() {
+    fn folders_determine_severity_and_etc_overrides_the_image() {
         let (_folder, root) = machine(&[
             ("/usr/lib/keelson/health.d/20-image", ""),
             ("/usr/lib/keelson/health.d/30-off", ""),
@@ -218,10 +220,10 @@ mod tests {
         let plain = root.at("/etc/keelson/health.d/60-plain");
         fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
         let found = find(&root).unwrap();
-        let seen: Vec<_> =
+        let listed: Vec<_> =
             found.iter().map(|script| (script.name.as_str(), script.kind, script.executable)).collect();
         assert_eq!(
-            seen,
+            listed,
             [
                 ("10-own", Kind::Required, true),
                 ("20-image", Kind::Required, true),
@@ -234,42 +236,42 @@ mod tests {
         assert!(find(&Root::from(Path::new("/nowhere"))).unwrap().is_empty());
     }
 
-    fn ran(text: &str, limit: Duration, output: &str, failure: Option<&str>) {
+    fn check_run(text: &str, limit: Duration, output: &str, failure: Option<&str>) {
         let (_folder, root) = machine(&[("/check", text)]);
         let ran = run(&root.at("/check"), limit);
         assert_eq!((ran.output.as_str(), ran.failure.as_deref()), (output, failure), "{text}");
     }
 
-    const SOON: Duration = Duration::from_secs(60);
+    const AMPLE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn status_and_words_of_a_check_are_seen() {
-        ran("echo fine; echo and well >&2", SOON, "fine\nand well\n", None);
-        ran("echo full; exit 3", SOON, "full\n", Some("exit status 3"));
-        ran("kill -TERM $$", SOON, "", Some("killed by signal 15"));
-        let missing = run(Path::new("/nowhere"), SOON).failure.unwrap();
+    fn status_and_output_are_captured() {
+        check_run("echo fine; echo and well >&2", AMPLE, "fine\nand well\n", None);
+        check_run("echo full; exit 3", AMPLE, "full\n", Some("exit status 3"));
+        check_run("kill -TERM $$", AMPLE, "", Some("killed by signal 15"));
+        let missing = run(Path::new("/nowhere"), AMPLE).failure.unwrap();
         assert!(missing.starts_with("cannot be run: "), "{missing}");
     }
 
     #[test]
-    fn a_check_that_hangs_is_killed_with_what_it_started() {
+    fn hanging_check_is_killed_with_its_children() {
         let began = Instant::now();
         let limit = Duration::from_millis(300);
-        ran("echo waiting; sleep 1000 & sleep 1000", limit, "waiting\n", Some("did not end in 0.3 s"));
-        // What is left behind holds its streams: it is not waited for.
-        ran("sleep 1000 & exit 0", SOON, "", None);
-        assert!(began.elapsed() < SOON);
+        check_run("echo waiting; sleep 1000 & sleep 1000", limit, "waiting\n", Some("did not end in 0.3 s"));
+        // A background process that holds the streams is not waited for.
+        check_run("sleep 1000 & exit 0", AMPLE, "", None);
+        assert!(began.elapsed() < AMPLE);
     }
 
     #[test]
-    fn a_check_that_talks_too_much_neither_hangs_nor_is_kept_whole() {
+    fn output_is_truncated() {
         let (_folder, root) = machine(&[("/check", "yes | head -c 1000000")]);
-        let ran = run(&root.at("/check"), SOON);
-        assert_eq!((ran.output.len(), ran.failure), (OUTPUT_MAX, None));
+        let ran = run(&root.at("/check"), AMPLE);
+        assert_eq!((ran.output.len(), ran.failure), (MAX_OUTPUT_BYTES, None));
     }
 
     #[test]
-    fn a_check_that_talks_forever_is_ended() {
+    fn endless_output_times_out() {
         let (_folder, root) = machine(&[("/check", "yes")]);
         let ran = run(&root.at("/check"), Duration::from_millis(300));
         assert_eq!(ran.failure.as_deref(), Some("did not end in 0.3 s"));

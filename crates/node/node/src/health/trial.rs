@@ -1,35 +1,35 @@
-//! Whether this boot is a trial: the boot loader counted it, and another version is there to be taken instead.
+//! Whether this boot is a trial: the boot loader counts it, and another version can be booted instead.
 //!
-//! Only then may an unhealthy machine restart by itself. Everything else would be a machine that restarts in circles,
-//! or one that is out of reach because its neighbours are not up yet.
+//! Only then may an unhealthy machine reboot. Otherwise it would reboot in a loop, or be unreachable because
+//! its peers are not up yet.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use update_core::entry::Name;
+use update_core::entry::EntryName;
 
 use super::report;
 use crate::os_release;
 use crate::root::Root;
 
-/// Set by systemd-boot where it counted: the path of the boot image as it is now called, in UTF-16, behind the
-/// variable's attributes.
+/// Set by systemd-boot if it counts this boot: 4 bytes of attributes, then the current path of the boot image
+/// in UTF-16.
 const VARIABLE: &str = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const ATTRIBUTES: usize = 4;
 const IMAGES: &str = "/boot/EFI/Linux";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trial {
-    /// This version has not proved itself; the loader can take another one. Why, in a sentence.
+    /// This version is on trial and the loader can boot another one. With the reason.
     Running(String),
-    /// It stays up whatever is found. Why, in a sentence.
+    /// The machine stays up whatever the result. With the reason.
     Over(String),
 }
 
-/// Looks at the boot loader's word and the boot images.
-pub fn look(root: &Root) -> Trial {
-    let Some(path) = counted(root) else {
+/// Evaluates the boot loader's variable and the boot images.
+pub fn detect(root: &Root) -> Trial {
+    let Some(path) = counted_boot_image(root) else {
         return Trial::Over("the boot loader does not count this version's tries".to_owned());
     };
     if report::is_healthy(root) {
@@ -39,45 +39,45 @@ pub fn look(root: &Root) -> Trial {
     let Some(id) = os_release::value(root, "ID") else {
         return Trial::Over("what this system is called cannot be read".to_owned());
     };
-    match Name::parse(&id, file) {
-        Some(name) => judge(&name, images(&root.at(IMAGES), &id)),
+    match EntryName::parse(&id, file) {
+        Some(name) => evaluate(&name, images(&root.at(IMAGES), &id)),
         None => Trial::Over(format!("the boot loader counts {file}, which is no boot image of {id}")),
     }
 }
 
-fn judge(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
+fn evaluate(current: &EntryName, images: io::Result<Vec<EntryName>>) -> Trial {
     let Some(tries) = current.tries else {
         return Trial::Over(format!("version {} has come up well before", current.version));
     };
-    if current.is_tried_again() {
+    if current.has_failed_after_good() {
         return Trial::Over(format!("version {} has come up well before", current.version));
     }
-    let this = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
+    let attempt = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
     match images {
         Ok(images) => {
             let other = images.into_iter().find(|name| name.version != current.version && !name.is_bad());
             match other {
-                Some(other) => Trial::Running(format!("{this}; then version {} is taken", other.version)),
-                None => Trial::Over(format!("{this}; but there is no other version that could be taken")),
+                Some(other) => Trial::Running(format!("{attempt}; then version {} is taken", other.version)),
+                None => Trial::Over(format!("{attempt}; but there is no other version that could be taken")),
             }
         }
-        // The loader can still read them. Each restart uses up a try.
-        Err(error) => Trial::Running(format!("{this}; {IMAGES} cannot be read: {error}")),
+        // The boot loader may still be able to read them, and each reboot uses up a try.
+        Err(error) => Trial::Running(format!("{attempt}; {IMAGES} cannot be read: {error}")),
     }
 }
 
-/// The boot image's path, where the loader counted.
-fn counted(root: &Root) -> Option<String> {
+/// The path of the boot image, if the boot loader counts this boot.
+fn counted_boot_image(root: &Root) -> Option<String> {
     let bytes = fs::read(root.at(VARIABLE)).ok()?;
-    let words = bytes.get(ATTRIBUTES..)?.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let words: Vec<u16> = words.take_while(|word| *word != 0).collect();
-    String::from_utf16(&words).ok()
+    let units = bytes.get(ATTRIBUTES..)?.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let units: Vec<u16> = units.take_while(|word| *word != 0).collect();
+    String::from_utf16(&units).ok()
 }
 
-fn images(folder: &Path, id: &str) -> io::Result<Vec<Name>> {
+fn images(folder: &Path, id: &str) -> io::Result<Vec<EntryName>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
-        names.extend(Name::parse(id, &entry?.file_name().to_string_lossy()));
+        names.extend(EntryName::parse(id, &entry?.file_name().to_string_lossy()));
     }
     Ok(names)
 }
@@ -86,7 +86,7 @@ fn images(folder: &Path, id: &str) -> io::Result<Vec<Name>> {
 mod tests {
     use super::*;
 
-    /// The machine with this boot image, counted or not, and these images in its ESP (none: it cannot be read).
+    /// A machine with this boot image, counted or not, and these images in its ESP (`None`: unreadable).
     fn check(booted: Option<&str>, images: Option<&[&str]>, expected: Result<&str, &str>) {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
@@ -105,9 +105,9 @@ mod tests {
                 fs::write(root.at(IMAGES).join(image), "").unwrap();
             }
         }
-        match (look(&root), expected) {
-            (Trial::Running(why), Ok(said)) | (Trial::Over(why), Err(said)) => {
-                assert!(why.contains(said), "{why}");
+        match (detect(&root), expected) {
+            (Trial::Running(reason), Ok(expected)) | (Trial::Over(reason), Err(expected)) => {
+                assert!(reason.contains(expected), "{reason}");
             }
             (seen, expected) => panic!("{seen:?}, not {expected:?}"),
         }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn without_another_version_a_machine_stays_up() {
+    fn no_trial_without_another_version() {
         let new = "keelson_2.0.0+2-1.efi";
         check(Some(new), Some(&[new]), Err("there is no other version"));
         check(Some(new), Some(&[new, "keelson_1.0.0+0-3.efi"]), Err("there is no other version"));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_counted_is_no_trial() {
+    fn uncounted_boot_is_no_trial() {
         check(None, Some(&["keelson_1.0.0.efi"]), Err("does not count"));
     }
 
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_was_found_healthy_is_no_trial_any_more() {
+    fn healthy_boot_ends_the_trial() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         fs::create_dir_all(root.at(VARIABLE).parent().unwrap()).unwrap();
         fs::write(root.at(VARIABLE), [6, 0, 0, 0, b'x', 0]).unwrap();
         fs::create_dir_all(root.at("/run/keelson")).unwrap();
         fs::write(root.at("/run/keelson/health.json"), "{\"state\":\"healthy\"}").unwrap();
-        assert_eq!(look(&root), Trial::Over("this boot was found healthy before".into()));
+        assert_eq!(detect(&root), Trial::Over("this boot was found healthy before".into()));
     }
 }

@@ -1,59 +1,59 @@
-//! The units of this boot: whether it is over, and whether one failed that did not in the last good boot.
+//! Unit checks: whether the boot has finished, and whether units failed that had not in the last good boot.
 
 use super::check::{Check, State};
-use super::good::GoodBoot;
+use super::good_boot::GoodBoot;
 
-/// What judges must not judge itself.
+/// The units that run these checks; they are not judged.
 const OWN: [&str; 3] =
     ["keelson-health-check.service", "keelson-health-reboot.service", "systemd-bless-boot.service"];
-/// Names in a message; the rest is counted.
-const NAMES_MAX: usize = 5;
+/// Names in a message; further ones are counted.
+const MAX_NAMES: usize = 5;
 
-/// `target` is what systemd boots into, `jobs` what it is busy with.
-pub fn boot(target: &str, active: &str, jobs: &[String]) -> Check {
+/// `target` is the default target, `jobs` the running jobs.
+pub fn check_boot(target: &str, active: &str, jobs: &[String]) -> Check {
     if active == "active" {
         return Check::new("boot", State::Passed, format!("{target} is reached"));
     }
-    let why = match jobs {
+    let reason = match jobs {
         [] => format!("{target} is {active}, and nothing is on the way to it"),
-        _ => format!("{target} is {active}; still on the way: {}", listed(jobs)),
+        _ => format!("{target} is {active}; still on the way: {}", format_names(jobs)),
     };
-    Check::new("boot", State::Failed, why)
+    Check::new("boot", State::Failed, reason)
 }
 
-/// Failed units that count: all but those that judge.
-pub fn counted(failed: &[String]) -> Vec<String> {
+/// The failed units without the own ones.
+pub fn without_own_units(failed: &[String]) -> Vec<String> {
     failed.iter().filter(|name| !OWN.contains(&name.as_str())).cloned().collect()
 }
 
-/// `restarted`: services that systemd restarted since the last check.
+/// `restarted`: services restarted since the last round.
 pub fn check(good: Option<&GoodBoot>, failed: &[String], restarted: &[String]) -> Check {
     if !restarted.is_empty() {
-        let why = format!("restarted by systemd since the last check: {}", listed(restarted));
-        return Check::new("units", State::Failed, why);
+        let reason = format!("restarted by systemd since the last check: {}", format_names(restarted));
+        return Check::new("units", State::Failed, reason);
     }
     let Some(good) = good else {
-        let why = match failed {
+        let reason = match failed {
             [] => "none failed".to_owned(),
-            _ => format!("there was no good boot before, so these count as usual: {}", listed(failed)),
+            _ => format!("there was no good boot before, so these count as usual: {}", format_names(failed)),
         };
-        return Check::new("units", State::Passed, why);
+        return Check::new("units", State::Passed, reason);
     };
     let new: Vec<_> = failed.iter().filter(|name| !good.failed_units.contains(name)).cloned().collect();
     match (new.as_slice(), failed) {
         ([], []) => Check::new("units", State::Passed, "none failed"),
-        ([], _) => Check::new("units", State::Passed, format!("failed as before: {}", listed(failed))),
+        ([], _) => Check::new("units", State::Passed, format!("failed as before: {}", format_names(failed))),
         (new, _) => {
-            let why = format!("failed, and had not in the last good boot: {}", listed(new));
-            Check::new("units", State::Failed, why)
+            let reason = format!("failed, and had not in the last good boot: {}", format_names(new));
+            Check::new("units", State::Failed, reason)
         }
     }
 }
 
-fn listed(names: &[String]) -> String {
-    let mut text = names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > NAMES_MAX {
-        text.push_str(&format!(" and {} more", names.len() - NAMES_MAX));
+fn format_names(names: &[String]) -> String {
+    let mut text = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMES {
+        text.push_str(&format!(" and {} more", names.len() - MAX_NAMES));
     }
     text
 }
@@ -62,18 +62,18 @@ fn listed(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn names(words: &[&str]) -> Vec<String> {
-        words.iter().map(|word| (*word).to_owned()).collect()
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|word| (*word).to_owned()).collect()
     }
 
-    fn checked(before: Option<&[&str]>, now: &[&str], state: State, why: &str) {
+    fn checked(before: Option<&[&str]>, now: &[&str], state: State, reason: &str) {
         let good = before.map(|failed| GoodBoot { failed_units: names(failed), ..GoodBoot::default() });
-        let check = check(good.as_ref(), &counted(&names(now)), &[]);
-        assert_eq!((check.state, check.why.as_str()), (state, why));
+        let check = check(good.as_ref(), &without_own_units(&names(now)), &[]);
+        assert_eq!((check.state, check.reason.as_str()), (state, reason));
     }
 
     #[test]
-    fn only_what_failed_newly_counts() {
+    fn only_new_failures_count() {
         checked(None, &[], State::Passed, "none failed");
         checked(
             None,
@@ -99,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_is_not_over_names_what_holds_it_up() {
-        assert_eq!(boot("multi-user.target", "active", &[]).state, State::Passed);
-        let check = boot("multi-user.target", "inactive", &names(&["etcd.service"]));
+    fn unfinished_boot_names_its_running_jobs() {
+        assert_eq!(check_boot("multi-user.target", "active", &[]).state, State::Passed);
+        let check = check_boot("multi-user.target", "inactive", &names(&["etcd.service"]));
         assert_eq!(check.state, State::Failed);
-        assert_eq!(check.why, "multi-user.target is inactive; still on the way: etcd.service");
-        let check = boot("multi-user.target", "inactive", &[]);
-        assert_eq!(check.why, "multi-user.target is inactive, and nothing is on the way to it");
+        assert_eq!(check.reason, "multi-user.target is inactive; still on the way: etcd.service");
+        let check = check_boot("multi-user.target", "inactive", &[]);
+        assert_eq!(check.reason, "multi-user.target is inactive, and nothing is on the way to it");
     }
 }

@@ -1,4 +1,4 @@
-//! Gives the line to the host, in the ways that the host has made.
+//! Delivers the report to the host over the channels that the host provides.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,40 +8,40 @@ use std::path::PathBuf;
 use crate::root::Root;
 use service::file::replace;
 
-/// A virtio-serial port; whatever is written to it appears on the host.
+/// A virtio-serial port, connected to the host.
 const PORT: &str = "/dev/virtio-ports/org.keelson.ready";
-/// A folder that the host has bound into a container.
+/// A folder that the host bind-mounts into a container.
 const SHARED: &str = "/run/keelson/host";
 const FILE: &str = "ready.json";
 const FILE_MODE: u32 = 0o644;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write to {place}")]
+#[error("cannot write to {target}")]
 pub struct DeliverError {
-    place: PathBuf,
+    target: PathBuf,
     source: io::Error,
 }
 
-/// The places that were told.
+/// Returns the channels that were written to.
 pub fn deliver(root: &Root, line: &str) -> Result<Vec<String>, DeliverError> {
-    let mut told = Vec::new();
+    let mut delivered = Vec::new();
     let shared = root.at(SHARED);
     if shared.is_dir() {
-        let place = shared.join(FILE);
-        replace(&place, line.as_bytes(), FILE_MODE).map_err(|source| DeliverError { place, source })?;
-        told.push(format!("{SHARED}/{FILE}"));
+        let target = shared.join(FILE);
+        replace(&target, line.as_bytes(), FILE_MODE).map_err(|source| DeliverError { target, source })?;
+        delivered.push(format!("{SHARED}/{FILE}"));
     }
-    // Last, since a port that nobody reads may block.
+    // Last: a port without a reader may block.
     let port = root.at(PORT);
     if port.exists() {
-        write_port(&port, line).map_err(|source| DeliverError { place: port, source })?;
-        told.push(PORT.to_owned());
+        write_port(&port, line).map_err(|source| DeliverError { target: port, source })?;
+        delivered.push(PORT.to_owned());
     }
-    Ok(told)
+    Ok(delivered)
 }
 
-/// Tells how far the boot has come. Nobody depends on it: where it cannot be told at once, it is not.
-pub fn tell(root: &Root, line: &str) {
+/// Reports the boot's progress. Best effort: never blocks and ignores missing channels.
+pub fn deliver_progress(root: &Root, line: &str) {
     let shared = root.at(SHARED);
     if shared.is_dir()
         && let Err(error) = replace(&shared.join(FILE), line.as_bytes(), FILE_MODE)
@@ -50,8 +50,8 @@ pub fn tell(root: &Root, line: &str) {
     }
     let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
     let port = OpenOptions::new().append(true).custom_flags(flags).open(root.at(PORT));
-    let told = port.and_then(|mut port| port.write_all(line.as_bytes()));
-    match told {
+    let written = port.and_then(|mut port| port.write_all(line.as_bytes()));
+    match written {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {}
         Err(error) => eprintln!("{PORT}: {error}"),
@@ -60,7 +60,7 @@ pub fn tell(root: &Root, line: &str) {
 
 fn write_port(port: &PathBuf, line: &str) -> io::Result<()> {
     let mut port = OpenOptions::new().append(true).custom_flags(nix::libc::O_NOCTTY).open(port)?;
-    // One write: the host must not see half of the line as a whole one.
+    // In one write: the host must not see a partial line.
     port.write_all(line.as_bytes())
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_that_is_there_is_used() {
+    fn all_available_channels_are_used() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert!(deliver(&root, "x\n").unwrap().is_empty());
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_cannot_be_opened_is_an_error_with_its_place() {
+    fn unopenable_port_is_an_error_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         fs::create_dir_all(root.at(PORT)).unwrap();

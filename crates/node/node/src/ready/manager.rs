@@ -1,4 +1,4 @@
-//! Asks systemd how the boot goes, over D-Bus, and waits for its signal that it is over.
+//! Follows the boot's progress over D-Bus and waits for systemd to finish it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,16 +8,16 @@ use serde::Serialize;
 use zbus::export::futures_core::Stream;
 use zbus::wire::OwnedObjectPath;
 
-/// Between two looks at the jobs: each takes some milliseconds of an emulated processor.
-const TELL_EVERY: Duration = Duration::from_secs(2);
-const STATUS_MAX: usize = 200;
+/// How often jobs are polled: each poll takes milliseconds of an emulated processor.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_STATUS_CHARS: usize = 200;
 
-/// One unit as `ListUnitsFiltered` gives it: name, description, load, active and sub state, followed unit,
-/// path, job id, job type, job path.
+/// A row of `ListUnitsFiltered`: name, description, load, active and sub state, followed unit, path, job ID,
+/// job type, job path.
 type UnitRow =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
-/// One job as `ListJobs` gives it: id, unit, type, state, job path, unit path.
+/// A row of `ListJobs`: ID, unit, type, state, job path, unit path.
 type JobRow = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath);
 
 #[zbus::proxy(
@@ -26,7 +26,7 @@ type JobRow = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath);
     default_path = "/org/freedesktop/systemd1"
 )]
 trait Manager {
-    /// Without it systemd sends no signals.
+    /// Required before systemd sends signals.
     fn subscribe(&self) -> zbus::Result<()>;
     fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<UnitRow>>;
     fn list_jobs(&self) -> zbus::Result<Vec<JobRow>>;
@@ -44,7 +44,7 @@ trait Manager {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn system_state(&self) -> zbus::Result<String>;
-    /// Wall clock, microseconds; 0 in a container, which starts no kernel.
+    /// Wall clock in microseconds; 0 in a container, which has no kernel of its own.
     #[zbus(property(emits_changed_signal = "false"))]
     fn kernel_timestamp(&self) -> zbus::Result<u64>;
     #[zbus(property(emits_changed_signal = "false"))]
@@ -59,7 +59,7 @@ trait Service {
     fn status_text(&self) -> zbus::Result<String>;
 }
 
-/// How the boot went.
+/// The result of the boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
     /// Sorted.
@@ -70,7 +70,7 @@ pub struct Boot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Finished(Boot),
-    /// The system goes down; there is nobody left to be ready.
+    /// The system is shutting down and never gets ready.
     Stopping,
 }
 
@@ -82,27 +82,30 @@ pub enum WaitError {
     Closed(String),
 }
 
-/// The jobs of a boot that is not over.
+/// The jobs of a boot in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jobs {
     pub left: usize,
-    /// The units of those that are at work, sorted.
+    /// The units of running jobs, sorted.
     pub running: Vec<String>,
-    /// What the first of them that says anything (`STATUS=` of sd_notify) waits for.
+    /// The status text (sd_notify's `STATUS=`) of the first unit that has one.
     pub status: Option<Status>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     pub unit: String,
-    /// At most [`STATUS_MAX`] characters.
+    /// At most [`MAX_STATUS_CHARS`] characters.
     pub text: String,
 }
 
-/// Returns when no job of the boot is left. Calls `tell` with those that are, each time that they are others.
-pub async fn wait(bus: &zbus::Connection, tell: impl Fn(&Jobs)) -> Result<Outcome, WaitError> {
+/// Returns once the boot has no more jobs. Calls `on_progress` whenever the jobs change.
+pub async fn wait_for_boot(
+    bus: &zbus::Connection,
+    on_progress: impl Fn(&Jobs),
+) -> Result<Outcome, WaitError> {
     let manager = ManagerProxy::new(bus).await?;
-    // The signal is asked for before the state: a boot that ends in between is not missed.
+    // Subscribed before the state is read, so that no signal is missed.
     let mut finished = manager.receive_startup_finished().await?;
     manager.subscribe().await?;
     loop {
@@ -117,42 +120,43 @@ pub async fn wait(bus: &zbus::Connection, tell: impl Fn(&Jobs)) -> Result<Outcom
             signal = signal => if signal.is_none() {
                 return Err(WaitError::Closed(state));
             },
-            error = tell_jobs(&manager, &tell) => return Err(error.into()),
+            error = report_jobs(&manager, &on_progress) => return Err(error.into()),
         }
     }
 }
 
-/// Never ends but by an error.
-async fn tell_jobs(manager: &ManagerProxy<'_>, tell: impl Fn(&Jobs)) -> zbus::Error {
-    let mut told: Option<Jobs> = None;
+/// Returns only on an error.
+async fn report_jobs(manager: &ManagerProxy<'_>, on_progress: impl Fn(&Jobs)) -> zbus::Error {
+    let mut reported: Option<Jobs> = None;
     loop {
         let rows = match manager.list_jobs().await {
             Ok(rows) => rows,
             Err(error) => return error,
         };
-        let mut at_work: Vec<_> = rows.iter().filter(|row| row.3 == "running").collect();
-        at_work.sort_by(|one, other| one.1.cmp(&other.1));
-        let running: Vec<String> = at_work.iter().map(|row| row.1.clone()).collect();
-        // Only while the same jobs run: each answer costs processor time of an emulated machine.
-        let stands = told.as_ref().is_some_and(|told| told.running == running);
-        let status = if stands { status(manager.inner().connection(), &at_work).await } else { None };
+        let mut active_jobs: Vec<_> = rows.iter().filter(|row| row.3 == "running").collect();
+        active_jobs.sort_by(|one, other| one.1.cmp(&other.1));
+        let running: Vec<String> = active_jobs.iter().map(|row| row.1.clone()).collect();
+        // Only while the jobs are unchanged: each query takes time on an emulated machine.
+        let is_unchanged = reported.as_ref().is_some_and(|reported| reported.running == running);
+        let status =
+            if is_unchanged { status(manager.inner().connection(), &active_jobs).await } else { None };
         let jobs = Jobs { left: rows.len(), running, status };
-        if told.as_ref() != Some(&jobs) {
-            tell(&jobs);
-            told = Some(jobs);
+        if reported.as_ref() != Some(&jobs) {
+            on_progress(&jobs);
+            reported = Some(jobs);
         }
-        tokio::time::sleep(TELL_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Of the first job whose service has said what it does.
-async fn status(bus: &zbus::Connection, at_work: &[&JobRow]) -> Option<Status> {
-    for (_, unit, _, _, _, path) in at_work {
-        // Other units, and one that has just ended, have none.
+/// The status of the first job's service that has one.
+async fn status(bus: &zbus::Connection, active_jobs: &[&JobRow]) -> Option<Status> {
+    for (_, unit, _, _, _, path) in active_jobs {
+        // Other unit types, and services that have just exited, have none.
         let Ok(service) = ServiceProxy::builder(bus).path(path).build().await else { continue };
         let text = service.status_text().await.unwrap_or_default();
         if !text.is_empty() {
-            return Some(Status { unit: unit.clone(), text: text.chars().take(STATUS_MAX).collect() });
+            return Some(Status { unit: unit.clone(), text: text.chars().take(MAX_STATUS_CHARS).collect() });
         }
     }
     None
@@ -162,7 +166,7 @@ async fn boot(manager: &ManagerProxy<'_>) -> Result<Boot, WaitError> {
     let rows = manager.list_units_filtered(&["failed"]).await?;
     let mut failed_units: Vec<_> = rows.into_iter().map(|row| row.0).collect();
     failed_units.sort();
-    // The monotonic clock begins with the kernel; a container has only its own systemd's start.
+    // The monotonic clock starts with the kernel; a container counts from its systemd's start.
     let from = match manager.kernel_timestamp().await? {
         0 => manager.userspace_timestamp_monotonic().await?,
         _ => 0,
@@ -182,8 +186,8 @@ mod tests {
 
     const PATH: &str = "/org/freedesktop/systemd1";
 
-    /// A systemd whose state the test sets; only the words of the protocol are real.
-    struct Made {
+    /// A fake systemd with a settable state.
+    struct FakeManager {
         state: Arc<Mutex<&'static str>>,
         kernel: u64,
         failed: Vec<&'static str>,
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
-    impl Made {
+    impl FakeManager {
         fn subscribe(&self) {
             self.subscribed.notify_one();
         }
@@ -250,18 +254,18 @@ mod tests {
         }
     }
 
-    /// A service that says what it does.
-    struct Says;
+    /// A service with a status text.
+    struct FakeService;
 
     #[zbus::interface(name = "org.freedesktop.systemd1.Service")]
-    impl Says {
+    impl FakeService {
         #[zbus(property)]
         fn status_text(&self) -> String {
-            "waiting for a majority".to_owned() + &" ".repeat(STATUS_MAX)
+            "waiting for a majority".to_owned() + &" ".repeat(MAX_STATUS_CHARS)
         }
     }
 
-    /// What `wait` says when systemd is in the states of `then` one after the other, each told by a signal.
+    /// Runs `wait_for_boot` while systemd goes through the states of `then`, with a signal each.
     fn check(
         first: &'static str,
         then: &[&'static str],
@@ -271,61 +275,63 @@ mod tests {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (here, there) = UnixStream::pair().unwrap();
+            let (client_stream, server_stream) = UnixStream::pair().unwrap();
             let state = Arc::new(Mutex::new(first));
             let subscribed = Arc::new(tokio::sync::Notify::new());
-            let made = Made {
+            let manager = FakeManager {
                 state: state.clone(),
                 kernel,
                 failed: failed.to_vec(),
                 subscribed: subscribed.clone(),
             };
-            let server = zbus::connection::Builder::unix_stream(there)
+            let server = zbus::connection::Builder::unix_stream(server_stream)
                 .server(zbus::Guid::generate())
                 .p2p()
-                .serve_at(PATH, made)
+                .serve_at(PATH, manager)
                 .build();
-            let client = zbus::connection::Builder::unix_stream(here).p2p().build();
+            let client = zbus::connection::Builder::unix_stream(client_stream).p2p().build();
             let (server, client) = tokio::try_join!(server, client).unwrap();
-            let tell = async {
+            let advance = async {
                 subscribed.notified().await;
                 for next in then {
                     *state.lock().unwrap() = next;
                     let emitter = SignalEmitter::new(&server, PATH).unwrap();
-                    Made::startup_finished(&emitter, 0, 0, 1, 2, 3, 6).await.unwrap();
+                    FakeManager::startup_finished(&emitter, 0, 0, 1, 2, 3, 6).await.unwrap();
                 }
             };
-            let told = std::cell::RefCell::new(Vec::new());
-            let (outcome, ()) =
-                tokio::join!(wait(&client, |jobs| told.borrow_mut().push(jobs.clone())), tell);
+            let reported = std::cell::RefCell::new(Vec::new());
+            let (outcome, ()) = tokio::join!(
+                wait_for_boot(&client, |jobs| reported.borrow_mut().push(jobs.clone())),
+                advance
+            );
             assert_eq!(&outcome.unwrap(), expected);
             let running = vec!["a.service".into(), "b.service".into()];
             let jobs = Jobs { left: 3, running, status: None };
-            assert!(told.into_inner().iter().all(|told| *told == jobs));
+            assert!(reported.into_inner().iter().all(|reported| *reported == jobs));
         });
     }
 
     #[test]
-    fn the_first_status_of_a_job_at_work_counts() {
+    fn first_status_of_an_active_job_is_reported() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (here, there) = UnixStream::pair().unwrap();
-            let server = zbus::connection::Builder::unix_stream(there)
+            let (client_stream, server_stream) = UnixStream::pair().unwrap();
+            let server = zbus::connection::Builder::unix_stream(server_stream)
                 .server(zbus::Guid::generate())
                 .p2p()
-                .serve_at("/b", Says)
+                .serve_at("/b", FakeService)
                 .build();
-            let client = zbus::connection::Builder::unix_stream(here).p2p().build();
+            let client = zbus::connection::Builder::unix_stream(client_stream).p2p().build();
             let (_server, client) = tokio::try_join!(server, client).unwrap();
             let row = |unit: &str, path: &str| {
                 let path = OwnedObjectPath::try_from(path).unwrap();
                 (1, unit.to_owned(), "start".to_owned(), "running".to_owned(), path.clone(), path)
             };
-            let (silent, says) = (row("a.service", "/a"), row("b.service", "/b"));
+            let (silent, busy) = (row("a.service", "/a"), row("b.service", "/b"));
             assert_eq!(status(&client, &[&silent]).await, None);
-            let found = status(&client, &[&silent, &says]).await.unwrap();
+            let found = status(&client, &[&silent, &busy]).await.unwrap();
             assert_eq!(found.unit, "b.service");
-            assert_eq!(found.text, format!("{:1$}", "waiting for a majority", STATUS_MAX));
+            assert_eq!(found.text, format!("{:1$}", "waiting for a majority", MAX_STATUS_CHARS));
         });
     }
 
@@ -335,12 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_is_over_is_told_at_once() {
+    fn finished_boot_is_reported_immediately() {
         check("running", &[], 1, &[], &finished(&[], 5500));
     }
 
     #[test]
-    fn a_boot_that_goes_on_is_waited_for_and_failed_units_are_listed() {
+    fn running_boot_is_awaited_and_failed_units_listed() {
         check(
             "starting",
             &["degraded"],
@@ -352,12 +358,12 @@ mod tests {
     }
 
     #[test]
-    fn a_container_counts_from_its_own_systemd() {
+    fn container_boot_time_starts_with_its_systemd() {
         check("running", &[], 0, &[], &finished(&[], 1500));
     }
 
     #[test]
-    fn a_system_that_stops_is_never_ready() {
+    fn stopping_system_is_never_ready() {
         check("starting", &["stopping"], 1, &[], &Outcome::Stopping);
     }
 }

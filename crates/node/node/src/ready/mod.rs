@@ -1,7 +1,7 @@
-//! `keelson-ready`: tells the host, once a boot, that this machine is up.
+//! `keelson-ready`: reports to the host, once per boot, that this machine is up.
 //!
-//! It waits for systemd's own word that the jobs of the boot are done, and must never say "ready" before. Units
-//! that failed are listed, not judged.
+//! It waits for systemd to finish the boot and never reports readiness before. Failed units are listed, not
+//! judged.
 
 mod deliver;
 mod manager;
@@ -21,10 +21,10 @@ use manager::{Boot, Jobs, Outcome};
 pub use report::boot_id;
 use report::{Report, Starting};
 
-/// How long the address may come after the boot has finished.
-const ADDRESS_WAIT: Duration = Duration::from_secs(5);
-/// Units at work that the host is told of.
-const RUNNING_MAX: usize = 4;
+/// How long to wait for the address after the boot has finished.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many running units a progress report names.
+const MAX_RUNNING: usize = 4;
 
 /// Waits until the boot has finished, and reports it to the host.
 ///
@@ -40,14 +40,14 @@ struct Flags {
     root: Root,
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
-    let tell = |jobs: &Jobs| {
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
+    let on_progress = |jobs: &Jobs| {
         if !flags.print {
-            tell(&flags.root, jobs);
+            report_progress(&flags.root, jobs);
         }
     };
-    let boot = match boot(tell)? {
+    let boot = match wait_for_boot(on_progress)? {
         Outcome::Finished(boot) => boot,
         Outcome::Stopping => {
             eprintln!("the system stops before its boot has finished: nothing to report");
@@ -60,38 +60,38 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         print!("{line}");
         return Ok(ExitCode::SUCCESS);
     }
-    let told = deliver::deliver(&flags.root, &line)?;
-    if told.is_empty() {
+    let delivered = deliver::deliver(&flags.root, &line)?;
+    if delivered.is_empty() {
         eprintln!("no host waits for it: {}", line.trim_end());
     }
-    for place in told {
-        eprintln!("told {place}: {}", line.trim_end());
+    for target in delivered {
+        eprintln!("told {target}: {}", line.trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(root: &Root, jobs: &Jobs) {
-    let running = &jobs.running[..jobs.running.len().min(RUNNING_MAX)];
+fn report_progress(root: &Root, jobs: &Jobs) {
+    let running = &jobs.running[..jobs.running.len().min(MAX_RUNNING)];
     let status = jobs.status.as_ref();
     match (Starting { state: "starting", jobs: jobs.left, running, status }).line() {
-        Ok(line) => deliver::tell(root, &line),
+        Ok(line) => deliver::deliver_progress(root, &line),
         Err(error) => eprintln!("cannot write the jobs as JSON: {error}"),
     }
 }
 
-/// Asks systemd, on one thread.
-fn boot(tell: impl Fn(&Jobs)) -> Result<Outcome> {
+/// Queries systemd on a single-threaded runtime.
+fn wait_for_boot(on_progress: impl Fn(&Jobs)) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let bus = zbus::Connection::system().await.context("cannot reach the system bus")?;
-        manager::wait(&bus, tell).await.context("systemd does not say how the boot went")
+        manager::wait_for_boot(&bus, on_progress).await.context("systemd does not say how the boot went")
     })
 }
 
 fn observe(root: &Root, boot: Boot) -> Result<Report> {
-    let settled = address::wait(ADDRESS_WAIT, || Network::observe(root).settled())
+    let preferred = address::wait_for(ADDRESS_TIMEOUT, || Network::observe(root).preferred())
         .context("cannot follow the changes of the network")?;
-    let found = settled.or_else(|| Network::observe(root).best());
+    let found = preferred.or_else(|| Network::observe(root).best_available());
     Ok(Report {
         state: "ready",
         version: report::version(root),

@@ -1,4 +1,4 @@
-//! The line that the host reads. Its names are a contract with the `machines` crate.
+//! The lines that the host reads; their field names are a contract with the `machines` crate.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use super::manager::Status;
 use crate::os_release;
 use crate::root::Root;
 
-/// The profile of images that are shipped.
-const SHIPPED: &str = "node";
+/// The profile of released images.
+const DEFAULT_PROFILE: &str = "node";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,32 +19,32 @@ pub struct Report {
     pub state: &'static str,
     /// `VERSION_ID` of the image.
     pub version: Option<String>,
-    /// `VARIANT_ID` of the image: the profile of its programs; what is shipped names none, and is `node`.
+    /// `VARIANT_ID` of the image: its build profile; released images have none and report `node`.
     pub profile: Option<String>,
-    /// `a` or `b`; none in a container.
+    /// `a` or `b`; `null` in a container.
     pub slot: Option<char>,
     pub failed_units: Vec<String>,
     pub address: Option<Ipv4Addr>,
-    /// 32 hexadecimal digits, as journald writes it.
+    /// 32 hexadecimal digits, as in the journal.
     pub boot_id: String,
     /// From the kernel's start (in a container, systemd's) to the end of the boot.
     pub startup_ms: u64,
 }
 
-/// What is told before: the jobs that are left.
+/// A progress report: the remaining jobs.
 #[derive(Debug, Serialize)]
 pub struct Starting<'a> {
     pub state: &'static str,
     pub jobs: usize,
-    /// The first few of those that are at work.
+    /// The first few running units.
     pub running: &'a [String],
-    /// What one of them says that it does, where the boot stands still.
+    /// The status of one of them, while the jobs are unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'a Status>,
 }
 
 impl Starting<'_> {
-    /// One line, with its end.
+    /// One line with a newline.
     pub fn line(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string(self)? + "\n")
     }
@@ -55,7 +55,7 @@ impl Starting<'_> {
 pub struct BootIdError(#[source] io::Error);
 
 impl Report {
-    /// One line, with its end.
+    /// One line with a newline.
     pub fn line(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string(self)? + "\n")
     }
@@ -70,10 +70,10 @@ pub fn version(root: &Root) -> Option<String> {
     os_release::value(root, "VERSION_ID")
 }
 
-/// None where the image names nothing of itself.
+/// `None` without an os-release file.
 pub fn profile(root: &Root) -> Option<String> {
     version(root)?;
-    Some(os_release::value(root, "VARIANT_ID").unwrap_or_else(|| SHIPPED.to_owned()))
+    Some(os_release::value(root, "VARIANT_ID").unwrap_or_else(|| DEFAULT_PROFILE.to_owned()))
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_has_the_names_of_the_contract() {
+    fn report_format() {
         let report = Report {
             state: "ready",
             version: Some("9999.1.0".into()),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_variant_is_one_that_is_shipped() {
+    fn default_profile_without_variant_id() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert_eq!(profile(&root), None);

@@ -1,4 +1,4 @@
-//! Which slot `/usr` runs from: the partition below the mapped device `usr`, by its label.
+//! The slot of `/usr`: the label of the partition below the mapped device `usr`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use crate::root::Root;
 
 const BLOCK: &str = "/sys/block";
-const MAPPED: &str = "usr";
-/// Partition label -> slot.
+const MAPPED_NAME: &str = "usr";
+/// Partition labels and slots.
 const SLOTS: [(&str, char); 2] = [("USR-A", 'a'), ("USR-B", 'b')];
 
-/// None where `/usr` is no mapped device, as in a container.
+/// `None` if `/usr` is not a mapped device, as in a container.
 pub fn slot(root: &Root) -> Option<char> {
-    let device = entries(&root.at(BLOCK))
-        .into_iter()
-        .find(|device| fs::read_to_string(device.join("dm/name")).is_ok_and(|name| name.trim() == MAPPED))?;
-    // Data and hashes: only the data's label is a slot's whole name.
+    let device = entries(&root.at(BLOCK)).into_iter().find(|device| {
+        fs::read_to_string(device.join("dm/name")).is_ok_and(|name| name.trim() == MAPPED_NAME)
+    })?;
+    // The device has a data and a hash partition; only the data partition's label is a slot name.
     entries(&device.join("slaves")).iter().find_map(|partition| {
-        let facts = fs::read_to_string(partition.join("uevent")).ok()?;
-        let label = facts.lines().find_map(|line| line.strip_prefix("PARTNAME="))?;
+        let uevent = fs::read_to_string(partition.join("uevent")).ok()?;
+        let label = uevent.lines().find_map(|line| line.strip_prefix("PARTNAME="))?;
         SLOTS.iter().find(|(name, _)| *name == label).map(|(_, slot)| *slot)
     })
 }
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_partition_names_the_slot() {
+    fn slot_is_named_by_the_data_partition() {
         check(&["USR-A", "USR-A-verity"], "usr", Some('a'));
         check(&["USR-B-verity", "USR-B"], "usr", Some('b'));
         check(&["USR-A", "USR-A-verity"], "swap", None);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_none() {
+    fn container_has_no_slot() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(slot(&Root::from(folder.path())), None);
     }

@@ -1,7 +1,7 @@
-//! `keelson-reset`: the machine as on its first boot.
+//! `keelson-reset`: resets the machine to its first boot.
 //!
-//! It only asks for it: systemd-repart in the initrd of the next boot makes the partitions that are marked
-//! `FactoryReset=yes` anew. The running system erases nothing, and both slots of `/usr` stay.
+//! Only requests it: systemd-repart in the initrd of the next boot recreates the partitions marked
+//! `FactoryReset=yes`. The running system erases nothing, and both `/usr` slots are kept.
 
 mod power;
 mod variable;
@@ -13,15 +13,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::face::{FAILED, WRONG_USE};
+use crate::applet::{EXIT_FAILURE, EXIT_USAGE};
 use crate::root::Root;
 use variable::RequestError;
 
-/// Of locksmithd (`LockMarker`): it may hold the lock.
+/// locksmithd's `LockMarker`: this machine may hold the lock.
 const LOCK_MARKER: &str = "/var/lib/locksmith/lock-requested";
-/// Of locksmithd (`fleet::Memory`): it drained this machine, which it does without a lock too.
+/// locksmithd's `CordonFile`: it drained this machine, which needs no lock.
 const DRAIN_MARKER: &str = "/var/lib/locksmith/drained";
-const HELD: [(&str, &str); 2] = [
+const BLOCKERS: [(&str, &str); 2] = [
     (
         LOCK_MARKER,
         "error: this machine may hold the cluster's reboot lock, and after the reset its id may be another one\n\
@@ -35,8 +35,8 @@ const HELD: [(&str, &str); 2] = [
          MACHINE",
     ),
 ];
-/// What has to be typed.
-const WORD: &str = "reset";
+/// The text that confirms the reset.
+const CONFIRMATION: &str = "reset";
 const EXAMPLES: &str = "Examples:
   sudo keelson-reset              asks, then reboots into the reset
   sudo keelson-reset --yes        does not ask
@@ -62,26 +62,26 @@ struct Flags {
     root: Root,
 }
 
-pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let flags = Flags::parse_from(words);
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(args);
     if let Err(error) = variable::check(&flags.root) {
         return Ok(refuse(&error));
     }
-    let held = HELD.iter().find(|(marker, _)| flags.root.at(marker).exists());
-    if let Some((_, why)) = held.filter(|_| !flags.ignore_lock) {
-        eprintln!("{why}");
-        return Ok(ExitCode::from(FAILED));
+    let blocker = BLOCKERS.iter().find(|(marker, _)| flags.root.at(marker).exists());
+    if let Some((_, message)) = blocker.filter(|_| !flags.ignore_lock) {
+        eprintln!("{message}");
+        return Ok(ExitCode::from(EXIT_FAILURE));
     }
     if !flags.yes {
         if !std::io::stdin().is_terminal() {
             eprintln!(
                 "error: nobody can be asked here\nhint: add --yes to erase this machine's files unasked"
             );
-            return Ok(ExitCode::from(WRONG_USE));
+            return Ok(ExitCode::from(EXIT_USAGE));
         }
         if !confirmed()? {
             eprintln!("nothing was changed");
-            return Ok(ExitCode::from(FAILED));
+            return Ok(ExitCode::from(EXIT_FAILURE));
         }
     }
     if let Err(error) = variable::request(&flags.root) {
@@ -101,13 +101,15 @@ fn refuse(error: &RequestError) -> ExitCode {
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(FAILED)
+    ExitCode::from(EXIT_FAILURE)
 }
 
 fn confirmed() -> Result<bool> {
-    eprint!("This erases /etc, /var, /home and all else of this machine's own.\nType `{WORD}` to go on: ");
+    eprint!(
+        "This erases /etc, /var, /home and all else of this machine's own.\nType `{CONFIRMATION}` to go on: "
+    );
     std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
-    Ok(answer.trim() == WORD)
+    let mut reply = String::new();
+    std::io::stdin().read_line(&mut reply).context("cannot read the answer")?;
+    Ok(reply.trim() == CONFIRMATION)
 }

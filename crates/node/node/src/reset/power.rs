@@ -1,9 +1,9 @@
-//! Reboots by logind, which lets the sessions end well, or by systemd where there is no logind.
+//! Reboots through logind, which ends sessions cleanly, or through systemd without logind.
 
 use std::time::Duration;
 
-/// The usual patience of D-Bus clients.
-const ANSWER: Duration = Duration::from_secs(25);
+/// The default timeout of D-Bus clients.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RebootError {
@@ -38,24 +38,24 @@ pub fn reboot() -> Result<(), RebootError> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RebootError::Runtime)?;
     runtime.block_on(async {
         let bus = zbus::Connection::system().await.map_err(RebootError::Bus)?;
-        by(&bus).await
+        reboot_over(&bus).await
     })
 }
 
-/// What was asked, or an error when nobody answers in [`ANSWER`].
-async fn answered<T>(asked: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
-    let late = || zbus::Error::Failure(format!("no answer after {} s", ANSWER.as_secs()));
-    tokio::time::timeout(ANSWER, asked).await.unwrap_or_else(|_elapsed| Err(late()))
+/// Fails after [`CALL_TIMEOUT`].
+async fn with_timeout<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    let timed_out = || zbus::Error::Failure(format!("no answer after {} s", CALL_TIMEOUT.as_secs()));
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_elapsed| Err(timed_out()))
 }
 
-async fn by(bus: &zbus::Connection) -> Result<(), RebootError> {
-    let asked = answered(async { LogindProxy::new(bus).await?.reboot(false).await });
-    let Err(logind) = asked.await else { return Ok(()) };
-    let asked = answered(async {
-        // The mode of `systemctl reboot`: no later job takes it back.
+async fn reboot_over(bus: &zbus::Connection) -> Result<(), RebootError> {
+    let call = with_timeout(async { LogindProxy::new(bus).await?.reboot(false).await });
+    let Err(logind) = call.await else { return Ok(()) };
+    let call = with_timeout(async {
+        // The mode of `systemctl reboot`: later jobs cannot cancel it.
         SystemdProxy::new(bus).await?.start_unit("reboot.target", "replace-irreversibly").await
     });
-    match asked.await {
+    match call.await {
         Ok(_job) => Ok(()),
         Err(source) => Err(RebootError::Refused { logind: Box::new(logind), source: Box::new(source) }),
     }
@@ -72,19 +72,19 @@ mod tests {
 
     type Calls = Arc<Mutex<Vec<String>>>;
 
-    struct MadeLogind(Calls);
+    struct FakeLogind(Calls);
 
     #[zbus::interface(name = "org.freedesktop.login1.Manager")]
-    impl MadeLogind {
+    impl FakeLogind {
         fn reboot(&self, interactive: bool) {
             self.0.lock().unwrap().push(format!("logind {interactive}"));
         }
     }
 
-    struct MadeSystemd(Calls);
+    struct FakeSystemd(Calls);
 
     #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
-    impl MadeSystemd {
+    impl FakeSystemd {
         fn start_unit(&self, name: &str, mode: &str) -> OwnedObjectPath {
             self.0.lock().unwrap().push(format!("systemd {name} {mode}"));
             OwnedObjectPath::try_from("/org/freedesktop/systemd1/job/1").unwrap()
@@ -95,22 +95,22 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let calls = Calls::default();
-            let (here, there) = UnixStream::pair().unwrap();
+            let (client_stream, server_stream) = UnixStream::pair().unwrap();
             let guid = zbus::Guid::generate();
-            // Something is always served: a peer that serves nothing does not answer at all.
-            let mut server = zbus::connection::Builder::unix_stream(there)
+            // Always serves an object: a peer without any does not reply at all.
+            let mut server = zbus::connection::Builder::unix_stream(server_stream)
                 .server(guid)
                 .p2p()
-                .serve_at("/", MadeSystemd(calls.clone()));
+                .serve_at("/", FakeSystemd(calls.clone()));
             if logind {
-                server = server.serve_at("/org/freedesktop/login1", MadeLogind(calls.clone()));
+                server = server.serve_at("/org/freedesktop/login1", FakeLogind(calls.clone()));
             }
             if systemd {
-                server = server.serve_at("/org/freedesktop/systemd1", MadeSystemd(calls.clone()));
+                server = server.serve_at("/org/freedesktop/systemd1", FakeSystemd(calls.clone()));
             }
-            let client = zbus::connection::Builder::unix_stream(here).p2p();
+            let client = zbus::connection::Builder::unix_stream(client_stream).p2p();
             let (server, client) = tokio::try_join!(server.build(), client.build()).unwrap();
-            let outcome = by(&client).await;
+            let outcome = reboot_over(&client).await;
             drop(server);
             match (outcome, expected) {
                 (Ok(()), Ok(call)) => assert_eq!(*calls.lock().unwrap(), [call]),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reboots() {
+    fn failure_names_both() {
         check(false, false, Err("neither logind"));
     }
 }

@@ -1,8 +1,8 @@
-//! The EFI variable by which systemd is asked for a factory reset.
+//! The EFI variable that requests a factory reset from systemd.
 //!
-//! systemd-repart 257 reads `FactoryReset` of systemd's vendor as a boolean in UTF-16, in the initrd only, and
-//! removes it when it has done so. efivarfs puts four bytes of attributes before the value, takes a value in
-//! one write, and guards variables that exist with the immutable flag.
+//! systemd-repart 257 reads systemd's `FactoryReset` as a UTF-16 boolean, in the initrd only, and then removes
+//! it. efivarfs prefixes values with four bytes of attributes, requires a single write, and sets the immutable
+//! flag on existing variables.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use crate::root::Root;
 
 const FOLDER: &str = "/sys/firmware/efi/efivars";
 const NAME: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
-/// Non-volatile, for boot services and at run time.
+/// Non-volatile, boot service access, runtime access.
 const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4;
 const VALUE: &str = "1";
-/// systemd writes here which kind of container it runs in.
+/// systemd stores the container type here.
 const CONTAINER: &str = "/run/systemd/container";
 
 #[derive(Debug, thiserror::Error)]
@@ -51,25 +51,25 @@ impl RequestError {
     }
 }
 
-/// Whether a reset can be asked for on this machine.
+/// Whether this machine supports the request.
 pub fn check(root: &Root) -> Result<(), RequestError> {
     if let Ok(kind) = fs::read_to_string(root.at(CONTAINER)) {
         return Err(RequestError::Container { kind: kind.trim().to_owned() });
     }
     let folder = root.at(FOLDER);
-    // Without a file system on it the folder is there and empty.
-    let has_any = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-    if has_any { Ok(()) } else { Err(RequestError::NoVariables(folder)) }
+    // Without efivarfs the folder exists but is empty.
+    let is_mounted = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+    if is_mounted { Ok(()) } else { Err(RequestError::NoVariables(folder)) }
 }
 
-/// Sets the variable; a request that is there already stays.
+/// Sets the variable; idempotent.
 pub fn request(root: &Root) -> Result<(), RequestError> {
     check(root)?;
     let path = root.at(FOLDER).join(NAME);
     set(&path, &content()).map_err(|source| RequestError::Write { path, source })
 }
 
-/// Attributes, then the text in UTF-16 with its end.
+/// The attributes and the null-terminated UTF-16 text.
 fn content() -> Vec<u8> {
     let text = VALUE.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
     ATTRIBUTES.to_le_bytes().into_iter().chain(text).collect()
@@ -90,7 +90,7 @@ fn set(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn allow_writing(path: &Path) -> io::Result<()> {
     let variable = File::open(path)?;
-    // A file system without such flags guards nothing.
+    // Other file systems have no such flag.
     let Ok(flags) = ioctl_getflags(&variable) else { return Ok(()) };
     if flags.contains(IFlags::IMMUTABLE) {
         ioctl_setflags(&variable, flags - IFlags::IMMUTABLE)?;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_is_a_true_string_that_stays_over_the_reboot() {
+    fn variable_is_a_persistent_true() {
         let (_folder, root) = machine();
         request(&root).unwrap();
         let path = root.at(FOLDER).join(NAME);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_told_what_to_do_instead() {
+    fn container_error_has_a_hint() {
         let (_folder, root) = machine();
         fs::create_dir_all(root.at("/run/systemd")).unwrap();
         fs::write(root.at(CONTAINER), "systemd-nspawn\n").unwrap();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_variables_is_told_so() {
+    fn machine_without_efi_variables() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert!(matches!(request(&root), Err(RequestError::NoVariables(_))));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_cannot_be_written_has_its_cause() {
+    fn write_error_has_its_cause() {
         let (_folder, root) = machine();
         fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
         let error = request(&root).unwrap_err();

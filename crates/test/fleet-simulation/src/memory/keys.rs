@@ -1,32 +1,32 @@
-//! What the model of the store has: keys that end, and events.
+//! Contents of the store model: keys with expiration, and events.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fleet_node::{Change, Only, StoreError};
+use fleet_node::{Change, Precondition, StoreError};
 use tokio::time::Instant;
 
-use crate::about::About;
+use crate::request_kind::RequestKind;
 
-/// Events that are remembered, as etcd does.
+/// Length of the event history, as in etcd.
 pub const HISTORY: usize = 1000;
 
 pub struct Keys {
     pub entries: BTreeMap<String, Entry>,
     pub index: u64,
     pub events: VecDeque<Change>,
-    pub chance: fastrand::Rng,
-    /// Nobody reaches it.
+    pub rng: fastrand::Rng,
+    /// Unreachable for all machines.
     pub down: bool,
-    /// How many of a hundred answers are lost.
-    pub lossy: u32,
-    /// Keys that begin so are not written: their users lack the permission.
-    pub forbidden: Option<&'static str>,
-    /// Writes that were refused because of what they compare.
-    pub refused: Vec<String>,
-    /// By what they are about.
-    pub requests: BTreeMap<About, u64>,
-    /// The keys that expire, in that order.
-    pub ends: BTreeSet<(Instant, String)>,
+    /// Percentage of lost responses.
+    pub loss_percent: u32,
+    /// Writes below this prefix are rejected for lack of permission.
+    pub forbidden_prefix: Option<&'static str>,
+    /// Writes whose precondition did not hold.
+    pub rejected: Vec<String>,
+    /// Number of requests by kind.
+    pub requests: BTreeMap<RequestKind, u64>,
+    /// Keys by time of expiration.
+    pub expirations: BTreeSet<(Instant, String)>,
 }
 
 pub struct Entry {
@@ -47,8 +47,8 @@ impl Keys {
 
     pub fn expire(&mut self) {
         let now = Instant::now();
-        while self.ends.first().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, path)) = self.ends.pop_first()
+        while self.expirations.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, path)) = self.expirations.pop_first()
         {
             self.entries.remove(&path);
             self.event(&path, None);
@@ -57,33 +57,33 @@ impl Keys {
 
     pub fn insert(&mut self, path: String, entry: Entry) {
         self.remove(&path);
-        self.ends.extend(entry.expires.map(|at| (at, path.clone())));
+        self.expirations.extend(entry.expires.map(|at| (at, path.clone())));
         self.entries.insert(path, entry);
     }
 
     pub fn remove(&mut self, path: &str) {
         if let Some(at) = self.entries.remove(path).and_then(|entry| entry.expires) {
-            self.ends.remove(&(at, path.to_owned()));
+            self.expirations.remove(&(at, path.to_owned()));
         }
     }
 
-    pub fn holds(&mut self, path: &str, only: &Only) -> Result<(), StoreError> {
-        if self.forbidden.is_some_and(|prefix| path.starts_with(prefix)) {
-            return Err(StoreError::Refused(format!("{path}: no permission")));
+    pub fn check_precondition(&mut self, path: &str, precondition: &Precondition) -> Result<(), StoreError> {
+        if self.forbidden_prefix.is_some_and(|prefix| path.starts_with(prefix)) {
+            return Err(StoreError::Rejected(format!("{path}: no permission")));
         }
         let entry = self.entries.get(path);
-        let fine = match only {
-            Only::Always => true,
-            Only::Absent => entry.is_none(),
-            Only::Present => entry.is_some(),
-            Only::Value(value) => entry.is_some_and(|entry| entry.value == *value),
-            Only::Index(index) => entry.is_some_and(|entry| entry.index == *index),
+        let is_met = match precondition {
+            Precondition::Always => true,
+            Precondition::Absent => entry.is_none(),
+            Precondition::Present => entry.is_some(),
+            Precondition::Value(value) => entry.is_some_and(|entry| entry.value == *value),
+            Precondition::Index(index) => entry.is_some_and(|entry| entry.index == *index),
         };
-        if fine {
+        if is_met {
             return Ok(());
         }
-        let why = format!("{path}: {only:?}");
-        self.refused.push(why.clone());
-        Err(StoreError::Refused(why))
+        let why = format!("{path}: {precondition:?}");
+        self.rejected.push(why.clone());
+        Err(StoreError::Rejected(why))
     }
 }

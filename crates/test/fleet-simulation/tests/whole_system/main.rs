@@ -1,15 +1,14 @@
-//! The whole system in one thread, from a seed: fleetds with the client that they have, its time-outs and watches; members
-//! of the store behind their HTTP front, on disks and clocks of their own; and a network that cuts, delays and resets their
-//! connections. No unit may ever run twice, and in the end all that is asked for runs. Time is tokio's own, which jumps to
-//! the next thing that waits.
+//! The whole system in one thread, from a seed: fleetds with the real client; etcd members with their HTTP front end,
+//! on simulated disks and clocks; and a network that cuts, delays and resets connections. No unit may ever run twice,
+//! and all desired units must run in the end. Time is tokio's virtual time.
 //!
-//! `KEELSON_SEEDS=7..99` runs others than the usual ones. One alone, with its story, and with what the programs log:
-//! `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p fleet-simulation --run-ignored only --no-capture one_seed`;
-//! `KEELSON_LENGTH=long` for one of the long run, `wide` for one of a thousand machines.
+//! `KEELSON_SEEDS=7..99` runs other seeds. To run one with a log: `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p
+//! fleet-simulation --run-ignored only --no-capture one_seed`; `KEELSON_LENGTH=long` for a long history, `wide` for
+//! one with a thousand machines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../../etcd/etcd-raft/tests/simulation/chance.rs"]
+#[path = "../../../../etcd/etcd-raft/tests/simulation/seeded_random.rs"]
 #[allow(dead_code, reason = "the store's own simulation draws more from it")]
 mod chance;
 mod clients;
@@ -24,27 +23,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clients::History;
-use fleet_simulation::{Options, World, in_virtual_time};
-use store::Whole;
+use fleet_simulation::{Cluster, Options, in_virtual_time};
+use store::EtcdCluster;
 use tokio::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-/// Histories with few troubles and a short TTL, which `cargo verify` runs.
-const FEW: Range<u64> = 1..201;
+/// Short histories with few faults and a short TTL, run by `cargo verify`.
+const SHORT_SEEDS: Range<u64> = 1..201;
 const SHORT: Length =
-    Length { troubles: 3, options: Options { ttl: Duration::from_secs(10), ..Options::USUAL } };
-/// Histories of the long run.
-const MANY: Range<u64> = 1_000..1_500;
-const LONG: Length = Length { troubles: 12, options: Options::USUAL };
-/// One of many machines. No unit is global: each would be a thousand.
+    Length { faults: 3, options: Options { ttl: Duration::from_secs(10), ..Options::DEFAULT } };
+/// Seeds of the long run.
+const LONG_SEEDS: Range<u64> = 1_000..1_500;
+const LONG: Length = Length { faults: 12, options: Options::DEFAULT };
+/// A thousand machines. Without global units, since each would run a thousand times.
 const WIDE: Length = Length {
-    troubles: 2,
+    faults: 2,
     options: Options {
         machines: Some(1_000),
         units: 100,
         texts: &["", "", "AllowOverlap=yes\n", "StopOnPartition=no\n"],
-        ..Options::USUAL
+        ..Options::DEFAULT
     },
 };
 
@@ -53,13 +52,13 @@ const LENGTH: &str = "KEELSON_LENGTH";
 
 #[derive(Clone, Copy)]
 struct Length {
-    /// What goes wrong in one history.
-    troubles: usize,
+    /// Number of faults.
+    faults: usize,
     options: Options,
 }
 
 impl Length {
-    /// As [`LENGTH`] has it.
+    /// By the value of [`LENGTH`].
     fn of(name: Option<&str>) -> Self {
         match name {
             Some("long") => LONG,
@@ -69,20 +68,20 @@ impl Length {
     }
 }
 
-/// What is wrong with the history of this seed, in this process. On a thread of its own: what libraries keep for a thread
-/// begins with the seed.
+/// Runs a seed and returns its failures. On a thread of its own, so that thread-local state of libraries starts
+/// fresh.
 fn run(seed: u64, length: Length) -> Vec<String> {
-    let usual = std::panic::take_hook();
+    let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICKED.store(true, Ordering::Relaxed);
-        usual(panic);
+        default(panic);
     }));
     let history = std::thread::spawn(move || {
         chance::seed_this_thread(seed);
         simulate(seed, length)
     });
     let mut faults = history.join().unwrap_or_default();
-    // Also a task's, of which nobody else learns.
+    // Also in a task whose result is dropped.
     if PANICKED.load(Ordering::Relaxed) {
         faults.push("something panicked".to_owned());
     }
@@ -94,19 +93,19 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 fn simulate(seed: u64, length: Length) -> Vec<String> {
     in_virtual_time(async {
         log(Instant::now());
-        let options = Options { told: true, ..length.options };
-        let mut world = World::new(seed, options, Whole::new).await;
-        let history = History::begin(&world.service, &mut fastrand::Rng::with_seed(!seed));
-        for _ in 0..length.troubles {
-            world.trouble().await;
+        let options = Options { verbose: true, ..length.options };
+        let mut cluster = Cluster::new(seed, options, EtcdCluster::new).await;
+        let history = History::start(&cluster.service, &mut fastrand::Rng::with_seed(!seed));
+        for _ in 0..length.faults {
+            cluster.inject_random_fault().await;
         }
-        world.end_well().await;
-        let faults = world.faults();
-        faults.into_iter().chain(history.end()).chain(world.service.members.stopped()).collect()
+        cluster.check_convergence().await;
+        let faults = cluster.faults();
+        faults.into_iter().chain(history.stop_and_check()).chain(cluster.service.members.stopped()).collect()
     })
 }
 
-/// What fleetds and members log, with the time of the history: `SHOW_LOG=info`.
+/// Logs of fleetds and members with virtual time: `SHOW_LOG=info`.
 fn log(begun: Instant) {
     let Ok(level) = std::env::var("SHOW_LOG") else { return };
     tracing_subscriber::fmt()
@@ -129,72 +128,71 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// One history in a process of its own, so that nothing of one is left in the next: its story, and whether it is as it has
-/// to be.
-fn story(seed: u64, length: &str) -> (bool, String) {
+/// Runs a seed in a separate process. Returns whether it passed, and its log.
+fn run_in_process(seed: u64, length: &str) -> (bool, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     let output = command.env(SEED, seed.to_string()).env(LENGTH, length).output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// These seeds, or those that `KEELSON_SEEDS` names, of which every second one where `parity` says which.
-fn must_hold(length: &str, usual: Range<u64>, parity: Option<u64>) {
+/// Runs these seeds, or those of `KEELSON_SEEDS`; with `parity` every second one.
+fn run_seeds(length: &str, default: Range<u64>, parity: Option<u64>) {
     let range = |text: String| {
         let (from, to) = text.split_once("..").expect("KEELSON_SEEDS is a range, as 7..8");
         from.parse().unwrap()..to.parse().unwrap()
     };
-    let seeds = variable("KEELSON_SEEDS").map_or(usual, range);
-    let mut bad = Vec::new();
+    let seeds = variable("KEELSON_SEEDS").map_or(default, range);
+    let mut failed = Vec::new();
     for seed in seeds.filter(|seed| parity.is_none_or(|parity| seed % 2 == parity)) {
-        let (held, story) = story(seed, length);
-        if !held {
-            eprintln!("{story}\nseed {seed} ({length})");
-            bad.push(seed);
+        let (passed, log) = run_in_process(seed, length);
+        if !passed {
+            eprintln!("{log}\nseed {seed} ({length})");
+            failed.push(seed);
         }
     }
-    assert!(bad.is_empty(), "again: {SEED}={} {LENGTH}={length}; all that failed: {bad:?}", bad[0]);
+    assert!(failed.is_empty(), "again: {SEED}={} {LENGTH}={length}; all that failed: {failed:?}", failed[0]);
 }
 
-// Two tests, for two processors.
+// Two tests, to use two processors.
 #[test]
 fn no_unit_twice_and_none_lost_of_even_seeds() {
-    must_hold("short", FEW, Some(0));
+    run_seeds("short", SHORT_SEEDS, Some(0));
 }
 
 #[test]
 fn no_unit_twice_and_none_lost_of_odd_seeds() {
-    must_hold("short", FEW, Some(1));
+    run_seeds("short", SHORT_SEEDS, Some(1));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    let told = |seed| {
-        let of_history = |line: &&str| line.trim_start().starts_with(|first: char| first.is_ascii_digit());
-        story(seed, "short").1.lines().filter(of_history).map(str::to_owned).collect::<Vec<_>>()
+    let log_of = |seed| {
+        let is_log_line = |line: &&str| line.trim_start().starts_with(|first: char| first.is_ascii_digit());
+        run_in_process(seed, "short").1.lines().filter(is_log_line).map(str::to_owned).collect::<Vec<_>>()
     };
     for seed in 1..6 {
-        let (once, again) = (told(seed), told(seed));
-        assert!(once.len() > 10, "seed {seed}: {once:?}");
-        assert_eq!(once, again, "seed {seed}");
+        let (first, second) = (log_of(seed), log_of(seed));
+        assert!(first.len() > 10, "seed {seed}: {first:?}");
+        assert_eq!(first, second, "seed {seed}");
     }
-    assert_ne!(told(1), told(2), "the seed decides nothing");
+    assert_ne!(log_of(1), log_of(2), "the seed decides nothing");
 }
 
 #[test]
 #[ignore = "minutes: cargo verify --all soaks"]
 fn soak_long_histories_hold() {
-    must_hold("long", MANY, None);
+    run_seeds("long", LONG_SEEDS, None);
 }
 
 #[test]
 #[ignore = "minutes: cargo verify --all soaks"]
 fn soak_a_history_of_a_thousand_machines_holds() {
-    let (held, story) = story(1, "wide");
-    assert!(held, "{story}");
+    let (passed, log) = run_in_process(1, "wide");
+    assert!(passed, "{log}");
 }
 
-/// In the process that the others start for it.
+/// Runs in the process that the other tests start.
 #[test]
 #[ignore = "started by the others, a process for each seed"]
 fn one_seed() {

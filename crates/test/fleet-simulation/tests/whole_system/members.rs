@@ -1,4 +1,4 @@
-//! The members of the store, each with its HTTP front: real ones, on simulated disks and clocks.
+//! The etcd members with their HTTP front ends, on simulated disks and clocks.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use etcd::{MemberBackend, Metrics};
 use etcd_api::Key;
 use etcd_http::server::{Peer, serve_in_memory};
 use etcd_http::{Cors, Front, Settings};
-use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::simulated::SimulatedEnvironment;
 use etcd_raft::{Clock, Dialing, InitialMember, Member, MemberConfig, Start, Target};
 use parking_lot::Mutex;
 use raft_log::simulated::{Fate, SimulatedDisk};
@@ -23,11 +23,11 @@ use crate::network::{Host, Network, Port};
 
 pub const MEMBERS: usize = 3;
 const CLUSTER: u64 = 0xc1;
-/// When all histories begin: seconds since 1970.
+/// Unix time at the start of all histories.
 const EPOCH: u64 = 1_700_000_000;
-/// The longest that a disk takes, in milliseconds.
+/// Maximum latency of a disk in milliseconds.
 const QUICK: u64 = 2;
-/// Seconds.
+/// Maximum clock offset in seconds.
 const WRONG: i64 = 3_600;
 
 /// Cheap to clone.
@@ -42,20 +42,20 @@ pub struct Members {
 struct Place {
     host: Host,
     disk: SimulatedDisk,
-    /// Of the running member; the next one gets a copy.
+    /// Data directory of the running member. A restart uses a copy.
     data: PathBuf,
     starts: usize,
     clock: Arc<WallClock>,
     slowest: Arc<AtomicU64>,
     chance: fastrand::Rng,
     member: Option<Member>,
-    /// What serves its ports.
+    /// Tasks that serve its ports.
     serving: JoinSet<()>,
-    /// Until it is healed.
+    /// Powered off until healed.
     off: bool,
 }
 
-/// The time of day at a member: virtual time, and what it was set ahead by.
+/// A member's wall clock: virtual time plus an offset.
 struct WallClock {
     begun: Instant,
     ahead_seconds: AtomicI64,
@@ -64,15 +64,15 @@ struct WallClock {
 impl Clock for WallClock {
     fn now(&self) -> SystemTime {
         let seconds = EPOCH.saturating_add_signed(self.ahead_seconds.load(Ordering::Relaxed));
-        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.monotonic()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.begun.elapsed()
     }
 }
 
-/// The network as one member calls it.
+/// The network from the view of one member.
 struct Calls {
     from: Host,
     network: Network,
@@ -88,7 +88,7 @@ impl etcd_raft::Network for Calls {
     }
 }
 
-/// Ids of members begin with 1, hosts with 0.
+/// Member ids start with 1, hosts with 0.
 fn id_of(host: Host) -> u64 {
     host as u64 + 1
 }
@@ -122,18 +122,18 @@ impl Members {
     }
 
     fn power_on(&self, host: Host) {
-        // Connections from before are reset.
+        // Resets existing connections.
         self.network.reset(host);
-        let (config, hands) = {
+        let (config, environment) = {
             let mut places = self.places.lock();
             let place = &mut places[host];
             place.off = false;
-            (place.config(), place.hands())
+            (place.config(), place.environment())
         };
         let members = self.clone();
         let starting = async move {
             let calls = Arc::new(Calls { from: host, network: members.network.clone() });
-            let member = Member::start_with(config, calls, hands).await.unwrap();
+            let member = Member::start_with(config, calls, environment).await.unwrap();
             members.serve(host, member);
         };
         self.places.lock()[host].serving.spawn(starting);
@@ -175,7 +175,7 @@ impl Members {
         });
     }
 
-    /// The member is gone between two instructions. But for [`Fate::Kept`] its machine goes with it.
+    /// Kills the member between two instructions. With any fate but [`Fate::Kept`] its machine loses power.
     fn crash(&self, host: Host, fate: Fate) {
         if fate == Fate::Kept {
             self.network.reset(host)
@@ -191,13 +191,13 @@ impl Members {
         place.data = next;
         place.disk = place.disk.crash(place.disk.steps(), fate);
         place.serving.abort_all();
-        // Nobody hears of what its tasks still do: its connections, its log and its checkpoint are others now.
+        // Its remaining tasks have no effect: connections, log and checkpoint were replaced.
         if let Some(member) = place.member.take() {
             tokio::spawn(async move { member.stop().await });
         }
     }
 
-    /// From the others, not from clients.
+    /// From the other members, not from clients.
     pub fn cut_off(&self, host: Host) {
         let others = (0..MEMBERS).filter(|other| *other != host);
         others.for_each(|other| self.network.set_cut(host, other, true));
@@ -249,7 +249,7 @@ impl Members {
         }
     }
 
-    /// Nothing is wrong with any member any more. Clocks stay as they are.
+    /// Ends all faults. Clock offsets remain.
     pub fn heal(&self) {
         self.network.set_lossy(0);
         for host in 0..MEMBERS {
@@ -263,7 +263,7 @@ impl Members {
         }
     }
 
-    /// Members that do not run, or have stopped by themselves: in the end all are to be there.
+    /// Members that do not run. In the end all must run.
     pub fn stopped(&self) -> Vec<String> {
         let places = self.places.lock();
         let fault = |place: &Place| match &place.member {
@@ -275,7 +275,7 @@ impl Members {
         places.iter().filter_map(fault).collect()
     }
 
-    /// As the member has them that has applied the most.
+    /// From the member with the highest applied index.
     pub fn keys_below(&self, prefix: &str) -> Vec<(String, String)> {
         let places = self.places.lock();
         let members = places.iter().filter_map(|place| place.member.as_ref());
@@ -318,24 +318,25 @@ impl Place {
         config.peer_urls = urls(self.host, 2380);
         config.client_urls = urls(self.host, 2379);
         config.start = Start::New(initial.collect());
-        // As over a wide area: a member looks at its clock five times a heartbeat, which is most of what a history costs.
+        // As for a wide-area network: a member checks its clock five times per heartbeat, which dominates the cost of
+        // a history.
         config.heartbeat = Duration::from_millis(500);
         config.election_timeout = Duration::from_millis(2_500);
         config.log_segment_bytes = 1 << 20;
         config.snapshot_count = 300;
-        config.kept_entries = 200;
+        config.catch_up_entries = 200;
         config.clock = Arc::<WallClock>::clone(&self.clock);
         config
     }
 
-    fn hands(&mut self) -> Arc<SimulatedHands> {
+    fn environment(&mut self) -> Arc<SimulatedEnvironment> {
         let (chance, slowest) = (Mutex::new(self.chance.fork()), Arc::clone(&self.slowest));
-        let pace = move || Duration::from_millis(chance.lock().u64(0..=slowest.load(Ordering::Relaxed)));
-        Arc::new(SimulatedHands { disk: self.disk.clone(), pace: Arc::new(pace) })
+        let latency = move || Duration::from_millis(chance.lock().u64(0..=slowest.load(Ordering::Relaxed)));
+        Arc::new(SimulatedEnvironment { disk: self.disk.clone(), disk_latency: Arc::new(latency) })
     }
 }
 
-/// LMDB commits within one instant of virtual time: what lies there is whole.
+/// LMDB commits within one instant of virtual time, so the copy is consistent.
 fn copy_checkpoint(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let Ok(entries) = fs::read_dir(from) else { return };

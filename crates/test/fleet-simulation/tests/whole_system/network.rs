@@ -1,5 +1,5 @@
-//! A network in memory: hosts that are cut off, slow, hang, or are without power; and connections that survive all of it as
-//! TCP's do, or are reset.
+//! In-memory network: hosts that are partitioned, slow, hung or powered off, and connections that survive this as TCP
+//! does, or are reset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -20,59 +20,59 @@ pub enum Port {
     Peers,
 }
 
-/// Bytes that a connection holds in each direction until its reader takes them.
+/// Bytes in flight per direction of a connection.
 const WINDOW: usize = 64 << 10;
 /// Microseconds each way.
 const FAST: Range<u64> = 50..2_000;
-/// After a time without a way, TCP sends again after a pause of up to as long as that was, and never longer than this.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(20);
+/// Maximum retransmission delay of TCP after a blocked path, which grows with the time it was blocked.
+const MAX_RETRANSMISSION_DELAY: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Network {
     state: Arc<Mutex<State>>,
-    /// Whenever a way may have opened.
+    /// Notified when a path may have opened.
     changed: watch::Sender<()>,
 }
 
 struct State {
-    chance: fastrand::Rng,
-    /// Nothing that the first sends reaches the second.
+    rng: fastrand::Rng,
+    /// Directed pairs of hosts without a path.
     cut: BTreeSet<(Host, Host)>,
-    hosts: BTreeMap<Host, At>,
+    hosts: BTreeMap<Host, HostState>,
     listeners: BTreeMap<(Host, Port), mpsc::UnboundedSender<DuplexStream>>,
     connections: Vec<Connection>,
     /// No client reaches any member.
     clients_cut: bool,
-    /// Of a hundred parcels to a client, how many end its connection instead.
+    /// Percentage of segments to clients that break their connection.
     lossy: u32,
 }
 
 #[derive(Default)]
-struct At {
-    /// Its programs send nothing, though its kernel accepts connections and takes what comes.
-    hangs: bool,
-    /// Nothing comes from it and nothing arrives.
-    dark: bool,
+struct HostState {
+    /// Processes are frozen; the kernel still accepts connections and data.
+    frozen: bool,
+    /// Powered off.
+    powered_off: bool,
     slow: Option<Range<u64>>,
 }
 
 struct Connection {
     ends: [Host; 2],
-    /// What is sent on it arrives nowhere, and neither end gets an error.
+    /// Data is lost and neither end gets an error.
     lost: Arc<Mutex<bool>>,
     broken: watch::Sender<bool>,
 }
 
-enum Way {
+enum PathState {
     Open(Duration),
     Blocked,
     Broken,
 }
 
 impl Network {
-    pub fn new(chance: fastrand::Rng) -> Self {
+    pub fn new(rng: fastrand::Rng) -> Self {
         let state = State {
-            chance,
+            rng,
             cut: BTreeSet::new(),
             hosts: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -91,11 +91,11 @@ impl Network {
     /// In both directions.
     pub fn set_cut(&self, one: Host, other: Host, cut: bool) {
         self.change(|state| {
-            for way in [(one, other), (other, one)] {
+            for pair in [(one, other), (other, one)] {
                 if cut {
-                    state.cut.insert(way)
+                    state.cut.insert(pair)
                 } else {
-                    state.cut.remove(&way)
+                    state.cut.remove(&pair)
                 };
             }
         });
@@ -106,8 +106,8 @@ impl Network {
         self.change(|state| state.clients_cut = cut);
     }
 
-    pub fn set_hangs(&self, host: Host, hangs: bool) {
-        self.change(|state| state.hosts.entry(host).or_default().hangs = hangs);
+    pub fn set_hangs(&self, host: Host, frozen: bool) {
+        self.change(|state| state.hosts.entry(host).or_default().frozen = frozen);
     }
 
     /// Milliseconds each way, to and from this host.
@@ -119,22 +119,22 @@ impl Network {
         self.change(|state| state.lossy = of_hundred);
     }
 
-    /// What this host has open is forgotten on the way: neither end learns of it.
+    /// Silently drops the state of this host's connections on the path: neither end is notified.
     pub fn lose_connections(&self, host: Host) {
         let state = self.state.lock();
         let of_host = state.connections.iter().filter(|connection| connection.ends.contains(&host));
         of_host.for_each(|connection| *connection.lost.lock() = true);
     }
 
-    /// The power is cut: nothing is said to anybody.
+    /// Power failure: peers are not notified.
     pub fn set_dark(&self, host: Host) {
         self.change(|state| {
-            state.hosts.entry(host).or_default().dark = true;
+            state.hosts.entry(host).or_default().powered_off = true;
             state.listeners.retain(|(of, _), _| *of != host);
         });
     }
 
-    /// Its programs have ended; the kernel resets their connections.
+    /// The processes have ended; the kernel resets their connections.
     pub fn reset(&self, host: Host) {
         self.change(|state| {
             state.hosts.remove(&host);
@@ -155,7 +155,7 @@ impl Network {
         receiver
     }
 
-    /// Waits for as long as there is no way.
+    /// Waits while there is no path.
     pub async fn connect(&self, from: Host, to: Host, port: Port) -> io::Result<DuplexStream> {
         let mut changed = self.changed.subscribe();
         let delay = loop {
@@ -163,7 +163,7 @@ impl Network {
             if let Some(delay) = self.state.lock().handshake(from, to, port) {
                 break delay;
             }
-            // The sender lives as long as this network.
+            // The sender lives as long as the network.
             changed.changed().await.map_err(io::Error::other)?;
         };
         sleep(delay).await;
@@ -180,7 +180,7 @@ impl Network {
         }
         let (near_reads, near_writes) = split(near_wire);
         let (far_reads, far_writes) = split(far_wire);
-        let pump = |from, to| Pump {
+        let forwarder = |from, to| Forwarder {
             network: self.clone(),
             from,
             to,
@@ -188,58 +188,58 @@ impl Network {
             lost: Arc::clone(&lost),
             broken: broken.clone(),
         };
-        tokio::spawn(pump(from, to).run(near_reads, far_writes));
-        tokio::spawn(pump(to, from).run(far_reads, near_writes));
+        tokio::spawn(forwarder(from, to).run(near_reads, far_writes));
+        tokio::spawn(forwarder(to, from).run(far_reads, near_writes));
         Ok(near)
     }
 }
 
 impl State {
-    fn is_dark(&self, host: Host) -> bool {
-        self.hosts.get(&host).is_some_and(|at| at.dark)
+    fn is_powered_off(&self, host: Host) -> bool {
+        self.hosts.get(&host).is_some_and(|host_state| host_state.powered_off)
     }
 
     fn delay(&mut self, from: Host, to: Host) -> Duration {
         let slow = [from, to].iter().find_map(|host| self.hosts.get(host)?.slow.clone());
         let micros = slow.map_or(FAST, |millis| millis.start * 1_000..millis.end * 1_000);
-        Duration::from_micros(self.chance.u64(micros))
+        Duration::from_micros(self.rng.u64(micros))
     }
 
-    /// Of the two kernels: a program that hangs is no hindrance.
+    /// Between kernels, so that frozen processes do not matter.
     fn handshake(&mut self, from: Host, to: Host, port: Port) -> Option<Duration> {
         let cut = self.cut.contains(&(from, to))
             || self.cut.contains(&(to, from))
             || port == Port::Clients && self.clients_cut;
-        let open = !cut && !self.is_dark(from) && !self.is_dark(to);
+        let open = !cut && !self.is_powered_off(from) && !self.is_powered_off(to);
         open.then(|| self.delay(from, to))
     }
 
-    fn way(&mut self, pump: &Pump) -> Way {
-        let (from, to) = (pump.from, pump.to);
-        let hangs = self.hosts.get(&from).is_some_and(|at| at.hangs);
-        if *pump.broken.borrow() {
-            Way::Broken
-        } else if hangs
+    fn path_state(&mut self, forwarder: &Forwarder) -> PathState {
+        let (from, to) = (forwarder.from, forwarder.to);
+        let frozen = self.hosts.get(&from).is_some_and(|host_state| host_state.frozen);
+        if *forwarder.broken.borrow() {
+            PathState::Broken
+        } else if frozen
             || self.cut.contains(&(from, to))
-            || pump.port == Port::Clients && self.clients_cut
-            || self.is_dark(from)
-            || self.is_dark(to)
-            || *pump.lost.lock()
+            || forwarder.port == Port::Clients && self.clients_cut
+            || self.is_powered_off(from)
+            || self.is_powered_off(to)
+            || *forwarder.lost.lock()
         {
-            Way::Blocked
+            PathState::Blocked
         } else {
-            Way::Open(self.delay(from, to))
+            PathState::Open(self.delay(from, to))
         }
     }
 
-    /// Whether a parcel that is about to arrive ends its connection.
-    fn loses(&mut self, port: Port) -> bool {
-        port == Port::Clients && self.lossy > 0 && self.chance.u32(0..100) < self.lossy
+    /// Whether an arriving segment breaks its connection.
+    fn drops_segment(&mut self, port: Port) -> bool {
+        port == Port::Clients && self.lossy > 0 && self.rng.u32(0..100) < self.lossy
     }
 }
 
 /// One direction of a connection.
-struct Pump {
+struct Forwarder {
     network: Network,
     from: Host,
     to: Host,
@@ -248,64 +248,64 @@ struct Pump {
     broken: watch::Sender<bool>,
 }
 
-impl Pump {
+impl Forwarder {
     async fn run(self, mut reads: impl AsyncRead + Unpin, mut writes: impl AsyncWrite + Unpin) {
         let mut broken = self.broken.subscribe();
         tokio::select! {
             biased;
             _ = broken.wait_for(|broken| *broken) => {}
-            () = self.carry(&mut reads, &mut writes) => {}
+            () = self.forward(&mut reads, &mut writes) => {}
         }
     }
 
-    async fn carry(&self, reads: &mut (impl AsyncRead + Unpin), writes: &mut (impl AsyncWrite + Unpin)) {
+    async fn forward(&self, reads: &mut (impl AsyncRead + Unpin), writes: &mut (impl AsyncWrite + Unpin)) {
         let mut buffer = vec![0; 16 << 10];
         loop {
             let count = reads.read(&mut buffer).await.unwrap_or(0);
-            self.passage().await;
-            if self.network.state.lock().loses(self.port) {
+            self.wait_for_delivery().await;
+            if self.network.state.lock().drops_segment(self.port) {
                 self.broken.send_replace(true);
                 return;
             }
             if count == 0 {
-                // What was sent before is read first.
+                // Data sent before is delivered first.
                 writes.shutdown().await.ok();
                 return;
             }
             if writes.write_all(&buffer[..count]).await.is_err() {
-                // The other end was closed.
+                // The other end is closed.
                 self.broken.send_replace(true);
                 return;
             }
         }
     }
 
-    /// Until a parcel has arrived; where the connection breaks meanwhile, forever.
-    async fn passage(&self) {
+    /// Waits until a segment has arrived; forever if the connection breaks.
+    async fn wait_for_delivery(&self) {
         let mut changed = self.network.changed.subscribe();
         let mut blocked_since = None;
         loop {
             changed.borrow_and_update();
-            let way = self.network.state.lock().way(self);
-            match way {
-                Way::Open(delay) => {
+            let path = self.network.state.lock().path_state(self);
+            match path {
+                PathState::Open(delay) => {
                     let waited = blocked_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
-                    let longest = waited.min(LONGEST_BACKOFF);
-                    let again = self.network.state.lock().chance.f64();
-                    sleep(delay + longest.mul_f64(again)).await;
+                    let max_delay = waited.min(MAX_RETRANSMISSION_DELAY);
+                    let fraction = self.network.state.lock().rng.f64();
+                    sleep(delay + max_delay.mul_f64(fraction)).await;
                     if waited.is_zero() {
                         return;
                     }
-                    // It may be blocked again when it is sent again.
+                    // The retransmission may be blocked again.
                     blocked_since = None;
                 }
-                Way::Blocked => {
+                PathState::Blocked => {
                     blocked_since = blocked_since.or(Some(Instant::now()));
                     if changed.changed().await.is_err() {
                         return std::future::pending().await;
                     }
                 }
-                Way::Broken => return std::future::pending().await,
+                PathState::Broken => return std::future::pending().await,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The store of these histories: members behind their HTTP front, reached by the client that fleetd has.
+//! Etcd members behind their HTTP front ends as the simulation's store, accessed with fleetd's client.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -7,33 +7,33 @@ use std::time::Duration;
 
 use etcd_client::{Client, Config, Dial, Order};
 use fleet_core::registry::Key;
-use fleet_node::{EtcdStore, Only, Reading, Store, StoreError, Stored};
+use fleet_node::{EtcdStore, Precondition, Snapshot, Store, StoreError, StoredValue};
 use fleet_simulation::{Link, Service};
 use unit_file::UnitName;
 
 use crate::members::{MEMBERS, Members};
 use crate::network::{Host, Network, Port};
 
-/// As fleetd's `etcd_request_timeout`.
+/// fleetd's default `etcd_request_timeout`.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const PREFIX: &str = "/_coreos.com/fleet/";
-/// Machines of fleetds are hosts from here on.
+/// First host number of machines.
 const FIRST_MACHINE: Host = 100;
 
 #[derive(Clone)]
-pub struct Whole {
+pub struct EtcdCluster {
     network: Network,
     pub members: Members,
 }
 
-impl Whole {
+impl EtcdCluster {
     pub fn new(mut chance: fastrand::Rng) -> Self {
         let network = Network::new(chance.fork());
         let members = Members::start(network.clone(), chance);
         Self { network, members }
     }
 
-    /// A client on that host, which asks these members in order, with fleetd's settings.
+    /// A client on `host` with these members in order and fleetd's settings.
     pub fn client_at(&self, host: Host, members: &[Host]) -> Client {
         let endpoints = members.iter().map(|member| format!("http://member-{member}:2379").parse().unwrap());
         let mut config = Config::new(endpoints.collect());
@@ -49,23 +49,23 @@ impl Whole {
     }
 }
 
-impl Service for Whole {
-    type Link = Way;
-    const FAULTS: u32 = 6;
+impl Service for EtcdCluster {
+    type Link = EtcdLink;
+    const FAULT_WEIGHT: u32 = 6;
 
-    fn link(&self, machine: usize) -> Way {
+    fn link(&self, machine: usize) -> EtcdLink {
         let host = FIRST_MACHINE + machine;
-        // Its own member comes first.
+        // The machine's own member comes first.
         let members: Vec<Host> = (0..MEMBERS).map(|number| (machine + number) % MEMBERS).collect();
         let store = EtcdStore::new(self.client_at(host, &members), PREFIX, TIMEOUT);
-        Way { store, host, network: self.network.clone() }
+        EtcdLink { store, host, network: self.network.clone() }
     }
 
     fn set_down(&self, down: bool) {
         self.network.set_clients_cut(down);
     }
 
-    fn fault(&self, chance: &mut fastrand::Rng) -> String {
+    fn inject_fault(&self, chance: &mut fastrand::Rng) -> String {
         self.members.fault(chance)
     }
 
@@ -73,20 +73,20 @@ impl Service for Whole {
         self.members.heal();
     }
 
-    fn shown(&self) -> Vec<(String, String)> {
+    fn all_keys(&self) -> Vec<(String, String)> {
         self.members.keys_below(PREFIX)
     }
 }
 
-/// One machine's way to the members.
+/// A machine's link to the members.
 #[derive(Clone)]
-pub struct Way {
+pub struct EtcdLink {
     store: EtcdStore,
     host: Host,
     network: Network,
 }
 
-impl Way {
+impl EtcdLink {
     async fn logged<T>(
         &self,
         what: &str,
@@ -103,9 +103,9 @@ impl Way {
     }
 }
 
-impl Link for Way {
-    fn patient(&self, timeout: Duration) -> Self {
-        Self { store: self.store.patient(timeout.max(TIMEOUT)), ..self.clone() }
+impl Link for EtcdLink {
+    fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { store: self.store.with_timeout(timeout.max(TIMEOUT)), ..self.clone() }
     }
 
     fn set_cut(&self, cut: bool) {
@@ -116,15 +116,15 @@ impl Link for Way {
         self.network.set_slow(self.host, each_way);
     }
 
-    fn deafen(&self) {
+    fn stall_watches(&self) {
         self.network.lose_connections(self.host);
     }
 }
 
-impl Store for Way {
+impl Store for EtcdLink {
     type Watch = <EtcdStore as Store>::Watch;
 
-    async fn read(&self) -> Result<Reading, StoreError> {
+    async fn read(&self) -> Result<Snapshot, StoreError> {
         self.logged("read", "everything", self.store.read()).await
     }
 
@@ -132,7 +132,7 @@ impl Store for Way {
         self.store.watch(after)
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+    async fn get(&self, key: &Key) -> Result<Option<StoredValue>, StoreError> {
         self.logged("get", key.path(), self.store.get(key)).await
     }
 
@@ -141,17 +141,23 @@ impl Store for Way {
         key: &Key,
         value: &str,
         ttl: Option<Duration>,
-        only: Only,
+        precondition: Precondition,
     ) -> Result<u64, StoreError> {
-        self.logged("put", key.path(), self.store.put(key, value, ttl, only)).await
+        self.logged("put", key.path(), self.store.put(key, value, ttl, precondition)).await
     }
 
-    async fn refresh(&self, key: &Key, value: &str, ttl: Duration, only: Only) -> Result<u64, StoreError> {
-        self.logged("refresh", key.path(), self.store.refresh(key, value, ttl, only)).await
+    async fn refresh(
+        &self,
+        key: &Key,
+        value: &str,
+        ttl: Duration,
+        precondition: Precondition,
+    ) -> Result<u64, StoreError> {
+        self.logged("refresh", key.path(), self.store.refresh(key, value, ttl, precondition)).await
     }
 
-    async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
-        self.logged("delete", key.path(), self.store.delete(key, only)).await
+    async fn delete(&self, key: &Key, precondition: Precondition) -> Result<u64, StoreError> {
+        self.logged("delete", key.path(), self.store.delete(key, precondition)).await
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use release::{KeySet, MIN_THRESHOLD, Role};
-use update_core::key_sets::{Clock, Step, follow};
+use update_core::key_sets::{Clock, SignedKeySet, verify_chain};
 
 use crate::target::Target;
 
@@ -22,7 +22,7 @@ const SIGNED: &[u8] = include_bytes!("../../corpus/key_sets/second-set-and-its-s
 /// What counts, and the one set that its root keys signed.
 struct World {
     trusted: KeySet,
-    next: Step,
+    next: SignedKeySet,
     clock: Clock,
 }
 
@@ -30,30 +30,30 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let trusted = KeySet::parse(TRUSTED).unwrap();
     let clock = Clock { now: trusted.issued, build_time: trusted.issued };
     let next = step(SIGNED);
-    let good = follow(&trusted, std::slice::from_ref(&next), clock);
+    let good = verify_chain(&trusted, std::slice::from_ref(&next), clock);
     assert!(good.is_ok(), "{good:?}");
     World { trusted, next, clock }
 });
 
-fn step(bytes: &[u8]) -> Step {
+fn step(bytes: &[u8]) -> SignedKeySet {
     let mut parts = bytes.splitn(2, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default().to_vec();
-    Step { bytes: part(), signatures: String::from_utf8_lossy(&part()).into_owned() }
+    SignedKeySet { bytes: part(), signatures: String::from_utf8_lossy(&part()).into_owned() }
 }
 
 fn run(bytes: &[u8]) {
     if let Ok(set) = KeySet::parse(bytes) {
         assert_eq!(set.to_bytes().and_then(|bytes| KeySet::parse(&bytes)), Ok(set.clone()));
         assert!((MIN_THRESHOLD..=set.root.len()).contains(&set.threshold));
-        let all: Vec<_> = Role::ALL.into_iter().flat_map(|role| set.of(role)).collect();
+        let all: Vec<_> = Role::ALL.into_iter().flat_map(|role| set.named_keys(role)).collect();
         for (at, key) in all.iter().enumerate() {
-            assert!(!all.iter().skip(at + 1).any(|other| other.key.is_same(&key.key)), "{}", key.name);
+            assert!(!all.iter().skip(at + 1).any(|other| other.key.is_same_key(&key.key)), "{}", key.name);
         }
         assert_eq!(set.signed_by(bytes, "").unwrap(), Vec::<&release::FileName>::new());
     }
     let World { trusted, next, clock } = &*WORLD;
     let step = step(bytes);
-    if let Ok(set) = follow(trusted, std::slice::from_ref(&step), *clock) {
+    if let Ok(set) = verify_chain(trusted, std::slice::from_ref(&step), *clock) {
         // The signatures may be in another order, or have other words beside them.
         assert_eq!((step.bytes, set.epoch), (next.bytes.clone(), 2));
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use locksmith_core::{LockError, Notes, Semaphore, Window};
+use locksmith_core::{LockError, LockMetadata, Semaphore, Window};
 
 use crate::target::Target;
 
@@ -19,8 +19,8 @@ const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     semaphore(&text);
-    if let Ok(notes) = Notes::decode(&text) {
-        assert_eq!(Notes::decode(&notes.encode()).unwrap(), notes);
+    if let Ok(metadata) = LockMetadata::decode(&text) {
+        assert_eq!(LockMetadata::decode(&metadata.encode()).unwrap(), metadata);
     }
     // START, LENGTH and a second since 1970, each on a line of its own.
     let mut lines = text.splitn(3, '\n');

@@ -1,6 +1,6 @@
 //! What a machine says to the channel server, and what any server says to a machine.
 
-use omaha::{Answer, ReadError, Request, Response, limits};
+use omaha::{CheckResponse, ReadError, Request, Response, limits};
 
 use crate::target::Target;
 
@@ -26,9 +26,9 @@ fn run(bytes: &[u8]) {
     }
     match Response::read(bytes) {
         Ok(response) => {
-            match response.answer() {
-                Ok(Answer::Update(offer)) => assert!(!offer.urls.is_empty() && offer.payload.size > 0),
-                Ok(Answer::NoUpdate { .. }) => {}
+            match response.check_response() {
+                Ok(CheckResponse::Update(offer)) => assert!(!offer.urls.is_empty() && offer.payload.size > 0),
+                Ok(CheckResponse::NoUpdate { .. }) => {}
                 Err(refusal) => assert!(!refusal.to_string().is_empty()),
             }
             let written = response.write();

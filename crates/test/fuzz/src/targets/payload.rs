@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Mutex, OnceLock};
 
 use payload::{
-    Apply, ApplyError, Digest, Index, Input as Image, Old, Options, Part, ReadAt, Target as Place,
+    Apply, ApplyError, DeltaBase, Digest, ImageTarget, Index, Input as Image, Options, ReadAt,
+    Target as Place,
 };
 
 use crate::input::Input;
@@ -50,7 +51,7 @@ fn base() -> &'static Base {
             folder.path().join(name)
         };
         let (before, after) = (put("old", &old), put("new", &new));
-        let before = Old { images: &[Image { role: "usr", path: &before }], full: None };
+        let before = DeltaBase { images: &[Image { role: "usr", path: &before }], full: None };
         let options = Options { segment_size: SEGMENT as u32, threads: None, ..Options::default() };
         let images = [Image { role: "usr", path: &after }];
         let delta =
@@ -120,8 +121,8 @@ fn apply(index: &Index, blob: &[u8], slot: &Slot, old: Option<&Bytes>) -> Result
             Ok(Box::new(Cursor::new(blob[range.start as usize..range.end as usize].to_vec())))
         },
         full: None,
-        parts: &[Part { role: "usr", target: slot, old: old.map(|old| old as &dyn ReadAt) }],
-        look: false,
+        parts: &[ImageTarget { role: "usr", target: slot, old: old.map(|old| old as &dyn ReadAt) }],
+        resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,
     });

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor};
 
 use disk_slots::{Disk, gpt, root_hash_of};
-use update_core::entry::Name;
+use update_core::entry::EntryName;
 
 use crate::target::Target;
 
@@ -45,9 +45,9 @@ fn run(bytes: &[u8]) {
     // Damaged images have no root hash, or one.
     let _ = root_hash_of(Cursor::new(bytes));
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Some(name) = Name::parse("keelson", text)
+        && let Some(name) = EntryName::parse("keelson", text)
     {
-        assert_eq!(Name::parse("keelson", &name.to_string()), Some(name));
+        assert_eq!(EntryName::parse("keelson", &name.to_string()), Some(name));
     }
     let mut disk = Memory(repaired(bytes));
     let Ok(table) = gpt::read(&disk) else { return };

@@ -46,8 +46,17 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     Ok(true)
 }
 
-/// The pages whose committed text differs from what the programs print now, and those of no program.
-pub fn outdated(root: &Path) -> Result<Vec<String>> {
+/// Whether the pages have what the programs print now; names those that do not.
+pub fn is_current(root: &Path) -> Result<bool> {
+    let outdated = outdated(root)?;
+    if !outdated.is_empty() {
+        eprintln!("`cargo xtask manual` changes {}", outdated.join(", "));
+    }
+    Ok(outdated.is_empty())
+}
+
+/// The pages whose committed text differs, and those of no program.
+fn outdated(root: &Path) -> Result<Vec<String>> {
     let mut outdated = Vec::new();
     let mut known = Vec::new();
     for (program, page) in &collect(root)? {

@@ -3,6 +3,7 @@
 //! A rule only reads. What it cannot check on this host it must report as skipped, with the reason.
 
 mod contract_tests;
+mod declared_names;
 mod equal_features;
 mod file_sizes;
 mod finding;
@@ -17,6 +18,7 @@ mod module_tree;
 mod phrases;
 mod pure_layers;
 mod shell_scripts;
+mod spelling;
 mod unit_exposure;
 mod unit_files;
 
@@ -30,13 +32,15 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 17] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
     Rule { name: "file-sizes", check: file_sizes::check },
     Rule { name: "forbidden-names", check: forbidden_names::check },
+    Rule { name: "declared-names", check: declared_names::check },
     Rule { name: "phrases", check: phrases::check },
+    Rule { name: "spelling", check: spelling::check },
     Rule { name: "links", check: links::check },
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },

@@ -1,5 +1,7 @@
 //! Whether the documentation has examples that rustdoc would run.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::workspace::Workspace;
@@ -7,14 +9,21 @@ use crate::workspace::Workspace;
 /// Words after a fence with which rustdoc takes a block for text, as far as we use them.
 const TEXT: [&str; 6] = ["text", "json", "toml", "yaml", "sh", "console"];
 
+/// Targets that are no library: rustdoc runs nothing of them.
+const OTHER_TARGETS: [&str; 3] = ["tests", "benches", "examples"];
+
 pub fn are_in(workspace: &Workspace) -> Result<bool> {
-    let sources = workspace.files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
-    for file in sources {
+    for file in workspace.files.iter().filter(|file| is_documented(file)) {
         if has_any(&workspace.read(file)?) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn is_documented(file: &Path) -> bool {
+    let in_other_target = file.iter().any(|part| OTHER_TARGETS.iter().any(|folder| part == *folder));
+    file.extension().is_some_and(|end| end == "rs") && !in_other_target
 }
 
 /// Rather one too many: what is none costs time only. A block stands between fences, or is indented after an empty
@@ -45,6 +54,15 @@ fn has_any(source: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_of_tests_are_none() {
+        for (file, expected) in
+            [("crates/a/b/src/lib.rs", true), ("crates/a/b/tests/c/d.rs", false), ("docs/a.md", false)]
+        {
+            assert_eq!(is_documented(Path::new(file)), expected, "{file}");
+        }
+    }
 
     #[test]
     fn what_rustdoc_would_run_is_seen() {

@@ -3,6 +3,7 @@
 //! It runs all chosen steps even after one failed, never writes to a tracked file, and never counts what did not run as
 //! passed.
 
+mod book;
 mod conformance;
 mod dependencies;
 mod examples;

@@ -16,8 +16,9 @@ struct Need {
     steps: &'static [&'static str],
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 10] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
+    Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
     Need { program: "openssl", package: "openssl", steps: &["tests", "wants"] },
     Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },

@@ -44,8 +44,8 @@ mod tests {
     #[test]
     fn a_file_is_in_its_folders_program() {
         for (file, expected) in [
-            ("crates/etcd/etcd-store/tests/garbage.rs", Some("binary_id(=kv::garbage)")),
-            ("crates/etcd/etcd-raft/tests/simulation/run.rs", Some("binary_id(=member::simulation)")),
+            ("crates/etcd/etcd-store/tests/garbage.rs", Some("binary_id(=etcd-store::garbage)")),
+            ("crates/etcd/etcd-raft/tests/simulation/run.rs", Some("binary_id(=etcd-raft::simulation)")),
             ("crates/fleet/fleetctl/src/table.rs", Some("(package(=fleetctl) & !kind(test))")),
             ("qemu/runner.rs", None),
         ] {

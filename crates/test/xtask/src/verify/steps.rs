@@ -13,10 +13,10 @@ use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
-use super::{conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
+use super::{book, conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
-use crate::{keelson, mutate, tidy};
+use crate::{keelson, manual, mutate, tidy};
 
 /// A step of the quick ones, which every run takes whole.
 const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
@@ -85,9 +85,9 @@ pub static STEPS: [Step; 16] = [
         run: shells,
     },
     Step {
-        name: "docs",
-        about: "rustdoc, warnings are errors",
-        parts: |_| Ok(vec![Part::new("docs/all", Kind::Touched(SOURCES))]),
+        name: DOCS,
+        about: "rustdoc without warnings, the reference pages, the book",
+        parts: |_| Ok(docs_parts()),
         run: docs,
     },
     Step {
@@ -109,6 +109,10 @@ const SOURCES: Area = Area { packages: &[], paths: &["crates/", "qemu/"] };
 const IMAGES: Area = Area { packages: &["image", "sandbox"], paths: &["os/", "image/"] };
 const IMAGE_USUAL: &str = "usual";
 const IMAGE_LONG: &str = "two-checkouts";
+const DOCS: &str = "docs";
+const DOCS_RUSTDOC: &str = "rustdoc";
+const DOCS_MANUAL: &str = "manual";
+const DOCS_BOOK: &str = "book";
 
 fn whole(step: &str, packages: &'static [&'static str]) -> Vec<Part> {
     vec![Part::new(format!("{step}/all"), Kind::Touched(Area { packages, paths: &[] }))]
@@ -118,6 +122,15 @@ fn image_parts() -> Vec<Part> {
     vec![
         Part::new(format!("image/{IMAGE_USUAL}"), Kind::Touched(IMAGES)),
         Part::new(format!("image/{IMAGE_LONG}"), Kind::Long),
+    ]
+}
+
+fn docs_parts() -> Vec<Part> {
+    let book = Area { packages: &[], paths: &["docs/"] };
+    vec![
+        Part::new(format!("{DOCS}/{DOCS_RUSTDOC}"), Kind::Touched(SOURCES)),
+        Part::new(format!("{DOCS}/{DOCS_MANUAL}"), Kind::Touched(SOURCES)),
+        Part::new(format!("{DOCS}/{DOCS_BOOK}"), Kind::Touched(book)),
     ]
 }
 
@@ -233,9 +246,14 @@ fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
 }
 
 fn docs(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    selected(run, "docs", |_| {
-        let mut command = cargo(&run.workspace.root, &["doc", "--locked", "--workspace", "--no-deps"]);
-        Ok(vec![StepResult::new("docs", judge(&show(command.env("RUSTDOCFLAGS", "-D warnings"))?))])
+    let root = &run.workspace.root;
+    run.each_part(DOCS, |part| match part {
+        DOCS_MANUAL => manual::is_current(root),
+        DOCS_BOOK => book::check(root),
+        _ => {
+            let mut command = cargo(root, &["doc", "--locked", "--workspace", "--no-deps"]);
+            Ok(show(command.env("RUSTDOCFLAGS", "-D warnings"))?.success)
+        }
     })
 }
 

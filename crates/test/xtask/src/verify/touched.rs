@@ -205,7 +205,7 @@ mod tests {
         check(&["crates/middle/src/lib.rs"], &["beside"], &[], true);
         check(&["crates/middle/src/lib.rs"], &["base"], &[], false);
         check(&["os/rootfs/etc/motd"], &["top"], &["os/"], true);
-        check(&["docs/updates.md"], &["top"], &["os/"], false);
+        check(&["docs/README.md"], &["top"], &["os/"], false);
         check(&["qemu/scenarios/fleet/bus.rs"], &[], &["qemu/scenarios/fleet"], true);
         check(&["qemu/scenarios/fleet.rs"], &[], &["qemu/scenarios/fleet"], true);
         check(&["qemu/scenarios/kv.rs"], &[], &["qemu/scenarios/fleet"], false);

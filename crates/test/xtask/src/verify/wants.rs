@@ -40,8 +40,8 @@ const CASES: [Case; 10] = [
     Case {
         about: "keepers",
         target: &["--lib"],
-        test: "nspawn::warden::tests::what_a_killed_keeper_kept_is_gone",
-        file: "crates/machines/machines/src/nspawn/warden.rs",
+        test: "nspawn::pid_namespace::tests::the_namespace_ends_with_its_supervisor",
+        file: "crates/machines/machines/src/nspawn/pid_namespace.rs",
         root: Some("a process namespace"),
         program: None,
     },
@@ -80,7 +80,7 @@ const CASES: [Case; 10] = [
     Case {
         about: "channel page's edges",
         target: &["--test", "page"],
-        test: "a_viewer_sees_and_a_server_that_is_gone_is_told",
+        test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
         program: Some(BROWSER),

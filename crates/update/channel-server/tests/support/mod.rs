@@ -1,4 +1,4 @@
-//! A channel server on the loopback, a client, and a release as the release command writes it.
+//! A channel server on loopback, an HTTP client, and a release as `keelson release` writes it.
 
 #![allow(
     dead_code,
@@ -27,17 +27,17 @@ pub const APP: &str = "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}";
 pub struct Server {
     pub data: PathBuf,
     address: SocketAddr,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    handle: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     _own: Option<TempDir>,
 }
 
-pub struct Reply {
+pub struct HttpReply {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Reply {
+impl HttpReply {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
     }
@@ -61,7 +61,7 @@ impl Server {
     }
 
     pub fn open(data: &Path) -> Self {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (address_sender, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let folder = data.to_owned();
         let thread = std::thread::spawn(move || {
@@ -71,15 +71,15 @@ impl Server {
                 let settings = Settings { data: folder, public_url: None, key: None, app };
                 let server = Arc::new(channel_server::Server::open(settings).await.unwrap());
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                // A sender that is gone means the same.
+                address_sender.send(listener.local_addr().unwrap()).unwrap();
+                // Dropping the sender stops the server, too.
                 channel_server::serve(server, listener, async { stopped.await.unwrap_or(()) }).await;
             });
         });
         Self {
             data: data.to_owned(),
-            address: told.recv().unwrap(),
-            running: Some((stop, thread)),
+            address: address.recv().unwrap(),
+            handle: Some((stop, thread)),
             _own: None,
         }
     }
@@ -100,7 +100,7 @@ impl Server {
         std::fs::read_to_string(self.data.join(VIEWER_TOKEN)).unwrap().trim().to_owned()
     }
 
-    pub fn raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    pub fn raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpReply {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
@@ -108,7 +108,7 @@ impl Server {
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
-        // Who refuses a body may close before it has all of it.
+        // The server may close the connection before it has read a rejected body.
         stream.write_all(body).ok();
         let mut all = Vec::new();
         stream.read_to_end(&mut all).ok();
@@ -119,21 +119,21 @@ impl Server {
         if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
             body = unchunked(&body);
         }
-        Reply { status: head[9..12].parse().unwrap(), head, body }
+        HttpReply { status: head[9..12].parse().unwrap(), head, body }
     }
 
-    pub fn as_admin(&self, method: &str, path: &str, body: &str) -> Reply {
+    pub fn as_admin(&self, method: &str, path: &str, body: &str) -> HttpReply {
         self.raw(method, path, &format!("Authorization: Bearer {}\r\n", self.admin()), body.as_bytes())
     }
 
-    /// What an administrator does, done.
-    pub fn done(&self, method: &str, path: &str, body: &str) -> Value {
+    /// Sends an administrator's request that succeeds.
+    pub fn admin_json(&self, method: &str, path: &str, body: &str) -> Value {
         let reply = self.as_admin(method, path, body);
         assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
         reply.json()
     }
 
-    pub fn send(&self, folder: &Path, version: &str) {
+    pub fn upload(&self, folder: &Path, version: &str) {
         let names = ["release.json", "release.json.sig", "usr.full", "usr.full.index"];
         for name in names {
             let bytes = std::fs::read(folder.join(name)).unwrap();
@@ -144,13 +144,13 @@ impl Server {
         }
     }
 
-    /// A version from nothing to its channel.
+    /// Uploads and publishes a version.
     pub fn publish(&self, version: &str, channel: &str, keys: &KeyPair) {
         let folder = tempfile::tempdir().unwrap();
         write_release(folder.path(), version, keys);
-        self.send(folder.path(), version);
+        self.upload(folder.path(), version);
         let body = format!("{{\"version\":\"{version}\",\"arch\":\"amd64\",\"channel\":\"{channel}\"}}");
-        self.done("POST", "/api/apps/keelson/packages", &body);
+        self.admin_json("POST", "/api/apps/keelson/packages", &body);
     }
 
     pub fn omaha(&self, app: omaha::App) -> omaha::Response {
@@ -161,7 +161,7 @@ impl Server {
     }
 
     pub fn stop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
+        if let Some((stop, thread)) = self.handle.take() {
             drop(stop);
             thread.join().unwrap();
         }
@@ -214,7 +214,7 @@ fn blob(name: &str, bytes: &[u8]) -> Blob {
     }
 }
 
-/// `release.json`, its signature, and the files that it names.
+/// Writes `release.json`, its signature, and the files it lists.
 pub fn write_release(folder: &Path, version: &str, keys: &KeyPair) {
     let (full, index) = (payload(version), format!("index of {version}").into_bytes());
     let image = |number: u8| Image { size: 4096, sha256: Digest([number; 32]) };

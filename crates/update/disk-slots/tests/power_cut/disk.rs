@@ -1,4 +1,4 @@
-//! A disk that remembers every write, and a boot partition on it.
+//! A disk that records every write, and a boot partition on it.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -11,11 +11,11 @@ use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 pub const MIB: usize = 1 << 20;
 const FOLDER: &str = "EFI/Linux";
 
-/// Bytes of the disk that updates are cut on.
+/// Size of the disk of update tests, in bytes.
 pub const DISK: usize = 4 * MIB;
 const PAGE: usize = 4096;
 
-/// What is on a disk. Copies share the pages that none of them has written since: tests look at thousands.
+/// Content of a disk. Clones share unmodified pages, since tests create thousands.
 #[derive(Debug, Clone, Default)]
 pub struct Content {
     pages: Vec<Rc<[u8; PAGE]>>,
@@ -40,7 +40,7 @@ impl Content {
         bytes
     }
 
-    /// The parts of pages that `length` bytes from `offset` on lie in: page, place in it, place in those bytes.
+    /// Splits `length` bytes from `offset` into pages: page, range in the page, range in the bytes.
     fn parts(offset: usize, length: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -80,7 +80,7 @@ struct State {
     events: Vec<Event>,
 }
 
-/// Clones are the same disk.
+/// Clones refer to the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk(Rc<RefCell<State>>);
 
@@ -134,7 +134,7 @@ impl Disk for SimDisk {
     }
 }
 
-/// A part of a disk, as a file system wants it.
+/// A range of a disk, for a file system.
 #[derive(Debug)]
 pub struct Part {
     pub disk: SimDisk,
@@ -191,7 +191,7 @@ pub struct SimEsp {
 }
 
 impl SimEsp {
-    /// Makes the file system and its folder.
+    /// Creates the file system and its folder.
     pub fn format(&self) {
         let mut part = Part::new(&self.disk, self.start, self.length);
         fatfs::format_volume(&mut part, FormatVolumeOptions::new().bytes_per_cluster(512)).unwrap();
@@ -222,7 +222,7 @@ impl SimEsp {
 }
 
 impl SimEsp {
-    /// Does `change` to a copy, and writes the sectors that it touched, as the kernel does with its cache.
+    /// Applies `change` to a copy, then writes the changed sectors, as a kernel does with its cache.
     fn change(&self, change: impl FnOnce(&FileSystem<Part>) -> io::Result<()>) -> io::Result<()> {
         let copy = SimEsp { disk: SimDisk::new(self.disk.content()), ..*self };
         let system = copy.mount();

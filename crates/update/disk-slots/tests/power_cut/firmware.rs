@@ -1,5 +1,5 @@
-//! Firmware, boot loader and initrd, as far as they decide what comes up: written from their own rules, and with none
-//! of the code that is tested.
+//! Firmware, boot loader and initrd, as far as they select what boots. Implemented from their specifications,
+//! independently of the tested code.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::{Content, DISK, Part, SimDisk, SimEsp};
 
-/// What can be booted in a test: a boot image whole, and the slot that it wants.
+/// A bootable version: a complete boot image and its slot.
 #[derive(Debug, Clone)]
 pub struct Version {
     pub number: &'static str,
@@ -18,7 +18,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// `usr` is filled with what only this version has.
+    /// `usr` has content that is unique to this version.
     pub fn new(number: &'static str, blocks: usize) -> Self {
         let usr: Vec<u8> =
             (0..blocks).flat_map(|block| format!("{number} {block:04}").repeat(512).into_bytes()).collect();
@@ -29,7 +29,7 @@ impl Version {
     }
 }
 
-/// A PE file of one section, as little as a reader of sections takes.
+/// A minimal PE file with one section.
 fn boot_image(number: &str, root_hash: &[u8]) -> Vec<u8> {
     let digits: String = root_hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let line = format!("quiet usrhash={digits} version={number}");
@@ -58,10 +58,10 @@ fn boot_image(number: &str, root_hash: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Left, done; None without a counter that can be read.
+/// Left and done; `None` without a valid counter.
 type Tries = Option<(u32, u32)>;
 
-/// As the loader does: every `.efi` in any case, whatever else its name is.
+/// Parses names as the loader: any `.efi` file, in any case.
 fn parse(file: &str) -> Option<Tries> {
     let stem = file.to_ascii_lowercase().strip_suffix(".efi")?.to_owned();
     let counter = || {
@@ -72,7 +72,7 @@ fn parse(file: &str) -> Option<Tries> {
     Some(counter())
 }
 
-/// A boot image's own word of its version; the loader skips what is no PE file.
+/// The version in a boot image. The loader ignores files other than PE.
 fn version_of(content: &[u8]) -> Option<Vec<u32>> {
     let text = String::from_utf8_lossy(content.strip_prefix(b"MZ")?).into_owned();
     let (_, version) = text.split_once("version=")?;
@@ -80,7 +80,7 @@ fn version_of(content: &[u8]) -> Option<Vec<u32>> {
     digits.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// Starts the machine until a version stays up, and says which; an error is a machine that somebody has to go to.
+/// Boots until a version stays up, and returns it. An error means that the machine needs manual repair.
 pub fn boot(content: Content, versions: &[Version]) -> Result<&'static str, String> {
     let parts = partitions(&content)?;
     let (start, length) = *parts.get("EFI-SYSTEM").ok_or("no boot partition")?;
@@ -103,15 +103,15 @@ pub fn boot(content: Content, versions: &[Version]) -> Result<&'static str, Stri
             disk_slots::Esp::rename(&mut SimEsp { disk: esp.disk.clone(), ..esp }, &name, &next)
                 .map_err(|error| error.to_string())?;
         }
-        let holds = |uuid: &str, wanted: &[u8]| {
+        let contains = |uuid: &str, wanted: &[u8]| {
             parts.get(uuid).is_some_and(|(start, _)| {
-                let mut there = vec![0; wanted.len()];
-                content.read(*start, &mut there);
-                there == wanted
+                let mut bytes = vec![0; wanted.len()];
+                content.read(*start, &mut bytes);
+                bytes == wanted
             })
         };
         let [usr, verity] = halves(&version.root_hash);
-        if holds(&usr, &version.usr) && holds(&verity, &version.verity) {
+        if contains(&usr, &version.usr) && contains(&verity, &version.verity) {
             return Ok(version.number);
         }
         if tries.is_none_or(|(left, _)| left == 0) {
@@ -126,9 +126,9 @@ fn halves(root_hash: &[u8; 32]) -> [String; 2] {
     [first, second].map(|half| half.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// By label and by UUID: where each partition begins, and its length.
+/// Start and length of each partition, by label and by UUID.
 fn partitions(content: &Content) -> Result<BTreeMap<String, (usize, usize)>, String> {
-    // The first copy, or the last one: the crate does that only where the header itself is damaged.
+    // Tries the primary copy, then the backup: the crate falls back only if the header is damaged.
     let open = |content: Content| {
         let part = Part::new(&SimDisk::new(content), 0, DISK);
         gpt::GptConfig::new().writable(false).open_from_device(part)

@@ -1,6 +1,6 @@
-//! Cuts an update off between any two writes, and inside of them, and boots what is left.
+//! Cuts the power between and within the writes of an update, and boots the result.
 
-// The lints for panicking calls know unit tests only; in here everything is a test.
+// clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
 mod disk;
@@ -9,24 +9,29 @@ mod firmware;
 use std::io::Cursor;
 
 use disk::{Content, DISK, Event, MIB, SimDisk, SimEsp};
-use disk_slots::carry_out::carry_out;
-use disk_slots::look::{look, partitions};
+use disk_slots::execute::execute;
+use disk_slots::inspect::{inspect, partitions};
 use disk_slots::{Esp, gpt as table};
 use firmware::{Version, boot};
 use release::{Blob, Digest, Image, Images, Payload, Release, SCHEMA, SEGMENTS, Verity};
-use update_core::slots::{Machine, Step};
+use update_core::slots::{BootState, Step};
 
 const BLOCKS: usize = 4;
 
-/// A machine that runs `running` from slot a; slot b holds `other`.
-struct World {
+/// A machine that runs `running` from slot a. Slot b contains `other`.
+struct TestMachine {
     disk: SimDisk,
     esp: SimEsp,
     running: Version,
 }
 
-impl World {
-    fn new(running: &Version, running_file: &str, other: Option<(&Version, &str)>, crowd: usize) -> Self {
+impl TestMachine {
+    fn new(
+        running: &Version,
+        running_file: &str,
+        other: Option<(&Version, &str)>,
+        other_files: usize,
+    ) -> Self {
         let device = Cursor::new(vec![0_u8; DISK]);
         let mut table = gpt::GptConfig::new()
             .writable(true)
@@ -52,8 +57,8 @@ impl World {
         };
         let esp = SimEsp { disk: disk.clone(), start: part("EFI-SYSTEM"), length: 5 * MIB / 2 };
         esp.format();
-        // Of others, so that an image's name lies at any place of the folder's sectors.
-        for number in 0..crowd {
+        // Other files, to vary the position of the image's directory entry within sectors.
+        for number in 0..other_files {
             esp.write(&format!("O{number}.TXT"), b"");
         }
         let mut changes = Vec::new();
@@ -69,18 +74,18 @@ impl World {
             esp.write(file, &version.boot_image);
         }
         table::set_uuids(&mut disk.clone(), &read, &changes).unwrap();
-        // What was is the disk that the events below happen to.
+        // The recorded events start from here.
         let disk = SimDisk::new(disk.content());
         Self { esp: SimEsp { disk: disk.clone(), ..esp }, disk, running: running.clone() }
     }
 
-    fn look(&self) -> Machine {
-        look(&self.disk, &self.esp, "keelson", Digest(self.running.root_hash)).unwrap()
+    fn inspect(&self) -> BootState {
+        inspect(&self.disk, &self.esp, "keelson", Digest(self.running.root_hash)).unwrap()
     }
 
-    fn carry_out(&mut self, steps: &[Step], version: &Version) {
+    fn execute(&mut self, steps: &[Step], version: &Version) {
         let (disk, esp) = (self.disk.clone(), SimEsp { disk: self.disk.clone(), ..self.esp });
-        carry_out(steps, &mut self.disk, &mut self.esp, |slot, temporary| {
+        execute(steps, &mut self.disk, &mut self.esp, |slot, temporary| {
             let read = table::read(&disk).unwrap();
             let parts = partitions(&read, slot).unwrap();
             for (part, content) in parts.into_iter().zip([&version.usr, &version.verity]) {
@@ -124,12 +129,12 @@ fn release(version: &Version) -> Release {
     }
 }
 
-/// Every disk that a cut can leave: after each write; inside of each; and with any of the writes since the last sync
-/// missing, as a disk's own cache may lose them.
+/// Calls `check` with every disk that a power cut can leave: after each write, within each one, and with any one of
+/// the writes since the last sync missing, as a disk cache may lose it.
 fn every_cut(before: &Content, events: &[Event], mut check: impl FnMut(Content, String)) -> usize {
-    let mut seen = 0;
+    let mut count = 0;
     let mut check = |content, what| {
-        seen += 1;
+        count += 1;
         check(content, what);
     };
     let mut synced = before.clone();
@@ -148,7 +153,7 @@ fn every_cut(before: &Content, events: &[Event], mut check: impl FnMut(Content, 
                 for (offset, content) in &window {
                     prefix.write(*offset, content);
                 }
-                // Inside: at each sector's end, in the middle, and in the middle of the last sector.
+                // Torn writes: after each sector, in the middle, and within the last sector.
                 for length in (1..=bytes.len()).filter(|length| {
                     length % 512 == 0 || length * 2 == bytes.len() || *length + 100 == bytes.len()
                 }) {
@@ -171,26 +176,26 @@ fn every_cut(before: &Content, events: &[Event], mut check: impl FnMut(Content, 
             }
         }
     }
-    seen
+    count
 }
 
-/// What an update begins with, and goes to.
+/// Start and target of an update.
 #[derive(Debug, Clone, Copy, Default)]
 struct Case {
     to: &'static str,
     /// In slot b.
     other: Option<(&'static str, &'static str)>,
-    /// The other one does not come up.
+    /// The other version does not boot.
     broken: bool,
-    /// The new one does not come up.
+    /// The new version does not boot.
     new_broken: bool,
-    /// A byte of the disk that is wrong.
+    /// Offset of a damaged byte on the disk.
     damaged: Option<usize>,
-    crowd: usize,
+    other_files: usize,
 }
 
-/// An update from 2.0.0: each cut boots the old version or the new one, and the whole of it the new one.
-fn update_holds(case: Case) {
+/// An update from 2.0.0: each cut boots the old or the new version, the complete update the new one.
+fn check_update(case: Case) {
     let Case { to, .. } = case;
     let old = Version::new("2.0.0", BLOCKS);
     let new = Version::new(to, BLOCKS);
@@ -199,7 +204,7 @@ fn update_holds(case: Case) {
         version.usr[0] ^= 1;
     }
     let in_b = other.as_ref().map(|(version, file)| (version, *file));
-    let mut world = World::new(&old, "keelson_2.0.0.efi", in_b, case.crowd);
+    let mut world = TestMachine::new(&old, "keelson_2.0.0.efi", in_b, case.other_files);
     if let Some(at) = case.damaged {
         let mut bytes = world.disk.bytes();
         bytes[at] ^= 0xff;
@@ -207,8 +212,8 @@ fn update_holds(case: Case) {
         world.esp.disk = world.disk.clone();
     }
     let before = world.disk.content();
-    let steps = world.look().install(&release(&new)).unwrap();
-    world.carry_out(&steps, &new);
+    let steps = world.inspect().plan_install(&release(&new)).unwrap();
+    world.execute(&steps, &new);
     let mut versions = vec![old.clone(), new.clone()];
     if let Some((mut version, _)) = other {
         version.usr[0] ^= u8::from(case.broken);
@@ -220,7 +225,7 @@ fn update_holds(case: Case) {
     let mut booted = std::collections::BTreeMap::<_, usize>::new();
     let cuts = every_cut(&before, &world.disk.events(), |bytes, what| match boot(bytes, &versions) {
         Ok(number) if number == end || number == old.number => *booted.entry(number).or_default() += 1,
-        // Until its boot image is gone it is the one to fall back to.
+        // The other version is the fallback until its boot image is removed.
         Ok(number) if !case.broken && versions[2..].iter().any(|version| version.number == number) => {}
         other => panic!("{case:?}, {what}: {other:?}"),
     });
@@ -230,77 +235,78 @@ fn update_holds(case: Case) {
 }
 
 #[test]
-fn an_update_cut_anywhere_leaves_the_old_version_or_the_new_one() {
-    for crowd in 0..16 {
-        let case = Case { to: "3.0.0", crowd, ..Case::default() };
-        update_holds(Case { other: Some(("2.5.0", "keelson_2.5.0+0-3.efi")), broken: true, ..case });
-        update_holds(Case { new_broken: true, ..case });
+fn an_update_cut_anywhere_boots_the_old_or_the_new_version() {
+    for other_files in 0..16 {
+        let case = Case { to: "3.0.0", other_files, ..Case::default() };
+        check_update(Case { other: Some(("2.5.0", "keelson_2.5.0+0-3.efi")), broken: true, ..case });
+        check_update(Case { new_broken: true, ..case });
     }
     let case = Case { to: "3.0.0", ..Case::default() };
-    update_holds(case);
-    update_holds(Case { other: Some(("1.0.0", "keelson_1.0.0.efi")), ..case });
+    check_update(case);
+    check_update(Case { other: Some(("1.0.0", "keelson_1.0.0.efi")), ..case });
 }
 
 #[test]
-fn so_does_one_that_finds_a_damaged_partition_table() {
+fn an_update_with_a_damaged_partition_table_cut_anywhere_boots() {
     for damaged in [512, 1024, 4 * MIB - 512, 4 * MIB - 1024 - 15 * 1024] {
-        update_holds(Case { to: "3.0.0", damaged: Some(damaged), ..Case::default() });
+        check_update(Case { to: "3.0.0", damaged: Some(damaged), ..Case::default() });
     }
 }
 
 #[test]
-fn so_does_an_older_version_that_was_asked_for() {
-    for crowd in 0..16 {
-        update_holds(Case { to: "1.5.0", crowd, ..Case::default() });
+fn a_downgrade_cut_anywhere_boots() {
+    for other_files in 0..16 {
+        check_update(Case { to: "1.5.0", other_files, ..Case::default() });
     }
-    update_holds(Case { to: "1.5.0", other: Some(("1.0.0", "keelson_1.0.0.efi")), ..Case::default() });
+    check_update(Case { to: "1.5.0", other: Some(("1.0.0", "keelson_1.0.0.efi")), ..Case::default() });
 }
 
 #[test]
-fn an_update_that_was_cut_off_is_done_again_from_there() {
+fn an_interrupted_update_can_be_repeated() {
     let [old, new] = [("2.0.0"), ("3.0.0")].map(|number| Version::new(number, BLOCKS));
-    let mut world = World::new(&old, "keelson_2.0.0.efi", None, 0);
+    let mut world = TestMachine::new(&old, "keelson_2.0.0.efi", None, 0);
     let before = world.disk.content();
-    let steps = world.look().install(&release(&new)).unwrap();
-    world.carry_out(&steps, &new);
+    let steps = world.inspect().plan_install(&release(&new)).unwrap();
+    world.execute(&steps, &new);
     let versions = [old.clone(), new.clone()];
     let mut at = 0;
     every_cut(&before, &world.disk.events(), |bytes, what| {
         at += 1;
-        // Each takes an update; a part of them is enough.
+        // Each iteration executes an update; a sample suffices.
         if at % 7 != 0 || boot(bytes.clone(), &versions).as_deref() != Ok("2.0.0") {
             return;
         }
         let disk = SimDisk::new(bytes);
-        let mut world = World { esp: SimEsp { disk: disk.clone(), ..world.esp }, disk, running: old.clone() };
-        let steps = world.look().install(&release(&new)).unwrap();
-        world.carry_out(&steps, &new);
+        let mut world =
+            TestMachine { esp: SimEsp { disk: disk.clone(), ..world.esp }, disk, running: old.clone() };
+        let steps = world.inspect().plan_install(&release(&new)).unwrap();
+        world.execute(&steps, &new);
         assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok("3.0.0"), "{what}");
     });
 }
 
 #[test]
-fn rolling_back_cut_anywhere_leaves_one_of_both() {
+fn a_rollback_cut_anywhere_boots_either_version() {
     let [old, new] = [("1.0.0"), ("2.0.0")].map(|number| Version::new(number, BLOCKS));
     let versions = [old.clone(), new.clone()];
     for ((running, running_file), (other, other_file)) in [
         ((&new, "keelson_2.0.0.efi"), (&old, "keelson_1.0.0.efi")),
-        // An operator left the other one before.
+        // An operator rolled back from the other version before.
         ((&new, "keelson_2.0.0.efi"), (&old, "keelson_1.0.0+0-0.efi")),
         ((&old, "keelson_1.0.0.efi"), (&new, "keelson_2.0.0+0-0.efi")),
     ] {
-        let mut world = World::new(running, running_file, Some((other, other_file)), 0);
+        let mut world = TestMachine::new(running, running_file, Some((other, other_file)), 0);
         let before = world.disk.content();
         assert_eq!(boot(before.clone(), &versions).as_deref(), Ok(running.number));
-        let (version, steps) = world.look().roll_back().unwrap();
+        let (version, steps) = world.inspect().plan_rollback().unwrap();
         assert_eq!(version.to_string(), other.number);
-        world.carry_out(&steps, other);
+        world.execute(&steps, other);
         assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok(other.number));
         every_cut(&before, &world.disk.events(), |bytes, what| {
-            // An image that is not armed has no root hash, and could never be rolled back to.
+            // A disarmed image has no root hash, so a rollback to it would be impossible.
             let disk = SimDisk::new(bytes.clone());
             let esp = SimEsp { disk: disk.clone(), ..world.esp };
-            let machine = look(&disk, &esp, "keelson", Digest(running.root_hash)).unwrap();
+            let machine = inspect(&disk, &esp, "keelson", Digest(running.root_hash)).unwrap();
             assert!(machine.entries.iter().all(|entry| entry.root_hash.is_some()), "{what}: {machine:?}");
             boot(bytes, &versions).unwrap_or_else(|error| panic!("{what}: {error}"));
         });
@@ -308,47 +314,47 @@ fn rolling_back_cut_anywhere_leaves_one_of_both() {
 }
 
 #[test]
-fn a_damaged_copy_of_the_partition_table_is_made_whole_by_the_next_change() {
+fn a_damaged_copy_of_the_partition_table_is_repaired_by_the_next_change() {
     let version = Version::new("2.0.0", BLOCKS);
     for place in [512, 1024, 4 * MIB - 512, 4 * MIB - 1024 - 15 * 1024] {
-        let world = World::new(&version, "keelson_2.0.0.efi", None, 0);
+        let world = TestMachine::new(&version, "keelson_2.0.0.efi", None, 0);
         let mut bytes = world.disk.bytes();
         bytes[place] ^= 0xff;
         let mut disk = SimDisk::new(bytes);
         let read = table::read(&disk).unwrap();
-        assert!(!read.is_sound(), "{place}");
+        assert!(!read.is_redundant(), "{place}");
         let [usr, verity] = partitions(&read, 'b').unwrap();
         let changes = [(usr.number, [1; 16]), (verity.number, [2; 16])];
         table::set_uuids(&mut disk, &read, &changes).unwrap();
-        let again = table::read(&disk).unwrap();
-        assert!(again.is_sound(), "{place}");
-        assert_eq!(partitions(&again, 'b').unwrap().map(|part| part.uuid[0]), [1, 2]);
-        // And a stranger reads the same.
-        let stranger = gpt::GptConfig::new().open_from_device(Cursor::new(disk.bytes())).unwrap();
-        let found = stranger.partitions().values().find(|part| part.name == "USR-B").unwrap();
+        let repaired = table::read(&disk).unwrap();
+        assert!(repaired.is_redundant(), "{place}");
+        assert_eq!(partitions(&repaired, 'b').unwrap().map(|part| part.uuid[0]), [1, 2]);
+        // Another implementation reads the same.
+        let other_reader = gpt::GptConfig::new().open_from_device(Cursor::new(disk.bytes())).unwrap();
+        let found = other_reader.partitions().values().find(|part| part.name == "USR-B").unwrap();
         assert_eq!(found.part_guid.as_bytes(), &[1; 16]);
     }
 }
 
 #[test]
-fn a_disk_without_a_table_or_with_two_is_refused() {
+fn a_disk_without_a_table_or_with_mismatched_ones_is_rejected() {
     let empty = SimDisk::new(vec![0; MIB]);
     assert!(matches!(table::read(&empty), Err(table::TableError::None)));
     assert!(matches!(table::read(&SimDisk::new(Vec::new())), Err(table::TableError::None)));
     let version = Version::new("2.0.0", BLOCKS);
-    let [one, other] = [0, 1].map(|_| World::new(&version, "keelson_2.0.0.efi", None, 0).disk.bytes());
+    let [one, other] = [0, 1].map(|_| TestMachine::new(&version, "keelson_2.0.0.efi", None, 0).disk.bytes());
     let mixed = [&one[..2 * MIB], &other[2 * MIB..]].concat();
-    assert!(matches!(table::read(&SimDisk::new(mixed)), Err(table::TableError::Different)));
+    assert!(matches!(table::read(&SimDisk::new(mixed)), Err(table::TableError::Mismatch)));
 }
 
 #[test]
-fn a_boot_image_says_what_it_wants_and_a_damaged_one_nothing() {
+fn the_root_hash_of_a_boot_image_is_read_unless_damaged() {
     let version = Version::new("2.0.0", BLOCKS);
     let root = |bytes: &[u8]| disk_slots::root_hash_of(Cursor::new(bytes.to_vec()));
     assert_eq!(root(&version.boot_image), Some(Digest(version.root_hash)));
     for length in 0..560 {
         assert_eq!(root(&version.boot_image[..length]), None, "{length}");
     }
-    let world = World::new(&version, "keelson_2.0.0.efi", None, 0);
+    let world = TestMachine::new(&version, "keelson_2.0.0.efi", None, 0);
     assert_eq!(world.esp.list().unwrap().len(), 2, "{:?}", world.esp.list());
 }

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced, blobs that can be asked what they gave, and payloads of little images.
+//! A disk that loses unsynced data, blobs that record requests, and payloads of small images.
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test takes what it needs, and fails by panicking")]
 
@@ -10,19 +10,19 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use payload::{
-    Applied, Apply, ApplyError, Index, Input, Old, Options, Packed, Part, Progress, ReadAt, Source, Target,
-    pack, pack_delta,
+    Apply, ApplyError, ApplyStats, DeltaBase, ImageTarget, Index, Input, Options, Packed, Progress, ReadAt,
+    Source, Target, pack, pack_delta,
 };
 
 pub const SEGMENT: u32 = 8192;
 pub const OPTIONS: Options =
-    Options { segment_size: SEGMENT, threads: NonZero::new(2), level: payload::THOROUGH };
+    Options { segment_size: SEGMENT, threads: NonZero::new(2), level: payload::DEFAULT_LEVEL };
 const SECTOR: usize = 512;
 
-/// Numbers that follow from a seed (xorshift).
-pub struct Chance(pub u64);
+/// Pseudo-random numbers (xorshift).
+pub struct Random(pub u64);
 
-impl Chance {
+impl Random {
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -38,7 +38,7 @@ impl Chance {
         (0..count).map(|_| self.next() as u8).collect()
     }
 
-    /// Half of it can be packed.
+    /// Half of it is compressible.
     pub fn image(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size);
         while bytes.len() < size {
@@ -51,37 +51,37 @@ impl Chance {
     }
 }
 
-/// An image, and what it became.
-pub fn changed(chance: &mut Chance, old: &[u8]) -> Vec<u8> {
+/// An image, modified.
+pub fn modified(random: &mut Random, old: &[u8]) -> Vec<u8> {
     let mut new = old.to_vec();
     for _ in 0..3 {
-        let at = chance.below(new.len());
-        let end = (at + chance.below(700)).min(new.len());
-        let length = chance.below(900);
-        let bytes = chance.bytes(length);
+        let at = random.below(new.len());
+        let end = (at + random.below(700)).min(new.len());
+        let length = random.below(900);
+        let bytes = random.bytes(length);
         new.splice(at..end, bytes);
     }
     new
 }
 
 /// A payload of `usr` in memory.
-pub struct Made {
+pub struct MemoryPayload {
     pub index: Index,
     pub blob: Vec<u8>,
 }
 
-impl Made {
+impl MemoryPayload {
     fn read(packed: &Packed) -> Self {
         Self { index: packed.index.clone(), blob: fs::read(&packed.blob_path).unwrap() }
     }
 }
 
-pub fn full(new: &[u8]) -> Made {
+pub fn full(new: &[u8]) -> MemoryPayload {
     both(None, new).0
 }
 
 /// The full payload and the delta.
-pub fn both(old: Option<&[u8]>, new: &[u8]) -> (Made, Option<Made>) {
+pub fn both(old: Option<&[u8]>, new: &[u8]) -> (MemoryPayload, Option<MemoryPayload>) {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| {
         fs::write(folder.path().join(name), bytes).unwrap();
@@ -92,20 +92,20 @@ pub fn both(old: Option<&[u8]>, new: &[u8]) -> (Made, Option<Made>) {
     let full = pack(&images, OPTIONS, folder.path(), &mut |_| {}).unwrap();
     let delta = old.map(|old| {
         let path = put("old", old);
-        let old = Old { images: &[Input { role: "usr", path: &path }], full: Some(&full) };
-        Made::read(&pack_delta(old, &images, OPTIONS, folder.path(), &mut |_| {}).unwrap())
+        let old = DeltaBase { images: &[Input { role: "usr", path: &path }], full: Some(&full) };
+        MemoryPayload::read(&pack_delta(old, &images, OPTIONS, folder.path(), &mut |_| {}).unwrap())
     });
-    (Made::read(&full), delta)
+    (MemoryPayload::read(&full), delta)
 }
 
-/// What has a blob's bytes, and notes what was asked for.
+/// Contains a blob's bytes and records requests.
 pub struct Blob<'a> {
     pub bytes: &'a [u8],
     pub asked: Vec<Range<u64>>,
 }
 
 impl<'a> Blob<'a> {
-    pub fn of(made: &'a Made) -> Self {
+    pub fn of(made: &'a MemoryPayload) -> Self {
         Self { bytes: &made.blob, asked: Vec::new() }
     }
 }
@@ -117,7 +117,7 @@ impl Source for Blob<'_> {
     }
 }
 
-/// An old image; reading fails within the range.
+/// An old image. Reading fails within the range.
 pub struct OldImage {
     pub bytes: Vec<u8>,
     pub unreadable: Range<u64>,
@@ -145,66 +145,66 @@ impl ReadAt for OldImage {
     }
 }
 
-/// What becomes of sectors that were written and not synced.
+/// What a power cut does to unsynced sectors.
 #[derive(Debug, Clone, Copy)]
 pub enum Fate {
-    /// As after `kill -9`: the kernel writes them.
+    /// All are written, as after `kill -9`.
     Kept,
     Lost,
-    /// Each is kept, lost, or in pieces.
+    /// Each one is written, lost or torn.
     Mixed(u64),
 }
 
 struct State {
     durable: Vec<u8>,
-    seen: Vec<u8>,
-    /// Operations that are left before the power goes.
+    content: Vec<u8>,
+    /// Operations until the power cut.
     left: usize,
-    /// Ends of syncs, and what was seen by then.
+    /// Ends of syncs, and the content at that time.
     syncs: usize,
 }
 
-/// A partition of a fixed size.
+/// A partition of fixed size.
 pub struct Disk(Mutex<State>);
 
 impl Disk {
-    pub fn holding(bytes: Vec<u8>) -> Self {
-        Self(Mutex::new(State { durable: bytes.clone(), seen: bytes, left: usize::MAX, syncs: 0 }))
+    pub fn with_content(bytes: Vec<u8>) -> Self {
+        Self(Mutex::new(State { durable: bytes.clone(), content: bytes, left: usize::MAX, syncs: 0 }))
     }
 
-    pub fn power_for(&self, operations: usize) {
+    pub fn cut_power_after(&self, operations: usize) {
         self.0.lock().unwrap().left = operations;
     }
 
-    pub fn seen(&self) -> Vec<u8> {
-        self.0.lock().unwrap().seen.clone()
+    pub fn content(&self) -> Vec<u8> {
+        self.0.lock().unwrap().content.clone()
     }
 
     pub fn syncs(&self) -> usize {
         self.0.lock().unwrap().syncs
     }
 
-    /// The disk after the power came back.
+    /// The disk after the power cut.
     pub fn crash(&self, fate: Fate) -> Self {
         let state = self.0.lock().unwrap();
         let mut bytes = state.durable.clone();
-        let mut chance = Chance(match fate {
+        let mut random = Random(match fate {
             Fate::Mixed(seed) => seed | 1,
             _ => 1,
         });
         for at in (0..bytes.len()).step_by(SECTOR) {
             let end = (at + SECTOR).min(bytes.len());
-            if bytes[at..end] == state.seen[at..end] {
+            if bytes[at..end] == state.content[at..end] {
                 continue;
             }
             let written = match fate {
                 Fate::Kept => end,
                 Fate::Lost => at,
-                Fate::Mixed(_) => [at, end, at + chance.below(end - at)][chance.below(3)],
+                Fate::Mixed(_) => [at, end, at + random.below(end - at)][random.below(3)],
             };
-            bytes[at..written].copy_from_slice(&state.seen[at..written]);
+            bytes[at..written].copy_from_slice(&state.content[at..written]);
         }
-        Self::holding(bytes)
+        Self::with_content(bytes)
     }
 }
 
@@ -219,13 +219,13 @@ impl ReadAt for Disk {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let state = self.0.lock().unwrap();
         let offset = offset as usize;
-        let part = state.seen.get(offset..offset + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
+        let part = state.content.get(offset..offset + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(part);
         Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().seen.len() as u64)
+        Ok(self.0.lock().unwrap().content.len() as u64)
     }
 }
 
@@ -234,14 +234,14 @@ impl Target for Disk {
         self.size()
     }
 
-    /// The power may go in the middle of it.
+    /// The power may fail in the middle.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         let offset = offset as usize;
         let half = bytes.len() / 2;
         for range in [0..half, half..bytes.len()] {
             state.operation()?;
-            state.seen[offset + range.start..offset + range.end].copy_from_slice(&bytes[range]);
+            state.content[offset + range.start..offset + range.end].copy_from_slice(&bytes[range]);
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Target for Disk {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         state.operation()?;
-        state.durable = state.seen.clone();
+        state.durable = state.content.clone();
         state.syncs += 1;
         Ok(())
     }
@@ -259,21 +259,21 @@ impl Target for Disk {
     }
 }
 
-/// One attempt with one image, and the last progress that was told.
+/// Applies one image. Returns the last reported progress.
 pub fn attempt(
     index: &Index,
     blob: &mut dyn Source,
     full: Option<(&Index, &mut dyn Source)>,
     (target, old): (&dyn Target, Option<&dyn ReadAt>),
-    look: bool,
-) -> (Result<Applied, ApplyError>, Progress) {
+    resume: bool,
+) -> (Result<ApplyStats, ApplyError>, Progress) {
     let mut last = Progress::default();
     let outcome = payload::apply(Apply {
         index,
         blob,
         full: full.map(|(index, blob)| (index, &mut *blob as &mut dyn Source)),
-        parts: &[Part { role: "usr", target, old }],
-        look,
+        parts: &[ImageTarget { role: "usr", target, old }],
+        resume,
         progress: &mut |progress: Progress| {
             assert!(
                 progress.done >= last.done && progress.fetched >= last.fetched,
@@ -287,7 +287,7 @@ pub fn attempt(
     (outcome, last)
 }
 
-/// In a file of its own, for what must be in one.
+/// Writes a temporary file.
 pub fn file(folder: &Path, name: &str, bytes: &[u8]) -> std::path::PathBuf {
     fs::write(folder.join(name), bytes).unwrap();
     folder.join(name)

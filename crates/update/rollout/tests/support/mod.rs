@@ -1,4 +1,4 @@
-//! A fleet of one application, and machines that call it.
+//! A server with one application, and requests of machines.
 
 #![allow(
     dead_code,
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use omaha::{COREOS_APP_ID, ErrorCode, Event, EventResult, EventType};
 use rollout::{
-    Answer, App, Contact, File, Fleet, Group, Loaded, Machine, Package, Policy, Reason, Record, Track,
-    Verdict,
+    App, AppOutcome, AppRequest, CheckResult, File, Group, LoadedRecord, Machine, Package, Policy, Reason,
+    RecordKey, Track, UpdateState,
 };
 
 pub const START: u64 = 1_795_000_000;
@@ -44,28 +44,28 @@ pub fn package(version: &str) -> Package {
     }
 }
 
-/// Channels and groups `alpha` and `beta`, versions 1.0.0 to 4.0.0, nothing in the channels.
-pub fn fleet() -> Fleet {
-    let mut fleet = Fleet::default();
+/// Channels and groups `alpha` and `beta`, versions 1.0.0 to 4.0.0, empty channels.
+pub fn initial_state() -> UpdateState {
+    let mut state = UpdateState::default();
     let app = App { id: COREOS_APP_ID.into(), name: "Keelson".into(), product_id: Some("keelson".into()) };
-    fleet.put_app(app).unwrap();
+    state.put_app(app).unwrap();
     for name in ["alpha", "beta"] {
-        fleet.ensure_channel("keelson", &track(name), START).unwrap();
+        state.ensure_channel("keelson", &track(name), START).unwrap();
     }
     for version in ["1.0.0", "2.0.0", "3.0.0", "4.0.0"] {
-        fleet.add_package("keelson", package(version)).unwrap();
+        state.add_package("keelson", package(version)).unwrap();
     }
-    fleet
+    state
 }
 
-/// The records to persist.
+/// Storage in memory.
 #[derive(Debug, Default)]
-pub struct Kept(BTreeMap<Record, String>);
+pub struct MemoryStorage(BTreeMap<RecordKey, String>);
 
-impl Kept {
-    pub fn take(&mut self, fleet: &mut Fleet) {
-        for record in fleet.take_changes().into_keys() {
-            match fleet.value(&record) {
+impl MemoryStorage {
+    pub fn persist(&mut self, state: &mut UpdateState) {
+        for record in state.take_changes().into_keys() {
+            match state.value(&record) {
                 Some(value) => {
                     let json = serde_json::to_string(&value).unwrap();
                     self.0.insert(record, json);
@@ -75,68 +75,70 @@ impl Kept {
         }
     }
 
-    pub fn loaded(&self) -> Fleet {
-        let (mut fleet, mut unplaced) = (Fleet::default(), Vec::new());
+    pub fn load(&self) -> UpdateState {
+        let (mut state, mut deferred) = (UpdateState::default(), Vec::new());
         for (record, json) in &self.0 {
             let json = json.as_str();
             let loaded = match record.clone() {
-                Record::App(_) => Loaded::App(serde_json::from_str(json).unwrap()),
-                Record::Package(app, ..) => Loaded::Package(app, serde_json::from_str(json).unwrap()),
-                Record::Channel(app, _) => Loaded::Channel(app, serde_json::from_str(json).unwrap()),
-                Record::Group(app, _) => Loaded::Group(app, serde_json::from_str(json).unwrap()),
-                Record::Timeline(app, track) => {
-                    Loaded::Timeline(app, track, serde_json::from_str(json).unwrap())
+                RecordKey::App(_) => LoadedRecord::App(serde_json::from_str(json).unwrap()),
+                RecordKey::Package(app, ..) => {
+                    LoadedRecord::Package(app, serde_json::from_str(json).unwrap())
                 }
-                Record::Machine(app, _) => Loaded::Machine(app, serde_json::from_str(json).unwrap()),
-                Record::Activity(_) => Loaded::Activity(serde_json::from_str(json).unwrap()),
+                RecordKey::Channel(app, _) => LoadedRecord::Channel(app, serde_json::from_str(json).unwrap()),
+                RecordKey::Group(app, _) => LoadedRecord::Group(app, serde_json::from_str(json).unwrap()),
+                RecordKey::Timeline(app, track) => {
+                    LoadedRecord::Timeline(app, track, serde_json::from_str(json).unwrap())
+                }
+                RecordKey::Machine(app, _) => LoadedRecord::Machine(app, serde_json::from_str(json).unwrap()),
+                RecordKey::Activity(_) => LoadedRecord::Activity(serde_json::from_str(json).unwrap()),
             };
-            fleet.load(loaded, &mut unplaced);
+            state.load(loaded, &mut deferred);
         }
-        fleet.finish_loading(unplaced);
-        fleet
+        state.finish_loading(deferred);
+        state
     }
 }
 
 pub struct World {
-    pub fleet: Fleet,
+    pub state: UpdateState,
     pub now: u64,
 }
 
 impl World {
-    /// `alpha` has 2.0.0.
+    /// Channel `alpha` points to 2.0.0.
     pub fn new(policy: Policy) -> Self {
-        let mut world = Self { fleet: fleet(), now: START };
+        let mut world = Self { state: initial_state(), now: START };
         world.policy(policy);
-        world.point("2.0.0");
+        world.point_channel("2.0.0");
         world
     }
 
     pub fn policy(&mut self, policy: Policy) {
-        self.fleet.set_policy("keelson", &track("alpha"), policy, self.now, &zones).unwrap();
+        self.state.set_policy("keelson", &track("alpha"), policy, self.now, &zones).unwrap();
     }
 
-    /// With the records that were persisted since the beginning.
+    /// Reloads the state from the records persisted so far.
     pub fn restart(&mut self) {
-        let mut kept = Kept::default();
-        kept.take(&mut self.fleet);
-        self.fleet = kept.loaded();
+        let mut storage = MemoryStorage::default();
+        storage.persist(&mut self.state);
+        self.state = storage.load();
     }
 
-    pub fn point(&mut self, version: &str) {
+    pub fn point_channel(&mut self, version: &str) {
         let version = version.parse().unwrap();
-        self.fleet.point("keelson", &track("alpha"), Some(&version), self.now).unwrap();
+        self.state.point_channel("keelson", &track("alpha"), Some(&version), self.now).unwrap();
     }
 
-    pub fn call(&mut self, said: &omaha::App) -> Answer {
-        self.call_as(said, false)
+    pub fn handle(&mut self, request: &omaha::App) -> AppOutcome {
+        self.handle_as(request, false)
     }
 
-    pub fn call_as(&mut self, said: &omaha::App, is_on_demand: bool) -> Answer {
-        let contact = Contact { app: said, os_arch: None, ip: "10.0.0.1", is_on_demand };
-        self.fleet.contact(contact, self.now, &zones)
+    pub fn handle_as(&mut self, request: &omaha::App, is_on_demand: bool) -> AppOutcome {
+        let request = AppRequest { app: request, os_arch: None, ip: "10.0.0.1", is_on_demand };
+        self.state.handle(request, self.now, &zones)
     }
 
-    pub fn said(machine: &str, version: &str) -> omaha::App {
+    pub fn app_request(machine: &str, version: &str) -> omaha::App {
         omaha::App {
             app_id: COREOS_APP_ID.into(),
             machine_id: machine.into(),
@@ -149,7 +151,7 @@ impl World {
         }
     }
 
-    /// A check as a machine sends it: the version that it is offered, or why there is none.
+    /// An update check as machines send it. Returns the offered version, or the reason for no update.
     pub fn check(&mut self, machine: &str, version: &str) -> Result<String, Reason> {
         self.check_with(machine, version, Event::rebooted(""))
     }
@@ -158,7 +160,7 @@ impl World {
         self.check_as(machine, version, event, false)
     }
 
-    /// A check that the machine's operator requests.
+    /// A check requested on the machine.
     pub fn check_on_demand(&mut self, machine: &str, version: &str) -> Result<String, Reason> {
         self.check_as(machine, version, Event::rebooted(""), true)
     }
@@ -170,20 +172,21 @@ impl World {
         event: Event,
         is_on_demand: bool,
     ) -> Result<String, Reason> {
-        let said = omaha::App { update_check: true, events: vec![event], ..Self::said(machine, version) };
-        match self.call_as(&said, is_on_demand) {
-            Answer::Known(Some(Verdict::Update { version, .. })) => Ok(version.to_string()),
-            Answer::Known(Some(Verdict::Nothing(reason))) => Err(reason),
+        let request =
+            omaha::App { update_check: true, events: vec![event], ..Self::app_request(machine, version) };
+        match self.handle_as(&request, is_on_demand) {
+            AppOutcome::Known(Some(CheckResult::Update { version, .. })) => Ok(version.to_string()),
+            AppOutcome::Known(Some(CheckResult::NoUpdate(reason))) => Err(reason),
             other => panic!("{other:?}"),
         }
     }
 
     pub fn event(&mut self, machine: &str, version: &str, event: Event) {
-        let said = omaha::App { events: vec![event], ..Self::said(machine, version) };
-        assert_eq!(self.call(&said), Answer::Known(None));
+        let request = omaha::App { events: vec![event], ..Self::app_request(machine, version) };
+        assert_eq!(self.handle(&request), AppOutcome::Known(None));
     }
 
-    /// 13/1, 14/1 and 3/1.
+    /// Omaha events 13/1, 14/1 and 3/1.
     pub fn install(&mut self, machine: &str, version: &str) {
         for kind in [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE] {
             self.event(machine, version, Event::new(kind, EventResult::SUCCESS));
@@ -195,14 +198,14 @@ impl World {
     }
 
     pub fn machine(&self, id: &str) -> &Machine {
-        &self.fleet.app("keelson").unwrap().1.machines[id]
+        &self.state.app("keelson").unwrap().1.machines[id]
     }
 
     pub fn group(&self) -> &Group {
-        &self.fleet.app("keelson").unwrap().1.groups[&track("alpha")].group
+        &self.state.app("keelson").unwrap().1.groups[&track("alpha")].group
     }
 
-    pub fn told(&self) -> Vec<&str> {
-        self.fleet.activity().map(|entry| entry.text.as_str()).collect()
+    pub fn log(&self) -> Vec<&str> {
+        self.state.activity().map(|entry| entry.text.as_str()).collect()
     }
 }

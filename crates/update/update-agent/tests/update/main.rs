@@ -1,7 +1,7 @@
-//! Whole updates on a machine in a folder: from a folder, from one file, from a server that is good or bad, and killed
-//! anywhere.
+//! Complete updates of a simulated machine: from a folder, a bundle, and good and bad servers, with kills at any
+//! time.
 
-// The lints for panicking calls know unit tests only; in here everything is a test.
+// clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
 mod recall;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
 use update_core::status::Operation;
-use update_core::trust::Wish;
-use update_engine::{Checked, Done, Kind, Watch};
+use update_core::trust::UpdateOptions;
+use update_engine::{CheckOutcome, Kind, Observer, Outcome};
 
 #[derive(Default)]
-struct Seen(Mutex<Vec<Operation>>);
+struct Operations(Mutex<Vec<Operation>>);
 
-impl Watch for Seen {
+impl Observer for Operations {
     fn operation(&self, operation: Operation) {
         self.0.lock().unwrap().push(operation);
     }
@@ -44,112 +44,112 @@ fn run(machine: &Machine, args: &[&str]) -> Output {
     command(machine, args).output().unwrap()
 }
 
-fn check(machine: &Machine, server: &Server) -> Checked {
+fn check(machine: &Machine, server: &Server) -> CheckOutcome {
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    machine.updater().check(&settings, false, Wish::default(), &Seen::default())
+    machine.updater().check(&settings, false, UpdateOptions::default(), &Operations::default())
 }
 
-fn serve(fault: Fault) -> Server {
+fn server_with(fault: Fault) -> Server {
     let releases = releases();
     Server::new(releases.full_only.folder.clone(), releases.keys.clone(), fault)
 }
 
-fn installed(checked: &Checked) -> bool {
-    matches!(&checked.done, Ok(Done::Installed { version }) if version.to_string() == "3.0.0")
+fn installed(checked: &CheckOutcome) -> bool {
+    matches!(&checked.outcome, Ok(Outcome::Installed { version }) if version.to_string() == "3.0.0")
 }
 
 #[test]
-fn a_release_from_a_folder_goes_to_the_other_slot() {
+fn a_release_folder_is_installed_to_the_other_slot() {
     let machine = Machine::new();
-    let output = run(&machine, &["apply", releases().made.folder.to_str().unwrap()]);
+    let output = run(&machine, &["apply", releases().with_delta.folder.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "Version 3.0.0 is installed and boots next: systemctl reboot\n"
     );
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     let slots = run(&machine, &["slots"]);
     assert_eq!(
         String::from_utf8_lossy(&slots.stdout),
         "SLOT  VERSION  PRIORITY  TRIES  SUCCESSFUL  RUNNING\na     2.0.0    1         0      1           yes\n\
          b     3.0.0    2         3      0\n"
     );
-    // And back, before it was booted.
-    machine.updater().forget_pending().unwrap();
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    // Discard it before the reboot.
+    machine.updater().discard_pending().unwrap();
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     assert_eq!(machine.updater().pending(), None);
 }
 
 #[test]
-fn a_release_in_one_file_does_the_same() {
+fn a_bundle_is_installed_to_the_other_slot() {
     let machine = Machine::new();
     let bundle = machine.path("keelson-3.kup");
     releases().full_only.bundle(&bundle).unwrap();
     let output = run(&machine, &["apply", bundle.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
     fs::write(&bundle, &fs::read(&bundle).unwrap()[..5000]).unwrap();
     let machine = Machine::new();
     let output = run(&machine, &["apply", bundle.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
 }
 
 #[test]
-fn a_difference_is_taken_where_it_is_one_and_mended_where_what_runs_is_damaged() {
+fn a_delta_is_used_and_repaired_if_the_running_slot_is_damaged() {
     let releases = releases();
     let machine = Machine::new();
-    let server = Server::new(releases.made.folder.clone(), releases.keys.clone(), Fault::None);
+    let server = Server::new(releases.with_delta.folder.clone(), releases.keys.clone(), Fault::None);
     assert!(installed(&check(&machine, &server)));
-    machine.assert_sound();
+    machine.assert_bootable();
     let delta = server.sent();
-    let full = releases.made.release.full.blob.size;
+    let full = releases.with_delta.release.full.blob.size;
     assert!(delta < full / 2, "{delta} of {full}");
     let machine = Machine::new();
     machine.damage_running();
-    let server = Server::new(releases.made.folder.clone(), releases.keys.clone(), Fault::None);
+    let server = Server::new(releases.with_delta.folder.clone(), releases.keys.clone(), Fault::None);
     let checked = check(&machine, &server);
-    assert!(installed(&checked), "{:?}", checked.done);
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    assert!(installed(&checked), "{:?}", checked.outcome);
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
 }
 
 #[test]
-fn the_server_hears_of_each_step() {
+fn each_step_is_reported_to_the_server() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    let seen = Seen::default();
-    let checked = machine.updater().check(&settings, false, Wish::default(), &seen);
-    assert!(installed(&checked), "{:?}", checked.done);
+    let operations = Operations::default();
+    let checked = machine.updater().check(&settings, false, UpdateOptions::default(), &operations);
+    assert!(installed(&checked), "{:?}", checked.outcome);
     assert_eq!(server.events(), ["3/2 \"0.0.0.0\"", "13/1", "14/1", "3/1"]);
     use Operation::{Available, Checking, Downloading, Finalizing, Verifying};
-    assert_eq!(*seen.0.lock().unwrap(), [Checking, Available, Downloading, Verifying, Finalizing]);
-    // Asked again before the reboot: the same version is nothing new.
+    assert_eq!(*operations.0.lock().unwrap(), [Checking, Available, Downloading, Verifying, Finalizing]);
+    // A check before the reboot: the same version is not an update.
     let checked = check(&machine, &server);
-    assert!(matches!(checked.done, Ok(Done::UpToDate(None))), "{:?}", checked.done);
+    assert!(matches!(checked.outcome, Ok(Outcome::UpToDate(None))), "{:?}", checked.outcome);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
-    // Booted again with what ran before: it fell back.
+    // The old version booted again: a rollback.
     fs::remove_file(machine.path("run/update_engine_autoupdate_completed")).unwrap();
     server.set(Fault::NoUpdate("paused"));
     let checked = check(&machine, &server);
-    assert!(matches!(&checked.done, Ok(Done::UpToDate(Some(reason))) if reason == "paused"));
+    assert!(matches!(&checked.outcome, Ok(Outcome::UpToDate(Some(reason))) if reason == "paused"));
     assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 44 | 1 << 28));
     check(&machine, &server);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
 
-/// Its grant would time out while it downloads over a slow link.
+/// The grant would expire during a download over a slow link.
 #[test]
-fn the_server_is_notified_of_a_long_download_s_progress() {
+fn download_progress_is_reported_to_the_server() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     let mut updater = machine.updater();
-    updater.report = Duration::ZERO;
-    let checked = updater.check(&settings, false, Wish::default(), &Seen::default());
-    assert!(installed(&checked), "{:?}", checked.done);
+    updater.report_interval = Duration::ZERO;
+    let checked = updater.check(&settings, false, UpdateOptions::default(), &Operations::default());
+    assert!(installed(&checked), "{:?}", checked.outcome);
     let events = server.events();
     let progress = events.iter().filter(|event| *event == "13/1").count();
     assert!(progress > 2, "{events:?}");
@@ -157,168 +157,168 @@ fn the_server_is_notified_of_a_long_download_s_progress() {
 }
 
 #[test]
-fn every_fault_of_a_server_leaves_the_running_version_and_says_why() {
+fn every_server_fault_is_reported_and_harmless() {
     let portal = "<!DOCTYPE html><html>please log in</html>".to_owned();
     for (fault, kind, expect) in [
         (Fault::Status(503), Kind::Busy, "HTTP status 503"),
-        (Fault::Status(404), Kind::Passing, "HTTP status 404"),
-        (Fault::Says(String::new()), Kind::Passing, "empty"),
-        (Fault::Says(portal), Kind::Passing, "please log in"),
-        (Fault::Says("<response protocol=\"3.0\">".into()), Kind::Passing, "the server's answer is none"),
-        (Fault::Portal, Kind::Passing, "please log in"),
-        (Fault::Flipped, Kind::Refused, "not what was signed"),
-        (Fault::NoRanges, Kind::Passing, "HTTP status 200"),
-        (Fault::Missing("release.json"), Kind::Passing, "release.json: HTTP status 404"),
-        (Fault::Missing("release.json.sig"), Kind::Passing, "release.json.sig: HTTP status 404"),
-        (Fault::Stale, Kind::Refused, "shows an old state"),
-        (Fault::Mixed, Kind::Refused, "of another release"),
+        (Fault::Status(404), Kind::Transient, "HTTP status 404"),
+        (Fault::Body(String::new()), Kind::Transient, "empty"),
+        (Fault::Body(portal), Kind::Transient, "please log in"),
+        (Fault::Body("<response protocol=\"3.0\">".into()), Kind::Transient, "the server's answer is none"),
+        (Fault::Portal, Kind::Transient, "please log in"),
+        (Fault::Flipped, Kind::Rejected, "not what was signed"),
+        (Fault::NoRanges, Kind::Transient, "HTTP status 200"),
+        (Fault::Missing("release.json"), Kind::Transient, "release.json: HTTP status 404"),
+        (Fault::Missing("release.json.sig"), Kind::Transient, "release.json.sig: HTTP status 404"),
+        (Fault::Stale, Kind::Rejected, "shows an old state"),
+        (Fault::MixedReleases, Kind::Rejected, "of another release"),
     ] {
         let machine = Machine::new();
-        let server = serve(fault.clone());
-        let failure = check(&machine, &server).done.unwrap_err();
+        let server = server_with(fault.clone());
+        let failure = check(&machine, &server).outcome.unwrap_err();
         assert_eq!(failure.kind, kind, "{fault:?}: {failure}");
         assert!(failure.message.contains(expect), "{fault:?}: {failure}");
-        machine.assert_sound();
-        assert_eq!(machine.next(), "keelson_2.0.0.efi", "{fault:?}");
-        // The next one that is good is taken.
+        machine.assert_bootable();
+        assert_eq!(machine.next_boot(), "keelson_2.0.0.efi", "{fault:?}");
+        // The next good offer is accepted.
         server.set(Fault::None);
         let checked = check(&machine, &server);
-        assert!(installed(&checked), "{fault:?}: {:?}", checked.done);
-        machine.assert_sound();
+        assert!(installed(&checked), "{fault:?}: {:?}", checked.outcome);
+        machine.assert_bootable();
     }
 }
 
 #[test]
-fn connections_that_break_cost_nothing_but_themselves() {
+fn broken_connections_do_not_repeat_the_download() {
     let machine = Machine::new();
-    let server = serve(Fault::Short { bytes: 700, times: 20 });
+    let server = server_with(Fault::Short { bytes: 700, times: 20 });
     let checked = check(&machine, &server);
-    assert!(installed(&checked), "{:?}", checked.done);
-    machine.assert_sound();
+    assert!(installed(&checked), "{:?}", checked.outcome);
+    machine.assert_bootable();
     let full = releases().full_only.release.full.blob.size;
     assert!(server.sent() < full + 1000, "{} of {full}", server.sent());
 }
 
 #[test]
-fn a_check_can_be_held_back_or_be_no_check_at_all() {
+fn updates_can_be_held_or_disabled() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(run(&machine, &["hold", "an audit"]).status.success());
     let checked = check(&machine, &server);
     assert!(
-        matches!(&checked.done, Ok(Done::Held { reason, .. }) if reason == "an audit"),
+        matches!(&checked.outcome, Ok(Outcome::Held { reason, .. }) if reason == "an audit"),
         "{:?}",
-        checked.done
+        checked.outcome
     );
     assert!(run(&machine, &["unhold"]).status.success());
     let settings = machine.settings("SERVER=disabled\n");
-    let checked = machine.updater().check(&settings, false, Wish::default(), &Seen::default());
-    assert!(matches!(&checked.done, Ok(Done::Disabled(why)) if why.ends_with("update.conf:1")));
-    // The place in the rollout is given back.
+    let checked = machine.updater().check(&settings, false, UpdateOptions::default(), &Operations::default());
+    assert!(matches!(&checked.outcome, Ok(Outcome::Disabled(why)) if why.ends_with("update.conf:1")));
+    // The slot in the rollout is released.
     assert_eq!(server.events(), ["3/2 \"0.0.0.0\"", "3/9"]);
 }
 
 #[test]
-fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
+fn a_version_that_did_not_boot_is_banned_until_retried() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(installed(&check(&machine, &server)));
     // Three boots later.
-    machine.boot_image_becomes("3.0.0", "+0-3");
-    let banned = machine.updater().note_outcomes().unwrap();
+    machine.set_tries("3.0.0", "+0-3");
+    let banned = machine.updater().record_outcomes().unwrap();
     assert_eq!(banned[0].version.to_string(), "3.0.0");
-    assert!(machine.updater().note_outcomes().unwrap().is_empty());
-    let failure = check(&machine, &server).done.unwrap_err();
+    assert!(machine.updater().record_outcomes().unwrap().is_empty());
+    let failure = check(&machine, &server).outcome.unwrap_err();
     assert!(failure.message.contains("3.0.0 is not wanted on this machine: it did not come up"), "{failure}");
     assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 35 | 1 << 28));
     let output = run(&machine, &["retry", "3.0.0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(installed(&check(&machine, &server)));
-    machine.assert_sound();
+    machine.assert_bootable();
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
 }
 
-/// The initrd put it on trial again, and all tries failed.
+/// The initrd renamed the entry to retry it, and all tries failed.
 #[test]
-fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
+fn a_version_that_was_good_is_reinstalled_after_its_slot_was_damaged() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(installed(&check(&machine, &server)));
-    machine.boot_image_becomes("3.0.0", "+0-4");
-    assert!(machine.updater().note_outcomes().unwrap().is_empty());
-    machine.updater().memory.set_previous_version("").unwrap();
+    machine.set_tries("3.0.0", "+0-4");
+    assert!(machine.updater().record_outcomes().unwrap().is_empty());
+    machine.updater().state.set_previous_version("").unwrap();
     assert!(installed(&check(&machine, &server)));
-    machine.assert_sound();
-    // Once: the new installation has three tries like any other.
-    machine.boot_image_becomes("3.0.0", "+0-3");
-    assert_eq!(machine.updater().note_outcomes().unwrap().len(), 1);
+    machine.assert_bootable();
+    // Only once: the new installation has three tries as any other.
+    machine.set_tries("3.0.0", "+0-3");
+    assert_eq!(machine.updater().record_outcomes().unwrap().len(), 1);
 }
 
 #[test]
-fn a_version_that_waits_is_taken_back_when_its_channel_withdraws_it() {
+fn a_pending_version_is_discarded_when_its_channel_withdraws_it() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(installed(&check(&machine, &server)));
     server.set(Fault::NoUpdate("paused"));
-    check(&machine, &server).done.unwrap();
+    check(&machine, &server).outcome.unwrap();
     assert_eq!(machine.updater().pending(), None);
-    machine.assert_sound();
-    // After the group is resumed, it is installed again.
+    machine.assert_bootable();
+    // After the group is resumed, the version is installed again.
     server.set(Fault::None);
     assert!(installed(&check(&machine, &server)));
-    // An operator's own installation is not withdrawn.
+    // An operator's installation is not withdrawn.
     let machine = Machine::new();
-    assert!(run(&machine, &["apply", releases().made.folder.to_str().unwrap()]).status.success());
+    assert!(run(&machine, &["apply", releases().with_delta.folder.to_str().unwrap()]).status.success());
     server.set(Fault::NoUpdate("paused"));
-    check(&machine, &server).done.unwrap();
+    check(&machine, &server).outcome.unwrap();
     assert_eq!(machine.updater().pending().as_deref(), Some("3.0.0"));
 }
 
-/// A restart would boot the old version, which would look like a version that fell back: the server gives it up then.
+/// A reboot would start the old version, which looks like a rollback, and the server would give up the version.
 #[test]
-fn a_version_that_waits_is_forgotten_before_its_image_goes() {
+fn a_pending_version_is_discarded_before_its_image_is_removed() {
     let machine = Machine::new();
-    assert!(installed(&check(&machine, &serve(Fault::None))));
+    assert!(installed(&check(&machine, &server_with(Fault::None))));
     let folder = machine.path("newer");
     release(&Images::new("4.0.0"), &releases().keys, &[], &folder);
     let server = Server::new(folder, releases().keys.clone(), Fault::Portal);
-    let failure = check(&machine, &server).done.unwrap_err();
+    let failure = check(&machine, &server).outcome.unwrap_err();
     assert!(failure.message.contains("please log in"), "{failure}");
     assert_eq!(machine.updater().pending(), None);
-    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     server.set(Fault::NoUpdate("paused"));
     check(&machine, &server);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
 
 #[test]
-fn an_update_that_was_taken_back_has_not_fallen_back() {
+fn a_discarded_update_is_not_reported_as_a_rollback() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(installed(&check(&machine, &server)));
-    machine.updater().forget_pending().unwrap();
+    machine.updater().discard_pending().unwrap();
     server.set(Fault::NoUpdate("paused"));
     check(&machine, &server);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
 
-/// locksmithd calls a reboot off that nothing waits for any more.
+/// locksmithd cancels a reboot when the status changes.
 #[test]
-fn while_a_version_waits_checks_show_nothing_else() {
+fn checks_do_not_change_the_status_of_a_pending_version() {
     let machine = Machine::new();
-    let server = serve(Fault::None);
+    let server = server_with(Fault::None);
     assert!(installed(&check(&machine, &server)));
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     for fault in [Fault::None, Fault::NoUpdate("update-in-progress"), Fault::Status(503)] {
         server.set(fault);
-        let seen = Seen::default();
-        drop(machine.updater().check(&settings, false, Wish::default(), &seen));
-        assert_eq!(*seen.0.lock().unwrap(), []);
+        let operations = Operations::default();
+        drop(machine.updater().check(&settings, false, UpdateOptions::default(), &operations));
+        assert_eq!(*operations.0.lock().unwrap(), []);
     }
 }
 
 #[test]
-fn rolling_back_needs_something_to_go_back_to() {
+fn a_rollback_needs_another_version() {
     let machine = Machine::new();
     let output = run(&machine, &["rollback"]);
     assert_eq!(output.status.code(), Some(1));
@@ -326,15 +326,15 @@ fn rolling_back_needs_something_to_go_back_to() {
     assert!(text.contains("no other version on this machine"), "{text}");
 }
 
-/// The promise of the whole: wherever it is killed, what can be booted is whole, and the next attempt ends well.
+/// Wherever the update is killed, all bootable versions are complete, and the next attempt succeeds.
 #[test]
-fn killed_anywhere_the_machine_boots_and_the_next_attempt_goes_on() {
+fn killed_anywhere_the_machine_boots_and_the_next_attempt_succeeds() {
     let releases = releases();
     let machine = Machine::new();
     let folder = releases.full_only.folder.to_str().unwrap();
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     assert!(run(&Machine::new(), &["apply", folder]).status.success());
-    let whole = begun.elapsed();
+    let total = started.elapsed();
     let kills = 12;
     for number in 0..kills {
         let mut child = command(&machine, &["apply", folder])
@@ -342,19 +342,19 @@ fn killed_anywhere_the_machine_boots_and_the_next_attempt_goes_on() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(whole.mul_f64(f64::from(number) / f64::from(kills)) + Duration::from_millis(3));
+        std::thread::sleep(total.mul_f64(f64::from(number) / f64::from(kills)) + Duration::from_millis(3));
         child.kill().unwrap();
         child.wait().unwrap();
-        machine.assert_sound();
+        machine.assert_bootable();
     }
     let output = run(&machine, &["apply", folder]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    machine.assert_sound();
-    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    machine.assert_bootable();
+    assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
 }
 
 #[test]
-fn wrong_use_is_told_with_exit_code_two() {
+fn usage_errors_exit_with_two() {
     let machine = Machine::new();
     for args in [&["nonsense"][..], &[], &["apply"], &["slots", "--xml"]] {
         assert_eq!(run(&machine, args).status.code(), Some(2), "{args:?}");

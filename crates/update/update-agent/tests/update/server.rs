@@ -1,4 +1,4 @@
-//! A channel's server as a machine meets it, good or bad.
+//! A channel server with injected faults.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,37 +8,37 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use omaha::{
-    Action, AnsweredApp, AppStatus, Manifest, Package, Request, Response, UpdateCheck, UpdateStatus,
+    Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, UpdateCheck, UpdateStatus,
 };
 use release::{Digest, Release, SCHEMA, Timestamp, files};
-use release_folder::Secret;
+use release_folder::SigningKey;
 
-/// What goes wrong. Numbers are bytes or times.
+/// The fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// A check is answered with this status.
+    /// The status of a check.
     Status(u16),
-    /// A check is answered with this text.
-    Says(String),
-    /// Each body of a blob ends after so many bytes, so many times.
+    /// The body of a check.
+    Body(String),
+    /// The first `times` blob responses are truncated to `bytes` bytes.
     Short {
         bytes: usize,
         times: usize,
     },
-    /// Every blob is a portal's login page.
+    /// Blobs are a captive portal's login page.
     Portal,
-    /// One byte of each blob is wrong.
+    /// Blobs have one wrong byte.
     Flipped,
-    /// The server knows no ranges.
+    /// Ranges are ignored.
     NoRanges,
-    /// This file is not there.
+    /// The file does not exist.
     Missing(&'static str),
-    /// The word about the channel counted until now.
+    /// The timestamp is expired.
     Stale,
-    /// The word about the channel is of another release.
-    Mixed,
-    /// Nothing is offered, for this reason.
+    /// The timestamp is of another release.
+    MixedReleases,
+    /// No update, for this reason.
     NoUpdate(&'static str),
 }
 
@@ -51,11 +51,11 @@ struct Shared {
     folder: PathBuf,
     keys: PathBuf,
     base: String,
-    /// Seconds since 1970: the file and its signature are asked for one after the other.
+    /// Unix time in seconds. Constant, since a timestamp and its signature are fetched separately.
     started: u64,
     fault: Mutex<Fault>,
     requests: Mutex<Vec<Request>>,
-    /// Bytes of blobs that went out.
+    /// Bytes of blobs sent.
     sent: Mutex<u64>,
 }
 
@@ -76,7 +76,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let shared = serving.clone();
-                // A client that is gone is nothing to the others.
+                // A disconnected client does not affect others.
                 std::thread::spawn(move || drop(shared.serve(&stream)));
             }
         });
@@ -91,7 +91,7 @@ impl Server {
         *self.shared.sent.lock().unwrap()
     }
 
-    /// Type and result of each event that was told, with code and version.
+    /// All reported events: type and result, error code and version.
     pub fn events(&self) -> Vec<String> {
         let requests = self.shared.requests.lock().unwrap();
         let events = requests.iter().flat_map(|request| &request.apps).flat_map(|app| &app.events);
@@ -147,19 +147,19 @@ impl Shared {
         self.requests.lock().unwrap().push(request);
         let fault = self.fault.lock().unwrap().clone();
         let text = match fault {
-            Fault::Status(status) => return answer(to, status, "text/plain", "", b"too much to do"),
-            Fault::Says(text) => text,
+            Fault::Status(status) => return respond(to, status, "text/plain", "", b"too much to do"),
+            Fault::Body(text) => text,
             _ => {
                 let check = if let Fault::NoUpdate(reason) = fault {
                     UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.into()))
                 } else {
                     self.offer()
                 };
-                let apps = vec![AnsweredApp::echo(&app, AppStatus::Ok, check)];
+                let apps = vec![ResponseApp::echo(&app, AppStatus::Ok, check)];
                 Response { server: "test".into(), day_start: 0, apps }.write()
             }
         };
-        answer(&mut to, 200, "text/xml", "", text.as_bytes())
+        respond(&mut to, 200, "text/xml", "", text.as_bytes())
     }
 
     fn offer(&self) -> UpdateCheck {
@@ -199,24 +199,24 @@ impl Shared {
                 _ => "",
             })
         {
-            return answer(&mut to, 404, "text/plain", "", b"");
+            return respond(&mut to, 404, "text/plain", "", b"");
         }
         if name.starts_with(files::TIMESTAMP) {
             let (bytes, signature) = self.timestamp(&fault);
             let body = if name == files::TIMESTAMP { bytes } else { signature.into_bytes() };
-            return answer(&mut to, 200, "application/json", "", &body);
+            return respond(&mut to, 200, "application/json", "", &body);
         }
         let mut bytes = fs::read(self.folder.join(name)).unwrap_or_default();
         let is_blob = name.ends_with(".blob");
         if is_blob && fault == Fault::Portal {
-            return answer(&mut to, 200, "text/html", "", b"<html>please log in</html>");
+            return respond(&mut to, 200, "text/html", "", b"<html>please log in</html>");
         }
         if is_blob && fault == Fault::Flipped {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
         }
         let Some((from, last)) = range.filter(|_| fault != Fault::NoRanges) else {
-            return answer(&mut to, 200, "application/octet-stream", "", &bytes);
+            return respond(&mut to, 200, "application/octet-stream", "", &bytes);
         };
         let last = last.min(bytes.len() - 1);
         let head = format!("Content-Range: bytes {from}-{last}/{}\r\n", bytes.len());
@@ -235,7 +235,7 @@ impl Shared {
         }
         drop(fault);
         *self.sent.lock().unwrap() += if is_blob { body.len() as u64 } else { 0 };
-        answer(&mut to, 206, "application/octet-stream", &head, body)
+        respond(&mut to, 206, "application/octet-stream", &head, body)
     }
 
     fn timestamp(&self, fault: &Fault) -> (Vec<u8>, String) {
@@ -247,19 +247,28 @@ impl Shared {
             schema: SCHEMA,
             channel: "alpha".into(),
             version: release.version,
-            release_sha256: if *fault == Fault::Mixed { Digest([0; 32]) } else { Digest::of(&bytes) },
+            release_sha256: if *fault == Fault::MixedReleases { Digest([0; 32]) } else { Digest::of(&bytes) },
             issued: if stale { now - 1000 } else { now },
             expires: if stale { now - 10 } else { now + 1000 },
         };
         let bytes = timestamp.to_bytes().unwrap();
-        let secret = Secret::read(&self.keys.join("channel.key")).unwrap();
+        let secret = SigningKey::read(&self.keys.join("channel.key")).unwrap();
         let signature = secret.sign(&bytes, "t").unwrap();
         (bytes, signature)
     }
 }
 
-fn answer(mut to: impl Write, status: u16, kind: &str, more: &str, body: &[u8]) -> std::io::Result<()> {
+fn respond(
+    mut to: impl Write,
+    status: u16,
+    content_type: &str,
+    extra_headers: &str,
+    body: &[u8],
+) -> std::io::Result<()> {
     let length = body.len();
-    write!(to, "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n")?;
+    write!(
+        to,
+        "HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{extra_headers}\r\n"
+    )?;
     to.write_all(body)
 }

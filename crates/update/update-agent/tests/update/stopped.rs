@@ -1,17 +1,17 @@
-//! Attempts that the agent's end stops.
+//! Attempts that are cancelled because the agent stops.
 
 use folder_machine::{Machine, releases};
 use update_core::method::DELTA_ATTEMPTS;
 use update_core::status::Operation;
-use update_core::trust::Wish;
-use update_engine::{Kind, Watch};
+use update_core::trust::UpdateOptions;
+use update_engine::{Kind, Observer};
 
 use crate::server::{Fault, Server};
 use crate::{check, installed};
 
-struct Stopping;
+struct CancellingObserver;
 
-impl Watch for Stopping {
+impl Observer for CancellingObserver {
     fn operation(&self, _: Operation) {}
     fn found(&self, _: &str, _: u64) {}
     fn progress(&self, _: u64, _: u64) {}
@@ -21,17 +21,21 @@ impl Watch for Stopping {
 }
 
 #[test]
-fn stopped_attempts_do_not_count_against_the_delta() {
+fn cancelled_attempts_do_not_count_against_the_delta() {
     let releases = releases();
     let machine = Machine::new();
-    let server = Server::new(releases.made.folder.clone(), releases.keys.clone(), Fault::None);
+    let server = Server::new(releases.with_delta.folder.clone(), releases.keys.clone(), Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     for _ in 0..=DELTA_ATTEMPTS {
-        let failure = machine.updater().check(&settings, false, Wish::default(), &Stopping).done.unwrap_err();
+        let failure = machine
+            .updater()
+            .check(&settings, false, UpdateOptions::default(), &CancellingObserver)
+            .outcome
+            .unwrap_err();
         assert_eq!(failure.kind, Kind::Cancelled, "{failure}");
     }
-    assert!(machine.updater().memory.attempts().unwrap().root_hash.is_some());
+    assert!(machine.updater().state.attempts().unwrap().root_hash.is_some());
     assert!(installed(&check(&machine, &server)));
-    let full = releases.made.release.full.blob.size;
+    let full = releases.with_delta.release.full.blob.size;
     assert!(server.sent() < full / 2, "{} of {full}", server.sent());
 }

@@ -1,4 +1,4 @@
-//! Each row of the contract's table of attacks (5.1), and what must go through.
+//! One test per row of the contract's table of attacks (5.1), and offers that must pass.
 
 use minisign::KeyPair;
 use release::{Blob, Image, Images, Payload, SCHEMA, SEGMENTS, Verity};
@@ -37,36 +37,36 @@ pub fn release() -> Release {
 struct World {
     release_key: KeyPair,
     channel_key: KeyPair,
-    keys: Authorities,
+    keys: TrustAnchors,
     running: Version,
     bans: Vec<Ban>,
-    seen: Seen,
+    state: TrustState,
     now: u64,
-    wish: Wish,
+    options: UpdateOptions,
 }
 
 impl World {
     fn new() -> Self {
         let [release_key, channel_key] =
             std::array::from_fn(|_| KeyPair::generate_unencrypted_keypair().unwrap());
-        let mut keys = Authorities::default();
-        keys.given.release.add("release.pub", &release_key.pk.to_box().unwrap().to_string()).unwrap();
-        keys.given.channel.add("channel.pub", &channel_key.pk.to_box().unwrap().to_string()).unwrap();
+        let mut keys = TrustAnchors::default();
+        keys.vendor.release.add("release.pub", &release_key.pk.to_box().unwrap().to_string()).unwrap();
+        keys.vendor.channel.add("channel.pub", &channel_key.pk.to_box().unwrap().to_string()).unwrap();
         Self {
             release_key,
             channel_key,
             keys,
             running: Version::new(1, 0, 0),
             bans: Vec::new(),
-            seen: Seen { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT, keys: 0 },
+            state: TrustState { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT, keys: 0 },
             now: BUILT + DAY,
-            wish: Wish::default(),
+            options: UpdateOptions::default(),
         }
     }
 
     fn offer(&self, release: &Release) -> Offer {
         let release = release.to_bytes().unwrap();
-        let release_sha256 = sum(&release);
+        let release_sha256 = fake_digest(&release);
         let timestamp = self.timestamp(|timestamp| timestamp.release_sha256 = release_sha256);
         let release_signature = sign(&self.release_key, &release);
         Offer { release, release_signature, release_sha256, timestamp: Some(timestamp) }
@@ -87,36 +87,36 @@ impl World {
         (bytes, signature)
     }
 
-    fn judge(&self, offer: &Offer) -> Result<Accepted, Refusal> {
-        judge(
+    fn verify_offer(&self, offer: &Offer) -> Result<VerifiedRelease, VerifyError> {
+        verify_offer(
             offer,
             &self.keys,
-            &Facts {
+            &VerifyContext {
                 appid: "6E7F4B0C-3c5e-4f0e-8f0b-2b0d6f1c9a54",
                 board: "amd64-usr",
                 channel: "alpha",
                 running: Some(&self.running),
                 now: self.now,
                 build_time: BUILT,
-                seen: self.seen.clone(),
+                state: self.state.clone(),
                 bans: &self.bans,
-                wish: self.wish,
+                options: self.options,
             },
         )
     }
 
-    fn refuses(&self, offer: &Offer) -> String {
-        self.judge(offer).unwrap_err().to_string()
+    fn rejection(&self, offer: &Offer) -> String {
+        self.verify_offer(offer).unwrap_err().to_string()
     }
 }
 
-/// No digest, but different for different bytes, which is all that is compared here.
-fn sum(bytes: &[u8]) -> Digest {
-    let mut sum = [0_u8; 32];
+/// Not a digest, but differs for different bytes, which suffices here.
+fn fake_digest(bytes: &[u8]) -> Digest {
+    let mut fake_digest = [0_u8; 32];
     for (at, byte) in bytes.iter().enumerate() {
-        sum[at % 32] = sum[at % 32].rotate_left(1) ^ byte;
+        fake_digest[at % 32] = fake_digest[at % 32].rotate_left(1) ^ byte;
     }
-    Digest(sum)
+    Digest(fake_digest)
 }
 
 fn sign(pair: &KeyPair, bytes: &[u8]) -> String {
@@ -124,84 +124,84 @@ fn sign(pair: &KeyPair, bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn says(text: &str, expect: &str) {
+fn assert_contains(text: &str, expect: &str) {
     assert!(text.contains(expect), "{text}");
 }
 
 #[test]
-fn a_release_of_the_channel_is_taken_and_remembered() {
+fn a_valid_release_is_accepted_and_recorded() {
     let world = World::new();
-    let accepted = world.judge(&world.offer(&release())).unwrap();
+    let accepted = world.verify_offer(&world.offer(&release())).unwrap();
     assert_eq!(accepted.release, release());
-    // It may turn out not to be good: then an older one is accepted in its place.
+    // The version may turn out bad: an older one is acceptable then.
     let version = Some(Version::new(1, 0, 0));
-    assert_eq!(accepted.seen, Seen { epoch: 1, version, issued: BUILT + DAY, keys: 0 });
+    assert_eq!(accepted.state, TrustState { epoch: 1, version, issued: BUILT + DAY, keys: 0 });
     assert!(!accepted.clock_is_wrong);
 }
 
 #[test]
-fn every_changed_byte_is_noticed() {
+fn every_changed_byte_is_detected() {
     let world = World::new();
     let good = world.offer(&release());
     for at in 0..good.release.len() {
         let mut bad = good.clone();
         bad.release[at] ^= 1;
-        says(&world.refuses(&bad), "no trusted key");
+        assert_contains(&world.rejection(&bad), "no trusted key");
     }
 }
 
 #[test]
-fn each_key_counts_for_its_own_purpose_only() {
+fn keys_are_valid_for_their_role_only() {
     let world = World::new();
     let mut bad = world.offer(&release());
     bad.release_signature = sign(&world.channel_key, &bad.release);
-    says(&world.refuses(&bad), "release.json: no trusted key");
+    assert_contains(&world.rejection(&bad), "release.json: no trusted key");
     let mut bad = world.offer(&release());
     let (bytes, _) = bad.timestamp.clone().unwrap();
     bad.timestamp = Some((bytes.clone(), sign(&world.release_key, &bytes)));
-    says(&world.refuses(&bad), "timestamp.json: no trusted key");
+    assert_contains(&world.rejection(&bad), "timestamp.json: no trusted key");
     let mut world = World::new();
     let offer = world.offer(&release());
-    world.keys = Authorities::default();
-    says(&world.refuses(&offer), "there is no key");
+    world.keys = TrustAnchors::default();
+    assert_contains(&world.rejection(&offer), "there is no key");
 }
 
 #[test]
-fn nothing_goes_back() {
+fn downgrades_are_rejected() {
     let mut world = World::new();
     let offer = world.offer(&release());
     world.running = Version::new(3, 0, 0);
-    says(&world.refuses(&offer), "2.0.0 is older than 3.0.0");
+    assert_contains(&world.rejection(&offer), "2.0.0 is older than 3.0.0");
     world.running = Version::new(1, 0, 0);
-    world.seen.version = Some(Version::new(2, 0, 1));
-    says(&world.refuses(&offer), "2.0.0 is older than 2.0.1");
-    world.wish.downgrade = true;
-    let accepted = world.judge(&offer).unwrap();
-    assert_eq!(accepted.seen.version, Some(Version::new(2, 0, 0)));
+    world.state.version = Some(Version::new(2, 0, 1));
+    assert_contains(&world.rejection(&offer), "2.0.0 is older than 2.0.1");
+    world.options.downgrade = true;
+    let accepted = world.verify_offer(&offer).unwrap();
+    assert_eq!(accepted.state.version, Some(Version::new(2, 0, 0)));
 }
 
 #[test]
-fn a_huge_version_of_a_stolen_key_does_not_last_into_the_next_epoch() {
+fn versions_of_a_stolen_key_do_not_outlive_its_epoch() {
     let mut world = World::new();
-    world.seen.version = Some(Version::new(99_999, 0, 0));
-    says(&world.refuses(&world.offer(&release())), "older");
+    world.state.version = Some(Version::new(99_999, 0, 0));
+    assert_contains(&world.rejection(&world.offer(&release())), "older");
     let next = Release { epoch: 2, ..release() };
-    let accepted = world.judge(&world.offer(&next)).unwrap();
-    assert_eq!((accepted.seen.epoch, accepted.seen.version), (2, None));
-    world.seen = Seen { epoch: 2, version: None, issued: BUILT, keys: 0 };
-    says(&world.refuses(&world.offer(&release())), "epoch 1 of the signing keys, 2 was seen");
+    let accepted = world.verify_offer(&world.offer(&next)).unwrap();
+    assert_eq!((accepted.state.epoch, accepted.state.version), (2, None));
+    world.state = TrustState { epoch: 2, version: None, issued: BUILT, keys: 0 };
+    assert_contains(&world.rejection(&world.offer(&release())), "epoch 1 of the signing keys, 2 was seen");
 }
 
 #[test]
-fn a_frozen_channel_shows() {
+fn a_frozen_channel_is_detected() {
     let mut world = World::new();
     let offer = world.offer(&release());
     world.now = BUILT + 9 * DAY;
-    says(&world.refuses(&offer), "shows an old state");
-    // The machine's clock may be set back, but not behind what was seen.
+    assert_contains(&world.rejection(&offer), "shows an old state");
+    // The machine's clock may be set back, but not before the last timestamp.
     world.now = BUILT + DAY;
-    world.seen.issued = BUILT + 2 * DAY;
-    says(&world.refuses(&offer), "it is an old one");
+    world.state.issued = BUILT + 2 * DAY;
+    assert_contains(&world.rejection(&offer), "it is an old one");
     world.now = BUILT + 200 * DAY;
     let mut offer = world.offer(&release());
     let digest = offer.release_sha256;
@@ -209,47 +209,50 @@ fn a_frozen_channel_shows() {
         (timestamp.issued, timestamp.expires) = (BUILT + 199 * DAY, BUILT + 201 * DAY);
         timestamp.release_sha256 = digest;
     }));
-    says(&world.refuses(&offer), "was to be installed until");
+    assert_contains(&world.rejection(&offer), "was to be installed until");
 }
 
 #[test]
-fn a_clock_of_1970_judges_no_expiry_and_everything_else() {
+fn a_wrong_clock_disables_expiry_checks_only() {
     let mut world = World::new();
     world.now = 5;
     let offer = world.offer(&release());
-    assert!(world.judge(&offer).unwrap().clock_is_wrong);
-    world.seen.issued = BUILT + 2 * DAY;
-    says(&world.refuses(&offer), "it is an old one");
+    assert!(world.verify_offer(&offer).unwrap().clock_is_wrong);
+    world.state.issued = BUILT + 2 * DAY;
+    assert_contains(&world.rejection(&offer), "it is an old one");
 }
 
 #[test]
-fn nothing_of_two_releases_is_mixed() {
+fn mixed_releases_are_rejected() {
     let world = World::new();
     let one = world.offer(&release());
     let other = world.offer(&Release { version: Version::new(2, 1, 0), ..release() });
-    says(&world.refuses(&Offer { timestamp: other.timestamp, ..one }), "of another release");
+    assert_contains(&world.rejection(&Offer { timestamp: other.timestamp, ..one }), "of another release");
 }
 
 #[test]
-fn what_is_for_others_is_not_taken() {
+fn releases_for_other_machines_are_rejected() {
     let world = World::new();
-    let refuses = |release: Release| world.refuses(&world.offer(&release));
-    says(&refuses(Release { board: "arm64-usr".into(), ..release() }), "board arm64-usr");
-    says(&refuses(Release { appid: "{x}".into(), ..release() }), "product {x}");
-    says(&refuses(Release { channels: vec!["beta".into()], ..release() }), "may not be in channel alpha");
+    let rejection = |release: Release| world.rejection(&world.offer(&release));
+    assert_contains(&rejection(Release { board: "arm64-usr".into(), ..release() }), "board arm64-usr");
+    assert_contains(&rejection(Release { appid: "{x}".into(), ..release() }), "product {x}");
+    assert_contains(
+        &rejection(Release { channels: vec!["beta".into()], ..release() }),
+        "may not be in channel alpha",
+    );
     let from = Some(Version::new(1, 5, 0));
-    says(&refuses(Release { min_from: from, ..release() }), "from 1.5.0 on; this is 1.0.0");
+    assert_contains(&rejection(Release { min_from: from, ..release() }), "from 1.5.0 on; this is 1.0.0");
     let mut offer = world.offer(&release());
     let digest = offer.release_sha256;
     offer.timestamp = Some(world.timestamp(|timestamp| {
         timestamp.release_sha256 = digest;
         timestamp.channel = "stable".into();
     }));
-    says(&world.refuses(&offer), "about channel stable, this machine follows alpha");
+    assert_contains(&world.rejection(&offer), "about channel stable, this machine follows alpha");
 }
 
 #[test]
-fn a_version_that_failed_here_is_not_tried_again_unless_it_is_asked_for() {
+fn a_failed_version_is_rejected_unless_retried() {
     let mut world = World::new();
     let offer = world.offer(&release());
     world.bans.push(Ban {
@@ -258,80 +261,80 @@ fn a_version_that_failed_here_is_not_tried_again_unless_it_is_asked_for() {
         reason: "it did not come up".into(),
         since: BUILT,
     });
-    says(&world.refuses(&offer), "2.0.0 is not wanted on this machine: it did not come up");
-    world.wish.retry = true;
-    world.judge(&offer).unwrap();
-    // The same number with other bytes is another version.
-    world.wish.retry = false;
+    assert_contains(&world.rejection(&offer), "2.0.0 is not wanted on this machine: it did not come up");
+    world.options.retry = true;
+    world.verify_offer(&offer).unwrap();
+    // The same version with other content is another version.
+    world.options.retry = false;
     world.bans[0].root_hash = Digest([8; 32]);
-    world.judge(&offer).unwrap();
+    world.verify_offer(&offer).unwrap();
 }
 
 #[test]
-fn a_file_needs_no_word_of_a_server() {
+fn a_release_file_needs_no_timestamp() {
     let world = World::new();
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
-    assert_eq!(world.judge(&offer).unwrap().seen.issued, BUILT);
+    assert_eq!(world.verify_offer(&offer).unwrap().state.issued, BUILT);
 }
 
-/// The world's keys, as set `epoch` names them.
-fn under_set(world: &mut World, epoch: u64) {
-    world.keys.set = Some(InForce { epoch, expires: BUILT + 50 * DAY });
+/// The world's keys as those of key set `epoch`.
+fn use_key_set(world: &mut World, epoch: u64) {
+    world.keys.key_set = Some(ActiveKeySet { epoch, expires: BUILT + 50 * DAY });
 }
 
 #[test]
-fn what_a_stolen_key_signed_does_not_last_into_the_next_set_of_keys() {
+fn values_of_a_stolen_key_do_not_outlive_its_key_set() {
     let mut world = World::new();
-    under_set(&mut world, 2);
-    // Each of these numbers stops every honest release for good.
-    world.seen =
-        Seen { keys: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
+    use_key_set(&mut world, 2);
+    // Each of these values blocks every honest release.
+    world.state =
+        TrustState { keys: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
     let offer = world.offer(&release());
-    world.refuses(&offer);
-    under_set(&mut world, 3);
-    let accepted = world.judge(&offer).unwrap();
-    assert_eq!(accepted.seen, Seen { keys: 3, epoch: 1, version: None, issued: BUILT + DAY });
-    // What runs counts still.
+    world.rejection(&offer);
+    use_key_set(&mut world, 3);
+    let accepted = world.verify_offer(&offer).unwrap();
+    assert_eq!(accepted.state, TrustState { keys: 3, epoch: 1, version: None, issued: BUILT + DAY });
+    // The running version still counts.
     world.running = Version::new(3, 0, 0);
-    says(&world.refuses(&offer), "2.0.0 is older than 3.0.0");
+    assert_contains(&world.rejection(&offer), "2.0.0 is older than 3.0.0");
 }
 
 #[test]
-fn an_old_set_of_keys_begins_nothing_anew() {
+fn an_older_key_set_does_not_reset_the_trust_state() {
     let mut world = World::new();
-    under_set(&mut world, 2);
-    world.seen = Seen { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
+    use_key_set(&mut world, 2);
+    world.state = TrustState { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
     let offer = world.offer(&release());
-    says(&world.refuses(&offer), "2.0.0 is older than 2.5.0");
-    // The file of set 2 was lost or taken away: its number was not.
+    assert_contains(&world.rejection(&offer), "2.0.0 is older than 2.5.0");
+    // The file of set 2 was lost or removed, but not its number.
     let refused = "key set 2 counted here, and of it nothing is left but its number: set ";
-    under_set(&mut world, 1);
-    says(&world.refuses(&offer), &format!("{refused}1 is older"));
-    world.keys.set = None;
-    says(&world.refuses(&offer), &format!("{refused}0 is older"));
+    use_key_set(&mut world, 1);
+    assert_contains(&world.rejection(&offer), &format!("{refused}1 is older"));
+    world.keys.key_set = None;
+    assert_contains(&world.rejection(&offer), &format!("{refused}0 is older"));
 }
 
 #[test]
-fn a_set_of_keys_that_is_out_of_date_signs_nothing_more() {
+fn an_expired_key_set_signs_nothing() {
     let mut world = World::new();
-    under_set(&mut world, 2);
+    use_key_set(&mut world, 2);
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
-    world.judge(&offer).unwrap();
+    world.verify_offer(&offer).unwrap();
     world.now = BUILT + 51 * DAY;
-    says(&world.refuses(&offer), "key set 2 counted until");
+    assert_contains(&world.rejection(&offer), "key set 2 counted until");
     world.now = 5;
-    world.judge(&offer).unwrap();
+    world.verify_offer(&offer).unwrap();
 }
 
 #[test]
-fn an_operator_s_own_keys_count_whatever_becomes_of_the_set() {
+fn local_keys_are_independent_of_the_key_set() {
     let mut world = World::new();
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
-    world.keys.local = std::mem::take(&mut world.keys.given);
-    under_set(&mut world, 1);
+    world.keys.local = std::mem::take(&mut world.keys.vendor);
+    use_key_set(&mut world, 1);
     world.now = BUILT + 51 * DAY;
-    world.judge(&offer).unwrap();
-    world.seen.keys = 2;
-    let accepted = world.judge(&offer).unwrap();
-    assert_eq!(accepted.seen.keys, 2);
+    world.verify_offer(&offer).unwrap();
+    world.state.keys = 2;
+    let accepted = world.verify_offer(&offer).unwrap();
+    assert_eq!(accepted.state.keys, 2);
 }

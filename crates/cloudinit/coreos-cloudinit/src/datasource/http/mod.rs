@@ -1,4 +1,4 @@
-//! HTTP as datasources need it: asked again while that may help, within limits, and with no secret in a log.
+//! HTTP for datasources: retries, limits, and no secrets in the log.
 
 mod agent;
 mod client;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use cloudinit::limits::MAX_RAW_BYTES;
 
 use super::error::DatasourceError;
-use super::patience::Patience;
+use super::retry::RetryPolicy;
 use super::url::Url;
 use crate::log::Log;
 
-/// All attempts fit in.
+/// Limit of one fetch, retries included.
 const LIMIT: Duration = Duration::from_secs(4 * 60);
 
-/// The user-data at a URL.
+/// Fetches user-data.
 ///
 /// # Errors
-/// The URL cannot be used, is not there, or every attempt failed.
-pub(super) fn fetch(url: &Url, patience: Patience, log: &Log) -> Result<Vec<u8>, DatasourceError> {
-    Client::new(url, patience, LIMIT, log)?.get(url, &[], MAX_RAW_BYTES)
+/// The URL is invalid, not found, or every attempt failed.
+pub(super) fn fetch(url: &Url, retry: RetryPolicy, log: &Log) -> Result<Vec<u8>, DatasourceError> {
+    Client::new(url, retry, LIMIT, log)?.get(url, &[], MAX_RAW_BYTES)
 }

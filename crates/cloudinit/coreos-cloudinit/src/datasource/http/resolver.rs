@@ -1,4 +1,4 @@
-//! Addresses of a host's name, and the interface of a link-local address (`[fe80::a9fe:a9fe%25eth0]`).
+//! Resolves host names, with the zone of a link-local address (`[fe80::a9fe:a9fe%25eth0]`).
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,28 +10,28 @@ use ureq::unversioned::transport::NextTimeout;
 
 const INTERFACES: &str = "/sys/class/net";
 
-/// What a link-local address needs besides the usual look-up.
+/// The default resolver, which sets the scope of IPv6 addresses.
 #[derive(Debug, Default)]
 pub(super) struct ZoneResolver {
-    usual: DefaultResolver,
-    /// The interface's number.
+    default: DefaultResolver,
+    /// The interface's index.
     scope: Option<u32>,
 }
 
 impl ZoneResolver {
-    /// `None` if there is no such interface.
+    /// `None` if the interface does not exist.
     pub fn new(zone: Option<&str>) -> Option<Self> {
         let scope = match zone {
-            Some(zone) => Some(interface_number(zone)?),
+            Some(zone) => Some(interface_index(zone)?),
             None => None,
         };
         Some(Self { scope, ..Self::default() })
     }
 }
 
-fn interface_number(zone: &str) -> Option<u32> {
-    if let Ok(number) = zone.parse() {
-        return Some(number);
+fn interface_index(zone: &str) -> Option<u32> {
+    if let Ok(index) = zone.parse() {
+        return Some(index);
     }
     if zone.is_empty() || zone.starts_with('.') || zone.contains('/') {
         return None;
@@ -47,7 +47,7 @@ impl Resolver for ZoneResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.usual.resolve(uri, config, timeout)?;
+        let mut addresses = self.default.resolve(uri, config, timeout)?;
         if let Some(scope) = self.scope {
             for address in &mut *addresses {
                 if let SocketAddr::V6(address) = address {
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_zone_is_an_interface() {
-        let number = interface_number("lo").unwrap();
-        for (zone, expect) in [(Some("lo"), number), (Some("7"), 7), (None, 0)] {
+        let index = interface_index("lo").unwrap();
+        for (zone, expect) in [(Some("lo"), index), (Some("7"), 7), (None, 0)] {
             let timeout = NextTimeout {
                 after: Duration::NotHappening,
                 reason: Timeout::Global,

@@ -1,4 +1,4 @@
-//! What has to come with each request to a service.
+//! Headers and tokens that a metadata service requires.
 
 use super::super::http::Header;
 
@@ -7,14 +7,14 @@ pub(super) struct Access {
     pub token: Option<TokenRules>,
 }
 
-/// A token that is asked for by PUT and sent with each request.
+/// A session token, requested with PUT and sent with each request.
 pub(super) struct TokenRules {
     pub path: &'static str,
-    /// Of the request for the token.
-    pub asked_with: Header<'static>,
+    /// Sent with the token request.
+    pub request_header: Header<'static>,
     /// The header that carries the token.
-    pub sent_as: &'static str,
+    pub token_header: &'static str,
 }
 
-/// Whoever asks is answered.
-pub(super) const FREE: Access = Access { headers: &[], token: None };
+/// No authentication.
+pub(super) const NO_AUTH: Access = Access { headers: &[], token: None };

@@ -4,14 +4,14 @@ use cloudinit::metadata::Metadata;
 use cloudinit::provider::digitalocean;
 
 use super::super::error::DatasourceError;
-use super::access::FREE;
+use super::access::NO_AUTH;
 use super::protocol::Protocol;
 use super::session::Session;
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     kind: "digitalocean-metadata-service",
     probe: "metadata/v1",
-    access: FREE,
+    access: NO_AUTH,
     user_data,
     metadata,
 };

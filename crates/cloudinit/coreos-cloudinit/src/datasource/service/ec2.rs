@@ -1,4 +1,4 @@
-//! Amazon's EC2 and what answers as it does (contract 5.5).
+//! Amazon EC2 and compatible services (contract 5.5).
 
 use cloudinit::metadata::Metadata;
 use cloudinit::provider::ec2::{self, Answers};
@@ -15,15 +15,15 @@ pub(super) const PROTOCOL: Protocol = Protocol {
         headers: &[],
         token: Some(TokenRules {
             path: "latest/api/token",
-            asked_with: ("X-aws-ec2-metadata-token-ttl-seconds", "21600"),
-            sent_as: "X-aws-ec2-metadata-token",
+            request_header: ("X-aws-ec2-metadata-token-ttl-seconds", "21600"),
+            token_header: "X-aws-ec2-metadata-token",
         }),
     },
     user_data,
     metadata,
 };
 
-/// The first version knows no IPv6.
+/// The first version has no IPv6.
 const IPV6_FOLDERS: [&str; 2] = ["latest/meta-data", "2009-04-04/meta-data"];
 
 fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
@@ -36,10 +36,11 @@ fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
     for key in ec2::key_names(&item("public-keys")?)? {
         keys.push((key.name, item(&format!("public-keys/{}/openssh-key", key.id))?));
     }
-    // What answers as EC2 does may have neither of these, and say so with an error.
-    let hasty = session.hasty();
-    let instance = session.spare("the instance's identity", hasty.item("2009-04-04/meta-data/instance-id"));
-    let ipv6 = session.spare("the IPv6 address", ipv6(&hasty));
+    // Compatible services may have neither, and answer with an error.
+    let for_optional = session.for_optional();
+    let instance =
+        session.optional("the instance's identity", for_optional.item("2009-04-04/meta-data/instance-id"));
+    let ipv6 = session.optional("the IPv6 address", ipv6(&for_optional));
     Ok(ec2::metadata(&Answers {
         instance,
         hostname: item("hostname")?,
@@ -50,7 +51,7 @@ fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
     }))
 }
 
-/// The instance's, else that of its first interface that has one.
+/// The instance's address, else that of the first interface with one.
 fn ipv6(session: &Session) -> Result<Vec<u8>, DatasourceError> {
     for folder in IPV6_FOLDERS {
         let address = session.item(&format!("{folder}/ipv6"))?;

@@ -24,8 +24,8 @@ fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
         session.log.info("The instance has no user-data, taking the project's");
         return Ok(user_data);
     }
-    // It is for a hint only: that it cannot be had is no failure.
-    let script = session.hasty().item("computeMetadata/v1/instance/attributes/startup-script");
+    // Only for a hint: a failure is ignored.
+    let script = session.for_optional().item("computeMetadata/v1/instance/attributes/startup-script");
     if script.is_ok_and(|script| !script.is_empty()) {
         session.log.warning(
             "Warning: there is no user-data, but a startup-script, which is not run here: put it under the key \
@@ -41,7 +41,9 @@ fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
         external_ip: item("network-interfaces/0/access-configs/0/external-ip")?,
         internal_ip: item("network-interfaces/0/ip")?,
         hostname: item("hostname")?,
-        instance: session
-            .spare("the instance's identity", session.hasty().item("computeMetadata/v1/instance/id")),
+        instance: session.optional(
+            "the instance's identity",
+            session.for_optional().item("computeMetadata/v1/instance/id"),
+        ),
     })?)
 }

@@ -1,13 +1,13 @@
-//! Metadata services: what is asked of each, and in which order.
+//! Metadata services: what is requested from each, and in which order.
 //!
-//! One file a service. What the answers mean is decided in `cloudinit::provider`.
+//! One file per service. `cloudinit::provider` interprets the responses.
 
 mod access;
 mod azure;
+mod cache;
 mod digitalocean;
 mod ec2;
 mod gce;
-mod memory;
 mod openstack;
 mod packet;
 mod protocol;
@@ -16,10 +16,10 @@ mod session;
 use cloudinit::metadata::Metadata;
 
 use super::error::DatasourceError;
-use super::patience::Patience;
+use super::retry::RetryPolicy;
 use super::url::Url;
 use crate::log::Log;
-pub use memory::Memory;
+pub use cache::Cache;
 use protocol::Protocol;
 use session::Session;
 
@@ -45,47 +45,47 @@ impl Service {
         }
     }
 
-    /// The name that logs use.
+    /// The name used in logs.
     pub fn kind(self) -> &'static str {
         self.protocol().kind
     }
 
     /// # Errors
-    /// It does not answer as this service does.
+    /// The probe fails: the service is not available.
     pub(super) fn probe(
         self,
         url: &Url,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<(), DatasourceError> {
         let protocol = self.protocol();
-        Session::start(&protocol.access, url, memory, patience, log)?.find(protocol.probe)
+        Session::start(&protocol.access, url, cache, retry, log)?.probe(protocol.probe)
     }
 
     /// # Errors
-    /// It does not answer, or with something that cannot be user-data.
+    /// The request fails, or the response is not valid user-data.
     pub(super) fn user_data(
         self,
         url: &Url,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<Vec<u8>, DatasourceError> {
         let protocol = self.protocol();
-        (protocol.user_data)(&Session::start(&protocol.access, url, memory, patience, log)?)
+        (protocol.user_data)(&Session::start(&protocol.access, url, cache, retry, log)?)
     }
 
     /// # Errors
-    /// It does not answer, or with something that cannot be understood.
+    /// The request fails, or the response cannot be parsed.
     pub(super) fn metadata(
         self,
         url: &Url,
-        memory: &Memory,
-        patience: Patience,
+        cache: &Cache,
+        retry: RetryPolicy,
         log: &Log,
     ) -> Result<Metadata, DatasourceError> {
         let protocol = self.protocol();
-        (protocol.metadata)(&Session::start(&protocol.access, url, memory, patience, log)?)
+        (protocol.metadata)(&Session::start(&protocol.access, url, cache, retry, log)?)
     }
 }

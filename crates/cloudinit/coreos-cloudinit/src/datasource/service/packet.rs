@@ -4,12 +4,12 @@ use cloudinit::metadata::Metadata;
 use cloudinit::provider::packet;
 
 use super::super::error::DatasourceError;
-use super::access::FREE;
+use super::access::NO_AUTH;
 use super::protocol::Protocol;
 use super::session::Session;
 
 pub(super) const PROTOCOL: Protocol =
-    Protocol { kind: "packet-metadata-service", probe: "", access: FREE, user_data, metadata };
+    Protocol { kind: "packet-metadata-service", probe: "", access: NO_AUTH, user_data, metadata };
 
 fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
     Ok(session.user_data("userdata")?.unwrap_or_default())

@@ -1,4 +1,4 @@
-//! How a service is asked.
+//! The description of a metadata service.
 
 use cloudinit::metadata::Metadata;
 
@@ -7,9 +7,9 @@ use super::access::Access;
 use super::session::Session;
 
 pub(super) struct Protocol {
-    /// The name that logs use.
+    /// The name used in logs.
     pub kind: &'static str,
-    /// The path that tells whether the service is there.
+    /// The path whose success shows that the service is available.
     pub probe: &'static str,
     pub access: Access,
     pub user_data: fn(&Session) -> Result<Vec<u8>, DatasourceError>,

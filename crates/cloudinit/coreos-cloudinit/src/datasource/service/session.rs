@@ -1,4 +1,4 @@
-//! Questions to one service, with its headers and its token, within a time.
+//! A session with one metadata service: headers, token, time limit.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use cloudinit::limits::{MAX_METADATA_BYTES, MAX_RAW_BYTES};
 
 use super::super::error::DatasourceError;
 use super::super::http::{Client, Header};
-use super::super::patience::Patience;
+use super::super::retry::RetryPolicy;
 use super::super::url::Url;
 use super::access::{Access, TokenRules};
-use super::memory::{Memory, Token};
+use super::cache::{Cache, Token};
 use crate::log::Log;
 
-/// The units' own limit must not end a run that still has something to apply: there is one session to find the
-/// service, which may take five minutes, one for the user-data, one for the metadata.
+/// A run has three sessions: the probe (five minutes), user-data and metadata. Their sum must stay below the
+/// `TimeoutStartSec=` of the units, with time left to apply.
 const LIMIT: Duration = Duration::from_secs(2 * 60);
 const UNAUTHORIZED: u16 = 401;
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -22,79 +22,79 @@ pub(super) struct Session<'a> {
     access: &'static Access,
     base: &'a Url,
     client: Client,
-    memory: &'a Memory,
+    cache: &'a Cache,
     pub log: &'a Log,
 }
 
 impl<'a> Session<'a> {
     /// # Errors
-    /// The URL cannot be used.
+    /// The URL is invalid.
     pub fn start(
         access: &'static Access,
         base: &'a Url,
-        memory: &'a Memory,
-        patience: Patience,
+        cache: &'a Cache,
+        retry: RetryPolicy,
         log: &'a Log,
     ) -> Result<Self, DatasourceError> {
-        let client = Client::new(base, patience, LIMIT, log)?;
-        Ok(Self { access, base, client, memory, log })
+        let client = Client::new(base, retry, LIMIT, log)?;
+        Ok(Self { access, base, client, cache, log })
     }
 
-    /// Asks for that by which the service is known, and keeps the answer.
+    /// Probes the service and caches the response.
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub fn find(&self, path: &'static str) -> Result<(), DatasourceError> {
+    pub fn probe(&self, path: &'static str) -> Result<(), DatasourceError> {
         let answer = self.get(path)?;
-        self.memory.first.get_or_init(|| (path, answer));
+        self.cache.probed.get_or_init(|| (path, answer));
         Ok(())
     }
 
-    /// Empty if it is not there.
+    /// Empty if not found.
     ///
     /// # Errors
-    /// The service does not answer, or with too much.
+    /// The request fails, or the response is too large.
     pub fn item(&self, path: &str) -> Result<Vec<u8>, DatasourceError> {
-        Ok(found(self.get(path))?.unwrap_or_default())
+        Ok(not_found_as_none(self.get(path))?.unwrap_or_default())
     }
 
-    /// For items that one can do without: gives up soon.
+    /// For optional items: fewer attempts.
     #[must_use]
-    pub fn hasty(&self) -> Self {
-        Self { client: self.client.hasty(), ..*self }
+    pub fn for_optional(&self) -> Self {
+        Self { client: self.client.for_optional(), ..*self }
     }
 
-    /// What cannot be had is left out and noted.
-    pub fn spare(&self, what: &str, item: Result<Vec<u8>, DatasourceError>) -> Vec<u8> {
+    /// Logs a failure and returns an empty item.
+    pub fn optional(&self, what: &str, item: Result<Vec<u8>, DatasourceError>) -> Vec<u8> {
         item.unwrap_or_else(|error| {
             self.log.warning(format!("Warning: going on without {what}: {}", service::error::chain(&error)));
             Vec::new()
         })
     }
 
-    /// `None` if it is not there.
+    /// `None` if not found.
     ///
     /// # Errors
     /// As [`Self::item`].
     pub fn user_data(&self, path: &str) -> Result<Option<Vec<u8>>, DatasourceError> {
-        found(self.get_within(path, MAX_RAW_BYTES))
+        not_found_as_none(self.get_within(path, MAX_RAW_BYTES))
     }
 
     /// # Errors
-    /// It is not there, the service does not answer, or with too much.
+    /// The item is not found, the request fails, or the response is too large.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, DatasourceError> {
         self.get_within(path, MAX_METADATA_BYTES)
     }
 
     fn get_within(&self, path: &str, limit: usize) -> Result<Vec<u8>, DatasourceError> {
-        if let Some((_, answer)) = self.memory.first.get().filter(|(known, _)| *known == path) {
+        if let Some((_, answer)) = self.cache.probed.get().filter(|(path_probed, _)| *path_probed == path) {
             return Ok(answer.clone());
         }
-        let url = self.base.below(path);
+        let url = self.base.append_path(path);
         match (self.get_once(&url, limit), &self.access.token) {
             (Err(DatasourceError::NotFound { status: UNAUTHORIZED, .. }), Some(_)) => {
                 self.log.info("The token is not valid any more, asking for another one");
-                self.memory.token.replace(Token::NotAsked);
+                self.cache.token.replace(Token::Unrequested);
                 self.get_once(&url, limit)
             }
             (answer, _) => answer,
@@ -104,41 +104,42 @@ impl<'a> Session<'a> {
     fn get_once(&self, url: &Url, limit: usize) -> Result<Vec<u8>, DatasourceError> {
         let mut headers: Vec<Header> = self.access.headers.to_vec();
         let Some(rules) = &self.access.token else { return self.client.get(url, &headers, limit) };
-        if matches!(*self.memory.token.borrow(), Token::NotAsked) {
-            let token = self.ask_token(rules)?;
-            self.memory.token.replace(token);
+        if matches!(*self.cache.token.borrow(), Token::Unrequested) {
+            let token = self.request_token(rules)?;
+            self.cache.token.replace(token);
         }
-        let token = self.memory.token.borrow();
-        if let Token::Is(token) = &*token {
-            headers.push((rules.sent_as, token));
+        let token = self.cache.token.borrow();
+        if let Token::Value(token) = &*token {
+            headers.push((rules.token_header, token));
         }
         self.client.get(url, &headers, limit)
     }
 
-    fn ask_token(&self, rules: &TokenRules) -> Result<Token, DatasourceError> {
-        let answer = self.client.put(&self.base.below(rules.path), &[rules.asked_with], MAX_TOKEN_BYTES);
+    fn request_token(&self, rules: &TokenRules) -> Result<Token, DatasourceError> {
+        let answer =
+            self.client.put(&self.base.append_path(rules.path), &[rules.request_header], MAX_TOKEN_BYTES);
         let token = match answer {
             Ok(token) => token,
             Err(DatasourceError::NotFound { .. }) => {
                 self.log.info("The metadata service gives no tokens, going on without");
-                return Ok(Token::None);
+                return Ok(Token::Unsupported);
             }
             Err(DatasourceError::TooLarge { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         let is_header = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         match String::from_utf8(token.trim_ascii().to_vec()) {
-            Ok(token) if is_header(&token) => Ok(Token::Is(token)),
+            Ok(token) if is_header(&token) => Ok(Token::Value(token)),
             _ => {
                 self.log
                     .warning("Warning: what the metadata service gives as token is none, going on without");
-                Ok(Token::None)
+                Ok(Token::Unsupported)
             }
         }
     }
 }
 
-fn found(answer: Result<Vec<u8>, DatasourceError>) -> Result<Option<Vec<u8>>, DatasourceError> {
+fn not_found_as_none(answer: Result<Vec<u8>, DatasourceError>) -> Result<Option<Vec<u8>>, DatasourceError> {
     match answer {
         Err(DatasourceError::NotFound { .. }) => Ok(None),
         answer => answer.map(Some),

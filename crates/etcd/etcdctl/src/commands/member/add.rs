@@ -1,6 +1,6 @@
 //! `member add`: adds a member and prints the settings to start it with.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let [name, url] = args.arguments.as_slice() else {
         return Err(Failure::usage("Provide a name and a single member peerURL"));
     };

@@ -1,6 +1,6 @@
 //! `member list`: lists the members and the leader.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }

@@ -1,6 +1,6 @@
 //! `member remove`: removes a member by its id.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
 const DOCUMENTATION_URL: &str =
     "https://github.com/etcd-io/etcd/blob/master/Documentation/runtime-configuration.md#remove-a-member";
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let [id] = args.arguments.as_slice() else {
         return Err(Failure::usage("Provide a single member ID"));
     };

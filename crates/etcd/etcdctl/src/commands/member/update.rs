@@ -1,6 +1,6 @@
 //! `member update`: changes the peer URLs of a member.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
 const USAGE: &str =
     "Provide an ID and a list of comma separated peerURL (0xabcd http://example.com,http://example1.com)";
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let [id, urls] = args.arguments.as_slice() else {
         return Err(Failure::usage(USAGE));
     };

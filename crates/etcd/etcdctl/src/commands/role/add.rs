@@ -1,6 +1,6 @@
 //! `role add`: adds a role without permissions.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Error;
 
 use super::name::role;
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let role = role(args)?;
     let client = session.client().await?;
     match client.role(role).await {

@@ -1,6 +1,6 @@
 //! `role get`: shows the permissions of a role.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::role;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let role = role(args)?;
     let found = session.client().await?.role(role).await.map_err(|error| Failure::plain(&error))?;
     let lines = |paths: &[String]| paths.iter().map(|path| format!("\t{path}\n")).collect::<String>();

@@ -1,25 +1,25 @@
 //! Arguments and flags shared by the role commands.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{KeyPermissions, Permissions};
 
 use crate::failure::Failure;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::new("path", Takes::Text, "key, or key prefix followed by '*'"),
+    Flag::new("path", ValueKind::Text, "key, or key prefix followed by '*'"),
     Flag::switch("read", "read permission"),
     Flag::switch("write", "write permission"),
     Flag::switch("readwrite", "read and write permission"),
 ];
 
-pub fn role(args: &Given) -> Result<&str, Failure> {
+pub fn role(args: &ParsedArgs) -> Result<&str, Failure> {
     match args.arguments.as_slice() {
         [role] if !role.is_empty() => Ok(role),
         _ => Err(Failure::usage("Please provide a role name")),
     }
 }
 
-pub fn permissions(args: &Given) -> Result<Permissions, Failure> {
+pub fn permissions(args: &ParsedArgs) -> Result<Permissions, Failure> {
     let Some(path) = args.text("path").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("No path specified; please use `-path`"));
     };

@@ -1,6 +1,6 @@
 //! `role remove`: removes a role.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::role;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let role = role(args)?;
     session.client().await?.remove_role(role).await.map_err(|error| Failure::plain(&error))?;
     print(&format!("Role {role} removed\n"))

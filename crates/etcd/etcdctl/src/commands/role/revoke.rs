@@ -1,6 +1,6 @@
 //! `role revoke`: revokes permissions from a role.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::{FLAGS, permissions, role};
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (role, permissions) = (role(args)?, permissions(args)?);
     let client = session.client().await?;
     client.revoke_role(role, &permissions).await.map_err(|error| Failure::plain(&error))?;

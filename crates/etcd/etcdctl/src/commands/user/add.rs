@@ -1,6 +1,6 @@
 //! `user add`: adds a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::{Error, NewUser};
 
 use super::name::user;
@@ -26,7 +26,7 @@ pub const COMMAND: Command = Command {
 /// Prefix of the server's message for an unknown user. The one for an unknown role of the user differs.
 const NO_USER: &str = "auth: User ";
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (user, inline) = match user(args)?.split_once(':') {
         Some((user, password)) => (user, Some(password.to_owned())),
         None => (user(args)?, None),

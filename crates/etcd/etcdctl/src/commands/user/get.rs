@@ -1,6 +1,6 @@
 //! `user get`: shows the roles of a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::user;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let user = user(args)?;
     let found = session.client().await?.user(user).await.map_err(|error| Failure::plain(&error))?;
     // etcd 2.3 returns an empty first role after some grants.

@@ -1,6 +1,6 @@
 //! `user grant`: grants roles to a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::UserChange;
 
 use super::name::{ROLES, roles, user};
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let (user, roles) = (user(args)?, roles(args)?);
     let change = UserChange::Grant(&roles);
     session.client().await?.change_user(user, &change).await.map_err(|error| Failure::plain(&error))?;

@@ -1,6 +1,6 @@
 //! `user list`: lists all users.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }

@@ -1,6 +1,6 @@
 //! `user passwd`: changes the password of a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::UserChange;
 
 use super::name::user;
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let user = user(args)?;
     let client = session.client().await?;
     // A PUT for an unknown user would create it.

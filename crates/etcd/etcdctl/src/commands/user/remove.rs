@@ -1,6 +1,6 @@
 //! `user remove`: removes a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::user;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let user = user(args)?;
     session.client().await?.remove_user(user).await.map_err(|error| Failure::plain(&error))?;
     print(&format!("User {user} removed\n"))

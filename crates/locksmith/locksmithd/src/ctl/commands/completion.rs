@@ -1,4 +1,4 @@
-//! `completion`: a script for the shell.
+//! `completion`: prints a shell completion script.
 
 use super::super::command::{Command, Run};
 

@@ -1,4 +1,4 @@
-//! `help`: the page of a command.
+//! `help`: prints the help of a command.
 
 use super::super::command::{Command, Run};
 

@@ -1,12 +1,12 @@
 //! `lock`: takes the lock for a machine.
 
-use command_line::Given;
-use locksmith_core::Note;
+use command_line::ParsedArgs;
+use locksmith_core::HolderMetadata;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
-use super::super::session::{Session, failed, holder, write_note};
-use crate::hands::machine::now;
+use super::super::session::{Session, failed, holder_id, write_metadata};
+use crate::io::machine::now;
 
 pub const COMMAND: Command = Command {
     name: "lock",
@@ -21,20 +21,20 @@ pub const COMMAND: Command = Command {
         ("locksmithctl lock", "nobody else reboots, with a maximum of 1"),
         ("locksmithctl lock db-work", "any word"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let lock = session.lock().await?;
-    let id = holder(given.argument(0))?;
+    let id = holder_id(args.argument(0))?;
     lock.lock(&id).await.map_err(|error| failed("locking", &error))?;
-    // A person's: there is no boot that it ends with.
-    let note = Note {
+    // Without a boot ID the machine does not release it.
+    let metadata = HolderMetadata {
         since: now(),
         boot_id: String::new(),
         version: String::new(),
         reason: "locksmithctl lock".to_owned(),
     };
-    write_note(&lock, &id, Some(&note)).await;
+    write_metadata(&lock, &id, Some(&metadata)).await;
     Ok(())
 }

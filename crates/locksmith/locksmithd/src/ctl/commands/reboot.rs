@@ -1,13 +1,13 @@
 //! `reboot`: takes the lock and reboots this machine.
 
-use command_line::Given;
-use locksmith_core::Note;
+use command_line::ParsedArgs;
+use locksmith_core::HolderMetadata;
 use nix::unistd::geteuid;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
-use super::super::session::{Session, failed, holder, write_note};
-use crate::hands::{bus, machine, power};
+use super::super::session::{Session, failed, holder_id, write_metadata};
+use crate::io::{dbus, logind, machine};
 
 pub const COMMAND: Command = Command {
     name: "reboot",
@@ -19,29 +19,30 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[],
     examples: &[("sudo locksmithctl reboot", "when it is this machine's turn")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, _: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, _: &ParsedArgs) -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Err(Failure::new("Must be root to initiate reboot."));
     }
-    let id = holder(None)?;
-    let bus =
-        bus::connect().await.map_err(|error| Failure::new(format!("Error connecting to login1: {error}")))?;
+    let id = holder_id(None)?;
+    let bus = dbus::connect()
+        .await
+        .map_err(|error| Failure::new(format!("Error connecting to login1: {error}")))?;
     let lock = session.lock().await?;
     lock.lock(&id).await.map_err(|error| failed("locking", &error))?;
-    let note = Note {
+    let metadata = HolderMetadata {
         since: machine::now(),
         boot_id: machine::boot_id().unwrap_or_default(),
         version: machine::version(),
         reason: "locksmithctl reboot".to_owned(),
     };
-    write_note(&lock, &id, Some(&note)).await;
-    power::reboot_at_once(&bus).await.map_err(|error| {
+    write_metadata(&lock, &id, Some(&metadata)).await;
+    logind::reboot_unconditionally(&bus).await.map_err(|error| {
         Failure::new(format!(
             "Error rebooting: {}\nhint: locksmithctl unlock gives the lock back",
-            error.told()
+            error.message()
         ))
     })
 }

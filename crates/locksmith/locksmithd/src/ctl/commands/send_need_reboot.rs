@@ -1,11 +1,11 @@
-//! `send-need-reboot`: tells this machine's locksmithd that a reboot is needed.
+//! `send-need-reboot`: notifies locksmithd that a reboot is needed.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
 use super::super::session::Session;
-use crate::hands::engine::send_need_reboot;
+use crate::io::update_engine::send_need_reboot;
 
 pub const COMMAND: Command = Command {
     name: "send-need-reboot",
@@ -19,9 +19,9 @@ pub const COMMAND: Command = Command {
         "sudo locksmithctl send-need-reboot",
         "reboot when it is this machine's turn, as after an update",
     )],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(_: &Session, _: &Given) -> Result<(), Failure> {
+async fn run(_: &Session, _: &ParsedArgs) -> Result<(), Failure> {
     send_need_reboot().await.map_err(|error| Failure::new(format!("Error sending signal: {error}")))
 }

@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_api::format_go_duration;
 use jiff::Timestamp;
-use locksmith_core::{Note, Notes, STALE_AFTER, Semaphore, Staleness, stale};
+use locksmith_core::{HolderMetadata, LockMetadata, STALE_AFTER, Semaphore, Staleness, staleness};
 use serde::Serialize;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
 use super::super::session::{Session, failed};
-use super::super::stdout::say;
-use crate::hands::fleet;
+use super::super::stdout::print;
+use crate::io::fleet;
 
 const VERBOSE: Flag =
     Flag::switch("verbose", "with each holder, since when and why, and whether it is dead by the rule");
 const JSON: Flag = Flag::switch("json", "the same as one JSON document");
 const AFTER: Flag =
-    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
         .default("1h");
 
 pub const COMMAND: Command = Command {
@@ -34,26 +34,26 @@ pub const COMMAND: Command = Command {
         ("locksmithctl status", "as it always was"),
         ("locksmithctl status --verbose", "since when and why"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let lock = session.lock().await?;
     let failed = |error| failed("getting value", &error);
-    if !given.is_set(VERBOSE.name()) && !given.is_set(JSON.name()) {
-        return say(&plain(&lock.semaphore().await.map_err(failed)?));
+    if !args.is_set(VERBOSE.name()) && !args.is_set(JSON.name()) {
+        return print(&plain(&lock.semaphore().await.map_err(failed)?));
     }
-    let notes = lock.notes().await.map_err(failed)?;
+    let metadata = lock.metadata().await.map_err(failed)?;
     let semaphore = lock.semaphore().await.map_err(failed)?;
-    // Whether they are dead cannot be told without it; the rest can.
-    let present = fleet::present(&session.fleet()?).await.ok();
-    let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
-    let report = Report::of(&semaphore, &notes, present.as_ref(), Timestamp::now(), after);
-    if given.is_set(JSON.name()) {
+    // Optional: only staleness depends on it.
+    let live = fleet::live_machines(&session.fleet()?).await.ok();
+    let min_age = args.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+    let report = Report::of(&semaphore, &metadata, live.as_ref(), Timestamp::now(), min_age);
+    if args.is_set(JSON.name()) {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error.to_string()))?;
-        return say(&format!("{text}\n"));
+        return print(&format!("{text}\n"));
     }
-    say(&report.verbose(Timestamp::now()))
+    print(&report.verbose(Timestamp::now()))
 }
 
 fn plain(semaphore: &Semaphore) -> String {
@@ -76,9 +76,9 @@ struct Report<'a> {
 struct Holder<'a> {
     id: &'a str,
     #[serde(flatten)]
-    note: Option<&'a Note>,
+    metadata: Option<&'a HolderMetadata>,
     stale: bool,
-    /// Why it does not count as dead.
+    /// Why the holder is not stale.
     #[serde(rename = "aliveBecause", skip_serializing_if = "Option::is_none")]
     alive: Option<&'static str>,
 }
@@ -86,18 +86,18 @@ struct Holder<'a> {
 impl<'a> Report<'a> {
     fn of(
         semaphore: &'a Semaphore,
-        notes: &'a Notes,
-        present: Option<&BTreeSet<String>>,
+        metadata: &'a LockMetadata,
+        live: Option<&BTreeSet<String>>,
         now: Timestamp,
-        after: Duration,
+        min_age: Duration,
     ) -> Self {
         let holder = |id: &'a String| {
-            let note = notes.of(id);
-            let alive = match stale(id, note, present, now, after) {
-                Staleness::Alive(why) => Some(why),
+            let metadata = metadata.get(id);
+            let alive = match staleness(id, metadata, live, now, min_age) {
+                Staleness::Alive(reason) => Some(reason),
                 Staleness::Stale => None,
             };
-            Holder { id, note, stale: alive.is_none(), alive }
+            Holder { id, metadata, stale: alive.is_none(), alive }
         };
         Self {
             available: semaphore.available(),
@@ -128,19 +128,19 @@ impl<'a> Report<'a> {
 
 impl Holder<'_> {
     fn row(&self, now: Timestamp) -> [String; 5] {
-        let since = |note: &Note| {
-            let age = Duration::try_from(now.duration_since(note.since)).unwrap_or_default();
+        let since = |metadata: &HolderMetadata| {
+            let age = Duration::try_from(now.duration_since(metadata.since)).unwrap_or_default();
             format_go_duration(Duration::from_secs(age.as_secs()))
         };
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         [
             self.id.to_owned(),
-            self.note.map_or_else(|| "-".to_owned(), since),
-            or_dash(self.note.map_or("", |note| &note.version)),
-            or_dash(self.note.map_or("", |note| &note.reason)),
+            self.metadata.map_or_else(|| "-".to_owned(), since),
+            or_dash(self.metadata.map_or("", |metadata| &metadata.version)),
+            or_dash(self.metadata.map_or("", |metadata| &metadata.reason)),
             match self.alive {
                 None => "yes".to_owned(),
-                Some(why) => format!("no: {why}"),
+                Some(reason) => format!("no: {reason}"),
             },
         ]
     }
@@ -156,15 +156,15 @@ mod tests {
         Semaphore::decode(r#"{"semaphore":0,"max":2,"holders":["m1","work"]}"#).unwrap()
     }
 
-    fn notes() -> Notes {
-        Notes::decode(
+    fn metadata() -> LockMetadata {
+        LockMetadata::decode(
             r#"{"m1":{"since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0"}}"#,
         )
         .unwrap()
     }
 
     #[test]
-    fn as_it_always_was() {
+    fn plain_format() {
         assert_eq!(plain(&Semaphore::default()), "Available: 1\nMax: 1\n");
         assert_eq!(plain(&held()), "Available: 0\nMax: 2\n\nMACHINE ID\nm1\nwork\n");
     }
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn verbose() {
         let now = NOW.parse().unwrap();
-        let (held, notes, present) = (held(), notes(), BTreeSet::new());
-        let report = Report::of(&held, &notes, Some(&present), now, STALE_AFTER);
+        let (held, metadata, live) = (held(), metadata(), BTreeSet::new());
+        let report = Report::of(&held, &metadata, Some(&live), now, STALE_AFTER);
         assert_eq!(
             report.verbose(now),
             "Available: 0\nMax: 2\n\n\
@@ -182,14 +182,17 @@ mod tests {
              work        -       -        -                no: nobody knows since when it holds the lock\n"
         );
         let none = Semaphore::default();
-        assert_eq!(Report::of(&none, &notes, None, now, STALE_AFTER).verbose(now), "Available: 1\nMax: 1\n");
+        assert_eq!(
+            Report::of(&none, &metadata, None, now, STALE_AFTER).verbose(now),
+            "Available: 1\nMax: 1\n"
+        );
     }
 
     #[test]
     fn json() {
         let now = NOW.parse().unwrap();
-        let (held, notes) = (held(), notes());
-        let report = Report::of(&held, &notes, None, now, STALE_AFTER);
+        let (held, metadata) = (held(), metadata());
+        let report = Report::of(&held, &metadata, None, now, STALE_AFTER);
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
             r#"{"available":0,"max":2,"holders":[{"id":"m1","since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0","stale":false,"aliveBecause":"the cluster manager could not be asked for it"},{"id":"work","stale":false,"aliveBecause":"nobody knows since when it holds the lock"}]}"#

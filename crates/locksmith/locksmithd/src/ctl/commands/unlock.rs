@@ -1,20 +1,20 @@
-//! `unlock`: gives the lock of a machine back.
+//! `unlock`: releases a machine's lock.
 
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use jiff::Timestamp;
-use locksmith_core::{STALE_AFTER, Staleness, stale};
+use locksmith_core::{STALE_AFTER, Staleness, staleness};
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
-use super::super::session::{Session, failed, holder, write_note};
-use super::super::stdout::say;
-use crate::hands::fleet;
+use super::super::session::{Session, failed, holder_id, write_metadata};
+use super::super::stdout::print;
+use crate::io::fleet;
 
 const STALE: Flag = Flag::switch("stale", "unlock each machine that is dead by the rule below");
 const AFTER: Flag =
-    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
         .default("1h");
 
 pub const COMMAND: Command = Command {
@@ -33,41 +33,41 @@ pub const COMMAND: Command = Command {
         ("locksmithctl unlock 69d27b356a94476da859461d3a3bc6fd", "that machine"),
         ("locksmithctl unlock --stale", "machines that are gone for good"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    if given.is_set(STALE.name()) {
-        let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
-        return unlock_stale(session, given, after).await;
+async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
+    if args.is_set(STALE.name()) {
+        let min_age = args.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+        return unlock_stale(session, args, min_age).await;
     }
     let lock = session.lock().await?;
-    let id = holder(given.argument(0))?;
+    let id = holder_id(args.argument(0))?;
     lock.unlock(&id).await.map_err(|error| failed("unlocking", &error))?;
-    write_note(&lock, &id, None).await;
+    write_metadata(&lock, &id, None).await;
     Ok(())
 }
 
-async fn unlock_stale(session: &Session, given: &Given, after: Duration) -> Result<(), Failure> {
-    if !given.arguments.is_empty() {
+async fn unlock_stale(session: &Session, args: &ParsedArgs, min_age: Duration) -> Result<(), Failure> {
+    if !args.arguments.is_empty() {
         return Err(Failure::usage(
             "Error unlocking: --stale finds the machines by itself, give no machine-id",
         ));
     }
     let lock = session.lock().await?;
-    let present = fleet::present(&session.fleet()?).await.map_err(|error| {
+    let live = fleet::live_machines(&session.fleet()?).await.map_err(|error| {
         Failure::new(format!(
             "Error unlocking: the cluster manager cannot be asked which machines are there: {error}"
         ))
     })?;
-    let notes = lock.notes().await.map_err(|error| failed("unlocking", &error))?;
+    let metadata = lock.metadata().await.map_err(|error| failed("unlocking", &error))?;
     let semaphore = lock.semaphore().await.map_err(|error| failed("unlocking", &error))?;
     for id in semaphore.holders() {
-        let judged = stale(id, notes.of(id), Some(&present), Timestamp::now(), after);
-        if judged == Staleness::Stale {
+        let verdict = staleness(id, metadata.get(id), Some(&live), Timestamp::now(), min_age);
+        if verdict == Staleness::Stale {
             lock.unlock(id).await.map_err(|error| failed("unlocking", &error))?;
-            write_note(&lock, id, None).await;
-            say(&format!("Unlocked {id}\n"))?;
+            write_metadata(&lock, id, None).await;
+            print(&format!("Unlocked {id}\n"))?;
         }
     }
     Ok(())

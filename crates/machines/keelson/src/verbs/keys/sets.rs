@@ -1,30 +1,30 @@
-//! What becomes of a set of keys: made, signed in several places, shown, sent to the channel server.
+//! Key set operations: rotate, sign, show and publish.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use release::{FileName, Role, files};
-use release_folder::{Change, Replace, Standing, collect, latest, sets, standing};
+use release_folder::{Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, status};
 use serde_json::{Value, json};
 
-use super::place::{DAY, EXPIRES, From, complete, now};
+use super::location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, ensure_complete, now};
 use crate::context::Context;
-use crate::failure::WrongUse;
+use crate::failure::UsageError;
 use crate::output;
-use crate::update_server::{Reached, UpdateServer};
+use crate::update_server::{ServerFlags, UpdateServer};
 
 #[derive(Debug, clap::Args)]
 pub struct Rotate {
     #[command(flatten)]
-    from: From,
+    from: KeysFolder,
     /// Make a new key in the place of this one of the folder: release, channel, root-1, ...
-    #[arg(long, value_name = "KEY", value_parser = replaced)]
+    #[arg(long, value_name = "KEY", value_parser = parse_replace)]
     replace: Vec<Replace>,
     /// Take a key out: release/own, channel/own, root/root-1
-    #[arg(long, value_name = "ROLE/NAME", value_parser = revoked)]
+    #[arg(long, value_name = "ROLE/NAME", value_parser = parse_revoke)]
     revoke: Vec<(Role, String)>,
     /// Put a key in: release=second.pub
-    #[arg(long, value_name = "ROLE=FILE", value_parser = added)]
+    #[arg(long, value_name = "ROLE=FILE", value_parser = parse_add)]
     add: Vec<(Role, PathBuf)>,
     /// So many root keys sign the set after it
     #[arg(long, value_name = "N")]
@@ -33,7 +33,7 @@ pub struct Rotate {
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     /// Days until machines take nothing more without a newer set
-    #[arg(long, value_name = "N", default_value_t = EXPIRES)]
+    #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct Sign {
 #[derive(Debug, clap::Args)]
 pub struct Show {
     #[command(flatten)]
-    from: From,
+    from: KeysFolder,
     /// The set, keys.N.json [default: the newest in the folder]
     #[arg(value_name = "FILE")]
     set: Option<PathBuf>,
@@ -62,9 +62,9 @@ pub struct Show {
 #[derive(Debug, clap::Args)]
 pub struct Publish {
     #[command(flatten)]
-    from: From,
+    from: KeysFolder,
     #[command(flatten)]
-    reached: Reached,
+    reached: ServerFlags,
 }
 
 fn role(text: &str) -> Result<Role, String> {
@@ -72,18 +72,18 @@ fn role(text: &str) -> Result<Role, String> {
     found.ok_or_else(|| format!("`{text}` is no kind of key: root, release and channel are"))
 }
 
-fn replaced(text: &str) -> Result<Replace, String> {
+fn parse_replace(text: &str) -> Result<Replace, String> {
     let kind = text.split_once('-').map_or(text, |(kind, _)| kind);
     let name: FileName = text.parse().map_err(|error: release::NameError| error.to_string())?;
     Ok(Replace { role: role(kind)?, file: name.to_string() })
 }
 
-fn revoked(text: &str) -> Result<(Role, String), String> {
+fn parse_revoke(text: &str) -> Result<(Role, String), String> {
     let (kind, name) = text.split_once('/').ok_or("it wants ROLE/NAME, as `keelson keys show` has them")?;
     Ok((role(kind)?, name.to_owned()))
 }
 
-fn added(text: &str) -> Result<(Role, PathBuf), String> {
+fn parse_add(text: &str) -> Result<(Role, PathBuf), String> {
     let (kind, path) = text.split_once('=').ok_or("it wants ROLE=FILE, as release=second.pub")?;
     Ok((role(kind)?, path.into()))
 }
@@ -98,31 +98,33 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
     };
     let now = now()?;
     let folder = flags.from.folder()?;
-    let made = release_folder::rotate(&folder, &change, now, now + DAY * flags.expires_days)?;
-    tell(context, &made)
+    let made = release_folder::rotate(&folder, &change, now, now + DAY_SECONDS * flags.expires_days)?;
+    print_set(context, &made)
 }
 
 pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
     if flags.key.is_empty() && flags.collect.is_empty() {
-        return Err(WrongUse("--key signs, --collect takes what others signed: one is wanted".into()).into());
+        return Err(
+            UsageError("--key signs, --collect takes what others signed: one is wanted".into()).into()
+        );
     }
     for key in &flags.key {
-        release_folder::sign(&flags.set, key)?;
+        release_folder::sign_set(&flags.set, key)?;
     }
-    tell(context, &collect(&flags.set, &flags.collect)?)
+    print_set(context, &merge_signatures(&flags.set, &flags.collect)?)
 }
 
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
-    let shown = match &flags.set {
-        Some(path) => standing(path)?,
-        None => latest(&flags.from.folder()?)?,
+    let set = match &flags.set {
+        Some(path) => status(path)?,
+        None => latest_status(&flags.from.folder()?)?,
     };
-    tell(context, &shown)
+    print_set(context, &set)
 }
 
 pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     let folder = flags.from.folder()?;
-    complete(&latest(&folder)?)?;
+    ensure_complete(&latest_status(&folder)?)?;
     let server = UpdateServer::open(context, &flags.reached)?;
     let sent = send(context, &server, &folder)?;
     if context.json {
@@ -131,29 +133,29 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     output::print(format!("machines follow to set {} with their next offer\n", sent["epoch"]))
 }
 
-/// Sends the sets of a folder, the oldest first; what the server says to the last, or null where there is none.
+/// Sends the sets of a folder in order; returns the server's last response, or null if there are no sets.
 pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
-    let sets = sets(folder)?;
+    let sets = load_sets(folder)?;
     let Some(last) = sets.last() else { return Ok(Value::Null) };
-    let there = server.get(&["keys"], &[])?;
-    let first = there["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
-    let mut said = json!({ "epoch": last.epoch });
+    let server_sets = server.get(&["keys"], &[])?;
+    let first = server_sets["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
+    let mut response = json!({ "epoch": last.epoch });
     for set in sets.iter().filter(|set| set.epoch >= first) {
         let step = context.progress.step(&files::keys(set.epoch));
         let text = String::from_utf8_lossy(&set.bytes);
-        said = server.post(&["keys"], &json!({ "set": text, "signatures": set.signatures }))?;
+        response = server.post(&["keys"], &json!({ "set": text, "signatures": set.signatures }))?;
         step.done("sent");
     }
-    if said["online_key_counts"] == false {
+    if response["online_key_counts"] == false {
         let key = "the server signs what channels have with a key that the set does not name, and machines that \
                    follow will not believe it: start it again with the new channel.key";
         context.progress.note(key);
     }
-    Ok(said)
+    Ok(response)
 }
 
-fn tell(context: &Context, standing: &Standing) -> anyhow::Result<()> {
-    let Standing { path, set, previous, own } = standing;
+fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
+    let KeySetStatus { path, set, previous, own } = standing;
     let missing = standing.missing();
     if context.json {
         return output::print_json(&json!({
@@ -161,10 +163,10 @@ fn tell(context: &Context, standing: &Standing) -> anyhow::Result<()> {
             "signed_by": own, "signed_by_previous": previous.as_ref().map(|(_, found)| found),
         }));
     }
-    let left = set.expires.saturating_sub(now()?) / DAY;
+    let left = set.expires.saturating_sub(now()?) / DAY_SECONDS;
     let mut text = format!("{}\nset {}, counts for {left} more days\n", path.display(), set.epoch);
     for role in Role::ALL {
-        for key in set.of(role) {
+        for key in set.named_keys(role) {
             let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
             writeln!(text, "  {:<8} {:<16} {}{signed}", role.name(), key.name, key.key.as_str())?;
         }

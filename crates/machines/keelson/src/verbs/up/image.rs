@@ -1,4 +1,4 @@
-//! The image of `up`: a file that is named, what a channel has, or what the checkout describes.
+//! The image of `up`: a file, a channel's version, or a build of the checkout.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use machines::cluster::BackendKind;
 use machines::image::Image;
 use serde_json::{Value, json};
 
+use crate::boot_image::{self, ImageRequest};
+use crate::channel_image;
 use crate::config_rb::ConfigRb;
 use crate::context::Context;
-use crate::provide::{self, Wanted};
-use crate::published;
-use crate::update_server::{FOLDER, Source, source};
+use crate::update_server::{FOLDER, Source, parse_source};
 
-// Its group would have the same name as the verb's own.
+// Its default group id would be that of the verb's own `Flags`.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Flags {
@@ -30,7 +30,7 @@ pub struct Flags {
     #[arg(long, value_name = "C")]
     channel: Option<String>,
     /// Channel server, or the data folder of one [default: that of a server on this machine]
-    #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = source)]
+    #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = parse_source)]
     update_server: Option<Source>,
     /// Folder with the public keys of who may sign what a channel has: release/*.pub, channel/*.pub [default: those
     /// of `keelson keys` and of the checkout]
@@ -38,17 +38,16 @@ pub struct Flags {
     keys: Option<PathBuf>,
 }
 
-/// Where an image is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum ImageSource {
     File,
     Channel,
     Checkout,
 }
 
-impl From {
-    /// For `--json`.
-    pub fn told(self, image: &Image) -> Value {
+impl ImageSource {
+    /// The image in `--json` output.
+    pub fn to_json(self, image: &Image) -> Value {
         let from = match self {
             Self::File => "file",
             Self::Channel => "channel",
@@ -58,25 +57,25 @@ impl From {
     }
 }
 
-/// Where machines of a channel ask for what it has next; none where nobody asked for a channel, or no server is known.
+/// The update URL of the machines; `None` without a channel or a known server.
 pub fn server(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Option<String>> {
-    let of_channel = flags.channel.is_some() || config.update_channel.is_some();
-    let usual = || of_channel.then(|| Source::Folder(context.state_dir.join(FOLDER)));
-    flags.update_server.clone().or_else(usual).map_or(Ok(None), |source| source.for_machines())
+    let has_channel = flags.channel.is_some() || config.update_channel.is_some();
+    let default_source = || has_channel.then(|| Source::Folder(context.state_dir.join(FOLDER)));
+    flags.update_server.clone().or_else(default_source).map_or(Ok(None), |source| source.update_url())
 }
 
-/// Finds or makes it, and says what is not as it was asked for.
+/// Finds or builds the image; prints warnings about deviations from the request.
 pub fn find(
     context: &Context,
     flags: &Flags,
     on: BackendKind,
     config: &ConfigRb,
     cancel: &Arc<AtomicBool>,
-) -> anyhow::Result<(Image, From)> {
+) -> anyhow::Result<(Image, ImageSource)> {
     let channel = flags.channel.as_ref().or(config.update_channel.as_ref()).map(String::as_str);
     let layout = context.layout()?;
     if let (None, Some(channel)) = (&flags.image, channel) {
-        let wanted = published::Wanted {
+        let request = channel_image::ChannelImageRequest {
             channel,
             version: config.image_version.as_deref(),
             server: flags.update_server.as_ref(),
@@ -84,21 +83,21 @@ pub fn find(
             on,
             keep_in: layout.root(),
         };
-        if let Some(image) = published::provide(context, wanted, cancel)? {
-            return Ok((image, From::Channel));
+        if let Some(image) = channel_image::find(context, request, cancel)? {
+            return Ok((image, ImageSource::Channel));
         }
         context.progress.note(&format!(
             "channel {channel}: no channel server that has a version is known, this checkout is built"
         ));
     }
-    let wanted = Wanted {
+    let request = ImageRequest {
         named: flags.image.as_deref(),
         channel,
         profile: flags.profile,
         on: Some(on),
         keep_in: Some(layout.root()),
     };
-    let image = provide::provide(context, wanted, cancel)?.image;
+    let image = boot_image::find(context, request, cancel)?.image;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         let warning = format!("warning: $image_version is {version}, the image is {}", image.version);
         context.progress.note(&warning);
@@ -107,5 +106,5 @@ pub fn find(
         let warning = format!("warning: channel {channel} was asked for, the image is of {}", image.channel);
         context.progress.note(&warning);
     }
-    Ok((image, if flags.image.is_some() { From::File } else { From::Checkout }))
+    Ok((image, if flags.image.is_some() { ImageSource::File } else { ImageSource::Checkout }))
 }

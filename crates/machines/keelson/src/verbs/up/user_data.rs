@@ -1,4 +1,4 @@
-//! What machines are given: read, and judged before any of them boots.
+//! The user-data of the machines, validated before they boot.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,16 @@ use machines::store::read_limited;
 use crate::checkout::find_checkout;
 use crate::context::Context;
 
-/// Used where the user has no user-data of their own; in the checkout.
+/// Default user-data in the checkout.
 const SAMPLE: &str = "cloud-config/user-data.sample";
 
-/// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
-pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::Result<Option<Vec<u8>>> {
+/// Reads the given file, `user-data` in the current folder, or the checkout's sample.
+pub fn read(context: &Context, given: Option<&Path>, validate: bool) -> anyhow::Result<Option<Vec<u8>>> {
     let sample = find_checkout()?.map(|checkout| checkout.join(SAMPLE));
-    let usual = [Some(PathBuf::from("user-data")), sample];
-    let path = match named {
+    let defaults = [Some(PathBuf::from("user-data")), sample];
+    let path = match given {
         Some(path) => path,
-        None => match usual.iter().flatten().find(|path| path.exists()) {
+        None => match defaults.iter().flatten().find(|path| path.exists()) {
             Some(path) => path,
             None => return Ok(None),
         },
@@ -35,20 +35,20 @@ pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::
     Ok(Some(bytes))
 }
 
-/// Machines would boot with what they cannot use, and say so only in their journals.
+/// Machines would report invalid user-data in their journals only.
 fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()> {
     let findings = cloudinit::validate(user_data);
-    let shown = |finding: &Finding| {
+    let format_finding = |finding: &Finding| {
         let Finding { kind, line, column, message, .. } = finding;
         format!("{}:{line}:{column}: {kind}: {message}", path.display())
     };
     let (errors, others): (Vec<_>, Vec<_>) =
         findings.iter().partition(|finding| finding.kind == Severity::Error);
     if errors.is_empty() {
-        others.into_iter().for_each(|finding| context.progress.note(&shown(finding)));
+        others.into_iter().for_each(|finding| context.progress.note(&format_finding(finding)));
         return Ok(());
     }
-    let errors: Vec<String> = errors.into_iter().map(shown).collect();
+    let errors: Vec<String> = errors.into_iter().map(format_finding).collect();
     bail!(
         "no machine can use this user-data\n{}\nhint: `{} validate {}` shows the lines; with --no-validate the machines \
          boot all the same",

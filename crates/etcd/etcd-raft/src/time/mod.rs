@@ -1,0 +1,4 @@
+//! The cluster's time, which key expiration is based on.
+
+pub mod cluster_time;
+pub mod time_record;

@@ -1,0 +1,256 @@
+//! The specification of a new cluster, validated before anything is created.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Host name under which nodes reach the services that this host provides to the cluster.
+pub const HOST_NAME: &str = "host.keelson";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    Qemu,
+    Nspawn,
+}
+
+impl BackendKind {
+    /// The address of [`HOST_NAME`] on a node: in QEMU the gateway of the user network, which maps to the host's
+    /// loopback; in a container a loopback address on which the supervisor listens.
+    #[must_use]
+    pub const fn host_address(self) -> Ipv4Addr {
+        match self {
+            Self::Qemu => Ipv4Addr::new(10, 0, 2, 2),
+            Self::Nspawn => Ipv4Addr::new(127, 0, 2, 2),
+        }
+    }
+}
+
+impl std::fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Qemu => "qemu",
+            Self::Nspawn => "nspawn",
+        })
+    }
+}
+
+impl std::str::FromStr for BackendKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "qemu" => Ok(Self::Qemu),
+            "nspawn" => Ok(Self::Nspawn),
+            _ => Err(format!("{text} is no back end (qemu or nspawn)")),
+        }
+    }
+}
+
+/// How a QEMU node receives its user-data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Datasource {
+    #[default]
+    ConfigDrive,
+    FwCfg,
+}
+
+impl std::fmt::Display for Datasource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::ConfigDrive => "config-drive",
+            Self::FwCfg => "fw-cfg",
+        })
+    }
+}
+
+impl std::str::FromStr for Datasource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "config-drive" => Ok(Self::ConfigDrive),
+            "fw-cfg" => Ok(Self::FwCfg),
+            _ => Err(format!("{text} is no way to hand over user-data (config-drive or fw-cfg)")),
+        }
+    }
+}
+
+/// Forwards a port of the host's loopback to a port of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub host: u16,
+    pub guest: u16,
+}
+
+impl Forward {
+    /// The ports of node `index` (from 0), derived from those of the first node.
+    #[must_use]
+    pub fn of_node(first: &[Self], index: usize) -> Vec<Self> {
+        let shift = u16::try_from(index).unwrap_or(u16::MAX);
+        first.iter().map(|forward| Self { host: forward.host.saturating_add(shift), ..*forward }).collect()
+    }
+}
+
+/// A host folder that is mounted in every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFolder {
+    pub host: PathBuf,
+    /// Mount point in the node: an absolute path whose components contain only letters, digits and `._-+`.
+    pub guest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSpec {
+    pub nodes: usize,
+    pub backend: BackendKind,
+    pub name_prefix: String,
+    pub memory_mib: u32,
+    pub cpus: u32,
+    pub datasource: Datasource,
+    /// Ports of the first node. Node N+1 has the same host ports plus N.
+    pub forwards: Vec<Forward>,
+    pub shared: Vec<SharedFolder>,
+    /// Enables TLS for etcd. Takes effect only when the cluster is created.
+    pub tls: bool,
+    /// Enables Secure Boot with the keys that the image provides. Takes effect only when the cluster is created.
+    pub secure_boot: bool,
+    /// Additional QEMU arguments, for tests of unusual machines.
+    pub qemu_arguments: Vec<String>,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            backend: BackendKind::Qemu,
+            name_prefix: "core".to_owned(),
+            memory_mib: limits::MEMORY_MIB,
+            cpus: limits::CPUS,
+            datasource: Datasource::ConfigDrive,
+            forwards: Vec::new(),
+            shared: Vec::new(),
+            tls: false,
+            secure_boot: false,
+            qemu_arguments: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ClusterSpecError {
+    #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
+    Nodes(usize),
+    #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
+    Memory(u32),
+    #[error("a node needs 1 to 64 processors, not {0}")]
+    Cpus(u32),
+    #[error("{0:?} cannot begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
+    Prefix(String),
+    #[error("{0:?} cannot be where a shared folder stands: an absolute path of plain words is needed")]
+    Guest(String),
+    #[error("host ports {0} and {1} meet: each of {2} nodes has the port of the one before it plus 1")]
+    PortsMeet(u16, u16, usize),
+    #[error("host port {0} is too high for {1} nodes: each has the port of the one before it plus 1")]
+    PortTooHigh(u16, usize),
+    #[error("containers have no firmware that could check signatures (--on qemu)")]
+    SecureBoot,
+    #[error("cluster {name} runs on {has}; {wanted} needs another cluster (--cluster) or keelson destroy")]
+    Backend { name: String, has: BackendKind, wanted: BackendKind },
+}
+
+impl ClusterSpec {
+    pub fn check(&self) -> Result<(), ClusterSpecError> {
+        let prefix = self.name_prefix.as_str();
+        let valid = prefix.starts_with(|c: char| c.is_ascii_lowercase())
+            && prefix.len() <= limits::NAME_PREFIX_MAX
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !valid {
+            return Err(ClusterSpecError::Prefix(self.name_prefix.clone()));
+        }
+        if self.nodes == 0 || self.nodes > limits::NODES_MAX {
+            return Err(ClusterSpecError::Nodes(self.nodes));
+        }
+        if self.memory_mib < limits::MEMORY_MIN_MIB {
+            return Err(ClusterSpecError::Memory(self.memory_mib));
+        }
+        if self.cpus == 0 || self.cpus > 64 {
+            return Err(ClusterSpecError::Cpus(self.cpus));
+        }
+        if self.secure_boot && self.backend == BackendKind::Nspawn {
+            return Err(ClusterSpecError::SecureBoot);
+        }
+        self.check_forwards()?;
+        self.shared.iter().try_for_each(SharedFolder::check)
+    }
+
+    /// Node N+1 has the ports of the first node plus N.
+    fn check_forwards(&self) -> Result<(), ClusterSpecError> {
+        let mut hosts: Vec<u16> = self.forwards.iter().map(|forward| forward.host).collect();
+        hosts.sort_unstable();
+        if let Some(high) = hosts.iter().find(|host| usize::from(u16::MAX - **host) < self.nodes - 1) {
+            return Err(ClusterSpecError::PortTooHigh(*high, self.nodes));
+        }
+        match hosts.windows(2).find(|pair| usize::from(pair[1] - pair[0]) < self.nodes) {
+            Some(pair) => Err(ClusterSpecError::PortsMeet(pair[0], pair[1], self.nodes)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SharedFolder {
+    /// The guest path becomes a field of fstab and an argument of nspawn, so it must contain no characters that are
+    /// special there.
+    fn check(&self) -> Result<(), ClusterSpecError> {
+        let is_valid_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+        let is_valid_component =
+            |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_valid_byte);
+        let valid = self.guest.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_valid_component));
+        if valid { Ok(()) } else { Err(ClusterSpecError::Guest(self.guest.clone())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_specs_are_rejected_with_the_field() {
+        let check = |spec: ClusterSpec, expect| assert_eq!(spec.check(), expect);
+        check(ClusterSpec::default(), Ok(()));
+        check(ClusterSpec { nodes: 0, ..ClusterSpec::default() }, Err(ClusterSpecError::Nodes(0)));
+        check(ClusterSpec { nodes: 233, ..ClusterSpec::default() }, Err(ClusterSpecError::Nodes(233)));
+        check(ClusterSpec { memory_mib: 64, ..ClusterSpec::default() }, Err(ClusterSpecError::Memory(64)));
+        let secure = |backend| ClusterSpec { backend, secure_boot: true, ..ClusterSpec::default() };
+        check(secure(BackendKind::Qemu), Ok(()));
+        check(secure(BackendKind::Nspawn), Err(ClusterSpecError::SecureBoot));
+        let prefix = |text: &str| ClusterSpec { name_prefix: text.into(), ..ClusterSpec::default() };
+        check(prefix("../x"), Err(ClusterSpecError::Prefix("../x".into())));
+        check(prefix(""), Err(ClusterSpecError::Prefix(String::new())));
+        check(prefix("web"), Ok(()));
+        let forwards = |nodes, ports: &[(u16, u16)]| {
+            let forwards = ports.iter().map(|(host, guest)| Forward { host: *host, guest: *guest }).collect();
+            ClusterSpec { nodes, forwards, ..ClusterSpec::default() }
+                .check()
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(forwards(3, &[(8080, 80), (8443, 443)]), Ok(()));
+        assert_eq!(forwards(1, &[(8080, 80), (8081, 81)]), Ok(()));
+        let both = "host ports 8080 and 8081 meet: each of 2 nodes has the port of the one before it plus 1";
+        assert_eq!(forwards(2, &[(8080, 80), (8081, 81)]), Err(both.to_owned()));
+        let last = "host port 65534 is too high for 3 nodes: each has the port of the one before it plus 1";
+        assert_eq!(forwards(3, &[(65534, 80)]), Err(last.to_owned()));
+        let shared = |guest: &str| ClusterSpec {
+            shared: vec![SharedFolder { host: "/tmp".into(), guest: guest.into() }],
+            ..ClusterSpec::default()
+        };
+        check(shared("/home/core/share.d"), Ok(()));
+        for bad in ["share", "/", "/a/../b", "/a b", "/a,b", "/a:b", "/a\n"] {
+            check(shared(bad), Err(ClusterSpecError::Guest(bad.into())));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The applets, run by name on a test root.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = machine.root().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        machine
+    }
+
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// Runs the applet through a link, as the image has it.
+    fn call(&self, name: &str, args: &[&str]) -> Output {
+        let link = self.root().join(name);
+        if !link.exists() {
+            symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+        }
+        Command::new(link).args(args).arg("--root").arg(self.root()).output().unwrap()
+    }
+}
+
+fn check(output: &Output, code: i32, expected: &str) {
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(expected), "`{expected}` is not in: {text}");
+}
+
+const ROUTE_HEAD: &str = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+
+#[test]
+fn the_address_of_the_default_route_is_written_once() {
+    let routes = format!("{ROUTE_HEAD}lo 00000000 00000000 0003 0 0 0 00000000 0 0 0\n");
+    let machine = Machine::new(&[("proc/net/route", &routes), ("etc/environment", "A=b\n")]);
+    let first = machine.call("coreos-setup-environment", &["/etc/environment"]);
+    check(&first, 0, "127.0.0.1 of lo (it has the default route) written to /etc/environment");
+    let expected = "A=b\nCOREOS_PRIVATE_IPV4=127.0.0.1\nCOREOS_PUBLIC_IPV4=127.0.0.1\n";
+    assert_eq!(machine.read("etc/environment"), expected);
+    check(&machine.call("coreos-setup-environment", &["/etc/environment"]), 0, "already in /etc/environment");
+}
+
+#[test]
+fn the_platforms_own_program_goes_first() {
+    let path = "usr/share/oem/bin/coreos-setup-environment";
+    let script = "#!/bin/sh\necho \"platform: $*\"\nexit 3\n";
+    let machine = Machine::new(&[(path, script), ("proc/net/route", ROUTE_HEAD)]);
+    let call = || machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
+    // A program that is not executable does not count.
+    check(&call(), 0, "nothing is written");
+    fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    check(&call(), 3, "platform: /etc/environment\n");
+    // It may be a link to this one, which must not start itself in a loop.
+    fs::remove_file(machine.root().join(path)).unwrap();
+    symlink(env!("CARGO_BIN_EXE_node"), machine.root().join(path)).unwrap();
+    check(&call(), 0, "nothing is written");
+}
+
+#[test]
+fn without_a_route_nothing_is_written_and_nothing_fails() {
+    let machine = Machine::new(&[("proc/net/route", ROUTE_HEAD), ("etc/environment", "A=b\n")]);
+    let output = machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
+    check(&output, 0, "nothing is written");
+    assert_eq!(machine.read("etc/environment"), "A=b\n");
+}
+
+#[test]
+fn reset_requires_confirmation() {
+    let variable = "sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+    let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", "")]);
+    check(&machine.call("keelson-reset", &[]), 2, "add --yes");
+    assert!(!machine.root().join(variable).exists());
+    check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 0, "the next boot resets this machine");
+    assert!(machine.root().join(variable).exists());
+}
+
+/// The lock would stay with an ID that never returns, and a machine that keeps its ID would stay drained.
+#[test]
+fn reset_is_refused_while_locked_or_drained() {
+    for (marker, content, hint) in [
+        ("var/lib/locksmith/lock-requested", "", "hint: locksmithctl unlock"),
+        ("var/lib/locksmith/drained", "open\n", "hint: sudo systemctl restart locksmithd"),
+    ] {
+        let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", ""), (marker, content)]);
+        check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 1, hint);
+        let reset = machine.call("keelson-reset", &["--yes", "--no-reboot", "--ignore-lock"]);
+        check(&reset, 0, "the next boot resets this machine");
+    }
+}
+
+#[test]
+fn container_cannot_be_reset() {
+    let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);
+    check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on its host, `cargo keelson destroy`");
+    check(&Machine::new(&[]).call("keelson-reset", &["--yes"]), 1, "no EFI variables");
+}
+
+#[test]
+fn etc_changes_are_listed_and_reverted() {
+    let machine = Machine::new(&[("usr/share/factory/etc/motd", "image"), ("etc/motd", "mine")]);
+    check(&machine.call("keelson-etc", &["diff"]), 0, "M /etc/motd\n");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 0, "is as the image has it");
+    check(&machine.call("keelson-etc", &["diff", "--json"]), 0, "\"changes\": []");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 1, "is as the image has it");
+    check(&machine.call("keelson-etc", &["revert", "/usr/bin/x"]), 1, "is no path below /etc");
+}
+
+#[test]
+fn program_name_selects_the_applet() {
+    let machine = Machine::new(&[]);
+    let node = || Command::new(env!("CARGO_BIN_EXE_node"));
+    check(&node().output().unwrap(), 0, "usr/bin/keelson-reset\n");
+    check(&node().args(["keelson-etc", "--help"]).output().unwrap(), 0, "sudo keelson-etc diff");
+    check(&node().arg("keelson-nothing").output().unwrap(), 2, "no program is called keelson-nothing");
+    check(&machine.call("keelson-wrong", &[]), 2, "no program is called keelson-wrong");
+    check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
+}
+
+/// An applet without a link in the image cannot be run there.
+#[test]
+fn image_links_every_applet() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/programs.toml");
+    let list = fs::read_to_string(list).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_node")).arg("--links").output().unwrap();
+    let links = String::from_utf8(output.stdout).unwrap();
+    assert!(links.lines().count() >= 6, "{links}");
+    for link in links.lines() {
+        assert!(list.contains(&format!("\"{link}\"")), "{link} is not in os/programs.toml");
+    }
+}
+
+#[test]
+fn ready_reports_a_missing_bus() {
+    let machine = Machine::new(&[]);
+    let link = machine.root().join("keelson-ready");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let output = Command::new(link).env("DBUS_SYSTEM_BUS_ADDRESS", socket).output().unwrap();
+    check(&output, 1, "error: cannot reach the system bus: ");
+}
+
+#[test]
+fn machine_without_systemd_is_unhealthy() {
+    let machine = Machine::new(&[
+        ("proc/sys/kernel/random/boot_id", "ab-cd\n"),
+        ("usr/lib/os-release", "ID=keelson\nVERSION_ID=1.2.3\n"),
+    ]);
+    let link = machine.root().join("keelson-health-check");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let check_health = |limit: &str| {
+        let mut command = Command::new(&link);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &socket).env("KEELSON_HEALTH_LIMIT", limit);
+        command.arg("--root").arg(machine.root()).output().unwrap()
+    };
+    let expected = "this machine is not healthy: systemd: systemd does not answer on the bus: ";
+    check(&check_health("0"), 1, expected);
+    let report = machine.read("run/keelson/health.json");
+    for part in ["\"state\": \"unhealthy\"", "\"version\": \"1.2.3\"", "\"boot_id\": \"abcd\""] {
+        assert!(report.contains(part), "{report}");
+    }
+    check(&check_health("soon"), 1, "error: KEELSON_HEALTH_LIMIT=soon is no number of seconds");
+    check(&machine.call("keelson-health-check", &["--is-trial"]), 1, "the machine stays up: the boot loader");
+}
+
+#[test]
+fn motd_works_without_a_bus() {
+    let machine = Machine::new(&[
+        ("usr/lib/os-release", "NAME=Keelson\nVERSION_ID=1.2.3\n"),
+        ("etc/coreos/update.conf", "GROUP=alpha\nREBOOT_STRATEGY=off\n"),
+    ]);
+    let link = machine.root().join("keelson-motd");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let mut command = Command::new(link);
+    let output =
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", socket).arg("--root").arg(machine.root()).output().unwrap();
+    check(&output, 0, "Keelson alpha (1.2.3)\nUpdate Strategy: No Reboots\n");
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask pictures`: draws the diagrams of the documentation from their text, by Graphviz.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::show;
+
+/// `NAME.dot` is drawn as `NAME.svg` beside it.
+const FOLDER: &str = "docs/images";
+
+pub fn run(root: &Path) -> Result<bool> {
+    for entry in fs::read_dir(root.join(FOLDER)).with_context(|| format!("cannot list {FOLDER}"))? {
+        let source = entry?.path();
+        if source.extension().is_some_and(|end| end == "dot") {
+            let mut dot = Command::new("dot");
+            dot.arg("-Tsvg").arg(&source).arg("-o").arg(source.with_extension("svg"));
+            if !show(&mut dot).context("hint: apt-get install graphviz")?.success {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
