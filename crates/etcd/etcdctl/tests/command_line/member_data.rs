@@ -125,7 +125,7 @@ fn a_backup_is_made_checked_and_restored() {
     // Two restores of one backup are different clusters.
     let second = MemberData::read(&target_data, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
-    let original = MemberData::read(&place, 0).unwrap();
+    let original = MemberData::read(&location, 0).unwrap();
     assert_eq!(second.store.index(), original.store.index());
     assert_eq!(second.store.key_count(), 2);
 }
@@ -198,8 +198,8 @@ fn recover_requires_a_lost_majority() {
         let root = folder.path().display().to_string();
         let output = run(&[&["-o", "simple", "recover", "--data-dir", &root], arguments].concat());
         expect(&output, parts);
-        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
-        assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{output}");
+        assert_eq!(MemberData::read(&location, 0).unwrap().identity.cluster_id != 0xc, changed, "{output}");
+        assert_eq!(location.folder.join("force-new-cluster").exists(), changed, "{output}");
     };
     let (healthy, behind, ahead) = (server(true, 5), server(false, 1), server(false, 1_000_000));
     check(&[], &["--yes"], &["member 1 is alone in its cluster", "exit 1\n"], false);

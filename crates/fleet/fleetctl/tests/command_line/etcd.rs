@@ -206,9 +206,7 @@ fn etcd_is_recognised_by_its_port() {
     // An unreachable endpoint is used as the API.
     let output = run(&["--endpoint", "http://127.0.0.80:4001"]);
     assert!(
-        output.contains(
-            "from fleet API (GetOptions http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"
-        ),
+        output.contains("from fleet API (Get http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"),
         "{output}"
     );
 }
