@@ -92,7 +92,7 @@ fn only_the_root_role_rules() {
 
 /// python-etcd removes root's role whenever it writes the user, which would lock everybody out.
 #[test]
-fn root_keeps_its_role_whatever_is_asked_for() {
+fn root_always_keeps_its_role() {
     let mut store = Store::new();
     let change = |password: Option<&str>, roles: &[&str], revoke: &[&str]| AuthCommand::PutUser {
         name: "root".to_owned(),

@@ -105,7 +105,7 @@ impl Naive {
         }
         self.place(path, dir, value, until);
         let event = Arc::new(Event { action: Action::Create, node: self.to_node(path), prev_node: None });
-        self.tell(Some(Arc::clone(&event)));
+        self.record_event(Some(Arc::clone(&event)));
         Ok(event)
     }
 
@@ -123,7 +123,7 @@ impl Naive {
         let mut node = self.to_node(path);
         node.modified_index = self.index + 1;
         let event = Arc::new(Event { action, node, prev_node: previous });
-        self.tell((!refresh).then(|| Arc::clone(&event)));
+        self.record_event((!refresh).then(|| Arc::clone(&event)));
         if refresh { Change::Refreshed(event) } else { Change::Event(event) }
     }
 
@@ -169,7 +169,7 @@ impl Naive {
         let below = [path, b"/"].concat();
         self.nodes.retain(|other, _| other != path && !other.starts_with(&below));
         let event = Arc::new(Event { action, node, prev_node: Some(previous) });
-        self.tell(Some(Arc::clone(&event)));
+        self.record_event(Some(Arc::clone(&event)));
         event
     }
 

@@ -57,7 +57,7 @@ impl Naive {
             Command::Sync { now } => Ok(Change::Expired(self.expire(*now))),
             Command::Auth(command) => match self.auth.apply(command) {
                 Ok((change, records)) => {
-                    (0..records).for_each(|_| self.tell(None));
+                    (0..records).for_each(|_| self.record_event(None));
                     Ok(change)
                 }
                 Err(error) => Err(CommandError::Auth(error)),
@@ -65,7 +65,7 @@ impl Naive {
             other => match self.members.apply(other) {
                 Ok(Change::Disk) => Ok(Change::Disk),
                 Ok(change) => {
-                    self.tell(None);
+                    self.record_event(None);
                     Ok(change)
                 }
                 Err(error) => Err(CommandError::Membership(error)),
@@ -75,7 +75,7 @@ impl Naive {
         Outcome { index: self.index, result }
     }
 
-    fn tell(&mut self, event: Option<Arc<Event>>) {
+    fn record_event(&mut self, event: Option<Arc<Event>>) {
         self.index += 1;
         self.entry.push((self.index, event));
         if self.entry.len() > HISTORY_EVENTS {

@@ -64,13 +64,13 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_that_is_lost() {
 }
 
 #[test]
-fn a_leader_that_hears_nothing_does_not_stop_the_cluster() {
-    leader_parted("partitioned::a_leader_that_hears_nothing_does_not_stop_the_cluster", 7, Cut::Deaf);
+fn a_leader_that_receives_nothing_does_not_stop_the_cluster() {
+    leader_parted("partitioned::a_leader_that_receives_nothing_does_not_stop_the_cluster", 7, Cut::Deaf);
 }
 
 #[test]
-fn a_leader_that_is_not_heard_does_not_stop_the_cluster() {
-    leader_parted("partitioned::a_leader_that_is_not_heard_does_not_stop_the_cluster", 8, Cut::Mute);
+fn a_leader_that_reaches_no_member_does_not_stop_the_cluster() {
+    leader_parted("partitioned::a_leader_that_reaches_no_member_does_not_stop_the_cluster", 8, Cut::Mute);
 }
 
 /// Whether the member accepts a write and serves it to a plain read.

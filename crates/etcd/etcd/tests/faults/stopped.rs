@@ -49,7 +49,7 @@ const AWAY: Duration = Duration::from_secs(3);
 const FEW: usize = 10;
 
 #[test]
-fn a_member_that_is_away_is_told_once() {
+fn an_unreachable_member_is_logged_once() {
     let mut cluster = three();
     let away = others(&cluster, must(cluster.leader()))[0];
     must(cluster.kill(away));
