@@ -309,6 +309,8 @@ fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
     two.wait_for_unit("etcd.service", FORMED)?;
     shows(two, &format!("{WITH} get --quorum /message"), "Again\n")?;
     two.wait_until_succeeds(fleet, SOON)?;
+    // The list is what fleetd remembers, a write needs a connection: with the new certificates.
+    two.wait_until_succeeds("fleetctl submit /usr/share/keelson/examples/tour.service", SOON)?;
     let after = one.succeed(started)?;
     expect(before == after, "no restart of the first member", &after)
 }

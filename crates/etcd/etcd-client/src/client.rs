@@ -61,7 +61,7 @@ impl Client {
     /// Reads the TLS files; opens no connection.
     pub fn new(config: Config) -> Result<Client, TlsError> {
         let needed = config.endpoints.iter().any(Endpoint::is_https);
-        let tls = config.tls.load(needed)?;
+        let tls = config.tls.follow(needed)?;
         let transport = Transport::new(
             tls,
             config.dial,

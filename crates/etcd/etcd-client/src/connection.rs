@@ -11,7 +11,6 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -22,12 +21,12 @@ use tokio_rustls::client::TlsStream;
 use crate::config::Dial;
 use crate::error::{Reason, error_text};
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_TIME};
-use crate::tls::{TlsError, TlsFiles};
+use crate::tls::{ReloadingTls, TlsError, TlsFiles};
 
 /// A connector for connection pools: http and https, with a timeout.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) tls: Arc<ReloadingTls>,
     /// Replaces TCP; without TLS.
     pub(crate) dial: Option<Dial>,
     pub(crate) timeout: Duration,
@@ -55,9 +54,9 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 impl Connector {
-    /// Reads the files. Without `https` URLs the system's CA bundle may be missing.
+    /// Reads the files, and again when they change. Without `https` URLs the system's CA bundle may be missing.
     pub fn new(files: &TlsFiles, https: bool, timeout: Duration) -> Result<Connector, TlsError> {
-        Ok(Connector { tls: files.load(https)?, dial: None, timeout })
+        Ok(Connector { tls: Arc::new(files.follow(https)?), dial: None, timeout })
     }
 
     async fn open(&self, target: &Uri) -> Result<Stream, Reason> {
@@ -78,7 +77,7 @@ impl Connector {
             }
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|_| Reason::Tls(format!("{host} is no name that a certificate can have")))?;
-            let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket).await;
+            let stream = TlsConnector::from(self.tls.current()).connect(name, socket).await;
             stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(|error| Reason::Tls(error.to_string()))
         };
         match tokio::time::timeout(self.timeout, opening).await {

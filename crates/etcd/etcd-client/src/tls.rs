@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use service::reload::Reloading;
 
 use crate::error::error_text;
 
@@ -34,9 +35,27 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
+/// The configuration for the next connection: certificates that a running program uses may be rotated.
+pub type ReloadingTls = Reloading<ClientConfig, TlsError>;
+
 impl TlsFiles {
+    /// Reads the files, and again when they change. If TLS is not `needed`, the system's CA bundle may be missing.
+    pub fn follow(&self, needed: bool) -> Result<ReloadingTls, TlsError> {
+        let named = [&self.ca, &self.certificate, &self.key].into_iter().flatten();
+        let mut paths: Vec<PathBuf> = named.cloned().collect();
+        if self.ca.is_none() && needed {
+            paths.push(SYSTEM_CA_BUNDLE.into());
+        }
+        let files = self.clone();
+        Reloading::new(paths, move || files.read(needed))
+    }
+
     /// Reads the files. If TLS is not `needed`, the system's CA bundle may be missing.
     pub fn load(&self, needed: bool) -> Result<Arc<ClientConfig>, TlsError> {
+        self.read(needed).map(Arc::new)
+    }
+
+    fn read(&self, needed: bool) -> Result<ClientConfig, TlsError> {
         let mut roots = RootCertStore::empty();
         match &self.ca {
             Some(path) => {
@@ -69,7 +88,7 @@ impl TlsFiles {
                 });
             }
         };
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 

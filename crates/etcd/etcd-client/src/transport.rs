@@ -14,13 +14,14 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATIO
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{AlertDescription, ClientConfig};
+use rustls::AlertDescription;
 
 use crate::config::{Credentials, Dial, Trace, TracedRequest};
 use crate::connection::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::Reason;
 use crate::limits::{IDLE_TIMEOUT, MAX_IDLE_CONNECTIONS, MAX_REDIRECTS, MAX_RESPONSE_BYTES};
+use crate::tls::ReloadingTls;
 
 /// A request to any endpoint.
 #[derive(Debug, Clone)]
@@ -90,14 +91,14 @@ pub struct Transport {
 
 impl Transport {
     pub fn new(
-        tls: Arc<ClientConfig>,
+        tls: ReloadingTls,
         dial: Option<Dial>,
         credentials: Option<&Credentials>,
         request_timeout: Duration,
         trace: Option<Trace>,
     ) -> Transport {
         // Less than the request's timeout, so that the more specific error is reported.
-        let connector = Connector { tls, dial, timeout: request_timeout.mul_f64(0.9) };
+        let connector = Connector { tls: Arc::new(tls), dial, timeout: request_timeout.mul_f64(0.9) };
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)

@@ -35,8 +35,6 @@ pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// Backlog of listening sockets.
 pub const BACKLOG: i32 = 4096;
-/// Minimum interval of checking certificate files for changes.
-pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum size of a certificate or key file.
 pub const MAX_CERTIFICATE_BYTES: u64 = 4 << 20;
 /// Concurrent bcrypt runs; each uses a core for tens of milliseconds.

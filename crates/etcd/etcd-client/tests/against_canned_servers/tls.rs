@@ -110,6 +110,36 @@ async fn mutual_tls() {
     }
 }
 
+/// A daemon's certificates are rotated while it runs: new connections use the new files.
+#[tokio::test]
+async fn rotated_files_are_used_for_new_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    for folder in [&old, &new] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let (old_issuer, ca) = authority(&old, "ca");
+    let (certificate, key) = issue(&old_issuer, &old, "client");
+    let (new_issuer, new_ca) = authority(&new, "ca");
+    let (server_certificate, server_key) = issue(&new_issuer, &new, "server");
+    let (new_certificate, new_key) = issue(&new_issuer, &new, "client");
+    let endpoint = serve(&server_certificate, &server_key, &new_ca).await;
+
+    let mut config = Config::new(vec![endpoint]);
+    config.tls =
+        TlsFiles { ca: Some(ca.clone()), certificate: Some(certificate.clone()), key: Some(key.clone()) };
+    let client = Client::new(config).unwrap();
+    client.version().await.unwrap_err();
+    std::fs::write(&ca, "half a certifi").unwrap();
+    tokio::time::sleep(service::reload::CHECK_INTERVAL).await;
+    client.version().await.unwrap_err();
+    for (from, to) in [(&new_ca, &ca), (&new_certificate, &certificate), (&new_key, &key)] {
+        std::fs::copy(from, to).unwrap();
+    }
+    tokio::time::sleep(service::reload::CHECK_INTERVAL).await;
+    assert_eq!(client.version().await.unwrap().server, "2.3.8");
+}
+
 #[test]
 fn invalid_tls_files() {
     let folder = tempfile::tempdir().unwrap();

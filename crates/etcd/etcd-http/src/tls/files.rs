@@ -1,8 +1,7 @@
 //! rustls configurations from PEM files.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,19 +46,6 @@ pub enum TlsError {
     NoAuthority,
     #[error("choosing the TLS versions")]
     Versions(#[from] rustls::Error),
-}
-
-/// File metadata for detecting changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileStamps(Vec<Option<(u64, i64, i64, u64)>>);
-
-impl FileStamps {
-    pub(super) fn of(paths: &[PathBuf]) -> FileStamps {
-        let stamp = |path: &PathBuf| {
-            fs::metadata(path).ok().map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
-        };
-        FileStamps(paths.iter().map(stamp).collect())
-    }
 }
 
 /// How server certificates are verified.

@@ -8,5 +8,5 @@ mod no_verify;
 mod reloading;
 
 pub use accept::accept;
-pub use files::{FileStamps, ServerVerification, TlsError, TlsFiles};
-pub use reloading::{ClientTls, Reloading, ServerTls};
+pub use files::{ServerVerification, TlsError, TlsFiles};
+pub use reloading::{ClientTls, ServerTls};

@@ -1,39 +1,36 @@
-//! A TLS configuration that is reloaded when its files change.
+//! TLS configurations that are reloaded when their files change.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
+use service::reload::Reloading;
 
-use super::files::{self, FileStamps, ServerVerification, TlsError, TlsFiles};
-use crate::limits;
+use super::files::{self, ServerVerification, TlsError, TlsFiles};
 
-/// Returns the configuration for the next handshake. Changed files are reloaded; if they are invalid, such as half
-/// written, the previous configuration remains until they change again.
-pub struct Reloading<C> {
-    /// The first one is shown in messages.
-    paths: Vec<PathBuf>,
-    read: Box<dyn Fn() -> Result<C, TlsError> + Send + Sync>,
-    loaded: Mutex<Loaded<C>>,
-}
-
-struct Loaded<C> {
-    config: Arc<C>,
-    stamps: FileStamps,
-    checked_at: Instant,
-}
+// A new configuration has an empty session cache: old sessions would keep certificates of the previous CA.
 
 /// For listeners.
-pub type ServerTls = Reloading<ServerConfig>;
+#[derive(Debug)]
+pub struct ServerTls(Reloading<ServerConfig, TlsError>);
 /// For clients.
-pub type ClientTls = Reloading<ClientConfig>;
+#[derive(Debug)]
+pub struct ClientTls(Reloading<ClientConfig, TlsError>);
 
 impl ServerTls {
     pub fn load(files: TlsFiles) -> Result<ServerTls, TlsError> {
         let paths = files.paths().map(Into::into).collect();
-        Reloading::new(paths, move || files.server_config())
+        Reloading::new(paths, move || files.server_config()).map(ServerTls)
+    }
+
+    /// Reloads the files immediately, as for SIGHUP.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.0.reload()
+    }
+
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.0.current()
     }
 }
 
@@ -47,61 +44,16 @@ impl ClientTls {
         paths.extend(
             own_files.iter().flat_map(|own_files| [own_files.certificate.clone(), own_files.key.clone()]),
         );
-        Reloading::new(paths, move || files::client_config(&verification, own_files.as_ref()))
-    }
-}
-
-impl<C> Reloading<C> {
-    fn new(
-        paths: Vec<PathBuf>,
-        read: impl Fn() -> Result<C, TlsError> + Send + Sync + 'static,
-    ) -> Result<Self, TlsError> {
-        let loaded = Mutex::new(load(&paths, &read)?);
-        Ok(Self { paths, read: Box::new(read), loaded })
+        Reloading::new(paths, move || files::client_config(&verification, own_files.as_ref())).map(ClientTls)
     }
 
     /// Reloads the files immediately, as for SIGHUP.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = load(&self.paths, &self.read)?;
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+        self.0.reload()
     }
 
-    pub fn config(&self) -> Arc<C> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if loaded.checked_at.elapsed() < limits::CERTIFICATE_CHECK_INTERVAL {
-            return Arc::clone(&loaded.config);
-        }
-        loaded.checked_at = Instant::now();
-        let stamps = FileStamps::of(&self.paths);
-        if stamps != loaded.stamps {
-            loaded.stamps = stamps;
-            let named = self.paths.first().map(|path| path.display().to_string()).unwrap_or_default();
-            match (self.read)() {
-                // A new configuration has an empty session cache: old sessions would keep certificates of the
-                // previous CA.
-                Ok(config) => {
-                    loaded.config = Arc::new(config);
-                    tracing::info!(file = named, "certificates read anew");
-                }
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "changed certificates are not usable; the former ones stay"
-                ),
-            }
-        }
-        Arc::clone(&loaded.config)
-    }
-}
-
-fn load<C>(paths: &[PathBuf], read: &dyn Fn() -> Result<C, TlsError>) -> Result<Loaded<C>, TlsError> {
-    // Metadata is read first, so that a change in between is detected at the next check.
-    let stamps = FileStamps::of(paths);
-    Ok(Loaded { config: Arc::new(read()?), stamps, checked_at: Instant::now() })
-}
-
-impl<C> fmt::Debug for Reloading<C> {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Followed").field("paths", &self.paths).finish_non_exhaustive()
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.0.current()
     }
 }
