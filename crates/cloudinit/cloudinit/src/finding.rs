@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// From worst to mildest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,23 +37,23 @@ pub struct Finding {
     pub fix: Option<Fix>,
     /// Only the original says so: here it is not true.
     #[serde(skip)]
-    pub of_original: bool,
+    pub original_only: bool,
 }
 
 impl Finding {
-    pub fn new(kind: Severity, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(kind: Severity, location: Location, message: impl Into<String>) -> Self {
         Self {
             kind,
-            line: place.line,
-            column: place.column,
+            line: location.line,
+            column: location.column,
             message: message.into(),
             fix: None,
-            of_original: false,
+            original_only: false,
         }
     }
 
-    pub(crate) fn of_original(mut self) -> Self {
-        self.of_original = true;
+    pub(crate) fn original_only(mut self) -> Self {
+        self.original_only = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// Line and column count from one, in characters, as a finding's do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,8 +15,8 @@ pub struct Fix {
 }
 
 impl Fix {
-    pub fn new(place: Place, replaces: impl Into<String>, with: impl Into<String>) -> Self {
-        Self { line: place.line, column: place.column, replaces: replaces.into(), with: with.into() }
+    pub fn new(location: Location, replaces: impl Into<String>, with: impl Into<String>) -> Self {
+        Self { line: location.line, column: location.column, replaces: replaces.into(), with: with.into() }
     }
 
     /// The same with what really stands there: a key is known with `_` for each `-`, and a finding's place is that
@@ -31,9 +31,9 @@ impl Fix {
         let at = if folded.starts_with(&wanted) {
             0
         } else {
-            let mut places = folded.match_indices(&wanted).map(|(at, _)| at);
-            let only = places.next()?;
-            places.next().is_none().then_some(only)?
+            let mut locations = folded.match_indices(&wanted).map(|(at, _)| at);
+            let only = locations.next()?;
+            locations.next().is_none().then_some(only)?
         };
         self.column += u32::try_from(rest[..at].chars().count()).ok()?;
         self.replaces = rest[at..at + wanted.len()].to_owned();
@@ -68,11 +68,11 @@ mod tests {
     }
 
     fn at(line: u32, column: u32, replaces: &str, with: &str) -> Fix {
-        Fix::new(Place { line, column }, replaces, with)
+        Fix::new(Location { line, column }, replaces, with)
     }
 
     #[test]
-    fn what_stands_there_is_confirmed() {
+    fn fix_is_confirmed_against_the_text() {
         let text = "#cloud-config\nhost-nme: a\n\"write_file\": []\n";
         let mended = |fix: Fix| confirmed(fix, text).map(|fix| fix.apply(text));
         assert_eq!(
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_characters() {
+    fn columns_count_characters() {
         let text = "a\n\u{e4}\u{f6}: $public_ip4 \u{fc}\n";
         let fix = confirmed(at(2, 5, "$public_ip4", "$public_ipv4"), text).unwrap();
         assert_eq!(fix.apply(text), "a\n\u{e4}\u{f6}: $public_ipv4 \u{fc}\n");

@@ -40,7 +40,7 @@ impl KeyImport {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
+pub enum ResponseError {
     #[error("the answer is no JSON list of objects with a key (line {line}, column {column})")]
     NoList { line: usize, column: usize },
     #[error("the answer has more than {MAX_IMPORTED_KEYS} keys")]
@@ -58,15 +58,15 @@ struct Entry {
 ///
 /// # Errors
 /// It is something else. Then none of it is used.
-pub fn read_keys(answer: &[u8]) -> Result<Vec<String>, AnswerError> {
-    let entries: Vec<Entry> = serde_json::from_slice(answer)
-        .map_err(|error| AnswerError::NoList { line: error.line(), column: error.column() })?;
+pub fn parse_keys(response: &[u8]) -> Result<Vec<String>, ResponseError> {
+    let entries: Vec<Entry> = serde_json::from_slice(response)
+        .map_err(|error| ResponseError::NoList { line: error.line(), column: error.column() })?;
     if entries.len() > MAX_IMPORTED_KEYS {
-        return Err(AnswerError::TooMany);
+        return Err(ResponseError::TooMany);
     }
     let keys: Vec<_> = entries.iter().map(|entry| entry.key.trim()).filter(|key| !key.is_empty()).collect();
     if keys.iter().any(|key| key.contains(char::is_control)) {
-        return Err(AnswerError::NoKey);
+        return Err(ResponseError::NoKey);
     }
     Ok(keys.into_iter().map(str::to_owned).collect())
 }
@@ -76,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
-        let no_list = |line, column| Err(AnswerError::NoList { line, column });
-        for (answer, expect) in [
+    fn responses() {
+        let no_list = |line, column| Err(ResponseError::NoList { line, column });
+        for (response, expect) in [
             ("[]", Ok(vec![])),
             ("[{\"id\": 1, \"key\": \" a b \\n\"}, {\"key\": \"\"}, {\"key\": \"c\"}]", Ok(vec!["a b", "c"])),
-            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(AnswerError::NoKey)),
+            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(ResponseError::NoKey)),
             ("", no_list(1, 0)),
             ("<html>", no_list(1, 1)),
             ("{\"message\": \"Not Found\"}", no_list(1, 0)),
@@ -90,14 +90,14 @@ mod tests {
             ("[{\"key\": \"a\"}", no_list(1, 13)),
         ] {
             let expect = expect.map(|keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect());
-            assert_eq!(read_keys(answer.as_bytes()), expect, "{answer}");
+            assert_eq!(parse_keys(response.as_bytes()), expect, "{response}");
         }
         let many = format!("[{}{{\"key\": \"a\"}}]", "{\"key\": \"a\"},".repeat(MAX_IMPORTED_KEYS));
-        assert_eq!(read_keys(many.as_bytes()), Err(AnswerError::TooMany));
+        assert_eq!(parse_keys(many.as_bytes()), Err(ResponseError::TooMany));
     }
 
     #[test]
-    fn urls_do_not_show() {
+    fn urls_are_not_printed() {
         let url = KeyImport::Url("https://user:hush@host/".into());
         assert_eq!(
             (format!("{url:?}"), url.name("elroy")),

@@ -7,21 +7,21 @@
 pub mod check;
 pub mod config;
 pub mod convert;
+#[cfg(test)]
+mod cpu_time;
 pub mod encoding;
 pub mod file_source;
 pub mod finding;
 mod fix;
+pub mod interpretation;
 pub mod key_import;
 pub mod limits;
-pub mod meaning;
 pub mod metadata;
 mod mime;
 pub mod multipart;
 pub mod network;
 pub mod plan;
 mod preview;
-#[cfg(test)]
-mod processor_time;
 pub mod provider;
 mod schema;
 mod suggestion;

@@ -54,7 +54,7 @@ pub const MAX_MIME_DEPTH: usize = 4;
 /// Parts of all depths together.
 pub const MAX_MIME_PARTS: usize = 1000;
 /// The headers of one part.
-pub const MAX_MIME_HEAD_BYTES: usize = 64 << 10;
+pub const MAX_MIME_HEADER_BYTES: usize = 64 << 10;
 /// Interfaces that one description of a network may name.
 pub const MAX_INTERFACES: usize = 256;
 /// Addresses, routes and name servers of all interfaces together.

@@ -48,23 +48,25 @@ impl Metadata {
 
 /// Adds the metadata to the config, which wins. So does `named`: the name that other user-data gave the machine since
 /// it was started. Which of two sources is read first is chance, and must not decide what the machine is called.
-pub fn merge(mut checked: Checked, metadata: &Metadata, named: Option<&str>) -> Checked {
+pub fn merge(mut checked: Checked, metadata: &Metadata, assigned_hostname: Option<&str>) -> Checked {
     match (&checked.hostname, &metadata.hostname) {
         (Some(ours), Some(theirs)) => checked
             .notes
             .push(format!("Warning: user-data hostname ({ours}) overrides metadata hostname ({theirs})")),
         (None, Some(theirs)) if !theirs.is_empty() => {
             let short = short_hostname(theirs);
-            match (named, hostname_problem(short)) {
+            match (assigned_hostname, hostname_problem(short)) {
                 (_, Some(problem)) => {
                     checked.notes.push(format!("Warning: ignoring the metadata's {problem}"));
                 }
-                (Some(named), None) => {
-                    if named != short {
+                (Some(assigned_hostname), None) => {
+                    if assigned_hostname != short {
                         let note = "of user-data from elsewhere overrides metadata hostname";
-                        checked.notes.push(format!("Warning: hostname ({named}) {note} ({short})"));
+                        checked
+                            .notes
+                            .push(format!("Warning: hostname ({assigned_hostname}) {note} ({short})"));
                     }
-                    checked.hostname = Some(named.to_owned());
+                    checked.hostname = Some(assigned_hostname.to_owned());
                 }
                 (None, None) => checked.hostname = Some(short.to_owned()),
             }
@@ -115,8 +117,8 @@ mod tests {
         ] {
             let metadata = Metadata { hostname: Some(name.into()), ..Metadata::default() };
             assert_eq!(merge(Checked::default(), &metadata, None).hostname.as_deref(), expect);
-            let named = merge(Checked::default(), &metadata, Some("named")).hostname;
-            assert_eq!(named.as_deref(), expect.map(|_| "named"));
+            let assigned_hostname = merge(Checked::default(), &metadata, Some("named")).hostname;
+            assert_eq!(assigned_hostname.as_deref(), expect.map(|_| "named"));
             let own = Checked { hostname: Some("own.example.org".into()), ..Checked::default() };
             let merged = merge(own, &metadata, Some("named"));
             assert_eq!(merged.hostname.as_deref(), Some("own.example.org"));

@@ -3,7 +3,7 @@
 use crate::limits::MAX_SUGGESTION_DISTANCE;
 
 /// The nearest of `known`, if it is near enough to be a slip of the fingers.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     known
         .filter(|candidate| candidate.len().abs_diff(length) <= MAX_SUGGESTION_DISTANCE)
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised() {
+    fn typos_are_recognized() {
         let known = ["content", "drop_ins", "command", "enable", "name"];
         for (word, expect) in [
             ("contents", Some("content")),
@@ -32,7 +32,7 @@ mod tests {
             ("environment", None),
             ("x", None),
         ] {
-            assert_eq!(nearest(word, known.into_iter()), expect, "{word}");
+            assert_eq!(closest(word, known.into_iter()), expect, "{word}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub struct Addresses {
 
 impl Addresses {
     /// Token, environment key and value of each, sorted by the key.
-    pub fn each(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
+    pub fn entries(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
         [
             ("$private_ipv4", "COREOS_PRIVATE_IPV4", self.private_ipv4.as_deref()),
             ("$private_ipv6", "COREOS_PRIVATE_IPV6", self.private_ipv6.as_deref()),
@@ -45,7 +45,7 @@ pub struct Substituted<'text> {
 
 /// Replaces every token; `\$token` stays as `$token`.
 pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substituted<'text> {
-    let tokens = addresses.each();
+    let tokens = addresses.entries();
     let mut out: Option<Vec<u8>> = None;
     let mut unknown = Vec::new();
     let (mut copied, mut at, mut line) = (0, 0, 1);
@@ -87,7 +87,7 @@ pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substitute
 }
 
 /// As [`substitute`] where no address is known yet: tokens stay, `\$token` becomes `$token`.
-pub fn without_escapes(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     let itself = |token: &str| Some(token.to_owned());
     let addresses = Addresses {
         public_ipv4: itself("$public_ipv4"),

@@ -130,7 +130,7 @@ pub fn classify(text: &[u8]) -> Kind {
 }
 
 #[derive(Deserialize)]
-struct IgnitionHead {
+struct IgnitionHeader {
     #[serde(rename = "ignitionVersion")]
     first_version: Option<serde_json::Value>,
     ignition: Option<serde_json::Value>,
@@ -141,7 +141,7 @@ fn ignition(text: &[u8]) -> Option<bool> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let head: IgnitionHead = serde_json::from_slice(text).ok()?;
+    let head: IgnitionHeader = serde_json::from_slice(text).ok()?;
     if head.first_version.is_some_and(|version| version.is_number()) {
         return Some(true);
     }
@@ -236,8 +236,8 @@ mod tests {
             ("#include\nhttp://x\n", "#include is not supported"),
             ("MIME-Version: 1.0\n\nx", "of MIME only multipart is read"),
         ] {
-            let Kind::Unknown(Some(told)) = classify(text.as_bytes()) else { panic!("{text}") };
-            assert!(told.contains(hint), "{text}: {told}");
+            let Kind::Unknown(Some(message)) = classify(text.as_bytes()) else { panic!("{text}") };
+            assert!(message.contains(hint), "{text}: {message}");
         }
         assert_eq!(classify(b"hello"), Kind::Unknown(None));
     }

@@ -216,7 +216,7 @@ fn check(user_data: &[u8]) -> Config {
 }
 
 #[test]
-fn ignition_would_take_it() {
+fn output_is_valid_ignition() {
     for user_data in [
         &include_bytes!("data/tutorial.yml")[..],
         include_bytes!("data/full.yml"),
@@ -232,7 +232,7 @@ fn ignition_would_take_it() {
 
 /// Names that are given more than once, in every place that a run takes them in.
 #[test]
-fn what_is_named_twice_is_written_once() {
+fn duplicate_names_are_merged() {
     let config = check(
         b"#cloud-config
 timezone: UTC

@@ -32,7 +32,7 @@ pub struct Account {
 pub(super) fn check(
     users: &[User],
     notes: &mut Vec<String>,
-    left_out: &mut Vec<Refusal>,
+    skipped: &mut Vec<Refusal>,
     refusals: &mut Vec<Refusal>,
 ) -> Vec<Account> {
     let mut checked = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn check(
         };
         let before = refusals.len();
         values(user, name, refusals);
-        let imports = imports(&user.imports, left_out);
+        let imports = imports(&user.imports, skipped);
         if refusals.len() == before {
             checked.push(account(user, name, imports));
         }
@@ -52,7 +52,7 @@ pub(super) fn check(
 }
 
 /// One that cannot be used costs no more than itself.
-fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
+fn imports(imports: &[Import], skipped: &mut Vec<Refusal>) -> Vec<KeyImport> {
     let mut checked = Vec::new();
     for Import { key, from, text } in imports {
         let name = &*text.text;
@@ -68,7 +68,7 @@ fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
             }
         };
         match problem {
-            Some(problem) => left_out.push(Refusal::new(text.place, problem)),
+            Some(problem) => skipped.push(Refusal::new(text.location, problem)),
             None => checked.push(import),
         }
     }
@@ -98,7 +98,7 @@ pub(super) fn groups(groups: &[Group], refusals: &mut Vec<Refusal>) -> Vec<Check
     for group in groups {
         let problems = std::iter::once(("group", &group.name))
             .chain(group.members.iter().map(|member| ("user name", member)))
-            .filter_map(|(what, name)| Some(Refusal::new(name.place, account_problem(what, &name.text)?)));
+            .filter_map(|(what, name)| Some(Refusal::new(name.location, account_problem(what, &name.text)?)));
         refusals.extend(problems);
         let members = group.members.iter().map(|member| member.text.to_string()).collect();
         checked.push(CheckedGroup { name: group.name.text.to_string(), members });
@@ -108,7 +108,7 @@ pub(super) fn groups(groups: &[Group], refusals: &mut Vec<Refusal>) -> Vec<Check
 
 fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {
     let mut refuse = |text: &Text, problem: Option<String>| {
-        refusals.extend(problem.map(|problem| Refusal::new(text.place, problem)));
+        refusals.extend(problem.map(|problem| Refusal::new(text.location, problem)));
     };
     refuse(name, account_problem("user name", &name.text));
     for group in user.groups.iter().chain(&user.primary_group) {

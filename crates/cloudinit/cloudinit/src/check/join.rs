@@ -38,7 +38,7 @@ impl Checked {
         update.server = later.update.server.or(update.server.take());
         self.oem = later.oem.or(self.oem.take());
         self.system.join(later.system);
-        self.left_out.extend(later.left_out);
+        self.skipped.extend(later.skipped);
         self.notes.extend(later.notes);
     }
 }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_and_what_adds_up() {
+    fn later_settings_replace_and_lists_accumulate() {
         let first = checked(
             "ssh_authorized_keys: [a, b]\nwrite_files: [{path: /a}]\ncoreos: {update: {group: g, server: s}, \
              fleet: {metadata: x}, etcd2: {name: n}, oem: {id: one}}",

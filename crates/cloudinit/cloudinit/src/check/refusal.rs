@@ -1,7 +1,7 @@
 //! Why something of a config is not applied, and the small rules that all sections share.
 
 use crate::config::Text;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// Where in a run a refusal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Stage {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub place: Place,
+    pub location: Location,
     pub stage: Stage,
     /// In the validator's words.
     pub finding: String,
@@ -21,12 +21,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(place: Place, finding: impl Into<String>) -> Self {
+    pub(super) fn new(location: Location, finding: impl Into<String>) -> Self {
         let finding = finding.into();
-        Self { place, stage: Stage::Apply, failure: finding.clone(), finding }
+        Self { location, stage: Stage::Apply, failure: finding.clone(), finding }
     }
 
-    pub(super) fn failing_with(mut self, failure: impl Into<String>) -> Self {
+    pub(super) fn with_failure(mut self, failure: impl Into<String>) -> Self {
         self.failure = failure.into();
         self
     }
@@ -43,10 +43,10 @@ pub fn keys(texts: &[Text]) -> Vec<String> {
 }
 
 /// Values that end up on one line of a file or in an argument must not bring a second one.
-pub(super) fn one_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
+pub(super) fn require_single_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
     if let Some(text) = text
         && text.text.contains(['\n', '\r', '\0'])
     {
-        refusals.push(Refusal::new(text.place, format!("{what} must not hold a line break or NUL")));
+        refusals.push(Refusal::new(text.location, format!("{what} must not hold a line break or NUL")));
     }
 }

@@ -9,7 +9,7 @@ use crate::schema::is_command;
 
 /// Which daemon reads the unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnitFolder {
+pub enum UnitDirectory {
     System,
     Network,
 }
@@ -32,15 +32,15 @@ pub struct CheckedDropIn {
 }
 
 impl CheckedUnit {
-    pub fn folder(&self) -> UnitFolder {
-        unit_folder(&self.name)
+    pub fn directory(&self) -> UnitDirectory {
+        unit_directory(&self.name)
     }
 }
 
 /// Of the unit of that name.
-pub fn unit_folder(name: &str) -> UnitFolder {
+pub fn unit_directory(name: &str) -> UnitDirectory {
     let network = [".network", ".netdev", ".link"].iter().any(|suffix| name.ends_with(suffix));
-    if network { UnitFolder::Network } else { UnitFolder::System }
+    if network { UnitDirectory::Network } else { UnitDirectory::System }
 }
 
 pub(super) fn check(
@@ -51,17 +51,17 @@ pub(super) fn check(
     let mut checked = Vec::new();
     for unit in units {
         let Some(name) = &unit.name else {
-            notes.push(format!("Skipping unit without name (line {})", unit.place.line));
+            notes.push(format!("Skipping unit without name (line {})", unit.location.line));
             continue;
         };
         let before = refusals.len();
-        refusals.extend(unit_problem(&name.text).map(|problem| Refusal::new(name.place, problem)));
+        refusals.extend(unit_problem(&name.text).map(|problem| Refusal::new(name.location, problem)));
         if let Some(command) = &unit.command
             && !is_command(&command.text)
         {
             let finding = format!("invalid value {}", command.text);
             let failure = format!("Unsupported systemd command {:?}", command.text);
-            refusals.push(Refusal::new(command.place, finding).failing_with(failure));
+            refusals.push(Refusal::new(command.location, finding).with_failure(failure));
         }
         let drop_ins = drop_ins(unit, refusals);
         if refusals.len() == before {
@@ -85,7 +85,7 @@ fn drop_ins(unit: &Unit, refusals: &mut Vec<Refusal>) -> Vec<CheckedDropIn> {
     for drop_in in &unit.drop_ins {
         let (Some(name), Some(content)) = (&drop_in.name, &drop_in.content) else { continue };
         match file_name_problem("drop-in", &name.text) {
-            Some(problem) => refusals.push(Refusal::new(name.place, problem)),
+            Some(problem) => refusals.push(Refusal::new(name.location, problem)),
             None => {
                 checked.push(CheckedDropIn { name: name.text.to_string(), content: content.text.clone() })
             }

@@ -10,7 +10,7 @@ mod recover;
 use std::sync::Arc;
 
 use crate::schema::Service;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 pub use read::read;
 pub use recover::keys_before_error;
@@ -19,7 +19,7 @@ pub use recover::keys_before_error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     pub text: Arc<str>,
-    pub place: Place,
+    pub location: Location,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -51,14 +51,14 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// For the shell.
-    Line(Text),
+    Shell(Text),
     /// A program and its arguments, as they are.
-    Words(Vec<Text>),
+    Exec(Vec<Text>),
 }
 
 #[derive(Debug, Clone)]
 pub struct User {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub passwd: Option<Text>,
     pub ssh_authorized_keys: Vec<Text>,
@@ -96,7 +96,7 @@ pub enum ImportFrom {
 
 #[derive(Debug, Clone)]
 pub struct File {
-    pub place: Place,
+    pub location: Location,
     pub path: Option<Text>,
     pub content: Option<Content>,
     pub permissions: Option<Text>,
@@ -114,7 +114,7 @@ pub struct File {
 
 #[derive(Debug, Clone)]
 pub struct Source {
-    pub place: Place,
+    pub location: Location,
     pub uri: Option<Text>,
     pub headers: Vec<Header>,
 }
@@ -129,12 +129,12 @@ pub struct Header {
 #[derive(Debug, Clone)]
 pub struct Content {
     pub bytes: Arc<[u8]>,
-    pub place: Place,
+    pub location: Location,
 }
 
 #[derive(Debug, Clone)]
 pub struct Unit {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub mask: bool,
     pub enable: bool,
@@ -146,7 +146,7 @@ pub struct Unit {
 
 #[derive(Debug, Clone)]
 pub struct DropIn {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub content: Option<Text>,
 }

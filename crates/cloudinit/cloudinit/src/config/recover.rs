@@ -7,7 +7,7 @@ use super::{Text, read};
 use crate::yaml;
 
 /// A damaged byte is reported before errors that stand above it, so one cut may not do.
-const MAX_CUTS: usize = 4;
+const MAX_TRUNCATIONS: usize = 4;
 
 /// The keys of user `core` that stand complete before an error of `text`.
 ///
@@ -16,9 +16,9 @@ const MAX_CUTS: usize = 4;
 pub fn keys_before_error(text: &[u8]) -> Vec<Text> {
     let mut best = read(yaml::read_until_error(text).as_deref()).ssh_authorized_keys;
     let mut rest = text;
-    for _ in 0..MAX_CUTS {
+    for _ in 0..MAX_TRUNCATIONS {
         match yaml::read(rest) {
-            Err(error) => rest = lines_before(rest, error.place.line),
+            Err(error) => rest = lines_before(rest, error.location.line),
             Ok(document) => {
                 let keys = read(document.root.as_deref()).ssh_authorized_keys;
                 if keys.len() > best.len() {
@@ -42,10 +42,10 @@ mod tests {
     use super::*;
 
     fn check(text: &[u8], expect: &[&str]) {
-        let shown = String::from_utf8_lossy(text);
-        assert!(yaml::read(text).is_err(), "{shown}");
+        let text_lossy = String::from_utf8_lossy(text);
+        assert!(yaml::read(text).is_err(), "{text_lossy}");
         let keys = keys_before_error(text);
-        assert_eq!(keys.iter().map(|key| &*key.text).collect::<Vec<_>>(), expect, "{shown}");
+        assert_eq!(keys.iter().map(|key| &*key.text).collect::<Vec<_>>(), expect, "{text_lossy}");
     }
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_complete_or_not_at_the_top_does_not_count() {
+    fn incomplete_or_nested_keys_are_ignored() {
         check(b"a: b: c\nssh_authorized_keys: [a]\n", &[]);
         check(b"ssh_authorized_keys:\n- a\n- \"b\nhostname: x\n", &["a"]);
         check(b"coreos:\n  ssh_authorized_keys: [a]\n  x: }\n", &[]);

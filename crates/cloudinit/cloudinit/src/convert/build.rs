@@ -10,7 +10,7 @@ use super::ignition::{data_url, text};
 use crate::check::{Account, Checked};
 use crate::file_source::FileSource;
 use crate::plan::{
-    Action, CERTIFICATES_PATH, FLANNEL_PATH, FileWrite, Part, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
+    Action, CERTIFICATES_PATH, FLANNEL_PATH, FileKind, FileWrite, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
     environment,
 };
 use crate::schema::FLANNEL;
@@ -21,7 +21,7 @@ pub(super) const PERMISSION_BITS: u32 = 0o777;
 const HOSTNAME_PATH: &str = "/etc/hostname";
 pub(super) const HOSTS_PATH: &str = "/etc/hosts";
 const LOCAL_TIME_PATH: &str = "/etc/localtime";
-const TIME_ZONES: &str = "../usr/share/zoneinfo";
+const ZONEINFO_DIRECTORY: &str = "../usr/share/zoneinfo";
 const NULL_DEVICE: &str = "/dev/null";
 const UNITS: &str = "/etc/systemd/system";
 const NETWORK_FILES: &str = "/etc/systemd/network";
@@ -37,7 +37,7 @@ const KNOWN_USERS: [&str; 2] = ["core", "root"];
 
 /// Whether a file there is gone when the machine runs: what Ignition writes is covered by an empty file system.
 pub(super) fn is_volatile(path: &str) -> bool {
-    ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|folder| path.starts_with(folder))
+    ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|directory| path.starts_with(directory))
 }
 
 /// Whether the user is there or will be.
@@ -64,7 +64,7 @@ pub(super) fn document(plan: &Plan, checked: &Checked) -> Document {
     }
     build.flannel();
     build.certificates();
-    build.without_conflicts()
+    build.remove_conflicts()
 }
 
 struct Build<'a> {
@@ -82,7 +82,7 @@ impl Build<'_> {
             Action::Hostname { name } => self.file(root_file(HOSTNAME_PATH, format!("{name}\n").as_bytes())),
             Action::UserAdd { name, .. } => {
                 if let Some(account) = self.checked.users.iter().find(|account| account.name == *name) {
-                    created(account, self.user(name));
+                    fill_user(account, self.user(name));
                 }
             }
             Action::GroupAdd { name } => self.document.passwd.groups.push(Group { name: name.clone() }),
@@ -98,7 +98,7 @@ impl Build<'_> {
                 authorized.clear();
                 add(authorized, keys);
             }
-            Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{TIME_ZONES}/{name}")),
+            Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{ZONEINFO_DIRECTORY}/{name}")),
             Action::Write(write) => self.write(write),
             Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
             Action::Mask { path } => self.mask(path),
@@ -134,19 +134,19 @@ impl Build<'_> {
     }
 
     fn write(&mut self, write: &FileWrite) {
-        match &write.part {
-            Part::Unit { name, network: false } => self.unit(name).contents = Some(lossy(&write.content)),
-            Part::DropIn { unit, name, network: false } if name.ends_with(DROP_IN_SUFFIX) => {
+        match &write.kind {
+            FileKind::Unit { name, network: false } => self.unit(name).contents = Some(lossy(&write.content)),
+            FileKind::DropIn { unit, name, network: false } if name.ends_with(DROP_IN_SUFFIX) => {
                 self.drop_in(unit, name, lossy(&write.content));
             }
-            Part::DropIn { network: false, .. } => {}
-            Part::Unit { name, .. } => {
+            FileKind::DropIn { network: false, .. } => {}
+            FileKind::Unit { name, .. } => {
                 self.file(root_file(&format!("{NETWORK_FILES}/{name}"), &write.content));
             }
-            Part::DropIn { unit, name, .. } => {
+            FileKind::DropIn { unit, name, .. } => {
                 self.file(root_file(&format!("{NETWORK_FILES}/{unit}.d/{name}"), &write.content));
             }
-            Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => {
+            FileKind::File | FileKind::CreateOnly | FileKind::Append { .. } | FileKind::Sudoers => {
                 self.plain_file(write, contents(&write.content));
             }
         }
@@ -163,12 +163,14 @@ impl Build<'_> {
         let (user, group) = owner(&write.owner);
         let mode = Some(write.mode & PERMISSION_BITS);
         let path = path.to_owned();
-        self.file(match write.part {
-            Part::Addition { keeps_mode } => {
+        self.file(match write.kind {
+            FileKind::Append { keeps_mode } => {
                 let mode = mode.filter(|_| !keeps_mode);
                 File { path, append: vec![contents], mode, user, group, ..File::default() }
             }
-            Part::Missing => File { path, contents: Some(contents), mode, user, group, ..File::default() },
+            FileKind::CreateOnly => {
+                File { path, contents: Some(contents), mode, user, group, ..File::default() }
+            }
             _ => {
                 File { path, overwrite: true, contents: Some(contents), mode, user, group, ..File::default() }
             }
@@ -199,8 +201,8 @@ impl Build<'_> {
 
     /// As in a run, it takes the unit's content away.
     fn mask(&mut self, path: &str) {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if folder.ends_with("/network") {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if directory.ends_with("/network") {
             self.link(&format!("{NETWORK_FILES}/{name}"), NULL_DEVICE.to_owned());
             return;
         }
@@ -225,13 +227,15 @@ impl Build<'_> {
     }
 
     /// Ignition refuses a path that is named twice; a unit comes after a file, as in a run.
-    fn without_conflicts(mut self) -> Document {
+    fn remove_conflicts(mut self) -> Document {
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for unit in &self.document.systemd.units {
             if unit.contents.is_some() || unit.mask {
                 taken.insert(format!("{UNITS}/{}", unit.name));
             }
-            taken.extend(unit.dropins.iter().map(|part| format!("{UNITS}/{}.d/{}", unit.name, part.name)));
+            taken.extend(
+                unit.dropins.iter().map(|drop_in| format!("{UNITS}/{}.d/{}", unit.name, drop_in.name)),
+            );
         }
         taken.extend(self.document.storage.links.iter().map(|link| link.path.clone()));
         self.document.storage.files.retain(|file| !taken.contains(&file.path));
@@ -239,7 +243,7 @@ impl Build<'_> {
     }
 }
 
-fn created(account: &Account, user: &mut User) {
+fn fill_user(account: &Account, user: &mut User) {
     let uid = account.uid.as_ref().and_then(|uid| uid.parse().ok());
     *user = User {
         name: account.name.clone(),

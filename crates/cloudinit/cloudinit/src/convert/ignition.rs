@@ -13,7 +13,7 @@ use super::error::ConvertError;
 const VERSION: &str = "3.3.0";
 /// Butane's names that Ignition has not.
 const INLINE: &str = "inline";
-const HEAD: [&str; 2] = ["variant", "version"];
+const HEADER_KEYS: [&str; 2] = ["variant", "version"];
 
 /// Ended by a line break.
 pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
@@ -50,17 +50,17 @@ pub(super) fn text(content: &[u8]) -> Option<&str> {
 struct Config<'a>(&'a Value);
 
 #[derive(Serialize)]
-struct Head {
+struct IgnitionSection {
     version: &'static str,
 }
 
 impl Serialize for Config<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("ignition", &Head { version: VERSION })?;
+        map.serialize_entry("ignition", &IgnitionSection { version: VERSION })?;
         for (name, value) in entries(self.0)? {
-            if !HEAD.contains(&name) {
-                map.serialize_entry(&camel_case(name), &Below(value))?;
+            if !HEADER_KEYS.contains(&name) {
+                map.serialize_entry(&camel_case(name), &Nested(value))?;
             }
         }
         map.end()
@@ -68,9 +68,9 @@ impl Serialize for Config<'_> {
 }
 
 /// Anything in it.
-struct Below<'a>(&'a Value);
+struct Nested<'a>(&'a Value);
 
-impl Serialize for Below<'_> {
+impl Serialize for Nested<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Mapping(_) => {
@@ -78,12 +78,12 @@ impl Serialize for Below<'_> {
                 for (name, value) in entries(self.0)? {
                     match value.as_str().filter(|_| name == INLINE) {
                         Some(text) => map.serialize_entry("source", &data_url(text.as_bytes()))?,
-                        None => map.serialize_entry(&camel_case(name), &Below(value))?,
+                        None => map.serialize_entry(&camel_case(name), &Nested(value))?,
                     }
                 }
                 map.end()
             }
-            Value::Sequence(items) => serializer.collect_seq(items.iter().map(Below)),
+            Value::Sequence(items) => serializer.collect_seq(items.iter().map(Nested)),
             scalar => scalar.serialize(serializer),
         }
     }

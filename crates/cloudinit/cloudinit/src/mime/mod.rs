@@ -6,9 +6,9 @@
 //! wants a newer Rust than this workspace has; `mailparse` has a licence that is not on the workspace's list.
 //! It must never give back a part of what was damaged.
 
-mod head;
+mod headers;
 mod split;
 mod transfer;
 
-pub use head::is_multipart;
+pub use headers::is_multipart;
 pub use split::{Leaf, Note, split};

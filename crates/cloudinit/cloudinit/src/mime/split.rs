@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::head::{self, Head};
+use super::headers::{self, Headers};
 use super::transfer;
 use crate::limits::{MAX_MIME_DEPTH, MAX_MIME_PARTS};
 
@@ -47,23 +47,23 @@ pub fn split(text: &[u8]) -> Mime<'_> {
 impl<'text> Mime<'text> {
     /// Reads the part `text`, which begins at `line` of the whole text.
     fn part(&mut self, text: &'text [u8], line: u32, depth: usize) {
-        let Some((head, at)) = head::read(text) else {
+        let Some((headers, at)) = headers::read(text) else {
             self.error(line, "a part's headers cannot be read");
             return;
         };
         let (before, body) = text.split_at(at);
-        let line = line.saturating_add(breaks(before));
-        if head.is_multipart() {
-            self.multipart(&head, body, line, depth);
+        let line = line.saturating_add(count_line_breaks(before));
+        if headers.is_multipart() {
+            self.multipart(&headers, body, line, depth);
             return;
         }
         let number = self.leaves.len() + 1;
-        let body = transfer::decode(&head.transfer_encoding, body);
-        let Head { media_type, file_name, .. } = head;
+        let body = transfer::decode(&headers.transfer_encoding, body);
+        let Headers { media_type, file_name, .. } = headers;
         self.leaves.push(Leaf { number, media_type, file_name, line, body });
     }
 
-    fn multipart(&mut self, head: &Head, body: &'text [u8], line: u32, depth: usize) {
+    fn multipart(&mut self, headers: &Headers, body: &'text [u8], line: u32, depth: usize) {
         if depth > MAX_MIME_DEPTH {
             self.error(
                 line,
@@ -71,14 +71,14 @@ impl<'text> Mime<'text> {
             );
             return;
         }
-        let Some(boundary) = &head.boundary else {
+        let Some(boundary) = &headers.boundary else {
             self.error(line, "multipart without a boundary");
             return;
         };
-        if !matches!(&*head.transfer_encoding, "" | "7bit" | "8bit" | "binary") {
+        if !matches!(&*headers.transfer_encoding, "" | "7bit" | "8bit" | "binary") {
             self.error(
                 line,
-                format!("multipart with Content-Transfer-Encoding {:?}", head.transfer_encoding),
+                format!("multipart with Content-Transfer-Encoding {:?}", headers.transfer_encoding),
             );
             return;
         }
@@ -89,13 +89,13 @@ impl<'text> Mime<'text> {
             let start = at;
             at += text_line.len();
             number = number.saturating_add(1);
-            let Some(is_end) = marker(text_line, boundary.as_bytes()) else { continue };
+            let Some(is_end) = parse_delimiter(text_line, boundary.as_bytes()) else { continue };
             if let Some((from, from_line)) = open.replace((at, number)) {
                 if self.leaves.len() + self.errors.len() >= MAX_MIME_PARTS {
                     self.error(from_line, format!("more than {MAX_MIME_PARTS} parts; the rest is ignored"));
                     return;
                 }
-                self.part(without_break(&body[from..start.max(from)]), from_line, depth + 1);
+                self.part(trim_line_break(&body[from..start.max(from)]), from_line, depth + 1);
             }
             if is_end {
                 return;
@@ -116,7 +116,7 @@ impl<'text> Mime<'text> {
 }
 
 /// Whether the line ends the multipart, `None` if it is no boundary.
-fn marker(line: &[u8], boundary: &[u8]) -> Option<bool> {
+fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
     let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
     match rest {
         b"" => Some(false),
@@ -126,12 +126,12 @@ fn marker(line: &[u8], boundary: &[u8]) -> Option<bool> {
 }
 
 /// The line break before a boundary belongs to the boundary.
-fn without_break(text: &[u8]) -> &[u8] {
+fn trim_line_break(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.strip_suffix(b"\r").unwrap_or(text)
 }
 
-fn breaks(text: &[u8]) -> u32 {
+fn count_line_breaks(text: &[u8]) -> u32 {
     u32::try_from(text.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX)
 }
 

@@ -124,12 +124,12 @@ mod tests {
 
     #[test]
     fn hardware_addresses() {
-        let shown = |text| Mac::parse(text).map(|mac| mac.to_string());
+        let formatted = |text| Mac::parse(text).map(|mac| mac.to_string());
         for text in ["AA:bb:0c:00:11:22", "aa-bb-0c-00-11-22"] {
-            assert_eq!(shown(text).as_deref(), Some("aa:bb:0c:00:11:22"));
+            assert_eq!(formatted(text).as_deref(), Some("aa:bb:0c:00:11:22"));
         }
         for text in ["", "aa:bb", "aa:bb:0c:00:11:2", "aa:bb:0c:00:11:gg", "aa:bb:0c:00:11:22:33"] {
-            assert_eq!(shown(text), None, "{text}");
+            assert_eq!(formatted(text), None, "{text}");
         }
     }
 }

@@ -58,7 +58,7 @@ pub enum Child {
 pub struct Config {
     pub dhcp: Dhcp,
     /// Addresses by router advertisements alone.
-    pub accepts_advertisements: bool,
+    pub accept_ra: bool,
     pub mtu: Option<u32>,
     pub domains: Vec<String>,
     pub nameservers: Vec<IpAddr>,

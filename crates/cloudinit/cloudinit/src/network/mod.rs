@@ -7,16 +7,16 @@ mod address;
 mod bond;
 mod debian;
 mod interface;
+mod networkd;
 mod openstack;
 mod packet;
-mod text;
 mod vmware;
 
 use std::collections::BTreeSet;
 
 pub(crate) use address::Cidr;
 pub use interface::{ConvertError, Network};
-pub use text::NetworkFile;
+pub use networkd::NetworkFile;
 
 use crate::metadata::NetworkSource;
 

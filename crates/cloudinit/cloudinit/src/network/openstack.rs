@@ -161,9 +161,9 @@ fn cidr(address: &Value, mask: &Value) -> Result<Cidr, ConvertError> {
 fn add_network(network: &Value, interface: &mut Interface) -> Result<(), ConvertError> {
     let config = &mut interface.config;
     match network["type"].as_str().unwrap_or_default() {
-        "ipv4_dhcp" => config.dhcp = with(config.dhcp, Dhcp::V4),
-        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = with(config.dhcp, Dhcp::V6),
-        "ipv6_slaac" | "ipv6_dhcpv6-stateless" => config.accepts_advertisements = true,
+        "ipv4_dhcp" => config.dhcp = union(config.dhcp, Dhcp::V4),
+        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = union(config.dhcp, Dhcp::V6),
+        "ipv6_slaac" | "ipv6_dhcpv6-stateless" => config.accept_ra = true,
         "ipv4" | "ipv6" => {
             config.addresses.push(cidr(&network["ip_address"], &network["netmask"])?);
             if let Some(gateway) = text(&network["gateway"]) {
@@ -183,6 +183,6 @@ fn add_network(network: &Value, interface: &mut Interface) -> Result<(), Convert
     Ok(())
 }
 
-fn with(dhcp: Dhcp, more: Dhcp) -> Dhcp {
+fn union(dhcp: Dhcp, more: Dhcp) -> Dhcp {
     if dhcp == Dhcp::No || dhcp == more { more } else { Dhcp::Both }
 }

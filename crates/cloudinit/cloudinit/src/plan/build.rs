@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Part, Plan, Settings};
+use super::step::{Action, Facts, FileKind, FileWrite, Plan, Settings};
 use super::{files, network, units, users};
 use crate::check::Checked;
 use crate::template::Addresses;
@@ -40,8 +40,11 @@ fn drop_overwritten(plan: &mut Plan) {
         }
         let adds = matches!(
             &step.action,
-            Action::Write(FileWrite { part: Part::Missing | Part::Addition { .. }, .. })
-                | Action::Fetch { write: FileWrite { part: Part::Missing | Part::Addition { .. }, .. }, .. }
+            Action::Write(FileWrite { kind: FileKind::CreateOnly | FileKind::Append { .. }, .. })
+                | Action::Fetch {
+                    write: FileWrite { kind: FileKind::CreateOnly | FileKind::Append { .. }, .. },
+                    ..
+                }
         );
         if !adds {
             taken.extend(path.cloned());

@@ -14,5 +14,5 @@ mod users;
 pub use build::{add_scripts, plan};
 pub(crate) use files::{CERTIFICATES_PATH, FLANNEL_PATH, UPDATE_CONF_PATH};
 pub use print::{lines, print, sha256};
-pub use step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings, Step, When};
+pub use step::{Action, Facts, FileKind, FileWrite, Hash, Plan, Settings, Step, When};
 pub(crate) use units::{SERVICE_DROP_IN, environment};

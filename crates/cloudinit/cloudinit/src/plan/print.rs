@@ -5,7 +5,7 @@ use std::ops::Not;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::step::{Action, FileWrite, Part, Plan, Step};
+use super::step::{Action, FileKind, FileWrite, Plan, Step};
 use crate::key_import::KeyImport;
 
 #[derive(Serialize)]
@@ -153,9 +153,9 @@ fn write(file: &FileWrite, fetched: bool) -> Line<'_> {
         size: (!fetched).then_some(file.content.len()),
         sha256: (!fetched).then(|| sha256(&file.content)),
         fetched,
-        existing: match file.part {
-            Part::Missing => Some("keep"),
-            Part::Addition { .. } => Some("append"),
+        existing: match file.kind {
+            FileKind::CreateOnly => Some("keep"),
+            FileKind::Append { .. } => Some("append"),
             _ => None,
         },
     }

@@ -113,7 +113,7 @@ fn every_setting_in_the_order_of_the_contract() {
 
 /// A machine that runs already has what it was told in effect at once; one that boots has the service not started yet.
 #[test]
-fn services_that_run_are_restarted_with_their_new_options() {
+fn running_services_are_restarted_with_new_options() {
     let text = "coreos: {fleet: {metadata: a=b}, etcd: {name: a}, locksmith: {group: g}}";
     let document = yaml::read(text.as_bytes()).unwrap();
     let checked = check::check(&config::read(document.root.as_deref())).unwrap();

@@ -22,7 +22,7 @@ pub struct Facts {
     /// `/etc/locale.conf`.
     pub locale_conf: String,
     /// Lines for `/etc/hosts` that whoever runs the machine gave it: address and name.
-    pub given_hosts: String,
+    pub extra_hosts: String,
     /// The kernel's host name now.
     pub hostname: String,
     /// The network interfaces that are there.
@@ -94,7 +94,7 @@ pub enum Action {
     Fetch {
         write: FileWrite,
         from: Arc<FileSource>,
-        has_stand_in: bool,
+        has_fallback: bool,
     },
     Mask {
         path: String,
@@ -136,7 +136,7 @@ pub struct FileWrite {
     pub mode: u32,
     pub owner: String,
     pub content: Arc<[u8]>,
-    pub part: Part,
+    pub kind: FileKind,
 }
 
 /// Contents may be secret; a debug line has their size only.
@@ -148,12 +148,12 @@ impl std::fmt::Debug for FileWrite {
 
 /// What a written file is, for the log and for what has to follow a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum FileKind {
     File,
     /// Only if nothing is there.
-    Missing,
+    CreateOnly,
     /// Added to what is there, unless it is in it already.
-    Addition {
+    Append {
         keeps_mode: bool,
     },
     /// Rules for sudo: a mistake in them would lock everybody out of root, so they are checked first.
@@ -173,7 +173,7 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Asked for by name: waited for.
-    Asked,
+    Requested,
     /// Follows from a setting: queued only, since the unit may be ordered after this run.
     Implied,
     /// Only if a network unit changed: waited for.

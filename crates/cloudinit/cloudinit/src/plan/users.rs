@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
+use super::step::{Action, Facts, FileKind, FileWrite, Hash, Plan, Settings};
 use crate::check::{Account, Checked};
 use crate::key_import::KeyImport;
 
@@ -123,7 +123,7 @@ fn sudoers(users: &[Account], plan: &mut Plan) {
         mode: SUDOERS_MODE,
         owner: String::new(),
         content: Arc::from(lines.into_bytes()),
-        part: Part::Sudoers,
+        kind: FileKind::Sudoers,
     };
     plan.push(Action::Write(write), "sudo of the users");
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use roxmltree::Node;
 
-use super::address::{self, Side, put};
-use super::{Malformed, ignored, text, xml};
+use super::address::{self, Scope, set_address};
+use super::{Malformed, note_ignored, text, xml};
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 
@@ -25,16 +25,16 @@ pub fn shared_config(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let notes = &mut metadata.notes;
     let private = xml::attribute(instance, "address").and_then(|text| {
         address::read(text).unwrap_or_else(|_| {
-            ignored("address of the instance in SharedConfig.xml", "IP address", notes);
+            note_ignored("address of the instance in SharedConfig.xml", "IP address", notes);
             None
         })
     });
     let public = xml::child(instance, "InputEndpoints").and_then(|endpoints| {
         xml::children(endpoints, "Endpoint").find_map(|endpoint| public_address(endpoint, notes))
     });
-    for (address, side) in [(private, Side::Private), (public, Side::Public)] {
+    for (address, scope) in [(private, Scope::Private), (public, Scope::Public)] {
         if let Some(address) = address {
-            put(&mut metadata.addresses, side, address);
+            set_address(&mut metadata.addresses, scope, address);
         }
     }
     Ok(metadata)
@@ -50,7 +50,7 @@ fn public_address(endpoint: Node<'_, '_>, notes: &mut Vec<String>) -> Option<IpA
     let text = xml::attribute(endpoint, "loadBalancedPublicAddress")?;
     let with_port = address::read::<SocketAddr>(text).map(|address| address.map(|address| address.ip()));
     with_port.or_else(|_| address::read(text)).unwrap_or_else(|_| {
-        ignored("loadBalancedPublicAddress in SharedConfig.xml", "IP address with a port", notes);
+        note_ignored("loadBalancedPublicAddress in SharedConfig.xml", "IP address with a port", notes);
         None
     })
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let text = SHARED_CONFIG.replace("191.239.39.77:22", "here");
         let note =
             "ignoring loadBalancedPublicAddress in SharedConfig.xml, which is no IP address with a port";
@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(metadata.sorted_keys(), ["ssh-ed25519 AAAA a", "ssh-ed25519 BBBB b"]);
         assert_eq!(metadata.notes, ["ignoring key 1 of ovf-env.xml, which has no value"]);
         assert_eq!(user_data(OVF_ENV.as_bytes()).unwrap(), b"#cloud-config\n");
-        let without = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "");
-        assert_eq!(user_data(without.as_bytes()).unwrap(), b"");
+        let unsupported = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "");
+        assert_eq!(user_data(unsupported.as_bytes()).unwrap(), b"");
         let wrong = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "#cloud-config");
         assert_eq!(user_data(wrong.as_bytes()).unwrap_err().to_string(), "its user-data cannot be decoded");
         assert_eq!(provisioning(b"<a/>").unwrap().notes, ["ovf-env.xml has no provisioning of a Linux"]);

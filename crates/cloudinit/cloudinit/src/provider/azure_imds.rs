@@ -1,7 +1,7 @@
 //! Azure's instance metadata service: one document that has everything (contract 5.9).
 
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
@@ -13,9 +13,9 @@ const NAME: &str = "metadata/instance";
 /// # Errors
 /// The document is no JSON, or what it has is no base64.
 pub fn user_data(document: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut document = Document::read(NAME, document)?;
-    for (place, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
-        if let Some(text) = document.text(place).filter(|text| !text.trim().is_empty()) {
+    let mut document = JsonDocument::read(NAME, document)?;
+    for (key_path, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
+        if let Some(text) = document.text(key_path).filter(|text| !text.trim().is_empty()) {
             let decoded = decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).of(what))?;
             return Ok(decoded.bytes);
         }
@@ -26,7 +26,7 @@ pub fn user_data(document: &[u8]) -> Result<Vec<u8>, Malformed> {
 /// # Errors
 /// It is no JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
-    let mut document = Document::read(NAME, document)?;
+    let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("compute.publicKeys");
     let keys = (0..keys)
         .filter_map(|index| {

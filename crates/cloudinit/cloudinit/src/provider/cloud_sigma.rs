@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::Malformed;
-use super::address::{Side, put};
-use super::json::Document;
+use super::address::{Scope, set_address};
+use super::json::JsonDocument;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
@@ -20,13 +20,13 @@ pub type LocalAddress<'a> = dyn FnMut(&str) -> Option<IpAddr> + 'a;
 
 /// A server's context.
 #[derive(Debug)]
-pub struct Context(Document);
+pub struct Context(JsonDocument);
 
 impl Context {
     /// # Errors
     /// It is no JSON, or no object.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        Document::needed(NAME, bytes).map(Self)
+        JsonDocument::read_required(NAME, bytes).map(Self)
     }
 
     /// Empty where there is none. What is no text is noted with the metadata.
@@ -46,7 +46,7 @@ impl Context {
 
     pub fn metadata(&self, local: &mut LocalAddress<'_>) -> Metadata {
         let mut document = self.0.clone();
-        let mut text = |place: &str| document.text(place).filter(|text| !text.is_empty());
+        let mut text = |key_path: &str| document.text(key_path).filter(|text| !text.is_empty());
         let uuid = text("uuid");
         let hostname = text("name").or_else(|| uuid.clone());
         for field in [USER_DATA, BASE64_FIELDS] {
@@ -64,22 +64,22 @@ impl Context {
 }
 
 /// A field that the server's owner may have set; empty where there is none.
-fn meta(document: &mut Document, name: &str) -> String {
+fn meta(document: &mut JsonDocument, name: &str) -> String {
     document.text(&format!("meta.{name}")).unwrap_or_default()
 }
 
 /// An interface in the internet says its address; one in a VLAN has that which the machine gave it.
-fn addresses(document: &mut Document, local: &mut LocalAddress<'_>) -> Addresses {
+fn addresses(document: &mut JsonDocument, local: &mut LocalAddress<'_>) -> Addresses {
     let mut addresses = Addresses::default();
     for index in 0..document.length("nics") {
-        let place = |name: &str| format!("nics.{index}.{name}");
-        let public = document.ipv4(&place("ip_v4_conf.ip.uuid"));
+        let key_path = |name: &str| format!("nics.{index}.{name}");
+        let public = document.ipv4(&key_path("ip_v4_conf.ip.uuid"));
         addresses.public_ipv4 = public.or(addresses.public_ipv4);
-        let mut text = |name: &str| document.text(&place(name)).filter(|text| !text.is_empty());
+        let mut text = |name: &str| document.text(&key_path(name)).filter(|text| !text.is_empty());
         if text("vlan.uuid").is_some()
             && let Some(address) = text("mac").and_then(|mac| local(&mac)).filter(IpAddr::is_ipv4)
         {
-            put(&mut addresses, Side::Private, address);
+            set_address(&mut addresses, Scope::Private, address);
         }
     }
     addresses
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         assert_eq!(metadata_of(&CONTEXT.replace("core-01", "")).hostname, metadata_of(CONTEXT).instance);
         let metadata = metadata_of(&CONTEXT.replace("\"core-01\"", "7").replace("31.171.251.74", "here"));
         assert_eq!(metadata.hostname, metadata.instance);
@@ -150,8 +150,8 @@ mod tests {
             ("{\"meta\": {\"cloudinit-user-data\": 3}}", &["meta.cloudinit-user-data"]),
         ] {
             let metadata = metadata_of(odd);
-            let places: Vec<_> = metadata.notes.iter().filter_map(|note| note.split(' ').nth(1)).collect();
-            assert_eq!(places, wrong);
+            let locations: Vec<_> = metadata.notes.iter().filter_map(|note| note.split(' ').nth(1)).collect();
+            assert_eq!(locations, wrong);
             assert_eq!(metadata, Metadata { notes: metadata.notes.clone(), ..Metadata::default() });
         }
         let wrong = "the server's context is not valid: ";

@@ -1,7 +1,7 @@
 //! DigitalOcean's `metadata/v1.json` (contract 5.7).
 
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
@@ -10,7 +10,7 @@ const NAME: &str = "metadata/v1.json";
 /// # Errors
 /// It is no JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
-    let mut document = Document::read(NAME, document)?;
+    let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("public_keys");
     let keys = (0..keys)
         .filter_map(|index| Some((index.to_string(), document.text(&format!("public_keys.{index}"))?)))
@@ -22,7 +22,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
         private_ipv6: document.ipv6("interfaces.private.0.ipv6.ip_address"),
     };
     let hostname = document.text("hostname");
-    let instance = document.identity("droplet_id");
+    let instance = document.text_or_number("droplet_id");
     let (_, notes) = document.into_parts();
     Ok(Metadata { hostname, keys, addresses, instance, network: None, notes })
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let document =
             br#"{"hostname": 3, "public_keys": ["a", {}, "c"], "interfaces": {"public": {}, "private": [
             {"ipv4": {"ip_address": "10.0.0.1"}, "ipv6": {"ip_address": "x"}}]}}"#;

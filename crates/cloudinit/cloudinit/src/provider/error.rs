@@ -4,7 +4,7 @@ use crate::encoding::DecodeError;
 use crate::yaml::ReadError;
 
 /// Text of a provider that messages show is cut to this.
-const MAX_SHOWN_CHARS: usize = 80;
+const MAX_QUOTED_CHARS: usize = 80;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -45,11 +45,11 @@ impl From<serde_json::Error> for Malformed {
 /// Its message may quote the text.
 impl From<ReadError> for Malformed {
     fn from(error: ReadError) -> Self {
-        Self::Yaml { line: error.place.line, column: error.place.column }
+        Self::Yaml { line: error.location.line, column: error.location.column }
     }
 }
 
 /// For messages: a provider that answers nonsense must not fill the log.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(MAX_SHOWN_CHARS).collect()
+pub(super) fn truncate_for_message(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).collect()
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::{address, ignored};
+use super::{address, note_ignored};
 
 /// The first line, `None` where it is blank or no text.
 pub(super) fn first_line(item: &[u8]) -> Option<&str> {
@@ -19,7 +19,7 @@ pub(super) fn first_word(item: &[u8]) -> Option<&str> {
 /// An item that is not there is no address; one that is something else is noted.
 pub(super) fn address<A: FromStr + Display>(
     item: &[u8],
-    (name, want): (&str, &str),
+    (name, expected): (&str, &str),
     notes: &mut Vec<String>,
 ) -> Option<String> {
     if item.trim_ascii().is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn address<A: FromStr + Display>(
     }
     match first_line(item).map(address::read::<A>) {
         Some(Ok(Some(address))) => return Some(address.to_string()),
-        _ => ignored(name, want, notes),
+        _ => note_ignored(name, expected, notes),
     }
     None
 }

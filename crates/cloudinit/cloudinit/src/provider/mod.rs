@@ -29,13 +29,13 @@ use crate::limits::{MAX_RAW_BYTES, MAX_TEXT_BYTES};
 
 /// Gives a key's value, `None` where there is none. Keys are asked for one by one, as each may cost the run of a
 /// program.
-pub type Get<'a> = dyn FnMut(&str) -> Option<String> + 'a;
+pub type PropertyLookup<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 
 /// User-data as it was written down beside its encoding.
 ///
 /// # Errors
 /// It is not what its encoding says, or too much of it.
-pub fn decoded(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec<u8>, Malformed> {
+pub fn decode_content(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec<u8>, Malformed> {
     if encoding.is_plain() {
         return Ok(content);
     }
@@ -48,6 +48,6 @@ fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::NotText)
 }
 
-fn ignored(what: &str, want: &str, notes: &mut Vec<String>) {
-    notes.push(format!("ignoring {what}, which is no {want}"));
+fn note_ignored(what: &str, expected: &str, notes: &mut Vec<String>) {
+    notes.push(format!("ignoring {what}, which is no {expected}"));
 }

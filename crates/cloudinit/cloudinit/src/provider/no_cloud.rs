@@ -2,7 +2,7 @@
 //!
 //! It is YAML. Of the network only Debian's text is taken (`network-interfaces`).
 
-use super::{Malformed, ignored};
+use super::{Malformed, note_ignored};
 use crate::metadata::{Metadata, NetworkSource};
 use crate::yaml::{self, Mapping, Node};
 
@@ -29,7 +29,7 @@ pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
 fn text(root: &Mapping, key: &str, notes: &mut Vec<String>) -> Option<String> {
     let node = &root.get(key).filter(|entry| !entry.node.is_null())?.node;
     if node.scalar().is_none() {
-        ignored(&format!("{} of {FILE}", key.replace('_', "-")), "text", notes);
+        note_ignored(&format!("{} of {FILE}", key.replace('_', "-")), "text", notes);
     }
     node.scalar().map(|scalar| scalar.text.to_string()).filter(|text| !text.is_empty())
 }
@@ -53,7 +53,7 @@ fn public_keys(node: &Node, name: &str, keys: &mut Vec<(String, String)>, notes:
         };
         match key.filter(|key| key.scalar().is_some() && !key.is_null()) {
             Some(key) => public_keys(&key, &name, keys, notes),
-            None => ignored(&format!("key {name:?} in public-keys of {FILE}"), "text", notes),
+            None => note_ignored(&format!("key {name:?} in public-keys of {FILE}"), "text", notes),
         }
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_to_write_keys() {
+    fn key_spellings() {
         for keys in [
             "\"k1\\nk2\\n\"",
             "[k1, k2]",
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let metadata =
             read("instance-id: [1]\nlocal-hostname: {}\nhostname: a\npublic-keys: [[k], k2, {x: k}, ~]\n");
         assert_eq!((metadata.hostname.as_deref(), metadata.instance.as_deref()), (Some("a"), None));

@@ -11,8 +11,8 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Malformed> {
     let options = ParsingOptions { nodes_limit: MAX_XML_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| {
         // Its message may quote the text.
-        let place = error.pos();
-        Malformed::Xml { line: place.row, column: place.col }
+        let position = error.pos();
+        Malformed::Xml { line: position.row, column: position.col }
     })
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused() {
+    fn malformed_xml_is_refused() {
         for (text, expect) in [
             ("", "it is not well-formed XML (line 1, column 1)"),
             ("<a>\n<b>&secret;</b></a>", "it is not well-formed XML (line 2, column 4)"),

@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DOCUMENT, Key, Service, Want};
+use super::{DOCUMENT, Key, Service, ValueKind};
 
 /// What a key is for. A service's options are described by the variable that they become.
-const ABOUT: &[(&str, &str)] = &[
+const DESCRIPTIONS: &[(&str, &str)] = &[
     ("coreos", "What the system's own services are told"),
     ("coreos.etcd", "Options of etcd.service, as its environment"),
     ("coreos.etcd2", "Options of etcd2.service, as its environment"),
@@ -96,7 +96,7 @@ const ABOUT: &[(&str, &str)] = &[
 ];
 
 /// How a boolean may be written for YAML 1.1, which the nodes read.
-const BOOLEAN_WORDS: &str = "^([Yy]|[Yy]es|YES|[Nn]|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$";
+const YAML_1_1_BOOLEAN: &str = "^([Yy]|[Yy]es|YES|[Nn]|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$";
 
 /// The schema of a whole cloud-config.
 pub fn json_schema() -> Value {
@@ -108,12 +108,12 @@ pub fn json_schema() -> Value {
     schema
 }
 
-fn mapping(keys: &[Key], place: &str) -> Value {
+fn mapping(keys: &[Key], parent: &str) -> Value {
     let mut plain = Map::new();
     let mut spelled = Map::new();
     for key in keys {
-        let path = if place.is_empty() { key.name.to_owned() } else { format!("{place}.{}", key.name) };
-        let schema = described(key, &path);
+        let path = if parent.is_empty() { key.name.to_owned() } else { format!("{parent}.{}", key.name) };
+        let schema = key_schema(key, &path);
         if key.name.contains('_') {
             spelled.insert(format!("^{}$", key.name.replace('_', "[-_]")), schema.clone());
         }
@@ -126,13 +126,13 @@ fn mapping(keys: &[Key], place: &str) -> Value {
     schema
 }
 
-fn described(key: &Key, path: &str) -> Value {
-    let mut schema = wanted(key.want, path);
+fn key_schema(key: &Key, path: &str) -> Value {
+    let mut schema = value_schema(key.kind, path);
     if let Some(allowed) = key.allowed {
         schema["pattern"] = json!(allowed.pattern);
     }
-    if let Some(about) = about(key, path) {
-        schema["description"] = json!(about);
+    if let Some(description) = description(key, path) {
+        schema["description"] = json!(description);
     }
     if let Some(reason) = key.deprecated {
         schema["deprecated"] = json!(true);
@@ -141,35 +141,35 @@ fn described(key: &Key, path: &str) -> Value {
     schema
 }
 
-fn wanted(want: Want, path: &str) -> Value {
+fn value_schema(kind: ValueKind, path: &str) -> Value {
     // A number or a boolean where text is wanted keeps its text.
     let text = || json!({ "type": ["string", "number", "boolean"] });
     let texts = || json!({ "type": "array", "items": text() });
-    match want {
-        Want::Text => text(),
-        Want::Integer => json!({ "type": "integer" }),
-        Want::Float => json!({ "type": "number" }),
-        Want::Boolean => {
-            json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": BOOLEAN_WORDS }] })
+    match kind {
+        ValueKind::Text => text(),
+        ValueKind::Integer => json!({ "type": "integer" }),
+        ValueKind::Float => json!({ "type": "number" }),
+        ValueKind::Boolean => {
+            json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": YAML_1_1_BOOLEAN }] })
         }
-        Want::Texts => texts(),
-        Want::TextsOrCommas => json!({ "anyOf": [texts(), { "type": "string" }] }),
-        Want::Sudo => json!({ "anyOf": [texts(), { "type": "string" }, { "const": false }] }),
-        Want::Groups => {
+        ValueKind::TextList => texts(),
+        ValueKind::TextListOrCommaSeparated => json!({ "anyOf": [texts(), { "type": "string" }] }),
+        ValueKind::Sudo => json!({ "anyOf": [texts(), { "type": "string" }, { "const": false }] }),
+        ValueKind::Groups => {
             let members = json!({ "type": "object", "additionalProperties": texts() });
             let item = json!({ "anyOf": [text(), members] });
             json!({ "anyOf": [{ "type": "array", "items": item }, { "type": "string" }, members] })
         }
-        Want::Commands => json!({ "type": "array", "items": { "anyOf": [text(), texts()] } }),
-        Want::TextsByName => json!({ "type": "object", "additionalProperties": text() }),
-        Want::Mapping(keys) => mapping(keys, path),
-        Want::List(keys) => json!({ "type": "array", "items": mapping(keys, path) }),
+        ValueKind::Commands => json!({ "type": "array", "items": { "anyOf": [text(), texts()] } }),
+        ValueKind::TextMap => json!({ "type": "object", "additionalProperties": text() }),
+        ValueKind::Mapping(keys) => mapping(keys, path),
+        ValueKind::List(keys) => json!({ "type": "array", "items": mapping(keys, path) }),
     }
 }
 
-fn about(key: &Key, path: &str) -> Option<String> {
-    if let Some((_, about)) = ABOUT.iter().find(|(of, _)| *of == path) {
-        return Some((*about).to_owned());
+fn description(key: &Key, path: &str) -> Option<String> {
+    if let Some((_, description)) = DESCRIPTIONS.iter().find(|(documented, _)| *documented == path) {
+        return Some((*description).to_owned());
     }
     let block = path.strip_prefix("coreos.")?.strip_suffix(key.name)?.strip_suffix('.')?;
     let service = Service::ALL.iter().find(|service| service.block == block)?;

@@ -165,11 +165,11 @@ const FLEET_KEYS: &[Key] = &[
     // Settings of fleetd that the original's cloud-config does not know.
     text("capacity_cpu"),
     text("capacity_memory"),
-    integer("capacity_units").zero_counts(),
+    integer("capacity_units").passes_zero(),
     boolean("disable_watches"),
     boolean("enable_grpc"),
-    integer("partition_port").zero_counts(),
-    boolean("purge_on_stop").zero_counts(),
+    integer("partition_port").passes_zero(),
+    boolean("purge_on_stop").passes_zero(),
     boolean("systemd_user"),
     text("units_directory"),
 ];

@@ -19,7 +19,7 @@ pub(super) fn check(key: &Text, findings: &mut Vec<Finding>) {
         Some(kind) if kind.ends_with(CERTIFICATE) || is_whole(kind, words.next()) => return,
         Some(_) => "this ssh public key looks cut off",
     };
-    findings.push(Finding::new(Severity::Warning, key.place, message));
+    findings.push(Finding::new(Severity::Warning, key.location, message));
 }
 
 /// The key proper is a row of fields, each with its length before it; the first is the key's type.

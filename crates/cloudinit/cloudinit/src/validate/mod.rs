@@ -12,4 +12,4 @@ mod units;
 mod walk;
 
 pub use document::{validate, validate_as_original, validate_decoded};
-pub(crate) use rules::without_tokens;
+pub(crate) use rules::remove_tokens;

@@ -47,7 +47,7 @@ pub struct ScalarEvent {
 
 /// What libyaml says is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ParseError {
     pub message: String,
     /// `None` where only a byte offset is known.
     pub position: Option<Position>,
@@ -78,7 +78,7 @@ impl<'text> Parser<'text> {
     }
 
     /// The next event and where it starts. After an error the parser must not be asked again.
-    pub fn next(&mut self) -> Result<(Event, Position), Problem> {
+    pub fn next(&mut self) -> Result<(Event, Position), ParseError> {
         let mut raw = MaybeUninit::<unsafe_sys::yaml_event_t>::uninit();
         // SAFETY: the parser was initialized in `new`; on success libyaml has filled the event, which is
         // copied and then deleted exactly once. On failure libyaml leaves nothing to delete.
@@ -94,7 +94,7 @@ impl<'text> Parser<'text> {
         }
     }
 
-    fn problem(&self) -> Problem {
+    fn problem(&self) -> ParseError {
         // SAFETY: the parser is initialized; libyaml's messages are static, NUL-ended text.
         unsafe {
             let parser = &*self.raw.as_ptr();
@@ -104,7 +104,7 @@ impl<'text> Parser<'text> {
                 CStr::from_ptr(parser.problem.cast()).to_string_lossy().into_owned()
             };
             let reader = parser.error == unsafe_sys::YAML_READER_ERROR;
-            Problem {
+            ParseError {
                 message,
                 position: (!reader).then(|| position(parser.problem_mark)),
                 offset: parser.problem_offset as usize,

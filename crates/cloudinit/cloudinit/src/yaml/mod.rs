@@ -9,6 +9,6 @@ mod node;
 mod reader;
 mod scalar;
 
-pub use node::{Entry, Item, Mapping, Node, Place, Value};
+pub use node::{Entry, Item, Location, Mapping, Node, Value};
 pub use reader::{Document, Note, ReadError, read, read_until_error};
 pub use scalar::{Scalar, ScalarType};

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use super::scalar::{Scalar, ScalarType};
 
 /// Mappings longer than this get an index.
-const INDEX_FROM: usize = 8;
+const INDEX_THRESHOLD: usize = 8;
 
 /// A place in the text, counted from one as people do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Location {
     pub line: u32,
     pub column: u32,
 }
 
-impl Place {
+impl Location {
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Weight {
 
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub place: Place,
+    pub location: Location,
     pub value: Value,
     pub(super) weight: Weight,
 }
@@ -45,7 +45,7 @@ pub enum Value {
 /// An entry of a list with the place of its dash (or of the value, in `[a, b]`).
 #[derive(Debug, Clone)]
 pub struct Item {
-    pub place: Place,
+    pub location: Location,
     pub node: Arc<Node>,
 }
 
@@ -54,9 +54,9 @@ pub struct Entry {
     /// With every `-` turned into `_`.
     pub key: Arc<str>,
     /// As it was written: some keys are names.
-    pub written: Arc<str>,
+    pub raw_key: Arc<str>,
     /// Where the key stands.
-    pub place: Place,
+    pub location: Location,
     pub node: Arc<Node>,
 }
 
@@ -84,18 +84,18 @@ impl Mapping {
 
     /// Adds an entry. A key that is there already is merged as cloud-config has it (contract 1.3): mappings
     /// field by field, lists one after the other, of anything else the last. Returns where the first stood.
-    pub(super) fn add(&mut self, entry: Entry) -> Option<Place> {
+    pub(super) fn add(&mut self, entry: Entry) -> Option<Location> {
         if let Some(at) = self.position(&entry.key) {
             let first = &mut self.entries[at];
-            let place = first.place;
+            let location = first.location;
             merge(first, entry);
-            return Some(place);
+            return Some(location);
         }
         if let Some(index) = &mut self.index {
             index.insert(entry.key.clone(), self.entries.len());
         }
         self.entries.push(entry);
-        if self.index.is_none() && self.entries.len() > INDEX_FROM {
+        if self.index.is_none() && self.entries.len() > INDEX_THRESHOLD {
             self.index =
                 Some(self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect());
         }

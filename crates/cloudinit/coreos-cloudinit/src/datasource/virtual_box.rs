@@ -44,5 +44,5 @@ fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
     }
     let malformed = |_| DatasourceError::Malformed { path: key.into(), source: Malformed::NotText };
     let output = String::from_utf8(output.stdout).map_err(malformed)?;
-    Ok(virtual_box::value(&output).map(str::to_owned))
+    Ok(virtual_box::property_value(&output).map(str::to_owned))
 }

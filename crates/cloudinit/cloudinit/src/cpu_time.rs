@@ -7,16 +7,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// # Panics
 /// The work takes more than 10 s of this thread's processor.
-pub fn in_short<T>(work: impl FnOnce() -> T) -> T {
-    let start = processor_time();
+pub fn within_time_limit<T>(work: impl FnOnce() -> T) -> T {
+    let start = cpu_time();
     let made = work();
-    let taken = processor_time() - start;
+    let taken = cpu_time() - start;
     assert!(taken < LIMIT, "{taken:?}");
     made
 }
 
 /// Of this thread so far.
-fn processor_time() -> Duration {
+fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }

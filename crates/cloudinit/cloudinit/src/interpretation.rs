@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use crate::check::{self, Checked, Stage};
 use crate::config;
 use crate::multipart::{self, Content, Part};
-use crate::template::{Addresses, substitute, without_escapes};
+use crate::template::{Addresses, substitute, unescape};
 use crate::user_data::{Kind, UserData};
-use crate::validate::without_tokens;
+use crate::validate::remove_tokens;
 use crate::yaml;
 
 #[derive(Default)]
-pub struct Meaning {
+pub struct Interpretation {
     pub checked: Checked,
     /// To run one after the other.
     pub scripts: Vec<Vec<u8>>,
@@ -27,7 +27,7 @@ pub struct Meaning {
 
 /// What is told on the way, in a run's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Message {
     Info(String),
     Warning(String),
     Error(String),
@@ -37,27 +37,31 @@ pub enum Told {
 
 /// What is put where tokens for addresses stand.
 #[derive(Debug, Clone, Copy)]
-pub enum Tokens<'a> {
+pub enum TokenValues<'a> {
     /// The machine's addresses.
     Addresses(&'a Addresses),
     /// There is no machine yet: a hostname lacks them, other texts keep them.
     Unknown,
 }
 
-pub fn interpret(user_data: &UserData, tokens: Tokens<'_>, tell: &mut dyn FnMut(Told)) -> Meaning {
-    let mut reader = Reader { tokens, tell, meaning: Meaning::default() };
+pub fn interpret(
+    user_data: &UserData,
+    tokens: TokenValues<'_>,
+    report: &mut dyn FnMut(Message),
+) -> Interpretation {
+    let mut reader = Reader { tokens, report, interpretation: Interpretation::default() };
     reader.read(user_data);
-    reader.meaning
+    reader.interpretation
 }
 
 struct Reader<'a> {
-    tokens: Tokens<'a>,
-    tell: &'a mut dyn FnMut(Told),
-    meaning: Meaning,
+    tokens: TokenValues<'a>,
+    report: &'a mut dyn FnMut(Message),
+    interpretation: Interpretation,
 }
 
 enum Parsed {
-    Good(Box<Checked>),
+    Accepted(Box<Checked>),
     /// With the keys of core that could be read all the same.
     Refused {
         keys: Vec<String>,
@@ -66,15 +70,15 @@ enum Parsed {
 
 impl Reader<'_> {
     fn info(&mut self, message: impl Into<String>) {
-        (self.tell)(Told::Info(message.into()));
+        (self.report)(Message::Info(message.into()));
     }
 
     fn error(&mut self, message: String) {
-        (self.tell)(Told::Error(message));
+        (self.report)(Message::Error(message));
     }
 
     fn output(&mut self, text: String) {
-        (self.tell)(Told::Output(text));
+        (self.report)(Message::Output(text));
     }
 
     fn read(&mut self, user_data: &UserData) {
@@ -82,22 +86,22 @@ impl Reader<'_> {
         match &user_data.kind {
             Kind::Ignition => {
                 self.output("Detected an Ignition config. Exiting...".to_owned());
-                self.meaning.foreign = true;
+                self.interpretation.foreign = true;
             }
-            Kind::Empty => self.meaning.checked = check::nothing(),
+            Kind::Empty => self.interpretation.checked = check::nothing(),
             Kind::Script => {
                 self.info("Parsing user-data as script");
-                let script = self.replaced(text, "").into_owned();
-                self.meaning.scripts.push(script);
-                self.meaning.checked = check::nothing();
+                let script = self.substitute_tokens(text, "").into_owned();
+                self.interpretation.scripts.push(script);
+                self.interpretation.checked = check::nothing();
             }
             Kind::CloudConfig => {
                 self.info("Parsing user-data as cloud-config");
                 match self.parse(text, "") {
-                    Parsed::Good(good) => self.meaning.checked = *good,
+                    Parsed::Accepted(accepted) => self.interpretation.checked = *accepted,
                     Parsed::Refused { keys } => {
-                        self.meaning.malformed = true;
-                        self.meaning.checked.core_keys = keys;
+                        self.interpretation.malformed = true;
+                        self.interpretation.checked.core_keys = keys;
                     }
                 }
             }
@@ -106,7 +110,7 @@ impl Reader<'_> {
                 self.parts(text);
             }
             Kind::Unknown(hint) => {
-                self.meaning.malformed = true;
+                self.interpretation.malformed = true;
                 let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
                 self.output(format!(
                     "Failed to parse user-data: Unrecognized user-data format{hint}\nContinuing..."
@@ -119,7 +123,7 @@ impl Reader<'_> {
     fn parts(&mut self, text: &[u8]) {
         let multipart = multipart::read(text);
         for warning in &multipart.warnings {
-            (self.tell)(Told::Warning(format!("Warning: {} (line {})", warning.message, warning.line)));
+            (self.report)(Message::Warning(format!("Warning: {} (line {})", warning.message, warning.line)));
         }
         for error in &multipart.errors {
             self.output(format!(
@@ -127,9 +131,9 @@ impl Reader<'_> {
                 error.message, error.line
             ));
         }
-        self.meaning.malformed = !multipart.errors.is_empty();
+        self.interpretation.malformed = !multipart.errors.is_empty();
         let configs: Vec<_> = multipart.parts.iter().filter_map(|part| self.part(part)).collect();
-        self.meaning.checked = if configs.is_empty() && !self.meaning.malformed {
+        self.interpretation.checked = if configs.is_empty() && !self.interpretation.malformed {
             check::nothing()
         } else {
             check::join(configs)
@@ -143,29 +147,29 @@ impl Reader<'_> {
             Content::Empty => self.info(format!("{name} is empty")),
             Content::Ignored(reason) => self.info(format!("{reason} ({name}, line {line})")),
             Content::Failed(reason) => {
-                self.meaning.malformed = true;
+                self.interpretation.malformed = true;
                 self.output(format!(
                     "Failed to parse user-data: {name}: {reason} (line {line})\nContinuing..."
                 ));
             }
             Content::Script(text) => {
                 self.info(format!("Parsing {name} as script"));
-                let script = self.replaced(text, &format!(" of {name}")).into_owned();
-                self.meaning.scripts.push(script);
+                let script = self.substitute_tokens(text, &format!(" of {name}")).into_owned();
+                self.interpretation.scripts.push(script);
                 return Some(check::nothing());
             }
             Content::CloudConfig(text) => {
                 self.info(format!("Parsing {name} as cloud-config"));
                 match self.parse(text, &format!(" of {name}")) {
-                    Parsed::Good(mut good) => {
+                    Parsed::Accepted(mut accepted) => {
                         // As the validator has them: lines of the whole text, where the part's are that.
-                        for refusal in good.left_out.iter_mut().filter(|_| part.is_verbatim) {
-                            refusal.place.line += line - 1;
+                        for refusal in accepted.skipped.iter_mut().filter(|_| part.is_verbatim) {
+                            refusal.location.line += line - 1;
                         }
-                        return Some(*good);
+                        return Some(*accepted);
                     }
                     Parsed::Refused { keys } => {
-                        self.meaning.malformed = true;
+                        self.interpretation.malformed = true;
                         return Some(Checked { core_keys: keys, ..Checked::default() });
                     }
                 }
@@ -175,53 +179,55 @@ impl Reader<'_> {
     }
 
     /// `place`: of what, behind the line.
-    fn replaced<'text>(&mut self, text: &'text [u8], place: &str) -> Cow<'text, [u8]> {
-        let Tokens::Addresses(addresses) = self.tokens else { return without_escapes(text) };
+    fn substitute_tokens<'text>(&mut self, text: &'text [u8], origin: &str) -> Cow<'text, [u8]> {
+        let TokenValues::Addresses(addresses) = self.tokens else { return unescape(text) };
         let substituted = substitute(text, addresses);
         for (token, line) in &substituted.unknown {
-            (self.tell)(Told::Warning(format!(
-                "Warning: {token} is used but no such address is known (line {line}{place})"
+            (self.report)(Message::Warning(format!(
+                "Warning: {token} is used but no such address is known (line {line}{origin})"
             )));
         }
         substituted.text
     }
 
-    fn parse(&mut self, text: &[u8], place: &str) -> Parsed {
-        let text = self.replaced(text, place);
+    fn parse(&mut self, text: &[u8], origin: &str) -> Parsed {
+        let text = self.substitute_tokens(text, origin);
         let document = match yaml::read(&text) {
             Ok(document) => document,
             Err(error) => {
-                let place =
-                    if place.is_empty() { String::new() } else { format!(" ({})", place.trim_start()) };
-                self.output(format!("Failed to parse user-data: {error}{place}\nContinuing..."));
+                let origin =
+                    if origin.is_empty() { String::new() } else { format!(" ({})", origin.trim_start()) };
+                self.output(format!("Failed to parse user-data: {error}{origin}\nContinuing..."));
                 return Parsed::Refused { keys: self.keys_before_error(&text) };
             }
         };
         let root = document.root.as_deref().filter(|root| !root.is_null());
         if root.is_some_and(|root| root.mapping().is_none()) {
             self.output(format!(
-                "Failed to parse user-data: the document{place} must be a mapping\nContinuing..."
+                "Failed to parse user-data: the document{origin} must be a mapping\nContinuing..."
             ));
             return Parsed::Refused { keys: Vec::new() };
         }
         let mut config = config::read(root);
-        if matches!(self.tokens, Tokens::Unknown) {
-            without_tokens(&mut config);
+        if matches!(self.tokens, TokenValues::Unknown) {
+            remove_tokens(&mut config);
         }
         let refusals = match check::check(&config) {
-            Ok(checked) => return Parsed::Good(Box::new(checked)),
+            Ok(checked) => return Parsed::Accepted(Box::new(checked)),
             Err(refusals) => refusals,
         };
         for refusal in &refusals {
-            let line = refusal.place.line;
+            let line = refusal.location.line;
             match refusal.stage {
                 Stage::Parse => self
-                    .output(format!("Failed to parse user-data: {} (line {line}{place})", refusal.failure)),
-                Stage::Apply => self
-                    .error(format!("Failed to apply cloud-config: {} (line {line}{place})", refusal.failure)),
+                    .output(format!("Failed to parse user-data: {} (line {line}{origin})", refusal.failure)),
+                Stage::Apply => self.error(format!(
+                    "Failed to apply cloud-config: {} (line {line}{origin})",
+                    refusal.failure
+                )),
             }
         }
-        let whole = if place.is_empty() { " of the user-data" } else { place };
+        let whole = if origin.is_empty() { " of the user-data" } else { origin };
         self.error(format!("Nothing{whole} is applied except ssh keys. Continuing..."));
         Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
     }
@@ -245,39 +251,43 @@ mod tests {
     use super::*;
     use crate::user_data::decode;
 
-    fn told(text: &str, tokens: Tokens<'_>) -> (Meaning, Vec<Told>) {
+    fn interpret_text(text: &str, tokens: TokenValues<'_>) -> (Interpretation, Vec<Message>) {
         let mut all = Vec::new();
-        let meaning = interpret(&decode(text.into()).unwrap(), tokens, &mut |told| all.push(told));
-        (meaning, all)
+        let interpretation =
+            interpret(&decode(text.into()).unwrap(), tokens, &mut |message| all.push(message));
+        (interpretation, all)
     }
 
     #[test]
-    fn tokens_by_whether_there_is_a_machine() {
+    fn unknown_addresses_keep_tokens() {
         let text =
             "#cloud-config\nhostname: n-$private_ipv4\nwrite_files: [{path: /x, content: $public_ipv4}]\n";
-        let parsing = Told::Info("Parsing user-data as cloud-config".to_owned());
+        let parsing = Message::Info("Parsing user-data as cloud-config".to_owned());
         let read = |tokens| {
-            let (meaning, told) = told(text, tokens);
-            assert_eq!(told[0], parsing);
-            let content = String::from_utf8_lossy(&meaning.checked.files[0].content).into_owned();
-            (meaning.checked.hostname.unwrap_or_default(), content, told.len())
+            let (interpretation, messages) = interpret_text(text, tokens);
+            assert_eq!(messages[0], parsing);
+            let content = String::from_utf8_lossy(&interpretation.checked.files[0].content).into_owned();
+            (interpretation.checked.hostname.unwrap_or_default(), content, messages.len())
         };
-        assert_eq!(read(Tokens::Unknown), ("n-".to_owned(), "$public_ipv4".to_owned(), 1));
+        assert_eq!(read(TokenValues::Unknown), ("n-".to_owned(), "$public_ipv4".to_owned(), 1));
         let addresses = Addresses { private_ipv4: Some("7".into()), ..Addresses::default() };
-        assert_eq!(read(Tokens::Addresses(&addresses)), ("n-7".to_owned(), String::new(), 2));
+        assert_eq!(read(TokenValues::Addresses(&addresses)), ("n-7".to_owned(), String::new(), 2));
     }
 
     #[test]
-    fn a_part_that_cannot_be_used_costs_no_other_and_keeps_its_keys() {
+    fn refused_part_keeps_its_keys_and_the_other_parts() {
         let text = "Content-Type: multipart/mixed; boundary=x\n\n--x\n\n#cloud-config\nssh_authorized_keys: [k]\n\
                     hostname: a b\n--x\n\n#cloud-config\nhostname: b\n--x\n\n#!/bin/sh\n--x--\n";
-        for tokens in [Tokens::Unknown, Tokens::Addresses(&Addresses::default())] {
-            let (meaning, told) = told(text, tokens);
-            assert!(meaning.malformed && !meaning.foreign);
-            assert_eq!((meaning.checked.hostname.as_deref(), meaning.scripts.len()), (Some("b"), 1));
-            assert_eq!(meaning.checked.core_keys, ["k"]);
+        for tokens in [TokenValues::Unknown, TokenValues::Addresses(&Addresses::default())] {
+            let (interpretation, messages) = interpret_text(text, tokens);
+            assert!(interpretation.malformed && !interpretation.foreign);
+            assert_eq!(
+                (interpretation.checked.hostname.as_deref(), interpretation.scripts.len()),
+                (Some("b"), 1)
+            );
+            assert_eq!(interpretation.checked.core_keys, ["k"]);
             let nothing = "Nothing of part 1 is applied except ssh keys. Continuing...";
-            assert!(told.contains(&Told::Error(nothing.to_owned())), "{told:?}");
+            assert!(messages.contains(&Message::Error(nothing.to_owned())), "{messages:?}");
         }
     }
 }

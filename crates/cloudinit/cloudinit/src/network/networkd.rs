@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::interface::{Child, Config, Dhcp, Interface, Link, Network};
 
-const FOLDER: &str = "/run/systemd/network";
+const DIRECTORY: &str = "/run/systemd/network";
 
 /// One file for networkd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Network {
                     _ => interface.name.clone(),
                 };
                 let name = format!("{:02x}-{called}.{suffix}", interface.depth);
-                files.push(NetworkFile { path: format!("{FOLDER}/{name}"), name, content });
+                files.push(NetworkFile { path: format!("{DIRECTORY}/{name}"), name, content });
             }
         }
         files.sort_by(|a: &NetworkFile, b| a.path.cmp(&b.path));
@@ -89,8 +89,7 @@ fn network(interface: &Interface) -> String {
     if let Some(mac) = &interface.mac {
         line(&mut text, "MACAddress", mac);
     }
-    let Config { dhcp, accepts_advertisements, mtu, domains, nameservers, addresses, routes } =
-        &interface.config;
+    let Config { dhcp, accept_ra, mtu, domains, nameservers, addresses, routes } = &interface.config;
     if let Some(mtu) = mtu {
         text.push_str("\n[Link]\n");
         line(&mut text, "MTUBytes", mtu);
@@ -119,7 +118,7 @@ fn network(interface: &Interface) -> String {
         // A lease outlives the restart of networkd that follows.
         line(&mut text, "KeepConfiguration", "dhcp-on-stop");
     }
-    if dhcp.is_some() || *accepts_advertisements {
+    if dhcp.is_some() || *accept_ra {
         line(&mut text, "IPv6AcceptRA", "true");
     }
     for address in addresses {
