@@ -1,15 +1,15 @@
-//! What would mend a finding, as a replacement of text.
+//! A text replacement that resolves a finding.
 
 use serde::Serialize;
 
 use crate::yaml::Location;
 
-/// Line and column count from one, in characters, as a finding's do.
+/// Line and column start at 1, in characters, as in a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fix {
     pub line: u32,
     pub column: u32,
-    /// What stands there; empty where only something is missing.
+    /// The text to replace; empty for an insertion.
     pub replaces: String,
     pub with: String,
 }
@@ -19,8 +19,9 @@ impl Fix {
         Self { line: location.line, column: location.column, replaces: replaces.into(), with: with.into() }
     }
 
-    /// The same with what really stands there: a key is known with `_` for each `-`, and a finding's place is that
-    /// of the key where the value is what is wrong. `None` where it is not at its place, nor just once behind it.
+    /// Adjusts the fix to the actual text: keys are known with `_` for each `-`, and a finding about a value
+    /// is located at its key. Returns `None` if the text is neither at the location nor exactly once after
+    /// it.
     pub(crate) fn confirmed(mut self, lines: &[&str]) -> Option<Self> {
         let line = lines.get(usize::try_from(self.line.checked_sub(1)?).ok()?)?;
         let before = usize::try_from(self.column.checked_sub(1)?).ok()?;
@@ -40,7 +41,8 @@ impl Fix {
         Some(self)
     }
 
-    /// The text with this replaced; as it was where something else stands there. Who shows a fix applies it by itself.
+    /// Returns `text` with the replacement applied, or unchanged if it does not match. Clients apply fixes
+    /// themselves.
     #[cfg(test)]
     pub fn apply(&self, text: &str) -> String {
         let mut start = 0;

@@ -1,8 +1,8 @@
-//! User-data to what is to be applied: a config, scripts, and whether some of it cannot be used.
+//! Interprets user-data: the config and scripts to apply, and whether parts of it are malformed.
 //!
-//! What cannot be used is told where its text is at hand, and dropped; ssh keys are kept where they can be read, so
-//! that one can log in and mend it. A run and a preview go the same way: they differ in whether the machine's
-//! addresses are known, and in who listens.
+//! Malformed parts are reported and skipped. Their SSH keys are kept if they are readable, so that an
+//! operator can log in and fix the user-data. A run and a preview share this code: they differ in whether
+//! addresses are known, and in who receives the messages.
 
 use std::borrow::Cow;
 
@@ -17,30 +17,30 @@ use crate::yaml;
 #[derive(Default)]
 pub struct Interpretation {
     pub checked: Checked,
-    /// To run one after the other.
+    /// Executed in order.
     pub scripts: Vec<Vec<u8>>,
-    /// Some of it cannot be used.
+    /// Whether some part of the user-data was refused.
     pub malformed: bool,
-    /// The user-data belongs to another program; nothing is to be done.
+    /// The user-data belongs to another program (Ignition); nothing is applied.
     pub foreign: bool,
 }
 
-/// What is told on the way, in a run's words.
+/// A message of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Info(String),
     Warning(String),
     Error(String),
-    /// On standard output, without a line end: so those who read a run's output know it.
+    /// Printed to standard output as it is, for compatibility with programs that parse the output.
     Output(String),
 }
 
-/// What is put where tokens for addresses stand.
+/// The values of address tokens such as `$private_ipv4`.
 #[derive(Debug, Clone, Copy)]
 pub enum TokenValues<'a> {
     /// The machine's addresses.
     Addresses(&'a Addresses),
-    /// There is no machine yet: a hostname lacks them, other texts keep them.
+    /// Not known yet: tokens are removed from the hostname and kept elsewhere.
     Unknown,
 }
 
@@ -62,7 +62,7 @@ struct Reader<'a> {
 
 enum Parsed {
     Accepted(Box<Checked>),
-    /// With the keys of core that could be read all the same.
+    /// With the keys of user `core` that are readable.
     Refused {
         keys: Vec<String>,
     },
@@ -119,7 +119,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A part that cannot be used does not stop the others.
+    /// A malformed part does not affect the others.
     fn parts(&mut self, text: &[u8]) {
         let multipart = multipart::read(text);
         for warning in &multipart.warnings {
@@ -140,7 +140,7 @@ impl Reader<'_> {
         };
     }
 
-    /// What is to be applied of the part.
+    /// Returns the config of a part, if it has one.
     fn part(&mut self, part: &Part<'_>) -> Option<Checked> {
         let Part { name, line, .. } = part;
         match &part.content {
@@ -162,7 +162,7 @@ impl Reader<'_> {
                 self.info(format!("Parsing {name} as cloud-config"));
                 match self.parse(text, &format!(" of {name}")) {
                     Parsed::Accepted(mut accepted) => {
-                        // As the validator has them: lines of the whole text, where the part's are that.
+                        // As in the validator, lines count in the whole user-data if the part is not encoded.
                         for refusal in accepted.skipped.iter_mut().filter(|_| part.is_verbatim) {
                             refusal.location.line += line - 1;
                         }
@@ -178,7 +178,7 @@ impl Reader<'_> {
         None
     }
 
-    /// `place`: of what, behind the line.
+    /// `origin` names the part in messages, such as ` of part 1`; empty for a single document.
     fn substitute_tokens<'text>(&mut self, text: &'text [u8], origin: &str) -> Cow<'text, [u8]> {
         let TokenValues::Addresses(addresses) = self.tokens else { return unescape(text) };
         let substituted = substitute(text, addresses);
@@ -232,7 +232,7 @@ impl Reader<'_> {
         Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
     }
 
-    /// Keys that let one log in and mend the text.
+    /// Recovers keys, so that an operator can log in and fix the user-data.
     fn keys_before_error(&mut self, text: &[u8]) -> Vec<String> {
         let keys = check::keys(&config::keys_before_error(text));
         self.error(match keys.len() {

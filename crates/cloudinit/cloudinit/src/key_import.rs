@@ -1,6 +1,6 @@
-//! Keys that are fetched when a config is applied: from where, under which name they are kept, what an answer says.
+//! SSH keys to fetch when a config is applied: source, key name and response format.
 //!
-//! It asks nobody. A URL may hold a password, so that `Debug` must never show it.
+//! This module does not do I/O. `Debug` must not print a URL: it may contain a password.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::limits::MAX_IMPORTED_KEYS;
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyImport {
-    /// The name of a user there.
+    /// A GitHub user name.
     GitHub(String),
     Url(String),
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for KeyImport {
 }
 
 impl KeyImport {
-    /// Under which the keys are stored for `user`; those of one name replace each other.
+    /// The name under which `user`'s keys are stored; a later import with the same name replaces them.
     pub fn name(&self, user: &str) -> String {
         match self {
             Self::GitHub(account) => format!("github-{account}"),
@@ -33,7 +33,7 @@ impl KeyImport {
         }
     }
 
-    /// Below the API's root, where keys of GitHub are.
+    /// The path of a GitHub user's keys, relative to the API root.
     pub fn path(account: &str) -> String {
         format!("users/{account}/keys")
     }
@@ -54,10 +54,11 @@ struct Entry {
     key: String,
 }
 
-/// The keys of an answer: `[{"id": 1, "key": "ssh-ed25519 AAAA"}]`, as GitHub's API has it. Blank ones are dropped.
+/// Parses a response in the format of GitHub's API: `[{"id": 1, "key": "ssh-ed25519 AAAA"}]`. Empty keys are
+/// dropped.
 ///
 /// # Errors
-/// It is something else. Then none of it is used.
+/// The response has another format. No key of it is used.
 pub fn parse_keys(response: &[u8]) -> Result<Vec<String>, ResponseError> {
     let entries: Vec<Entry> = serde_json::from_slice(response)
         .map_err(|error| ResponseError::NoList { line: error.line(), column: error.column() })?;

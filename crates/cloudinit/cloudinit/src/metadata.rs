@@ -1,4 +1,4 @@
-//! What a datasource knows of the machine besides the user-data, and how it joins the config (contract 1.6).
+//! Machine metadata from a datasource, and how it is merged into the config (contract 1.6).
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,32 @@ use crate::template::Addresses;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
     pub hostname: Option<String>,
-    /// Name and text of each key of user `core`.
+    /// Name and content of each key of user `core`.
     pub keys: Vec<(String, String)>,
     pub addresses: Addresses,
-    /// The instance's identity, for runs that happen once an instance.
+    /// Instance ID, for runs that happen once per instance.
     pub instance: Option<String>,
-    /// The network as the datasource describes it, for `-convert-netconf`.
+    /// Network description for `-convert-netconf`.
     pub network: Option<NetworkSource>,
-    /// What is malformed and left out, for the log.
+    /// Log lines about malformed values, which are ignored.
     pub notes: Vec<String>,
 }
 
-/// A description of the network in its provider's own language; what it means is decided elsewhere.
+/// A network description in the provider's own format; see `network` for its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSource {
-    /// `/etc/network/interfaces`, as OpenStack's config drive has it.
+    /// `/etc/network/interfaces`, from OpenStack's config drive.
     Debian(String),
     /// OpenStack's `network_data.json`.
     OpenStack(serde_json::Value),
-    /// The whole of Packet's metadata: its `network` is what counts.
+    /// Packet's complete metadata, which contains the network.
     Packet(serde_json::Value),
-    /// The keys below `guestinfo.`, without that prefix.
+    /// Keys below `guestinfo.`, without the prefix.
     Vmware(BTreeMap<String, String>),
 }
 
 impl Metadata {
-    /// The keys' texts, sorted by name (by number if all names are numbers).
+    /// Key contents, sorted by name, or numerically if all names are numbers.
     pub fn sorted_keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.keys.iter().collect();
         if keys.iter().all(|(name, _)| name.parse::<u64>().is_ok()) {
@@ -46,8 +46,9 @@ impl Metadata {
     }
 }
 
-/// Adds the metadata to the config, which wins. So does `named`: the name that other user-data gave the machine since
-/// it was started. Which of two sources is read first is chance, and must not decide what the machine is called.
+/// Merges the metadata into the config. The config's hostname wins, then `assigned_hostname`, which other
+/// user-data set since boot: the order in which two sources are read is random and must not decide the
+/// hostname.
 pub fn merge(mut checked: Checked, metadata: &Metadata, assigned_hostname: Option<&str>) -> Checked {
     match (&checked.hostname, &metadata.hostname) {
         (Some(ours), Some(theirs)) => checked
@@ -82,7 +83,7 @@ pub fn merge(mut checked: Checked, metadata: &Metadata, assigned_hostname: Optio
     checked
 }
 
-/// Clouds give full names; a node's name is the first label.
+/// Clouds provide fully qualified names; the hostname is the first label.
 fn short_hostname(name: &str) -> &str {
     let label = name.split('.').next().unwrap_or_default();
     let mut end = label.len().min(MAX_HOSTNAME_LABEL_BYTES);

@@ -1,4 +1,4 @@
-//! Users: names and values that are safe to hand to `useradd` and `chpasswd`.
+//! Validates users: names and values must be safe as arguments of `useradd` and `chpasswd`.
 
 use super::name::account_problem;
 use super::refusal::{Refusal, keys};
@@ -10,9 +10,9 @@ use crate::limits::MAX_GITHUB_NAME_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
-    /// `!` in front where the password is locked. Never to be logged.
+    /// Prefixed with `!` if the password is locked. Must never be logged.
     pub hash: Option<String>,
-    /// Also the password that the user has already.
+    /// Whether to lock the password of an existing user, too.
     pub is_locked: bool,
     pub keys: Vec<String>,
     pub imports: Vec<KeyImport>,
@@ -51,7 +51,7 @@ pub(super) fn check(
     checked
 }
 
-/// One that cannot be used costs no more than itself.
+/// An invalid import is skipped; the user is still created.
 fn imports(imports: &[Import], skipped: &mut Vec<Refusal>) -> Vec<KeyImport> {
     let mut checked = Vec::new();
     for Import { key, from, text } in imports {
@@ -62,7 +62,7 @@ fn imports(imports: &[Import], skipped: &mut Vec<Refusal>) -> Vec<KeyImport> {
                 (KeyImport::GitHub(name.to_owned()), (!is_github_name(name)).then_some(problem))
             }
             ImportFrom::Url => {
-                // Not shown: it may hold a password.
+                // The URL is not printed: it may contain a password.
                 let problem = format!("{key} is no http or https URL");
                 (KeyImport::Url(name.to_owned()), (!is_web_url(name)).then_some(problem))
             }
@@ -75,7 +75,7 @@ fn imports(imports: &[Import], skipped: &mut Vec<Refusal>) -> Vec<KeyImport> {
     checked
 }
 
-/// It becomes part of a path on both sides.
+/// The name becomes part of a URL path and of a file name.
 fn is_github_name(name: &str) -> bool {
     name.len() <= MAX_GITHUB_NAME_BYTES
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
@@ -86,7 +86,7 @@ fn is_web_url(url: &str) -> bool {
     matches!(scheme.as_deref(), Some("http" | "https")) && !url.contains(char::is_control)
 }
 
-/// A group that is to be there, with users that are to be in it.
+/// A group to create, and the users to add to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedGroup {
     pub name: String,

@@ -1,4 +1,4 @@
-//! `write_files`: clean paths, modes as numbers, decoded contents.
+//! Validates `write_files`: normalizes paths, parses modes and decodes contents.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const READ_ONLY: &str = "file cannot be written to a read-only filesystem";
 pub struct CheckedFile {
     pub path: String,
     pub mode: u32,
-    /// As `chown` reads it; empty for root.
+    /// In the syntax of `chown`; empty for root.
     pub owner: String,
     pub content: Arc<[u8]>,
     pub write_mode: WriteMode,
@@ -28,21 +28,21 @@ pub struct CheckedFile {
     pub source: Option<CheckedSource>,
 }
 
-/// Where the content comes from.
+/// The remote content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSource {
     pub from: Arc<FileSource>,
-    /// The file's own content stands in for it where it cannot be had.
+    /// Whether the inline content is used if the download fails.
     pub has_fallback: bool,
 }
 
-/// What becomes of a file that is there.
+/// How an existing file is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     Replace,
-    /// Left alone.
+    /// The existing file is kept unchanged.
     Keep,
-    /// Added to. Its mode is kept if none is given.
+    /// The content is appended. The mode is kept unless one is set.
     Append {
         keeps_mode: bool,
     },
@@ -85,7 +85,7 @@ pub(super) fn check(
     checked
 }
 
-/// Neither URL nor values are shown: they may hold a password.
+/// Errors contain neither the URL nor header values: both may contain passwords.
 fn source(file: &File) -> Result<Option<CheckedSource>, Refusal> {
     let Some(source) = &file.source else { return Ok(None) };
     let Some(uri) = &source.uri else { return Ok(None) };
@@ -125,12 +125,12 @@ fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
-/// `/usr` is the image's; the file `/usr` itself is not below it.
+/// `/usr` is read-only: it belongs to the image. The path `/usr` itself is not below it.
 fn is_read_only(path: &str) -> bool {
     path.starts_with("/usr/")
 }
 
-/// A path cannot be a file and a directory: one of the two entries would fail.
+/// Refuses a path that is both a file and a parent directory: writing one of the two would fail.
 fn check_nested(locations: &BTreeMap<String, Location>, refusals: &mut Vec<Refusal>) {
     for (path, location) in locations {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);

@@ -1,11 +1,10 @@
-//! Several checked configs to one (contract 1.4): what a run of one after the other would leave behind.
+//! Joins several checked configs (contract 1.4): the result equals applying them one after the other.
 
 use std::collections::BTreeSet;
 
 use super::Checked;
 
-/// The first host name wins, keys of core are united, and of settings that replace each other the later ones
-/// count.
+/// The first hostname wins, keys of user `core` are merged, and later settings replace earlier ones.
 pub fn join(parts: Vec<Checked>) -> Checked {
     let mut all = Checked::default();
     for part in parts {

@@ -1,8 +1,7 @@
-//! Config to checked config: everything that can be known to fail is refused before anything is changed
-//! (contract 3.3).
+//! Validates a config: whatever is known to fail is refused before anything is changed (contract 3.3).
 //!
-//! Each refusal has two wordings: the validator's, and the one that goes with a failed run. It must never
-//! change a value beyond normal form (clean paths, modes as numbers, decoded contents).
+//! Each refusal has two messages: one for the validator, one for a failed run. Values are only normalized
+//! (clean paths, numeric modes, decoded contents), never changed otherwise.
 
 mod account;
 mod file;
@@ -27,10 +26,10 @@ use crate::config::{self, CloudConfig, Text, Variable};
 use crate::network::Network;
 use crate::schema::{Service, is_reboot_strategy};
 
-/// The old strategy that is still accepted as it stands.
+/// A deprecated reboot strategy that is still accepted.
 pub const BEST_EFFORT: &str = "best-effort";
 
-/// A config that can be planned.
+/// A validated config, ready for planning.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
     pub hostname: Option<String>,
@@ -44,11 +43,11 @@ pub struct Checked {
     pub update: CheckedUpdate,
     pub oem: Option<CheckedOem>,
     pub system: System,
-    /// What the datasource says, not the user-data: set after the check.
+    /// Comes from the datasource, not from the user-data; set after the check.
     pub network: Network,
-    /// Entries that are refused without costing the rest of the config.
+    /// Entries that are refused while the rest of the config is applied.
     pub skipped: Vec<Refusal>,
-    /// What is left out, for the log.
+    /// Log lines about ignored or deprecated settings.
     pub notes: Vec<String>,
 }
 
@@ -74,9 +73,11 @@ pub struct CheckedOem {
     pub bug_report_url: Arc<str>,
 }
 
+/// Validates `config`.
+///
 /// # Errors
-/// Every reason why `config` cannot be applied, in the order of the document's sections, and then why single
-/// entries would be left out.
+/// Every reason why `config` cannot be applied, in the order of the document's sections, followed by the
+/// reasons why single entries would be skipped.
 pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     let mut refusals = Vec::new();
     let mut checked = Checked { core_keys: keys(&config.ssh_authorized_keys), ..Checked::default() };
@@ -110,7 +111,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     Err(refusals)
 }
 
-/// An empty config is a config: the services' units are made startable.
+/// The checked form of an empty config, which still makes the services' units startable.
 pub fn nothing() -> Checked {
     check(&config::read(None)).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
-//! Why something of a config is not applied, and the small rules that all sections share.
+//! A reason why part of a config is refused, and rules that all sections share.
 
 use crate::config::Text;
 use crate::yaml::Location;
 
-/// Where in a run a refusal shows.
+/// The stage of a run at which a refusal is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Parse,
@@ -14,9 +14,9 @@ pub enum Stage {
 pub struct Refusal {
     pub location: Location,
     pub stage: Stage,
-    /// In the validator's words.
+    /// Message of the validator.
     pub finding: String,
-    /// In a run's words.
+    /// Message of a run.
     pub failure: String,
 }
 
@@ -37,12 +37,12 @@ impl Refusal {
     }
 }
 
-/// Keys as they are installed: trimmed, no blank ones.
+/// Trims keys and drops empty ones.
 pub fn keys(texts: &[Text]) -> Vec<String> {
     texts.iter().map(|key| key.text.trim().to_owned()).filter(|key| !key.is_empty()).collect()
 }
 
-/// Values that end up on one line of a file or in an argument must not bring a second one.
+/// Refuses line breaks in values that become part of a line or an argument: they would inject another line.
 pub(super) fn require_single_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
     if let Some(text) = text
         && text.text.contains(['\n', '\r', '\0'])

@@ -1,4 +1,4 @@
-//! Keys of cloud-init that have a plain meaning here: commands, time zone, locale, time servers, certificates.
+//! Validates the keys adopted from cloud-init: `runcmd`, `timezone`, `locale`, `ntp` and `ca_certs`.
 
 use super::refusal::Refusal;
 use crate::config::{CloudConfig, Command, Text};
@@ -9,16 +9,16 @@ const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct System {
-    /// Each a script for the shell. They may hold secrets.
+    /// Shell scripts, one for each command. May contain secrets.
     pub commands: Vec<Vec<u8>>,
     pub timezone: Option<String>,
     pub locale: Option<String>,
     pub time_servers: Vec<String>,
-    /// Each ended by a line break.
+    /// PEM blocks, each terminated by a line break.
     pub certificates: Vec<String>,
 }
 
-/// Commands show as a number only.
+/// Prints only the number of commands: they may contain secrets.
 impl std::fmt::Debug for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { commands, timezone, locale, time_servers, certificates } = self;
@@ -31,7 +31,7 @@ impl std::fmt::Debug for System {
 }
 
 impl System {
-    /// Lists add up, of settings the later ones count.
+    /// Appends lists; later settings replace earlier ones.
     pub(super) fn join(&mut self, later: Self) {
         self.commands.extend(later.commands);
         self.timezone = later.timezone.or(self.timezone.take());

@@ -1,4 +1,4 @@
-//! `coreos.units`: names that are safe in paths, commands that exist.
+//! Validates `coreos.units`: names must be safe in paths, and commands must exist.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use crate::config::Unit;
 use crate::schema::is_command;
 
-/// Which daemon reads the unit.
+/// The directory that a unit belongs to, which depends on the daemon that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitDirectory {
     System,
@@ -37,7 +37,7 @@ impl CheckedUnit {
     }
 }
 
-/// Of the unit of that name.
+/// Returns the directory for a unit named `name`.
 pub fn unit_directory(name: &str) -> UnitDirectory {
     let network = [".network", ".netdev", ".link"].iter().any(|suffix| name.ends_with(suffix));
     if network { UnitDirectory::Network } else { UnitDirectory::System }
@@ -79,7 +79,7 @@ pub(super) fn check(
     checked
 }
 
-/// Those without name or content are skipped.
+/// Skips drop-ins without name or content.
 fn drop_ins(unit: &Unit, refusals: &mut Vec<Refusal>) -> Vec<CheckedDropIn> {
     let mut checked = Vec::new();
     for drop_in in &unit.drop_ins {

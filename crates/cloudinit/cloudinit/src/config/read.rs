@@ -1,4 +1,4 @@
-//! Tree to typed config.
+//! Converts the YAML tree to the typed config.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use super::{
 use crate::schema::{Key, Service, ValueKind};
 use crate::yaml::{Item, Location, Mapping, Node, ScalarType};
 
-/// Reads what can be read. No document is as an empty one: every service is there, without options.
+/// Reads all values that have the expected type. `None` is treated as an empty document: all services are
+/// present, without options.
 pub fn read(root: Option<&Node>) -> CloudConfig {
     let nothing = Mapping::default();
     let document = root.and_then(Node::mapping).unwrap_or(&nothing);
@@ -70,7 +71,7 @@ fn texts(mapping: &Mapping, key: &str) -> Vec<Text> {
     list(mapping, key).iter().filter_map(|item| scalar_text(&item.node, item.location)).collect()
 }
 
-/// A list of texts, or one text with commas.
+/// A list of texts, or one text with comma-separated values.
 fn list_or_comma_separated(mapping: &Mapping, key: &str) -> Vec<Text> {
     let Some(joined) = text(mapping, key) else { return texts(mapping, key) };
     let parts = joined.text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -187,7 +188,7 @@ fn options(coreos: Option<&Mapping>, service: Service) -> ServiceOptions {
     ServiceOptions { service, variables }
 }
 
-/// Zero values count as not set, but for keys of ours to which they mean something.
+/// Zero values count as unset, except for keys where zero has a meaning.
 fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
     let entry = block.get(key.name)?;
     let value = match key.kind {
@@ -210,7 +211,7 @@ fn boolean_value(node: &Node, key: &Key) -> Option<&'static str> {
     }
 }
 
-/// A fraction is cut off.
+/// Fractions are truncated.
 fn integer(node: &Node) -> Option<i64> {
     match node.scalar()?.resolve() {
         ScalarType::Integer(value) => Some(value),
@@ -245,12 +246,12 @@ fn group_without_members(name: Text) -> Group {
     Group { name, members: Vec::new() }
 }
 
-/// `None` for what is no command line, or an empty one.
+/// Returns `None` for an empty command or one of another type.
 fn command(item: &Item) -> Option<Command> {
     match item.node.list() {
         None => scalar_text(&item.node, item.location).map(Command::Shell),
         Some(arguments) => {
-            // An empty word is a word.
+            // Arguments may be empty.
             let argument = |argument: &Item| {
                 let scalar = argument.node.scalar()?;
                 Some(Text { text: scalar.text.clone(), location: item.location })

@@ -1,4 +1,4 @@
-//! The plan of a new machine to a document: each step that has a counterpart.
+//! Builds the Butane document from the plan of a new machine: one entry for each step with a counterpart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::plan::{
 use crate::schema::FLANNEL;
 
 const FILE_MODE: u32 = 0o644;
-/// Ignition 3.3 sets no others.
+/// Ignition 3.3 sets only these bits.
 pub(super) const PERMISSION_BITS: u32 = 0o777;
 const HOSTNAME_PATH: &str = "/etc/hostname";
 pub(super) const HOSTS_PATH: &str = "/etc/hosts";
@@ -25,22 +25,22 @@ const ZONEINFO_DIRECTORY: &str = "../usr/share/zoneinfo";
 const NULL_DEVICE: &str = "/dev/null";
 const UNITS: &str = "/etc/systemd/system";
 const NETWORK_FILES: &str = "/etc/systemd/network";
-/// Where Flatcar has the update settings; `/etc/coreos` is a link there, which Ignition would replace by a folder.
+/// Flatcar's update settings. `/etc/coreos` is a symlink there, which Ignition would replace by a directory.
 const FLATCAR_UPDATE_CONF: &str = "/etc/flatcar/update.conf";
-/// Flatcar reads all `.pem` files here, of each the first certificate.
+/// Flatcar reads the first certificate of each `.pem` file in this directory.
 const FLATCAR_CERTIFICATES: &str = "/etc/ssl/certs";
-/// It reads the variables itself, where ours reads a file in `/run`.
+/// Flatcar's flanneld reads the variables from its unit, not from a file in `/run`.
 const FLANNEL_UNIT: &str = "flanneld.service";
 pub(super) const DROP_IN_SUFFIX: &str = ".conf";
-/// Users that every such system has.
+/// Users that exist on every system.
 const KNOWN_USERS: [&str; 2] = ["core", "root"];
 
-/// Whether a file there is gone when the machine runs: what Ignition writes is covered by an empty file system.
+/// Whether `path` is covered by a mount on the running system, which hides files that Ignition wrote.
 pub(super) fn is_volatile(path: &str) -> bool {
     ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|directory| path.starts_with(directory))
 }
 
-/// Whether the user is there or will be.
+/// Whether the user exists or is created.
 pub(super) fn is_known(user: &str, checked: &Checked) -> bool {
     KNOWN_USERS.contains(&user) || checked.users.iter().any(|account| account.name == user)
 }
@@ -70,7 +70,7 @@ pub(super) fn document(plan: &Plan, checked: &Checked) -> Document {
 struct Build<'a> {
     document: Document,
     checked: &'a Checked,
-    /// Where in its list each name is.
+    /// Index of each user in its list, by name.
     users: BTreeMap<String, usize>,
     units: BTreeMap<String, usize>,
     files: BTreeMap<String, usize>,
@@ -93,7 +93,7 @@ impl Build<'_> {
             }
             Action::Password { name, hash } => self.user(name).password_hash = Some(hash.0.clone()),
             Action::SshKeys { user, keys, .. } => {
-                // Those of one name replace each other, as in a run.
+                // As in a run, the last set of keys with the same name wins.
                 let authorized = &mut self.user(user).ssh_authorized_keys;
                 authorized.clear();
                 add(authorized, keys);
@@ -103,7 +103,8 @@ impl Build<'_> {
             Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
             Action::Mask { path } => self.mask(path),
             Action::Enable { unit, .. } => self.unit(unit).enabled = true,
-            // What is done to a machine that runs, and what `without` names. No user has a password at first.
+            // Steps for a running machine, and those that `unsupported` reports. New users have no password
+            // to lock.
             Action::Unmask { .. }
             | Action::LockPassword { .. }
             | Action::DaemonReload
@@ -177,7 +178,7 @@ impl Build<'_> {
         });
     }
 
-    /// Of several for one path the last one counts, but what is added is added.
+    /// The last file for a path wins, but appended content accumulates.
     fn file(&mut self, file: File) {
         let files = &mut self.document.storage.files;
         let at = *self.files.entry(file.path.clone()).or_insert(files.len());
@@ -199,7 +200,7 @@ impl Build<'_> {
         dropins.push(DropIn { name: name.to_owned(), contents });
     }
 
-    /// As in a run, it takes the unit's content away.
+    /// As in a run, masking discards the unit's content.
     fn mask(&mut self, path: &str) {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         if directory.ends_with("/network") {
@@ -226,7 +227,7 @@ impl Build<'_> {
         }
     }
 
-    /// Ignition refuses a path that is named twice; a unit comes after a file, as in a run.
+    /// Ignition refuses duplicate paths. As in a run, units override files.
     fn remove_conflicts(mut self) -> Document {
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for unit in &self.document.systemd.units {
@@ -261,7 +262,7 @@ fn fill_user(account: &Account, user: &mut User) {
     add(&mut user.groups, &account.groups);
 }
 
-/// Ignition refuses a list that names one twice.
+/// Appends values without duplicates, which Ignition refuses.
 fn add(list: &mut Vec<String>, more: &[String]) {
     for one in more {
         if !list.contains(one) {
@@ -292,7 +293,7 @@ fn fetched(from: &FileSource) -> Contents {
     Contents::Source { source: from.url.clone(), http_headers: from.headers.iter().map(header).collect() }
 }
 
-/// As `chown` has it: names or numbers, either of which may be missing.
+/// Parses the syntax of `chown`: names or IDs, either of which may be missing.
 fn owner(text: &str) -> (Option<Owner>, Option<Owner>) {
     let one = |text: &str| match text.parse() {
         _ if text.is_empty() => None,
@@ -303,7 +304,7 @@ fn owner(text: &str) -> (Option<Owner>, Option<Owner>) {
     (one(user), one(group))
 }
 
-/// Units come as text.
+/// Units are text in Butane.
 fn lossy(content: &[u8]) -> String {
     String::from_utf8_lossy(content).into_owned()
 }

@@ -1,4 +1,5 @@
-//! Butane's document to Ignition's: the same tree with names in camel case, and contents as `data:` URLs.
+//! Converts the Butane document to Ignition: the same tree with camel-case names, and contents as `data:`
+//! URLs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +10,13 @@ use serde_yaml::Value;
 use super::document::Document;
 use super::error::ConvertError;
 
-/// Of the spec.
+/// Version of the Ignition spec.
 const VERSION: &str = "3.3.0";
-/// Butane's names that Ignition has not.
+/// Names that exist in Butane only.
 const INLINE: &str = "inline";
 const HEADER_KEYS: [&str; 2] = ["variant", "version"];
 
-/// Ended by a line break.
+/// Returns JSON, terminated by a line break.
 pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
     let tree = serde_yaml::to_value(document).map_err(ConvertError::Yaml)?;
     let mut text = serde_json::to_string_pretty(&Config(&tree)).map_err(ConvertError::Json)?;
@@ -23,7 +24,7 @@ pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
     Ok(text)
 }
 
-/// RFC 2397, without a media type: text stays readable.
+/// A `data:` URL (RFC 2397) without media type; text is percent-encoded to stay readable.
 pub(super) fn data_url(content: &[u8]) -> String {
     let Some(text) = text(content) else {
         return format!("data:;base64,{}", STANDARD.encode(content));
@@ -40,13 +41,14 @@ pub(super) fn data_url(content: &[u8]) -> String {
     url
 }
 
-/// What can stand in YAML or in a URL as it is; `None` for what is no text.
+/// Returns `content` as text if YAML and URLs can represent it; `None` for other control characters or binary
+/// data.
 pub(super) fn text(content: &[u8]) -> Option<&str> {
     let text = str::from_utf8(content).ok()?;
     (!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t'))).then_some(text)
 }
 
-/// The document itself.
+/// The root of the document.
 struct Config<'a>(&'a Value);
 
 #[derive(Serialize)]
@@ -67,7 +69,7 @@ impl Serialize for Config<'_> {
     }
 }
 
-/// Anything in it.
+/// A value below the root.
 struct Nested<'a>(&'a Value);
 
 impl Serialize for Nested<'_> {
@@ -89,7 +91,7 @@ impl Serialize for Nested<'_> {
     }
 }
 
-/// Every key of the document is one of ours.
+/// Keys of the document are always strings.
 fn entries<E: Error>(value: &Value) -> Result<Vec<(&str, &Value)>, E> {
     let mapping = value.as_mapping().ok_or_else(|| E::custom("no mapping"))?;
     mapping
@@ -98,7 +100,7 @@ fn entries<E: Error>(value: &Value) -> Result<Vec<(&str, &Value)>, E> {
         .collect()
 }
 
-/// `home_dir` to `homeDir`.
+/// Converts `home_dir` to `homeDir`.
 fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();

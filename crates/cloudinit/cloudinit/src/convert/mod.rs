@@ -1,7 +1,7 @@
-//! Cloud-config to what other systems read today: Ignition 3.3, and Butane's YAML for Flatcar (contract 7).
+//! Converts cloud-config to Ignition 3.3 or to Butane YAML for Flatcar (contract 7).
 //!
-//! It is made of the plan that a run on a new machine would carry out, so that the two cannot differ. What has no
-//! counterpart it must never drop without a word: each such key is named with its line.
+//! The document is built from the plan for a new machine, so that it matches what a run would do. Each key
+//! without a counterpart is reported with its line.
 
 mod build;
 mod document;
@@ -23,10 +23,10 @@ use crate::template::unescape;
 use crate::user_data::{Kind, UserData};
 use crate::yaml;
 
-/// What user-data is converted to.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// JSON of spec 3.3.0.
+    /// JSON of Ignition spec 3.3.0.
     Ignition,
     /// YAML of variant flatcar, version 1.0.0, which transpiles to Ignition 3.3.0.
     Butane,
@@ -44,14 +44,14 @@ impl Format {
     }
 }
 
-/// It may hold secrets: password hashes and contents of files.
+/// May contain secrets: password hashes and file contents.
 pub struct Converted {
     pub text: String,
-    /// Sorted by line.
+    /// Keys without a full counterpart, sorted by line.
     pub unsupported: Vec<Unsupported>,
 }
 
-/// Metadata is not asked for: the result is for any machine.
+/// Converts without metadata: the result is valid for any machine.
 ///
 /// # Errors
 /// There is no cloud-config, or it would not be applied.
@@ -90,11 +90,11 @@ struct ConfigPart<'text> {
     line_mapping: LineMapping,
 }
 
-/// Where a part's lines are in the whole text.
+/// How lines of a part map to lines of the user-data.
 enum LineMapping {
-    /// Behind so many.
+    /// Lines are offset by this number.
     Offset(u32),
-    /// In what was decoded from this line on; the part's name.
+    /// The part was encoded: its first line in the user-data, and its name.
     Decoded(u32, String),
 }
 

@@ -9,7 +9,7 @@ fn list(converted: &Converted) -> String {
     converted.unsupported.iter().map(|entry| format!("{entry}\n")).collect()
 }
 
-/// Both formats, and what has no counterpart.
+/// Compares both formats and the unsupported keys with the golden files.
 fn golden(raw: &str, ignition: &str, butane: &str, unsupported: &str) {
     for (format, expect) in [(Format::Ignition, ignition), (Format::Butane, butane)] {
         let got = converted(raw.as_bytes(), format);
@@ -78,7 +78,7 @@ fn unsupported_user_data_is_refused() {
     );
 }
 
-/// Contents come back as they were, whatever is in them.
+/// All contents survive the conversion unchanged.
 #[test]
 fn contents_are_kept() {
     let contents: Vec<Vec<u8>> = [
@@ -122,7 +122,7 @@ fn contents_are_kept() {
     }
 }
 
-/// Ignition fetches, too; it has nothing that stands in.
+/// Ignition downloads files, too, but has no fallback content.
 #[test]
 fn fetched_contents() {
     let text = b"#cloud-config\nwrite_files:\n  - path: /a\n    content: x\n    source:\n      uri: https://h/b\n      headers: {X-A: c}\n";
@@ -155,7 +155,7 @@ fn from_url(url: &str) -> Vec<u8> {
     bytes
 }
 
-/// As libyaml itself reads it, with the types of YAML 1.1.
+/// Parsed by libyaml, with the types of YAML 1.1.
 fn with_libyaml(text: &str) -> serde_yaml::Value {
     fn value(node: &yaml::Node) -> serde_yaml::Value {
         match &node.value {

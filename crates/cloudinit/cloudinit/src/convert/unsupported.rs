@@ -1,4 +1,4 @@
-//! What of a cloud-config has no counterpart, or not quite: each key with its line and the reason.
+//! Reports the keys of a cloud-config that have no full counterpart in Ignition, with line and reason.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::schema::{ETCD, ETCD2, FLEET, mode};
 use crate::template::{Addresses, substitute};
 use crate::yaml::{Entry, Mapping, Node};
 
-/// One entry of the list.
+/// A key without a full counterpart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
-    /// In the whole text, from one.
+    /// Line in the user-data, starting at 1.
     pub line: u32,
     pub key: String,
     pub why: String,
@@ -38,7 +38,8 @@ pub(super) fn has_token(text: &str) -> bool {
     !substitute(text.as_bytes(), &Addresses::default()).unknown.is_empty()
 }
 
-/// `text` is the config as it came, the others are what was read of it; `checked` is all parts of the user-data.
+/// `text` is the config before substitution, `root` and `config` are parsed from it; `checked` joins all
+/// parts of the user-data.
 pub(super) fn collect(
     text: &[u8],
     root: Option<&Node>,
@@ -70,7 +71,7 @@ fn unsupported_entry(entry: &Entry, why: impl Into<String>) -> Unsupported {
     Unsupported::new(entry.location.line, &*entry.key, why)
 }
 
-/// The entries of a list that are mappings, as the config has them.
+/// The mappings in a list, in the same order as the config's entries.
 fn items<'a>(mapping: &'a Mapping, key: &str) -> impl Iterator<Item = &'a Mapping> + use<'a> {
     let list = mapping.get(key).and_then(|entry| entry.node.list()).unwrap_or_default();
     list.iter().filter_map(|item| item.node.mapping())
@@ -169,7 +170,7 @@ fn unit(unit: &Unit, mapping: &Mapping, list: &mut Vec<Unsupported>) {
     }
 }
 
-/// Whether more than a command is asked for.
+/// Whether the entry defines a unit, and not only a command.
 fn defines_unit(unit: &Unit) -> bool {
     unit.content.is_some() || unit.mask || unit.enable || !unit.drop_ins.is_empty()
 }
