@@ -1,12 +1,14 @@
-//! What a test takes of a processor, which does not depend on how busy the machine is.
+//! Measures the CPU time of tests, independent of the load of the machine.
 
 use std::time::Duration;
 
-/// Far more than what grows with its input takes, and far less than what grows with its square.
+/// Far above the CPU time of a linear algorithm, and far below that of a quadratic one.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Runs `work`.
+///
 /// # Panics
-/// The work takes more than 10 s of this thread's processor.
+/// The thread's CPU time exceeds 10 s.
 pub fn within_time_limit<T>(work: impl FnOnce() -> T) -> T {
     let start = cpu_time();
     let made = work();
@@ -15,7 +17,7 @@ pub fn within_time_limit<T>(work: impl FnOnce() -> T) -> T {
     made
 }
 
-/// Of this thread so far.
+/// CPU time of the current thread.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())

@@ -22,7 +22,7 @@ pub const MAX_EXPANSION: u64 = 10;
 pub const MAX_ALIASED_BYTES: u64 = 64 << 20;
 /// Findings to keep.
 pub const MAX_FINDINGS: usize = 1000;
-/// Entries of `runcmd`. Each becomes a transient unit.
+/// Entries of `runcmd`. Each becomes a unit.
 pub const MAX_COMMANDS: usize = 200;
 /// Hostname length (`HOST_NAME_MAX` on Linux).
 pub const MAX_HOSTNAME_BYTES: usize = 64;

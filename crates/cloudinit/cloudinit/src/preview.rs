@@ -1,4 +1,4 @@
-//! What user-data would do, told before there is a machine: its findings, and the steps on one that is new.
+//! A dry run of user-data for a new machine: findings and steps.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,19 @@ use crate::user_data::{Kind, UserData, decode};
 use crate::validate::validate_decoded;
 use crate::yaml::Location;
 
-/// Under which keys are stored where nothing else is said.
+/// The default of `-ssh-key-name`.
 const SSH_KEY_NAME: &str = "coreos-cloudinit";
 
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// As [`Kind::name`] has it.
+    /// The value of [`Kind::name`].
     pub kind: &'static str,
     pub findings: Vec<Finding>,
-    /// `None` where nothing of the user-data would be applied.
+    /// `None` if nothing would be applied.
     pub plan: Option<Plan>,
 }
 
-/// The addresses of the machine are not known: a hostname that has their tokens lacks them, other texts keep them.
+/// Addresses are unknown: their tokens are removed from the hostname and kept elsewhere.
 pub fn preview(raw: &[u8]) -> Preview {
     match decode(raw.to_vec()) {
         Ok(user_data) => Preview {
@@ -40,7 +40,7 @@ pub fn preview(raw: &[u8]) -> Preview {
     }
 }
 
-/// Of a new machine: `core` is there, and every group that the config asks for.
+/// Plans for a new machine, on which user `core` and all groups in the config exist.
 pub(crate) fn plan_for_new_machine(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
     let groups = checked.users.iter().flat_map(|user| &user.groups);
     let facts = Facts {
@@ -55,7 +55,7 @@ pub(crate) fn plan_for_new_machine(checked: &Checked, scripts: &[Vec<u8>]) -> Pl
     plan
 }
 
-/// What would be applied. Of several parts those that can be used, with the keys of the others.
+/// Returns what would be applied. In multipart user-data, malformed parts contribute only their SSH keys.
 pub(crate) fn interpret_without_addresses(user_data: &UserData) -> Option<Interpretation> {
     let interpretation = interpret(user_data, TokenValues::Unknown, &mut drop);
     let is_usable = !interpretation.malformed || matches!(user_data.kind, Kind::Multipart);

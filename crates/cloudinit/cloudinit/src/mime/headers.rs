@@ -1,14 +1,14 @@
-//! The headers before a body.
+//! Parses the headers of a MIME part.
 
 use crate::limits::MAX_MIME_HEADER_BYTES;
 
 const MULTIPART: &str = "multipart/";
-/// What stands before the headers of a message in a mailbox file.
+/// Start of the separator line before a message in an mbox file.
 const MBOX_FROM_LINE: &[u8] = b"From ";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Headers {
-    /// In lower case; empty where the head does not say.
+    /// In lower case; empty if not specified.
     pub media_type: String,
     pub boundary: Option<String>,
     /// In lower case.
@@ -16,7 +16,7 @@ pub(super) struct Headers {
     pub file_name: Option<String>,
 }
 
-/// Whether `text` begins with headers that say it is a multipart.
+/// Whether `text` starts with headers of a multipart.
 pub fn is_multipart(text: &[u8]) -> bool {
     read(text).is_some_and(|(headers, _)| headers.is_multipart())
 }
@@ -27,7 +27,8 @@ impl Headers {
     }
 }
 
-/// The head of `text` and where its body begins; `None` where a line before the first empty one is no header.
+/// Parses the headers and returns them with the offset of the body; `None` if a line before the first empty
+/// line is not a header.
 pub(super) fn read(text: &[u8]) -> Option<(Headers, usize)> {
     let mut headers = Headers::default();
     let mut header = String::new();
@@ -59,7 +60,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Headers, usize)> {
 }
 
 impl Headers {
-    /// Reads one header with its folded lines; `None` if it is none.
+    /// Parses one unfolded header; `None` if it is malformed.
     fn parse_header(&mut self, header: &str) -> Option<()> {
         if header.is_empty() {
             return Some(());
@@ -90,7 +91,7 @@ fn parameter(parameters: &[(String, String)], name: &str) -> Option<String> {
     parameters.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
 }
 
-/// `type; key=value; key="quoted \" value"`: the first word in lower case, and the parameters.
+/// Parses `type; key=value; key="quoted \" value"` into the lower-case value and its parameters.
 fn value_and_parameters(value: &str) -> (String, Vec<(String, String)>) {
     let mut fields = vec![String::new()];
     let (mut quoted, mut escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! A multipart cut at its boundaries, to its leaves.
+//! Splits a multipart at its boundaries.
 
 use std::borrow::Cow;
 
@@ -6,38 +6,38 @@ use super::headers::{self, Headers};
 use super::transfer;
 use crate::limits::{MAX_MIME_DEPTH, MAX_MIME_PARTS};
 
-/// What a multipart holds, in the order of the text.
+/// The leaf parts of a multipart, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mime<'text> {
     pub leaves: Vec<Leaf<'text>>,
-    /// What is missing without harm.
+    /// Deviations without data loss.
     pub warnings: Vec<Note>,
-    /// What could not be read.
+    /// Parts that cannot be parsed.
     pub errors: Vec<Note>,
 }
 
-/// A part that is no multipart.
+/// A part that is not a multipart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaf<'text> {
-    /// Counted from one, of all leaves.
+    /// Index among all leaves, starting at 1.
     pub number: usize,
-    /// In lower case; empty where the part does not say.
+    /// In lower case; empty if not specified.
     pub media_type: String,
     pub file_name: Option<String>,
-    /// In the whole text: where the body begins.
+    /// Line of the whole text where the body starts.
     pub line: u32,
-    /// Or why it cannot be decoded.
+    /// The decoded body, or why it cannot be decoded.
     pub body: Result<Cow<'text, [u8]>, String>,
 }
 
-/// A line of the whole text, and what is wrong there.
+/// A problem and its line in the whole text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
     pub line: u32,
     pub message: String,
 }
 
-/// The leaves of `text`, which begins with the head of a multipart.
+/// Splits `text`, which starts with the headers of a multipart.
 pub fn split(text: &[u8]) -> Mime<'_> {
     let mut mime = Mime::default();
     mime.part(text, 1, 1);
@@ -45,7 +45,7 @@ pub fn split(text: &[u8]) -> Mime<'_> {
 }
 
 impl<'text> Mime<'text> {
-    /// Reads the part `text`, which begins at `line` of the whole text.
+    /// Parses a part that starts at `line` of the whole text.
     fn part(&mut self, text: &'text [u8], line: u32, depth: usize) {
         let Some((headers, at)) = headers::read(text) else {
             self.error(line, "a part's headers cannot be read");
@@ -115,7 +115,7 @@ impl<'text> Mime<'text> {
     }
 }
 
-/// Whether the line ends the multipart, `None` if it is no boundary.
+/// Returns whether `line` is the end delimiter; `None` if it is not a delimiter.
 fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
     let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
     match rest {
@@ -125,7 +125,7 @@ fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
     }
 }
 
-/// The line break before a boundary belongs to the boundary.
+/// The line break before a delimiter belongs to the delimiter (RFC 2046, 5.1.1).
 fn trim_line_break(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.strip_suffix(b"\r").unwrap_or(text)

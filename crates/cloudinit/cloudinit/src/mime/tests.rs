@@ -1,7 +1,7 @@
 use super::*;
 use crate::cpu_time::within_time_limit;
 
-/// Each leaf as `number type line: body`, then the notes.
+/// Formats each leaf as `number type line: body`, followed by the notes.
 fn show(text: &str) -> Vec<String> {
     let mime = split(text.as_bytes());
     let body = |leaf: &Leaf<'_>| match &leaf.body {
@@ -100,7 +100,7 @@ fn missing_and_excess_parts() {
     assert!(notes[MAX_MIME_PARTS].ends_with("more than 1000 parts; the rest is ignored"));
 }
 
-/// Megabytes of boundaries, of headers and of what looks like them are read in one go.
+/// Megabytes of delimiters, headers and similar lines are parsed in linear time.
 #[test]
 fn parsing_takes_linear_time() {
     let headers = "Content-Type: multipart/mixed; boundary=b\n\n";

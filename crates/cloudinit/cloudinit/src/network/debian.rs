@@ -1,4 +1,4 @@
-//! Debian's `/etc/network/interfaces`, as far as clouds write it.
+//! Debian's `/etc/network/interfaces`, to the extent that clouds use it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,16 +10,16 @@ use super::interface::{
 };
 
 const MAX_VLAN: u16 = 4094;
-/// What stands for "none yet" in `bond-slaves`.
+/// Value of `bond-slaves` for a bond without initial slaves.
 const NO_SLAVES: &str = "none";
 const BOND_PREFIX: &str = "bond-";
 
-/// One `iface`, with the words of each of its options; of an option that is there twice the last counts.
+/// An `iface` stanza and the arguments of its options; the last one of a repeated option wins.
 struct Stanza {
     name: String,
     method: String,
     options: BTreeMap<String, Vec<String>>,
-    /// The commands of `post-up`, which may be there many times.
+    /// Commands of `post-up`, which may be repeated.
     post_up: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn convert(text: &str) -> Result<Network, ConvertError> {
         }
     }
     let mut interfaces = BTreeMap::new();
-    // Which stands on which, by name: the lower one, the upper one.
+    // Stacking of interfaces: the lower name, and the upper interface.
     let mut edges = Vec::new();
     for stanza in stanzas.values() {
         if let Some(interface) = interface(stanza, &mut edges, &mut notes)? {
@@ -65,7 +65,7 @@ fn parse_stanzas(text: &str) -> Result<Vec<Stanza>, ConvertError> {
             is_open = true;
             match (first, values.as_slice()) {
                 (_, []) => return Err(ConvertError(format!("malformed stanza start {line:?}"))),
-                // Every interface that is described comes up.
+                // All described interfaces are started.
                 ("auto", _) => {}
                 ("iface", [name, _, method]) => stanzas.push(Stanza::new(name, method)?),
                 ("iface", _) => return Err(ConvertError::new("incorrect number of attributes")),
@@ -76,7 +76,7 @@ fn parse_stanzas(text: &str) -> Result<Vec<Stanza>, ConvertError> {
         if !is_open {
             return Err(ConvertError(format!("missing stanza start {line:?}")));
         }
-        // What stands below `auto` before any interface means nothing.
+        // Options of `auto` before the first interface are ignored.
         let Some(stanza) = stanzas.last_mut() else { continue };
         match first {
             "post-up" => stanza.post_up.push(values.join(" ")),
@@ -98,7 +98,7 @@ impl Stanza {
         self.options.get(option).map(Vec::as_slice)
     }
 
-    /// The option's only word.
+    /// The argument of an option that has exactly one.
     fn value(&self, option: &str) -> Option<&str> {
         match self.values(option) {
             Some([value]) => Some(value),
@@ -121,7 +121,7 @@ impl Stanza {
     }
 }
 
-/// `None` for the loopback.
+/// Returns `None` for the loopback interface.
 fn interface(
     stanza: &Stanza,
     edges: &mut Vec<(String, Child)>,
@@ -164,7 +164,7 @@ fn interface(
     Ok(Some(interface))
 }
 
-/// The digits after the last dot, or after `vlan`.
+/// Parses the digits after the last dot, or after `vlan`.
 fn vlan_id(name: &str) -> Option<u16> {
     let digits = match name.rsplit_once('.') {
         Some((_, digits)) => digits,
@@ -205,7 +205,7 @@ fn static_config(stanza: &Stanza) -> Result<Config, ConvertError> {
     Ok(config)
 }
 
-/// What `route add -net A.B.C.D [netmask M] gw G` adds; other commands are not ours.
+/// Parses `route add -net A.B.C.D [netmask M] gw G`; other commands are ignored.
 fn parse_route_add(command: &str) -> Option<Route> {
     let values: Vec<_> = command.strip_prefix("route add ")?.split_whitespace().collect();
     let after = |name: &str| values.windows(2).find(|pair| pair[0] == name).map(|pair| pair[1]);

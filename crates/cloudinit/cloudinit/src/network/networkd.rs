@@ -1,4 +1,4 @@
-//! Interfaces to the texts that networkd reads.
+//! Formats interfaces as networkd's `.netdev` and `.network` files.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::interface::{Child, Config, Dhcp, Interface, Link, Network};
 
 const DIRECTORY: &str = "/run/systemd/network";
 
-/// One file for networkd.
+/// A configuration file of networkd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkFile {
     pub path: String,
@@ -33,7 +33,7 @@ impl Network {
         files
     }
 
-    /// Arguments of each `modprobe`.
+    /// The arguments of each `modprobe` call.
     pub fn modules(&self) -> Vec<Vec<String>> {
         let mut modules = Vec::new();
         if self.interfaces.iter().any(|interface| matches!(interface.link, Link::Vlan { .. })) {
@@ -115,7 +115,7 @@ fn network(interface: &Interface) -> String {
     };
     if let Some(dhcp) = dhcp {
         line(&mut text, "DHCP", dhcp);
-        // A lease outlives the restart of networkd that follows.
+        // Keeps the lease across the restart of networkd that follows.
         line(&mut text, "KeepConfiguration", "dhcp-on-stop");
     }
     if dhcp.is_some() || *accept_ra {
@@ -134,6 +134,6 @@ fn network(interface: &Interface) -> String {
 }
 
 fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
-    // invariant: writing to a string cannot fail.
+    // invariant: writing to a `String` cannot fail.
     writeln!(text, "{key}={value}").unwrap_or(());
 }

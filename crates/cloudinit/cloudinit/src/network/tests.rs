@@ -21,7 +21,7 @@ fn converted(name: &str, text: &str) -> Result<Network, String> {
     convert(format, &source).map_err(|error| error.to_string())
 }
 
-/// All files, each below its path, then the modules and the notes.
+/// Formats all files with their paths, followed by modules and notes.
 fn show(network: &Network) -> String {
     let mut text = String::new();
     for file in network.files() {
@@ -77,7 +77,7 @@ fn vmware_keys() {
     );
 }
 
-/// The text is refused with this message, or the files have these names.
+/// Expects an error message, or the names of the files.
 fn check(name: &str, text: &str, expect: Result<&[&str], &str>) {
     let names = converted(name, text)
         .map(|network| network.files().into_iter().map(|file| file.name).collect::<Vec<_>>());
@@ -218,8 +218,7 @@ fn sizes() {
     within_time_limit(|| check("debian", &text, Err("more than 10000 addresses, routes and servers")));
 }
 
-/// Cuts, doubles and flips bytes of the examples: no panic, and no file outside of its folder or with lines
-/// that were smuggled in.
+/// Mutates the examples: no panic, no file outside of the directory, no injected lines.
 #[test]
 fn mangled_input_never_panics() {
     let seeds = [

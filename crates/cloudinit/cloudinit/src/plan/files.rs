@@ -1,4 +1,4 @@
-//! Files: what `write_files` says, and what settings become files.
+//! Plans `write_files`, and the files that other settings are stored in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) const TIME_SERVERS_PATH: &str = "/etc/systemd/timesyncd.conf.d/20-clo
 pub(crate) const CERTIFICATES_PATH: &str = "/etc/ca-certificates/20-cloudinit.crt";
 pub(crate) const FLANNEL_PATH: &str = "/run/flannel/options.env";
 
-/// Gives back the files that are to be written after the units.
+/// Returns the deferred files, which are written after the units.
 pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan: &mut Plan) -> Vec<Action> {
     let (deferred, now): (Vec<_>, Vec<_>) =
         merge_by_path(&checked.files, plan).into_iter().partition(|file| file.deferred);
@@ -61,7 +61,8 @@ fn write_files_action(file: CheckedFile) -> Action {
     }
 }
 
-/// What is added to a file that is given too is made part of it: in two steps it would change at each run.
+/// Merges content appended to a file of the same config: in separate steps the file would change twice in
+/// each run.
 fn merge_by_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
     let mut kept: Vec<CheckedFile> = Vec::with_capacity(files.len());
     let mut locations: BTreeMap<&str, usize> = BTreeMap::new();
@@ -116,7 +117,7 @@ fn system(system: &System, facts: &Facts, plan: &mut Plan) {
         plan.push(text(TIME_SERVERS_PATH, content), "ntp");
     }
     if !system.certificates.is_empty() {
-        // A path unit sees it and makes the bundle anew.
+        // A path unit watches this file and rebuilds the certificate bundle.
         plan.push(text(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
     }
 }
@@ -128,7 +129,7 @@ fn flannel(checked: &Checked, plan: &mut Plan) {
         .flat_map(|options| options.variables.iter().map(|(name, value)| format!("{name}={value}")))
         .collect();
     if !lines.is_empty() {
-        // No line break at the end: as the last release wrote it.
+        // No trailing line break, for compatibility with the last CoreOS release.
         plan.push(text(FLANNEL_PATH, lines.join("\n")), "coreos.flannel");
     }
 }
@@ -145,7 +146,7 @@ fn oem_release(oem: &CheckedOem) -> String {
     )
 }
 
-/// The update settings put into the text that is there; `None` if there are none.
+/// Merges the update settings into the existing text; `None` if none is set.
 fn update_conf(old: &str, update: &CheckedUpdate) -> Option<String> {
     let settings = [
         ("GROUP", update.group.as_deref()),
@@ -156,7 +157,7 @@ fn update_conf(old: &str, update: &CheckedUpdate) -> Option<String> {
     (!set.is_empty()).then(|| set_variables(old, &set))
 }
 
-/// The addresses put into the text that is there; `None` if that changes nothing.
+/// Merges the addresses into the existing text; `None` if it does not change.
 fn environment(old: &str, addresses: &Addresses) -> Option<String> {
     let known: Vec<_> =
         addresses.entries().into_iter().filter_map(|(_, key, value)| Some((key, value?))).collect();
@@ -167,7 +168,7 @@ fn environment(old: &str, addresses: &Addresses) -> Option<String> {
     (merged != old).then_some(merged)
 }
 
-/// `KEY=value` in place of the first line with that key, else at the end. Other lines stay.
+/// Replaces the first line of each key with `KEY=value`, or appends it. Other lines are kept.
 fn set_variables(old: &str, settings: &[(&str, &str)]) -> String {
     let mut left = settings.to_vec();
     let mut text = String::with_capacity(old.len());

@@ -1,4 +1,5 @@
-//! The datasource's network (contract 1.7): interfaces down, modules, files. networkd is restarted with the units.
+//! Plans the datasource's network (contract 1.7): interfaces to set down, modules and files. networkd is
+//! restarted with the units.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use crate::network::Network;
 
 const MODE: u32 = 0o644;
 
-/// Whether there are files for networkd. Interfaces are only set down where one of the files changes: nothing
-/// would bring them up again.
+/// Returns whether there are files for networkd. Interfaces are set down only if a file changes: otherwise
+/// nothing would bring them up again.
 pub(super) fn plan(network: &Network, facts: &Facts, plan: &mut Plan) -> bool {
     plan.notes.extend(network.notes.iter().map(|note| format!("Warning: {note}")));
     let files = network.files();

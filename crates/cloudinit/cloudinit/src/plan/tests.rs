@@ -48,7 +48,7 @@ fn every_kind_of_step() {
     golden(include_str!("../../tests/data/full.yml"), &facts, include_str!("../../tests/data/full.plan"));
 }
 
-/// What stands below `coreos.fleet` becomes these lines of the drop-in, or no file.
+/// Expects these lines in the drop-in for `coreos.fleet`, or no file.
 fn check_fleet(keys: &str, expect: &[&str]) {
     let plan = planned(&format!("coreos: {{fleet: {{{keys}}}}}"), &Facts::default());
     let content = plan.steps.iter().find_map(|step| match &step.action {
@@ -201,7 +201,7 @@ fn files_that_are_kept_or_added_to() {
     assert!(plan.notes.contains(&"Skipping /a: an earlier entry writes it".into()));
 }
 
-/// Addresses are put in before content is unpacked, so that what is packed has none put in.
+/// Addresses are substituted before content is decompressed, so that compressed content keeps its tokens.
 #[test]
 fn packed_content_keeps_its_tokens() {
     let plan = planned(
@@ -239,7 +239,7 @@ fn users_with_uid_and_locked_password() {
     assert_eq!(got, ["a --create-home --uid 1500", "a !$6$x", "b --create-home"]);
 }
 
-/// `useradd` creates a group with the user's name, unless `--no-user-group` or `--gid` is given.
+/// `useradd` creates a group with the user's name, except with `--no-user-group` or `--gid`.
 #[test]
 fn group_of_an_earlier_user_exists() {
     let plan = planned(

@@ -1,4 +1,4 @@
-//! Units: files, drop-ins, masks, enabling, and then the commands.
+//! Plans units: files, drop-ins, masks, enabling and commands.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ const UPDATE_UNIT: &str = "update-engine.service";
 const TIME_UNIT: &str = "systemd-timesyncd.service";
 const NETWORK_UNIT: &str = "systemd-networkd.service";
 
-/// Services that run with new options at once where they run already, each with its drop-in. Not etcd: who changes the
-/// options of all members would restart them one upon the other.
+/// Services that are restarted if they run and their drop-in changes. Not etcd: changing the options of all
+/// members would restart them in quick succession.
 const TRY_RESTART_UNITS: [(&str, &str); 2] = [
     ("fleet.service", "/run/systemd/system/fleet.service.d/20-cloudinit.conf"),
     (LOCKSMITH_UNIT, "/run/systemd/system/locksmithd.service.d/20-cloudinit.conf"),
 ];
 
-/// What makes the daemons look again.
+/// Which daemons must reload.
 struct Changes {
     units: bool,
     network: bool,
 }
 
-/// `network_files`: networkd's files were written before. `deferred` comes after the units' files.
+/// `network_files`: files for networkd precede. `deferred` is inserted after the units' files.
 pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>, plan: &mut Plan) {
     let mut changes = Changes { units: false, network: network_files };
     for unit in &checked.units {
@@ -34,7 +34,7 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
     }
     let strategy = checked.update.reboot_strategy.as_deref();
     for service in &checked.services {
-        // What the strategy masks must not be unmasked first: a second run would change it twice.
+        // Must not be unmasked if the strategy masks it: each run would change it twice.
         let masked = strategy == Some("off") && service.service.unit == Some(LOCKSMITH_UNIT);
         options(service, masked, &mut changes, plan);
     }
@@ -63,7 +63,7 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
         command(TIME_UNIT, "restart", when, "the time servers were written", plan);
     }
     for service in checked.services.iter().filter(|service| !service.variables.is_empty()) {
-        // What the strategy says of it comes below.
+        // The reboot strategy restarts or stops it below.
         let covered_by_strategy = strategy.is_some() && service.service.unit == Some(LOCKSMITH_UNIT);
         if covered_by_strategy {
             continue;
@@ -131,7 +131,7 @@ fn plan_unit(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
     }
 }
 
-/// Options of a service become a drop-in; the unit itself is only made sure to be startable.
+/// Writes a service's options to a drop-in, and ensures that the unit can be started.
 fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: &mut Plan) {
     let Some(unit) = options.service.unit else { return };
     let block = options.service.block;
@@ -148,13 +148,13 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
     }
 }
 
-/// A drop-in with these variables.
+/// Formats a drop-in that sets `variables`.
 pub(crate) fn environment(variables: &[(String, Arc<str>)]) -> String {
     let lines = variables.iter().map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
     format!("[Service]\n{}", lines.collect::<String>())
 }
 
-/// systemd's quoting and specifiers.
+/// Escapes quotes and specifiers for a unit file.
 fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")
 }

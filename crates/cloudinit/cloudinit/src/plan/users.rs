@@ -36,7 +36,7 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
             let action = Action::Password { name: account.name.clone(), hash: Hash(hash.clone()) };
             plan.push(action, "passwd of the user");
         } else if account.is_locked && is_there {
-            // A new user has no password to begin with.
+            // New users have no password to lock.
             plan.push(Action::LockPassword { name: account.name.clone() }, "lock_passwd of the user");
         }
         keys(&account.name, &account.keys, settings, "ssh_authorized_keys of the user", plan);
