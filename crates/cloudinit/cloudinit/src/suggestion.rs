@@ -1,8 +1,8 @@
-//! "Did you mean": the known word that is nearest to a mistyped one.
+//! "Did you mean" suggestions: the closest known key to a mistyped one.
 
 use crate::limits::MAX_SUGGESTION_DISTANCE;
 
-/// The nearest of `known`, if it is near enough to be a slip of the fingers.
+/// Returns the closest candidate within the maximum edit distance.
 pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     known

@@ -1,15 +1,15 @@
-//! Addresses as providers write them, and where they belong.
+//! Parses addresses in provider data and assigns them by scope.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::template::Addresses;
 
-/// What stands there is none.
+/// The text is not an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidAddress;
 
-/// `None` where nothing stands.
+/// Returns `None` for an empty text.
 pub(super) fn read<A: FromStr>(text: &str) -> Result<Option<A>, InvalidAddress> {
     match text.trim() {
         "" => Ok(None),
@@ -23,7 +23,7 @@ pub(super) enum Scope {
     Private,
 }
 
-/// Of several of one side and family the last counts.
+/// The last address of a scope and family wins.
 pub(super) fn set_address(addresses: &mut Addresses, scope: Scope, address: IpAddr) {
     let slot = match (scope, address.is_ipv4()) {
         (Scope::Public, true) => &mut addresses.public_ipv4,

@@ -1,4 +1,4 @@
-//! Azure: what its agent leaves in a folder, and the provisioning disk's `ovf-env.xml` (contract 5.9).
+//! Azure: the agent's directory and the provisioning disk's `ovf-env.xml` (contract 5.9).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,10 +9,10 @@ use super::{Malformed, note_ignored, text, xml};
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 
-/// The addresses in the agent's `SharedConfig.xml`: of the instance that is this machine.
+/// Reads the addresses of this instance from the agent's `SharedConfig.xml`.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn shared_config(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let root = document.root_element();
@@ -45,7 +45,7 @@ fn instance<'a, 'input>(root: Node<'a, 'input>, id: &str) -> Option<Node<'a, 'in
     xml::children(instances, "Instance").find(|instance| xml::attribute(*instance, "id") == Some(id))
 }
 
-/// Endpoints that are not public have none.
+/// Returns `None` for endpoints that are not public.
 fn public_address(endpoint: Node<'_, '_>, notes: &mut Vec<String>) -> Option<IpAddr> {
     let text = xml::attribute(endpoint, "loadBalancedPublicAddress")?;
     let with_port = address::read::<SocketAddr>(text).map(|address| address.map(|address| address.ip()));
@@ -55,11 +55,11 @@ fn public_address(endpoint: Node<'_, '_>, notes: &mut Vec<String>) -> Option<IpA
     })
 }
 
-/// Name and keys in the provisioning disk's `ovf-env.xml`. Azure makes a user of its own of them; here they are
-/// those of user `core`.
+/// Reads hostname and SSH keys from the provisioning disk's `ovf-env.xml`. Azure's own agent creates a
+/// separate user for the keys; here they belong to user `core`.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn provisioning(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let mut metadata = Metadata::default();
@@ -78,10 +78,10 @@ pub fn provisioning(bytes: &[u8]) -> Result<Metadata, Malformed> {
     Ok(metadata)
 }
 
-/// The user-data in the provisioning disk's `ovf-env.xml`; empty where it has none.
+/// Reads the user-data from the provisioning disk's `ovf-env.xml`; empty if there is none.
 ///
 /// # Errors
-/// It is no XML, or the user-data is no base64.
+/// The document is not valid XML, or the user-data is not valid base64.
 pub fn user_data(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let data = xml::first(&document, "LinuxProvisioningConfigurationSet")
@@ -95,7 +95,7 @@ pub fn user_data(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
 mod tests {
     use super::*;
 
-    /// As the agent got it from a machine of 2014, shortened.
+    /// From the agent of a machine in 2014, shortened.
     const SHARED_CONFIG: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <SharedConfig version="1.0.0.0" goalStateIncarnation="1">
   <Deployment name="c8f9e4c9c18948e1bebf57c5685da756" guid="{1d10394f-c741-4a1a-a6bb-278f213c5a5e}" incarnation="0">

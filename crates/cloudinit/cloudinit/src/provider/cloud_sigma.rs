@@ -1,4 +1,4 @@
-//! CloudSigma: the server's context, as its serial console gives it (contract 5.10).
+//! CloudSigma: the server context, read from the serial console (contract 5.10).
 
 use std::net::IpAddr;
 
@@ -11,28 +11,30 @@ use crate::template::Addresses;
 
 const NAME: &str = "the server's context";
 const USER_DATA: &str = "cloudinit-user-data";
-/// Which of the fields beside it are base64, with commas between them.
+/// Comma-separated names of the fields that are base64-encoded.
 const BASE64_FIELDS: &str = "base64_fields";
 const KEYS: &str = "ssh_public_key";
 
-/// Gives the address of the interface with that MAC, `None` where there is none.
+/// Looks up the local address of the interface with the given MAC address.
 pub type LocalAddress<'a> = dyn FnMut(&str) -> Option<IpAddr> + 'a;
 
-/// A server's context.
+/// The server context.
 #[derive(Debug)]
 pub struct Context(JsonDocument);
 
 impl Context {
+    /// Parses a server context.
+    ///
     /// # Errors
-    /// It is no JSON, or no object.
+    /// The document is not valid JSON, or not an object.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         JsonDocument::read_required(NAME, bytes).map(Self)
     }
 
-    /// Empty where there is none. What is no text is noted with the metadata.
+    /// Returns the user-data; empty if there is none. A value of another type is noted in the metadata.
     ///
     /// # Errors
-    /// It is said to be base64, and is not.
+    /// The field is declared as base64, but is not valid.
     pub fn user_data(&self) -> Result<Vec<u8>, Malformed> {
         let mut document = self.0.clone();
         let data = meta(&mut document, USER_DATA);
@@ -54,7 +56,7 @@ impl Context {
         }
         let text = meta(&mut document, KEYS);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        // By their comments.
+        // Keys are named by their comment.
         let named = |key: &str| (key.rsplit(' ').next().unwrap_or_default().to_owned(), key.to_owned());
         let keys = lines.map(named).collect();
         let addresses = addresses(&mut document, local);
@@ -63,12 +65,12 @@ impl Context {
     }
 }
 
-/// A field that the server's owner may have set; empty where there is none.
+/// Reads a field that the server's owner may set; empty if unset.
 fn meta(document: &mut JsonDocument, name: &str) -> String {
     document.text(&format!("meta.{name}")).unwrap_or_default()
 }
 
-/// An interface in the internet says its address; one in a VLAN has that which the machine gave it.
+/// The context contains the addresses of public interfaces; those in VLANs are looked up locally.
 fn addresses(document: &mut JsonDocument, local: &mut LocalAddress<'_>) -> Addresses {
     let mut addresses = Addresses::default();
     for index in 0..document.length("nics") {
@@ -89,7 +91,7 @@ fn addresses(document: &mut JsonDocument, local: &mut LocalAddress<'_>) -> Addre
 mod tests {
     use super::*;
 
-    /// As a server of 2014 had it, shortened.
+    /// From a server in 2014, shortened.
     const CONTEXT: &str = r#"{
         "cpu": 2000, "global_context": {}, "mem": 4294967296, "name": "core-01", "smp": 1,
         "uuid": "20a0059b-041e-4d0c-bcc6-9b2852de48b3", "vnc_password": "hush",

@@ -7,8 +7,10 @@ use crate::template::Addresses;
 
 const NAME: &str = "metadata/v1.json";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no JSON.
+/// The document is not valid JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("public_keys");
@@ -31,7 +33,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
 mod tests {
     use super::*;
 
-    /// As the service gives it, without what is not read.
+    /// A response of the service, without unused fields.
     const DROPLET: &str = r#"{
         "droplet_id": 2756294, "hostname": "sample-droplet", "vendor_data": "x", "region": "nyc3",
         "public_keys": ["ssh-rsa A", "ssh-rsa B"],

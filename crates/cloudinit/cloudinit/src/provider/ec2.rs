@@ -1,4 +1,4 @@
-//! Amazon's EC2 and what answers as it does: one item a path, plain text (contract 5.5).
+//! Amazon EC2 and compatible services: one plain-text item per path (contract 5.5).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,15 +8,15 @@ use crate::limits::{MAX_METADATA_INTERFACES, MAX_METADATA_KEYS};
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
-/// A key as the list of keys has it.
+/// An entry of the key list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
-    /// What the key's own path has.
+    /// The index that is part of the key's path.
     pub id: String,
     pub name: String,
 }
 
-/// What was asked for; empty what is not there.
+/// Responses of the service; empty if an item does not exist.
 #[derive(Debug, Default)]
 pub struct Responses {
     pub instance: Vec<u8>,
@@ -24,14 +24,14 @@ pub struct Responses {
     pub local_ipv4: Vec<u8>,
     pub public_ipv4: Vec<u8>,
     pub ipv6: Vec<u8>,
-    /// Name and text.
+    /// Name and content.
     pub keys: Vec<(String, Vec<u8>)>,
 }
 
-/// The lines `0=name`.
+/// Parses the key list, with lines `0=name`.
 ///
 /// # Errors
-/// A line is no such line.
+/// A line has another format.
 pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
     let text = String::from_utf8_lossy(list);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -48,20 +48,20 @@ pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
         .collect()
 }
 
-/// The hardware addresses of the interfaces, of the list whose lines end with `/`.
+/// Returns the MAC addresses in the interface list, whose lines end with `/`.
 pub fn interfaces(list: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(list);
     let names = text.lines().map(|line| line.trim().trim_end_matches('/'));
     names.filter(|name| is_path_part(name)).take(MAX_METADATA_INTERFACES).map(str::to_owned).collect()
 }
 
-/// It is put into a URL.
+/// The text becomes part of a URL.
 fn is_path_part(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_'))
 }
 
-/// An item's first line is what counts.
+/// Only the first line of each item is used.
 pub fn metadata(responses: &Responses) -> Metadata {
     let mut notes = Vec::new();
     let mut keys = Vec::new();

@@ -1,9 +1,9 @@
-//! Why nothing of what a provider gave can be used.
+//! Errors for provider data that is unusable as a whole.
 
 use crate::encoding::DecodeError;
 use crate::yaml::ReadError;
 
-/// Text of a provider that messages show is cut to this.
+/// Provider text in messages is truncated to this length.
 const MAX_QUOTED_CHARS: usize = 80;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum Malformed {
     PublicKey(String),
     #[error("couldn't parse {0:?} as IP address")]
     Address(String),
-    /// One of the documents that were given, or a value in it.
+    /// One of several documents, or a value in it.
     #[error("{what} is not valid")]
     In { what: &'static str, source: Box<Malformed> },
 }
@@ -35,21 +35,21 @@ impl Malformed {
     }
 }
 
-/// Its message may quote the text.
+/// Keeps only the position: the message may quote the text.
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {
         Self::Json { line: error.line(), column: error.column() }
     }
 }
 
-/// Its message may quote the text.
+/// Keeps only the position: the message may quote the text.
 impl From<ReadError> for Malformed {
     fn from(error: ReadError) -> Self {
         Self::Yaml { line: error.location.line, column: error.location.column }
     }
 }
 
-/// For messages: a provider that answers nonsense must not fill the log.
+/// Truncates provider text for messages, so that an invalid response does not flood the log.
 pub(super) fn truncate_for_message(text: &str) -> String {
     text.chars().take(MAX_QUOTED_CHARS).collect()
 }

@@ -1,4 +1,4 @@
-//! Google's Compute Engine: one item a path, plain text (contract 5.6). It gives no ssh keys.
+//! Google Compute Engine: one plain-text item per path (contract 5.6). SSH keys are not supported.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use super::items::{first_line, first_word};
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
-/// What was asked for; empty what is not there.
+/// Responses of the service; empty if an item does not exist.
 #[derive(Debug, Default)]
 pub struct Responses {
     pub instance: Vec<u8>,
@@ -17,8 +17,10 @@ pub struct Responses {
     pub external_ip: Vec<u8>,
 }
 
+/// Converts the responses to metadata.
+///
 /// # Errors
-/// An address is there and is none.
+/// An address is not empty and not valid.
 pub fn metadata(responses: &Responses) -> Result<Metadata, Malformed> {
     let mut addresses = Addresses::default();
     for (item, scope) in [(&responses.external_ip, Scope::Public), (&responses.internal_ip, Scope::Private)] {

@@ -1,4 +1,4 @@
-//! Reads a provider's JSON value by value: what is malformed is left out and noted.
+//! Reads values from a provider's JSON document; malformed values are ignored and noted.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,23 +10,23 @@ use super::address::{self, InvalidAddress};
 use super::error::Malformed;
 use crate::limits::MAX_METADATA_NOTES;
 
-/// Stands for a value of another type, and is none that is wanted.
+/// Substitute for a value of another type, which is not a valid address.
 const NO_TEXT: &str = "?";
 
-/// One document. Places in it are written as `interfaces.public.0.mac`.
+/// A document. Paths have the form `interfaces.public.0.mac`.
 #[derive(Debug, Clone)]
 pub(super) struct JsonDocument {
-    /// What messages call it.
+    /// Name in messages.
     name: &'static str,
     root: Value,
     notes: Vec<String>,
 }
 
 impl JsonDocument {
-    /// Nothing at all is as an empty object.
+    /// Parses a document. Empty input is treated as an empty object.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// The document is not valid JSON.
     pub fn read(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.trim_ascii().is_empty() {
             return Ok(Self { name, root: Value::Null, notes: Vec::new() });
@@ -39,10 +39,10 @@ impl JsonDocument {
         Ok(document)
     }
 
-    /// One without which there is nothing.
+    /// Parses a required document.
     ///
     /// # Errors
-    /// It is no JSON, or no object.
+    /// The document is not valid JSON, or not an object.
     pub fn read_required(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
         let document = Self::parse(name, bytes)?;
         if document.root.is_object() { Ok(document) } else { Err(Malformed::NoMapping.of(name)) }
@@ -80,7 +80,7 @@ impl JsonDocument {
         None
     }
 
-    /// A text or a number, as text.
+    /// Reads a string or a number, as text.
     pub fn text_or_number(&mut self, path: &str) -> Option<String> {
         match self.get(path)? {
             Value::String(text) => return Some(text.clone()),
@@ -99,7 +99,7 @@ impl JsonDocument {
         false
     }
 
-    /// How long the list is; 0 where there is none.
+    /// Returns the length of a list; 0 if there is none.
     pub fn length(&mut self, path: &str) -> usize {
         match self.get(path) {
             None => return 0,
@@ -109,7 +109,7 @@ impl JsonDocument {
         0
     }
 
-    /// Of the object at `place`; none where there is no object.
+    /// Returns the keys of an object; empty if there is none.
     pub fn keys(&mut self, path: &str) -> Vec<String> {
         match self.get(path) {
             None => return Vec::new(),
@@ -131,7 +131,7 @@ impl JsonDocument {
         self.address::<Ipv6Addr>(path, "IPv6 address")
     }
 
-    /// Empty text is no address.
+    /// Parses an address; `None` if the text is empty.
     fn address<A: FromStr + Display>(&mut self, path: &str, expected: &str) -> Option<String> {
         match address::read::<A>(self.get(path)?.as_str().unwrap_or(NO_TEXT)) {
             Ok(address) => address.map(|address| address.to_string()),
@@ -142,7 +142,7 @@ impl JsonDocument {
         }
     }
 
-    /// `None` where it is null or missing.
+    /// Returns `None` if the value is null or missing.
     fn get(&mut self, path: &str) -> Option<&Value> {
         if let Some((wrong, expected)) = self.invalid_ancestor(path) {
             self.ignore(&wrong, expected);
@@ -155,7 +155,7 @@ impl JsonDocument {
         path.split('.').try_fold(&self.root, child).filter(|value| !value.is_null())
     }
 
-    /// The first place on the way that is neither missing nor what it must be to be gone through.
+    /// Returns the first existing ancestor that is not of the type that the path requires, with that type.
     fn invalid_ancestor(&self, path: &str) -> Option<(String, &'static str)> {
         let mut value = &self.root;
         let mut visited: Vec<&str> = Vec::new();

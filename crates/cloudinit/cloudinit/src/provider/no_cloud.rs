@@ -1,6 +1,6 @@
-//! NoCloud: the `meta-data` beside the user-data on a seed that clouds' own images know.
+//! NoCloud: `meta-data`, a YAML document next to the user-data on a seed disk.
 //!
-//! It is YAML. Of the network only Debian's text is taken (`network-interfaces`).
+//! Of the network formats only Debian's is supported (`network-interfaces`).
 
 use super::{Malformed, note_ignored};
 use crate::metadata::{Metadata, NetworkSource};
@@ -8,8 +8,10 @@ use crate::yaml::{self, Mapping, Node};
 
 const FILE: &str = "meta-data";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no YAML, or no mapping.
+/// The document is not valid YAML, or not a mapping.
 pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
     let document = yaml::read(meta_data)?;
     let mut metadata = Metadata::default();
@@ -25,7 +27,7 @@ pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
     Ok(metadata)
 }
 
-/// A number is a text too.
+/// Numbers are accepted as text.
 fn text(root: &Mapping, key: &str, notes: &mut Vec<String>) -> Option<String> {
     let node = &root.get(key).filter(|entry| !entry.node.is_null())?.node;
     if node.scalar().is_none() {
@@ -34,8 +36,8 @@ fn text(root: &Mapping, key: &str, notes: &mut Vec<String>) -> Option<String> {
     node.scalar().map(|scalar| scalar.text.to_string()).filter(|text| !text.is_empty())
 }
 
-/// One text with a key a line, a list, or a mapping of names to keys or to what EC2 has below a name. Clouds have
-/// written all of these.
+/// Accepts all formats in use: a text with one key per line, a list, or a mapping of names to keys or to
+/// EC2's structure.
 fn public_keys(node: &Node, name: &str, keys: &mut Vec<(String, String)>, notes: &mut Vec<String>) {
     if let Some(scalar) = node.scalar().filter(|_| !node.is_null()) {
         let lines = scalar.text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -79,7 +81,7 @@ mod tests {
         let network = "iface eth0 inet static\naddress 192.168.1.10\n";
         assert_eq!(metadata.network, Some(NetworkSource::Debian(network.into())));
         assert_eq!(metadata.notes, Vec::<String>::new());
-        // JSON is YAML.
+        // JSON is a subset of YAML.
         assert_eq!(read(r#"{"instance-id": 7, "hostname": "a"}"#).instance.as_deref(), Some("7"));
         for empty in ["", "\n# nothing\n", "---\n", "~\n", "instance-id:\nlocal-hostname: ''\n"] {
             assert_eq!(read(empty), Metadata::default(), "{empty:?}");

@@ -1,4 +1,4 @@
-//! OpenStack's `meta_data.json` and `network_data.json`, on a config drive and from its metadata service
+//! OpenStack's `meta_data.json` and `network_data.json`, on a config drive or from the metadata service
 //! (contract 5.4).
 
 use std::net::Ipv4Addr;
@@ -11,23 +11,26 @@ use super::json::JsonDocument;
 use crate::metadata::{Metadata, NetworkSource};
 use crate::template::Addresses;
 
-/// Below the drive, or the service's URL.
+/// Relative to the config drive, or to the service's URL.
 pub const USER_DATA: &str = "openstack/latest/user_data";
 pub const META_DATA: &str = "openstack/latest/meta_data.json";
 pub const NETWORK_DATA: &str = "openstack/latest/network_data.json";
 const CONTENT_DIRECTORY: &str = "openstack";
 
-/// `meta_data.json`, which may name another file that has to be read.
+/// `meta_data.json`, which may refer to another file to read.
 pub struct MetaData(JsonDocument);
 
 impl MetaData {
+    /// Parses `meta_data.json`.
+    ///
     /// # Errors
-    /// It is no JSON.
+    /// The document is not valid JSON.
     pub fn read(document: &[u8]) -> Result<Self, Malformed> {
         JsonDocument::read(META_DATA, document).map(Self)
     }
 
-    /// The file that describes the network in Debian's language, below the drive or the service's URL.
+    /// Returns the path of the network description in Debian's format, relative to the config drive or the
+    /// service's URL.
     pub fn network_config(&mut self) -> Option<String> {
         let key_path = "network_config.content_path";
         let path = self.0.text(key_path).filter(|path| !path.is_empty())?;
@@ -43,10 +46,11 @@ impl MetaData {
         Some(format!("{CONTENT_DIRECTORY}/{path}"))
     }
 
-    /// With `network_data.json`, and what [`Self::network_config`] names; empty what is not there.
+    /// Converts to metadata, with the contents of `network_data.json` and of the file named by
+    /// [`Self::network_config`]; empty if they do not exist.
     ///
     /// # Errors
-    /// `network_data.json` is no JSON.
+    /// `network_data.json` is not valid JSON.
     pub fn metadata(self, network_data: &[u8], network_config: &[u8]) -> Result<Metadata, Malformed> {
         let Self(mut meta) = self;
         let network = JsonDocument::read(NETWORK_DATA, network_data)?;
@@ -73,7 +77,7 @@ fn public_keys(meta: &mut JsonDocument) -> Vec<(String, String)> {
     keys
 }
 
-/// The first address, and what `-convert-netconf` may want: Debian's description where there is one.
+/// Returns the first address, and the source for `-convert-netconf`: Debian's format is preferred.
 fn read_network(
     mut document: JsonDocument,
     config: &[u8],
@@ -96,7 +100,7 @@ fn read_network(
     }
 }
 
-/// A prefix length after the address is cut off.
+/// A prefix length after the address is dropped.
 fn first_ipv4(document: &mut JsonDocument) -> Option<String> {
     for index in 0..document.length("networks") {
         let network = format!("networks.{index}");

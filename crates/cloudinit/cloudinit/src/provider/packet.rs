@@ -7,8 +7,10 @@ use crate::template::Addresses;
 
 const NAME: &str = "metadata";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no JSON.
+/// The document is not valid JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("ssh_keys");
@@ -24,7 +26,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     Ok(Metadata { hostname, keys, addresses, instance, network, notes })
 }
 
-/// The last one of each kind counts. One of the sixth version is public whatever is said of it.
+/// The last address of each kind wins. IPv6 addresses are always public.
 fn addresses(document: &mut JsonDocument) -> Addresses {
     let mut addresses = Addresses::default();
     for index in 0..document.length("network.addresses") {
@@ -48,7 +50,7 @@ fn addresses(document: &mut JsonDocument) -> Addresses {
 mod tests {
     use super::*;
 
-    /// As the service gives it, without what is not read.
+    /// A response of the service, without unused fields.
     const SERVER: &str = r#"{
         "id": "4c5a0a0b", "hostname": "node-1", "iqn": "x", "plan": "t1.small", "facility": "ewr1",
         "ssh_keys": ["ssh-rsa A", "ssh-rsa B"],

@@ -1,17 +1,17 @@
-//! VirtualBox: guest properties, which the host sets with `VBoxManage guestproperty set VM NAME VALUE`.
+//! VirtualBox guest properties, set on the host with `VBoxManage guestproperty set VM NAME VALUE`.
 
 use super::{Malformed, PropertyLookup, decode_content};
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::metadata::Metadata;
 
 const USER_DATA: &str = "/coreos-cloudinit/user-data";
-/// One of `write_files`' encodings.
+/// An encoding name as in `write_files`.
 const ENCODING: &str = "/coreos-cloudinit/user-data.encoding";
 const HOSTNAME: &str = "/coreos-cloudinit/hostname";
-/// So `VBoxControl` begins its answer where there is one. The value may have more lines.
+/// Prefix of a value in the output of `VBoxControl`. Values may span several lines.
 const VALUE_PREFIX: &str = "Value: ";
 
-/// The value in what `VBoxControl guestproperty get` said; there may be a title before it.
+/// Parses the output of `VBoxControl guestproperty get`, which may start with a banner.
 pub fn property_value(output: &str) -> Option<&str> {
     let start =
         if output.starts_with(VALUE_PREFIX) { 0 } else { output.find(&format!("\n{VALUE_PREFIX}"))? + 1 };
@@ -19,10 +19,10 @@ pub fn property_value(output: &str) -> Option<&str> {
     Some(property_value.strip_suffix('\n').unwrap_or(property_value))
 }
 
-/// Empty where there is none.
+/// Returns the user-data; empty if there is none.
 ///
 /// # Errors
-/// It is not what its encoding says, or that is none.
+/// The encoding is unknown, or the content does not match it.
 pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<Vec<u8>, Malformed> {
     let Some(data) = get(USER_DATA).filter(|data| !data.is_empty()) else { return Ok(Vec::new()) };
     let name = get(ENCODING).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! VMware: the properties of a virtual machine's OVF environment, and the same keys below `guestinfo.` (contract 5.8).
+//! VMware: properties of the OVF environment, and guestinfo keys (contract 5.8).
 //!
-//! Keys are named without `guestinfo.`.
+//! Keys are used without their prefix `guestinfo.`.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::template::Addresses;
 
 const PREFIX: &str = "guestinfo.";
 
-/// The properties of an OVF environment below `guestinfo.`. Of one that is there twice the last.
+/// Reads the properties below `guestinfo.`; the last of several with the same key wins.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn properties(ovf_environment: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
     let text = text(ovf_environment)?;
     let document = xml::parse(text)?;
@@ -35,8 +35,8 @@ pub fn properties(ovf_environment: &[u8]) -> Result<BTreeMap<String, String>, Ma
     Ok(properties)
 }
 
-/// A property's value with its line ends. XML makes blanks of those that are not written as references, but user-data
-/// is put there as it is.
+/// Returns a property's value with its line breaks. XML normalizes literal line breaks in attributes to
+/// blanks, but user-data is not escaped here.
 fn value(property: Node<'_, '_>, text: &str) -> Result<Option<String>, Malformed> {
     let Some(found) = property.attributes().find(|one| one.name() == "value") else { return Ok(None) };
     let raw = &text[found.range_value()];
@@ -50,17 +50,19 @@ fn value(property: Node<'_, '_>, text: &str) -> Result<Option<String>, Malformed
     Ok(element.root_element().attribute("value").map(str::to_owned))
 }
 
-/// Where the user-data is, or the user-data itself.
+/// The user-data, or its URL.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UserData {
-    /// Decoded; empty where there is none.
+    /// Decoded; empty if there is none.
     Inline(Vec<u8>),
-    /// To be downloaded, and then decoded.
+    /// To be downloaded and decoded.
     Url { url: String, encoding: ContentEncoding },
 }
 
+/// Returns the user-data.
+///
 /// # Errors
-/// It is not what its encoding says, or that is none.
+/// The encoding is unknown, or the content does not match it.
 pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<UserData, Malformed> {
     let mut non_empty = |key: &str| get(key).filter(|value| !value.is_empty());
     let data = non_empty("coreos.config.data");
@@ -76,13 +78,13 @@ pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<UserData, Malformed> {
     }
 }
 
-/// Name, addresses, and what describes the network.
+/// Reads hostname, addresses and network description.
 pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
     let (network, addresses, notes) = Default::default();
     let mut guest_info = GuestInfo { get, remaining: MAX_PROVIDER_KEYS, network, addresses, notes };
     let hostname = guest_info.lookup("hostname");
     for list in ["dns.server", "dns.domain"] {
-        // Ends with the first that is not there.
+        // Stops at the first missing index.
         (0..MAX_PROVIDER_KEYS).find(|number| guest_info.record(&format!("{list}.{number}")).is_none());
     }
     (0..MAX_PROVIDER_KEYS).find(|number| !guest_info.interface(*number));
@@ -96,7 +98,7 @@ pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
 
 struct GuestInfo<'a, 'get> {
     get: &'a mut PropertyLookup<'get>,
-    /// How many keys may still be asked for.
+    /// Remaining lookups.
     remaining: usize,
     network: BTreeMap<String, String>,
     addresses: Addresses,
@@ -109,14 +111,14 @@ impl GuestInfo<'_, '_> {
         (self.get)(key).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Asks for what describes the network.
+    /// Looks up a key and adds it to the network description.
     fn record(&mut self, key: &str) -> Option<String> {
         let value = self.lookup(key)?;
         self.network.insert(key.to_owned(), value.clone());
         Some(value)
     }
 
-    /// Whether there is one of that number.
+    /// Reads the interface `number`; returns whether it exists.
     fn interface(&mut self, number: usize) -> bool {
         let mut found = false;
         for key in ["name", "mac", "dhcp"] {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// As vSphere gives it to a virtual machine whose vApp has properties.
+/// From vSphere, for a virtual machine with vApp properties.
 const OVF_ENV: &str = r##"<?xml version="1.0" encoding="UTF-8"?>
 <Environment
      xmlns="http://schemas.dmtf.org/ovf/environment/1"
@@ -126,7 +126,7 @@ fn invalid_value_does_not_affect_others() {
             "ignoring interface.1.ip.1.address, which is no address with a prefix length",
         ]
     );
-    // A host that has a value for every key.
+    // A host that has a value for every key must not cause endless lookups.
     let mut lookups = 0;
     let endless = super::metadata(&mut |_| {
         lookups += 1;

@@ -1,12 +1,13 @@
-//! The table of keys as a JSON schema (draft 7), from which editors complete and check.
+//! The table of keys as a JSON schema (draft 7), for completion and validation in editors.
 //!
-//! It says no more than the table does: what only the validator knows (paths, contents of units) is not in it.
+//! The schema is equivalent to the table; rules of the validator on paths or unit contents are not part of
+//! it.
 
 use serde_json::{Map, Value, json};
 
 use super::{DOCUMENT, Key, Service, ValueKind};
 
-/// What a key is for. A service's options are described by the variable that they become.
+/// Description of each key by path. Service options are described by their environment variable.
 const DESCRIPTIONS: &[(&str, &str)] = &[
     ("coreos", "What the system's own services are told"),
     ("coreos.etcd", "Options of etcd.service, as its environment"),
@@ -95,10 +96,10 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("manage_etc_hosts", "localhost: /etc/hosts maps the machine's own name"),
 ];
 
-/// How a boolean may be written for YAML 1.1, which the nodes read.
+/// Spellings of a boolean in YAML 1.1.
 const YAML_1_1_BOOLEAN: &str = "^([Yy]|[Yy]es|YES|[Nn]|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$";
 
-/// The schema of a whole cloud-config.
+/// Returns the schema of a cloud-config document.
 pub fn json_schema() -> Value {
     let mut schema = mapping(DOCUMENT, "");
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
@@ -142,7 +143,7 @@ fn key_schema(key: &Key, path: &str) -> Value {
 }
 
 fn value_schema(kind: ValueKind, path: &str) -> Value {
-    // A number or a boolean where text is wanted keeps its text.
+    // Numbers and booleans are accepted as text, as written.
     let text = || json!({ "type": ["string", "number", "boolean"] });
     let texts = || json!({ "type": "array", "items": text() });
     match kind {

@@ -27,7 +27,7 @@ impl Schema {
     }
 }
 
-/// As an editor reads the document, which knows nothing of YAML 1.1.
+/// Converts a document as an editor does, without the types of YAML 1.1.
 fn json(node: &Node) -> Value {
     use crate::yaml::Value as Yaml;
     match &node.value {
@@ -84,7 +84,7 @@ fn mistakes_are_rejected() {
     }
 }
 
-/// Every key of the table has a description, and no description is of a key that is gone.
+/// Every key has a description, and every description has a key.
 #[test]
 fn every_key_is_described() {
     fn walk(keys: &[Key], parent: &str, seen: &mut BTreeSet<String>) {
@@ -165,7 +165,7 @@ const TEXTS: &[&str] = &[
     "+1h",
 ];
 
-/// What the validator allows and what the schema's patterns match is the same.
+/// The validator's predicates and the schema's patterns are equivalent.
 #[test]
 fn patterns_match_the_predicates() {
     let all: &[(&str, Allowed)] = &[

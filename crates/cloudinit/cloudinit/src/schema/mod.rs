@@ -1,7 +1,7 @@
-//! The keys of cloud-config as a table: where they may stand, of which type, what is said about them.
+//! The table of cloud-config keys: structure, types, constraints and deprecations.
 //!
-//! The validator and the config reader both follow this table, so that they cannot disagree. It must never
-//! hold behaviour beyond "is this text one of the allowed".
+//! The validator and the config reader share this table, so that they cannot disagree. Its only behaviour is
+//! to check whether a text is allowed.
 
 mod json;
 mod pattern;
@@ -11,7 +11,7 @@ pub use json::json_schema;
 pub use pattern::Allowed;
 pub use services::{ETCD, ETCD2, FLANNEL, FLEET, LOCKSMITH, Service};
 
-/// What a key wants.
+/// The type of a key's value.
 #[derive(Debug, Clone, Copy)]
 pub enum ValueKind {
     Text,
@@ -19,22 +19,22 @@ pub enum ValueKind {
     Boolean,
     Float,
     TextList,
-    /// Texts in a list, or one text with commas.
+    /// A list of texts, or one text with comma-separated values.
     TextListOrCommaSeparated,
-    /// A text, a list of them, or `false`.
+    /// A text, a list of texts, or `false`.
     Sudo,
-    /// Names, in a list or with commas; in place of a name a mapping of names to lists of members.
+    /// Group names as a list or comma-separated; a list entry may also map names to members.
     Groups,
-    /// A list of command lines, each a text or a list of words.
+    /// A list of commands, each a text or a list of arguments.
     Commands,
-    /// Texts by names that are free.
+    /// A mapping of arbitrary names to texts.
     TextMap,
     Mapping(&'static [Key]),
     List(&'static [Key]),
 }
 
 impl ValueKind {
-    /// The name that `incorrect type` messages use.
+    /// The type name in `incorrect type` messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text | Self::Sudo => "string",
@@ -56,13 +56,13 @@ pub struct Key {
     pub name: &'static str,
     pub kind: ValueKind,
     pub deprecated: Option<&'static str>,
-    /// Why the original calls it deprecated, where this system has it.
+    /// Deprecation reason of the original validator, for services that this system ships.
     pub not_shipped: Option<&'static str>,
-    /// Whether a non-empty text is allowed.
+    /// Constraint on non-empty texts.
     pub allowed: Option<Allowed>,
-    /// The environment variable's name where it is not the prefix and the key in upper case.
+    /// Name of the environment variable, unless it is the service's prefix with the upper-case key.
     pub variable: Option<&'static str>,
-    /// `false` and 0 mean something else than nothing, and are passed on. Of other keys they count as not set.
+    /// Whether `false` and 0 are passed to the service; for other keys they count as unset.
     pub passes_zero: bool,
 }
 
@@ -133,7 +133,7 @@ pub const DOCUMENT: &[Key] = &[
     Key::new("users", ValueKind::List(USER)),
     Key::new("write_files", ValueKind::List(FILE)),
     text("manage_etc_hosts"),
-    // Keys of cloud-init that the original does not know.
+    // Keys of cloud-init, unknown to the original.
     Key::new("groups", ValueKind::Groups),
     Key::new("runcmd", ValueKind::Commands),
     text("timezone"),
@@ -185,7 +185,7 @@ const FILE: &[Key] = &[
     text("owner"),
     text("path"),
     text("permissions").allowed(pattern::PERMISSIONS),
-    // Keys of cloud-init that the original does not know.
+    // Keys of cloud-init, unknown to the original.
     boolean("append"),
     boolean("overwrite"),
     boolean("defer"),

@@ -1,4 +1,4 @@
-//! One document: its kind, its text, its tree, its values.
+//! Validates user-data: decodes it, detects its kind, and collects all findings.
 
 use super::{rules, walk};
 use crate::check;
@@ -11,9 +11,8 @@ use crate::schema::DOCUMENT;
 use crate::user_data::{CLOUD_CONFIG_HEADER, Kind, UserData, decode};
 use crate::yaml::{self, Location, Node};
 
-/// Findings of raw user-data: gzip and base64 are undone, the kind is told, the text is checked. Sorted; line
-/// and column count from one in the decoded text. [`Finding`] serializes as
-/// `{"kind":"error","line":3,"column":1,"message":"..."}`.
+/// Validates raw user-data, after decoding gzip and base64. Findings are sorted; line and column start at 1
+/// in the decoded text. [`Finding`] serializes as `{"kind":"error","line":3,"column":1,"message":"..."}`.
 pub fn validate(raw: &[u8]) -> Vec<Finding> {
     match decode(raw.to_vec()) {
         Ok(user_data) => validate_decoded(&user_data),
@@ -21,14 +20,14 @@ pub fn validate(raw: &[u8]) -> Vec<Finding> {
     }
 }
 
-/// As [`validate`], for user-data that is decoded already.
+/// As [`validate`], for decoded user-data.
 pub fn validate_decoded(user_data: &UserData) -> Vec<Finding> {
     let mut findings = all(user_data);
     findings.retain(|finding| !finding.original_only);
     findings
 }
 
-/// As [`validate`], with what only the original says, of keys that it did not ship any more at its end.
+/// As [`validate`], plus findings of the original validator about services that it no longer shipped.
 pub fn validate_as_original(raw: &[u8]) -> Vec<Finding> {
     match decode(raw.to_vec()) {
         Ok(user_data) => all(&user_data),
@@ -70,15 +69,15 @@ fn confirm_fixes(findings: &mut [Finding], text: &[u8]) {
     }
 }
 
-/// What would be a cloud-config with its first line.
+/// Whether only the header line is missing for a valid cloud-config.
 fn lacks_only_header(text: &[u8]) -> bool {
     let Ok(document) = yaml::read(text) else { return false };
     let root = document.root.as_deref().and_then(Node::mapping);
     root.is_some_and(|root| DOCUMENT.iter().any(|key| root.get(key.name).is_some()))
 }
 
-/// Findings of a part that stands in the text as it is are counted in the whole text. Of one that had to be
-/// decoded the line where it begins is given, and its own lines are named in the message.
+/// Findings in unencoded parts are located in the whole text. Findings in encoded parts are located at the
+/// part's first line, with the line inside the part in the message.
 fn parts(text: &[u8], findings: &mut Vec<Finding>) {
     let multipart = multipart::read(text);
     for (kind, notes) in [(Severity::Warning, &multipart.warnings), (Severity::Error, &multipart.errors)] {

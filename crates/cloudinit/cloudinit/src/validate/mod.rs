@@ -1,7 +1,7 @@
-//! The validator (contract 6): user-data to findings with places.
+//! The validator (contract 6): findings with locations for user-data.
 //!
-//! It judges text only: no key is fetched, no path is looked at. The same table that the config is read by
-//! decides which keys there are.
+//! Validation is based on the text only: no keys are fetched, no paths are accessed. The known keys come from
+//! the table that the config reader uses, too.
 
 mod document;
 mod keys;

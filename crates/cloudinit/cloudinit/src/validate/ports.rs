@@ -1,20 +1,21 @@
-//! Addresses that two services would listen on.
+//! Finds services that listen on the same address.
 
 use crate::config::{CloudConfig, ServiceOptions, Text};
 use crate::finding::{Finding, Severity};
 use crate::yaml::Location;
 
-/// The keys that say where a service listens; where the second of a pair is set the first is only told to others.
+/// Variables with listen addresses, by service. If the second variable of a pair is set, the first is only
+/// advertised.
 const LISTENERS: [(&str, &str, Option<&str>); 4] = [
     ("etcd", "ETCD_ADDR", Some("ETCD_BIND_ADDR")),
     ("etcd", "ETCD_PEER_ADDR", Some("ETCD_PEER_BIND_ADDR")),
     ("etcd2", "ETCD_LISTEN_CLIENT_URLS", None),
     ("etcd2", "ETCD_LISTEN_PEER_URLS", None),
 ];
-/// A machine runs one of the two.
+/// Only one of these services runs on a machine.
 const EXCLUSIVE_SERVICES: [&str; 2] = ["etcd", "etcd2"];
 const WILDCARD_HOSTS: [&str; 4] = ["", "0.0.0.0", "::", "*"];
-/// More are not compared with each other.
+/// Limits the quadratic comparison.
 const MAX_LISTENERS: usize = 200;
 
 struct Listener<'a> {

@@ -1,4 +1,4 @@
-//! What single values should be like, beyond their type.
+//! Checks single values beyond their type.
 
 use super::{keys, ports, secrets, units};
 use crate::config::{CloudConfig, File, ImportFrom, Text, User};
@@ -8,7 +8,7 @@ use crate::fix::Fix;
 use crate::template::{Addresses, substitute};
 use crate::yaml::Location;
 
-/// Decimal numbers that people write when they mean a mode, with that mode.
+/// Decimal values of common modes, with the octal mode that is probably meant.
 const DECIMAL_MODES: [(&str, &str); 10] = [
     ("256", "0400"),
     ("384", "0600"),
@@ -45,8 +45,8 @@ pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
     ports::check(config, findings);
 }
 
-/// Takes the tokens out of the host name: a run replaces them by addresses before it looks at the name, and
-/// the validator cannot know those.
+/// Removes tokens from the hostname: a run substitutes addresses before validation, but the validator does
+/// not know them.
 pub(crate) fn remove_tokens(config: &mut CloudConfig) {
     if let Some(hostname) = &mut config.hostname {
         let replaced = substitute(hostname.text.as_bytes(), &Addresses::default()).text;
@@ -54,7 +54,7 @@ pub(crate) fn remove_tokens(config: &mut CloudConfig) {
     }
 }
 
-/// `$public_ip4` and its like, which nothing replaces.
+/// Reports unknown tokens such as `$public_ip4`, which are not substituted.
 pub(super) fn tokens(text: &[u8], findings: &mut Vec<Finding>) {
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
         for visibility in ["public", "private"] {
@@ -134,7 +134,7 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
     secrets::check(file, findings);
 }
 
-/// Every member of a cluster asks there, so a mistake keeps all of them from starting.
+/// All members of a cluster use the URL to bootstrap, so that an error keeps all of them from starting.
 fn check_discovery(url: &Text, findings: &mut Vec<Finding>) {
     if !is_absolute_uri(&url.text) {
         warn(url.location, "discovery URL is not valid", findings);

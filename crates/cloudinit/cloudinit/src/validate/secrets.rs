@@ -1,4 +1,4 @@
-//! Files that hold what others should not read.
+//! Finds secrets in files that other users can read.
 
 use crate::config::File;
 use crate::encoding::ContentEncoding;
@@ -7,9 +7,9 @@ use crate::schema::mode;
 
 const DEFAULT_MODE: u32 = 0o644;
 const OTHER_READ: u32 = 0o004;
-/// A secret that stands further down in a file is not looked for.
+/// Only the start of a file is scanned.
 const MAX_SCANNED_BYTES: usize = 1 << 20;
-/// How the names of settings end that are secrets.
+/// Suffixes of setting names that denote a secret.
 const SECRET_NAMES: [&str; 7] =
     ["password", "passphrase", "secret", "secret_key", "access_key", "api_key", "token"];
 
@@ -33,7 +33,7 @@ pub(super) fn check(file: &File, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(Severity::Warning, location, message));
 }
 
-/// What the line gives away, never the secret itself.
+/// Returns the kind of secret in a line, never the secret itself.
 fn secret_kind(line: &str) -> Option<&'static str> {
     let line = line.trim();
     if line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") {
@@ -43,7 +43,7 @@ fn secret_kind(line: &str) -> Option<&'static str> {
         return None;
     }
     let (name, value) = line.split_once(['=', ':'])?;
-    // Environment="NAME=value" of a unit, and quoted names of JSON.
+    // Also `Environment="NAME=value"` in units, and quoted JSON names.
     let (name, value) = match name.trim() {
         "Environment" => value.trim_start_matches(['"', '\'']).split_once('=')?,
         name => (name, value),
@@ -54,7 +54,7 @@ fn secret_kind(line: &str) -> Option<&'static str> {
         name.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with(['_', '.', ' ']))
     });
     let value = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
-    // A path, a variable or a placeholder is no secret.
+    // Paths, variables and placeholders are not secrets.
     let is_value = !value.is_empty() && !value.starts_with(['/', '$', '<', '{', '[', '|', '>', '%']);
     let is_word = !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
     (named && is_value && is_word).then_some("a password or token")

@@ -109,7 +109,7 @@ fn values() {
 
 #[test]
 fn ssh_keys() {
-    // The fields of an Ed25519 key: its type, and 32 bytes.
+    // Fields of an Ed25519 key: the type, and 32 bytes.
     let whole = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     let options = "command=\"x\",no-pty ";
     check(
@@ -292,7 +292,7 @@ fn parts_of_a_multipart() {
     assert_eq!((fix.line, fix.column, &*fix.replaces, &*fix.with), (6, 1, "hostnme", "hostname"));
 }
 
-/// Cuts, doubles and flips bytes of real configs: whatever comes out, there are findings or none, and quickly.
+/// Mutates real configs: validation never panics and takes limited time.
 #[test]
 fn mangled_input_never_panics() {
     let seed_texts: [&[u8]; 4] = [
@@ -331,7 +331,7 @@ fn mangled_input_never_panics() {
     }
 }
 
-/// Each fix is applied, and the finding is gone.
+/// Applying a fix removes its finding.
 #[test]
 fn fixes_resolve_their_findings() {
     for (text, mended) in [

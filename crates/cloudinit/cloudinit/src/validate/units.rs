@@ -1,4 +1,4 @@
-//! Texts of units.
+//! Checks unit contents.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,7 +7,7 @@ use crate::config::{Text, Unit};
 use crate::finding::{Finding, Severity};
 use crate::yaml::Location;
 
-/// What is only reached once this run is over.
+/// Units that become active only after this run.
 const ORDERED_AFTER_CLOUDINIT: [&str; 5] = [
     "user-config.target",
     "multi-user.target",
@@ -15,9 +15,9 @@ const ORDERED_AFTER_CLOUDINIT: [&str; 5] = [
     "default.target",
     "user-configdrive.service",
 ];
-/// Settings of which systemd wants one in a service.
+/// systemd requires one of these settings in a service.
 const ACTION_SETTINGS: [&str; 3] = ["ExecStart", "ExecStop", "SuccessAction"];
-/// Commands whose job is waited for.
+/// Commands whose job is awaited.
 const STARTING: [&str; 3] = ["start", "restart", "reload-or-restart"];
 
 pub(super) fn check(unit: &Unit, findings: &mut Vec<Finding>) {
@@ -52,7 +52,7 @@ pub(super) fn check(unit: &Unit, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Units with the name of an earlier one: the later one wins, which is rarely meant.
+/// Reports units with the name of an earlier one, which they replace.
 pub(super) fn check_names(units: &[Unit], findings: &mut Vec<Finding>) {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for name in units.iter().filter_map(|unit| unit.name.as_ref()) {
@@ -68,7 +68,7 @@ pub(super) fn check_names(units: &[Unit], findings: &mut Vec<Finding>) {
     }
 }
 
-/// Nothing of it, drop-ins included, says what is run.
+/// Whether neither the unit nor its drop-ins define what to run.
 fn starts_nothing(unit: &Unit, content: &Text) -> bool {
     let drop_ins = unit.drop_ins.iter().filter_map(|drop_in| drop_in.content.as_ref());
     let mut lines = drop_ins.chain([content]).flat_map(|text| text.text.lines());
@@ -84,7 +84,7 @@ fn is_outside_of_sections(content: &Text) -> bool {
     first.is_some_and(|line| !line.starts_with('['))
 }
 
-/// What the unit is ordered after and that comes after this run.
+/// Returns the unit in `After=` that becomes active only after this run.
 fn ordering_conflict(content: &Text) -> Option<&'static str> {
     let orders = content.text.lines().filter_map(|line| line.split_once('='));
     let mut units =

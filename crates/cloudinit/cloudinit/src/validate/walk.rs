@@ -1,4 +1,4 @@
-//! Keys and types: the tree against the table of keys.
+//! Checks keys and types of the tree against the table of keys.
 
 use crate::finding::{Finding, Severity};
 use crate::fix::Fix;
@@ -13,7 +13,7 @@ pub(super) fn document(root: &Node, findings: &mut Vec<Finding>) {
     check_misplaced(mapping, findings);
 }
 
-/// Known keys one level too high or too low.
+/// Reports known keys at the wrong level.
 fn check_misplaced(document: &Mapping, findings: &mut Vec<Finding>) {
     for entry in document.entries() {
         let below = COREOS.iter().any(|key| key.name == &*entry.key);
@@ -34,7 +34,7 @@ fn check_misplaced(document: &Mapping, findings: &mut Vec<Finding>) {
     }
 }
 
-/// cloud-init's keys for a package manager.
+/// Keys of cloud-init for package management.
 fn is_package_key(key: &str) -> bool {
     key == "packages" || key.starts_with("package_")
 }

@@ -1,7 +1,7 @@
-//! Reads the YAML of cloud-config: YAML 1.1 with true positions, kept scalar texts and merged duplicates.
+//! Reads the YAML of cloud-config: YAML 1.1 with exact locations, original scalar texts and merged duplicate
+//! keys.
 //!
-//! It must never take more memory or time than `limits` allow, whatever the text says, and it gives no
-//! meaning to keys: that is `schema`'s.
+//! Memory and time are bounded by `limits` for any input. The meaning of keys is defined in `schema`.
 
 mod event;
 mod lines;

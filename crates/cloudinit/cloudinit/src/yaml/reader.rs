@@ -1,4 +1,5 @@
-//! Events to tree: anchors, merge keys, duplicate keys, and the limits that hold against bombs.
+//! Builds the tree from events: resolves anchors, merge keys and duplicate keys, and enforces limits against
+//! alias bombs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::limits::{
     MAX_ALIASED_BYTES, MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES,
 };
 
-/// Why a text is no document. `Display` has the parser's own words; the place stands beside them.
+/// The reason why a text is not a valid document. `Display` has the parser's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {}: {message}", location.line)]
 pub struct ReadError {
@@ -22,7 +23,7 @@ pub struct ReadError {
     pub message: String,
 }
 
-/// Something that was read, but not as its author may think.
+/// A deviation between the text and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub location: Location,
@@ -39,13 +40,13 @@ pub struct Document {
 /// Reads the first document of `text`.
 ///
 /// # Errors
-/// The first place where `text` is not YAML, or where it goes over a limit.
+/// The first location where `text` is not valid YAML, or exceeds a limit.
 pub fn read(text: &[u8]) -> Result<Document, ReadError> {
     Reader::new(text, false).document()
 }
 
-/// What stands before the first error of `text`: every collection that is open there ends, and a key without
-/// its value is left out. `None` where not even the root was reached.
+/// Reads `text` up to its first error: open collections are closed there, and a key without value is dropped.
+/// Returns `None` if the error precedes the root.
 pub fn read_until_error(text: &[u8]) -> Option<Arc<Node>> {
     Reader::new(text, true).document().ok()?.root
 }
@@ -54,15 +55,15 @@ struct Reader<'text> {
     parser: Parser<'text>,
     text: &'text [u8],
     lines: Lines<'text>,
-    /// `None` while the anchored value is still being read.
+    /// `None` while the anchored value is being read.
     anchors: HashMap<String, Option<Arc<Node>>>,
     notes: Vec<Note>,
-    /// Values that stand in the text.
+    /// Values in the text.
     written_nodes: u64,
-    /// Values with aliases followed.
+    /// Values with aliases expanded.
     expanded_nodes: u64,
     aliased_bytes: u64,
-    /// An error ends the collections that are open instead of losing them.
+    /// Whether an error closes the open collections instead of discarding them.
     keep_partial: bool,
     stopped: Option<ReadError>,
 }
@@ -100,7 +101,7 @@ impl<'text> Reader<'text> {
         Ok(Document { root, notes: self.notes })
     }
 
-    /// Nothing after the first document counts, but it is said.
+    /// Content after the first document is ignored, with a note.
     fn after_document(&mut self) -> Result<(), ReadError> {
         loop {
             match self.next()? {
@@ -114,7 +115,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    /// The parser is not asked again after an error.
+    /// Must not call the parser again after an error.
     fn next(&mut self) -> Result<(Event, Position), ReadError> {
         if let Some(error) = &self.stopped {
             return Err(error.clone());
@@ -122,7 +123,7 @@ impl<'text> Reader<'text> {
         self.parser.next().map_err(|problem| read_error(self.text, problem))
     }
 
-    /// Whether `error` loses the collection that it stands in.
+    /// Returns `error` unless the partial collection is kept.
     fn stop(&mut self, error: ReadError) -> Result<(), ReadError> {
         if !self.keep_partial {
             return Err(error);
@@ -274,7 +275,7 @@ impl<'text> Reader<'text> {
     }
 }
 
-/// One entry of a mapping, as it was written.
+/// An entry of a mapping, before keys are normalized.
 struct Pair {
     key: Arc<Node>,
     is_merge: bool,
@@ -288,7 +289,7 @@ impl Weight {
     }
 }
 
-/// `<<`: what the mapping says itself wins, then the earlier source.
+/// Merges `<<`: the mapping's own entries win, then earlier sources.
 fn merge_into(mapping: &mut Mapping, source: &Node, at: Position) -> Result<(), ReadError> {
     match &source.value {
         Value::Mapping(more) => {
@@ -332,7 +333,7 @@ fn error(position: Position, message: String) -> ReadError {
     ReadError { location: location(position), message }
 }
 
-/// Gives the parser's problem its true place, within the text, and names tabs.
+/// Restricts the position to the text, and explains tabs in the indentation.
 fn read_error(text: &[u8], problem: ParseError) -> ReadError {
     let mut position = problem.position.unwrap_or_else(|| position_of(text, problem.offset));
     let last = text.iter().filter(|byte| **byte == b'\n').count();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cpu_time::within_time_limit;
 
-/// The tree as compact text, each scalar as written.
+/// Formats the tree compactly, with scalars as written.
 fn show(node: &Node) -> String {
     match &node.value {
         Value::Scalar(scalar) => scalar.text.to_string(),
