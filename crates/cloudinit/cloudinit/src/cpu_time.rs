@@ -11,10 +11,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The thread's CPU time exceeds 10 s.
 pub fn within_time_limit<T>(work: impl FnOnce() -> T) -> T {
     let start = cpu_time();
-    let made = work();
-    let taken = cpu_time() - start;
-    assert!(taken < LIMIT, "{taken:?}");
-    made
+    let result = work();
+    let elapsed = cpu_time() - start;
+    assert!(elapsed < LIMIT, "{elapsed:?}");
+    result
 }
 
 /// CPU time of the current thread.

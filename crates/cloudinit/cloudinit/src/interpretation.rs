@@ -88,12 +88,12 @@ impl Reader<'_> {
                 self.output("Detected an Ignition config. Exiting...".to_owned());
                 self.interpretation.foreign = true;
             }
-            Kind::Empty => self.interpretation.checked = check::nothing(),
+            Kind::Empty => self.interpretation.checked = check::empty(),
             Kind::Script => {
                 self.info("Parsing user-data as script");
                 let script = self.substitute_tokens(text, "").into_owned();
                 self.interpretation.scripts.push(script);
-                self.interpretation.checked = check::nothing();
+                self.interpretation.checked = check::empty();
             }
             Kind::CloudConfig => {
                 self.info("Parsing user-data as cloud-config");
@@ -134,7 +134,7 @@ impl Reader<'_> {
         self.interpretation.malformed = !multipart.errors.is_empty();
         let configs: Vec<_> = multipart.parts.iter().filter_map(|part| self.part(part)).collect();
         self.interpretation.checked = if configs.is_empty() && !self.interpretation.malformed {
-            check::nothing()
+            check::empty()
         } else {
             check::join(configs)
         };
@@ -156,7 +156,7 @@ impl Reader<'_> {
                 self.info(format!("Parsing {name} as script"));
                 let script = self.substitute_tokens(text, &format!(" of {name}")).into_owned();
                 self.interpretation.scripts.push(script);
-                return Some(check::nothing());
+                return Some(check::empty());
             }
             Content::CloudConfig(text) => {
                 self.info(format!("Parsing {name} as cloud-config"));

@@ -42,11 +42,11 @@ impl KeyImport {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
     #[error("the answer is no JSON list of objects with a key (line {line}, column {column})")]
-    NoList { line: usize, column: usize },
+    NotList { line: usize, column: usize },
     #[error("the answer has more than {MAX_IMPORTED_KEYS} keys")]
     TooMany,
     #[error("the answer has a key with a line break or another control character")]
-    NoKey,
+    InvalidKey,
 }
 
 #[derive(Deserialize)]
@@ -61,13 +61,13 @@ struct Entry {
 /// The response has another format. No key of it is used.
 pub fn parse_keys(response: &[u8]) -> Result<Vec<String>, ResponseError> {
     let entries: Vec<Entry> = serde_json::from_slice(response)
-        .map_err(|error| ResponseError::NoList { line: error.line(), column: error.column() })?;
+        .map_err(|error| ResponseError::NotList { line: error.line(), column: error.column() })?;
     if entries.len() > MAX_IMPORTED_KEYS {
         return Err(ResponseError::TooMany);
     }
     let keys: Vec<_> = entries.iter().map(|entry| entry.key.trim()).filter(|key| !key.is_empty()).collect();
     if keys.iter().any(|key| key.contains(char::is_control)) {
-        return Err(ResponseError::NoKey);
+        return Err(ResponseError::InvalidKey);
     }
     Ok(keys.into_iter().map(str::to_owned).collect())
 }
@@ -78,17 +78,17 @@ mod tests {
 
     #[test]
     fn responses() {
-        let no_list = |line, column| Err(ResponseError::NoList { line, column });
+        let not_list = |line, column| Err(ResponseError::NotList { line, column });
         for (response, expect) in [
             ("[]", Ok(vec![])),
             ("[{\"id\": 1, \"key\": \" a b \\n\"}, {\"key\": \"\"}, {\"key\": \"c\"}]", Ok(vec!["a b", "c"])),
-            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(ResponseError::NoKey)),
-            ("", no_list(1, 0)),
-            ("<html>", no_list(1, 1)),
-            ("{\"message\": \"Not Found\"}", no_list(1, 0)),
-            ("[{\"id\": 1}]", no_list(1, 10)),
-            ("[{\"key\": 1}]", no_list(1, 10)),
-            ("[{\"key\": \"a\"}", no_list(1, 13)),
+            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(ResponseError::InvalidKey)),
+            ("", not_list(1, 0)),
+            ("<html>", not_list(1, 1)),
+            ("{\"message\": \"Not Found\"}", not_list(1, 0)),
+            ("[{\"id\": 1}]", not_list(1, 10)),
+            ("[{\"key\": 1}]", not_list(1, 10)),
+            ("[{\"key\": \"a\"}", not_list(1, 13)),
         ] {
             let expect = expect.map(|keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect());
             assert_eq!(parse_keys(response.as_bytes()), expect, "{response}");

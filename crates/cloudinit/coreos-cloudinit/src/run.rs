@@ -109,7 +109,7 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
     }
     let is_invalid = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     let converted = match convert::convert(&fetched.user_data, format) {
-        Ok(_) if is_invalid => Err(ConvertError::NotValid),
+        Ok(_) if is_invalid => Err(ConvertError::Invalid),
         converted => converted,
     };
     let converted = converted.context("cannot convert")?;

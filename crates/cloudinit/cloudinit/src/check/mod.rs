@@ -112,7 +112,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
 }
 
 /// The checked form of an empty config, which still makes the services' units startable.
-pub fn nothing() -> Checked {
+pub fn empty() -> Checked {
     check(&config::read(None)).unwrap_or_default()
 }
 

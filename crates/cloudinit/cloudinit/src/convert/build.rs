@@ -88,7 +88,7 @@ impl Build<'_> {
             Action::GroupAdd { name } => self.document.passwd.groups.push(Group { name: name.clone() }),
             Action::GroupMember { group, user } => {
                 if is_known(user, self.checked) {
-                    add(&mut self.user(user).groups, std::slice::from_ref(group));
+                    extend_unique(&mut self.user(user).groups, std::slice::from_ref(group));
                 }
             }
             Action::Password { name, hash } => self.user(name).password_hash = Some(hash.0.clone()),
@@ -96,11 +96,11 @@ impl Build<'_> {
                 // As in a run, the last set of keys with the same name wins.
                 let authorized = &mut self.user(user).ssh_authorized_keys;
                 authorized.clear();
-                add(authorized, keys);
+                extend_unique(authorized, keys);
             }
             Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{ZONEINFO_DIRECTORY}/{name}")),
             Action::Write(write) => self.write(write),
-            Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
+            Action::Fetch { write, from, .. } => self.plain_file(write, remote_contents(from)),
             Action::Mask { path } => self.mask(path),
             Action::Enable { unit, .. } => self.unit(unit).enabled = true,
             // Steps for a running machine, and those that `unsupported` reports. New users have no password
@@ -259,11 +259,11 @@ fn fill_user(account: &Account, user: &mut User) {
         system: account.system,
         ..User::default()
     };
-    add(&mut user.groups, &account.groups);
+    extend_unique(&mut user.groups, &account.groups);
 }
 
 /// Appends values without duplicates, which Ignition refuses.
-fn add(list: &mut Vec<String>, more: &[String]) {
+fn extend_unique(list: &mut Vec<String>, more: &[String]) {
     for one in more {
         if !list.contains(one) {
             list.push(one.clone());
@@ -288,7 +288,7 @@ fn contents(content: &[u8]) -> Contents {
     }
 }
 
-fn fetched(from: &FileSource) -> Contents {
+fn remote_contents(from: &FileSource) -> Contents {
     let header = |(name, value): &(String, String)| Header { name: name.clone(), value: value.clone() };
     Contents::Source { source: from.url.clone(), http_headers: from.headers.iter().map(header).collect() }
 }

@@ -59,11 +59,11 @@ pub fn convert(user_data: &UserData, format: Format) -> Result<Converted, Conver
     match user_data.kind {
         Kind::Script => return Err(ConvertError::Script),
         Kind::Ignition => return Err(ConvertError::Ignition),
-        Kind::Unknown(_) => return Err(ConvertError::NotValid),
+        Kind::Unknown(_) => return Err(ConvertError::Invalid),
         Kind::Empty | Kind::CloudConfig | Kind::Multipart => {}
     }
     let Interpretation { mut checked, scripts, .. } =
-        preview::interpret_without_addresses(user_data).ok_or(ConvertError::NotValid)?;
+        preview::interpret_without_addresses(user_data).ok_or(ConvertError::Invalid)?;
     let parts = parts(user_data)?;
     let hostname = parts.iter().find_map(|part| part.config.hostname.as_ref());
     if hostname.is_some_and(|name| unsupported::has_token(&name.text)) {
@@ -116,7 +116,7 @@ impl ConfigPart<'_> {
 
 fn parts(user_data: &UserData) -> Result<Vec<ConfigPart<'_>>, ConvertError> {
     let read = |text: Cow<'_, [u8]>, line_mapping| {
-        let document = yaml::read(&unescape(&text)).map_err(|_| ConvertError::NotValid)?;
+        let document = yaml::read(&unescape(&text)).map_err(|_| ConvertError::Invalid)?;
         let config = config::read(document.root.as_deref());
         Ok(ConfigPart { text: Cow::Owned(text.into_owned()), config, document, line_mapping })
     };

@@ -26,23 +26,23 @@ pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan
         plan.push(write_files_action(file), "named in write_files");
     }
     if let Some(oem) = &checked.oem {
-        plan.push(text(OEM_RELEASE_PATH, oem_release(oem)), "coreos.oem");
+        plan.push(text_file(OEM_RELEASE_PATH, oem_release(oem)), "coreos.oem");
     }
     if let Some(conf) = update_conf(&facts.update_conf, &checked.update) {
-        plan.push(text(UPDATE_CONF_PATH, conf), "coreos.update");
+        plan.push(text_file(UPDATE_CONF_PATH, conf), "coreos.update");
     }
     if checked.manage_etc_hosts {
         let name = checked.hostname.as_ref().unwrap_or(&facts.hostname);
         let extra_hosts = &facts.extra_hosts;
         let hosts = format!("127.0.0.1 localhost\n127.0.0.1 {name}\n::1 localhost\n{extra_hosts}");
-        plan.push(text(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
+        plan.push(text_file(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
     }
     flannel(checked, plan);
     system(&checked.system, facts, plan);
     if !checked.files.iter().any(|file| file.path == ENVIRONMENT_PATH)
         && let Some(merged) = environment(&facts.environment, addresses)
     {
-        plan.push(text(ENVIRONMENT_PATH, merged), "the machine's addresses");
+        plan.push(text_file(ENVIRONMENT_PATH, merged), "the machine's addresses");
     }
     deferred.into_iter().map(write_files_action).collect()
 }
@@ -95,7 +95,7 @@ fn merge_by_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
     kept
 }
 
-fn text(path: &str, content: String) -> Action {
+fn text_file(path: &str, content: String) -> Action {
     Action::Write(FileWrite {
         path: path.to_owned(),
         mode: DEFAULT_MODE,
@@ -110,15 +110,15 @@ fn system(system: &System, facts: &Facts, plan: &mut Plan) {
         plan.push(Action::TimeZone { name: name.clone() }, "timezone");
     }
     if let Some(locale) = &system.locale {
-        plan.push(text(LOCALE_PATH, set_variables(&facts.locale_conf, &[("LANG", locale)])), "locale");
+        plan.push(text_file(LOCALE_PATH, set_variables(&facts.locale_conf, &[("LANG", locale)])), "locale");
     }
     if !system.time_servers.is_empty() {
         let content = format!("[Time]\nNTP={}\n", system.time_servers.join(" "));
-        plan.push(text(TIME_SERVERS_PATH, content), "ntp");
+        plan.push(text_file(TIME_SERVERS_PATH, content), "ntp");
     }
     if !system.certificates.is_empty() {
         // A path unit watches this file and rebuilds the certificate bundle.
-        plan.push(text(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
+        plan.push(text_file(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
     }
 }
 
@@ -130,7 +130,7 @@ fn flannel(checked: &Checked, plan: &mut Plan) {
         .collect();
     if !lines.is_empty() {
         // No trailing line break, for compatibility with the last CoreOS release.
-        plan.push(text(FLANNEL_PATH, lines.join("\n")), "coreos.flannel");
+        plan.push(text_file(FLANNEL_PATH, lines.join("\n")), "coreos.flannel");
     }
 }
 

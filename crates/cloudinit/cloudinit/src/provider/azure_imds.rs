@@ -16,7 +16,8 @@ pub fn user_data(document: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut document = JsonDocument::read(NAME, document)?;
     for (key_path, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
         if let Some(text) = document.text(key_path).filter(|text| !text.trim().is_empty()) {
-            let decoded = decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).of(what))?;
+            let decoded =
+                decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).in_document(what))?;
             return Ok(decoded.bytes);
         }
     }

@@ -40,7 +40,8 @@ impl Context {
         let data = meta(&mut document, USER_DATA);
         let encoded = meta(&mut document, BASE64_FIELDS);
         if encoded.split(',').map(str::trim).any(|name| name == USER_DATA) {
-            let decoded = decode_base64(data.as_bytes()).map_err(|error| Malformed::from(error).of(NAME))?;
+            let decoded =
+                decode_base64(data.as_bytes()).map_err(|error| Malformed::from(error).in_document(NAME))?;
             return Ok(decoded.bytes);
         }
         Ok(data.into_bytes())

@@ -40,7 +40,7 @@ pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
         .map(|line| {
             let malformed = || Malformed::PublicKey(truncate_for_message(line));
             let (id, name) = line.split_once('=').ok_or_else(malformed)?;
-            if !is_path_part(id) {
+            if !is_path_segment(id) {
                 return Err(malformed());
             }
             Ok(KeyName { id: id.to_owned(), name: name.to_owned() })
@@ -52,11 +52,11 @@ pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
 pub fn interfaces(list: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(list);
     let names = text.lines().map(|line| line.trim().trim_end_matches('/'));
-    names.filter(|name| is_path_part(name)).take(MAX_METADATA_INTERFACES).map(str::to_owned).collect()
+    names.filter(|name| is_path_segment(name)).take(MAX_METADATA_INTERFACES).map(str::to_owned).collect()
 }
 
 /// The text becomes part of a URL.
-fn is_path_part(text: &str) -> bool {
+fn is_path_segment(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_'))
 }

@@ -15,9 +15,9 @@ pub enum Malformed {
     #[error("it is not JSON (line {line}, column {column})")]
     Json { line: usize, column: usize },
     #[error("it is no mapping")]
-    NoMapping,
+    NotMapping,
     #[error("it is not UTF-8")]
-    NotText,
+    NotUtf8,
     #[error("its user-data cannot be decoded")]
     Content(#[from] DecodeError),
     #[error("malformed public key: {0:?}")]
@@ -30,7 +30,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    pub(super) fn of(self, what: &'static str) -> Self {
+    pub(super) fn in_document(self, what: &'static str) -> Self {
         Self::In { what, source: Box::new(self) }
     }
 }

@@ -11,7 +11,7 @@ use super::error::Malformed;
 use crate::limits::MAX_METADATA_NOTES;
 
 /// Substitute for a value of another type, which is not a valid address.
-const NO_TEXT: &str = "?";
+const NOT_AN_ADDRESS: &str = "?";
 
 /// A document. Paths have the form `interfaces.public.0.mac`.
 #[derive(Debug, Clone)]
@@ -45,11 +45,11 @@ impl JsonDocument {
     /// The document is not valid JSON, or not an object.
     pub fn read_required(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
         let document = Self::parse(name, bytes)?;
-        if document.root.is_object() { Ok(document) } else { Err(Malformed::NoMapping.of(name)) }
+        if document.root.is_object() { Ok(document) } else { Err(Malformed::NotMapping.in_document(name)) }
     }
 
     fn parse(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
-        let root = serde_json::from_slice(bytes).map_err(|error| Malformed::from(error).of(name))?;
+        let root = serde_json::from_slice(bytes).map_err(|error| Malformed::from(error).in_document(name))?;
         Ok(Self { name, root, notes: Vec::new() })
     }
 
@@ -133,7 +133,7 @@ impl JsonDocument {
 
     /// Parses an address; `None` if the text is empty.
     fn address<A: FromStr + Display>(&mut self, path: &str, expected: &str) -> Option<String> {
-        match address::read::<A>(self.get(path)?.as_str().unwrap_or(NO_TEXT)) {
+        match address::read::<A>(self.get(path)?.as_str().unwrap_or(NOT_AN_ADDRESS)) {
             Ok(address) => address.map(|address| address.to_string()),
             Err(InvalidAddress) => {
                 self.ignore(path, expected);

@@ -43,7 +43,7 @@ pub fn decode_content(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec
 /// # Errors
 /// The bytes are not UTF-8.
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed::NotText)
+    std::str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8)
 }
 
 fn note_ignored(what: &str, expected: &str, notes: &mut Vec<String>) {

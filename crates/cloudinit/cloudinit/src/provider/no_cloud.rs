@@ -16,7 +16,7 @@ pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
     let document = yaml::read(meta_data)?;
     let mut metadata = Metadata::default();
     let Some(root) = document.root.filter(|root| !root.is_null()) else { return Ok(metadata) };
-    let root = root.mapping().ok_or(Malformed::NoMapping)?;
+    let root = root.mapping().ok_or(Malformed::NotMapping)?;
     let notes = &mut metadata.notes;
     metadata.hostname = text(root, "local_hostname", notes).or_else(|| text(root, "hostname", notes));
     metadata.instance = text(root, "instance_id", notes);

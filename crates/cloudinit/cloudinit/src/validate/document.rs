@@ -22,7 +22,7 @@ pub fn validate(raw: &[u8]) -> Vec<Finding> {
 
 /// As [`validate`], for decoded user-data.
 pub fn validate_decoded(user_data: &UserData) -> Vec<Finding> {
-    let mut findings = all(user_data);
+    let mut findings = collect_findings(user_data);
     findings.retain(|finding| !finding.original_only);
     findings
 }
@@ -30,12 +30,12 @@ pub fn validate_decoded(user_data: &UserData) -> Vec<Finding> {
 /// As [`validate`], plus findings of the original validator about services that it no longer shipped.
 pub fn validate_as_original(raw: &[u8]) -> Vec<Finding> {
     match decode(raw.to_vec()) {
-        Ok(user_data) => all(&user_data),
+        Ok(user_data) => collect_findings(&user_data),
         Err(error) => vec![Finding::new(Severity::Error, Location::START, error.to_string())],
     }
 }
 
-fn all(user_data: &UserData) -> Vec<Finding> {
+fn collect_findings(user_data: &UserData) -> Vec<Finding> {
     let mut findings = Vec::new();
     if user_data.was_base64 {
         findings.push(Finding::new(Severity::Warning, Location::START, "user-data is base64 encoded"));
@@ -81,7 +81,9 @@ fn lacks_only_header(text: &[u8]) -> bool {
 fn parts(text: &[u8], findings: &mut Vec<Finding>) {
     let multipart = multipart::read(text);
     for (kind, notes) in [(Severity::Warning, &multipart.warnings), (Severity::Error, &multipart.errors)] {
-        findings.extend(notes.iter().map(|note| Finding::new(kind, at(note.line), note.message.clone())));
+        findings.extend(
+            notes.iter().map(|note| Finding::new(kind, location_of_line(note.line), note.message.clone())),
+        );
     }
     for part in &multipart.parts {
         if findings.len() > MAX_FINDINGS {
@@ -91,10 +93,18 @@ fn parts(text: &[u8], findings: &mut Vec<Finding>) {
         match &part.content {
             Content::Empty | Content::Script(_) => {}
             Content::Ignored(reason) => {
-                findings.push(Finding::new(Severity::Info, at(part.line), format!("{name}: {reason}")));
+                findings.push(Finding::new(
+                    Severity::Info,
+                    location_of_line(part.line),
+                    format!("{name}: {reason}"),
+                ));
             }
             Content::Failed(reason) => {
-                findings.push(Finding::new(Severity::Error, at(part.line), format!("{name}: {reason}")));
+                findings.push(Finding::new(
+                    Severity::Error,
+                    location_of_line(part.line),
+                    format!("{name}: {reason}"),
+                ));
             }
             Content::CloudConfig(text) => {
                 let mut own = Vec::new();
@@ -113,7 +123,7 @@ fn parts(text: &[u8], findings: &mut Vec<Finding>) {
     }
 }
 
-fn at(line: u32) -> Location {
+fn location_of_line(line: u32) -> Location {
     Location { line, ..Location::START }
 }
 

@@ -56,8 +56,9 @@ fn secret_kind(line: &str) -> Option<&'static str> {
     let value = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
     // Paths, variables and placeholders are not secrets.
     let is_value = !value.is_empty() && !value.starts_with(['/', '$', '<', '{', '[', '|', '>', '%']);
-    let is_word = !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
-    (named && is_value && is_word).then_some("a password or token")
+    let is_not_literal =
+        !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
+    (named && is_value && is_not_literal).then_some("a password or token")
 }
 
 #[cfg(test)]

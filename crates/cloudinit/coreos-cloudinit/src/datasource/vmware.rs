@@ -89,7 +89,7 @@ fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
         if output.last() == Some(&b'\n') {
             output.pop();
         }
-        let malformed = |_| DatasourceError::Malformed { path: request.into(), source: Malformed::NotText };
+        let malformed = |_| DatasourceError::Malformed { path: request.into(), source: Malformed::NotUtf8 };
         return String::from_utf8(output).map(Some).map_err(malformed);
     }
     if output.error_line.contains(NO_VALUE) || output.stdout.starts_with(NO_VALUE.as_bytes()) {
