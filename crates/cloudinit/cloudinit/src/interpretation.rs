@@ -31,7 +31,7 @@ pub enum Message {
     Info(String),
     Warning(String),
     Error(String),
-    /// Printed to standard output as it is, for compatibility with programs that parse the output.
+    /// A line of standard output, without its line break. Programs parse these lines.
     Output(String),
 }
 
@@ -44,6 +44,7 @@ pub enum TokenValues<'a> {
     Unknown,
 }
 
+/// Interprets decoded user-data and passes messages to `report`, in order.
 pub fn interpret(
     user_data: &UserData,
     tokens: TokenValues<'_>,

@@ -6,7 +6,7 @@ use crate::config::{Group, Import, ImportFrom, Text, User};
 use crate::key_import::KeyImport;
 use crate::limits::MAX_GITHUB_NAME_BYTES;
 
-/// A user that can be created or updated.
+/// A validated user to create or update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,

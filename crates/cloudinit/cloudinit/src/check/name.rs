@@ -38,7 +38,6 @@ pub fn hostname_problem(name: &str) -> Option<String> {
     None
 }
 
-/// Returns why `name` is not a valid unit name.
 pub(super) fn unit_problem(name: &str) -> Option<String> {
     if let Some(problem) = file_name_problem("unit", name) {
         return Some(problem);
@@ -53,14 +52,12 @@ pub(super) fn unit_problem(name: &str) -> Option<String> {
     }
 }
 
-/// Returns why `name` is not a valid file name.
 pub(super) fn file_name_problem(what: &str, name: &str) -> Option<String> {
     let bad =
         name.contains(['/', '\0', '\n', '\r']) || name.contains("..") || name == "." || name.len() > 255;
     bad.then(|| format!("{what} name {name:?} must not hold '/', '..', a line break or NUL"))
 }
 
-/// Returns why `name` is not a valid user or group name.
 pub(super) fn account_problem(what: &str, name: &str) -> Option<String> {
     let bad = name.starts_with('-')
         || name.chars().any(|c| matches!(c, ':' | '/' | ',') || c.is_whitespace() || c.is_control());

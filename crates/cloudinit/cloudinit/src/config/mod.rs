@@ -119,7 +119,6 @@ pub struct Source {
     pub headers: Vec<Header>,
 }
 
-/// A request header.
 #[derive(Debug, Clone)]
 pub struct Header {
     pub name: Text,

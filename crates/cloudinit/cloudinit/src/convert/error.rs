@@ -1,4 +1,4 @@
-//! Why user-data is not converted.
+//! Errors of a conversion.
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {

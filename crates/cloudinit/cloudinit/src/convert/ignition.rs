@@ -10,7 +10,6 @@ use serde_yaml::Value;
 use super::document::Document;
 use super::error::ConvertError;
 
-/// Version of the Ignition spec.
 const VERSION: &str = "3.3.0";
 /// Names that exist in Butane only.
 const INLINE: &str = "inline";
@@ -48,7 +47,6 @@ pub(super) fn text(content: &[u8]) -> Option<&str> {
     (!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t'))).then_some(text)
 }
 
-/// The root of the document.
 struct Config<'a>(&'a Value);
 
 #[derive(Serialize)]
@@ -69,7 +67,6 @@ impl Serialize for Config<'_> {
     }
 }
 
-/// A value below the root.
 struct Nested<'a>(&'a Value);
 
 impl Serialize for Nested<'_> {

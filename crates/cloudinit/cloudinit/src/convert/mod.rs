@@ -23,7 +23,6 @@ use crate::template::unescape;
 use crate::user_data::{Kind, UserData};
 use crate::yaml;
 
-/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// JSON of Ignition spec 3.3.0.

@@ -1,6 +1,5 @@
 //! Bond options, in the notation of the kernel module and of networkd.
 
-/// An option that is set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BondOption {
     /// Key in a networkd `.netdev` file.

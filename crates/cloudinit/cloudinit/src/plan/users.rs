@@ -1,4 +1,4 @@
-//! Users and ssh keys.
+//! Plans users, groups, SSH keys and sudo rules.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

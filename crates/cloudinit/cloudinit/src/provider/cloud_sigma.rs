@@ -18,7 +18,6 @@ const KEYS: &str = "ssh_public_key";
 /// Looks up the local address of the interface with the given MAC address.
 pub type LocalAddress<'a> = dyn FnMut(&str) -> Option<IpAddr> + 'a;
 
-/// The server context.
 #[derive(Debug)]
 pub struct Context(JsonDocument);
 

@@ -18,7 +18,6 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Malformed> {
     })
 }
 
-/// Returns the child elements named `name`.
 pub(super) fn children<'a, 'input>(
     parent: Node<'a, 'input>,
     name: &'static str,

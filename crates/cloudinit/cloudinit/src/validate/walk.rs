@@ -34,7 +34,7 @@ fn check_misplaced(document: &Mapping, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Keys of cloud-init for package management.
+/// Whether cloud-init uses the key for package management.
 fn is_package_key(key: &str) -> bool {
     key == "packages" || key.starts_with("package_")
 }

@@ -45,7 +45,6 @@ pub struct ScalarEvent {
     pub plain: bool,
 }
 
-/// An error of libyaml.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParseError {
     pub message: String,
@@ -54,7 +53,6 @@ pub struct ParseError {
     pub offset: usize,
 }
 
-/// Parses the events of a text.
 pub struct Parser<'text> {
     // Boxed: libyaml stores pointers to the parser in itself.
     raw: Box<MaybeUninit<unsafe_sys::yaml_parser_t>>,

@@ -2,7 +2,6 @@
 
 use super::event::Position;
 
-/// The lines of a text, split once.
 pub(super) struct Lines<'text> {
     text: &'text [u8],
     starts: Vec<usize>,
