@@ -1,6 +1,6 @@
-//! gzip and base64, with caps: for user-data as a whole and for the content of files.
+//! gzip and base64 with size limits, for user-data and for file contents.
 //!
-//! It must never give back a part of what was damaged.
+//! Damaged input is an error; partial output is never returned.
 
 use std::io::Read;
 
@@ -29,13 +29,15 @@ pub enum DecodeError {
     Unsupported(String),
 }
 
-/// Whether `bytes` begin as gzip does.
+/// Whether `bytes` start with the magic number of gzip.
 pub fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&GZIP_MAGIC)
 }
 
+/// Decompresses gzip.
+///
 /// # Errors
-/// Damaged at any place, also in the checksum at the end, or more than `limit` bytes.
+/// The data is damaged, including its checksum, or decompresses to more than `limit` bytes.
 pub fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
     let mut unpacked = Vec::new();
     let read = MultiGzDecoder::new(bytes)
@@ -48,16 +50,18 @@ pub fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
     Ok(unpacked)
 }
 
-/// Base64 in either alphabet, padded or not, with white space anywhere.
+/// Decoded base64. Both alphabets, missing padding and white space are accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Base64 {
     pub bytes: Vec<u8>,
-    /// The standard alphabet with padding, as the encoding is meant to be.
+    /// Whether the text uses the standard alphabet with padding.
     pub strict: bool,
 }
 
+/// Decodes base64.
+///
 /// # Errors
-/// A character of neither alphabet, or a length that cannot be.
+/// A character is not in the alphabet, or the length is invalid.
 pub fn decode_base64(text: &[u8]) -> Result<Base64, DecodeError> {
     let packed: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let url_safe = packed.iter().any(|byte| matches!(byte, b'-' | b'_'));
@@ -66,7 +70,7 @@ pub fn decode_base64(text: &[u8]) -> Result<Base64, DecodeError> {
     Ok(Base64 { bytes, strict: !url_safe && packed.len().is_multiple_of(4) })
 }
 
-/// How the content of a file is written down (contract 2.6).
+/// The encoding of a file's content (contract 2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentEncoding {
     pub base64: bool,
@@ -74,7 +78,7 @@ pub struct ContentEncoding {
 }
 
 impl ContentEncoding {
-    /// `None` for a name that is not known. The empty name is plain content.
+    /// Returns `None` for an unknown name. The empty name stands for plain content.
     pub fn parse(name: &str) -> Option<Self> {
         let (gzip, base64) = match name {
             "" => (false, false),
@@ -90,8 +94,10 @@ impl ContentEncoding {
         !self.base64 && !self.gzip
     }
 
+    /// Decodes `content`.
+    ///
     /// # Errors
-    /// Content that is not what its encoding says, or more than `limit` bytes.
+    /// The content does not match its encoding, or decodes to more than `limit` bytes.
     pub fn decode(self, content: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
         let packed = if self.base64 { decode_base64(content)?.bytes } else { content.to_vec() };
         if self.gzip { gunzip(&packed, limit) } else { Ok(packed) }

@@ -1,14 +1,14 @@
-//! The content of a file that is fetched when a config is applied: from where, and what is said to the server.
+//! The remote content of a file: URL and request headers.
 //!
-//! It asks nobody. Both may hold a password or a token, so that `Debug` must never show them.
+//! This module does not do I/O. `Debug` must not print the values: both may contain passwords or tokens.
 
 use std::fmt;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileSource {
-    /// Begins with `https://`.
+    /// Starts with `https://`.
     pub url: String,
-    /// Names and values.
+    /// Name and value.
     pub headers: Vec<(String, String)>,
 }
 

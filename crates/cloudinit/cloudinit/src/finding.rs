@@ -1,13 +1,13 @@
-//! What the validator says: a kind, a place, a message.
+//! The validator's findings: severity, location and message.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// From worst to mildest.
+/// Ordered from most to least severe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -26,7 +26,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Line and column count from one, in the decoded text.
+/// Line and column start at 1 and refer to the decoded text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub kind: Severity,
@@ -35,25 +35,25 @@ pub struct Finding {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
-    /// Only the original says so: here it is not true.
+    /// Reported only for compatibility with the original validator; does not apply to this system.
     #[serde(skip)]
-    pub of_original: bool,
+    pub original_only: bool,
 }
 
 impl Finding {
-    pub fn new(kind: Severity, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(kind: Severity, location: Location, message: impl Into<String>) -> Self {
         Self {
             kind,
-            line: place.line,
-            column: place.column,
+            line: location.line,
+            column: location.column,
             message: message.into(),
             fix: None,
-            of_original: false,
+            original_only: false,
         }
     }
 
-    pub(crate) fn of_original(mut self) -> Self {
-        self.of_original = true;
+    pub(crate) fn original_only(mut self) -> Self {
+        self.original_only = true;
         self
     }
 
@@ -63,14 +63,14 @@ impl Finding {
     }
 }
 
-/// As the validator's lines have it: `line 3: error: ...`.
+/// Formats a finding as a line: `line 3: error: ...`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}: {}", self.line, self.kind, self.message)
     }
 }
 
-/// Sorted by line, then by severity, without repetitions.
+/// Sorts by line, then severity, and removes duplicates.
 pub fn sort(findings: &mut Vec<Finding>) {
     findings
         .sort_by(|a, b| (a.line, a.kind, a.column, &a.message).cmp(&(b.line, b.kind, b.column, &b.message)));

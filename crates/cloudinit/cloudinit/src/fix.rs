@@ -1,26 +1,27 @@
-//! What would mend a finding, as a replacement of text.
+//! A text replacement that resolves a finding.
 
 use serde::Serialize;
 
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// Line and column count from one, in characters, as a finding's do.
+/// Line and column start at 1, in characters, as in a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fix {
     pub line: u32,
     pub column: u32,
-    /// What stands there; empty where only something is missing.
+    /// The text to replace; empty for an insertion.
     pub replaces: String,
     pub with: String,
 }
 
 impl Fix {
-    pub fn new(place: Place, replaces: impl Into<String>, with: impl Into<String>) -> Self {
-        Self { line: place.line, column: place.column, replaces: replaces.into(), with: with.into() }
+    pub fn new(location: Location, replaces: impl Into<String>, with: impl Into<String>) -> Self {
+        Self { line: location.line, column: location.column, replaces: replaces.into(), with: with.into() }
     }
 
-    /// The same with what really stands there: a key is known with `_` for each `-`, and a finding's place is that
-    /// of the key where the value is what is wrong. `None` where it is not at its place, nor just once behind it.
+    /// Adjusts the fix to the actual text: keys are known with `_` for each `-`, and a finding about a value
+    /// is located at its key. Returns `None` if the text is neither at the location nor exactly once after
+    /// it.
     pub(crate) fn confirmed(mut self, lines: &[&str]) -> Option<Self> {
         let line = lines.get(usize::try_from(self.line.checked_sub(1)?).ok()?)?;
         let before = usize::try_from(self.column.checked_sub(1)?).ok()?;
@@ -31,16 +32,17 @@ impl Fix {
         let at = if folded.starts_with(&wanted) {
             0
         } else {
-            let mut places = folded.match_indices(&wanted).map(|(at, _)| at);
-            let only = places.next()?;
-            places.next().is_none().then_some(only)?
+            let mut locations = folded.match_indices(&wanted).map(|(at, _)| at);
+            let only = locations.next()?;
+            locations.next().is_none().then_some(only)?
         };
         self.column += u32::try_from(rest[..at].chars().count()).ok()?;
         self.replaces = rest[at..at + wanted.len()].to_owned();
         Some(self)
     }
 
-    /// The text with this replaced; as it was where something else stands there. Who shows a fix applies it by itself.
+    /// Returns `text` with the replacement applied, or unchanged if it does not match. Clients apply fixes
+    /// themselves.
     #[cfg(test)]
     pub fn apply(&self, text: &str) -> String {
         let mut start = 0;
@@ -68,11 +70,11 @@ mod tests {
     }
 
     fn at(line: u32, column: u32, replaces: &str, with: &str) -> Fix {
-        Fix::new(Place { line, column }, replaces, with)
+        Fix::new(Location { line, column }, replaces, with)
     }
 
     #[test]
-    fn what_stands_there_is_confirmed() {
+    fn fix_is_confirmed_against_the_text() {
         let text = "#cloud-config\nhost-nme: a\n\"write_file\": []\n";
         let mended = |fix: Fix| confirmed(fix, text).map(|fix| fix.apply(text));
         assert_eq!(
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_characters() {
+    fn columns_count_characters() {
         let text = "a\n\u{e4}\u{f6}: $public_ip4 \u{fc}\n";
         let fix = confirmed(at(2, 5, "$public_ip4", "$public_ipv4"), text).unwrap();
         assert_eq!(fix.apply(text), "a\n\u{e4}\u{f6}: $public_ipv4 \u{fc}\n");

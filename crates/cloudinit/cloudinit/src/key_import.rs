@@ -1,6 +1,6 @@
-//! Keys that are fetched when a config is applied: from where, under which name they are kept, what an answer says.
+//! SSH keys to fetch when a config is applied: source, key name and response format.
 //!
-//! It asks nobody. A URL may hold a password, so that `Debug` must never show it.
+//! This module does not do I/O. `Debug` must not print a URL: it may contain a password.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::limits::MAX_IMPORTED_KEYS;
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyImport {
-    /// The name of a user there.
+    /// A GitHub user name.
     GitHub(String),
     Url(String),
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for KeyImport {
 }
 
 impl KeyImport {
-    /// Under which the keys are stored for `user`; those of one name replace each other.
+    /// The name under which `user`'s keys are stored; a later import with the same name replaces them.
     pub fn name(&self, user: &str) -> String {
         match self {
             Self::GitHub(account) => format!("github-{account}"),
@@ -33,20 +33,20 @@ impl KeyImport {
         }
     }
 
-    /// Below the API's root, where keys of GitHub are.
+    /// The path of a GitHub user's keys, relative to the API root.
     pub fn path(account: &str) -> String {
         format!("users/{account}/keys")
     }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
+pub enum ResponseError {
     #[error("the answer is no JSON list of objects with a key (line {line}, column {column})")]
-    NoList { line: usize, column: usize },
+    NotList { line: usize, column: usize },
     #[error("the answer has more than {MAX_IMPORTED_KEYS} keys")]
     TooMany,
     #[error("the answer has a key with a line break or another control character")]
-    NoKey,
+    InvalidKey,
 }
 
 #[derive(Deserialize)]
@@ -54,19 +54,20 @@ struct Entry {
     key: String,
 }
 
-/// The keys of an answer: `[{"id": 1, "key": "ssh-ed25519 AAAA"}]`, as GitHub's API has it. Blank ones are dropped.
+/// Parses a response in the format of GitHub's API: `[{"id": 1, "key": "ssh-ed25519 AAAA"}]`. Empty keys are
+/// dropped.
 ///
 /// # Errors
-/// It is something else. Then none of it is used.
-pub fn read_keys(answer: &[u8]) -> Result<Vec<String>, AnswerError> {
-    let entries: Vec<Entry> = serde_json::from_slice(answer)
-        .map_err(|error| AnswerError::NoList { line: error.line(), column: error.column() })?;
+/// The response has another format. No key of it is used.
+pub fn parse_keys(response: &[u8]) -> Result<Vec<String>, ResponseError> {
+    let entries: Vec<Entry> = serde_json::from_slice(response)
+        .map_err(|error| ResponseError::NotList { line: error.line(), column: error.column() })?;
     if entries.len() > MAX_IMPORTED_KEYS {
-        return Err(AnswerError::TooMany);
+        return Err(ResponseError::TooMany);
     }
     let keys: Vec<_> = entries.iter().map(|entry| entry.key.trim()).filter(|key| !key.is_empty()).collect();
     if keys.iter().any(|key| key.contains(char::is_control)) {
-        return Err(AnswerError::NoKey);
+        return Err(ResponseError::InvalidKey);
     }
     Ok(keys.into_iter().map(str::to_owned).collect())
 }
@@ -76,28 +77,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
-        let no_list = |line, column| Err(AnswerError::NoList { line, column });
-        for (answer, expect) in [
+    fn responses() {
+        let not_list = |line, column| Err(ResponseError::NotList { line, column });
+        for (response, expect) in [
             ("[]", Ok(vec![])),
             ("[{\"id\": 1, \"key\": \" a b \\n\"}, {\"key\": \"\"}, {\"key\": \"c\"}]", Ok(vec!["a b", "c"])),
-            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(AnswerError::NoKey)),
-            ("", no_list(1, 0)),
-            ("<html>", no_list(1, 1)),
-            ("{\"message\": \"Not Found\"}", no_list(1, 0)),
-            ("[{\"id\": 1}]", no_list(1, 10)),
-            ("[{\"key\": 1}]", no_list(1, 10)),
-            ("[{\"key\": \"a\"}", no_list(1, 13)),
+            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(ResponseError::InvalidKey)),
+            ("", not_list(1, 0)),
+            ("<html>", not_list(1, 1)),
+            ("{\"message\": \"Not Found\"}", not_list(1, 0)),
+            ("[{\"id\": 1}]", not_list(1, 10)),
+            ("[{\"key\": 1}]", not_list(1, 10)),
+            ("[{\"key\": \"a\"}", not_list(1, 13)),
         ] {
             let expect = expect.map(|keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect());
-            assert_eq!(read_keys(answer.as_bytes()), expect, "{answer}");
+            assert_eq!(parse_keys(response.as_bytes()), expect, "{response}");
         }
         let many = format!("[{}{{\"key\": \"a\"}}]", "{\"key\": \"a\"},".repeat(MAX_IMPORTED_KEYS));
-        assert_eq!(read_keys(many.as_bytes()), Err(AnswerError::TooMany));
+        assert_eq!(parse_keys(many.as_bytes()), Err(ResponseError::TooMany));
     }
 
     #[test]
-    fn urls_do_not_show() {
+    fn urls_are_not_printed() {
         let url = KeyImport::Url("https://user:hush@host/".into());
         assert_eq!(
             (format!("{url:?}"), url.name("elroy")),

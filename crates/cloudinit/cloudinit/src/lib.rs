@@ -1,27 +1,27 @@
-//! Cloud-config as text, as checked config, and as a plan.
+//! Parses, validates and plans cloud-config.
 //!
-//! User-data comes in as bytes and leaves as a list of steps with reasons. This crate is pure: it must never
-//! touch a file, a socket, a process or a clock, so that the same input gives the same plan on a workstation,
+//! The input is user-data as bytes, the result a list of steps with reasons. This crate is pure: it does not
+//! access files, sockets, processes or clocks, so that the same input gives the same plan on a workstation,
 //! in a test and on a node.
 
 pub mod check;
 pub mod config;
 pub mod convert;
+#[cfg(test)]
+mod cpu_time;
 pub mod encoding;
 pub mod file_source;
 pub mod finding;
 mod fix;
+pub mod interpretation;
 pub mod key_import;
 pub mod limits;
-pub mod meaning;
 pub mod metadata;
 mod mime;
 pub mod multipart;
 pub mod network;
 pub mod plan;
 mod preview;
-#[cfg(test)]
-mod processor_time;
 pub mod provider;
 mod schema;
 mod suggestion;

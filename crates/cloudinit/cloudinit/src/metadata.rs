@@ -1,4 +1,4 @@
-//! What a datasource knows of the machine besides the user-data, and how it joins the config (contract 1.6).
+//! Machine metadata from a datasource, and how it is merged into the config (contract 1.6).
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,32 @@ use crate::template::Addresses;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
     pub hostname: Option<String>,
-    /// Name and text of each key of user `core`.
+    /// Name and content of each key of user `core`.
     pub keys: Vec<(String, String)>,
     pub addresses: Addresses,
-    /// The instance's identity, for runs that happen once an instance.
+    /// Instance ID, for runs that happen once per instance.
     pub instance: Option<String>,
-    /// The network as the datasource describes it, for `-convert-netconf`.
+    /// Network description for `-convert-netconf`.
     pub network: Option<NetworkSource>,
-    /// What is malformed and left out, for the log.
+    /// Log lines about malformed values, which are ignored.
     pub notes: Vec<String>,
 }
 
-/// A description of the network in its provider's own language; what it means is decided elsewhere.
+/// A network description in the provider's own format; see `network` for its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSource {
-    /// `/etc/network/interfaces`, as OpenStack's config drive has it.
+    /// `/etc/network/interfaces`, from OpenStack's config drive.
     Debian(String),
     /// OpenStack's `network_data.json`.
     OpenStack(serde_json::Value),
-    /// The whole of Packet's metadata: its `network` is what counts.
+    /// Packet's complete metadata, which contains the network.
     Packet(serde_json::Value),
-    /// The keys below `guestinfo.`, without that prefix.
+    /// Keys below `guestinfo.`, without the prefix.
     Vmware(BTreeMap<String, String>),
 }
 
 impl Metadata {
-    /// The keys' texts, sorted by name (by number if all names are numbers).
+    /// Key contents, sorted by name, or numerically if all names are numbers.
     pub fn sorted_keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.keys.iter().collect();
         if keys.iter().all(|(name, _)| name.parse::<u64>().is_ok()) {
@@ -46,25 +46,28 @@ impl Metadata {
     }
 }
 
-/// Adds the metadata to the config, which wins. So does `named`: the name that other user-data gave the machine since
-/// it was started. Which of two sources is read first is chance, and must not decide what the machine is called.
-pub fn merge(mut checked: Checked, metadata: &Metadata, named: Option<&str>) -> Checked {
+/// Merges the metadata into the config. The config's hostname wins, then `assigned_hostname`, which other
+/// user-data set since boot: the order in which two sources are read is random and must not decide the
+/// hostname.
+pub fn merge(mut checked: Checked, metadata: &Metadata, assigned_hostname: Option<&str>) -> Checked {
     match (&checked.hostname, &metadata.hostname) {
         (Some(ours), Some(theirs)) => checked
             .notes
             .push(format!("Warning: user-data hostname ({ours}) overrides metadata hostname ({theirs})")),
         (None, Some(theirs)) if !theirs.is_empty() => {
             let short = short_hostname(theirs);
-            match (named, hostname_problem(short)) {
+            match (assigned_hostname, hostname_problem(short)) {
                 (_, Some(problem)) => {
                     checked.notes.push(format!("Warning: ignoring the metadata's {problem}"));
                 }
-                (Some(named), None) => {
-                    if named != short {
+                (Some(assigned_hostname), None) => {
+                    if assigned_hostname != short {
                         let note = "of user-data from elsewhere overrides metadata hostname";
-                        checked.notes.push(format!("Warning: hostname ({named}) {note} ({short})"));
+                        checked
+                            .notes
+                            .push(format!("Warning: hostname ({assigned_hostname}) {note} ({short})"));
                     }
-                    checked.hostname = Some(named.to_owned());
+                    checked.hostname = Some(assigned_hostname.to_owned());
                 }
                 (None, None) => checked.hostname = Some(short.to_owned()),
             }
@@ -80,7 +83,7 @@ pub fn merge(mut checked: Checked, metadata: &Metadata, named: Option<&str>) -> 
     checked
 }
 
-/// Clouds give full names; a node's name is the first label.
+/// Clouds provide fully qualified names; the hostname is the first label.
 fn short_hostname(name: &str) -> &str {
     let label = name.split('.').next().unwrap_or_default();
     let mut end = label.len().min(MAX_HOSTNAME_LABEL_BYTES);
@@ -115,8 +118,8 @@ mod tests {
         ] {
             let metadata = Metadata { hostname: Some(name.into()), ..Metadata::default() };
             assert_eq!(merge(Checked::default(), &metadata, None).hostname.as_deref(), expect);
-            let named = merge(Checked::default(), &metadata, Some("named")).hostname;
-            assert_eq!(named.as_deref(), expect.map(|_| "named"));
+            let assigned_hostname = merge(Checked::default(), &metadata, Some("named")).hostname;
+            assert_eq!(assigned_hostname.as_deref(), expect.map(|_| "named"));
             let own = Checked { hostname: Some("own.example.org".into()), ..Checked::default() };
             let merged = merge(own, &metadata, Some("named"));
             assert_eq!(merged.hostname.as_deref(), Some("own.example.org"));

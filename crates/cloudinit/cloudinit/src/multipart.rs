@@ -1,4 +1,4 @@
-//! What the parts of multipart user-data are (contract 1.4): configs, scripts, and what is left out.
+//! Classifies the parts of multipart user-data (contract 1.4): configs, scripts and ignored parts.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::limits::MAX_TEXT_BYTES;
 use crate::mime::{self, Leaf, Note};
 use crate::user_data::{self, Kind, UserDataError};
 
-/// The spellings that are in use.
+/// Media types in use for gzip.
 const GZIP_TYPES: [&str; 8] = [
     "application/gzip",
     "application/gzip-compressed",
@@ -22,19 +22,19 @@ const GZIP_TYPES: [&str; 8] = [
 #[derive(Debug, PartialEq, Eq)]
 pub struct Multipart<'text> {
     pub parts: Vec<Part<'text>>,
-    /// What is missing without harm.
+    /// Deviations without data loss.
     pub warnings: Vec<Note>,
-    /// What could not be read, and is no part for that.
+    /// Parts that cannot be parsed; they are not in `parts`.
     pub errors: Vec<Note>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part<'text> {
-    /// For messages: its number, and the file name that it was given.
+    /// Number and file name, for messages.
     pub name: String,
-    /// Where its body begins in the whole text.
+    /// Line of the whole text where the body starts.
     pub line: u32,
-    /// Whether its lines are lines of the whole text.
+    /// Whether the body is not encoded, so that its lines are lines of the whole text.
     pub is_verbatim: bool,
     pub content: Content<'text>,
 }
@@ -44,16 +44,16 @@ pub enum Content<'text> {
     Empty,
     CloudConfig(Cow<'text, [u8]>),
     Script(Cow<'text, [u8]>),
-    /// With what is to be logged.
+    /// The message to log.
     Ignored(String),
-    /// With the reason.
+    /// The reason.
     Failed(String),
 }
 
-/// The parts of a text of kind [`Kind::Multipart`].
+/// Parses a text of kind [`Kind::Multipart`].
 pub fn read(text: &[u8]) -> Multipart<'_> {
     let mime = mime::split(text);
-    // All parts together may unpack to as much as one text may.
+    // All parts share the size limit of one text.
     let mut budget = MAX_TEXT_BYTES;
     let parts = mime.leaves.into_iter().map(|leaf| part(leaf, &mut budget)).collect();
     Multipart { parts, warnings: mime.warnings, errors: mime.errors }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::encoding::gzip;
 
-    /// One part with these header lines, as the reader sees it.
+    /// Parses one part with the given header lines.
     fn check(headers: &str, body: &str, expect: &Content<'_>) {
         let text = format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{headers}\n\n{body}\n--b--\n");
         let got = read(text.as_bytes());

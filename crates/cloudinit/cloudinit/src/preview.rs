@@ -1,46 +1,47 @@
-//! What user-data would do, told before there is a machine: its findings, and the steps on one that is new.
+//! A dry run of user-data for a new machine: findings and steps.
 
 use std::collections::BTreeSet;
 
 use crate::check::Checked;
 use crate::finding::{Finding, Severity};
-use crate::meaning::{Meaning, Tokens, interpret};
+use crate::interpretation::{Interpretation, TokenValues, interpret};
 use crate::plan::{Facts, Plan, Settings, add_scripts, plan};
 use crate::template::Addresses;
 use crate::user_data::{Kind, UserData, decode};
 use crate::validate::validate_decoded;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// Under which keys are stored where nothing else is said.
+/// The default of `-ssh-key-name`.
 const SSH_KEY_NAME: &str = "coreos-cloudinit";
 
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// As [`Kind::name`] has it.
+    /// The value of [`Kind::name`].
     pub kind: &'static str,
     pub findings: Vec<Finding>,
-    /// `None` where nothing of the user-data would be applied.
+    /// `None` if nothing would be applied.
     pub plan: Option<Plan>,
 }
 
-/// The addresses of the machine are not known: a hostname that has their tokens lacks them, other texts keep them.
+/// Addresses are unknown: their tokens are removed from the hostname and kept elsewhere.
 pub fn preview(raw: &[u8]) -> Preview {
     match decode(raw.to_vec()) {
         Ok(user_data) => Preview {
             kind: user_data.kind.name(),
             findings: validate_decoded(&user_data),
-            plan: usable(&user_data).map(|meaning| steps(&meaning.checked, &meaning.scripts)),
+            plan: interpret_without_addresses(&user_data)
+                .map(|interpretation| plan_for_new_machine(&interpretation.checked, &interpretation.scripts)),
         },
         Err(error) => Preview {
             kind: Kind::Unknown(None).name(),
-            findings: vec![Finding::new(Severity::Error, Place::START, error.to_string())],
+            findings: vec![Finding::new(Severity::Error, Location::START, error.to_string())],
             plan: None,
         },
     }
 }
 
-/// Of a new machine: `core` is there, and every group that the config asks for.
-pub(crate) fn steps(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
+/// Plans for a new machine, on which user `core` and all groups in the config exist.
+pub(crate) fn plan_for_new_machine(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
     let groups = checked.users.iter().flat_map(|user| &user.groups);
     let facts = Facts {
         users: BTreeSet::from(["core".to_owned()]),
@@ -54,11 +55,11 @@ pub(crate) fn steps(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
     plan
 }
 
-/// What would be applied. Of several parts those that can be used, with the keys of the others.
-pub(crate) fn usable(user_data: &UserData) -> Option<Meaning> {
-    let meaning = interpret(user_data, Tokens::Unknown, &mut drop);
-    let is_usable = !meaning.malformed || matches!(user_data.kind, Kind::Multipart);
-    (is_usable && !meaning.foreign).then_some(meaning)
+/// Returns what would be applied. In multipart user-data, malformed parts contribute only their SSH keys.
+pub(crate) fn interpret_without_addresses(user_data: &UserData) -> Option<Interpretation> {
+    let interpretation = interpret(user_data, TokenValues::Unknown, &mut drop);
+    let is_usable = !interpretation.malformed || matches!(user_data.kind, Kind::Multipart);
+    (is_usable && !interpretation.foreign).then_some(interpretation)
 }
 
 #[cfg(test)]
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_done_is_told() {
+    fn preview_lists_findings_and_steps() {
         let plan = ops("#cloud-config\nhostname: a\nwrite_files: [{path: /etc/x, content: $private_ipv4}]\n")
             .unwrap();
         assert!(plan.contains("\"op\":\"hostname\",\"name\":\"a\""), "{plan}");
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_has_no_plan() {
+    fn refused_user_data_has_no_plan() {
         for text in
             ["hello", "#cloud-config\n- a\n", "#cloud-config\na: [\n", "#cloud-config\nhostname: a b\n"]
         {

@@ -1,13 +1,13 @@
-//! "Did you mean": the known word that is nearest to a mistyped one.
+//! "Did you mean" suggestions: the closest known key to a mistyped one.
 
 use crate::limits::MAX_SUGGESTION_DISTANCE;
 
-/// The nearest of `known`, if it is near enough to be a slip of the fingers.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let length = word.chars().count();
-    known
+/// Returns the closest candidate within the maximum edit distance.
+pub fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let length = text.chars().count();
+    candidates
         .filter(|candidate| candidate.len().abs_diff(length) <= MAX_SUGGESTION_DISTANCE)
-        .map(|candidate| (strsim::levenshtein(word, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(text, candidate), candidate))
         .filter(|(distance, candidate)| {
             *distance <= MAX_SUGGESTION_DISTANCE && *distance < candidate.len().min(length)
         })
@@ -20,9 +20,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised() {
-        let known = ["content", "drop_ins", "command", "enable", "name"];
-        for (word, expect) in [
+    fn typos_are_recognized() {
+        let candidates = ["content", "drop_ins", "command", "enable", "name"];
+        for (text, expect) in [
             ("contents", Some("content")),
             ("dropins", Some("drop_ins")),
             ("drop_in", Some("drop_ins")),
@@ -32,7 +32,7 @@ mod tests {
             ("environment", None),
             ("x", None),
         ] {
-            assert_eq!(nearest(word, known.into_iter()), expect, "{word}");
+            assert_eq!(closest(text, candidates.into_iter()), expect, "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Puts the machine's addresses where `$private_ipv4` and its like stand (contract 1.5).
+//! Substitutes the machine's addresses for tokens such as `$private_ipv4` (contract 1.5).
 //!
-//! It replaces text before anything is parsed, and must never look again at what it put there.
+//! Substitution precedes parsing, and substituted text is not scanned again.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Token, environment key and value of each, sorted by the key.
-    pub fn each(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
+    /// Token, environment variable and value of each address, sorted by variable.
+    pub fn entries(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
         [
             ("$private_ipv4", "COREOS_PRIVATE_IPV4", self.private_ipv4.as_deref()),
             ("$private_ipv6", "COREOS_PRIVATE_IPV6", self.private_ipv6.as_deref()),
@@ -24,7 +24,7 @@ impl Addresses {
         ]
     }
 
-    /// These addresses, and where one is unknown that of `other`.
+    /// Returns these addresses, with unknown ones taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -39,13 +39,13 @@ impl Addresses {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Substituted<'text> {
     pub text: Cow<'text, [u8]>,
-    /// Tokens that became empty text, with the line of the first such place.
+    /// Tokens replaced by an empty text, with the line of their first occurrence.
     pub unknown: Vec<(&'static str, u32)>,
 }
 
-/// Replaces every token; `\$token` stays as `$token`.
+/// Replaces all tokens; the escaped `\$token` becomes `$token`.
 pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substituted<'text> {
-    let tokens = addresses.each();
+    let tokens = addresses.entries();
     let mut out: Option<Vec<u8>> = None;
     let mut unknown = Vec::new();
     let (mut copied, mut at, mut line) = (0, 0, 1);
@@ -86,8 +86,8 @@ pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substitute
     Substituted { text, unknown }
 }
 
-/// As [`substitute`] where no address is known yet: tokens stay, `\$token` becomes `$token`.
-pub fn without_escapes(text: &[u8]) -> Cow<'_, [u8]> {
+/// As [`substitute`] if no addresses are known: tokens are kept, `\$token` becomes `$token`.
+pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     let itself = |token: &str| Some(token.to_owned());
     let addresses = Addresses {
         public_ipv4: itself("$public_ipv4"),

@@ -1,6 +1,6 @@
-//! From fetched bytes to a text of a known kind (contract 1.1 and 1.2).
+//! Decodes user-data and detects its kind (contract 1.1 and 1.2).
 //!
-//! It undoes transport encodings and looks at the head; it must never look into the YAML.
+//! Only transport encodings and the header are examined; YAML is not parsed.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::mime;
 
 pub const CLOUD_CONFIG_HEADER: &str = "#cloud-config";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Shorter texts are not taken for base64: any word would be.
+/// Minimum length to detect base64: short words would match.
 const MIN_BASE64_BYTES: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub enum Kind {
     CloudConfig,
     Ignition,
     Multipart,
-    /// With what it may have been meant to be.
+    /// With a hint at the intended kind.
     Unknown(Option<&'static str>),
 }
 
 impl Kind {
-    /// The word that results and logs use.
+    /// The name in results and logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -43,9 +43,9 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserData {
     pub kind: Kind,
-    /// Without byte order mark. Only cloud-config has to be UTF-8.
+    /// Without byte order mark. Only cloud-config must be UTF-8.
     pub text: Vec<u8>,
-    /// The whole text had been base64 though nothing said so.
+    /// Whether the whole text was base64 without being declared as such.
     pub was_base64: bool,
 }
 
@@ -59,8 +59,10 @@ pub enum UserDataError {
     Decode(#[from] DecodeError),
 }
 
+/// Decodes user-data.
+///
 /// # Errors
-/// Over a limit, or gzip that is damaged. A text of no known kind is no error here.
+/// A limit is exceeded, or gzip data is damaged. An unknown kind is not an error.
 pub fn decode(raw: Vec<u8>) -> Result<UserData, UserDataError> {
     if raw.len() > MAX_RAW_BYTES {
         return Err(UserDataError::TooLarge(raw.len()));
@@ -79,7 +81,7 @@ pub fn decode(raw: Vec<u8>) -> Result<UserData, UserDataError> {
     Ok(UserData { kind, text, was_base64: false })
 }
 
-/// Opens gzip and drops the byte order mark; borrowed where there is no gzip.
+/// Decompresses gzip and drops the byte order mark; borrowed if there is nothing to decompress.
 pub(crate) fn unpack(mut bytes: Cow<'_, [u8]>, limit: usize) -> Result<Cow<'_, [u8]>, UserDataError> {
     for _ in 0..MAX_GZIP_LEVELS {
         if !is_gzip(&bytes) {
@@ -106,7 +108,7 @@ fn whole_base64(text: &[u8]) -> Option<Vec<u8>> {
     decode_base64(text).ok().map(|decoded| decoded.bytes)
 }
 
-/// The kind of a decoded text.
+/// Detects the kind of a decoded text.
 pub fn classify(text: &[u8]) -> Kind {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Kind::Empty;
@@ -130,18 +132,18 @@ pub fn classify(text: &[u8]) -> Kind {
 }
 
 #[derive(Deserialize)]
-struct IgnitionHead {
+struct IgnitionHeader {
     #[serde(rename = "ignitionVersion")]
     first_version: Option<serde_json::Value>,
     ignition: Option<serde_json::Value>,
 }
 
-/// `Some(true)` for an Ignition config, `Some(false)` for one that does not say its version.
+/// Returns `Some(true)` for an Ignition config, `Some(false)` for one without version.
 fn ignition(text: &[u8]) -> Option<bool> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let head: IgnitionHead = serde_json::from_slice(text).ok()?;
+    let head: IgnitionHeader = serde_json::from_slice(text).ok()?;
     if head.first_version.is_some_and(|version| version.is_number()) {
         return Some(true);
     }
@@ -236,8 +238,8 @@ mod tests {
             ("#include\nhttp://x\n", "#include is not supported"),
             ("MIME-Version: 1.0\n\nx", "of MIME only multipart is read"),
         ] {
-            let Kind::Unknown(Some(told)) = classify(text.as_bytes()) else { panic!("{text}") };
-            assert!(told.contains(hint), "{text}: {told}");
+            let Kind::Unknown(Some(message)) = classify(text.as_bytes()) else { panic!("{text}") };
+            assert!(message.contains(hint), "{text}: {message}");
         }
         assert_eq!(classify(b"hello"), Kind::Unknown(None));
     }
@@ -261,7 +263,7 @@ mod tests {
         let zeros = gzip(&vec![0; MAX_TEXT_BYTES + 1]);
         assert!(matches!(decode(zeros), Err(UserDataError::Decode(DecodeError::TooLarge(_)))));
     }
-    /// One byte wrong, or cut short: an error or another kind, but never a part of the text.
+    /// One wrong byte or a truncation gives an error or another kind, but never part of the text.
     #[test]
     fn damaged_transports_give_all_or_nothing() {
         let text = b"#cloud-config\nhostname: a\nwrite_files: [{path: /x, content: some content}]\n".to_vec();

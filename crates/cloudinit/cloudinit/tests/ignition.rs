@@ -1,5 +1,5 @@
-//! What `convert` writes, against the rules of Ignition's spec 3.3.0 that a machine would refuse it by: names of
-//! fields, their types, and what must be unique.
+//! Validates the output of `convert` against the rules of Ignition's spec 3.3.0: field names, types, and
+//! uniqueness.
 
 #![allow(
     clippy::unwrap_used,
@@ -154,7 +154,7 @@ const UNIT_TYPES: [&str; 12] = [
     "scope",
 ];
 
-/// A clean absolute path that is not taken.
+/// Expects a clean absolute path that is unique.
 fn path<'a>(path: &'a str, taken: &mut BTreeSet<String>) -> &'a str {
     assert!(path.starts_with('/') && !path.ends_with('/') && !path.contains("//"), "{path}");
     assert!(taken.insert(path.to_owned()), "{path} is named twice");
@@ -216,7 +216,7 @@ fn check(user_data: &[u8]) -> Config {
 }
 
 #[test]
-fn ignition_would_take_it() {
+fn output_is_valid_ignition() {
     for user_data in [
         &include_bytes!("data/tutorial.yml")[..],
         include_bytes!("data/full.yml"),
@@ -230,9 +230,9 @@ fn ignition_would_take_it() {
     }
 }
 
-/// Names that are given more than once, in every place that a run takes them in.
+/// Duplicate names in all lists that a run accepts them in.
 #[test]
-fn what_is_named_twice_is_written_once() {
+fn duplicate_names_are_merged() {
     let config = check(
         b"#cloud-config
 timezone: UTC

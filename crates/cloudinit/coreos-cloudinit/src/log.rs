@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cloudinit::meaning::Told;
+use cloudinit::interpretation::Message;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -48,12 +48,12 @@ impl Log {
     }
 
     /// Logs a message of the user-data's interpreter.
-    pub fn forward(&self, message: &Told) {
+    pub fn forward(&self, message: &Message) {
         match message {
-            Told::Info(message) => self.info(message),
-            Told::Warning(message) => self.warning(message),
-            Told::Error(message) => self.error(message),
-            Told::Output(text) => println!("{text}"),
+            Message::Info(message) => self.info(message),
+            Message::Warning(message) => self.warning(message),
+            Message::Error(message) => self.error(message),
+            Message::Output(text) => println!("{text}"),
         }
     }
 

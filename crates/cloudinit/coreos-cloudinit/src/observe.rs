@@ -43,7 +43,7 @@ pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, Account
     }
     facts.environment = read_text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
     facts.locale_conf = read_text(root, LOCALE_PATH)?.unwrap_or_default();
-    facts.given_hosts =
+    facts.extra_hosts =
         if_permitted(HOSTS_CREDENTIAL_PATH, read_text(root, HOSTS_CREDENTIAL_PATH), log)?.unwrap_or_default();
     let files = checked.network.files();
     if !files.is_empty() {

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use cloudinit::check::Refusal;
 use cloudinit::convert::{self, ConvertError};
-use cloudinit::meaning::{Meaning, Tokens, interpret};
+use cloudinit::interpretation::{Interpretation, TokenValues, interpret};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
@@ -109,12 +109,12 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
     }
     let is_invalid = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     let converted = match convert::convert(&fetched.user_data, format) {
-        Ok(_) if is_invalid => Err(ConvertError::NotValid),
+        Ok(_) if is_invalid => Err(ConvertError::Invalid),
         converted => converted,
     };
     let converted = converted.context("cannot convert")?;
     std::io::stdout().write_all(converted.text.as_bytes()).context("cannot print the result")?;
-    for entry in &converted.without {
+    for entry in &converted.unsupported {
         // No timestamps: this list is also read by programs.
         eprintln!("{entry}");
     }
@@ -307,11 +307,11 @@ fn prepare(
 ) -> anyhow::Result<Prepared> {
     let environment = observe::environment_addresses(root, log).context("cannot look at the machine")?;
     let addresses = metadata.addresses.clone().or(environment);
-    let tokens = Tokens::Addresses(&addresses);
-    let meaning = rights::parse_only(log, || {
+    let tokens = TokenValues::Addresses(&addresses);
+    let interpretation = rights::parse_only(log, || {
         interpret(&fetched.user_data, tokens, &mut |message| log.forward(&message))
     })?;
-    if meaning.foreign {
+    if interpretation.foreign {
         let instance = metadata.instance;
         return Ok(Prepared {
             plan: Plan::default(),
@@ -324,17 +324,17 @@ fn prepare(
         });
     }
     log.info("Merging cloud-config from meta-data and user-data");
-    let malformed = meaning.malformed;
-    let refused = meaning.checked.left_out.iter().map(|refusal| refusal_to_failure(refusal, log)).collect();
-    let hostname = meaning.checked.hostname.clone();
+    let malformed = interpretation.malformed;
+    let refused = interpretation.checked.skipped.iter().map(|entry| refusal_to_failure(entry, log)).collect();
+    let hostname = interpretation.checked.hostname.clone();
     let keys = metadata.keys.clone();
     // The user-data's keys replace all keys under their name, the metadata's included, and a file source
     // carries no metadata: without the stored keys, the operator whose key came with the metadata would be
     // locked out.
-    if keys.is_empty() && !meaning.checked.core_keys.is_empty() {
+    if keys.is_empty() && !interpretation.checked.core_keys.is_empty() {
         metadata.keys = stored_keys(root, log)?;
     }
-    let plan = build_plan(request, root, meaning, (&metadata, &addresses), log)?;
+    let plan = build_plan(request, root, interpretation, (&metadata, &addresses), log)?;
     Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, hostname, keys })
 }
 
@@ -356,28 +356,28 @@ fn network(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Net
 
 /// The rest of the config is applied, but the run counts as failed.
 fn refusal_to_failure(refusal: &Refusal, log: &Log) -> Failure {
-    log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.place.line));
-    Failure { step: format!("line {}", refusal.place.line), error: refusal.failure.clone() }
+    log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.location.line));
+    Failure { step: format!("line {}", refusal.location.line), error: refusal.failure.clone() }
 }
 
 fn build_plan(
     request: &Request,
     root: &Root,
-    meaning: Meaning,
+    interpretation: Interpretation,
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
     let hostname = files::read(root, HOSTNAME_PATH, MAX_STAMP_BYTES);
     let hostname = observe::if_permitted(HOSTNAME_PATH, hostname, log)?;
     let hostname = hostname.as_deref().and_then(|hostname| str::from_utf8(hostname).ok());
-    let mut checked = merge(meaning.checked, metadata, hostname);
+    let mut checked = merge(interpretation.checked, metadata, hostname);
     if let Some(format) = request.convert_network {
         checked.network = rights::parse_only(log, || network(format, metadata, log))??;
     }
     let facts = observe::facts(root, &checked, log).context("cannot look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
     let mut plan = plan::plan(&checked, addresses, &facts, &settings);
-    plan::add_scripts(&mut plan, &checked.system.commands, &meaning.scripts);
+    plan::add_scripts(&mut plan, &checked.system.commands, &interpretation.scripts);
     for note in &plan.notes {
         if note.starts_with("Warning") { log.warning(note) } else { log.info(note) }
     }

@@ -1,4 +1,4 @@
-//! Users: names and values that are safe to hand to `useradd` and `chpasswd`.
+//! Validates users: names and values must be safe as arguments of `useradd` and `chpasswd`.
 
 use super::name::account_problem;
 use super::refusal::{Refusal, keys};
@@ -6,13 +6,13 @@ use crate::config::{Group, Import, ImportFrom, Text, User};
 use crate::key_import::KeyImport;
 use crate::limits::MAX_GITHUB_NAME_BYTES;
 
-/// A user that can be created or updated.
+/// A validated user to create or update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
-    /// `!` in front where the password is locked. Never to be logged.
+    /// Prefixed with `!` if the password is locked. Must never be logged.
     pub hash: Option<String>,
-    /// Also the password that the user has already.
+    /// Whether to lock the password of an existing user, too.
     pub is_locked: bool,
     pub keys: Vec<String>,
     pub imports: Vec<KeyImport>,
@@ -32,7 +32,7 @@ pub struct Account {
 pub(super) fn check(
     users: &[User],
     notes: &mut Vec<String>,
-    left_out: &mut Vec<Refusal>,
+    skipped: &mut Vec<Refusal>,
     refusals: &mut Vec<Refusal>,
 ) -> Vec<Account> {
     let mut checked = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn check(
         };
         let before = refusals.len();
         values(user, name, refusals);
-        let imports = imports(&user.imports, left_out);
+        let imports = imports(&user.imports, skipped);
         if refusals.len() == before {
             checked.push(account(user, name, imports));
         }
@@ -51,8 +51,8 @@ pub(super) fn check(
     checked
 }
 
-/// One that cannot be used costs no more than itself.
-fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
+/// An invalid import is skipped; the user is still created.
+fn imports(imports: &[Import], skipped: &mut Vec<Refusal>) -> Vec<KeyImport> {
     let mut checked = Vec::new();
     for Import { key, from, text } in imports {
         let name = &*text.text;
@@ -62,20 +62,20 @@ fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
                 (KeyImport::GitHub(name.to_owned()), (!is_github_name(name)).then_some(problem))
             }
             ImportFrom::Url => {
-                // Not shown: it may hold a password.
+                // The URL is not printed: it may contain a password.
                 let problem = format!("{key} is no http or https URL");
                 (KeyImport::Url(name.to_owned()), (!is_web_url(name)).then_some(problem))
             }
         };
         match problem {
-            Some(problem) => left_out.push(Refusal::new(text.place, problem)),
+            Some(problem) => skipped.push(Refusal::new(text.location, problem)),
             None => checked.push(import),
         }
     }
     checked
 }
 
-/// It becomes part of a path on both sides.
+/// The name becomes part of a URL path and of a file name.
 fn is_github_name(name: &str) -> bool {
     name.len() <= MAX_GITHUB_NAME_BYTES
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
@@ -86,7 +86,7 @@ fn is_web_url(url: &str) -> bool {
     matches!(scheme.as_deref(), Some("http" | "https")) && !url.contains(char::is_control)
 }
 
-/// A group that is to be there, with users that are to be in it.
+/// A group to create, and the users to add to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedGroup {
     pub name: String,
@@ -98,7 +98,7 @@ pub(super) fn groups(groups: &[Group], refusals: &mut Vec<Refusal>) -> Vec<Check
     for group in groups {
         let problems = std::iter::once(("group", &group.name))
             .chain(group.members.iter().map(|member| ("user name", member)))
-            .filter_map(|(what, name)| Some(Refusal::new(name.place, account_problem(what, &name.text)?)));
+            .filter_map(|(what, name)| Some(Refusal::new(name.location, account_problem(what, &name.text)?)));
         refusals.extend(problems);
         let members = group.members.iter().map(|member| member.text.to_string()).collect();
         checked.push(CheckedGroup { name: group.name.text.to_string(), members });
@@ -108,7 +108,7 @@ pub(super) fn groups(groups: &[Group], refusals: &mut Vec<Refusal>) -> Vec<Check
 
 fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {
     let mut refuse = |text: &Text, problem: Option<String>| {
-        refusals.extend(problem.map(|problem| Refusal::new(text.place, problem)));
+        refusals.extend(problem.map(|problem| Refusal::new(text.location, problem)));
     };
     refuse(name, account_problem("user name", &name.text));
     for group in user.groups.iter().chain(&user.primary_group) {

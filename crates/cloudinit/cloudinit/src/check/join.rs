@@ -1,11 +1,10 @@
-//! Several checked configs to one (contract 1.4): what a run of one after the other would leave behind.
+//! Joins several checked configs (contract 1.4): the result equals applying them one after the other.
 
 use std::collections::BTreeSet;
 
 use super::Checked;
 
-/// The first host name wins, keys of core are united, and of settings that replace each other the later ones
-/// count.
+/// The first hostname wins, keys of user `core` are merged, and later settings replace earlier ones.
 pub fn join(parts: Vec<Checked>) -> Checked {
     let mut all = Checked::default();
     for part in parts {
@@ -38,7 +37,7 @@ impl Checked {
         update.server = later.update.server.or(update.server.take());
         self.oem = later.oem.or(self.oem.take());
         self.system.join(later.system);
-        self.left_out.extend(later.left_out);
+        self.skipped.extend(later.skipped);
         self.notes.extend(later.notes);
     }
 }
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_and_what_adds_up() {
+    fn later_settings_replace_and_lists_accumulate() {
         let first = checked(
             "ssh_authorized_keys: [a, b]\nwrite_files: [{path: /a}]\ncoreos: {update: {group: g, server: s}, \
              fleet: {metadata: x}, etcd2: {name: n}, oem: {id: one}}",

@@ -1,8 +1,7 @@
-//! Config to checked config: everything that can be known to fail is refused before anything is changed
-//! (contract 3.3).
+//! Validates a config: whatever is known to fail is refused before anything is changed (contract 3.3).
 //!
-//! Each refusal has two wordings: the validator's, and the one that goes with a failed run. It must never
-//! change a value beyond normal form (clean paths, modes as numbers, decoded contents).
+//! Each refusal has two messages: one for the validator, one for a failed run. Values are only normalized
+//! (clean paths, numeric modes, decoded contents), never changed otherwise.
 
 mod account;
 mod file;
@@ -15,22 +14,22 @@ mod unit;
 use std::sync::Arc;
 
 pub use account::{Account, CheckedGroup};
-pub use file::{CheckedFile, CheckedSource, Way};
+pub use file::{CheckedFile, CheckedSource, WriteMode};
 pub use join::join;
 pub use name::{clean_path, hostname_problem};
-use refusal::one_line;
+use refusal::require_single_line;
 pub use refusal::{Refusal, Stage, keys};
 pub use system::System;
-pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder, unit_folder};
+pub use unit::{CheckedDropIn, CheckedUnit, UnitDirectory, unit_directory};
 
 use crate::config::{self, CloudConfig, Text, Variable};
 use crate::network::Network;
 use crate::schema::{Service, is_reboot_strategy};
 
-/// The old strategy that is still accepted as it stands.
+/// A deprecated reboot strategy that is still accepted.
 pub const BEST_EFFORT: &str = "best-effort";
 
-/// A config that can be planned.
+/// A validated config, ready for planning.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
     pub hostname: Option<String>,
@@ -44,11 +43,11 @@ pub struct Checked {
     pub update: CheckedUpdate,
     pub oem: Option<CheckedOem>,
     pub system: System,
-    /// What the datasource says, not the user-data: set after the check.
+    /// Comes from the datasource, not from the user-data; set after the check.
     pub network: Network,
-    /// Entries that are refused without costing the rest of the config.
-    pub left_out: Vec<Refusal>,
-    /// What is left out, for the log.
+    /// Entries that are refused while the rest of the config is applied.
+    pub skipped: Vec<Refusal>,
+    /// Log lines about ignored or deprecated settings.
     pub notes: Vec<String>,
 }
 
@@ -74,27 +73,30 @@ pub struct CheckedOem {
     pub bug_report_url: Arc<str>,
 }
 
+/// Validates `config`.
+///
 /// # Errors
-/// Every reason why `config` cannot be applied, in the order of the document's sections, and then why single
-/// entries would be left out.
+/// Every reason why `config` cannot be applied, in the order of the document's sections, followed by the
+/// reasons why single entries would be skipped.
 pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     let mut refusals = Vec::new();
     let mut checked = Checked { core_keys: keys(&config.ssh_authorized_keys), ..Checked::default() };
     if let Some(hostname) = &config.hostname {
         match hostname_problem(&hostname.text) {
-            Some(problem) => refusals.push(Refusal::new(hostname.place, problem)),
+            Some(problem) => refusals.push(Refusal::new(hostname.location, problem)),
             None => checked.hostname = Some(hostname.text.to_string()),
         }
     }
-    checked.users = account::check(&config.users, &mut checked.notes, &mut checked.left_out, &mut refusals);
+    checked.users = account::check(&config.users, &mut checked.notes, &mut checked.skipped, &mut refusals);
     checked.groups = account::groups(&config.groups, &mut refusals);
-    checked.files = file::check(&config.files, &mut checked.left_out, &mut refusals);
+    checked.files = file::check(&config.files, &mut checked.skipped, &mut refusals);
     if let Some(value) = &config.manage_etc_hosts {
         checked.manage_etc_hosts = &*value.text == "localhost";
         if !checked.manage_etc_hosts {
             let finding = format!("invalid value {}", value.text);
-            refusals
-                .push(Refusal::new(value.place, finding).failing_with("Invalid option to manage_etc_hosts"));
+            refusals.push(
+                Refusal::new(value.location, finding).with_failure("Invalid option to manage_etc_hosts"),
+            );
         }
     }
     checked.units = unit::check(&config.units, &mut checked.notes, &mut refusals);
@@ -105,19 +107,19 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     if refusals.is_empty() {
         return Ok(checked);
     }
-    refusals.append(&mut checked.left_out);
+    refusals.append(&mut checked.skipped);
     Err(refusals)
 }
 
-/// An empty config is a config: the services' units are made startable.
-pub fn nothing() -> Checked {
+/// The checked form of an empty config, which still makes the services' units startable.
+pub fn empty() -> Checked {
     check(&config::read(None)).unwrap_or_default()
 }
 
 fn services(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {
     for options in &config.services {
         for Variable { name, value } in &options.variables {
-            one_line(Some(value), &format!("the value of {name}"), refusals);
+            require_single_line(Some(value), &format!("the value of {name}"), refusals);
         }
         let variables =
             options.variables.iter().map(|variable| (variable.name.clone(), variable.value.text.clone()));
@@ -140,12 +142,12 @@ fn update(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusa
                 strategy.text
             );
             let finding = format!("invalid value {}", strategy.text);
-            refusals.push(Refusal::new(strategy.place, finding).failing_with(failure));
+            refusals.push(Refusal::new(strategy.location, finding).with_failure(failure));
         }
     }
     let value = |field: &Option<Text>| field.as_ref().map(|text| text.text.clone());
-    one_line(update.group.as_ref(), "group", refusals);
-    one_line(update.server.as_ref(), "server", refusals);
+    require_single_line(update.group.as_ref(), "group", refusals);
+    require_single_line(update.server.as_ref(), "server", refusals);
     checked.update = CheckedUpdate {
         reboot_strategy: value(&update.reboot_strategy),
         group: value(&update.group),
@@ -157,7 +159,7 @@ fn oem(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>)
     let oem = &config.oem;
     let fields = [&oem.id, &oem.name, &oem.version_id, &oem.home_url, &oem.bug_report_url];
     for field in fields {
-        one_line(field.as_ref(), "an oem value", refusals);
+        require_single_line(field.as_ref(), "an oem value", refusals);
     }
     let [Some(id), ..] = fields.map(|field| field.as_ref().map(|text| text.text.clone())) else { return };
     let value = |field: &Option<Text>| field.as_ref().map(|text| text.text.clone()).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Names that become paths or arguments, and the paths of files.
+//! Validates names that become paths or arguments, and normalizes file paths.
 
 use crate::limits::MAX_HOSTNAME_BYTES;
 
-/// Suffixes of what systemd, networkd and udev read.
+/// Suffixes of files that systemd, networkd and udev read.
 const UNIT_SUFFIXES: [&str; 14] = [
     "service",
     "socket",
@@ -20,10 +20,10 @@ const UNIT_SUFFIXES: [&str; 14] = [
     "link",
 ];
 
-/// The units of the root directory and of the topmost slice, which systemd calls so.
+/// Units whose name starts with a dash: the root mount and the root slice.
 const ROOT_UNITS: [&str; 2] = ["-.mount", "-.slice"];
 
-/// Why `name` cannot be a host name.
+/// Returns why `name` is not a valid hostname, `None` if it is.
 pub fn hostname_problem(name: &str) -> Option<String> {
     if name.len() > MAX_HOSTNAME_BYTES {
         return Some(format!("hostname is longer than {MAX_HOSTNAME_BYTES} bytes"));
@@ -38,7 +38,6 @@ pub fn hostname_problem(name: &str) -> Option<String> {
     None
 }
 
-/// Why `name` cannot be a unit's.
 pub(super) fn unit_problem(name: &str) -> Option<String> {
     if let Some(problem) = file_name_problem("unit", name) {
         return Some(problem);
@@ -53,21 +52,19 @@ pub(super) fn unit_problem(name: &str) -> Option<String> {
     }
 }
 
-/// Why `name` cannot be one file's.
 pub(super) fn file_name_problem(what: &str, name: &str) -> Option<String> {
     let bad =
         name.contains(['/', '\0', '\n', '\r']) || name.contains("..") || name == "." || name.len() > 255;
     bad.then(|| format!("{what} name {name:?} must not hold '/', '..', a line break or NUL"))
 }
 
-/// Why `name` cannot be a user's or a group's.
 pub(super) fn account_problem(what: &str, name: &str) -> Option<String> {
     let bad = name.starts_with('-')
         || name.chars().any(|c| matches!(c, ':' | '/' | ',') || c.is_whitespace() || c.is_control());
     bad.then(|| format!("{what} {name:?} is not allowed: no leading '-', no blanks, ':', ',' or '/'"))
 }
 
-/// `path` below `/`, without `.`, `..` and empty parts. `..` does not lead above `/`.
+/// Makes `path` absolute and removes `.`, `..` and empty components. `..` never leads above `/`.
 pub fn clean_path(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

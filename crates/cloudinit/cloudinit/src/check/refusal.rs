@@ -1,9 +1,9 @@
-//! Why something of a config is not applied, and the small rules that all sections share.
+//! A reason why part of a config is refused, and rules that all sections share.
 
 use crate::config::Text;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// Where in a run a refusal shows.
+/// The stage of a run at which a refusal is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Parse,
@@ -12,21 +12,21 @@ pub enum Stage {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub place: Place,
+    pub location: Location,
     pub stage: Stage,
-    /// In the validator's words.
+    /// Message of the validator.
     pub finding: String,
-    /// In a run's words.
+    /// Message of a run.
     pub failure: String,
 }
 
 impl Refusal {
-    pub(super) fn new(place: Place, finding: impl Into<String>) -> Self {
+    pub(super) fn new(location: Location, finding: impl Into<String>) -> Self {
         let finding = finding.into();
-        Self { place, stage: Stage::Apply, failure: finding.clone(), finding }
+        Self { location, stage: Stage::Apply, failure: finding.clone(), finding }
     }
 
-    pub(super) fn failing_with(mut self, failure: impl Into<String>) -> Self {
+    pub(super) fn with_failure(mut self, failure: impl Into<String>) -> Self {
         self.failure = failure.into();
         self
     }
@@ -37,16 +37,16 @@ impl Refusal {
     }
 }
 
-/// Keys as they are installed: trimmed, no blank ones.
+/// Trims keys and drops empty ones.
 pub fn keys(texts: &[Text]) -> Vec<String> {
     texts.iter().map(|key| key.text.trim().to_owned()).filter(|key| !key.is_empty()).collect()
 }
 
-/// Values that end up on one line of a file or in an argument must not bring a second one.
-pub(super) fn one_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
+/// Refuses line breaks in values that become part of a line or an argument: they would inject another line.
+pub(super) fn require_single_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
     if let Some(text) = text
         && text.text.contains(['\n', '\r', '\0'])
     {
-        refusals.push(Refusal::new(text.place, format!("{what} must not hold a line break or NUL")));
+        refusals.push(Refusal::new(text.location, format!("{what} must not hold a line break or NUL")));
     }
 }

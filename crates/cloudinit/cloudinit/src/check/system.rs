@@ -1,4 +1,4 @@
-//! Keys of cloud-init that have a plain meaning here: commands, time zone, locale, time servers, certificates.
+//! Validates the keys adopted from cloud-init: `runcmd`, `timezone`, `locale`, `ntp` and `ca_certs`.
 
 use super::refusal::Refusal;
 use crate::config::{CloudConfig, Command, Text};
@@ -9,16 +9,16 @@ const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct System {
-    /// Each a script for the shell. They may hold secrets.
+    /// Shell scripts, one for each command. May contain secrets.
     pub commands: Vec<Vec<u8>>,
     pub timezone: Option<String>,
     pub locale: Option<String>,
     pub time_servers: Vec<String>,
-    /// Each ended by a line break.
+    /// PEM blocks, each terminated by a line break.
     pub certificates: Vec<String>,
 }
 
-/// Commands show as a number only.
+/// Prints only the number of commands: they may contain secrets.
 impl std::fmt::Debug for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { commands, timezone, locale, time_servers, certificates } = self;
@@ -31,7 +31,7 @@ impl std::fmt::Debug for System {
 }
 
 impl System {
-    /// Lists add up, of settings the later ones count.
+    /// Appends lists; later settings replace earlier ones.
     pub(super) fn join(&mut self, later: Self) {
         self.commands.extend(later.commands);
         self.timezone = later.timezone.or(self.timezone.take());
@@ -64,7 +64,7 @@ pub(super) fn check(config: &CloudConfig, refusals: &mut Vec<Refusal>) -> System
         } else {
             let problem =
                 format!("a certificate must stand between {CERTIFICATE_BEGIN} and {CERTIFICATE_END}");
-            refusals.push(Refusal::new(certificate.place, problem));
+            refusals.push(Refusal::new(certificate.location, problem));
         }
     }
     system
@@ -75,26 +75,28 @@ fn value(text: Option<&Text>, fits: impl Fn(&str) -> bool, refusals: &mut Vec<Re
     if fits(&text.text) {
         return Some(text.text.to_string());
     }
-    refusals.push(Refusal::new(text.place, format!("invalid value {}", text.text.escape_debug())));
+    refusals.push(Refusal::new(text.location, format!("invalid value {}", text.text.escape_debug())));
     None
 }
 
 fn commands(commands: &[Command], refusals: &mut Vec<Refusal>) -> Vec<Vec<u8>> {
     let mut scripts = Vec::new();
     for command in commands {
-        let (place, line) = match command {
-            Command::Line(line) => (line.place, line.text.to_string()),
-            Command::Words(words) => {
-                let Some(first) = words.first() else { continue };
-                let quoted: Vec<_> =
-                    words.iter().map(|word| format!("'{}'", word.text.replace('\'', "'\\''"))).collect();
-                (first.place, quoted.join(" "))
+        let (location, line) = match command {
+            Command::Shell(line) => (line.location, line.text.to_string()),
+            Command::Exec(arguments) => {
+                let Some(first) = arguments.first() else { continue };
+                let quoted: Vec<_> = arguments
+                    .iter()
+                    .map(|argument| format!("'{}'", argument.text.replace('\'', "'\\''")))
+                    .collect();
+                (first.location, quoted.join(" "))
             }
         };
         if line.contains('\0') {
-            refusals.push(Refusal::new(place, "a command must not hold NUL"));
+            refusals.push(Refusal::new(location, "a command must not hold NUL"));
         } else if scripts.len() == MAX_COMMANDS {
-            refusals.push(Refusal::new(place, format!("more than {MAX_COMMANDS} commands")));
+            refusals.push(Refusal::new(location, format!("more than {MAX_COMMANDS} commands")));
             break;
         }
         scripts.push(format!("#!/bin/sh\n{line}\n").into_bytes());

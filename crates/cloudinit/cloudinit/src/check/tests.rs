@@ -8,7 +8,7 @@ fn checked(text: &str) -> Result<Checked, Vec<Refusal>> {
 
 fn refused(text: &str, expect: &[(u32, &str)]) {
     let refusals = checked(text).map(|_| ()).unwrap_err();
-    let got: Vec<_> = refusals.iter().map(|refusal| (refusal.place.line, &*refusal.failure)).collect();
+    let got: Vec<_> = refusals.iter().map(|refusal| (refusal.location.line, &*refusal.failure)).collect();
     assert_eq!(got, expect, "{text}");
 }
 
@@ -36,14 +36,14 @@ fn paths_stay_below_the_root() {
 }
 
 #[test]
-fn a_file_below_usr_is_left_out_and_the_rest_stays() {
+fn files_below_usr_are_skipped() {
     let config = "hostname: a\nwrite_files:\n- path: /etc/../usr/bin/x\n- path: /usrx/y\n- path: /user/z\n";
     let checked = checked(config).unwrap();
     assert_eq!(checked.hostname.as_deref(), Some("a"));
     let paths: Vec<_> = checked.files.iter().map(|file| &*file.path).collect();
     assert_eq!(paths, ["/usrx/y", "/user/z"]);
-    let left_out: Vec<_> = checked.left_out.iter().map(|r| (r.place.line, &*r.failure)).collect();
-    assert_eq!(left_out, [(3, "write /usr/bin/x: file cannot be written to a read-only filesystem")]);
+    let skipped: Vec<_> = checked.skipped.iter().map(|r| (r.location.line, &*r.failure)).collect();
+    assert_eq!(skipped, [(3, "write /usr/bin/x: file cannot be written to a read-only filesystem")]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_path_is_not_a_file_and_a_directory() {
 }
 
 #[test]
-fn what_would_fail_is_refused_with_its_line() {
+fn invalid_values_are_refused_with_their_line() {
     refused(
         "hostname: a_b\n",
         &[(1, "hostname \"a_b\" has characters other than letters, digits, '-' and '.'")],

@@ -1,4 +1,4 @@
-//! `coreos.units`: names that are safe in paths, commands that exist.
+//! Validates `coreos.units`: names must be safe in paths, and commands must exist.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use super::refusal::Refusal;
 use crate::config::Unit;
 use crate::schema::is_command;
 
-/// Which daemon reads the unit.
+/// The directory that a unit belongs to, which depends on the daemon that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnitFolder {
+pub enum UnitDirectory {
     System,
     Network,
 }
@@ -32,15 +32,15 @@ pub struct CheckedDropIn {
 }
 
 impl CheckedUnit {
-    pub fn folder(&self) -> UnitFolder {
-        unit_folder(&self.name)
+    pub fn directory(&self) -> UnitDirectory {
+        unit_directory(&self.name)
     }
 }
 
-/// Of the unit of that name.
-pub fn unit_folder(name: &str) -> UnitFolder {
+/// Returns the directory for a unit named `name`.
+pub fn unit_directory(name: &str) -> UnitDirectory {
     let network = [".network", ".netdev", ".link"].iter().any(|suffix| name.ends_with(suffix));
-    if network { UnitFolder::Network } else { UnitFolder::System }
+    if network { UnitDirectory::Network } else { UnitDirectory::System }
 }
 
 pub(super) fn check(
@@ -51,17 +51,17 @@ pub(super) fn check(
     let mut checked = Vec::new();
     for unit in units {
         let Some(name) = &unit.name else {
-            notes.push(format!("Skipping unit without name (line {})", unit.place.line));
+            notes.push(format!("Skipping unit without name (line {})", unit.location.line));
             continue;
         };
         let before = refusals.len();
-        refusals.extend(unit_problem(&name.text).map(|problem| Refusal::new(name.place, problem)));
+        refusals.extend(unit_problem(&name.text).map(|problem| Refusal::new(name.location, problem)));
         if let Some(command) = &unit.command
             && !is_command(&command.text)
         {
             let finding = format!("invalid value {}", command.text);
             let failure = format!("Unsupported systemd command {:?}", command.text);
-            refusals.push(Refusal::new(command.place, finding).failing_with(failure));
+            refusals.push(Refusal::new(command.location, finding).with_failure(failure));
         }
         let drop_ins = drop_ins(unit, refusals);
         if refusals.len() == before {
@@ -79,13 +79,13 @@ pub(super) fn check(
     checked
 }
 
-/// Those without name or content are skipped.
+/// Skips drop-ins without name or content.
 fn drop_ins(unit: &Unit, refusals: &mut Vec<Refusal>) -> Vec<CheckedDropIn> {
     let mut checked = Vec::new();
     for drop_in in &unit.drop_ins {
         let (Some(name), Some(content)) = (&drop_in.name, &drop_in.content) else { continue };
         match file_name_problem("drop-in", &name.text) {
-            Some(problem) => refusals.push(Refusal::new(name.place, problem)),
+            Some(problem) => refusals.push(Refusal::new(name.location, problem)),
             None => {
                 checked.push(CheckedDropIn { name: name.text.to_string(), content: content.text.clone() })
             }

@@ -1,7 +1,7 @@
-//! Cloud-config as typed values, as lenient as the last CoreOS release: a field of the wrong type keeps its
-//! zero value and the rest still counts (contract 1.3).
+//! Cloud-config as typed values, parsed as leniently as the last CoreOS release: a field of the wrong type
+//! keeps its zero value and does not affect the others (contract 1.3).
 //!
-//! Nothing is judged here; that is `check`'s.
+//! Values are not validated here; see `check`.
 
 mod number;
 mod read;
@@ -10,16 +10,16 @@ mod recover;
 use std::sync::Arc;
 
 use crate::schema::Service;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 pub use read::read;
 pub use recover::keys_before_error;
 
-/// A text that is set, and where.
+/// A non-empty text and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     pub text: Arc<str>,
-    pub place: Place,
+    pub location: Location,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -50,19 +50,19 @@ pub struct Group {
 /// One entry of `runcmd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// For the shell.
-    Line(Text),
-    /// A program and its arguments, as they are.
-    Words(Vec<Text>),
+    /// Passed to the shell.
+    Shell(Text),
+    /// Program and arguments, executed without a shell.
+    Exec(Vec<Text>),
 }
 
 #[derive(Debug, Clone)]
 pub struct User {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub passwd: Option<Text>,
     pub ssh_authorized_keys: Vec<Text>,
-    /// Keys that are fetched from elsewhere.
+    /// Keys to fetch from elsewhere.
     pub imports: Vec<Import>,
     pub gecos: Option<Text>,
     pub homedir: Option<Text>,
@@ -78,13 +78,13 @@ pub struct User {
     pub sudo: Vec<Text>,
 }
 
-/// Keys that are fetched when the config is applied.
+/// SSH keys to fetch when the config is applied.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// As it is written in the document, with `_`.
+    /// The key in the document, with `_` for `-`.
     pub key: &'static str,
     pub from: ImportFrom,
-    /// A user of GitHub, or a URL.
+    /// A GitHub user name or a URL.
     pub text: Text,
 }
 
@@ -96,30 +96,29 @@ pub enum ImportFrom {
 
 #[derive(Debug, Clone)]
 pub struct File {
-    pub place: Place,
+    pub location: Location,
     pub path: Option<Text>,
     pub content: Option<Content>,
     pub permissions: Option<Text>,
     pub owner: Option<Text>,
     pub encoding: Option<Text>,
-    /// Added to what is there.
+    /// Whether the content is appended to an existing file.
     pub append: bool,
-    /// Left alone if it is there.
+    /// Whether an existing file is kept unchanged.
     pub keep: bool,
-    /// Written after the units.
+    /// Whether the file is written after the units.
     pub defer: bool,
-    /// Its content is fetched when the config is applied.
+    /// Where to download the content when the config is applied.
     pub source: Option<Source>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Source {
-    pub place: Place,
+    pub location: Location,
     pub uri: Option<Text>,
     pub headers: Vec<Header>,
 }
 
-/// Of a request.
 #[derive(Debug, Clone)]
 pub struct Header {
     pub name: Text,
@@ -129,12 +128,12 @@ pub struct Header {
 #[derive(Debug, Clone)]
 pub struct Content {
     pub bytes: Arc<[u8]>,
-    pub place: Place,
+    pub location: Location,
 }
 
 #[derive(Debug, Clone)]
 pub struct Unit {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub mask: bool,
     pub enable: bool,
@@ -146,12 +145,12 @@ pub struct Unit {
 
 #[derive(Debug, Clone)]
 pub struct DropIn {
-    pub place: Place,
+    pub location: Location,
     pub name: Option<Text>,
     pub content: Option<Text>,
 }
 
-/// The options of one service that are set, in the order of its table.
+/// The options of a service that are set, in the order of its table.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
     pub service: Service,
@@ -174,7 +173,7 @@ pub struct Update {
 #[derive(Debug, Clone, Default)]
 pub struct Ntp {
     pub disabled: bool,
-    /// Pools first: both are only names to ask.
+    /// Pools first, then servers: both are plain names.
     pub servers: Vec<Text>,
 }
 

@@ -1,5 +1,5 @@
-//! Floating point numbers as the first cloudinit printed them (Go's `%v`): the shortest digits that give the
-//! number back, with an exponent for the very small and from a million on.
+//! Formats floating point numbers as Go's `%v` does, for compatibility with the original coreos-cloudinit:
+//! the shortest digits that round-trip, with an exponent for small numbers and from a million on.
 
 const PLAIN_EXPONENTS: std::ops::Range<i32> = -4..6;
 

@@ -1,4 +1,4 @@
-//! Tree to typed config.
+//! Converts the YAML tree to the typed config.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use super::{
     CloudConfig, Command, Content, DropIn, File, Group, Header, Import, ImportFrom, Ntp, Oem, ServiceOptions,
     Source, Text, Unit, Update, User, Variable,
 };
-use crate::schema::{Key, Service, Want};
-use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
+use crate::schema::{Key, Service, ValueKind};
+use crate::yaml::{Item, Location, Mapping, Node, ScalarType};
 
-/// Reads what can be read. No document is as an empty one: every service is there, without options.
+/// Reads all values that have the expected type. `None` is treated as an empty document: all services are
+/// present, without options.
 pub fn read(root: Option<&Node>) -> CloudConfig {
     let nothing = Mapping::default();
     let document = root.and_then(Node::mapping).unwrap_or(&nothing);
@@ -18,10 +19,10 @@ pub fn read(root: Option<&Node>) -> CloudConfig {
     CloudConfig {
         hostname: text(document, "hostname"),
         ssh_authorized_keys: texts(document, "ssh_authorized_keys"),
-        users: each(document, "users", user),
-        files: each(document, "write_files", file),
+        users: mapping_list(document, "users", user),
+        files: mapping_list(document, "write_files", file),
         manage_etc_hosts: text(document, "manage_etc_hosts"),
-        units: coreos.map(|coreos| each(coreos, "units", unit)).unwrap_or_default(),
+        units: coreos.map(|coreos| mapping_list(coreos, "units", unit)).unwrap_or_default(),
         services: Service::ALL.iter().map(|service| options(coreos, *service)).collect(),
         update: coreos.and_then(|coreos| section(coreos, "update")).map(update).unwrap_or_default(),
         oem: coreos.and_then(|coreos| section(coreos, "oem")).map(oem).unwrap_or_default(),
@@ -38,17 +39,17 @@ fn section<'a>(mapping: &'a Mapping, key: &str) -> Option<&'a Mapping> {
     mapping.get(key)?.node.mapping()
 }
 
-fn scalar_text(node: &Node, place: Place) -> Option<Text> {
+fn scalar_text(node: &Node, location: Location) -> Option<Text> {
     let scalar = node.scalar()?;
     if scalar.resolve() == ScalarType::Null || scalar.text.is_empty() {
         return None;
     }
-    Some(Text { text: scalar.text.clone(), place })
+    Some(Text { text: scalar.text.clone(), location })
 }
 
 fn text(mapping: &Mapping, key: &str) -> Option<Text> {
     let entry = mapping.get(key)?;
-    scalar_text(&entry.node, entry.place)
+    scalar_text(&entry.node, entry.location)
 }
 
 fn boolean(mapping: &Mapping, key: &str) -> bool {
@@ -67,26 +68,26 @@ fn list<'a>(mapping: &'a Mapping, key: &str) -> &'a [Item] {
 }
 
 fn texts(mapping: &Mapping, key: &str) -> Vec<Text> {
-    list(mapping, key).iter().filter_map(|item| scalar_text(&item.node, item.place)).collect()
+    list(mapping, key).iter().filter_map(|item| scalar_text(&item.node, item.location)).collect()
 }
 
-/// A list of texts, or one text with commas.
-fn texts_or_commas(mapping: &Mapping, key: &str) -> Vec<Text> {
+/// A list of texts, or one text with comma-separated values.
+fn list_or_comma_separated(mapping: &Mapping, key: &str) -> Vec<Text> {
     let Some(joined) = text(mapping, key) else { return texts(mapping, key) };
     let parts = joined.text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| Text { text: part.into(), place: joined.place }).collect()
+    parts.map(|part| Text { text: part.into(), location: joined.location }).collect()
 }
 
-fn each<T>(mapping: &Mapping, key: &str, read: fn(&Mapping, Place) -> T) -> Vec<T> {
+fn mapping_list<T>(mapping: &Mapping, key: &str, read: fn(&Mapping, Location) -> T) -> Vec<T> {
     list(mapping, key)
         .iter()
-        .filter_map(|item| item.node.mapping().map(|mapping| read(mapping, item.place)))
+        .filter_map(|item| item.node.mapping().map(|mapping| read(mapping, item.location)))
         .collect()
 }
 
-fn user(mapping: &Mapping, place: Place) -> User {
+fn user(mapping: &Mapping, location: Location) -> User {
     User {
-        place,
+        location,
         name: text(mapping, "name"),
         passwd: text(mapping, "passwd"),
         ssh_authorized_keys: texts(mapping, "ssh_authorized_keys"),
@@ -95,7 +96,7 @@ fn user(mapping: &Mapping, place: Place) -> User {
         homedir: text(mapping, "homedir"),
         no_create_home: boolean(mapping, "no_create_home"),
         primary_group: text(mapping, "primary_group"),
-        groups: texts_or_commas(mapping, "groups"),
+        groups: list_or_comma_separated(mapping, "groups"),
         no_user_group: boolean(mapping, "no_user_group"),
         system: boolean(mapping, "system"),
         no_log_init: boolean(mapping, "no_log_init"),
@@ -123,15 +124,15 @@ fn sudo(mapping: &Mapping) -> Vec<Text> {
     match entry.node.scalar() {
         None => texts(mapping, "sudo"),
         Some(scalar) if matches!(scalar.resolve(), ScalarType::Text) => {
-            scalar_text(&entry.node, entry.place).into_iter().collect()
+            scalar_text(&entry.node, entry.location).into_iter().collect()
         }
         Some(_) => Vec::new(),
     }
 }
 
-fn file(mapping: &Mapping, place: Place) -> File {
+fn file(mapping: &Mapping, location: Location) -> File {
     File {
-        place,
+        location,
         path: text(mapping, "path"),
         content: content(mapping),
         permissions: text(mapping, "permissions"),
@@ -149,30 +150,30 @@ fn source(mapping: &Mapping) -> Option<Source> {
     let source = entry.node.mapping()?;
     let headers = section(source, "headers").map(Mapping::entries).unwrap_or_default();
     let headers = headers.iter().filter_map(|entry| {
-        let name = Text { text: entry.written.clone(), place: entry.place };
-        Some(Header { name, value: scalar_text(&entry.node, entry.place)? })
+        let name = Text { text: entry.raw_key.clone(), location: entry.location };
+        Some(Header { name, value: scalar_text(&entry.node, entry.location)? })
     });
-    Some(Source { place: entry.place, uri: text(source, "uri"), headers: headers.collect() })
+    Some(Source { location: entry.location, uri: text(source, "uri"), headers: headers.collect() })
 }
 
 fn content(mapping: &Mapping) -> Option<Content> {
     let entry = mapping.get("content")?;
     let scalar = entry.node.scalar().filter(|scalar| scalar.resolve() != ScalarType::Null)?;
     let bytes = scalar.binary.clone().unwrap_or_else(|| Arc::from(scalar.text.clone()));
-    Some(Content { bytes, place: entry.place })
+    Some(Content { bytes, location: entry.location })
 }
 
-fn unit(mapping: &Mapping, place: Place) -> Unit {
+fn unit(mapping: &Mapping, location: Location) -> Unit {
     Unit {
-        place,
+        location,
         name: text(mapping, "name"),
         mask: boolean(mapping, "mask"),
         enable: boolean(mapping, "enable"),
         runtime: boolean(mapping, "runtime"),
         content: text(mapping, "content"),
         command: text(mapping, "command"),
-        drop_ins: each(mapping, "drop_ins", |mapping, place| DropIn {
-            place,
+        drop_ins: mapping_list(mapping, "drop_ins", |mapping, location| DropIn {
+            location,
             name: text(mapping, "name"),
             content: text(mapping, "content"),
         }),
@@ -187,30 +188,30 @@ fn options(coreos: Option<&Mapping>, service: Service) -> ServiceOptions {
     ServiceOptions { service, variables }
 }
 
-/// Zero values count as not set, but for keys of ours to which they mean something.
+/// Zero values count as unset, except for keys where zero has a meaning.
 fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
     let entry = block.get(key.name)?;
-    let value = match key.want {
-        Want::Integer => {
-            integer(&entry.node).filter(|value| *value != 0 || key.zero_counts)?.to_string().into()
+    let value = match key.kind {
+        ValueKind::Integer => {
+            integer(&entry.node).filter(|value| *value != 0 || key.passes_zero)?.to_string().into()
         }
-        Want::Float => float(number(&entry.node).filter(|value| *value != 0.0)?).into(),
-        Want::Boolean => switch(&entry.node, key)?.into(),
-        _ => scalar_text(&entry.node, entry.place)?.text,
+        ValueKind::Float => float(number(&entry.node).filter(|value| *value != 0.0)?).into(),
+        ValueKind::Boolean => boolean_value(&entry.node, key)?.into(),
+        _ => scalar_text(&entry.node, entry.location)?.text,
     };
     let name = service.variable(key);
-    Some(Variable { name, value: Text { text: value, place: entry.place } })
+    Some(Variable { name, value: Text { text: value, location: entry.location } })
 }
 
-fn switch(node: &Node, key: &Key) -> Option<&'static str> {
+fn boolean_value(node: &Node, key: &Key) -> Option<&'static str> {
     match node.scalar()?.resolve() {
         ScalarType::Boolean(true) => Some("true"),
-        ScalarType::Boolean(false) if key.zero_counts => Some("false"),
+        ScalarType::Boolean(false) if key.passes_zero => Some("false"),
         _ => None,
     }
 }
 
-/// A fraction is cut off.
+/// Fractions are truncated.
 fn integer(node: &Node) -> Option<i64> {
     match node.scalar()?.resolve() {
         ScalarType::Integer(value) => Some(value),
@@ -228,34 +229,35 @@ fn number(node: &Node) -> Option<f64> {
 }
 
 fn groups(document: &Mapping) -> Vec<Group> {
-    let mut groups: Vec<Group> = texts_or_commas(document, "groups").into_iter().map(alone).collect();
+    let mut groups: Vec<Group> =
+        list_or_comma_separated(document, "groups").into_iter().map(group_without_members).collect();
     let Some(entry) = document.get("groups") else { return groups };
     let mappings = entry.node.mapping().into_iter();
     for mapping in mappings.chain(list(document, "groups").iter().filter_map(|item| item.node.mapping())) {
         for entry in mapping.entries() {
-            let name = Text { text: entry.written.clone(), place: entry.place };
-            groups.push(Group { name, members: texts_or_commas(mapping, &entry.key) });
+            let name = Text { text: entry.raw_key.clone(), location: entry.location };
+            groups.push(Group { name, members: list_or_comma_separated(mapping, &entry.key) });
         }
     }
     groups
 }
 
-fn alone(name: Text) -> Group {
+fn group_without_members(name: Text) -> Group {
     Group { name, members: Vec::new() }
 }
 
-/// `None` for what is no command line, or an empty one.
+/// Returns `None` for an empty command or one of another type.
 fn command(item: &Item) -> Option<Command> {
     match item.node.list() {
-        None => scalar_text(&item.node, item.place).map(Command::Line),
-        Some(words) => {
-            // An empty word is a word.
-            let word = |word: &Item| {
-                let scalar = word.node.scalar()?;
-                Some(Text { text: scalar.text.clone(), place: item.place })
+        None => scalar_text(&item.node, item.location).map(Command::Shell),
+        Some(arguments) => {
+            // Arguments may be empty.
+            let argument = |argument: &Item| {
+                let scalar = argument.node.scalar()?;
+                Some(Text { text: scalar.text.clone(), location: item.location })
             };
-            let words: Option<Vec<_>> = words.iter().map(word).collect();
-            words.filter(|words| !words.is_empty()).map(Command::Words)
+            let arguments: Option<Vec<_>> = arguments.iter().map(argument).collect();
+            arguments.filter(|arguments| !arguments.is_empty()).map(Command::Exec)
         }
     }
 }

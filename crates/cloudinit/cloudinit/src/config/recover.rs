@@ -1,24 +1,23 @@
-//! ssh keys out of a text that is not YAML as a whole, so that one can log in and mend it.
+//! Recovers SSH keys from a document that is not valid YAML, so that an operator can log in and fix it.
 //!
-//! It must never give anything but the top level's `ssh_authorized_keys`: of a broken document nothing else
-//! can be trusted to be meant as it stands.
+//! Only the top-level `ssh_authorized_keys` are recovered: in a broken document no other value is reliable.
 
 use super::{Text, read};
 use crate::yaml;
 
-/// A damaged byte is reported before errors that stand above it, so one cut may not do.
-const MAX_CUTS: usize = 4;
+/// Truncation is repeated: invalid bytes are reported before other errors on earlier lines.
+const MAX_TRUNCATIONS: usize = 4;
 
-/// The keys of user `core` that stand complete before an error of `text`.
+/// Returns the keys of user `core` that are complete before the first error in `text`.
 ///
-/// Two ways are tried and the one with more keys counts: the parser's own up to its error, and the lines
-/// before the error's, which also helps where the parser looks ahead.
+/// Tries two ways and takes the one with more keys: the partial tree of the parser, and the document
+/// truncated before the line of the error, which helps if the parser reads ahead.
 pub fn keys_before_error(text: &[u8]) -> Vec<Text> {
     let mut best = read(yaml::read_until_error(text).as_deref()).ssh_authorized_keys;
     let mut rest = text;
-    for _ in 0..MAX_CUTS {
+    for _ in 0..MAX_TRUNCATIONS {
         match yaml::read(rest) {
-            Err(error) => rest = lines_before(rest, error.place.line),
+            Err(error) => rest = lines_before(rest, error.location.line),
             Ok(document) => {
                 let keys = read(document.root.as_deref()).ssh_authorized_keys;
                 if keys.len() > best.len() {
@@ -42,10 +41,10 @@ mod tests {
     use super::*;
 
     fn check(text: &[u8], expect: &[&str]) {
-        let shown = String::from_utf8_lossy(text);
-        assert!(yaml::read(text).is_err(), "{shown}");
+        let text_lossy = String::from_utf8_lossy(text);
+        assert!(yaml::read(text).is_err(), "{text_lossy}");
         let keys = keys_before_error(text);
-        assert_eq!(keys.iter().map(|key| &*key.text).collect::<Vec<_>>(), expect, "{shown}");
+        assert_eq!(keys.iter().map(|key| &*key.text).collect::<Vec<_>>(), expect, "{text_lossy}");
     }
 
     #[test]
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_complete_or_not_at_the_top_does_not_count() {
+    fn incomplete_or_nested_keys_are_ignored() {
         check(b"a: b: c\nssh_authorized_keys: [a]\n", &[]);
         check(b"ssh_authorized_keys:\n- a\n- \"b\nhostname: x\n", &["a"]);
         check(b"coreos:\n  ssh_authorized_keys: [a]\n  x: }\n", &[]);

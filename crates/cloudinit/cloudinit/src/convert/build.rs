@@ -1,4 +1,4 @@
-//! The plan of a new machine to a document: each step that has a counterpart.
+//! Builds the Butane document from the plan of a new machine: one entry for each step with a counterpart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,37 +10,37 @@ use super::ignition::{data_url, text};
 use crate::check::{Account, Checked};
 use crate::file_source::FileSource;
 use crate::plan::{
-    Action, CERTIFICATES_PATH, FLANNEL_PATH, FileWrite, Part, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
+    Action, CERTIFICATES_PATH, FLANNEL_PATH, FileKind, FileWrite, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
     environment,
 };
 use crate::schema::FLANNEL;
 
 const FILE_MODE: u32 = 0o644;
-/// Ignition 3.3 sets no others.
+/// Ignition 3.3 sets only these bits.
 pub(super) const PERMISSION_BITS: u32 = 0o777;
 const HOSTNAME_PATH: &str = "/etc/hostname";
 pub(super) const HOSTS_PATH: &str = "/etc/hosts";
 const LOCAL_TIME_PATH: &str = "/etc/localtime";
-const TIME_ZONES: &str = "../usr/share/zoneinfo";
+const ZONEINFO_DIRECTORY: &str = "../usr/share/zoneinfo";
 const NULL_DEVICE: &str = "/dev/null";
 const UNITS: &str = "/etc/systemd/system";
 const NETWORK_FILES: &str = "/etc/systemd/network";
-/// Where Flatcar has the update settings; `/etc/coreos` is a link there, which Ignition would replace by a folder.
+/// Flatcar's update settings. `/etc/coreos` is a symlink there, which Ignition would replace by a directory.
 const FLATCAR_UPDATE_CONF: &str = "/etc/flatcar/update.conf";
-/// Flatcar reads all `.pem` files here, of each the first certificate.
+/// Flatcar reads the first certificate of each `.pem` file in this directory.
 const FLATCAR_CERTIFICATES: &str = "/etc/ssl/certs";
-/// It reads the variables itself, where ours reads a file in `/run`.
+/// Flatcar's flanneld reads the variables from its unit, not from a file in `/run`.
 const FLANNEL_UNIT: &str = "flanneld.service";
 pub(super) const DROP_IN_SUFFIX: &str = ".conf";
-/// Users that every such system has.
+/// Users that exist on every system.
 const KNOWN_USERS: [&str; 2] = ["core", "root"];
 
-/// Whether a file there is gone when the machine runs: what Ignition writes is covered by an empty file system.
+/// Whether `path` is covered by a mount on the running system, which hides files that Ignition wrote.
 pub(super) fn is_volatile(path: &str) -> bool {
-    ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|folder| path.starts_with(folder))
+    ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|directory| path.starts_with(directory))
 }
 
-/// Whether the user is there or will be.
+/// Whether the user exists or is created.
 pub(super) fn is_known(user: &str, checked: &Checked) -> bool {
     KNOWN_USERS.contains(&user) || checked.users.iter().any(|account| account.name == user)
 }
@@ -64,13 +64,13 @@ pub(super) fn document(plan: &Plan, checked: &Checked) -> Document {
     }
     build.flannel();
     build.certificates();
-    build.without_conflicts()
+    build.remove_conflicts()
 }
 
 struct Build<'a> {
     document: Document,
     checked: &'a Checked,
-    /// Where in its list each name is.
+    /// Index of each user in its list, by name.
     users: BTreeMap<String, usize>,
     units: BTreeMap<String, usize>,
     files: BTreeMap<String, usize>,
@@ -82,28 +82,29 @@ impl Build<'_> {
             Action::Hostname { name } => self.file(root_file(HOSTNAME_PATH, format!("{name}\n").as_bytes())),
             Action::UserAdd { name, .. } => {
                 if let Some(account) = self.checked.users.iter().find(|account| account.name == *name) {
-                    created(account, self.user(name));
+                    fill_user(account, self.user(name));
                 }
             }
             Action::GroupAdd { name } => self.document.passwd.groups.push(Group { name: name.clone() }),
             Action::GroupMember { group, user } => {
                 if is_known(user, self.checked) {
-                    add(&mut self.user(user).groups, std::slice::from_ref(group));
+                    extend_unique(&mut self.user(user).groups, std::slice::from_ref(group));
                 }
             }
             Action::Password { name, hash } => self.user(name).password_hash = Some(hash.0.clone()),
             Action::SshKeys { user, keys, .. } => {
-                // Those of one name replace each other, as in a run.
+                // As in a run, the last set of keys with the same name wins.
                 let authorized = &mut self.user(user).ssh_authorized_keys;
                 authorized.clear();
-                add(authorized, keys);
+                extend_unique(authorized, keys);
             }
-            Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{TIME_ZONES}/{name}")),
+            Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{ZONEINFO_DIRECTORY}/{name}")),
             Action::Write(write) => self.write(write),
-            Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
+            Action::Fetch { write, from, .. } => self.plain_file(write, remote_contents(from)),
             Action::Mask { path } => self.mask(path),
             Action::Enable { unit, .. } => self.unit(unit).enabled = true,
-            // What is done to a machine that runs, and what `without` names. No user has a password at first.
+            // Steps for a running machine, and those that `unsupported` reports. New users have no password
+            // to lock.
             Action::Unmask { .. }
             | Action::LockPassword { .. }
             | Action::DaemonReload
@@ -134,19 +135,19 @@ impl Build<'_> {
     }
 
     fn write(&mut self, write: &FileWrite) {
-        match &write.part {
-            Part::Unit { name, network: false } => self.unit(name).contents = Some(lossy(&write.content)),
-            Part::DropIn { unit, name, network: false } if name.ends_with(DROP_IN_SUFFIX) => {
+        match &write.kind {
+            FileKind::Unit { name, network: false } => self.unit(name).contents = Some(lossy(&write.content)),
+            FileKind::DropIn { unit, name, network: false } if name.ends_with(DROP_IN_SUFFIX) => {
                 self.drop_in(unit, name, lossy(&write.content));
             }
-            Part::DropIn { network: false, .. } => {}
-            Part::Unit { name, .. } => {
+            FileKind::DropIn { network: false, .. } => {}
+            FileKind::Unit { name, .. } => {
                 self.file(root_file(&format!("{NETWORK_FILES}/{name}"), &write.content));
             }
-            Part::DropIn { unit, name, .. } => {
+            FileKind::DropIn { unit, name, .. } => {
                 self.file(root_file(&format!("{NETWORK_FILES}/{unit}.d/{name}"), &write.content));
             }
-            Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => {
+            FileKind::File | FileKind::CreateOnly | FileKind::Append { .. } | FileKind::Sudoers => {
                 self.plain_file(write, contents(&write.content));
             }
         }
@@ -163,19 +164,21 @@ impl Build<'_> {
         let (user, group) = owner(&write.owner);
         let mode = Some(write.mode & PERMISSION_BITS);
         let path = path.to_owned();
-        self.file(match write.part {
-            Part::Addition { keeps_mode } => {
+        self.file(match write.kind {
+            FileKind::Append { keeps_mode } => {
                 let mode = mode.filter(|_| !keeps_mode);
                 File { path, append: vec![contents], mode, user, group, ..File::default() }
             }
-            Part::Missing => File { path, contents: Some(contents), mode, user, group, ..File::default() },
+            FileKind::CreateOnly => {
+                File { path, contents: Some(contents), mode, user, group, ..File::default() }
+            }
             _ => {
                 File { path, overwrite: true, contents: Some(contents), mode, user, group, ..File::default() }
             }
         });
     }
 
-    /// Of several for one path the last one counts, but what is added is added.
+    /// The last file for a path wins, but appended content accumulates.
     fn file(&mut self, file: File) {
         let files = &mut self.document.storage.files;
         let at = *self.files.entry(file.path.clone()).or_insert(files.len());
@@ -197,10 +200,10 @@ impl Build<'_> {
         dropins.push(DropIn { name: name.to_owned(), contents });
     }
 
-    /// As in a run, it takes the unit's content away.
+    /// As in a run, masking discards the unit's content.
     fn mask(&mut self, path: &str) {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if folder.ends_with("/network") {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if directory.ends_with("/network") {
             self.link(&format!("{NETWORK_FILES}/{name}"), NULL_DEVICE.to_owned());
             return;
         }
@@ -224,14 +227,16 @@ impl Build<'_> {
         }
     }
 
-    /// Ignition refuses a path that is named twice; a unit comes after a file, as in a run.
-    fn without_conflicts(mut self) -> Document {
+    /// Ignition refuses duplicate paths. As in a run, units override files.
+    fn remove_conflicts(mut self) -> Document {
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for unit in &self.document.systemd.units {
             if unit.contents.is_some() || unit.mask {
                 taken.insert(format!("{UNITS}/{}", unit.name));
             }
-            taken.extend(unit.dropins.iter().map(|part| format!("{UNITS}/{}.d/{}", unit.name, part.name)));
+            taken.extend(
+                unit.dropins.iter().map(|drop_in| format!("{UNITS}/{}.d/{}", unit.name, drop_in.name)),
+            );
         }
         taken.extend(self.document.storage.links.iter().map(|link| link.path.clone()));
         self.document.storage.files.retain(|file| !taken.contains(&file.path));
@@ -239,7 +244,7 @@ impl Build<'_> {
     }
 }
 
-fn created(account: &Account, user: &mut User) {
+fn fill_user(account: &Account, user: &mut User) {
     let uid = account.uid.as_ref().and_then(|uid| uid.parse().ok());
     *user = User {
         name: account.name.clone(),
@@ -254,11 +259,11 @@ fn created(account: &Account, user: &mut User) {
         system: account.system,
         ..User::default()
     };
-    add(&mut user.groups, &account.groups);
+    extend_unique(&mut user.groups, &account.groups);
 }
 
-/// Ignition refuses a list that names one twice.
-fn add(list: &mut Vec<String>, more: &[String]) {
+/// Appends values without duplicates, which Ignition refuses.
+fn extend_unique(list: &mut Vec<String>, more: &[String]) {
     for one in more {
         if !list.contains(one) {
             list.push(one.clone());
@@ -283,12 +288,12 @@ fn contents(content: &[u8]) -> Contents {
     }
 }
 
-fn fetched(from: &FileSource) -> Contents {
+fn remote_contents(from: &FileSource) -> Contents {
     let header = |(name, value): &(String, String)| Header { name: name.clone(), value: value.clone() };
     Contents::Source { source: from.url.clone(), http_headers: from.headers.iter().map(header).collect() }
 }
 
-/// As `chown` has it: names or numbers, either of which may be missing.
+/// Parses the syntax of `chown`: names or IDs, either of which may be missing.
 fn owner(text: &str) -> (Option<Owner>, Option<Owner>) {
     let one = |text: &str| match text.parse() {
         _ if text.is_empty() => None,
@@ -299,7 +304,7 @@ fn owner(text: &str) -> (Option<Owner>, Option<Owner>) {
     (one(user), one(group))
 }
 
-/// Units come as text.
+/// Units are text in Butane.
 fn lossy(content: &[u8]) -> String {
     String::from_utf8_lossy(content).into_owned()
 }

@@ -1,7 +1,6 @@
-//! What is converted to, with Butane's names. Butane's documentation of variant flatcar, version 1.0.0, is the
-//! source of every name and meaning.
+//! The Butane document, with the field names of variant flatcar, version 1.0.0.
 //!
-//! `Debug` is left out: it holds hashes and contents.
+//! No type implements `Debug`: they contain password hashes and file contents.
 
 use std::ops::Not;
 
@@ -93,9 +92,9 @@ pub struct File {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Contents {
-    /// Only Butane knows it.
+    /// Supported by Butane only.
     Inline { inline: String },
-    /// A URL: `data:`, or one that is asked.
+    /// A `data:` URL, or a remote one.
     Source {
         source: String,
         #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,4 +1,4 @@
-//! Why user-data is not converted.
+//! Errors of a conversion.
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
@@ -7,7 +7,7 @@ pub enum ConvertError {
     #[error("the user-data is an Ignition config already")]
     Ignition,
     #[error("the user-data is not valid")]
-    NotValid,
+    Invalid,
     #[error("cannot write it as JSON")]
     Json(#[source] serde_json::Error),
     #[error("cannot write it as YAML")]

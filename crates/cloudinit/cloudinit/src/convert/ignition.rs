@@ -1,4 +1,5 @@
-//! Butane's document to Ignition's: the same tree with names in camel case, and contents as `data:` URLs.
+//! Converts the Butane document to Ignition: the same tree with camel-case names, and contents as `data:`
+//! URLs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +10,12 @@ use serde_yaml::Value;
 use super::document::Document;
 use super::error::ConvertError;
 
-/// Of the spec.
 const VERSION: &str = "3.3.0";
-/// Butane's names that Ignition has not.
+/// Names that exist in Butane only.
 const INLINE: &str = "inline";
-const HEAD: [&str; 2] = ["variant", "version"];
+const HEADER_KEYS: [&str; 2] = ["variant", "version"];
 
-/// Ended by a line break.
+/// Returns JSON, terminated by a line break.
 pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
     let tree = serde_yaml::to_value(document).map_err(ConvertError::Yaml)?;
     let mut text = serde_json::to_string_pretty(&Config(&tree)).map_err(ConvertError::Json)?;
@@ -23,7 +23,7 @@ pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
     Ok(text)
 }
 
-/// RFC 2397, without a media type: text stays readable.
+/// A `data:` URL (RFC 2397) without media type; text is percent-encoded to stay readable.
 pub(super) fn data_url(content: &[u8]) -> String {
     let Some(text) = text(content) else {
         return format!("data:;base64,{}", STANDARD.encode(content));
@@ -40,37 +40,36 @@ pub(super) fn data_url(content: &[u8]) -> String {
     url
 }
 
-/// What can stand in YAML or in a URL as it is; `None` for what is no text.
+/// Returns `content` as text if YAML and URLs can represent it; `None` for other control characters or binary
+/// data.
 pub(super) fn text(content: &[u8]) -> Option<&str> {
     let text = str::from_utf8(content).ok()?;
     (!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t'))).then_some(text)
 }
 
-/// The document itself.
 struct Config<'a>(&'a Value);
 
 #[derive(Serialize)]
-struct Head {
+struct IgnitionSection {
     version: &'static str,
 }
 
 impl Serialize for Config<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("ignition", &Head { version: VERSION })?;
+        map.serialize_entry("ignition", &IgnitionSection { version: VERSION })?;
         for (name, value) in entries(self.0)? {
-            if !HEAD.contains(&name) {
-                map.serialize_entry(&camel_case(name), &Below(value))?;
+            if !HEADER_KEYS.contains(&name) {
+                map.serialize_entry(&camel_case(name), &Nested(value))?;
             }
         }
         map.end()
     }
 }
 
-/// Anything in it.
-struct Below<'a>(&'a Value);
+struct Nested<'a>(&'a Value);
 
-impl Serialize for Below<'_> {
+impl Serialize for Nested<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Mapping(_) => {
@@ -78,18 +77,18 @@ impl Serialize for Below<'_> {
                 for (name, value) in entries(self.0)? {
                     match value.as_str().filter(|_| name == INLINE) {
                         Some(text) => map.serialize_entry("source", &data_url(text.as_bytes()))?,
-                        None => map.serialize_entry(&camel_case(name), &Below(value))?,
+                        None => map.serialize_entry(&camel_case(name), &Nested(value))?,
                     }
                 }
                 map.end()
             }
-            Value::Sequence(items) => serializer.collect_seq(items.iter().map(Below)),
+            Value::Sequence(items) => serializer.collect_seq(items.iter().map(Nested)),
             scalar => scalar.serialize(serializer),
         }
     }
 }
 
-/// Every key of the document is one of ours.
+/// Keys of the document are always strings.
 fn entries<E: Error>(value: &Value) -> Result<Vec<(&str, &Value)>, E> {
     let mapping = value.as_mapping().ok_or_else(|| E::custom("no mapping"))?;
     mapping
@@ -98,7 +97,7 @@ fn entries<E: Error>(value: &Value) -> Result<Vec<(&str, &Value)>, E> {
         .collect()
 }
 
-/// `home_dir` to `homeDir`.
+/// Converts `home_dir` to `homeDir`.
 fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();

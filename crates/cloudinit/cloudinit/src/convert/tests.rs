@@ -6,16 +6,16 @@ fn converted(raw: &[u8], format: Format) -> Converted {
 }
 
 fn list(converted: &Converted) -> String {
-    converted.without.iter().map(|entry| format!("{entry}\n")).collect()
+    converted.unsupported.iter().map(|entry| format!("{entry}\n")).collect()
 }
 
-/// Both formats, and what has no counterpart.
-fn golden(raw: &str, ignition: &str, butane: &str, without: &str) {
+/// Compares both formats and the unsupported keys with the golden files.
+fn golden(raw: &str, ignition: &str, butane: &str, unsupported: &str) {
     for (format, expect) in [(Format::Ignition, ignition), (Format::Butane, butane)] {
         let got = converted(raw.as_bytes(), format);
         assert!(got.text == expect, "--- got\n{}--- expected\n{expect}", got.text);
         let got = list(&got);
-        assert!(got == without, "--- got\n{got}--- expected\n{without}");
+        assert!(got == unsupported, "--- got\n{got}--- expected\n{unsupported}");
     }
 }
 
@@ -40,7 +40,7 @@ fn every_kind_of_step() {
 }
 
 #[test]
-fn every_key_with_and_without_a_counterpart() {
+fn supported_and_unsupported_keys() {
     golden(
         include_str!("../../tests/data/convert/every.yml"),
         include_str!("../../tests/data/convert/every.ign"),
@@ -60,7 +60,7 @@ fn several_parts() {
 }
 
 #[test]
-fn what_is_not_converted() {
+fn unsupported_user_data_is_refused() {
     for (text, expect) in [
         ("#!/bin/sh\n", "the user-data is a script, which"),
         ("{\"ignition\": {\"version\": \"3.3.0\"}}", "the user-data is an Ignition config already"),
@@ -78,7 +78,7 @@ fn what_is_not_converted() {
     );
 }
 
-/// Contents come back as they were, whatever is in them.
+/// All contents survive the conversion unchanged.
 #[test]
 fn contents_are_kept() {
     let contents: Vec<Vec<u8>> = [
@@ -111,7 +111,7 @@ fn contents_are_kept() {
         let url = json["storage"]["files"][0]["contents"]["source"].as_str().unwrap();
         assert_eq!(from_url(url), content, "{url}");
         let yaml = converted(text.as_bytes(), Format::Butane).text;
-        for read in [serde_yaml::from_str(&yaml).unwrap(), by_our_reader(&yaml)] {
+        for read in [serde_yaml::from_str(&yaml).unwrap(), with_libyaml(&yaml)] {
             let contents = &read["storage"]["files"][0]["contents"];
             let got = match contents["inline"].as_str() {
                 Some(text) => text.as_bytes().to_vec(),
@@ -122,17 +122,17 @@ fn contents_are_kept() {
     }
 }
 
-/// Ignition fetches, too; it has nothing that stands in.
+/// Ignition downloads files, too, but has no fallback content.
 #[test]
-fn contents_from_elsewhere() {
+fn fetched_contents() {
     let text = b"#cloud-config\nwrite_files:\n  - path: /a\n    content: x\n    source:\n      uri: https://h/b\n      headers: {X-A: c}\n";
     let json = converted(text, Format::Ignition);
     let file = &serde_json::from_str::<serde_json::Value>(&json.text).unwrap()["storage"]["files"][0];
     let expect = serde_json::json!({"source": "https://h/b", "httpHeaders": [{"name": "X-A", "value": "c"}]});
     assert_eq!(file["contents"], expect);
-    let without: Vec<_> = json.without.iter().map(ToString::to_string).collect();
+    let unsupported: Vec<_> = json.unsupported.iter().map(ToString::to_string).collect();
     assert_eq!(
-        without,
+        unsupported,
         ["line 4: content: what cannot be fetched stops the first boot: nothing stands in for it"]
     );
     let yaml: serde_yaml::Value = serde_yaml::from_str(&converted(text, Format::Butane).text).unwrap();
@@ -155,8 +155,8 @@ fn from_url(url: &str) -> Vec<u8> {
     bytes
 }
 
-/// As libyaml itself reads it, with the types of YAML 1.1.
-fn by_our_reader(text: &str) -> serde_yaml::Value {
+/// Parsed by libyaml, with the types of YAML 1.1.
+fn with_libyaml(text: &str) -> serde_yaml::Value {
     fn value(node: &yaml::Node) -> serde_yaml::Value {
         match &node.value {
             yaml::Value::Scalar(scalar) => scalar.text.to_string().into(),

@@ -1,14 +1,14 @@
-//! MIME multipart, as far as user-data uses it (contract 1.4): a text to the parts that are no multipart
-//! themselves, with their transfer encodings undone.
+//! MIME multipart as user-data uses it (contract 1.4): splits a text into its leaf parts and decodes their
+//! transfer encodings.
 //!
-//! It knows nothing of cloud-config. It is no mail library because none does what is asked here: `mail-parser`
-//! does not say that an end marker is missing, mends damaged base64 and text of other alphabets in silence, and
-//! wants a newer Rust than this workspace has; `mailparse` has a licence that is not on the workspace's list.
-//! It must never give back a part of what was damaged.
+//! This module does not depend on cloud-config, and never returns part of a damaged body. Mail libraries do
+//! not fit: `mail-parser` does not report a missing end delimiter, repairs damaged base64 and other character
+//! sets silently, and needs a newer Rust than this workspace; the licence of `mailparse` is not on the
+//! workspace's list.
 
-mod head;
+mod headers;
 mod split;
 mod transfer;
 
-pub use head::is_multipart;
+pub use headers::is_multipart;
 pub use split::{Leaf, Note, split};

@@ -1,43 +1,43 @@
-//! A multipart cut at its boundaries, to its leaves.
+//! Splits a multipart at its boundaries.
 
 use std::borrow::Cow;
 
-use super::head::{self, Head};
+use super::headers::{self, Headers};
 use super::transfer;
 use crate::limits::{MAX_MIME_DEPTH, MAX_MIME_PARTS};
 
-/// What a multipart holds, in the order of the text.
+/// The leaf parts of a multipart, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mime<'text> {
     pub leaves: Vec<Leaf<'text>>,
-    /// What is missing without harm.
+    /// Deviations without data loss.
     pub warnings: Vec<Note>,
-    /// What could not be read.
+    /// Parts that cannot be parsed.
     pub errors: Vec<Note>,
 }
 
-/// A part that is no multipart.
+/// A part that is not a multipart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaf<'text> {
-    /// Counted from one, of all leaves.
+    /// Index among all leaves, starting at 1.
     pub number: usize,
-    /// In lower case; empty where the part does not say.
+    /// In lower case; empty if not specified.
     pub media_type: String,
     pub file_name: Option<String>,
-    /// In the whole text: where the body begins.
+    /// Line of the whole text where the body starts.
     pub line: u32,
-    /// Or why it cannot be decoded.
+    /// The decoded body, or why it cannot be decoded.
     pub body: Result<Cow<'text, [u8]>, String>,
 }
 
-/// A line of the whole text, and what is wrong there.
+/// A problem and its line in the whole text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
     pub line: u32,
     pub message: String,
 }
 
-/// The leaves of `text`, which begins with the head of a multipart.
+/// Splits `text`, which starts with the headers of a multipart.
 pub fn split(text: &[u8]) -> Mime<'_> {
     let mut mime = Mime::default();
     mime.part(text, 1, 1);
@@ -45,25 +45,25 @@ pub fn split(text: &[u8]) -> Mime<'_> {
 }
 
 impl<'text> Mime<'text> {
-    /// Reads the part `text`, which begins at `line` of the whole text.
+    /// Parses a part that starts at `line` of the whole text.
     fn part(&mut self, text: &'text [u8], line: u32, depth: usize) {
-        let Some((head, at)) = head::read(text) else {
+        let Some((headers, at)) = headers::read(text) else {
             self.error(line, "a part's headers cannot be read");
             return;
         };
         let (before, body) = text.split_at(at);
-        let line = line.saturating_add(breaks(before));
-        if head.is_multipart() {
-            self.multipart(&head, body, line, depth);
+        let line = line.saturating_add(count_line_breaks(before));
+        if headers.is_multipart() {
+            self.multipart(&headers, body, line, depth);
             return;
         }
         let number = self.leaves.len() + 1;
-        let body = transfer::decode(&head.transfer_encoding, body);
-        let Head { media_type, file_name, .. } = head;
+        let body = transfer::decode(&headers.transfer_encoding, body);
+        let Headers { media_type, file_name, .. } = headers;
         self.leaves.push(Leaf { number, media_type, file_name, line, body });
     }
 
-    fn multipart(&mut self, head: &Head, body: &'text [u8], line: u32, depth: usize) {
+    fn multipart(&mut self, headers: &Headers, body: &'text [u8], line: u32, depth: usize) {
         if depth > MAX_MIME_DEPTH {
             self.error(
                 line,
@@ -71,14 +71,14 @@ impl<'text> Mime<'text> {
             );
             return;
         }
-        let Some(boundary) = &head.boundary else {
+        let Some(boundary) = &headers.boundary else {
             self.error(line, "multipart without a boundary");
             return;
         };
-        if !matches!(&*head.transfer_encoding, "" | "7bit" | "8bit" | "binary") {
+        if !matches!(&*headers.transfer_encoding, "" | "7bit" | "8bit" | "binary") {
             self.error(
                 line,
-                format!("multipart with Content-Transfer-Encoding {:?}", head.transfer_encoding),
+                format!("multipart with Content-Transfer-Encoding {:?}", headers.transfer_encoding),
             );
             return;
         }
@@ -89,13 +89,13 @@ impl<'text> Mime<'text> {
             let start = at;
             at += text_line.len();
             number = number.saturating_add(1);
-            let Some(is_end) = marker(text_line, boundary.as_bytes()) else { continue };
+            let Some(is_end) = parse_delimiter(text_line, boundary.as_bytes()) else { continue };
             if let Some((from, from_line)) = open.replace((at, number)) {
                 if self.leaves.len() + self.errors.len() >= MAX_MIME_PARTS {
                     self.error(from_line, format!("more than {MAX_MIME_PARTS} parts; the rest is ignored"));
                     return;
                 }
-                self.part(without_break(&body[from..start.max(from)]), from_line, depth + 1);
+                self.part(trim_line_break(&body[from..start.max(from)]), from_line, depth + 1);
             }
             if is_end {
                 return;
@@ -115,8 +115,8 @@ impl<'text> Mime<'text> {
     }
 }
 
-/// Whether the line ends the multipart, `None` if it is no boundary.
-fn marker(line: &[u8], boundary: &[u8]) -> Option<bool> {
+/// Returns whether `line` is the end delimiter; `None` if it is not a delimiter.
+fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
     let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
     match rest {
         b"" => Some(false),
@@ -125,13 +125,13 @@ fn marker(line: &[u8], boundary: &[u8]) -> Option<bool> {
     }
 }
 
-/// The line break before a boundary belongs to the boundary.
-fn without_break(text: &[u8]) -> &[u8] {
+/// The line break before a delimiter belongs to the delimiter (RFC 2046, 5.1.1).
+fn trim_line_break(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.strip_suffix(b"\r").unwrap_or(text)
 }
 
-fn breaks(text: &[u8]) -> u32 {
+fn count_line_breaks(text: &[u8]) -> u32 {
     u32::try_from(text.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX)
 }
 

@@ -1,11 +1,13 @@
-//! `Content-Transfer-Encoding`: how a body was made fit for mail.
+//! Decodes `Content-Transfer-Encoding`.
 
 use std::borrow::Cow;
 
 use crate::encoding::decode_base64;
 
+/// Decodes `body`.
+///
 /// # Errors
-/// A body that is not what its encoding says, or an encoding that is not known.
+/// The body does not match its encoding, or the encoding is unknown.
 pub(super) fn decode<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     match encoding {
         "" | "7bit" | "8bit" | "binary" => Ok(Cow::Borrowed(body)),
@@ -24,7 +26,7 @@ fn quoted_printable(body: &[u8]) -> Result<Vec<u8>, String> {
         let content = line.strip_suffix(b"\n").unwrap_or(line);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
         let end = &line[content.len()..];
-        // Blanks at the end of a line were added on the way.
+        // Transport may add trailing blanks (RFC 2045, 6.7).
         let content = content.trim_ascii_end();
         let (content, end) = match content.strip_suffix(b"=") {
             Some(content) => (content, &b""[..]),

@@ -1,9 +1,9 @@
-//! Addresses as the descriptions write them.
+//! Addresses in network descriptions.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address with the length of its network's prefix.
+/// An address with a prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
     pub address: IpAddr,
@@ -24,13 +24,13 @@ impl Cidr {
         if address.is_ipv4() { Self::ANY_V4 } else { Self::ANY_V6 }
     }
 
-    /// `address/length`.
+    /// Parses `address/length`.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         Self::with_mask(address, length)
     }
 
-    /// An address and its mask, which is an address too or a length.
+    /// Parses an address and a netmask, which is an address or a prefix length.
     pub fn with_mask(address: &str, mask: &str) -> Option<Self> {
         let address: IpAddr = address.parse().ok()?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
@@ -42,7 +42,7 @@ impl Cidr {
         (prefix <= longest).then_some(Self { address, prefix })
     }
 
-    /// The network that the address is in.
+    /// The network address, with the host bits cleared.
     pub fn network(self) -> Self {
         let cut = |bits: u128, width: u32| {
             let host = width - u32::from(self.prefix);
@@ -64,7 +64,7 @@ fn length(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// The length of a mask whose ones all come first.
+/// The prefix length of a contiguous netmask.
 fn ones(mask: IpAddr) -> Option<u8> {
     let (bits, width) = match mask {
         IpAddr::V4(mask) => (u128::from(mask.to_bits()) << 96, 32),
@@ -75,7 +75,7 @@ fn ones(mask: IpAddr) -> Option<u8> {
     u8::try_from(ones).ok().filter(|ones| contiguous && *ones <= width)
 }
 
-/// A hardware address, written with colons and in lower case.
+/// A MAC address in lower case, separated by colons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mac(String);
 
@@ -86,7 +86,7 @@ impl fmt::Display for Mac {
 }
 
 impl Mac {
-    /// Six numbers with `:` or `-` between them.
+    /// Parses six octets separated by `:` or `-`.
     pub fn parse(text: &str) -> Option<Self> {
         let separator = if text.contains('-') { '-' } else { ':' };
         let octets: Vec<_> = text.split(separator).collect();
@@ -124,12 +124,12 @@ mod tests {
 
     #[test]
     fn hardware_addresses() {
-        let shown = |text| Mac::parse(text).map(|mac| mac.to_string());
+        let formatted = |text| Mac::parse(text).map(|mac| mac.to_string());
         for text in ["AA:bb:0c:00:11:22", "aa-bb-0c-00-11-22"] {
-            assert_eq!(shown(text).as_deref(), Some("aa:bb:0c:00:11:22"));
+            assert_eq!(formatted(text).as_deref(), Some("aa:bb:0c:00:11:22"));
         }
         for text in ["", "aa:bb", "aa:bb:0c:00:11:2", "aa:bb:0c:00:11:gg", "aa:bb:0c:00:11:22:33"] {
-            assert_eq!(shown(text), None, "{text}");
+            assert_eq!(formatted(text), None, "{text}");
         }
     }
 }

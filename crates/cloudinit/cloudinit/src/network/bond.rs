@@ -1,20 +1,19 @@
-//! The options of a bond, in the words of the kernel's module and of networkd.
+//! Bond options, in the notation of the kernel module and of networkd.
 
-/// One option that is set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BondOption {
-    /// As networkd calls it.
+    /// Key in a networkd `.netdev` file.
     pub key: &'static str,
     pub value: String,
-    /// As it was given, for the module: `name=value`.
+    /// Module parameter, `name=value`, unconverted.
     pub parameter: String,
 }
 
-/// By the kernel's numbers.
+/// Indexed by the kernel's mode number.
 const MODES: [&str; 7] =
     ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
 const RATES: [&str; 2] = ["slow", "fast"];
-/// The name in Debian's file, which is the module's too, and networkd's.
+/// Option name in `/etc/network/interfaces`, which is also the module's, and networkd's key.
 const KEYS: [(&str, &str); 6] = [
     ("mode", "Mode"),
     ("miimon", "MIIMonitorSec"),
@@ -25,7 +24,7 @@ const KEYS: [(&str, &str); 6] = [
 ];
 
 impl BondOption {
-    /// `None` for a name that is not known or a value that cannot be.
+    /// Returns `None` for an unknown name or an invalid value.
     pub fn new(name: &str, value: &str) -> Option<Self> {
         let (_, key) = KEYS.iter().find(|(known, _)| *known == name)?;
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_');
@@ -46,7 +45,7 @@ impl BondOption {
     }
 }
 
-/// Milliseconds as seconds: `100` is `0.1`.
+/// Converts milliseconds to seconds: `100` to `0.1`.
 fn seconds(milliseconds: &str) -> Option<String> {
     let number: u32 = milliseconds.parse().ok()?;
     Some((f64::from(number) / 1000.0).to_string())

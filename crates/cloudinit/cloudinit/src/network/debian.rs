@@ -1,4 +1,4 @@
-//! Debian's `/etc/network/interfaces`, as far as clouds write it.
+//! Debian's `/etc/network/interfaces`, to the extent that clouds use it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,23 +10,23 @@ use super::interface::{
 };
 
 const MAX_VLAN: u16 = 4094;
-/// What stands for "none yet" in `bond-slaves`.
+/// Value of `bond-slaves` for a bond without initial slaves.
 const NO_SLAVES: &str = "none";
 const BOND_PREFIX: &str = "bond-";
 
-/// One `iface`, with the words of each of its options; of an option that is there twice the last counts.
+/// An `iface` stanza and the arguments of its options; the last one of a repeated option wins.
 struct Stanza {
     name: String,
     method: String,
     options: BTreeMap<String, Vec<String>>,
-    /// The commands of `post-up`, which may be there many times.
+    /// Commands of `post-up`, which may be repeated.
     post_up: Vec<String>,
 }
 
 pub(super) fn convert(text: &str) -> Result<Network, ConvertError> {
     let mut notes = Vec::new();
     let mut stanzas: BTreeMap<String, Stanza> = BTreeMap::new();
-    for stanza in stanzas_of(text)? {
+    for stanza in parse_stanzas(text)? {
         check_count(stanzas.len())?;
         let name = stanza.name.clone();
         if stanzas.insert(name.clone(), stanza).is_some() {
@@ -34,7 +34,7 @@ pub(super) fn convert(text: &str) -> Result<Network, ConvertError> {
         }
     }
     let mut interfaces = BTreeMap::new();
-    // Which stands on which, by name: the lower one, the upper one.
+    // Stacking of interfaces: the lower name, and the upper interface.
     let mut edges = Vec::new();
     for stanza in stanzas.values() {
         if let Some(interface) = interface(stanza, &mut edges, &mut notes)? {
@@ -53,19 +53,19 @@ pub(super) fn convert(text: &str) -> Result<Network, ConvertError> {
     Ok(Network { interfaces: interfaces.into_values().collect(), notes })
 }
 
-fn stanzas_of(text: &str) -> Result<Vec<Stanza>, ConvertError> {
+fn parse_stanzas(text: &str) -> Result<Vec<Stanza>, ConvertError> {
     let joined = text.replace("\r\n", "\n").replace("\\\n", "");
     let mut stanzas: Vec<Stanza> = Vec::new();
     let mut is_open = false;
     for line in joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let mut words = line.split_whitespace();
-        let first = words.next().unwrap_or_default();
-        let words: Vec<_> = words.map(str::to_owned).collect();
+        let mut values = line.split_whitespace();
+        let first = values.next().unwrap_or_default();
+        let values: Vec<_> = values.map(str::to_owned).collect();
         if matches!(first, "auto" | "iface" | "mapping") || first.starts_with("allow-") {
             is_open = true;
-            match (first, words.as_slice()) {
+            match (first, values.as_slice()) {
                 (_, []) => return Err(ConvertError(format!("malformed stanza start {line:?}"))),
-                // Every interface that is described comes up.
+                // All described interfaces are started.
                 ("auto", _) => {}
                 ("iface", [name, _, method]) => stanzas.push(Stanza::new(name, method)?),
                 ("iface", _) => return Err(ConvertError::new("incorrect number of attributes")),
@@ -76,12 +76,12 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, ConvertError> {
         if !is_open {
             return Err(ConvertError(format!("missing stanza start {line:?}")));
         }
-        // What stands below `auto` before any interface means nothing.
+        // Options of `auto` before the first interface are ignored.
         let Some(stanza) = stanzas.last_mut() else { continue };
         match first {
-            "post-up" => stanza.post_up.push(words.join(" ")),
+            "post-up" => stanza.post_up.push(values.join(" ")),
             "pre-down" => {}
-            _ => drop(stanza.options.insert(first.to_owned(), words)),
+            _ => drop(stanza.options.insert(first.to_owned(), values)),
         }
     }
     Ok(stanzas)
@@ -94,20 +94,20 @@ impl Stanza {
         Ok(Self { name, method, options: BTreeMap::new(), post_up: Vec::new() })
     }
 
-    fn words(&self, option: &str) -> Option<&[String]> {
+    fn values(&self, option: &str) -> Option<&[String]> {
         self.options.get(option).map(Vec::as_slice)
     }
 
-    /// The option's only word.
-    fn word(&self, option: &str) -> Option<&str> {
-        match self.words(option) {
-            Some([word]) => Some(word),
+    /// The argument of an option that has exactly one.
+    fn value(&self, option: &str) -> Option<&str> {
+        match self.values(option) {
+            Some([value]) => Some(value),
             _ => None,
         }
     }
 
     fn hardware_address(&self) -> Result<Option<Mac>, ConvertError> {
-        match self.words("hwaddress") {
+        match self.values("hwaddress") {
             Some([kind, address]) if kind == "ether" => match Mac::parse(address) {
                 Some(mac) => Ok(Some(mac)),
                 None => Err(ConvertError(format!("malformed hwaddress option for {:?}", self.name))),
@@ -121,7 +121,7 @@ impl Stanza {
     }
 }
 
-/// `None` for the loopback.
+/// Returns `None` for the loopback interface.
 fn interface(
     stanza: &Stanza,
     edges: &mut Vec<(String, Child)>,
@@ -136,10 +136,10 @@ fn interface(
         other => return Err(ConvertError(format!("invalid config method {other:?}"))),
     };
     let mac = stanza.hardware_address()?;
-    if let Some(bond) = stanza.word("bond-master") {
+    if let Some(bond) = stanza.value("bond-master") {
         edges.push((name.clone(), Child::Bond(bond.to_owned())));
     }
-    let raw_device = stanza.words("vlan_raw_device").or(stanza.words("vlan-raw-device"));
+    let raw_device = stanza.values("vlan_raw_device").or(stanza.values("vlan-raw-device"));
     let link = if raw_device.is_some() || name.contains('.') {
         let id = vlan_id(name).ok_or_else(|| ConvertError(format!("malformed vlan name {name:?}")))?;
         let lower = match raw_device {
@@ -148,7 +148,7 @@ fn interface(
         };
         edges.extend(lower.map(|lower| (lower.to_owned(), Child::Vlan(name.clone()))));
         Link::Vlan { mac, id }
-    } else if let Some(slaves) = stanza.words("bond-slaves") {
+    } else if let Some(slaves) = stanza.values("bond-slaves") {
         check_count(slaves.len())?;
         let slaves = slaves.iter().filter(|slave| *slave != NO_SLAVES);
         edges.extend(slaves.map(|slave| (slave.clone(), Child::Bond(name.clone()))));
@@ -164,7 +164,7 @@ fn interface(
     Ok(Some(interface))
 }
 
-/// The digits after the last dot, or after `vlan`.
+/// Parses the digits after the last dot, or after `vlan`.
 fn vlan_id(name: &str) -> Option<u16> {
     let digits = match name.rsplit_once('.') {
         Some((_, digits)) => digits,
@@ -176,9 +176,9 @@ fn vlan_id(name: &str) -> Option<u16> {
 
 fn bond_options(stanza: &Stanza, notes: &mut Vec<String>) -> Vec<BondOption> {
     let mut options = Vec::new();
-    for (option, words) in &stanza.options {
+    for (option, values) in &stanza.options {
         let Some(name) = option.strip_prefix(BOND_PREFIX).filter(|name| *name != "slaves") else { continue };
-        match words.first().and_then(|value| BondOption::new(name, value)) {
+        match values.first().and_then(|value| BondOption::new(name, value)) {
             Some(option) => options.push(option),
             None => notes.push(format!("network config: {option} of {} is ignored", stanza.name)),
         }
@@ -189,26 +189,26 @@ fn bond_options(stanza: &Stanza, notes: &mut Vec<String>) -> Vec<BondOption> {
 fn static_config(stanza: &Stanza) -> Result<Config, ConvertError> {
     let dotted = |text: &str| text.parse::<Ipv4Addr>().is_ok();
     let mut config = Config::default();
-    let (Some(address), Some(mask)) = (stanza.word("address"), stanza.word("netmask")) else {
+    let (Some(address), Some(mask)) = (stanza.value("address"), stanza.value("netmask")) else {
         return Err(stanza.malformed());
     };
     let cidr = Cidr::with_mask(address, mask).filter(|_| dotted(address) && dotted(mask));
     config.addresses.push(cidr.ok_or_else(|| stanza.malformed())?);
-    if let Some(gateway) = stanza.word("gateway") {
+    if let Some(gateway) = stanza.value("gateway") {
         let gateway: IpAddr = gateway.parse().map_err(|_| stanza.malformed())?;
         config.routes.push(Route { destination: Cidr::any(gateway), gateway });
     }
-    for server in stanza.words("dns-nameservers").unwrap_or_default() {
+    for server in stanza.values("dns-nameservers").unwrap_or_default() {
         config.nameservers.push(server.parse().map_err(|_| stanza.malformed())?);
     }
-    config.routes.extend(stanza.post_up.iter().filter_map(|command| added_route(command)));
+    config.routes.extend(stanza.post_up.iter().filter_map(|command| parse_route_add(command)));
     Ok(config)
 }
 
-/// What `route add -net A.B.C.D [netmask M] gw G` adds; other commands are not ours.
-fn added_route(command: &str) -> Option<Route> {
-    let words: Vec<_> = command.strip_prefix("route add ")?.split_whitespace().collect();
-    let after = |name: &str| words.windows(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
+/// Parses `route add -net A.B.C.D [netmask M] gw G`; other commands are ignored.
+fn parse_route_add(command: &str) -> Option<Route> {
+    let values: Vec<_> = command.strip_prefix("route add ")?.split_whitespace().collect();
+    let after = |name: &str| values.windows(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
     let net = after("-net")?;
     let destination = match after("netmask") {
         _ if net.contains('/') => Cidr::parse(net)?,

@@ -1,4 +1,4 @@
-//! Interfaces as all descriptions mean them: what stands on what, and who has which address.
+//! The common model of all network descriptions: interfaces, how they are stacked, and their addresses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use super::address::{Cidr, Mac};
 use super::bond::BondOption;
 use crate::limits::{MAX_INTERFACE_NAME_BYTES, MAX_INTERFACES, MAX_NETWORK_ENTRIES};
 
-/// Why a description cannot be converted.
+/// The reason why a description cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConvertError(pub String);
@@ -18,24 +18,24 @@ impl ConvertError {
     }
 }
 
-/// Every interface that files are written for, in the order of their names.
+/// All interfaces to configure, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     pub interfaces: Vec<Interface>,
-    /// What is left out, for the log.
+    /// Log lines about ignored options.
     pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Empty where only the hardware address is known.
+    /// Empty if the interface is matched by MAC address only.
     pub name: String,
-    /// What the interface is found by besides its name.
+    /// MAC address to match, in addition to the name.
     pub mac: Option<Mac>,
     pub link: Link,
-    /// Interfaces that stand on this one.
+    /// Upper interfaces, such as bonds and VLANs.
     pub children: Vec<Child>,
-    /// How far from the top: an interface that nothing stands on has 0.
+    /// Distance to the topmost interface, which has depth 0.
     pub depth: usize,
     pub config: Config,
 }
@@ -53,12 +53,12 @@ pub enum Child {
     Vlan(String),
 }
 
-/// What is configured on an interface.
+/// The addressing of an interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     pub dhcp: Dhcp,
-    /// Addresses by router advertisements alone.
-    pub accepts_advertisements: bool,
+    /// Configures addresses from router advertisements only.
+    pub accept_ra: bool,
     pub mtu: Option<u32>,
     pub domains: Vec<String>,
     pub nameservers: Vec<IpAddr>,
@@ -96,7 +96,7 @@ impl Interface {
     }
 }
 
-/// A name that the kernel takes, that is one file's, and that networkd does not read as a pattern.
+/// Requires a name that is valid for the kernel, as a file name, and literally in networkd's `Name=`.
 pub(super) fn check_name(name: &str) -> Result<(), ConvertError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | '+');
     let fits = !name.is_empty() && name.len() <= MAX_INTERFACE_NAME_BYTES;
@@ -113,7 +113,7 @@ pub(super) fn check_count(interfaces: usize) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// Refuses what would become too many or too large files.
+/// Limits the number and the size of the resulting files.
 pub(super) fn check_size(interfaces: &[Interface]) -> Result<(), ConvertError> {
     check_count(interfaces.len())?;
     let entries = |interface: &Interface| {
@@ -126,7 +126,7 @@ pub(super) fn check_size(interfaces: &[Interface]) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// Sets every depth from what stands on what.
+/// Computes all depths from `children`.
 pub(super) fn set_depths(interfaces: &mut BTreeMap<String, Interface>) -> Result<(), ConvertError> {
     check_count(interfaces.len())?;
     let mut depths = BTreeMap::new();
@@ -139,7 +139,7 @@ pub(super) fn set_depths(interfaces: &mut BTreeMap<String, Interface>) -> Result
     Ok(())
 }
 
-/// `depths` has `None` for an interface that is being looked at. No deeper than there are interfaces.
+/// Recursion is at most as deep as the number of interfaces. `depths` has `None` for interfaces in progress.
 fn depth(
     name: &str,
     interfaces: &BTreeMap<String, Interface>,

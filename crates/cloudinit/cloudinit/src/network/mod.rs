@@ -1,26 +1,26 @@
-//! A datasource's description of the network to files for systemd-networkd (contract 1.7).
+//! Converts a datasource's network description to files for systemd-networkd (contract 1.7).
 //!
-//! Each provider's language is read in a file of its own, to interfaces that all share. It must never look at
-//! the machine: which interfaces there are is the planner's to be told.
+//! Each provider's format has its own module; all share one model of interfaces. This module does not inspect
+//! the machine: the planner knows which interfaces exist.
 
 mod address;
 mod bond;
 mod debian;
 mod interface;
+mod networkd;
 mod openstack;
 mod packet;
-mod text;
 mod vmware;
 
 use std::collections::BTreeSet;
 
 pub(crate) use address::Cidr;
 pub use interface::{ConvertError, Network};
-pub use text::NetworkFile;
+pub use networkd::NetworkFile;
 
 use crate::metadata::NetworkSource;
 
-/// What `-convert-netconf` names.
+/// The argument of `-convert-netconf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Debian,
@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// As the flag has it.
+    /// Parses the flag's value.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Debian, Self::Packet, Self::Vmware].into_iter().find(|format| format.name() == name)
     }
@@ -43,8 +43,10 @@ impl Format {
     }
 }
 
+/// Converts a network description.
+///
 /// # Errors
-/// Something in it has no meaning. There is no part of a network.
+/// Any part of the description is invalid; a network is never configured in part.
 pub fn convert(format: Format, source: &NetworkSource) -> Result<Network, ConvertError> {
     let network = match (format, source) {
         (Format::Debian, NetworkSource::Debian(text)) => debian::convert(text)?,

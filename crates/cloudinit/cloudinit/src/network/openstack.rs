@@ -1,4 +1,4 @@
-//! OpenStack's `network_data.json`: links, networks on them, and services.
+//! OpenStack's `network_data.json`: links, networks and services.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::interface::{
 };
 
 const MAX_VLAN: u64 = 4094;
-/// The name of each option there, and in the words of [`BondOption`].
+/// Each option's name in `network_data.json`, and in [`BondOption`].
 const BOND_OPTIONS: [(&str, &str); 4] = [
     ("bond_mode", "mode"),
     ("bond_miimon", "miimon"),
@@ -68,7 +68,7 @@ fn id(link: &Value) -> Result<&str, ConvertError> {
     link["id"].as_str().ok_or_else(|| ConvertError::new("a link has no id"))
 }
 
-/// A text or a number, as text: both are in use.
+/// Accepts a string or a number: both are in use.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -82,7 +82,7 @@ fn mac(value: &Value) -> Result<Option<Mac>, ConvertError> {
     Mac::parse(&text).map(Some).ok_or_else(|| ConvertError(format!("invalid MAC address {text:?}")))
 }
 
-/// `edges` takes what stands on what: the lower link's id, the upper interface.
+/// Adds stacked interfaces to `edges`: the ID of the lower link, and the upper interface.
 fn interface(
     link: &Value,
     id: &str,
@@ -113,7 +113,7 @@ fn interface(
             let mut card = Interface::new("", Link::Physical);
             match (&own_mac, link["name"].as_str()) {
                 (Some(_), _) => card.mac = own_mac,
-                // The host's name for the link means nothing in here, unless there is nothing else.
+                // The name of the link on the host is used only if there is nothing else to match.
                 (None, name) => {
                     let name = name.unwrap_or(id);
                     check_name(name)?;
@@ -161,9 +161,9 @@ fn cidr(address: &Value, mask: &Value) -> Result<Cidr, ConvertError> {
 fn add_network(network: &Value, interface: &mut Interface) -> Result<(), ConvertError> {
     let config = &mut interface.config;
     match network["type"].as_str().unwrap_or_default() {
-        "ipv4_dhcp" => config.dhcp = with(config.dhcp, Dhcp::V4),
-        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = with(config.dhcp, Dhcp::V6),
-        "ipv6_slaac" | "ipv6_dhcpv6-stateless" => config.accepts_advertisements = true,
+        "ipv4_dhcp" => config.dhcp = union(config.dhcp, Dhcp::V4),
+        "ipv6_dhcp" | "ipv6_dhcpv6-stateful" => config.dhcp = union(config.dhcp, Dhcp::V6),
+        "ipv6_slaac" | "ipv6_dhcpv6-stateless" => config.accept_ra = true,
         "ipv4" | "ipv6" => {
             config.addresses.push(cidr(&network["ip_address"], &network["netmask"])?);
             if let Some(gateway) = text(&network["gateway"]) {
@@ -183,6 +183,6 @@ fn add_network(network: &Value, interface: &mut Interface) -> Result<(), Convert
     Ok(())
 }
 
-fn with(dhcp: Dhcp, more: Dhcp) -> Dhcp {
+fn union(dhcp: Dhcp, more: Dhcp) -> Dhcp {
     if dhcp == Dhcp::No || dhcp == more { more } else { Dhcp::Both }
 }

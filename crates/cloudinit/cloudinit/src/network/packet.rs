@@ -1,4 +1,4 @@
-//! Packet's metadata: one bond over all interfaces.
+//! Packet's metadata: one bond of all interfaces.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::interface::{Child, Config, ConvertError, Interface, Link, Network, Ro
 const BOND: &str = "bond0";
 const PUBLIC_RESOLVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 const PRIVATE_NETWORK: &str = "10.0.0.0/8";
-/// As networkd has them, and as the kernel's module does.
+/// networkd's key and value, and the parameter of the kernel module.
 const OPTIONS: [(&str, &str, &str); 5] = [
     ("Mode", "802.3ad", "mode=802.3ad"),
     ("LACPTransmitRate", "fast", "lacp-rate=fast"),
@@ -75,7 +75,7 @@ fn add_address(block: &Value, config: &mut Config) -> Result<(), ConvertError> {
         ConvertError(format!("invalid address {:?} with netmask {:?}", text("address"), text("netmask")))
     })?;
     let gateway = address(text("gateway"))?;
-    // A private IPv6 address has no network of its own: it is as a public one.
+    // Private IPv6 addresses have no separate network and are treated as public.
     let is_public = block["public"].as_bool() == Some(true) || cidr.address.is_ipv6();
     let private = Cidr::parse(PRIVATE_NETWORK).unwrap_or(Cidr::ANY_V4);
     let destination = if is_public { Cidr::any(cidr.address) } else { private };

@@ -1,6 +1,6 @@
 use super::*;
+use crate::cpu_time::within_time_limit;
 use crate::limits::MAX_INTERFACES;
-use crate::processor_time::in_short;
 
 fn source(name: &str, text: &str) -> (Format, NetworkSource) {
     match name {
@@ -21,7 +21,7 @@ fn converted(name: &str, text: &str) -> Result<Network, String> {
     convert(format, &source).map_err(|error| error.to_string())
 }
 
-/// All files, each below its path, then the modules and the notes.
+/// Formats all files with their paths, followed by modules and notes.
 fn show(network: &Network) -> String {
     let mut text = String::new();
     for file in network.files() {
@@ -51,7 +51,7 @@ fn a_bond_under_a_vlan() {
 }
 
 #[test]
-fn packets_bond() {
+fn packet_bond() {
     golden(
         "packet",
         include_str!("../../tests/data/network/packet.json"),
@@ -60,7 +60,7 @@ fn packets_bond() {
 }
 
 #[test]
-fn openstacks_links() {
+fn openstack_links() {
     golden(
         "openstack",
         include_str!("../../tests/data/network/openstack.json"),
@@ -69,7 +69,7 @@ fn openstacks_links() {
 }
 
 #[test]
-fn vmwares_keys() {
+fn vmware_keys() {
     golden(
         "vmware",
         include_str!("../../tests/data/network/vmware.keys"),
@@ -77,7 +77,7 @@ fn vmwares_keys() {
     );
 }
 
-/// The text is refused with this message, or the files have these names.
+/// Expects an error message, or the names of the files.
 fn check(name: &str, text: &str, expect: Result<&[&str], &str>) {
     let names = converted(name, text)
         .map(|network| network.files().into_iter().map(|file| file.name).collect::<Vec<_>>());
@@ -86,7 +86,7 @@ fn check(name: &str, text: &str, expect: Result<&[&str], &str>) {
 }
 
 #[test]
-fn debians_grammar() {
+fn debian_grammar() {
     let refused = |text: &str, message: &str| check("debian", text, Err(message));
     let files = |text: &str, names: &[&str]| check("debian", text, Ok(names));
     files("", &[]);
@@ -146,7 +146,7 @@ fn debians_grammar() {
 }
 
 #[test]
-fn names_that_are_no_interfaces() {
+fn invalid_interface_names() {
     for name in ["../x", "a/b", "*", "eth?", "a\u{1}", "-a", ".a", "sixteencharacter", "ä", "%i"] {
         let message = format!("invalid interface name {name:?}");
         check("debian", &format!("iface {name} inet dhcp\n"), Err(&message));
@@ -159,7 +159,7 @@ fn names_that_are_no_interfaces() {
 }
 
 #[test]
-fn what_the_others_refuse() {
+fn other_formats_refuse_invalid_input() {
     check("packet", "{}", Err("packet's metadata names no network interface"));
     check(
         "packet",
@@ -208,18 +208,17 @@ fn what_the_others_refuse() {
 #[test]
 fn sizes() {
     let many: String = (0..=MAX_INTERFACES).map(|number| format!("iface e{number} inet dhcp\n")).collect();
-    in_short(|| check("debian", &many, Err("more than 256 interfaces")));
+    within_time_limit(|| check("debian", &many, Err("more than 256 interfaces")));
     let slaves: String = (0..100_000).map(|number| format!(" s{number}")).collect();
-    in_short(|| {
+    within_time_limit(|| {
         check("debian", &format!("iface b inet dhcp\nbond-slaves{slaves}\n"), Err("more than 256 interfaces"))
     });
     let routes = "post-up route add -net 10.0.0.0/8 gw 1.2.3.4\n".repeat(100_000);
     let text = format!("iface e inet static\naddress 1.2.3.4\nnetmask 255.0.0.0\n{routes}");
-    in_short(|| check("debian", &text, Err("more than 10000 addresses, routes and servers")));
+    within_time_limit(|| check("debian", &text, Err("more than 10000 addresses, routes and servers")));
 }
 
-/// Cuts, doubles and flips bytes of the examples: no panic, and no file outside of its folder or with lines
-/// that were smuggled in.
+/// Mutates the examples: no panic, no file outside of the directory, no injected lines.
 #[test]
 fn mangled_input_never_panics() {
     let seeds = [

@@ -1,4 +1,4 @@
-//! VMware's guestinfo keys, without their prefix.
+//! VMware's guestinfo keys, without the prefix.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,11 +10,12 @@ use crate::limits::{MAX_INTERFACES, MAX_NETWORK_ENTRIES};
 type Keys = BTreeMap<String, String>;
 
 pub(super) fn convert(keys: &Keys) -> Result<Network, ConvertError> {
-    let nameservers = numbered(keys, "dns.server.", "")
+    let nameservers = indexed_values(keys, "dns.server.", "")
         .map(|(_, server)| address(server))
         .collect::<Result<Vec<_>, _>>()?;
-    let domains: Vec<_> = numbered(keys, "dns.domain.", "").map(|(_, domain)| domain.to_owned()).collect();
-    // It stands in a line of networkd's, between others.
+    let domains: Vec<_> =
+        indexed_values(keys, "dns.domain.", "").map(|(_, domain)| domain.to_owned()).collect();
+    // The value becomes one item of a space-separated list in a networkd file.
     let breaks = |c: char| c.is_whitespace() || c.is_control();
     if let Some(bad) = domains.iter().find(|domain| domain.contains(breaks)) {
         return Err(ConvertError(format!("invalid domain {bad:?}")));
@@ -48,8 +49,8 @@ fn get<'a>(keys: &'a Keys, key: &str) -> Option<&'a str> {
     keys.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// The values of `<before>0<after>`, `<before>1<after>` and so on, up to the first that is missing.
-fn numbered<'a>(keys: &'a Keys, before: &str, after: &str) -> impl Iterator<Item = (usize, &'a str)> {
+/// The values of `<before>0<after>`, `<before>1<after>` and so on, up to the first missing one.
+fn indexed_values<'a>(keys: &'a Keys, before: &str, after: &str) -> impl Iterator<Item = (usize, &'a str)> {
     (0..MAX_NETWORK_ENTRIES)
         .map_while(move |index| Some((index, get(keys, &format!("{before}{index}{after}"))?)))
 }
@@ -63,7 +64,7 @@ fn cidr(text: &str) -> Result<Cidr, ConvertError> {
 }
 
 fn addresses(keys: &Keys, prefix: &str) -> Result<Vec<Cidr>, ConvertError> {
-    numbered(keys, &format!("{prefix}ip."), ".address").map(|(_, text)| cidr(text)).collect()
+    indexed_values(keys, &format!("{prefix}ip."), ".address").map(|(_, text)| cidr(text)).collect()
 }
 
 fn routes(keys: &Keys, prefix: &str) -> Result<Vec<Route>, ConvertError> {

@@ -1,14 +1,14 @@
-//! Puts the parts of a plan in their order.
+//! Assembles the plan in its order.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Part, Plan, Settings};
+use super::step::{Action, Facts, FileKind, FileWrite, Plan, Settings};
 use super::{files, network, units, users};
 use crate::check::Checked;
 use crate::template::Addresses;
 
-/// The steps in the order of contract 3.1.
+/// Plans the steps in the order of contract 3.1.
 pub fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, settings: &Settings) -> Plan {
     let mut plan = Plan { notes: checked.notes.clone(), ..Plan::default() };
     if let Some(name) = &checked.hostname {
@@ -22,7 +22,7 @@ pub fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, settings: &
     plan
 }
 
-/// The last entry for a path wins; writing the earlier ones too would change the file twice at each run.
+/// The last entry for a path wins; writing earlier ones would change the file twice in each run.
 fn drop_overwritten(plan: &mut Plan) {
     let mut taken = BTreeSet::new();
     let mut kept = Vec::with_capacity(plan.steps.len());
@@ -40,8 +40,11 @@ fn drop_overwritten(plan: &mut Plan) {
         }
         let adds = matches!(
             &step.action,
-            Action::Write(FileWrite { part: Part::Missing | Part::Addition { .. }, .. })
-                | Action::Fetch { write: FileWrite { part: Part::Missing | Part::Addition { .. }, .. }, .. }
+            Action::Write(FileWrite { kind: FileKind::CreateOnly | FileKind::Append { .. }, .. })
+                | Action::Fetch {
+                    write: FileWrite { kind: FileKind::CreateOnly | FileKind::Append { .. }, .. },
+                    ..
+                }
         );
         if !adds {
             taken.extend(path.cloned());
@@ -52,8 +55,8 @@ fn drop_overwritten(plan: &mut Plan) {
     plan.steps = kept;
 }
 
-/// Adds the scripts of the user-data, to run after all else: those of `runcmd` first. A carriage return at the end of a script's first
-/// line is dropped, as the kernel would take it for part of the interpreter's name.
+/// Adds the user-data's scripts after all other steps, `runcmd` first. A carriage return at the end of the
+/// shebang line is dropped: the kernel would treat it as part of the interpreter's name.
 pub fn add_scripts(plan: &mut Plan, commands: &[Vec<u8>], scripts: &[Vec<u8>]) {
     let chained = commands.len() + scripts.len() > 1;
     for content in commands {

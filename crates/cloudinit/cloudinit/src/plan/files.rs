@@ -1,10 +1,10 @@
-//! Files: what `write_files` says, and what settings become files.
+//! Plans `write_files`, and the files that other settings are stored in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Part, Plan};
-use crate::check::{Checked, CheckedFile, CheckedOem, CheckedSource, CheckedUpdate, System, Way};
+use super::step::{Action, Facts, FileKind, FileWrite, Plan};
+use crate::check::{Checked, CheckedFile, CheckedOem, CheckedSource, CheckedUpdate, System, WriteMode};
 use crate::schema::FLANNEL;
 use crate::template::Addresses;
 
@@ -18,84 +18,90 @@ pub(super) const TIME_SERVERS_PATH: &str = "/etc/systemd/timesyncd.conf.d/20-clo
 pub(crate) const CERTIFICATES_PATH: &str = "/etc/ca-certificates/20-cloudinit.crt";
 pub(crate) const FLANNEL_PATH: &str = "/run/flannel/options.env";
 
-/// Gives back the files that are to be written after the units.
+/// Returns the deferred files, which are written after the units.
 pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan: &mut Plan) -> Vec<Action> {
     let (deferred, now): (Vec<_>, Vec<_>) =
-        one_a_path(&checked.files, plan).into_iter().partition(|file| file.deferred);
+        merge_by_path(&checked.files, plan).into_iter().partition(|file| file.deferred);
     for file in now {
-        plan.push(given(file), "named in write_files");
+        plan.push(write_files_action(file), "named in write_files");
     }
     if let Some(oem) = &checked.oem {
-        plan.push(text(OEM_RELEASE_PATH, oem_release(oem)), "coreos.oem");
+        plan.push(text_file(OEM_RELEASE_PATH, oem_release(oem)), "coreos.oem");
     }
     if let Some(conf) = update_conf(&facts.update_conf, &checked.update) {
-        plan.push(text(UPDATE_CONF_PATH, conf), "coreos.update");
+        plan.push(text_file(UPDATE_CONF_PATH, conf), "coreos.update");
     }
     if checked.manage_etc_hosts {
         let name = checked.hostname.as_ref().unwrap_or(&facts.hostname);
-        let given = &facts.given_hosts;
-        let hosts = format!("127.0.0.1 localhost\n127.0.0.1 {name}\n::1 localhost\n{given}");
-        plan.push(text(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
+        let extra_hosts = &facts.extra_hosts;
+        let hosts = format!("127.0.0.1 localhost\n127.0.0.1 {name}\n::1 localhost\n{extra_hosts}");
+        plan.push(text_file(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
     }
     flannel(checked, plan);
     system(&checked.system, facts, plan);
     if !checked.files.iter().any(|file| file.path == ENVIRONMENT_PATH)
         && let Some(merged) = environment(&facts.environment, addresses)
     {
-        plan.push(text(ENVIRONMENT_PATH, merged), "the machine's addresses");
+        plan.push(text_file(ENVIRONMENT_PATH, merged), "the machine's addresses");
     }
-    deferred.into_iter().map(given).collect()
+    deferred.into_iter().map(write_files_action).collect()
 }
 
-fn given(file: CheckedFile) -> Action {
-    let part = match file.way {
-        Way::Replace => Part::File,
-        Way::Keep => Part::Missing,
-        Way::Append { keeps_mode } => Part::Addition { keeps_mode },
+fn write_files_action(file: CheckedFile) -> Action {
+    let kind = match file.write_mode {
+        WriteMode::Replace => FileKind::File,
+        WriteMode::Keep => FileKind::CreateOnly,
+        WriteMode::Append { keeps_mode } => FileKind::Append { keeps_mode },
     };
     let CheckedFile { path, mode, owner, content, source, .. } = file;
-    let write = FileWrite { path, mode, owner, content, part };
+    let write = FileWrite { path, mode, owner, content, kind };
     match source {
-        Some(CheckedSource { from, has_stand_in }) => Action::Fetch { write, from, has_stand_in },
+        Some(CheckedSource { from, has_fallback }) => Action::Fetch { write, from, has_fallback },
         None => Action::Write(write),
     }
 }
 
-/// What is added to a file that is given too is made part of it: in two steps it would change at each run.
-fn one_a_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
+/// Merges content appended to a file of the same config: in separate steps the file would change twice in
+/// each run.
+fn merge_by_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
     let mut kept: Vec<CheckedFile> = Vec::with_capacity(files.len());
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut grown: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    let mut locations: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut appended: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for file in files {
-        let before = places.get(&*file.path).copied();
-        match (file.way, before) {
-            (Way::Append { .. }, Some(at))
-                if kept[at].way != Way::Keep && kept[at].source.is_none() && file.source.is_none() =>
+        let before = locations.get(&*file.path).copied();
+        match (file.write_mode, before) {
+            (WriteMode::Append { .. }, Some(at))
+                if kept[at].write_mode != WriteMode::Keep
+                    && kept[at].source.is_none()
+                    && file.source.is_none() =>
             {
-                grown.entry(at).or_insert_with(|| kept[at].content.to_vec()).extend_from_slice(&file.content);
+                appended
+                    .entry(at)
+                    .or_insert_with(|| kept[at].content.to_vec())
+                    .extend_from_slice(&file.content);
             }
-            (Way::Keep, Some(_)) => {
+            (WriteMode::Keep, Some(_)) => {
                 plan.notes.push(format!("Skipping {}: an earlier entry writes it", file.path));
             }
             _ => {
-                places.insert(&file.path, kept.len());
+                locations.insert(&file.path, kept.len());
                 kept.push(file.clone());
             }
         }
     }
-    for (at, content) in grown {
+    for (at, content) in appended {
         kept[at].content = content.into();
     }
     kept
 }
 
-fn text(path: &str, content: String) -> Action {
+fn text_file(path: &str, content: String) -> Action {
     Action::Write(FileWrite {
         path: path.to_owned(),
         mode: DEFAULT_MODE,
         owner: String::new(),
         content: Arc::from(content.into_bytes()),
-        part: Part::File,
+        kind: FileKind::File,
     })
 }
 
@@ -104,15 +110,15 @@ fn system(system: &System, facts: &Facts, plan: &mut Plan) {
         plan.push(Action::TimeZone { name: name.clone() }, "timezone");
     }
     if let Some(locale) = &system.locale {
-        plan.push(text(LOCALE_PATH, assign(&facts.locale_conf, &[("LANG", locale)])), "locale");
+        plan.push(text_file(LOCALE_PATH, set_variables(&facts.locale_conf, &[("LANG", locale)])), "locale");
     }
     if !system.time_servers.is_empty() {
         let content = format!("[Time]\nNTP={}\n", system.time_servers.join(" "));
-        plan.push(text(TIME_SERVERS_PATH, content), "ntp");
+        plan.push(text_file(TIME_SERVERS_PATH, content), "ntp");
     }
     if !system.certificates.is_empty() {
-        // A path unit sees it and makes the bundle anew.
-        plan.push(text(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
+        // A path unit watches this file and rebuilds the certificate bundle.
+        plan.push(text_file(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
     }
 }
 
@@ -123,8 +129,8 @@ fn flannel(checked: &Checked, plan: &mut Plan) {
         .flat_map(|options| options.variables.iter().map(|(name, value)| format!("{name}={value}")))
         .collect();
     if !lines.is_empty() {
-        // No line break at the end: as the last release wrote it.
-        plan.push(text(FLANNEL_PATH, lines.join("\n")), "coreos.flannel");
+        // No trailing line break, for compatibility with the last CoreOS release.
+        plan.push(text_file(FLANNEL_PATH, lines.join("\n")), "coreos.flannel");
     }
 }
 
@@ -140,7 +146,7 @@ fn oem_release(oem: &CheckedOem) -> String {
     )
 }
 
-/// The update settings put into the text that is there; `None` if there are none.
+/// Merges the update settings into the existing text; `None` if none is set.
 fn update_conf(old: &str, update: &CheckedUpdate) -> Option<String> {
     let settings = [
         ("GROUP", update.group.as_deref()),
@@ -148,22 +154,22 @@ fn update_conf(old: &str, update: &CheckedUpdate) -> Option<String> {
         ("SERVER", update.server.as_deref()),
     ];
     let set: Vec<_> = settings.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    (!set.is_empty()).then(|| assign(old, &set))
+    (!set.is_empty()).then(|| set_variables(old, &set))
 }
 
-/// The addresses put into the text that is there; `None` if that changes nothing.
+/// Merges the addresses into the existing text; `None` if it does not change.
 fn environment(old: &str, addresses: &Addresses) -> Option<String> {
     let known: Vec<_> =
-        addresses.each().into_iter().filter_map(|(_, key, value)| Some((key, value?))).collect();
+        addresses.entries().into_iter().filter_map(|(_, key, value)| Some((key, value?))).collect();
     if known.is_empty() {
         return None;
     }
-    let merged = assign(old, &known);
+    let merged = set_variables(old, &known);
     (merged != old).then_some(merged)
 }
 
-/// `KEY=value` in place of the first line with that key, else at the end. Other lines stay.
-fn assign(old: &str, settings: &[(&str, &str)]) -> String {
+/// Replaces the first line of each key with `KEY=value`, or appends it. Other lines are kept.
+fn set_variables(old: &str, settings: &[(&str, &str)]) -> String {
     let mut left = settings.to_vec();
     let mut text = String::with_capacity(old.len());
     for line in old.lines() {
@@ -191,18 +197,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_put_in_place() {
+    fn variables_are_set_in_place() {
         for (old, expect) in [
             ("", "A=1\nB=2\n"),
             ("B=old\r\nX=y", "B=2\nX=y\nA=1\n"),
             ("A_X=keep\nA=0\nA=later\n#B=3\n", "A_X=keep\nA=1\nA=later\n#B=3\nB=2\n"),
         ] {
-            assert_eq!(assign(old, &[("A", "1"), ("B", "2")]), expect);
+            assert_eq!(set_variables(old, &[("A", "1"), ("B", "2")]), expect);
         }
     }
 
     #[test]
-    fn an_environment_that_is_right_is_left_alone() {
+    fn matching_environment_is_not_rewritten() {
         let addresses = Addresses { private_ipv4: Some("10.0.0.1".into()), ..Addresses::default() };
         let merged = environment("X=1\n", &addresses).unwrap();
         assert_eq!(merged, "X=1\nCOREOS_PRIVATE_IPV4=10.0.0.1\n");

@@ -1,7 +1,7 @@
-//! Checked config and observed facts to a list of steps, each with its reason.
+//! Plans the steps that apply a checked config to a machine, each with its reason.
 //!
-//! A plan is data: printed by `-plan`, compared in tests, carried out by one function elsewhere. It must
-//! never depend on anything but its arguments.
+//! A plan is data: `-plan` prints it, tests compare it, and `coreos-cloudinit` executes it. It depends only
+//! on the arguments.
 
 mod build;
 mod files;
@@ -14,5 +14,5 @@ mod users;
 pub use build::{add_scripts, plan};
 pub(crate) use files::{CERTIFICATES_PATH, FLANNEL_PATH, UPDATE_CONF_PATH};
 pub use print::{lines, print, sha256};
-pub use step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings, Step, When};
+pub use step::{Action, Facts, FileKind, FileWrite, Hash, Plan, Settings, Step, When};
 pub(crate) use units::{SERVICE_DROP_IN, environment};

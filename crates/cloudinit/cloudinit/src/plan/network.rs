@@ -1,14 +1,15 @@
-//! The datasource's network (contract 1.7): interfaces down, modules, files. networkd is restarted with the units.
+//! Plans the datasource's network (contract 1.7): interfaces to set down, modules and files. networkd is
+//! restarted with the units.
 
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Part, Plan};
+use super::step::{Action, Facts, FileKind, FileWrite, Plan};
 use crate::network::Network;
 
 const MODE: u32 = 0o644;
 
-/// Whether there are files for networkd. Interfaces are only set down where one of the files changes: nothing
-/// would bring them up again.
+/// Returns whether there are files for networkd. Interfaces are set down only if a file changes: otherwise
+/// nothing would bring them up again.
 pub(super) fn plan(network: &Network, facts: &Facts, plan: &mut Plan) -> bool {
     plan.notes.extend(network.notes.iter().map(|note| format!("Warning: {note}")));
     let files = network.files();
@@ -30,7 +31,7 @@ pub(super) fn plan(network: &Network, facts: &Facts, plan: &mut Plan) -> bool {
             mode: MODE,
             owner: String::new(),
             content: Arc::from(file.content.into_bytes()),
-            part: Part::Unit { name: file.name, network: true },
+            kind: FileKind::Unit { name: file.name, network: true },
         };
         plan.push(Action::Write(write), "the datasource's network config");
     }
@@ -47,7 +48,7 @@ mod tests {
     use crate::template::Addresses;
 
     #[test]
-    fn what_is_there_already_is_left_in_peace() {
+    fn unchanged_network_keeps_interfaces_up() {
         let text = "iface eth0 inet manual\niface b inet dhcp\nbond-slaves eth0\nbond-mode 1\niface b.7 inet manual\n";
         let network = convert(Format::Debian, &NetworkSource::Debian(text.into())).unwrap();
         let mut facts = Facts { interfaces: ["eth0".into(), "lo".into()].into(), ..Facts::default() };
@@ -57,14 +58,14 @@ mod tests {
         checked.services.clear();
         checked.network = network;
         let settings = Settings { ssh_key_name: "x".into() };
-        let shown = |facts: &Facts, checked: &Checked| -> Vec<String> {
+        let planned = |facts: &Facts, checked: &Checked| -> Vec<String> {
             let plan = plan(checked, &Addresses::default(), facts, &settings);
             let value = |line: &str| {
                 line.split(",\"mode\"").next().unwrap().split(",\"why\"").next().unwrap().to_owned()
             };
             print(&plan).unwrap().lines().map(value).collect()
         };
-        let all = shown(&facts, &checked);
+        let all = planned(&facts, &checked);
         let writes = [
             "{\"op\":\"write\",\"path\":\"/run/systemd/network/00-b.7.netdev\"",
             "{\"op\":\"write\",\"path\":\"/run/systemd/network/00-b.7.network\"",
@@ -85,6 +86,6 @@ mod tests {
         assert_eq!(all, [&before[..], &writes[..]].concat());
         facts.network_files =
             checked.network.files().into_iter().map(|file| (file.path, file.content)).collect();
-        assert_eq!(shown(&facts, &checked), writes);
+        assert_eq!(planned(&facts, &checked), writes);
     }
 }

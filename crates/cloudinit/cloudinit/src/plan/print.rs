@@ -1,11 +1,11 @@
-//! A plan as text: one JSON object a line (contract 4.1). Contents and hashes never show.
+//! Prints a plan as JSON lines (contract 4.1), without contents and password hashes.
 
 use std::ops::Not;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::step::{Action, FileWrite, Part, Plan, Step};
+use super::step::{Action, FileKind, FileWrite, Plan, Step};
 use crate::key_import::KeyImport;
 
 #[derive(Serialize)]
@@ -60,10 +60,10 @@ enum Line<'a> {
         size: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
-        /// The content is not known yet.
+        /// Whether the content is downloaded, so that size and checksum are unknown.
         #[serde(skip_serializing_if = "Not::not")]
         fetched: bool,
-        /// What becomes of a file that is there, where it is not replaced.
+        /// How an existing file is treated, unless it is replaced.
         #[serde(skip_serializing_if = "Option::is_none")]
         existing: Option<&'static str>,
     },
@@ -94,10 +94,10 @@ struct WithReason<'a> {
     why: &'a str,
 }
 
-/// The lines, each ended by a line break.
+/// Returns one JSON object per line.
 ///
 /// # Errors
-/// Never in practice: every value is text or a number.
+/// Never in practice: all values are text or numbers.
 pub fn print(plan: &Plan) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     for line in lines(plan) {
@@ -107,7 +107,7 @@ pub fn print(plan: &Plan) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-/// The same, to be part of a larger document.
+/// The lines of [`print`] as serializable values, to embed them in a larger document.
 pub fn lines(plan: &Plan) -> impl Iterator<Item = impl Serialize + '_> {
     plan.steps.iter().map(|step| WithReason { line: line(step), why: &step.why })
 }
@@ -124,7 +124,7 @@ fn line(step: &Step) -> Line<'_> {
         Action::ImportKeys { user, name, from } => Line::ImportSshKeys {
             user,
             name,
-            // A URL may hold a password.
+            // A URL may contain a password.
             github: match from {
                 KeyImport::GitHub(account) => Some(account),
                 KeyImport::Url(_) => None,
@@ -144,7 +144,7 @@ fn line(step: &Step) -> Line<'_> {
     }
 }
 
-/// A URL may hold a password, so that it does not show.
+/// Omits the URL of fetched content: it may contain a password.
 fn write(file: &FileWrite, fetched: bool) -> Line<'_> {
     Line::Write {
         path: &file.path,
@@ -153,15 +153,15 @@ fn write(file: &FileWrite, fetched: bool) -> Line<'_> {
         size: (!fetched).then_some(file.content.len()),
         sha256: (!fetched).then(|| sha256(&file.content)),
         fetched,
-        existing: match file.part {
-            Part::Missing => Some("keep"),
-            Part::Addition { .. } => Some("append"),
+        existing: match file.kind {
+            FileKind::CreateOnly => Some("keep"),
+            FileKind::Append { .. } => Some("append"),
             _ => None,
         },
     }
 }
 
-/// In lower-case hexadecimal digits.
+/// In lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,10 +1,10 @@
-//! What each block of `coreos` tells its service: every field, in the order of contract 2.5.
+//! Each block of `coreos`: all options of its service, in the order of contract 2.5.
 
 use super::*;
 use crate::plan::{Step, When};
 use crate::{check, config, yaml};
 
-/// A field's value, by the sort of it: text, integer, float or truth.
+/// A sample value by type: text, integer, float or boolean.
 fn value(sort: char) -> &'static str {
     match sort {
         't' => "x",
@@ -26,7 +26,7 @@ fn written(text: &str, path: &str) -> String {
     String::from_utf8(found.next().unwrap_or_else(|| panic!("no {path} of {text}")).to_vec()).unwrap()
 }
 
-/// `fields`: SORT:NAME each, and =VARIABLE where it is not PREFIX and the name in upper case.
+/// `fields`: TYPE:NAME each, with =VARIABLE where it is not PREFIX and the upper-case name.
 fn check(block: &str, prefix: &str, path: &str, line: impl Fn(&str) -> String, fields: &str) -> String {
     let fields: Vec<(char, &str, String)> = fields
         .split_whitespace()
@@ -43,7 +43,7 @@ fn check(block: &str, prefix: &str, path: &str, line: impl Fn(&str) -> String, f
         let fixed = patterns.iter().find(|(of, _)| *of == name && block != "etcd").map(|(_, value)| *value);
         fixed.unwrap_or(value(sort))
     };
-    // The document has them the other way round, with dashes.
+    // The document lists the options in reverse order, with dashes.
     let lines: String = fields
         .iter()
         .rev()
@@ -111,9 +111,9 @@ fn every_setting_in_the_order_of_the_contract() {
     assert!(flannel.ends_with("FLANNELD_PUBLIC_IP=x"), "{flannel}");
 }
 
-/// A machine that runs already has what it was told in effect at once; one that boots has the service not started yet.
+/// On a running machine new options take effect immediately; at boot the service is not started yet.
 #[test]
-fn services_that_run_are_restarted_with_their_new_options() {
+fn running_services_are_restarted_with_new_options() {
     let text = "coreos: {fleet: {metadata: a=b}, etcd: {name: a}, locksmith: {group: g}}";
     let document = yaml::read(text.as_bytes()).unwrap();
     let checked = check::check(&config::read(document.root.as_deref())).unwrap();

@@ -1,4 +1,4 @@
-//! What a plan is made of.
+//! The data types of a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,35 +6,35 @@ use std::sync::Arc;
 use crate::file_source::FileSource;
 use crate::key_import::KeyImport;
 
-/// What was observed on the machine before planning.
+/// The observed state of the machine.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Of the users that the config names, those that exist.
+    /// Existing users, among those in the config.
     pub users: BTreeSet<String>,
-    /// Of the groups that the config names, those that exist.
+    /// Existing groups, among those in the config.
     pub groups: BTreeSet<String>,
-    /// Who is in which of them: group and user.
+    /// Group memberships as (group, user), among the above.
     pub members: BTreeSet<(String, String)>,
-    /// `/etc/coreos/update.conf`, else the image's.
+    /// `/etc/coreos/update.conf`, or the image's default.
     pub update_conf: String,
     /// `/etc/environment`.
     pub environment: String,
     /// `/etc/locale.conf`.
     pub locale_conf: String,
-    /// Lines for `/etc/hosts` that whoever runs the machine gave it: address and name.
-    pub given_hosts: String,
-    /// The kernel's host name now.
+    /// Additional lines for `/etc/hosts` (address and name), set by the operator of the machine.
+    pub extra_hosts: String,
+    /// The kernel's current hostname.
     pub hostname: String,
-    /// The network interfaces that are there.
+    /// Existing network interfaces.
     pub interfaces: BTreeSet<String>,
-    /// Of the files of the datasource's network, those that are there, with their contents.
+    /// Existing files among those of the datasource's network, with their contents.
     pub network_files: BTreeMap<String, String>,
 }
 
-/// How the run was asked for.
+/// Options of the run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Under which name the keys are stored.
+    /// The name under which SSH keys are stored.
     pub ssh_key_name: String,
 }
 
@@ -49,7 +49,7 @@ pub enum Action {
     Hostname {
         name: String,
     },
-    /// `arguments` go between `useradd` and the name.
+    /// Runs `useradd ARGUMENTS NAME`.
     UserAdd {
         name: String,
         arguments: Vec<String>,
@@ -65,7 +65,7 @@ pub enum Action {
         name: String,
         hash: Hash,
     },
-    /// Nobody can log in by the password that the user has.
+    /// Disables login with the user's password.
     LockPassword {
         name: String,
     },
@@ -74,7 +74,7 @@ pub enum Action {
         name: String,
         keys: Vec<String>,
     },
-    /// The keys are not known yet.
+    /// Fetches the keys when the step runs.
     ImportKeys {
         user: String,
         name: String,
@@ -90,11 +90,12 @@ pub enum Action {
         name: String,
     },
     Write(FileWrite),
-    /// The content is not known yet; the one that is given stands in for it where it cannot be had.
+    /// Downloads the content when the step runs. `write.content` is used if the download fails and
+    /// `has_fallback` is set.
     Fetch {
         write: FileWrite,
         from: Arc<FileSource>,
-        has_stand_in: bool,
+        has_fallback: bool,
     },
     Mask {
         path: String,
@@ -106,7 +107,7 @@ pub enum Action {
         unit: String,
         runtime: bool,
     },
-    /// Carried out only if a step before changed a unit that systemd has loaded already.
+    /// Runs only if an earlier step changed a unit that systemd has loaded.
     DaemonReload,
     Unit {
         unit: String,
@@ -115,12 +116,12 @@ pub enum Action {
     },
     Script {
         content: Arc<[u8]>,
-        /// One of several: each waits for the one before.
+        /// Whether there are several scripts: each waits for the previous one.
         chained: bool,
     },
 }
 
-/// A password hash that shows nowhere.
+/// A password hash; `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hash(pub String);
 
@@ -136,27 +137,27 @@ pub struct FileWrite {
     pub mode: u32,
     pub owner: String,
     pub content: Arc<[u8]>,
-    pub part: Part,
+    pub kind: FileKind,
 }
 
-/// Contents may be secret; a debug line has their size only.
+/// Prints the size instead of the content, which may be secret.
 impl std::fmt::Debug for FileWrite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:04o} {:?} {} bytes", self.path, self.mode, self.owner, self.content.len())
     }
 }
 
-/// What a written file is, for the log and for what has to follow a change.
+/// The purpose of a file, which determines logging and follow-up actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum FileKind {
     File,
-    /// Only if nothing is there.
-    Missing,
-    /// Added to what is there, unless it is in it already.
-    Addition {
+    /// Written only if the file does not exist.
+    CreateOnly,
+    /// Appended unless the file already contains it.
+    Append {
         keeps_mode: bool,
     },
-    /// Rules for sudo: a mistake in them would lock everybody out of root, so they are checked first.
+    /// A sudoers file, validated before it is written: an error would disable sudo for all users.
     Sudoers,
     Unit {
         name: String,
@@ -169,23 +170,23 @@ pub enum Part {
     },
 }
 
-/// When a unit's command is given, and whether its job is waited for.
+/// When a unit command runs, and whether its job is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Asked for by name: waited for.
-    Asked,
-    /// Follows from a setting: queued only, since the unit may be ordered after this run.
+    /// Listed in the config: awaited.
+    Requested,
+    /// Implied by a setting: queued only, since the unit may be ordered after this run.
     Implied,
-    /// Only if a network unit changed: waited for.
+    /// Only if a network unit changed: awaited.
     NetworkChanged,
-    /// Only if this file was written anew: queued.
+    /// Only if this file changed: queued.
     Written(&'static str),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// Lines for the log: what is skipped and why.
+    /// Log lines about skipped entries.
     pub notes: Vec<String>,
 }
 

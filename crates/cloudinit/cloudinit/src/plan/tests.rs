@@ -48,7 +48,7 @@ fn every_kind_of_step() {
     golden(include_str!("../../tests/data/full.yml"), &facts, include_str!("../../tests/data/full.plan"));
 }
 
-/// What stands below `coreos.fleet` becomes these lines of the drop-in, or no file.
+/// Expects these lines in the drop-in for `coreos.fleet`, or no file.
 fn check_fleet(keys: &str, expect: &[&str]) {
     let plan = planned(&format!("coreos: {{fleet: {{{keys}}}}}"), &Facts::default());
     let content = plan.steps.iter().find_map(|step| match &step.action {
@@ -108,7 +108,7 @@ fn every_setting_of_fleet_in_the_order_of_the_contract() {
 }
 
 #[test]
-fn nothing_is_passed_on_only_where_it_means_something() {
+fn zero_values_are_passed_only_where_meaningful() {
     check_fleet("disable-engine: false, verbosity: 0, metadata: ''", &[]);
     check_fleet("purge-on-stop: no", &["FLEET_PURGE_ON_STOP=false"]);
     check_fleet(
@@ -127,7 +127,7 @@ fn scripts_lose_the_carriage_return_of_their_first_line_only() {
 }
 
 #[test]
-fn secrets_do_not_show() {
+fn secrets_are_not_printed() {
     let plan = planned(
         "users: [{name: a, passwd: $6$secret}]\nwrite_files: [{path: /k, content: topsecret}]",
         &Facts::default(),
@@ -156,7 +156,7 @@ fn the_last_entry_for_a_path_wins() {
     let plan = planned(
         "write_files: [{path: /a, content: first}, {path: //a, content: last!}, {path: /etc/hosts}]\n\
          manage_etc_hosts: localhost\ncoreos: {units: [{name: b.service, content: x, mask: true}]}",
-        &Facts { hostname: "h".into(), given_hosts: "10.0.2.2 x\n".into(), ..Facts::default() },
+        &Facts { hostname: "h".into(), extra_hosts: "10.0.2.2 x\n".into(), ..Facts::default() },
     );
     let written: Vec<_> = plan
         .steps
@@ -201,7 +201,7 @@ fn files_that_are_kept_or_added_to() {
     assert!(plan.notes.contains(&"Skipping /a: an earlier entry writes it".into()));
 }
 
-/// Addresses are put in before content is unpacked, so that what is packed has none put in.
+/// Addresses are substituted before content is decompressed, so that compressed content keeps its tokens.
 #[test]
 fn packed_content_keeps_its_tokens() {
     let plan = planned(
@@ -222,7 +222,7 @@ fn packed_content_keeps_its_tokens() {
 }
 
 #[test]
-fn users_with_a_number_and_without_a_password() {
+fn users_with_uid_and_locked_password() {
     let plan = planned(
         "users: [{name: a, uid: 1500, passwd: $6$x, lock_passwd: true}, {name: b, lock_passwd: true}]",
         &Facts::default(),
@@ -239,9 +239,9 @@ fn users_with_a_number_and_without_a_password() {
     assert_eq!(got, ["a --create-home --uid 1500", "a !$6$x", "b --create-home"]);
 }
 
-/// `useradd` creates a group with the user's name, unless `--no-user-group` or `--gid` is given.
+/// `useradd` creates a group with the user's name, except with `--no-user-group` or `--gid`.
 #[test]
-fn the_group_of_an_earlier_user_is_there() {
+fn group_of_an_earlier_user_exists() {
     let plan = planned(
         "users: [{name: a}, {name: b, no-user-group: true}, {name: c, groups: [a, b]}]",
         &Facts::default(),

@@ -1,10 +1,10 @@
-//! Units: files, drop-ins, masks, enabling, and then the commands.
+//! Plans units: files, drop-ins, masks, enabling and commands.
 
 use std::sync::Arc;
 
 use super::files::TIME_SERVERS_PATH;
-use super::step::{Action, FileWrite, Part, Plan, When};
-use crate::check::{Checked, CheckedService, CheckedUnit, UnitFolder};
+use super::step::{Action, FileKind, FileWrite, Plan, When};
+use crate::check::{Checked, CheckedService, CheckedUnit, UnitDirectory};
 
 const UNIT_MODE: u32 = 0o644;
 pub(crate) const SERVICE_DROP_IN: &str = "20-cloudinit.conf";
@@ -13,28 +13,28 @@ const UPDATE_UNIT: &str = "update-engine.service";
 const TIME_UNIT: &str = "systemd-timesyncd.service";
 const NETWORK_UNIT: &str = "systemd-networkd.service";
 
-/// Services that run with new options at once where they run already, each with its drop-in. Not etcd: who changes the
-/// options of all members would restart them one upon the other.
-const RESTARTED: [(&str, &str); 2] = [
+/// Services that are restarted if they run and their drop-in changes. Not etcd: changing the options of all
+/// members would restart them in quick succession.
+const TRY_RESTART_UNITS: [(&str, &str); 2] = [
     ("fleet.service", "/run/systemd/system/fleet.service.d/20-cloudinit.conf"),
     (LOCKSMITH_UNIT, "/run/systemd/system/locksmithd.service.d/20-cloudinit.conf"),
 ];
 
-/// What makes the daemons look again.
+/// Which daemons must reload.
 struct Changes {
     units: bool,
     network: bool,
 }
 
-/// `network_files`: networkd's files were written before. `deferred` comes after the units' files.
+/// `network_files`: files for networkd precede. `deferred` is inserted after the units' files.
 pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>, plan: &mut Plan) {
     let mut changes = Changes { units: false, network: network_files };
     for unit in &checked.units {
-        listed(unit, &mut changes, plan);
+        plan_unit(unit, &mut changes, plan);
     }
     let strategy = checked.update.reboot_strategy.as_deref();
     for service in &checked.services {
-        // What the strategy masks must not be unmasked first: a second run would change it twice.
+        // Must not be unmasked if the strategy masks it: each run would change it twice.
         let masked = strategy == Some("off") && service.service.unit == Some(LOCKSMITH_UNIT);
         options(service, masked, &mut changes, plan);
     }
@@ -63,12 +63,14 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
         command(TIME_UNIT, "restart", when, "the time servers were written", plan);
     }
     for service in checked.services.iter().filter(|service| !service.variables.is_empty()) {
-        // What the strategy says of it comes below.
-        let is_told = strategy.is_some() && service.service.unit == Some(LOCKSMITH_UNIT);
-        if is_told {
+        // The reboot strategy restarts or stops it below.
+        let covered_by_strategy = strategy.is_some() && service.service.unit == Some(LOCKSMITH_UNIT);
+        if covered_by_strategy {
             continue;
         }
-        if let Some((unit, path)) = RESTARTED.iter().find(|(unit, _)| service.service.unit == Some(unit)) {
+        if let Some((unit, path)) =
+            TRY_RESTART_UNITS.iter().find(|(unit, _)| service.service.unit == Some(unit))
+        {
             command(unit, "try-restart", When::Written(path), "its options were written", plan);
         }
     }
@@ -78,9 +80,9 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
 fn commands(checked: &Checked, strategy: Option<&str>, plan: &mut Plan) {
     for unit in &checked.units {
         if let Some(name) = &unit.command
-            && unit.folder() == UnitFolder::System
+            && unit.directory() == UnitDirectory::System
         {
-            command(&unit.name, name, When::Asked, "command of the unit", plan);
+            command(&unit.name, name, When::Requested, "command of the unit", plan);
         }
     }
     match strategy {
@@ -97,21 +99,21 @@ fn command(unit: &str, command: &str, when: When, why: &str, plan: &mut Plan) {
     plan.push(Action::Unit { unit: unit.to_owned(), command: command.to_owned(), when }, why);
 }
 
-fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
-    let network = unit.folder() == UnitFolder::Network;
+fn plan_unit(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
+    let network = unit.directory() == UnitDirectory::Network;
     let base = if unit.runtime { "/run/systemd" } else { "/etc/systemd" };
-    let folder = format!("{base}/{}", if network { "network" } else { "system" });
-    let path = format!("{folder}/{}", unit.name);
+    let directory = format!("{base}/{}", if network { "network" } else { "system" });
+    let path = format!("{directory}/{}", unit.name);
     changes.network |= network;
     if let Some(content) = &unit.content {
-        let part = Part::Unit { name: unit.name.clone(), network };
-        write(path.clone(), Arc::from(content.clone()), part, "content of the unit", plan);
+        let kind = FileKind::Unit { name: unit.name.clone(), network };
+        write(path.clone(), Arc::from(content.clone()), kind, "content of the unit", plan);
         changes.units = true;
     }
     for drop_in in &unit.drop_ins {
-        let part = Part::DropIn { unit: unit.name.clone(), name: drop_in.name.clone(), network };
+        let kind = FileKind::DropIn { unit: unit.name.clone(), name: drop_in.name.clone(), network };
         let path = format!("{path}.d/{}", drop_in.name);
-        write(path, Arc::from(drop_in.content.clone()), part, "drop-in of the unit", plan);
+        write(path, Arc::from(drop_in.content.clone()), kind, "drop-in of the unit", plan);
         changes.units = true;
     }
     if unit.mask {
@@ -129,15 +131,16 @@ fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
     }
 }
 
-/// Options of a service become a drop-in; the unit itself is only made sure to be startable.
+/// Writes a service's options to a drop-in, and ensures that the unit can be started.
 fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: &mut Plan) {
     let Some(unit) = options.service.unit else { return };
     let block = options.service.block;
     if !options.variables.is_empty() {
         let content = environment(&options.variables);
-        let part = Part::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
+        let kind =
+            FileKind::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
         let path = format!("/run/systemd/system/{unit}.d/{SERVICE_DROP_IN}");
-        write(path, Arc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
+        write(path, Arc::from(content.into_bytes()), kind, &format!("coreos.{block}"), plan);
         changes.units = true;
     }
     if !masked {
@@ -145,13 +148,13 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
     }
 }
 
-/// A drop-in with these variables.
+/// Formats a drop-in that sets `variables`.
 pub(crate) fn environment(variables: &[(String, Arc<str>)]) -> String {
     let lines = variables.iter().map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
     format!("[Service]\n{}", lines.collect::<String>())
 }
 
-/// systemd's quoting and specifiers.
+/// Escapes quotes and specifiers for a unit file.
 fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")
 }
@@ -160,7 +163,7 @@ fn runtime_path(unit: &str) -> String {
     format!("/run/systemd/system/{unit}")
 }
 
-fn write(path: String, content: Arc<[u8]>, part: Part, why: &str, plan: &mut Plan) {
-    let write = FileWrite { path, mode: UNIT_MODE, owner: String::new(), content, part };
+fn write(path: String, content: Arc<[u8]>, kind: FileKind, why: &str, plan: &mut Plan) {
+    let write = FileWrite { path, mode: UNIT_MODE, owner: String::new(), content, kind };
     plan.push(Action::Write(write), why);
 }

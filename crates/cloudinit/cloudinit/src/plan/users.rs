@@ -1,9 +1,9 @@
-//! Users and ssh keys.
+//! Plans users, groups, SSH keys and sudo rules.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
+use super::step::{Action, Facts, FileKind, FileWrite, Hash, Plan, Settings};
 use crate::check::{Account, Checked};
 use crate::key_import::KeyImport;
 
@@ -36,7 +36,7 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
             let action = Action::Password { name: account.name.clone(), hash: Hash(hash.clone()) };
             plan.push(action, "passwd of the user");
         } else if account.is_locked && is_there {
-            // A new user has no password to begin with.
+            // New users have no password to lock.
             plan.push(Action::LockPassword { name: account.name.clone() }, "lock_passwd of the user");
         }
         keys(&account.name, &account.keys, settings, "ssh_authorized_keys of the user", plan);
@@ -123,7 +123,7 @@ fn sudoers(users: &[Account], plan: &mut Plan) {
         mode: SUDOERS_MODE,
         owner: String::new(),
         content: Arc::from(lines.into_bytes()),
-        part: Part::Sudoers,
+        kind: FileKind::Sudoers,
     };
     plan.push(Action::Write(write), "sudo of the users");
 }

@@ -1,18 +1,18 @@
-//! Azure: what its agent leaves in a folder, and the provisioning disk's `ovf-env.xml` (contract 5.9).
+//! Azure: the agent's directory and the provisioning disk's `ovf-env.xml` (contract 5.9).
 
 use std::net::{IpAddr, SocketAddr};
 
 use roxmltree::Node;
 
-use super::address::{self, Side, put};
-use super::{Malformed, ignored, text, xml};
+use super::address::{self, Scope, set_address};
+use super::{Malformed, note_ignored, text, xml};
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 
-/// The addresses in the agent's `SharedConfig.xml`: of the instance that is this machine.
+/// Reads the addresses of this instance from the agent's `SharedConfig.xml`.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn shared_config(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let root = document.root_element();
@@ -25,16 +25,16 @@ pub fn shared_config(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let notes = &mut metadata.notes;
     let private = xml::attribute(instance, "address").and_then(|text| {
         address::read(text).unwrap_or_else(|_| {
-            ignored("address of the instance in SharedConfig.xml", "IP address", notes);
+            note_ignored("address of the instance in SharedConfig.xml", "IP address", notes);
             None
         })
     });
     let public = xml::child(instance, "InputEndpoints").and_then(|endpoints| {
         xml::children(endpoints, "Endpoint").find_map(|endpoint| public_address(endpoint, notes))
     });
-    for (address, side) in [(private, Side::Private), (public, Side::Public)] {
+    for (address, scope) in [(private, Scope::Private), (public, Scope::Public)] {
         if let Some(address) = address {
-            put(&mut metadata.addresses, side, address);
+            set_address(&mut metadata.addresses, scope, address);
         }
     }
     Ok(metadata)
@@ -45,21 +45,21 @@ fn instance<'a, 'input>(root: Node<'a, 'input>, id: &str) -> Option<Node<'a, 'in
     xml::children(instances, "Instance").find(|instance| xml::attribute(*instance, "id") == Some(id))
 }
 
-/// Endpoints that are not public have none.
+/// Returns `None` for endpoints that are not public.
 fn public_address(endpoint: Node<'_, '_>, notes: &mut Vec<String>) -> Option<IpAddr> {
     let text = xml::attribute(endpoint, "loadBalancedPublicAddress")?;
     let with_port = address::read::<SocketAddr>(text).map(|address| address.map(|address| address.ip()));
     with_port.or_else(|_| address::read(text)).unwrap_or_else(|_| {
-        ignored("loadBalancedPublicAddress in SharedConfig.xml", "IP address with a port", notes);
+        note_ignored("loadBalancedPublicAddress in SharedConfig.xml", "IP address with a port", notes);
         None
     })
 }
 
-/// Name and keys in the provisioning disk's `ovf-env.xml`. Azure makes a user of its own of them; here they are
-/// those of user `core`.
+/// Reads hostname and SSH keys from the provisioning disk's `ovf-env.xml`. Azure's own agent creates a
+/// separate user for the keys; here they belong to user `core`.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn provisioning(bytes: &[u8]) -> Result<Metadata, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let mut metadata = Metadata::default();
@@ -78,10 +78,10 @@ pub fn provisioning(bytes: &[u8]) -> Result<Metadata, Malformed> {
     Ok(metadata)
 }
 
-/// The user-data in the provisioning disk's `ovf-env.xml`; empty where it has none.
+/// Reads the user-data from the provisioning disk's `ovf-env.xml`; empty if there is none.
 ///
 /// # Errors
-/// It is no XML, or the user-data is no base64.
+/// The document is not valid XML, or the user-data is not valid base64.
 pub fn user_data(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let document = xml::parse(text(bytes)?)?;
     let data = xml::first(&document, "LinuxProvisioningConfigurationSet")
@@ -95,7 +95,7 @@ pub fn user_data(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
 mod tests {
     use super::*;
 
-    /// As the agent got it from a machine of 2014, shortened.
+    /// From the agent of a machine in 2014, shortened.
     const SHARED_CONFIG: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <SharedConfig version="1.0.0.0" goalStateIncarnation="1">
   <Deployment name="c8f9e4c9c18948e1bebf57c5685da756" guid="{1d10394f-c741-4a1a-a6bb-278f213c5a5e}" incarnation="0">
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let text = SHARED_CONFIG.replace("191.239.39.77:22", "here");
         let note =
             "ignoring loadBalancedPublicAddress in SharedConfig.xml, which is no IP address with a port";
@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(metadata.sorted_keys(), ["ssh-ed25519 AAAA a", "ssh-ed25519 BBBB b"]);
         assert_eq!(metadata.notes, ["ignoring key 1 of ovf-env.xml, which has no value"]);
         assert_eq!(user_data(OVF_ENV.as_bytes()).unwrap(), b"#cloud-config\n");
-        let without = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "");
-        assert_eq!(user_data(without.as_bytes()).unwrap(), b"");
+        let unsupported = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "");
+        assert_eq!(user_data(unsupported.as_bytes()).unwrap(), b"");
         let wrong = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "#cloud-config");
         assert_eq!(user_data(wrong.as_bytes()).unwrap_err().to_string(), "its user-data cannot be decoded");
         assert_eq!(provisioning(b"<a/>").unwrap().notes, ["ovf-env.xml has no provisioning of a Linux"]);

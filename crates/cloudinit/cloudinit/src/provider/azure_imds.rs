@@ -1,32 +1,35 @@
-//! Azure's instance metadata service: one document that has everything (contract 5.9).
+//! Azure's instance metadata service, which provides everything in one document (contract 5.9).
 
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
 const NAME: &str = "metadata/instance";
 
-/// The custom data, or the newer user data where there is none; empty where there is neither.
+/// Returns the custom data, or the newer user data if there is no custom data; empty if there is neither.
 ///
 /// # Errors
-/// The document is no JSON, or what it has is no base64.
+/// The document is not valid JSON, or its value is not valid base64.
 pub fn user_data(document: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut document = Document::read(NAME, document)?;
-    for (place, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
-        if let Some(text) = document.text(place).filter(|text| !text.trim().is_empty()) {
-            let decoded = decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).of(what))?;
+    let mut document = JsonDocument::read(NAME, document)?;
+    for (key_path, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
+        if let Some(text) = document.text(key_path).filter(|text| !text.trim().is_empty()) {
+            let decoded =
+                decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).in_document(what))?;
             return Ok(decoded.bytes);
         }
     }
     Ok(Vec::new())
 }
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no JSON.
+/// The document is not valid JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
-    let mut document = Document::read(NAME, document)?;
+    let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("compute.publicKeys");
     let keys = (0..keys)
         .filter_map(|index| {
@@ -50,7 +53,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
 mod tests {
     use super::*;
 
-    /// As the service gives it, without what is not read.
+    /// A response of the service, without unused fields.
     const MACHINE: &str = r##"{
         "compute": {
             "azEnvironment": "AzurePublicCloud", "customData": "I2Nsb3VkLWNvbmZpZwo=", "name": "vm-resource",

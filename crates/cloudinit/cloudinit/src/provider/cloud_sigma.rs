@@ -1,44 +1,46 @@
-//! CloudSigma: the server's context, as its serial console gives it (contract 5.10).
+//! CloudSigma: the server context, read from the serial console (contract 5.10).
 
 use std::net::IpAddr;
 
 use super::Malformed;
-use super::address::{Side, put};
-use super::json::Document;
+use super::address::{Scope, set_address};
+use super::json::JsonDocument;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
 const NAME: &str = "the server's context";
 const USER_DATA: &str = "cloudinit-user-data";
-/// Which of the fields beside it are base64, with commas between them.
+/// Comma-separated names of the fields that are base64-encoded.
 const BASE64_FIELDS: &str = "base64_fields";
 const KEYS: &str = "ssh_public_key";
 
-/// Gives the address of the interface with that MAC, `None` where there is none.
+/// Looks up the local address of the interface with the given MAC address.
 pub type LocalAddress<'a> = dyn FnMut(&str) -> Option<IpAddr> + 'a;
 
-/// A server's context.
 #[derive(Debug)]
-pub struct Context(Document);
+pub struct Context(JsonDocument);
 
 impl Context {
-    /// # Errors
-    /// It is no JSON, or no object.
-    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        Document::needed(NAME, bytes).map(Self)
-    }
-
-    /// Empty where there is none. What is no text is noted with the metadata.
+    /// Parses a server context.
     ///
     /// # Errors
-    /// It is said to be base64, and is not.
+    /// The document is not valid JSON, or not an object.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        JsonDocument::read_required(NAME, bytes).map(Self)
+    }
+
+    /// Returns the user-data; empty if there is none. A value of another type is noted in the metadata.
+    ///
+    /// # Errors
+    /// The field is declared as base64, but is not valid.
     pub fn user_data(&self) -> Result<Vec<u8>, Malformed> {
         let mut document = self.0.clone();
         let data = meta(&mut document, USER_DATA);
         let encoded = meta(&mut document, BASE64_FIELDS);
         if encoded.split(',').map(str::trim).any(|name| name == USER_DATA) {
-            let decoded = decode_base64(data.as_bytes()).map_err(|error| Malformed::from(error).of(NAME))?;
+            let decoded =
+                decode_base64(data.as_bytes()).map_err(|error| Malformed::from(error).in_document(NAME))?;
             return Ok(decoded.bytes);
         }
         Ok(data.into_bytes())
@@ -46,7 +48,7 @@ impl Context {
 
     pub fn metadata(&self, local: &mut LocalAddress<'_>) -> Metadata {
         let mut document = self.0.clone();
-        let mut text = |place: &str| document.text(place).filter(|text| !text.is_empty());
+        let mut text = |key_path: &str| document.text(key_path).filter(|text| !text.is_empty());
         let uuid = text("uuid");
         let hostname = text("name").or_else(|| uuid.clone());
         for field in [USER_DATA, BASE64_FIELDS] {
@@ -54,7 +56,7 @@ impl Context {
         }
         let text = meta(&mut document, KEYS);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        // By their comments.
+        // Keys are named by their comment.
         let named = |key: &str| (key.rsplit(' ').next().unwrap_or_default().to_owned(), key.to_owned());
         let keys = lines.map(named).collect();
         let addresses = addresses(&mut document, local);
@@ -63,23 +65,23 @@ impl Context {
     }
 }
 
-/// A field that the server's owner may have set; empty where there is none.
-fn meta(document: &mut Document, name: &str) -> String {
+/// Reads a field that the server's owner may set; empty if unset.
+fn meta(document: &mut JsonDocument, name: &str) -> String {
     document.text(&format!("meta.{name}")).unwrap_or_default()
 }
 
-/// An interface in the internet says its address; one in a VLAN has that which the machine gave it.
-fn addresses(document: &mut Document, local: &mut LocalAddress<'_>) -> Addresses {
+/// The context contains the addresses of public interfaces; those in VLANs are looked up locally.
+fn addresses(document: &mut JsonDocument, local: &mut LocalAddress<'_>) -> Addresses {
     let mut addresses = Addresses::default();
     for index in 0..document.length("nics") {
-        let place = |name: &str| format!("nics.{index}.{name}");
-        let public = document.ipv4(&place("ip_v4_conf.ip.uuid"));
+        let key_path = |name: &str| format!("nics.{index}.{name}");
+        let public = document.ipv4(&key_path("ip_v4_conf.ip.uuid"));
         addresses.public_ipv4 = public.or(addresses.public_ipv4);
-        let mut text = |name: &str| document.text(&place(name)).filter(|text| !text.is_empty());
+        let mut text = |name: &str| document.text(&key_path(name)).filter(|text| !text.is_empty());
         if text("vlan.uuid").is_some()
             && let Some(address) = text("mac").and_then(|mac| local(&mac)).filter(IpAddr::is_ipv4)
         {
-            put(&mut addresses, Side::Private, address);
+            set_address(&mut addresses, Scope::Private, address);
         }
     }
     addresses
@@ -89,7 +91,7 @@ fn addresses(document: &mut Document, local: &mut LocalAddress<'_>) -> Addresses
 mod tests {
     use super::*;
 
-    /// As a server of 2014 had it, shortened.
+    /// From a server in 2014, shortened.
     const CONTEXT: &str = r#"{
         "cpu": 2000, "global_context": {}, "mem": 4294967296, "name": "core-01", "smp": 1,
         "uuid": "20a0059b-041e-4d0c-bcc6-9b2852de48b3", "vnc_password": "hush",
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         assert_eq!(metadata_of(&CONTEXT.replace("core-01", "")).hostname, metadata_of(CONTEXT).instance);
         let metadata = metadata_of(&CONTEXT.replace("\"core-01\"", "7").replace("31.171.251.74", "here"));
         assert_eq!(metadata.hostname, metadata.instance);
@@ -150,8 +152,8 @@ mod tests {
             ("{\"meta\": {\"cloudinit-user-data\": 3}}", &["meta.cloudinit-user-data"]),
         ] {
             let metadata = metadata_of(odd);
-            let places: Vec<_> = metadata.notes.iter().filter_map(|note| note.split(' ').nth(1)).collect();
-            assert_eq!(places, wrong);
+            let locations: Vec<_> = metadata.notes.iter().filter_map(|note| note.split(' ').nth(1)).collect();
+            assert_eq!(locations, wrong);
             assert_eq!(metadata, Metadata { notes: metadata.notes.clone(), ..Metadata::default() });
         }
         let wrong = "the server's context is not valid: ";

@@ -1,16 +1,18 @@
 //! DigitalOcean's `metadata/v1.json` (contract 5.7).
 
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
 const NAME: &str = "metadata/v1.json";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no JSON.
+/// The document is not valid JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
-    let mut document = Document::read(NAME, document)?;
+    let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("public_keys");
     let keys = (0..keys)
         .filter_map(|index| Some((index.to_string(), document.text(&format!("public_keys.{index}"))?)))
@@ -22,7 +24,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
         private_ipv6: document.ipv6("interfaces.private.0.ipv6.ip_address"),
     };
     let hostname = document.text("hostname");
-    let instance = document.identity("droplet_id");
+    let instance = document.text_or_number("droplet_id");
     let (_, notes) = document.into_parts();
     Ok(Metadata { hostname, keys, addresses, instance, network: None, notes })
 }
@@ -31,7 +33,7 @@ pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
 mod tests {
     use super::*;
 
-    /// As the service gives it, without what is not read.
+    /// A response of the service, without unused fields.
     const DROPLET: &str = r#"{
         "droplet_id": 2756294, "hostname": "sample-droplet", "vendor_data": "x", "region": "nyc3",
         "public_keys": ["ssh-rsa A", "ssh-rsa B"],
@@ -63,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let document =
             br#"{"hostname": 3, "public_keys": ["a", {}, "c"], "interfaces": {"public": {}, "private": [
             {"ipv4": {"ip_address": "10.0.0.1"}, "ipv6": {"ip_address": "x"}}]}}"#;

@@ -1,46 +1,46 @@
-//! Amazon's EC2 and what answers as it does: one item a path, plain text (contract 5.5).
+//! Amazon EC2 and compatible services: one plain-text item per path (contract 5.5).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::error::{Malformed, shown};
+use super::error::{Malformed, truncate_for_message};
 use super::items::{address, first_line, first_word};
 use crate::limits::{MAX_METADATA_INTERFACES, MAX_METADATA_KEYS};
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
-/// A key as the list of keys has it.
+/// An entry of the key list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
-    /// What the key's own path has.
+    /// The index that is part of the key's path.
     pub id: String,
     pub name: String,
 }
 
-/// What was asked for; empty what is not there.
+/// Responses of the service; empty if an item does not exist.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct Responses {
     pub instance: Vec<u8>,
     pub hostname: Vec<u8>,
     pub local_ipv4: Vec<u8>,
     pub public_ipv4: Vec<u8>,
     pub ipv6: Vec<u8>,
-    /// Name and text.
+    /// Name and content.
     pub keys: Vec<(String, Vec<u8>)>,
 }
 
-/// The lines `0=name`.
+/// Parses the key list, with lines `0=name`.
 ///
 /// # Errors
-/// A line is no such line.
+/// A line has another format.
 pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
     let text = String::from_utf8_lossy(list);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .take(MAX_METADATA_KEYS)
         .map(|line| {
-            let malformed = || Malformed::PublicKey(shown(line));
+            let malformed = || Malformed::PublicKey(truncate_for_message(line));
             let (id, name) = line.split_once('=').ok_or_else(malformed)?;
-            if !is_path_part(id) {
+            if !is_path_segment(id) {
                 return Err(malformed());
             }
             Ok(KeyName { id: id.to_owned(), name: name.to_owned() })
@@ -48,37 +48,37 @@ pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
         .collect()
 }
 
-/// The hardware addresses of the interfaces, of the list whose lines end with `/`.
+/// Returns the MAC addresses in the interface list, whose lines end with `/`.
 pub fn interfaces(list: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(list);
     let names = text.lines().map(|line| line.trim().trim_end_matches('/'));
-    names.filter(|name| is_path_part(name)).take(MAX_METADATA_INTERFACES).map(str::to_owned).collect()
+    names.filter(|name| is_path_segment(name)).take(MAX_METADATA_INTERFACES).map(str::to_owned).collect()
 }
 
-/// It is put into a URL.
-fn is_path_part(text: &str) -> bool {
+/// The text becomes part of a URL.
+fn is_path_segment(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_'))
 }
 
-/// An item's first line is what counts.
-pub fn metadata(answers: &Answers) -> Metadata {
+/// Only the first line of each item is used.
+pub fn metadata(responses: &Responses) -> Metadata {
     let mut notes = Vec::new();
     let mut keys = Vec::new();
-    for (name, key) in &answers.keys {
+    for (name, key) in &responses.keys {
         match first_line(key) {
             Some(key) => keys.push((name.clone(), key.to_owned())),
-            None => notes.push(format!("ignoring key {:?}, which is empty", shown(name))),
+            None => notes.push(format!("ignoring key {:?}, which is empty", truncate_for_message(name))),
         }
     }
     let addresses = Addresses {
-        private_ipv4: address::<Ipv4Addr>(&answers.local_ipv4, ("local-ipv4", "IPv4 address"), &mut notes),
-        public_ipv4: address::<Ipv4Addr>(&answers.public_ipv4, ("public-ipv4", "IPv4 address"), &mut notes),
-        public_ipv6: address::<Ipv6Addr>(&answers.ipv6, ("ipv6", "IPv6 address"), &mut notes),
+        private_ipv4: address::<Ipv4Addr>(&responses.local_ipv4, ("local-ipv4", "IPv4 address"), &mut notes),
+        public_ipv4: address::<Ipv4Addr>(&responses.public_ipv4, ("public-ipv4", "IPv4 address"), &mut notes),
+        public_ipv6: address::<Ipv6Addr>(&responses.ipv6, ("ipv6", "IPv6 address"), &mut notes),
         private_ipv6: None,
     };
-    let hostname = first_word(&answers.hostname).map(str::to_owned);
-    let instance = first_word(&answers.instance).map(str::to_owned);
+    let hostname = first_word(&responses.hostname).map(str::to_owned);
+    let instance = first_word(&responses.instance).map(str::to_owned);
     Metadata { hostname, keys, addresses, instance, network: None, notes }
 }
 
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_instance() {
-        let answers = Answers {
+        let responses = Responses {
             instance: b"i-10a64379".to_vec(),
             hostname: b"ip-10-0-0-7.ec2.internal other.example\nmore".to_vec(),
             local_ipv4: b"10.0.0.7".to_vec(),
@@ -96,7 +96,7 @@ mod tests {
             ipv6: b"2600:1f18:0:0::1".to_vec(),
             keys: vec![("my-key".into(), b"ssh-rsa A my-key\nsecond".to_vec()), ("gone".into(), vec![])],
         };
-        let metadata = metadata(&answers);
+        let metadata = metadata(&responses);
         assert_eq!(metadata.hostname.as_deref(), Some("ip-10-0-0-7.ec2.internal"));
         assert_eq!(metadata.instance.as_deref(), Some("i-10a64379"));
         assert_eq!(metadata.keys, [("my-key".into(), "ssh-rsa A my-key".into())]);
@@ -105,19 +105,19 @@ mod tests {
         assert_eq!(addresses.public_ipv4.as_deref(), Some("54.1.2.3"));
         assert_eq!(addresses.public_ipv6.as_deref(), Some("2600:1f18::1"));
         assert_eq!(metadata.notes, ["ignoring key \"gone\", which is empty"]);
-        assert_eq!(super::metadata(&Answers::default()), Metadata::default());
+        assert_eq!(super::metadata(&Responses::default()), Metadata::default());
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
-        let answers = Answers {
+    fn invalid_value_does_not_affect_others() {
+        let responses = Responses {
             local_ipv4: b"10.0.0.7".to_vec(),
             public_ipv4: b"<html>".to_vec(),
             ipv6: b"\xff\xfe".to_vec(),
             hostname: b" \n".to_vec(),
-            ..Answers::default()
+            ..Responses::default()
         };
-        let metadata = metadata(&answers);
+        let metadata = metadata(&responses);
         assert_eq!((metadata.hostname, metadata.addresses.public_ipv4), (None, None));
         assert_eq!(metadata.addresses.private_ipv4.as_deref(), Some("10.0.0.7"));
         assert_eq!(

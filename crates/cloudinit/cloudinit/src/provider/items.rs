@@ -1,25 +1,25 @@
-//! Items that are plain text, one value each.
+//! Reads plain-text items with one value each.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::{address, ignored};
+use super::{address, note_ignored};
 
-/// The first line, `None` where it is blank or no text.
+/// Returns the first line; `None` if it is blank or not UTF-8.
 pub(super) fn first_line(item: &[u8]) -> Option<&str> {
     let line = item.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Some(std::str::from_utf8(line).ok()?.trim()).filter(|line| !line.is_empty())
 }
 
-/// The text before the first blank.
+/// Returns the text before the first white space.
 pub(super) fn first_word(item: &[u8]) -> Option<&str> {
     first_line(item)?.split_whitespace().next()
 }
 
-/// An item that is not there is no address; one that is something else is noted.
+/// Parses an address. An empty item is `None`; an invalid one is noted.
 pub(super) fn address<A: FromStr + Display>(
     item: &[u8],
-    (name, want): (&str, &str),
+    (name, expected): (&str, &str),
     notes: &mut Vec<String>,
 ) -> Option<String> {
     if item.trim_ascii().is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn address<A: FromStr + Display>(
     }
     match first_line(item).map(address::read::<A>) {
         Some(Ok(Some(address))) => return Some(address.to_string()),
-        _ => ignored(name, want, notes),
+        _ => note_ignored(name, expected, notes),
     }
     None
 }

@@ -1,9 +1,8 @@
-//! What the files, keys and answers of providers mean: bytes in, user-data and metadata out, a file for each provider.
+//! Parses the files, keys and responses of cloud providers: user-data and metadata, one module per provider.
 //!
-//! Which of its items are asked for, and how, is decided elsewhere; nothing in here may reach out for an answer that it
-//! was not given. An item that is not there is empty. One wrong value does not cost the others: it is left out and noted,
-//! unless its error says otherwise. Nothing that a provider says may stand in an
-//! error or a note but names and addresses, as passwords and user-data are among it.
+//! Fetching is up to the caller; this module does not do I/O. Missing items are passed as empty. An invalid
+//! value is ignored and noted without affecting others, unless documented otherwise. Errors and notes quote
+//! only names and addresses: provider data contains passwords and user-data.
 
 mod address;
 pub mod azure;
@@ -27,15 +26,14 @@ pub use error::Malformed;
 use crate::encoding::ContentEncoding;
 use crate::limits::{MAX_RAW_BYTES, MAX_TEXT_BYTES};
 
-/// Gives a key's value, `None` where there is none. Keys are asked for one by one, as each may cost the run of a
-/// program.
-pub type Get<'a> = dyn FnMut(&str) -> Option<String> + 'a;
+/// Looks up the value of a key. Keys are queried lazily: each lookup may run a program.
+pub type PropertyLookup<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 
-/// User-data as it was written down beside its encoding.
+/// Decodes user-data whose encoding is a separate value.
 ///
 /// # Errors
-/// It is not what its encoding says, or too much of it.
-pub fn decoded(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec<u8>, Malformed> {
+/// The content does not match its encoding, or exceeds a limit.
+pub fn decode_content(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec<u8>, Malformed> {
     if encoding.is_plain() {
         return Ok(content);
     }
@@ -43,11 +41,11 @@ pub fn decoded(content: Vec<u8>, encoding: ContentEncoding) -> Result<Vec<u8>, M
 }
 
 /// # Errors
-/// It is not UTF-8.
+/// The bytes are not UTF-8.
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed::NotText)
+    std::str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8)
 }
 
-fn ignored(what: &str, want: &str, notes: &mut Vec<String>) {
-    notes.push(format!("ignoring {what}, which is no {want}"));
+fn note_ignored(what: &str, expected: &str, notes: &mut Vec<String>) {
+    notes.push(format!("ignoring {what}, which is no {expected}"));
 }

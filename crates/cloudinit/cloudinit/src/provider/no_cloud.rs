@@ -1,20 +1,22 @@
-//! NoCloud: the `meta-data` beside the user-data on a seed that clouds' own images know.
+//! NoCloud: `meta-data`, a YAML document next to the user-data on a seed disk.
 //!
-//! It is YAML. Of the network only Debian's text is taken (`network-interfaces`).
+//! Of the network formats only Debian's is supported (`network-interfaces`).
 
-use super::{Malformed, ignored};
+use super::{Malformed, note_ignored};
 use crate::metadata::{Metadata, NetworkSource};
 use crate::yaml::{self, Mapping, Node};
 
 const FILE: &str = "meta-data";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no YAML, or no mapping.
+/// The document is not valid YAML, or not a mapping.
 pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
     let document = yaml::read(meta_data)?;
     let mut metadata = Metadata::default();
     let Some(root) = document.root.filter(|root| !root.is_null()) else { return Ok(metadata) };
-    let root = root.mapping().ok_or(Malformed::NoMapping)?;
+    let root = root.mapping().ok_or(Malformed::NotMapping)?;
     let notes = &mut metadata.notes;
     metadata.hostname = text(root, "local_hostname", notes).or_else(|| text(root, "hostname", notes));
     metadata.instance = text(root, "instance_id", notes);
@@ -25,17 +27,17 @@ pub fn metadata(meta_data: &[u8]) -> Result<Metadata, Malformed> {
     Ok(metadata)
 }
 
-/// A number is a text too.
+/// Numbers are accepted as text.
 fn text(root: &Mapping, key: &str, notes: &mut Vec<String>) -> Option<String> {
     let node = &root.get(key).filter(|entry| !entry.node.is_null())?.node;
     if node.scalar().is_none() {
-        ignored(&format!("{} of {FILE}", key.replace('_', "-")), "text", notes);
+        note_ignored(&format!("{} of {FILE}", key.replace('_', "-")), "text", notes);
     }
     node.scalar().map(|scalar| scalar.text.to_string()).filter(|text| !text.is_empty())
 }
 
-/// One text with a key a line, a list, or a mapping of names to keys or to what EC2 has below a name. Clouds have
-/// written all of these.
+/// Accepts all formats in use: a text with one key per line, a list, or a mapping of names to keys or to
+/// EC2's structure.
 fn public_keys(node: &Node, name: &str, keys: &mut Vec<(String, String)>, notes: &mut Vec<String>) {
     if let Some(scalar) = node.scalar().filter(|_| !node.is_null()) {
         let lines = scalar.text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -53,7 +55,7 @@ fn public_keys(node: &Node, name: &str, keys: &mut Vec<(String, String)>, notes:
         };
         match key.filter(|key| key.scalar().is_some() && !key.is_null()) {
             Some(key) => public_keys(&key, &name, keys, notes),
-            None => ignored(&format!("key {name:?} in public-keys of {FILE}"), "text", notes),
+            None => note_ignored(&format!("key {name:?} in public-keys of {FILE}"), "text", notes),
         }
     }
 }
@@ -79,7 +81,7 @@ mod tests {
         let network = "iface eth0 inet static\naddress 192.168.1.10\n";
         assert_eq!(metadata.network, Some(NetworkSource::Debian(network.into())));
         assert_eq!(metadata.notes, Vec::<String>::new());
-        // JSON is YAML.
+        // JSON is a subset of YAML.
         assert_eq!(read(r#"{"instance-id": 7, "hostname": "a"}"#).instance.as_deref(), Some("7"));
         for empty in ["", "\n# nothing\n", "---\n", "~\n", "instance-id:\nlocal-hostname: ''\n"] {
             assert_eq!(read(empty), Metadata::default(), "{empty:?}");
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_to_write_keys() {
+    fn key_spellings() {
         for keys in [
             "\"k1\\nk2\\n\"",
             "[k1, k2]",
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let metadata =
             read("instance-id: [1]\nlocal-hostname: {}\nhostname: a\npublic-keys: [[k], k2, {x: k}, ~]\n");
         assert_eq!((metadata.hostname.as_deref(), metadata.instance.as_deref()), (Some("a"), None));

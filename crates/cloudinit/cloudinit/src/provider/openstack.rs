@@ -1,4 +1,4 @@
-//! OpenStack's `meta_data.json` and `network_data.json`, on a config drive and from its metadata service
+//! OpenStack's `meta_data.json` and `network_data.json`, on a config drive or from the metadata service
 //! (contract 5.4).
 
 use std::net::Ipv4Addr;
@@ -7,49 +7,53 @@ use serde_json::Value;
 
 use super::address;
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::metadata::{Metadata, NetworkSource};
 use crate::template::Addresses;
 
-/// Below the drive, or the service's URL.
+/// Relative to the config drive, or to the service's URL.
 pub const USER_DATA: &str = "openstack/latest/user_data";
 pub const META_DATA: &str = "openstack/latest/meta_data.json";
 pub const NETWORK_DATA: &str = "openstack/latest/network_data.json";
-const CONTENT_FOLDER: &str = "openstack";
+const CONTENT_DIRECTORY: &str = "openstack";
 
-/// `meta_data.json`, which may name another file that has to be read.
-pub struct MetaData(Document);
+/// `meta_data.json`, which may refer to another file to read.
+pub struct MetaData(JsonDocument);
 
 impl MetaData {
+    /// Parses `meta_data.json`.
+    ///
     /// # Errors
-    /// It is no JSON.
+    /// The document is not valid JSON.
     pub fn read(document: &[u8]) -> Result<Self, Malformed> {
-        Document::read(META_DATA, document).map(Self)
+        JsonDocument::read(META_DATA, document).map(Self)
     }
 
-    /// The file that describes the network in Debian's language, below the drive or the service's URL.
+    /// Returns the path of the network description in Debian's format, relative to the config drive or the
+    /// service's URL.
     pub fn network_config(&mut self) -> Option<String> {
-        let place = "network_config.content_path";
-        let path = self.0.text(place).filter(|path| !path.is_empty())?;
+        let key_path = "network_config.content_path";
+        let path = self.0.text(key_path).filter(|path| !path.is_empty())?;
         let path = path.trim_start_matches('/');
         let is_part = |part: &str| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
             !matches!(part, "" | "." | "..") && part.bytes().all(plain)
         };
         if !path.split('/').all(is_part) {
-            self.0.ignore(place, "path below openstack");
+            self.0.ignore(key_path, "path below openstack");
             return None;
         }
-        Some(format!("{CONTENT_FOLDER}/{path}"))
+        Some(format!("{CONTENT_DIRECTORY}/{path}"))
     }
 
-    /// With `network_data.json`, and what [`Self::network_config`] names; empty what is not there.
+    /// Converts to metadata, with the contents of `network_data.json` and of the file named by
+    /// [`Self::network_config`]; empty if they do not exist.
     ///
     /// # Errors
-    /// `network_data.json` is no JSON.
+    /// `network_data.json` is not valid JSON.
     pub fn metadata(self, network_data: &[u8], network_config: &[u8]) -> Result<Metadata, Malformed> {
         let Self(mut meta) = self;
-        let network = Document::read(NETWORK_DATA, network_data)?;
+        let network = JsonDocument::read(NETWORK_DATA, network_data)?;
         let hostname = meta.text("hostname");
         let instance = meta.text("uuid");
         let keys = public_keys(&mut meta);
@@ -61,21 +65,21 @@ impl MetaData {
     }
 }
 
-fn public_keys(meta: &mut Document) -> Vec<(String, String)> {
-    let place = "public_keys";
+fn public_keys(meta: &mut JsonDocument) -> Vec<(String, String)> {
+    let key_path = "public_keys";
     let mut keys = Vec::new();
-    for name in meta.names(place) {
-        match meta.member(place, &name).and_then(Value::as_str).map(str::to_owned) {
+    for name in meta.keys(key_path) {
+        match meta.member(key_path, &name).and_then(Value::as_str).map(str::to_owned) {
             Some(key) => keys.push((name, key)),
-            None => meta.ignore(&format!("key {name:?} in {place}"), "text"),
+            None => meta.ignore(&format!("key {name:?} in {key_path}"), "text"),
         }
     }
     keys
 }
 
-/// The first address, and what `-convert-netconf` may want: Debian's description where there is one.
+/// Returns the first address, and the source for `-convert-netconf`: Debian's format is preferred.
 fn read_network(
-    mut document: Document,
+    mut document: JsonDocument,
     config: &[u8],
     notes: &mut Vec<String>,
 ) -> (Option<String>, Option<NetworkSource>) {
@@ -96,8 +100,8 @@ fn read_network(
     }
 }
 
-/// A prefix length after the address is cut off.
-fn first_ipv4(document: &mut Document) -> Option<String> {
+/// A prefix length after the address is dropped.
+fn first_ipv4(document: &mut JsonDocument) -> Option<String> {
     for index in 0..document.length("networks") {
         let network = format!("networks.{index}");
         if document.member(&network, "type").and_then(Value::as_str) != Some("ipv4") {
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn debians_description_of_the_network() {
+    fn debian_network_description() {
         let mut meta = MetaData::read(META.as_bytes()).unwrap();
         assert_eq!(meta.network_config().as_deref(), Some("openstack/content/0000"));
         let metadata = meta.metadata(NETWORK.as_bytes(), b"auto eth0\n").unwrap();
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let meta = r#"{"uuid": 7, "hostname": "a", "public_keys": {"x": 1, "y": "k", "z": null}}"#;
         let bad = r#"{"type": "ipv4", "ip_address": 3}"#;
         let good = r#"{"type": "ipv4", "ip_address": "10.0.0.7"}"#;

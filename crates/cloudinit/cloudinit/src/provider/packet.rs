@@ -1,44 +1,46 @@
 //! Packet's `metadata` (contract 5.7).
 
 use super::error::Malformed;
-use super::json::Document;
+use super::json::JsonDocument;
 use crate::metadata::{Metadata, NetworkSource};
 use crate::template::Addresses;
 
 const NAME: &str = "metadata";
 
+/// Reads the metadata.
+///
 /// # Errors
-/// It is no JSON.
+/// The document is not valid JSON.
 pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
-    let mut document = Document::read(NAME, document)?;
+    let mut document = JsonDocument::read(NAME, document)?;
     let keys = document.length("ssh_keys");
     let keys = (0..keys)
         .filter_map(|index| Some((index.to_string(), document.text(&format!("ssh_keys.{index}"))?)))
         .collect();
     let addresses = addresses(&mut document);
     let hostname = document.text("hostname");
-    let instance = document.identity("id");
+    let instance = document.text_or_number("id");
     let is_empty = document.is_empty();
     let (root, notes) = document.into_parts();
     let network = (!is_empty).then_some(NetworkSource::Packet(root));
     Ok(Metadata { hostname, keys, addresses, instance, network, notes })
 }
 
-/// The last one of each kind counts. One of the sixth version is public whatever is said of it.
-fn addresses(document: &mut Document) -> Addresses {
+/// The last address of each kind wins. IPv6 addresses are always public.
+fn addresses(document: &mut JsonDocument) -> Addresses {
     let mut addresses = Addresses::default();
     for index in 0..document.length("network.addresses") {
-        let place = |name: &str| format!("network.addresses.{index}.{name}");
-        let address = place("address");
-        match document.identity(&place("address_family")).as_deref() {
+        let key_path = |name: &str| format!("network.addresses.{index}.{name}");
+        let address = key_path("address");
+        match document.text_or_number(&key_path("address_family")).as_deref() {
             Some("4") => {
-                let is_public = document.is_true(&place("public"));
+                let is_public = document.is_true(&key_path("public"));
                 let Some(address) = document.ipv4(&address) else { continue };
                 let kind = if is_public { &mut addresses.public_ipv4 } else { &mut addresses.private_ipv4 };
                 *kind = Some(address);
             }
             Some("6") => addresses.public_ipv6 = document.ipv6(&address).or(addresses.public_ipv6),
-            _ => document.ignore(&place("address_family"), "4 or 6"),
+            _ => document.ignore(&key_path("address_family"), "4 or 6"),
         }
     }
     addresses
@@ -48,7 +50,7 @@ fn addresses(document: &mut Document) -> Addresses {
 mod tests {
     use super::*;
 
-    /// As the service gives it, without what is not read.
+    /// A response of the service, without unused fields.
     const SERVER: &str = r#"{
         "id": "4c5a0a0b", "hostname": "node-1", "iqn": "x", "plan": "t1.small", "facility": "ewr1",
         "ssh_keys": ["ssh-rsa A", "ssh-rsa B"],
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_does_not_cost_the_others() {
+    fn invalid_value_does_not_affect_others() {
         let document = br#"{"hostname": "a", "ssh_keys": "k", "network": {"addresses": [
             {"address_family": 4, "public": true, "address": "fd00::1"}, {"address_family": 5}, 3,
             {"address_family": 6, "address": "fd00::1"}, {"address_family": 6, "address": "x"}]}}"#;

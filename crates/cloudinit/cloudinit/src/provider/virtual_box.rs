@@ -1,35 +1,36 @@
-//! VirtualBox: guest properties, which the host sets with `VBoxManage guestproperty set VM NAME VALUE`.
+//! VirtualBox guest properties, set on the host with `VBoxManage guestproperty set VM NAME VALUE`.
 
-use super::{Get, Malformed, decoded};
+use super::{Malformed, PropertyLookup, decode_content};
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::metadata::Metadata;
 
 const USER_DATA: &str = "/coreos-cloudinit/user-data";
-/// One of `write_files`' encodings.
+/// An encoding name as in `write_files`.
 const ENCODING: &str = "/coreos-cloudinit/user-data.encoding";
 const HOSTNAME: &str = "/coreos-cloudinit/hostname";
-/// So `VBoxControl` begins its answer where there is one. The value may have more lines.
-const ANSWER: &str = "Value: ";
+/// Prefix of a value in the output of `VBoxControl`. Values may span several lines.
+const VALUE_PREFIX: &str = "Value: ";
 
-/// The value in what `VBoxControl guestproperty get` said; there may be a title before it.
-pub fn value(said: &str) -> Option<&str> {
-    let start = if said.starts_with(ANSWER) { 0 } else { said.find(&format!("\n{ANSWER}"))? + 1 };
-    let value = &said[start + ANSWER.len()..];
-    Some(value.strip_suffix('\n').unwrap_or(value))
+/// Parses the output of `VBoxControl guestproperty get`, which may start with a banner.
+pub fn property_value(output: &str) -> Option<&str> {
+    let start =
+        if output.starts_with(VALUE_PREFIX) { 0 } else { output.find(&format!("\n{VALUE_PREFIX}"))? + 1 };
+    let property_value = &output[start + VALUE_PREFIX.len()..];
+    Some(property_value.strip_suffix('\n').unwrap_or(property_value))
 }
 
-/// Empty where there is none.
+/// Returns the user-data; empty if there is none.
 ///
 /// # Errors
-/// It is not what its encoding says, or that is none.
-pub fn user_data(get: &mut Get<'_>) -> Result<Vec<u8>, Malformed> {
+/// The encoding is unknown, or the content does not match it.
+pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<Vec<u8>, Malformed> {
     let Some(data) = get(USER_DATA).filter(|data| !data.is_empty()) else { return Ok(Vec::new()) };
     let name = get(ENCODING).unwrap_or_default();
     let encoding = ContentEncoding::parse(name.trim()).ok_or(DecodeError::Unsupported(name))?;
-    decoded(data.into_bytes(), encoding)
+    decode_content(data.into_bytes(), encoding)
 }
 
-pub fn metadata(get: &mut Get<'_>) -> Metadata {
+pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
     let hostname = get(HOSTNAME).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     Metadata { hostname, ..Metadata::default() }
 }
@@ -39,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn responses() {
         let title =
             "Oracle VM VirtualBox Guest Additions Command Line Management Interface Version 7.0.20\n\n";
-        for (said, expect) in [
+        for (output, expect) in [
             ("No value set!\n", None),
             ("", None),
             ("Value: core-01\n", Some("core-01")),
@@ -50,10 +51,10 @@ mod tests {
             ("Value: #cloud-config\nhostname: a\n\n", Some("#cloud-config\nhostname: a\n")),
             ("xValue: a\n", None),
         ] {
-            assert_eq!(value(said), expect, "{said:?}");
-            assert_eq!(value(&format!("{title}{said}")), expect, "{said:?}");
+            assert_eq!(property_value(output), expect, "{output:?}");
+            assert_eq!(property_value(&format!("{title}{output}")), expect, "{output:?}");
         }
-        assert_eq!(value("a\r\nValue: b"), Some("b"));
+        assert_eq!(property_value("a\r\nValue: b"), Some("b"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! VMware: the properties of a virtual machine's OVF environment, and the same keys below `guestinfo.` (contract 5.8).
+//! VMware: properties of the OVF environment, and guestinfo keys (contract 5.8).
 //!
-//! Keys are named without `guestinfo.`.
+//! Keys are used without their prefix `guestinfo.`.
 
 use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
-use super::address::{Side, put};
-use super::{Get, Malformed, decoded, ignored, text, xml};
+use super::address::{Scope, set_address};
+use super::{Malformed, PropertyLookup, decode_content, note_ignored, text, xml};
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::limits::MAX_PROVIDER_KEYS;
 use crate::metadata::{Metadata, NetworkSource};
@@ -16,10 +16,10 @@ use crate::template::Addresses;
 
 const PREFIX: &str = "guestinfo.";
 
-/// The properties of an OVF environment below `guestinfo.`. Of one that is there twice the last.
+/// Reads the properties below `guestinfo.`; the last of several with the same key wins.
 ///
 /// # Errors
-/// It is no XML.
+/// The document is not valid XML.
 pub fn properties(ovf_environment: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
     let text = text(ovf_environment)?;
     let document = xml::parse(text)?;
@@ -35,116 +35,118 @@ pub fn properties(ovf_environment: &[u8]) -> Result<BTreeMap<String, String>, Ma
     Ok(properties)
 }
 
-/// A property's value with its line ends. XML makes blanks of those that are not written as references, but user-data
-/// is put there as it is.
+/// Returns a property's value with its line breaks. XML normalizes literal line breaks in attributes to
+/// blanks, but user-data is not escaped here.
 fn value(property: Node<'_, '_>, text: &str) -> Result<Option<String>, Malformed> {
     let Some(found) = property.attributes().find(|one| one.name() == "value") else { return Ok(None) };
-    let written = &text[found.range_value()];
-    if !written.contains(['\n', '\t']) {
+    let raw = &text[found.range_value()];
+    if !raw.contains(['\n', '\t']) {
         return Ok(Some(found.value().to_owned()));
     }
-    let quote = if written.contains('"') { '\'' } else { '"' };
-    let written = written.replace("\r\n", "\n").replace('\n', "&#10;").replace('\t', "&#9;");
-    let alone = format!("<a value={quote}{written}{quote}/>");
-    let alone = xml::parse(&alone)?;
-    Ok(alone.root_element().attribute("value").map(str::to_owned))
+    let quote = if raw.contains('"') { '\'' } else { '"' };
+    let raw = raw.replace("\r\n", "\n").replace('\n', "&#10;").replace('\t', "&#9;");
+    let element = format!("<a value={quote}{raw}{quote}/>");
+    let element = xml::parse(&element)?;
+    Ok(element.root_element().attribute("value").map(str::to_owned))
 }
 
-/// Where the user-data is, or the user-data itself.
+/// The user-data, or its URL.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UserData {
-    /// Decoded; empty where there is none.
-    Here(Vec<u8>),
-    /// To be downloaded, and then decoded.
-    At { url: String, encoding: ContentEncoding },
+    /// Decoded; empty if there is none.
+    Inline(Vec<u8>),
+    /// To be downloaded and decoded.
+    Url { url: String, encoding: ContentEncoding },
 }
 
+/// Returns the user-data.
+///
 /// # Errors
-/// It is not what its encoding says, or that is none.
-pub fn user_data(get: &mut Get<'_>) -> Result<UserData, Malformed> {
-    let mut asked = |key: &str| get(key).filter(|value| !value.is_empty());
-    let data = asked("coreos.config.data");
-    let url = if data.is_none() { asked("coreos.config.url") } else { None };
+/// The encoding is unknown, or the content does not match it.
+pub fn user_data(get: &mut PropertyLookup<'_>) -> Result<UserData, Malformed> {
+    let mut non_empty = |key: &str| get(key).filter(|value| !value.is_empty());
+    let data = non_empty("coreos.config.data");
+    let url = if data.is_none() { non_empty("coreos.config.url") } else { None };
     if data.is_none() && url.is_none() {
-        return Ok(UserData::Here(Vec::new()));
+        return Ok(UserData::Inline(Vec::new()));
     }
-    let name = asked("coreos.config.data.encoding").unwrap_or_default();
+    let name = non_empty("coreos.config.data.encoding").unwrap_or_default();
     let encoding = ContentEncoding::parse(name.trim()).ok_or(DecodeError::Unsupported(name))?;
     match url {
-        Some(url) => Ok(UserData::At { url: url.trim().to_owned(), encoding }),
-        None => Ok(UserData::Here(decoded(data.unwrap_or_default().into_bytes(), encoding)?)),
+        Some(url) => Ok(UserData::Url { url: url.trim().to_owned(), encoding }),
+        None => Ok(UserData::Inline(decode_content(data.unwrap_or_default().into_bytes(), encoding)?)),
     }
 }
 
-/// Name, addresses, and what describes the network.
-pub fn metadata(get: &mut Get<'_>) -> Metadata {
+/// Reads hostname, addresses and network description.
+pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
     let (network, addresses, notes) = Default::default();
-    let mut walk = Walk { get, left: MAX_PROVIDER_KEYS, network, addresses, notes };
-    let hostname = walk.ask("hostname");
+    let mut guest_info = GuestInfo { get, remaining: MAX_PROVIDER_KEYS, network, addresses, notes };
+    let hostname = guest_info.lookup("hostname");
     for list in ["dns.server", "dns.domain"] {
-        // Ends with the first that is not there.
-        (0..MAX_PROVIDER_KEYS).find(|number| walk.keep(&format!("{list}.{number}")).is_none());
+        // Stops at the first missing index.
+        (0..MAX_PROVIDER_KEYS).find(|number| guest_info.record(&format!("{list}.{number}")).is_none());
     }
-    (0..MAX_PROVIDER_KEYS).find(|number| !walk.interface(*number));
-    let Walk { left, network, addresses, mut notes, .. } = walk;
-    if left == 0 {
+    (0..MAX_PROVIDER_KEYS).find(|number| !guest_info.interface(*number));
+    let GuestInfo { remaining, network, addresses, mut notes, .. } = guest_info;
+    if remaining == 0 {
         notes.push(format!("no more than {MAX_PROVIDER_KEYS} keys of guestinfo are asked for"));
     }
     let network = (!network.is_empty()).then_some(NetworkSource::Vmware(network));
     Metadata { hostname, addresses, network, notes, ..Metadata::default() }
 }
 
-struct Walk<'a, 'get> {
-    get: &'a mut Get<'get>,
-    /// How many keys may still be asked for.
-    left: usize,
+struct GuestInfo<'a, 'get> {
+    get: &'a mut PropertyLookup<'get>,
+    /// Remaining lookups.
+    remaining: usize,
     network: BTreeMap<String, String>,
     addresses: Addresses,
     notes: Vec<String>,
 }
 
-impl Walk<'_, '_> {
-    fn ask(&mut self, key: &str) -> Option<String> {
-        self.left = self.left.checked_sub(1)?;
+impl GuestInfo<'_, '_> {
+    fn lookup(&mut self, key: &str) -> Option<String> {
+        self.remaining = self.remaining.checked_sub(1)?;
         (self.get)(key).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Asks for what describes the network.
-    fn keep(&mut self, key: &str) -> Option<String> {
-        let value = self.ask(key)?;
+    /// Looks up a key and adds it to the network description.
+    fn record(&mut self, key: &str) -> Option<String> {
+        let value = self.lookup(key)?;
         self.network.insert(key.to_owned(), value.clone());
         Some(value)
     }
 
-    /// Whether there is one of that number.
+    /// Reads the interface `number`; returns whether it exists.
     fn interface(&mut self, number: usize) -> bool {
         let mut found = false;
         for key in ["name", "mac", "dhcp"] {
-            found |= self.keep(&format!("interface.{number}.{key}")).is_some();
+            found |= self.record(&format!("interface.{number}.{key}")).is_some();
         }
-        let role = self.ask(&format!("interface.{number}.role"));
-        let side = match role.as_deref() {
-            Some("public") => Some(Side::Public),
-            Some("private") => Some(Side::Private),
+        let role = self.lookup(&format!("interface.{number}.role"));
+        let scope = match role.as_deref() {
+            Some("public") => Some(Scope::Public),
+            Some("private") => Some(Scope::Private),
             Some(role) => {
                 self.notes.push(format!("unrecognized role: {role:?}"));
                 None
             }
             None => None,
         };
-        for place in 0..MAX_PROVIDER_KEYS {
-            let key = format!("interface.{number}.ip.{place}.address");
-            let Some(text) = self.keep(&key) else { break };
+        for index in 0..MAX_PROVIDER_KEYS {
+            let key = format!("interface.{number}.ip.{index}.address");
+            let Some(text) = self.record(&key) else { break };
             found = true;
-            match (Cidr::parse(&text), side) {
-                (Some(cidr), Some(side)) => put(&mut self.addresses, side, cidr.address),
+            match (Cidr::parse(&text), scope) {
+                (Some(cidr), Some(scope)) => set_address(&mut self.addresses, scope, cidr.address),
                 (Some(_), None) => {}
-                (None, _) => ignored(&key, "address with a prefix length", &mut self.notes),
+                (None, _) => note_ignored(&key, "address with a prefix length", &mut self.notes),
             }
         }
-        for place in 0..MAX_PROVIDER_KEYS {
-            let route = format!("interface.{number}.route.{place}");
-            let halves = ["gateway", "destination"].map(|key| self.keep(&format!("{route}.{key}")));
+        for index in 0..MAX_PROVIDER_KEYS {
+            let route = format!("interface.{number}.route.{index}");
+            let halves = ["gateway", "destination"].map(|key| self.record(&format!("{route}.{key}")));
             if halves == [None, None] {
                 break;
             }

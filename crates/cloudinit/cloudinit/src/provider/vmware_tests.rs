@@ -1,6 +1,6 @@
 use super::*;
 
-/// As vSphere gives it to a virtual machine whose vApp has properties.
+/// From vSphere, for a virtual machine with vApp properties.
 const OVF_ENV: &str = r##"<?xml version="1.0" encoding="UTF-8"?>
 <Environment
      xmlns="http://schemas.dmtf.org/ovf/environment/1"
@@ -44,7 +44,7 @@ fn an_ovf_environment() {
     assert_eq!(properties.len(), 6);
     let found = user_data(&mut |key| properties.get(key).cloned()).unwrap();
     let expect = "#cloud-config\nhostname: \"a\"&b\n\ttab";
-    assert_eq!(found, UserData::Here(expect.into()));
+    assert_eq!(found, UserData::Inline(expect.into()));
     let metadata = metadata_of(&properties);
     assert_eq!(metadata.hostname.as_deref(), Some("core-01"));
     assert_eq!(metadata.addresses.private_ipv4.as_deref(), Some("10.0.0.8"));
@@ -72,7 +72,7 @@ fn line_ends_in_either_quote() {
 }
 
 #[test]
-fn interfaces_end_with_the_first_that_is_not_there() {
+fn interfaces_end_at_the_first_gap() {
     let keys = [
         ("dns.domain.0", "example.org"),
         ("dns.server.1", "never asked for"),
@@ -97,15 +97,15 @@ fn interfaces_end_with_the_first_that_is_not_there() {
     };
     assert_eq!(metadata.addresses, addresses);
     let Some(NetworkSource::Vmware(network)) = metadata.network else { panic!("{:?}", metadata.network) };
-    let left_out = ["dns.server.1", "interface.0.role", "interface.1.role", "interface.3.name"];
-    let expect = keys.into_iter().filter(|(key, _)| !left_out.contains(key)).collect::<Vec<_>>();
+    let skipped = ["dns.server.1", "interface.0.role", "interface.1.role", "interface.3.name"];
+    let expect = keys.into_iter().filter(|(key, _)| !skipped.contains(key)).collect::<Vec<_>>();
     assert_eq!(network, from(&expect));
     assert_eq!(metadata.notes, Vec::<String>::new());
     assert_eq!(metadata_of(&BTreeMap::new()), Metadata::default());
 }
 
 #[test]
-fn a_wrong_value_does_not_cost_the_others() {
+fn invalid_value_does_not_affect_others() {
     let metadata = metadata_of(&from(&[
         ("hostname", "a"),
         ("interface.0.role", "outer"),
@@ -126,13 +126,13 @@ fn a_wrong_value_does_not_cost_the_others() {
             "ignoring interface.1.ip.1.address, which is no address with a prefix length",
         ]
     );
-    // A host that has a value for every key.
-    let mut asked = 0;
+    // A host that has a value for every key must not cause endless lookups.
+    let mut lookups = 0;
     let endless = super::metadata(&mut |_| {
-        asked += 1;
+        lookups += 1;
         Some("x".into())
     });
-    assert_eq!(asked, MAX_PROVIDER_KEYS);
+    assert_eq!(lookups, MAX_PROVIDER_KEYS);
     assert_eq!(endless.notes.last().unwrap(), "no more than 1000 keys of guestinfo are asked for");
 }
 
@@ -154,20 +154,20 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn encodings() {
-    let here = |text: &str| Ok(UserData::Here(text.into()));
-    check("", "", "", here(""));
-    check("", "base64", "", here(""));
-    check("#cloud-config\n", "", "http://ignored", here("#cloud-config\n"));
+    let inline = |text: &str| Ok(UserData::Inline(text.into()));
+    check("", "", "", inline(""));
+    check("", "base64", "", inline(""));
+    check("#cloud-config\n", "", "http://ignored", inline("#cloud-config\n"));
     for (data, encoding) in [("aQ==", "b64"), ("aQ==", "base64"), ("aQ==", " base64\n")] {
-        check(data, encoding, "", here("i"));
+        check(data, encoding, "", inline("i"));
     }
     let packed =
         base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::encoding::gzip(b"i"));
     for encoding in ["gz+base64", "gzip+base64", "gz+b64", "gzip+b64"] {
-        check(&packed, encoding, "", here("i"));
+        check(&packed, encoding, "", inline("i"));
     }
     let encoding = ContentEncoding { base64: true, gzip: false };
-    check("", "b64", " http://h/x ", Ok(UserData::At { url: "http://h/x".into(), encoding }));
+    check("", "b64", " http://h/x ", Ok(UserData::Url { url: "http://h/x".into(), encoding }));
     let malformed = "its user-data cannot be decoded: ";
     check("i", "rot13", "", Err(&format!("{malformed}Unsupported encoding \"rot13\"")));
     check("*", "b64", "", Err(&format!("{malformed}Unable to decode base64: Invalid symbol 42, offset 0.")));

@@ -1,22 +1,23 @@
-//! XML as providers write it: looked at by local names, whatever prefixes they chose.
+//! XML of providers. Elements are matched by local name: namespace prefixes vary.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::Malformed;
 use crate::limits::MAX_XML_NODES;
 
+/// Parses a document.
+///
 /// # Errors
-/// It is no well-formed XML, or too much of it.
+/// The text is not well-formed, or exceeds the node limit.
 pub(super) fn parse(text: &str) -> Result<Document<'_>, Malformed> {
     let options = ParsingOptions { nodes_limit: MAX_XML_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| {
-        // Its message may quote the text.
-        let place = error.pos();
-        Malformed::Xml { line: place.row, column: place.col }
+        // Keeps only the position: the message may quote the text.
+        let position = error.pos();
+        Malformed::Xml { line: position.row, column: position.col }
     })
 }
 
-/// The children with that name.
 pub(super) fn children<'a, 'input>(
     parent: Node<'a, 'input>,
     name: &'static str,
@@ -28,7 +29,7 @@ pub(super) fn child<'a, 'input>(parent: Node<'a, 'input>, name: &'static str) ->
     children(parent, name).next()
 }
 
-/// The first element of that name, however deep.
+/// Returns the first element named `name`, in document order.
 pub(super) fn first<'a, 'input>(document: &'a Document<'input>, name: &str) -> Option<Node<'a, 'input>> {
     document.descendants().find(|node| node.is_element() && node.tag_name().name() == name)
 }
@@ -37,7 +38,7 @@ pub(super) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }
 
-/// The text between an element's tags, without white space around it; `None` where there is none.
+/// Returns an element's trimmed text; `None` if it is blank.
 pub(super) fn content<'a>(node: Node<'a, '_>) -> Option<&'a str> {
     node.text().map(str::trim).filter(|text| !text.is_empty())
 }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused() {
+    fn malformed_xml_is_refused() {
         for (text, expect) in [
             ("", "it is not well-formed XML (line 1, column 1)"),
             ("<a>\n<b>&secret;</b></a>", "it is not well-formed XML (line 2, column 4)"),

@@ -27,7 +27,7 @@ impl Schema {
     }
 }
 
-/// As an editor reads the document, which knows nothing of YAML 1.1.
+/// Converts a document as an editor does, without the types of YAML 1.1.
 fn json(node: &Node) -> Value {
     use crate::yaml::Value as Yaml;
     match &node.value {
@@ -50,7 +50,7 @@ fn plain(scalar: &Scalar) -> Value {
 }
 
 #[test]
-fn samples_fit() {
+fn samples_are_accepted() {
     let schema = Schema::new();
     for text in [
         include_str!("../../../../../cloud-config/user-data.sample"),
@@ -65,7 +65,7 @@ fn samples_fit() {
 }
 
 #[test]
-fn mistakes_do_not() {
+fn mistakes_are_rejected() {
     let schema = Schema::new();
     for text in [
         "hostnme: a",
@@ -84,14 +84,14 @@ fn mistakes_do_not() {
     }
 }
 
-/// Every key of the table has a description, and no description is of a key that is gone.
+/// Every key has a description, and every description has a key.
 #[test]
 fn every_key_is_described() {
-    fn walk(keys: &[Key], place: &str, seen: &mut BTreeSet<String>) {
+    fn walk(keys: &[Key], parent: &str, seen: &mut BTreeSet<String>) {
         for key in keys {
-            let path = if place.is_empty() { key.name.to_owned() } else { format!("{place}.{}", key.name) };
-            assert!(about(key, &path).is_some(), "{path} is not described");
-            if let Want::Mapping(below) | Want::List(below) = key.want {
+            let path = if parent.is_empty() { key.name.to_owned() } else { format!("{parent}.{}", key.name) };
+            assert!(description(key, &path).is_some(), "{path} is not described");
+            if let ValueKind::Mapping(below) | ValueKind::List(below) = key.kind {
                 walk(below, &path, seen);
             }
             seen.insert(path);
@@ -99,7 +99,7 @@ fn every_key_is_described() {
     }
     let mut seen = BTreeSet::new();
     walk(DOCUMENT, "", &mut seen);
-    for (path, _) in ABOUT {
+    for (path, _) in DESCRIPTIONS {
         assert!(seen.contains(*path), "{path} is described and is no key");
     }
 }
@@ -165,9 +165,9 @@ const TEXTS: &[&str] = &[
     "+1h",
 ];
 
-/// What the validator allows and what the schema's patterns match is the same.
+/// The validator's predicates and the schema's patterns are equivalent.
 #[test]
-fn patterns_are_the_predicates() {
+fn patterns_match_the_predicates() {
     let all: &[(&str, Allowed)] = &[
         ("permissions", pattern::PERMISSIONS),
         ("encoding", pattern::ENCODING),

@@ -1,7 +1,7 @@
-//! The keys of cloud-config as a table: where they may stand, of which type, what is said about them.
+//! The table of cloud-config keys: structure, types, constraints and deprecations.
 //!
-//! The validator and the config reader both follow this table, so that they cannot disagree. It must never
-//! hold behaviour beyond "is this text one of the allowed".
+//! The validator and the config reader share this table, so that they cannot disagree. Its only behaviour is
+//! to check whether a text is allowed.
 
 mod json;
 mod pattern;
@@ -11,39 +11,39 @@ pub use json::json_schema;
 pub use pattern::Allowed;
 pub use services::{ETCD, ETCD2, FLANNEL, FLEET, LOCKSMITH, Service};
 
-/// What a key wants.
+/// The type of a key's value.
 #[derive(Debug, Clone, Copy)]
-pub enum Want {
+pub enum ValueKind {
     Text,
     Integer,
     Boolean,
     Float,
-    Texts,
-    /// Texts in a list, or one text with commas.
-    TextsOrCommas,
-    /// A text, a list of them, or `false`.
+    TextList,
+    /// A list of texts, or one text with comma-separated values.
+    TextListOrCommaSeparated,
+    /// A text, a list of texts, or `false`.
     Sudo,
-    /// Names, in a list or with commas; in place of a name a mapping of names to lists of members.
+    /// Group names as a list or comma-separated; a list entry may also map names to members.
     Groups,
-    /// A list of command lines, each a text or a list of words.
+    /// A list of commands, each a text or a list of arguments.
     Commands,
-    /// Texts by names that are free.
-    TextsByName,
+    /// A mapping of arbitrary names to texts.
+    TextMap,
     Mapping(&'static [Key]),
     List(&'static [Key]),
 }
 
-impl Want {
-    /// The name that `incorrect type` messages use.
+impl ValueKind {
+    /// The type name in `incorrect type` messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text | Self::Sudo => "string",
             Self::Integer => "int",
             Self::Boolean => "bool",
             Self::Float => "float64",
-            Self::Texts | Self::TextsOrCommas => "[]string",
+            Self::TextList | Self::TextListOrCommaSeparated => "[]string",
             Self::Mapping(_) => "struct",
-            Self::TextsByName => "map[string]string",
+            Self::TextMap => "map[string]string",
             Self::List(_) => "[]struct",
             Self::Groups => "[]string or []struct",
             Self::Commands => "[]string or [][]string",
@@ -54,28 +54,28 @@ impl Want {
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     pub name: &'static str,
-    pub want: Want,
+    pub kind: ValueKind,
     pub deprecated: Option<&'static str>,
-    /// Why the original calls it deprecated, where this system has it.
+    /// Deprecation reason of the original validator, for services that this system ships.
     pub not_shipped: Option<&'static str>,
-    /// Whether a non-empty text is allowed.
+    /// Constraint on non-empty texts.
     pub allowed: Option<Allowed>,
-    /// The environment variable's name where it is not the prefix and the key in upper case.
+    /// Name of the environment variable, unless it is the service's prefix with the upper-case key.
     pub variable: Option<&'static str>,
-    /// `false` and 0 mean something else than nothing, and are passed on. Of other keys they count as not set.
-    pub zero_counts: bool,
+    /// Whether `false` and 0 are passed to the service; for other keys they count as unset.
+    pub passes_zero: bool,
 }
 
 impl Key {
-    const fn new(name: &'static str, want: Want) -> Self {
+    const fn new(name: &'static str, kind: ValueKind) -> Self {
         Self {
             name,
-            want,
+            kind,
             deprecated: None,
             not_shipped: None,
             allowed: None,
             variable: None,
-            zero_counts: false,
+            passes_zero: false,
         }
     }
 
@@ -99,26 +99,26 @@ impl Key {
         self
     }
 
-    const fn zero_counts(mut self) -> Self {
-        self.zero_counts = true;
+    const fn passes_zero(mut self) -> Self {
+        self.passes_zero = true;
         self
     }
 }
 
 const fn text(name: &'static str) -> Key {
-    Key::new(name, Want::Text)
+    Key::new(name, ValueKind::Text)
 }
 
 const fn boolean(name: &'static str) -> Key {
-    Key::new(name, Want::Boolean)
+    Key::new(name, ValueKind::Boolean)
 }
 
 const fn integer(name: &'static str) -> Key {
-    Key::new(name, Want::Integer)
+    Key::new(name, ValueKind::Integer)
 }
 
 const fn float(name: &'static str) -> Key {
-    Key::new(name, Want::Float)
+    Key::new(name, ValueKind::Float)
 }
 
 const NOT_SHIPPED_ETCD: &str = "etcd is no longer shipped in Container Linux";
@@ -127,55 +127,56 @@ const NOT_SHIPPED_FLEET: &str = "fleet is no longer shipped in Container Linux";
 const IMPORT_DEPRECATED: &str = "keys are imported at each boot from a place that may be gone or taken over";
 
 pub const DOCUMENT: &[Key] = &[
-    Key::new("coreos", Want::Mapping(COREOS)),
-    Key::new("ssh_authorized_keys", Want::Texts),
+    Key::new("coreos", ValueKind::Mapping(COREOS)),
+    Key::new("ssh_authorized_keys", ValueKind::TextList),
     text("hostname"),
-    Key::new("users", Want::List(USER)),
-    Key::new("write_files", Want::List(FILE)),
+    Key::new("users", ValueKind::List(USER)),
+    Key::new("write_files", ValueKind::List(FILE)),
     text("manage_etc_hosts"),
-    // Keys of cloud-init that the original does not know.
-    Key::new("groups", Want::Groups),
-    Key::new("runcmd", Want::Commands),
+    // Keys of cloud-init, unknown to the original.
+    Key::new("groups", ValueKind::Groups),
+    Key::new("runcmd", ValueKind::Commands),
     text("timezone"),
     text("locale"),
-    Key::new("ntp", Want::Mapping(NTP)),
-    Key::new("ca_certs", Want::Mapping(CA_CERTS)),
+    Key::new("ntp", ValueKind::Mapping(NTP)),
+    Key::new("ca_certs", ValueKind::Mapping(CA_CERTS)),
 ];
 
-const NTP: &[Key] = &[boolean("enabled"), Key::new("servers", Want::Texts), Key::new("pools", Want::Texts)];
+const NTP: &[Key] =
+    &[boolean("enabled"), Key::new("servers", ValueKind::TextList), Key::new("pools", ValueKind::TextList)];
 
-const CA_CERTS: &[Key] = &[Key::new("trusted", Want::Texts)];
+const CA_CERTS: &[Key] = &[Key::new("trusted", ValueKind::TextList)];
 
 pub const COREOS: &[Key] = &[
-    Key::new("etcd", Want::Mapping(ETCD.keys)).not_shipped(NOT_SHIPPED_ETCD),
-    Key::new("etcd2", Want::Mapping(ETCD2.keys)).not_shipped(NOT_SHIPPED_ETCD2),
-    Key::new("flannel", Want::Mapping(FLANNEL.keys)),
-    Key::new("fleet", Want::Mapping(FLEET.keys)).not_shipped(NOT_SHIPPED_FLEET),
-    Key::new("locksmith", Want::Mapping(LOCKSMITH.keys)),
-    Key::new("oem", Want::Mapping(OEM)),
-    Key::new("update", Want::Mapping(UPDATE)),
-    Key::new("units", Want::List(UNIT)),
+    Key::new("etcd", ValueKind::Mapping(ETCD.keys)).not_shipped(NOT_SHIPPED_ETCD),
+    Key::new("etcd2", ValueKind::Mapping(ETCD2.keys)).not_shipped(NOT_SHIPPED_ETCD2),
+    Key::new("flannel", ValueKind::Mapping(FLANNEL.keys)),
+    Key::new("fleet", ValueKind::Mapping(FLEET.keys)).not_shipped(NOT_SHIPPED_FLEET),
+    Key::new("locksmith", ValueKind::Mapping(LOCKSMITH.keys)),
+    Key::new("oem", ValueKind::Mapping(OEM)),
+    Key::new("update", ValueKind::Mapping(UPDATE)),
+    Key::new("units", ValueKind::List(UNIT)),
 ];
 
 const USER: &[Key] = &[
     text("name"),
     text("passwd"),
-    Key::new("ssh_authorized_keys", Want::Texts),
+    Key::new("ssh_authorized_keys", ValueKind::TextList),
     text("coreos_ssh_import_github").deprecated(IMPORT_DEPRECATED),
-    Key::new("coreos_ssh_import_github_users", Want::Texts).deprecated(IMPORT_DEPRECATED),
+    Key::new("coreos_ssh_import_github_users", ValueKind::TextList).deprecated(IMPORT_DEPRECATED),
     text("coreos_ssh_import_url").deprecated(IMPORT_DEPRECATED),
     text("gecos"),
     text("homedir"),
     boolean("no_create_home"),
     text("primary_group"),
-    Key::new("groups", Want::TextsOrCommas),
+    Key::new("groups", ValueKind::TextListOrCommaSeparated),
     boolean("no_user_group"),
     boolean("system"),
     boolean("no_log_init"),
     text("shell"),
     text("uid"),
     boolean("lock_passwd"),
-    Key::new("sudo", Want::Sudo),
+    Key::new("sudo", ValueKind::Sudo),
 ];
 
 const FILE: &[Key] = &[
@@ -184,14 +185,14 @@ const FILE: &[Key] = &[
     text("owner"),
     text("path"),
     text("permissions").allowed(pattern::PERMISSIONS),
-    // Keys of cloud-init that the original does not know.
+    // Keys of cloud-init, unknown to the original.
     boolean("append"),
     boolean("overwrite"),
     boolean("defer"),
-    Key::new("source", Want::Mapping(SOURCE)),
+    Key::new("source", ValueKind::Mapping(SOURCE)),
 ];
 
-const SOURCE: &[Key] = &[text("uri"), Key::new("headers", Want::TextsByName)];
+const SOURCE: &[Key] = &[text("uri"), Key::new("headers", ValueKind::TextMap)];
 
 const UNIT: &[Key] = &[
     text("name"),
@@ -200,7 +201,7 @@ const UNIT: &[Key] = &[
     boolean("runtime"),
     text("content"),
     text("command").allowed(pattern::COMMAND),
-    Key::new("drop_ins", Want::List(DROP_IN)),
+    Key::new("drop_ins", ValueKind::List(DROP_IN)),
 ];
 
 const DROP_IN: &[Key] = &[text("name"), text("content")];

@@ -1,12 +1,12 @@
-//! The texts that a key allows, as predicates.
+//! Constraints on texts, as predicates and as regular expressions.
 
-/// Whether a non-empty text is allowed.
+/// A constraint on non-empty texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowed {
     pub test: fn(&str) -> bool,
-    /// All of them, where they are few.
+    /// All allowed values, if they are enumerable.
     pub choices: &'static [&'static str],
-    /// The same as a regular expression, for the JSON schema.
+    /// Equivalent regular expression, for the JSON schema.
     pub pattern: &'static str,
 }
 
@@ -36,12 +36,12 @@ pub const WINDOW_START: Allowed = Allowed {
 pub const WINDOW_LENGTH: Allowed =
     Allowed { test: window_length, choices: &[], pattern: "^[-+]?([0-9]*([.][0-9]*)?[a-z]+)+$" };
 
-/// `^0?[0-7]{3,4}$`, also with the prefix `0o`.
+/// `^0?[0-7]{3,4}$`, or the same with the prefix `0o`.
 pub fn permissions(text: &str) -> bool {
     mode(text).is_some()
 }
 
-/// The mode that `permissions` names.
+/// Parses a mode that `permissions` allows.
 pub fn mode(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
@@ -69,7 +69,7 @@ pub fn proxy(text: &str) -> bool {
     PROXIES.contains(&text)
 }
 
-/// An optional day and a blank, then `H:M`.
+/// An optional day and a blank, followed by `H:M`.
 pub fn window_start(text: &str) -> bool {
     const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
     let time = match text.split_once(' ') {
@@ -85,7 +85,7 @@ pub fn window_start(text: &str) -> bool {
     time.split_once(':').is_some_and(|(hour, minute)| number(hour, 24) && number(minute, 60))
 }
 
-/// `^[-+]?([0-9]*(\.[0-9]*)?[a-z]+)+$`: Go durations, read as loosely as they always were.
+/// `^[-+]?([0-9]*(\.[0-9]*)?[a-z]+)+$`: Go durations, parsed as leniently as in CoreOS.
 pub fn window_length(text: &str) -> bool {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest.is_empty() {

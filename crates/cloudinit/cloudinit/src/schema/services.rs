@@ -1,10 +1,10 @@
-//! The services whose options cloud-config turns into environment variables (contract 2.5).
+//! Services configured by environment variables (contract 2.5).
 //!
 //! The order of each table is the order of the variables in the file.
 
 use super::{Key, boolean, float, integer, pattern, text};
 
-/// One block below `coreos`.
+/// A block below `coreos`.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     pub block: &'static str,
@@ -15,10 +15,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// In the order in which their units are handled.
+    /// In the order in which the units are planned.
     pub const ALL: &[Self] = &[ETCD, ETCD2, FLEET, LOCKSMITH, FLANNEL];
 
-    /// The environment variable that one of its keys becomes.
+    /// Returns the environment variable for `key`.
     pub fn variable(self, key: &Key) -> String {
         match key.variable {
             Some(name) => name.to_owned(),
@@ -162,14 +162,14 @@ const FLEET_KEYS: &[Key] = &[
     integer("token_limit"),
     integer("verbosity"),
     boolean("verify_units"),
-    // Settings of fleetd that the original's cloud-config does not know.
+    // Options of fleetd, unknown to the original cloud-config.
     text("capacity_cpu"),
     text("capacity_memory"),
-    integer("capacity_units").zero_counts(),
+    integer("capacity_units").passes_zero(),
     boolean("disable_watches"),
     boolean("enable_grpc"),
-    integer("partition_port").zero_counts(),
-    boolean("purge_on_stop").zero_counts(),
+    integer("partition_port").passes_zero(),
+    boolean("purge_on_stop").passes_zero(),
     boolean("systemd_user"),
     text("units_directory"),
 ];

@@ -1,12 +1,12 @@
-//! ssh public keys: whether a text is one, and whether it is whole.
+//! Checks SSH public keys: format and completeness.
 
 use crate::config::Text;
 use crate::encoding::decode_base64;
 use crate::finding::{Finding, Severity};
 
-/// How ssh public keys begin; options may come first.
+/// Prefixes of key types; options may precede them.
 const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
-/// Certificates have fields that are not looked at here.
+/// Certificates have additional fields, which are not checked.
 const CERTIFICATE: &str = "-cert-v01@openssh.com";
 const LENGTH_BYTES: usize = 4;
 
@@ -19,10 +19,10 @@ pub(super) fn check(key: &Text, findings: &mut Vec<Finding>) {
         Some(kind) if kind.ends_with(CERTIFICATE) || is_whole(kind, words.next()) => return,
         Some(_) => "this ssh public key looks cut off",
     };
-    findings.push(Finding::new(Severity::Warning, key.place, message));
+    findings.push(Finding::new(Severity::Warning, key.location, message));
 }
 
-/// The key proper is a row of fields, each with its length before it; the first is the key's type.
+/// The key blob is a sequence of length-prefixed fields (RFC 4253, 6.6); the first is the key type.
 fn is_whole(kind: &str, key: Option<&str>) -> bool {
     let Some(Ok(decoded)) = key.map(|key| decode_base64(key.as_bytes())) else { return false };
     let mut rest = &*decoded.bytes;

@@ -1,7 +1,7 @@
-//! The validator (contract 6): user-data to findings with places.
+//! The validator (contract 6): findings with locations for user-data.
 //!
-//! It judges text only: no key is fetched, no path is looked at. The same table that the config is read by
-//! decides which keys there are.
+//! Validation is based on the text only: no keys are fetched, no paths are accessed. The known keys come from
+//! the table that the config reader uses, too.
 
 mod document;
 mod keys;
@@ -12,4 +12,4 @@ mod units;
 mod walk;
 
 pub use document::{validate, validate_as_original, validate_decoded};
-pub(crate) use rules::without_tokens;
+pub(crate) use rules::remove_tokens;

@@ -1,20 +1,21 @@
-//! Addresses that two services would listen on.
+//! Finds services that listen on the same address.
 
 use crate::config::{CloudConfig, ServiceOptions, Text};
 use crate::finding::{Finding, Severity};
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// The keys that say where a service listens; where the second of a pair is set the first is only told to others.
+/// Variables with listen addresses, by service. If the second variable of a pair is set, the first is only
+/// advertised.
 const LISTENERS: [(&str, &str, Option<&str>); 4] = [
     ("etcd", "ETCD_ADDR", Some("ETCD_BIND_ADDR")),
     ("etcd", "ETCD_PEER_ADDR", Some("ETCD_PEER_BIND_ADDR")),
     ("etcd2", "ETCD_LISTEN_CLIENT_URLS", None),
     ("etcd2", "ETCD_LISTEN_PEER_URLS", None),
 ];
-/// A machine runs one of the two.
-const EITHER: [&str; 2] = ["etcd", "etcd2"];
-const EVERYWHERE: [&str; 4] = ["", "0.0.0.0", "::", "*"];
-/// More are not compared with each other.
+/// Only one of these services runs on a machine.
+const EXCLUSIVE_SERVICES: [&str; 2] = ["etcd", "etcd2"];
+const WILDCARD_HOSTS: [&str; 4] = ["", "0.0.0.0", "::", "*"];
+/// Limits the quadratic comparison.
 const MAX_LISTENERS: usize = 200;
 
 struct Listener<'a> {
@@ -22,7 +23,7 @@ struct Listener<'a> {
     datagrams: bool,
     host: &'a str,
     port: u16,
-    place: Place,
+    location: Location,
 }
 
 pub(super) fn check(config: &CloudConfig, findings: &mut Vec<Finding>) {
@@ -38,12 +39,12 @@ pub(super) fn check(config: &CloudConfig, findings: &mut Vec<Finding>) {
         }
     }
     listeners.truncate(MAX_LISTENERS);
-    listeners.sort_by_key(|listener| listener.place);
+    listeners.sort_by_key(|listener| listener.location);
     for (at, listener) in listeners.iter().enumerate() {
         if let Some(first) = listeners[..at].iter().find(|first| first.collides(listener)) {
-            let (port, line) = (listener.port, first.place.line);
+            let (port, line) = (listener.port, first.location.line);
             let message = format!("port {port} is used twice (first at line {line})");
-            findings.push(Finding::new(Severity::Warning, listener.place, message));
+            findings.push(Finding::new(Severity::Warning, listener.location, message));
         }
     }
 }
@@ -51,9 +52,9 @@ pub(super) fn check(config: &CloudConfig, findings: &mut Vec<Finding>) {
 impl Listener<'_> {
     fn collides(&self, other: &Self) -> bool {
         let either = self.service != other.service
-            && EITHER.contains(&self.service)
-            && EITHER.contains(&other.service);
-        let everywhere = EVERYWHERE.contains(&self.host) || EVERYWHERE.contains(&other.host);
+            && EXCLUSIVE_SERVICES.contains(&self.service)
+            && EXCLUSIVE_SERVICES.contains(&other.service);
+        let everywhere = WILDCARD_HOSTS.contains(&self.host) || WILDCARD_HOSTS.contains(&other.host);
         !either
             && (self.port, self.datagrams) == (other.port, other.datagrams)
             && (everywhere || self.host == other.host)
@@ -62,17 +63,17 @@ impl Listener<'_> {
 
 fn service<'a>(options: &'a ServiceOptions, listeners: &mut Vec<Listener<'a>>) {
     let value = |name: &str| options.variables.iter().find(|variable| variable.name == name);
-    for (service, told, bound) in LISTENERS {
+    for (service, message, bound) in LISTENERS {
         if service != options.service.block {
             continue;
         }
-        let Some(variable) = bound.and_then(value).or_else(|| value(told)) else { continue };
+        let Some(variable) = bound.and_then(value).or_else(|| value(message)) else { continue };
         let text: &Text = &variable.value;
         for url in text.text.split(',') {
             let address = url.split_once("://").map_or(url, |(_, address)| address);
             let address = address.trim().trim_end_matches('/');
             if let Some((host, port)) = host_and_port(address) {
-                listeners.push(Listener { service, datagrams: false, host, port, place: text.place });
+                listeners.push(Listener { service, datagrams: false, host, port, location: text.location });
             }
         }
     }
@@ -89,7 +90,7 @@ fn socket<'a>(name: &'a str, content: &'a Text, listeners: &mut Vec<Listener<'a>
         let value = value.trim();
         let address = value.parse().ok().map(|port| ("", port)).or_else(|| host_and_port(value));
         if let Some((host, port)) = address {
-            listeners.push(Listener { service: name, datagrams, host, port, place: content.place });
+            listeners.push(Listener { service: name, datagrams, host, port, location: content.location });
         }
     }
 }

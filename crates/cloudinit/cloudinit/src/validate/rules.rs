@@ -1,4 +1,4 @@
-//! What single values should be like, beyond their type.
+//! Checks single values beyond their type.
 
 use super::{keys, ports, secrets, units};
 use crate::config::{CloudConfig, File, ImportFrom, Text, User};
@@ -6,9 +6,9 @@ use crate::encoding::{ContentEncoding, decode_base64};
 use crate::finding::{Finding, Severity};
 use crate::fix::Fix;
 use crate::template::{Addresses, substitute};
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// Decimal numbers that people write when they mean a mode, with that mode.
+/// Decimal values of common modes, with the octal mode that is probably meant.
 const DECIMAL_MODES: [(&str, &str); 10] = [
     ("256", "0400"),
     ("384", "0600"),
@@ -39,22 +39,22 @@ pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
     units::check_names(&config.units, findings);
     for variable in config.services.iter().flat_map(|options| &options.variables) {
         if variable.name == DISCOVERY {
-            discovery(&variable.value, findings);
+            check_discovery(&variable.value, findings);
         }
     }
     ports::check(config, findings);
 }
 
-/// Takes the tokens out of the host name: a run replaces them by addresses before it looks at the name, and
-/// the validator cannot know those.
-pub(crate) fn without_tokens(config: &mut CloudConfig) {
+/// Removes tokens from the hostname: a run substitutes addresses before validation, but the validator does
+/// not know them.
+pub(crate) fn remove_tokens(config: &mut CloudConfig) {
     if let Some(hostname) = &mut config.hostname {
         let replaced = substitute(hostname.text.as_bytes(), &Addresses::default()).text;
         hostname.text = String::from_utf8_lossy(&replaced).into();
     }
 }
 
-/// `$public_ip4` and its like, which nothing replaces.
+/// Reports unknown tokens such as `$public_ip4`, which are not substituted.
 pub(super) fn tokens(text: &[u8], findings: &mut Vec<Finding>) {
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
         for visibility in ["public", "private"] {
@@ -69,9 +69,9 @@ pub(super) fn tokens(text: &[u8], findings: &mut Vec<Finding>) {
             let word = String::from_utf8_lossy(&word);
             let message = format!("{prefix}{word} is not replaced (did you mean {prefix}v{version}?)");
             let before = String::from_utf8_lossy(&line[..at]).chars().count();
-            let place = Place { line: number as u32 + 1, column: before as u32 + 1 };
-            let fix = Fix::new(place, format!("{prefix}{word}"), format!("{prefix}v{version}"));
-            findings.push(Finding::new(Severity::Info, place, message).with_fix(Some(fix)));
+            let location = Location { line: number as u32 + 1, column: before as u32 + 1 };
+            let fix = Fix::new(location, format!("{prefix}{word}"), format!("{prefix}v{version}"));
+            findings.push(Finding::new(Severity::Info, location, message).with_fix(Some(fix)));
         }
     }
 }
@@ -80,18 +80,18 @@ fn find(line: &[u8], word: &[u8]) -> Option<usize> {
     line.windows(word.len()).position(|window| window == word)
 }
 
-fn warn(place: Place, message: impl Into<String>, findings: &mut Vec<Finding>) {
-    findings.push(Finding::new(Severity::Warning, place, message));
+fn warn(location: Location, message: impl Into<String>, findings: &mut Vec<Finding>) {
+    findings.push(Finding::new(Severity::Warning, location, message));
 }
 
 fn check_user(user: &User, findings: &mut Vec<Finding>) {
     if user.name.is_none() {
-        warn(user.place, "user has no name", findings);
+        warn(user.location, "user has no name", findings);
     }
     if let Some(hash) = &user.passwd
         && !hash.text.starts_with(['$', '*', '!'])
     {
-        warn(hash.place, "passwd must be a hash, which starts with '$'", findings);
+        warn(hash.location, "passwd must be a hash, which starts with '$'", findings);
     }
     for key in &user.ssh_authorized_keys {
         keys::check(key, findings);
@@ -100,7 +100,7 @@ fn check_user(user: &User, findings: &mut Vec<Finding>) {
         let scheme = import.text.text.get(..7).filter(|_| import.from == ImportFrom::Url);
         if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
             let message = "keys that come over http can be changed on the way: use https";
-            warn(import.text.place, message, findings);
+            warn(import.text.location, message, findings);
         }
     }
 }
@@ -109,37 +109,37 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
     if let Some(path) = &file.path
         && !path.text.starts_with('/')
     {
-        warn(path.place, format!("path {:?} is not absolute", path.text), findings);
+        warn(path.location, format!("path {:?} is not absolute", path.text), findings);
     }
     if let Some(permissions) = &file.permissions
         && let Some((decimal, octal)) =
             DECIMAL_MODES.iter().find(|(decimal, _)| *decimal == &*permissions.text)
     {
         let message = format!("permissions {decimal} are read as octal (did you mean {octal}?)");
-        let fix = Fix::new(permissions.place, *decimal, format!("\"{octal}\""));
-        findings.push(Finding::new(Severity::Warning, permissions.place, message).with_fix(Some(fix)));
+        let fix = Fix::new(permissions.location, *decimal, format!("\"{octal}\""));
+        findings.push(Finding::new(Severity::Warning, permissions.location, message).with_fix(Some(fix)));
     }
     let encoding = file.encoding.as_ref().and_then(|encoding| ContentEncoding::parse(&encoding.text));
     if let (Some(encoding), Some(content)) = (encoding, &file.content)
         && encoding.base64
         && decode_base64(&content.bytes).is_ok_and(|decoded| !decoded.strict)
     {
-        warn(content.place, "content is not standard base64 with padding", findings);
+        warn(content.location, "content is not standard base64 with padding", findings);
     }
     if let Some(source) = &file.source
         && source.uri.is_none()
     {
-        warn(source.place, "source has no uri: nothing is fetched", findings);
+        warn(source.location, "source has no uri: nothing is fetched", findings);
     }
     secrets::check(file, findings);
 }
 
-/// Every member of a cluster asks there, so a mistake keeps all of them from starting.
-fn discovery(url: &Text, findings: &mut Vec<Finding>) {
+/// All members of a cluster use the URL to bootstrap, so that an error keeps all of them from starting.
+fn check_discovery(url: &Text, findings: &mut Vec<Finding>) {
     if !is_absolute_uri(&url.text) {
-        warn(url.place, "discovery URL is not valid", findings);
+        warn(url.location, "discovery URL is not valid", findings);
     } else if url.text.contains(['<', '>']) {
-        warn(url.place, "discovery URL still has a placeholder for its token", findings);
+        warn(url.location, "discovery URL still has a placeholder for its token", findings);
     }
 }
 

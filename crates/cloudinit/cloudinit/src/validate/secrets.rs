@@ -1,4 +1,4 @@
-//! Files that hold what others should not read.
+//! Finds secrets in files that other users can read.
 
 use crate::config::File;
 use crate::encoding::ContentEncoding;
@@ -6,17 +6,17 @@ use crate::finding::{Finding, Severity};
 use crate::schema::mode;
 
 const DEFAULT_MODE: u32 = 0o644;
-const READ_BY_OTHERS: u32 = 0o004;
-/// A secret that stands further down in a file is not looked for.
+const OTHER_READ: u32 = 0o004;
+/// Only the start of a file is scanned.
 const MAX_SCANNED_BYTES: usize = 1 << 20;
-/// How the names of settings end that are secrets.
+/// Suffixes of setting names that denote a secret.
 const SECRET_NAMES: [&str; 7] =
     ["password", "passphrase", "secret", "secret_key", "access_key", "api_key", "token"];
 
 pub(super) fn check(file: &File, findings: &mut Vec<Finding>) {
     let permissions = file.permissions.as_ref();
     let mode = permissions.map_or(Some(DEFAULT_MODE), |permissions| mode(&permissions.text));
-    let Some(mode) = mode.filter(|mode| mode & READ_BY_OTHERS != 0) else { return };
+    let Some(mode) = mode.filter(|mode| mode & OTHER_READ != 0) else { return };
     let Some(content) = &file.content else { return };
     let encoding = file.encoding.as_ref().map(|encoding| &*encoding.text).unwrap_or_default();
     let Some(encoding) = ContentEncoding::parse(encoding) else { return };
@@ -27,14 +27,14 @@ pub(super) fn check(file: &File, findings: &mut Vec<Finding>) {
         decoded
     };
     let text = String::from_utf8_lossy(&decoded[..decoded.len().min(MAX_SCANNED_BYTES)]);
-    let Some(what) = text.lines().find_map(secret) else { return };
-    let place = permissions.map_or(content.place, |permissions| permissions.place);
+    let Some(what) = text.lines().find_map(secret_kind) else { return };
+    let location = permissions.map_or(content.location, |permissions| permissions.location);
     let message = format!("file holds {what} and with mode {mode:04o} everybody can read it");
-    findings.push(Finding::new(Severity::Warning, place, message));
+    findings.push(Finding::new(Severity::Warning, location, message));
 }
 
-/// What the line gives away, never the secret itself.
-fn secret(line: &str) -> Option<&'static str> {
+/// Returns the kind of secret in a line, never the secret itself.
+fn secret_kind(line: &str) -> Option<&'static str> {
     let line = line.trim();
     if line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") {
         return Some("a private key");
@@ -43,7 +43,7 @@ fn secret(line: &str) -> Option<&'static str> {
         return None;
     }
     let (name, value) = line.split_once(['=', ':'])?;
-    // Environment="NAME=value" of a unit, and quoted names of JSON.
+    // Also `Environment="NAME=value"` in units, and quoted JSON names.
     let (name, value) = match name.trim() {
         "Environment" => value.trim_start_matches(['"', '\'']).split_once('=')?,
         name => (name, value),
@@ -54,15 +54,16 @@ fn secret(line: &str) -> Option<&'static str> {
         name.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with(['_', '.', ' ']))
     });
     let value = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
-    // A path, a variable or a placeholder is no secret.
+    // Paths, variables and placeholders are not secrets.
     let is_value = !value.is_empty() && !value.starts_with(['/', '$', '<', '{', '[', '|', '>', '%']);
-    let is_word = !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
-    (named && is_value && is_word).then_some("a password or token")
+    let is_not_literal =
+        !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
+    (named && is_value && is_not_literal).then_some("a password or token")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::secret;
+    use super::secret_kind;
 
     #[test]
     fn lines() {
@@ -73,11 +74,11 @@ mod tests {
             "  \"api-key\": \"abc\",",
             "export AWS_SECRET_ACCESS_KEY=abc",
         ] {
-            assert_eq!(secret(line), Some("a password or token"), "{line}");
+            assert_eq!(secret_kind(line), Some("a password or token"), "{line}");
         }
         for kind in ["", "RSA ", "OPENSSH ", "ENCRYPTED "] {
             let line = format!("-----BEGIN {kind}PRIVATE KEY-----");
-            assert_eq!(secret(&line), Some("a private key"));
+            assert_eq!(secret_kind(&line), Some("a private key"));
         }
         for line in [
             "-----BEGIN CERTIFICATE-----",
@@ -92,7 +93,7 @@ mod tests {
             "password: false",
             "nottoken=x",
         ] {
-            assert_eq!(secret(line), None, "{line}");
+            assert_eq!(secret_kind(line), None, "{line}");
         }
     }
 }

@@ -24,7 +24,7 @@ fn kinds_without_findings() {
 }
 
 #[test]
-fn the_sample_that_every_machine_is_given() {
+fn shipped_sample_is_valid() {
     check(include_str!("../../../../../cloud-config/user-data.sample"), &[]);
 }
 
@@ -60,7 +60,7 @@ fn types() {
 }
 
 #[test]
-fn files_from_elsewhere() {
+fn fetched_files() {
     check(
         "#cloud-config\nwrite_files:\n- path: /a\n  source: {uri: 'https://h/', headers: {X-Any-Name: 1, b_c: null}}\n- path: /b\n  source:\n    url: 'https://h/'\n    headers: []\n- path: /c\n  source: {uri: 'http://u:hush@h/'}\n- path: /d\n  source: https://h/\n",
         &[
@@ -109,7 +109,7 @@ fn values() {
 
 #[test]
 fn ssh_keys() {
-    // The fields of an Ed25519 key: its type, and 32 bytes.
+    // Fields of an Ed25519 key: the type, and 32 bytes.
     let whole = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     let options = "command=\"x\",no-pty ";
     check(
@@ -135,7 +135,7 @@ fn ssh_keys() {
 }
 
 #[test]
-fn secrets_that_everybody_can_read() {
+fn world_readable_secrets() {
     let key = "-----BEGIN RSA PRIVATE KEY-----";
     let warning = |line: u32, what: &str, mode: &str| {
         format!("line {line}: warning: file holds {what} and with mode {mode} everybody can read it")
@@ -163,7 +163,7 @@ fn secrets_that_everybody_can_read() {
 }
 
 #[test]
-fn ports_that_are_used_twice() {
+fn port_collisions() {
     let twice = "line 5: warning: port 2379 is used twice (first at line 4)";
     for (client, peer, expect) in [
         ("http://0.0.0.0:2379", "http://$private_ipv4:2379/", true),
@@ -194,7 +194,7 @@ fn ports_that_are_used_twice() {
 }
 
 #[test]
-fn units_that_cannot_do_what_is_meant() {
+fn ineffective_units() {
     check(
         "#cloud-config\ncoreos:\n  units:\n  - name: a.service\n    command: start\n    content: |\n      [Unit]\n      \
          After=docker.service multi-user.target\n  - name: b.service\n    drop_ins: [{name: x.conf, content: 'A=b'}]\n  \
@@ -229,7 +229,7 @@ fn units_that_cannot_do_what_is_meant() {
 }
 
 #[test]
-fn passwords_that_are_no_hash() {
+fn passwords_that_are_not_hashed() {
     check(
         "#cloud-config\nusers:\n- name: a\n  passwd: hunter2\n- {name: b, passwd: '*'}\n- {name: c, passwd: $6$x$y}\n",
         &["line 4: warning: passwd must be a hash, which starts with '$'"],
@@ -237,7 +237,7 @@ fn passwords_that_are_no_hash() {
 }
 
 #[test]
-fn an_address_in_the_host_name_is_no_finding() {
+fn tokens_in_hostname_are_accepted() {
     check("#cloud-config\nhostname: n-$private_ipv4\n", &[]);
     check("#cloud-config\nhostname: $public_ipv6\n", &[]);
     check(
@@ -247,7 +247,7 @@ fn an_address_in_the_host_name_is_no_finding() {
 }
 
 #[test]
-fn places_are_true_even_where_a_key_stands_in_a_comment() {
+fn locations_ignore_keys_in_comments() {
     check(
         "#cloud-config\n# hostname: x\nwrite_files:\n- path: /a\n  content: |\n    permissions: y\n  permissions: rw\n",
         &["line 7: error: invalid value rw"],
@@ -260,7 +260,7 @@ fn places_are_true_even_where_a_key_stands_in_a_comment() {
 }
 
 #[test]
-fn what_is_no_document_gives_one_finding() {
+fn non_document_gives_one_finding() {
     check("#cloud-config\n- a\n", &["line 2: error: the document must be a mapping"]);
     check("#cloud-config\na: b: c\n", &["line 2: error: mapping values are not allowed in this context"]);
     check(
@@ -292,7 +292,7 @@ fn parts_of_a_multipart() {
     assert_eq!((fix.line, fix.column, &*fix.replaces, &*fix.with), (6, 1, "hostnme", "hostname"));
 }
 
-/// Cuts, doubles and flips bytes of real configs: whatever comes out, there are findings or none, and quickly.
+/// Mutates real configs: validation never panics and takes limited time.
 #[test]
 fn mangled_input_never_panics() {
     let seed_texts: [&[u8]; 4] = [
@@ -331,9 +331,9 @@ fn mangled_input_never_panics() {
     }
 }
 
-/// Each fix is applied, and the finding is gone.
+/// Applying a fix removes its finding.
 #[test]
-fn fixes_end_their_findings() {
+fn fixes_resolve_their_findings() {
     for (text, mended) in [
         ("#cloud-config\nhost-nme: a\n", "#cloud-config\nhostname: a\n"),
         ("#cloud-config\n{\"hostnme\": a}\n", "#cloud-config\n{\"hostname\": a}\n"),
@@ -362,7 +362,7 @@ fn fixes_end_their_findings() {
 }
 
 #[test]
-fn what_only_the_original_says_is_for_its_web_api() {
+fn original_only_findings() {
     let text = "#cloud-config\ncoreos:\n  etcd: {name: a}\n  etcd2: {name: a}\n  fleet: {metadata: a=b}\n";
     check(text, &[]);
     let all: Vec<String> = validate_as_original(text.as_bytes()).iter().map(ToString::to_string).collect();
@@ -377,7 +377,7 @@ fn what_only_the_original_says_is_for_its_web_api() {
 }
 
 #[test]
-fn units_that_cannot_be_started_and_units_that_are_there_twice() {
+fn unstartable_and_duplicate_units() {
     let unit = |name: &str, content: &str| format!("  - name: {name}\n    content: \"{content}\"\n");
     let begin = "#cloud-config\ncoreos:\n  units:\n".to_owned();
     let nothing = "line 5: warning: service has no ExecStart: systemd will not start it";

@@ -1,80 +1,80 @@
-//! Texts of units.
+//! Checks unit contents.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::config::{Text, Unit};
 use crate::finding::{Finding, Severity};
-use crate::yaml::Place;
+use crate::yaml::Location;
 
-/// What is only reached once this run is over.
-const WAITS_FOR_THIS_RUN: [&str; 5] = [
+/// Units that become active only after this run.
+const ORDERED_AFTER_CLOUDINIT: [&str; 5] = [
     "user-config.target",
     "multi-user.target",
     "graphical.target",
     "default.target",
     "user-configdrive.service",
 ];
-/// Settings of which systemd wants one in a service.
-const RUNS: [&str; 3] = ["ExecStart", "ExecStop", "SuccessAction"];
-/// Commands whose job is waited for.
+/// systemd requires one of these settings in a service.
+const ACTION_SETTINGS: [&str; 3] = ["ExecStart", "ExecStop", "SuccessAction"];
+/// Commands whose job is awaited.
 const STARTING: [&str; 3] = ["start", "restart", "reload-or-restart"];
 
 pub(super) fn check(unit: &Unit, findings: &mut Vec<Finding>) {
     if unit.name.is_none() {
-        warn(unit.place, "unit has no name", findings);
+        warn(unit.location, "unit has no name", findings);
     }
     for drop_in in &unit.drop_ins {
         if let Some(content) = &drop_in.content
             && is_outside_of_sections(content)
         {
-            warn(content.place, "drop-in content has a line outside of any section", findings);
+            warn(content.location, "drop-in content has a line outside of any section", findings);
         }
     }
     let Some(content) = &unit.content else { return };
     if let Some(name) = &unit.name
         && name.text.ends_with(".service")
-        && does_nothing(unit, content)
+        && starts_nothing(unit, content)
     {
-        warn(content.place, "service has no ExecStart: systemd will not start it", findings);
+        warn(content.location, "service has no ExecStart: systemd will not start it", findings);
     }
     if is_outside_of_sections(content) {
-        warn(content.place, "unit content has a line outside of any section", findings);
+        warn(content.location, "unit content has a line outside of any section", findings);
     }
     let installs = content.text.lines().any(|line| line.trim() == "[Install]");
     if unit.enable && !installs {
-        warn(content.place, "unit is to be enabled but has no [Install] section", findings);
+        warn(content.location, "unit is to be enabled but has no [Install] section", findings);
     }
     let starts = unit.command.as_ref().is_some_and(|command| STARTING.contains(&&*command.text));
-    if let (true, Some(target)) = (starts, waits_for(content)) {
+    if let (true, Some(target)) = (starts, ordering_conflict(content)) {
         let message = format!("unit is started here but waits for {target}, which waits for this run");
-        warn(content.place, message, findings);
+        warn(content.location, message, findings);
     }
 }
 
-/// Units with the name of an earlier one: the later one wins, which is rarely meant.
+/// Reports units with the name of an earlier one, which they replace.
 pub(super) fn check_names(units: &[Unit], findings: &mut Vec<Finding>) {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for name in units.iter().filter_map(|unit| unit.name.as_ref()) {
         match seen.entry(&name.text) {
             Entry::Occupied(first) => {
                 let message = format!("unit {} is there twice (first at line {})", name.text, first.get());
-                warn(name.place, message, findings);
+                warn(name.location, message, findings);
             }
             Entry::Vacant(first) => {
-                first.insert(name.place.line);
+                first.insert(name.location.line);
             }
         }
     }
 }
 
-/// Nothing of it, drop-ins included, says what is run.
-fn does_nothing(unit: &Unit, content: &Text) -> bool {
+/// Whether neither the unit nor its drop-ins define what to run.
+fn starts_nothing(unit: &Unit, content: &Text) -> bool {
     let drop_ins = unit.drop_ins.iter().filter_map(|drop_in| drop_in.content.as_ref());
     let mut lines = drop_ins.chain([content]).flat_map(|text| text.text.lines());
     !lines.any(|line| {
         let key = line.split_once('=').map(|(key, _)| key.trim());
-        key.is_some_and(|key| RUNS.contains(&key))
+        key.is_some_and(|key| ACTION_SETTINGS.contains(&key))
     })
 }
 
@@ -84,14 +84,14 @@ fn is_outside_of_sections(content: &Text) -> bool {
     first.is_some_and(|line| !line.starts_with('['))
 }
 
-/// What the unit is ordered after and that comes after this run.
-fn waits_for(content: &Text) -> Option<&'static str> {
+/// Returns the unit in `After=` that becomes active only after this run.
+fn ordering_conflict(content: &Text) -> Option<&'static str> {
     let orders = content.text.lines().filter_map(|line| line.split_once('='));
     let mut units =
         orders.filter(|(key, _)| key.trim() == "After").flat_map(|(_, units)| units.split_whitespace());
-    units.find_map(|unit| WAITS_FOR_THIS_RUN.into_iter().find(|target| *target == unit))
+    units.find_map(|unit| ORDERED_AFTER_CLOUDINIT.into_iter().find(|target| *target == unit))
 }
 
-fn warn(place: Place, message: impl Into<String>, findings: &mut Vec<Finding>) {
-    findings.push(Finding::new(Severity::Warning, place, message));
+fn warn(location: Location, message: impl Into<String>, findings: &mut Vec<Finding>) {
+    findings.push(Finding::new(Severity::Warning, location, message));
 }

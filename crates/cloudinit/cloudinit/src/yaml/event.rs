@@ -1,7 +1,7 @@
-//! A safe face for libyaml's event parser.
+//! A safe wrapper for libyaml's event parser.
 //!
-//! This is the only file of the crate with `unsafe`: it owns one parser and copies each event out of it.
-//! It must never hand out a pointer, nor keep one beyond the call that made it.
+//! This is the only file of the crate with `unsafe`: it owns a parser and copies each event. Pointers never
+//! leave the call that obtained them.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use unsafe_libyaml as unsafe_sys;
 
-/// A place in the text, counted from zero.
+/// A position in the text, starting at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     pub line: usize,
@@ -31,7 +31,7 @@ pub enum Event {
         anchor: Option<String>,
     },
     MappingEnd,
-    /// Events without a meaning here, such as the start of the stream.
+    /// Events that are ignored, such as the start of the stream.
     Other,
 }
 
@@ -39,24 +39,22 @@ pub enum Event {
 pub struct ScalarEvent {
     pub anchor: Option<String>,
     pub tag: Option<String>,
-    /// Always UTF-8, as libyaml gives nothing else.
+    /// libyaml guarantees UTF-8.
     pub text: String,
-    /// Written without quotes and not as a block.
+    /// Neither quoted nor a block scalar.
     pub plain: bool,
 }
 
-/// What libyaml says is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ParseError {
     pub message: String,
-    /// `None` where only a byte offset is known.
+    /// `None` if only the byte offset is known.
     pub position: Option<Position>,
     pub offset: usize,
 }
 
-/// Reads the events of one text.
 pub struct Parser<'text> {
-    // Boxed: libyaml keeps a pointer to the parser inside of the parser.
+    // Boxed: libyaml stores pointers to the parser in itself.
     raw: Box<MaybeUninit<unsafe_sys::yaml_parser_t>>,
     text: PhantomData<&'text [u8]>,
 }
@@ -64,8 +62,8 @@ pub struct Parser<'text> {
 impl<'text> Parser<'text> {
     pub fn new(text: &'text [u8]) -> Self {
         let mut raw = Box::new(MaybeUninit::<unsafe_sys::yaml_parser_t>::uninit());
-        // SAFETY: `raw` is owned, writable memory of the right type that does not move, and `text` outlives
-        // the parser by the lifetime in the type.
+        // SAFETY: `raw` is owned, writable memory of the right type that does not move, and the lifetime in
+        // the type keeps `text` valid for as long as the parser.
         unsafe {
             assert!(
                 !unsafe_sys::yaml_parser_initialize(raw.as_mut_ptr()).fail,
@@ -77,8 +75,8 @@ impl<'text> Parser<'text> {
         Self { raw, text: PhantomData }
     }
 
-    /// The next event and where it starts. After an error the parser must not be asked again.
-    pub fn next(&mut self) -> Result<(Event, Position), Problem> {
+    /// Returns the next event and its start. Must not be called again after an error.
+    pub fn next(&mut self) -> Result<(Event, Position), ParseError> {
         let mut raw = MaybeUninit::<unsafe_sys::yaml_event_t>::uninit();
         // SAFETY: the parser was initialized in `new`; on success libyaml has filled the event, which is
         // copied and then deleted exactly once. On failure libyaml leaves nothing to delete.
@@ -94,8 +92,8 @@ impl<'text> Parser<'text> {
         }
     }
 
-    fn problem(&self) -> Problem {
-        // SAFETY: the parser is initialized; libyaml's messages are static, NUL-ended text.
+    fn problem(&self) -> ParseError {
+        // SAFETY: the parser is initialized; libyaml's messages are static, NUL-terminated text.
         unsafe {
             let parser = &*self.raw.as_ptr();
             let message = if parser.problem.is_null() {
@@ -104,7 +102,7 @@ impl<'text> Parser<'text> {
                 CStr::from_ptr(parser.problem.cast()).to_string_lossy().into_owned()
             };
             let reader = parser.error == unsafe_sys::YAML_READER_ERROR;
-            Problem {
+            ParseError {
                 message,
                 position: (!reader).then(|| position(parser.problem_mark)),
                 offset: parser.problem_offset as usize,
@@ -125,7 +123,7 @@ fn position(mark: unsafe_sys::yaml_mark_t) -> Position {
 }
 
 /// # Safety
-/// `event` was filled by libyaml and is not deleted yet, so that the fields of its kind are valid.
+/// `event` was filled by libyaml and is not deleted yet, so that the union field of its type is valid.
 unsafe fn copy(event: &unsafe_sys::yaml_event_t) -> Event {
     // SAFETY: the union field that is read is the one of the event's kind.
     unsafe {
@@ -160,11 +158,11 @@ unsafe fn copy(event: &unsafe_sys::yaml_event_t) -> Event {
 }
 
 /// # Safety
-/// `text` is null or NUL-ended and alive.
+/// `text` is null, or NUL-terminated and valid.
 unsafe fn text_of(text: *const u8) -> Option<String> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: as promised by the caller.
+    // SAFETY: guaranteed by the caller.
     Some(unsafe { CStr::from_ptr(text.cast()) }.to_string_lossy().into_owned())
 }

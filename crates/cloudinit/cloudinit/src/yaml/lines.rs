@@ -1,8 +1,7 @@
-//! Finds the dash of a list's entry: libyaml only says where the entry's value begins.
+//! Locates the dash of a list item: libyaml reports only the start of its value.
 
 use super::event::Position;
 
-/// The lines of a text.
 pub(super) struct Lines<'text> {
     text: &'text [u8],
     starts: Vec<usize>,
@@ -14,21 +13,21 @@ impl<'text> Lines<'text> {
         Self { text, starts: std::iter::once(0).chain(breaks).collect() }
     }
 
-    /// Where the entry whose value is at `value` begins, in a list that begins at `list`: its dash, or the
-    /// value itself in a list in brackets.
+    /// Returns the start of the item whose value is at `value`, in a list that starts at `list`: its dash, or
+    /// the value itself in a flow list.
     pub(super) fn dash(&self, list: Position, value: Position) -> Position {
-        // Brackets have no dashes, and looking for one from each entry would take forever.
+        // Flow lists have no dashes; searching for one from each item would take quadratic time.
         if !self.has_dash(list.line, list.column) {
             return value;
         }
-        // Between the dash and its value there is nothing but blanks and comments.
+        // Only blanks and comments separate a dash from its value.
         (list.line..=value.line)
             .rev()
             .find(|line| self.has_dash(*line, list.column))
             .map_or(value, |line| Position { line, column: list.column })
     }
 
-    /// Block lists are indented with blanks or dashes of outer lists, so that columns are bytes.
+    /// Block lists are indented with blanks or dashes of outer lists, so that columns equal bytes.
     fn has_dash(&self, line: usize, column: usize) -> bool {
         let Some(start) = self.starts.get(line) else { return false };
         let Some(head) = self.text.get(*start..*start + column + 1) else { return false };

@@ -1,7 +1,7 @@
-//! Reads the YAML of cloud-config: YAML 1.1 with true positions, kept scalar texts and merged duplicates.
+//! Reads the YAML of cloud-config: YAML 1.1 with exact locations, original scalar texts and merged duplicate
+//! keys.
 //!
-//! It must never take more memory or time than `limits` allow, whatever the text says, and it gives no
-//! meaning to keys: that is `schema`'s.
+//! Memory and time are bounded by `limits` for any input. The meaning of keys is defined in `schema`.
 
 mod event;
 mod lines;
@@ -9,6 +9,6 @@ mod node;
 mod reader;
 mod scalar;
 
-pub use node::{Entry, Item, Mapping, Node, Place, Value};
+pub use node::{Entry, Item, Location, Mapping, Node, Value};
 pub use reader::{Document, Note, ReadError, read, read_until_error};
 pub use scalar::{Scalar, ScalarType};

@@ -1,27 +1,27 @@
-//! The tree that a document becomes: values with their places, keys already folded.
+//! The tree of a document: values with locations, and normalized keys.
 //!
-//! It knows nothing of cloud-config. Nodes are shared, so that an alias costs nothing.
+//! Independent of cloud-config. Nodes are shared, so that aliases need no copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::scalar::{Scalar, ScalarType};
 
-/// Mappings longer than this get an index.
-const INDEX_FROM: usize = 8;
+/// Mappings with more entries are indexed.
+const INDEX_THRESHOLD: usize = 8;
 
-/// A place in the text, counted from one as people do.
+/// A location in the text; line and column start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Location {
     pub line: u32,
     pub column: u32,
 }
 
-impl Place {
+impl Location {
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
-/// What a node is worth when every alias in it is followed.
+/// The size of a node with all aliases expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weight {
     pub nodes: u64,
@@ -30,7 +30,7 @@ pub(super) struct Weight {
 
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub place: Place,
+    pub location: Location,
     pub value: Value,
     pub(super) weight: Weight,
 }
@@ -42,21 +42,21 @@ pub enum Value {
     Mapping(Mapping),
 }
 
-/// An entry of a list with the place of its dash (or of the value, in `[a, b]`).
+/// A list item, located at its dash, or at its value in a flow list.
 #[derive(Debug, Clone)]
 pub struct Item {
-    pub place: Place,
+    pub location: Location,
     pub node: Arc<Node>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// With every `-` turned into `_`.
+    /// With `_` for each `-`.
     pub key: Arc<str>,
-    /// As it was written: some keys are names.
-    pub written: Arc<str>,
-    /// Where the key stands.
-    pub place: Place,
+    /// The key as written: some keys are names.
+    pub raw_key: Arc<str>,
+    /// The location of the key.
+    pub location: Location,
     pub node: Arc<Node>,
 }
 
@@ -82,20 +82,20 @@ impl Mapping {
         }
     }
 
-    /// Adds an entry. A key that is there already is merged as cloud-config has it (contract 1.3): mappings
-    /// field by field, lists one after the other, of anything else the last. Returns where the first stood.
-    pub(super) fn add(&mut self, entry: Entry) -> Option<Place> {
+    /// Adds an entry. Duplicate keys are merged (contract 1.3): mappings by key, lists by appending, and the
+    /// last value of other types wins. Returns the location of the first entry.
+    pub(super) fn add(&mut self, entry: Entry) -> Option<Location> {
         if let Some(at) = self.position(&entry.key) {
             let first = &mut self.entries[at];
-            let place = first.place;
+            let location = first.location;
             merge(first, entry);
-            return Some(place);
+            return Some(location);
         }
         if let Some(index) = &mut self.index {
             index.insert(entry.key.clone(), self.entries.len());
         }
         self.entries.push(entry);
-        if self.index.is_none() && self.entries.len() > INDEX_FROM {
+        if self.index.is_none() && self.entries.len() > INDEX_THRESHOLD {
             self.index =
                 Some(self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect());
         }

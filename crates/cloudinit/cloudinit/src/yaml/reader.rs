@@ -1,4 +1,5 @@
-//! Events to tree: anchors, merge keys, duplicate keys, and the limits that hold against bombs.
+//! Builds the tree from events: resolves anchors, merge keys and duplicate keys, and enforces limits against
+//! alias bombs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,26 +7,26 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::event::{Event, Parser, Position, Problem, ScalarEvent};
+use super::event::{Event, ParseError, Parser, Position, ScalarEvent};
 use super::lines::Lines;
-use super::node::{Entry, Item, Mapping, Node, Place, Value, Weight};
+use super::node::{Entry, Item, Location, Mapping, Node, Value, Weight};
 use super::scalar::{Scalar, ScalarType, Tag};
 use crate::limits::{
     MAX_ALIASED_BYTES, MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES,
 };
 
-/// Why a text is no document. `Display` has the parser's own words; the place stands beside them.
+/// The reason why a text is not a valid document. `Display` has the parser's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {}: {message}", place.line)]
+#[error("line {}: {message}", location.line)]
 pub struct ReadError {
-    pub place: Place,
+    pub location: Location,
     pub message: String,
 }
 
-/// Something that was read, but not as its author may think.
+/// A deviation between the text and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    pub place: Place,
+    pub location: Location,
     pub message: String,
 }
 
@@ -39,13 +40,13 @@ pub struct Document {
 /// Reads the first document of `text`.
 ///
 /// # Errors
-/// The first place where `text` is not YAML, or where it goes over a limit.
+/// The first location where `text` is not valid YAML, or exceeds a limit.
 pub fn read(text: &[u8]) -> Result<Document, ReadError> {
     Reader::new(text, false).document()
 }
 
-/// What stands before the first error of `text`: every collection that is open there ends, and a key without
-/// its value is left out. `None` where not even the root was reached.
+/// Reads `text` up to its first error: open collections are closed there, and a key without value is dropped.
+/// Returns `None` if the error precedes the root.
 pub fn read_until_error(text: &[u8]) -> Option<Arc<Node>> {
     Reader::new(text, true).document().ok()?.root
 }
@@ -54,31 +55,31 @@ struct Reader<'text> {
     parser: Parser<'text>,
     text: &'text [u8],
     lines: Lines<'text>,
-    /// `None` while the anchored value is still being read.
+    /// `None` while the anchored value is being read.
     anchors: HashMap<String, Option<Arc<Node>>>,
     notes: Vec<Note>,
-    /// Values that stand in the text.
-    written: u64,
-    /// Values with aliases followed.
-    expanded: u64,
+    /// Values in the text.
+    written_nodes: u64,
+    /// Values with aliases expanded.
+    expanded_nodes: u64,
     aliased_bytes: u64,
-    /// An error ends the collections that are open instead of losing them.
-    keeps_what_it_has: bool,
+    /// Whether an error closes the open collections instead of discarding them.
+    keep_partial: bool,
     stopped: Option<ReadError>,
 }
 
 impl<'text> Reader<'text> {
-    fn new(text: &'text [u8], keeps_what_it_has: bool) -> Self {
+    fn new(text: &'text [u8], keep_partial: bool) -> Self {
         Self {
             parser: Parser::new(text),
             text,
             lines: Lines::new(text),
             anchors: HashMap::new(),
             notes: Vec::new(),
-            written: 0,
-            expanded: 0,
+            written_nodes: 0,
+            expanded_nodes: 0,
             aliased_bytes: 0,
-            keeps_what_it_has,
+            keep_partial,
             stopped: None,
         }
     }
@@ -100,12 +101,12 @@ impl<'text> Reader<'text> {
         Ok(Document { root, notes: self.notes })
     }
 
-    /// Nothing after the first document counts, but it is said.
+    /// Content after the first document is ignored, with a note.
     fn after_document(&mut self) -> Result<(), ReadError> {
         loop {
             match self.next()? {
                 (Event::DocumentStart, position) => {
-                    self.note(place(position), "only the first YAML document is used".to_owned());
+                    self.note(location(position), "only the first YAML document is used".to_owned());
                     return Ok(());
                 }
                 (Event::StreamEnd, _) => return Ok(()),
@@ -114,7 +115,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    /// The parser is not asked again after an error.
+    /// Must not call the parser again after an error.
     fn next(&mut self) -> Result<(Event, Position), ReadError> {
         if let Some(error) = &self.stopped {
             return Err(error.clone());
@@ -122,9 +123,9 @@ impl<'text> Reader<'text> {
         self.parser.next().map_err(|problem| read_error(self.text, problem))
     }
 
-    /// Whether `error` loses the collection that it stands in.
+    /// Returns `error` unless the partial collection is kept.
     fn stop(&mut self, error: ReadError) -> Result<(), ReadError> {
-        if !self.keeps_what_it_has {
+        if !self.keep_partial {
             return Err(error);
         }
         self.stopped = Some(error);
@@ -157,9 +158,9 @@ impl<'text> Reader<'text> {
     }
 
     fn count(&mut self, position: Position) -> Result<(), ReadError> {
-        self.written += 1;
-        self.expanded += 1;
-        if self.written > MAX_YAML_NODES {
+        self.written_nodes += 1;
+        self.expanded_nodes += 1;
+        if self.written_nodes > MAX_YAML_NODES {
             return Err(error(position, format!("document has more than {MAX_YAML_NODES} values")));
         }
         Ok(())
@@ -177,10 +178,10 @@ impl<'text> Reader<'text> {
             Some(None) => return Err(error(position, format!("Anchor '{anchor}' value contains itself"))),
             Some(Some(node)) => node.clone(),
         };
-        self.expanded = self.expanded.saturating_add(node.weight.nodes);
+        self.expanded_nodes = self.expanded_nodes.saturating_add(node.weight.nodes);
         self.aliased_bytes = self.aliased_bytes.saturating_add(node.weight.bytes);
-        let allowed = MIN_EXPANDED_NODES.max(self.written * MAX_EXPANSION);
-        if self.expanded > allowed || self.aliased_bytes > MAX_ALIASED_BYTES {
+        let allowed = MIN_EXPANDED_NODES.max(self.written_nodes * MAX_EXPANSION);
+        if self.expanded_nodes > allowed || self.aliased_bytes > MAX_ALIASED_BYTES {
             return Err(error(position, "document contains excessive aliasing".to_owned()));
         }
         Ok(node)
@@ -202,7 +203,7 @@ impl<'text> Reader<'text> {
                 }
             }
         }
-        Ok(Node { place: place(position), value: Value::List(list), weight })
+        Ok(Node { location: location(position), value: Value::List(list), weight })
     }
 
     fn item(&mut self, list: Position, depth: usize) -> Result<Option<Item>, ReadError> {
@@ -211,7 +212,7 @@ impl<'text> Reader<'text> {
             return Ok(None);
         }
         let node = self.node(event, at, depth + 1)?;
-        Ok(Some(Item { place: place(self.lines.dash(list, at)), node }))
+        Ok(Some(Item { location: location(self.lines.dash(list, at)), node }))
     }
 
     fn mapping(&mut self, position: Position, depth: usize) -> Result<Node, ReadError> {
@@ -238,7 +239,7 @@ impl<'text> Reader<'text> {
         for (source, at) in merges {
             merge_into(&mut mapping, &source, at).or_else(|error| self.stop(error))?;
         }
-        Ok(Node { place: place(position), value: Value::Mapping(mapping), weight })
+        Ok(Node { location: location(position), value: Value::Mapping(mapping), weight })
     }
 
     fn pair(&mut self, depth: usize) -> Result<Option<Pair>, ReadError> {
@@ -255,26 +256,26 @@ impl<'text> Reader<'text> {
 
     fn add(&mut self, mapping: &mut Mapping, pair: Pair) {
         let Some(key) = pair.key.scalar() else {
-            self.note(place(pair.at), "a key must be plain text; this entry is ignored".to_owned());
+            self.note(location(pair.at), "a key must be plain text; this entry is ignored".to_owned());
             return;
         };
         let text: Arc<str> = key.text.replace('-', "_").into();
-        let written = key.text.clone();
-        let entry = Entry { key: text.clone(), written, place: place(pair.at), node: pair.node };
+        let raw_key = key.text.clone();
+        let entry = Entry { key: text.clone(), raw_key, location: location(pair.at), node: pair.node };
         if let Some(first) = mapping.add(entry) {
             let message = format!("duplicate key \"{text}\" (first at line {})", first.line);
-            self.note(place(pair.at), message);
+            self.note(location(pair.at), message);
         }
     }
 
-    fn note(&mut self, place: Place, message: String) {
+    fn note(&mut self, location: Location, message: String) {
         if self.notes.len() < MAX_FINDINGS {
-            self.notes.push(Note { place, message });
+            self.notes.push(Note { location, message });
         }
     }
 }
 
-/// One entry of a mapping, as it was written.
+/// An entry of a mapping, before keys are normalized.
 struct Pair {
     key: Arc<Node>,
     is_merge: bool,
@@ -288,7 +289,7 @@ impl Weight {
     }
 }
 
-/// `<<`: what the mapping says itself wins, then the earlier source.
+/// Merges `<<`: the mapping's own entries win, then earlier sources.
 fn merge_into(mapping: &mut Mapping, source: &Node, at: Position) -> Result<(), ReadError> {
     match &source.value {
         Value::Mapping(more) => {
@@ -320,20 +321,20 @@ fn scalar_node(event: ScalarEvent, position: Position) -> Result<Node, ReadError
     let weight = Weight { nodes: 1, bytes: event.text.len() as u64 };
     let scalar = Scalar { text: event.text.into(), binary, plain: event.plain, tag };
     debug_assert!(tag.is_some() || scalar.plain || scalar.resolve() == ScalarType::Text);
-    Ok(Node { place: place(position), value: Value::Scalar(scalar), weight })
+    Ok(Node { location: location(position), value: Value::Scalar(scalar), weight })
 }
 
-fn place(position: Position) -> Place {
+fn location(position: Position) -> Location {
     let one_based = |number: usize| u32::try_from(number.saturating_add(1)).unwrap_or(u32::MAX);
-    Place { line: one_based(position.line), column: one_based(position.column) }
+    Location { line: one_based(position.line), column: one_based(position.column) }
 }
 
 fn error(position: Position, message: String) -> ReadError {
-    ReadError { place: place(position), message }
+    ReadError { location: location(position), message }
 }
 
-/// Gives the parser's problem its true place, within the text, and names tabs.
-fn read_error(text: &[u8], problem: Problem) -> ReadError {
+/// Restricts the position to the text, and explains tabs in the indentation.
+fn read_error(text: &[u8], problem: ParseError) -> ReadError {
     let mut position = problem.position.unwrap_or_else(|| position_of(text, problem.offset));
     let last = text.iter().filter(|byte| **byte == b'\n').count();
     let lines = last + usize::from(text.last().is_some_and(|byte| *byte != b'\n'));

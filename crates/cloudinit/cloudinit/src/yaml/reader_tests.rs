@@ -1,7 +1,7 @@
 use super::*;
-use crate::processor_time::in_short;
+use crate::cpu_time::within_time_limit;
 
-/// The tree as compact text, each scalar as written.
+/// Formats the tree compactly, with scalars as written.
 fn show(node: &Node) -> String {
     match &node.value {
         Value::Scalar(scalar) => scalar.text.to_string(),
@@ -23,8 +23,12 @@ fn check(text: &str, expect: &str) {
 
 fn check_error(text: &[u8], line: u32, column: u32, message: &str) {
     let error = read(text).map(|document| document.root.as_deref().map(show)).unwrap_err();
-    let shown = String::from_utf8_lossy(text);
-    assert_eq!((error.place.line, error.place.column, &*error.message), (line, column, message), "{shown:?}");
+    let text_lossy = String::from_utf8_lossy(text);
+    assert_eq!(
+        (error.location.line, error.location.column, &*error.message),
+        (line, column, message),
+        "{text_lossy:?}"
+    );
 }
 
 #[test]
@@ -46,21 +50,21 @@ fn duplicates_are_merged_as_the_last_release_did() {
     assert_eq!(
         document.notes,
         [Note {
-            place: Place { line: 3, column: 1 },
+            location: Location { line: 3, column: 1 },
             message: "duplicate key \"hostname\" (first at line 1)".into()
         }]
     );
 }
 
 #[test]
-fn a_second_document_is_said_to_be_unused() {
+fn second_document_is_reported_as_unused() {
     let document = read(b"a: 1\n---\nb: 2\n").unwrap();
-    assert_eq!(document.notes[0].place.line, 2);
+    assert_eq!(document.notes[0].location.line, 2);
     assert_eq!(document.notes[0].message, "only the first YAML document is used");
 }
 
 #[test]
-fn errors_stand_where_the_token_is() {
+fn errors_point_at_the_token() {
     check_error(b"a: b: c\n", 1, 5, "mapping values are not allowed in this context");
     check_error(
         b"a:\n\tb: c\n",
@@ -85,7 +89,7 @@ fn bombs_are_refused_early() {
     }
     let error = read(bomb.as_bytes()).unwrap_err();
     assert_eq!(error.message, "document contains excessive aliasing");
-    assert!((5..=8).contains(&error.place.line), "{error}");
+    assert!((5..=8).contains(&error.location.line), "{error}");
 
     let mut merges = String::from("a0: &a0 {k0: 1, k1: 2}\n");
     for level in 1..40 {
@@ -103,21 +107,21 @@ fn bombs_are_refused_early() {
     let wide = format!("a: [{}]", "1,".repeat(600_000));
     assert_eq!(read(wide.as_bytes()).unwrap_err().message, "document has more than 500000 values");
     let long = format!("a: [\n{}]\n", "1,\n".repeat(300_000));
-    assert!(in_short(|| read(long.as_bytes())).is_ok());
+    assert!(within_time_limit(|| read(long.as_bytes())).is_ok());
     check("a: &a [1]\nb: [*a, *a]\n", "{a:[1],b:[[1],[1]]}");
 }
 
 #[test]
-fn entries_of_lists_stand_at_their_dash() {
+fn list_entries_are_located_at_their_dash() {
     let text = "a:\n- x\n-\n  # about y\n\n  k: y\n- - p\n  - q\nb: [r,\n  s]\nc:\n  - \"-\"\n";
     let document = read(text.as_bytes()).unwrap();
     let root = document.root.unwrap();
-    let places = |node: &Node| -> Vec<(u32, u32)> {
-        node.list().unwrap().iter().map(|item| (item.place.line, item.place.column)).collect()
+    let locations = |node: &Node| -> Vec<(u32, u32)> {
+        node.list().unwrap().iter().map(|item| (item.location.line, item.location.column)).collect()
     };
     let of = |key: &str| root.mapping().unwrap().get(key).unwrap().node.clone();
-    assert_eq!(places(&of("a")), [(2, 1), (3, 1), (7, 1)]);
-    assert_eq!(places(&of("a").list().unwrap()[2].node), [(7, 3), (8, 3)]);
-    assert_eq!(places(&of("b")), [(9, 5), (10, 3)]);
-    assert_eq!(places(&of("c")), [(12, 3)]);
+    assert_eq!(locations(&of("a")), [(2, 1), (3, 1), (7, 1)]);
+    assert_eq!(locations(&of("a").list().unwrap()[2].node), [(7, 3), (8, 3)]);
+    assert_eq!(locations(&of("b")), [(9, 5), (10, 3)]);
+    assert_eq!(locations(&of("c")), [(12, 3)]);
 }

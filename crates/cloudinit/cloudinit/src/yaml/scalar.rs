@@ -1,6 +1,6 @@
-//! What a plain scalar means in YAML 1.1, as the YAML library of CoreOS's time read it.
+//! Resolves plain scalars as YAML 1.1, compatible with the library of CoreOS's time.
 //!
-//! The text as written is always kept: `permissions: 0644` is asked for as text, `debug: yes` as a boolean.
+//! The original text is always kept: `permissions: 0644` is read as text, `debug: yes` as a boolean.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Scalar {
     pub tag: Option<Tag>,
 }
 
-/// The tags that change how a scalar is read; others are as if absent.
+/// The tags that affect resolution; others are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
     Text,
@@ -51,7 +51,7 @@ pub enum ScalarType {
 }
 
 impl Scalar {
-    /// What the scalar is, by its tag or, if it is plain, by its text.
+    /// Resolves the scalar by its tag, or by its text if it is plain.
     pub fn resolve(&self) -> ScalarType {
         match self.tag {
             Some(Tag::Text | Tag::Binary) => ScalarType::Text,
@@ -91,7 +91,7 @@ fn resolve_plain(text: &str) -> ScalarType {
     }
 }
 
-/// `0x`, `0b`, `0o` and a leading zero (octal) count.
+/// Parses decimal, `0x`, `0b`, `0o` and octal numbers with a leading zero.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),

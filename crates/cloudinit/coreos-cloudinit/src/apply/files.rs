@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cloudinit::file_source::FileSource;
 use cloudinit::limits::MAX_FILE_BYTES;
-use cloudinit::plan::{FileWrite, Part};
+use cloudinit::plan::{FileKind, FileWrite};
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
 use host::{Outcome, accounts};
 
@@ -19,10 +19,12 @@ const ENVIRONMENT_PATH: &str = "/etc/environment";
 impl ApplyContext<'_> {
     pub(super) fn write(&mut self, write: &FileWrite) -> StepResult {
         let path = &write.path;
-        let (kind, unit) = match &write.part {
-            Part::File | Part::Sudoers | Part::Missing | Part::Addition { .. } => (None, None),
-            Part::Unit { name, network } => (Some(format!("unit {name:?}")), Some((name, *network))),
-            Part::DropIn { unit, name, network } => {
+        let (kind, unit) = match &write.kind {
+            FileKind::File | FileKind::Sudoers | FileKind::CreateOnly | FileKind::Append { .. } => {
+                (None, None)
+            }
+            FileKind::Unit { name, network } => (Some(format!("unit {name:?}")), Some((name, *network))),
+            FileKind::DropIn { unit, name, network } => {
                 (Some(format!("drop-in unit {name:?}")), Some((unit, *network)))
             }
         };
@@ -30,17 +32,17 @@ impl ApplyContext<'_> {
             self.info(format!("Writing {kind} to filesystem"));
         }
         self.info(format!("Writing file to {path:?}"));
-        if write.part == Part::Sudoers {
+        if write.kind == FileKind::Sudoers {
             self.check_sudoers(&write.content)?;
         }
         let (mut owner, mut mode) = self.owner(write);
         let mut content: Cow<'_, [u8]> = Cow::Borrowed(&write.content);
-        let existing = match write.part {
-            Part::Missing | Part::Addition { .. } => files::status(self.settings.root, path)?,
+        let existing = match write.kind {
+            FileKind::CreateOnly | FileKind::Append { .. } => files::status(self.settings.root, path)?,
             _ => None,
         };
         if let Some(existing) = existing {
-            let Part::Addition { keeps_mode } = write.part else {
+            let FileKind::Append { keeps_mode } = write.kind else {
                 self.info(format!("File {path:?} is there and stays as it is"));
                 return Ok(Outcome::Unchanged);
             };
@@ -72,16 +74,16 @@ impl ApplyContext<'_> {
     }
 
     /// If the fetch fails, an existing file is kept: it may hold the previously fetched content.
-    pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> StepResult {
+    pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_fallback: bool) -> StepResult {
         let path = &write.path;
         let exists = files::status(self.settings.root, path)?.is_some();
-        if exists && write.part == Part::Missing {
+        if exists && write.kind == FileKind::CreateOnly {
             return self.write(write);
         }
         self.info(format!("Fetching the content of {path:?}"));
         match self.fetcher.file(from, self.settings.log) {
             Ok(content) => self.write(&FileWrite { content: content.into(), ..write.clone() }),
-            Err(error) if has_stand_in => {
+            Err(error) if has_fallback => {
                 self.record_missed(format!("fetch {path}"), service::error::chain(&error));
                 if exists {
                     self.info(format!("File {path:?} is there and stays as it is"));

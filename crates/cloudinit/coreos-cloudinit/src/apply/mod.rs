@@ -83,7 +83,7 @@ fn execute(context: &mut ApplyContext<'_>, action: &Action) -> StepResult {
         Action::Modprobe { arguments } => context.modprobe(arguments),
         Action::TimeZone { name } => context.time_zone(name),
         Action::Write(write) => context.write(write),
-        Action::Fetch { write, from, has_stand_in } => context.fetch(write, from, *has_stand_in),
+        Action::Fetch { write, from, has_fallback } => context.fetch(write, from, *has_fallback),
         Action::Mask { path } => context.mask(path),
         Action::Unmask { path } => context.unmask(path),
         Action::Enable { unit, runtime } => context.enable(unit, *runtime),

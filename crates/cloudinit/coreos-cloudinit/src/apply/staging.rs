@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudinit::plan::{Action, FileWrite, Part, Step};
+use cloudinit::plan::{Action, FileKind, FileWrite, Step};
 use host::files::{self, DIRECTORY_MODE, Request, Staged};
 use host::{FileError, Outcome, Root, accounts};
 
@@ -80,7 +80,8 @@ impl StagedFiles {
 fn stageable(step: &Step) -> Option<&FileWrite> {
     match &step.action {
         Action::Write(write) => {
-            let is_unconditional = matches!(write.part, Part::File | Part::Unit { .. } | Part::DropIn { .. });
+            let is_unconditional =
+                matches!(write.kind, FileKind::File | FileKind::Unit { .. } | FileKind::DropIn { .. });
             is_unconditional.then_some(write)
         }
         _ => None,

@@ -80,7 +80,7 @@ impl ApplyContext<'_> {
         let is_wanted = match when {
             When::NetworkChanged => self.network_changed,
             When::Written(path) => self.written.contains(path),
-            When::Asked | When::Implied => true,
+            When::Requested | When::Implied => true,
         };
         if !is_wanted {
             return Ok(Outcome::Unchanged);

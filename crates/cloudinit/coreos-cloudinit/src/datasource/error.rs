@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloudinit::key_import::AnswerError;
+use cloudinit::key_import::ResponseError;
 use cloudinit::provider::Malformed;
 
 use crate::rights::RightsError;
@@ -18,7 +18,7 @@ pub enum DatasourceError {
     #[error(transparent)]
     Answer(#[from] Malformed),
     #[error(transparent)]
-    Keys(#[from] AnswerError),
+    Keys(#[from] ResponseError),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
     #[error("{} cannot be asked: {reason}", program.display())]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloudinit::file_source::FileSource;
-use cloudinit::key_import::{KeyImport, read_keys};
+use cloudinit::key_import::{KeyImport, parse_keys};
 use cloudinit::limits::{MAX_FILE_BYTES, MAX_METADATA_BYTES};
 
 use super::error::DatasourceError;
@@ -39,7 +39,7 @@ impl Fetcher {
             KeyImport::Url(url) => Url::new(url),
         };
         let answer = self.fetch(&url, &[], MAX_METADATA_BYTES, log)?;
-        Ok(rights::parse_only(log, || read_keys(&answer))??)
+        Ok(rights::parse_only(log, || parse_keys(&answer))??)
     }
 
     /// The content, unchanged.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use cloudinit::limits::MAX_RAW_BYTES;
-use cloudinit::provider::Get;
+use cloudinit::provider::PropertyLookup;
 
 use super::error::DatasourceError;
 
@@ -37,7 +37,7 @@ pub(super) fn find(programs: &[&'static str]) -> Option<PathBuf> {
 /// Applies `read` to the keys that `query` returns; fails if any query failed.
 pub(super) fn read_keys<T>(
     mut query: impl FnMut(&str) -> Result<Option<String>, DatasourceError>,
-    read: impl FnOnce(&mut Get<'_>) -> T,
+    read: impl FnOnce(&mut PropertyLookup<'_>) -> T,
 ) -> Result<T, DatasourceError> {
     let mut failure = None;
     let result = read(&mut |key| {

@@ -42,7 +42,7 @@ fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
         let reason = format!("{}: {}", output.status, output.error_line);
         return Err(DatasourceError::Program { program: program.into(), reason });
     }
-    let malformed = |_| DatasourceError::Malformed { path: key.into(), source: Malformed::NotText };
+    let malformed = |_| DatasourceError::Malformed { path: key.into(), source: Malformed::NotUtf8 };
     let output = String::from_utf8(output.stdout).map_err(malformed)?;
-    Ok(virtual_box::value(&output).map(str::to_owned))
+    Ok(virtual_box::property_value(&output).map(str::to_owned))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use caps::Capability;
 use cloudinit::metadata::Metadata;
 use cloudinit::provider::vmware::{self, UserData};
-use cloudinit::provider::{Get, Malformed, decoded};
+use cloudinit::provider::{Malformed, PropertyLookup, decode_content};
 
 use super::error::DatasourceError;
 use super::retry::RetryPolicy;
@@ -56,10 +56,10 @@ impl Keys {
     pub fn user_data(&self, retry: RetryPolicy, log: &Log) -> Result<Vec<u8>, DatasourceError> {
         let malformed = |source| DatasourceError::Malformed { path: "coreos.config.data".into(), source };
         match self.read_keys(vmware::user_data)?.map_err(malformed)? {
-            UserData::Here(user_data) => Ok(user_data),
-            UserData::At { url, encoding } => {
+            UserData::Inline(user_data) => Ok(user_data),
+            UserData::Url { url, encoding } => {
                 let content = http::fetch(&Url::new(&url), retry, log)?;
-                decoded(content, encoding).map_err(malformed)
+                decode_content(content, encoding).map_err(malformed)
             }
         }
     }
@@ -68,7 +68,7 @@ impl Keys {
         self.read_keys(vmware::metadata)
     }
 
-    fn read_keys<T>(&self, read: impl FnOnce(&mut Get<'_>) -> T) -> Result<T, DatasourceError> {
+    fn read_keys<T>(&self, read: impl FnOnce(&mut PropertyLookup<'_>) -> T) -> Result<T, DatasourceError> {
         match self {
             Self::Properties(properties) => Ok(read(&mut |key| properties.get(key).cloned())),
             Self::Program(program) => guest_tool::read_keys(|key| query(program, key), read),
@@ -89,7 +89,7 @@ fn query(program: &Path, key: &str) -> Result<Option<String>, DatasourceError> {
         if output.last() == Some(&b'\n') {
             output.pop();
         }
-        let malformed = |_| DatasourceError::Malformed { path: request.into(), source: Malformed::NotText };
+        let malformed = |_| DatasourceError::Malformed { path: request.into(), source: Malformed::NotUtf8 };
         return String::from_utf8(output).map(Some).map_err(malformed);
     }
     if output.error_line.contains(NO_VALUE) || output.stdout.starts_with(NO_VALUE.as_bytes()) {

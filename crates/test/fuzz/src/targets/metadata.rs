@@ -28,7 +28,7 @@ fn run(bytes: &[u8]) {
         &|| {
             let [instance, hostname, internal_ip, external_ip] =
                 [0, 1, 2, 3].map(|index| part(index).to_vec());
-            gce::metadata(&gce::Answers { instance, hostname, internal_ip, external_ip })
+            gce::metadata(&gce::Responses { instance, hostname, internal_ip, external_ip })
         },
         &|| digitalocean::metadata(part(0)),
         &|| packet::metadata(part(0)),
@@ -64,7 +64,7 @@ fn ec2_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, Malfor
     let [instance, hostname, local_ipv4, public_ipv4, ipv6] =
         [2, 3, 4, 5, 6].map(|index| part(index).to_vec());
     let keys = names.into_iter().map(|name| (name.name, part(7).to_vec())).collect();
-    Ok(ec2::metadata(&ec2::Answers { instance, hostname, local_ipv4, public_ipv4, ipv6, keys }))
+    Ok(ec2::metadata(&ec2::Responses { instance, hostname, local_ipv4, public_ipv4, ipv6, keys }))
 }
 
 fn openstack_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, Malformed> {

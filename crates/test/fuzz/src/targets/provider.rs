@@ -42,7 +42,7 @@ fn run(bytes: &[u8]) {
             given(virtual_box::user_data(&mut |key| keys.get(key).cloned()));
             described(Ok(virtual_box::metadata(&mut |key| keys.get(key).cloned())));
             let text = String::from_utf8_lossy(said);
-            assert!(virtual_box::value(&text).is_none_or(|value| text.contains(value)));
+            assert!(virtual_box::property_value(&text).is_none_or(|value| text.contains(value)));
         }
         _ => match cloud_sigma::Context::read(said) {
             Ok(context) => {
@@ -69,8 +69,8 @@ fn virtual_machine(keys: &BTreeMap<String, String>) {
     })));
     assert!(asked <= MAX_PROVIDER_KEYS);
     match vmware::user_data(&mut |key| keys.get(key).cloned()) {
-        Ok(UserData::Here(user_data)) => given(Ok(user_data)),
-        Ok(UserData::At { url, .. }) => assert!(keys.contains_key("coreos.config.url"), "{url}"),
+        Ok(UserData::Inline(user_data)) => given(Ok(user_data)),
+        Ok(UserData::Url { url, .. }) => assert!(keys.contains_key("coreos.config.url"), "{url}"),
         Err(error) => named(&error),
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use cloudinit::encoding::is_gzip;
 use cloudinit::limits::{MAX_FILE_BYTES, MAX_FINDINGS, MAX_HOSTNAME_BYTES};
-use cloudinit::plan::{Action, FileWrite, Part, Plan, print};
+use cloudinit::plan::{Action, FileKind, FileWrite, Plan, print};
 use cloudinit::user_data::decode;
 use cloudinit::{Finding, Severity, preview};
 use flate2::Compression;
@@ -23,16 +23,16 @@ const COMMANDS: [&str; 7] =
     ["start", "stop", "restart", "reload", "try-restart", "reload-or-restart", "reload-or-try-restart"];
 
 fn run(bytes: &[u8]) {
-    let told = tell(bytes);
+    let expected = preview_findings(bytes);
     if is_gzip(bytes) {
-        assert_eq!(told, tell(bytes));
+        assert_eq!(expected, preview_findings(bytes));
     } else {
-        assert_eq!(told, tell(&gzip(bytes)));
+        assert_eq!(expected, preview_findings(&gzip(bytes)));
     }
 }
 
-/// All that is said of it, once what is said was looked at.
-fn tell(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
+/// Checks the findings and the plan, and returns both for comparison.
+fn preview_findings(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
     let preview = preview(raw);
     let lines = decode(raw.to_vec()).map_or(1, |decoded| 1 + line_breaks(&decoded.text));
     check_findings(&preview.findings, lines);
@@ -141,13 +141,13 @@ fn file(write: &FileWrite) {
     assert!(is_clean(&write.path) && write.mode <= 0o7777, "{write:?}");
     assert!(write.content.len() <= MAX_FILE_BYTES, "{write:?}");
     assert!(!write.owner.contains(['\n', '\0']), "{write:?}");
-    match &write.part {
-        Part::Unit { name, .. } => unit(name),
-        Part::DropIn { unit: of, name, .. } => {
+    match &write.kind {
+        FileKind::Unit { name, .. } => unit(name),
+        FileKind::DropIn { unit: of, name, .. } => {
             unit(of);
             assert!(!name.contains(['/', '\0', '\n']) && !name.contains(".."), "{name:?}");
         }
-        Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => {}
+        FileKind::File | FileKind::CreateOnly | FileKind::Append { .. } | FileKind::Sudoers => {}
     }
 }
 

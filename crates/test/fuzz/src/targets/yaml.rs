@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloudinit::limits::{MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES};
-use cloudinit::yaml::{Entry, Node, Place, Value, read, read_until_error};
+use cloudinit::yaml::{Entry, Location, Node, Value, read, read_until_error};
 use cloudinit::{check, config};
 
 use crate::target::Target;
@@ -23,14 +23,16 @@ fn run(bytes: &[u8]) {
     let breaks = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     let lines = u32::try_from(1 + breaks).unwrap();
     // The reader ends the last line where nobody did: what is empty there stands behind it.
-    let behind = Place { line: lines + 1, column: 1 };
-    let within = |place: Place| ((1..=lines).contains(&place.line) && place.column >= 1) || place == behind;
+    let behind = Location { line: lines + 1, column: 1 };
+    let within = |location: Location| {
+        ((1..=lines).contains(&location.line) && location.column >= 1) || location == behind
+    };
     let until_error = read_until_error(bytes);
     let part = until_error.as_deref().map(|root| nodes(root, 1, &within));
     match read(bytes) {
         Ok(document) => {
             assert!(document.notes.len() <= MAX_FINDINGS);
-            assert!(document.notes.iter().all(|note| within(note.place) && !note.message.is_empty()));
+            assert!(document.notes.iter().all(|note| within(note.location) && !note.message.is_empty()));
             let whole = document.root.as_deref().map(|root| nodes(root, 1, &within));
             assert_eq!(whole, part, "without an error all of it stands before the error");
             if whole.is_some_and(|nodes| nodes <= COMPARED) {
@@ -40,12 +42,12 @@ fn run(bytes: &[u8]) {
             match check::check(&config) {
                 Ok(_) => {}
                 Err(refusals) => {
-                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.place)));
+                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.location)));
                 }
             }
         }
         Err(error) => {
-            assert!(within(error.place) && !error.message.is_empty(), "{error:?}, {lines} lines");
+            assert!(within(error.location) && !error.message.is_empty(), "{error:?}, {lines} lines");
             assert!(!error.message.contains('\n'), "{error:?}");
         }
     }
@@ -53,9 +55,9 @@ fn run(bytes: &[u8]) {
 }
 
 /// How many there are with aliases followed.
-fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
+fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
     assert!(depth <= MAX_YAML_DEPTH + 1, "deeper than it may be");
-    assert!(within(node.place), "{:?}", node.place);
+    assert!(within(node.location), "{:?}", node.location);
     let below = |child: &Arc<Node>| nodes(child, depth + 1, within);
     let count = 1 + match &node.value {
         Value::Scalar(_) => 0,
@@ -64,8 +66,8 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
             .entries()
             .iter()
             .map(|entry| {
-                assert_eq!(*entry.key, entry.written.replace('-', "_"));
-                assert!(within(entry.place) && mapping.get(&entry.key).is_some());
+                assert_eq!(*entry.key, entry.raw_key.replace('-', "_"));
+                assert!(within(entry.location) && mapping.get(&entry.key).is_some());
                 below(&entry.node)
             })
             .sum(),
@@ -79,15 +81,15 @@ fn shown(node: &Node) -> String {
     let value = match &node.value {
         Value::Scalar(scalar) => format!("{scalar:?}"),
         Value::List(items) => {
-            items.iter().map(|item| format!("{:?} {},", item.place, shown(&item.node))).collect()
+            items.iter().map(|item| format!("{:?} {},", item.location, shown(&item.node))).collect()
         }
         Value::Mapping(mapping) => {
             let entry =
-                |entry: &Entry| format!("{:?} {}: {},", entry.place, entry.written, shown(&entry.node));
+                |entry: &Entry| format!("{:?} {}: {},", entry.location, entry.raw_key, shown(&entry.node));
             mapping.entries().iter().map(entry).collect()
         }
     };
-    format!("{:?} ({value})", node.place)
+    format!("{:?} ({value})", node.location)
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Amazon EC2 and compatible services (contract 5.5).
 
 use cloudinit::metadata::Metadata;
-use cloudinit::provider::ec2::{self, Answers};
+use cloudinit::provider::ec2::{self, Responses};
 
 use super::super::error::DatasourceError;
 use super::access::{Access, TokenRules};
@@ -41,7 +41,7 @@ fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
     let instance =
         session.optional("the instance's identity", for_optional.item("2009-04-04/meta-data/instance-id"));
     let ipv6 = session.optional("the IPv6 address", ipv6(&for_optional));
-    Ok(ec2::metadata(&Answers {
+    Ok(ec2::metadata(&Responses {
         instance,
         hostname: item("hostname")?,
         local_ipv4: item("local-ipv4")?,

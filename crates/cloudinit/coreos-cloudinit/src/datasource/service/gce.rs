@@ -1,7 +1,7 @@
 //! Google's Compute Engine (contract 5.6).
 
 use cloudinit::metadata::Metadata;
-use cloudinit::provider::gce::{self, Answers};
+use cloudinit::provider::gce::{self, Responses};
 
 use super::super::error::DatasourceError;
 use super::access::Access;
@@ -37,7 +37,7 @@ fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
 
 fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
     let item = |name: &str| session.item(&format!("computeMetadata/v1/instance/{name}"));
-    Ok(gce::metadata(&Answers {
+    Ok(gce::metadata(&Responses {
         external_ip: item("network-interfaces/0/access-configs/0/external-ip")?,
         internal_ip: item("network-interfaces/0/ip")?,
         hostname: item("hostname")?,

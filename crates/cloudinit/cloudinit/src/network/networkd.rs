@@ -1,12 +1,12 @@
-//! Interfaces to the texts that networkd reads.
+//! Formats interfaces as networkd's `.netdev` and `.network` files.
 
 use std::fmt::Write as _;
 
 use super::interface::{Child, Config, Dhcp, Interface, Link, Network};
 
-const FOLDER: &str = "/run/systemd/network";
+const DIRECTORY: &str = "/run/systemd/network";
 
-/// One file for networkd.
+/// A configuration file of networkd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkFile {
     pub path: String,
@@ -26,14 +26,14 @@ impl Network {
                     _ => interface.name.clone(),
                 };
                 let name = format!("{:02x}-{called}.{suffix}", interface.depth);
-                files.push(NetworkFile { path: format!("{FOLDER}/{name}"), name, content });
+                files.push(NetworkFile { path: format!("{DIRECTORY}/{name}"), name, content });
             }
         }
         files.sort_by(|a: &NetworkFile, b| a.path.cmp(&b.path));
         files
     }
 
-    /// Arguments of each `modprobe`.
+    /// The arguments of each `modprobe` call.
     pub fn modules(&self) -> Vec<Vec<String>> {
         let mut modules = Vec::new();
         if self.interfaces.iter().any(|interface| matches!(interface.link, Link::Vlan { .. })) {
@@ -89,8 +89,7 @@ fn network(interface: &Interface) -> String {
     if let Some(mac) = &interface.mac {
         line(&mut text, "MACAddress", mac);
     }
-    let Config { dhcp, accepts_advertisements, mtu, domains, nameservers, addresses, routes } =
-        &interface.config;
+    let Config { dhcp, accept_ra, mtu, domains, nameservers, addresses, routes } = &interface.config;
     if let Some(mtu) = mtu {
         text.push_str("\n[Link]\n");
         line(&mut text, "MTUBytes", mtu);
@@ -116,10 +115,10 @@ fn network(interface: &Interface) -> String {
     };
     if let Some(dhcp) = dhcp {
         line(&mut text, "DHCP", dhcp);
-        // A lease outlives the restart of networkd that follows.
+        // Keeps the lease across the restart of networkd that follows.
         line(&mut text, "KeepConfiguration", "dhcp-on-stop");
     }
-    if dhcp.is_some() || *accepts_advertisements {
+    if dhcp.is_some() || *accept_ra {
         line(&mut text, "IPv6AcceptRA", "true");
     }
     for address in addresses {
@@ -135,6 +134,6 @@ fn network(interface: &Interface) -> String {
 }
 
 fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
-    // invariant: writing to a string cannot fail.
+    // invariant: writing to a `String` cannot fail.
     writeln!(text, "{key}={value}").unwrap_or(());
 }

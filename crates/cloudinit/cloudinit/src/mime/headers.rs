@@ -1,14 +1,14 @@
-//! The headers before a body.
+//! Parses the headers of a MIME part.
 
-use crate::limits::MAX_MIME_HEAD_BYTES;
+use crate::limits::MAX_MIME_HEADER_BYTES;
 
 const MULTIPART: &str = "multipart/";
-/// What stands before the headers of a message in a mailbox file.
-const MAILBOX_LINE: &[u8] = b"From ";
+/// Start of the separator line before a message in an mbox file.
+const MBOX_FROM_LINE: &[u8] = b"From ";
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    /// In lower case; empty where the head does not say.
+pub(super) struct Headers {
+    /// In lower case; empty if not specified.
     pub media_type: String,
     pub boundary: Option<String>,
     /// In lower case.
@@ -16,51 +16,52 @@ pub(super) struct Head {
     pub file_name: Option<String>,
 }
 
-/// Whether `text` begins with headers that say it is a multipart.
+/// Whether `text` starts with headers of a multipart.
 pub fn is_multipart(text: &[u8]) -> bool {
-    read(text).is_some_and(|(head, _)| head.is_multipart())
+    read(text).is_some_and(|(headers, _)| headers.is_multipart())
 }
 
-impl Head {
+impl Headers {
     pub fn is_multipart(&self) -> bool {
         self.media_type.starts_with(MULTIPART)
     }
 }
 
-/// The head of `text` and where its body begins; `None` where a line before the first empty one is no header.
-pub(super) fn read(text: &[u8]) -> Option<(Head, usize)> {
-    let mut head = Head::default();
+/// Parses the headers and returns them with the offset of the body; `None` if a line before the first empty
+/// line is not a header.
+pub(super) fn read(text: &[u8]) -> Option<(Headers, usize)> {
+    let mut headers = Headers::default();
     let mut header = String::new();
     let mut at = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let start = at;
         at += line.len();
-        if at > MAX_MIME_HEAD_BYTES {
+        if at > MAX_MIME_HEADER_BYTES {
             return None;
         }
         let line = line.trim_ascii_end();
         if line.is_empty() {
-            head.take(&header)?;
-            return Some((head, at));
+            headers.parse_header(&header)?;
+            return Some((headers, at));
         }
-        if start == 0 && line.starts_with(MAILBOX_LINE) {
+        if start == 0 && line.starts_with(MBOX_FROM_LINE) {
             continue;
         }
         let line_text = String::from_utf8_lossy(line);
         if line_text.starts_with([' ', '\t']) && !header.is_empty() {
             header.push_str(&line_text);
         } else {
-            head.take(&header)?;
+            headers.parse_header(&header)?;
             header = line_text.into_owned();
         }
     }
-    head.take(&header)?;
-    Some((head, text.len()))
+    headers.parse_header(&header)?;
+    Some((headers, text.len()))
 }
 
-impl Head {
-    /// Reads one header with its folded lines; `None` if it is none.
-    fn take(&mut self, header: &str) -> Option<()> {
+impl Headers {
+    /// Parses one unfolded header; `None` if it is malformed.
+    fn parse_header(&mut self, header: &str) -> Option<()> {
         if header.is_empty() {
             return Some(());
         }
@@ -70,14 +71,15 @@ impl Head {
         }
         match name.to_ascii_lowercase().as_str() {
             "content-type" => {
-                let (media_type, parameters) = words(value);
+                let (media_type, parameters) = value_and_parameters(value);
                 self.media_type = media_type;
                 self.boundary = parameter(&parameters, "boundary").or(self.boundary.take());
                 self.file_name = self.file_name.take().or(parameter(&parameters, "name"));
             }
             "content-transfer-encoding" => self.transfer_encoding = value.trim().to_ascii_lowercase(),
             "content-disposition" => {
-                self.file_name = parameter(&words(value).1, "filename").or(self.file_name.take());
+                self.file_name =
+                    parameter(&value_and_parameters(value).1, "filename").or(self.file_name.take());
             }
             _ => {}
         }
@@ -89,8 +91,8 @@ fn parameter(parameters: &[(String, String)], name: &str) -> Option<String> {
     parameters.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
 }
 
-/// `type; key=value; key="quoted \" value"`: the first word in lower case, and the parameters.
-fn words(value: &str) -> (String, Vec<(String, String)>) {
+/// Parses `type; key=value; key="quoted \" value"` into the lower-case value and its parameters.
+fn value_and_parameters(value: &str) -> (String, Vec<(String, String)>) {
     let mut fields = vec![String::new()];
     let (mut quoted, mut escaped) = (false, false);
     for c in value.chars() {
@@ -127,22 +129,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads() {
+    fn headers_are_parsed() {
         let text = "From nobody Thu Jan  1 00:00:00 1970\r\nMIME-Version: 1.0\r\nContent-Type: Multipart/Mixed;\r\n \
                     charset=x;\r\n\tboundary=\"a ;\\\"b\"\r\n\r\nbody";
-        let (head, body) = read(text.as_bytes()).unwrap();
-        assert_eq!((&*head.media_type, head.boundary.as_deref()), ("multipart/mixed", Some("a ;\"b")));
+        let (headers, body) = read(text.as_bytes()).unwrap();
+        assert_eq!((&*headers.media_type, headers.boundary.as_deref()), ("multipart/mixed", Some("a ;\"b")));
         assert_eq!(&text[body..], "body");
         let text = "content-transfer-encoding: Base64 \nContent-Disposition: attachment; filename=a.sh\n\nx";
-        let (head, body) = read(text.as_bytes()).unwrap();
-        let expect =
-            Head { transfer_encoding: "base64".into(), file_name: Some("a.sh".into()), ..Head::default() };
-        assert_eq!((head, &text[body..]), (expect, "x"));
-        assert_eq!(read(b"\nx"), Some((Head::default(), 1)));
+        let (headers, body) = read(text.as_bytes()).unwrap();
+        let expect = Headers {
+            transfer_encoding: "base64".into(),
+            file_name: Some("a.sh".into()),
+            ..Headers::default()
+        };
+        assert_eq!((headers, &text[body..]), (expect, "x"));
+        assert_eq!(read(b"\nx"), Some((Headers::default(), 1)));
     }
 
     #[test]
-    fn what_is_no_multipart() {
+    fn other_texts_are_not_multipart() {
         for text in [
             "",
             "#cloud-config\nContent-Type: multipart/mixed\n\n",
@@ -155,7 +160,7 @@ mod tests {
             assert!(!is_multipart(text.as_bytes()), "{text:?}");
         }
         assert!(is_multipart(b"Content-Type: multipart/related"));
-        let long = format!("X: {}\nContent-Type: multipart/mixed\n\n", "x".repeat(MAX_MIME_HEAD_BYTES));
+        let long = format!("X: {}\nContent-Type: multipart/mixed\n\n", "x".repeat(MAX_MIME_HEADER_BYTES));
         assert!(!is_multipart(long.as_bytes()));
     }
 }
