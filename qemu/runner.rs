@@ -1,4 +1,4 @@
-//! Runs a scenario: makes its machines, and at the end removes them or keeps what tells why it failed.
+//! Runs a scenario: creates its machines, then removes them or keeps what a diagnosis needs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     let site = match set_up(run, scenario, backend, layout.clone()) {
         Ok(site) => site,
         Err(SiteError::Open(error @ BackendError::Root)) => {
-            // Nothing stands in its folder that tells of a failure.
+            // The folder holds nothing that a diagnosis needs.
             return match std::fs::remove_dir_all(layout.root()) {
                 Ok(()) => Outcome::Skipped { why: error.to_string() },
                 Err(source) => failed(SiteError::Write { path: layout.root().to_path_buf(), source }),
@@ -64,7 +64,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     }
 }
 
-/// The run with an image that is signed, where the scenario wants one.
+/// Returns the run with a signed image if the scenario requires Secure Boot.
 fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<Run>, Failure> {
     if !scenario.secure_boot {
         return Ok(None);
@@ -72,18 +72,18 @@ fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<
     let key = signing::key(run)?;
     let raw = signing::image(run, &key, &layout.root().join("signed"))?;
     let mut run = run.clone();
-    // What is signed stands on the boot partition: /usr is the same.
+    // Signing changes only the boot partition; /usr is the same.
     run.image.raw = raw;
     Ok(Some(run))
 }
 
-/// Where the scenario's machines are.
+/// Returns where the scenario's machines are stored.
 fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
-    // One name a process, so that two test runs do not meet.
+    // The process id keeps concurrent test runs apart.
     Layout::new(&run.state, &format!("t-{}-{backend}-{}", short(scenario.name), std::process::id()))
 }
 
-/// What a folder is called after a scenario: paths of sockets below it may not be long.
+/// Shortens a scenario's name for its folder: the paths of sockets in it are limited in length.
 pub(crate) fn short(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).take(12).collect()
 }
@@ -124,7 +124,7 @@ fn shared_folders(layout: &Layout, scenario: &Scenario) -> Result<Vec<SharedFold
     (1..).zip(scenario.shared).map(made).collect()
 }
 
-/// Keeps what tells why: journals of machines that still answer; consoles and disks are there already.
+/// Saves the journals of the machines that still run; consoles and disks are in the folder already.
 fn keep(run: &Run, site: Option<&Site>) -> PathBuf {
     let Some(site) = site else { return run.state.clone() };
     let folder: &Path = site.layout().root();

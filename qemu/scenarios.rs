@@ -1,4 +1,4 @@
-//! One file a subject; every scenario is in [`ALL`].
+//! All scenarios, one module per subject; [`ALL`] lists them.
 
 mod boot;
 mod corruption;
@@ -18,7 +18,7 @@ mod updates;
 
 use crate::scenario::Scenario;
 
-/// Every scenario, quick ones first.
+/// Every scenario, the fast ones first.
 pub static ALL: &[Scenario] = &[
     boot::BOOTS,
     boot::HELLO,
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_scenario_runs_somewhere() {
-        // Those of their folders too: what one leaves there of its failure is not the next one's.
+        // The shortened names are unique too: each scenario keeps its failure in a separate folder.
         let mut names: Vec<_> = ALL.iter().map(|scenario| crate::runner::short(scenario.name)).collect();
         names.sort_unstable();
         names.dedup();

@@ -1,4 +1,4 @@
-//! A disk that lies: what was signed at the build is run, or nothing.
+//! Corrupted disks: a machine runs what was signed at the build, or nothing.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,13 +14,13 @@ use crate::scenario::{Run, Scenario, Stage, USUAL};
 
 /// Label of the partition that a fresh machine boots from.
 const LABEL: &str = "USR-A";
-/// Bytes between two damaged ones, so that boot is sure to read one of the places.
+/// Distance between corrupted bytes, small enough that the boot certainly reads one of them.
 const STEP: u64 = 64 * 1024;
-/// Where the file system's superblock is: nothing can be mounted without it.
+/// Offset of the file system's superblock, without which it cannot be mounted.
 const SUPERBLOCK: u64 = 1024;
-/// Time in which the console has to tell.
+/// Time until the error appears on the console.
 const TOLD: Duration = Duration::from_secs(240);
-/// Time after that in which a machine that ran damaged bits would be up.
+/// Further time in which a machine that accepts corrupted data would have booted.
 const WATCHED: Duration = Duration::from_secs(60);
 
 pub const FLIPPED_BYTE: Scenario = Scenario {
@@ -33,11 +33,11 @@ pub const FLIPPED_BYTE: Scenario = Scenario {
     ..USUAL
 };
 
-/// From the length of the partition to the places in it that are damaged.
+/// Maps the partition's length to the offsets that are corrupted.
 type Places = fn(u64) -> Vec<u64>;
 
 fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
-    // One machine has a single byte changed where the mount reads it, the other one many in its files.
+    // One machine has one corrupted byte that the mount reads, the other one has many in its files.
     let damages: [(&str, Places); 2] = [
         ("one.raw", |_| vec![SUPERBLOCK]),
         ("many.raw", |length| (1..length / STEP).map(|n| n * STEP).collect()),
@@ -58,7 +58,7 @@ fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A copy of the image in which one bit is changed at each of the places of the `/usr` partition.
+/// Copies the image and flips one bit at each of these offsets of the `/usr` partition.
 fn damage(run: &Run, target: &Path, places: Places) -> Result<(), Failure> {
     let failed = |source| Failure::Disk { path: target.to_path_buf(), source };
     copy_sparse(&run.image.raw, target).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The cluster manager on whole machines.
+//! fleet on whole machines.
 
 pub mod beats;
 pub mod bus;
@@ -22,7 +22,7 @@ pub mod texts;
 pub mod without_fleetd;
 pub mod workers;
 
-/// As the tutorials write it.
+/// The cloud-config of the tutorials.
 pub(super) const TUTORIAL: &str = "\
 #cloud-config
 

@@ -1,4 +1,4 @@
-//! The key-value store on a cluster that found itself by discovery: what its users type, and what they see.
+//! etcd on a cluster that was formed by discovery: its users' commands and their output.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
 pub(super) const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
-/// Until the members have met and a leader is there.
+/// Limit for forming the cluster and electing a leader.
 pub(super) const FORMED: Duration = Duration::from_secs(300);
-/// A cluster that lost its leader has another one long before.
+/// Much longer than an election takes.
 pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const NODES: usize = 3;
 
-/// Boots the nodes and waits until every one of them serves.
+/// Boots the machines and waits until every member serves.
 pub(super) fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
     stage.boot()?;
     let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
@@ -28,13 +28,13 @@ pub(super) fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
     Ok(machines)
 }
 
-/// Runs a command and compares all that it prints.
+/// Runs a command and compares its whole output.
 pub(super) fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
     let said = machine.succeed(command)?;
     expect(said == expected, &format!("{command} to print {expected:?}"), &said)
 }
 
-/// Which machine leads, by number from 1, as the members tell.
+/// The leader's machine number, from 1, as the members report it.
 pub(super) fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
     let list = asked.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
     for number in 1..=NODES {
@@ -70,13 +70,13 @@ fn keys(stage: &Stage<'_>) -> Result<(), Failure> {
     queue(two)
 }
 
-/// `cluster-health`, word for word.
+/// Compares the whole output of `cluster-health`.
 pub(super) fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let numbers: Vec<_> = (1..=NODES).collect();
     health_of(stage, machine, &numbers)
 }
 
-/// The same where these machines, by number, are the members.
+/// The same for a cluster of these machines, by number.
 pub(super) fn health_of(stage: &Stage<'_>, machine: &Machine<'_>, numbers: &[usize]) -> Result<(), Failure> {
     let said = machine.succeed("etcdctl cluster-health")?;
     let lines: Vec<_> = said.lines().collect();
@@ -102,7 +102,7 @@ fn expiry(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Succeeds while a member has an open watch: etcdctl asks whichever it likes.
+/// Succeeds while a member has an open watch: etcdctl uses any of them.
 fn watched(stage: &Stage<'_>) -> Result<String, Failure> {
     let mut urls = Vec::new();
     for number in 1..=NODES {
@@ -111,7 +111,7 @@ fn watched(stage: &Stage<'_>) -> Result<String, Failure> {
     Ok(format!("curl -s -m 10 {} | grep -q '\"watchers\":1'", urls.join(" ")))
 }
 
-/// A watch returns at the next change below it, wherever that is made.
+/// A watch returns at the next change below its key, made on any machine.
 fn watch(stage: &Stage<'_>, watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
     watching.succeed(
         "sudo systemd-run --unit=watch sh -c 'etcdctl watch /foo-service --recursive >/tmp/seen 2>&1'",
@@ -122,7 +122,7 @@ fn watch(stage: &Stage<'_>, watching: &Machine<'_>, changing: &Machine<'_>) -> R
     expect(seen.contains("[set] /foo-service/container2\nlocalhost:2222\n"), "the change", &seen)
 }
 
-/// Both generations of ports, and of the interface.
+/// Both generations of ports and of the API.
 fn http(machine: &Machine<'_>) -> Result<(), Failure> {
     for port in [2379, 4001] {
         let keys = format!("http://127.0.0.1:{port}/v2/keys");
@@ -148,7 +148,7 @@ fn http(machine: &Machine<'_>) -> Result<(), Failure> {
     expect(old.starts_with(r#"{"action":"get","key":"/database","value":"postgres","index":"#), "v1", &old)
 }
 
-/// All machines want the lock at once; one has it, and only its holder gives it back.
+/// All machines acquire the lock concurrently; one holds it, and only the holder releases it.
 fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
     for round in 0..3 {
         let taken: Vec<Result<bool, Failure>> = std::thread::scope(|scope| {
@@ -173,7 +173,7 @@ fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Jobs come out in the order in which they came in, each once.
+/// In-order keys are read in the order of their creation, each once.
 fn queue(machine: &Machine<'_>) -> Result<(), Failure> {
     for job in ["first", "second", "third"] {
         shows(machine, &format!("etcdctl mk /queue {job} --in-order"), &format!("{job}\n"))?;
@@ -226,7 +226,7 @@ pub const LEADER_DIES: Scenario = Scenario {
     ..USUAL
 };
 
-/// Writes keys until it is told to stop; keeps those that were acknowledged.
+/// Writes keys until a file appears, and records the acknowledged ones.
 pub(super) const LOAD: &str = "sudo systemd-run --unit=load sh -c 'i=0; while ! test -e /run/enough; do i=$((i+1)); \
     code=$(curl -s -m 10 -o /dev/null -w %{http_code} http://127.0.0.1:2379/v2/keys/load/$i -XPUT -d value=$i); \
     case $code in 200|201) echo $i >>/run/acknowledged;; esac; done'";
@@ -247,7 +247,7 @@ fn leader_dies(stage: &Stage<'_>) -> Result<(), Failure> {
     stage.machine(first).wait_for_unit("etcd.service", FORMED)?;
     let mut second = leader(stage, writer)?;
     if stage.machine(second).name() == writer.name() {
-        // The machine that counts must stay: the leadership goes on when its process stops in order.
+        // The leader's restart is graceful: it transfers the leadership. The writer's machine stays up.
         writer.succeed("sudo systemctl restart etcd.service")?;
         second = leader(stage, writer)?;
     }
@@ -278,7 +278,7 @@ pub const TLS: Scenario = Scenario {
     ..USUAL
 };
 
-/// What a client of the node has, and what it lacks.
+/// A client's configuration with and without a certificate.
 const WITH: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --cert-file /etc/ssl/etcd/client.pem \
     --key-file /etc/ssl/etcd/client-key.pem --endpoints https://127.0.0.1:2379";
 const WITHOUT: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --endpoints https://127.0.0.1:2379";
@@ -292,7 +292,7 @@ fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(refused == "Error:  remote error: tls: bad certificate\n", "the refusal by TLS", &refused)?;
     one.fail("curl -s http://127.0.0.1:2379/v2/keys/message | grep Hello")?;
     one.fail("curl -s --cacert /etc/ssl/etcd/ca.pem https://127.0.0.1:2380/members")?;
-    // The cluster manager is a client like others, and was told of its certificate.
+    // fleet is a client like any other, and has its certificate.
     let fleet = "test $(fleetctl list-machines --no-legend | wc -l) = 3";
     one.wait_until_succeeds(fleet, SOON)?;
     let started = "systemctl show --property=ExecMainStartTimestampMonotonic etcd.service";
@@ -304,7 +304,7 @@ fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
     let same = old.lines().any(|line| new.contains(line));
     expect(!same, "a new certificate of a new authority", &new)?;
     shows(one, &format!("{WITH} set /message Again"), "Again\n")?;
-    // Peers that connect anew meet with the new certificates.
+    // Reconnecting peers use the new certificates.
     two.succeed("sudo systemctl restart etcd.service")?;
     two.wait_for_unit("etcd.service", FORMED)?;
     shows(two, &format!("{WITH} get --quorum /message"), "Again\n")?;

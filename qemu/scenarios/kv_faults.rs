@@ -1,4 +1,4 @@
-//! The key-value store where a machine's disk or clock is at fault, and the others' are not.
+//! etcd while one machine's disk or clock fails.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub const BAD_DISK: Scenario = Scenario {
     name: "kv-bad-disk",
     about: "a slow disk and then a failing one leave the cluster at work; their member says so and comes back",
     nodes: NODES,
-    // A container has no disk of its own to fail.
+    // A container has no disk that could fail.
     on: &[Qemu],
     long_on: &[Qemu],
     by_name_on: &[Qemu],
@@ -23,11 +23,11 @@ pub const BAD_DISK: Scenario = Scenario {
     ..USUAL
 };
 
-/// Asks the machine's own member and no other: etcdctl goes to any of those that it is told of, unless it may not ask.
+/// Queries only the local member: without `--no-sync` etcdctl uses any member.
 const LOCAL: &str = "etcdctl --no-sync --endpoints http://127.0.0.1:2379";
-/// Reads and writes a second: a hundredth of what the worst of disks does.
+/// Reads and writes per second: a hundredth of what the slowest disks do.
 const SLOW: u64 = 5;
-/// What the journal gets goes to the console too, which needs no disk.
+/// Forwards the journal to the console, which needs no disk.
 const TELL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
     printf \"[Journal]\\nForwardToConsole=yes\\nMaxLevelConsole=info\\n\" >/run/systemd/journald.conf.d/console.conf \
     && systemctl restart systemd-journald'";
@@ -45,7 +45,7 @@ fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
     shows(&writer, "etcdctl set /after-slow yes", "yes\n")?;
     slow.wait_until_succeeds(&format!("{LOCAL} get /after-slow"), SOON)?;
 
-    // The leader's: another one has to take over.
+    // The leader's disk fails: another member has to take over.
     let failing = stage.machine(leader(stage, &writer)?);
     expect(failing.name() != writer.name(), "another leader than the writer", writer.name())?;
     failing.succeed(TELL)?;
@@ -55,7 +55,7 @@ fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
     let next = stage.machine(leader(stage, &writer)?);
     expect(next.name() != failing.name(), "another leader than the member without a disk", next.name())?;
 
-    // Its file system has given up: as on any machine, a repaired disk is used from the next boot on.
+    // Its file system is shut down: a repaired disk is used from the next boot on.
     failing.disk(DiskFault::None)?;
     failing.crash()?;
     failing.start()?;
@@ -64,7 +64,7 @@ fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
     nothing_lost(&machines, &writer)
 }
 
-/// Until the writer has had so many more writes acknowledged.
+/// Waits until `count` more writes are acknowledged.
 fn more(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
     let now: usize = writer.succeed("cat /run/acknowledged 2>/dev/null | wc -l")?.trim().parse().unwrap_or(0);
     let wanted = now + count;
@@ -72,7 +72,7 @@ fn more(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ends the load, and asks every member for all that was acknowledged.
+/// Stops the writer, and reads every acknowledged key from every member.
 fn nothing_lost(machines: &[Machine<'_>], writer: &Machine<'_>) -> Result<(), Failure> {
     writer.succeed("sudo touch /run/enough")?;
     writer.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
@@ -93,17 +93,17 @@ pub const CLOCK: Scenario = Scenario {
     name: "kv-clock",
     about: "a clock that jumps an hour ahead and back, and another year after a power cut, change no key of others",
     nodes: NODES,
-    // Containers have their host's clock.
+    // Containers share the host's clock.
     on: &[Qemu],
     long_on: &[Qemu],
     user_data: Some(USER_DATA),
-    // Every power-on is in this moment: a machine that was cut comes back in its own past.
+    // Every power-on starts at this time: a machine that lost power boots with a clock in the past.
     qemu_words: &["-rtc", "base=2031-05-06T07:08:09"],
     run: clock,
     ..USUAL
 };
 
-/// Seconds that a key lives; emulated machines need some of them to be asked.
+/// TTL of a key in seconds; an emulated machine needs part of it to answer.
 const TTL: u64 = 40;
 const AHEAD: &str = "sudo date -s '1 hour'";
 const BACK: &str = "sudo date -s '1 hour ago'";
@@ -120,8 +120,8 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     writer.succeed(LOAD)?;
     more(&writer, 20)?;
 
-    // Of a follower and of the leader, which goes on leading: keys that it takes live as long as they should on all
-    // members, whether its clock is wrong when it takes them or is set after that.
+    // On a follower, and on the leader, which keeps leading: keys live for their TTL on all members, whether the
+    // clock is wrong before or after the write.
     let term = term_of(&leads)?;
     for (who, jumps) in [("follower", &odd), ("leader", &leads)] {
         for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
@@ -133,7 +133,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     let after = term_of(&leads)?;
     expect(term == after, "the same term", &format!("{term}, then {after}"))?;
 
-    // After a power cut its real-time clock is where it was at the first power-on.
+    // After a power cut the real-time clock is back at the first power-on.
     leads.crash()?;
     more(&writer, 20)?;
     leads.start()?;
@@ -144,8 +144,8 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     health(stage, &writer)
 }
 
-/// A key with a time to live, put by way of one machine whose clock then jumps, is on all of them for most of it, and
-/// then on none.
+/// Puts a key with a TTL through one machine whose clock then jumps: all members have it for most of the TTL, then
+/// none has.
 fn lives_its_time(
     machines: &[Machine<'_>],
     by: &Machine<'_>,
@@ -159,9 +159,9 @@ fn lives_its_time(
         by.succeed(jump)?;
     }
     for machine in machines {
-        // With a quorum: a member that is behind, as after its start, is no fault.
+        // A quorum read: a member may lag behind after its start.
         let there = machine.execute(&format!("{LOCAL} get --quorum {key}"))?;
-        // Not later than it may go.
+        // The TTL has not expired yet.
         if began.elapsed() < Duration::from_secs(TTL - 5) {
             expect(there.code == 0, &format!("{key} on {}", machine.name()), &there.stderr)?;
         }

@@ -1,4 +1,4 @@
-//! The key-value store after the worst: all data lost and a backup there, or a majority lost for good.
+//! Disaster recovery of etcd: all data lost but for a backup, or a permanently lost majority.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -29,7 +29,7 @@ fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
     let keeper = &machines[0];
     keeper.succeed(LOAD)?;
     keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 100", SOON)?;
-    // It is silent where it asked the member what was acknowledged.
+    // It prints nothing if it queried the member for what was acknowledged.
     let said = keeper.succeed(&format!("{BACKUP} 2>&1"))?;
     expect(said.is_empty(), "a silent backup", &said)?;
     keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 200", SOON)?;
@@ -43,14 +43,14 @@ fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     keeper.succeed("sudo etcdctl restore --backup-dir /home/core/backup && sudo systemctl start etcd")?;
     keeper.wait_for_unit("etcd.service", FORMED)?;
-    // A member is ready before it has published where clients reach it, without which etcdctl asks nobody.
+    // A member is ready before it has published its client URLs, which etcdctl needs.
     keeper.wait_until_succeeds("etcdctl ls --quorum /load", SOON)?;
     shows(keeper, SAME, "")?;
     for machine in &machines[1..] {
         join(machine, keeper)?;
     }
     shows(keeper, SAME, "")?;
-    // The wish to be alone was for one start.
+    // `force-new-cluster` applied to one start only.
     keeper.succeed("sudo systemctl restart etcd")?;
     keeper.wait_for_unit("etcd.service", FORMED)?;
     keeper.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
@@ -58,7 +58,7 @@ fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
     health(stage, keeper)
 }
 
-/// A machine without data becomes a member, of the cluster that another one is in.
+/// Adds a machine without data to the cluster of another one.
 fn join(machine: &Machine<'_>, through: &Machine<'_>) -> Result<(), Failure> {
     let unit = format!("[Service]\nEnvironment=ETCD_PEERS={}:7001\n", through.node()?.address);
     machine.succeed("sudo mkdir -p /etc/systemd/system/etcd.service.d")?;
@@ -82,7 +82,7 @@ pub const LOST_MAJORITY: Scenario = Scenario {
 const FILL: &str = "for i in $(seq 1 60); do etcdctl set /kept/$i $i >/dev/null || exit 1; done";
 const KEPT: &str = "etcdctl ls --quorum /kept | wc -l";
 
-/// Starts these machines at once, as members of the cluster that those at `peers` are or will be.
+/// Starts these machines concurrently as members of the cluster of `peers`.
 fn members<'a>(stage: &Stage<'a>, numbers: &[usize], peers: &[usize]) -> Result<Vec<Machine<'a>>, Failure> {
     let mut list = Vec::new();
     for number in peers {
@@ -130,7 +130,7 @@ fn lost_majority(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     shows(&new[1], "etcdctl set /found majority", "majority\n")?;
     health_of(stage, &new[0], &[1, 4, 5])?;
-    // It is a cluster of three indeed: one may go.
+    // It is a cluster of three: it tolerates the loss of one.
     survivor.crash()?;
     new[0].wait_until_succeeds("etcdctl set /found again", SOON)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The key-value store on chosen machines only; the others pass requests on to it. By cloud-config alone.
+//! etcd on chosen machines; the others proxy requests to it. Configured by cloud-config only.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -18,7 +18,7 @@ pub const WORKERS: Scenario = Scenario {
 
 const UNITS: &str = "  units:\n    - name: etcd2.service\n      command: start\n";
 
-/// Cloud-config with these lines below `etcd2`, and further ones beside it.
+/// Cloud-config with these lines below `etcd2`, and additional ones next to it.
 fn user_data(etcd2: &[String], beside: &str) -> String {
     let lines: String = etcd2.iter().map(|line| format!("    {line}\n")).collect();
     format!("#cloud-config\ncoreos:\n  etcd2:\n{lines}{beside}{UNITS}")
@@ -49,7 +49,7 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
         "",
     );
     let master = start(stage, 1, &of_master)?;
-    // Any store serves discovery: this one tells the third machine where the member is.
+    // Any etcd serves discovery: this one gives the third machine the member's address.
     let id = master.succeed("etcdctl member list | cut -d: -f1")?;
     master.succeed("etcdctl set /found/_config/size 1")?;
     master.succeed(&format!("etcdctl set /found/{} master={peer}", id.trim()))?;
@@ -61,15 +61,15 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     for worker in &workers {
         check(worker, &client)?;
     }
-    // What one worker writes, the other one reads.
+    // One worker reads what the other one writes.
     shows(&workers[0], "etcdctl set /from/worker two", "two\n")?;
     shows(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
-    // The user-data that machines start with from now on.
+    // User-data of the machines that start from now on.
     stage.site.set_user_data(of_master.as_bytes())?;
     survive(&master, &workers)
 }
 
-/// A worker serves at both ports what the member has, and is none itself.
+/// Checks that a worker proxies both ports and is not a member.
 fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
     let (name, key) = (worker.name(), format!("/workers/{}", worker.name()));
     shows(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
@@ -85,7 +85,7 @@ fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
     expect(fleet.contains(&wanted), &wanted, &fleet)
 }
 
-/// The member's program restarts, then its machine; then the worker itself, which knows its members from before.
+/// Restarts the member's service, then its machine, then the worker, which has the members cached.
 fn survive(master: &Machine<'_>, workers: &[Machine<'_>]) -> Result<(), Failure> {
     let all_read = || -> Result<(), Failure> {
         for worker in workers {

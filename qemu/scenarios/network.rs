@@ -1,5 +1,4 @@
-//! What a machine is connected to: the LAN of its cluster, where machines find each other by address and by
-//! name and can be cut off, and the host.
+//! Networks of a machine: the cluster's LAN, on which machines resolve each other and can be cut off, and the host.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -34,7 +33,7 @@ fn lan(stage: &Stage<'_>) -> Result<(), Failure> {
     dead_switch(stage)
 }
 
-/// `up` starts the switch of a LAN again that was killed while the machines ran.
+/// `up` restarts a LAN's switch that was killed while the machines ran.
 fn dead_switch(stage: &Stage<'_>) -> Result<(), Failure> {
     let (one, two) = (stage.machine(1), stage.machine(2));
     let ping = format!("sudo ping -c 1 -W 2 {}", two.node()?.address);
@@ -71,7 +70,7 @@ fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the test offers on the host's loopback.
+/// What the test serves on the host's loopback.
 const GREETING: &str = "greetings from the host";
 
 pub const HOST: Scenario = Scenario {
@@ -92,7 +91,7 @@ fn host(stage: &Stage<'_>) -> Result<(), Failure> {
     let port = listener.local_addr().map_err(failed("127.0.0.1"))?.port();
     std::thread::spawn(move || {
         while let Ok((mut caller, _)) = listener.accept() {
-            // A machine that hangs up early fails its own command.
+            // A machine that disconnects early fails its own command.
             drop(caller.write_all(GREETING.as_bytes()));
         }
     });

@@ -1,4 +1,4 @@
-//! Power cuts and reboots: what was written stays, and the next boot completes.
+//! Power cuts and reboots: written data is kept, and the next boot completes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use machines::site::SiteError;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
-/// Between two looks at a machine that changes.
+/// Interval of polling a machine that changes.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Time in which what was killed is gone.
+/// Limit until killed processes are gone.
 const GONE: Duration = Duration::from_secs(10);
-/// And what was started is there.
+/// Limit until started processes run.
 const STARTED: Duration = Duration::from_secs(10);
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
@@ -84,7 +84,7 @@ pub const KILLED: Scenario = Scenario {
     ..USUAL
 };
 
-/// The end of a command line that nobody else on the host has.
+/// End of a command line that is unique on the host.
 const LEFT: &str = "sleep 7654321";
 
 fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -114,7 +114,7 @@ fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many processes of this host have a command line that ends so.
+/// Number of processes on this host whose command line ends with this.
 fn running_on_host(line: &str) -> usize {
     let wanted: Vec<u8> = line.bytes().map(|byte| if byte == b' ' { 0 } else { byte }).chain([0]).collect();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -134,7 +134,7 @@ pub const RESETS: Scenario = Scenario {
 fn resets(stage: &Stage<'_>) -> Result<(), Failure> {
     stage.boot()?;
     let machine = stage.machine(1);
-    // Not the machine id: systemd takes a virtual machine's from its hardware.
+    // Not the machine id, which systemd derives from a virtual machine's hardware.
     let identity = "sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
     let before = machine.succeed(identity)?;
     machine.write("/etc/left-behind", b"gone soon\n")?;
@@ -159,11 +159,11 @@ pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
     ..USUAL
 };
 
-/// The moments, as parts of the time that a whole first boot took.
+/// Moments of power cuts, as fractions of a whole first boot.
 const MOMENTS: [f64; 5] = [0.25, 0.4, 0.55, 0.7, 0.85];
 
 fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
-    // The first machine shows how long a first boot takes here; the second one's disk is copied during its own.
+    // The first machine measures a first boot on this host; the second one's disk is copied during its own.
     let begun = std::time::Instant::now();
     stage.machine(1).start()?;
     let whole = begun.elapsed();
@@ -173,7 +173,7 @@ fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     let (begun, mut frozen) = (std::time::Instant::now(), Duration::ZERO);
     let mut cuts = Vec::new();
     for moment in MOMENTS {
-        // The moment itself is what is tested: nothing is waited for.
+        // Not a wait: the moment itself is what is tested.
         std::thread::sleep((whole.mul_f64(moment) + frozen).saturating_sub(begun.elapsed()));
         let before = std::time::Instant::now();
         let folder = stage.site.layout().root().join(format!("cut-{}", cuts.len()));

@@ -1,8 +1,8 @@
 //! Runs several scenarios on the same machines, which boot once: on emulated machines a boot takes as long as most
 //! scenarios.
 //!
-//! After each scenario, machines that are off are started, and its units, keys and files are removed. Then the state of
-//! the machines must be that of the first boot.
+//! After each scenario, stopped machines are started, and its units, keys and files are removed. The state of the
+//! machines must then equal that after the boot.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -66,14 +66,15 @@ const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..USUAL };
 /// State of a machine: failed units, units that a scenario started, changes of `/etc`.
 const MACHINE_STATE: &str = "systemctl --failed --no-legend --plain; \
     ls /run/systemd/transient | grep '\\.service$'; ls /run/fleet/units 2>/dev/null; sudo keelson-etc diff; true";
-/// State of the cluster: members and their health, keys, machines, units. The machines' own keys are those of locksmith.
+/// State of the cluster: members and their health, keys, machines, units. The machines' keys are those of
+/// locksmith.
 const CLUSTER_STATE: &str = "if systemctl is-active --quiet etcd; then etcdctl cluster-health | sort; \
     etcdctl ls | grep -v '^/coreos.com$'; fi; \
     if systemctl is-active --quiet fleet; then fleetctl list-machines; fleetctl list-unit-files --no-legend; fi";
-/// Files that scenarios write outside of `/etc`: all that are new in these folders, and some by name.
+/// Files that scenarios write outside of `/etc`: new files in these folders, and some by name.
 const FILES: &str = "find /tmp /home/core -maxdepth 1 -type f 2>/dev/null | sort";
 const RUN_FILES: &str = "/run/acknowledged* /run/enough /run/routes";
-/// Services that the user-data of a row may start, and what prints a line for each machine that takes part.
+/// Services that the user-data of a row may start, each with a command that prints a line per machine.
 const SERVICES: [(&str, &str); 2] = [
     ("etcd.service", "etcdctl cluster-health | grep ' is healthy: '"),
     ("fleet.service", "fleetctl list-machines --no-legend"),
@@ -100,7 +101,7 @@ fn in_a_row(stage: &Stage<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
 
 /// The state of all machines after their boot.
 struct State {
-    /// The output of [`MACHINE_STATE`] and [`CLUSTER_STATE`], by machine.
+    /// Outputs of [`MACHINE_STATE`] and [`CLUSTER_STATE`], by machine.
     shown: Vec<[String; 2]>,
     files: Vec<BTreeSet<String>>,
 }
@@ -124,7 +125,7 @@ impl State {
         Ok(state)
     }
 
-    /// Waits until every machine has this state again: units may take a while to stop.
+    /// Waits until every machine has this state again: units may need a while to stop.
     fn wait_for(&self, machines: &[Machine<'_>]) -> Result<(), Failure> {
         for (machine, [own, of_cluster]) in machines.iter().zip(&self.shown) {
             for (command, was) in [(MACHINE_STATE, own), (CLUSTER_STATE, of_cluster)] {

@@ -1,4 +1,4 @@
-//! The bus by which fleetd speaks with systemd goes away and comes back, and systemd itself starts anew.
+//! fleetd while D-Bus disconnects and reconnects, and while systemd re-executes.
 
 use std::time::{Duration, Instant};
 
@@ -21,16 +21,16 @@ pub const BUS: Scenario = Scenario {
     ..USUAL
 };
 
-/// What is done to a machine. None of it is fleetd's end, or a unit's.
+/// Disruptions of a machine, none of which stops fleetd or a unit.
 const EVENTS: [(&str, &str); 3] = [
     ("dbus restarted", "systemctl restart dbus.service"),
     ("dbus killed", "systemctl kill -s KILL dbus.service"),
     ("systemd executed anew", "systemctl daemon-reexec"),
 ];
-/// It does not connect again by itself, and logins wait for it.
+/// logind does not reconnect, and logins wait for it.
 const LOGINS: &str = "systemctl restart systemd-logind.service";
 
-/// Sooner than fleetd asks systemd for all states anew: what is seen by then, systemd has told.
+/// Shorter than fleetd's interval for listing all units: changes observed within it came as signals from systemd.
 fn told(stage: &Stage<'_>) -> Duration {
     match stage.backend {
         Qemu => SOON,
@@ -69,7 +69,7 @@ fn bus(stage: &Stage<'_>) -> Result<(), Failure> {
 
 const FLEETD: &str = "systemctl show --property=MainPID,NRestarts fleet.service";
 
-/// A unit is started on the first machine, its end is seen, and it is started again; its run.
+/// Starts a unit on the first machine, kills it, starts it again and returns its run.
 fn works_on(
     stage: &Stage<'_>,
     members: &[Member<'_>; NODES],
@@ -90,7 +90,7 @@ fn works_on(
     typed.succeed(&format!("fleetctl start {unit}"))?;
     typed.wait_until_succeeds(&row("active\\trunning"), told(stage))?;
     eprintln!("{unit} was started, seen to fail and started again within {:?}", began.elapsed());
-    // What its first process has written is fresh for a while.
+    // The first process's last write counts as alive for a while.
     let deadline = Instant::now() + SOON;
     loop {
         let mut runs = beats.alive()?;

@@ -1,4 +1,4 @@
-//! The cluster manager where one machine's clock is wrong.
+//! fleet while one machine's clock is wrong.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub const CLOCK: Scenario = Scenario {
     name: "fleet-clock",
     about: "a clock that jumps an hour ahead and back moves and stops no unit, and dead machines are still found",
     nodes: NODES,
-    // Containers have their host's clock.
+    // Containers share the host's clock.
     on: &[Qemu],
     long_on: &[Qemu],
     run: clock,
@@ -27,11 +27,11 @@ pub const CLOCK: Scenario = Scenario {
 const AHEAD: &str = "sudo date -s '1 hour'";
 const BACK: &str = "sudo date -s '1 hour ago'";
 const SLEEPS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
-/// Which processes the units have, and whose start they are.
+/// Lists the units' processes and their parents.
 const PROCESSES: &str =
     "systemctl show --property=Id,MainPID,InvocationID,NRestarts 'one@*' everywhere.service";
 
-/// Until ssh has shown once more what an emulated machine knows.
+/// Time for ssh to query an emulated machine once more.
 const LOOK: Duration = Duration::from_secs(10);
 
 fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     let places = [&everywhere[..], &spread].concat();
     wait_for_places(typed, &places)?;
 
-    // One that keeps the store's time, and one that does not.
+    // Two machines: etcd's leader, which keeps the time of keys, and a follower.
     let leads = stage.machine(leader(stage, typed)?);
     let by_name = |name: &str| members.iter().find(|member| member.machine.name() == name);
     let leads = by_name(leads.name()).unwrap_or(one);
@@ -61,7 +61,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
         for jump in [AHEAD, BACK] {
             let before = processes(&members)?;
             odd.machine.succeed(jump)?;
-            // Whoever took the jump for time that has passed would have given somebody up by then.
+            // Long enough for a machine that took the jump for elapsed time to declare another one dead.
             std::thread::sleep(limit);
             let after = processes(&members)?;
             expect(before == after, &format!("after `{jump}` the same processes: {before}"), &after)?;
@@ -73,7 +73,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
             started_on(odd, number, typed)?;
         }
     }
-    // Left an hour ahead, it still sees who dies, in the time that was promised.
+    // An hour ahead, it still detects a dead machine within the promised time.
     follows.machine.succeed(AHEAD)?;
     let dies = members.iter().find(|member| ![&follows.id, &leads.id].contains(&&member.id)).unwrap_or(three);
     let watching = &follows.machine;
@@ -88,13 +88,13 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(took < limit, &format!("its unit elsewhere within {limit:?}"), &format!("{took:?}"))
 }
 
-/// Of all machines.
+/// Processes of the units on all machines.
 fn processes(members: &[Member<'_>]) -> Result<String, Failure> {
     let each = members.iter().map(|member| Ok(member.machine.succeed(PROCESSES)?));
     each.collect()
 }
 
-/// A unit that only this machine can have is started there, shown and destroyed.
+/// Starts, shows and destroys a unit that only this machine can run.
 fn started_on(place: &Member<'_>, number: usize, typed: &Machine<'_>) -> Result<(), Failure> {
     let unit = format!("pinned{number}");
     put(typed, &format!("{unit}.service"), &format!("{SLEEPS}\n[X-Fleet]\nMachineID={}\n", place.id))?;

@@ -1,4 +1,4 @@
-//! What the tutorials type to `fleetctl`, line by line, and what they see.
+//! The `fleetctl` commands of the tutorials, with their output.
 
 use super::super::kv::{NODES, SOON, shows};
 use super::cluster::{Member, bring_key, list_machines, put, three, wait_for_machines, with_agent};
@@ -17,7 +17,7 @@ pub const COMMANDS: Scenario = Scenario {
     ..USUAL
 };
 
-/// The original's own example, whose hash every tutorial shows.
+/// fleet's example unit, whose hash every tutorial shows.
 pub(super) const HELLO: &str = "\
 [Unit]
 Description=Hello World
@@ -26,7 +26,7 @@ Description=Hello World
 ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"
 ";
 
-/// It gets ready when the test says so.
+/// Becomes ready when the test creates a file.
 const SLOW: &str = "\
 [Service]
 ExecStartPre=/usr/bin/bash -c 'until test -e /run/go; do sleep 0.1; done'
@@ -39,12 +39,12 @@ fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
     typed(stage, &three(stage)?)
 }
 
-/// On any three machines that are one cluster, without metadata or units.
+/// Runs on any three machines of one cluster without metadata and units.
 pub(super) fn typed(stage: &Stage<'_>, members: &[Member<'_>; NODES]) -> Result<(), Failure> {
     for member in members {
         shows(&member.machine, "fleetctl list-machines", &list_machines(members))?;
     }
-    // Whoever is asked, the cluster is the same: typed on a machine that runs none of it.
+    // The commands run on a machine that has none of the units: the result must not depend on the machine.
     let [first, second, typed] = members;
     put(&typed.machine, "hello.service", HELLO)?;
     put(&typed.machine, "slow.service", SLOW)?;
@@ -59,7 +59,7 @@ pub(super) fn typed(stage: &Stage<'_>, members: &[Member<'_>; NODES]) -> Result<
     engine(members)
 }
 
-/// Rows C2 and C3. No unit is anywhere: the least id is chosen.
+/// Rows C2 and C3. No machine has a unit yet: the scheduler chooses the lowest id.
 fn submit_and_load(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure> {
     let (machine, place) = (&typed.machine, place.place());
     shows(machine, "fleetctl submit hello.service", "")?;
@@ -83,7 +83,7 @@ fn start(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure> {
     shows(machine, "fleetctl list-units", &listed)
 }
 
-/// Row C4: a unit that nobody submitted, by its path, on the machine that has none yet; shown while it gets ready.
+/// Row C4: starts a unit by path that was never submitted, on the machine without units; listed while it activates.
 fn started_by_path(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure> {
     let there = format!("Unit slow.service launched on {}\n", place.place());
     shows(&typed.machine, "fleetctl start ./slow.service", &there)?;
@@ -120,17 +120,17 @@ fn log_in(stage: &Stage<'_>, typed: &Member<'_>, members: &[Member<'_>]) -> Resu
     shows(machine, &with_agent(&by_id), &environment)?;
     let id = format!("{}\n", there.id);
     shows(machine, &with_agent("fleetctl ssh hello cat /etc/machine-id"), &id)?;
-    // No command is a shell.
+    // Arguments are not passed through a shell.
     shows(machine, &with_agent("echo cat /etc/machine-id | fleetctl ssh hello"), &id)
 }
 
-/// Rows C5 and C6, typed on this machine.
+/// Rows C5 and C6, on this machine.
 fn looked_at(member: &Member<'_>, way: fn(&str) -> String) -> Result<(), Failure> {
     let say = |command: &str| member.machine.succeed(&format!("timeout 60 {}", way(command)));
     let status = say("fleetctl status hello.service")?;
     for part in [
         "hello.service - Hello World\n",
-        // Before it stands the link, of which the tutorials' systemd showed where it leads.
+        // The link precedes this; the tutorials' systemd printed its target too.
         "/hello.service; linked-runtime",
         "Active: active (running) since ",
         "/system.slice/hello.service\n",
@@ -141,7 +141,7 @@ fn looked_at(member: &Member<'_>, way: fn(&str) -> String) -> Result<(), Failure
     let hello = |text: &str| text.lines().filter(|line| line.ends_with(": Hello, world")).count();
     let journal = say("fleetctl journal --lines 3 hello.service")?;
     expect(hello(&journal) == 3, "three lines of the journal", &journal)?;
-    // One is there at once, the others come.
+    // The first line exists already, the others follow.
     let followed = say("fleetctl journal --lines 1 -f hello.service | grep -m 3 \"Hello, world\"")?;
     expect(hello(&followed) == 3, "further lines as they come", &followed)
 }
@@ -153,7 +153,7 @@ fn tunnel(typed: &Member<'_>, by: &Member<'_>, machines: &str) -> Result<(), Fai
     shows(machine, &with_agent(&flag), machines)?;
     let variable = "echo yes | FLEETCTL_TUNNEL=127.0.0.1:22 fleetctl list-machines 2>/dev/null";
     shows(machine, &with_agent(variable), machines)?;
-    // A second hop, inside of the first.
+    // A nested tunnel.
     let hop = format!("FLEETCTL_TUNNEL={} fleetctl ssh slow hostname", by.address);
     shows(machine, &with_agent(&hop), &format!("{}\n", by.machine.name()))
 }
@@ -169,7 +169,7 @@ fn undone(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure> {
     place.machine.fail("systemctl is-active hello.service")?;
     shows(machine, "fleetctl unload hello.service", "Unit hello.service inactive\n")?;
     machine.fail("fleetctl list-units | grep hello")?;
-    // Nothing of it is left on the machine.
+    // The machine keeps no trace of it.
     place.machine.fail("systemctl cat hello.service || ls /run/fleet/units/hello.service")?;
     shows(
         machine,
@@ -181,7 +181,7 @@ fn undone(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Row C13: any machine can lead, and what is in the store is what happens.
+/// Row C13: any machine can lead, and the registry's content decides.
 fn engine(members: &[Member<'_>; NODES]) -> Result<(), Failure> {
     let [one, _, _] = members;
     let lease = "etcdctl get /_coreos.com/fleet/lease/engine-leader | jq -r .MachineID";
@@ -198,7 +198,7 @@ fn engine(members: &[Member<'_>; NODES]) -> Result<(), Failure> {
         "systemctl show --property=ActiveState,Result fleet.service",
         "Result=success\nActiveState=inactive\n",
     )?;
-    // Its place in the cluster is gone at once, and its units are with others.
+    // Its presence key is removed immediately, and its units move.
     wait_for_machines(&asked.machine, &others)?;
     let slow = "fleetctl list-units --full --no-legend --fields=unit,machine,active | grep active";
     asked.machine.succeed("sudo touch /run/go")?;
@@ -213,7 +213,7 @@ fn engine(members: &[Member<'_>; NODES]) -> Result<(), Failure> {
 
     leader.machine.succeed("sudo systemctl start fleet.service")?;
     wait_for_machines(&leader.machine, &members.iter().collect::<Vec<_>>())?;
-    // Desired state is a key; who writes it does not matter.
+    // Desired state is a key: any client may write it.
     leader.machine.succeed("etcdctl set /_coreos.com/fleet/job/hello.service/target-state loaded")?;
     let row = "fleetctl list-units --no-legend | grep -P 'hello.service\\t\\S+\\tinactive\\tdead'";
     leader.machine.wait_until_succeeds(row, SOON)?;

@@ -1,4 +1,4 @@
-//! Thousands of units at once.
+//! Thousands of units at a time.
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,10 @@ pub const CROWD: Scenario = Scenario {
 const SUBMITTED: usize = 2000;
 const STARTED: usize = 200;
 const SLEEPS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
-/// For one command with so many units.
+/// Limit for one command on this many units.
 const COMMAND: Duration = Duration::from_secs(300);
-/// For each of the others' commands meanwhile. Of a request fleetctl itself waits no longer than three seconds for the
-/// answer; a start waits for systemd too, which takes its time on a busy host.
+/// Limit for each concurrent command. fleetctl times out requests after three seconds; a start waits for systemd
+/// too, which may be slow on a busy host.
 const ANSWER: Duration = Duration::from_secs(20);
 
 fn crowd(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -64,7 +64,7 @@ fn crowd(stage: &Stage<'_>) -> Result<(), Failure> {
     let mut sum = 0;
     for member in &members {
         let here = run_here(&member.machine)?;
-        // Another unit comes and goes meanwhile.
+        // The probe's unit may be counted on any machine.
         let fair = STARTED / NODES - 1..=STARTED / NODES + 2;
         expect(
             fair.contains(&here),
@@ -97,7 +97,7 @@ fn nothing_left(members: &[Member<'_>]) -> Result<(), Failure> {
     members.iter().try_for_each(|member| Ok(member.machine.wait_until_succeeds(none, SOON).map(drop)?))
 }
 
-/// Somebody else, on another machine.
+/// Concurrent commands from another machine.
 struct Probe<'a> {
     machine: &'a Machine<'a>,
     longest: Duration,
@@ -105,7 +105,7 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Types a command of `fleetctl`, and others on another machine until it has ended.
+    /// Runs a command of `fleetctl`, and others on another machine until it exits.
     fn during(&mut self, typing: &Member<'_>, words: &str) -> Result<(), Failure> {
         let began = Instant::now();
         typing.machine.succeed(&format!(
@@ -127,7 +127,7 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// A unit comes and goes.
+    /// Starts and destroys a unit.
     fn ask(&mut self) -> Result<(), Failure> {
         for words in ["list-machines", "start other@1", "destroy other@1"] {
             let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The tutorials' own unit, which runs a container.
+//! The tutorials' unit that runs a container.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const DOCKER: Scenario = Scenario {
     ..USUAL
 };
 
-/// Docker's first start, on an emulated machine.
+/// Limit for Docker's first start on an emulated machine.
 const STARTED: Duration = Duration::from_secs(600);
 
 fn docker(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -33,8 +33,8 @@ fn docker(stage: &Stage<'_>) -> Result<(), Failure> {
     let running = machine.succeed("docker ps --format '{{.Names}} {{.Image}}'")?;
     expect(running == "tour busybox\n", "its container", &running)?;
     shows(machine, "fleetctl stop tour.service", &started.replace("launched", "loaded"))?;
-    // The tutorials' shell does not hear SIGTERM: docker kills it after ten seconds, and whether its client ends with
-    // the code of that, which is a failure, or by systemd's own SIGTERM, is a race here as there.
+    // The tutorials' shell ignores SIGTERM, and docker kills it after ten seconds. Its client exits with that code,
+    // a failure, or by systemd's SIGTERM: a race in the original too.
     let ended = "fleetctl list-units | grep -P '(inactive\\tdead|failed\\tfailed)'";
     machine.wait_until_succeeds(ended, STARTED)?;
     shows(machine, "docker ps --quiet", "")?;

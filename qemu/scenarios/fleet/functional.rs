@@ -1,7 +1,7 @@
-//! The original's own functional tests, by their names, on booted machines.
+//! fleet's functional tests, under their original names.
 //!
-//! Those that need the same machines share them: each test finds its cluster without units and with fleetd on all
-//! machines. Each has its original's name, which a failure names too.
+//! Tests that need the same machines share them: each one starts with a cluster without units and with fleetd on
+//! all machines.
 
 mod client;
 pub mod ground;
@@ -56,7 +56,7 @@ struct Test {
     run: fn(&Ground<'_>) -> Result<(), Failure>,
 }
 
-/// Each under the name of its function.
+/// Pairs each test with the name of its function.
 macro_rules! tests {
     ($($module:ident: $($test:ident)*;)*) => { &[$($(Test { name: stringify!($test), run: $module::$test },)*)*] };
 }
@@ -71,7 +71,7 @@ const ON_THREE: &[Test] = tests! {
     unit_actions: unit_ssh_actions unit_status install_unit;
     schedule: schedule_machine_of schedule_conflicts schedule_multiple_conflicts schedule_condition_machine_id
         templates_with_specifiers_in_metadata schedule_global_units schedule_global_conflicts;
-    // From here on fleetd runs on two machines, then on one.
+    // These reduce the cluster to two machines, then to one.
     schedule: schedule_replace schedule_circular_replace schedule_one_way_conflict;
     units: unit_runnable;
 };
@@ -84,7 +84,7 @@ const ON_ONE: &[Test] = tests! {
     server: reconfigure_server single_node_connectivity_loss shutdown shutdown_vs_monitor;
 };
 
-/// All of them, whatever becomes of those before; only where units cannot be cleared away it ends early.
+/// Runs all tests even if some fail; stops early only if units cannot be removed.
 fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for test in tests {
@@ -99,12 +99,12 @@ fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
     if failures.is_empty() { Ok(()) } else { Err(Failure::Expected(failures.join("\n"))) }
 }
 
-/// On three machines that all have fleetd.
+/// Runs the tests for three machines with fleetd.
 pub fn on_three(ground: &Ground<'_>) -> Result<(), Failure> {
     run(ground, ON_THREE)
 }
 
-/// Lines below `coreos.fleet`, which differ: each machine says its own name.
+/// Lines below `coreos.fleet`, with the machine's name as metadata.
 pub fn settings(stage: &Stage<'_>, name: &str) -> [String; 2] {
     [format!("agent-ttl: {}s", ground::ttl(stage).as_secs()), format!("metadata: hostname={name}")]
 }
@@ -117,7 +117,7 @@ fn user_data(stage: &Stage<'_>, name: &str) -> String {
 mod names {
     use super::*;
 
-    /// All of the original's: 43.
+    /// All 43 tests of the original.
     const ORIGINAL: &str = "
         TestClientVersionFlag TestClientVersionHelpOutput TestClientHelpFlag TestFleetctlWithEnv
         TestKnownHostsVerification TestTunnelScheduleBatchUnits TestUnitRunnable TestUnitSubmit TestUnitLoad
@@ -130,11 +130,11 @@ mod names {
         TestReconfigureServer TestShutdown TestShutdownVsMonitor TestSystemdUnitFlow TestMachinesList
         TestMachinesListBadNextPageToken TestMachinesPatchAddModify TestMachinesPatchDelete TestMachinesPatchBad";
 
-    /// Needs no cluster, and is where what it tests is.
+    /// A test that needs no cluster and is part of its crate.
     const ELSEWHERE: &str = include_str!("../../../crates/fleet/systemd-units/tests/systemd/flow.rs");
     const UNIT_FLOW: &str = "#[tokio::test]\nasync fn test_systemd_unit_flow() {";
 
-    /// `TestUnitSSHActions` is `unit_ssh_actions`.
+    /// Converts `TestUnitSSHActions` to `unit_ssh_actions`.
     fn in_snake_case(name: &str) -> String {
         let letters: Vec<char> = name.trim_start_matches("Test").chars().collect();
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Units at the edge of what a unit may be: their names, their lengths, their texts, and what systemd makes of them.
+//! Limits of units: names, lengths, contents, and units that systemd cannot run.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub const LIMITS: Scenario = Scenario {
     ..USUAL
 };
 
-/// A unit's text has no more bytes.
+/// Maximal size of a unit file in bytes.
 const LONGEST: usize = 1024 * 1024;
-/// And on an emulated machine, where the store takes a megabyte for longer than fleetd's 2.5 s.
+/// On an emulated machine, where etcd needs longer than fleetd's 2.5 s for a megabyte.
 const LONGEST_EMULATED: usize = LONGEST / 8;
 const STEADY: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
@@ -40,25 +40,25 @@ fn limits(stage: &Stage<'_>) -> Result<(), Failure> {
         ("longest", longest(typed, &one, longest_on(stage))),
         ("hopeless", hopeless(typed, &two, busy(stage))),
     ];
-    // All of them, whatever becomes of those before.
+    // All parts run even if some fail.
     let failed = |(part, done): (&str, Result<(), Failure>)| Some(format!("{part}: {}", done.err()?.chain()));
     let failures: Vec<_> = parts.into_iter().filter_map(failed).collect();
     if failures.is_empty() { Ok(()) } else { Err(Failure::Expected(failures.join("\n"))) }
 }
 
-/// All that the store has of units, by key.
+/// All keys of units in etcd, with their values.
 fn stored(machine: &Machine<'_>) -> Result<String, Failure> {
     let keys = "for of in job unit; do etcdctl ls --recursive --quorum /_coreos.com/fleet/$of 2>/dev/null; done; true";
     Ok(machine.succeed(keys)?)
 }
 
-/// A command that has to fail, saying this and no more.
+/// Runs a command that must fail with exactly this message.
 fn refuses(machine: &Machine<'_>, command: &str, said: &str) -> Result<(), Failure> {
     let seen = machine.fail(command)?;
     expect(seen == said, &format!("`{command}` to say {said:?}"), &seen)
 }
 
-/// What the API answers to a unit of that name in the address, which has percent signs.
+/// Checks the API's answer for a unit of this percent-encoded name.
 fn asks(machine: &Machine<'_>, name: &str, body: &str, answer: &str) -> Result<(), Failure> {
     machine.write("/tmp/body", body.as_bytes())?;
     let put = format!(
@@ -82,7 +82,7 @@ fn names(machine: &Machine<'_>) -> Result<(), Failure> {
     )?;
     let no_text = r#"the argument "a\xFF.service" is not UTF-8"#;
     refuses(machine, r"fleetctl submit $'a\xff.service'", &format!("{no_text}\n"))?;
-    // Where a path can stand, a slash is no part of the name.
+    // Where a path is allowed, a slash is not part of the name.
     let nowhere = "Error creating units: unable to find Unit(b.service) in Registry or on filesystem\n";
     refuses(machine, "fleetctl submit a/b.service", nowhere)?;
 
@@ -114,7 +114,7 @@ fn bad_lines(machine: &Machine<'_>) -> Result<(), Failure> {
     check(b"[Unit]\nDescription=a\xff\n", "not text: invalid UTF-8", "line 2, column 14")
 }
 
-/// Text of so many bytes, as it is stored, which runs: most of it is in a section that systemd passes over.
+/// A runnable unit file of this stored size: most of it is in a section that systemd ignores.
 fn text(bytes: usize) -> String {
     let mut text = format!("{STEADY}\n[X-Ballast]\n");
     while bytes - text.len() > 200 {
@@ -136,7 +136,7 @@ fn longest_on(stage: &Stage<'_>) -> usize {
     if stage.is_emulated() { LONGEST_EMULATED } else { LONGEST }
 }
 
-/// As long as may be: it is stored, shown and run as any other one.
+/// A unit of maximal size is stored, printed and run like any other.
 fn longest(typed: &Machine<'_>, place: &Member<'_>, bytes: usize) -> Result<(), Failure> {
     put(typed, "long.service", &text(bytes))?;
     shows(typed, "fleetctl submit long.service", "")?;
@@ -152,7 +152,7 @@ fn longest(typed: &Machine<'_>, place: &Member<'_>, bytes: usize) -> Result<(), 
     Ok(())
 }
 
-/// Until the unit has that row, of load, active and sub state.
+/// Waits until the unit has this load, active and sub state.
 fn is_shown(machine: &Machine<'_>, unit: &str, state: &str) -> Result<(), Failure> {
     let list = "fleetctl list-units --no-legend --fields=unit,load,active,sub | tr -s '\\t'";
     let row = format!("seen=$({list}); echo \"$seen\"; grep -P '^{unit}\\t{state}$' <<<\"$seen\"");
@@ -160,7 +160,7 @@ fn is_shown(machine: &Machine<'_>, unit: &str, state: &str) -> Result<(), Failur
     Ok(())
 }
 
-/// Units that never come up, beside one that runs.
+/// Units that never become active, next to one that does.
 const HOPELESS: [(&str, &str, &str); 4] = [
     ("failing", "ExecStart=/usr/bin/false", "loaded\tfailed\tfailed"),
     ("missing", "ExecStart=/usr/bin/no-such-program", "loaded\tfailed\tfailed"),
@@ -171,12 +171,12 @@ const HOPELESS: [(&str, &str, &str); 4] = [
         "loaded\tactivating\tauto-restart",
     ),
 ];
-/// For so long they are watched.
+/// Duration of the measurement.
 const WATCHED: Duration = Duration::from_secs(5);
-/// Shares of a processor that fleetd may take meanwhile, the latter where each instruction is emulated.
+/// Processor shares that fleetd may use meanwhile, the latter where each instruction is emulated.
 const BUSY: f64 = 0.25;
 const BUSY_EMULATED: f64 = 0.75;
-/// Writes to the store meanwhile.
+/// Maximal number of writes to etcd meanwhile.
 const WRITES: u64 = 50;
 
 fn busy(stage: &Stage<'_>) -> f64 {
@@ -198,7 +198,7 @@ fn hopeless(typed: &Machine<'_>, place: &Member<'_>, busy: f64) -> Result<(), Fa
     }
 
     let (used, written) = (processor(machine)?, index(typed)?);
-    // How much is done in a time is what is tested: nothing is waited for.
+    // Not a wait: the work done within this time is measured.
     std::thread::sleep(WATCHED);
     let (used, written) = (processor(machine)? - used, index(typed)? - written);
     eprintln!("in {WATCHED:?} fleetd took {used:?}; {written} writes to the store");
@@ -212,7 +212,7 @@ fn hopeless(typed: &Machine<'_>, place: &Member<'_>, busy: f64) -> Result<(), Fa
     let after = machine.succeed(process)?;
     expect(before == after, "the same process of the unit beside them", &after)?;
     is_shown(typed, "steady.service", "loaded\tactive\trunning")?;
-    // A start is as quick as before, and they go as any other one.
+    // Other units still start as fast, and these are destroyed like any other.
     put(typed, "next.service", &format!("{STEADY}{there}"))?;
     typed.succeed("fleetctl start next.service")?;
     is_shown(typed, "next.service", "loaded\tactive\trunning")?;
@@ -225,7 +225,7 @@ fn hopeless(typed: &Machine<'_>, place: &Member<'_>, busy: f64) -> Result<(), Fa
     shows(machine, "ls /run/fleet/units", "")
 }
 
-/// What fleetd has taken of the processors so far.
+/// fleetd's processor time so far.
 fn processor(machine: &Machine<'_>) -> Result<Duration, Failure> {
     let said = machine.succeed("systemctl show --property=CPUUsageNSec --value fleet.service")?;
     let nanos =
@@ -233,7 +233,7 @@ fn processor(machine: &Machine<'_>) -> Result<Duration, Failure> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// How many writes the store has seen.
+/// Index of etcd: the number of writes so far.
 fn index(machine: &Machine<'_>) -> Result<u64, Failure> {
     let ask = "curl -si http://127.0.0.1:2379/v2/keys/ | tr -d '\\r' | sed -n 's/^X-Etcd-Index: //Ip'";
     let said = machine.succeed(ask)?;

@@ -1,4 +1,4 @@
-//! A machine dies, and another day it comes back.
+//! A machine dies and later returns.
 
 use super::super::kv::{NODES, SOON};
 use super::beats::{Beats, FOLDER, SERVICE, now};
@@ -44,7 +44,7 @@ fn machine_dies(stage: &Stage<'_>) -> Result<(), Failure> {
     wait_for_machines(typed, &[second, third])?;
     beats.never_twice()?;
 
-    // It is found by itself when it is back, gets nothing back, and takes what is new.
+    // A machine that returns is found, gets none of its units back, and accepts new ones.
     dies.machine.start()?;
     wait_for_machines(typed, &members.iter().collect::<Vec<_>>())?;
     start_each(typed, &[("beat@7", dies)])?;

@@ -1,4 +1,4 @@
-//! A member of the store accepts connections and answers nothing: no fleetd depends on that one.
+//! An etcd member accepts connections and never answers: no fleetd may depend on it.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ pub const MEMBER_HANGS: Scenario = Scenario {
     name: "fleet-member-hangs",
     about: "the member of etcd that a fleetd asks first hangs: units run on, and new ones start",
     nodes: NODES,
-    // The connections and timeouts of fleetd's client: machines make no difference to them.
+    // Only connections and timeouts of fleetd's client are tested: the back end makes no difference.
     on: &[Nspawn],
     shared: &[FOLDER],
     run: member_hangs,
     ..USUAL
 };
 
-/// Between its half, when a heartbeat is due, and two thirds of it, when units are stopped, there is time for a request that
-/// times out, for the election of another leader, and for a second request.
+/// A heartbeat is due after half of it and units stop after two thirds: in between there is time for a request that
+/// times out, an election and a second request.
 const PRESENCE: Duration = Duration::from_secs(20);
 
 fn member_hangs(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -36,7 +36,7 @@ fn member_hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     let hangs = stage.machine(1);
     hangs.succeed("sudo systemctl service-watchdogs no")?;
     hangs.succeed("sudo systemctl kill --signal=STOP etcd.service")?;
-    // Who has no other way to the store than this one would have stopped its units by then: the others have it.
+    // A fleetd that uses only this member would stop its units by then; the others have etcd.
     std::thread::sleep(PRESENCE);
     beats.undisturbed(&runs, "while a member hangs")?;
     let all: Vec<_> = members.iter().collect();
@@ -56,7 +56,7 @@ fn member_hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     beats.never_twice()
 }
 
-/// Each machine's fleetd knows all members, the next machine's first.
+/// Each fleetd is configured with all members, the next machine's first.
 fn form_each_with_another_first<'a>(stage: &Stage<'a>) -> Result<[Member<'a>; NODES], Failure> {
     let mut servers = Vec::new();
     for number in 1..=NODES {

@@ -1,4 +1,4 @@
-//! The cluster manager whose store is not ours: Debian's etcd, of the days when both ways to the keys were served.
+//! fleet with Debian's etcd instead of ours, of a version that serves both key APIs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ pub const ON_ETCD: Scenario = Scenario {
     ..USUAL
 };
 
-/// Says where the program is; `cargo verify` fetches it and does.
+/// Path of the program; `cargo verify` downloads it and sets this.
 const VARIABLE: &str = "KEELSON_REFERENCE_ETCD";
 const INSTALLED: &str = "/usr/bin/etcd";
-/// Where the folder with the program stands on the machines.
+/// Guest path of the folder with the program.
 const FOLDER: &str = "/home/core/reference";
 
 fn program() -> Result<PathBuf, Failure> {
@@ -68,14 +68,14 @@ fn functional_on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
     functional::on_three(&ground)
 }
 
-/// The program, into the shared folder.
+/// Copies the program into the shared folder.
 fn bring(folder: &Path) -> Result<(), Failure> {
     let (from, to) = (program()?, folder.join("etcd"));
     std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
     Ok(())
 }
 
-/// The unit's name is that of ours, whose place it takes. With further lines below `coreos.fleet`, and further units.
+/// Replaces our unit under its name; with additional lines below `coreos.fleet`, and additional units.
 fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String, Failure> {
     let mut peers = Vec::new();
     for number in 1..=NODES {
@@ -109,7 +109,7 @@ fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String,
     ))
 }
 
-/// What answers at the store's port is that program.
+/// Checks that this program serves etcd's port.
 fn serves(member: &Member<'_>) -> Result<(), Failure> {
     let program = format!("{FOLDER}/etcd --version | sed -n 's/^etcd Version: //p'");
     let wanted = member.machine.succeed(&program)?;

@@ -1,4 +1,4 @@
-//! A machine is cut off: it stops its units before others may start them.
+//! A partitioned machine stops its units before others may start them.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -21,7 +21,7 @@ pub const PARTITION: Scenario = Scenario {
     ..USUAL
 };
 
-/// Runs on where it is cut off, and so may run twice: it shows that this would be seen.
+/// Keeps running where it is cut off, and so may run twice: a control that shows that this is detected.
 const STUBBORN: &str = "stubborn.service";
 const EVERYWHERE: &str = "everywhere.service";
 
@@ -57,7 +57,7 @@ fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
     alone.machine.heal()?;
     wait_for_machines(typed, &members.iter().collect::<Vec<_>>())?;
     alone.machine.wait_until_fails(&format!("systemctl is-active {STUBBORN}"), SOON)?;
-    // It gets nothing back, and takes what is new.
+    // It gets none of its units back, and accepts new ones.
     start_each(typed, &[("beat@7", alone)])?;
     beats.wait(&[beat(7)], &all[..1], SOON)?;
     let runs = beats.runs()?;
@@ -71,7 +71,7 @@ fn beat(number: usize) -> String {
     format!("beat@{number}.service")
 }
 
-/// Two units on each machine, the stubborn one on the first, and one on all.
+/// Starts two units on each machine, the stubborn one on the first, and a global one.
 fn start(typed: &Machine<'_>, members: &[Member<'_>; NODES]) -> Result<(), Failure> {
     let [alone, second, third] = members;
     put(typed, "beat@.service", SERVICE)?;
@@ -92,7 +92,7 @@ fn only_the_stubborn_one_runs_twice(beats: &Beats) -> Result<(), Failure> {
     expect(twice == [STUBBORN], "only stubborn.service twice at a time", &lines.join("; "))
 }
 
-/// By the journals, too.
+/// Checks the order by the journals too.
 fn stopped_before_it_started(unit: &str, before: &Member<'_>, others: &[&Member<'_>]) -> Result<(), Failure> {
     let moment = |member: &Member<'_>, word: &str| -> Result<f64, Failure> {
         let line = member.machine.succeed(&format!(

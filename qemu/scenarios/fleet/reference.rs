@@ -1,4 +1,4 @@
-//! The original's own `fleetctl`, of whatever version somebody has, against our fleetd.
+//! The original's `fleetctl`, of any version, against our fleetd.
 
 use std::path::PathBuf;
 
@@ -22,9 +22,9 @@ pub const REFERENCE: Scenario = Scenario {
     ..USUAL
 };
 
-/// Says where the program is. There is no other place to look for it: nobody packages it any more.
+/// Path of the program, which no distribution packages any more.
 const VARIABLE: &str = "KEELSON_REFERENCE_FLEETCTL";
-/// Where the folder with the program stands on the machines.
+/// Guest path of the folder with the program.
 const FOLDER: &str = "/home/core/reference";
 
 fn program() -> Result<PathBuf, Failure> {
@@ -59,12 +59,12 @@ fn reference(stage: &Stage<'_>) -> Result<(), Failure> {
     refusals(machine)
 }
 
-/// As it is typed on a machine.
+/// The command line on a machine.
 fn fleetctl(words: &str) -> String {
     format!("{FOLDER}/fleetctl --endpoint {ENDPOINT} {words}")
 }
 
-/// What it prints, without the line by which releases from 0.11.3 on say that a unit is known.
+/// Compares the output, without the line that releases since 0.11.3 print for a unit that exists.
 fn says(machine: &Machine<'_>, words: &str, expected: &str) -> Result<(), Failure> {
     let said = machine.succeed(&format!("timeout 60 {}", fleetctl(words)))?;
     let known = |line: &&str| !words.starts_with("unload") && *line == "Unit hello.service inactive\n";
@@ -96,7 +96,7 @@ fn started(machine: &Machine<'_>, place: &Member<'_>) -> Result<(), Failure> {
     shows(machine, "fleetctl list-units", &listed)
 }
 
-/// On the unit's own machine, where the original needs no ssh.
+/// On the unit's machine, where the original needs no ssh.
 fn looked_at(place: &Member<'_>) -> Result<(), Failure> {
     let say = |words: &str| place.machine.succeed(&format!("timeout 60 {}", fleetctl(words)));
     let status = say("status hello.service")?;
@@ -115,7 +115,7 @@ fn undone(machine: &Machine<'_>, place: &Member<'_>) -> Result<(), Failure> {
     says(machine, "list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
 }
 
-/// Our fleetd's words, through its client.
+/// Our fleetd's error messages, through its client.
 fn refusals(machine: &Machine<'_>) -> Result<(), Failure> {
     put(machine, "odd.service", "[X-Fleet]\nMachineID=x\nGlobal=true\n")?;
     put(machine, "web@.service", HELLO)?;

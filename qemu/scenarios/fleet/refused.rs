@@ -1,4 +1,4 @@
-//! Units that a machine cannot run: they run elsewhere, or whoever asks is told why within seconds.
+//! Units that a machine cannot run: they run elsewhere, or the client gets the reason within seconds.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -20,9 +20,9 @@ pub const REFUSED: Scenario = Scenario {
 };
 
 const HELLO: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
-/// Where an administrator puts units.
+/// Path of an administrator's unit.
 const OWN: &str = "/etc/systemd/system/hello.service";
-/// fleetctl ends by itself long before.
+/// fleetctl exits long before.
 const NEVER: &str = "timeout 120";
 
 fn refused(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ fn refused(stage: &Stage<'_>) -> Result<(), Failure> {
     no_machine(typed)
 }
 
-/// Every machine has a unit of that name by itself, or none.
+/// Creates or removes a local unit of that name.
 fn set_own(machine: &Machine<'_>, own: bool) -> Result<(), Failure> {
     let change = if own {
         format!("printf '[Service]\\nExecStart=/usr/bin/sleep 1000\\n' | sudo tee {OWN}")
@@ -50,7 +50,7 @@ fn set_own(machine: &Machine<'_>, own: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails, and says all of that.
+/// Checks that the command fails with all of these messages.
 fn fails(machine: &Machine<'_>, command: &str, said: &[&str]) -> Result<(), Failure> {
     let seen = machine.fail(&format!("{NEVER} {command}; code=$?; test $code = 1 && exit 1"))?;
     for text in said {
@@ -64,14 +64,14 @@ fn taken_everywhere(typed: &Machine<'_>) -> Result<(), Failure> {
     let waiting = "Waiting for unit hello.service (until ctrl-C";
     let ended = "Error waiting for units: unit hello.service is not launched: ";
     fails(typed, "fleetctl start hello.service", &[waiting, ended, reason, "hint: "])?;
-    // Asked again, the same at once.
+    // A second attempt fails immediately with the same message.
     fails(typed, "fleetctl start hello.service", &[ended, reason])?;
     fails(typed, "fleetctl status hello.service", &["does not appear to be loaded.\n", reason])?;
     let explained = typed.succeed("fleetctl explain hello.service")?;
     expect(explained.matches(reason).count() >= NODES, "the reason of each machine", &explained)?;
     let listed = typed.succeed("fleetctl list-units --no-legend --fields=unit,load,reason")?;
     expect(listed.contains("hello.service\tmasked\t") && listed.contains(reason), "the reason", &listed)?;
-    // It is logged when it becomes known, and not with every try.
+    // Logged on the first refusal, not on every attempt.
     let logged = typed.succeed(
         "journalctl --no-pager --unit fleet --grep 'Failed to load Unit.hello.service' --output cat | wc -l",
     )?;
@@ -79,7 +79,7 @@ fn taken_everywhere(typed: &Machine<'_>) -> Result<(), Failure> {
     destroyed(typed, "hello.service")
 }
 
-/// Nothing is left of it within seconds.
+/// Checks that no trace remains within seconds.
 fn destroyed(typed: &Machine<'_>, name: &str) -> Result<(), Failure> {
     shows(typed, &format!("fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
     typed.wait_until_succeeds("test -z \"$(fleetctl list-units --no-legend)\"", SOON)?;
@@ -89,7 +89,7 @@ fn destroyed(typed: &Machine<'_>, name: &str) -> Result<(), Failure> {
 fn taken_on_some(typed: &Machine<'_>, free: &Member<'_>) -> Result<(), Failure> {
     let there = format!("Unit hello.service launched on {}\n", free.place());
     shows(typed, "fleetctl start hello.service 2>/dev/null", &there)?;
-    // The machines that refused it are not listed beside the one that has it.
+    // Machines that refused it are not listed next to the one that runs it.
     let row = format!("hello.service {} active running", free.place());
     let listed = "seen=$(fleetctl list-units --no-legend | xargs); echo \"$seen\"";
     typed.wait_until_succeeds(&format!("{listed}; test \"$seen\" = '{row}'"), SOON)?;

@@ -1,4 +1,4 @@
-//! What may happen to fleetd, and to the store, without any unit noticing.
+//! Failures of fleetd and etcd that no unit notices.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub const RESTARTS: Scenario = Scenario {
     ..USUAL
 };
 
-/// Sooner than a presence ends that lives for seconds only.
+/// Shorter than a presence TTL of seconds.
 const RESTART: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-restart.conf
@@ -31,8 +31,8 @@ const RESTART: &str = r"    - name: fleet.service
             RestartSec=500ms
 ";
 
-/// Machines without a store ask each other, and who is asked first looks for a second whether that is still so.
-/// A shorter presence leaves no time for it.
+/// Without etcd, machines query each other, and the queried machine first checks for a second that etcd is still
+/// unreachable. A shorter presence leaves no time for that.
 fn presence(stage: &Stage<'_>) -> Duration {
     ttl(stage).max(Duration::from_secs(10))
 }
@@ -69,7 +69,7 @@ fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
     three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
 
-    // What cannot be had ends nothing.
+    // An unavailable resource stops nothing.
     three.machine.succeed(
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl reload fleet.service",
@@ -83,12 +83,12 @@ fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
 
     without_a_store(stage, &members)?;
     undisturbed("after the store was away")?;
-    // Nothing was stopped and started in between either.
+    // No unit was stopped and started in between either.
     let all = beats.runs()?;
     expect(all.len() == runs.len(), "one process a unit", &format!("{all:?}"))
 }
 
-/// Two units on each machine, one of them global.
+/// Starts two units on each machine, one of them global.
 fn start(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<Run>, Failure> {
     let [one, two, three] = members;
     let typed = &one.machine;
@@ -104,7 +104,7 @@ fn start(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<Run>, Failu
     Ok(runs)
 }
 
-/// Stops the store everywhere for longer than anybody's presence lives.
+/// Stops etcd everywhere for longer than a presence lives.
 fn without_a_store(stage: &Stage<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
     let each = |command: &str| members.iter().try_for_each(|member| said(&member.machine, command));
     each("sudo systemctl stop --no-block etcd.service")?;
@@ -113,7 +113,7 @@ fn without_a_store(stage: &Stage<'_>, members: &[Member<'_>]) -> Result<(), Fail
     for member in members {
         member.machine.wait_until_succeeds(refused, SOON)?;
     }
-    // How long it is away is what is tested: nothing is waited for. A third of a presence went by before.
+    // Not a wait: the length of the outage is what is tested. A third of a presence has passed before.
     std::thread::sleep(presence(stage));
     each("sudo systemctl start --no-block etcd.service")?;
     members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))

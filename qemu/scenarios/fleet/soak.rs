@@ -1,4 +1,4 @@
-//! Five minutes in which machines crash one after the other while units are started, stopped and destroyed.
+//! Machines crash one after the other for five minutes while units are started, stopped and destroyed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ pub const SOAK: Scenario = Scenario {
     name: "fleet-soak",
     about: "while a random machine crashes each ten seconds for five minutes no unit is lost and none runs twice",
     nodes: NODES,
-    // Emulated machines take longer than that to boot.
+    // Emulated machines boot more slowly than that.
     on: &[Nspawn],
     long_on: &[Nspawn],
     shared: &[FOLDER],
@@ -27,14 +27,14 @@ pub const SOAK: Scenario = Scenario {
 
 const LASTS: Duration = Duration::from_secs(300);
 const BETWEEN_CRASHES: Duration = Duration::from_secs(10);
-/// Units that nobody touches once they run.
+/// Units that stay launched.
 const STEADY: usize = 6;
 /// Units that are started, stopped and destroyed.
 const CHANGING: usize = 12;
-/// How long a unit that nobody touches may be down. Where the machine that is next to crash comes before the last one
-/// has its store again, the two that are left have none for as long as that takes.
+/// Maximal pause of a unit that stays launched. If a machine crashes before the previous one has rejoined etcd, the
+/// two others have no quorum meanwhile.
 const DOWN: Duration = Duration::from_secs(60);
-/// Of the seed that is told, for the same machines and commands once more.
+/// The seed, which is printed, repeats the same crashes and commands.
 const VARIABLE: &str = "KEELSON_SEED";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// What a unit can be made next.
+    /// States that a unit can change to.
     fn next(self) -> &'static [Self] {
         match self {
             Self::Launched => &[Self::Loaded, Self::Destroyed],
@@ -113,7 +113,7 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
 
 struct Crashes {
     ended: AtomicBool,
-    /// Which machine is switched off; none: as many as there are machines.
+    /// Index of the machine that is down; the number of machines if none is.
     down: AtomicUsize,
     count: AtomicUsize,
 }
@@ -163,7 +163,7 @@ impl Load {
         next[self.rng.usize(..next.len())]
     }
 
-    /// Typed again, on any machine that is on, until it is acknowledged: what was refused may have been done.
+    /// Repeats the command on any running machine until it is acknowledged: a refused one may have been executed.
     fn make(
         &mut self,
         members: &[Member<'_>],
@@ -176,7 +176,7 @@ impl Load {
         loop {
             let typed = self.rng.usize(..members.len());
             if typed != crashes.down.load(Ordering::Relaxed) {
-                // A machine that crashes meanwhile is no failure.
+                // The machine that runs the command may crash meanwhile.
                 let output = members[typed].machine.execute(&command);
                 if output.as_ref().is_ok_and(|output| output.code == 0) {
                     self.acknowledged += 1;
@@ -196,7 +196,7 @@ impl Load {
     }
 }
 
-/// What was asked for is what is there, and nothing else; once, and without a pause from then on.
+/// Checks that exactly the acknowledged state is reached, each unit once and without a pause from then on.
 fn nothing_lost(
     members: &[Member<'_>; NODES],
     beats: &Beats,
@@ -209,7 +209,7 @@ fn nothing_lost(
     let known = units.iter().filter(|(_, state)| **state != State::Destroyed);
     let mut lines: Vec<_> = known.map(|(unit, state)| format!("{unit}\t{0}\t{0}", name(*state))).collect();
     lines.sort();
-    // More than one tab stands behind a word that is shorter than the others of its column.
+    // A column of a shorter word is padded with several tabs.
     let list = "fleetctl list-unit-files --no-legend --fields=unit,dstate,state | tr -s '\\t'";
     let check = format!("seen=$({list}); echo \"$seen\"; test \"$seen\" = '{}'", lines.join("\n"));
     members[0].machine.wait_until_succeeds(&check, SOON)?;

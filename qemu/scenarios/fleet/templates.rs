@@ -1,4 +1,4 @@
-//! Units from templates, and the rules of `[X-Fleet]`: where they may be, and where they go when a machine dies.
+//! Template units and the options of `[X-Fleet]`: scheduling, also after a machine dies.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -19,7 +19,7 @@ pub const TEMPLATES: Scenario = Scenario {
     ..USUAL
 };
 
-/// Metadata that differ from machine to machine, and the API on a port too: by drop-ins, as the guides say.
+/// Metadata by machine, and the API on a port, both by drop-ins as in the guides.
 const UNITS: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-metadata.conf
@@ -37,10 +37,10 @@ const UNITS: &str = r"    - name: fleet.service
 
 const RUNS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
-/// Three pairs of API servers, of which no machine has both; of load balancers no machine has two.
+/// Three pairs of API servers whose halves never share a machine, and load balancers, at most one per machine.
 const FILES: [(&str, &str); 7] = [
     ("api-a@.service", "Conflicts=api-b@%i.service"),
-    // Said by one of the two is enough.
+    // The conflict is declared by the other half.
     ("api-b@.service", "MachineMetadata=region=lab"),
     ("lb@.service", "X-Conflicts=lb@*.service"),
     ("spread@.service", "X-Conflicts=spread*.service"),
@@ -61,7 +61,7 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
     put(typed, "pinned.service", &format!("{RUNS}\n[X-Fleet]\nMachineID={}\n", third.id))?;
     only_instances_run(typed)?;
 
-    // By load, the least id first; the other half of a pair has to go elsewhere.
+    // By load, then the lowest id; the other half of a pair must be elsewhere.
     let servers = [
         ("api-a@1", dies),
         ("api-b@1", second),
@@ -86,7 +86,7 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
 
     dies.machine.crash()?;
     wait_for_machines(typed, &[second, third])?;
-    // One machine is left to each that the rules allow. What no machine may have waits.
+    // One machine remains eligible for each; a unit without an eligible machine waits.
     let moved =
         [("api-a@1", third), ("api-b@2", second), ("lb@1", third), ("sidekick", third), ("pinned", third)];
     let stayed = [
@@ -105,7 +105,7 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
     waiting(typed, &["spread@3", "spread@4", &lost])
 }
 
-/// What the drop-ins said of each machine, on the port that another one opened.
+/// Checks the drop-ins' metadata on the port that another drop-in opened.
 fn told(members: &[Member<'_>]) -> Result<(), Failure> {
     let rows = members.iter().map(|member| {
         let (short, address, name) = (member.short(), &member.address, member.machine.name());
@@ -125,7 +125,7 @@ fn only_instances_run(typed: &Machine<'_>) -> Result<(), Failure> {
     expect(refused == text, text, &refused)
 }
 
-/// Those units wait for a machine, and it is said why.
+/// Checks that these units wait for a machine, and that the reason is printed.
 fn waiting(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
     for unit in units {
         let name = format!("{unit}.service");

@@ -1,5 +1,5 @@
-//! What systemd has read of a unit is what the unit's file says now, although its files are read again only where
-//! that is needed: it takes long, and systemd does nothing else meanwhile.
+//! systemd's loaded unit always matches the unit file, although daemon-reload runs only when needed: it is slow and
+//! blocks systemd.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -18,7 +18,7 @@ pub const TEXTS: Scenario = Scenario {
     ..USUAL
 };
 
-/// Where an administrator of the machine puts files until the next boot.
+/// Path of an administrator's unit files until the next boot.
 const SYSTEM: &str = "/run/systemd/system";
 
 fn texts(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -33,7 +33,7 @@ fn texts(stage: &Stage<'_>) -> Result<(), Failure> {
     dressed(machine)
 }
 
-/// New ones, and one that is not the one of before, though it has its name.
+/// New units, and one that reuses the name of a destroyed one.
 fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
     let before = reloads(machine)?;
     put_sleep(machine, "new.service", "", 1001)?;
@@ -48,13 +48,13 @@ fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
     runs(machine, "new.service", 1003)?;
     let after = reloads(machine)?;
     expect(after == before, &format!("{before} reloads as before"), &after.to_string())?;
-    // Else `systemctl status` of any unit begins with a warning.
+    // Otherwise `systemctl status` of any unit prints a warning.
     let changed = machine
         .succeed("systemctl show --property=NeedDaemonReload --value etcd.service new.service | xargs")?;
     expect(changed.trim() == "no no", "no unit that systemd takes for changed", &changed)
 }
 
-/// A text that changes while systemd has the unit in its memory.
+/// The content changes while systemd has the unit loaded.
 fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
     put_sleep(machine, "new.service", "", 1004)?;
     machine.succeed("fleetctl start --replace new.service")?;
@@ -65,7 +65,7 @@ fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
     runs(machine, "new.service", 1005)
 }
 
-/// A unit that another one names: systemd has it in its memory before there is a file, and after that has gone.
+/// A unit that another one references: systemd has it loaded before its file exists and after it is removed.
 fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
     put_sleep(machine, "names.service", "[Unit]\nAfter=named.service\n", 1006)?;
     machine.succeed("fleetctl start names.service")?;
@@ -85,7 +85,7 @@ fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Somebody asked for it too soon.
+/// The unit was requested before it existed.
 fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.fail("sudo systemctl start late.service")?;
     put_sleep(machine, "late.service", "", 1009)?;
@@ -93,7 +93,7 @@ fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
     runs(machine, "late.service", 1009)
 }
 
-/// What is to want it is active already: it does once the unit is loaded, and systemd has read all its files again.
+/// Its `WantedBy=` unit is active already: it starts once it is loaded and systemd has reloaded.
 fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.write("/home/core/group.target", b"[Unit]\nDescription=All that belongs together\n")?;
     machine.succeed(&format!(
@@ -117,7 +117,7 @@ fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// It finds a drop-in that systemd was not told of.
+/// A drop-in that was written without daemon-reload is applied.
 fn dressed(machine: &Machine<'_>) -> Result<(), Failure> {
     let folder = format!("{SYSTEM}/dressed.service.d");
     machine.succeed(&format!(
@@ -134,7 +134,7 @@ fn put_sleep(machine: &Machine<'_>, name: &str, before: &str, seconds: u32) -> R
     put(machine, name, &format!("{before}[Service]\nExecStart=/usr/bin/sleep {seconds}\n"))
 }
 
-/// Until its process is the one of this text, and the cluster says so.
+/// Waits until its process runs this content and the cluster reports so.
 fn runs(machine: &Machine<'_>, unit: &str, seconds: u32) -> Result<(), Failure> {
     let process = format!(
         "tr '\\0' ' ' </proc/$(systemctl show --property=MainPID --value {unit})/cmdline | \
@@ -148,14 +148,14 @@ fn runs(machine: &Machine<'_>, unit: &str, seconds: u32) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Until nothing of it is on the machine.
+/// Destroys the unit and waits until its machine has no trace of it.
 fn destroy(machine: &Machine<'_>, unit: &str) -> Result<(), Failure> {
     machine.succeed(&format!("fleetctl destroy {unit}"))?;
     machine.wait_until_fails(&format!("test -e /run/fleet/units/{unit}"), SOON)?;
     Ok(())
 }
 
-/// How often systemd has read all its files again.
+/// Number of completed daemon-reloads.
 fn reloads(machine: &Machine<'_>) -> Result<usize, Failure> {
     let said = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
     Ok(said.lines().filter(|line| line.starts_with("Reloading finished")).count())

@@ -43,7 +43,7 @@ fn without_fleetd(stage: &Stage<'_>) -> Result<(), Failure> {
     taken_over(stage, &beats, &beat(1), one, &[two, three])?;
     back(one, &members)?;
 
-    // It starts again and again, and ends each time.
+    // It restarts and exits repeatedly.
     two.machine.succeed(
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl restart --no-block fleet.service",
@@ -61,7 +61,7 @@ fn beat(number: usize) -> String {
     format!("beat@{number}.service")
 }
 
-/// Until the unit runs on another machine. It must not have run on two.
+/// Waits until the unit runs on another machine, and checks that it never ran twice.
 fn taken_over(
     stage: &Stage<'_>,
     beats: &Beats,
@@ -81,7 +81,7 @@ fn taken_over(
     expect(beats.alive()?.iter().any(is_everywhere), "a global unit to run on", "it was stopped")
 }
 
-/// fleetd runs again, and the fence does not.
+/// Starts fleetd, which stops the fence.
 fn back(member: &Member<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
     member.machine.succeed("sudo systemctl start fleet.service")?;
     wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;

@@ -1,4 +1,4 @@
-//! Row A7: one machine has the key-value store, the others only work, and find it by what their cloud-config says.
+//! Row A7: one machine runs etcd; the others are workers that find it by their cloud-config.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -18,14 +18,14 @@ pub const WORKERS: Scenario = Scenario {
     ..USUAL
 };
 
-/// On workers only, and never two on one.
+/// Runs on workers only, at most one per machine.
 const UNIT: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n\n[X-Fleet]\nMachineMetadata=role=worker\nConflicts=job@*.service\n";
 
 fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     let address = stage.machine(1).node()?.address;
     let (peer, client) = (format!("http://{address}:2380"), format!("http://{address}:2379"));
     let start = |unit: &str| format!("    - name: {unit}\n      command: start\n");
-    // The store first: starting fleet waits for it.
+    // etcd starts first: starting fleet waits for it.
     let fleet = |role: &str, more: &str, first: &str| {
         format!(
             "  fleet:\n    public-ip: $private_ipv4\n    metadata: role={role}\n{more}  units:\n{first}{}",
@@ -67,7 +67,7 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     let count = "etcdctl member list | wc -l";
     shows(&proxy.machine, count, "1\n")?;
-    // Typed where there is no store at all, and where there is a proxy.
+    // Runs on a machine without etcd and on one with a proxy.
     put(&alone.machine, "job@.service", UNIT)?;
     alone.machine.succeed("fleetctl submit job@.service && fleetctl start --no-block job@1.service")?;
     proxy.machine.succeed("fleetctl start --no-block job@2.service job@3.service")?;

@@ -1,4 +1,4 @@
-//! A unit of every machine that writes down when it runs, in which boot, and whether it could write to the store.
+//! A unit on every machine that records when it runs, in which boot, and whether its writes to etcd succeed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,8 +9,8 @@ use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
-/// Four times a second, to the machine's own store and over one connection: processes that come and go cost an emulated
-/// machine more than the store does. Its lines are `TIME BOOT`, and `TIME BOOT written` where the store took the write.
+/// Writes four times a second, to the local etcd and over one connection: forking would cost an emulated machine
+/// more than etcd does. Lines are `TIME BOOT`, or `TIME BOOT written` if etcd acknowledged the write.
 pub const WRITER: &str = r#"    - name: writer.service
       command: start
       content: |
@@ -23,14 +23,15 @@ pub const WRITER: &str = r#"    - name: writer.service
           echo "$$EPOCHREALTIME $$boot$$said"; done >>/home/core/beats/boots-$$me'
 "#;
 
-/// Entries of each list that [`Seen`] prints.
+/// Number of entries of each list that [`Seen`] prints.
 const SHOWN: usize = 8;
-/// A machine whose last line is older than this, at the end of the recording, has stopped writing. Clocks of emulated
+/// A machine whose last line is older than this when the recording ends has stopped writing. Clocks of emulated
 /// machines differ by a second.
 const FRESH: Duration = Duration::from_secs(4);
-/// Between two writes of one running machine. On emulated machines 1.0 s to 3.3 s were measured for the whole store.
+/// Maximal time between two writes of a running machine. On emulated machines 1.0 s to 3.3 s were measured for the
+/// whole cluster.
 const SILENCE: Limit = Limit { promised: Duration::from_secs(2), emulated: Duration::from_secs(6) };
-/// From the writer's start in a later boot to its first write: the member itself starts meanwhile.
+/// Maximal time from the writer's start in a later boot to its first write, while the member starts too.
 const REJOIN: Limit = Limit { promised: Duration::from_secs(10), emulated: Duration::from_secs(120) };
 
 /// One boot of a machine as its writer recorded it.
@@ -38,11 +39,11 @@ const REJOIN: Limit = Limit { promised: Duration::from_secs(10), emulated: Durat
 pub struct Boot {
     pub first: Duration,
     pub last: Duration,
-    /// Writes that the store took; ascending.
+    /// Acknowledged writes, ascending.
     writes: Vec<Duration>,
 }
 
-/// An interval in which a machine's writes were not taken.
+/// An interval without acknowledged writes of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Silence<'a> {
     machine: &'a str,
@@ -52,7 +53,7 @@ struct Silence<'a> {
 
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// By machine id; the boots of each in their order.
+    /// The boots of each machine in order, by machine id.
     pub boots: BTreeMap<String, Vec<Boot>>,
 }
 
@@ -73,7 +74,7 @@ impl Seen {
     fn take(&mut self, machine: &str, content: &str) {
         let boots = self.boots.entry(machine.to_owned()).or_default();
         let mut id = "";
-        // A line whose end is missing is being written.
+        // A line without its end is still being written.
         for line in content.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             let fields: Vec<_> = line.split(' ').collect();
             let (Some(time), Some(boot)) =
@@ -95,7 +96,7 @@ impl Seen {
         }
     }
 
-    /// When each machine was down: from the last line of a boot to the first line of the next; by its beginning.
+    /// When each machine was down: from the last line of a boot to the first line of the next; sorted by start.
     pub fn away(&self) -> Vec<(String, Duration, Duration)> {
         let mut away: Vec<_> = self
             .boots
@@ -108,7 +109,7 @@ impl Seen {
         away
     }
 
-    /// No two machines were away at a time.
+    /// Checks that no two machines were down at a time.
     pub fn one_at_a_time(&self) -> Result<(), Failure> {
         let away = self.away();
         let apart = away.windows(2).all(|pair| pair[0].2 < pair[1].1);
@@ -121,7 +122,7 @@ impl Seen {
         expect(apart, "machines away one after the other", &shown.join(", "))
     }
 
-    /// Each machine could write whenever it ran, but for the start of its own member after a reboot.
+    /// Checks that each machine could write whenever it ran, except during its member's start after a reboot.
     pub fn each_could_write(&self, stage: &Stage<'_>, slowdown: Slowdown) -> Result<(), Failure> {
         for (limit, what, found) in [
             (SILENCE, "longest time without a write on a running machine", self.silences()),
@@ -132,13 +133,13 @@ impl Seen {
         Ok(())
     }
 
-    /// The last line of any machine.
+    /// Time of the last line of any machine.
     fn end(&self) -> Duration {
         self.boots.values().filter_map(|boots| Some(boots.last()?.last)).max().unwrap_or_default()
     }
 
-    /// The boots of each machine, with the moment to which each one counts: to its last line, and the last one to the
-    /// end of the recording where the machine's own lines end earlier.
+    /// The boots of each machine, each with its end: its last line, or for the last boot the end of the recording
+    /// if the machine stopped writing earlier.
     fn until(&self) -> impl Iterator<Item = (&str, usize, &Boot, Duration)> {
         let end = self.end();
         self.boots.iter().flat_map(move |(machine, boots)| {
@@ -149,8 +150,8 @@ impl Seen {
         })
     }
 
-    /// Between the writes of one boot of one machine, and from its last write on; the longest first. A reboot
-    /// interrupts: a machine is down from its last line with one boot id to its first line with the next.
+    /// Intervals between the writes of one boot, and after its last write; the longest first. Reboots are excluded:
+    /// a machine is down from its last line with one boot id to its first line with the next.
     fn silences(&self) -> Vec<Silence<'_>> {
         longest_first(self.until().flat_map(|(machine, _, boot, until)| {
             let ends = boot.writes.iter().skip(1).copied().chain([until]);
@@ -165,13 +166,13 @@ impl Seen {
         writes.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
     }
 
-    /// Of all machines, in no order.
+    /// Writes of all machines, unordered.
     fn writes(&self) -> impl Iterator<Item = Duration> {
         self.boots.values().flatten().flat_map(|boot| boot.writes.iter().copied())
     }
 
-    /// From the first line of each later boot to its first write; the longest first. The first boot of a machine forms
-    /// the cluster.
+    /// Intervals from the first line of each later boot to its first write; the longest first. The first boot of a
+    /// machine forms the cluster.
     fn rejoins(&self) -> Vec<Silence<'_>> {
         longest_first(self.until().filter(|(_, number, ..)| *number > 0).map(|(machine, _, boot, until)| {
             Silence::new(machine, boot.first, boot.writes.first().copied().unwrap_or(until))
@@ -185,7 +186,7 @@ impl<'a> Silence<'a> {
     }
 }
 
-/// The worst machine decides. Without any interval nothing was recorded, which is a failure too.
+/// Checks the longest interval. An empty list is a failure too: nothing was recorded.
 fn within(allowed: Duration, what: &str, longest_first: &[Silence<'_>]) -> Result<(), Failure> {
     let worst = longest_first.first();
     let shown = worst.map_or("no recording".to_owned(), ToString::to_string);
@@ -214,7 +215,7 @@ impl fmt::Display for Silence<'_> {
     }
 }
 
-/// The longest silences of all machines, the rejoins, and when machines were down, in seconds since the first write.
+/// Prints the longest silences of all machines, the rejoins, and the downtimes, in seconds since the first write.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.writes().min().unwrap_or_default();
@@ -297,7 +298,7 @@ mod tests {
     #[test]
     fn a_machine_that_never_writes_again_counts_to_the_end() {
         let goes_on = "1 z written\n50 z written\n";
-        // Refused to the end of its lines, without any lines, and in a boot without any write.
+        // Refused up to its last line, without any lines, and in a boot without any write.
         let all = seen(&[("a", "1 x written\n2 x\n49 x\n"), ("b", goes_on)]);
         check(&all.silences()[..2], &[("b", 1.0, 49.0), ("a", 1.0, 48.0)]);
         let all = seen(&[("a", "1 x written\n2 x\n"), ("b", goes_on)]);

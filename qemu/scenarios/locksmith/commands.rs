@@ -1,4 +1,4 @@
-//! What an operator types.
+//! The operator's commands.
 
 use machines::machine::Machine;
 
@@ -20,7 +20,7 @@ pub const COMMANDS: Scenario = Scenario {
 
 const KEY: &str = "etcdctl get /coreos.com/updateengine/rebootlock/semaphore";
 
-/// A command that fails: what it says, and its exit code.
+/// Checks the message and exit code of a command that fails.
 fn refused(machine: &Machine<'_>, command: &str, said: &str, code: i32) -> Result<(), Failure> {
     let output = machine.execute(command)?;
     let got = format!("{}{}", output.stdout, output.stderr);
@@ -60,7 +60,7 @@ fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
     let unknown = "locksmithctl: unknown subcommand: \"x\"\nRun 'locksmithctl help' for usage.\n";
     refused(machine, "locksmithctl x", unknown, 2)?;
     shows(machine, "locksmithctl -version", "locksmithctl version 0.6.2\n")?;
-    // No one but root is believed when he says that a reboot is needed; here nobody listens anyway.
+    // Only root may request a reboot; no locksmithd listens here anyway.
     shows(machine, "locksmithctl send-need-reboot", "")?;
     machine.succeed("sudo systemctl stop etcd.service")?;
     let away = machine.fail("locksmithctl status")?;

@@ -1,4 +1,4 @@
-//! All machines want to reboot at once.
+//! All machines request a reboot concurrently.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ pub const ONE_AT_A_TIME: Scenario = Scenario {
     about: "three machines that need a reboot at once reboot one after the other: units move, the store takes writes",
     nodes: NODES,
     shared: &[FOLDER],
-    // On QEMU `update-roll` reboots three machines one at a time, too.
+    // On QEMU `update-roll` reboots three machines one at a time too.
     by_name_on: &[Qemu],
     run: one_at_a_time,
     ..USUAL
 };
 
-/// Until the last machine is back.
+/// Limit until the last machine has rebooted.
 fn limit(stage: &Stage<'_>) -> Duration {
     Duration::from_secs(if stage.backend == Nspawn { 300 } else { 1800 })
 }
@@ -74,7 +74,7 @@ fn settled(
 ) -> Result<(), Failure> {
     let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
     for member in members {
-        // The last one gives the lock back when it is healthy, and nobody reboots a second time.
+        // The last one releases the lock once it is healthy, and none reboots a second time.
         let free = "test \"$(locksmithctl status)\" = \"$(printf 'Available: 1\\nMax: 1')\"";
         member.machine.wait_until_succeeds(free, SOON)?;
         wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
@@ -96,9 +96,9 @@ fn settled(
     seen.each_could_write(stage, slowdown.until_now(stage)?)?;
     beats.wait(names, &all, SOON)?;
     beats.never_twice()?;
-    // Each unit left its machine before that went down.
+    // Each unit left its machine before the reboot.
     beats.moved(names)?;
-    // And machines take units again: of six, each gets some.
+    // Machines accept units again: each gets some of six.
     start_anywhere(&members[0])?;
     let more: Vec<_> = (4..=9).map(|number| format!("beat@{number}.service")).collect();
     let placed = beats.wait(&more, &all, SOON)?;

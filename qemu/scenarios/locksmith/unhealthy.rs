@@ -1,4 +1,4 @@
-//! A machine that comes back and is not well.
+//! A machine that is unhealthy after its reboot.
 
 use machines::cluster::BackendKind::Qemu;
 
@@ -16,8 +16,8 @@ pub const UNHEALTHY: Scenario = Scenario {
     ..USUAL
 };
 
-/// A boot is good unless `/var/lib/bad` is there. The target alone starts the check: a run of coreos-cloudinit that
-/// started it would fail with it, and count as one more failed unit after it is mended.
+/// Fails while `/var/lib/bad` exists. Only the target starts the check: a run of coreos-cloudinit that started it
+/// would fail with it, and count as another failed unit after the repair.
 const CHECK: &str = "    \
 - name: check.service
       content: |
@@ -57,7 +57,7 @@ fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.wait_for_unit("etcd.service", FORMED)?;
     machine.wait_for_unit("locksmithd.service", SOON)?;
     machine.succeed("systemctl is-active boot-complete.target")?;
-    // Its block of cloud-config is what it goes by.
+    // The reboot window of the cloud-config applies.
     let window = "Reboot window start is \"0:00\" and length is \"23h59m59s\"";
     machine.succeed(&format!("sudo journalctl -b -u locksmithd -o cat | grep -Fx '{window}'"))?;
     machine.succeed("grep -x STRATEGY=etcd-lock /run/update-engine/coordinator.conf")?;
@@ -72,7 +72,7 @@ fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.wait_until_succeeds(said, SOON)?;
     let held = format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n");
     shows(machine, "locksmithctl status", &held)?;
-    // Another locksmithd is no reason either; its first look is after a second.
+    // Restarting locksmithd is no reason to reboot either; it first checks after a second.
     machine.succeed("sudo systemctl restart locksmithd.service")?;
     machine.wait_until_succeeds(&format!("test $({said} | wc -l) -ge 2"), SOON)?;
     shows(machine, "locksmithctl status", &held)?;

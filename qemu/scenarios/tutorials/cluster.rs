@@ -1,5 +1,4 @@
-//! Rows A1, A2 and A4: the tutorials' user-data, with a token of a discovery service, boots three machines that are
-//! one cluster.
+//! Rows A1, A2 and A4: the tutorials' user-data, with a discovery token, boots a cluster of three machines.
 
 use std::path::Path;
 
@@ -32,7 +31,7 @@ pub const ETCD2: Scenario = Scenario {
     ..USUAL
 };
 
-/// What stands in the tutorials' files for what every reader has another of.
+/// Placeholders in the tutorials' files that every reader replaces.
 const NAME: &str = "coreos0";
 const KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD core@example";
 const URL: &str = "https://discovery.example/TOKEN";
@@ -43,7 +42,7 @@ fn etcd(stage: &Stage<'_>) -> Result<(), Failure> {
         units.map(|unit| format!("    - name: {unit}.service\n      command: start\n")).concat()
     });
     expect(text.contains(&store_first), &store_first, text)?;
-    // Fleet's start waits for the store then, and the store's start for fleet's.
+    // In this order fleet's start waits for etcd, and etcd's start for fleet's.
     let odd = text.replace(&store_first, &fleet_first);
     let machines = form(stage, |name| if name == "core-02" { &odd } else { text }, "etcd")?;
     health(stage, &machines[0])
@@ -58,7 +57,7 @@ fn etcd2(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(version.contains("\"ApiVersion\""), "docker's answer on its port", &version)
 }
 
-/// The machines of one cluster, each with its file's text and looked at; `unit` is the key-value store's name.
+/// Boots one cluster, each machine with its file's text, and checks it; `unit` is etcd's unit name.
 fn form<'a, 't>(
     stage: &Stage<'a>,
     text: impl Fn(&str) -> &'t str,
@@ -69,7 +68,7 @@ fn form<'a, 't>(
     expect(any != token, "a fresh token each time", &token)?;
     let (key_file, key) = new_key(stage.site.layout().root())?;
     let own = |machine: &str| {
-        // Names of their own, so that they are not what the metadata says.
+        // The names differ from those of the metadata.
         let name = machine.replace("core-", "coreos");
         text(machine).replace(NAME, &name).replace(KEY, &key).replace(URL, token.trim())
     };

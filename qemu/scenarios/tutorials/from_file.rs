@@ -1,4 +1,4 @@
-//! Row A5: `coreos-cloudinit -from-file` typed on a machine, with everything that cloud-config can name.
+//! Row A5: `coreos-cloudinit -from-file` on a machine, with everything that cloud-config supports.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub const FROM_FILE: Scenario = Scenario {
 const RUN: &str = "sudo coreos-cloudinit -from-file=cloud-config.yaml 2>&1";
 const SETTLED: Duration = Duration::from_secs(120);
 
-/// KEY is the reader's.
+/// KEY is replaced with the reader's.
 const CONFIG: &str = r#"#cloud-config
 hostname: by-hand
 manage_etc_hosts: localhost
@@ -71,7 +71,7 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     let (key_file, key) = new_key(stage.site.layout().root())?;
     machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
-    // The metadata has named the machine without it. Where it runs, it hears of a new name.
+    // The metadata has set the hostname already. A running proxy is notified of a new one.
     shows(
         &machine,
         "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service",
@@ -94,10 +94,10 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
         "elroy's groups and file",
         &own,
     )?;
-    // A second run finds all as it is to be.
+    // A second run finds everything applied.
     let again = machine.succeed(RUN)?;
     expect(again.contains("Nothing changed"), "nothing to do", &again)?;
-    // What was written stays; that it was applied by hand does not make it the machine's user-data.
+    // Written files stay; a manual run does not make the file the machine's user-data.
     machine.succeed("sudo rm /etc/packed && sync")?;
     machine.reboot()?;
     machine.wait_for_unit("made.service", SETTLED)?;
@@ -107,17 +107,17 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     machine.reboot()?;
     machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
-    // The metadata of `up` has another name, and comes sooner or later than the file.
+    // The metadata of `up` sets another hostname, before or after the file.
     machine.succeed("sudo systemctl start user-config.target")?;
     shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     changed_in_place(&machine)?;
     a_script_that_fails(&machine)
 }
 
-/// What the file that is kept says anew counts at once, and only once.
+/// A change of the persisted file is applied immediately, and once.
 fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
     const KEPT: &str = "/var/lib/coreos-install/user_data";
-    // Written anew with the same content: the unit looks, and does nothing.
+    // Rewritten with the same content: the unit runs and applies nothing.
     machine
         .succeed(&format!("sudo rm /etc/packed && sudo cp {KEPT} /tmp/kept && sudo cp /tmp/kept {KEPT}"))?;
     machine.wait_until_succeeds(
@@ -135,7 +135,7 @@ fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
     shows(machine, "cat /run/ran", "ran\nran\nagain\n")
 }
 
-/// The run does not wait for it; systemd and `-status` tell how it ended.
+/// The run does not wait for the script; systemd and `-status` report its result.
 fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed("printf '#!/bin/sh\\nexit 3\\n' | sudo coreos-cloudinit -from-file=-")?;
     machine.wait_until_succeeds(
@@ -150,7 +150,7 @@ fn applied(machine: &Machine<'_>) -> Result<(), Failure> {
     shows(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     machine.succeed("grep -x '127.0.0.1 by-hand' /etc/hosts")?;
     shows(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
-    // No password was given, so that none lets in.
+    // No password was set, so that none is accepted.
     shows(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
     shows(
         machine,

@@ -1,4 +1,4 @@
-//! What a user has on the host beside the machines: keelson, keys of their own, a discovery service.
+//! Programs of a user on the host: keelson, ssh keys, a discovery service.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,7 +13,7 @@ use machines::machine::Machine;
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
-/// A program of the host that has begun to serve does so in milliseconds.
+/// A program of the host serves within milliseconds.
 const SERVES: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -21,7 +21,7 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::Expected(format!("{what}: {error}"))
 }
 
-/// Ends with the scenario, whichever way that does.
+/// A child process, killed when the scenario ends.
 pub struct Running(Child);
 
 impl Running {
@@ -30,7 +30,7 @@ impl Running {
         Ok(Self(command.stdin(Stdio::null()).spawn().map_err(failed(&program))?))
     }
 
-    /// The first line that it prints.
+    /// Reads the first line of its output.
     pub fn says(&mut self) -> Result<String, Failure> {
         let Some(stdout) = self.0.stdout.take() else { return Ok(String::new()) };
         let mut line = String::new();
@@ -41,13 +41,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; the scenario says what that means.
+        // It may have exited already; the scenario reports what that means.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// All that a command prints, where it succeeds.
+/// Returns a command's output, or an error if it fails.
 pub fn output(command: &mut Command) -> Result<String, Failure> {
     let program = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(failed(&program))?;
@@ -57,7 +57,7 @@ pub fn output(command: &mut Command) -> Result<String, Failure> {
     Ok(said)
 }
 
-/// A new key pair in this folder: the file of the private half, and the line of the public one.
+/// Creates a key pair in this folder; returns the private key's file and the public key's line.
 pub fn new_key(folder: &Path) -> Result<(PathBuf, String), Failure> {
     let file = folder.join("own-key");
     let mut command = Command::new("ssh-keygen");
@@ -68,7 +68,7 @@ pub fn new_key(folder: &Path) -> Result<(PathBuf, String), Failure> {
     Ok((file, line.trim().to_owned()))
 }
 
-/// Logs in as this user with this key and no other one, and runs a command.
+/// Runs a command by ssh as this user with only this key.
 pub fn log_in(machine: &Machine<'_>, user: &str, key: &Path, command: &str) -> Result<String, Failure> {
     let mut ssh = Command::new("ssh");
     ssh.args([
@@ -93,7 +93,7 @@ pub fn log_in(machine: &Machine<'_>, user: &str, key: &Path, command: &str) -> R
     output(ssh.arg(format!("{user}@127.0.0.1")).arg(command))
 }
 
-/// A discovery service on the host, which the machines of a scenario reach.
+/// A discovery service on the host, reachable from the machines.
 pub struct Discovery {
     port: u16,
     _runs: Running,
@@ -117,7 +117,7 @@ impl Discovery {
         Ok(service)
     }
 
-    /// What a reader sees who opens this path of it.
+    /// Requests this path of the service and returns the body.
     pub fn open(&self, path: &str) -> Result<String, Failure> {
         let mut stream =
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(failed("the discovery service"))?;

@@ -1,4 +1,4 @@
-//! The README's five minutes and the 2014 tutorial's first units, typed on machines of `up`'s default user-data.
+//! The README's five minutes and the 2014 tutorial's first units, on machines with the default user-data of `up`.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ pub const TOUR: Scenario = Scenario {
     ..USUAL
 };
 
-/// As the tutorial has it, and under the name that its next chapter uses.
+/// The tutorial's name of the unit, and the one of its next chapter.
 const UNITS: [&str; 2] = ["hello.service", "myapp.service"];
-/// Docker's first start, on an emulated machine.
+/// Limit for Docker's first start on an emulated machine.
 const STARTED: Duration = Duration::from_secs(600);
-/// fleetctl exits by itself long before.
+/// fleetctl exits long before.
 const NEVER: &str = "timeout 300";
 
 fn unit(container: &str) -> String {
@@ -66,7 +66,7 @@ fn tour(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(failed.trim().is_empty(), "no failed unit", &failed)
 }
 
-/// `fleetctl start`, then the unit's row until it runs, and its output on its machine.
+/// Runs `fleetctl start`, waits until the unit runs, and checks its output on its machine.
 fn starts(
     typed: &Machine<'_>,
     members: &[Member<'_>; NODES],

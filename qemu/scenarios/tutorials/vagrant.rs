@@ -1,4 +1,4 @@
-//! Row A3: the settings file and the verbs that readers of the tutorials know from Vagrant, as the user types them.
+//! Row A3: the settings file and commands that readers know from Vagrant.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ pub const CONFIG_RB: Scenario = Scenario {
 
 const SETTINGS: &str = include_str!("../../../cloud-config/config.rb.sample");
 const USER_DATA: &str = include_str!("../../../cloud-config/user-data.sample");
-/// The machines may take as long as the scenario's own.
+/// The machines' limit is that of the scenario's own.
 const READY: [&str; 2] = ["--timeout", "600"];
 
-/// A reader's folder, and a cluster of their own beside the scenario's.
+/// A reader's folder, with a cluster next to the scenario's.
 struct Reader<'a> {
     stage: &'a Stage<'a>,
     folder: PathBuf,
@@ -60,13 +60,13 @@ impl Reader<'_> {
 fn config_rb(stage: &Stage<'_>) -> Result<(), Failure> {
     let folder = stage.site.layout().root().join("reader");
     fs::create_dir_all(&folder).map_err(|source| Failure::Disk { path: folder.clone(), source })?;
-    // Short, for the paths of its sockets.
+    // Short, because it is part of the paths of sockets.
     let cluster = format!("a3-{}-{}", stage.backend, std::process::id());
     let reader = Reader { stage, folder, cluster };
     let walked = walk(&reader);
     match &walked {
         Ok(()) => reader.types(&["destroy"])?,
-        // Their disks and consoles tell why.
+        // Their disks and consoles are needed for a diagnosis.
         Err(_) => reader.types(&["down"])?,
     };
     walked.map_err(|failure| {
@@ -79,7 +79,7 @@ fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
     let image = &reader.stage.run.image;
     let manifest = serde_json::to_string(image).map_err(|error| Failure::Expected(error.to_string()))?;
     reader.write("image.json", &manifest)?;
-    // What the tutorials say to change: the # goes, and the value is one's own.
+    // As the tutorials instruct: uncomment the line and change the value.
     let settings = SETTINGS
         .replace("#$num_instances = 3", &format!("$num_instances={NODES}"))
         .replace("#$update_channel = \"alpha\"", &format!("$update_channel='{}'", image.channel));
@@ -105,7 +105,7 @@ fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
     agent(reader, &names[0])
 }
 
-/// A table with each machine, ready, with that version.
+/// Checks that the table lists each machine as ready with that version.
 fn listed(table: &str, version: &str) -> Result<(), Failure> {
     for number in 1..=NODES {
         let name = format!("core-{number:02}");
@@ -120,7 +120,7 @@ fn listed(table: &str, version: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The key of an agent on the host is at hand on the machine, with `-A` only.
+/// With `-A` only, the machine can use the keys of the host's agent.
 fn agent(reader: &Reader<'_>, name: &str) -> Result<(), Failure> {
     let (key, _) = new_key(&reader.folder)?;
     let socket = reader.folder.join("agent");
@@ -142,7 +142,7 @@ fn agent(reader: &Reader<'_>, name: &str) -> Result<(), Failure> {
     expect(without == "none\ncore\n", "no agent without -A, and the user core", &without)
 }
 
-/// `SHA256:...` of a key.
+/// The fingerprint `SHA256:...` of a key.
 fn fingerprint(key: &Path) -> Result<String, Failure> {
     let said = output(Command::new("ssh-keygen").arg("-lf").arg(key))?;
     Ok(said.split_ascii_whitespace().nth(1).unwrap_or_default().to_owned())

@@ -1,5 +1,5 @@
-//! Row A8: what is wrong with a cloud-config, and where, is told before it is used: on the machine, and by the web
-//! validator to whoever asks it.
+//! Row A8: errors of a cloud-config are reported with their lines before it is used: by coreos-cloudinit on the
+//! machine, and by the web validator.
 
 use std::process::{Command, Stdio};
 
@@ -36,7 +36,7 @@ fn validator(stage: &Stage<'_>) -> Result<(), Failure> {
     for (name, text) in [("bad.yaml", BAD), ("good.yaml", GOOD)] {
         machine.write(&format!("/home/core/{name}"), text.as_bytes())?;
     }
-    // As core: it takes no rights.
+    // As core: it needs no privileges.
     machine.succeed("coreos-cloudinit -validate -from-file=good.yaml")?;
     let said = machine.fail("coreos-cloudinit -validate -from-file=bad.yaml")?;
     let lines: Vec<_> =
@@ -63,7 +63,7 @@ fn validator(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The web validator on the host, and its port.
+/// Starts the web validator on the host and returns its port.
 fn serve(stage: &Stage<'_>) -> Result<(Running, u16), Failure> {
     let mut command = Command::new(&stage.run.background.program);
     command.args(["validate", "--serve", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());

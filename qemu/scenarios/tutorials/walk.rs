@@ -1,5 +1,5 @@
-//! What a newcomer types beside the tutorials' own lines, wrong words and wrong files included: each is answered at
-//! once, with what to do.
+//! Commands of a newcomer beyond the tutorials, with wrong arguments and files: each gets an immediate answer with
+//! a hint.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub const NO_DISCOVERY: Scenario = Scenario {
     ..USUAL
 };
 
-/// None of these has to wait for anything.
+/// None of these waits for anything.
 const AT_ONCE: &str = "timeout 20";
 
 fn walk(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -64,12 +64,12 @@ fn no_discovery(stage: &Stage<'_>) -> Result<(), Failure> {
         std::thread::sleep(Duration::from_millis(500));
     };
     let unit = status.as_ref().map(|status| status.unit.as_str());
-    // etcd2.service is another name of it.
+    // etcd2.service is an alias.
     expect(unit == Some("etcd.service"), "etcd.service to be waited for", &format!("{status:?}"))?;
     Ok(machine.wait_for_unit("alone.service", FORMED)?)
 }
 
-/// What a command says on both outputs, which has to end with that code.
+/// Returns the output on stdout and stderr of a command that must exit with this code.
 fn says(machine: &Machine<'_>, command: &str, code: i32) -> Result<String, Failure> {
     let output = machine.execute(&format!("({AT_ONCE} {command}) 2>&1"))?;
     let seen = format!("{}\n{}", output.code, output.stdout);
@@ -89,7 +89,7 @@ fn cloudinit(machine: &Machine<'_>) -> Result<(), Failure> {
     let address = machine.node()?.address;
     let config = "#cloud-config\nwrite_files:\n  - path: /etc/my-address\n    content: $private_ipv4\n";
     machine.write("/home/core/mine.yaml", config.as_bytes())?;
-    // As core, who may look at everything that is public.
+    // As core, who may read everything public.
     let planned = says(machine, "coreos-cloudinit -plan -from-file mine.yaml", 0)?;
     expect(planned.contains("\"path\":\"/etc/my-address\""), "the step", &planned)?;
     contains(machine, "coreos-cloudinit -from-file=mine.yaml", 1, &["run it with sudo"])?;

@@ -1,4 +1,4 @@
-//! The channel server beside the machines, and what its operator types.
+//! A channel server on the host, and its operator's commands.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct Channel {
     child: Child,
     program: PathBuf,
     data: PathBuf,
-    /// On this host.
+    /// URL on this host.
     url: String,
 }
 
@@ -41,13 +41,13 @@ impl Channel {
         Ok(channel)
     }
 
-    /// As machines reach it.
+    /// URL as machines reach it.
     pub fn server(&self) -> String {
         let port = self.url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
         format!("http://host.keelson:{port}/v1/update/")
     }
 
-    /// An operator's command; what it prints.
+    /// Runs an operator's command and returns its output.
     pub fn done(&self, words: &[&str]) -> Result<String, Failure> {
         let output = Command::new(&self.program)
             .args(words)
@@ -65,7 +65,7 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! A cluster takes versions from its channel, one machine after the other.
+//! A cluster updates from its channel, one machine after the other.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,12 +39,12 @@ pub const ROLL_BROKEN: Scenario = Scenario {
 };
 
 const NEXT: &str = "9999.2.0";
-/// Three machines, each written, rebooted and found good.
+/// Three machines, each written, rebooted and marked good.
 const ROLLED: Duration = Duration::from_secs(3600);
-/// They ask every half minute.
+/// They check every half minute.
 const ASKED: Duration = Duration::from_secs(300);
 
-/// A channel without a version, and three machines that follow it, each found good.
+/// A channel without a version, and three good machines that follow it.
 struct Rollout<'a> {
     keys: Keys,
     releases: PathBuf,
@@ -108,7 +108,7 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(complete == NODES, "three that are complete", &format!("{machines:?}"))
 }
 
-/// One machine tries it, falls back and reports; that stops it for the others.
+/// One machine tries it, falls back and reports; that stops the rollout.
 fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
     let rollout = Rollout::begin(stage)?;
     let Rollout { keys, releases, channel, members } = &rollout;
@@ -123,7 +123,7 @@ fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
     let groups = channel.done(&["channel", "list", "--json"])?;
     let why = format!("1 of 1 machines failed with {NEXT}");
     expect(groups.contains(&why), &why, &groups)?;
-    // What a check begins is over at the next one: two rounds of them later nobody else has tried it.
+    // A check's update has finished at the next check: two rounds later no other machine has tried it.
     for _ in 0..2 {
         let before = last_checks(channel)?;
         until(ASKED, "each machine to ask again", || {
@@ -140,7 +140,7 @@ fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(count == 1, "one machine that bans it", &count.to_string())
 }
 
-/// The bytes that a machine set out to fetch for a version.
+/// The number of bytes that a machine announced to download for a version.
 fn to_fetch(machine: &Machine<'_>, version: &str) -> Result<u64, Failure> {
     let said = machine.succeed("sudo journalctl --unit=update-engine --output=cat --quiet --no-pager")?;
     let begins = format!("installing version {version}, ");
@@ -151,7 +151,7 @@ fn to_fetch(machine: &Machine<'_>, version: &str) -> Result<u64, Failure> {
     Ok(bytes.unwrap_or_default())
 }
 
-/// The machines, as the channel server tells of them.
+/// The machines as the channel server reports them.
 fn told(channel: &Channel) -> Result<Vec<Value>, Failure> {
     let said = channel.done(&["channel", "machines", "--json"])?;
     let told: Value = serde_json::from_str(&said).unwrap_or_default();
@@ -160,7 +160,7 @@ fn told(channel: &Channel) -> Result<Vec<Value>, Failure> {
     Ok(machines)
 }
 
-/// When each machine asked for the last time, in seconds since 1970.
+/// Time of each machine's last check, in seconds since 1970.
 fn last_checks(channel: &Channel) -> Result<BTreeMap<String, u64>, Failure> {
     let asked = |machine: Value| Some((machine["id"].as_str()?.to_owned(), machine["last_check"].as_u64()?));
     let checks: BTreeMap<_, _> = told(channel)?.into_iter().filter_map(asked).collect();
@@ -168,7 +168,7 @@ fn last_checks(channel: &Channel) -> Result<BTreeMap<String, u64>, Failure> {
     Ok(checks)
 }
 
-/// Everything that a machine needs to follow the channel.
+/// The cloud-config of a machine that follows the channel.
 fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Failure> {
     let units = format!(
         "{UNIT}{}    - name: update-engine.service\n      command: restart\n      drop-ins:\n        - name: 10-test.conf\n          \
@@ -190,7 +190,7 @@ fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Fai
         file("/etc/coreos/update.conf", &settings),
         file("/etc/keelson/keys.d/release/test.pub", &keys.release),
         file("/etc/keelson/keys.d/channel/test.pub", &keys.channel),
-        // A version on trial has to hold for two minutes; here for half a minute, as each machine waits for the one before.
+        // A trial of half a minute instead of two: each machine waits for the previous one.
         file(
             "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",
             "[Service]\nEnvironment=KEELSON_HEALTH_SETTLE=30\n",
@@ -199,7 +199,7 @@ fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Fai
 }
 
 fn all_run(members: &[Member<'_>], wanted: &str) -> Result<bool, Failure> {
-    // One that reboots does not answer.
+    // A rebooting machine does not answer.
     Ok(members.iter().all(|member| version(&member.machine).is_ok_and(|found| found == wanted)))
 }
 

@@ -1,4 +1,4 @@
-//! Secure Boot: keys that a machine takes from its image, and updates with and without a signature by them.
+//! Secure Boot: keys enrolled from the image, and updates with and without a valid signature.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -29,7 +29,7 @@ fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     keys.secure_boot = Some(signing::key(stage.run)?);
     release(stage.run, &keys, SIGNED, Fault::None, &[], &releases)?;
     release(stage.run, &keys, NOT_SIGNED, Fault::NotSigned, &[SIGNED], &releases)?;
-    // Its firmware has no keys: systemd-boot enrols those of the image, and restarts.
+    // The firmware has no keys: systemd-boot enrols those of the image, and restarts.
     stage.boot()?;
     let machine = stage.machine(1);
     let first = stage.run.image.version.as_str();
@@ -44,7 +44,7 @@ fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     enforced(&machine)?;
     proven(&machine, SIGNED)?;
 
-    // In order but for that: nothing would fall back from what the firmware does not start.
+    // Otherwise valid: without this check the firmware would refuse it without a fallback.
     begin(&machine, NOT_SIGNED)?;
     machine
         .wait_until_succeeds("systemctl is-active apply.service | grep -E '^(active|failed)$'", APPLIED)?;
@@ -59,7 +59,7 @@ fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     enforced(&machine)
 }
 
-/// By the firmware's own variables.
+/// Checks the firmware's variables.
 fn enforced(machine: &Machine<'_>) -> Result<(), Failure> {
     for (name, wanted) in [("SecureBoot", "1"), ("SetupMode", "0")] {
         let file = format!("/sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c");

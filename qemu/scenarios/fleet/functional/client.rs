@@ -1,11 +1,11 @@
-//! fleetctl itself, and the ways on which it reaches a cluster.
+//! fleetctl, and the ways in which it connects to a cluster.
 
 use super::super::super::kv::shows;
 use super::super::cluster::with_agent;
 use super::ground::{ENDPOINT, Ground, UNITS};
 use crate::failure::{Failure, expect};
 
-/// What the daemon says that it is.
+/// The version that the daemon reports.
 fn version(ground: &Ground<'_>) -> Result<String, Failure> {
     let said = ground.typed().succeed("fleetd --version")?;
     let version = said.trim_end().strip_prefix("fleetd version ");
@@ -41,7 +41,7 @@ pub fn fleetctl_with_env(ground: &Ground<'_>) -> Result<(), Failure> {
     let machines = ground.fleetctl(list)?;
     expect(machines.lines().count() == ground.members.len(), "all machines", &machines)?;
     shows(ground.typed(), &with(ENDPOINT, list), &machines)?;
-    // That it was asked is seen where nobody listens; what is typed comes before it.
+    // A refused connection shows which endpoint was used; the flag precedes the variable.
     let nobody = "http://127.0.0.1:1";
     ground.typed().fail(&with(nobody, list))?;
     shows(ground.typed(), &with(nobody, &format!("--endpoint={ENDPOINT} {list}")), &machines)
@@ -66,7 +66,7 @@ pub fn known_hosts_verification(ground: &Ground<'_>) -> Result<(), Failure> {
     reached("yes", true)?;
     reached("no", false)?;
 
-    // Made anew, a machine has other keys.
+    // A recreated machine has other host keys.
     other.machine.succeed("sudo sh -c 'rm /etc/ssh/ssh_host_*; systemctl restart sshd-keygen.service'")?;
     let said = typed.fail(&ssh("yes"))?;
     expect(said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "a warning", &said)?;

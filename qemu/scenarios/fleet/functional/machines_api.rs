@@ -1,4 +1,4 @@
-//! The machines' part of the HTTP API, on the port that a drop-in opened.
+//! The machines resource of the HTTP API, on a port that a drop-in opened.
 
 use super::ground::{ENDPOINT, Ground};
 use crate::failure::{Failure, expect};
@@ -31,14 +31,14 @@ fn patch(ground: &Ground<'_>, body: &str) -> Result<Answer, Failure> {
     ask(ground, &format!("-X PATCH -H 'Content-Type: application/json' -d '{body}' {ENDPOINT}{MACHINES}"))
 }
 
-/// One operation on a machine's metadata, by the machine's number from 0.
+/// One JSON Patch operation on a machine's metadata, by the machine's number from 0.
 fn operation(ground: &Ground<'_>, op: &str, machine: usize, key: &str, value: &str) -> String {
     let id = &ground.members[machine].id;
     let value = if value.is_empty() { String::new() } else { format!(r#","value":{value}"#) };
     format!(r#"{{"op":"{op}","path":"/{id}/metadata/{key}"{value}}}"#)
 }
 
-/// Each machine's metadata, as all machines tell them.
+/// Checks each machine's metadata on all machines.
 fn metadata(ground: &Ground<'_>, further: &[(usize, &str)]) -> Result<(), Failure> {
     let mut wanted: Vec<_> = ground
         .members

@@ -1,4 +1,4 @@
-//! Machines that leave, that come back, and that are not who they say.
+//! Machines that leave, return, or use the id of another machine.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::super::cluster::wait_for_machines;
 use super::ground::{Ground, Row, machines};
 use crate::failure::{Failure, expect};
 
-/// One unit on each of three of the four machines; none of them may share its machine.
+/// Starts three conflicting units on three of the four machines.
 fn three_apart(ground: &Ground<'_>) -> Result<Vec<Row>, Failure> {
     ground.fleetctl("start conflict@1 conflict@2 conflict@3")?;
     let mut rows = ground.active(3)?;
@@ -16,13 +16,13 @@ fn three_apart(ground: &Ground<'_>) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// Where one of them is, other than where commands are typed.
+/// Returns a row of a machine other than the first, on which commands run.
 fn with_a_unit<'r>(ground: &Ground<'_>, rows: &'r [Row]) -> Result<&'r Row, Failure> {
     let found = rows.iter().find(|row| row.machine != ground.members[0].id);
     found.ok_or_else(|| Failure::Expected(format!("expected units on other machines; seen: {rows:?}")))
 }
 
-/// Until all three run, that one elsewhere and the others where they were.
+/// Waits until all three run, this one on another machine and the others unmoved.
 fn only_that_one_moves(ground: &Ground<'_>, before: &[Row], moves: &Row) -> Result<(), Failure> {
     let good = |rows: &Vec<Row>| {
         let moved: Vec<_> = rows.iter().filter(|row| !before.contains(row)).collect();
@@ -60,8 +60,8 @@ pub fn dynamic_cluster_member_reboot(ground: &Ground<'_>) -> Result<(), Failure>
     dies.machine.crash()?;
     let left: Vec<_> = ground.members.iter().filter(|member| member.id != dies.id).collect();
     wait_for_machines(ground.typed(), &left)?;
-    // Where the one that dies led, those that are left take nobody for dead until they have led for a while. A machine
-    // that is back before keeps its unit, so here it waits; the original's test gives its place to a new machine.
+    // If the dead machine led, its successor waits before it declares machines dead. A machine that returns earlier
+    // keeps its unit, so this waits; the original's test replaces the machine.
     only_that_one_moves(ground, &before, moves)?;
     ground.start(dies)?;
     dies.machine.wait_for_unit("fleet.service", FORMED)?;
@@ -75,7 +75,7 @@ pub fn node_shutdown(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.fleetctl(&format!("start {unit}"))?;
     ground.active(1)?;
     leaves.machine.succeed("sudo systemctl stop fleet.service")?;
-    // At once is long before its keys would have ended by themselves.
+    // Immediately: long before its keys would expire.
     let stopped = Instant::now();
     let left: Vec<_> = ground.members.iter().filter(|member| member.id != leaves.id).collect();
     wait_for_machines(ground.typed(), &left)?;
@@ -90,7 +90,7 @@ pub fn node_shutdown(ground: &Ground<'_>) -> Result<(), Failure> {
 
 const TWIN: &str = "/run/systemd/system/fleet.service.d/90-twin.conf";
 
-/// The double's fleetd finds the other machine's id where its own stood.
+/// The twin's fleetd finds the other machine's id in place of its own.
 pub fn detect_machine_id(ground: &Ground<'_>) -> Result<(), Failure> {
     let (one, double) = (&ground.members[1], &ground.members[3]);
     ground.fleetctl(&format!("start on@{}", one.machine.name()))?;
@@ -106,7 +106,7 @@ pub fn detect_machine_id(ground: &Ground<'_>) -> Result<(), Failure> {
         "fleetctl list-machines 2>&1 | grep 'Error 503: fleet server unable to communicate with etcd'";
     machine.wait_until_succeeds(refused, SOON)?;
 
-    // For as long as the other one is there: longer than anybody's presence lives.
+    // Longer than a presence lives: it keeps running while the other machine is registered.
     let main = "systemctl show --property=MainPID --value fleet.service";
     let before = machine.succeed(main)?;
     let until = Instant::now() + ground.ttl * 2;

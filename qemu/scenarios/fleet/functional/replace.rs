@@ -1,10 +1,10 @@
-//! Units of which another text is stored in place of the one that is known.
+//! Replacing the stored content of an existing unit.
 
 use super::super::super::kv::shows;
 use super::ground::{Ground, SERVICE};
 use crate::failure::Failure;
 
-/// The command twice, the second time with `--replace` and other files; `count` waits until all are as they should be.
+/// Runs the command twice, the second time with `--replace` and other files; `count` waits for the expected state.
 fn replaced(
     ground: &Ground<'_>,
     command: &str,
@@ -36,7 +36,7 @@ pub fn unit_load_replace(ground: &Ground<'_>) -> Result<(), Failure> {
 
 pub fn unit_start_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     replaced(ground, "start", 3, || ground.active(3).map(drop))?;
-    // What runs is the new text.
+    // The new content runs.
     let lines = ground.processes("swap-*")?;
     let each = "for pid in $(systemctl show --property=MainPID --value 'swap-*'); do tr '\\0' ' ' </proc/$pid/cmdline; done";
     let mut said = String::new();

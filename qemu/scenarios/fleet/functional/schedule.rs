@@ -1,11 +1,11 @@
-//! Which machine gets a unit, by the rules of `[X-Fleet]`.
+//! Scheduling by the options of `[X-Fleet]`.
 
 use std::collections::BTreeMap;
 
 use super::ground::{Ground, Row, SERVICE, machines};
 use crate::failure::{Failure, expect};
 
-/// Which machine each unit has.
+/// Maps each unit to its machine.
 fn places(rows: &[Row]) -> BTreeMap<&str, &str> {
     rows.iter().map(|row| (row.unit.as_str(), row.machine.as_str())).collect()
 }
@@ -35,7 +35,7 @@ pub fn schedule_machine_of(ground: &Ground<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// So many of them run, each alone on its machine, and the others wait.
+/// Waits until one unit runs on each machine and the others wait.
 fn apart(ground: &Ground<'_>, units: &[String]) -> Result<(), Failure> {
     ground.fleetctl(&format!("start --no-block {}", units.join(" ")))?;
     ground.listed(units.len())?;
@@ -51,7 +51,7 @@ pub fn schedule_conflicts(ground: &Ground<'_>) -> Result<(), Failure> {
     apart(ground, &(1..=5).map(|number| format!("conflict@{number}")).collect::<Vec<_>>())
 }
 
-/// One more of them than machines: three would be apart without any rule.
+/// One unit more than machines: three would be spread without any conflict.
 pub fn schedule_multiple_conflicts(ground: &Ground<'_>) -> Result<(), Failure> {
     apart(ground, &(1..=4).map(|number| format!("apart-in-a-line@{number}")).collect::<Vec<_>>())?;
     ground.clear()?;
@@ -74,7 +74,8 @@ pub fn schedule_one_way_conflict(ground: &Ground<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Two machines: the second unit is alone on its own, the third one gets the first one's, by its lesser id.
+/// Two machines: the second unit is the only one on its machine, and the third is scheduled next to the first by
+/// the lower id.
 pub fn schedule_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.size(2)?;
     let mut ids: Vec<_> = ground.members.iter().take(2).map(|member| member.id.as_str()).collect();
@@ -99,14 +100,14 @@ pub fn schedule_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Who replaces each other is left alone, as in the original's scheduler, whose own test sees one of them launched:
-/// neither takes the other's place forever.
+/// Units that replace each other keep running, as in the original's scheduler, whose test expects one of them
+/// launched: neither replaces the other forever.
 pub fn schedule_circular_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.size(2)?;
     ground.fleetctl("start circular@1")?;
     ground.active(1)?;
     ground.fleetctl("start other@1")?;
-    // Beside the first one: both machines have a unit, and one has the lesser id.
+    // Scheduled next to the first one: both machines have one unit, and the lower id wins.
     ground.fleetctl("start circular@2")?;
     ground.listed(3)?;
     let mut before = ground.active(3)?;
@@ -121,7 +122,7 @@ pub fn schedule_circular_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     expect(same, "the same two processes", &format!("{processes:?}, then {after:?}"))
 }
 
-/// Against the order in which machines without units are chosen.
+/// Against the order in which the scheduler chooses idle machines.
 pub fn schedule_condition_machine_id(ground: &Ground<'_>) -> Result<(), Failure> {
     let mut ids: Vec<_> = ground.members.iter().map(|member| member.id.as_str()).collect();
     ids.sort_unstable();
@@ -175,7 +176,7 @@ pub fn schedule_global_conflicts(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.active(3)?;
     let before = ground.processes("everywhere@*")?;
     ground.fleetctl("start conflicts-with-everywhere")?;
-    // All agents have looked at it when they have one that came later.
+    // All agents have reconciled once they run a unit that was started later.
     ground.fleetctl("start everywhere@2")?;
     let look = || ground.rows();
     let there = |rows: &Vec<Row>| {

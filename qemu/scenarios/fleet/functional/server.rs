@@ -1,4 +1,4 @@
-//! One fleetd on a machine of its own, whose store is on another machine: the way there can be cut.
+//! One fleetd whose etcd is on another machine, so that the connection can be cut.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::ground::{self, Ground};
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
-/// The first machine has fleetd, the second one the store.
+/// The first machine runs fleetd, the second one etcd.
 pub fn form<'a>(stage: &Stage<'a>) -> Result<Ground<'a>, Failure> {
     let store = stage.machine(2).node()?.address.to_string();
     let (peer, client) = (format!("http://{store}:2380"), format!("http://{store}:2379"));
@@ -42,12 +42,12 @@ const REFUSED: &str =
     "fleetctl list-machines 2>&1 | grep 'Error 503: fleet server unable to communicate with etcd'";
 const MONITOR: &str = "Server monitor triggered: Monitor timed out before successful heartbeat";
 
-/// From this moment on, for journalctl.
+/// The current time for `journalctl --since`.
 fn now(ground: &Ground<'_>) -> Result<String, Failure> {
     Ok(ground.typed().succeed("date +@%s.%N")?.trim().to_owned())
 }
 
-/// How often fleetd has said this since then.
+/// Counts fleetd's log lines with this text since then.
 fn said(ground: &Ground<'_>, since: &str, words: &str) -> Result<usize, Failure> {
     let log =
         ground.typed().succeed(&format!("journalctl --no-pager --unit fleet.service --since {since}"))?;
@@ -75,7 +75,7 @@ pub fn reconfigure_server(ground: &Ground<'_>) -> Result<(), Failure> {
     )
 }
 
-/// Units of all desired states, on the only machine that there is: nobody could take them over.
+/// Units of all desired states on the only machine: no other one could take them over.
 pub fn single_node_connectivity_loss(ground: &Ground<'_>) -> Result<(), Failure> {
     let machine = ground.typed();
     ground.fleetctl("submit hello@1 everywhere@1")?;
@@ -120,7 +120,7 @@ pub fn shutdown(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.size(1)
 }
 
-/// The store is cut off by silence; fleetd is stopped while it tries to find it again.
+/// Packets to etcd are dropped; fleetd is stopped while it tries to reconnect.
 pub fn shutdown_vs_monitor(ground: &Ground<'_>) -> Result<(), Failure> {
     let (machine, since) = (ground.typed(), now(ground)?);
     ground.fleetctl("start hello")?;

@@ -1,9 +1,9 @@
-//! What is looked at on a unit's own machine, and what systemd makes of a unit's `[Install]`.
+//! Commands that run on a unit's machine, and what systemd does with a unit's `[Install]` section.
 
 use super::ground::{Ground, LINE, SERVICE};
 use crate::failure::{Failure, expect};
 
-/// Is installed into hello.service, and bound to it.
+/// Is installed into hello.service and bound to it.
 const SIDEKICK: &str = "
 [Install]
 WantedBy=hello.service
@@ -13,7 +13,7 @@ MachineOf=hello.service
 ";
 const BOUND: &str = "[Unit]\nBindsTo=hello.service\nAfter=hello.service\n";
 
-/// Of a unit on another machine than the one on which it is typed.
+/// For a unit on another machine than the one that runs fleetctl.
 pub fn unit_ssh_actions(ground: &Ground<'_>) -> Result<(), Failure> {
     let unit = format!("on@{}", ground.members[1].machine.name());
     ground.fleetctl(&format!("start {unit}"))?;
@@ -31,7 +31,7 @@ pub fn unit_status(ground: &Ground<'_>) -> Result<(), Failure> {
     let unit = format!("on@{}", ground.members[1].machine.name());
     ground.fleetctl(&format!("load {unit}"))?;
     ground.loaded(1)?;
-    // systemd's exit code for a unit that does not run.
+    // systemd's exit code for an inactive unit.
     let command = format!("fleetctl --strict-host-key-checking=false status {unit}");
     let status = ground.typed().execute(&super::super::cluster::with_agent(&command))?;
     let good = status.code == 3 && status.stdout.contains("Loaded: loaded");
@@ -50,7 +50,7 @@ pub fn install_unit(ground: &Ground<'_>) -> Result<(), Failure> {
     let together = rows.iter().all(|row| !row.active && row.machine == rows[0].machine);
     expect(together, "both inactive on one machine", &format!("{rows:?}"))?;
     ground.fleetctl("start hello")?;
-    // fleet has only loaded it; systemd starts it.
+    // fleet only loads it; systemd starts it.
     ground.active(2)?;
     let state = ground
         .says("fleetctl list-unit-files --no-legend --fields=unit,dstate,state | grep sidekick | xargs")?;

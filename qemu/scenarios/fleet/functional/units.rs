@@ -1,4 +1,4 @@
-//! What becomes of units by each command.
+//! State changes of units by each command.
 
 use super::super::super::kv::shows;
 use super::ground::{Ground, SERVICE, UNITS};
@@ -74,7 +74,7 @@ pub fn unit_cat(ground: &Ground<'_>) -> Result<(), Failure> {
 }
 
 pub fn list_unit_files_order(ground: &Ground<'_>) -> Result<(), Failure> {
-    // Neither in their order nor in its reverse: 7 and 20 have no common factor.
+    // Neither ascending nor descending: 7 and 20 are coprime.
     let numbers: Vec<_> = (1..=20).map(|step| format!("hello@{}", step * 7 % 20 + 1)).collect();
     ground.fleetctl(&format!("submit {}", numbers.join(" ")))?;
     let mut wanted: Vec<_> = numbers.iter().map(|name| format!("{name}.service")).collect();
