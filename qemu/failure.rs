@@ -13,7 +13,7 @@ pub enum Failure {
     Expected(String),
     /// The host lacks a prerequisite: the scenario is skipped.
     #[error("{0}")]
-    NotHere(String),
+    Unavailable(String),
     #[error("cannot change the disk {path}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
     #[error("cannot measure how fast this host is")]
@@ -31,6 +31,10 @@ impl Failure {
 }
 
 /// Returns [`Failure::Expected`] unless `holds`.
-pub fn expect(holds: bool, expected: &str, seen: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(Failure::Expected(format!("expected {expected}; seen: {}", seen.trim()))) }
+pub fn expect(holds: bool, expected: &str, actual: &str) -> Result<(), Failure> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::Expected(format!("expected {expected}; seen: {}", actual.trim())))
+    }
 }

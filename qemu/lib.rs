@@ -13,5 +13,5 @@ mod slowdown;
 
 pub use failure::Failure;
 pub use runner::run;
-pub use scenario::{Outcome, Run, Scenario, Stage};
+pub use scenario::{Context, Outcome, Run, Scenario};
 pub use scenarios::ALL;

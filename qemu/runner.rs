@@ -13,7 +13,7 @@ use machines::spec_change::SpecChange;
 use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
-use crate::scenario::{self, Outcome, Run, Scenario, Stage};
+use crate::scenario::{self, Context, Outcome, Run, Scenario};
 use crate::signing;
 use crate::slowdown::slowdown;
 
@@ -28,7 +28,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     };
     let signed = match signed_run(run, scenario, &layout) {
         Ok(signed) => signed,
-        Err(Failure::NotHere(why)) => return Outcome::Skipped { why },
+        Err(Failure::Unavailable(why)) => return Outcome::Skipped { why },
         Err(failure) => return kept(failure.chain(), None),
     };
     let run = signed.as_ref().unwrap_or(run);
@@ -43,8 +43,8 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
         }
         Err(error) => return failed(error),
     };
-    let stage = Stage { site: &site, backend, run };
-    let done = (scenario.run)(&stage);
+    let context = Context { site: &site, backend, run };
+    let done = (scenario.run)(&context);
     if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
         return match site.destroy() {
             Ok(()) => Outcome::Skipped { why: "interrupted".to_owned() },
@@ -56,7 +56,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
             Ok(()) => Outcome::Passed,
             Err(error) => failed(error),
         },
-        Err(Failure::NotHere(why)) => match site.destroy() {
+        Err(Failure::Unavailable(why)) => match site.destroy() {
             Ok(()) => Outcome::Skipped { why },
             Err(error) => failed(error),
         },
@@ -97,7 +97,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         shared: shared_folders(&layout, scenario)?,
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
-        qemu_arguments: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
+        qemu_arguments: scenario.qemu_arguments.iter().map(|word| (*word).to_owned()).collect(),
         ..ClusterSpec::default()
     };
     let site = Site::create(

@@ -21,13 +21,13 @@ const BOOT_QEMU: Duration = Duration::from_secs(480);
 const BOOT_NSPAWN: Duration = Duration::from_secs(120);
 
 /// The machines of one running scenario.
-pub struct Stage<'a> {
+pub struct Context<'a> {
     pub site: &'a Site,
     pub backend: BackendKind,
     pub run: &'a Run,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Context<'a> {
     /// Limit for an operation that includes a boot on this back end.
     #[must_use]
     pub fn boot_limit(&self) -> Duration {
@@ -89,19 +89,19 @@ pub struct Scenario {
     pub by_name_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,
-    /// Guest paths of the folders that the host shares with the machines; [`Stage::shared`] is the host path.
+    /// Guest paths of the folders that the host shares with the machines; [`Context::shared`] is the host path.
     pub shared: &'static [&'static str],
     /// etcd uses TLS.
     pub tls: bool,
     /// The image is signed, and the firmware enforces Secure Boot.
     pub secure_boot: bool,
     /// Additional arguments of QEMU.
-    pub qemu_words: &'static [&'static str],
-    pub run: fn(&Stage<'_>) -> Result<(), Failure>,
+    pub qemu_arguments: &'static [&'static str],
+    pub run: fn(&Context<'_>) -> Result<(), Failure>,
 }
 
 /// Defaults: one machine, on both back ends, in every run.
-pub const USUAL: Scenario = Scenario {
+pub const DEFAULTS: Scenario = Scenario {
     name: "",
     about: "",
     nodes: 1,
@@ -114,7 +114,7 @@ pub const USUAL: Scenario = Scenario {
     shared: &[],
     tls: false,
     secure_boot: false,
-    qemu_words: &[],
+    qemu_arguments: &[],
     run: |_| Ok(()),
 };
 

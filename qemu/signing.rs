@@ -27,7 +27,7 @@ pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
         openssl.args(["-subj", "/CN=Secure Boot of Keelson's tests", "-keyout"]).arg(key);
         let Ok(output) = openssl.arg("-out").arg(certificate).stdin(Stdio::null()).output() else {
             std::fs::remove_dir_all(&unfinished).map_err(failed)?;
-            return Err(Failure::NotHere("this host has no openssl to make a key with".to_owned()));
+            return Err(Failure::Unavailable("this host has no openssl to make a key with".to_owned()));
         };
         expect(output.status.success(), "a key", &String::from_utf8_lossy(&output.stderr))?;
         // A concurrent run may have created it first: one of the two is kept.
@@ -76,9 +76,9 @@ pub(crate) fn sign_again(run: &Run, file: &Path, key: Option<&SigningKey>) -> Re
     let shared: Vec<PathBuf> = file.parent().into_iter().chain(key_folder).map(Path::to_owned).collect();
     let tools =
         Tools::open(&run.image.tools, &shared).map_err(|error| Failure::Expected(error.to_string()))?;
-    let with = |program: &str, words: &[&std::ffi::OsStr]| {
+    let with = |program: &str, arguments: &[&std::ffi::OsStr]| {
         let mut command = tools.command(program).map_err(|error| Failure::Expected(error.to_string()))?;
-        let output = command.args(words).stdin(Stdio::null()).output();
+        let output = command.args(arguments).stdin(Stdio::null()).output();
         let output = output.map_err(|source| Failure::Disk { path: program.into(), source })?;
         expect(output.status.success(), program, &String::from_utf8_lossy(&output.stderr))
     };

@@ -8,7 +8,7 @@ use machines::machine::Machine;
 use machines::process::Process;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 /// Starting a container takes seconds; on an emulated machine of a busy host it takes minutes.
 const SOON: Duration = Duration::from_secs(300);
@@ -19,14 +19,14 @@ pub const BOOTS: Scenario = Scenario {
     name: "boots",
     about: "a machine comes up with nothing failed, /usr read-only erofs, ssh and sudo working, and knows where to ask for updates",
     run: boots,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
+fn boots(context: &Context<'_>) -> Result<(), Failure> {
     let server = "http://host.keelson:8041/v1/update/";
-    stage.site.set_update_server(server)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
+    context.site.set_update_server(server)?;
+    context.boot()?;
+    let machine = context.machine(1);
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
     expect(failed.trim().is_empty(), "no failed unit", &failed)?;
     let usr = machine.succeed("findmnt -no FSTYPE,OPTIONS /usr")?;
@@ -38,9 +38,9 @@ fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(name.trim() == machine.name(), machine.name(), &name)?;
     let user = machine.succeed("id -un; sudo id -un")?;
     expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)?;
-    let told = machine.read("/run/coreos/update.conf")?;
-    expect(told.lines().any(|line| line == format!("SERVER={server}")), server, &told)?;
-    if stage.backend == Qemu {
+    let config = machine.read("/run/coreos/update.conf")?;
+    expect(config.lines().any(|line| line == format!("SERVER={server}")), server, &config)?;
+    if context.backend == Qemu {
         verified(&machine)?;
     }
     waits_for_nothing_slow(&machine)
@@ -80,15 +80,15 @@ pub const HELLO: Scenario = Scenario {
     user_data: Some(HELLO_USER_DATA),
     long_on: &[Qemu],
     run: hello,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn hello(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn hello(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.wait_for_unit("hello.service", SOON)?;
-    let said = "sudo journalctl --no-pager -u hello.service | grep -c 'Hello World' | grep -v '^0$'";
-    machine.wait_until_succeeds(said, SOON)?;
+    let has_output = "sudo journalctl --no-pager -u hello.service | grep -c 'Hello World' | grep -v '^0$'";
+    machine.wait_until_succeeds(has_output, SOON)?;
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
     expect(failed.trim().is_empty(), "no failed unit", &failed)
 }
@@ -99,12 +99,12 @@ pub const APART: Scenario = Scenario {
     nodes: 2,
     on: &[Nspawn],
     run: apart,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn apart(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let cluster = stage.site.cluster();
+fn apart(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let cluster = context.site.cluster();
     for node in &cluster.nodes {
         // A prefix for the folder of the cluster's state precedes this suffix.
         let own = format!("-{}-{}", cluster.name, node.name);
@@ -115,11 +115,11 @@ fn apart(stage: &Stage<'_>) -> Result<(), Failure> {
         let groups = first.map(groups).unwrap_or_default();
         let inside = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
         let places: Vec<_> = inside.collect();
-        let is_own = |place: &&str| place.split('/').any(|part| is_group(part) && part.ends_with(&own));
+        let is_own = |path: &&str| path.split('/').any(|part| is_group(part) && part.ends_with(&own));
         let apart = !places.is_empty() && places.iter().all(is_own);
         expect(apart, &format!("{} to be below keelson-MARK{own}", node.name), &groups)?;
     }
-    stage.site.down()?;
+    context.site.down()?;
     let left = groups_of(&format!("-{}-", cluster.name));
     expect(left.is_empty(), "no control group left", &left.join(" "))
 }

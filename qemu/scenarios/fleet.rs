@@ -1,6 +1,5 @@
 //! fleet on whole machines.
 
-pub mod beats;
 pub mod bus;
 pub mod clock;
 pub mod cluster;
@@ -8,6 +7,7 @@ pub mod commands;
 pub mod crowd;
 pub mod docker;
 pub mod functional;
+pub mod heartbeats;
 pub mod limits;
 pub mod machine_dies;
 pub mod member_hangs;

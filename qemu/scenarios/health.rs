@@ -7,7 +7,7 @@ use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 /// Limit for the checks after a boot.
 const CHECKED: Duration = Duration::from_secs(180);
@@ -20,12 +20,12 @@ pub const HEALTH: Scenario = Scenario {
     user_data: Some(include_str!("../user-data/health.yaml")),
     long_on: &[Qemu],
     run: health,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn health(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn health(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.wait_until_succeeds(&format!("systemctl is-active {TARGET}"), CHECKED)?;
     let report = machine.read(REPORT)?;
     expect(report.contains("\"state\": \"healthy\""), "a healthy machine", &report)?;
@@ -59,11 +59,11 @@ fn is_good(machine: &Machine<'_>) -> Result<(), Failure> {
 fn is_bad(machine: &Machine<'_>, why: &str) -> Result<(), Failure> {
     machine.fail(AGAIN)?;
     machine.fail(&format!("systemctl is-active {TARGET}"))?;
-    let told =
+    let message =
         machine.succeed("sudo journalctl -b -p err -t keelson-health-check -o cat --no-pager | tail -n 1")?;
     let expected = format!("this machine is not healthy: {why}");
-    expect(told.starts_with(&expected), &expected, &told)?;
-    expect(told.contains("; this machine stays up, since "), "no restart", &told)?;
+    expect(message.starts_with(&expected), &expected, &message)?;
+    expect(message.contains("; this machine stays up, since "), "no restart", &message)?;
     let report = machine.read(REPORT)?;
     expect(report.contains("\"state\": \"unhealthy\""), "an unhealthy machine", &report)
 }

@@ -6,9 +6,9 @@ use machines::backend::DiskFault;
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, form, health, leader, shows};
+use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, expect_output, form, health, leader};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const BAD_DISK: Scenario = Scenario {
     name: "kv-bad-disk",
@@ -20,7 +20,7 @@ pub const BAD_DISK: Scenario = Scenario {
     by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: bad_disk,
-    ..USUAL
+    ..DEFAULTS
 };
 
 /// Queries only the local member: without `--no-sync` etcdctl uses any member.
@@ -28,31 +28,31 @@ const LOCAL: &str = "etcdctl --no-sync --endpoints http://127.0.0.1:2379";
 /// Reads and writes per second: a hundredth of what the slowest disks do.
 const SLOW: u64 = 5;
 /// Forwards the journal to the console, which needs no disk.
-const TELL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
+const FORWARD_JOURNAL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
     printf \"[Journal]\\nForwardToConsole=yes\\nMaxLevelConsole=info\\n\" >/run/systemd/journald.conf.d/console.conf \
     && systemctl restart systemd-journald'";
 
-fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
-    let first = leader(stage, &machines[0])?;
-    let (slow, writer) = (stage.machine(first % NODES + 1), stage.machine((first + 1) % NODES + 1));
+fn bad_disk(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
+    let first = leader(context, &machines[0])?;
+    let (slow, writer) = (context.machine(first % NODES + 1), context.machine((first + 1) % NODES + 1));
     writer.succeed(LOAD)?;
-    more(&writer, 50)?;
+    wait_for_writes(&writer, 50)?;
 
     slow.disk(DiskFault::Slow { operations: SLOW })?;
-    more(&writer, 50)?;
+    wait_for_writes(&writer, 50)?;
     slow.disk(DiskFault::None)?;
-    shows(&writer, "etcdctl set /after-slow yes", "yes\n")?;
+    expect_output(&writer, "etcdctl set /after-slow yes", "yes\n")?;
     slow.wait_until_succeeds(&format!("{LOCAL} get /after-slow"), SOON)?;
 
     // The leader's disk fails: another member has to take over.
-    let failing = stage.machine(leader(stage, &writer)?);
+    let failing = context.machine(leader(context, &writer)?);
     expect(failing.name() != writer.name(), "another leader than the writer", writer.name())?;
-    failing.succeed(TELL)?;
+    failing.succeed(FORWARD_JOURNAL)?;
     failing.disk(DiskFault::Failing)?;
     failing.wait_for_console("the log stopped after a failure while", FORMED)?;
-    more(&writer, 50)?;
-    let next = stage.machine(leader(stage, &writer)?);
+    wait_for_writes(&writer, 50)?;
+    let next = context.machine(leader(context, &writer)?);
     expect(next.name() != failing.name(), "another leader than the member without a disk", next.name())?;
 
     // Its file system is shut down: a repaired disk is used from the next boot on.
@@ -60,12 +60,12 @@ fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
     failing.crash()?;
     failing.start()?;
     failing.wait_for_unit("etcd.service", FORMED)?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
     nothing_lost(&machines, &writer)
 }
 
 /// Waits until `count` more writes are acknowledged.
-fn more(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
+fn wait_for_writes(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
     let now: usize = writer.succeed("cat /run/acknowledged 2>/dev/null | wc -l")?.trim().parse().unwrap_or(0);
     let wanted = now + count;
     writer.wait_until_succeeds(&format!("test $(wc -l </run/acknowledged) -ge {wanted}"), SOON)?;
@@ -84,7 +84,7 @@ fn nothing_lost(machines: &[Machine<'_>], writer: &Machine<'_>) -> Result<(), Fa
             "{LOCAL} ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; \
              comm -23 /run/acknowledged-elsewhere /tmp/have"
         );
-        shows(machine, &check, "")?;
+        expect_output(machine, &check, "")?;
     }
     Ok(())
 }
@@ -98,36 +98,36 @@ pub const CLOCK: Scenario = Scenario {
     long_on: &[Qemu],
     user_data: Some(USER_DATA),
     // Every power-on starts at this time: a machine that lost power boots with a clock in the past.
-    qemu_words: &["-rtc", "base=2031-05-06T07:08:09"],
+    qemu_arguments: &["-rtc", "base=2031-05-06T07:08:09"],
     run: clock,
-    ..USUAL
+    ..DEFAULTS
 };
 
 /// TTL of a key in seconds; an emulated machine needs part of it to answer.
 const TTL: u64 = 40;
-const AHEAD: &str = "sudo date -s '1 hour'";
-const BACK: &str = "sudo date -s '1 hour ago'";
+const CLOCK_AHEAD: &str = "sudo date -s '1 hour'";
+const CLOCK_BACK: &str = "sudo date -s '1 hour ago'";
 
-fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
+fn clock(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
     for machine in &machines {
         machine.succeed("sudo systemctl stop systemd-timesyncd.service")?;
-        shows(machine, "date -u +%Y", "2031\n")?;
+        expect_output(machine, "date -u +%Y", "2031\n")?;
     }
-    let first = leader(stage, &machines[0])?;
-    let (leads, odd) = (stage.machine(first), stage.machine(first % NODES + 1));
-    let writer = stage.machine((first + 1) % NODES + 1);
+    let first = leader(context, &machines[0])?;
+    let (leads, odd) = (context.machine(first), context.machine(first % NODES + 1));
+    let writer = context.machine((first + 1) % NODES + 1);
     writer.succeed(LOAD)?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
 
     // On a follower, and on the leader, which keeps leading: keys live for their TTL on all members, whether the
     // clock is wrong before or after the write.
     let term = term_of(&leads)?;
     for (who, jumps) in [("follower", &odd), ("leader", &leads)] {
-        for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
+        for (number, jump) in [CLOCK_AHEAD, CLOCK_BACK].into_iter().enumerate() {
             let key = format!("/{who}-{number}");
-            lives_its_time(&machines, jumps, Some(jump), &key, "lives although the clock jumps")?;
-            more(&writer, 20)?;
+            expect_ttl(&machines, jumps, Some(jump), &key, "lives although the clock jumps")?;
+            wait_for_writes(&writer, 20)?;
         }
     }
     let after = term_of(&leads)?;
@@ -135,18 +135,18 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
 
     // After a power cut the real-time clock is back at the first power-on.
     leads.crash()?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
     leads.start()?;
     leads.wait_for_unit("etcd.service", FORMED)?;
-    let now = leader(stage, &writer)?;
-    lives_its_time(&machines, &stage.machine(now), None, "/after-the-cut", "lives after a power cut")?;
+    let now = leader(context, &writer)?;
+    expect_ttl(&machines, &context.machine(now), None, "/after-the-cut", "lives after a power cut")?;
     nothing_lost(&machines, &writer)?;
-    health(stage, &writer)
+    health(context, &writer)
 }
 
 /// Puts a key with a TTL through one machine whose clock then jumps: all members have it for most of the TTL, then
 /// none has.
-fn lives_its_time(
+fn expect_ttl(
     machines: &[Machine<'_>],
     by: &Machine<'_>,
     jump: Option<&str>,
@@ -154,7 +154,7 @@ fn lives_its_time(
     value: &str,
 ) -> Result<(), Failure> {
     let began = std::time::Instant::now();
-    shows(by, &format!("{LOCAL} set {key} '{value}' --ttl {TTL}"), &format!("{value}\n"))?;
+    expect_output(by, &format!("{LOCAL} set {key} '{value}' --ttl {TTL}"), &format!("{value}\n"))?;
     if let Some(jump) = jump {
         by.succeed(jump)?;
     }

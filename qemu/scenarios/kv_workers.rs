@@ -3,9 +3,9 @@
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::kv::{FORMED, SOON, shows};
+use super::kv::{FORMED, SOON, expect_output};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const WORKERS: Scenario = Scenario {
     name: "kv-workers",
@@ -13,7 +13,7 @@ pub const WORKERS: Scenario = Scenario {
     nodes: 3,
     by_name_on: &[Qemu],
     run: workers,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const UNITS: &str = "  units:\n    - name: etcd2.service\n      command: start\n";
@@ -24,9 +24,9 @@ fn user_data(etcd2: &[String], beside: &str) -> String {
     format!("#cloud-config\ncoreos:\n  etcd2:\n{lines}{beside}{UNITS}")
 }
 
-fn start<'a>(stage: &Stage<'a>, number: usize, user_data: &str) -> Result<Machine<'a>, Failure> {
-    stage.site.set_user_data(user_data.as_bytes())?;
-    let machine = stage.machine(number);
+fn start<'a>(context: &Context<'a>, number: usize, user_data: &str) -> Result<Machine<'a>, Failure> {
+    context.site.set_user_data(user_data.as_bytes())?;
+    let machine = context.machine(number);
     machine.start()?;
     machine.wait_for_unit("etcd2.service", FORMED)?;
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
@@ -34,8 +34,8 @@ fn start<'a>(stage: &Stage<'a>, number: usize, user_data: &str) -> Result<Machin
     Ok(machine)
 }
 
-fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
-    let address = stage.machine(1).node()?.address;
+fn workers(context: &Context<'_>) -> Result<(), Failure> {
+    let address = context.machine(1).node()?.address;
     let (peer, client) = (format!("http://{address}:2380"), format!("http://{address}:2379"));
     let of_master = user_data(
         &[
@@ -48,7 +48,7 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
         ],
         "",
     );
-    let master = start(stage, 1, &of_master)?;
+    let master = start(context, 1, &of_master)?;
     // Any etcd serves discovery: this one gives the third machine the member's address.
     let id = master.succeed("etcdctl member list | cut -d: -f1")?;
     master.succeed("etcdctl set /found/_config/size 1")?;
@@ -57,22 +57,22 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     let listed = ["proxy: on".to_owned(), format!("initial-cluster: master={peer}")];
     let found = ["proxy: on".to_owned(), format!("discovery: {client}/v2/keys/found")];
     let workers =
-        [start(stage, 2, &user_data(&listed, &fleet))?, start(stage, 3, &user_data(&found, &fleet))?];
+        [start(context, 2, &user_data(&listed, &fleet))?, start(context, 3, &user_data(&found, &fleet))?];
     for worker in &workers {
         check(worker, &client)?;
     }
     // One worker reads what the other one writes.
-    shows(&workers[0], "etcdctl set /from/worker two", "two\n")?;
-    shows(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
+    expect_output(&workers[0], "etcdctl set /from/worker two", "two\n")?;
+    expect_output(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
     // User-data of the machines that start from now on.
-    stage.site.set_user_data(of_master.as_bytes())?;
+    context.site.set_user_data(of_master.as_bytes())?;
     survive(&master, &workers)
 }
 
 /// Checks that a worker proxies both ports and is not a member.
 fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
     let (name, key) = (worker.name(), format!("/workers/{}", worker.name()));
-    shows(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
+    expect_output(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
     for port in [2379, 4001] {
         let got = worker.succeed(&format!("curl -s http://127.0.0.1:{port}/v2/keys{key}"))?;
         expect(got.contains(&format!(r#""value":"{name}""#)), "the value", &got)?;

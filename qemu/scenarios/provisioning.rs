@@ -7,7 +7,7 @@ use machines::cluster::BackendKind::Qemu;
 use machines::cluster::Datasource;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 /// Limit for the network and the certificates to follow their files.
 const SETTLED: Duration = Duration::from_secs(240);
@@ -18,12 +18,12 @@ pub const NETWORK_AND_TRUST: Scenario = Scenario {
     user_data: Some(include_str!("../user-data/network.yaml")),
     long_on: &[Qemu],
     run: network_and_trust,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn network_and_trust(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn network_and_trust(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
     expect(name.trim() == "static-01", "the host name of the user-data", &name)?;
     for address in ["192.0.2.10/24", "2001:db8::10/64"] {
@@ -46,12 +46,12 @@ pub const BAD_USER_DATA: Scenario = Scenario {
     user_data: Some(BAD),
     long_on: &[Qemu],
     run: bad_user_data,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn bad_user_data(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     // That this runs at all shows that the ssh key of the config drive's metadata was installed.
     let journal = machine.succeed("sudo journalctl --no-pager -b | grep -i cloudinit")?;
     let named = journal.to_lowercase().lines().any(|line| line.contains("line 4"));
@@ -69,15 +69,15 @@ pub const PROVISION: Scenario = Scenario {
     user_data: Some(FIRST),
     long_on: &[Qemu],
     run: provision,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn provision(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.fail("test -e /etc/changed")?;
-    expect(stage.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
-    stage.site.provision(machine.name(), SETTLED)?;
+    expect(context.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
+    context.site.provision(machine.name(), SETTLED)?;
     let file = machine.succeed("cat /etc/changed; systemctl is-active changed.service")?;
     expect(file == "yesactive\n", "the new file and unit", &file)?;
     machine.succeed("sudo rm /etc/changed && sync")?;
@@ -106,12 +106,12 @@ pub const PARTS_AND_NETWORK: Scenario = Scenario {
     user_data: Some(PARTS),
     long_on: &[Qemu],
     run: parts_and_network,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn parts_and_network(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn parts_and_network(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
     expect(name.trim() == "parts-01", "the first host name", &name)?;
     let written = machine.wait_until_succeeds("cat /var/lib/second | grep one", SETTLED)?;
@@ -143,18 +143,18 @@ pub const ODD_MACHINE: Scenario = Scenario {
     on: &[Qemu],
     user_data: Some(ODD),
     datasource: Datasource::FwCfg,
-    qemu_words: &[
+    qemu_arguments: &[
         "-rtc",
         "base=1970-01-01T00:00:00",
         "-smbios",
         "type=11,value=io.systemd.stub.kernel-cmdline-extra=keelson.autologin",
     ],
     run: odd_machine,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn odd_machine(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machine = stage.machine(1);
+fn odd_machine(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
     let ready = machine.start()?;
     let failed = ready.failed_units.join(" ");
     expect(failed.is_empty(), "no failed unit", &failed)?;

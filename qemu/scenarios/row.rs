@@ -13,7 +13,7 @@ use machines::machine::Machine;
 use super::kv::{FORMED, NODES, SOON, USER_DATA};
 use super::{fleet, kv, kv_faults, kv_recovery, power, tutorials};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 // The last one replaces the cluster.
 const IN_STORE: &[&Scenario] = &[&kv::MOVES, &kv::LEADER_DIES, &kv_faults::BAD_DISK, &kv_recovery::RESTORE];
@@ -29,7 +29,7 @@ pub const STORE: Scenario = Scenario {
     about: "kv-service-moves, kv-leader-dies, kv-bad-disk and kv-restore pass on the same machines",
     nodes: NODES,
     user_data: Some(USER_DATA),
-    run: |stage| in_a_row(stage, IN_STORE),
+    run: |context| in_a_row(context, IN_STORE),
     ..ROW
 };
 
@@ -38,7 +38,7 @@ pub const FLEET: Scenario = Scenario {
     about: "fleet, fleet-limits and fleet-refused pass on the same machines",
     nodes: NODES,
     user_data: Some(fleet::TUTORIAL),
-    run: |stage| in_a_row(stage, IN_FLEET),
+    run: |context| in_a_row(context, IN_FLEET),
     ..ROW
 };
 
@@ -47,9 +47,9 @@ pub const MEMBERS: Scenario = Scenario {
     about: "fleet-bus, fleet-partition and fleet-machine-dies pass on the same machines",
     nodes: NODES,
     shared: fleet::partition::PARTITION.shared,
-    run: |stage| {
-        stage.site.set_user_data(fleet::cluster::impatient(stage).as_bytes())?;
-        in_a_row(stage, IN_MEMBERS)
+    run: |context| {
+        context.site.set_user_data(fleet::cluster::impatient(context).as_bytes())?;
+        in_a_row(context, IN_MEMBERS)
     },
     ..ROW
 };
@@ -57,11 +57,11 @@ pub const MEMBERS: Scenario = Scenario {
 pub const MACHINE: Scenario = Scenario {
     name: "row-machine",
     about: "validator, reboot, killed and from-file pass on the same machine",
-    run: |stage| in_a_row(stage, IN_MACHINE),
+    run: |context| in_a_row(context, IN_MACHINE),
     ..ROW
 };
 
-const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..USUAL };
+const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..DEFAULTS };
 
 /// State of a machine: failed units, units that a scenario started, changes of `/etc`.
 const MACHINE_STATE: &str = "systemctl --failed --no-legend --plain; \
@@ -81,17 +81,17 @@ const SERVICES: [(&str, &str); 2] = [
 ];
 
 /// Runs scenarios on machines that boot once.
-fn in_a_row(stage: &Stage<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
-    stage.boot()?;
-    let machines: Vec<_> = (1..=scenarios[0].nodes).map(|number| stage.machine(number)).collect();
+fn in_a_row(context: &Context<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
+    context.boot()?;
+    let machines: Vec<_> = (1..=scenarios[0].nodes).map(|number| context.machine(number)).collect();
     let first = State::of(&machines)?;
     for (index, scenario) in scenarios.iter().enumerate() {
         let of = |failure: Failure| Failure::Expected(format!("{}: {}", scenario.name, failure.chain()));
         let begun = Instant::now();
-        (scenario.run)(stage).map_err(of)?;
+        (scenario.run)(context).map_err(of)?;
         eprintln!("{} passed in {:.0?}", scenario.name, begun.elapsed());
         if index + 1 < scenarios.len() {
-            clean_up(stage, scenario, &machines, &first)
+            clean_up(context, scenario, &machines, &first)
                 .and_then(|()| first.wait_for(&machines))
                 .map_err(of)?;
         }
@@ -155,7 +155,7 @@ fn files(machine: &Machine<'_>) -> Result<BTreeSet<String>, Failure> {
 
 /// Removes what a scenario leaves on its machines.
 fn clean_up(
-    stage: &Stage<'_>,
+    context: &Context<'_>,
     scenario: &Scenario,
     machines: &[Machine<'_>],
     first: &State,
@@ -185,7 +185,7 @@ fn clean_up(
          etcdctl ls | grep -v '^/coreos.com$' | xargs -r -n 1 etcdctl rm --recursive; fi",
     )?;
     for number in 1..=scenario.shared.len() {
-        let path = stage.shared(number);
+        let path = context.shared(number);
         let failed = |source| Failure::Disk { path: path.clone(), source };
         for entry in std::fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -218,7 +218,7 @@ mod tests {
             for scenario in scenarios {
                 assert!(scenario.by_name_on.contains(&Qemu), "{} would run twice", scenario.name);
                 assert!(row.about.contains(scenario.name), "{}: {}", row.name, scenario.name);
-                let needs = |of: &Scenario| (of.nodes, of.shared, of.tls, of.secure_boot, of.qemu_words);
+                let needs = |of: &Scenario| (of.nodes, of.shared, of.tls, of.secure_boot, of.qemu_arguments);
                 assert_eq!(needs(row), needs(scenario), "{}", scenario.name);
             }
         }

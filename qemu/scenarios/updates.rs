@@ -1,10 +1,10 @@
 //! Updates on whole machines: into the other slot, fallback from a version that does not boot, and power cuts.
 
-pub mod alone;
 mod channel;
 pub mod power;
 pub mod roll;
 pub mod secure_boot;
+pub mod single_machine;
 mod versions;
 
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn proven(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
 
 /// Starts `update-agent apply` of a release in the background.
 fn begin(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
-    let apply = format!("update-agent apply {}", seen(version));
+    let apply = format!("update-agent apply {}", guest_path(version));
     machine.succeed("sudo systemctl stop apply.service; sudo systemctl reset-failed apply.service; true")?;
     machine.succeed(&format!(
         "sudo systemd-run --no-block --unit=apply --property=Type=oneshot --property=RemainAfterExit=yes {apply}"
@@ -73,9 +73,9 @@ fn apply(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
     begin(machine, version)?;
     let ended = "systemctl is-active apply.service | grep -E '^(active|failed)$'";
     let state = machine.wait_until_succeeds(ended, APPLIED)?;
-    let said =
+    let output =
         machine.succeed("sudo journalctl --unit=apply.service --boot --no-pager --lines=20 --output=cat")?;
-    expect(state.trim() == "active", "an update that is installed", &said)
+    expect(state.trim() == "active", "an update that is installed", &output)
 }
 
 /// Leaves an installed version its last try, as after two failed boots. `update-roll-broken` uses all three.
@@ -88,7 +88,7 @@ fn last_try(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
 }
 
 /// Guest path of a release's folder.
-fn seen(version: &str) -> String {
+fn guest_path(version: &str) -> String {
     format!("{FOLDER}/{version}")
 }
 

@@ -4,7 +4,7 @@
 //! all machines.
 
 mod client;
-pub mod ground;
+pub mod fixture;
 mod machines_api;
 mod members;
 mod replace;
@@ -17,43 +17,43 @@ use machines::cluster::BackendKind::Qemu;
 
 use super::super::kv::NODES;
 use crate::failure::Failure;
-use crate::scenario::{Scenario, Stage, USUAL};
-use ground::Ground;
+use crate::scenario::{Context, DEFAULTS, Scenario};
+use fixture::Fixture;
 
 pub const FUNCTIONAL: Scenario = Scenario {
     name: "fleet-functional",
     about: "the original's functional tests of clients, units and their places hold on up to three machines",
     nodes: NODES,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     by_name_on: &[Qemu],
-    run: |stage| on_three(&Ground::form(stage, |name| user_data(stage, name))?),
-    ..USUAL
+    run: |context| on_three(&Fixture::form(context, |name| user_data(context, name))?),
+    ..DEFAULTS
 };
 
 pub const MEMBERS: Scenario = Scenario {
     name: "fleet-members",
     about: "the original's functional tests of machines that come, go and meet their double hold on four machines",
     nodes: NODES + 1,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     long_on: &[Qemu],
     by_name_on: &[Qemu],
-    run: |stage| run(&Ground::form(stage, |name| user_data(stage, name))?, ON_FOUR),
-    ..USUAL
+    run: |context| run(&Fixture::form(context, |name| user_data(context, name))?, ON_FOUR),
+    ..DEFAULTS
 };
 
 pub const SERVER: Scenario = Scenario {
     name: "fleet-server",
     about: "the original's functional tests of one fleetd hold whose store is on another machine, and can be cut off",
     nodes: 2,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     by_name_on: &[Qemu],
-    run: |stage| run(&server::form(stage)?, ON_ONE),
-    ..USUAL
+    run: |context| run(&server::form(context)?, ON_ONE),
+    ..DEFAULTS
 };
 
 struct Test {
     name: &'static str,
-    run: fn(&Ground<'_>) -> Result<(), Failure>,
+    run: fn(&Fixture<'_>) -> Result<(), Failure>,
 }
 
 /// Pairs each test with the name of its function.
@@ -85,13 +85,13 @@ const ON_ONE: &[Test] = tests! {
 };
 
 /// Runs all tests even if some fail; stops early only if units cannot be removed.
-fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
+fn run(fixture: &Fixture<'_>, tests: &[Test]) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for test in tests {
-        if let Err(failure) = (test.run)(ground) {
+        if let Err(failure) = (test.run)(fixture) {
             failures.push(format!("{}: {}", test.name, failure.chain()));
         }
-        if let Err(failure) = ground.clear() {
+        if let Err(failure) = fixture.clear() {
             failures.push(format!("after {}: {}", test.name, failure.chain()));
             break;
         }
@@ -100,17 +100,17 @@ fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
 }
 
 /// Runs the tests for three machines with fleetd.
-pub fn on_three(ground: &Ground<'_>) -> Result<(), Failure> {
-    run(ground, ON_THREE)
+pub fn on_three(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    run(fixture, ON_THREE)
 }
 
 /// Lines below `coreos.fleet`, with the machine's name as metadata.
-pub fn settings(stage: &Stage<'_>, name: &str) -> [String; 2] {
-    [format!("agent-ttl: {}s", ground::ttl(stage).as_secs()), format!("metadata: hostname={name}")]
+pub fn settings(context: &Context<'_>, name: &str) -> [String; 2] {
+    [format!("agent-ttl: {}s", fixture::ttl(context).as_secs()), format!("metadata: hostname={name}")]
 }
 
-fn user_data(stage: &Stage<'_>, name: &str) -> String {
-    super::cluster::user_data(&settings(stage, name), ground::API)
+fn user_data(context: &Context<'_>, name: &str) -> String {
+    super::cluster::user_data(&settings(context, name), fixture::API)
 }
 
 #[cfg(test)]
@@ -153,16 +153,16 @@ mod names {
     fn every_test_of_the_original_is_run() {
         assert_eq!(in_snake_case("TestUnitSSHActions"), "unit_ssh_actions");
         assert_eq!(in_snake_case("TestScheduleConditionMachineID"), "schedule_condition_machine_id");
-        let mut wanted: Vec<_> = ORIGINAL.split_whitespace().map(in_snake_case).collect();
-        assert_eq!(wanted.len(), 43);
+        let mut expected: Vec<_> = ORIGINAL.split_whitespace().map(in_snake_case).collect();
+        assert_eq!(expected.len(), 43);
         let mut run: Vec<_> =
             [ON_THREE, ON_FOUR, ON_ONE].into_iter().flatten().map(|test| test.name.to_owned()).collect();
         if ELSEWHERE.contains(UNIT_FLOW) {
             run.push("systemd_unit_flow".to_owned());
         }
-        wanted.sort();
+        expected.sort();
         run.sort();
-        assert_eq!(run, wanted);
+        assert_eq!(run, expected);
         for scenario in [&FUNCTIONAL, &MEMBERS, &SERVER] {
             assert!(
                 super::super::super::ALL.iter().any(|known| known.name == scenario.name),

@@ -8,10 +8,10 @@ use fastrand::Rng;
 use machines::cluster::BackendKind::Nspawn;
 
 use super::super::kv::{NODES, SOON};
-use super::beats::{Beats, FOLDER, Run, SERVICE};
 use super::cluster::{Member, form_with, impatient, put, wait_for_machines};
+use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const SOAK: Scenario = Scenario {
     name: "fleet-soak",
@@ -22,7 +22,7 @@ pub const SOAK: Scenario = Scenario {
     long_on: &[Nspawn],
     shared: &[FOLDER],
     run: soak,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const LASTS: Duration = Duration::from_secs(300);
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
+fn soak(context: &Context<'_>) -> Result<(), Failure> {
     let seed = match std::env::var(VARIABLE) {
         Ok(text) => {
             text.parse().map_err(|_| Failure::Expected(format!("expected a number in {VARIABLE}: {text}")))?
@@ -71,15 +71,15 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
         Err(_) => fastrand::u64(..),
     };
     eprintln!("{VARIABLE}={seed}");
-    let members = form_with(stage, &impatient(stage))?;
-    let beats = Beats::new(&stage.shared(1));
+    let members = form_with(context, &impatient(context))?;
+    let heartbeats = Heartbeats::new(&context.shared(1));
     for member in &members {
         put(&member.machine, "beat@.service", SERVICE)?;
     }
     let steady: Vec<_> = (1..=STEADY).map(|number| format!("beat@{number}.service")).collect();
     members[0].machine.succeed(&format!("fleetctl start {}", steady.join(" ")))?;
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&steady, &ids, SOON)?;
+    heartbeats.wait(&steady, &ids, SOON)?;
 
     let crashes =
         Crashes { ended: AtomicBool::new(false), down: AtomicUsize::new(NODES), count: AtomicUsize::new(0) };
@@ -89,11 +89,11 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     let crashed = std::thread::scope(|scope| {
         let crashing = scope.spawn(|| crashes.run(&members, Rng::with_seed(!seed)));
-        let done = load.run(&members, &crashes, &beats);
+        let result = load.run(&members, &crashes, &heartbeats);
         crashes.ended.store(true, Ordering::Relaxed);
         let crashed =
             crashing.join().unwrap_or_else(|_| Err(Failure::Expected("the crashes panicked".into())));
-        done.and(crashed)
+        result.and(crashed)
     });
     let tell = |failure: Failure| Failure::Expected(format!("{VARIABLE}={seed}: {}", failure.chain()));
     crashed.map_err(tell)?;
@@ -104,8 +104,8 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
         load.refused
     );
     load.units.extend(steady.iter().map(|unit| (unit.clone(), State::Launched)));
-    nothing_lost(&members, &beats, &load.units).map_err(tell)?;
-    let longest = longest_down(&beats.runs()?, &steady);
+    nothing_lost(&members, &heartbeats, &load.units).map_err(tell)?;
+    let longest = longest_down(&heartbeats.runs()?, &steady);
     eprintln!("a unit that nobody touched was down for at most {longest:?}");
     expect(longest <= DOWN, &format!("none down for more than {DOWN:?}"), &format!("{longest:?}"))
         .map_err(tell)
@@ -146,14 +146,19 @@ struct Load {
 }
 
 impl Load {
-    fn run(&mut self, members: &[Member<'_>], crashes: &Crashes, beats: &Beats) -> Result<(), Failure> {
+    fn run(
+        &mut self,
+        members: &[Member<'_>],
+        crashes: &Crashes,
+        heartbeats: &Heartbeats,
+    ) -> Result<(), Failure> {
         let end = Instant::now() + LASTS;
         let names: Vec<_> = self.units.keys().cloned().collect();
         while Instant::now() < end {
             let unit = &names[self.rng.usize(..names.len())];
-            let wanted = self.choose(self.units[unit]);
-            self.make(members, crashes, unit, wanted)?;
-            beats.never_twice()?;
+            let target = self.choose(self.units[unit]);
+            self.make(members, crashes, unit, target)?;
+            heartbeats.never_twice()?;
         }
         Ok(())
     }
@@ -169,26 +174,26 @@ impl Load {
         members: &[Member<'_>],
         crashes: &Crashes,
         unit: &str,
-        wanted: State,
+        target: State,
     ) -> Result<(), Failure> {
-        let command = format!("timeout 10 fleetctl {} --no-block {unit}", wanted.verb());
+        let command = format!("timeout 10 fleetctl {} --no-block {unit}", target.verb());
         let deadline = Instant::now() + SOON;
         loop {
-            let typed = self.rng.usize(..members.len());
-            if typed != crashes.down.load(Ordering::Relaxed) {
+            let client = self.rng.usize(..members.len());
+            if client != crashes.down.load(Ordering::Relaxed) {
                 // The machine that runs the command may crash meanwhile.
-                let output = members[typed].machine.execute(&command);
+                let output = members[client].machine.execute(&command);
                 if output.as_ref().is_ok_and(|output| output.code == 0) {
                     self.acknowledged += 1;
-                    self.units.insert(unit.to_owned(), wanted);
+                    self.units.insert(unit.to_owned(), target);
                     return Ok(());
                 }
                 self.refused += 1;
-                let seen = format!("{output:?}");
+                let output_text = format!("{output:?}");
                 expect(
                     Instant::now() < deadline,
                     &format!("`{command}` acknowledged within {SOON:?}"),
-                    &seen,
+                    &output_text,
                 )?;
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -199,7 +204,7 @@ impl Load {
 /// Checks that exactly the acknowledged state is reached, each unit once and without a pause from then on.
 fn nothing_lost(
     members: &[Member<'_>; NODES],
-    beats: &Beats,
+    heartbeats: &Heartbeats,
     units: &BTreeMap<String, State>,
 ) -> Result<(), Failure> {
     for member in members {
@@ -217,10 +222,10 @@ fn nothing_lost(
     let launched: Vec<_> =
         units.iter().filter(|(_, state)| **state == State::Launched).map(|(unit, _)| unit.clone()).collect();
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&launched, &ids, SOON)?;
+    heartbeats.wait(&launched, &ids, SOON)?;
     let deadline = Instant::now() + SOON;
     loop {
-        let alive = beats.alive()?;
+        let alive = heartbeats.alive()?;
         let mut running: Vec<_> = alive.iter().map(|run| run.unit.clone()).collect();
         running.sort();
         if running == launched {
@@ -229,7 +234,7 @@ fn nothing_lost(
         expect(Instant::now() < deadline, &launched.join(" "), &running.join(" "))?;
         std::thread::sleep(Duration::from_millis(200));
     }
-    beats.never_twice()
+    heartbeats.never_twice()
 }
 
 /// The longest pause between two runs of one of these units.

@@ -7,7 +7,7 @@ use machines::machine::Machine;
 use super::super::kv::SOON;
 use super::cluster::{form, put};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const TEXTS: Scenario = Scenario {
     name: "fleet-texts",
@@ -15,22 +15,22 @@ pub const TEXTS: Scenario = Scenario {
     user_data: Some(super::TUTORIAL),
     by_name_on: &[Qemu],
     run: texts,
-    ..USUAL
+    ..DEFAULTS
 };
 
 /// Path of an administrator's unit files until the next boot.
 const SYSTEM: &str = "/run/systemd/system";
 
-fn texts(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = form(stage)?;
+fn texts(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form(context)?;
     let Some(member) = members.first() else { return Ok(()) };
     let machine = &member.machine;
     new_units(machine)?;
     replaced(machine)?;
-    named_before(machine)?;
-    asked_for_before(machine)?;
-    wanted(machine)?;
-    dressed(machine)
+    referenced_before(machine)?;
+    requested_before(machine)?;
+    wanted_by(machine)?;
+    with_drop_in(machine)
 }
 
 /// New units, and one that reuses the name of a destroyed one.
@@ -66,7 +66,7 @@ fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 /// A unit that another one references: systemd has it loaded before its file exists and after it is removed.
-fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
+fn referenced_before(machine: &Machine<'_>) -> Result<(), Failure> {
     put_sleep(machine, "names.service", "[Unit]\nAfter=named.service\n", 1006)?;
     machine.succeed("fleetctl start names.service")?;
     runs(machine, "names.service", 1006)?;
@@ -86,7 +86,7 @@ fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 /// The unit was requested before it existed.
-fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
+fn requested_before(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.fail("sudo systemctl start late.service")?;
     put_sleep(machine, "late.service", "", 1009)?;
     machine.succeed("fleetctl start late.service")?;
@@ -94,7 +94,7 @@ fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 /// Its `WantedBy=` unit is active already: it starts once it is loaded and systemd has reloaded.
-fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
+fn wanted_by(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.write("/home/core/group.target", b"[Unit]\nDescription=All that belongs together\n")?;
     machine.succeed(&format!(
         "sudo mv group.target {SYSTEM} && sudo systemctl daemon-reload && sudo systemctl start group.target"
@@ -118,7 +118,7 @@ fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 /// A drop-in that was written without daemon-reload is applied.
-fn dressed(machine: &Machine<'_>) -> Result<(), Failure> {
+fn with_drop_in(machine: &Machine<'_>) -> Result<(), Failure> {
     let folder = format!("{SYSTEM}/dressed.service.d");
     machine.succeed(&format!(
         "sudo mkdir {folder} && printf '[Service]\\nEnvironment=A=b\\n' | sudo tee {folder}/10-a.conf"
@@ -157,6 +157,6 @@ fn destroy(machine: &Machine<'_>, unit: &str) -> Result<(), Failure> {
 
 /// Number of completed daemon-reloads.
 fn reloads(machine: &Machine<'_>) -> Result<usize, Failure> {
-    let said = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
-    Ok(said.lines().filter(|line| line.starts_with("Reloading finished")).count())
+    let output = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
+    Ok(output.lines().filter(|line| line.starts_with("Reloading finished")).count())
 }

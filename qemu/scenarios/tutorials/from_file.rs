@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use machines::machine::Machine;
 
-use super::super::kv::shows;
+use super::super::kv::expect_output;
 use super::host::{log_in, new_key};
 use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const FROM_FILE: Scenario = Scenario {
     name: "from-file",
@@ -17,7 +17,7 @@ pub const FROM_FILE: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: from_file,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const RUN: &str = "sudo coreos-cloudinit -from-file=cloud-config.yaml 2>&1";
@@ -66,26 +66,26 @@ coreos:
       command: stop
 "#;
 
-fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let (key_file, key) = new_key(stage.site.layout().root())?;
+fn from_file(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    let (key_file, key) = new_key(context.site.layout().root())?;
     machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
     // The metadata has set the hostname already. A running proxy is notified of a new one.
-    shows(
+    expect_output(
         &machine,
         "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service",
         "0\n",
     )?;
     machine.succeed("hostnamectl --static")?;
-    let said = machine.succeed(RUN)?;
-    shows(&machine, "hostnamectl --static", "by-hand\n")?;
+    let output = machine.succeed(RUN)?;
+    expect_output(&machine, "hostnamectl --static", "by-hand\n")?;
     for line in [
         "Set hostname to by-hand",
         "Wrote file to \"/etc/packed\"",
         "Calling unit command \"start\" on \"made.service\"",
     ] {
-        expect(said.contains(line), line, &said)?;
+        expect(output.contains(line), line, &output)?;
     }
     applied(&machine)?;
     let own = log_in(&machine, "elroy", &key_file, "id -Gn; cat notes/a")?;
@@ -109,7 +109,7 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
     // The metadata of `up` sets another hostname, before or after the file.
     machine.succeed("sudo systemctl start user-config.target")?;
-    shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    expect_output(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     changed_in_place(&machine)?;
     a_script_that_fails(&machine)
 }
@@ -132,7 +132,7 @@ fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
     }
     machine.succeed(&format!("printf '{script}echo again >>/run/ran\\n' | sudo tee {KEPT}"))?;
     machine.wait_until_succeeds("grep again /run/ran", SETTLED)?;
-    shows(machine, "cat /run/ran", "ran\nran\nagain\n")
+    expect_output(machine, "cat /run/ran", "ran\nran\nagain\n")
 }
 
 /// The run does not wait for the script; systemd and `-status` report its result.
@@ -147,33 +147,33 @@ fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 fn applied(machine: &Machine<'_>) -> Result<(), Failure> {
-    shows(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    expect_output(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     machine.succeed("grep -x '127.0.0.1 by-hand' /etc/hosts")?;
-    shows(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
+    expect_output(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
     // No password was set, so that none is accepted.
-    shows(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
-    shows(
+    expect_output(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
+    expect_output(
         machine,
         "sudo stat -c '%U:%G %a' /home/elroy/notes/a /home/elroy/notes",
         "elroy:elroy 640\nelroy:elroy 755\n",
     )?;
-    shows(machine, "cat /etc/packed", "hello world")?;
-    shows(
+    expect_output(machine, "cat /etc/packed", "hello world")?;
+    expect_output(
         machine,
         "cat /etc/oem-release",
         "ID=test\nVERSION_ID=\nNAME=\"A \\\"Test\\\"\"\nHOME_URL=\"\"\nBUG_REPORT_URL=\"\"\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "grep ^REBOOT_STRATEGY= /etc/coreos/update.conf; systemctl is-enabled locksmithd.service; true",
         "REBOOT_STRATEGY=off\nmasked-runtime\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "cat /run/made; systemctl is-active made.service; systemctl is-enabled made.service",
         "made by hand\nactive\nenabled\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "systemctl is-enabled never.service; systemctl is-active systemd-timesyncd.service; true",
         "masked\ninactive\n",

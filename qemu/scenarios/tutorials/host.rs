@@ -11,7 +11,7 @@ use machines::cluster::HOST_NAME;
 use machines::machine::Machine;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
 /// A program of the host serves within milliseconds.
 const SERVES: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ impl Running {
     }
 
     /// Reads the first line of its output.
-    pub fn says(&mut self) -> Result<String, Failure> {
+    pub fn first_line(&mut self) -> Result<String, Failure> {
         let Some(stdout) = self.0.stdout.take() else { return Ok(String::new()) };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).map_err(failed("what the program prints"))?;
@@ -51,10 +51,10 @@ impl Drop for Running {
 pub fn output(command: &mut Command) -> Result<String, Failure> {
     let program = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(failed(&program))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    expect(output.status.success(), &format!("{program} to succeed"), &format!("{said}{errors}"))?;
-    Ok(said)
+    expect(output.status.success(), &format!("{program} to succeed"), &format!("{text}{errors}"))?;
+    Ok(text)
 }
 
 /// Creates a key pair in this folder; returns the private key's file and the public key's line.
@@ -100,11 +100,11 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    pub fn start(stage: &Stage<'_>) -> Result<Self, Failure> {
-        let folder = stage.site.layout().root().join("own-discovery");
+    pub fn start(context: &Context<'_>) -> Result<Self, Failure> {
+        let folder = context.site.layout().root().join("own-discovery");
         std::fs::create_dir_all(&folder).map_err(failed("the folder of the discovery service"))?;
         let port = free_port(0).map_err(failed("a free port"))?;
-        let background = &stage.run.background;
+        let background = &context.run.background;
         let mut command = Command::new(&background.program);
         command.args(&background.discovery).arg(&folder).arg(port.to_string());
         let service = Self { port, _runs: Running::start(command)? };
@@ -113,7 +113,7 @@ impl Discovery {
             expect(begun.elapsed() < SERVES, "a discovery service that serves", "no port that is open")?;
             std::thread::sleep(PAUSE);
         }
-        stage.site.expose_host_port(port)?;
+        context.site.expose_host_port(port)?;
         Ok(service)
     }
 

@@ -51,7 +51,7 @@ const UNIT: &str = include_str!("../../../units/usr/lib/systemd/system/coreos-se
 const PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environment ";
 const NO_PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environmenT ";
 /// Kernel arguments that a boot can do without, which faults replace.
-const ANY_WORDS: &str = "systemd.show_status=auto systemd.firstboot=off";
+const SPARE_ARGUMENTS: &str = "systemd.show_status=auto systemd.firstboot=off";
 const NO_INIT: &str = "rdinit=/no-such-file";
 const INITRD_ONLY: &str = "rd.systemd.unit=basic.target";
 const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n\
@@ -116,8 +116,8 @@ pub fn release(
     let at = root_hash_at(&boot_image)?;
     boot_image[at..][..64].copy_from_slice(root_hash.to_string().as_bytes());
     match fault {
-        Fault::NoInit => add_word(&mut boot_image, NO_INIT)?,
-        Fault::HangsInInitrd => add_word(&mut boot_image, INITRD_ONLY)?,
+        Fault::NoInit => add_argument(&mut boot_image, NO_INIT)?,
+        Fault::HangsInInitrd => add_argument(&mut boot_image, INITRD_ONLY)?,
         _ => {}
     }
     fs::write(&uki, boot_image).map_err(failed)?;
@@ -223,18 +223,20 @@ fn change_unit(bytes: &mut [u8], mut text: String) -> io::Result<()> {
     text.extend(std::iter::repeat_n('\n', UNIT.len().saturating_sub(text.len())));
     let at = memmem::find(bytes, UNIT.as_bytes());
     match at.and_then(|at| bytes.get_mut(at..at + UNIT.len())) {
-        Some(place) if text.len() == UNIT.len() && text != UNIT => place.copy_from_slice(text.as_bytes()),
+        Some(location) if text.len() == UNIT.len() && text != UNIT => {
+            location.copy_from_slice(text.as_bytes())
+        }
         _ => return Err(io::Error::other("coreos-setup-environment.service is not as the image has it")),
     }
     Ok(())
 }
 
-/// Puts an argument into the kernel command line of a boot image, in place of [`ANY_WORDS`].
-fn add_word(boot_image: &mut [u8], word: &str) -> Result<(), Failure> {
-    let found = memmem::find(boot_image, ANY_WORDS.as_bytes());
-    expect(found.is_some(), &format!("{ANY_WORDS} on the command line"), "a boot image without them")?;
-    let padded = format!("{word:length$}", length = ANY_WORDS.len());
-    replace(boot_image, ANY_WORDS.as_bytes(), padded.as_bytes());
+/// Puts an argument into the kernel command line of a boot image, in place of [`SPARE_ARGUMENTS`].
+fn add_argument(boot_image: &mut [u8], argument: &str) -> Result<(), Failure> {
+    let found = memmem::find(boot_image, SPARE_ARGUMENTS.as_bytes());
+    expect(found.is_some(), &format!("{SPARE_ARGUMENTS} on the command line"), "a boot image without them")?;
+    let padded = format!("{argument:length$}", length = SPARE_ARGUMENTS.len());
+    replace(boot_image, SPARE_ARGUMENTS.as_bytes(), padded.as_bytes());
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use machines::ready::Limit;
 use update_core::slots::PlanError;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};
+use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, guest_path, last_try, proven, runs, trust, verified};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const UPDATE: Scenario = Scenario {
     name: "update",
@@ -19,7 +19,7 @@ pub const UPDATE: Scenario = Scenario {
     shared: &[FOLDER],
     long_on: &[Qemu],
     run: update,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const UPDATE_BROKEN: Scenario = Scenario {
@@ -33,7 +33,7 @@ pub const UPDATE_HANGS: Scenario = Scenario {
     name: "update-hangs",
     about: "a machine leaves a version that hangs in the initrd, one that hangs before any service, and one whose update agent ends at each start",
     // The limit is 10 minutes in the initrd, and 15 after it.
-    qemu_words: &[
+    qemu_arguments: &[
         "-smbios",
         "type=11,value=io.systemd.credential:systemd.unit-dropin.keelson-boot-limit.timer=[Timer]\nOnStartupSec=\nOnStartupSec=120\n",
     ],
@@ -52,19 +52,19 @@ const SECOND: &str = "9999.2.0";
 const BROKEN: &str = "9999.3.0";
 const STUCK: &str = "9999.4.0";
 
-fn update(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::DoesNotBoot, &[SECOND], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn update(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::DoesNotBoot, &[SECOND], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     let idle = "LAST_CHECKED_TIME=0\nPROGRESS=0.000000\nCURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\nNEW_SIZE=0\n";
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status == idle, idle, &status)?;
     // A release without a trusted signature is refused.
-    let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(SECOND)))?;
+    let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(SECOND)))?;
     expect(refused.contains("no key"), "a refusal without a key", &refused)?;
     trust(&machine, &keys)?;
     proven(&machine, first)?;
@@ -101,18 +101,18 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
 
     apply(&machine, BROKEN)?;
     last_try(&machine, BROKEN)?;
-    left_alone(stage, &machine)?;
+    reboot_into_failing(context, &machine)?;
     fell_back(&machine, BROKEN, SECOND)?;
     let kept = machine.read("/var/lib/kept")?;
     expect(kept == "kept\n", "kept", &kept)
 }
 
 /// Reboots into a version that never becomes ready, and waits for the fallback.
-fn left_alone(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
-    let mark = machines::ready::mark(&stage.site.layout().node(machine.name()).ready());
+fn reboot_into_failing(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+    let mark = machines::ready::mark(&context.site.layout().node(machine.name()).ready());
     // The machine may go down before it answers.
     drop(machine.execute("sudo systemctl --no-block reboot"));
-    stage.site.wait_ready(machine.name(), &mark, Limit::Total(FELL_BACK))?;
+    context.site.wait_ready(machine.name(), &mark, Limit::Total(FELL_BACK))?;
     Ok(())
 }
 
@@ -123,18 +123,18 @@ fn fell_back(machine: &Machine<'_>, from: &str, to: &str) -> Result<(), Failure>
         &format!("sudo update-agent status | grep '{from}: it did not come up'"),
         APPLIED,
     )?;
-    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(from)))?;
+    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(from)))?;
     expect(again.contains("is not wanted on this machine"), "a ban", &again)
 }
 
-fn broken(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::Unhealthy, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::Panics, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn broken(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::Unhealthy, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::Panics, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
     // An unhealthy version gets a minute to recover. One that panics after a minute must not be good before: it
     // gets the default of two.
@@ -144,20 +144,20 @@ fn broken(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     proven(&machine, first)?;
     for version in [SECOND, BROKEN] {
-        leaves(&machine, version, first)?;
+        install_bad(&machine, version, first)?;
     }
     Ok(())
 }
 
-fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, STUCK, Fault::HangsInInitrd, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn hangs(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::None, &[], &releases)?;
+    release(context.run, &keys, STUCK, Fault::HangsInInitrd, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
     // /etc is shared by all versions: a fault in it has to name its version.
     let units = "/etc/systemd/system";
@@ -183,19 +183,19 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.succeed("sudo systemctl enable hang.service")?;
     proven(&machine, first)?;
     for version in [SECOND, BROKEN, STUCK] {
-        leaves(&machine, version, first)?;
+        install_bad(&machine, version, first)?;
     }
     let ended = format!("restarting; the boot loader counts the tries of \\EFI\\Linux\\keelson_{STUCK}");
     expect(machine.console().contains(&ended), &ended, "the console does not say so")
 }
 
-fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn damaged(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
     proven(&machine, first)?;
     // As if the next version added a user, on a machine with local users.
@@ -217,7 +217,7 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     proven(&machine, SECOND)?;
     // Overwrites the file system's first blocks: it cannot be mounted.
     machine.succeed("sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=4096 count=16 conv=fsync")?;
-    left_alone(stage, &machine)?;
+    reboot_into_failing(context, &machine)?;
     runs(&machine, first)?;
     let told = format!("keelson_{SECOND}.efi is on trial again");
     expect(machine.console().contains(&told), &told, "the console does not say so")?;
@@ -270,13 +270,13 @@ fn own_certificate(machine: &Machine<'_>) -> Result<String, Failure> {
 }
 
 /// Installs a bad version, and waits for the fallback.
-fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
+fn install_bad(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
     apply(machine, version)?;
     last_try(machine, version)?;
     // Some become ready before they fail.
     drop(machine.execute("sudo systemctl --no-block reboot"));
     let deadline = Instant::now() + FELL_BACK;
-    while !left(machine, version) {
+    while !has_fallen_back(machine, version) {
         expect(Instant::now() < deadline, "the version before", &format!("not within {FELL_BACK:?}"))?;
         std::thread::sleep(Duration::from_secs(2));
     }
@@ -287,7 +287,7 @@ fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failu
 }
 
 /// Whether the machine answers and has recorded that it left this version.
-fn left(machine: &Machine<'_>, version: &str) -> bool {
+fn has_fallen_back(machine: &Machine<'_>, version: &str) -> bool {
     let noted = format!("{version}: it did not come up");
-    machine.execute("sudo update-agent status").is_ok_and(|said| said.stdout.contains(&noted))
+    machine.execute("sudo update-agent status").is_ok_and(|output| output.stdout.contains(&noted))
 }

@@ -8,9 +8,9 @@ use machines::machine::Machine;
 use machines::site::Site;
 
 use super::super::super::kv::SOON;
-use super::super::cluster::{Member, boot_each, bring_key, meet, wait_for_machines, with_agent};
+use super::super::cluster::{Member, boot_each, copy_key, wait_for_cluster, wait_for_machines, with_agent};
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
 /// Guest path of the unit files and working directory of the commands: the first shared folder.
 pub const UNITS: &str = "/home/core/units";
@@ -64,16 +64,16 @@ const FILES: [(&str, &str); 16] = [
 
 /// The presence TTL: on emulated machines the original's default. Elsewhere it exceeds the 3 s of the original's
 /// tests: a host disk that stalls etcd for as long would stop units.
-pub fn ttl(stage: &Stage<'_>) -> Duration {
-    Duration::from_secs(match stage.backend {
+pub fn ttl(context: &Context<'_>) -> Duration {
+    Duration::from_secs(match context.backend {
         BackendKind::Nspawn => 6,
         BackendKind::Qemu => 30,
     })
 }
 
 /// Limit of each wait: twice that of the original's tests, whose machines did not share processors.
-fn limit(stage: &Stage<'_>) -> Duration {
-    match stage.backend {
+fn limit(context: &Context<'_>) -> Duration {
+    match context.backend {
         BackendKind::Nspawn => Duration::from_secs(30),
         BackendKind::Qemu => SOON,
     }
@@ -88,7 +88,7 @@ pub struct Row {
     pub active: bool,
 }
 
-pub struct Ground<'a> {
+pub struct Fixture<'a> {
     pub site: &'a Site,
     pub ttl: Duration,
     pub limit: Duration,
@@ -101,31 +101,31 @@ pub struct Ground<'a> {
     user_data: Vec<String>,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> Fixture<'a> {
     /// Boots all machines, each with etcd and fleetd by its user-data.
-    pub fn form(stage: &Stage<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
-        boot_each(stage, &user_data)?;
-        let mut members = meet(stage)?;
+    pub fn form(context: &Context<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
+        boot_each(context, &user_data)?;
+        let mut members = wait_for_cluster(context)?;
         members.sort_by(|one, other| one.machine.name().cmp(other.machine.name()));
         let user_data = members.iter().map(|member| user_data(member.machine.name())).collect();
-        Self::new(stage, members, None, user_data)
+        Self::new(context, members, None, user_data)
     }
 
     pub fn new(
-        stage: &Stage<'a>,
+        context: &Context<'a>,
         members: Vec<Member<'a>>,
         store: Option<String>,
         user_data: Vec<String>,
     ) -> Result<Self, Failure> {
-        let folder = stage.shared(1);
-        let (ttl, limit) = (ttl(stage), limit(stage));
-        let ground = Self { site: stage.site, ttl, limit, members, store, folder, user_data };
+        let folder = context.shared(1);
+        let (ttl, limit) = (ttl(context), limit(context));
+        let fixture = Self { site: context.site, ttl, limit, members, store, folder, user_data };
         for (name, rule) in FILES {
             let rule = if rule.is_empty() { String::new() } else { format!("\n[X-Fleet]\n{rule}\n") };
-            ground.write(name, &format!("{SERVICE}{rule}"))?;
+            fixture.write(name, &format!("{SERVICE}{rule}"))?;
         }
-        bring_key(stage.site, ground.typed())?;
-        Ok(ground)
+        copy_key(context.site, fixture.client())?;
+        Ok(fixture)
     }
 
     /// Writes a unit file into the working directory of the commands.
@@ -134,22 +134,22 @@ impl<'a> Ground<'a> {
         std::fs::write(&path, text).map_err(|source| Failure::Disk { path, source })
     }
 
-    pub fn typed(&self) -> &Machine<'a> {
+    pub fn client(&self) -> &Machine<'a> {
         &self.members[0].machine
     }
 
     /// Runs a command in the folder of unit files and returns its output; fails if the command does.
-    pub fn says(&self, command: &str) -> Result<String, Failure> {
-        Ok(self.typed().succeed(&format!("cd {UNITS} && timeout 60 {command}"))?)
+    pub fn run(&self, command: &str) -> Result<String, Failure> {
+        Ok(self.client().succeed(&format!("cd {UNITS} && timeout 60 {command}"))?)
     }
 
-    pub fn fleetctl(&self, words: &str) -> Result<String, Failure> {
-        self.says(&format!("fleetctl {words}"))
+    pub fn fleetctl(&self, arguments: &str) -> Result<String, Failure> {
+        self.run(&format!("fleetctl {arguments}"))
     }
 
     /// Runs fleetctl with the cluster's key in an agent and without host key checking.
-    pub fn fleetctl_by_ssh(&self, words: &str) -> Result<String, Failure> {
-        self.says(&with_agent(&format!("fleetctl --strict-host-key-checking=false {words}")))
+    pub fn fleetctl_by_ssh(&self, arguments: &str) -> Result<String, Failure> {
+        self.run(&with_agent(&format!("fleetctl --strict-host-key-checking=false {arguments}")))
     }
 
     pub fn member(&self, id: &str) -> Result<&Member<'a>, Failure> {
@@ -157,25 +157,25 @@ impl<'a> Ground<'a> {
         found.ok_or_else(|| Failure::Expected(format!("expected a machine of the cluster; seen: {id}")))
     }
 
-    /// Polls until the result satisfies `good`.
+    /// Polls until the result satisfies `is_satisfied`.
     pub fn until<T>(
         &self,
-        wanted: &str,
-        mut look: impl FnMut() -> Result<T, Failure>,
-        good: impl Fn(&T) -> bool,
+        what: &str,
+        mut observe: impl FnMut() -> Result<T, Failure>,
+        is_satisfied: impl Fn(&T) -> bool,
     ) -> Result<T, Failure>
     where
         T: std::fmt::Debug,
     {
         let deadline = Instant::now() + self.limit;
         loop {
-            let seen = look()?;
-            if good(&seen) {
-                return Ok(seen);
+            let observed = observe()?;
+            if is_satisfied(&observed) {
+                return Ok(observed);
             }
             if Instant::now() > deadline {
-                let wanted = format!("{wanted} within {:?}", self.limit);
-                return expect(false, &wanted, &format!("{seen:?}")).map(|()| seen);
+                let what = format!("{what} within {:?}", self.limit);
+                return expect(false, &what, &format!("{observed:?}")).map(|()| observed);
             }
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -195,8 +195,8 @@ impl<'a> Ground<'a> {
 
     /// Waits until `count` units are active and returns their rows; other rows must be inactive.
     pub fn active(&self, count: usize) -> Result<Vec<Row>, Failure> {
-        let look = || Ok(self.rows()?.into_iter().filter(|row| row.active).collect::<Vec<_>>());
-        self.until(&format!("{count} active"), look, |rows| rows.len() == count)
+        let observe = || Ok(self.rows()?.into_iter().filter(|row| row.active).collect::<Vec<_>>());
+        self.until(&format!("{count} active"), observe, |rows| rows.len() == count)
     }
 
     /// Waits until `list-units` has `count` rows.
@@ -206,18 +206,18 @@ impl<'a> Ground<'a> {
 
     /// Waits until `count` units exist.
     pub fn listed(&self, count: usize) -> Result<Vec<String>, Failure> {
-        let look = || {
+        let observe = || {
             let text = self.fleetctl("list-unit-files --no-legend --fields=unit")?;
             Ok(text.lines().map(str::to_owned).collect::<Vec<_>>())
         };
-        self.until(&format!("{count} units"), look, |units| units.len() == count)
+        self.until(&format!("{count} units"), observe, |units| units.len() == count)
     }
 
     /// Waits for a full reconciliation by the engine: it has scheduled a unit that was started later.
-    pub fn engine_has_looked(&self, unit: &str) -> Result<(), Failure> {
-        let look = || self.rows();
+    pub fn wait_for_reconciliation(&self, unit: &str) -> Result<(), Failure> {
+        let observe = || self.rows();
         self.fleetctl(&format!("start {unit}"))?;
-        self.until(unit, look, |rows| {
+        self.until(unit, observe, |rows| {
             rows.iter().any(|row| row.unit == format!("{unit}.service") && row.active)
         })?;
         Ok(())
@@ -243,7 +243,7 @@ impl<'a> Ground<'a> {
             member.machine.succeed(&format!("sudo systemctl {word} fleet.service"))?;
         }
         let present: Vec<_> = self.members.iter().take(count).collect();
-        wait_for_machines(self.typed(), &present)
+        wait_for_machines(self.client(), &present)
     }
 
     /// Starts a machine that was switched off, and waits until it serves.
@@ -258,22 +258,23 @@ impl<'a> Ground<'a> {
 
     /// Destroys all units, waits until no trace remains, and starts fleetd on all machines.
     pub fn clear(&self) -> Result<(), Failure> {
-        const LEFT: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
+        const REMNANTS: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
         // etcd may be electing a leader after the previous test.
         let destroy =
             "fleetctl list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy";
-        self.typed().wait_until_succeeds(destroy, self.limit)?;
-        self.until("no unit", || Ok(self.typed().succeed(LEFT)?), String::is_empty)?;
+        self.client().wait_until_succeeds(destroy, self.limit)?;
+        self.until("no unit", || Ok(self.client().succeed(REMNANTS)?), String::is_empty)?;
         let tidy = |member: &Member<'a>| -> Result<(), Failure> {
-            let left = member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
-            expect(left.is_empty(), &format!("no unit's file on {}", member.machine.name()), &left)
+            let remnants =
+                member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
+            expect(remnants.is_empty(), &format!("no unit's file on {}", member.machine.name()), &remnants)
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = self.members.iter().map(|member| scope.spawn(|| tidy(member))).collect();
             let panicked = |_| Err(Failure::Expected("a machine could not be asked".to_owned()));
             threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
         })?;
-        wait_for_machines(self.typed(), &self.members.iter().collect::<Vec<_>>())
+        wait_for_machines(self.client(), &self.members.iter().collect::<Vec<_>>())
     }
 }
 

@@ -25,7 +25,7 @@ ExecStop=/usr/bin/sleep 0.5
 /// A process that wrote within this time is alive: clocks of emulated machines differ by a second.
 const FRESH: Duration = Duration::from_secs(4);
 /// Interval of polling the folder.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One process of a unit, with times of the machine's clock since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,11 +85,11 @@ fn listed<'a>(runs: impl IntoIterator<Item = &'a Run>) -> String {
 }
 
 /// The shared folder on the host.
-pub struct Beats {
+pub struct Heartbeats {
     folder: PathBuf,
 }
 
-impl Beats {
+impl Heartbeats {
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf() }
     }
@@ -116,16 +116,17 @@ impl Beats {
     pub fn wait(&self, units: &[String], machines: &[&str], limit: Duration) -> Result<Vec<Run>, Failure> {
         let deadline = Instant::now() + limit;
         loop {
-            let there = |run: &Run| units.contains(&run.unit) && machines.contains(&run.machine.as_str());
-            let alive: Vec<_> = self.alive()?.into_iter().filter(there).collect();
+            let is_wanted = |run: &Run| units.contains(&run.unit) && machines.contains(&run.machine.as_str());
+            let alive: Vec<_> = self.alive()?.into_iter().filter(is_wanted).collect();
             if units.iter().all(|unit| alive.iter().any(|run| run.unit == *unit)) {
                 return Ok(alive);
             }
             if Instant::now() > deadline {
-                let wanted = format!("{} to run on {} within {limit:?}", units.join(" "), machines.join(" "));
-                return expect(false, &wanted, &listed(&self.runs()?)).map(|()| alive);
+                let expected =
+                    format!("{} to run on {} within {limit:?}", units.join(" "), machines.join(" "));
+                return expect(false, &expected, &listed(&self.runs()?)).map(|()| alive);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -137,9 +138,9 @@ impl Beats {
             if doubles(&runs).iter().any(|(one, _)| one.unit == unit) {
                 return Ok(runs);
             }
-            let wanted = format!("{unit} to run twice at a time");
-            expect(Instant::now() < deadline, &wanted, &listed(&runs))?;
-            std::thread::sleep(LOOK);
+            let expected = format!("{unit} to run twice at a time");
+            expect(Instant::now() < deadline, &expected, &listed(&runs))?;
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -170,20 +171,20 @@ impl Beats {
     pub fn never_twice(&self) -> Result<(), Failure> {
         let runs = self.runs()?;
         let doubles = doubles(&runs);
-        let seen: Vec<_> = doubles.iter().map(|(one, other)| listed([*one, *other])).collect();
-        expect(doubles.is_empty(), "no unit to run twice at a time", &seen.join(" | "))
+        let found: Vec<_> = doubles.iter().map(|(one, other)| listed([*one, *other])).collect();
+        expect(doubles.is_empty(), "no unit to run twice at a time", &found.join(" | "))
     }
 
     /// Checks that these runs are still alive and are the only ones.
     pub fn undisturbed(&self, before: &[Run], when: &str) -> Result<(), Failure> {
         let alive = self.alive()?;
         let key = |run: &Run| (run.unit.clone(), run.machine.clone(), run.process.clone());
-        let mut wanted: Vec<_> = before.iter().map(key).collect();
-        let mut seen: Vec<_> = alive.iter().map(key).collect();
-        wanted.sort();
-        seen.sort();
+        let mut started: Vec<_> = before.iter().map(key).collect();
+        let mut found: Vec<_> = alive.iter().map(key).collect();
+        started.sort();
+        found.sort();
         let expected = format!("{when} the same processes as before: {}", listed(before));
-        expect(wanted == seen, &expected, &listed(&alive))
+        expect(started == found, &expected, &listed(&alive))
     }
 }
 
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn two_at_a_time_are_seen() {
+    fn overlapping_runs_are_found() {
         let check = |others: &[Run], expect: usize| {
             let one = run("a.service,m,1", &["100.000000", "110.000000"]);
             let all: Vec<_> = [one].into_iter().chain(others.iter().cloned()).collect();
