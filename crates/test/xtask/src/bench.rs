@@ -1,7 +1,6 @@
 //! `cargo xtask bench`: measures the figures of `docs/benchmarks.md` and prints rows for its table.
 //!
-//! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
-//! into the checkout: whoever measured decides what goes into the document.
+//! It drives `cargo keelson --json` on separate clusters, which it removes, and writes nothing into the checkout.
 
 mod boot_peer;
 mod cloudinit;
@@ -51,14 +50,14 @@ pub enum Topic {
     Updates,
 }
 
-/// Nothing to be done at boot.
+/// User-data without any work at boot.
 const NO_USER_DATA: &str = "/dev/null";
 
-/// (back end, machines, target) of the boots that are timed.
+/// (back end, machines, target) of the timed boots.
 const BOOTS: [(&str, u32, &str); 4] =
     [("nspawn", 1, "<= 3 s"), ("nspawn", 3, "<= 6 s"), ("qemu", 1, "<= 35 s"), ("qemu", 3, "<= 75 s")];
 
-/// True when every figure could be measured, whatever it is.
+/// Returns whether every figure could be measured, whatever its value.
 pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     interrupt::watch()?;
     let root = workspace::root();
@@ -92,7 +91,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         }
         _ => {}
     }
-    // Compiling keelson is no part of any figure.
+    // Compiling keelson is not part of any figure.
     let program = crate::keelson::build(&root)?;
     let chosen = |topic| topics.is_empty() || topics.contains(&topic);
     let (mut figures, mut failures) = (Vec::new(), Vec::new());
@@ -136,7 +135,7 @@ fn is_alone(topic: &Topic) -> bool {
 fn boot(program: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
     let cluster = format!("bench-{back_end}-{machines}");
     let figures = boot_in(program, &cluster, back_end, machines, target);
-    // Also after a failure or Ctrl-C: a benchmark leaves no machine behind.
+    // Also after a failure or Ctrl-C: a benchmark leaves no machine running.
     let removed = keelson(program, &["--cluster", &cluster, "--quiet", "destroy"])
         .stdout(Stdio::null())
         .status()
@@ -157,7 +156,7 @@ fn boot_in(
     target: &'static str,
 ) -> Result<Vec<Figure>> {
     let count = machines.to_string();
-    // Not the sample: what docker and its service take is another figure.
+    // Not the sample user-data: docker and its service are measured separately.
     let up = ["--cluster", cluster, "up", "--nodes", &count, "--on", back_end, "--user-data", NO_USER_DATA];
     let started = Instant::now();
     let report = ask(program, &up)?;
@@ -200,8 +199,8 @@ fn boot_in(
     Ok(figures)
 }
 
-/// The machine's boots with the units of cloud-config and without, in turn: its load changes less from one to the next
-/// than from day to day.
+/// Alternates boots with and without the units of cloud-config: the machine's load varies less between consecutive
+/// boots than from day to day.
 fn unasked_boots(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
     let on_node = |words: &[&str]| inside(program, cluster, name, words);
     let (mut with, mut without) = (Vec::new(), Vec::new());
@@ -210,7 +209,7 @@ fn unasked_boots(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
             on_node(&unasked::switch(verb))?;
             let words = ["--cluster", cluster, "--quiet", "reboot", name];
             succeed(show(&mut keelson(program, &words))?)?;
-            // Until nothing is left to start.
+            // Waits until the boot has no job left.
             on_node(&["systemctl", "is-system-running", "--wait"])?;
             times.push(unasked::whole_boot(&on_node(&unasked::WHOLE_BOOT)?)?);
         }
@@ -218,7 +217,7 @@ fn unasked_boots(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
     Ok(unasked::added(with, without))
 }
 
-/// The column `used` of the line `Mem:` that `free -m` prints.
+/// The column `used` of the line `Mem:` of `free -m`.
 fn used_memory(free: &str) -> Result<u64> {
     let line = free.lines().find(|line| line.starts_with("Mem:")).context("free -m printed no line Mem:")?;
     let used = line.split_whitespace().nth(2).context("the line Mem: of free -m has no third column")?;
@@ -231,7 +230,7 @@ fn keelson(program: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// What keelson prints as JSON.
+/// Runs keelson and parses its JSON output.
 fn ask(program: &Path, words: &[&str]) -> Result<Value> {
     let mut all = vec!["--json"];
     all.extend(words);

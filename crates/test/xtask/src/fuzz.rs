@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `crates/test/fuzz`, by libFuzzer.
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `crates/test/fuzz`, with libFuzzer.
 //!
-//! The compiler's flags for it are the stable ones: no other toolchain is needed, a C++ compiler is. It writes below
-//! cargo's target folder; into the checkout only with `--keep`.
+//! The compiler flags are stable ones, so that no other toolchain is needed; a C++ compiler is. It writes below
+//! cargo's target folder, and into the checkout only with `--keep`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::command::show;
 
 /// The program that libFuzzer drives.
 const PROGRAM: &str = "guided";
-/// What makes a program tell libFuzzer where it has been, and what it compared.
+/// Instruments a program with coverage and comparison tracing for libFuzzer.
 const COVERAGE: [&str; 5] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -22,7 +22,7 @@ const COVERAGE: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
-/// An input that takes more seconds hangs.
+/// Timeout per input in seconds.
 const HANG: &str = "-timeout=30";
 const MEMORY: &str = "-rss_limit_mb=2048";
 
@@ -49,7 +49,7 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
         bail!("there is no target {target} in crates/test/fuzz/src/targets");
     }
     let program = build(root)?;
-    // Beside the profiles of cargo's target folder.
+    // Next to the profiles of cargo's target folder.
     let folder = program.ancestors().nth(3).unwrap_or(root).join("fuzzing").join(target);
     let found = folder.join("inputs");
     let kept = root.join("crates/test/fuzz/corpus").join(target);
@@ -79,7 +79,7 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     Ok(true)
 }
 
-/// Its own target, so that build scripts and macros are built without the coverage.
+/// Passes an explicit target triple, so that build scripts and macros are built without coverage.
 fn build(root: &Path) -> Result<PathBuf> {
     let host = host()?;
     let words = ["--profile", "fuzz", "--package", "fuzz", "--features", "libfuzzer", "--bin", PROGRAM];

@@ -1,9 +1,9 @@
-//! Root for the checks that need it: this process, or `sudo` where it asks for no password.
+//! Root privileges for checks: this process, or `sudo` without a password.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What cargo runs the programs of tests by, on the one platform that images are built on.
+/// The runner of test binaries, on the only platform that images are built on.
 const RUNNER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// How a check gets root on this host.
@@ -36,15 +36,14 @@ impl RootRights {
         self != Self::None
     }
 
-    /// Has a `cargo test` run what it compiled with these rights.
+    /// Makes `cargo test` run its binaries with these privileges.
     pub fn run_tests(self, cargo: &mut Command) {
         if self == Self::Sudo {
             cargo.env(RUNNER, "sudo --non-interactive --preserve-env");
         }
     }
 
-    /// `program` as a command that runs with these rights. sudo keeps no environment but what `variables` names, and
-    /// `PATH`.
+    /// Returns a command that runs `program` with these privileges. sudo passes only `variables` and `PATH`.
     pub fn command(self, program: &Path, variables: &[(&str, &Path)]) -> Command {
         if self != Self::Sudo {
             let mut command = Command::new(program);

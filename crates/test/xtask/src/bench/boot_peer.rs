@@ -26,7 +26,7 @@ use machine::Boot;
 const ROUNDS: usize = 5;
 const TARGET_RATIO: &str = "<= 0.5";
 const COMMAND: &str = "cargo xtask bench boot-peer";
-/// Of the image build's intermediate results, below the checkout.
+/// Intermediate results of the image build, below the checkout.
 const TOOLS: &str = "target/image/tools";
 
 pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
@@ -59,7 +59,7 @@ pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
     Ok(rows(&kernel, &keelson, &debian))
 }
 
-/// Builds the image as it is shipped.
+/// Builds the image as it is released.
 fn build(program: &Path, root: &Path, out: &Path) -> Result<PathBuf> {
     let mut command = keelson(program, &["--json", "image", "build", "--format", "raw", "--out"]);
     let ended = succeed(show_and_read(command.arg(out).current_dir(root))?)?;
@@ -69,7 +69,7 @@ fn build(program: &Path, root: &Path, out: &Path) -> Result<PathBuf> {
     Ok(path.into())
 }
 
-/// The tools tree that the last build used: a result's time is that of its last use.
+/// Returns the tools tree that the last build used: using a result updates its time.
 fn tools(all: &Path) -> Result<PathBuf> {
     let failed = || format!("cannot list {}", all.display());
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn tools(all: &Path) -> Result<PathBuf> {
     found.pop().map(|(_, tree)| tree).with_context(|| format!("{} is empty", all.display()))
 }
 
-/// Describes a disk to `keelson up --image`. QEMU machines need no more of it than `raw` and the tools.
+/// Describes a disk to `keelson up --image`. QEMU machines need only `raw` and the tools.
 fn manifest(path: &Path, raw: &Path, tools: &Path) -> Result<PathBuf> {
     let image = json!({
         "version": "0.0.0", "channel": "alpha", "raw": raw, "usr_tree": "none", "usr_erofs": "none", "tools": tools,
@@ -112,7 +112,7 @@ fn rows(kernel: &str, keelson: &[Boot], debian: &[Boot]) -> Vec<Figure> {
     ]
 }
 
-/// Sorted.
+/// Sorted measurements.
 struct Values(Vec<f64>);
 
 impl Values {

@@ -1,6 +1,6 @@
-//! `coreos-cloudinit` beside Debian's cloud-init, in the same booted nspawn tree, in turn, with cold caches.
+//! Compares `coreos-cloudinit` with Debian's cloud-init in one booted nspawn tree, alternately, with cold caches.
 //!
-//! The tree is Debian's own, made once by mmdebstrap below cargo's target folder; each run has a copy.
+//! mmdebstrap creates the Debian tree once, below cargo's target folder; each run uses a copy.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,10 +18,10 @@ const ROUNDS: usize = 5;
 const TARGET_RATIO: &str = ">= 50 times faster than cloud-init's stages";
 const COMMAND: &str = "cargo xtask bench cloudinit";
 const PACKAGES: [&str; 4] = ["systemd-sysv", "dbus", "cloud-init", "time"];
-/// Boot, rounds, and the end.
+/// Limit for boot, rounds and shutdown.
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
-/// 1 MiB of user-data in as many files.
+/// 1 MiB of user-data in this number of files.
 const FILES: usize = 1000;
 const FILE_BYTES: usize = 1016;
 const UNIT: &str = "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/inside.sh ROUNDS\n";
@@ -53,11 +53,11 @@ fn furnish(tree: &Path, program: &Path) -> Result<()> {
     write("inside.sh", include_bytes!("cloudinit/inside.sh"), 0o755)?;
     write("stages.sh", include_bytes!("cloudinit/stages.sh"), 0o755)?;
     write("user-data", include_bytes!("cloudinit/user-data"), 0o644)?;
-    // The same effect in cloud-init's own words: it has no `coreos.units`.
+    // cloud-init has no `coreos.units`: this has the same effect.
     write("user-data.cloud-init", include_bytes!("cloudinit/user-data.cloud-init"), 0o644)?;
     write("thousand", thousand().as_bytes(), 0o644)?;
     write("var/lib/cloud/seed/nocloud/user-data", b"", 0o644)?;
-    // It runs when it is told to, not at this boot.
+    // Started explicitly, not by this boot.
     write("etc/cloud/cloud-init.disabled", b"", 0o644)?;
     write("etc/systemd/system/bench.service", UNIT.replace("ROUNDS", &ROUNDS.to_string()).as_bytes(), 0o644)?;
     write("etc/systemd/system/multi-user.target.d/bench.conf", b"[Unit]\nWants=bench.service\n", 0o644)?;
@@ -74,7 +74,7 @@ fn thousand() -> String {
     text
 }
 
-/// Until the tree has powered itself off; drops the caches whenever it asks for that.
+/// Runs the tree until it powers off; drops the caches when it requests that.
 fn boot(tree: &Path) -> Result<()> {
     let mut container = Command::new("systemd-nspawn")
         .args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot", "--directory"])
@@ -87,7 +87,7 @@ fn boot(tree: &Path) -> Result<()> {
         .context("apt-get install --no-install-recommends systemd-container")?;
     let attended = attend(tree, &mut container);
     if attended.is_err() {
-        // It may have ended by itself.
+        // It may have exited already.
         container.kill().ok();
         container.wait().ok();
     }
@@ -159,7 +159,7 @@ impl Runs {
     }
 }
 
-/// The lines of one name: a time in microseconds, and the largest resident set in KiB.
+/// Parses the lines of one name: a time in microseconds, and the maximal resident set size in KiB.
 fn runs(results: &str, name: &str) -> Result<Runs> {
     let mut found = Runs { milliseconds: Vec::new(), kibibytes: 0.0 };
     for line in results.lines() {

@@ -1,4 +1,4 @@
-//! The key-value server against Debian's etcd. The load is a program of its own, because it has to be optimised.
+//! Compares our etcd with Debian's. The load generator is a separate program, because it has to be optimised.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +9,8 @@ use crate::built;
 use crate::command::show;
 use crate::reference::Reference;
 
-/// `words` are the flags of `program` (`kv-bench`, `kv-growth`); it prints the rows itself. What they do not name is
-/// this checkout's server, built here, and Debian's, fetched where the host has none.
+/// Passes `words` as flags to `program` (`kv-bench`, `kv-growth`), which prints the rows. Defaults: the server of
+/// this checkout, built here, and Debian's, downloaded if the host has none.
 pub fn run(root: &Path, program: &str, words: &[String]) -> Result<bool> {
     let programs = built::build(
         root,
@@ -28,7 +28,7 @@ pub fn run(root: &Path, program: &str, words: &[String]) -> Result<bool> {
     Ok(show(command.args(words))?.success)
 }
 
-/// As `FLAG VALUE` or `FLAG=VALUE`.
+/// Accepts `FLAG VALUE` and `FLAG=VALUE`.
 fn names(words: &[String], flag: &str) -> bool {
     words
         .iter()

@@ -1,7 +1,7 @@
-//! An update's payloads: how big they are, how long applying them takes, and with how much memory.
+//! Update payloads: size, time to apply, and memory.
 //!
-//! Without words it builds two images that differ in one service. With two folders it takes the images in them, each
-//! with `usr.erofs` and `uki.efi`, the second one with `usr.verity` and `root-hash` too.
+//! Without arguments it builds two images that differ in one service. With two folders it compares their images:
+//! each has `usr.erofs` and `uki.efi`, the second one `usr.verity` and `root-hash` too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use anyhow::{Context, Result, bail};
 use super::figure::{bench, rows};
 use super::image::{Bench, ROOM};
 
-/// The largest of ours.
+/// The largest of our services.
 const CHANGED_SERVICE: &str = "etcd";
-/// What the delta may be of the full payload.
+/// Maximal size of the delta, relative to the full payload.
 const TARGET: &str = "<= 3 %, one service changed";
 
 pub fn run(root: &Path, words: &[String]) -> Result<bool> {
     let folder = Path::new(ROOM).join(format!("keelson-bench-payload-{}", std::process::id()));
     let outcome = measure(root, &folder, words);
-    // Also after a failure: a benchmark leaves no gigabytes behind.
+    // Also after a failure: a benchmark leaves no gigabytes of files.
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -37,7 +37,7 @@ fn measure(root: &Path, folder: &Path, words: &[String]) -> Result<Vec<super::fi
     let paths = [&old, &new, &out].map(|path| path.to_string_lossy().into_owned());
     let mut figures = bench(root, "payload", "payload", &paths.each_ref().map(String::as_str))?;
     let delta = figures.iter_mut().find(|figure| figure.what.starts_with("delta, of"));
-    // What lies between two given images only who gave them knows.
+    // The difference between two given images is unknown, so that no target applies.
     if let Some(delta) = delta.filter(|_| words.is_empty()) {
         delta.target = TARGET.into();
     }
@@ -48,7 +48,7 @@ fn measure(root: &Path, folder: &Path, words: &[String]) -> Result<Vec<super::fi
     Ok(figures)
 }
 
-/// Two images of the checkout, in folders: in the second one all code of a service is other code.
+/// Builds two images of the checkout; in the second one all code of a service differs.
 fn built(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     let bench = Bench::prepare(root, folder)?;
     bench.build("raw")?;
@@ -61,8 +61,8 @@ fn built(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((old, taken(&bench, "new")?))
 }
 
-/// The middle half of a program, which is code, with each byte another one, as like each other as they were: what no
-/// compiler does to an old version, so no change to one service makes a larger delta.
+/// Changes every byte in the middle half of a program, which is code, by a bijection. Recompilation never changes
+/// as much: no change of one service makes a larger delta.
 fn changed(mut program: Vec<u8>) -> Vec<u8> {
     let quarter = program.len() / 4;
     for byte in &mut program[quarter..quarter * 3] {
@@ -71,7 +71,7 @@ fn changed(mut program: Vec<u8>) -> Vec<u8> {
     program
 }
 
-/// Moves what the last build made of `/usr` and boot image into a folder of that name.
+/// Moves `/usr` and boot image of the last build into a folder of that name.
 fn taken(bench: &Bench, name: &str) -> Result<PathBuf> {
     let folder = bench.folder.join(name);
     fs::create_dir_all(&folder).context("cannot make a folder")?;

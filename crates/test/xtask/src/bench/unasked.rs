@@ -1,5 +1,5 @@
-//! What cloud-config takes of a boot that has no user-data: the units that are started for it nevertheless, each by
-//! itself, and the whole boot with them and without.
+//! The cost of cloud-config in a boot without user-data: its units, which start anyway, one by one, and the whole
+//! boot with and without them.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use anyhow::{Context, Result, bail};
 
 use super::figure::Figure;
 
-/// They are one after the other, and `user-config.target` behind them.
+/// Started one after the other, and before `user-config.target`.
 const UNITS: [&str; 2] = ["coreos-setup-environment.service", "user-configdrive.service"];
 const FROM: &str = "InactiveExitTimestampMonotonic";
 const TO: &str = "ActiveEnterTimestampMonotonic";
 
-/// Boots with them and as many without, in turn.
+/// Number of boots with the units, and of boots without, alternating.
 pub const ROUNDS: usize = 8;
-/// When the manager had nothing left to start, and when it began: microseconds.
+/// Prints when the manager finished the boot, and when it began: microseconds.
 pub const WHOLE_BOOT: [&str; 4] =
     ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--property=FinishTimestampMonotonic"];
 
-/// What keeps the units from starting at the next boot, or lets them.
+/// Arguments that mask or unmask the units for the next boot.
 pub fn switch(verb: &str) -> Vec<&str> {
     ["sudo", "systemctl", verb].into_iter().chain(UNITS).collect()
 }
 
-/// Milliseconds of a boot, from what [`WHOLE_BOOT`] prints.
+/// Milliseconds of a boot, from the output of [`WHOLE_BOOT`].
 pub fn whole_boot(shown: &str) -> Result<f64> {
     let time = |name: &str| -> Result<f64> {
         let value = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -36,7 +36,7 @@ pub fn whole_boot(shown: &str) -> Result<f64> {
     Ok((to - from) / 1000.0)
 }
 
-/// From the whole boots' milliseconds.
+/// Compares the milliseconds of whole boots.
 pub fn added(mut with: Vec<f64>, mut without: Vec<f64>) -> Figure {
     let [with, without] = [&mut with, &mut without].map(|all| {
         all.sort_by(f64::total_cmp);
@@ -60,13 +60,13 @@ pub fn added(mut with: Vec<f64>, mut without: Vec<f64>) -> Figure {
     }
 }
 
-/// What is asked on the machine.
+/// Arguments of the command on the machine.
 pub fn words() -> Vec<String> {
     let properties = format!("--property=Id,{FROM},{TO}");
     ["systemctl", "show", &*properties].iter().chain(&UNITS).map(|word| (*word).to_owned()).collect()
 }
 
-/// From what `systemctl show` prints of [`UNITS`]: microseconds, an empty line between two units.
+/// Parses `systemctl show` of [`UNITS`]: microseconds, with an empty line between two units.
 pub fn figure(shown: &str, command: String) -> Result<Figure> {
     let mut all = Vec::new();
     for unit in UNITS {

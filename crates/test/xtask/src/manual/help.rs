@@ -1,4 +1,4 @@
-//! Reads help texts, of the program and of each command that a text lists.
+//! Parses help texts of a program and of each command that they list.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,16 +8,16 @@ use anyhow::{Context, Result, bail};
 
 use super::programs::Program;
 
-/// Headings of the lists of commands, clap's and those of the originals' command lines.
+/// Headings of command lists: clap's, and those of the original programs.
 const COMMANDS: [&str; 2] = ["COMMANDS:", "Commands:"];
-/// A command that prints what `--help` prints.
+/// A command that prints the same as `--help`.
 const HELP: &str = "help";
-/// Levels of commands below a program.
+/// Maximal nesting of commands below a program.
 const MAX_DEPTH: usize = 4;
 
 #[derive(Debug)]
 pub struct Page {
-    /// The program and the words of the command: `etcdctl member add`.
+    /// Program and command: `etcdctl member add`.
     pub title: String,
     pub text: String,
     pub commands: Vec<Page>,
@@ -33,7 +33,7 @@ fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
         bail!("{title}: more than {MAX_DEPTH} levels of commands");
     }
     let mut command = Command::new(file);
-    // Without variables: some texts show the values of those that set flags.
+    // Without environment variables: some help texts print the values of those that set flags.
     command.arg0(name).args(words).arg("--help").env_clear();
     let output = command.output().with_context(|| format!("cannot run {}", file.display()))?;
     let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
@@ -48,7 +48,7 @@ fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
     Ok(Page { title, text: text.trim_matches('\n').to_owned(), commands })
 }
 
-/// The names in the list of commands: the first word of each line with the list's own indentation.
+/// Names in the list of commands: the first word of each line with the list's indentation.
 fn commands_of(text: &str) -> Vec<&str> {
     let list: Vec<&str> = text
         .lines()

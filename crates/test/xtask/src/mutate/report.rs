@@ -1,4 +1,4 @@
-//! What became of each mutant, as lines and as JSON.
+//! Formats the outcomes of mutants as text and JSON.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use super::mutant::Mutant;
 
 #[derive(Debug)]
 pub enum Outcome {
-    /// Every test failed, for the expected reason.
+    /// Every test failed for the expected reason.
     Caught,
-    /// These tests passed with the mutation in place.
+    /// These tests passed with the mutation applied.
     Survived(Vec<String>),
-    /// A snippet no longer describes one place of the tree.
+    /// A snippet does not match exactly one place of the tree.
     Stale(String),
-    /// See this log.
+    /// With the path of the log.
     DoesNotCompile(PathBuf),
-    /// The tests failed, but not for the expected reason: why, and the log.
+    /// The tests failed for another reason: description, and log.
     OtherFailure(String, PathBuf),
     TimedOut(Duration),
     /// The tests do not pass without the mutation, or do not exist.
@@ -55,7 +55,7 @@ impl Outcome {
 /// In the order of the summary.
 const WORDS: [&str; 7] =
     ["caught", "survived", "stale", "does not compile", "failed otherwise", "timed out", "no baseline"];
-/// These are shown even where there are none.
+/// Number of leading outcomes that are printed even if their count is zero.
 const ALWAYS: usize = 3;
 
 impl fmt::Display for Outcome {
@@ -79,7 +79,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// `N caught, N survived, N stale`, and the other outcomes where there are any.
+/// `N caught, N survived, N stale`, and other outcomes with a nonzero count.
 pub fn summary(reports: &[Report]) -> String {
     let mut parts = Vec::new();
     for (index, word) in WORDS.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The kept mutants describe this checkout, and docs/reliability.md names each of them.
+//! The stored mutants match this checkout, and docs/reliability.md names each of them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Types, functions, fields and modules have names of the field: words that read as translated are not used.
+//! Types, functions, fields and modules have names of the field, not words that read as translated.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use syn::{
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// Not a word of a name, and what it usually stands for.
+/// Words that names must not contain, and their usual replacement.
 const WORDS: [(&str, &str); 20] = [
     ("anybody", "what is meant, as in `no_verify`"),
     ("asked", "request, spec"),
@@ -53,21 +53,21 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// The first line with `name` as a whole word. Without a feature of proc-macro2 that the whole workspace would be compiled
-/// with, identifiers have no lines.
+/// The first line with `name` as a whole word. proc-macro2 gives identifiers line numbers only with a feature that
+/// would recompile the workspace.
 fn line_of(text: &str, name: &str) -> usize {
     let is_part = |char: char| char.is_alphanumeric() || char == '_';
     let has = |line: &str| line.split(|char| !is_part(char)).any(|word| word == name);
     text.lines().position(has).map_or(0, |index| index + 1)
 }
 
-/// The refused words among those of `name`, in either case.
+/// The forbidden words in `name`, in either case.
 fn refused(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let words = words(name);
     WORDS.into_iter().filter(move |(word, _)| words.iter().any(|one| one == word))
 }
 
-/// `StoreLink` and `store_link` are `store` and `link`.
+/// Splits `StoreLink` and `store_link` into `store` and `link`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for letter in name.chars() {
@@ -113,7 +113,7 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_item_fn(&mut self, node: &'ast ItemFn) {
-        // The name of a test is a sentence.
+        // Names of tests are sentences.
         if !node
             .attrs
             .iter()

@@ -1,11 +1,11 @@
-//! What a rule says about the checkout.
+//! Results of a lint.
 
 use std::fmt;
 
-/// One place that breaks a rule, and what would be right.
+/// A violation, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Path below the checkout, with `:LINE` where the rule knows it.
+    /// Path below the checkout, with `:LINE` if known.
     pub place: String,
     pub message: String,
 }
@@ -22,10 +22,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A rule either looked, or says why it could not.
+/// A lint either ran, or reports why it could not.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `note` limits what was looked at, where the host could not do all of it.
+    /// `note` states which part could not be checked on this host.
     Checked {
         findings: Vec<Finding>,
         note: Option<String>,

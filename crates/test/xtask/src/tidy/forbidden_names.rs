@@ -1,4 +1,4 @@
-//! Files, folders and crates are named after something: a name for what is left over gathers more of it.
+//! Files, folders and crates have specific names: a catch-all name collects unrelated code.
 
 use anyhow::Result;
 
@@ -25,7 +25,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// Whether one of the words of `name` is forbidden: `net_utils` is no better than `utils`.
+/// Whether a word of `name` is forbidden: `net_utils` is no better than `utils`.
 fn is_forbidden(name: &str) -> bool {
     name.split(['_', '-']).any(|word| FORBIDDEN.contains(&word))
 }

@@ -7,10 +7,10 @@ use crate::workspace::Workspace;
 
 const ATTRIBUTE: &str = "#[ignore";
 const STEP: &str = "cargo verify ";
-/// The step of tests whose names contain [`SOAK`], which it selects by that.
+/// The step that runs tests whose names contain [`SOAK`].
 const SOAKS: &str = "cargo verify --all soaks";
 const SOAK: &str = "soak";
-/// Before the name of the test that runs it in a process of its own.
+/// Prefix of the name of the test that runs it in a separate process.
 const STARTED_BY: &str = "started by ";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -31,7 +31,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// `signature`: what stands behind `fn`.
+/// `signature` is the text after `fn`.
 fn wrong(reason: &str, signature: &str) -> Option<&'static str> {
     let is_soak = signature.split('(').next().is_some_and(|name| name.contains(SOAK));
     match (is_soak, reason.ends_with(SOAKS)) {

@@ -1,8 +1,8 @@
 //! Imports go downward only.
 //!
-//! Each crate declares `[package.metadata.keelson] layer = 0..4` or `"beside"`. A crate may name crates of
-//! its own layer and of lower ones; what stands beside (test kits, xtask) may name everything and is named
-//! by tests alone. Layers 0-2 may not name a crate that brings files, sockets, clocks or a runtime.
+//! Each crate declares `[package.metadata.keelson] layer = 0..4` or `"beside"`. A crate may depend on crates of its
+//! layer and lower ones. A crate beside the layers (test kits, xtask) may depend on all, and only tests may depend
+//! on it. Layers 0-2 may not depend on crates that do I/O, read clocks or bring a runtime.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use anyhow::Result;
 use super::finding::{Finding, Outcome};
 use crate::workspace::{Package, Workspace};
 
-/// The highest numbered layer: programs.
+/// The highest layer: programs.
 const TOP: u64 = 4;
-/// The highest layer that decides only, and so has no hands.
+/// The highest layer of pure logic, without I/O.
 pub const LAST_PURE: u64 = 2;
 
-/// Crates that touch the world: not for layers 0-2.
+/// Crates that do I/O, forbidden in layers 0-2.
 const HANDS: [&str; 26] = [
     "async-std",
     "axum",
@@ -53,7 +53,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// `None` where the crate declares none, or something else.
+    /// `None` if the crate declares no layer, or an invalid one.
     pub fn of(package: &Package) -> Option<Self> {
         let value = package.metadata.get("keelson")?.get("layer")?;
         match (value.as_u64(), value.as_str()) {
@@ -90,7 +90,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             findings.push(Finding::new(place, message));
             continue;
         };
-        // Tests may name anything: they are not what other crates import.
+        // Tests may depend on anything: no other crate imports them.
         let named =
             package.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
         for dependency in named {
@@ -104,7 +104,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 fn objection(workspace: &Workspace, layer: Layer, name: &str) -> Option<String> {
     if let Some(other) = workspace.packages.iter().find(|package| package.name == name) {
-        // A crate without a layer has a finding of its own.
+        // A crate without a layer gets a separate finding.
         let theirs = Layer::of(other)?;
         return (!layer.may_name(theirs)).then(|| format!("{layer} names {name}, which is {theirs}"));
     }

@@ -1,4 +1,4 @@
-//! Every crate of the workspace says its licence; those of other people's crates are the step `licences`' matter.
+//! Every crate of the workspace declares its licence; the step `licences` checks third-party crates.
 
 use anyhow::Result;
 

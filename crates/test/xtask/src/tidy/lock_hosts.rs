@@ -1,4 +1,4 @@
-//! The package lock says what is built, not where it was fetched: it names no host.
+//! The package lock contains no host names: it states what is built, not where it was downloaded.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 
 /// Files that are the same on every host, whatever mirror it uses.
 const LOCKS: [&str; 2] = ["os/packages", "os/packages.lock"];
-/// Labels from which a word with dots is read as a host name.
+/// Number of labels from which a dotted word counts as a host name.
 const HOST_LABELS: usize = 3;
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {

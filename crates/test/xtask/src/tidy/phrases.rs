@@ -1,18 +1,18 @@
-//! Text as the field writes it: spellings and phrases that etcd's, systemd's and Cargo's documentation do not have.
+//! Rejects spellings and phrases that etcd's, systemd's and Cargo's documentation do not use.
 
 use anyhow::Result;
 
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// What is not written, and what is. Names of functions have them with underscores.
+/// Forbidden phrases with replacements; also matched with underscores, as in function names.
 const PHRASES: [(&str, &str); 4] =
     [("can not", "cannot"), ("for ever", "forever"), ("till", "until"), ("of the house", "of the project")];
-/// Kinds of files that people read.
+/// Extensions of files with prose.
 const KINDS: [&str; 8] = ["rs", "md", "toml", "js", "html", "service", "timer", "yaml"];
-/// Messages of the originals, word for word.
+/// Verbatim messages of the original programs.
 const ORIGINAL: [&str; 1] = ["Warning: can not replace Unit("];
-/// This list.
+/// This list itself.
 const HERE: &str = "crates/test/xtask/src/tidy/phrases.rs";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -32,7 +32,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// The phrases in a line.
+/// The forbidden phrases in a line.
 fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let original = ORIGINAL.iter().any(|text| line.contains(text));
     let plain = format!(" {} ", line.to_lowercase().replace('_', " "));

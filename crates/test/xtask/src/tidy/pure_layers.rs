@@ -1,4 +1,4 @@
-//! Layers 0-2 take facts and give values: their code names no files, processes, sockets or clocks of std.
+//! Layers 0-2 are pure: their code uses no files, processes, sockets or clocks of std.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use super::layers::{LAST_PURE, Layer};
 use super::module_tree::{self, Module};
 use crate::workspace::Workspace;
 
-/// Beginnings of paths that reach outside of the process, or read what a test cannot set.
+/// Path prefixes of I/O, and of inputs that a test cannot set.
 const WORLD: [&[&str]; 11] = [
     &["std", "fs"],
     &["std", "env"],
@@ -45,7 +45,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// The forbidden beginning of `path`, with its first word replaced by what it was imported as.
+/// The forbidden prefix of `path`, after resolving its first segment through the imports.
 fn reaches_out(module: &Module, path: &[String]) -> Option<String> {
     let imported = path.first().and_then(|first| module.imports.get(first));
     let full: Vec<_> = match imported {

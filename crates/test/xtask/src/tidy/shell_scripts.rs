@@ -34,7 +34,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// `FILE:LINE:COLUMN: text` as shellcheck's gcc format writes it.
+/// Parses `FILE:LINE:COLUMN: text` of shellcheck's gcc format.
 fn read_line(line: &str) -> Finding {
     let (place, text) = line.split_once(": ").unwrap_or((PROGRAM, line));
     Finding::new(place, text)
@@ -52,7 +52,7 @@ fn scripts(workspace: &Workspace) -> Result<Vec<&Path>> {
 
 fn is_script(file: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
-    // The interpreter is the first word, or the second where the first is env.
+    // The interpreter is the first word, or the second one after env.
     let mut words = first.strip_prefix("#!").unwrap_or_default().split_whitespace().take(2);
     file.extension().is_some_and(|extension| extension == "sh")
         || words.any(|word| word.rsplit('/').next().is_some_and(|name| SHELLS.contains(&name)))

@@ -1,4 +1,4 @@
-//! Texts and comments pass codespell, whose settings are in `.codespellrc`.
+//! Texts and comments pass codespell, which `.codespellrc` configures.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
 const PROGRAM: &str = "codespell";
-/// Where it finds misspellings.
+/// codespell's exit code for misspellings.
 const FOUND: i32 = 65;
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_misspelled_word_is_found_with_its_place() {
-        // In two parts, since this file is checked too.
+        // Split, because this file is checked too.
         let misspelled = ["reciev", "es"].concat();
         let made = with_files(&[("a.rs", &format!("// fine\n// {misspelled}\n"))]);
         match check(&made.workspace).unwrap() {

@@ -1,7 +1,6 @@
-//! Unit files are read by systemd itself: `systemd-analyze verify`.
+//! Unit files pass `systemd-analyze verify`.
 //!
-//! Only what it says about the file counts: the programs and units that a file names are in the image, not
-//! on this host.
+//! Only messages about the file itself count: referenced programs and units are in the image, not on this host.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +12,9 @@ use crate::workspace::Workspace;
 
 const PROGRAM: &str = "systemd-analyze";
 const KINDS: [&str; 8] = ["automount", "mount", "path", "service", "slice", "socket", "target", "timer"];
-/// The image's systemd: an older one on the host does not know all of its keys.
+/// The image's systemd version: an older one on the host does not know all keys.
 const IMAGE_SYSTEMD: u32 = 257;
-/// What is said of programs that only the image has.
+/// Messages about programs that only the image has.
 const NOT_ON_THIS_HOST: [&str; 2] = ["is not executable: No such file or directory", " not found."];
 const UNKNOWN: [&str; 2] = ["Unknown key", "Unknown section"];
 
@@ -45,13 +44,13 @@ pub(super) fn is_unit(file: &Path) -> bool {
     below_system && KINDS.iter().any(|known| kind == *known)
 }
 
-/// The number in `systemd 257 (257.13-1~deb13u1)`.
+/// Parses `systemd 257 (257.13-1~deb13u1)`.
 fn host_version() -> Option<u32> {
     let output = Command::new(PROGRAM).arg("--version").output().ok()?;
     String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What systemd says about the unit at `path`. Its exit code is of no use: it also speaks for missing programs.
+/// systemd's messages about the unit at `path`. The exit code is unusable: missing programs affect it too.
 fn verify(path: &PathBuf) -> Result<String> {
     let output = Command::new(PROGRAM)
         .args(["verify", "--man=no", "--generators=no", "--recursive-errors=no"])
@@ -62,10 +61,10 @@ fn verify(path: &PathBuf) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The lines of `said` that are about the file `unit` itself.
+/// The lines of systemd's output that are about the file `unit` itself.
 fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
     let name = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // An instance is made up for a template: `a@.service` is shown as `a@i.service`.
+    // systemd instantiates a template: `a@.service` is reported as `a@i.service`.
     let stem = name.split_once('@').map_or(name.as_str(), |(stem, _)| stem);
     let about = |line: &&str| line.contains(name.as_str()) || line.contains(&format!("{stem}@"));
     let counts = |line: &&str| {
@@ -76,7 +75,7 @@ fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
     let lines = said.lines().filter(about).filter(counts);
     lines
         .map(|line| {
-            // `PATH:LINE: text` and `NAME: text` both begin with a place.
+            // Both `PATH:LINE: text` and `NAME: text` begin with a location.
             let (place, text) = line.split_once(": ").unwrap_or((&name, line));
             let number = place.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
             Finding::new(format!("{}{number}", unit.display()), text)

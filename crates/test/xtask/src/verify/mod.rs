@@ -1,6 +1,6 @@
-//! `cargo verify`: the checks that a change has to pass, with a table at the end.
+//! `cargo verify`: runs the checks of a change and prints a table.
 //!
-//! It runs all chosen steps even after one failed, never writes to a tracked file, and never counts what did not run as
+//! It runs all chosen steps even if one fails, never writes to a tracked file, and never counts what did not run as
 //! passed.
 
 mod book;
@@ -96,12 +96,12 @@ pub struct UnknownStep {
     known: String,
 }
 
-/// How a run ends.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Verified,
     Failed,
-    /// Nothing failed, and something did not run.
+    /// Nothing failed, but something did not run.
     Incomplete,
 }
 
@@ -154,7 +154,7 @@ fn size(flags: &Flags) -> Size {
     }
 }
 
-/// As [`Report::size`] has it.
+/// The name in [`Report::size`].
 fn name(run: &Run<'_>) -> &'static str {
     match run.size {
         _ if run.chosen.iter().any(|step| run.parts_named(step.name)) => report::PARTS,
@@ -164,7 +164,7 @@ fn name(run: &Run<'_>) -> &'static str {
     }
 }
 
-/// What a run of everything takes, before it begins.
+/// Prints the expected time of a full run.
 fn announce_all(run: &Run<'_>) {
     let hours = run.costs.values().sum::<f64>() / 3600.0;
     eprintln!("everything takes about {hours:.1} h by {}", run::COSTS);
@@ -196,7 +196,7 @@ fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
     }
 }
 
-/// The steps that failed, or of a step its failed parts.
+/// The failed steps, or the failed parts of a step.
 fn to_run_again(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     let of = |step: &&Step| -> Vec<String> {
         let failed = || results.iter().filter(|result| result.failed() && of_step(result, step));
@@ -208,7 +208,7 @@ fn to_run_again(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     chosen.iter().flat_map(of).collect()
 }
 
-/// Whether a line of the table is one of this step.
+/// Whether a line of the table belongs to this step.
 fn of_step(result: &StepResult, step: &Step) -> bool {
     result.name.strip_prefix(step.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
@@ -232,7 +232,7 @@ fn write(report: &Report<'_>, workspace: &Workspace) -> Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A step that breaks off counts as failed, and the others still run.
+/// A step that returns an error counts as failed; the others still run.
 fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
     let failed = |cause: String| StepResult::new(step.name, State::Failed(cause));
     if interrupt::seen() {
@@ -244,7 +244,7 @@ fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
     if interrupt::seen() {
         results = vec![failed("interrupted".into())];
     }
-    // Results without a time of their own share the step's: the first line shows it.
+    // Results without a time share the step's: the first line shows it.
     let timed = results.iter().any(|result| result.took.is_some());
     if let Some(first) = results.first_mut().filter(|_| !timed) {
         first.took = Some(started.elapsed());
@@ -252,7 +252,7 @@ fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
     results
 }
 
-/// The steps that were asked for.
+/// The selected steps.
 fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, UnknownStep> {
     let known = |wanted: &str| STEPS.iter().any(|step| selects(wanted, step.name));
     let step_of =
@@ -267,7 +267,7 @@ fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, Unknow
     Ok(STEPS.iter().filter(|step| wanted(step.name) && !left_out(step.name)).collect())
 }
 
-/// Whether `wanted` is the step's name, or its group.
+/// Whether `wanted` is the step's name or group.
 fn selects(wanted: &str, name: &str) -> bool {
     name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('-'))
 }

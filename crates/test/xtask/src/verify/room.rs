@@ -1,4 +1,4 @@
-//! How little room there was on the disk during a run, and in which step: a full disk fails tests that are well.
+//! Records the minimum of free disk space during a run, and the step: a full disk fails unrelated tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +11,7 @@ use serde::Serialize;
 const EVERY: Duration = Duration::from_secs(1);
 const MIB: u64 = 1 << 20;
 
-/// Looks at it for as long as it lives.
+/// Polls until it is dropped.
 pub struct Room(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub struct Least {
 }
 
 impl Room {
-    /// On the disk that has `folder`.
+    /// Watches the disk of `folder`.
     pub fn watch(folder: &Path) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (weak, folder) = (Arc::downgrade(&seen), folder.to_path_buf());
@@ -55,7 +55,7 @@ fn look(seen: &Weak<Mutex<Seen>>, folder: &PathBuf) {
 }
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    // invariant: nothing that is done under this lock panics.
+    // invariant: nothing under this lock panics.
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

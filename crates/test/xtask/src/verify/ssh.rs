@@ -1,5 +1,5 @@
-//! `fleetctl` over a real SSH server: the ignored tests `ssh` of crate `fleetctl`. What they miss on a host is told,
-//! and they are not run: a test that returned early would count as passed.
+//! `fleetctl` over a real SSH server: the ignored tests `ssh` of crate `fleetctl`. If a program is missing, it is
+//! reported and the tests do not run: a test that returned early would count as passed.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::command::{ignored_tests, show};
 use crate::root_rights::RootRights;
 use crate::workspace::Workspace;
 
-/// Each with the package that has it.
+/// Programs, each with the package that contains it.
 const PROGRAMS: [(&str, &str); 7] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),

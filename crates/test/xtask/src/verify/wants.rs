@@ -1,5 +1,6 @@
-//! Tests that want root, or a program that a host may not have: each is ignored where all tests run, and is run here
-//! by itself. What it misses is told, and it is not run: a test that returned early would count as passed.
+//! Tests that need root, or a program that the host may lack: they are ignored among all tests, and run here one by
+//! one. If a prerequisite is missing, it is reported and the test does not run: a test that returned early would
+//! count as passed.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,18 +15,18 @@ use crate::workspace::Workspace;
 
 struct Case {
     about: &'static str,
-    /// Which test programs have it, in cargo's words: one of its name for each package.
+    /// Cargo's arguments that select its test binaries: one of its name per package.
     target: &'static [&'static str],
-    /// The test with its module, and its file: a filter that fits no test passes.
+    /// The test with its module, and its file: a filter without any match passes.
     test: &'static str,
     file: &'static str,
-    /// Why it wants root.
+    /// Why it needs root.
     root: Option<&'static str>,
-    /// Each with the package that has it.
+    /// The program, with the package that contains it.
     program: Option<(&'static str, &'static str)>,
 }
 
-/// A browser without a window.
+/// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
 const CASES: [Case; 10] = [
@@ -184,7 +185,7 @@ mod tests {
         assert!(matches!(judge(false, &line(1)), State::Failed(_)));
     }
 
-    /// Otherwise it would be run with all the others, and would have to return early there.
+    /// Otherwise it would run with all the others, and would have to return early there.
     #[test]
     fn each_of_them_is_ignored_elsewhere() {
         for case in &CASES {
