@@ -22,9 +22,9 @@ pub struct Ended {
 const OF_OUTER_CARGO: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
 /// `cargo` with these arguments in `root`, unable to rewrite golden files.
-pub fn cargo(root: &Path, words: &[&str]) -> Command {
+pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(words).current_dir(root);
+    command.args(arguments).current_dir(root);
     for name in REWRITING {
         command.env_remove(name);
     }
@@ -64,7 +64,7 @@ pub fn show_and_read(command: &mut Command) -> anyhow::Result<Ended> {
 }
 
 /// Returns an error if the child failed.
-pub fn succeed(ended: Ended) -> anyhow::Result<Ended> {
+pub fn require_success(ended: Ended) -> anyhow::Result<Ended> {
     match ended.code {
         _ if ended.success => Ok(ended),
         Some(code) => bail!("exit code {code}"),
@@ -79,14 +79,14 @@ pub fn has_cargo_plugin(root: &Path, name: &str) -> bool {
 
 /// Prints a command line.
 pub fn announce(command: &Command) {
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-    eprintln!("$ {program} {}", words.join(" "));
+    eprintln!("$ {program} {}", arguments.join(" "));
 }
 
 fn finish(command: &mut Command) -> anyhow::Result<Ended> {
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     let name = command.get_program().to_string_lossy().into_owned();

@@ -12,9 +12,12 @@ const STEPS: [&[&str]; 2] = [
 /// Returns whether both tools succeeded.
 pub fn run() -> anyhow::Result<bool> {
     let root = workspace::root();
-    for words in STEPS {
-        if !show(&mut cargo(&root, words))?.success {
-            eprintln!("\n`cargo {}` failed: mend what it names, then `cargo fix-all` again", words.join(" "));
+    for arguments in STEPS {
+        if !show(&mut cargo(&root, arguments))?.success {
+            eprintln!(
+                "\n`cargo {}` failed: mend what it names, then `cargo fix-all` again",
+                arguments.join(" ")
+            );
             return Ok(false);
         }
     }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-static SEEN: AtomicBool = AtomicBool::new(false);
+static RECEIVED: AtomicBool = AtomicBool::new(false);
 /// Process id of the running child; 0 if none.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
@@ -18,11 +18,11 @@ pub fn watch() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            SEEN.store(true, Ordering::SeqCst);
+            RECEIVED.store(true, Ordering::SeqCst);
             let child = CHILD.load(Ordering::SeqCst);
             // The terminal sends SIGINT to the children too; SIGTERM reaches only this process.
             if signal == SIGTERM && child > 0 {
-                end_tree(child);
+                terminate_tree(child);
             }
         }
     });
@@ -30,7 +30,7 @@ pub fn watch() -> anyhow::Result<()> {
 }
 
 /// Terminates `process` and its descendants: cargo does not forward SIGTERM to its children.
-pub fn end_tree(process: i32) {
+pub fn terminate_tree(process: i32) {
     let mut waiting = vec![process];
     while let Some(process) = waiting.pop() {
         // Read before the parent exits, as its children would be reparented. The file is missing if the process has
@@ -45,8 +45,8 @@ pub fn end_tree(process: i32) {
     }
 }
 
-pub fn seen() -> bool {
-    SEEN.load(Ordering::SeqCst)
+pub fn received() -> bool {
+    RECEIVED.load(Ordering::SeqCst)
 }
 
 pub fn child_started(id: u32) {
@@ -72,13 +72,13 @@ mod tests {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(shell.stdout.take().unwrap());
-        let mut said = String::new();
-        lines.read_line(&mut said).unwrap();
-        assert!(said.trim().parse::<i32>().is_ok(), "{said}");
-        end_tree(i32::try_from(shell.id()).unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert!(line.trim().parse::<i32>().is_ok(), "{line}");
+        terminate_tree(i32::try_from(shell.id()).unwrap());
         shell.wait().unwrap();
         // The pipe closes when its last holder, the grandchild, exits.
-        said.clear();
-        assert_eq!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+        line.clear();
+        assert_eq!(lines.read_line(&mut line).unwrap(), 0, "{line}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::built;
+use crate::cargo_build;
 
 /// Names the folder of the node's programs to `keelson`, which otherwise has cargo compile them.
 const PROGRAMS: &str = "KEELSON_PROGRAMS";
@@ -33,8 +33,8 @@ pub fn build(root: &Path) -> Result<PathBuf> {
     // recompile everything.
     arguments.extend(["--example".to_owned(), "local".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let built = built::build(root, &arguments)?;
-    built::named(&built, "keelson").map(Path::to_path_buf)
+    let built = cargo_build::build(root, &arguments)?;
+    cargo_build::named(&built, "keelson").map(Path::to_path_buf)
 }
 
 /// Builds the program once per process: later calls do not wait for cargo's lock.

@@ -3,7 +3,7 @@
 //! Invariants: `verify` never writes to a tracked file, and never counts a check that could not run as passed.
 
 mod bench;
-mod built;
+mod cargo_build;
 mod command;
 mod fix_all;
 mod fuzz;
@@ -13,7 +13,7 @@ mod manual;
 mod mutate;
 mod pictures;
 mod reference;
-mod root_rights;
+mod root_access;
 mod tidy;
 mod verify;
 mod workspace;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{show, succeed, target_folder};
+use crate::command::{require_success, show, target_folder};
 
 const PACKAGES: [&str; 2] = ["etcd-server", "etcd-client"];
 
@@ -48,12 +48,12 @@ fn fetch(folder: &Path) -> Result<()> {
     if !download()?.success {
         // The host's package lists may be outdated or missing.
         update()?;
-        succeed(download()?).context("apt-get download")?;
+        require_success(download()?).context("apt-get download")?;
     }
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
         if path.extension().is_some_and(|end| end == "deb") {
-            succeed(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
+            require_success(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
                 .with_context(|| format!("cannot unpack {}", path.display()))?;
         }
     }

@@ -80,7 +80,7 @@ impl Workspace {
     }
 
     /// Formats a path for findings.
-    pub fn shown(&self, path: &Path) -> String {
+    pub fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 

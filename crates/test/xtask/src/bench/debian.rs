@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{show, succeed};
+use crate::command::{require_success, show};
 
 /// The release of Keelson's packages.
 pub const SUITE: &str = "trixie";
@@ -34,7 +34,7 @@ pub fn tree(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     command.args(["--variant=minbase", NO_RECOMMENDS, &format!("--include={packages}"), SUITE]);
     command.arg(&unfinished).args(sources(folder)?);
     let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
-    succeed(made).context("mmdebstrap")?;
+    require_success(made).context("mmdebstrap")?;
     fs::rename(&unfinished, &tree).context("cannot name the tree")?;
     fs::write(&list, packages).with_context(|| format!("cannot write {}", list.display()))?;
     Ok(tree)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, show_and_read, succeed};
+use crate::command::{cargo, require_success, show_and_read};
 
 pub struct Figure {
     pub what: String,
@@ -26,10 +26,10 @@ pub fn rows(figures: &[Figure]) -> String {
 }
 
 /// Runs a bench target and returns the figures that it prints.
-pub fn bench(root: &Path, package: &str, name: &str, words: &[&str]) -> Result<Vec<Figure>> {
+pub fn bench(root: &Path, package: &str, name: &str, arguments: &[&str]) -> Result<Vec<Figure>> {
     let mut all = vec!["bench", "--locked", "--quiet", "--package", package, "--bench", name, "--"];
-    all.extend(words);
-    let ended = succeed(show_and_read(&mut cargo(root, &all))?)?;
+    all.extend(arguments);
+    let ended = require_success(show_and_read(&mut cargo(root, &all))?)?;
     eprint!("{}", ended.stdout);
     let command = format!("cargo bench -p {package} --bench {name}");
     figures(&ended.stdout, &command).with_context(|| format!("what {command} printed"))

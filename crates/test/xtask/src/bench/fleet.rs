@@ -14,14 +14,15 @@ const PARTS: [&str; 6] = ["schedule", "growth", "bystander", "starts", "dies", "
 const PLOT: &str = "fleet-growth.svg";
 
 /// Measures the named parts; returns whether all could be measured.
-pub fn run(root: &Path, words: &[String]) -> Result<bool> {
-    if let Some(unknown) = words.iter().find(|word| !PARTS.contains(&word.as_str())) {
+pub fn run(root: &Path, arguments: &[String]) -> Result<bool> {
+    if let Some(unknown) = arguments.iter().find(|word| !PARTS.contains(&word.as_str())) {
         bail!("no part {unknown:?} of `fleet`: there are {}", PARTS.join(", "));
     }
     let target = root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
     let plot = target.join(PLOT);
     let mut all_well = true;
-    for part in PARTS.iter().filter(|part| words.is_empty() || words.iter().any(|word| word == *part)) {
+    for part in PARTS.iter().filter(|part| arguments.is_empty() || arguments.iter().any(|word| word == *part))
+    {
         let found = match *part {
             "schedule" => bench(root, "fleet-core", "schedule", &[]),
             "growth" => bench(root, "fleet-node", "growth", &["--plot", &plot.to_string_lossy()]),

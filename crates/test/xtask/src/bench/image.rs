@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::figure::Figure;
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 use crate::keelson;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// Has space for several gigabytes; `/tmp` may be a tmpfs.
-pub const ROOM: &str = "/var/tmp";
+pub const WORK_FOLDER: &str = "/var/tmp";
 /// Sources of an image besides the programs.
 const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 /// A file below `/usr` that allows comments.
@@ -24,7 +24,7 @@ const CHANGED_FILE: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
 const CHANGED_PROGRAM: &str = "node";
 
 pub fn figures(root: &Path) -> Result<Vec<Figure>> {
-    let folder = Path::new(ROOM).join(format!("keelson-bench-{}", std::process::id()));
+    let folder = Path::new(WORK_FOLDER).join(format!("keelson-bench-{}", std::process::id()));
     let outcome = measure(root, &folder);
     // Also after a failure: a benchmark leaves no gigabytes of files.
     if folder.exists() {
@@ -80,13 +80,13 @@ fn seconds(answer: &Value, step: &str) -> Result<f64> {
 /// Steps that took a tenth of a second or more, the longest first.
 fn steps(answer: &Value) -> String {
     let all = answer["seconds"].as_object().into_iter().flatten();
-    let mut taken: Vec<(&str, f64)> = all
+    let mut move_images: Vec<(&str, f64)> = all
         .filter(|(name, _)| *name != "total" && *name != "services")
         .filter_map(|(name, took)| Some((name.as_str(), took.as_f64()?)))
         .filter(|(_, took)| *took >= 0.1)
         .collect();
-    taken.sort_by(|left, right| right.1.total_cmp(&left.1));
-    taken.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
+    move_images.sort_by(|left, right| right.1.total_cmp(&left.1));
+    move_images.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A copy of the image sources with a work folder.
@@ -112,7 +112,7 @@ impl Bench {
         fs::create_dir_all(&bench.checkout).context("cannot make the folder of the benchmark")?;
         let mut warm = Command::new(&bench.keelson);
         warm.current_dir(root).args(["image", "build", "--format", "raw", "--out"]).arg(folder.join("warm"));
-        succeed(show_and_read(&mut warm)?)?;
+        require_success(show_and_read(&mut warm)?)?;
         for name in SOURCES {
             copy(&root.join(name), &bench.checkout)?;
         }
@@ -132,7 +132,7 @@ impl Bench {
         command.current_dir(&self.checkout).env("CARGO", "true").env("CARGO_TARGET_DIR", &self.programs);
         command.args(["--json", "image", "build", "--format", formats, "--work"]);
         command.arg(self.folder.join("work")).arg("--out").arg(self.folder.join("out"));
-        let ended = succeed(show_and_read(&mut command)?)?;
+        let ended = require_success(show_and_read(&mut command)?)?;
         serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
     }
 

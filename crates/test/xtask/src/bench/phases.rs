@@ -20,7 +20,7 @@ const CLUSTER: &str = "phases";
 const CONSOLE: &str = "core-01/console.log";
 const READY: &str = "core-01/host/ready.json";
 /// Poll interval.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Console output at the end of each phase, and the phase's name.
 const ENDS: [(&str, &str, &str); 3] = [
     (CONSOLE, "BdsDxe: starting", "firmware"),
@@ -73,9 +73,9 @@ fn rows(what: &str, user_data: &str, boots: &[[Cost; ENDS.len()]]) -> Vec<Figure
 /// Returns the machine's cost at the end of each phase.
 fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
     let folder = tempfile::tempdir().context("a folder for the machine")?;
-    let keelson = |words: &[&str]| {
+    let keelson = |arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(words);
+        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(arguments);
         command.stdin(Stdio::null());
         command
     };
@@ -96,12 +96,12 @@ fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
 fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<[Cost; ENDS.len()]> {
     let mut costs = [Cost::default(); ENDS.len()];
     let mut next = 0;
-    while let Some((file, shows, name)) = ENDS.get(next) {
+    while let Some((file, mark, name)) = ENDS.get(next) {
         let ended = has_ended()?;
         if let Some(cost) = Machine::read(cluster).and_then(|machine| Cost::of(machine.pid)) {
             // The console log is not valid UTF-8 everywhere.
-            let shown = fs::read(cluster.join(file)).unwrap_or_default();
-            if String::from_utf8_lossy(&shown).contains(shows) {
+            let text = fs::read(cluster.join(file)).unwrap_or_default();
+            if String::from_utf8_lossy(&text).contains(mark) {
                 costs[next] = cost;
                 next += 1;
                 continue;
@@ -110,7 +110,7 @@ fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<
         if ended {
             bail!("the machine's boot has ended, and the end of its phase `{name}` was not seen");
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
     Ok(costs)
 }

@@ -27,14 +27,14 @@ pub fn read(file: &Path, program: &Program) -> Result<Page> {
     page(file, program.name, &[])
 }
 
-fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
-    let title = [&[name], words].concat().join(" ");
-    if words.len() > MAX_DEPTH {
+fn page(file: &Path, name: &str, arguments: &[&str]) -> Result<Page> {
+    let title = [&[name], arguments].concat().join(" ");
+    if arguments.len() > MAX_DEPTH {
         bail!("{title}: more than {MAX_DEPTH} levels of commands");
     }
     let mut command = Command::new(file);
     // Without environment variables: some help texts print the values of those that set flags.
-    command.arg0(name).args(words).arg("--help").env_clear();
+    command.arg0(name).args(arguments).arg("--help").env_clear();
     let output = command.output().with_context(|| format!("cannot run {}", file.display()))?;
     let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     let text: String = String::from_utf8_lossy(printed)
@@ -43,7 +43,7 @@ fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
         .collect();
     let mut commands = Vec::new();
     for below in commands_of(&text) {
-        commands.push(page(file, name, &[words, &[below]].concat())?);
+        commands.push(page(file, name, &[arguments, &[below]].concat())?);
     }
     Ok(Page { title, text: text.trim_matches('\n').to_owned(), commands })
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::built;
+use crate::cargo_build;
 use help::Page;
 use programs::{PROGRAMS, Program};
 
@@ -88,10 +88,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 /// Builds the programs and reads the help of all their commands.
 fn collect(root: &Path) -> Result<Vec<(&'static Program, Page)>> {
     // Builds the whole workspace: a selection of packages is compiled with other features.
-    let built = built::build(root, &["--workspace", "--bins"])?;
+    let built = cargo_build::build(root, &["--workspace", "--bins"])?;
     let mut pages = Vec::new();
     for program in &PROGRAMS {
-        let page = help::read(built::named(&built, program.binary)?, program)
+        let page = help::read(cargo_build::named(&built, program.binary)?, program)
             .with_context(|| format!("the help of {}", program.name))?;
         if page.text.trim().is_empty() {
             bail!("{} --help prints nothing", program.name);

@@ -120,8 +120,9 @@ fn set_modified(files: &[PathBuf], at: SystemTime) -> Result<()> {
 
 /// The checkout's files known to git, except deleted ones.
 fn sources(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let output = Command::new("git").args(words).current_dir(root).output().context("cannot start git")?;
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output =
+        Command::new("git").args(arguments).current_dir(root).output().context("cannot start git")?;
     if !output.status.success() {
         bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -153,9 +154,9 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn git(root: &Path, words: &[&str]) {
-        let done = Command::new("git").args(words).current_dir(root).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
+    fn git(root: &Path, arguments: &[&str]) {
+        let output = Command::new("git").args(arguments).current_dir(root).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// A checkout with one tracked and one ignored file, and its copy.

@@ -114,7 +114,7 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, json: Option<&Path>) -> Result<
     for mutant in chosen {
         let started = Instant::now();
         let outcome = match judge(&copy, &runner, mutant, &baselines) {
-            Err(_) if interrupt::seen() => break,
+            Err(_) if interrupt::received() => break,
             outcome => outcome?,
         };
         let report = Report::new(mutant, outcome, started.elapsed());
@@ -126,7 +126,7 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, json: Option<&Path>) -> Result<
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     println!("{}", report::summary(&reports));
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     Ok(reports.iter().all(|report| matches!(report.outcome, Outcome::Caught)))
@@ -155,17 +155,17 @@ type Baseline = Result<Duration, String>;
 /// Runs every command once without a mutation. All run before the first mutant: in between, the unmutated crates
 /// would be recompiled.
 fn baselines(runner: &Runner, mutants: &[&Mutant]) -> Result<BTreeMap<TestCommand, Baseline>> {
-    let mut wanted: BTreeMap<TestCommand, Vec<&str>> = BTreeMap::new();
+    let mut by_command: BTreeMap<TestCommand, Vec<&str>> = BTreeMap::new();
     for mutant in mutants {
-        let tests = wanted.entry(mutant.command()).or_default();
+        let tests = by_command.entry(mutant.command()).or_default();
         tests.extend(mutant.tests.iter().map(String::as_str));
         tests.sort_unstable();
         tests.dedup();
     }
     let mut baselines = BTreeMap::new();
-    for (command, tests) in wanted {
+    for (command, tests) in by_command {
         eprintln!("baseline: {command}");
-        let log = format!("baseline-{}-{}", command.package, command.target.word());
+        let log = format!("baseline-{}-{}", command.package, command.target.file_name());
         let baseline = match runner.compile(&command, &log)? {
             Compiled::No { log } => Err(format!("does not compile unmutated: {}", log.display())),
             Compiled::Yes => runner.baseline(&command, &tests, &log)?,
@@ -185,7 +185,7 @@ fn judge(
     mutant: &Mutant,
     baselines: &BTreeMap<TestCommand, Baseline>,
 ) -> Result<Outcome> {
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     let command = mutant.command();

@@ -117,7 +117,7 @@ impl Target {
     }
 
     /// Its form in file names.
-    pub fn word(&self) -> &str {
+    pub fn file_name(&self) -> &str {
         match self {
             Self::Lib => "lib",
             Self::Test(name) | Self::Bin(name) => name,

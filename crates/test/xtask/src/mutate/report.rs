@@ -39,7 +39,7 @@ impl Report {
 }
 
 impl Outcome {
-    fn word(&self) -> &'static str {
+    fn label(&self) -> &'static str {
         match self {
             Self::Caught => "caught",
             Self::Survived(_) => "survived",
@@ -53,21 +53,21 @@ impl Outcome {
 }
 
 /// In the order of the summary.
-const WORDS: [&str; 7] =
+const LABELS: [&str; 7] =
     ["caught", "survived", "stale", "does not compile", "failed otherwise", "timed out", "no baseline"];
 /// Number of leading outcomes that are printed even if their count is zero.
 const ALWAYS: usize = 3;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.word();
+        let label = self.label();
         match self {
-            Self::Caught => to.write_str(word),
+            Self::Caught => to.write_str(label),
             Self::Survived(passed) => write!(to, "SURVIVED: {} passed", passed.join(", ")),
-            Self::Stale(why) | Self::NoBaseline(why) => write!(to, "{word}: {why}"),
-            Self::DoesNotCompile(log) => write!(to, "{word}: {}", log.display()),
-            Self::OtherFailure(why, log) => write!(to, "{word}: {why} ({})", log.display()),
-            Self::TimedOut(limit) => write!(to, "{word} after {} s", limit.as_secs()),
+            Self::Stale(why) | Self::NoBaseline(why) => write!(to, "{label}: {why}"),
+            Self::DoesNotCompile(log) => write!(to, "{label}: {}", log.display()),
+            Self::OtherFailure(why, log) => write!(to, "{label}: {why} ({})", log.display()),
+            Self::TimedOut(limit) => write!(to, "{label} after {} s", limit.as_secs()),
         }
     }
 }
@@ -82,10 +82,10 @@ impl fmt::Display for Report {
 /// `N caught, N survived, N stale`, and other outcomes with a nonzero count.
 pub fn summary(reports: &[Report]) -> String {
     let mut parts = Vec::new();
-    for (index, word) in WORDS.iter().enumerate() {
-        let count = reports.iter().filter(|report| report.outcome.word() == *word).count();
+    for (index, label) in LABELS.iter().enumerate() {
+        let count = reports.iter().filter(|report| report.outcome.label() == *label).count();
         if index < ALWAYS || count > 0 {
-            parts.push(format!("{count} {word}"));
+            parts.push(format!("{count} {label}"));
         }
     }
     parts.join(", ")
@@ -95,8 +95,8 @@ pub fn json(reports: &[Report]) -> serde_json::Result<String> {
     let mutants: Vec<_> = reports
         .iter()
         .map(|Report { name, promise, outcome, took }| {
-            let (word, detail) = (outcome.word(), outcome.to_string());
-            json!({ "name": name, "promise": promise, "outcome": word, "detail": detail,
+            let (label, detail) = (outcome.label(), outcome.to_string());
+            json!({ "name": name, "promise": promise, "outcome": label, "detail": detail,
                 "seconds": took.as_secs_f32() })
         })
         .collect();

@@ -13,9 +13,9 @@ use crate::command::cargo;
 use crate::interrupt;
 
 /// Factor of the limit for a mutated test over its unmutated duration.
-const SLOWER: u32 = 10;
+const LIMIT_FACTOR: u32 = 10;
 /// Minimal limit.
-const LEAST: Duration = Duration::from_secs(120);
+const MIN_LIMIT: Duration = Duration::from_secs(120);
 /// Limit without a mutation.
 const BASELINE: Duration = Duration::from_secs(1200);
 /// Time between SIGTERM and SIGKILL.
@@ -67,15 +67,15 @@ impl Runner {
         let started = Instant::now();
         let ended = finish(self.cargo(command).args(EXACTLY).args(tests), &log, Some(BASELINE))?;
         let took = started.elapsed();
-        let shown = log.display();
+        let path = log.display();
         let Some(results) = results(&read(&log)?).filter(|_| ended.is_some()) else {
-            return Ok(Err(format!("the unmutated tests printed no result: {shown}")));
+            return Ok(Err(format!("the unmutated tests printed no result: {path}")));
         };
         if !results.failed.is_empty() {
-            return Ok(Err(format!("unmutated tests fail ({}): {shown}", results.failed.join(", "))));
+            return Ok(Err(format!("unmutated tests fail ({}): {path}", results.failed.join(", "))));
         }
         if results.passed != tests.len() {
-            return Ok(Err(format!("{} of {} tests exist and ran: {shown}", results.passed, tests.len())));
+            return Ok(Err(format!("{} of {} tests exist and ran: {path}", results.passed, tests.len())));
         }
         Ok(Ok(took))
     }
@@ -83,7 +83,7 @@ impl Runner {
     /// The outcome of a mutation that is applied and compiled.
     pub fn mutated(&self, mutant: &Mutant, unmutated: Duration, log: &str) -> Result<Outcome> {
         let log = self.logs.join(format!("{log}.log"));
-        let limit = LEAST.max(unmutated * SLOWER);
+        let limit = MIN_LIMIT.max(unmutated * LIMIT_FACTOR);
         let mut cargo = self.cargo(&mutant.command());
         let ended = finish(cargo.args(EXACTLY).args(&mutant.tests), &log, Some(limit))?;
         if ended.is_none() {
@@ -150,7 +150,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
         match terminated {
             None if limit.is_some_and(|limit| started.elapsed() > limit) => {
                 terminated = Some(Instant::now());
-                interrupt::end_tree(i32::try_from(child.id()).unwrap_or(0));
+                interrupt::terminate_tree(i32::try_from(child.id()).unwrap_or(0));
             }
             Some(since) if since.elapsed() > GRACE => child.kill().context("cannot kill cargo")?,
             _ => {}
@@ -158,7 +158,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
         std::thread::sleep(POLL);
     };
     interrupt::child_ended();
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     Ok(terminated.is_none().then_some(status))
@@ -236,7 +236,7 @@ mod tests {
         hangs.args(["-c", "echo started; sleep 600 & wait"]);
         assert_eq!(finish(&mut hangs, &log, Some(Duration::from_millis(200))).unwrap(), None);
         assert_eq!(read(&log).unwrap(), "started\n");
-        let status = finish(Command::new("sh").args(["-c", "exit 3"]), &log, Some(LEAST)).unwrap();
+        let status = finish(Command::new("sh").args(["-c", "exit 3"]), &log, Some(MIN_LIMIT)).unwrap();
         assert_eq!(status.and_then(|status| status.code()), Some(3));
     }
 }

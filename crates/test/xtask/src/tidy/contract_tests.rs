@@ -25,8 +25,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             continue;
         }
         let wrong = row(workspace, held)?;
-        let place = format!("{TABLE}:{}", index + 1);
-        findings.extend(wrong.into_iter().map(|message| Finding::new(place.clone(), message)));
+        let location = format!("{TABLE}:{}", index + 1);
+        findings.extend(wrong.into_iter().map(|message| Finding::new(location.clone(), message)));
     }
     Ok(Outcome::of(findings))
 }

@@ -45,8 +45,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         names.visit_file(&parsed);
         for name in names.0.iter().map(Ident::to_string).collect::<BTreeSet<_>>() {
             for (word, term) in refused(&name) {
-                let place = format!("{}:{}", file.display(), line_of(&text, &name));
-                findings.push(Finding::new(place, format!("`{name}`: instead of `{word}`: {term}")));
+                let location = format!("{}:{}", file.display(), line_of(&text, &name));
+                findings.push(Finding::new(location, format!("`{name}`: instead of `{word}`: {term}")));
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
             "#[test]\nfn what_is_said() {}\nstruct RealHands { told_at: u64 }\nmod doors {}\nimpl RealHandshake {\n    fn tell(&self) {}\n}\n",
         )]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.as_str()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.as_str()).collect();
         assert_eq!(places, ["a.rs:3", "a.rs:4", "a.rs:6", "a.rs:3"]);
     }
 }

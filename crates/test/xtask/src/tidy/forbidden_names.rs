@@ -19,8 +19,9 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         }
     }
     for package in workspace.packages.iter().filter(|package| is_forbidden(&package.name)) {
-        let place = workspace.shown(&package.manifest_path);
-        findings.push(Finding::new(place, format!("crate `{}`: name it after what it holds", package.name)));
+        let location = workspace.relative(&package.manifest_path);
+        findings
+            .push(Finding::new(location, format!("crate `{}`: name it after what it holds", package.name)));
     }
     Ok(Outcome::of(findings))
 }
@@ -47,7 +48,7 @@ mod tests {
         ]);
         made.workspace.packages = vec![package("misc", json!(0), &[]), package("units", json!(0), &[])];
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.as_str()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.as_str()).collect();
         assert_eq!(places, ["src/common/mod.rs", "src/net_utils.rs", "/somewhere/crates/misc/Cargo.toml"]);
     }
 }

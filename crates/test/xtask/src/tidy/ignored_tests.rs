@@ -23,8 +23,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             let reason = rest.strip_prefix(" = \"").and_then(|reason| reason.strip_suffix("\"]"));
             let name =
                 lines.clone().find_map(|(_, line)| line.trim_start().split_once("fn ")).map(|(_, name)| name);
-            if let Some(wrong) = wrong(reason.unwrap_or_default(), name.unwrap_or_default()) {
-                findings.push(Finding::new(format!("{}:{}", file.display(), index + 1), wrong));
+            if let Some(problem) = problem(reason.unwrap_or_default(), name.unwrap_or_default()) {
+                findings.push(Finding::new(format!("{}:{}", file.display(), index + 1), problem));
             }
         }
     }
@@ -32,7 +32,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 }
 
 /// `signature` is the text after `fn`.
-fn wrong(reason: &str, signature: &str) -> Option<&'static str> {
+fn problem(reason: &str, signature: &str) -> Option<&'static str> {
     let is_soak = signature.split('(').next().is_some_and(|name| name.contains(SOAK));
     match (is_soak, reason.ends_with(SOAKS)) {
         (true, false) => Some("a test named soak is run by `cargo verify --all soaks`: say so in its reason"),

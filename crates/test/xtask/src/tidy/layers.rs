@@ -17,7 +17,7 @@ const TOP: u64 = 4;
 pub const LAST_PURE: u64 = 2;
 
 /// Crates that do I/O, forbidden in layers 0-2.
-const HANDS: [&str; 26] = [
+const IO_CRATES: [&str; 26] = [
     "async-std",
     "axum",
     "fs-err",
@@ -67,7 +67,7 @@ impl Layer {
         match (self, other) {
             (Self::Beside, _) => true,
             (Self::Numbered(_), Self::Beside) => false,
-            (Self::Numbered(mine), Self::Numbered(theirs)) => theirs <= mine,
+            (Self::Numbered(mine), Self::Numbered(other_layer)) => other_layer <= mine,
         }
     }
 }
@@ -84,10 +84,10 @@ impl fmt::Display for Layer {
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let mut findings = Vec::new();
     for package in &workspace.packages {
-        let place = workspace.shown(&package.manifest_path);
+        let location = workspace.relative(&package.manifest_path);
         let Some(layer) = Layer::of(package) else {
             let message = "declares no layer: [package.metadata.keelson] layer = 0..4 or \"beside\"";
-            findings.push(Finding::new(place, message));
+            findings.push(Finding::new(location, message));
             continue;
         };
         // Tests may depend on anything: no other crate imports them.
@@ -95,7 +95,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             package.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
         for dependency in named {
             if let Some(message) = objection(workspace, layer, &dependency.name) {
-                findings.push(Finding::new(place.clone(), message));
+                findings.push(Finding::new(location.clone(), message));
             }
         }
     }
@@ -105,11 +105,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 fn objection(workspace: &Workspace, layer: Layer, name: &str) -> Option<String> {
     if let Some(other) = workspace.packages.iter().find(|package| package.name == name) {
         // A crate without a layer gets a separate finding.
-        let theirs = Layer::of(other)?;
-        return (!layer.may_name(theirs)).then(|| format!("{layer} names {name}, which is {theirs}"));
+        let other_layer = Layer::of(other)?;
+        return (!layer.may_name(other_layer))
+            .then(|| format!("{layer} names {name}, which is {other_layer}"));
     }
     let pure = matches!(layer, Layer::Numbered(number) if number <= LAST_PURE);
-    (pure && HANDS.contains(&name)).then(|| format!("{layer} names {name}: only layer 3 and 4 have hands"))
+    (pure && IO_CRATES.contains(&name))
+        .then(|| format!("{layer} names {name}: only layer 3 and 4 have hands"))
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_without_hands_may_not_name_tokio_except_in_tests() {
+    fn a_pure_layer_may_not_name_tokio_except_in_tests() {
         check_packages(
             vec![package("plan", json!(2), &[("tokio", None), ("tempfile", Some("dev"))])],
             &["layer 2 names tokio: only layer 3 and 4 have hands"],

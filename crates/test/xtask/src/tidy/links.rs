@@ -15,13 +15,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     for file in workspace.files.iter().filter(|file| is_markdown(file)) {
         let text = workspace.read(file)?;
         for (index, line) in text.lines().enumerate() {
-            let place = || format!("{}:{}", file.display(), index + 1);
+            let location = || format!("{}:{}", file.display(), index + 1);
             for path in paths(line).filter(|path| !exists(workspace, Path::new(path))) {
-                findings.push(Finding::new(place(), format!("{path} does not exist")));
+                findings.push(Finding::new(location(), format!("{path} does not exist")));
             }
             for target in targets(line) {
-                if !leads_somewhere(workspace, file, target)? {
-                    findings.push(Finding::new(place(), format!("the link {target} leads nowhere")));
+                if !is_valid(workspace, file, target)? {
+                    findings.push(Finding::new(location(), format!("the link {target} leads nowhere")));
                 }
             }
         }
@@ -56,10 +56,10 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     behind.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).filter(|t| !t.contains("://"))
 }
 
-fn leads_somewhere(workspace: &Workspace, from: &Path, target: &str) -> Result<bool> {
+fn is_valid(workspace: &Workspace, from: &Path, target: &str) -> Result<bool> {
     let (path, heading) =
         target.split_once('#').map_or((target, None), |(path, heading)| (path, Some(heading)));
-    let file = if path.is_empty() { from.to_owned() } else { beside(from, path) };
+    let file = if path.is_empty() { from.to_owned() } else { resolve(from, path) };
     if !exists(workspace, &file) {
         return Ok(false);
     }
@@ -69,7 +69,7 @@ fn leads_somewhere(workspace: &Workspace, from: &Path, target: &str) -> Result<b
 }
 
 /// Resolves a path relative to `from` against the checkout's root.
-fn beside(from: &Path, path: &str) -> PathBuf {
+fn resolve(from: &Path, path: &str) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in from.parent().unwrap_or(Path::new("")).join(path).components() {
         match part {

@@ -17,9 +17,11 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     for lock in LOCKS.iter().map(Path::new).filter(|lock| workspace.files.iter().any(|file| file == lock)) {
         for (index, line) in workspace.read(lock)?.lines().enumerate() {
             if let Some(host) = words(line).find(|word| names_host(word)) {
-                let place = format!("{}:{}", lock.display(), index + 1);
-                findings
-                    .push(Finding::new(place, format!("`{host}` names a host: keep the path below pool/")));
+                let location = format!("{}:{}", lock.display(), index + 1);
+                findings.push(Finding::new(
+                    location,
+                    format!("`{host}` names a host: keep the path below pool/"),
+                ));
             }
         }
     }
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_in_any_clothes_are_found() {
+    fn hosts_in_any_form_are_found() {
         check_line("url = \"https://packages.example/debian\"", 1);
         check_line("path=mirror.example/debian/pool/main/a/a.deb", 1);
         check_line("mirror: packages.mirror.example", 1);

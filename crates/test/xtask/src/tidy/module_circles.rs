@@ -25,16 +25,16 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         for target in package.targets.iter().filter(read) {
             let modules = module_tree::read(&target.src_path)?;
             for circle in circles(&modules) {
-                let words: Vec<_> = circle.iter().map(shown).collect();
-                let place = workspace.shown(&target.src_path);
-                findings.push(Finding::new(place, format!("{CIRCLE}{}", words.join(" -> "))));
+                let names: Vec<_> = circle.iter().map(display_path).collect();
+                let location = workspace.relative(&target.src_path);
+                findings.push(Finding::new(location, format!("{CIRCLE}{}", names.join(" -> "))));
             }
         }
     }
     Ok(Outcome::of(findings))
 }
 
-fn shown(path: &ModulePath) -> String {
+fn display_path(path: &ModulePath) -> String {
     if path.is_empty() { "crate".into() } else { path.join("::") }
 }
 
@@ -50,14 +50,14 @@ fn circles(modules: &[Module]) -> Vec<Vec<ModulePath>> {
         let targets = module.named.iter().filter_map(|path| target(module, path, &by_path));
         edges.insert(&module.path, targets.filter(|path| *path != &module.path).collect());
     }
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut circles = Vec::new();
     for start in by_path.keys() {
-        if told.contains(start) {
+        if reported.contains(start) {
             continue;
         }
-        if let Some(circle) = way_back(start, &edges) {
-            told.extend(circle.iter().copied());
+        if let Some(circle) = shortest_circle(start, &edges) {
+            reported.extend(circle.iter().copied());
             circles.push(circle.into_iter().cloned().collect());
         }
     }
@@ -116,7 +116,7 @@ fn absolute(
 }
 
 /// The shortest path from `start` back to itself.
-fn way_back<'a>(start: &'a ModulePath, edges: &Edges<'a>) -> Option<Vec<&'a ModulePath>> {
+fn shortest_circle<'a>(start: &'a ModulePath, edges: &Edges<'a>) -> Option<Vec<&'a ModulePath>> {
     let mut came_from: BTreeMap<&ModulePath, &ModulePath> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {

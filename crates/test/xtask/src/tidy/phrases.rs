@@ -11,14 +11,15 @@ const PHRASES: [(&str, &str); 4] =
 /// Extensions of files with prose.
 const KINDS: [&str; 8] = ["rs", "md", "toml", "js", "html", "service", "timer", "yaml"];
 /// Verbatim messages of the original programs.
-const ORIGINAL: [&str; 1] = ["Warning: can not replace Unit("];
+const VERBATIM: [&str; 1] = ["Warning: can not replace Unit("];
 /// This list itself.
-const HERE: &str = "crates/test/xtask/src/tidy/phrases.rs";
+const THIS_FILE: &str = "crates/test/xtask/src/tidy/phrases.rs";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let mut findings = Vec::new();
     let read_by_people = |file: &&std::path::PathBuf| {
-        file.extension().is_some_and(|kind| KINDS.iter().any(|one| kind == *one)) && !file.ends_with(HERE)
+        file.extension().is_some_and(|kind| KINDS.iter().any(|one| kind == *one))
+            && !file.ends_with(THIS_FILE)
     };
     for file in workspace.files.iter().filter(read_by_people) {
         let text = workspace.read(file)?;
@@ -34,7 +35,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 /// The forbidden phrases in a line.
 fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let original = ORIGINAL.iter().any(|text| line.contains(text));
+    let original = VERBATIM.iter().any(|text| line.contains(text));
     let plain = format!(" {} ", line.to_lowercase().replace('_', " "));
     let stands = move |phrase: &str| {
         let word = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
@@ -66,8 +67,12 @@ mod tests {
 
     #[test]
     fn in_files_that_people_read() {
-        let made =
-            with_files(&[("a.rs", "\n// for ever"), ("b.md", "till"), ("c.bin", "till"), (HERE, "till")]);
+        let made = with_files(&[
+            ("a.rs", "\n// for ever"),
+            ("b.md", "till"),
+            ("c.bin", "till"),
+            (THIS_FILE, "till"),
+        ]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(lines, ["a.rs:2: `for ever`: write `forever`", "b.md:1: `till`: write `until`"]);

@@ -8,7 +8,7 @@ use super::module_tree::{self, Module};
 use crate::workspace::Workspace;
 
 /// Path prefixes of I/O, and of inputs that a test cannot set.
-const WORLD: [&[&str]; 11] = [
+const FORBIDDEN: [&[&str]; 11] = [
     &["std", "fs"],
     &["std", "env"],
     &["std", "os"],
@@ -29,13 +29,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "lib")) {
             for module in module_tree::read(&target.src_path)? {
                 let mut worlds: Vec<_> =
-                    module.named.iter().filter_map(|path| reaches_out(&module, path)).collect();
+                    module.named.iter().filter_map(|path| forbidden_prefix(&module, path)).collect();
                 worlds.sort();
                 worlds.dedup();
-                let place = workspace.shown(&module.file);
+                let location = workspace.relative(&module.file);
                 findings.extend(worlds.into_iter().map(|path| {
                     Finding::new(
-                        place.clone(),
+                        location.clone(),
                         format!("layer {number} names {path}: take it as an argument"),
                     )
                 }));
@@ -46,13 +46,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 }
 
 /// The forbidden prefix of `path`, after resolving its first segment through the imports.
-fn reaches_out(module: &Module, path: &[String]) -> Option<String> {
+fn forbidden_prefix(module: &Module, path: &[String]) -> Option<String> {
     let imported = path.first().and_then(|first| module.imports.get(first));
     let full: Vec<_> = match imported {
         Some(start) => start.iter().chain(&path[1..]).collect(),
         None => path.iter().collect(),
     };
-    WORLD
+    FORBIDDEN
         .iter()
         .find(|world| full.len() >= world.len() && world.iter().zip(&full).all(|(word, name)| word == *name))
         .map(|world| world.join("::"))

@@ -25,8 +25,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         .current_dir(&workspace.root)
         .output()
         .with_context(|| format!("cannot start {PROGRAM}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut findings: Vec<_> = said.lines().map(read_line).collect();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut findings: Vec<_> = report.lines().map(read_line).collect();
     if !output.status.success() && findings.is_empty() {
         let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         findings.push(Finding::new(PROGRAM, format!("failed: {cause}")));
@@ -36,8 +36,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 /// Parses `FILE:LINE:COLUMN: text` of shellcheck's gcc format.
 fn read_line(line: &str) -> Finding {
-    let (place, text) = line.split_once(": ").unwrap_or((PROGRAM, line));
-    Finding::new(place, text)
+    let (location, text) = line.split_once(": ").unwrap_or((PROGRAM, line));
+    Finding::new(location, text)
 }
 
 fn scripts(workspace: &Workspace) -> Result<Vec<&Path>> {
@@ -82,7 +82,7 @@ mod tests {
     fn a_bad_script_is_found() {
         let made = with_files(&[("bad", "#!/bin/sh\nrm $1\n"), ("good", "#!/bin/sh\nrm \"$1\"\n")]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        assert!(findings.iter().any(|finding| finding.place.starts_with("bad:2")), "{findings:?}");
-        assert!(!findings.iter().any(|finding| finding.place.starts_with("good")), "{findings:?}");
+        assert!(findings.iter().any(|finding| finding.location.starts_with("bad:2")), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.location.starts_with("good")), "{findings:?}");
     }
 }

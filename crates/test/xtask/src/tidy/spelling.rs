@@ -30,8 +30,9 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 /// `./FILE:LINE: WORD ==> CORRECTION`
 fn finding(line: &str) -> Finding {
-    let (place, text) = line.strip_prefix("./").unwrap_or(line).split_once(": ").unwrap_or((PROGRAM, line));
-    Finding::new(place, text)
+    let (location, text) =
+        line.strip_prefix("./").unwrap_or(line).split_once(": ").unwrap_or((PROGRAM, line));
+    Finding::new(location, text)
 }
 
 #[cfg(test)]
@@ -46,8 +47,8 @@ mod tests {
         let made = with_files(&[("a.rs", &format!("// fine\n// {misspelled}\n"))]);
         match check(&made.workspace).unwrap() {
             Outcome::Checked { findings, .. } => {
-                let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
-                assert_eq!(shown, [format!("a.rs:2: {misspelled} ==> receives")]);
+                let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+                assert_eq!(lines, [format!("a.rs:2: {misspelled} ==> receives")]);
             }
             Outcome::Skipped(reason) => eprintln!("SKIPPED: tidy::spelling: {reason}"),
         }

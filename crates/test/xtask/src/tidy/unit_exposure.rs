@@ -38,12 +38,12 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             continue;
         }
         let exposure = exposure(&workspace.root.join(unit))?;
-        let place = unit.display().to_string();
+        let location = unit.display().to_string();
         match exposure {
-            None => findings.push(Finding::new(place, format!("{PROGRAM} does not rate it"))),
+            None => findings.push(Finding::new(location, format!("{PROGRAM} does not rate it"))),
             Some(exposure) if exposure > LIMIT => {
                 let message = format!("exposure {exposure}, at most {LIMIT}: see `{PROGRAM} security`");
-                findings.push(Finding::new(place, message));
+                findings.push(Finding::new(location, message));
             }
             Some(exposure) => {
                 rated.push(format!("{} {exposure}", unit.file_stem().unwrap_or_default().to_string_lossy()));

@@ -29,8 +29,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let older = version < IMAGE_SYSTEMD;
     let mut findings = Vec::new();
     for unit in units {
-        let said = verify(&workspace.root.join(unit))?;
-        findings.extend(objections(unit, &said, older));
+        let output = verify(&workspace.root.join(unit))?;
+        findings.extend(objections(unit, &output, older));
     }
     let note = older.then(|| {
         format!("systemd {version} here, {IMAGE_SYSTEMD} in the image: unknown keys were not judged")
@@ -62,7 +62,7 @@ fn verify(path: &PathBuf) -> Result<String> {
 }
 
 /// The lines of systemd's output that are about the file `unit` itself.
-fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
+fn objections(unit: &Path, output: &str, older: bool) -> Vec<Finding> {
     let name = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // systemd instantiates a template: `a@.service` is reported as `a@i.service`.
     let stem = name.split_once('@').map_or(name.as_str(), |(stem, _)| stem);
@@ -72,12 +72,12 @@ fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
         let unknown = older && UNKNOWN.iter().any(|text| line.contains(text));
         !absent && !unknown
     };
-    let lines = said.lines().filter(about).filter(counts);
+    let lines = output.lines().filter(about).filter(counts);
     lines
         .map(|line| {
             // Both `PATH:LINE: text` and `NAME: text` begin with a location.
-            let (place, text) = line.split_once(": ").unwrap_or((&name, line));
-            let number = place.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
+            let (location, text) = line.split_once(": ").unwrap_or((&name, line));
+            let number = location.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
             Finding::new(format!("{}{number}", unit.display()), text)
         })
         .collect()
@@ -90,15 +90,15 @@ mod tests {
 
     const PLACE: &str = "units/usr/lib/systemd/system/";
 
-    fn check_said(name: &str, said: &str, older: bool, expected: &[&str]) {
+    fn check_output(name: &str, output: &str, older: bool, expected: &[&str]) {
         let unit = PathBuf::from(PLACE).join(name);
-        let findings: Vec<_> = objections(&unit, said, older).iter().map(ToString::to_string).collect();
+        let findings: Vec<_> = objections(&unit, output, older).iter().map(ToString::to_string).collect();
         assert_eq!(findings, expected);
     }
 
     #[test]
     fn what_is_about_the_file_counts() {
-        check_said(
+        check_output(
             "a.service",
             "/x/a.service:8: Failed to parse service type, ignoring: onehot\n\
              a.service: Command /usr/lib/keelson/a is not executable: No such file or directory\n\
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn keys_that_an_older_systemd_does_not_know_are_not_judged() {
-        let said = "/x/a.service:8: Unknown key 'Foo' in section [Service], ignoring.";
-        check_said("a.service", said, true, &[]);
-        check_said(
+        let output = "/x/a.service:8: Unknown key 'Foo' in section [Service], ignoring.";
+        check_output("a.service", output, true, &[]);
+        check_output(
             "a.service",
-            said,
+            output,
             false,
             &["units/usr/lib/systemd/system/a.service:8: Unknown key 'Foo' in section [Service], ignoring."],
         );
@@ -138,7 +138,7 @@ mod tests {
             ),
         ]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.clone()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.clone()).collect();
         assert_eq!(places, [format!("{bad}:4")]);
     }
 }

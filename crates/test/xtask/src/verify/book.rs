@@ -22,9 +22,9 @@ pub fn check(root: &Path) -> Result<bool> {
     let tools = target.join("tools");
     if !is_installed(&tools) {
         let version = format!("={VERSION}");
-        let words =
+        let arguments =
             ["install", "mdbook", "--version", &version, "--locked", "--no-default-features", "--debug"];
-        let mut install = cargo(root, &words);
+        let mut install = cargo(root, &arguments);
         if !show(install.arg("--quiet").arg("--root").arg(&tools))?.success {
             return Ok(false);
         }

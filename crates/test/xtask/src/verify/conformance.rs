@@ -9,15 +9,15 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::result::{State, StepResult};
-use crate::built;
+use crate::cargo_build;
 use crate::command::{Ended, ignored_tests, show, show_and_read};
 use crate::reference::Reference;
 use crate::workspace::Workspace;
 
 /// The runner's exit code for a server that is unavailable on this host.
-const NOT_HERE: i32 = 77;
+const UNAVAILABLE: i32 = 77;
 /// Number of concurrent tests of `etcdctl`: more would starve each other's servers.
-const AT_ONCE: &str = "2";
+const CONCURRENCY: &str = "2";
 
 struct Programs {
     runner: PathBuf,
@@ -66,13 +66,13 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
 
 fn build(root: &Path) -> Result<Programs> {
     // Selects the whole workspace as for all tests: other features would recompile everything.
-    let words = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
-    let built = built::build(root, &words)?;
-    let etcd = built::named(&built, "etcd")?.to_path_buf();
+    let arguments = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
+    let built = cargo_build::build(root, &arguments)?;
+    let etcd = cargo_build::named(&built, "etcd")?.to_path_buf();
     let folder = etcd.ancestors().nth(2).unwrap_or(root).join("conformance");
     Ok(Programs {
-        runner: built::named(&built, "conformance")?.to_path_buf(),
-        local: built::named(&built, "local")?.to_path_buf(),
+        runner: cargo_build::named(&built, "conformance")?.to_path_buf(),
+        local: cargo_build::named(&built, "local")?.to_path_buf(),
         etcd,
         folder,
     })
@@ -90,7 +90,7 @@ fn judge(ended: &Ended) -> State {
     match ended.code {
         Some(0) if last.is_empty() => State::Failed("nothing was said to have held".into()),
         Some(0) => State::Passed(last),
-        Some(NOT_HERE) => State::Skipped(last),
+        Some(UNAVAILABLE) => State::Skipped(last),
         Some(code) if last.is_empty() => State::Failed(format!("exit code {code}")),
         Some(_) => State::Failed(last),
         None => State::Failed("ended by a signal".into()),
@@ -100,7 +100,7 @@ fn judge(ended: &Ended) -> State {
 /// Our `etcdctl` and Debian's, each against Debian's etcd and ours.
 fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
     let mut command = ignored_tests(root, &["--test", "command_line"]);
-    command.args(["reference::", "--test-threads", AT_ONCE]);
+    command.args(["reference::", "--test-threads", CONCURRENCY]);
     command.env(Reference::VARIABLE, &reference.etcd);
     let ended = show(command.env("KEELSON_REFERENCE_ETCDCTL", &reference.etcdctl))?;
     Ok(match ended.code {

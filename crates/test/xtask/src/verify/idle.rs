@@ -11,7 +11,7 @@ use crate::command::{Ended, announce, ended};
 use crate::interrupt;
 
 /// Poll interval.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A separate session, whose autogroup yields to all others: scheduling policies apply only within one autogroup.
 /// Kernels without autogroups lack the file.
 const YIELDING: &str = "echo 19 2>/dev/null >/proc/self/autogroup; exec chrt --idle 0 \"$@\"";
@@ -21,7 +21,7 @@ const YIELDING: &str = "echo 19 2>/dev/null >/proc/self/autogroup; exec chrt --i
 pub struct Idle {
     child: Child,
     log: PathBuf,
-    waited_for: bool,
+    finished: bool,
 }
 
 impl Idle {
@@ -43,7 +43,7 @@ impl Idle {
         }
         let child = yielding.stdin(Stdio::null()).stdout(file).stderr(other).spawn();
         let child = child.context("cannot start setsid")?;
-        Ok(Self { child, log: log.to_owned(), waited_for: false })
+        Ok(Self { child, log: log.to_owned(), finished: false })
     }
 
     /// Waits for the command and prints its output. Ctrl-C terminates it explicitly: the terminal's signal does not
@@ -53,12 +53,12 @@ impl Idle {
             if let Some(status) = self.child.try_wait().context("cannot wait for it")? {
                 break status;
             }
-            if interrupt::seen() {
+            if interrupt::received() {
                 bail!("interrupted");
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         };
-        self.waited_for = true;
+        self.finished = true;
         eprint!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
         Ok(ended(status, String::new()))
     }
@@ -66,8 +66,8 @@ impl Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        if !self.waited_for {
-            interrupt::end_tree(i32::try_from(self.child.id()).unwrap_or(0));
+        if !self.finished {
+            interrupt::terminate_tree(i32::try_from(self.child.id()).unwrap_or(0));
             // It was terminated; its exit status is irrelevant.
             drop(self.child.wait());
         }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_waited_for_ends() {
+    fn a_dropped_command_ends() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sleep");
         command.arg("1000");

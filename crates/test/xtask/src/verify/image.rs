@@ -16,13 +16,13 @@ use crate::workspace::Workspace;
 /// Prefix of the tests that take several minutes.
 const LONG: &str = "same_bytes::two_whole_checkouts";
 /// Has space for several gigabytes; `/tmp` may be a tmpfs.
-const ROOM: &str = "/var/tmp";
+const WORK_FOLDER: &str = "/var/tmp";
 
 /// Runs the usual tests, the build of two whole checkouts including cargo's work, or both.
 pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult> {
     let root = &workspace.root;
     let keelson = keelson::build_once(root)?;
-    let folder = Path::new(ROOM).join(format!("keelson-builds-{}", std::process::id()));
+    let folder = Path::new(WORK_FOLDER).join(format!("keelson-builds-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Another user builds in it too.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("cannot open the folder")?;

@@ -87,16 +87,16 @@ pub fn run(workspace: &Workspace) -> Result<State> {
         return Ok(State::Failed(format!("{} found, shown above", findings.len())));
     }
     if has_cargo_plugin(&workspace.root, "deny") {
-        let words = ["deny", "--locked", "check", "licenses", "bans"];
-        return Ok(judge(&show(&mut cargo(&workspace.root, &words))?));
+        let arguments = ["deny", "--locked", "check", "licenses", "bans"];
+        return Ok(judge(&show(&mut cargo(&workspace.root, &arguments))?));
     }
     Ok(State::Passed(format!("{} crates, by their own word (no cargo-deny here)", packages.len())))
 }
 
 /// All packages that are built for `target`.
 fn resolved(root: &Path, target: &str) -> Result<Vec<Package>> {
-    let words = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target];
-    let output = cargo(root, &words).output().context("cannot start cargo metadata")?;
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target];
+    let output = cargo(root, &arguments).output().context("cannot start cargo metadata")?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -137,8 +137,9 @@ fn licence(stated: Option<&str>, allowed: &[Licensee]) -> Option<String> {
         Ok(expression) => expression,
         Err(error) => return Some(format!("its licence {stated:?} cannot be read: {}", error.reason)),
     };
-    let good = expression.evaluate(|wanted| allowed.iter().any(|licensee| licensee.satisfies(wanted)));
-    (!good).then(|| format!("{RULES} does not allow its licence {stated}"))
+    let is_allowed =
+        expression.evaluate(|licence| allowed.iter().any(|licensee| licensee.satisfies(licence)));
+    (!is_allowed).then(|| format!("{RULES} does not allow its licence {stated}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::show;
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 
 struct Need {
     program: &'static str,
@@ -36,19 +36,19 @@ const QUIET: &str = "--quiet=2";
 /// afterwards.
 pub fn install_missing(steps: &[&str]) -> Result<()> {
     let missing = missing(steps, has);
-    let rights = RootRights::of_this_process();
-    if missing.is_empty() || !rights.are_there() || !has("apt-get") {
+    let access = RootAccess::of_this_process();
+    if missing.is_empty() || !access.is_available() || !has("apt-get") {
         return Ok(());
     }
     println!("\n== packages: {}", missing.join(", "));
     // Package lists are empty on a new machine, and outdated on an old one.
-    show(&mut apt_get(rights, &["update", QUIET]))?;
-    if install(rights, &missing)? || missing.len() == 1 {
+    show(&mut apt_get(access, &["update", QUIET]))?;
+    if install(access, &missing)? || missing.len() == 1 {
         return Ok(());
     }
     // Installed separately: an unavailable package must not block the others.
     for package in missing {
-        install(rights, &[package])?;
+        install(access, &[package])?;
     }
     Ok(())
 }
@@ -65,15 +65,15 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&paths).chain(system).any(|folder| folder.join(program).is_file())
 }
 
-fn install(rights: RootRights, packages: &[&str]) -> Result<bool> {
-    let words = [&["install", QUIET, "--yes", "--no-install-recommends"], packages].concat();
-    Ok(show(&mut apt_get(rights, &words))?.success)
+fn install(access: RootAccess, packages: &[&str]) -> Result<bool> {
+    let arguments = [&["install", QUIET, "--yes", "--no-install-recommends"], packages].concat();
+    Ok(show(&mut apt_get(access, &arguments))?.success)
 }
 
-fn apt_get(rights: RootRights, words: &[&str]) -> Command {
+fn apt_get(access: RootAccess, arguments: &[&str]) -> Command {
     let mut command =
-        rights.command(Path::new("apt-get"), &[("DEBIAN_FRONTEND", Path::new("noninteractive"))]);
-    command.args(words);
+        access.command(Path::new("apt-get"), &[("DEBIAN_FRONTEND", Path::new("noninteractive"))]);
+    command.args(arguments);
     command
 }
 

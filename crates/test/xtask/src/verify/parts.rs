@@ -89,18 +89,19 @@ pub struct Scenario {
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
 pub fn of_scenarios(list: &[Scenario], back_end: &str, step: &str) -> Vec<Part> {
     let has = |list: &[String]| list.iter().any(|on| on == back_end);
-    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
-    here.map(|scenario| {
-        let kind = if has(&scenario.long_on) {
-            Kind::Long
-        } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
-            Kind::Always
-        } else {
-            Kind::Touched(area_of_scenario(&scenario.name))
-        };
-        Part::new(format!("{step}/{}", scenario.name), kind)
-    })
-    .collect()
+    let listed = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
+    listed
+        .map(|scenario| {
+            let kind = if has(&scenario.long_on) {
+                Kind::Long
+            } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
+                Kind::Always
+            } else {
+                Kind::Touched(area_of_scenario(&scenario.name))
+            };
+            Part::new(format!("{step}/{}", scenario.name), kind)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
                 {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":[]}]"#,
         )
         .unwrap();
-        let shown = |back_end: &str| -> Vec<(String, &str)> {
+        let listed = |back_end: &str| -> Vec<(String, &str)> {
             let kind = |kind| match kind {
                 Kind::Always => "always",
                 Kind::Touched(_) => "touched",
@@ -126,10 +127,10 @@ mod tests {
         };
         let expected =
             [("s/boots".into(), "always"), ("s/killed".into(), "always"), ("s/fleet".into(), "always")];
-        assert_eq!(shown("nspawn"), expected);
+        assert_eq!(listed("nspawn"), expected);
         let expected =
             [("s/boots".into(), "always"), ("s/update".into(), "touched"), ("s/fleet".into(), "long")];
-        assert_eq!(shown("qemu"), expected);
+        assert_eq!(listed("qemu"), expected);
     }
 
     #[test]

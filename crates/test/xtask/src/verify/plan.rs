@@ -187,9 +187,9 @@ mod tests {
         // 6 scenarios and 6 soaks per slice, 15 minutes each; 20 minutes are left.
         let clock = Clock { elapsed: TARGET - 20.0 * 60.0, slowdown: 1.0 };
         let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock);
-        let taken: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
-        let scenarios = taken.iter().filter(|id| id.starts_with(SCENARIOS)).count();
-        assert_eq!((scenarios, taken.len() - scenarios), (60, 20));
+        let run: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
+        let scenarios = run.iter().filter(|id| id.starts_with(SCENARIOS)).count();
+        assert_eq!((scenarios, run.len() - scenarios), (60, 20));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::disk_space::Least;
 use super::plan::Costs;
 use super::result::{Skip, State, StepResult, Timed};
-use super::room::Least;
 
 /// Path below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
@@ -34,7 +34,8 @@ pub struct Report<'a> {
     pub parts: Vec<&'a Timed>,
     pub slower: Vec<String>,
     /// Minimal free space on the checkout's disk.
-    pub least_room: Option<Least>,
+    #[serde(rename = "least_room")]
+    pub least_space: Option<Least>,
     pub not_run: Vec<Skip>,
 }
 
@@ -64,7 +65,7 @@ impl<'a> Report<'a> {
             steps: steps.collect(),
             parts,
             slower: slower(results, costs),
-            least_room: None,
+            least_space: None,
             not_run: results.iter().flat_map(StepResult::not_run).collect(),
         }
     }
@@ -82,7 +83,7 @@ impl<'a> Report<'a> {
         for line in &self.slower {
             writeln!(text, "\n slower than recorded: {line}").unwrap_or_default();
         }
-        if let Some(Least { mib, step }) = self.least_room {
+        if let Some(Least { mib, step }) = self.least_space {
             writeln!(text, "\n least room on the disk: {mib} MiB, in {step}").unwrap_or_default();
         }
         if !self.not_run.is_empty() {

@@ -49,9 +49,9 @@ pub struct Run<'a> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{step} has no part {wanted}: there are {known}")]
+#[error("{step} has no part {unknown}: there are {known}")]
 pub struct UnknownPart {
-    wanted: String,
+    unknown: String,
     step: String,
     known: String,
 }
@@ -108,10 +108,10 @@ impl<'a> Run<'a> {
     pub fn check_named_parts(&self) -> Result<(), anyhow::Error> {
         for step in self.chosen.iter().filter(|step| self.parts_named(step.name)) {
             let known: Vec<String> = (step.parts)(self)?.into_iter().map(|part| part.id).collect();
-            if let Some(wanted) = self.named_parts(step.name).find(|part| !known.iter().any(|id| id == part))
+            if let Some(unknown) = self.named_parts(step.name).find(|part| !known.iter().any(|id| id == part))
             {
                 let step = step.name.to_owned();
-                return Err(UnknownPart { wanted: wanted.to_owned(), step, known: list(&known) }.into());
+                return Err(UnknownPart { unknown: unknown.to_owned(), step, known: list(&known) }.into());
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
     }
 
     /// One line for each step or part that would run, with its recorded seconds, and the sum.
-    pub fn shown(&self) -> Result<String> {
+    pub fn plan_text(&self) -> Result<String> {
         let mut rows: Vec<String> = Vec::new();
         for step in &self.chosen {
             let has_parts = !(step.parts)(self)?.is_empty();
@@ -209,8 +209,8 @@ impl<'a> Run<'a> {
             None => format!("{:>11}  {row}\n", "?"),
         };
         let minutes = rows.iter().filter_map(seconds).sum::<f64>() / 60.0;
-        let mut shown: String = rows.iter().map(line).collect();
-        shown += &format!("{minutes:>7.0} min  one after the other\n");
+        let mut plan_text: String = rows.iter().map(line).collect();
+        plan_text += &format!("{minutes:>7.0} min  one after the other\n");
         if self.size == Size::Ci && !self.is_named() {
             let slices = self.slices()?;
             let (least, most) = (
@@ -218,12 +218,12 @@ impl<'a> Run<'a> {
                 slices.iter().fold(0.0, |a: f64, b| a.max(*b)),
             );
             let all: f64 = slices.iter().sum();
-            shown += &format!(
+            plan_text += &format!(
                 "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
                 all / slices.len() as f64
             );
         }
-        Ok(shown)
+        Ok(plan_text)
     }
 
     /// Recorded minutes of each slice of the rotation.

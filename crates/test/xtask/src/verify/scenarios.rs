@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::parts::{Part, Scenario, of_scenarios};
 use super::result::{Skip, State, StepResult, Timed};
 use super::run::{Run, Selected};
-use crate::command::{show_and_read, succeed, target_folder};
+use crate::command::{require_success, show_and_read, target_folder};
 use crate::keelson;
 use crate::reference::Reference;
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 
 /// Profiles of the node's programs: compiled with the tests, and as released.
 const QUICK: &str = "quick";
@@ -60,7 +60,7 @@ pub fn parts(run: &Run<'_>, back_end: &str, step: &str) -> Result<Vec<Part>> {
 
 fn list(root: &Path) -> Result<Vec<Scenario>> {
     let mut command = keelson::command(root)?;
-    let listed = succeed(show_and_read(command.args(["--json", "test", "--list"]))?)?;
+    let listed = require_success(show_and_read(command.args(["--json", "test", "--list"]))?)?;
     serde_json::from_str(&listed.stdout).context("keelson test --list --json printed something else")
 }
 
@@ -95,7 +95,7 @@ fn run_named(
     // Without Debian's etcd, the scenario that needs it reports that.
     let reference = Reference::of_target(root).ok().map(|reference| reference.etcd);
     let reference = reference.as_deref().map(|etcd| (Reference::VARIABLE, etcd));
-    let mut command = if back_end == "nspawn" && RootRights::of_this_process() == RootRights::Sudo {
+    let mut command = if back_end == "nspawn" && RootAccess::of_this_process() == RootAccess::Sudo {
         by_sudo(root, profile, reference)?
     } else {
         let mut command = keelson::command(root)?;
@@ -120,14 +120,14 @@ fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Resu
     let out = target_folder(root).join("verify/image");
     let mut build = keelson::command(root)?;
     build.args(["--json", "image", "build", "--profile", profile, "--format", "raw", "--out"]).arg(&out);
-    let built = succeed(show_and_read(&mut build)?).context("keelson image build")?;
+    let built = require_success(show_and_read(&mut build)?).context("keelson image build")?;
     let built: Built =
         serde_json::from_str(&built.stdout).context("keelson image build --json printed something else")?;
     let image = built.files.first().context("keelson image build wrote no file")?;
     let state = PathBuf::from(format!("/var/tmp/keelson-verify-{}", nix::unistd::geteuid()));
     let variables: Vec<(&str, &Path)> =
         [("KEELSON_STATE_DIR", &*state)].into_iter().chain(reference).collect();
-    let mut command = RootRights::Sudo.command(&keelson::build_once(root)?, &variables);
+    let mut command = RootAccess::Sudo.command(&keelson::build_once(root)?, &variables);
     command.current_dir(root).args(["--json", "test", "--image"]).arg(&image.path);
     Ok(command)
 }

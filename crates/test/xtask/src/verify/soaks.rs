@@ -8,7 +8,7 @@ use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::random;
 use super::run::Run;
-use crate::command::{cargo, has_cargo_plugin, show, show_and_read, succeed};
+use crate::command::{cargo, has_cargo_plugin, require_success, show, show_and_read};
 
 const FILTER: &str = "test(soak)";
 /// The part that repeats randomized tests.
@@ -58,7 +58,7 @@ pub fn parts(run: &Run<'_>, step: &str) -> Result<Vec<Part>> {
     let arguments = ["nextest", "list", "--locked", "--workspace", "--lib", "--bins", "--tests"];
     let mut command = cargo(root, &arguments);
     command.args(["--run-ignored", "only", "--message-format", "json", "-E", FILTER]);
-    let listed = succeed(show_and_read(&mut command)?).context("cargo nextest list")?;
+    let listed = require_success(show_and_read(&mut command)?).context("cargo nextest list")?;
     let mut names = names(&listed.stdout)?;
     names.push(RANDOM.to_owned());
     Ok(names.into_iter().map(|name| Part::new(format!("{step}/{name}"), Kind::Long)).collect())

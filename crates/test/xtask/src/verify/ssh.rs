@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::result::{State, judge};
 use crate::command::{ignored_tests, show};
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 use crate::workspace::Workspace;
 
 /// Programs, each with the package that contains it.
@@ -22,12 +22,12 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<State> {
-    let rights = RootRights::of_this_process();
-    if let Some(why) = missing(rights.are_there(), |path| path.exists()) {
+    let access = RootAccess::of_this_process();
+    if let Some(why) = missing(access.is_available(), |path| path.exists()) {
         return Ok(State::Skipped(why));
     }
     let mut command = ignored_tests(&workspace.root, &["--test", "command_line"]);
-    rights.run_tests(&mut command);
+    access.run_tests(&mut command);
     Ok(judge(&show(command.arg("ssh::"))?))
 }
 

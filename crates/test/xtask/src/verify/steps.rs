@@ -13,7 +13,7 @@ use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
-use super::{book, conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
+use super::{book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
 use crate::{keelson, manual, mutate, tidy};
@@ -53,7 +53,7 @@ pub static STEPS: [Step; 16] = [
         run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
     },
     Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
-    Step { name: "wants", about: "tests that need root or a program of the host", run: needy, ..ALWAYS },
+    Step { name: "wants", about: "tests that need root or a program of the host", run: privileged, ..ALWAYS },
     Step {
         name: QEMU,
         about: "qemu/scenarios on QEMU machines",
@@ -76,13 +76,13 @@ pub static STEPS: [Step; 16] = [
         name: "conformance",
         about: "etcd's contract, beside Debian's etcd",
         parts: |_| Ok(whole("conformance", &["etcd", "etcdctl", "conformance"])),
-        run: store,
+        run: etcd,
     },
     Step {
         name: "ssh",
         about: "fleetctl over a real SSH server",
         parts: |_| Ok(whole("ssh", &["fleetctl"])),
-        run: shells,
+        run: ssh,
     },
     Step {
         name: DOCS,
@@ -261,15 +261,15 @@ fn allowed(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("licences", licences::run(run.workspace)?)
 }
 
-fn needy(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    wants::run(run.workspace)
+fn privileged(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    privileged::run(run.workspace)
 }
 
-fn shells(run: &Run<'_>) -> Result<Vec<StepResult>> {
+fn ssh(run: &Run<'_>) -> Result<Vec<StepResult>> {
     selected(run, "ssh", |_| one("ssh", ssh::run(run.workspace)?))
 }
 
-fn store(run: &Run<'_>) -> Result<Vec<StepResult>> {
+fn etcd(run: &Run<'_>) -> Result<Vec<StepResult>> {
     selected(run, "conformance", |_| conformance::run(run.workspace))
 }
 

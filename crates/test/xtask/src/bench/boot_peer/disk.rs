@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sandbox::Sandbox;
 
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 
 pub const ROOT_LABEL: &str = "ROOT";
 const DISK_MIB: u64 = 3500;
@@ -86,5 +86,5 @@ fn esp(tools: &Sandbox, tree: &Path, kernel: &str, disk: &Path) -> Result<()> {
 /// Discards a tool's output, which would mix with the rows on stdout.
 fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    succeed(show_and_read(command)?).map(drop).with_context(|| format!("{name} of the tools tree"))
+    require_success(show_and_read(command)?).map(drop).with_context(|| format!("{name} of the tools tree"))
 }

@@ -49,9 +49,9 @@ impl fmt::Display for Boot {
 /// Boots a new machine from the image of `manifest`, and removes it.
 pub fn boot(program: &Path, manifest: &Path) -> Result<Boot> {
     let folder = tempfile::tempdir().context("a folder for the machine")?;
-    let keelson = |words: &[&str]| {
+    let keelson = |arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(words);
+        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(arguments);
         // Emulated on every host.
         command.stdin(Stdio::null()).stdout(Stdio::null()).env("KEELSON_ACCELERATION", "tcg");
         command
@@ -65,13 +65,13 @@ pub fn boot(program: &Path, manifest: &Path) -> Result<Boot> {
     let measured = starting.measure();
     // A Debian system never reports readiness to `up`.
     let ended = end(&mut up);
-    let told = fs::read_to_string(&log).unwrap_or_default();
+    let messages = fs::read_to_string(&log).unwrap_or_default();
     let machine = Machine::read(&cluster);
     let removed = keelson(&["destroy"]).status().is_ok_and(|status| status.success());
     if let (false, Some(machine)) = (removed, machine) {
-        interrupt::end_tree(machine.pid);
+        interrupt::terminate_tree(machine.pid);
     }
-    let boot = measured.with_context(|| format!("up: {}", told.trim()))?;
+    let boot = measured.with_context(|| format!("up: {}", messages.trim()))?;
     ended?;
     if !removed {
         bail!("keelson could not destroy the machine");
@@ -122,7 +122,7 @@ impl Starting<'_> {
             if let Some(found) = Machine::read(&self.cluster).and_then(&mut observe) {
                 return Ok(found);
             }
-            if interrupt::seen() {
+            if interrupt::received() {
                 bail!("interrupted");
             }
             if has_exited && Machine::read(&self.cluster).and_then(|machine| Cost::of(machine.pid)).is_none()

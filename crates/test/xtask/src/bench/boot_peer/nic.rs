@@ -84,7 +84,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"{\"QMP\":{}}\n").unwrap();
-            let mut asked = String::new();
+            let mut request = String::new();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             for answer in [
                 "{\"return\":{}}\n",
@@ -94,10 +94,10 @@ mod tests {
                 "{\"return\":{\"used-idx\":2}}\n",
                 "{\"error\":{\"desc\":\"no\"}}\n",
             ] {
-                reader.read_line(&mut asked).unwrap();
+                reader.read_line(&mut request).unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
             }
-            asked
+            request
         });
         let mut nic = Nic::open(&socket).unwrap();
         assert_eq!(nic.path, "d[3]");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use sandbox::Sandbox;
 
 use super::disk::ROOT_LABEL;
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 
 /// Builds Debian's initrd.
 const INITRD_PACKAGE: &str = "initramfs-tools";
@@ -41,7 +41,7 @@ pub fn configure(tools: &Sandbox, tree: &Path) -> Result<()> {
     }
     let mut enable = tools.command("systemctl")?;
     enable.arg(format!("--root={}", tree.display())).args(["enable", "systemd-networkd"]);
-    succeed(show_and_read(&mut enable)?).context("cannot enable systemd-networkd")?;
+    require_success(show_and_read(&mut enable)?).context("cannot enable systemd-networkd")?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::super::figure::Figure;
-use crate::command::{show, show_and_read, succeed};
+use crate::command::{require_success, show, show_and_read};
 use crate::keelson;
 
 /// Destroys the units that `started.sh` started.
@@ -66,14 +66,14 @@ impl Nodes {
         Ok(nodes)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.root).args(["--cluster", self.cluster, "--quiet"]).args(words);
+        command.current_dir(&self.root).args(["--cluster", self.cluster, "--quiet"]).args(arguments);
         command
     }
 
-    fn keelson(&self, words: &[&str]) -> Result<String> {
-        Ok(succeed(show_and_read(&mut self.command(words))?)?.stdout)
+    fn keelson(&self, arguments: &[&str]) -> Result<String> {
+        Ok(require_success(show_and_read(&mut self.command(arguments))?)?.stdout)
     }
 
     /// Runs a script on a machine.
@@ -121,9 +121,9 @@ pub fn starts_and_silence(root: &Path) -> Result<Vec<Figure>> {
             column.push(word.parse::<f64>().with_context(|| format!("{word:?} is no time"))? / 1e3);
         }
     }
-    let [mut returned, mut shown] = times;
-    if shown.len() != STARTS {
-        bail!("{STARTS} starts were asked for, and {} times printed", shown.len());
+    let [mut returned, mut listed] = times;
+    if listed.len() != STARTS {
+        bail!("{STARTS} starts were asked for, and {} times printed", listed.len());
     }
     let what = format!("`fleetctl start` of a trivial unit on 3 nspawn nodes, {STARTS} starts, until");
     let row = |until: &str, target: &str, times: &mut [f64]| Figure {
@@ -133,7 +133,7 @@ pub fn starts_and_silence(root: &Path) -> Result<Vec<Figure>> {
         command: command.into(),
     };
     Ok(vec![
-        row("`list-units` shows it active and running", "<= 200 ms p50, <= 500 ms p99", &mut shown),
+        row("`list-units` shows it active and running", "<= 200 ms p50, <= 500 ms p99", &mut listed),
         row("it has returned", "", &mut returned),
         Figure {
             what: "requests of three idle fleetds to the store in a minute".into(),

@@ -15,17 +15,17 @@ struct Message {
 
 /// Runs `cargo build` with these arguments and returns the programs. `cargo run` would set `CARGO` and must run in
 /// the checkout.
-pub fn build(root: &Path, words: &[&str]) -> Result<Vec<PathBuf>> {
-    build_with(root, words, &[])
+pub fn build(root: &Path, arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    build_with(root, arguments, &[])
 }
 
 /// The same with environment variables for cargo.
-pub fn build_with(root: &Path, words: &[&str], variables: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+pub fn build_with(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     let mut command = cargo(root, &["build", "--locked", "--quiet"]);
     command.envs(variables.iter().copied());
-    let built = show_and_read(command.args(words).arg("--message-format=json-render-diagnostics"))?;
+    let built = show_and_read(command.args(arguments).arg("--message-format=json-render-diagnostics"))?;
     if !built.success {
-        bail!("cargo build {} did not succeed", words.join(" "));
+        bail!("cargo build {} did not succeed", arguments.join(" "));
     }
     Ok(executables(&built.stdout))
 }
