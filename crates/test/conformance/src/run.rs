@@ -1,6 +1,6 @@
-//! Runs cases and scenes against one back end and says which held.
+//! Runs cases and scenes against one back end and reports which hold.
 //!
-//! A case that is marked as differing is tried too: when it holds after all, that is a failure of the mark.
+//! A case that is marked as differing runs too: if it holds, the mark is wrong, which is a failure.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::http::{self, Answer, Connection, HttpError, Request};
 use crate::scenes::{self, Place, Scene};
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Cases and scenes that hold on every kind of server: where fewer did, part of the suite was not run.
+/// Minimal number of held cases and scenes on every kind of server: fewer mean that part of the suite did not run.
 pub const FEWEST: usize = 250;
 
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub struct Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Held,
-    /// Did not hold, as its mark says.
+    /// Failed as its mark states.
     DiffersAsMarked,
-    /// Not a promise of this back end.
+    /// Not part of this back end's contract.
     NotAsked,
     Failed(String),
 }
 
-/// Everything whose name contains `filter`; that nothing does is an error.
+/// Runs everything whose name contains `filter`; an error if nothing matches.
 pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdict>, Failure> {
     let mut verdicts = Vec::new();
     for case in case::all()?.iter().filter(|case| case.name.contains(filter)) {
@@ -64,7 +64,7 @@ fn judge(
             "{name} holds on {}, though it is marked as differing ({reason}): take the mark away",
             kind.name()
         )),
-        // Any other failure says nothing about the mark: the case could not be tried.
+        // Other failures do not confirm the mark: the case could not run.
         (Err(Failure::Differs(_) | Failure::Http { source: HttpError::Closed, .. }), Some(_)) => {
             Outcome::DiffersAsMarked
         }
@@ -158,7 +158,7 @@ fn compare(expected: &Expected, answer: &Answer, environment: &mut Environment) 
     }
 }
 
-/// What 1.2 promises of every answer of `/v2/keys`.
+/// Checks the headers that contract 1.2 requires of every `/v2/keys` response.
 fn promises(step: &Step, answer: &Answer) -> Result<(), String> {
     let Sent::Request { target, .. } = &step.sent else { return Ok(()) };
     let keys = target.starts_with("/v2/keys") && answer.header("X-Etcd-Index").is_some();
@@ -194,7 +194,7 @@ fn remove(address: SocketAddr, folder: &str) -> Result<(), Failure> {
     }
 }
 
-/// After a bare case: everything that a listing of the root shows.
+/// Removes all keys that a listing of the root shows, after a bare case.
 fn empty_root(address: SocketAddr) -> Result<(), Failure> {
     let answer = ask(address, &Request::new("GET", "/v2/keys/?quorum=true"))?;
     let event: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Cases that need time, several clients or faults: Rust functions, each with the same marks as a case.
+//! Cases that need time, several clients or faults: Rust functions with the same marks as cases.
 
 mod access;
 mod locks;
@@ -32,7 +32,7 @@ const fn everywhere(name: &'static str, run: fn(&mut Place<'_>) -> Result<(), Fa
     Scene { name, holds: EVERYWHERE, differs: None, run }
 }
 
-/// Ours alone; the reference is tried and has to fail for the reason given.
+/// For our server only; the reference runs it too and has to fail for this reason.
 const fn ours(
     name: &'static str,
     reason: &'static str,

@@ -1,5 +1,5 @@
-//! The suite on three members of Debian's etcd. On one member, and with the clients of others, it is run by the program
-//! `conformance`.
+//! Runs the suite on three members of Debian's etcd. The program `conformance` covers one member, and third-party
+//! clients.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 

@@ -1,21 +1,21 @@
-//! Judges what a server wrote on a connection: a row of whole HTTP answers and nothing else.
+//! Checks that a server's output on a connection is a sequence of complete HTTP responses.
 
 const HEADERS: usize = 64;
 
-/// What the requests may have been, by which an answer is judged.
+/// Properties of the requests that affect the responses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
-    /// One whose answer has a head alone.
+    /// A HEAD request: its response has no body.
     pub head_alone: bool,
-    /// One that is followed until the client leaves: its last answer ends between two chunks.
+    /// A stream until the client disconnects: its last response ends between two chunks.
     pub followed: bool,
-    /// One who reads slowly: the last answer may be cut. Where what stands behind a request is cut short, hyper ends
-    /// the connection with what it has not written yet of the answer.
+    /// A slow reader: the last response may be cut. If the bytes after a request are truncated, hyper closes the
+    /// connection with the unwritten part of the response.
     pub slow: bool,
 }
 
 enum Wrong {
-    /// It ends too early, and no answer follows it.
+    /// Truncated: no response follows it.
     Cut(String),
     Malformed(String),
 }
@@ -30,7 +30,7 @@ fn cut(why: impl Into<String>) -> Wrong {
     Wrong::Cut(why.into())
 }
 
-/// How many answers there are, or what is wrong with them.
+/// Returns the number of responses, or what is wrong with them.
 pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
     let mut count = 0;
     while !bytes.is_empty() {
@@ -44,7 +44,7 @@ pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
     Ok(count)
 }
 
-/// What stands behind the first answer.
+/// Returns the bytes after the first response.
 fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut head = httparse::Response::new(&mut headers);
@@ -83,7 +83,7 @@ fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
     Ok(rest)
 }
 
-/// A body of several chunks is a watch's: one document a line.
+/// A body of several chunks is a watch's: one document per line.
 fn json(body: &[u8]) -> Result<(), String> {
     for document in serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>() {
         document.map_err(|error| format!("no JSON: {error}; {:?}", shown(body)))?;

@@ -1,4 +1,5 @@
-//! Every target over its kept inputs, and over mutations of them: what coverage-guided fuzzing found stays found.
+//! Runs every target on its corpus and on mutations of it: a regression test for the findings of coverage-guided
+//! fuzzing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,28 +12,28 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
-/// How long a test run, and how long a soak, mutates each target, unless [`SECONDS`] sets another time.
+/// How long a test, and a soak, mutates each target, unless [`SECONDS`] overrides it.
 const SHORT: Duration = Duration::from_secs(2);
 const SECONDS: &str = "KEELSON_FUZZ_SECONDS";
 const LONG: Duration = Duration::from_secs(180);
 const CASES: u32 = 200;
-/// An input that takes longer hangs.
+/// Limit per input.
 const HANG: Duration = Duration::from_secs(30);
-/// Mutations do not make an input longer than this.
+/// Maximal length of a mutated input.
 const LONGEST: usize = 1 << 16;
 
-/// One change to an input. Places are taken modulo its length.
+/// A change of an input. Offsets are taken modulo its length.
 #[derive(Debug, Clone)]
 enum Mutation {
     Flip(usize, u8),
     Set(usize, u8),
-    /// A number that code likes to stumble over, over what stands there.
+    /// Overwrites bytes with a boundary value.
     Number(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
     Remove(usize, usize),
-    /// A part of it again, elsewhere.
+    /// Copies a part of it elsewhere.
     Repeat(usize, usize, usize),
-    /// The end of another kept input.
+    /// Appends the end of another input.
     Splice(usize, usize, usize),
     Cut(usize),
 }
@@ -99,7 +100,7 @@ impl Mutation {
     }
 }
 
-/// Runs one input; why it failed.
+/// Runs one input; returns why it failed.
 fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
     let began = Instant::now();
     catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).map_err(|why| {
@@ -109,13 +110,13 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
     if began.elapsed() > HANG { Err(format!("it took {:?}", began.elapsed())) } else { Ok(()) }
 }
 
-/// The time that was asked for, or else `usual`.
+/// The configured time, or `usual`.
 fn time(usual: Duration) -> Duration {
     let given = std::env::var(SECONDS).ok();
     given.map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
 }
 
-/// The same mutations each time where a seed is given, as far as the time lets it come.
+/// With a seed, the mutations are the same each time, up to the time limit.
 fn check(name: &str, time: Duration, seed: Option<u64>) {
     let target = named(name).unwrap();
     let inputs = target.inputs().unwrap();
@@ -131,7 +132,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
     };
     let (began, tried) = (Instant::now(), Cell::new(0));
     for round in 0.. {
-        // A slow machine tries less; it does not fail.
+        // A slow machine runs fewer; it does not fail.
         let over = || began.elapsed() > time;
         if over() {
             break;

@@ -1,4 +1,5 @@
-//! Runs the reference and ours in turn through the same sessions and prints one table: `cargo xtask bench kv`.
+//! Runs the reference and our etcd alternately through the same sessions and prints one table: `cargo xtask bench
+//! kv`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! How the reference and ours grow with keys, values and members, as a picture and JSON: `cargo xtask bench growth`.
+//! Measures how the reference and our etcd scale with keys, values and members, as a chart and JSON: `cargo xtask
+//! bench growth`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,7 +70,7 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A table of all points, both sides in a row.
+/// A table of all points, both sides in one row.
 fn rows(points: &[(Side, Point)]) -> String {
     let mut text =
         String::from("| what | along | at | etcd | Keelson | ratio |\n|---|---|---|---|---|---|\n");

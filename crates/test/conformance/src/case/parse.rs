@@ -1,11 +1,11 @@
-//! The language of the case files: lines -> cases.
+//! Parses case files.
 
 use super::step::{BodyRule, Case, Expected, IndexRule, Sent, Step};
 use crate::backend::Kind;
 use crate::failure::Failure;
 use crate::http::FORM;
 
-/// A line of a file, or its complaint.
+/// A parsed value, or an error message.
 type Parsed<T> = Result<T, String>;
 
 pub fn parse(file: &str, text: &str) -> Result<Vec<Case>, Failure> {
@@ -37,7 +37,7 @@ fn values(text: &str) -> Parsed<(String, Vec<String>)> {
     Ok((name.to_owned(), list.collect()))
 }
 
-/// One case for each combination of the `each` lines.
+/// Expands the `each` lines: one case per combination.
 fn finish(
     file: &str,
     block: &[(usize, &str)],
@@ -136,7 +136,7 @@ fn last(case: &mut Case) -> Parsed<&mut Step> {
     case.steps.last_mut().ok_or_else(|| "no request before it".to_owned())
 }
 
-/// `[@MEMBER] METHOD TARGET [FORM]`; a target below `/` is a key, one with `!` before it a whole path.
+/// `[@MEMBER] METHOD TARGET [FORM]`; a target is a key, or a whole path after `!`.
 fn request(place: String, text: &str) -> Parsed<Step> {
     let (member, text) = match text.strip_prefix('@') {
         Some(rest) => {
@@ -163,7 +163,7 @@ fn request(place: String, text: &str) -> Parsed<Step> {
     Ok(Step { place, member, sent: Sent::Request { method, target, headers, body }, expected: Vec::new() })
 }
 
-/// `Name: value` in place of what was there; `!Name` takes it away.
+/// `Name: value` replaces a header; `!Name` removes it.
 fn add_header(step: &mut Step, text: &str) -> Parsed<()> {
     let Sent::Request { headers, .. } = &mut step.sent else {
         return Err("raw bytes have no headers".into());
@@ -200,7 +200,7 @@ fn expected(text: &str) -> Parsed<Expected> {
     Ok(Expected { status, index, body, headers: Vec::new() })
 }
 
-/// `\n`, `\r`, `\\` and nothing else; a backslash before another letter stays (JSON has many).
+/// Decodes `\n`, `\r` and `\\`; a backslash before another character is kept, as JSON has many.
 fn escapes(text: &str) -> Parsed<String> {
     let mut out = String::new();
     let mut letters = text.chars().peekable();

@@ -1,30 +1,30 @@
-//! Wing and Gong's search with Lowe's memory, a key at a time (linearizability is local).
+//! The linearizability search of Wing and Gong with Lowe's cache, one key at a time (linearizability is local).
 //!
-//! Own code, because the crates that have one bring a model checker, or take no operations without an answer.
-//! A place in the search is how far the answered operations are placed, which of the unanswered ones are
-//! placed, and the value; a place is never looked at twice.
+//! Custom code, because existing crates bring a model checker, or do not support operations without a response. A
+//! state of the search is the set of answered operations that are placed, the set of unanswered ones that are
+//! placed, and the value; no state is visited twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::operation::{Action, Operation, Outcome};
 use super::shorten::shorten;
 
-/// Places of one key's search, before it is called undecided.
+/// Number of states per key after which the search is undecided.
 const PLACES_LIMIT: usize = 2_000_000;
-/// Stands for every value that no operation names: they explain the same.
+/// Represents every value that no other operation refers to: they are equivalent.
 const UNNAMED: u64 = u64::MAX;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Linearizable,
-    /// The shortest part found that no order explains.
+    /// The shortest sub-history found that is not linearizable.
     Violated(Vec<Operation>),
     Undecided {
         key: String,
     },
 }
 
-/// Every key begins missing.
+/// Every key is missing initially.
 pub fn check(history: &[Operation]) -> Verdict {
     let mut keys: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
     for operation in history {
@@ -50,9 +50,9 @@ pub fn check(history: &[Operation]) -> Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place {
     value: Option<u64>,
-    /// All answered operations before it are placed ...
+    /// All answered operations before this one are placed ...
     before: usize,
-    /// ... and these behind it, ascending.
+    /// ... and these after it, ascending.
     ahead: Vec<usize>,
     /// Unanswered operations that are placed, ascending.
     unanswered: Vec<usize>,
@@ -84,11 +84,11 @@ fn insert(sorted: &mut Vec<usize>, number: usize) {
 
 struct Unanswered<'a> {
     operation: &'a Operation,
-    /// The one before it that does the same.
+    /// The previous unanswered operation with the same effect.
     twin: Option<usize>,
 }
 
-/// The same history, with one value for all that nobody saw and no swap began from.
+/// The same history, with one value for all that were never read and never swapped from.
 fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
     let mut named = HashSet::new();
     for one in operations {
@@ -111,17 +111,17 @@ fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
     operations.iter().map(plain).collect()
 }
 
-/// Whether some order explains the operations of one key; `None` when the limit came first.
+/// Whether some order explains the operations of one key; `None` if the limit was exceeded.
 fn explain(operations: &[Operation]) -> Option<bool> {
     search(&without_unnamed_values(operations), true).map(|values| !values.is_empty())
 }
 
-/// Every value that the key may hold after the operations; `None` when the limit came first.
+/// Possible values of the key after the operations; `None` if the limit was exceeded.
 fn last_values(operations: &[Operation]) -> Option<BTreeSet<Option<u64>>> {
     search(operations, false)
 }
 
-/// The values at the end of every order that explains the operations, or of the first.
+/// Final values of all orders that explain the operations, or of the first.
 fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>> {
     let mut values = BTreeSet::new();
     let by_call = |unknown: bool| {
@@ -158,7 +158,7 @@ fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>
     Some(values)
 }
 
-/// What may take effect next: no other may have ended before it was called. The likeliest comes last.
+/// Operations that may take effect next: those called before any other one ended. The most likely comes last.
 fn successors(place: &Place, answered: &[&Operation], unanswered: &[Unanswered<'_>]) -> Vec<Place> {
     let (mut candidates, mut first_end) = (Vec::new(), u64::MAX);
     for (number, one) in answered.iter().enumerate().skip(place.before) {
@@ -172,24 +172,24 @@ fn successors(place: &Place, answered: &[&Operation], unanswered: &[Unanswered<'
     }
     let placed = |number: usize| place.unanswered.binary_search(&number).is_ok();
     let begun = unanswered.iter().take_while(|one| one.operation.called <= first_end).enumerate();
-    // Of twins the one that was called first can do all that the other can.
+    // Of equivalent operations the one that was called first can replace the others.
     let turn = begun.filter(|(number, one)| !placed(*number) && one.twin.is_none_or(placed));
     let (mut next, mut blind) = (Vec::new(), None);
     for (number, one) in turn {
         match one.operation.apply(place.value) {
             Some(Some(UNNAMED)) => blind = blind.or(Some(number)),
-            // Without effect it may as well never have happened.
+            // Without effect, it is equivalent to never having happened.
             Some(value) if value != place.value => next.push(place.with_unanswered(number, value)),
             _ => {}
         }
     }
-    // The one that ends first is tried first: it is the last of the stack.
+    // The earliest response is tried first: it is on top of the stack.
     candidates.sort_by_key(|(_, one)| std::cmp::Reverse(one.end()));
     for (number, one) in candidates {
         if let Some(value) = one.apply(place.value) {
             next.push(place.with_answered(number, value));
         } else if let (Some(blind), Some(value)) = (blind, one.apply(Some(UNNAMED))) {
-            // A value that nobody names is written no earlier than where its presence matters.
+            // A value without references is written no earlier than its presence matters.
             next.push(place.with_unanswered(blind, Some(UNNAMED)).with_answered(number, value));
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(check(&history(rows)), Verdict::Linearizable, "{rows:?}");
     }
 
-    /// Rejected, and what is shown are the rows with these numbers.
+    /// Expects a violation that is reduced to the rows with these numbers.
     fn bad(rows: &[(u64, u64, Action, Outcome)], shown: &[usize]) {
         let Verdict::Violated(part) = check(&history(rows)) else { panic!("accepted: {rows:?}") };
         let numbers: Vec<usize> = part.iter().map(|one| one.client).collect();
@@ -291,7 +291,7 @@ mod tests {
         good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None))]);
         good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(Some(1)))]);
         good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None)), (4, 5, Read, Saw(Some(1)))]);
-        // But once, and not before it was called.
+        // But only once, and not before its call.
         let back = [
             (0, 1, Write(1), Unknown),
             (2, 3, Read, Saw(Some(1))),
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(check(&rows), Verdict::Linearizable);
     }
 
-    /// Some thousand operations of many clients, as a recording has them, made from a real order.
+    /// Thousands of operations of many clients, as in a recording, generated from a valid order.
     #[test]
     fn long_histories_are_quick_and_one_wrong_read_is_found() {
         let (mut rows, mut value) = (Vec::new(), None);

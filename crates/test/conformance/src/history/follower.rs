@@ -1,6 +1,6 @@
-//! A watcher that goes on at another member with `waitIndex` when its own goes away.
+//! A watcher that continues at another member with `waitIndex` when its member fails.
 //!
-//! It never fills a gap by reading: what a watch did not tell is missing.
+//! It never fills a gap by reading: an event that the watch did not deliver is missing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use super::ledger::Written;
 use crate::failure::Failure;
 use crate::http::{Connection, HttpError, Request};
 
-/// A member that tells nothing for so long may be gone: another is asked.
+/// A member that is silent for this long may be down: the watcher switches to another.
 const PATIENCE: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(5);
 const END_LIMIT: Duration = Duration::from_secs(15);
 
-/// One event as it was told.
+/// An event as the watch delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub index: u64,
@@ -28,13 +28,13 @@ pub struct Seen {
 }
 
 pub struct Follower {
-    /// The index behind which nothing is to come; 0 while it is not known.
+    /// The index of the last expected event; 0 while unknown.
     until: Arc<AtomicU64>,
     thread: JoinHandle<Result<Vec<Seen>, Failure>>,
 }
 
 impl Follower {
-    /// Begins at `since`, at member `first`.
+    /// Starts at index `since` and member `first`.
     pub fn start(addresses: &[SocketAddr], first: usize, since: u64) -> Self {
         let until = Arc::new(AtomicU64::new(0));
         let (addresses, limit) = (addresses.to_vec(), Arc::clone(&until));
@@ -42,7 +42,7 @@ impl Follower {
         Self { until, thread }
     }
 
-    /// Waits until it was told of the event at `last`, and returns all.
+    /// Waits for the event at `last`, and returns all events.
     pub fn finish(self, last: u64) -> Result<Vec<Seen>, Failure> {
         self.until.store(last, Ordering::Relaxed);
         self.thread.join().map_err(|_| Failure::differs("a watcher panicked"))?
@@ -81,7 +81,7 @@ fn follow(
         match (event["node"]["modifiedIndex"].as_u64(), event["node"]["key"].as_str()) {
             (Some(index), Some(key)) => {
                 seen.push(Seen { index, key: key.to_owned() });
-                // What comes next is wanted even where this one is not what was asked for: the check sees it.
+                // Continues after an unexpected index too: the check detects it.
                 next = index + 1;
             }
             _ => {
@@ -107,7 +107,7 @@ fn wait(
     Ok(answer)
 }
 
-/// All that was acknowledged was told, once, in the order of the indexes.
+/// Checks that all acknowledged writes were delivered, once, in the order of their indexes.
 pub fn check_seen(seen: &[Seen], written: &[Written]) -> Result<(), Failure> {
     for pair in seen.windows(2) {
         if pair[0].index >= pair[1].index {

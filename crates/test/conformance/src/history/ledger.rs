@@ -1,6 +1,6 @@
-//! Writers that create each key once: what was acknowledged must be there, once, on every member.
+//! Writers that create each key once: acknowledged keys must exist, once, on every member.
 //!
-//! It never repeats a write: one without an answer may have happened or not, and both are right.
+//! It never retries a write: without a response it may have happened or not, and both are valid.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,18 +16,18 @@ use crate::failure::Failure;
 use crate::http::{self, Connection, HttpError, Request};
 
 const FOLDER: &str = "/ledger";
-/// Slow enough that a watcher who reconnects finds in history what it has not seen.
+/// Slow enough for a reconnecting watcher to find missed events in the history.
 const PACE: Duration = Duration::from_millis(8);
-/// A member that does not answer is left for another.
+/// Timeout after which a writer switches to another member.
 const PATIENCE: Duration = Duration::from_millis(800);
 const POLL: Duration = Duration::from_millis(5);
 const LISTING_LIMIT: Duration = Duration::from_secs(10);
 
-/// One write and its answer.
+/// One write and its response.
 #[derive(Debug, Clone)]
 pub struct Written {
     pub key: String,
-    /// The event index it was acknowledged with; `None`: no answer.
+    /// The acknowledged event index; `None` without a response.
     pub index: Option<u64>,
     pub answered: Instant,
 }
@@ -51,7 +51,7 @@ impl Ledger {
         Self { stop, acknowledged, threads }
     }
 
-    /// Waits until `more` writes were acknowledged since the call.
+    /// Waits until `more` writes are acknowledged.
     pub fn wait_for(&self, more: u64, limit: Duration) -> Result<(), Failure> {
         let (before, deadline) = (self.acknowledged.load(Ordering::Relaxed), Instant::now() + limit);
         loop {
@@ -69,7 +69,7 @@ impl Ledger {
         }
     }
 
-    /// Ends the writers. An error: a key that only one writer knows was there before it was written.
+    /// Stops the writers. Fails if a key existed before its only writer created it.
     pub fn finish(self) -> Result<Vec<Written>, Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
@@ -130,14 +130,14 @@ fn exchange(
     Ok(answer)
 }
 
-/// The longest time without an acknowledged write, from `since` on.
+/// The longest interval without an acknowledged write since `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let times = written.iter().filter(|one| one.index.is_some()).map(|one| one.answered);
     let times: Vec<_> = std::iter::once(since).chain(times.filter(|time| *time > since)).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
 }
 
-/// Every running member has each acknowledged key, at its index, and all members have the same.
+/// Checks that every running member has each acknowledged key at its index, and that all members agree.
 pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failure> {
     cluster.wait_until_serving()?;
     let mut first: Option<(SocketAddr, BTreeMap<String, u64>)> = None;

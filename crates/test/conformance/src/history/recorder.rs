@@ -1,4 +1,4 @@
-//! Clients that read and write a few keys while faults are done to the servers, and write down what they saw.
+//! Clients that read and write a few keys during fault injection, and record the results.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +15,17 @@ use crate::http::{Answer, Connection, HttpError, Request};
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub clients: usize,
-    /// Fewer keys, more competition.
+    /// Fewer keys cause more contention.
     pub keys: usize,
     pub folder: String,
     /// Longer waits count as unanswered.
     pub patience: Duration,
-    /// Between two operations of one client.
+    /// Pause between two operations of a client.
     pub pause: Duration,
     pub seed: u64,
 }
 
-/// Runs the clients, and a reader that stays at each member, while `faults` does its work, and a last read of every key behind it.
+/// Runs the clients, one reader per member, and `faults` concurrently; then reads every key a last time.
 pub fn record(
     cluster: &mut Cluster,
     plan: &Recording,
@@ -37,8 +37,8 @@ pub fn record(
         let start = |number: usize| {
             let mut client = Client::new(number, plan, &addresses, began);
             if let Some(member) = number.checked_sub(plan.clients) {
-                // Clients leave a member that does not take their writes; it must not answer others
-                // what was true before.
+                // Clients switch away from a member that rejects writes; readers detect whether it serves stale
+                // values.
                 (client.member, client.only_reads) = (member, true);
             }
             let over = &over;
@@ -51,7 +51,7 @@ pub fn record(
             })
         };
         let running: Vec<_> = (0..plan.clients + addresses.len()).map(start).collect();
-        // Also when the faults panic: the scope waits for the clients.
+        // Also if the faults panic: the scope joins the clients.
         let ending = Ending(&over);
         let outcome = faults(cluster);
         drop(ending);
@@ -66,7 +66,7 @@ pub fn record(
     Ok(history)
 }
 
-/// When it is dropped, the clients end.
+/// Stops the clients on drop.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -81,13 +81,13 @@ struct Client<'a> {
     addresses: &'a [SocketAddr],
     began: Instant,
     random: u64,
-    /// Every value is written once, so that a read tells which write it saw.
+    /// Written values are unique, so that a read identifies its write.
     next_value: u64,
-    /// What each key was last seen to hold: what a swap starts from.
+    /// The last value read from each key, from which a swap starts.
     last: Vec<u64>,
     connection: Option<Connection>,
     member: usize,
-    /// And of the same member.
+    /// It stays at one member.
     only_reads: bool,
     seen: Vec<Operation>,
 }
@@ -99,7 +99,7 @@ impl<'a> Client<'a> {
             plan,
             addresses,
             began,
-            // Zero would stay zero.
+            // xorshift needs a nonzero state.
             random: (plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1)) | 1,
             next_value: (number as u64 + 1) << 32,
             last: vec![0; plan.keys],
@@ -111,7 +111,7 @@ impl<'a> Client<'a> {
     }
 
     fn random(&mut self, below: usize) -> usize {
-        // xorshift64: the same seed gives the same wishes.
+        // xorshift64: the same seed gives the same operations.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -142,7 +142,7 @@ impl<'a> Client<'a> {
         let answered = self.now();
         let outcome = match answer {
             Ok(answer) => outcome(action, &answer),
-            // Nothing was sent: nothing happened.
+            // Nothing was sent, so nothing happened.
             Err(HttpError::Connect { .. }) => return self.next_member(),
             Err(_) => Outcome::Unknown,
         };
@@ -169,7 +169,7 @@ impl<'a> Client<'a> {
         if !self.only_reads {
             self.member = (self.member + 1) % self.addresses.len();
         }
-        // A refused connection costs nothing; without a pause a dead member would keep a core busy.
+        // Connections are refused immediately: without a pause a dead member would cause a busy loop.
         thread::sleep(Duration::from_millis(5));
     }
 
@@ -198,7 +198,7 @@ fn outcome(action: Action, answer: &Answer) -> Outcome {
         (_, 200 | 201, _) => Outcome::Done,
         (_, 404, Some(100)) => Outcome::Missing,
         (_, 412, Some(101 | 105)) => Outcome::Refused,
-        // 500/300 and whatever else says nothing about the key.
+        // 500/300 and other errors leave the outcome open.
         _ => Outcome::Unknown,
     }
 }

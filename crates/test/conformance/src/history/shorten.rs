@@ -1,18 +1,17 @@
-//! From a long history that nothing explains to a short one that a person can read.
+//! Reduces a long history without an explanation to a short, readable one.
 //!
-//! It only takes away what cannot turn a good history into a bad one: the end, operations without effect,
-//! and, where nobody looked, writes.
+//! It removes only what cannot make a valid history invalid: the end, operations without effect, and unread writes.
 
 use std::collections::BTreeSet;
 
 use super::operation::{Action, Operation, Outcome};
 
-/// Operations that a person can follow: more are cut where nothing was under way.
+/// Target number of operations: longer histories are cut at moments without pending operations.
 const READABLE: usize = 12;
-/// Quiet moments that are tried, from the last.
+/// Number of such moments that are tried, from the last.
 const CUTS: usize = 64;
 
-/// `bad` holds for `operations`, and for what is returned.
+/// `bad` holds for `operations` and for the result.
 pub fn shorten(
     operations: Vec<Operation>,
     bad: impl Fn(&[Operation]) -> bool,
@@ -31,7 +30,7 @@ fn take_away(mut kept: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Ve
     let mut size = kept.len();
     while size > 0 {
         let before = kept.len();
-        // Backwards: what came late explains more, so the earliest are left.
+        // In reverse: late operations explain more, so the earliest are kept.
         for end in (0..kept.len()).rev().step_by(size) {
             let from = (end + 1).saturating_sub(size);
             let goes = |number: usize| (from..=end).contains(&number) && may_go(number, &kept);
@@ -46,7 +45,7 @@ fn take_away(mut kept: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Ve
     kept
 }
 
-/// Where nothing was under way and only one value was possible, a write of it stands for all before.
+/// At a moment without pending operations and with a single possible value, a write of it replaces all before.
 fn cut_beginning(
     operations: Vec<Operation>,
     bad: impl Fn(&[Operation]) -> bool,
@@ -58,7 +57,7 @@ fn cut_beginning(
         if number > 1 && ends < one.called {
             quiet.push(number);
         }
-        // An operation without an answer is under way forever.
+        // An operation without a response is pending forever.
         ends = ends.max(one.end());
     }
     for number in quiet.into_iter().rev().take(CUTS) {
@@ -77,7 +76,7 @@ fn cut_beginning(
     operations
 }
 
-/// The shortest beginning that is bad: what was not answered by then is unanswered.
+/// The shortest bad prefix: operations that are pending at its end are unanswered.
 fn cut_end(operations: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Vec<Operation> {
     let mut times: Vec<u64> = operations.iter().map(|one| one.answered).collect();
     times.sort_unstable();
@@ -106,7 +105,7 @@ fn may_go(number: usize, all: &[Operation]) -> bool {
         Action::Write(value) | Action::Create(value) | Action::Swap { to: value, .. } => value,
         Action::Read | Action::Delete => return false,
     };
-    // Where the mere presence of a value counts, its absence would be a lie.
+    // Removing a value whose presence matters could make a valid history invalid.
     let looked_at = |other: &Operation| match other.action {
         Action::Read => other.outcome == Outcome::Saw(Some(value)),
         Action::Swap { from, .. } => from == value || other.outcome == Outcome::Refused,

@@ -1,4 +1,4 @@
-//! Clients on keep-alive connections, each with one request under way, driven by one thread with epoll.
+//! Closed-loop clients on keep-alive connections, each with one pending request, driven by one thread with epoll.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,22 +10,22 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
 
-/// No answer for so long is an error of the server.
+/// A longer wait for a response is an error of the server.
 const SILENCE: Duration = Duration::from_secs(10);
 const READ_BUFFER: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 
-/// Writes the request of that client with that number into the buffer.
+/// Writes the request with that number of that client into the buffer.
 pub type Requests<'a> = &'a dyn Fn(usize, u64, &mut Vec<u8>);
 
 pub struct Load<'a> {
-    /// Clients go round over them.
+    /// Clients are distributed over them round-robin.
     pub addresses: &'a [SocketAddr],
     pub clients: usize,
     pub requests: Requests<'a>,
-    /// After it no request begins.
+    /// No request starts after this time.
     pub time: Duration,
-    /// After so many no request begins.
+    /// No request starts after this number.
     pub count: u64,
 }
 
@@ -35,9 +35,9 @@ pub struct Measured {
     pub p50: Duration,
     pub p99: Duration,
     pub requests: u64,
-    /// Answers that were neither 200 nor 201.
+    /// Responses other than 200 and 201.
     pub errors: u64,
-    /// What the load itself had of the processors, in cores: at most 1, and servers on the same machine have the rest.
+    /// Processor share of the load generator in cores: at most 1; servers on the same machine have the rest.
     pub cores: f64,
 }
 
@@ -53,7 +53,7 @@ struct Run<'a> {
     load: &'a Load<'a>,
     begun: u64,
     began: Instant,
-    /// The thread's processor time then.
+    /// The thread's processor time at the start.
     busy: Duration,
     nanoseconds: Vec<u64>,
     errors: u64,
@@ -139,7 +139,7 @@ impl Run<'_> {
                         self.errors += u64::from(!matches!(status, 200 | 201));
                         self.next(number, client)?;
                     }
-                    // A short read has emptied the socket; the next byte is a new event.
+                    // A short read has drained the socket; the next byte causes an event.
                     if length < buffer.len() {
                         return Ok(());
                     }
@@ -182,7 +182,7 @@ fn write(client: &mut Client) -> io::Result<()> {
     Ok(())
 }
 
-/// Status and length of the answer at the beginning, once it is whole.
+/// Status and length of the first response once it is complete.
 fn answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let malformed = || io::Error::new(ErrorKind::InvalidData, "this is no answer of HTTP");
@@ -196,7 +196,7 @@ fn answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
         if name.eq_ignore_ascii_case(b"content-length") {
             end = Some(head + 4 + number(value).ok_or_else(malformed)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // JSON holds no such bytes: they are the last chunk.
+            // JSON contains no such bytes: they are the last chunk.
             let tail = &input[head + 2..];
             return Ok(tail
                 .windows(7)

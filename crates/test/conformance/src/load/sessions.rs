@@ -1,6 +1,6 @@
-//! What is measured on one start of a server: with three members, and with one.
+//! Measurements on one start of a server: with three members, and with one.
 //!
-//! Both sides go through the same session, so a figure cannot depend on the order of its neighbours.
+//! Both sides run the same session, so that a figure does not depend on the order of its neighbours.
 
 use std::path::PathBuf;
 use std::thread;
@@ -17,21 +17,22 @@ use crate::failure::Failure;
 use crate::http::{self, Request};
 
 const VALUE: usize = 256;
-/// Each client goes round over so many keys of its own.
+/// Number of keys per client, which it overwrites repeatedly.
 const KEYS_OF_A_CLIENT: u64 = 64;
-/// (clients, rate to reach, p99 to reach) of issue 3.
+/// (clients, target rate, target p99) of issue 3.
 const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
-/// Of the cores that it shares with the servers: what bounds the rates of both.
+/// Share of the cores that the load takes from the servers: it limits the rates of both.
 const LOAD: &str = "what the load takes";
 const READERS: usize = 64;
 const WATCHERS: usize = 10_000;
-/// The probe has both ends of its streams in one process, whose files are limited: it tells a part of them.
+/// The probe has both ends of its streams in one process, whose open files are limited: it uses a part of the
+/// watchers.
 const PROBED_WATCHERS: usize = WATCHERS / 4;
 const WATCHED_KEYS: usize = 100;
 const STORED_KEYS: u64 = 100_000;
 const FOLDERS: u64 = 100;
 const PROBES: usize = 2000;
-/// As the contract's baseline was measured.
+/// As in the measurement of the contract's baseline.
 const FAILOVER_PATIENCE: Duration = Duration::from_millis(250);
 const FAILOVER_PAUSE: Duration = Duration::from_millis(10);
 const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
@@ -41,18 +42,18 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct Settings {
     pub program: Program,
     pub folder: PathBuf,
-    /// Of each load.
+    /// Duration of each load.
     pub time: Duration,
 }
 
-/// Name, unit, which is better, target, value.
+/// Name, unit, direction, target, value.
 pub type Value = (String, &'static str, Better, Target, f64);
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// `number` counts over all clients; each has keys of its own.
+/// `number` counts over all clients; each has separate keys.
 fn put(client: usize, number: u64, out: &mut Vec<u8>) {
     put_value(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), VALUE, out);
 }
@@ -80,7 +81,7 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
         values.push((format!("{what}: p99"), "ms", Lower, OfReference(tail), milliseconds(measured.p99)));
         values.push((format!("{what}: {LOAD}"), "cores", Lower, Target::None, measured.cores));
     }
-    // What is read is there: a short load may not have come round.
+    // Ensures that the keys exist: a short load may not have written all.
     fill(&addresses, READERS, READERS as u64 * KEYS_OF_A_CLIENT, &|number, out| {
         put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
     })?;
@@ -142,7 +143,7 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     values.push(("10,000 watchers: memory each".into(), "KiB", Lower, Itself(2.0), each));
     drop(cluster);
 
-    // Memory is compared without what the watchers left behind.
+    // A fresh cluster: memory is measured without leftovers of the watchers.
     cluster = Cluster::start(&plan)?;
     fill(&cluster.addresses(), READERS, STORED_KEYS, &|number, out| {
         put_value(&format!("fill/{}/{number}", number % FOLDERS), VALUE, out);

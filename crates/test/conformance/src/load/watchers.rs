@@ -1,4 +1,4 @@
-//! Many watchers on few keys: what they cost, and how long until all are told.
+//! Many watchers on few keys: their cost, and the time until all are notified.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ const BUFFER: usize = 16 * 1024;
 
 struct Watcher {
     stream: TcpStream,
-    /// Ends of lines behind a `}`: events.
+    /// Number of events: line ends after a `}`.
     events: u64,
     last: u8,
     head: bool,
 }
 
-/// Streams that wait on keys, each with its head read.
+/// Open watch streams, each with its head read.
 pub struct Watching {
     poll: Poll,
     watchers: Vec<Watcher>,
@@ -49,7 +49,7 @@ impl Watching {
         Ok(Self { poll, watchers })
     }
 
-    /// Calls `tell`, which makes one event for each; how long it takes until all have theirs.
+    /// Calls `tell`, which causes one event per stream; returns the time until all have received theirs.
     pub fn told(mut self, tell: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
         let began = Instant::now();
         tell()?;
@@ -58,7 +58,7 @@ impl Watching {
     }
 }
 
-/// Writes each of the watched keys once, one after the other.
+/// Writes each watched key once, sequentially.
 pub fn write_each(address: SocketAddr, keys: usize) -> Result<(), Failure> {
     let mut writer = Connection::open(address, PATIENCE).map_err(http)?;
     for key in 0..keys {

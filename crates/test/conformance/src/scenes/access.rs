@@ -1,4 +1,4 @@
-//! Contract 2.4 with authorisation on. It turns it off again whatever happened in between.
+//! Contract 2.4, with authentication enabled. Disables it in any case.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::http::{Answer, Request};
 
 type Tried = Result<(), Failure>;
 
-/// `root:top` and `carl:low`, as basic authentication has them.
+/// `root:top` and `carl:low` as basic authentication.
 const ROOT: &str = "Basic cm9vdDp0b3A=";
 const CARL: &str = "Basic Y2FybDpsb3c=";
 const WRONG: &str = "Basic cm9vdDp3cm9uZw==";
@@ -35,7 +35,7 @@ pub fn rules(place: &mut Place<'_>) -> Tried {
 }
 
 fn while_on(place: &Place<'_>) -> Tried {
-    // Until told otherwise a guest may do all with keys.
+    // By default a guest has full access to keys.
     let revoke = json!({"role": "guest", "revoke": {"kv": {"read": ["/*"], "write": ["/*"]}}});
     for (who, method, path, body, wanted) in [
         (None, "PUT", place.target("/w"), None, 201),

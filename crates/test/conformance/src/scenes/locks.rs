@@ -1,4 +1,4 @@
-//! Contract 7.5: what clients build from atomic operations must hold under competition.
+//! Contract 7.5: locks, queues and counters from atomic operations under contention.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ const CLIENTS: usize = 8;
 const ROUNDS: usize = 10;
 const JOBS: usize = 30;
 
-/// `work` by many clients at once, each at another member; all answers.
+/// Runs `work` in many clients concurrently, spread over the members; returns all results.
 fn together<T: Send>(
     place: &Place<'_>,
     work: impl Fn(usize, &dyn Fn(&str, &str, &str) -> Result<Answer, Failure>) -> Result<T, Failure> + Sync,
@@ -68,7 +68,7 @@ pub fn swaps_lose_none(place: &mut Place<'_>) -> Tried {
     same("the count", &last["node"]["value"], &json!((CLIENTS * ROUNDS).to_string()))
 }
 
-/// Lock: create with a TTL; release: delete if the value is still ours.
+/// Lock: create with a TTL; release: delete if the value is unchanged.
 pub fn lock_has_one_holder(place: &mut Place<'_>) -> Tried {
     let holders = AtomicUsize::new(0);
     let most = AtomicUsize::new(0);
@@ -92,7 +92,7 @@ pub fn lock_has_one_holder(place: &mut Place<'_>) -> Tried {
     same("holders at once", &most.load(Ordering::SeqCst), &1)
 }
 
-/// Jobs by POST; each worker takes the first of a sorted listing by deleting it at its index.
+/// Jobs are POSTed; each worker takes the first of a sorted listing by deleting it at its index.
 pub fn queue_gives_each_job_once(place: &mut Place<'_>) -> Tried {
     for job in 0..JOBS {
         place.ask(&Request::form("POST", place.target("/q"), format!("value={job}")))?;
@@ -123,7 +123,7 @@ pub fn in_order_keys_are_distinct(place: &mut Place<'_>) -> Tried {
         }
         Ok(mine)
     })?;
-    // Each client sees its own keys grow.
+    // Each client's in-order keys increase.
     let grows = keys.iter().all(|mine| mine.windows(2).all(|pair| pair[0] < pair[1]));
     let distinct: BTreeSet<&String> = keys.iter().flatten().collect();
     same("keys grow, and how many", &(grows, distinct.len()), &(true, CLIENTS * ROUNDS))

@@ -1,4 +1,4 @@
-//! What a scene works with: the members, a folder of its own, requests and watches.
+//! Fixture of a scene: the members, a separate folder, requests and watches.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 
 pub struct Place<'a> {
     pub cluster: &'a mut Cluster,
-    /// `/v2/keys/...`, nobody else writes below it.
+    /// `/v2/keys/...`, used by this scene only.
     pub folder: String,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Place<'a> {
         self.cluster.addresses()[0]
     }
 
-    /// Member by number; where there are fewer, the last.
+    /// Member by number; the last one if the cluster has fewer.
     pub fn member(&self, number: usize) -> SocketAddr {
         let all = self.cluster.addresses();
         all[number.min(all.len() - 1)]
@@ -70,7 +70,7 @@ fn named(request: &Request) -> String {
     format!("{} {}", request.method, request.target)
 }
 
-/// The `modifiedIndex` of an event's node, or of an answer's.
+/// The `modifiedIndex` of the node in an event or response.
 pub fn index_of(event: &Value) -> u64 {
     event["node"]["modifiedIndex"].as_u64().unwrap_or(0)
 }
@@ -80,7 +80,7 @@ pub fn json(answer: &Answer) -> Result<Value, Failure> {
         .map_err(|error| Failure::differs(format!("{error}: {}", answer.text())))
 }
 
-/// `Ok` when what came is what the contract says.
+/// Fails unless `found` is what the contract requires.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<(), Failure> {
     if found == wanted {
         Ok(())
@@ -89,7 +89,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -
     }
 }
 
-/// An open watch: its head has come.
+/// An open watch whose response head has arrived.
 pub struct Watch {
     connection: Connection,
     pub head: Answer,
@@ -106,10 +106,10 @@ impl Watch {
         Ok(Self { connection, head, request: named(&request) })
     }
 
-    /// The next event, or `None` when the body ended.
+    /// The next event, or `None` at the end of the body.
     pub fn next(&mut self) -> Result<Option<Value>, Failure> {
         match self.connection.chunk() {
-            // Some servers send the line's end as a chunk of its own.
+            // Some servers send the line end as a separate chunk.
             Ok(Some(chunk)) if chunk.trim_ascii().is_empty() => self.next(),
             Ok(Some(chunk)) => serde_json::from_slice(&chunk).map(Some).map_err(|error| {
                 Failure::differs(format!("{}: {error}: {}", self.request, String::from_utf8_lossy(&chunk)))
@@ -123,7 +123,7 @@ impl Watch {
         self.next()?.ok_or_else(|| Failure::differs(format!("{} ended without an event", self.request)))
     }
 
-    /// Nothing came within `time`.
+    /// Fails if anything arrives within `time`.
     pub fn silent_for(&mut self, time: Duration) -> Result<(), Failure> {
         let failed = |source| Failure::Http { request: self.request.clone(), source };
         self.connection.set_limit(time).map_err(failed)?;
@@ -136,7 +136,7 @@ impl Watch {
     }
 }
 
-/// Asks again until `holds`, and says what was seen last when it never does.
+/// Polls until `holds`; a timeout reports the last response.
 pub fn wait_until(
     what: &str,
     limit: Duration,

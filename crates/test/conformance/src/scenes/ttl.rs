@@ -1,4 +1,4 @@
-//! Contract 7.3: when keys end, and what their watchers are told.
+//! Contract 7.3: when keys expire, and which events their watchers get.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 type Tried = Result<(), Failure>;
 
-/// A key goes up to half a second late; the rest is for a busy machine.
+/// A key expires up to half a second late; the rest is a margin for a busy machine.
 const LATEST: Duration = Duration::from_millis(1500);
 
 pub fn ends_a_key(place: &mut Place<'_>) -> Tried {

@@ -1,4 +1,4 @@
-//! Contract 1.6 and 7.4: watches that wait.
+//! Contract 1.6 and 7.4: long-polling and streaming watches.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::http::{Connection, HttpError, Request};
 
 type Tried = Result<(), Failure>;
 
-/// Long against a round trip, short against a person's patience.
+/// Long compared with a round trip.
 const QUIET: Duration = Duration::from_millis(200);
 const HISTORY: u64 = 1000;
 const MANY: usize = 200;
-/// More than any server keeps for one reader: sockets' buffers and 100 events of its own.
+/// More than any server buffers per reader: socket buffers and 100 events.
 const FLOOD: usize = 1500;
 const FLOOD_VALUE: usize = 16 * 1024;
 
@@ -161,7 +161,7 @@ pub fn stream_from_history(place: &mut Place<'_>) -> Tried {
     same("the event", &index_of(&within(&mut watch)?), &index_of(&live))
 }
 
-/// An event, where silence is an answer too, but not the contract's.
+/// Reads an event; silence is a contract violation, not an I/O error.
 fn within(watch: &mut Watch) -> Result<Value, Failure> {
     watch.event().map_err(|failure| match failure {
         Failure::Http { source: HttpError::TimedOut, request } => {
@@ -171,7 +171,7 @@ fn within(watch: &mut Watch) -> Result<Value, Failure> {
     })
 }
 
-/// Not read from while events flood it; then all that came must be in order, and the body must end.
+/// Does not read while events flood the stream; then all events must be in order, and the body must end.
 pub fn slow_reader(place: &mut Place<'_>) -> Tried {
     let mut watch = place.watch("/f?wait=true&stream=true")?;
     let body = format!("value={}", "x".repeat(FLOOD_VALUE));

@@ -1,4 +1,4 @@
-//! What a server, or whoever answers in its place, may say to our client.
+//! Responses of a server, or an impostor, to our client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ pub const TARGET: Target =
     Target { name: "client", about: "the client gives an answer or an error, in time", run, seeds };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A watch whose answer ended goes on forever.
+/// A watch reconnects forever after its response ends.
 const WATCH_TIME: Duration = Duration::from_millis(5);
 const CALLS: u8 = 12;
-/// Of the last call, the watch: for a stream.
+/// Selects the last call, the watch, as a stream.
 const STREAM: u8 = 143;
 
 struct Server {
@@ -28,7 +28,7 @@ struct Server {
     answers: Sender<Vec<u8>>,
 }
 
-/// Byte 0: what is asked. The rest: the bytes that come back, on the loopback.
+/// Byte 0 selects the call. The rest is the response, on the loopback.
 fn run(bytes: &[u8]) {
     static SETTING: OnceLock<(Server, Runtime)> = OnceLock::new();
     let (server, runtime) = SETTING.get_or_init(|| {
@@ -42,7 +42,7 @@ fn run(bytes: &[u8]) {
     asked.expect("it ends");
 }
 
-/// No redirection leads away from here: a URL without its `://` is none.
+/// Prevents redirects to other hosts: a URL without `://` is invalid.
 fn beside_the_network(answer: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     while let Some(at) = answer.windows(3).position(|three| three == b"://") {
@@ -51,7 +51,7 @@ fn beside_the_network(answer: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Answers every connection with the newest answer, and closes it.
+/// Answers every connection with the newest response, and closes it.
 fn serve() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -61,7 +61,7 @@ fn serve() -> Server {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             answer = newest.try_iter().last().unwrap_or(answer);
-            // A client that has seen enough is gone before the end.
+            // The client may disconnect before the end.
             drop(answer_one(&mut stream, &answer));
         }
     });

@@ -1,4 +1,4 @@
-//! Flags, `ETCD_*`, `-config-file`, and what members and the discovery service answer to a member that starts.
+//! Flags, `ETCD_*`, `-config-file`, and responses of members and the discovery service to a starting member.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
 
 const PART: &str = "\n---\n";
 
-/// Texts with a line of `---` between them: the arguments one a line, the variables, the file, and then answers.
+/// Parts separated by lines of `---`: arguments, one per line; variables; the file; then responses.
 fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut parts = text.split(PART);

@@ -1,4 +1,4 @@
-//! The clients' front, from the bytes of a connection to the bytes of its answers.
+//! The client HTTP server, from the bytes of a connection to the bytes of its responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Longer than all of the front's deadlines together; on a clock that jumps.
+/// Longer than all of the server's deadlines together; on a paused clock.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const PIECES: [usize; 4] = [1 << 20, 1, 7, 1_000];
 const PIPES: [usize; 4] = [1 << 16, 1, 64, 4_000];
 
-/// One byte: how the client sends and reads, and whether it ends by closing its side or waits to be ended.
+/// One byte selects how the client sends and reads, and whether it shuts down its side or waits for the server.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let how = input.byte();
@@ -70,7 +70,7 @@ async fn talk(stream: DuplexStream, sent: &[u8], piece: usize, dawdles: bool, wa
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
         for part in sent.chunks(piece) {
-            // A server that has ended the connection takes no more.
+            // The server may have closed the connection.
             if writer.write_all(part).await.is_err() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Segment files as a disk may give them back, and as no honest log would write them.
+//! Segment files with corruption, or with valid checksums over arbitrary contents.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ const FORGED: u8 = 1;
 
 type Opened = (Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered);
 
-/// Byte 0: damage to a real log's files, or files whose checksums are right over whatever the rest says.
+/// Byte 0: corruption of a real log's files, or files with valid checksums over the rest.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     if input.byte() % 2 == DAMAGED { damaged(input) } else { forged(input.rest()) }
@@ -32,7 +32,7 @@ fn open(disk: &SimulatedDisk) -> Result<Opened, OpenError> {
     Log::open(disk.clone(), options)
 }
 
-/// All that can be seen of a log; reading it must work.
+/// The observable state of a log; reading it must succeed.
 #[derive(Debug, PartialEq, Eq)]
 struct Held {
     bounds: Bounds,
@@ -63,11 +63,11 @@ impl Held {
 struct Base {
     disk: SimulatedDisk,
     names: Vec<String>,
-    /// What it held after each step.
+    /// Its contents after each step.
     history: Vec<Held>,
 }
 
-/// A log with all that a log can have, over some segments.
+/// A log with every kind of record, over several segments.
 fn base() -> &'static Base {
     static BASE: OnceLock<Base> = OnceLock::new();
     BASE.get_or_init(|| {
@@ -102,7 +102,7 @@ fn base() -> &'static Base {
     })
 }
 
-/// Which file, where, how many bytes, the bytes; and again.
+/// Repeated: file, offset, length, bytes.
 fn damaged(mut input: Input<'_>) {
     let base = base();
     let mut disk = base.disk.with_content("other", Vec::new());
@@ -140,7 +140,7 @@ fn damaged(mut input: Input<'_>) {
     }
 }
 
-/// No damage, but nonsense: it opens and works, or it is refused.
+/// Not corrupt, but arbitrary: it opens and works, or is rejected.
 fn forged(bytes: &[u8]) {
     let mut disk = SimulatedDisk::new();
     for (name, content) in fuzz::segments(bytes) {
@@ -154,7 +154,7 @@ fn forged(bytes: &[u8]) {
         (None, None) => None,
     };
     if let Some(index) = next {
-        // One that cannot be appended is refused.
+        // An entry that cannot be appended is rejected.
         let entry = Entry { index, term: 1, payload: Bytes::from_static(b"more") };
         if log.append([entry]).is_ok() {
             flusher.flush().expect("a flush on a disk that works");

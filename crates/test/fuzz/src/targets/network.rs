@@ -1,4 +1,4 @@
-//! A cloud's description of its network, for `-convert-netconf`.
+//! Network descriptions of clouds, for `-convert-netconf`.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub const TARGET: Target = Target {
 
 const SUFFIXES: [&str; 3] = ["netdev", "network", "link"];
 
-/// Which language, and then what is said in it.
+/// The format, then the description.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let kind = input.byte() % 4;
@@ -57,7 +57,7 @@ fn check(network: &Network) {
             !called.is_empty() && !called.starts_with(['.', '-']) && !called.contains(['/', '\0']),
             "{name}"
         );
-        // What a value says must never become another line.
+        // A value must never inject another line.
         for line in content.lines() {
             let is_section = line.starts_with('[') && line.ends_with(']');
             let is_setting = line.split_once('=').is_some_and(|(key, _)| {

@@ -1,4 +1,4 @@
-//! What a machine says to the channel server, and what any server says to a machine.
+//! Omaha requests of machines to the channel server, and responses of servers.
 
 use omaha::{CheckResponse, ReadError, Request, Response, limits};
 

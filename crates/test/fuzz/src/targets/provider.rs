@@ -1,4 +1,4 @@
-//! What a cloud, a hypervisor or a disk says to a machine that boots.
+//! Configuration from a cloud, a hypervisor or a disk at boot.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,7 +20,7 @@ pub const TARGET: Target = Target {
 
 const KINDS: u8 = 7;
 
-/// Which of them, and then what it says.
+/// The provider, then its data.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let kind = input.byte() % KINDS;
@@ -54,7 +54,7 @@ fn run(bytes: &[u8]) {
     }
 }
 
-/// `KEY=VALUE` a line.
+/// `KEY=VALUE` per line.
 fn lines(said: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(said);
     let pairs = text.lines().filter_map(|line| line.split_once('='));

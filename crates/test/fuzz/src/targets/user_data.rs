@@ -1,4 +1,4 @@
-//! User-data of any kind, packed or not: what the validator says of it, and what would be done.
+//! User-data of any kind, compressed or not: the validator's findings, and the plan.
 
 use std::io::Write as _;
 
@@ -31,7 +31,7 @@ fn run(bytes: &[u8]) {
     }
 }
 
-/// All that is said of it, once what is said was looked at.
+/// The findings and the plan, after checking them.
 fn tell(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
     let preview = preview(raw);
     let lines = decode(raw.to_vec()).map_or(1, |decoded| 1 + line_breaks(&decoded.text));
@@ -56,7 +56,7 @@ fn tell(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
 }
 
 fn line_breaks(text: &[u8]) -> u32 {
-    // YAML has more of them than other texts.
+    // YAML has more line breaks than other formats.
     let text = String::from_utf8_lossy(text);
     u32::try_from(text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count()).unwrap()
 }
@@ -98,7 +98,7 @@ fn check_plan(plan: &Plan) {
             }
             Action::ImportKeys { user, name, .. } => {
                 account(user);
-                // A file's, beside those of other sources.
+                // A file's, in addition to other sources.
                 assert!(
                     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']),
                     "{name:?}"
@@ -151,7 +151,7 @@ fn file(write: &FileWrite) {
     }
 }
 
-/// Below `/`, and nothing in it leads up.
+/// An absolute path without `..`.
 fn is_clean(path: &str) -> bool {
     let named = |part: &str| !matches!(part, "" | "." | "..");
     path.strip_prefix('/').is_some_and(|path| path.split('/').all(named)) && !path.contains('\0')

@@ -1,4 +1,4 @@
-//! The YAML of cloud-config: whole documents, and what stands before an error.
+//! The YAML of cloud-config: whole documents, and the part before an error.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Trees up to here are compared whole.
+/// Trees up to this size are compared completely.
 const COMPARED: u64 = 2000;
 
 fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let breaks = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     let lines = u32::try_from(1 + breaks).unwrap();
-    // The reader ends the last line where nobody did: what is empty there stands behind it.
+    // The parser terminates an unterminated last line: an empty node there is located after it.
     let behind = Place { line: lines + 1, column: 1 };
     let within = |place: Place| ((1..=lines).contains(&place.line) && place.column >= 1) || place == behind;
     let until_error = read_until_error(bytes);
@@ -52,7 +52,7 @@ fn run(bytes: &[u8]) {
     drop(check::keys(&config::keys_before_error(bytes)));
 }
 
-/// How many there are with aliases followed.
+/// Number of nodes with aliases expanded.
 fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
     assert!(depth <= MAX_YAML_DEPTH + 1, "deeper than it may be");
     assert!(within(node.place), "{:?}", node.place);
@@ -74,7 +74,7 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
     count
 }
 
-/// All that can be told of it, in an order.
+/// A deterministic dump.
 fn shown(node: &Node) -> String {
     let value = match &node.value {
         Value::Scalar(scalar) => format!("{scalar:?}"),

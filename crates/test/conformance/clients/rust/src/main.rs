@@ -1,4 +1,4 @@
-//! The crate etcd 0.9 against one member: `rust-v2-client http://HOST:PORT`. Panics at the first surprise.
+//! Tests the crate etcd 0.9 against one member: `rust-v2-client http://HOST:PORT`. Panics on the first deviation.
 
 use etcd::kv::{self, Action, GetOptions, KeyValueInfo, WatchOptions};
 use etcd::{members, Client, Error, Response};
@@ -18,7 +18,7 @@ fn done(
     wait(work).unwrap_or_else(|error| panic!("{what}: {error:?}")).data
 }
 
-/// The code of the answer's error.
+/// Returns the error code of the response.
 fn refused(
     what: &str,
     work: impl Future<Item = Response<KeyValueInfo>, Error = Vec<Error>> + Send + 'static,
