@@ -21,7 +21,7 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
         let pip = |list: &str| {
             let mut command = Command::new(environment.join("bin/pip"));
             // Build dependencies must be pinned as well, so pip may not download them implicitly.
-            let words = [
+            let arguments = [
                 "install",
                 "--quiet",
                 "--require-hashes",
@@ -29,7 +29,7 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
                 "--no-build-isolation",
                 "--requirement",
             ];
-            command.args(words).arg(sources.join(list));
+            command.args(arguments).arg(sources.join(list));
             command
         };
         fetch(&mut pip("build.txt"))?;

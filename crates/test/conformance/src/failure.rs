@@ -14,8 +14,8 @@ pub enum Failure {
     Http { request: String, source: HttpError },
     #[error("cannot {what}")]
     Io { what: String, source: io::Error },
-    #[error("{place}: {why}")]
-    CaseText { place: String, why: String },
+    #[error("{location}: {why}")]
+    CaseText { location: String, why: String },
     /// The filter matches no case, so nothing was tested.
     #[error("no case that is asked of `{kind}` has `{filter}` in its name")]
     NoCase { kind: &'static str, filter: String },

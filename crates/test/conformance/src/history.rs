@@ -12,7 +12,7 @@ mod recorder;
 mod shorten;
 
 pub use checker::{Verdict, check};
-pub use follower::{Follower, Seen, check_seen};
+pub use follower::{Follower, WatchEvent, check_events};
 pub use ledger::{Ledger, Written, check_ledger, longest_gap};
 pub use operation::{Action, Operation, Outcome};
 pub use recorder::{Recording, record};

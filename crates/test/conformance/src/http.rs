@@ -75,13 +75,13 @@ impl Request {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The first header of that name, case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
@@ -134,14 +134,14 @@ impl Connection {
         Ok(self.stream.get_mut().write_all(bytes)?)
     }
 
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, HttpError> {
+    pub fn exchange(&mut self, request: &Request) -> Result<Response, HttpError> {
         self.send(request)?;
-        self.answer(request.method == "HEAD")
+        self.response(request.method == "HEAD")
     }
 
-    pub fn answer(&mut self, without_body: bool) -> Result<Answer, HttpError> {
-        let (mut answer, framing) = self.head()?;
-        answer.body = match framing {
+    pub fn response(&mut self, without_body: bool) -> Result<Response, HttpError> {
+        let (mut response, framing) = self.head()?;
+        response.body = match framing {
             _ if without_body => Vec::new(),
             Framing::Empty => Vec::new(),
             Framing::Length(length) => self.exactly(length)?,
@@ -154,11 +154,11 @@ impl Connection {
                 all
             }
         };
-        Ok(answer)
+        Ok(response)
     }
 
     /// Reads status and headers; skips interim responses (100).
-    pub fn head(&mut self) -> Result<(Answer, Framing), HttpError> {
+    pub fn head(&mut self) -> Result<(Response, Framing), HttpError> {
         loop {
             let bytes = self.head_bytes()?;
             let mut headers = [httparse::EMPTY_HEADER; HEADERS_LIMIT];
@@ -173,9 +173,10 @@ impl Connection {
             let named = |header: &httparse::Header<'_>| {
                 (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())
             };
-            let answer = Answer { status, headers: head.headers.iter().map(named).collect(), body: vec![] };
-            let framing = framing(&answer)?;
-            return Ok((answer, framing));
+            let response =
+                Response { status, headers: head.headers.iter().map(named).collect(), body: vec![] };
+            let framing = framing(&response)?;
+            return Ok((response, framing));
         }
     }
 
@@ -230,14 +231,14 @@ impl Connection {
     }
 }
 
-fn framing(answer: &Answer) -> Result<Framing, HttpError> {
-    if matches!(answer.status, 100..200 | 204 | 304) {
+fn framing(response: &Response) -> Result<Framing, HttpError> {
+    if matches!(response.status, 100..200 | 204 | 304) {
         return Ok(Framing::Empty);
     }
-    if answer.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+    if response.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         return Ok(Framing::Chunked);
     }
-    match answer.header("Content-Length") {
+    match response.header("Content-Length") {
         None => Ok(Framing::UntilClose),
         Some(text) => match text.parse() {
             Ok(length) => Ok(Framing::Length(length)),
@@ -247,6 +248,6 @@ fn framing(answer: &Answer) -> Result<Framing, HttpError> {
 }
 
 /// Sends one request on a separate connection.
-pub fn ask(address: SocketAddr, request: &Request, limit: Duration) -> Result<Answer, HttpError> {
-    Connection::open(address, limit)?.ask(request)
+pub fn exchange(address: SocketAddr, request: &Request, limit: Duration) -> Result<Response, HttpError> {
+    Connection::open(address, limit)?.exchange(request)
 }

@@ -47,7 +47,7 @@ impl Cluster {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                return Err(self.complaint(&format!("(member {}) goes on running", number + 1)));
+                return Err(self.server_failure(&format!("(member {}) goes on running", number + 1)));
             }
             thread::sleep(POLL);
         }
@@ -77,26 +77,28 @@ impl Cluster {
         self.change(through, &Request::new("DELETE", format!("/v2/members/{id}")), &[204, 410])
     }
 
-    fn change(&self, through: usize, request: &Request, good: &[u16]) -> Result<(), Failure> {
+    fn change(&self, through: usize, request: &Request, accepted: &[u16]) -> Result<(), Failure> {
         let deadline = Instant::now() + CHANGE_LIMIT;
         let address = self.addresses()[through];
         loop {
-            let seen = match http::ask(address, request, TRY_LIMIT) {
-                Ok(answer) if good.contains(&answer.status) => return Ok(()),
-                Ok(answer) => format!("{} {}", answer.status, answer.text()),
+            let failure = match http::exchange(address, request, TRY_LIMIT) {
+                Ok(response) if accepted.contains(&response.status) => return Ok(()),
+                Ok(response) => format!("{} {}", response.status, response.text()),
                 Err(error) => error.to_string(),
             };
             if Instant::now() > deadline {
-                return Err(self.complaint(&format!("does not change its members: {seen}")));
+                return Err(self.server_failure(&format!("does not change its members: {failure}")));
             }
             thread::sleep(POLL);
         }
     }
 
     fn id(&self, through: usize, number: usize) -> Result<String, Failure> {
-        let answer = http::ask(self.addresses()[through], &Request::new("GET", "/v2/members"), TRY_LIMIT);
-        let answer = answer.map_err(|source| Failure::Http { request: "GET /v2/members".into(), source })?;
-        let all: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let response =
+            http::exchange(self.addresses()[through], &Request::new("GET", "/v2/members"), TRY_LIMIT);
+        let response =
+            response.map_err(|source| Failure::Http { request: "GET /v2/members".into(), source })?;
+        let all: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let url = format!("http://{}", self.members[number].peer);
         let has_url = |member: &&Value| {
             member["peerURLs"].as_array().is_some_and(|urls| urls.iter().any(|one| *one == *url))
@@ -104,7 +106,7 @@ impl Cluster {
         let found = all["members"].as_array().into_iter().flatten().find(has_url);
         let id = found.and_then(|member| member["id"].as_str());
         id.map(str::to_owned)
-            .ok_or_else(|| Failure::differs(format!("no member has {url}: {}", answer.text())))
+            .ok_or_else(|| Failure::differs(format!("no member has {url}: {}", response.text())))
     }
 
     /// Client addresses of members whose process was started and not killed.

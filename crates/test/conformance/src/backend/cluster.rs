@@ -13,13 +13,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::network::Network;
-use super::program::{Blanks, Program};
+use super::program::{Placeholders, Program};
 use crate::failure::Failure;
 use crate::http::{self, Request};
 
 /// Limit until every member serves a quorum read. The first election alone may take seconds.
 const START_LIMIT: Duration = Duration::from_secs(30);
-const ASK_LIMIT: Duration = Duration::from_millis(1500);
+const REQUEST_LIMIT: Duration = Duration::from_millis(1500);
 const POLL: Duration = Duration::from_millis(5);
 /// A case requires that the store index was unchanged for this long.
 const QUIET: Duration = Duration::from_millis(600);
@@ -130,15 +130,16 @@ impl Cluster {
     /// Starts member `number` with its existing data.
     pub fn run(&mut self, number: usize) -> Result<(), Failure> {
         let each = |member: &Member| format!("{}=http://{}", member.name, member.peer);
-        let here = self.members.iter().enumerate().filter(|(other, m)| {
+        let initial = self.members.iter().enumerate().filter(|(other, m)| {
             // A member's initial list excludes members that were added after it.
             !m.removed && (*other <= number || !m.joins)
         });
-        let all = here.map(|(_, member)| each(member)).collect::<Vec<_>>().join(",");
+        let all = initial.map(|(_, member)| each(member)).collect::<Vec<_>>().join(",");
         let member = &mut self.members[number];
         let data = self.folder.path().join(&member.name);
         let (client, peer) = (member.client.to_string(), member.peer.to_string());
-        let blanks = Blanks { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
+        let placeholders =
+            Placeholders { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
         let log = log_path(self.folder.path(), &member.name);
         let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
         let errors = out.try_clone().map_err(Failure::io("share a log"))?;
@@ -151,7 +152,7 @@ impl Cluster {
             command.env("ETCD_INITIAL_CLUSTER_STATE", "existing");
         }
         let process = command
-            .args(program.fill(&blanks))
+            .args(program.fill(&placeholders))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors)
@@ -210,14 +211,14 @@ impl Cluster {
         let request = Request::new("GET", "/v2/stats/self");
         loop {
             for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
-                if let Ok(answer) = http::ask(member.client, &request, ASK_LIMIT)
-                    && answer.text().contains("\"StateLeader\"")
+                if let Ok(response) = http::exchange(member.client, &request, REQUEST_LIMIT)
+                    && response.text().contains("\"StateLeader\"")
                 {
                     return Ok(number);
                 }
             }
             if Instant::now() > deadline {
-                return Err(self.complaint("has no member that says that it leads"));
+                return Err(self.server_failure("has no member that says that it leads"));
             }
             thread::sleep(POLL);
         }
@@ -227,15 +228,19 @@ impl Cluster {
     pub fn wait_until_serving(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + START_LIMIT;
         let mut steady: (Option<u64>, Instant) = (None, Instant::now());
-        let mut seen = String::from("nothing");
+        let mut last_failure = String::from("nothing");
         while Instant::now() < deadline {
             let (mut lowest, mut all) = (u64::MAX, true);
             for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
                 let request = Request::new("GET", "/v2/keys/?quorum=true");
-                match http::ask(member.client, &request, ASK_LIMIT) {
-                    Ok(answer) if answer.status == 200 => lowest = lowest.min(answer.index().unwrap_or(0)),
-                    Ok(answer) => (all, seen) = (false, format!("{}: {}", number + 1, answer.text())),
-                    Err(error) => (all, seen) = (false, format!("{}: {error}", number + 1)),
+                match http::exchange(member.client, &request, REQUEST_LIMIT) {
+                    Ok(response) if response.status == 200 => {
+                        lowest = lowest.min(response.index().unwrap_or(0))
+                    }
+                    Ok(response) => {
+                        (all, last_failure) = (false, format!("{}: {}", number + 1, response.text()))
+                    }
+                    Err(error) => (all, last_failure) = (false, format!("{}: {error}", number + 1)),
                 }
             }
             if !all || steady.0 != Some(lowest) {
@@ -245,10 +250,10 @@ impl Cluster {
             }
             thread::sleep(POLL);
         }
-        Err(self.complaint(&format!("does not serve; last seen from member {seen}")))
+        Err(self.server_failure(&format!("does not serve; last seen from member {last_failure}")))
     }
 
-    pub(super) fn complaint(&self, why: &str) -> Failure {
+    pub(super) fn server_failure(&self, why: &str) -> Failure {
         let mut log = String::new();
         for member in &self.members {
             let text = fs::read_to_string(log_path(self.folder.path(), &member.name)).unwrap_or_default();

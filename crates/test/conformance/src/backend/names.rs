@@ -20,6 +20,6 @@ pub fn resolve_on_loopback() -> Result<(), Failure> {
         fs::write(&path, text).map_err(Failure::io("write a setting"))?;
         shell(&format!("test ! -e /etc/{name} || mount --bind {} /etc/{name}", path.display()))?;
     }
-    let now = fs::read_to_string("/etc/resolv.conf").map_err(Failure::io("read /etc/resolv.conf"))?;
-    if now == files[0].1 { Ok(()) } else { Err(Failure::differs("/etc/resolv.conf cannot be replaced")) }
+    let lookup = fs::read_to_string("/etc/resolv.conf").map_err(Failure::io("read /etc/resolv.conf"))?;
+    if lookup == files[0].1 { Ok(()) } else { Err(Failure::differs("/etc/resolv.conf cannot be replaced")) }
 }

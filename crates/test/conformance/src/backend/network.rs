@@ -12,9 +12,9 @@ use crate::failure::Failure;
 const INSIDE: &str = "CONFORMANCE_INSIDE";
 const PREFIX: &str = "10.99.0";
 /// Host number of the clients.
-const HUB: u8 = 254;
+const CLIENTS: u8 = 254;
 /// An unused address: packets to it are dropped silently, as on a broken link.
-const NOWHERE: &str = "02:00:00:00:00:ff";
+const UNUSED_ADDRESS: &str = "02:00:00:00:00:ff";
 
 /// Reruns the test named `test` as root in new user, network and mount namespaces, and executes `body` there.
 ///
@@ -56,7 +56,7 @@ impl Network {
     pub fn new(members: usize) -> Result<Self, Failure> {
         shell(&format!(
             "ip link set lo up && ip link add br0 type bridge && ip link set br0 up && \
-             ip addr add {PREFIX}.{HUB}/24 dev br0"
+             ip addr add {PREFIX}.{CLIENTS}/24 dev br0"
         ))?;
         let mut network = Self { holders: Vec::new() };
         for number in 0..members {
@@ -66,11 +66,11 @@ impl Network {
                 .stdout(Stdio::piped())
                 .spawn();
             let mut holder = holder.map_err(Failure::io("make a network namespace"))?;
-            let said = holder.stdout.take();
+            let stdout = holder.stdout.take();
             network.holders.push(holder);
-            if let Some(mut said) = said {
-                let mut word = [0; 5];
-                std::io::Read::read_exact(&mut said, &mut word)
+            if let Some(mut stdout) = stdout {
+                let mut ready = [0; 5];
+                std::io::Read::read_exact(&mut stdout, &mut ready)
                     .map_err(Failure::io("wait for a network namespace"))?;
             }
             network.connect(number)?;
@@ -99,7 +99,7 @@ impl Network {
 
     /// Drops all packets from `from` to `to`; the other direction stays open.
     pub fn cut(&self, from: usize, to: usize) -> Result<(), Failure> {
-        self.neighbour(from, to, NOWHERE)
+        self.neighbour(from, to, UNUSED_ADDRESS)
     }
 
     /// Partitions `number` from all other members in both directions; clients still reach it.

@@ -18,7 +18,7 @@ pub struct Program {
 }
 
 /// Values of the placeholders.
-pub struct Blanks<'a> {
+pub struct Placeholders<'a> {
     pub name: &'a str,
     pub data: &'a Path,
     pub client: &'a str,
@@ -59,18 +59,18 @@ impl Program {
         self
     }
 
-    pub fn is_there(&self) -> bool {
+    pub fn exists(&self) -> bool {
         self.path.is_file()
     }
 
-    pub(super) fn fill(&self, blanks: &Blanks<'_>) -> Vec<String> {
-        let data = blanks.data.display().to_string();
+    pub(super) fn fill(&self, placeholders: &Placeholders<'_>) -> Vec<String> {
+        let data = placeholders.data.display().to_string();
         let fill = |text: &String| {
-            text.replace("{name}", blanks.name)
+            text.replace("{name}", placeholders.name)
                 .replace("{data}", &data)
-                .replace("{client}", blanks.client)
-                .replace("{peer}", blanks.peer)
-                .replace("{cluster}", blanks.cluster)
+                .replace("{client}", placeholders.client)
+                .replace("{peer}", placeholders.peer)
+                .replace("{cluster}", placeholders.cluster)
         };
         self.arguments.iter().map(fill).collect()
     }

@@ -78,14 +78,14 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
                 };
                 for (what, unit, better, target, value) in values {
                     eprintln!("    {what}: {value:.3} {unit}");
-                    let place = figures.iter().position(|figure| figure.what == what);
-                    let place = place.unwrap_or_else(|| {
+                    let index = figures.iter().position(|figure| figure.what == what);
+                    let index = index.unwrap_or_else(|| {
                         figures.push(Figure::new(&what, unit, better, target));
                         figures.len() - 1
                     });
                     match side {
-                        Side::Reference => figures[place].reference.push(value),
-                        Side::Ours => figures[place].ours.push(value),
+                        Side::Reference => figures[index].reference.push(value),
+                        Side::Ours => figures[index].ours.push(value),
                     }
                 }
             }

@@ -75,9 +75,9 @@ fn rows(points: &[(Side, Point)]) -> String {
     let mut text =
         String::from("| what | along | at | etcd | Keelson | ratio |\n|---|---|---|---|---|---|\n");
     for panel in PANELS {
-        let of = |wanted| {
-            let chosen = move |(side, point): &&(Side, Point)| *side == wanted && point.panel == panel;
-            points.iter().filter(chosen).map(|(_, point)| point)
+        let of = |target_side| {
+            let selected = move |(side, point): &&(Side, Point)| *side == target_side && point.panel == panel;
+            points.iter().filter(selected).map(|(_, point)| point)
         };
         for (reference, ours) in of(Side::Reference).zip(of(Side::Ours)) {
             let ratio = ours.value / reference.value;

@@ -23,7 +23,7 @@ impl Case {
 #[derive(Debug, Clone)]
 pub struct Step {
     /// File and line, for messages.
-    pub place: String,
+    pub location: String,
     /// From 1; the last member if the cluster has fewer.
     pub member: usize,
     pub sent: Sent,

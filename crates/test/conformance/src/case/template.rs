@@ -19,7 +19,7 @@ pub struct Environment {
     /// `<B>`: the store index before the first step.
     pub base: u64,
     /// `<name>`: what `<kind=name>` captured.
-    pub caught: BTreeMap<String, String>,
+    pub captured: BTreeMap<String, String>,
 }
 
 enum Piece {
@@ -51,11 +51,11 @@ pub fn expand(template: &str, environment: &Environment) -> Result<String, Strin
 /// Captures values of a response, or returns where it differs.
 pub fn matches(template: &str, text: &str, environment: &mut Environment) -> Result<(), String> {
     let parts = pieces(template, environment)?;
-    let mut caught = Vec::new();
-    if !fits(&parts, text, &mut caught, &mut BTreeSet::new()) {
+    let mut captured = Vec::new();
+    if !fits(&parts, text, &mut captured, &mut BTreeSet::new()) {
         return Err(format!("expected {template}\n      came     {text}"));
     }
-    environment.caught.extend(caught);
+    environment.captured.extend(captured);
     Ok(())
 }
 
@@ -105,7 +105,7 @@ fn placeholder(kind: &str, environment: &Environment) -> Option<Piece> {
             let (count, what) = kind[7..].split_once(':')?;
             Piece::Text(what.repeat(count.parse().ok()?))
         }
-        _ => match environment.caught.get(kind) {
+        _ => match environment.captured.get(kind) {
             Some(value) => Piece::Text(value.clone()),
             None => Piece::Text(index(kind, environment)?.to_string()),
         },
@@ -126,12 +126,12 @@ fn index(text: &str, environment: &Environment) -> Option<u64> {
 fn fits(
     parts: &[Part],
     text: &str,
-    caught: &mut Vec<(String, String)>,
+    captured: &mut Vec<(String, String)>,
     failed: &mut BTreeSet<(usize, usize)>,
 ) -> bool {
     let Some(((piece, name), rest)) = parts.split_first() else { return text.is_empty() };
     if let Piece::Text(part) = piece {
-        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, caught, failed));
+        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, captured, failed));
     }
     if failed.contains(&(parts.len(), text.len())) {
         return false;
@@ -139,8 +139,8 @@ fn fits(
     let longest = if matches!(piece, Piece::Any) { text.len() } else { text.len().min(LONGEST) };
     // Greedy.
     for end in (0..=longest).rev().filter(|end| text.is_char_boundary(*end)) {
-        if covers(piece, &text[..end]) && fits(rest, &text[end..], caught, failed) {
-            caught.extend(name.iter().map(|name| (name.clone(), text[..end].to_owned())));
+        if covers(piece, &text[..end]) && fits(rest, &text[end..], captured, failed) {
+            captured.extend(name.iter().map(|name| (name.clone(), text[..end].to_owned())));
             return true;
         }
     }
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn environment() -> Environment {
-        Environment { prefix: "/case".into(), base: 7, caught: BTreeMap::new() }
+        Environment { prefix: "/case".into(), base: 7, captured: BTreeMap::new() }
     }
 
     fn check(template: &str, text: &str, expected: bool) {

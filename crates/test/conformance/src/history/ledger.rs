@@ -55,14 +55,14 @@ impl Ledger {
     pub fn wait_for(&self, more: u64, limit: Duration) -> Result<(), Failure> {
         let (before, deadline) = (self.acknowledged.load(Ordering::Relaxed), Instant::now() + limit);
         loop {
-            let seen = self.acknowledged.load(Ordering::Relaxed) - before;
-            if seen >= more {
+            let written = self.acknowledged.load(Ordering::Relaxed) - before;
+            if written >= more {
                 return Ok(());
             }
             let ended = self.threads.iter().filter(|one| one.is_finished()).count();
             if Instant::now() > deadline || ended == self.threads.len() {
                 return Err(Failure::differs(format!(
-                    "{seen} of {more} writes within {limit:?}; {ended} writers saw a key written twice"
+                    "{written} of {more} writes within {limit:?}; {ended} writers saw a key written twice"
                 )));
             }
             thread::sleep(POLL);
@@ -91,15 +91,15 @@ fn write(
     while !stop.load(Ordering::Relaxed) {
         let key = format!("{FOLDER}/{number}-{count:06}");
         let request = Request::form("PUT", format!("/v2/keys{key}"), "prevExist=false&value=x");
-        let answer = exchange(&mut connection, addresses[member % addresses.len()], &request);
-        let sent = !matches!(answer, Err(HttpError::Connect { .. }));
-        let index = match answer {
-            Ok(answer) if answer.status == 201 => {
+        let response = exchange(&mut connection, addresses[member % addresses.len()], &request);
+        let sent = !matches!(response, Err(HttpError::Connect { .. }));
+        let index = match response {
+            Ok(response) if response.status == 201 => {
                 acknowledged.fetch_add(1, Ordering::Relaxed);
-                answer.index()
+                response.index()
             }
-            Ok(answer) if answer.status == 412 => {
-                return Err(Failure::differs(format!("{key} was written twice: {}", answer.text())));
+            Ok(response) if response.status == 412 => {
+                return Err(Failure::differs(format!("{key} was written twice: {}", response.text())));
             }
             _ => None,
         };
@@ -120,14 +120,14 @@ fn exchange(
     kept: &mut Option<Connection>,
     address: SocketAddr,
     request: &Request,
-) -> Result<http::Answer, HttpError> {
+) -> Result<http::Response, HttpError> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => Connection::open(address, PATIENCE)?,
     };
-    let answer = connection.ask(request)?;
+    let response = connection.exchange(request)?;
     *kept = Some(connection);
-    Ok(answer)
+    Ok(response)
 }
 
 /// The longest interval without an acknowledged write since `since`.
@@ -146,11 +146,11 @@ pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failur
         for one in written {
             let Some(index) = one.index else { continue };
             match keys.get(&one.key) {
-                Some(there) if *there == index => {}
-                there => {
+                Some(found) if *found == index => {}
+                found => {
                     let key = &one.key;
                     return Err(Failure::differs(format!(
-                        "{key} was acknowledged at index {index}; {address} has it at {there:?}"
+                        "{key} was acknowledged at index {index}; {address} has it at {found:?}"
                     )));
                 }
             }
@@ -170,11 +170,11 @@ pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failur
 
 fn listing(address: SocketAddr) -> Result<BTreeMap<String, u64>, Failure> {
     let request = Request::new("GET", format!("/v2/keys{FOLDER}?quorum=true"));
-    let answer = http::ask(address, &request, LISTING_LIMIT)
+    let response = http::exchange(address, &request, LISTING_LIMIT)
         .map_err(|source| Failure::Http { request: format!("{address}{FOLDER}"), source })?;
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let nodes = body["node"]["nodes"].as_array();
-    let nodes = nodes.ok_or_else(|| Failure::differs(format!("{address}: {}", answer.text())))?;
+    let nodes = nodes.ok_or_else(|| Failure::differs(format!("{address}: {}", response.text())))?;
     let read = |node: &Value| Some((node["key"].as_str()?.to_owned(), node["modifiedIndex"].as_u64()?));
     Ok(nodes.iter().filter_map(read).collect())
 }

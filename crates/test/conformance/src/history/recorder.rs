@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::operation::{Action, Operation, Outcome};
 use crate::backend::Cluster;
 use crate::failure::Failure;
-use crate::http::{Answer, Connection, HttpError, Request};
+use crate::http::{Connection, HttpError, Request, Response};
 
 #[derive(Debug, Clone)]
 pub struct Recording {
@@ -47,29 +47,29 @@ pub fn record(
                     client.step();
                     thread::sleep(client.plan.pause);
                 }
-                client.seen
+                client.recorded
             })
         };
         let running: Vec<_> = (0..plan.clients + addresses.len()).map(start).collect();
         // Also if the faults panic: the scope joins the clients.
-        let ending = Ending(&over);
+        let stop = StopOnDrop(&over);
         let outcome = faults(cluster);
-        drop(ending);
-        let seen = running.into_iter().map(|one| one.join().unwrap_or_default());
-        (outcome, seen.flatten().collect::<Vec<_>>())
+        drop(stop);
+        let recorded = running.into_iter().map(|one| one.join().unwrap_or_default());
+        (outcome, recorded.flatten().collect::<Vec<_>>())
     });
     outcome?;
     cluster.wait_until_serving()?;
     let mut last = Client::new(plan.clients + addresses.len(), plan, &addresses, began);
     (0..plan.keys).for_each(|key| last.act(format!("{}/{key}", plan.folder), Action::Read));
-    history.extend(last.seen);
+    history.extend(last.recorded);
     Ok(history)
 }
 
 /// Stops the clients on drop.
-struct Ending<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ending<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -89,7 +89,7 @@ struct Client<'a> {
     member: usize,
     /// It stays at one member.
     only_reads: bool,
-    seen: Vec<Operation>,
+    recorded: Vec<Operation>,
 }
 
 impl<'a> Client<'a> {
@@ -106,7 +106,7 @@ impl<'a> Client<'a> {
             connection: None,
             member: number % addresses.len(),
             only_reads: false,
-            seen: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 
@@ -130,7 +130,7 @@ impl<'a> Client<'a> {
             _ => Action::Delete,
         };
         self.act(format!("{}/{key}", self.plan.folder), action);
-        if let Some(Operation { outcome: Outcome::Saw(Some(value)), .. }) = self.seen.last() {
+        if let Some(Operation { outcome: Outcome::Saw(Some(value)), .. }) = self.recorded.last() {
             self.last[key] = *value;
         }
     }
@@ -138,10 +138,10 @@ impl<'a> Client<'a> {
     fn act(&mut self, key: String, action: Action) {
         let request = request(&key, action);
         let called = self.now();
-        let answer = self.ask(&request);
+        let response = self.send(&request);
         let answered = self.now();
-        let outcome = match answer {
-            Ok(answer) => outcome(action, &answer),
+        let outcome = match response {
+            Ok(response) => outcome(action, &response),
             // Nothing was sent, so nothing happened.
             Err(HttpError::Connect { .. }) => return self.next_member(),
             Err(_) => Outcome::Unknown,
@@ -150,18 +150,18 @@ impl<'a> Client<'a> {
             self.next_member();
         }
         if outcome != Outcome::Unknown || action != Action::Read {
-            self.seen.push(Operation { client: self.number, key, action, outcome, called, answered });
+            self.recorded.push(Operation { client: self.number, key, action, outcome, called, answered });
         }
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Answer, HttpError> {
+    fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Connection::open(self.addresses[self.member], self.plan.patience)?,
         };
-        let answer = connection.ask(request)?;
+        let response = connection.exchange(request)?;
         self.connection = Some(connection);
-        Ok(answer)
+        Ok(response)
     }
 
     fn next_member(&mut self) {
@@ -189,10 +189,10 @@ fn request(key: &str, action: Action) -> Request {
     }
 }
 
-fn outcome(action: Action, answer: &Answer) -> Outcome {
-    let event: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+fn outcome(action: Action, response: &Response) -> Outcome {
+    let event: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let value = event["node"]["value"].as_str().and_then(|text| text.parse().ok());
-    match (action, answer.status, event["errorCode"].as_u64()) {
+    match (action, response.status, event["errorCode"].as_u64()) {
         (Action::Read, 200, _) if value.is_some() => Outcome::Saw(value),
         (Action::Read, 404, Some(100)) => Outcome::Saw(None),
         (_, 200 | 201, _) => Outcome::Done,

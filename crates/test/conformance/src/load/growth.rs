@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::closed_loop::{Load, Measured, run};
 use super::figures::Side;
 use super::plot::{Chart, Line, Tone};
-use super::requests::{fill, good, put_value};
-use super::sessions::{Settings, until_answered};
+use super::requests::{fill, put_value, require_success};
+use super::sessions::{Settings, wait_until_answered};
 use crate::backend::{Cluster, Plan};
 use crate::failure::Failure;
 
@@ -57,9 +57,9 @@ pub struct Point {
 /// The panels of a chart, with both programs in each.
 pub fn charts(points: &[(Side, Point)]) -> Vec<Chart<'static>> {
     let chart = |panel: &Panel| {
-        let of = |wanted| {
-            let chosen = |(side, point): &&(Side, Point)| *side == wanted && point.panel == *panel;
-            points.iter().filter(chosen).map(|(_, point)| (point.at, point.value)).collect()
+        let of = |target_side| {
+            let selected = |(side, point): &&(Side, Point)| *side == target_side && point.panel == *panel;
+            points.iter().filter(selected).map(|(_, point)| (point.at, point.value)).collect()
         };
         Chart {
             caption: format!("{} ({})", panel.what, panel.unit),
@@ -75,12 +75,12 @@ pub fn charts(points: &[(Side, Point)]) -> Vec<Chart<'static>> {
     PANELS.iter().map(chart).collect()
 }
 
-/// Measures all points of one program; calls `told` with each point.
-pub fn growth(settings: &Settings, told: &mut dyn FnMut(&Point)) -> Result<Vec<Point>, Failure> {
+/// Measures all points of one program; calls `on_point` with each point.
+pub fn growth(settings: &Settings, on_point: &mut dyn FnMut(&Point)) -> Result<Vec<Point>, Failure> {
     let mut points = Vec::new();
     let mut add = |panel, at, value| {
         let point = Point { panel, at, value };
-        told(&point);
+        on_point(&point);
         points.push(point);
     };
     for keys in KEYS {
@@ -119,12 +119,12 @@ fn with_keys(settings: &Settings, keys: u64, add: &mut dyn FnMut(Panel, f64, f64
         count: u64::MAX,
     };
     let at = keys as f64;
-    add(KEYS_RATE, at, good(run(&load)?)?.per_second);
+    add(KEYS_RATE, at, require_success(run(&load)?)?.per_second);
     add(KEYS_MEMORY, at, cluster.memory(0)? as f64 / (1024.0 * 1024.0));
     cluster.stop(0)?;
     let began = Instant::now();
     cluster.run(0)?;
-    until_answered(&cluster, &format!("/v2/keys/{}?quorum=true", key(0)), NO_LIMIT)?;
+    wait_until_answered(&cluster, &format!("/v2/keys/{}?quorum=true", key(0)), NO_LIMIT)?;
     add(KEYS_START, at, began.elapsed().as_secs_f64() * 1e3);
     Ok(())
 }
@@ -142,5 +142,5 @@ fn puts(settings: &Settings, members: usize, bytes: usize) -> Result<Measured, F
         time: settings.time,
         count: u64::MAX,
     };
-    good(run(&load)?)
+    require_success(run(&load)?)
 }

@@ -99,40 +99,49 @@ impl Chart<'_> {
     }
 }
 
-fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, wanted: &Chart<'_>) -> Result<(), String> {
-    let (x, y) = (wanted.range(|point| point.0), wanted.range(|point| point.1));
+fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, chart_data: &Chart<'_>) -> Result<(), String> {
+    let (x, y) = (chart_data.range(|point| point.0), chart_data.range(|point| point.1));
     let mut chart = ChartBuilder::on(area);
-    chart.caption(&wanted.caption, ("sans-serif", 15)).margin(10).x_label_area_size(36).y_label_area_size(58);
+    chart
+        .caption(&chart_data.caption, ("sans-serif", 15))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(58);
     let high = y.end * 1.1;
     // The kinds of axes are different types.
-    match (wanted.few_steps, wanted.logarithmic) {
+    match (chart_data.few_steps, chart_data.logarithmic) {
         (true, _) => finish(
             chart.build_cartesian_2d(x.start - 0.5..x.end + 0.5, 0.0..high).map_err(|e| e.to_string())?,
-            wanted,
+            chart_data,
         ),
         (false, false) => {
-            finish(chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?, wanted)
+            finish(chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?, chart_data)
         }
         (false, true) => finish(
             chart
                 .build_cartesian_2d(x.log_scale(), (y.start / 1.5..y.end * 1.5).log_scale())
                 .map_err(|e| e.to_string())?,
-            wanted,
+            chart_data,
         ),
     }
 }
 
 fn finish<'a, B, X, Y>(
     mut chart: ChartContext<'a, B, Cartesian2d<X, Y>>,
-    wanted: &Chart<'_>,
+    chart_data: &Chart<'_>,
 ) -> Result<(), String>
 where
     B: DrawingBackend + 'a,
     X: Ranged<ValueType = f64> + ValueFormatter<f64>,
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    chart.configure_mesh().x_desc(wanted.along).light_line_style(WHITE).draw().map_err(|e| e.to_string())?;
-    for Line { name, tone, points } in &wanted.lines {
+    chart
+        .configure_mesh()
+        .x_desc(chart_data.along)
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(|e| e.to_string())?;
+    for Line { name, tone, points } in &chart_data.lines {
         let color = tone.color();
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))

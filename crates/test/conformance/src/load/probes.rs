@@ -43,11 +43,11 @@ pub fn bare_round_trip(requests: super::closed_loop::Requests<'_>, count: u64) -
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let body = "x".repeat(ANSWER_BODY);
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {ANSWER_BODY}\r\n\r\n{body}");
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {ANSWER_BODY}\r\n\r\n{body}");
         let mut buffer = [0; 4096];
         // The load waits for each response, so a read is one request.
         while stream.read(&mut buffer)? > 0 {
-            stream.write_all(answer.as_bytes())?;
+            stream.write_all(response.as_bytes())?;
         }
         Ok(())
     });
@@ -66,7 +66,7 @@ fn joined<T>(server: JoinHandle<std::io::Result<T>>) -> Result<T, Failure> {
 
 /// Time to send an event to `count` watchers, by a server in this process that only writes to their connections,
 /// with a thread per processor.
-pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
+pub fn bare_broadcast(count: usize) -> Result<Duration, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("listen"))?;
     let address = listener.local_addr().map_err(Failure::io("ask for the address"))?;
     let accepting = thread::spawn(move || accept_watches(&listener, count));
@@ -85,7 +85,7 @@ pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
             }
             Ok(())
         };
-        watching.told(writing)
+        watching.notify_all(writing)
     })
 }
 

@@ -21,7 +21,7 @@ pub fn put_value(key: &str, bytes: usize, out: &mut Vec<u8>) {
 }
 
 /// Turns a measurement with errors into a failure.
-pub fn good(measured: Measured) -> Result<Measured, Failure> {
+pub fn require_success(measured: Measured) -> Result<Measured, Failure> {
     if measured.errors > 0 || measured.requests == 0 {
         return Err(Failure::differs(format!(
             "{} errors in {} requests",
@@ -40,5 +40,5 @@ pub fn fill(
 ) -> Result<(), Failure> {
     let requests = |_, number: u64, out: &mut Vec<u8>| put(number, out);
     let load = Load { addresses, clients, requests: &requests, time: NO_LIMIT, count };
-    good(run(&load)?).map(drop)
+    require_success(run(&load)?).map(drop)
 }

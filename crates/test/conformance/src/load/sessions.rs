@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::closed_loop::{Load, run};
 use super::figures::Better::{self, Higher, Lower};
 use super::figures::Target::{self, Itself, OfReference};
-use super::probes::{bare_fdatasync, bare_round_trip, bare_telling};
-use super::requests::{fill, good, put_value};
+use super::probes::{bare_broadcast, bare_fdatasync, bare_round_trip};
+use super::requests::{fill, put_value, require_success};
 use super::watchers::{Watching, write_each};
 use crate::backend::{Cluster, Plan, Program};
 use crate::failure::Failure;
@@ -70,7 +70,7 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let addresses = cluster.addresses();
     let load = |clients, requests: super::closed_loop::Requests<'_>| {
         let load = Load { addresses: &addresses, clients, requests, time: settings.time, count: u64::MAX };
-        run(&load).and_then(good)
+        run(&load).and_then(require_success)
     };
     let mut values: Vec<Value> = Vec::new();
     for (clients, rate, tail) in PUTS {
@@ -109,7 +109,7 @@ fn failover(cluster: &mut Cluster) -> Result<Duration, Failure> {
     let began = Instant::now();
     while began.elapsed() < FAILOVER_LIMIT {
         let request = Request::form("PUT", "/v2/keys/failover", "value=1");
-        if http::ask(follower, &request, FAILOVER_PATIENCE).is_ok_and(|answer| answer.status < 300) {
+        if http::exchange(follower, &request, FAILOVER_PATIENCE).is_ok_and(|response| response.status < 300) {
             return Ok(began.elapsed());
         }
         thread::sleep(FAILOVER_PAUSE);
@@ -123,7 +123,7 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let address = cluster.addresses();
     let mut values: Vec<Value> = Vec::new();
     let load = Load { addresses: &address, clients: 1, requests: &put, time: settings.time, count: u64::MAX };
-    let single = good(run(&load)?)?;
+    let single = require_success(run(&load)?)?;
     let (mut bytes, single) = (Vec::new(), milliseconds(single.p50));
     put(0, 0, &mut bytes);
     let bare = bare_fdatasync(&settings.folder, bytes.len(), PROBES)? + bare_round_trip(&put, PROBES as u64)?;
@@ -134,11 +134,11 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let before = cluster.memory(0)?;
     let watching = Watching::open(address[0], WATCHERS, WATCHED_KEYS)?;
     let after = cluster.memory(0)?;
-    let told = milliseconds(watching.told(|| write_each(address[0], WATCHED_KEYS))?);
-    values.push(("10,000 watchers on 100 keys: all told".into(), "ms", Lower, OfReference(0.5), told));
+    let notified = milliseconds(watching.notify_all(|| write_each(address[0], WATCHED_KEYS))?);
+    values.push(("10,000 watchers on 100 keys: all told".into(), "ms", Lower, OfReference(0.5), notified));
     let what = "the same as a multiple of bare writes to their sockets".into();
-    let bare = milliseconds(bare_telling(PROBED_WATCHERS)?) * (WATCHERS / PROBED_WATCHERS) as f64;
-    values.push((what, "x", Lower, Target::None, told / bare));
+    let bare = milliseconds(bare_broadcast(PROBED_WATCHERS)?) * (WATCHERS / PROBED_WATCHERS) as f64;
+    values.push((what, "x", Lower, Target::None, notified / bare));
     let each = after.saturating_sub(before) as f64 / WATCHERS as f64 / 1024.0;
     values.push(("10,000 watchers: memory each".into(), "KiB", Lower, Itself(2.0), each));
     drop(cluster);
@@ -153,7 +153,7 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     cluster.stop(0)?;
     let began = Instant::now();
     cluster.run(0)?;
-    until_answered(&cluster, "/v2/keys/fill/0/0?quorum=true", FAILOVER_LIMIT)?;
+    wait_until_answered(&cluster, "/v2/keys/fill/0/0?quorum=true", FAILOVER_LIMIT)?;
     let took = milliseconds(began.elapsed());
     values.push((
         "start to first quorum answer with 100,000 keys".into(),
@@ -166,10 +166,12 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
 }
 
 /// Waits until the first member answers a GET of `path` with 200.
-pub fn until_answered(cluster: &Cluster, path: &str, limit: Duration) -> Result<(), Failure> {
+pub fn wait_until_answered(cluster: &Cluster, path: &str, limit: Duration) -> Result<(), Failure> {
     let began = Instant::now();
     let request = Request::new("GET", path);
-    while !http::ask(cluster.addresses()[0], &request, limit).is_ok_and(|answer| answer.status == 200) {
+    while !http::exchange(cluster.addresses()[0], &request, limit)
+        .is_ok_and(|response| response.status == 200)
+    {
         if began.elapsed() > limit {
             return Err(Failure::differs("no answer after a restart"));
         }

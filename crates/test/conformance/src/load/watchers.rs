@@ -45,15 +45,15 @@ impl Watching {
             poll.registry().register(&mut stream, Token(number), Interest::READABLE).map_err(failed())?;
             watchers.push(Watcher { stream, events: 0, last: 0, head: false });
         }
-        until(&mut poll, &mut watchers, |watcher| watcher.head)?;
+        wait_for(&mut poll, &mut watchers, |watcher| watcher.head)?;
         Ok(Self { poll, watchers })
     }
 
-    /// Calls `tell`, which causes one event per stream; returns the time until all have received theirs.
-    pub fn told(mut self, tell: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
+    /// Calls `write`, which causes one event per stream; returns the time until all have received theirs.
+    pub fn notify_all(mut self, write: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
         let began = Instant::now();
-        tell()?;
-        until(&mut self.poll, &mut self.watchers, |watcher| watcher.events >= 1)?;
+        write()?;
+        wait_for(&mut self.poll, &mut self.watchers, |watcher| watcher.events >= 1)?;
         Ok(began.elapsed())
     }
 }
@@ -63,7 +63,7 @@ pub fn write_each(address: SocketAddr, keys: usize) -> Result<(), Failure> {
     let mut writer = Connection::open(address, PATIENCE).map_err(http)?;
     for key in 0..keys {
         writer.send(&Request::form("PUT", format!("/v2/keys/watched/{key}"), "value=told")).map_err(http)?;
-        writer.answer(false).map_err(http)?;
+        writer.response(false).map_err(http)?;
     }
     Ok(())
 }
@@ -72,17 +72,21 @@ fn http(source: crate::http::HttpError) -> Failure {
     Failure::Http { request: "a write that is watched".into(), source }
 }
 
-fn until(poll: &mut Poll, watchers: &mut [Watcher], done: impl Fn(&Watcher) -> bool) -> Result<(), Failure> {
+fn wait_for(
+    poll: &mut Poll,
+    watchers: &mut [Watcher],
+    is_done: impl Fn(&Watcher) -> bool,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Events::with_capacity(EVENTS);
-    let mut left = watchers.iter().filter(|watcher| !done(watcher)).count();
+    let mut left = watchers.iter().filter(|watcher| !is_done(watcher)).count();
     while left > 0 {
         poll.poll(&mut events, Some(Duration::from_secs(1))).map_err(Failure::io("wait for events"))?;
         for event in &events {
             let watcher = &mut watchers[event.token().0];
-            let before = done(watcher);
+            let before = is_done(watcher);
             take(watcher)?;
-            left -= usize::from(!before && done(watcher));
+            left -= usize::from(!before && is_done(watcher));
         }
         if left > 0 && Instant::now() > deadline {
             return Err(Failure::differs(format!("{left} watchers were told nothing within {PATIENCE:?}")));
