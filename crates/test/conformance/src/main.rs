@@ -1,7 +1,7 @@
-//! `conformance --on reference`: runs the cases against one back end and prints what did not hold.
-//! `conformance --on three --client python`: tries a client that others wrote instead.
+//! `conformance --on reference`: runs the cases against one back end and prints failures. `conformance --on three
+//! --client python`: runs a third-party client instead.
 //!
-//! Exit codes: 0 all held, 1 something did not, 77 the server's program or the client is not to be had here.
+//! Exit codes: 0 if all held, 1 if not, 77 if the server's program or the client is unavailable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use conformance::clients;
 use conformance::failure::Failure;
 use conformance::run::{self, Outcome};
 
-/// As automake and others have it for "skipped".
+/// The exit code for "skipped" of automake and others.
 const UNAVAILABLE: u8 = 77;
 
 /// Holds a key-value server to etcd's v2 contract.

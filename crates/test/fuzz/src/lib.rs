@@ -12,8 +12,8 @@
     reason = "a target says by a panic what does not hold"
 )]
 
-mod answers;
 mod input;
+mod responses;
 mod target;
 mod targets;
 

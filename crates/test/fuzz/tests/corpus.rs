@@ -39,7 +39,7 @@ enum Mutation {
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    let place = any::<u16>().prop_map(usize::from);
+    let offset = any::<u16>().prop_map(usize::from);
     let length = prop_oneof![4 => 1_usize..9, 1 => 1_usize..600];
     let number = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),
@@ -52,15 +52,15 @@ fn mutation() -> impl Strategy<Value = Mutation> {
             ]),
     ];
     prop_oneof![
-        3 => (place.clone(), 0_u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
-        3 => (place.clone(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
-        3 => (place.clone(), number).prop_map(|(at, number)| Mutation::Number(at, number)),
-        2 => (place.clone(), vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
-        2 => (place.clone(), length.clone()).prop_map(|(at, count)| Mutation::Remove(at, count)),
-        2 => (place.clone(), place.clone(), length).prop_map(|(from, to, count)| Mutation::Repeat(from, to, count)),
-        1 => (place.clone(), place.clone(), place.clone())
+        3 => (offset.clone(), 0_u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
+        3 => (offset.clone(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+        3 => (offset.clone(), number).prop_map(|(at, number)| Mutation::Number(at, number)),
+        2 => (offset.clone(), vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        2 => (offset.clone(), length.clone()).prop_map(|(at, count)| Mutation::Remove(at, count)),
+        2 => (offset.clone(), offset.clone(), length).prop_map(|(from, to, count)| Mutation::Repeat(from, to, count)),
+        1 => (offset.clone(), offset.clone(), offset.clone())
             .prop_map(|(other, from, to)| Mutation::Splice(other, from, to)),
-        1 => place.prop_map(Mutation::Cut),
+        1 => offset.prop_map(Mutation::Cut),
     ]
 }
 
@@ -101,7 +101,7 @@ impl Mutation {
 }
 
 /// Runs one input; returns why it failed.
-fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
+fn run_one(target: &Target, bytes: &[u8]) -> Result<(), String> {
     let began = Instant::now();
     catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).map_err(|why| {
         let text = why.downcast_ref::<String>().map(String::as_str);
@@ -112,8 +112,9 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
 
 /// The configured time, or `usual`.
 fn time(usual: Duration) -> Duration {
-    let given = std::env::var(SECONDS).ok();
-    given.map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
+    let configured = std::env::var(SECONDS).ok();
+    configured
+        .map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
 }
 
 /// With a seed, the mutations are the same each time, up to the time limit.
@@ -122,7 +123,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
     let inputs = target.inputs().unwrap();
     assert!(!inputs.is_empty(), "{name} has nothing to begin with");
     for (input, bytes) in &inputs {
-        once(target, bytes).unwrap_or_else(|why| panic!("{name}, {input}: {why}"));
+        run_one(target, bytes).unwrap_or_else(|why| panic!("{name}, {input}: {why}"));
     }
     let all: Vec<Vec<u8>> = inputs.into_iter().map(|(_, bytes)| bytes).collect();
     let mutated = |(first, mutations): &(usize, Vec<Mutation>)| {
@@ -144,7 +145,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
                 return Ok(());
             }
             tried.set(tried.get() + 1);
-            once(target, &mutated(&case)).map_err(TestCaseError::fail)
+            run_one(target, &mutated(&case)).map_err(TestCaseError::fail)
         });
         if let Err(TestError::Fail(why, case)) = done {
             let bytes = mutated(&case);

@@ -27,11 +27,11 @@ fn run(bytes: &[u8]) {
         }
     }
     let Ok(mut store) = restore.finish() else { return };
-    commands::survives(&store);
+    commands::round_trips(&store);
     for command in commands::samples() {
         store.apply(&command);
     }
-    commands::survives(&store);
+    commands::round_trips(&store);
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -37,13 +37,13 @@ fn run(bytes: &[u8]) {
     });
     let mut input = Input::new(bytes);
     let call = input.byte();
-    server.answers.send(beside_the_network(input.rest())).expect("the server lives");
-    let asked = runtime.block_on(async { timeout(PATIENCE, ask(server.address, call)).await });
-    asked.expect("it ends");
+    server.answers.send(without_redirects(input.rest())).expect("the server lives");
+    let result = runtime.block_on(async { timeout(PATIENCE, ask(server.address, call)).await });
+    result.expect("it ends");
 }
 
 /// Prevents redirects to other hosts: a URL without `://` is invalid.
-fn beside_the_network(answer: &[u8]) -> Vec<u8> {
+fn without_redirects(answer: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     while let Some(at) = answer.windows(3).position(|three| three == b"://") {
         answer[at] = b'_';
@@ -70,11 +70,11 @@ fn serve() -> Server {
 
 fn answer_one(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
-    while !asked.windows(4).any(|four| four == b"\r\n\r\n") {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    while !request.windows(4).any(|four| four == b"\r\n\r\n") {
         match stream.read(&mut piece)? {
             0 => return Ok(()),
-            count => asked.extend_from_slice(&piece[..count]),
+            count => request.extend_from_slice(&piece[..count]),
         }
     }
     stream.write_all(answer)
@@ -150,6 +150,6 @@ fn seeds() -> Vec<Vec<u8>> {
     let chunk = format!("{:x}\r\n{two}\r\n", two.len());
     let stream = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
     let stream = [&[STREAM], stream.as_bytes()].concat();
-    let away = [&[0][..], b"HTTP/1.1 307 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"].concat();
-    with_length.chain([stream, away]).collect()
+    let redirect = [&[0][..], b"HTTP/1.1 307 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"].concat();
+    with_length.chain([stream, redirect]).collect()
 }

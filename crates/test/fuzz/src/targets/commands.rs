@@ -20,11 +20,11 @@ fn run(mut bytes: &[u8]) {
         store.apply(&command);
         assert!(store.index() >= before, "the index never goes back");
     }
-    survives(&store);
+    round_trips(&store);
 }
 
 /// A state restored from a checkpoint yields the same checkpoint.
-pub fn survives(store: &Store) {
+pub fn round_trips(store: &Store) {
     let mut restore = Restore::new();
     let records: Vec<_> = store.snapshot().records().collect();
     for record in &records {

@@ -38,13 +38,13 @@ fn run(bytes: &[u8]) {
     for _ in 0..2 {
         facts.files.extend(required_files(&facts).into_iter().map(|path| (path, Ok(file.clone()))));
     }
-    let done = read(&facts);
-    match &done {
+    let outcome = read(&facts);
+    match &outcome {
         Ok(Task::Run { config, .. }) => drop(serde_json::to_string(config).expect("it can be shown")),
         Ok(_) => {}
         Err(refusal) => assert!(matches!(refusal.exit, 1 | 2) && !refusal.text.is_empty()),
     }
-    assert_eq!(done, read(&facts));
+    assert_eq!(outcome, read(&facts));
     answers(&mut parts);
 }
 

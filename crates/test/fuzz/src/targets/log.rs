@@ -34,14 +34,14 @@ fn open(disk: &SimulatedDisk) -> Result<Opened, OpenError> {
 
 /// The observable state of a log; reading it must succeed.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+struct Contents {
     bounds: Bounds,
     entries: Vec<Entry>,
     states: Vec<(StateKey, Bytes)>,
 }
 
-impl Held {
-    fn of(log: &Log<SimulatedDisk>) -> Held {
+impl Contents {
+    fn of(log: &Log<SimulatedDisk>) -> Contents {
         let bounds = log.bounds();
         let mut entries: Vec<Entry> = Vec::new();
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
@@ -56,7 +56,7 @@ impl Held {
                 entries.extend(read);
             }
         }
-        Held { bounds, entries, states: log.states().into_iter().collect() }
+        Contents { bounds, entries, states: log.states().into_iter().collect() }
     }
 }
 
@@ -64,7 +64,7 @@ struct Base {
     disk: SimulatedDisk,
     names: Vec<String>,
     /// Its contents after each step.
-    history: Vec<Held>,
+    history: Vec<Contents>,
 }
 
 /// A log with every kind of record, over several segments.
@@ -73,26 +73,26 @@ fn base() -> &'static Base {
     BASE.get_or_init(|| {
         let disk = SimulatedDisk::new();
         let (log, mut flusher, _) = open(&disk).expect("a new log");
-        let mut history = vec![Held::of(&log)];
+        let mut history = vec![Contents::of(&log)];
         let mut index = 0;
         for round in 0..9_u64 {
             for length in [round * 60, 300, 0] {
                 let payload = Bytes::from(vec![round as u8 + 1; length as usize]);
                 log.append([Entry { index, term: round, payload }]).expect("an entry");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
                 index += 1;
             }
             log.set_state(StateKey::new(1), Bytes::from(vec![round as u8; 20])).expect("a state");
-            history.push(Held::of(&log));
+            history.push(Contents::of(&log));
             if round == 4 {
                 index -= 1;
                 log.truncate_from(index).expect("a truncation");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
             }
             if round == 5 {
                 let note = Bytes::from_static(b"note");
                 log.purge_to(Purged { index: 2, term: 0, note }).expect("a purge");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
             }
             flusher.flush().expect("a flush");
         }
@@ -129,7 +129,7 @@ fn damaged(mut input: Input<'_>) {
     let before: Vec<_> = base.names.iter().map(|name| disk.content(name)).collect();
     match open(&disk) {
         Ok((log, _, _)) => {
-            let held = Held::of(&log);
+            let held = Contents::of(&log);
             assert!(base.history.contains(&held), "it never held {held:?}");
         }
         Err(error) => {
@@ -147,7 +147,7 @@ fn forged(bytes: &[u8]) {
         disk = disk.with_content(&name, content);
     }
     let Ok((log, mut flusher, _)) = open(&disk) else { return };
-    let held = Held::of(&log);
+    let held = Contents::of(&log);
     let next = match (held.bounds.last, &held.bounds.purged) {
         (Some(last), _) => last.checked_add(1),
         (None, Some(purged)) => purged.index.checked_add(1),
@@ -160,10 +160,10 @@ fn forged(bytes: &[u8]) {
             flusher.flush().expect("a flush on a disk that works");
         }
     }
-    let held = Held::of(&log);
+    let held = Contents::of(&log);
     drop((log, flusher));
     let (log, _, _) = open(&disk).expect("what opened and was written to opens again");
-    assert_eq!(Held::of(&log), held, "what was flushed is there");
+    assert_eq!(Contents::of(&log), held, "what was flushed is there");
 }
 
 fn seeds() -> Vec<Vec<u8>> {

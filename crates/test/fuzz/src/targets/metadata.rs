@@ -36,13 +36,13 @@ fn run(bytes: &[u8]) {
         &|| openstack_metadata(&part),
     ];
     for read in readers {
-        let first = told(read());
-        assert_eq!(first, told(read()));
+        let first = stringify_error(read());
+        assert_eq!(first, stringify_error(read()));
         if let Ok(metadata) = first {
             check(&metadata);
         }
     }
-    drop(told(azure_imds::user_data(part(0))));
+    drop(stringify_error(azure_imds::user_data(part(0))));
 }
 
 fn split(bytes: &[u8]) -> Vec<&[u8]> {
@@ -81,7 +81,7 @@ fn is_path_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.".contains(&byte))
 }
 
-fn told<T>(result: Result<T, Malformed>) -> Result<T, String> {
+fn stringify_error<T>(result: Result<T, Malformed>) -> Result<T, String> {
     result.map_err(|error| {
         let text = error.to_string();
         assert!(!text.is_empty() && text.chars().count() <= MAX_ERROR_CHARS, "{text}");

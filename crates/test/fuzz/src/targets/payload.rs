@@ -27,7 +27,7 @@ const DAMAGED: u8 = 0;
 /// Byte 0: corruption of a real payload's blob and old image, or an arbitrary frame.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    if input.byte() % 2 == DAMAGED { damaged(input) } else { foreign(input) }
+    if input.byte() % 2 == DAMAGED { damaged(input) } else { arbitrary(input) }
 }
 
 struct Base {
@@ -91,7 +91,7 @@ fn damaged(mut input: Input<'_>) {
 }
 
 /// A length, and a frame that must decode to this number of bytes.
-fn foreign(mut input: Input<'_>) {
+fn arbitrary(mut input: Input<'_>) {
     let length = usize::from(input.short()) % SEGMENT + 1;
     let frame = input.rest();
     let signed = Digest::of(&vec![9; length]);

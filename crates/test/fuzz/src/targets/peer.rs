@@ -44,8 +44,8 @@ impl Stream {
         far.shutdown().await.expect("a pipe can be closed");
         // Writes to it are not read; the other end is kept open, so that they do not fail.
         tokio::spawn(async move {
-            let mut said = Vec::new();
-            far.read_to_end(&mut said).await.expect("a pipe can be read");
+            let mut written = Vec::new();
+            far.read_to_end(&mut written).await.expect("a pipe can be read");
         });
         near
     }

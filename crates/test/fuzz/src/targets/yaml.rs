@@ -23,8 +23,8 @@ fn run(bytes: &[u8]) {
     let breaks = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     let lines = u32::try_from(1 + breaks).unwrap();
     // The parser terminates an unterminated last line: an empty node there is located after it.
-    let behind = Place { line: lines + 1, column: 1 };
-    let within = |place: Place| ((1..=lines).contains(&place.line) && place.column >= 1) || place == behind;
+    let end = Place { line: lines + 1, column: 1 };
+    let within = |place: Place| ((1..=lines).contains(&place.line) && place.column >= 1) || place == end;
     let until_error = read_until_error(bytes);
     let part = until_error.as_deref().map(|root| nodes(root, 1, &within));
     match read(bytes) {
@@ -34,7 +34,7 @@ fn run(bytes: &[u8]) {
             let whole = document.root.as_deref().map(|root| nodes(root, 1, &within));
             assert_eq!(whole, part, "without an error all of it stands before the error");
             if whole.is_some_and(|nodes| nodes <= COMPARED) {
-                assert_eq!(document.root.as_deref().map(shown), until_error.as_deref().map(shown));
+                assert_eq!(document.root.as_deref().map(dump), until_error.as_deref().map(dump));
             }
             let config = config::read(document.root.as_deref());
             match check::check(&config) {
@@ -75,15 +75,15 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
 }
 
 /// A deterministic dump.
-fn shown(node: &Node) -> String {
+fn dump(node: &Node) -> String {
     let value = match &node.value {
         Value::Scalar(scalar) => format!("{scalar:?}"),
         Value::List(items) => {
-            items.iter().map(|item| format!("{:?} {},", item.place, shown(&item.node))).collect()
+            items.iter().map(|item| format!("{:?} {},", item.place, dump(&item.node))).collect()
         }
         Value::Mapping(mapping) => {
             let entry =
-                |entry: &Entry| format!("{:?} {}: {},", entry.place, entry.written, shown(&entry.node));
+                |entry: &Entry| format!("{:?} {}: {},", entry.place, entry.written, dump(&entry.node));
             mapping.entries().iter().map(entry).collect()
         }
     };

@@ -4,40 +4,42 @@ const HEADERS: usize = 64;
 
 /// Properties of the requests that affect the responses.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Asked {
+pub struct RequestTraits {
     /// A HEAD request: its response has no body.
-    pub head_alone: bool,
+    pub head_only: bool,
     /// A stream until the client disconnects: its last response ends between two chunks.
-    pub followed: bool,
+    pub streamed: bool,
     /// A slow reader: the last response may be cut. If the bytes after a request are truncated, hyper closes the
     /// connection with the unwritten part of the response.
-    pub slow: bool,
+    pub slow_reader: bool,
 }
 
-enum Wrong {
+enum ResponseError {
     /// Truncated: no response follows it.
-    Cut(String),
+    Truncated(String),
     Malformed(String),
 }
 
-impl From<String> for Wrong {
+impl From<String> for ResponseError {
     fn from(why: String) -> Self {
         Self::Malformed(why)
     }
 }
 
-fn cut(why: impl Into<String>) -> Wrong {
-    Wrong::Cut(why.into())
+fn truncated(why: impl Into<String>) -> ResponseError {
+    ResponseError::Truncated(why.into())
 }
 
 /// Returns the number of responses, or what is wrong with them.
-pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
+pub fn check(mut bytes: &[u8], requests: RequestTraits) -> Result<usize, String> {
     let mut count = 0;
     while !bytes.is_empty() {
-        bytes = match one(bytes, asked) {
+        bytes = match next_response(bytes, requests) {
             Ok(rest) => rest,
-            Err(Wrong::Cut(_)) if asked.slow => return Ok(count),
-            Err(Wrong::Cut(why) | Wrong::Malformed(why)) => return Err(format!("answer {count}: {why}")),
+            Err(ResponseError::Truncated(_)) if requests.slow_reader => return Ok(count),
+            Err(ResponseError::Truncated(why) | ResponseError::Malformed(why)) => {
+                return Err(format!("answer {count}: {why}"));
+            }
         };
         count += 1;
     }
@@ -45,13 +47,13 @@ pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
 }
 
 /// Returns the bytes after the first response.
-fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
+fn next_response(bytes: &[u8], requests: RequestTraits) -> Result<&[u8], ResponseError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut head = httparse::Response::new(&mut headers);
     let length = match head.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Err(cut("its head has no end")),
-        Err(error) => return Err(format!("its head is none: {error}; {:?}", shown(bytes)).into()),
+        Ok(httparse::Status::Partial) => return Err(truncated("its head has no end")),
+        Err(error) => return Err(format!("its head is none: {error}; {:?}", excerpt(bytes)).into()),
     };
     let status = head.code.unwrap_or(0);
     let header = |name: &str| {
@@ -63,16 +65,17 @@ fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
         return Err(format!("status {status}").into());
     }
     let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-    let has_head_alone = asked.head_alone && (rest.is_empty() || rest.starts_with(b"HTTP/1."));
-    if has_head_alone || status < 200 || matches!(status, 204 | 304) {
+    let has_head_only = requests.head_only && (rest.is_empty() || rest.starts_with(b"HTTP/1."));
+    if has_head_only || status < 200 || matches!(status, 204 | 304) {
         return Ok(rest);
     }
     let (body, rest) = if header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
-        chunked(rest, asked.followed)?
+        chunked(rest, requests.streamed)?
     } else if let Some(length) = header("content-length") {
         let length: usize = length.parse().map_err(|_| format!("its length is {length:?}"))?;
-        let (body, rest) =
-            rest.split_at_checked(length).ok_or_else(|| cut(format!("{} bytes of {length}", rest.len())))?;
+        let (body, rest) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| truncated(format!("{} bytes of {length}", rest.len())))?;
         (body.to_vec(), rest)
     } else {
         (rest.to_vec(), &rest[rest.len()..])
@@ -86,26 +89,26 @@ fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
 /// A body of several chunks is a watch's: one document per line.
 fn json(body: &[u8]) -> Result<(), String> {
     for document in serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>() {
-        document.map_err(|error| format!("no JSON: {error}; {:?}", shown(body)))?;
+        document.map_err(|error| format!("no JSON: {error}; {:?}", excerpt(body)))?;
     }
     Ok(())
 }
 
-fn chunked(mut bytes: &[u8], may_be_left: bool) -> Result<(Vec<u8>, &[u8]), Wrong> {
+fn chunked(mut bytes: &[u8], may_be_left: bool) -> Result<(Vec<u8>, &[u8]), ResponseError> {
     let mut body = Vec::new();
     loop {
         if may_be_left && bytes.is_empty() {
             return Ok((body, bytes));
         }
-        let (line, rest) = line(bytes).ok_or_else(|| cut("its chunks have no end"))?;
+        let (line, rest) = line(bytes).ok_or_else(|| truncated("its chunks have no end"))?;
         let length = std::str::from_utf8(line).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
-        let length = length.ok_or_else(|| format!("a chunk of {:?}", shown(line)))?;
-        let (data, rest) = rest.split_at_checked(length).ok_or_else(|| cut("a chunk is cut short"))?;
+        let length = length.ok_or_else(|| format!("a chunk of {:?}", excerpt(line)))?;
+        let (data, rest) = rest.split_at_checked(length).ok_or_else(|| truncated("a chunk is cut short"))?;
         body.extend_from_slice(data);
-        let strange = || Wrong::from("a chunk does not end where it should".to_owned());
+        let unterminated = || ResponseError::from("a chunk does not end where it should".to_owned());
         bytes = match rest {
-            [] | [b'\r'] => return Err(cut("a chunk has no end")),
-            _ => rest.strip_prefix(b"\r\n").ok_or_else(strange)?,
+            [] | [b'\r'] => return Err(truncated("a chunk has no end")),
+            _ => rest.strip_prefix(b"\r\n").ok_or_else(unterminated)?,
         };
         if length == 0 {
             return Ok((body, bytes));
@@ -118,7 +121,7 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 2..]))
 }
 
-fn shown(bytes: &[u8]) -> String {
+fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned()
 }
 
@@ -143,14 +146,14 @@ mod tests {
             ("HTTP/1.1 700 OK\r\n\r\n".to_owned(), None),
         ];
         for (text, expected) in cases {
-            assert_eq!(check(text.as_bytes(), Asked::default()).ok(), expected, "{text:?}");
+            assert_eq!(check(text.as_bytes(), RequestTraits::default()).ok(), expected, "{text:?}");
         }
-        let asked = Asked { head_alone: true, followed: true, slow: false };
-        assert_eq!(check([json, whole].concat().as_bytes(), asked), Ok(2));
-        let slow = Asked { slow: true, ..Asked::default() };
-        assert_eq!(check(&whole.as_bytes()[..whole.len() - 1], slow), Ok(0));
-        assert!(check([whole, "x x"].concat().as_bytes(), slow).is_err());
-        assert_eq!(check(&chunked.as_bytes()[..chunked.len() - 5], asked), Ok(1));
-        assert!(check(&chunked.as_bytes()[..chunked.len() - 6], asked).is_err());
+        let requests = RequestTraits { head_only: true, streamed: true, slow_reader: false };
+        assert_eq!(check([json, whole].concat().as_bytes(), requests), Ok(2));
+        let slow_reader = RequestTraits { slow_reader: true, ..RequestTraits::default() };
+        assert_eq!(check(&whole.as_bytes()[..whole.len() - 1], slow_reader), Ok(0));
+        assert!(check([whole, "x x"].concat().as_bytes(), slow_reader).is_err());
+        assert_eq!(check(&chunked.as_bytes()[..chunked.len() - 5], requests), Ok(1));
+        assert!(check(&chunked.as_bytes()[..chunked.len() - 6], requests).is_err());
     }
 }
