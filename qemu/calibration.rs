@@ -1,11 +1,11 @@
-//! Calibrates time limits to the host: a slower host gets proportionally longer limits.
+//! Scales time limits to the speed of the host.
 //!
-//! A limit never falls below its promise.
+//! A limit is never shorter than the promised time.
 
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::scenario::Stage;
+use crate::scenario::Context;
 pub use crate::slowdown::Slowdown;
 
 /// A promised time, and the limit for emulated machines (QEMU without KVM), for which nothing is promised.
@@ -16,9 +16,9 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// The limit that holds on this stage. It is printed where it differs from the promise.
-    pub fn on(self, stage: &Stage<'_>, slowdown: Slowdown, what: &str) -> Duration {
-        let (limit, notice) = self.chosen(stage.is_emulated(), slowdown);
+    /// Returns the limit for this stage, and prints it if it differs from the promise.
+    pub fn on(self, context: &Context<'_>, slowdown: Slowdown, what: &str) -> Duration {
+        let (limit, notice) = self.chosen(context.is_emulated(), slowdown);
         if let Some(notice) = notice {
             eprintln!("{what}: {notice}");
         }
@@ -42,10 +42,10 @@ impl Limit {
 }
 
 impl Slowdown {
-    /// Measures again at the end of an interval, and returns the larger slowdown of both. Emulated machines load
-    /// the host themselves: there the first measurement, taken before they boot, stands.
-    pub fn until_now(self, stage: &Stage<'_>) -> Result<Self, Failure> {
-        if stage.is_emulated() { Ok(self) } else { Ok(self.max(Self::measured()?)) }
+    /// Measures again at the end of an interval and returns the larger slowdown. Emulated machines load the host
+    /// themselves: for them the measurement from before their boot is kept.
+    pub fn until_now(self, context: &Context<'_>) -> Result<Self, Failure> {
+        if context.is_emulated() { Ok(self) } else { Ok(self.max(Self::measured()?)) }
     }
 }
 

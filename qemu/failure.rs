@@ -1,4 +1,4 @@
-//! Why a scenario failed.
+//! Errors of scenarios.
 
 use machines::machine::MachineError;
 use machines::site::SiteError;
@@ -11,9 +11,9 @@ pub enum Failure {
     Site(#[from] SiteError),
     #[error("{0}")]
     Expected(String),
-    /// What it takes cannot be had on this host: nothing was shown, in either way.
+    /// The host lacks a prerequisite: the scenario is skipped.
     #[error("{0}")]
-    NotHere(String),
+    Unavailable(String),
     #[error("cannot change the disk {path}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
     #[error("cannot measure how fast this host is")]
@@ -23,14 +23,18 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failure with all its causes, for one line of a report.
+    /// Formats the error with all its causes on one line.
     #[must_use]
     pub fn chain(&self) -> String {
         service::error::chain(self)
     }
 }
 
-/// Fails with what was expected and what was seen unless `holds`.
-pub fn expect(holds: bool, expected: &str, seen: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err(Failure::Expected(format!("expected {expected}; seen: {}", seen.trim()))) }
+/// Returns [`Failure::Expected`] unless `holds`.
+pub fn expect(holds: bool, expected: &str, actual: &str) -> Result<(), Failure> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::Expected(format!("expected {expected}; seen: {}", actual.trim())))
+    }
 }

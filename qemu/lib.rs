@@ -1,7 +1,7 @@
-//! Scenarios: what whole machines have to do, as short functions that run on QEMU and on nspawn.
+//! End-to-end scenarios on whole machines, on QEMU and nspawn.
 //!
-//! Each scenario has machines of its own. One that fails keeps their journals, consoles and disks in a
-//! folder that it names. A back end that cannot run on a host makes a scenario skipped, never passed.
+//! Each scenario boots its own machines. A failed scenario keeps their journals, consoles and disks in a folder
+//! that its report names. A scenario is skipped, never passed, if its back end cannot run on the host.
 
 mod calibration;
 mod failure;
@@ -13,5 +13,5 @@ mod slowdown;
 
 pub use failure::Failure;
 pub use runner::run;
-pub use scenario::{Outcome, Run, Scenario, Stage};
+pub use scenario::{Context, Outcome, Run, Scenario};
 pub use scenarios::ALL;

@@ -1,4 +1,4 @@
-//! Runs a scenario: makes its machines, and at the end removes them or keeps what tells why it failed.
+//! Runs a scenario: creates its machines, then removes them or keeps what a diagnosis needs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use machines::spec_change::SpecChange;
 use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
-use crate::scenario::{self, Outcome, Run, Scenario, Stage};
+use crate::scenario::{self, Context, Outcome, Run, Scenario};
 use crate::signing;
 use crate::slowdown::slowdown;
 
@@ -28,14 +28,14 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     };
     let signed = match signed_run(run, scenario, &layout) {
         Ok(signed) => signed,
-        Err(Failure::NotHere(why)) => return Outcome::Skipped { why },
+        Err(Failure::Unavailable(why)) => return Outcome::Skipped { why },
         Err(failure) => return kept(failure.chain(), None),
     };
     let run = signed.as_ref().unwrap_or(run);
     let site = match set_up(run, scenario, backend, layout.clone()) {
         Ok(site) => site,
         Err(SiteError::Open(error @ BackendError::Root)) => {
-            // Nothing stands in its folder that tells of a failure.
+            // The folder holds nothing that a diagnosis needs.
             return match std::fs::remove_dir_all(layout.root()) {
                 Ok(()) => Outcome::Skipped { why: error.to_string() },
                 Err(source) => failed(SiteError::Write { path: layout.root().to_path_buf(), source }),
@@ -43,8 +43,8 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
         }
         Err(error) => return failed(error),
     };
-    let stage = Stage { site: &site, backend, run };
-    let done = (scenario.run)(&stage);
+    let context = Context { site: &site, backend, run };
+    let done = (scenario.run)(&context);
     if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
         return match site.destroy() {
             Ok(()) => Outcome::Skipped { why: "interrupted".to_owned() },
@@ -56,7 +56,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
             Ok(()) => Outcome::Passed,
             Err(error) => failed(error),
         },
-        Err(Failure::NotHere(why)) => match site.destroy() {
+        Err(Failure::Unavailable(why)) => match site.destroy() {
             Ok(()) => Outcome::Skipped { why },
             Err(error) => failed(error),
         },
@@ -64,7 +64,7 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     }
 }
 
-/// The run with an image that is signed, where the scenario wants one.
+/// Returns the run with a signed image if the scenario requires Secure Boot.
 fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<Run>, Failure> {
     if !scenario.secure_boot {
         return Ok(None);
@@ -72,18 +72,18 @@ fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<
     let key = signing::key(run)?;
     let raw = signing::image(run, &key, &layout.root().join("signed"))?;
     let mut run = run.clone();
-    // What is signed stands on the boot partition: /usr is the same.
+    // Signing changes only the boot partition; /usr is the same.
     run.image.raw = raw;
     Ok(Some(run))
 }
 
-/// Where the scenario's machines are.
+/// Returns where the scenario's machines are stored.
 fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
-    // One name a process, so that two test runs do not meet.
+    // The process id keeps concurrent test runs apart.
     Layout::new(&run.state, &format!("t-{}-{backend}-{}", short(scenario.name), std::process::id()))
 }
 
-/// What a folder is called after a scenario: paths of sockets below it may not be long.
+/// Shortens a scenario's name for its folder: the paths of sockets in it are limited in length.
 pub(crate) fn short(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).take(12).collect()
 }
@@ -97,7 +97,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         shared: shared_folders(&layout, scenario)?,
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
-        qemu_arguments: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
+        qemu_arguments: scenario.qemu_arguments.iter().map(|word| (*word).to_owned()).collect(),
         ..ClusterSpec::default()
     };
     let site = Site::create(
@@ -124,7 +124,7 @@ fn shared_folders(layout: &Layout, scenario: &Scenario) -> Result<Vec<SharedFold
     (1..).zip(scenario.shared).map(made).collect()
 }
 
-/// Keeps what tells why: journals of machines that still answer; consoles and disks are there already.
+/// Saves the journals of the machines that still run; consoles and disks are in the folder already.
 fn keep(run: &Run, site: Option<&Site>) -> PathBuf {
     let Some(site) = site else { return run.state.clone() };
     let folder: &Path = site.layout().root();

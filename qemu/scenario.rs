@@ -1,4 +1,4 @@
-//! What a scenario is, what it gets, and what it ends with.
+//! Scenarios, the machines that they run on, and their outcomes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,19 +15,20 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::slowdown::slowdown;
 
-/// A boot's usual time, and more for a busy host. Whether a machine gets ready is no matter of a time.
+/// Limits for operations that include a boot, with a margin for a busy host. They do not bound the wait for
+/// readiness.
 const BOOT_QEMU: Duration = Duration::from_secs(480);
 const BOOT_NSPAWN: Duration = Duration::from_secs(120);
 
 /// The machines of one running scenario.
-pub struct Stage<'a> {
+pub struct Context<'a> {
     pub site: &'a Site,
     pub backend: BackendKind,
     pub run: &'a Run,
 }
 
-impl<'a> Stage<'a> {
-    /// How long something may take that a boot of this back end is a part of.
+impl<'a> Context<'a> {
+    /// Limit for an operation that includes a boot on this back end.
     #[must_use]
     pub fn boot_limit(&self) -> Duration {
         match self.backend {
@@ -36,25 +37,25 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Whether the machines are emulated: slower than the host, by far.
+    /// Whether the machines are emulated, and so much slower than the host.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.site.is_emulated()
     }
 
-    /// The machine with this number, from 1.
+    /// Returns the machine with this number, from 1.
     #[must_use]
     pub fn machine(&self, number: usize) -> Machine<'a> {
         Machine::new(self.site, &format!("core-{number:02}"), self.site.default_limit(), slowdown)
     }
 
-    /// This side of the shared folder with this number, from 1.
+    /// Host path of the shared folder with this number, from 1.
     #[must_use]
     pub fn shared(&self, number: usize) -> PathBuf {
         shared(self.site.layout(), number)
     }
 
-    /// Boots all machines at once and waits until they are ready; how long each took.
+    /// Boots all machines concurrently, waits until they are ready, and returns how long each took.
     pub fn boot(&self) -> Result<Vec<Duration>, Failure> {
         let times = std::sync::Mutex::new(Vec::new());
         self.site.up(self.site.default_limit(), &|event| {
@@ -70,37 +71,37 @@ pub(crate) fn shared(layout: &Layout, number: usize) -> PathBuf {
     layout.root().join(format!("shared-{number}"))
 }
 
-/// What a scenario is and what it needs.
+/// Definition and requirements of a scenario.
 #[derive(Debug)]
 pub struct Scenario {
     pub name: &'static str,
     /// Completes the sentence "shows that ...".
     pub about: &'static str,
     pub nodes: usize,
-    /// Machines that it boots in a cluster of its own, as a user does.
+    /// Number of machines that it boots in further clusters, as a user does.
     pub others: usize,
     pub on: &'static [BackendKind],
-    /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
-    /// with `--long`, or by its name.
+    /// Back ends on which it runs only with `--long` or by name: there it takes minutes, or adds nothing to shorter
+    /// scenarios.
     pub long_on: &'static [BackendKind],
-    /// Where it runs only by its name: a row (`scenarios/row.rs`) runs it there, or what it shows is the same everywhere
-    /// and is shown on nspawn by every run.
+    /// Back ends on which it runs only by name: there a row (`scenarios/row.rs`) includes it, or its result does
+    /// not depend on the back end and every run covers it on nspawn.
     pub by_name_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,
-    /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
+    /// Guest paths of the folders that the host shares with the machines; [`Context::shared`] is the host path.
     pub shared: &'static [&'static str],
-    /// The key-value store speaks TLS.
+    /// etcd uses TLS.
     pub tls: bool,
-    /// The image is signed, and the firmware runs only what is.
+    /// The image is signed, and the firmware enforces Secure Boot.
     pub secure_boot: bool,
-    /// Further words of QEMU's command line.
-    pub qemu_words: &'static [&'static str],
-    pub run: fn(&Stage<'_>) -> Result<(), Failure>,
+    /// Additional arguments of QEMU.
+    pub qemu_arguments: &'static [&'static str],
+    pub run: fn(&Context<'_>) -> Result<(), Failure>,
 }
 
-/// What most scenarios have in common: one machine, quick, on both back ends, nothing odd about it.
-pub const USUAL: Scenario = Scenario {
+/// Defaults: one machine, on both back ends, in every run.
+pub const DEFAULTS: Scenario = Scenario {
     name: "",
     about: "",
     nodes: 1,
@@ -113,7 +114,7 @@ pub const USUAL: Scenario = Scenario {
     shared: &[],
     tls: false,
     secure_boot: false,
-    qemu_words: &[],
+    qemu_arguments: &[],
     run: |_| Ok(()),
 };
 
@@ -125,11 +126,11 @@ pub enum Outcome {
     Skipped { why: String },
 }
 
-/// What all scenarios of one run share.
+/// Settings that all scenarios of a run share.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub image: Image,
-    /// Folder below which each scenario gets one.
+    /// Folder in which each scenario gets its own.
     pub state: PathBuf,
     pub background: Background,
     pub cancel: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! One file a subject; every scenario is in [`ALL`].
+//! All scenarios, one module per subject; [`ALL`] lists them.
 
 mod boot;
 mod corruption;
@@ -18,7 +18,7 @@ mod updates;
 
 use crate::scenario::Scenario;
 
-/// Every scenario, quick ones first.
+/// Every scenario, the fast ones first.
 pub static ALL: &[Scenario] = &[
     boot::BOOTS,
     boot::HELLO,
@@ -53,10 +53,10 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
-    updates::alone::UPDATE,
-    updates::alone::UPDATE_BROKEN,
-    updates::alone::UPDATE_HANGS,
-    updates::alone::DAMAGED_SLOT,
+    updates::single_machine::UPDATE,
+    updates::single_machine::UPDATE_BROKEN,
+    updates::single_machine::UPDATE_HANGS,
+    updates::single_machine::DAMAGED_SLOT,
     updates::power::POWER,
     updates::power::POWER_MOMENTS,
     updates::roll::ROLL,
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_scenario_runs_somewhere() {
-        // Those of their folders too: what one leaves there of its failure is not the next one's.
+        // The shortened names are unique too: each scenario keeps its failure in a separate folder.
         let mut names: Vec<_> = ALL.iter().map(|scenario| crate::runner::short(scenario.name)).collect();
         names.sort_unstable();
         names.dedup();

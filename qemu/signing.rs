@@ -1,4 +1,4 @@
-//! What is signed for Secure Boot, with a key of the tests' own.
+//! Signs images for Secure Boot with a test key.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
 
-/// The key's folder, beside the clusters'.
+/// The key's folder, next to the clusters'.
 const FOLDER: &str = "test-signing";
 
-/// The key, made once for all runs: the image that is signed with it is built once too.
+/// Returns the key, generated once for all runs: the image signed with it is then built once too.
 pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
     let folder = run.state.join(FOLDER);
     let at = |folder: &Path| SigningKey { key: folder.join("key.pem"), certificate: folder.join("key.crt") };
@@ -27,10 +27,10 @@ pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
         openssl.args(["-subj", "/CN=Secure Boot of Keelson's tests", "-keyout"]).arg(key);
         let Ok(output) = openssl.arg("-out").arg(certificate).stdin(Stdio::null()).output() else {
             std::fs::remove_dir_all(&unfinished).map_err(failed)?;
-            return Err(Failure::NotHere("this host has no openssl to make a key with".to_owned()));
+            return Err(Failure::Unavailable("this host has no openssl to make a key with".to_owned()));
         };
         expect(output.status.success(), "a key", &String::from_utf8_lossy(&output.stderr))?;
-        // Another run may have been quicker: one of the two stays.
+        // A concurrent run may have created it first: one of the two is kept.
         if std::fs::rename(&unfinished, &folder).is_err() {
             std::fs::remove_dir_all(&unfinished).map_err(failed)?;
         }
@@ -38,7 +38,7 @@ pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
     Ok(at(&folder))
 }
 
-/// What `image build --json` says, as far as it is of interest.
+/// The relevant part of the output of `image build --json`.
 #[derive(Deserialize)]
 struct Built {
     version: String,
@@ -50,7 +50,7 @@ struct BuiltFile {
     path: PathBuf,
 }
 
-/// Builds the image under test, signed, into `out`, as its user would: its disk.
+/// Builds the signed image under test into `out`, as its user would; returns its disk.
 pub(crate) fn image(run: &Run, key: &SigningKey, out: &Path) -> Result<PathBuf, Failure> {
     let program = &run.background.program;
     let output = Command::new(program)
@@ -70,15 +70,15 @@ pub(crate) fn image(run: &Run, key: &SigningKey, out: &Path) -> Result<PathBuf, 
     file.map(|file| file.path).ok_or_else(|| Failure::Expected("a disk".to_owned()))
 }
 
-/// Takes a boot image's signature away, which does not hold any more, and signs it anew if there is a key.
+/// Removes a boot image's invalidated signature, and signs it again if there is a key.
 pub(crate) fn sign_again(run: &Run, file: &Path, key: Option<&SigningKey>) -> Result<(), Failure> {
     let key_folder = key.and_then(|key| key.key.parent());
     let shared: Vec<PathBuf> = file.parent().into_iter().chain(key_folder).map(Path::to_owned).collect();
     let tools =
         Tools::open(&run.image.tools, &shared).map_err(|error| Failure::Expected(error.to_string()))?;
-    let with = |program: &str, words: &[&std::ffi::OsStr]| {
+    let with = |program: &str, arguments: &[&std::ffi::OsStr]| {
         let mut command = tools.command(program).map_err(|error| Failure::Expected(error.to_string()))?;
-        let output = command.args(words).stdin(Stdio::null()).output();
+        let output = command.args(arguments).stdin(Stdio::null()).output();
         let output = output.map_err(|source| Failure::Disk { path: program.into(), source })?;
         expect(output.status.success(), program, &String::from_utf8_lossy(&output.stderr))
     };

@@ -1,19 +1,19 @@
-//! How slow the host is, measured by a fixed workload.
+//! Measures how slow the host is by a fixed workload.
 
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 
-/// What [`work`] takes on the reference host: class A of `docs/benchmarks.md`, idle.
+/// Time of [`work`] on the idle reference host: class A of `docs/benchmarks.md`.
 const REFERENCE: Duration = Duration::from_micros(20_000);
-/// Cap of the factor: beyond it a missed limit is reported as a failure, however slow the host is.
+/// Cap of the factor: beyond it a missed limit fails, however slow the host is.
 const SLOWEST: f64 = 4.0;
-/// What [`work`] compresses: longer than a slice of processor time, so that what else runs shows.
+/// Size of [`work`]'s input: longer than a scheduler's time slice, so that other load is measured too.
 const BYTES: usize = 4 << 20;
-/// An odd number, so that one of them is the median.
+/// Odd, so that one of them is the median.
 const SAMPLES: usize = 9;
 
-/// Time that this host takes for a fixed workload, relative to the reference host; between 1 and [`SLOWEST`].
+/// Time of a fixed workload on this host, relative to the reference host; between 1 and [`SLOWEST`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Slowdown(pub(crate) f64);
 
@@ -36,7 +36,7 @@ impl Slowdown {
     }
 }
 
-/// Of the host as it is now; 1 where that cannot be measured.
+/// Slowdown of the host now; 1 if it cannot be measured.
 #[must_use]
 pub fn slowdown() -> f64 {
     Slowdown::measured().map_or(1.0, |slowdown| slowdown.0)

@@ -1,4 +1,4 @@
-//! What a machine is once it is up.
+//! Properties of a machine after its boot.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use machines::machine::Machine;
 use machines::process::Process;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
-/// A container's start takes seconds; on an emulated machine of a busy host, minutes.
+/// Starting a container takes seconds; on an emulated machine of a busy host it takes minutes.
 const SOON: Duration = Duration::from_secs(300);
 
 const HELLO_USER_DATA: &str = include_str!("../user-data/hello.yaml");
@@ -19,14 +19,14 @@ pub const BOOTS: Scenario = Scenario {
     name: "boots",
     about: "a machine comes up with nothing failed, /usr read-only erofs, ssh and sudo working, and knows where to ask for updates",
     run: boots,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
+fn boots(context: &Context<'_>) -> Result<(), Failure> {
     let server = "http://host.keelson:8041/v1/update/";
-    stage.site.set_update_server(server)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
+    context.site.set_update_server(server)?;
+    context.boot()?;
+    let machine = context.machine(1);
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
     expect(failed.trim().is_empty(), "no failed unit", &failed)?;
     let usr = machine.succeed("findmnt -no FSTYPE,OPTIONS /usr")?;
@@ -38,15 +38,15 @@ fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(name.trim() == machine.name(), machine.name(), &name)?;
     let user = machine.succeed("id -un; sudo id -un")?;
     expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)?;
-    let told = machine.read("/run/coreos/update.conf")?;
-    expect(told.lines().any(|line| line == format!("SERVER={server}")), server, &told)?;
-    if stage.backend == Qemu {
+    let config = machine.read("/run/coreos/update.conf")?;
+    expect(config.lines().any(|line| line == format!("SERVER={server}")), server, &config)?;
+    if context.backend == Qemu {
         verified(&machine)?;
     }
     waits_for_nothing_slow(&machine)
 }
 
-/// `/usr` is what dm-verity checks against the root hash of the boot image.
+/// Checks that dm-verity verifies `/usr` against the root hash of the boot image.
 fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     let source = machine.succeed("findmnt -no SOURCE /usr")?;
     expect(source.trim() == "/dev/mapper/usr", "/dev/mapper/usr", &source)?;
@@ -56,16 +56,16 @@ fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     let halves = "hash=$(grep -oE 'usrhash=[0-9a-f]{64}' /proc/cmdline | cut -d= -f2); \
         lsblk -no PARTUUID | tr -d - | xargs | grep -e ${hash:0:32}.*${hash:32}";
     machine.succeed(halves)?;
-    // An ordinary boot is none of systemd's in the initrd (crates/node/initrd).
+    // The initrd runs without systemd (crates/node/initrd).
     machine.fail("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
     Ok(())
 }
 
-/// Units that take as long as a network, a registry or other machines do.
+/// Units that wait for a network, a registry or other machines.
 const SLOW: [&str; 6] =
     ["network-online.target", "docker.service", "cloudinit", "user-config", "etcd", "fleet.service"];
 
-/// The boot's critical chain has none of [`SLOW`]: the login prompt waits for this machine only.
+/// Checks that no unit of [`SLOW`] is in the boot's critical chain: the login prompt waits for this machine only.
 fn waits_for_nothing_slow(machine: &Machine<'_>) -> Result<(), Failure> {
     let chain = machine.succeed("systemd-analyze critical-chain --no-pager multi-user.target")?;
     eprintln!("{chain}");
@@ -80,15 +80,15 @@ pub const HELLO: Scenario = Scenario {
     user_data: Some(HELLO_USER_DATA),
     long_on: &[Qemu],
     run: hello,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn hello(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn hello(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.wait_for_unit("hello.service", SOON)?;
-    let said = "sudo journalctl --no-pager -u hello.service | grep -c 'Hello World' | grep -v '^0$'";
-    machine.wait_until_succeeds(said, SOON)?;
+    let has_output = "sudo journalctl --no-pager -u hello.service | grep -c 'Hello World' | grep -v '^0$'";
+    machine.wait_until_succeeds(has_output, SOON)?;
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
     expect(failed.trim().is_empty(), "no failed unit", &failed)
 }
@@ -99,32 +99,32 @@ pub const APART: Scenario = Scenario {
     nodes: 2,
     on: &[Nspawn],
     run: apart,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn apart(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let cluster = stage.site.cluster();
+fn apart(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let cluster = context.site.cluster();
     for node in &cluster.nodes {
-        // Before it stands a mark of the folder that holds the cluster's state.
+        // A prefix for the folder of the cluster's state precedes this suffix.
         let own = format!("-{}-{}", cluster.name, node.name);
         let keeper = node.process.map(|process| process.pid);
-        // Among the keeper's children is nspawn, and its own is the first process of the container.
+        // nspawn is a child of the supervisor, and the container's first process a child of nspawn.
         let nspawn = keeper.and_then(|keeper| children(keeper).into_iter().find(|pid| is_nspawn(*pid)));
         let first = nspawn.and_then(|nspawn| children(nspawn).first().copied());
         let groups = first.map(groups).unwrap_or_default();
         let inside = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
         let places: Vec<_> = inside.collect();
-        let is_own = |place: &&str| place.split('/').any(|part| is_group(part) && part.ends_with(&own));
+        let is_own = |path: &&str| path.split('/').any(|part| is_group(part) && part.ends_with(&own));
         let apart = !places.is_empty() && places.iter().all(is_own);
         expect(apart, &format!("{} to be below keelson-MARK{own}", node.name), &groups)?;
     }
-    stage.site.down()?;
+    context.site.down()?;
     let left = groups_of(&format!("-{}-", cluster.name));
     expect(left.is_empty(), "no control group left", &left.join(" "))
 }
 
-/// Of all threads of a process: a container is started by one of its own.
+/// Children of all threads of a process: a container is started by a thread of its own.
 fn children(pid: i32) -> Vec<i32> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
@@ -147,7 +147,7 @@ fn groups(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default()
 }
 
-/// Our control groups in the host's unified hierarchy whose name has this in it.
+/// Control groups of the host's unified hierarchy whose name contains `part`.
 fn groups_of(part: &str) -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let unified = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2"));

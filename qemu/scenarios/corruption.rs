@@ -1,4 +1,4 @@
-//! A disk that lies: what was signed at the build is run, or nothing.
+//! Corrupted disks: a machine runs what was signed at the build, or nothing.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,18 +10,18 @@ use machines::cluster::BackendKind::Qemu;
 use machines::ready::{Limit, Mark};
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Run, Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Run, Scenario};
 
 /// Label of the partition that a fresh machine boots from.
 const LABEL: &str = "USR-A";
-/// Bytes between two damaged ones, so that boot is sure to read one of the places.
+/// Distance between corrupted bytes, small enough that the boot certainly reads one of them.
 const STEP: u64 = 64 * 1024;
-/// Where the file system's superblock is: nothing can be mounted without it.
+/// Offset of the file system's superblock, without which it cannot be mounted.
 const SUPERBLOCK: u64 = 1024;
-/// Time in which the console has to tell.
-const TOLD: Duration = Duration::from_secs(240);
-/// Time after that in which a machine that ran damaged bits would be up.
-const WATCHED: Duration = Duration::from_secs(60);
+/// Time until the error appears on the console.
+const ERROR_LIMIT: Duration = Duration::from_secs(240);
+/// Further time in which a machine that accepts corrupted data would have booted.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 pub const FLIPPED_BYTE: Scenario = Scenario {
     name: "flipped-byte",
@@ -30,36 +30,36 @@ pub const FLIPPED_BYTE: Scenario = Scenario {
     on: &[Qemu],
     long_on: &[Qemu],
     run: flipped_byte,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// From the length of the partition to the places in it that are damaged.
-type Places = fn(u64) -> Vec<u64>;
+/// Maps the partition's length to the offsets that are corrupted.
+type Offsets = fn(u64) -> Vec<u64>;
 
-fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
-    // One machine has a single byte changed where the mount reads it, the other one many in its files.
-    let damages: [(&str, Places); 2] = [
+fn flipped_byte(context: &Context<'_>) -> Result<(), Failure> {
+    // One machine has one corrupted byte that the mount reads, the other one has many in its files.
+    let damages: [(&str, Offsets); 2] = [
         ("one.raw", |_| vec![SUPERBLOCK]),
         ("many.raw", |length| (1..length / STEP).map(|n| n * STEP).collect()),
     ];
-    for (number, (name, places)) in (1..).zip(damages) {
-        let raw = stage.site.layout().root().join(name);
-        damage(stage.run, &raw, places)?;
-        stage.site.replace_image(&raw)?;
-        stage.machine(number).power_on()?;
+    for (number, (name, offsets)) in (1..).zip(damages) {
+        let raw = context.site.layout().root().join(name);
+        damage(context.run, &raw, offsets)?;
+        context.site.replace_image(&raw)?;
+        context.machine(number).power_on()?;
     }
     for number in [1, 2] {
-        let machine = stage.machine(number);
-        machine.wait_for_console("corrupted", TOLD)?;
-        let ready = stage.site.wait_ready(machine.name(), &Mark::default(), Limit::Total(WATCHED));
+        let machine = context.machine(number);
+        machine.wait_for_console("corrupted", ERROR_LIMIT)?;
+        let ready = context.site.wait_ready(machine.name(), &Mark::default(), Limit::Total(BOOT_LIMIT));
         expect(ready.is_err(), "a machine that does not get ready", "it is ready")?;
         expect(!machine.console().contains("login:"), "no login prompt", "the console offers a login")?;
     }
     Ok(())
 }
 
-/// A copy of the image in which one bit is changed at each of the places of the `/usr` partition.
-fn damage(run: &Run, target: &Path, places: Places) -> Result<(), Failure> {
+/// Copies the image and flips one bit at each of these offsets of the `/usr` partition.
+fn damage(run: &Run, target: &Path, offsets: Offsets) -> Result<(), Failure> {
     let failed = |source| Failure::Disk { path: target.to_path_buf(), source };
     copy_sparse(&run.image.raw, target).map_err(failed)?;
     let wrong = |source| Failure::Partitions { path: target.to_path_buf(), source };
@@ -73,10 +73,10 @@ fn damage(run: &Run, target: &Path, places: Places) -> Result<(), Failure> {
     let start = partition.bytes_start(block).map_err(|error| failed(std::io::Error::other(error)))?;
     let length = partition.bytes_len(block).map_err(|error| failed(std::io::Error::other(error)))?;
     let mut file = File::options().read(true).write(true).open(target).map_err(failed)?;
-    let places = places(length);
-    expect(!places.is_empty(), "a partition to damage", "it is empty")?;
-    for place in places {
-        flip(&mut file, start + place).map_err(failed)?;
+    let offsets = offsets(length);
+    expect(!offsets.is_empty(), "a partition to damage", "it is empty")?;
+    for offset in offsets {
+        flip(&mut file, start + offset).map_err(failed)?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! The cluster manager on whole machines.
+//! fleet on whole machines.
 
-pub mod beats;
 pub mod bus;
 pub mod clock;
 pub mod cluster;
@@ -8,6 +7,7 @@ pub mod commands;
 pub mod crowd;
 pub mod docker;
 pub mod functional;
+pub mod heartbeats;
 pub mod limits;
 pub mod machine_dies;
 pub mod member_hangs;
@@ -22,7 +22,7 @@ pub mod texts;
 pub mod without_fleetd;
 pub mod workers;
 
-/// As the tutorials write it.
+/// The cloud-config of the tutorials.
 pub(super) const TUTORIAL: &str = "\
 #cloud-config
 

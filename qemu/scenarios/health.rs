@@ -1,5 +1,5 @@
-//! Whether a boot is good: what has to hold for it, and what becomes of one that is not. That an unhealthy new version
-//! is left for the other one is shown where there are two.
+//! Health checks: what a good boot requires, and what happens to one that is not. `updates` shows the fallback from
+//! an unhealthy new version.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
-/// Until the checks of a machine that is up are done.
+/// Limit for the checks after a boot.
 const CHECKED: Duration = Duration::from_secs(180);
 const REPORT: &str = "/run/keelson/health.json";
 const TARGET: &str = "boot-complete.target";
@@ -20,12 +20,12 @@ pub const HEALTH: Scenario = Scenario {
     user_data: Some(include_str!("../user-data/health.yaml")),
     long_on: &[Qemu],
     run: health,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn health(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn health(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.wait_until_succeeds(&format!("systemctl is-active {TARGET}"), CHECKED)?;
     let report = machine.read(REPORT)?;
     expect(report.contains("\"state\": \"healthy\""), "a healthy machine", &report)?;
@@ -40,13 +40,12 @@ fn health(stage: &Stage<'_>) -> Result<(), Failure> {
     next_boot(&machine)
 }
 
-/// What a login shell shows.
+/// The banner of a login shell.
 fn banner(machine: &Machine<'_>) -> Result<String, Failure> {
     Ok(machine.succeed("bash -lic true 2>/dev/null")?)
 }
 
-/// Checks this machine once more, from the beginning: with no earlier start that counts against systemd's limit of five in
-/// ten seconds.
+/// Checks the machine again; `reset-failed` resets systemd's start limit of five in ten seconds.
 const AGAIN: &str = "sudo systemctl stop boot-complete.target keelson-health-check.service; \
     sudo systemctl reset-failed keelson-health-check.service; sudo systemctl start boot-complete.target";
 
@@ -56,15 +55,15 @@ fn is_good(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The target is not reached, and the journal's last error says why.
+/// Checks that the target is not reached, and that the journal's last error gives the reason.
 fn is_bad(machine: &Machine<'_>, why: &str) -> Result<(), Failure> {
     machine.fail(AGAIN)?;
     machine.fail(&format!("systemctl is-active {TARGET}"))?;
-    let told =
+    let message =
         machine.succeed("sudo journalctl -b -p err -t keelson-health-check -o cat --no-pager | tail -n 1")?;
     let expected = format!("this machine is not healthy: {why}");
-    expect(told.starts_with(&expected), &expected, &told)?;
-    expect(told.contains("; this machine stays up, since "), "no restart", &told)?;
+    expect(message.starts_with(&expected), &expected, &message)?;
+    expect(message.contains("; this machine stays up, since "), "no restart", &message)?;
     let report = machine.read(REPORT)?;
     expect(report.contains("\"state\": \"unhealthy\""), "an unhealthy machine", &report)
 }
@@ -122,12 +121,12 @@ fn next_boot(machine: &Machine<'_>) -> Result<(), Failure> {
         b"[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n",
     )?;
     machine.succeed("sudo systemctl enable broken.service && sync")?;
-    // Ready, and not good: who waits for the machine does not wait for the checks.
+    // Ready but not good: readiness does not depend on the checks.
     machine.reboot()?;
     machine.wait_until_succeeds(&format!("grep -q unhealthy {REPORT}"), CHECKED)?;
     machine.fail(&format!("systemctl is-active {TARGET}"))?;
     machine.succeed("sudo systemctl disable broken.service && sudo systemctl reset-failed broken.service")?;
-    // As the timer does it.
+    // As the timer does.
     machine.succeed("sudo systemctl start keelson-health-check.service")?;
     machine.wait_until_succeeds(&format!("systemctl is-active {TARGET}"), CHECKED)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The key-value store on a cluster that found itself by discovery: what its users type, and what they see.
+//! etcd on a cluster that was formed by discovery: its users' commands and their output.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use machines::machine::Machine;
 use machines::site::Rotate;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub(super) const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
-/// Until the members have met and a leader is there.
+/// Limit for forming the cluster and electing a leader.
 pub(super) const FORMED: Duration = Duration::from_secs(300);
-/// A cluster that lost its leader has another one long before.
+/// Much longer than an election takes.
 pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const NODES: usize = 3;
 
-/// Boots the nodes and waits until every one of them serves.
-pub(super) fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
-    stage.boot()?;
-    let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
+/// Boots the machines and waits until every member serves.
+pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failure> {
+    context.boot()?;
+    let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
     for machine in &machines {
         machine.wait_for_unit("etcd.service", FORMED)?;
         let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
@@ -28,17 +28,17 @@ pub(super) fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
     Ok(machines)
 }
 
-/// Runs a command and compares all that it prints.
-pub(super) fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
-    let said = machine.succeed(command)?;
-    expect(said == expected, &format!("{command} to print {expected:?}"), &said)
+/// Runs a command and compares its whole output.
+pub(super) fn expect_output(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
+    let output = machine.succeed(command)?;
+    expect(output == expected, &format!("{command} to print {expected:?}"), &output)
 }
 
-/// Which machine leads, by number from 1, as the members tell.
-pub(super) fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
-    let list = asked.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
+/// The leader's machine number, from 1, as the members report it.
+pub(super) fn leader(context: &Context<'_>, queried: &Machine<'_>) -> Result<usize, Failure> {
+    let list = queried.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
     for number in 1..=NODES {
-        if list.contains(&format!("http://{}:", stage.machine(number).node()?.address)) {
+        if list.contains(&format!("http://{}:", context.machine(number).node()?.address)) {
             return Ok(number);
         }
     }
@@ -51,78 +51,82 @@ pub const KEYS: Scenario = Scenario {
     nodes: NODES,
     user_data: Some(USER_DATA),
     run: keys,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn keys(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
-    let (one, two, three) = (&machines[0], &machines[1], &machines[2]);
-    shows(one, "etcdctl set /message Hello", "Hello\n")?;
-    shows(two, "etcdctl get --quorum /message", "Hello\n")?;
-    shows(one, "etcdctl mkdir /foo-service", "")?;
-    shows(one, "etcdctl set /foo-service/container1 localhost:1111", "localhost:1111\n")?;
-    shows(one, "etcdctl ls /foo-service", "/foo-service/container1\n")?;
-    health(stage, three)?;
+fn keys(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
+    let (one, two, form_three) = (&machines[0], &machines[1], &machines[2]);
+    expect_output(one, "etcdctl set /message Hello", "Hello\n")?;
+    expect_output(two, "etcdctl get --quorum /message", "Hello\n")?;
+    expect_output(one, "etcdctl mkdir /foo-service", "")?;
+    expect_output(one, "etcdctl set /foo-service/container1 localhost:1111", "localhost:1111\n")?;
+    expect_output(one, "etcdctl ls /foo-service", "/foo-service/container1\n")?;
+    health(context, form_three)?;
     expiry(two)?;
-    watch(stage, one, two)?;
-    http(three)?;
+    watch(context, one, two)?;
+    http(form_three)?;
     locks(&machines)?;
     queue(two)
 }
 
-/// `cluster-health`, word for word.
-pub(super) fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+/// Compares the whole output of `cluster-health`.
+pub(super) fn health(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let numbers: Vec<_> = (1..=NODES).collect();
-    health_of(stage, machine, &numbers)
+    health_of(context, machine, &numbers)
 }
 
-/// The same where these machines, by number, are the members.
-pub(super) fn health_of(stage: &Stage<'_>, machine: &Machine<'_>, numbers: &[usize]) -> Result<(), Failure> {
-    let said = machine.succeed("etcdctl cluster-health")?;
-    let lines: Vec<_> = said.lines().collect();
+/// The same for a cluster of these machines, by number.
+pub(super) fn health_of(
+    context: &Context<'_>,
+    machine: &Machine<'_>,
+    numbers: &[usize],
+) -> Result<(), Failure> {
+    let output = machine.succeed("etcdctl cluster-health")?;
+    let lines: Vec<_> = output.lines().collect();
     let all = lines.len() == numbers.len() + 1 && lines[numbers.len()] == "cluster is healthy";
-    expect(all, "all members healthy", &said)?;
+    expect(all, "all members healthy", &output)?;
     for number in numbers.iter().copied() {
         let end = format!(
             " is healthy: got healthy result from http://{}:2379",
-            stage.machine(number).node()?.address
+            context.machine(number).node()?.address
         );
         let id = lines.iter().find_map(|line| line.strip_prefix("member ")?.strip_suffix(&end));
         let hex = |id: &str| id.len() <= 16 && u64::from_str_radix(id, 16).is_ok();
-        expect(id.is_some_and(hex), &format!("a line `member ID{end}`"), &said)?;
+        expect(id.is_some_and(hex), &format!("a line `member ID{end}`"), &output)?;
     }
     Ok(())
 }
 
 fn expiry(machine: &Machine<'_>) -> Result<(), Failure> {
-    shows(machine, "etcdctl set /foo 'Expiring Soon' --ttl 20", "Expiring Soon\n")?;
-    shows(machine, "etcdctl get /foo", "Expiring Soon\n")?;
+    expect_output(machine, "etcdctl set /foo 'Expiring Soon' --ttl 20", "Expiring Soon\n")?;
+    expect_output(machine, "etcdctl get /foo", "Expiring Soon\n")?;
     let gone = "! etcdctl get /foo 2>/tmp/said && grep -q '100: Key not found (/foo)' /tmp/said";
     machine.wait_until_succeeds(gone, Duration::from_secs(40))?;
     Ok(())
 }
 
-/// Succeeds while a member has an open watch: etcdctl asks whichever it likes.
-fn watched(stage: &Stage<'_>) -> Result<String, Failure> {
+/// Succeeds while a member has an open watch: etcdctl uses any of them.
+fn watched(context: &Context<'_>) -> Result<String, Failure> {
     let mut urls = Vec::new();
     for number in 1..=NODES {
-        urls.push(format!("http://{}:2379/v2/stats/store", stage.machine(number).node()?.address));
+        urls.push(format!("http://{}:2379/v2/stats/store", context.machine(number).node()?.address));
     }
     Ok(format!("curl -s -m 10 {} | grep -q '\"watchers\":1'", urls.join(" ")))
 }
 
-/// A watch returns at the next change below it, wherever that is made.
-fn watch(stage: &Stage<'_>, watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
+/// A watch returns at the next change below its key, made on any machine.
+fn watch(context: &Context<'_>, watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
     watching.succeed(
         "sudo systemd-run --unit=watch sh -c 'etcdctl watch /foo-service --recursive >/tmp/seen 2>&1'",
     )?;
-    watching.wait_until_succeeds(&watched(stage)?, SOON)?;
+    watching.wait_until_succeeds(&watched(context)?, SOON)?;
     changing.succeed("etcdctl set /foo-service/container2 localhost:2222")?;
-    let seen = watching.wait_until_succeeds("grep -x localhost:2222 /tmp/seen && cat /tmp/seen", SOON)?;
-    expect(seen.contains("[set] /foo-service/container2\nlocalhost:2222\n"), "the change", &seen)
+    let actual = watching.wait_until_succeeds("grep -x localhost:2222 /tmp/seen && cat /tmp/seen", SOON)?;
+    expect(actual.contains("[set] /foo-service/container2\nlocalhost:2222\n"), "the change", &actual)
 }
 
-/// Both generations of ports, and of the interface.
+/// Both generations of ports and of the API.
 fn http(machine: &Machine<'_>) -> Result<(), Failure> {
     for port in [2379, 4001] {
         let keys = format!("http://127.0.0.1:{port}/v2/keys");
@@ -148,7 +152,7 @@ fn http(machine: &Machine<'_>) -> Result<(), Failure> {
     expect(old.starts_with(r#"{"action":"get","key":"/database","value":"postgres","index":"#), "v1", &old)
 }
 
-/// All machines want the lock at once; one has it, and only its holder gives it back.
+/// All machines acquire the lock concurrently; one holds it, and only the holder releases it.
 fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
     for round in 0..3 {
         let taken: Vec<Result<bool, Failure>> = std::thread::scope(|scope| {
@@ -173,16 +177,16 @@ fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Jobs come out in the order in which they came in, each once.
+/// In-order keys are read in the order of their creation, each once.
 fn queue(machine: &Machine<'_>) -> Result<(), Failure> {
     for job in ["first", "second", "third"] {
-        shows(machine, &format!("etcdctl mk /queue {job} --in-order"), &format!("{job}\n"))?;
+        expect_output(machine, &format!("etcdctl mk /queue {job} --in-order"), &format!("{job}\n"))?;
     }
     let take = "key=$(etcdctl ls --sort /queue | head -1) && etcdctl get $key && etcdctl rm $key >/dev/null";
     for job in ["first", "second", "third"] {
-        shows(machine, take, &format!("{job}\n"))?;
+        expect_output(machine, take, &format!("{job}\n"))?;
     }
-    shows(machine, "etcdctl ls /queue", "")
+    expect_output(machine, "etcdctl ls /queue", "")
 }
 
 pub const MOVES: Scenario = Scenario {
@@ -193,19 +197,19 @@ pub const MOVES: Scenario = Scenario {
     by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: moves,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const REGISTER: &str = "sudo systemd-run --unit=service sh -c 'while :; do \
     curl -s http://127.0.0.1:2379/v2/keys/service/place -XPUT -d value=PLACE -d ttl=5 >/dev/null; sleep 1; done'";
 
-fn moves(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
+fn moves(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
     let (here, there, router) = (&machines[0], &machines[1], &machines[2]);
     let follow = "sudo systemd-run --unit=router etcdctl exec-watch --recursive /service -- \
                   sh -c 'echo $ETCD_WATCH_ACTION $ETCD_WATCH_VALUE >>/run/routes'";
     router.succeed(follow)?;
-    router.wait_until_succeeds(&watched(stage)?, SOON)?;
+    router.wait_until_succeeds(&watched(context)?, SOON)?;
     here.succeed(&REGISTER.replace("PLACE", "here:80"))?;
     router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set here:80'", SOON)?;
     here.crash()?;
@@ -223,17 +227,17 @@ pub const LEADER_DIES: Scenario = Scenario {
     by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: leader_dies,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Writes keys until it is told to stop; keeps those that were acknowledged.
+/// Writes keys until a file appears, and records the acknowledged ones.
 pub(super) const LOAD: &str = "sudo systemd-run --unit=load sh -c 'i=0; while ! test -e /run/enough; do i=$((i+1)); \
     code=$(curl -s -m 10 -o /dev/null -w %{http_code} http://127.0.0.1:2379/v2/keys/load/$i -XPUT -d value=$i); \
     case $code in 200|201) echo $i >>/run/acknowledged;; esac; done'";
 
-fn leader_dies(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
-    let first = leader(stage, &machines[0])?;
+fn leader_dies(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
+    let first = leader(context, &machines[0])?;
     // The writer must outlive both leaders.
     let writer = &machines[first % NODES];
     writer.succeed(LOAD)?;
@@ -242,28 +246,28 @@ fn leader_dies(stage: &Stage<'_>) -> Result<(), Failure> {
     let count = || -> Result<usize, Failure> {
         Ok(writer.succeed("wc -l </run/acknowledged")?.trim().parse().unwrap_or(0))
     };
-    stage.machine(first).succeed("sudo systemctl kill -s KILL etcd.service")?;
+    context.machine(first).succeed("sudo systemctl kill -s KILL etcd.service")?;
     writer.wait_until_succeeds(&more(count()? + 50), SOON)?;
-    stage.machine(first).wait_for_unit("etcd.service", FORMED)?;
-    let mut second = leader(stage, writer)?;
-    if stage.machine(second).name() == writer.name() {
-        // The machine that counts must stay: the leadership goes on when its process stops in order.
+    context.machine(first).wait_for_unit("etcd.service", FORMED)?;
+    let mut second = leader(context, writer)?;
+    if context.machine(second).name() == writer.name() {
+        // The leader's restart is graceful: it transfers the leadership. The writer's machine stays up.
         writer.succeed("sudo systemctl restart etcd.service")?;
-        second = leader(stage, writer)?;
+        second = leader(context, writer)?;
     }
-    expect(stage.machine(second).name() != writer.name(), "another leader than the writer", writer.name())?;
-    stage.machine(second).crash()?;
+    expect(context.machine(second).name() != writer.name(), "another leader than the writer", writer.name())?;
+    context.machine(second).crash()?;
     writer.wait_until_succeeds(&more(count()? + 50), SOON)?;
-    stage.machine(second).start()?;
-    stage.machine(second).wait_for_unit("etcd.service", FORMED)?;
+    context.machine(second).start()?;
+    context.machine(second).wait_for_unit("etcd.service", FORMED)?;
     writer.succeed("sudo touch /run/enough")?;
     writer.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
     let check = "etcdctl ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; sort /run/acknowledged | comm -23 - /tmp/have";
     for machine in &machines {
         machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
     }
-    shows(writer, check, "")?;
-    health(stage, writer)
+    expect_output(writer, check, "")?;
+    health(context, writer)
 }
 
 pub const TLS: Scenario = Scenario {
@@ -275,39 +279,39 @@ pub const TLS: Scenario = Scenario {
     user_data: Some(include_str!("../../cloud-config/user-data.sample")),
     tls: true,
     run: tls,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// What a client of the node has, and what it lacks.
+/// A client's configuration with and without a certificate.
 const WITH: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --cert-file /etc/ssl/etcd/client.pem \
     --key-file /etc/ssl/etcd/client-key.pem --endpoints https://127.0.0.1:2379";
 const WITHOUT: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --endpoints https://127.0.0.1:2379";
 
-fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
+fn tls(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
     let (one, two) = (&machines[0], &machines[1]);
-    shows(one, &format!("{WITH} set /message Hello"), "Hello\n")?;
-    shows(two, &format!("{WITH} get /message"), "Hello\n")?;
+    expect_output(one, &format!("{WITH} set /message Hello"), "Hello\n")?;
+    expect_output(two, &format!("{WITH} get /message"), "Hello\n")?;
     let refused = one.fail(&format!("{WITHOUT} get /message"))?;
     expect(refused == "Error:  remote error: tls: bad certificate\n", "the refusal by TLS", &refused)?;
     one.fail("curl -s http://127.0.0.1:2379/v2/keys/message | grep Hello")?;
     one.fail("curl -s --cacert /etc/ssl/etcd/ca.pem https://127.0.0.1:2380/members")?;
-    // The cluster manager is a client like others, and was told of its certificate.
+    // fleet is a client like any other, and has its certificate.
     let fleet = "test $(fleetctl list-machines --no-legend | wc -l) = 3";
     one.wait_until_succeeds(fleet, SOON)?;
     let started = "systemctl show --property=ExecMainStartTimestampMonotonic etcd.service";
     let before = one.succeed(started)?;
     let certificate = "sha256sum /etc/ssl/etcd/member.pem /etc/ssl/etcd/ca.pem";
     let old = one.succeed(certificate)?;
-    stage.site.rotate(Rotate::Authority)?;
+    context.site.rotate(Rotate::Authority)?;
     let new = one.succeed(certificate)?;
     let same = old.lines().any(|line| new.contains(line));
     expect(!same, "a new certificate of a new authority", &new)?;
-    shows(one, &format!("{WITH} set /message Again"), "Again\n")?;
-    // Peers that connect anew meet with the new certificates.
+    expect_output(one, &format!("{WITH} set /message Again"), "Again\n")?;
+    // Reconnecting peers use the new certificates.
     two.succeed("sudo systemctl restart etcd.service")?;
     two.wait_for_unit("etcd.service", FORMED)?;
-    shows(two, &format!("{WITH} get --quorum /message"), "Again\n")?;
+    expect_output(two, &format!("{WITH} get --quorum /message"), "Again\n")?;
     two.wait_until_succeeds(fleet, SOON)?;
     // The list is what fleetd remembers, a write needs a connection: with the new certificates.
     two.wait_until_succeeds("fleetctl submit /usr/share/keelson/examples/tour.service", SOON)?;

@@ -1,4 +1,4 @@
-//! The key-value store where a machine's disk or clock is at fault, and the others' are not.
+//! etcd while one machine's disk or clock fails.
 
 use std::time::Duration;
 
@@ -6,73 +6,73 @@ use machines::backend::DiskFault;
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, form, health, leader, shows};
+use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, expect_output, form, health, leader};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const BAD_DISK: Scenario = Scenario {
     name: "kv-bad-disk",
     about: "a slow disk and then a failing one leave the cluster at work; their member says so and comes back",
     nodes: NODES,
-    // A container has no disk of its own to fail.
+    // A container has no disk that could fail.
     on: &[Qemu],
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: bad_disk,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Asks the machine's own member and no other: etcdctl goes to any of those that it is told of, unless it may not ask.
+/// Queries only the local member: without `--no-sync` etcdctl uses any member.
 const LOCAL: &str = "etcdctl --no-sync --endpoints http://127.0.0.1:2379";
-/// Reads and writes a second: a hundredth of what the worst of disks does.
+/// Reads and writes per second: a hundredth of what the slowest disks do.
 const SLOW: u64 = 5;
-/// What the journal gets goes to the console too, which needs no disk.
-const TELL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
+/// Forwards the journal to the console, which needs no disk.
+const FORWARD_JOURNAL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
     printf \"[Journal]\\nForwardToConsole=yes\\nMaxLevelConsole=info\\n\" >/run/systemd/journald.conf.d/console.conf \
     && systemctl restart systemd-journald'";
 
-fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
-    let first = leader(stage, &machines[0])?;
-    let (slow, writer) = (stage.machine(first % NODES + 1), stage.machine((first + 1) % NODES + 1));
+fn bad_disk(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
+    let first = leader(context, &machines[0])?;
+    let (slow, writer) = (context.machine(first % NODES + 1), context.machine((first + 1) % NODES + 1));
     writer.succeed(LOAD)?;
-    more(&writer, 50)?;
+    wait_for_writes(&writer, 50)?;
 
     slow.disk(DiskFault::Slow { operations: SLOW })?;
-    more(&writer, 50)?;
+    wait_for_writes(&writer, 50)?;
     slow.disk(DiskFault::None)?;
-    shows(&writer, "etcdctl set /after-slow yes", "yes\n")?;
+    expect_output(&writer, "etcdctl set /after-slow yes", "yes\n")?;
     slow.wait_until_succeeds(&format!("{LOCAL} get /after-slow"), SOON)?;
 
-    // The leader's: another one has to take over.
-    let failing = stage.machine(leader(stage, &writer)?);
+    // The leader's disk fails: another member has to take over.
+    let failing = context.machine(leader(context, &writer)?);
     expect(failing.name() != writer.name(), "another leader than the writer", writer.name())?;
-    failing.succeed(TELL)?;
+    failing.succeed(FORWARD_JOURNAL)?;
     failing.disk(DiskFault::Failing)?;
     failing.wait_for_console("the log stopped after a failure while", FORMED)?;
-    more(&writer, 50)?;
-    let next = stage.machine(leader(stage, &writer)?);
+    wait_for_writes(&writer, 50)?;
+    let next = context.machine(leader(context, &writer)?);
     expect(next.name() != failing.name(), "another leader than the member without a disk", next.name())?;
 
-    // Its file system has given up: as on any machine, a repaired disk is used from the next boot on.
+    // Its file system is shut down: a repaired disk is used from the next boot on.
     failing.disk(DiskFault::None)?;
     failing.crash()?;
     failing.start()?;
     failing.wait_for_unit("etcd.service", FORMED)?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
     nothing_lost(&machines, &writer)
 }
 
-/// Until the writer has had so many more writes acknowledged.
-fn more(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
+/// Waits until `count` more writes are acknowledged.
+fn wait_for_writes(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
     let now: usize = writer.succeed("cat /run/acknowledged 2>/dev/null | wc -l")?.trim().parse().unwrap_or(0);
     let wanted = now + count;
     writer.wait_until_succeeds(&format!("test $(wc -l </run/acknowledged) -ge {wanted}"), SOON)?;
     Ok(())
 }
 
-/// Ends the load, and asks every member for all that was acknowledged.
+/// Stops the writer, and reads every acknowledged key from every member.
 fn nothing_lost(machines: &[Machine<'_>], writer: &Machine<'_>) -> Result<(), Failure> {
     writer.succeed("sudo touch /run/enough")?;
     writer.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
@@ -84,7 +84,7 @@ fn nothing_lost(machines: &[Machine<'_>], writer: &Machine<'_>) -> Result<(), Fa
             "{LOCAL} ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; \
              comm -23 /run/acknowledged-elsewhere /tmp/have"
         );
-        shows(machine, &check, "")?;
+        expect_output(machine, &check, "")?;
     }
     Ok(())
 }
@@ -93,60 +93,60 @@ pub const CLOCK: Scenario = Scenario {
     name: "kv-clock",
     about: "a clock that jumps an hour ahead and back, and another year after a power cut, change no key of others",
     nodes: NODES,
-    // Containers have their host's clock.
+    // Containers share the host's clock.
     on: &[Qemu],
     long_on: &[Qemu],
     user_data: Some(USER_DATA),
-    // Every power-on is in this moment: a machine that was cut comes back in its own past.
-    qemu_words: &["-rtc", "base=2031-05-06T07:08:09"],
+    // Every power-on starts at this time: a machine that lost power boots with a clock in the past.
+    qemu_arguments: &["-rtc", "base=2031-05-06T07:08:09"],
     run: clock,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Seconds that a key lives; emulated machines need some of them to be asked.
+/// TTL of a key in seconds; an emulated machine needs part of it to answer.
 const TTL: u64 = 40;
-const AHEAD: &str = "sudo date -s '1 hour'";
-const BACK: &str = "sudo date -s '1 hour ago'";
+const CLOCK_AHEAD: &str = "sudo date -s '1 hour'";
+const CLOCK_BACK: &str = "sudo date -s '1 hour ago'";
 
-fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
+fn clock(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
     for machine in &machines {
         machine.succeed("sudo systemctl stop systemd-timesyncd.service")?;
-        shows(machine, "date -u +%Y", "2031\n")?;
+        expect_output(machine, "date -u +%Y", "2031\n")?;
     }
-    let first = leader(stage, &machines[0])?;
-    let (leads, odd) = (stage.machine(first), stage.machine(first % NODES + 1));
-    let writer = stage.machine((first + 1) % NODES + 1);
+    let first = leader(context, &machines[0])?;
+    let (leads, odd) = (context.machine(first), context.machine(first % NODES + 1));
+    let writer = context.machine((first + 1) % NODES + 1);
     writer.succeed(LOAD)?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
 
-    // Of a follower and of the leader, which goes on leading: keys that it takes live as long as they should on all
-    // members, whether its clock is wrong when it takes them or is set after that.
+    // On a follower, and on the leader, which keeps leading: keys live for their TTL on all members, whether the
+    // clock is wrong before or after the write.
     let term = term_of(&leads)?;
     for (who, jumps) in [("follower", &odd), ("leader", &leads)] {
-        for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
+        for (number, jump) in [CLOCK_AHEAD, CLOCK_BACK].into_iter().enumerate() {
             let key = format!("/{who}-{number}");
-            lives_its_time(&machines, jumps, Some(jump), &key, "lives although the clock jumps")?;
-            more(&writer, 20)?;
+            expect_ttl(&machines, jumps, Some(jump), &key, "lives although the clock jumps")?;
+            wait_for_writes(&writer, 20)?;
         }
     }
     let after = term_of(&leads)?;
     expect(term == after, "the same term", &format!("{term}, then {after}"))?;
 
-    // After a power cut its real-time clock is where it was at the first power-on.
+    // After a power cut the real-time clock is back at the first power-on.
     leads.crash()?;
-    more(&writer, 20)?;
+    wait_for_writes(&writer, 20)?;
     leads.start()?;
     leads.wait_for_unit("etcd.service", FORMED)?;
-    let now = leader(stage, &writer)?;
-    lives_its_time(&machines, &stage.machine(now), None, "/after-the-cut", "lives after a power cut")?;
+    let now = leader(context, &writer)?;
+    expect_ttl(&machines, &context.machine(now), None, "/after-the-cut", "lives after a power cut")?;
     nothing_lost(&machines, &writer)?;
-    health(stage, &writer)
+    health(context, &writer)
 }
 
-/// A key with a time to live, put by way of one machine whose clock then jumps, is on all of them for most of it, and
-/// then on none.
-fn lives_its_time(
+/// Puts a key with a TTL through one machine whose clock then jumps: all members have it for most of the TTL, then
+/// none has.
+fn expect_ttl(
     machines: &[Machine<'_>],
     by: &Machine<'_>,
     jump: Option<&str>,
@@ -154,14 +154,14 @@ fn lives_its_time(
     value: &str,
 ) -> Result<(), Failure> {
     let began = std::time::Instant::now();
-    shows(by, &format!("{LOCAL} set {key} '{value}' --ttl {TTL}"), &format!("{value}\n"))?;
+    expect_output(by, &format!("{LOCAL} set {key} '{value}' --ttl {TTL}"), &format!("{value}\n"))?;
     if let Some(jump) = jump {
         by.succeed(jump)?;
     }
     for machine in machines {
-        // With a quorum: a member that is behind, as after its start, is no fault.
+        // A quorum read: a member may lag behind after its start.
         let there = machine.execute(&format!("{LOCAL} get --quorum {key}"))?;
-        // Not later than it may go.
+        // The TTL has not expired yet.
         if began.elapsed() < Duration::from_secs(TTL - 5) {
             expect(there.code == 0, &format!("{key} on {}", machine.name()), &there.stderr)?;
         }

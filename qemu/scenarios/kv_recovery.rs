@@ -1,12 +1,12 @@
-//! The key-value store after the worst: all data lost and a backup there, or a majority lost for good.
+//! Disaster recovery of etcd: all data lost but for a backup, or a permanently lost majority.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 use machines::ready::Mark;
 
-use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, form, health, health_of, shows};
+use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, expect_output, form, health, health_of};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const RESTORE: Scenario = Scenario {
     name: "kv-restore",
@@ -16,7 +16,7 @@ pub const RESTORE: Scenario = Scenario {
     by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: restore,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const BACKUP: &str = "sudo cp /run/acknowledged /home/core/before && \
@@ -24,14 +24,14 @@ const BACKUP: &str = "sudo cp /run/acknowledged /home/core/before && \
 const SAME: &str = "etcdctl ls --quorum /load >/tmp/listed || exit 1; sed 's#.*/##' /tmp/listed | sort >/tmp/have; \
     sort /home/core/before | comm -23 - /tmp/have";
 
-fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage)?;
+fn restore(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context)?;
     let keeper = &machines[0];
     keeper.succeed(LOAD)?;
     keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 100", SOON)?;
-    // It is silent where it asked the member what was acknowledged.
-    let said = keeper.succeed(&format!("{BACKUP} 2>&1"))?;
-    expect(said.is_empty(), "a silent backup", &said)?;
+    // It prints nothing if it queried the member for what was acknowledged.
+    let output = keeper.succeed(&format!("{BACKUP} 2>&1"))?;
+    expect(output.is_empty(), "a silent backup", &output)?;
     keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 200", SOON)?;
     keeper.succeed("sudo touch /run/enough")?;
     keeper.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
@@ -43,22 +43,22 @@ fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     keeper.succeed("sudo etcdctl restore --backup-dir /home/core/backup && sudo systemctl start etcd")?;
     keeper.wait_for_unit("etcd.service", FORMED)?;
-    // A member is ready before it has published where clients reach it, without which etcdctl asks nobody.
+    // A member is ready before it has published its client URLs, which etcdctl needs.
     keeper.wait_until_succeeds("etcdctl ls --quorum /load", SOON)?;
-    shows(keeper, SAME, "")?;
+    expect_output(keeper, SAME, "")?;
     for machine in &machines[1..] {
         join(machine, keeper)?;
     }
-    shows(keeper, SAME, "")?;
-    // The wish to be alone was for one start.
+    expect_output(keeper, SAME, "")?;
+    // `force-new-cluster` applied to one start only.
     keeper.succeed("sudo systemctl restart etcd")?;
     keeper.wait_for_unit("etcd.service", FORMED)?;
     keeper.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
-    shows(&machines[2], "etcdctl set /after restore", "restore\n")?;
-    health(stage, keeper)
+    expect_output(&machines[2], "etcdctl set /after restore", "restore\n")?;
+    health(context, keeper)
 }
 
-/// A machine without data becomes a member, of the cluster that another one is in.
+/// Adds a machine without data to the cluster of another one.
 fn join(machine: &Machine<'_>, through: &Machine<'_>) -> Result<(), Failure> {
     let unit = format!("[Service]\nEnvironment=ETCD_PEERS={}:7001\n", through.node()?.address);
     machine.succeed("sudo mkdir -p /etc/systemd/system/etcd.service.d")?;
@@ -76,30 +76,34 @@ pub const LOST_MAJORITY: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: lost_majority,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const FILL: &str = "for i in $(seq 1 60); do etcdctl set /kept/$i $i >/dev/null || exit 1; done";
 const KEPT: &str = "etcdctl ls --quorum /kept | wc -l";
 
-/// Starts these machines at once, as members of the cluster that those at `peers` are or will be.
-fn members<'a>(stage: &Stage<'a>, numbers: &[usize], peers: &[usize]) -> Result<Vec<Machine<'a>>, Failure> {
+/// Starts these machines concurrently as members of the cluster of `peers`.
+fn members<'a>(
+    context: &Context<'a>,
+    numbers: &[usize],
+    peers: &[usize],
+) -> Result<Vec<Machine<'a>>, Failure> {
     let mut list = Vec::new();
     for number in peers {
-        list.push(format!("{}:7001", stage.machine(*number).node()?.address));
+        list.push(format!("{}:7001", context.machine(*number).node()?.address));
     }
     let places = "    addr: $private_ipv4:4001\n    peer-addr: $private_ipv4:7001\n";
     let user_data = format!(
         "#cloud-config\ncoreos:\n  etcd:\n{places}    peers: {}\n  units:\n    - name: etcd.service\n      command: start\n",
         list.join(",")
     );
-    stage.site.set_user_data(user_data.as_bytes())?;
-    let machines: Vec<_> = numbers.iter().map(|number| stage.machine(*number)).collect();
+    context.site.set_user_data(user_data.as_bytes())?;
+    let machines: Vec<_> = numbers.iter().map(|number| context.machine(*number)).collect();
     for machine in &machines {
         machine.power_on()?;
     }
     for machine in &machines {
-        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.default_limit())?;
+        context.site.wait_ready(machine.name(), &Mark::default(), context.site.default_limit())?;
     }
     for machine in &machines {
         machine.wait_for_unit("etcd.service", FORMED)?;
@@ -107,8 +111,8 @@ fn members<'a>(stage: &Stage<'a>, numbers: &[usize], peers: &[usize]) -> Result<
     Ok(machines)
 }
 
-fn lost_majority(stage: &Stage<'_>) -> Result<(), Failure> {
-    let first = members(stage, &[1, 2, 3], &[1, 2, 3])?;
+fn lost_majority(context: &Context<'_>) -> Result<(), Failure> {
+    let first = members(context, &[1, 2, 3], &[1, 2, 3])?;
     let survivor = &first[0];
     first[1].succeed(FILL)?;
     let refused = survivor.fail("sudo etcdctl recover --yes")?;
@@ -121,16 +125,16 @@ fn lost_majority(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(plan.matches("it forgets ").count() == 2, "two members to forget", &plan)?;
     survivor.succeed("sudo etcdctl recover --yes && sudo systemctl restart etcd")?;
     survivor.wait_for_unit("etcd.service", FORMED)?;
-    shows(survivor, KEPT, "60\n")?;
-    health_of(stage, survivor, &[1])?;
-    let new = members(stage, &[4, 5], &[1])?;
+    expect_output(survivor, KEPT, "60\n")?;
+    health_of(context, survivor, &[1])?;
+    let new = members(context, &[4, 5], &[1])?;
     for machine in &new {
         machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
-        shows(machine, KEPT, "60\n")?;
+        expect_output(machine, KEPT, "60\n")?;
     }
-    shows(&new[1], "etcdctl set /found majority", "majority\n")?;
-    health_of(stage, &new[0], &[1, 4, 5])?;
-    // It is a cluster of three indeed: one may go.
+    expect_output(&new[1], "etcdctl set /found majority", "majority\n")?;
+    health_of(context, &new[0], &[1, 4, 5])?;
+    // It is a cluster of three: it tolerates the loss of one.
     survivor.crash()?;
     new[0].wait_until_succeeds("etcdctl set /found again", SOON)?;
     Ok(())

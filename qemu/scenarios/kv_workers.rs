@@ -1,11 +1,11 @@
-//! The key-value store on chosen machines only; the others pass requests on to it. By cloud-config alone.
+//! etcd on chosen machines; the others proxy requests to it. Configured by cloud-config only.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::kv::{FORMED, SOON, shows};
+use super::kv::{FORMED, SOON, expect_output};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const WORKERS: Scenario = Scenario {
     name: "kv-workers",
@@ -13,20 +13,20 @@ pub const WORKERS: Scenario = Scenario {
     nodes: 3,
     by_name_on: &[Qemu],
     run: workers,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const UNITS: &str = "  units:\n    - name: etcd2.service\n      command: start\n";
 
-/// Cloud-config with these lines below `etcd2`, and further ones beside it.
+/// Cloud-config with these lines below `etcd2`, and additional ones next to it.
 fn user_data(etcd2: &[String], beside: &str) -> String {
     let lines: String = etcd2.iter().map(|line| format!("    {line}\n")).collect();
     format!("#cloud-config\ncoreos:\n  etcd2:\n{lines}{beside}{UNITS}")
 }
 
-fn start<'a>(stage: &Stage<'a>, number: usize, user_data: &str) -> Result<Machine<'a>, Failure> {
-    stage.site.set_user_data(user_data.as_bytes())?;
-    let machine = stage.machine(number);
+fn start<'a>(context: &Context<'a>, number: usize, user_data: &str) -> Result<Machine<'a>, Failure> {
+    context.site.set_user_data(user_data.as_bytes())?;
+    let machine = context.machine(number);
     machine.start()?;
     machine.wait_for_unit("etcd2.service", FORMED)?;
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
@@ -34,8 +34,8 @@ fn start<'a>(stage: &Stage<'a>, number: usize, user_data: &str) -> Result<Machin
     Ok(machine)
 }
 
-fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
-    let address = stage.machine(1).node()?.address;
+fn workers(context: &Context<'_>) -> Result<(), Failure> {
+    let address = context.machine(1).node()?.address;
     let (peer, client) = (format!("http://{address}:2380"), format!("http://{address}:2379"));
     let of_master = user_data(
         &[
@@ -48,8 +48,8 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
         ],
         "",
     );
-    let master = start(stage, 1, &of_master)?;
-    // Any store serves discovery: this one tells the third machine where the member is.
+    let master = start(context, 1, &of_master)?;
+    // Any etcd serves discovery: this one gives the third machine the member's address.
     let id = master.succeed("etcdctl member list | cut -d: -f1")?;
     master.succeed("etcdctl set /found/_config/size 1")?;
     master.succeed(&format!("etcdctl set /found/{} master={peer}", id.trim()))?;
@@ -57,22 +57,22 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     let listed = ["proxy: on".to_owned(), format!("initial-cluster: master={peer}")];
     let found = ["proxy: on".to_owned(), format!("discovery: {client}/v2/keys/found")];
     let workers =
-        [start(stage, 2, &user_data(&listed, &fleet))?, start(stage, 3, &user_data(&found, &fleet))?];
+        [start(context, 2, &user_data(&listed, &fleet))?, start(context, 3, &user_data(&found, &fleet))?];
     for worker in &workers {
         check(worker, &client)?;
     }
-    // What one worker writes, the other one reads.
-    shows(&workers[0], "etcdctl set /from/worker two", "two\n")?;
-    shows(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
-    // The user-data that machines start with from now on.
-    stage.site.set_user_data(of_master.as_bytes())?;
+    // One worker reads what the other one writes.
+    expect_output(&workers[0], "etcdctl set /from/worker two", "two\n")?;
+    expect_output(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
+    // User-data of the machines that start from now on.
+    context.site.set_user_data(of_master.as_bytes())?;
     survive(&master, &workers)
 }
 
-/// A worker serves at both ports what the member has, and is none itself.
+/// Checks that a worker proxies both ports and is not a member.
 fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
     let (name, key) = (worker.name(), format!("/workers/{}", worker.name()));
-    shows(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
+    expect_output(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
     for port in [2379, 4001] {
         let got = worker.succeed(&format!("curl -s http://127.0.0.1:{port}/v2/keys{key}"))?;
         expect(got.contains(&format!(r#""value":"{name}""#)), "the value", &got)?;
@@ -85,7 +85,7 @@ fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
     expect(fleet.contains(&wanted), &wanted, &fleet)
 }
 
-/// The member's program restarts, then its machine; then the worker itself, which knows its members from before.
+/// Restarts the member's service, then its machine, then the worker, which has the members cached.
 fn survive(master: &Machine<'_>, workers: &[Machine<'_>]) -> Result<(), Failure> {
     let all_read = || -> Result<(), Failure> {
         for worker in workers {

@@ -1,11 +1,11 @@
-//! The reboot lock on whole machines: who reboots when, and what becomes of what ran there.
+//! The reboot lock on whole machines: which machine reboots when, and where its units move.
 
 pub(super) mod boots;
 pub mod commands;
 pub mod one_at_a_time;
 pub mod unhealthy;
 
-/// locksmithd runs in a container too, and waits for nobody who is logged in: the tests are.
+/// Runs locksmithd in a container too, and without its wait for logged-in users: the tests are logged in.
 pub(super) const UNIT: &str = "    \
 - name: locksmithd.service
       command: restart
@@ -18,5 +18,5 @@ pub(super) const UNIT: &str = "    \
             Environment=LOCKSMITHD_LOGIN_DELAY=0s LOCKSMITHD_RETRY_INTERVAL=1s
 ";
 
-/// Tells a machine's locksmithd that a reboot is needed. The command itself may see the end of the boot.
+/// Requests a reboot from a machine's locksmithd, detached: the reboot may kill the command.
 const SEND: &str = "sudo systemd-run --quiet locksmithctl send-need-reboot";

@@ -1,5 +1,4 @@
-//! What a machine is connected to: the LAN of its cluster, where machines find each other by address and by
-//! name and can be cut off, and the host.
+//! Networks of a machine: the cluster's LAN, on which machines resolve each other and can be cut off, and the host.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -9,7 +8,7 @@ use machines::cluster::BackendKind::Qemu;
 use machines::site::SiteError;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 const SOON: Duration = Duration::from_secs(180);
 
@@ -19,31 +18,31 @@ pub const LAN: Scenario = Scenario {
     nodes: 2,
     long_on: &[Qemu],
     run: lan,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn lan(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
+fn lan(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
     for (from, to) in [(1, 2), (2, 1)] {
-        let (from, to) = (stage.machine(from), stage.machine(to));
+        let (from, to) = (context.machine(from), context.machine(to));
         let node = to.node()?;
         from.wait_until_succeeds(&format!("sudo ping -c 1 -W 2 {}", node.address), SOON)?;
         let by_name = format!("sudo ping -4 -c 1 -W 2 {} | grep -F '({})'", node.name, node.address);
         from.wait_until_succeeds(&by_name, SOON)?;
     }
-    dead_switch(stage)
+    dead_switch(context)
 }
 
-/// `up` starts the switch of a LAN again that was killed while the machines ran.
-fn dead_switch(stage: &Stage<'_>) -> Result<(), Failure> {
-    let (one, two) = (stage.machine(1), stage.machine(2));
+/// `up` restarts a LAN's switch that was killed while the machines ran.
+fn dead_switch(context: &Context<'_>) -> Result<(), Failure> {
+    let (one, two) = (context.machine(1), context.machine(2));
     let ping = format!("sudo ping -c 1 -W 2 {}", two.node()?.address);
-    let Some(switch) = stage.site.cluster().lan else {
+    let Some(switch) = context.site.cluster().lan else {
         return expect(false, "a switch that serves the LAN", "none");
     };
     switch.kill().map_err(SiteError::from)?;
     one.fail(&ping)?;
-    stage.site.up(stage.site.default_limit(), &|_| ())?;
+    context.site.up(context.site.default_limit(), &|_| ())?;
     one.wait_until_succeeds(&ping, SOON)?;
     Ok(())
 }
@@ -53,12 +52,12 @@ pub const PARTITION: Scenario = Scenario {
     about: "a machine that is cut off the LAN reaches nobody until it is healed, and ssh still works",
     nodes: 2,
     run: partition,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let (one, two) = (stage.machine(1), stage.machine(2));
+fn partition(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let (one, two) = (context.machine(1), context.machine(2));
     let ping = |address: std::net::Ipv4Addr| format!("sudo ping -c 1 -W 2 {address}");
     let (to_one, to_two) = (ping(one.node()?.address), ping(two.node()?.address));
     one.wait_until_succeeds(&to_two, SOON)?;
@@ -71,7 +70,7 @@ fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the test offers on the host's loopback.
+/// What the test serves on the host's loopback.
 const GREETING: &str = "greetings from the host";
 
 pub const HOST: Scenario = Scenario {
@@ -80,10 +79,10 @@ pub const HOST: Scenario = Scenario {
     nodes: 2,
     shared: &["/home/core/share"],
     run: host,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn host(stage: &Stage<'_>) -> Result<(), Failure> {
+fn host(context: &Context<'_>) -> Result<(), Failure> {
     let failed = |path: &str| {
         let path = path.into();
         move |source| Failure::Disk { path, source }
@@ -92,17 +91,17 @@ fn host(stage: &Stage<'_>) -> Result<(), Failure> {
     let port = listener.local_addr().map_err(failed("127.0.0.1"))?.port();
     std::thread::spawn(move || {
         while let Ok((mut caller, _)) = listener.accept() {
-            // A machine that hangs up early fails its own command.
+            // A machine that disconnects early fails its own command.
             drop(caller.write_all(GREETING.as_bytes()));
         }
     });
-    stage.site.expose_host_port(port)?;
-    let ours = stage.shared(1);
+    context.site.expose_host_port(port)?;
+    let ours = context.shared(1);
     let path = ours.display().to_string();
     std::fs::write(ours.join("from-host"), GREETING).map_err(failed(&path))?;
-    stage.boot()?;
+    context.boot()?;
     for number in [1, 2] {
-        let machine = stage.machine(number);
+        let machine = context.machine(number);
         let heard = machine.succeed(&format!("cat </dev/tcp/host.keelson/{port}"))?;
         expect(heard == GREETING, GREETING, &heard)?;
         machine.wait_until_succeeds("mountpoint -q /home/core/share", SOON)?;

@@ -1,4 +1,4 @@
-//! Power cuts and reboots: what was written stays, and the next boot completes.
+//! Power cuts and reboots: written data is kept, and the next boot completes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,25 +8,25 @@ use machines::cluster::NodeState;
 use machines::site::SiteError;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
-/// Between two looks at a machine that changes.
-const GLANCE: Duration = Duration::from_millis(20);
-/// Time in which what was killed is gone.
-const GONE: Duration = Duration::from_secs(10);
-/// And what was started is there.
-const STARTED: Duration = Duration::from_secs(10);
+/// Interval of polling a machine that changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Limit until killed processes are gone.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+/// Limit until started processes run.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
     name: "crash",
     about: "a machine whose plug was pulled comes back with its data and its identity",
     run: crash_keeps_data,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn crash_keeps_data(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let identity = "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
     let before = machine.succeed(identity)?;
     machine.write("/var/lib/kept", b"still here\n")?;
@@ -46,22 +46,22 @@ pub const REBOOTS: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: reboots,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn reboots(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let boots = "sudo journalctl --list-boots --no-pager | wc -l";
     let before = machine.succeed(boots)?;
     let (done, starting) = (AtomicBool::new(false), AtomicBool::new(false));
     let rebooted = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                if stage.site.status().iter().any(|node| node.state == NodeState::Starting) {
+                if context.site.status().iter().any(|node| node.state == NodeState::Starting) {
                     starting.store(true, Ordering::Relaxed);
                 }
-                std::thread::sleep(GLANCE);
+                std::thread::sleep(POLL_INTERVAL);
             }
         });
         let rebooted = machine.reboot();
@@ -81,32 +81,32 @@ pub const KILLED: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: killed,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// The end of a command line that nobody else on the host has.
-const LEFT: &str = "sleep 7654321";
+/// End of a command line that is unique on the host.
+const ORPHAN: &str = "sleep 7654321";
 
-fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
-    machine.succeed(&format!("sudo systemd-run --unit=left {LEFT}"))?;
-    let on_host = || running_on_host(LEFT);
+fn killed(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    machine.succeed(&format!("sudo systemd-run --unit=left {ORPHAN}"))?;
+    let on_host = || running_on_host(ORPHAN);
     // systemd-run does not wait until the program runs.
-    let started = std::time::Instant::now() + STARTED;
-    while stage.backend != Qemu && on_host() == 0 {
+    let started = std::time::Instant::now() + START_LIMIT;
+    while context.backend != Qemu && on_host() == 0 {
         expect(std::time::Instant::now() < started, "a container's process on the host", "none")?;
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(POLL_INTERVAL);
     }
     let process = machine.node()?.process;
     let killed = process.map(machines::process::Process::kill).transpose().map_err(SiteError::from)?;
     expect(killed.is_some(), "a process of the machine", "none")?;
-    let deadline = std::time::Instant::now() + GONE;
+    let deadline = std::time::Instant::now() + EXIT_LIMIT;
     while on_host() > 0 {
         expect(std::time::Instant::now() < deadline, "an end of all that it ran", "it runs on")?;
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(POLL_INTERVAL);
     }
-    let state = stage.site.status().into_iter().map(|node| node.state.to_string()).collect::<String>();
+    let state = context.site.status().into_iter().map(|node| node.state.to_string()).collect::<String>();
     expect(state == "stopped", "stopped", &state)?;
     machine.crash()?;
     machine.start()?;
@@ -114,7 +114,7 @@ fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many processes of this host have a command line that ends so.
+/// Number of processes on this host whose command line ends with this.
 fn running_on_host(line: &str) -> usize {
     let wanted: Vec<u8> = line.bytes().map(|byte| if byte == b' ' { 0 } else { byte }).chain([0]).collect();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -128,13 +128,13 @@ pub const RESETS: Scenario = Scenario {
     about: "keelson-reset makes the machine what it was before its first boot, and it boots",
     on: &[Qemu],
     run: resets,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn resets(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
-    // Not the machine id: systemd takes a virtual machine's from its hardware.
+fn resets(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    // Not the machine id, which systemd derives from a virtual machine's hardware.
     let identity = "sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
     let before = machine.succeed(identity)?;
     machine.write("/etc/left-behind", b"gone soon\n")?;
@@ -156,27 +156,27 @@ pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
     on: &[Qemu],
     long_on: &[Qemu],
     run: cut_in_first_boot,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// The moments, as parts of the time that a whole first boot took.
+/// Moments of power cuts, as fractions of a whole first boot.
 const MOMENTS: [f64; 5] = [0.25, 0.4, 0.55, 0.7, 0.85];
 
-fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
-    // The first machine shows how long a first boot takes here; the second one's disk is copied during its own.
-    let begun = std::time::Instant::now();
-    stage.machine(1).start()?;
-    let whole = begun.elapsed();
-    stage.machine(1).crash()?;
-    let machine = stage.machine(2);
+fn cut_in_first_boot(context: &Context<'_>) -> Result<(), Failure> {
+    // The first machine measures a first boot on this host; the second one's disk is copied during its own.
+    let began = std::time::Instant::now();
+    context.machine(1).start()?;
+    let whole = began.elapsed();
+    context.machine(1).crash()?;
+    let machine = context.machine(2);
     machine.power_on()?;
-    let (begun, mut frozen) = (std::time::Instant::now(), Duration::ZERO);
+    let (began, mut frozen) = (std::time::Instant::now(), Duration::ZERO);
     let mut cuts = Vec::new();
     for moment in MOMENTS {
-        // The moment itself is what is tested: nothing is waited for.
-        std::thread::sleep((whole.mul_f64(moment) + frozen).saturating_sub(begun.elapsed()));
+        // Not a wait: the moment itself is what is tested.
+        std::thread::sleep((whole.mul_f64(moment) + frozen).saturating_sub(began.elapsed()));
         let before = std::time::Instant::now();
-        let folder = stage.site.layout().root().join(format!("cut-{}", cuts.len()));
+        let folder = context.site.layout().root().join(format!("cut-{}", cuts.len()));
         machine.snapshot_disk(&folder)?;
         cuts.push((moment, folder));
         frozen += before.elapsed();
@@ -185,8 +185,8 @@ fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
         machine.replace_disk(&folder)?;
         machine.start()?;
         let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
-        let seen = format!("after a cut at {moment} of a boot: {failed}");
-        expect(failed.trim().is_empty(), "no failed unit", &seen)?;
+        let actual = format!("after a cut at {moment} of a boot: {failed}");
+        expect(failed.trim().is_empty(), "no failed unit", &actual)?;
         machine
             .succeed("findmnt -no FSTYPE /usr | grep -qx erofs && sudo touch /var/lib/works /etc/works")?;
     }

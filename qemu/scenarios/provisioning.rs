@@ -1,5 +1,5 @@
-//! User-data that is right, and is followed to the letter; and user-data that is wrong: it is said where, and
-//! the rest of the machine works.
+//! Valid user-data is applied exactly; for invalid user-data the error is located, and the rest of the machine
+//! works.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use machines::cluster::BackendKind::Qemu;
 use machines::cluster::Datasource;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
-/// How long the network and the certificates may take to follow their files.
+/// Limit for the network and the certificates to follow their files.
 const SETTLED: Duration = Duration::from_secs(240);
 
 pub const NETWORK_AND_TRUST: Scenario = Scenario {
@@ -18,12 +18,12 @@ pub const NETWORK_AND_TRUST: Scenario = Scenario {
     user_data: Some(include_str!("../user-data/network.yaml")),
     long_on: &[Qemu],
     run: network_and_trust,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn network_and_trust(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn network_and_trust(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
     expect(name.trim() == "static-01", "the host name of the user-data", &name)?;
     for address in ["192.0.2.10/24", "2001:db8::10/64"] {
@@ -46,19 +46,19 @@ pub const BAD_USER_DATA: Scenario = Scenario {
     user_data: Some(BAD),
     long_on: &[Qemu],
     run: bad_user_data,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
-    // That this runs at all shows that the key of the config drive's metadata was taken.
+fn bad_user_data(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    // That this runs at all shows that the ssh key of the config drive's metadata was installed.
     let journal = machine.succeed("sudo journalctl --no-pager -b | grep -i cloudinit")?;
     let named = journal.to_lowercase().lines().any(|line| line.contains("line 4"));
     expect(named, "the journal to name line 4 of the user-data", &journal)
 }
 
-/// With a key of the user's own, as most user-data has.
+/// With a user's key, as most user-data has.
 const FIRST: &str = "#cloud-config\nhostname: core-01\nssh_authorized_keys: [ssh-ed25519 AAAA mine]\n";
 const CHANGED: &str = "#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA mine]\nwrite_files: [{path: /etc/changed, content: yes}]\n\
     coreos: {units: [{name: changed.service, command: start, content: \"[Service]\\nExecStart=/bin/sleep inf\\n\"}]}\n";
@@ -69,15 +69,15 @@ pub const PROVISION: Scenario = Scenario {
     user_data: Some(FIRST),
     long_on: &[Qemu],
     run: provision,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn provision(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     machine.fail("test -e /etc/changed")?;
-    expect(stage.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
-    stage.site.provision(machine.name(), SETTLED)?;
+    expect(context.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
+    context.site.provision(machine.name(), SETTLED)?;
     let file = machine.succeed("cat /etc/changed; systemctl is-active changed.service")?;
     expect(file == "yesactive\n", "the new file and unit", &file)?;
     machine.succeed("sudo rm /etc/changed && sync")?;
@@ -86,7 +86,7 @@ fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(file == "yesactive\n", "the new file and unit at the next boot", &file)
 }
 
-/// The second script would be over long before the first, if it did not wait for it.
+/// The second script would finish long before the first if it did not wait for it.
 const PARTS: &str = "Content-Type: multipart/mixed; boundary=part\nMIME-Version: 1.0\n\n\
     --part\nContent-Type: text/x-shellscript\n\n#!/bin/sh\nsleep 5\necho one > /var/lib/first\n\n\
     --part\nContent-Type: text/cloud-config\n\n#cloud-config\nhostname: parts-01\nwrite_files:\n\
@@ -94,7 +94,7 @@ const PARTS: &str = "Content-Type: multipart/mixed; boundary=part\nMIME-Version:
     --part\nContent-Type: text/x-shellscript\n\n#!/bin/bash\ncat /etc/part /var/lib/first > /var/lib/second\n\n\
     --part\nContent-Type: text/cloud-config\n\nhostname: never\nntp: {servers: [192.0.2.1]}\n\n--part--\n";
 
-/// What a cloud says of the network: networkd must know every word of what becomes of it.
+/// A cloud's network description: networkd must accept every setting of its conversion.
 const INTERFACES: &str = "iface far0 inet manual\niface bond7 inet manual\nbond-slaves far0\nbond-mode 4\n\
     bond-miimon 100\nbond-lacp-rate 1\nbond-xmit-hash-policy layer3+4\niface bond7.9 inet static\n\
     address 192.0.2.20\nnetmask 255.255.255.0\ngateway 192.0.2.1\ndns-nameservers 192.0.2.53\n\
@@ -106,12 +106,12 @@ pub const PARTS_AND_NETWORK: Scenario = Scenario {
     user_data: Some(PARTS),
     long_on: &[Qemu],
     run: parts_and_network,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn parts_and_network(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn parts_and_network(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
     expect(name.trim() == "parts-01", "the first host name", &name)?;
     let written = machine.wait_until_succeeds("cat /var/lib/second | grep one", SETTLED)?;
@@ -123,17 +123,17 @@ fn parts_and_network(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.succeed(&format!("printf '{INTERFACES}' > /tmp/drive/openstack/content/0000"))?;
     let meta = "{\"network_config\": {\"content_path\": \"/content/0000\"}}";
     machine.succeed(&format!("echo '{meta}' > /tmp/drive/openstack/latest/meta_data.json"))?;
-    // Modules are the host's where machines are containers, so that modprobe may fail.
+    // A container uses the host's modules, so that modprobe may fail.
     machine.succeed("sudo coreos-cloudinit -from-configdrive=/tmp/drive -convert-netconf=debian || true")?;
     let files = machine.succeed("ls /run/systemd/network; systemctl is-active systemd-networkd.service")?;
     expect(files.contains("01-bond7.netdev") && files.ends_with("active\n"), "the files", &files)?;
     let journal = machine.succeed("sudo journalctl --no-pager -b -u systemd-networkd.service")?;
-    // A complaint names the line behind the file: `01-bond7.netdev:5: Unknown key ...`.
+    // networkd's warning names the file and line: `01-bond7.netdev:5: Unknown key ...`.
     let complaint = journal.lines().find(|line| line.contains(".network:") || line.contains(".netdev:"));
     expect(complaint.is_none(), "no complaint about a file", complaint.unwrap_or_default())
 }
 
-/// The console is all that such a machine has: no key of the cluster reaches it by fw_cfg.
+/// Such a machine is reachable only by its console: fw_cfg passes no ssh key.
 const ODD: &str = "#cloud-config\nhostname: odd\ncoreos: {units: [{name: tell.service, command: start, content: \
     \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'date +\\\"fw_cfg was read in %%Y\\\" >/dev/ttyS0'\\n\"}]}\n";
 
@@ -143,18 +143,18 @@ pub const ODD_MACHINE: Scenario = Scenario {
     on: &[Qemu],
     user_data: Some(ODD),
     datasource: Datasource::FwCfg,
-    qemu_words: &[
+    qemu_arguments: &[
         "-rtc",
         "base=1970-01-01T00:00:00",
         "-smbios",
         "type=11,value=io.systemd.stub.kernel-cmdline-extra=keelson.autologin",
     ],
     run: odd_machine,
-    ..USUAL
+    ..DEFAULTS
 };
 
-fn odd_machine(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machine = stage.machine(1);
+fn odd_machine(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
     let ready = machine.start()?;
     let failed = ready.failed_units.join(" ");
     expect(failed.is_empty(), "no failed unit", &failed)?;

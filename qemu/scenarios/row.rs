@@ -1,8 +1,8 @@
 //! Runs several scenarios on the same machines, which boot once: on emulated machines a boot takes as long as most
 //! scenarios.
 //!
-//! After each scenario, machines that are off are started, and its units, keys and files are removed. Then the state of
-//! the machines must be that of the first boot.
+//! After each scenario, stopped machines are started, and its units, keys and files are removed. The state of the
+//! machines must then equal that after the boot.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use machines::machine::Machine;
 use super::kv::{FORMED, NODES, SOON, USER_DATA};
 use super::{fleet, kv, kv_faults, kv_recovery, power, tutorials};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 // The last one replaces the cluster.
 const IN_STORE: &[&Scenario] = &[&kv::MOVES, &kv::LEADER_DIES, &kv_faults::BAD_DISK, &kv_recovery::RESTORE];
@@ -29,7 +29,7 @@ pub const STORE: Scenario = Scenario {
     about: "kv-service-moves, kv-leader-dies, kv-bad-disk and kv-restore pass on the same machines",
     nodes: NODES,
     user_data: Some(USER_DATA),
-    run: |stage| in_a_row(stage, IN_STORE),
+    run: |context| in_a_row(context, IN_STORE),
     ..ROW
 };
 
@@ -38,7 +38,7 @@ pub const FLEET: Scenario = Scenario {
     about: "fleet, fleet-limits and fleet-refused pass on the same machines",
     nodes: NODES,
     user_data: Some(fleet::TUTORIAL),
-    run: |stage| in_a_row(stage, IN_FLEET),
+    run: |context| in_a_row(context, IN_FLEET),
     ..ROW
 };
 
@@ -47,9 +47,9 @@ pub const MEMBERS: Scenario = Scenario {
     about: "fleet-bus, fleet-partition and fleet-machine-dies pass on the same machines",
     nodes: NODES,
     shared: fleet::partition::PARTITION.shared,
-    run: |stage| {
-        stage.site.set_user_data(fleet::cluster::impatient(stage).as_bytes())?;
-        in_a_row(stage, IN_MEMBERS)
+    run: |context| {
+        context.site.set_user_data(fleet::cluster::impatient(context).as_bytes())?;
+        in_a_row(context, IN_MEMBERS)
     },
     ..ROW
 };
@@ -57,40 +57,41 @@ pub const MEMBERS: Scenario = Scenario {
 pub const MACHINE: Scenario = Scenario {
     name: "row-machine",
     about: "validator, reboot, killed and from-file pass on the same machine",
-    run: |stage| in_a_row(stage, IN_MACHINE),
+    run: |context| in_a_row(context, IN_MACHINE),
     ..ROW
 };
 
-const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..USUAL };
+const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..DEFAULTS };
 
 /// State of a machine: failed units, units that a scenario started, changes of `/etc`.
 const MACHINE_STATE: &str = "systemctl --failed --no-legend --plain; \
     ls /run/systemd/transient | grep '\\.service$'; ls /run/fleet/units 2>/dev/null; sudo keelson-etc diff; true";
-/// State of the cluster: members and their health, keys, machines, units. The machines' own keys are those of locksmith.
+/// State of the cluster: members and their health, keys, machines, units. The machines' keys are those of
+/// locksmith.
 const CLUSTER_STATE: &str = "if systemctl is-active --quiet etcd; then etcdctl cluster-health | sort; \
     etcdctl ls | grep -v '^/coreos.com$'; fi; \
     if systemctl is-active --quiet fleet; then fleetctl list-machines; fleetctl list-unit-files --no-legend; fi";
-/// Files that scenarios write outside of `/etc`: all that are new in these folders, and some by name.
+/// Files that scenarios write outside of `/etc`: new files in these folders, and some by name.
 const FILES: &str = "find /tmp /home/core -maxdepth 1 -type f 2>/dev/null | sort";
 const RUN_FILES: &str = "/run/acknowledged* /run/enough /run/routes";
-/// Services that the user-data of a row may start, and what prints a line for each machine that takes part.
+/// Services that the user-data of a row may start, each with a command that prints a line per machine.
 const SERVICES: [(&str, &str); 2] = [
     ("etcd.service", "etcdctl cluster-health | grep ' is healthy: '"),
     ("fleet.service", "fleetctl list-machines --no-legend"),
 ];
 
 /// Runs scenarios on machines that boot once.
-fn in_a_row(stage: &Stage<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
-    stage.boot()?;
-    let machines: Vec<_> = (1..=scenarios[0].nodes).map(|number| stage.machine(number)).collect();
+fn in_a_row(context: &Context<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
+    context.boot()?;
+    let machines: Vec<_> = (1..=scenarios[0].nodes).map(|number| context.machine(number)).collect();
     let first = State::of(&machines)?;
     for (index, scenario) in scenarios.iter().enumerate() {
         let of = |failure: Failure| Failure::Expected(format!("{}: {}", scenario.name, failure.chain()));
         let begun = Instant::now();
-        (scenario.run)(stage).map_err(of)?;
+        (scenario.run)(context).map_err(of)?;
         eprintln!("{} passed in {:.0?}", scenario.name, begun.elapsed());
         if index + 1 < scenarios.len() {
-            clean_up(stage, scenario, &machines, &first)
+            clean_up(context, scenario, &machines, &first)
                 .and_then(|()| first.wait_for(&machines))
                 .map_err(of)?;
         }
@@ -100,7 +101,7 @@ fn in_a_row(stage: &Stage<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
 
 /// The state of all machines after their boot.
 struct State {
-    /// The output of [`MACHINE_STATE`] and [`CLUSTER_STATE`], by machine.
+    /// Outputs of [`MACHINE_STATE`] and [`CLUSTER_STATE`], by machine.
     shown: Vec<[String; 2]>,
     files: Vec<BTreeSet<String>>,
 }
@@ -124,7 +125,7 @@ impl State {
         Ok(state)
     }
 
-    /// Waits until every machine has this state again: units may take a while to stop.
+    /// Waits until every machine has this state again: units may need a while to stop.
     fn wait_for(&self, machines: &[Machine<'_>]) -> Result<(), Failure> {
         for (machine, [own, of_cluster]) in machines.iter().zip(&self.shown) {
             for (command, was) in [(MACHINE_STATE, own), (CLUSTER_STATE, of_cluster)] {
@@ -154,7 +155,7 @@ fn files(machine: &Machine<'_>) -> Result<BTreeSet<String>, Failure> {
 
 /// Removes what a scenario leaves on its machines.
 fn clean_up(
-    stage: &Stage<'_>,
+    context: &Context<'_>,
     scenario: &Scenario,
     machines: &[Machine<'_>],
     first: &State,
@@ -184,7 +185,7 @@ fn clean_up(
          etcdctl ls | grep -v '^/coreos.com$' | xargs -r -n 1 etcdctl rm --recursive; fi",
     )?;
     for number in 1..=scenario.shared.len() {
-        let path = stage.shared(number);
+        let path = context.shared(number);
         let failed = |source| Failure::Disk { path: path.clone(), source };
         for entry in std::fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -217,7 +218,7 @@ mod tests {
             for scenario in scenarios {
                 assert!(scenario.by_name_on.contains(&Qemu), "{} would run twice", scenario.name);
                 assert!(row.about.contains(scenario.name), "{}: {}", row.name, scenario.name);
-                let needs = |of: &Scenario| (of.nodes, of.shared, of.tls, of.secure_boot, of.qemu_words);
+                let needs = |of: &Scenario| (of.nodes, of.shared, of.tls, of.secure_boot, of.qemu_arguments);
                 assert_eq!(needs(row), needs(scenario), "{}", scenario.name);
             }
         }

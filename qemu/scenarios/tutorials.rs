@@ -1,6 +1,6 @@
-//! What readers of the tutorials do before there is a cluster: rows A1 to A8 of the acceptance list.
+//! What readers of the tutorials do before they have a cluster: rows A1 to A8 of the acceptance list.
 //!
-//! Row A7 is held by `kv_workers` and `fleet::workers`; members by hand (A6) are the key-value store's matter.
+//! `kv_workers` and `fleet::workers` cover row A7; `kv` covers manual membership (A6).
 
 pub mod cluster;
 pub mod from_file;

@@ -1,14 +1,14 @@
-//! The bus by which fleetd speaks with systemd goes away and comes back, and systemd itself starts anew.
+//! fleetd while D-Bus disconnects and reconnects, and while systemd re-executes.
 
 use std::time::{Duration, Instant};
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
 use super::super::kv::{NODES, SOON};
-use super::beats::{Beats, FOLDER, Run, SERVICE};
 use super::cluster::{Member, form_with, put, start_each, user_data, wait_for_machines};
+use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const BUS: Scenario = Scenario {
     name: "fleet-bus",
@@ -18,82 +18,82 @@ pub const BUS: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: bus,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// What is done to a machine. None of it is fleetd's end, or a unit's.
+/// Disruptions of a machine, none of which stops fleetd or a unit.
 const EVENTS: [(&str, &str); 3] = [
     ("dbus restarted", "systemctl restart dbus.service"),
     ("dbus killed", "systemctl kill -s KILL dbus.service"),
     ("systemd executed anew", "systemctl daemon-reexec"),
 ];
-/// It does not connect again by itself, and logins wait for it.
+/// logind does not reconnect, and logins wait for it.
 const LOGINS: &str = "systemctl restart systemd-logind.service";
 
-/// Sooner than fleetd asks systemd for all states anew: what is seen by then, systemd has told.
-fn told(stage: &Stage<'_>) -> Duration {
-    match stage.backend {
+/// Shorter than fleetd's interval for listing all units: changes observed within it came as signals from systemd.
+fn signal_limit(context: &Context<'_>) -> Duration {
+    match context.backend {
         Qemu => SOON,
         Nspawn => Duration::from_secs(15),
     }
 }
 
-fn bus(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = form_with(stage, &user_data(&[], ""))?;
-    let [one, two, three] = &members;
-    let beats = Beats::new(&stage.shared(1));
-    let typed = &two.machine;
-    put(typed, "beat@.service", SERVICE)?;
-    put(typed, "there@.service", &format!("{SERVICE}\n[X-Fleet]\nMachineID={}\n", one.id))?;
-    start_each(typed, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
+fn bus(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form_with(context, &user_data(&[], ""))?;
+    let [one, two, form_three] = &members;
+    let heartbeats = Heartbeats::new(&context.shared(1));
+    let client = &two.machine;
+    put(client, "beat@.service", SERVICE)?;
+    put(client, "there@.service", &format!("{SERVICE}\n[X-Fleet]\nMachineID={}\n", one.id))?;
+    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", form_three)])?;
     let units = (1..=NODES).map(|number| format!("beat@{number}.service")).collect::<Vec<_>>();
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    let mut runs = beats.wait(&units, &ids, SOON)?;
+    let mut runs = heartbeats.wait(&units, &ids, SOON)?;
     let fleetd = one.machine.succeed(FLEETD)?;
     for (number, (event, command)) in EVENTS.into_iter().enumerate() {
         one.machine.succeed(&format!("sudo sh -c '{command} && {LOGINS}'"))?;
         let unit = format!("there@{number}");
         runs.extend(
-            works_on(stage, &members, &beats, &unit)
+            works_on(context, &members, &heartbeats, &unit)
                 .map_err(|failure| Failure::Expected(format!("after {event}: {}", failure.chain())))?,
         );
         for member in &members {
             wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
         }
-        beats.undisturbed(&runs, &format!("after {event}"))?;
+        heartbeats.undisturbed(&runs, &format!("after {event}"))?;
     }
     let after = one.machine.succeed(FLEETD)?;
     expect(fleetd == after, "the same fleetd", &format!("{fleetd}{after}"))?;
-    beats.never_twice()
+    heartbeats.never_twice()
 }
 
 const FLEETD: &str = "systemctl show --property=MainPID,NRestarts fleet.service";
 
-/// A unit is started on the first machine, its end is seen, and it is started again; its run.
+/// Starts a unit on the first machine, kills it, starts it again and returns its run.
 fn works_on(
-    stage: &Stage<'_>,
+    context: &Context<'_>,
     members: &[Member<'_>; NODES],
-    beats: &Beats,
+    heartbeats: &Heartbeats,
     unit: &str,
 ) -> Result<Vec<Run>, Failure> {
     let [one, two, _] = members;
-    let (typed, began) = (&two.machine, Instant::now());
+    let (client, began) = (&two.machine, Instant::now());
     let row = |state: &str| {
         format!(
             "fleetctl list-units --no-legend --fields=unit,active,sub | tr -s '\\t' | grep -xP '{unit}.service\\t{state}'"
         )
     };
-    start_each(typed, &[(unit, one)])?;
-    typed.wait_until_succeeds(&row("active\\trunning"), told(stage))?;
+    start_each(client, &[(unit, one)])?;
+    client.wait_until_succeeds(&row("active\\trunning"), signal_limit(context))?;
     one.machine.succeed(&format!("sudo systemctl kill -s KILL {unit}.service"))?;
-    typed.wait_until_succeeds(&row("failed\\tfailed"), told(stage))?;
-    typed.succeed(&format!("fleetctl start {unit}"))?;
-    typed.wait_until_succeeds(&row("active\\trunning"), told(stage))?;
+    client.wait_until_succeeds(&row("failed\\tfailed"), signal_limit(context))?;
+    client.succeed(&format!("fleetctl start {unit}"))?;
+    client.wait_until_succeeds(&row("active\\trunning"), signal_limit(context))?;
     eprintln!("{unit} was started, seen to fail and started again within {:?}", began.elapsed());
-    // What its first process has written is fresh for a while.
+    // The first process's last write counts as alive for a while.
     let deadline = Instant::now() + SOON;
     loop {
-        let mut runs = beats.alive()?;
+        let mut runs = heartbeats.alive()?;
         runs.retain(|run| run.unit == format!("{unit}.service"));
         if runs.len() == 1 {
             return Ok(runs);

@@ -1,4 +1,4 @@
-//! Machines that are one cluster of fleetd, as fleetctl names them.
+//! Machines that form one fleet cluster.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use machines::machine::Machine;
 use machines::ready::Mark;
 use machines::site::Site;
 
-use super::super::kv::{FORMED, NODES, SOON, shows};
-use super::beats::{Beats, SERVICE};
+use super::super::kv::{FORMED, NODES, SOON, expect_output};
+use super::heartbeats::{Heartbeats, SERVICE};
 use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
 /// A machine of the cluster.
 pub struct Member<'a> {
@@ -21,37 +21,37 @@ pub struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// The first characters of its id, which name it.
+    /// The short form of its id.
     pub fn short(&self) -> &str {
         self.id.get(..8).unwrap_or(&self.id)
     }
 
-    /// As tables and answers show it: `8145ebb7.../10.77.0.12`.
-    pub fn place(&self) -> String {
+    /// As fleetctl prints it: `8145ebb7.../10.77.0.12`.
+    pub fn location(&self) -> String {
         format!("{}.../{}", self.short(), self.address)
     }
 }
 
-/// How long a machine is believed to be there: short where machines are fast, and scenarios have to be.
-pub fn ttl(stage: &Stage<'_>) -> Duration {
-    match stage.backend {
+/// The presence TTL of a machine: short where machines are fast, to keep scenarios short.
+pub fn ttl(context: &Context<'_>) -> Duration {
+    match context.backend {
         BackendKind::Nspawn => Duration::from_secs(6),
         BackendKind::Qemu => Duration::from_secs(30),
     }
 }
 
-/// How long the engine's lease lives: five times the default `engine_reconcile_interval`.
+/// TTL of the engine's lease: five times the default `engine_reconcile_interval`.
 const LEASE: Duration = Duration::from_secs(10);
-/// Beyond TTL and lease, until the last unit of a machine that is unreachable runs elsewhere.
+/// Margin beyond TTL and lease for starting the last unit of an unreachable machine elsewhere.
 const GRACE: Limit = Limit { promised: Duration::from_secs(1), emulated: Duration::from_secs(15) };
 
-/// From the moment that a machine is unreachable to the start of its last unit elsewhere. If it held the engine's
-/// lease, that has to end as well.
-pub fn taken_over(stage: &Stage<'_>, slowdown: Slowdown) -> Duration {
-    ttl(stage).max(LEASE) + GRACE.on(stage, slowdown, "units elsewhere after TTL or lease")
+/// Limit from the loss of a machine to the start of its last unit elsewhere. The engine's lease has to expire too
+/// if that machine held it.
+pub fn failover_limit(context: &Context<'_>, slowdown: Slowdown) -> Duration {
+    ttl(context).max(LEASE) + GRACE.on(context, slowdown, "units elsewhere after TTL or lease")
 }
 
-/// Cloud-config of a machine with etcd and fleet: lines below `coreos.fleet`, and further units.
+/// Cloud-config of a machine with etcd and fleet: lines below `coreos.fleet`, and additional units.
 pub fn user_data(fleet: &[String], units: &str) -> String {
     let fleet: String = fleet.iter().map(|line| format!("    {line}\n")).collect();
     format!(
@@ -61,37 +61,37 @@ pub fn user_data(fleet: &[String], units: &str) -> String {
     )
 }
 
-/// The same where machines are soon taken for dead.
-pub fn impatient(stage: &Stage<'_>) -> String {
-    user_data(&[format!("agent-ttl: {}s", ttl(stage).as_secs())], "")
+/// The same with a short presence TTL.
+pub fn impatient(context: &Context<'_>) -> String {
+    user_data(&[format!("agent-ttl: {}s", ttl(context).as_secs())], "")
 }
 
-/// Boots the machines and waits until each sees all; in the order of their ids, which is the scheduler's.
-pub fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
-    stage.boot()?;
-    meet(stage)
+/// Boots the machines and waits until each lists all; sorted by id, as the scheduler does.
+pub fn form<'a>(context: &Context<'a>) -> Result<Vec<Member<'a>>, Failure> {
+    context.boot()?;
+    wait_for_cluster(context)
 }
 
-/// Boots all machines at once, each with user-data of its own: by the machine's name.
-pub fn boot_each(stage: &Stage<'_>, user_data: impl Fn(&str) -> String) -> Result<(), Failure> {
+/// Boots all machines concurrently, each with user-data by its name.
+pub fn boot_each(context: &Context<'_>, user_data: impl Fn(&str) -> String) -> Result<(), Failure> {
     let machines: Vec<_> =
-        (1..=stage.site.cluster().nodes.len()).map(|number| stage.machine(number)).collect();
+        (1..=context.site.cluster().nodes.len()).map(|number| context.machine(number)).collect();
     for machine in &machines {
-        stage.site.set_user_data(user_data(machine.name()).as_bytes())?;
+        context.site.set_user_data(user_data(machine.name()).as_bytes())?;
         machine.power_on()?;
     }
     for machine in &machines {
-        stage.site.wait_ready(machine.name(), &Mark::default(), stage.site.default_limit())?;
+        context.site.wait_ready(machine.name(), &Mark::default(), context.site.default_limit())?;
     }
     Ok(())
 }
 
-/// Waits until each of the running machines sees all; in the order of their ids, which is the scheduler's.
-pub fn meet<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
-    let nodes = stage.site.cluster().nodes.len();
+/// Waits until each running machine lists all; sorted by id, as the scheduler does.
+pub fn wait_for_cluster<'a>(context: &Context<'a>) -> Result<Vec<Member<'a>>, Failure> {
+    let nodes = context.site.cluster().nodes.len();
     let mut members = Vec::new();
     for number in 1..=nodes {
-        let machine = stage.machine(number);
+        let machine = context.machine(number);
         let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
         expect(failed.trim().is_empty(), "no failed unit", &failed)?;
         for unit in ["etcd.service", "fleet.service"] {
@@ -108,52 +108,52 @@ pub fn meet<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
     Ok(members)
 }
 
-/// Three of them, with user-data of this moment.
-pub fn form_with<'a>(stage: &Stage<'a>, user_data: &str) -> Result<[Member<'a>; NODES], Failure> {
-    stage.site.set_user_data(user_data.as_bytes())?;
-    three(stage)
+/// Boots three machines with this user-data.
+pub fn form_with<'a>(context: &Context<'a>, user_data: &str) -> Result<[Member<'a>; NODES], Failure> {
+    context.site.set_user_data(user_data.as_bytes())?;
+    form_three(context)
 }
 
-pub fn three<'a>(stage: &Stage<'a>) -> Result<[Member<'a>; NODES], Failure> {
-    all_three(form(stage)?)
+pub fn form_three<'a>(context: &Context<'a>) -> Result<[Member<'a>; NODES], Failure> {
+    into_array(form(context)?)
 }
 
-pub fn all_three(members: Vec<Member<'_>>) -> Result<[Member<'_>; NODES], Failure> {
+pub fn into_array(members: Vec<Member<'_>>) -> Result<[Member<'_>; NODES], Failure> {
     let number = members.len();
     members.try_into().map_err(|_| Failure::Expected(format!("expected {NODES} machines; seen: {number}")))
 }
 
-/// Until this machine's fleetd lists these machines and no others.
-pub fn wait_for_machines(asked: &Machine<'_>, members: &[&Member<'_>]) -> Result<(), Failure> {
+/// Waits until this machine's fleetd lists exactly these machines.
+pub fn wait_for_machines(queried: &Machine<'_>, members: &[&Member<'_>]) -> Result<(), Failure> {
     let mut ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
     ids.sort_unstable();
     let list = "fleetctl list-machines --full --no-legend --fields=machine";
-    asked.wait_until_succeeds(&format!("test \"$({list} | xargs)\" = '{}'", ids.join(" ")), SOON)?;
+    queried.wait_until_succeeds(&format!("test \"$({list} | xargs)\" = '{}'", ids.join(" ")), SOON)?;
     Ok(())
 }
 
-/// Where each unit is, as `UNIT ID ACTIVE` a line.
-const PLACES: &str = "fleetctl list-units --full --no-legend --fields=unit,machine,active | sed 's#/[0-9.]*##' | \
+/// Prints `UNIT ID ACTIVE` for each unit.
+const PLACEMENT: &str = "fleetctl list-units --full --no-legend --fields=unit,machine,active | sed 's#/[0-9.]*##' | \
     tr -s '\\t' ' '";
 
-/// Until these services are where they should be, and active; each once, and no others.
-pub fn wait_for_places(asked: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result<(), Failure> {
+/// Waits until exactly these services are active, each on its machine.
+pub fn wait_for_placement(queried: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result<(), Failure> {
     let mut lines: Vec<_> =
         wanted.iter().map(|(unit, member)| format!("{unit}.service {} active", member.id)).collect();
     lines.sort();
-    let check = format!("seen=$({PLACES}); echo \"$seen\"; test \"$seen\" = '{}'", lines.join("\n"));
-    asked.wait_until_succeeds(&check, SOON)?;
+    let check = format!("seen=$({PLACEMENT}); echo \"$seen\"; test \"$seen\" = '{}'", lines.join("\n"));
+    queried.wait_until_succeeds(&check, SOON)?;
     Ok(())
 }
 
-/// The table of `list-machines`, of machines without metadata.
+/// The output of `list-machines` for machines without metadata.
 pub fn list_machines(members: &[Member<'_>]) -> String {
     let rows = members.iter().map(|member| format!("{}...\t{}\t-\n", member.short(), member.address));
     ["MACHINE\t\tIP\t\tMETADATA\n".to_owned()].into_iter().chain(rows).collect()
 }
 
-/// Puts the cluster's own key where [`with_agent`] takes it.
-pub fn bring_key(site: &Site, machine: &Machine<'_>) -> Result<(), Failure> {
+/// Copies the cluster's private key to where [`with_agent`] expects it.
+pub fn copy_key(site: &Site, machine: &Machine<'_>) -> Result<(), Failure> {
     let path = site.layout().key();
     let key = std::fs::read(&path).map_err(|source| Failure::Disk { path, source })?;
     machine.write("/run/key", &key)?;
@@ -161,34 +161,35 @@ pub fn bring_key(site: &Site, machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A command with the cluster's key in an agent, as a user has who logged in with his own forwarded.
+/// Wraps a command in an ssh-agent with the cluster's key, as agent forwarding provides it.
 pub fn with_agent(command: &str) -> String {
     format!("ssh-agent bash -c 'ssh-add -q ~/key && {command}'")
 }
 
-/// Puts a unit's file where `core` types its commands.
+/// Writes a unit file to the home folder of `core`.
 pub fn put(machine: &Machine<'_>, name: &str, text: &str) -> Result<(), Failure> {
     Ok(machine.write(&format!("/home/core/{name}"), text.as_bytes())?)
 }
 
-/// Starts units one after the other, and compares where they are said to be.
-pub fn start_each(asked: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result<(), Failure> {
+/// Starts units one after the other, and checks their machines.
+pub fn start_each(queried: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result<(), Failure> {
     let units: Vec<_> = wanted.iter().map(|(unit, _)| *unit).collect();
-    let lines =
-        wanted.iter().map(|(unit, member)| format!("Unit {unit}.service launched on {}\n", member.place()));
-    // An emulated machine on a busy host may take longer than the usual three seconds to answer.
+    let lines = wanted
+        .iter()
+        .map(|(unit, member)| format!("Unit {unit}.service launched on {}\n", member.location()));
+    // An emulated machine on a busy host may need longer than the default three seconds.
     let start = "fleetctl --request-timeout=60 start $unit";
     let each = format!("for unit in {}; do {start} || exit 1; done", units.join(" "));
-    shows(asked, &each, &lines.collect::<String>())
+    expect_output(queried, &each, &lines.collect::<String>())
 }
 
-/// A unit on each machine that writes down when it runs: their names.
-pub fn beat_on_each(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<String>, Failure> {
+/// Starts a recording unit on each machine and returns their names.
+pub fn beat_on_each(members: &[Member<'_>; NODES], heartbeats: &Heartbeats) -> Result<Vec<String>, Failure> {
     let [first, second, third] = members;
     put(&second.machine, "beat@.service", SERVICE)?;
     start_each(&second.machine, &[("beat@1", first), ("beat@2", second), ("beat@3", third)])?;
     let names: Vec<_> = (1..=NODES).map(|number| format!("beat@{number}.service")).collect();
     let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&names, &all, SOON)?;
+    heartbeats.wait(&names, &all, SOON)?;
     Ok(names)
 }

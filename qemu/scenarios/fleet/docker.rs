@@ -1,13 +1,13 @@
-//! The tutorials' own unit, which runs a container.
+//! The tutorials' unit that runs a container.
 
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
 
-use super::super::kv::shows;
+use super::super::kv::expect_output;
 use super::cluster::form;
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const DOCKER: Scenario = Scenario {
     name: "fleet-docker",
@@ -16,28 +16,28 @@ pub const DOCKER: Scenario = Scenario {
     long_on: &[Qemu],
     user_data: Some(super::TUTORIAL),
     run: docker,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Docker's first start, on an emulated machine.
+/// Limit for Docker's first start on an emulated machine.
 const STARTED: Duration = Duration::from_secs(600);
 
-fn docker(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = form(stage)?;
+fn docker(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form(context)?;
     let Some(member) = members.first() else { return Ok(()) };
     let machine = &member.machine;
-    let started = format!("Unit tour.service launched on {}\n", member.place());
-    shows(machine, "fleetctl start /usr/share/keelson/examples/tour.service", &started)?;
+    let started = format!("Unit tour.service launched on {}\n", member.location());
+    expect_output(machine, "fleetctl start /usr/share/keelson/examples/tour.service", &started)?;
     machine.wait_until_succeeds("fleetctl list-units | grep -P 'active\\trunning'", STARTED)?;
     machine.wait_until_succeeds("fleetctl journal tour.service | grep 'Hello World'", STARTED)?;
     let running = machine.succeed("docker ps --format '{{.Names}} {{.Image}}'")?;
     expect(running == "tour busybox\n", "its container", &running)?;
-    shows(machine, "fleetctl stop tour.service", &started.replace("launched", "loaded"))?;
-    // The tutorials' shell does not hear SIGTERM: docker kills it after ten seconds, and whether its client ends with
-    // the code of that, which is a failure, or by systemd's own SIGTERM, is a race here as there.
+    expect_output(machine, "fleetctl stop tour.service", &started.replace("launched", "loaded"))?;
+    // The tutorials' shell ignores SIGTERM, and docker kills it after ten seconds. Its client exits with that code,
+    // a failure, or by systemd's SIGTERM: a race in the original too.
     let ended = "fleetctl list-units | grep -P '(inactive\\tdead|failed\\tfailed)'";
     machine.wait_until_succeeds(ended, STARTED)?;
-    shows(machine, "docker ps --quiet", "")?;
-    shows(machine, "fleetctl destroy tour.service", "Destroyed tour.service\n")?;
-    shows(machine, "fleetctl list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
+    expect_output(machine, "docker ps --quiet", "")?;
+    expect_output(machine, "fleetctl destroy tour.service", "Destroyed tour.service\n")?;
+    expect_output(machine, "fleetctl list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
 }

@@ -1,10 +1,10 @@
-//! The original's own functional tests, by their names, on booted machines.
+//! fleet's functional tests, under their original names.
 //!
-//! Those that need the same machines share them: each test finds its cluster without units and with fleetd on all
-//! machines. Each has its original's name, which a failure names too.
+//! Tests that need the same machines share them: each one starts with a cluster without units and with fleetd on
+//! all machines.
 
 mod client;
-pub mod ground;
+pub mod fixture;
 mod machines_api;
 mod members;
 mod replace;
@@ -17,46 +17,46 @@ use machines::cluster::BackendKind::Qemu;
 
 use super::super::kv::NODES;
 use crate::failure::Failure;
-use crate::scenario::{Scenario, Stage, USUAL};
-use ground::Ground;
+use crate::scenario::{Context, DEFAULTS, Scenario};
+use fixture::Fixture;
 
 pub const FUNCTIONAL: Scenario = Scenario {
     name: "fleet-functional",
     about: "the original's functional tests of clients, units and their places hold on up to three machines",
     nodes: NODES,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     by_name_on: &[Qemu],
-    run: |stage| on_three(&Ground::form(stage, |name| user_data(stage, name))?),
-    ..USUAL
+    run: |context| on_three(&Fixture::form(context, |name| user_data(context, name))?),
+    ..DEFAULTS
 };
 
 pub const MEMBERS: Scenario = Scenario {
     name: "fleet-members",
     about: "the original's functional tests of machines that come, go and meet their double hold on four machines",
     nodes: NODES + 1,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     long_on: &[Qemu],
     by_name_on: &[Qemu],
-    run: |stage| run(&Ground::form(stage, |name| user_data(stage, name))?, ON_FOUR),
-    ..USUAL
+    run: |context| run(&Fixture::form(context, |name| user_data(context, name))?, ON_FOUR),
+    ..DEFAULTS
 };
 
 pub const SERVER: Scenario = Scenario {
     name: "fleet-server",
     about: "the original's functional tests of one fleetd hold whose store is on another machine, and can be cut off",
     nodes: 2,
-    shared: &[ground::UNITS],
+    shared: &[fixture::UNITS],
     by_name_on: &[Qemu],
-    run: |stage| run(&server::form(stage)?, ON_ONE),
-    ..USUAL
+    run: |context| run(&server::form(context)?, ON_ONE),
+    ..DEFAULTS
 };
 
 struct Test {
     name: &'static str,
-    run: fn(&Ground<'_>) -> Result<(), Failure>,
+    run: fn(&Fixture<'_>) -> Result<(), Failure>,
 }
 
-/// Each under the name of its function.
+/// Pairs each test with the name of its function.
 macro_rules! tests {
     ($($module:ident: $($test:ident)*;)*) => { &[$($(Test { name: stringify!($test), run: $module::$test },)*)*] };
 }
@@ -71,7 +71,7 @@ const ON_THREE: &[Test] = tests! {
     unit_actions: unit_ssh_actions unit_status install_unit;
     schedule: schedule_machine_of schedule_conflicts schedule_multiple_conflicts schedule_condition_machine_id
         templates_with_specifiers_in_metadata schedule_global_units schedule_global_conflicts;
-    // From here on fleetd runs on two machines, then on one.
+    // These reduce the cluster to two machines, then to one.
     schedule: schedule_replace schedule_circular_replace schedule_one_way_conflict;
     units: unit_runnable;
 };
@@ -84,14 +84,14 @@ const ON_ONE: &[Test] = tests! {
     server: reconfigure_server single_node_connectivity_loss shutdown shutdown_vs_monitor;
 };
 
-/// All of them, whatever becomes of those before; only where units cannot be cleared away it ends early.
-fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
+/// Runs all tests even if some fail; stops early only if units cannot be removed.
+fn run(fixture: &Fixture<'_>, tests: &[Test]) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for test in tests {
-        if let Err(failure) = (test.run)(ground) {
+        if let Err(failure) = (test.run)(fixture) {
             failures.push(format!("{}: {}", test.name, failure.chain()));
         }
-        if let Err(failure) = ground.clear() {
+        if let Err(failure) = fixture.clear() {
             failures.push(format!("after {}: {}", test.name, failure.chain()));
             break;
         }
@@ -99,25 +99,25 @@ fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
     if failures.is_empty() { Ok(()) } else { Err(Failure::Expected(failures.join("\n"))) }
 }
 
-/// On three machines that all have fleetd.
-pub fn on_three(ground: &Ground<'_>) -> Result<(), Failure> {
-    run(ground, ON_THREE)
+/// Runs the tests for three machines with fleetd.
+pub fn on_three(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    run(fixture, ON_THREE)
 }
 
-/// Lines below `coreos.fleet`, which differ: each machine says its own name.
-pub fn settings(stage: &Stage<'_>, name: &str) -> [String; 2] {
-    [format!("agent-ttl: {}s", ground::ttl(stage).as_secs()), format!("metadata: hostname={name}")]
+/// Lines below `coreos.fleet`, with the machine's name as metadata.
+pub fn settings(context: &Context<'_>, name: &str) -> [String; 2] {
+    [format!("agent-ttl: {}s", fixture::ttl(context).as_secs()), format!("metadata: hostname={name}")]
 }
 
-fn user_data(stage: &Stage<'_>, name: &str) -> String {
-    super::cluster::user_data(&settings(stage, name), ground::API)
+fn user_data(context: &Context<'_>, name: &str) -> String {
+    super::cluster::user_data(&settings(context, name), fixture::API)
 }
 
 #[cfg(test)]
 mod names {
     use super::*;
 
-    /// All of the original's: 43.
+    /// All 43 tests of the original.
     const ORIGINAL: &str = "
         TestClientVersionFlag TestClientVersionHelpOutput TestClientHelpFlag TestFleetctlWithEnv
         TestKnownHostsVerification TestTunnelScheduleBatchUnits TestUnitRunnable TestUnitSubmit TestUnitLoad
@@ -130,11 +130,11 @@ mod names {
         TestReconfigureServer TestShutdown TestShutdownVsMonitor TestSystemdUnitFlow TestMachinesList
         TestMachinesListBadNextPageToken TestMachinesPatchAddModify TestMachinesPatchDelete TestMachinesPatchBad";
 
-    /// Needs no cluster, and is where what it tests is.
+    /// A test that needs no cluster and is part of its crate.
     const ELSEWHERE: &str = include_str!("../../../crates/fleet/systemd-units/tests/systemd/flow.rs");
     const UNIT_FLOW: &str = "#[tokio::test]\nasync fn test_systemd_unit_flow() {";
 
-    /// `TestUnitSSHActions` is `unit_ssh_actions`.
+    /// Converts `TestUnitSSHActions` to `unit_ssh_actions`.
     fn in_snake_case(name: &str) -> String {
         let letters: Vec<char> = name.trim_start_matches("Test").chars().collect();
         let mut text = String::new();
@@ -153,16 +153,16 @@ mod names {
     fn every_test_of_the_original_is_run() {
         assert_eq!(in_snake_case("TestUnitSSHActions"), "unit_ssh_actions");
         assert_eq!(in_snake_case("TestScheduleConditionMachineID"), "schedule_condition_machine_id");
-        let mut wanted: Vec<_> = ORIGINAL.split_whitespace().map(in_snake_case).collect();
-        assert_eq!(wanted.len(), 43);
+        let mut expected: Vec<_> = ORIGINAL.split_whitespace().map(in_snake_case).collect();
+        assert_eq!(expected.len(), 43);
         let mut run: Vec<_> =
             [ON_THREE, ON_FOUR, ON_ONE].into_iter().flatten().map(|test| test.name.to_owned()).collect();
         if ELSEWHERE.contains(UNIT_FLOW) {
             run.push("systemd_unit_flow".to_owned());
         }
-        wanted.sort();
+        expected.sort();
         run.sort();
-        assert_eq!(run, wanted);
+        assert_eq!(run, expected);
         for scenario in [&FUNCTIONAL, &MEMBERS, &SERVER] {
             assert!(
                 super::super::super::ALL.iter().any(|known| known.name == scenario.name),

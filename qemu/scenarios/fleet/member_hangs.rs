@@ -1,44 +1,44 @@
-//! A member of the store accepts connections and answers nothing: no fleetd depends on that one.
+//! An etcd member accepts connections and never answers: no fleetd may depend on it.
 
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Nspawn;
 
 use super::super::kv::{FORMED, NODES, SOON};
-use super::beats::{Beats, FOLDER};
 use super::cluster::{
-    Member, all_three, beat_on_each, boot_each, meet, start_each, user_data, wait_for_machines,
+    Member, beat_on_each, boot_each, into_array, start_each, user_data, wait_for_cluster, wait_for_machines,
 };
+use super::heartbeats::{FOLDER, Heartbeats};
 use crate::failure::Failure;
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const MEMBER_HANGS: Scenario = Scenario {
     name: "fleet-member-hangs",
     about: "the member of etcd that a fleetd asks first hangs: units run on, and new ones start",
     nodes: NODES,
-    // The connections and timeouts of fleetd's client: machines make no difference to them.
+    // Only connections and timeouts of fleetd's client are tested: the back end makes no difference.
     on: &[Nspawn],
     shared: &[FOLDER],
     run: member_hangs,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Between its half, when a heartbeat is due, and two thirds of it, when units are stopped, there is time for a request that
-/// times out, for the election of another leader, and for a second request.
+/// A heartbeat is due after half of it and units stop after two thirds: in between there is time for a request that
+/// times out, an election and a second request.
 const PRESENCE: Duration = Duration::from_secs(20);
 
-fn member_hangs(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = form_each_with_another_first(stage)?;
-    let beats = Beats::new(&stage.shared(1));
-    let units = beat_on_each(&members, &beats)?;
-    let runs = beats.alive()?;
+fn member_hangs(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form_each_with_another_first(context)?;
+    let heartbeats = Heartbeats::new(&context.shared(1));
+    let units = beat_on_each(&members, &heartbeats)?;
+    let runs = heartbeats.alive()?;
 
-    let hangs = stage.machine(1);
+    let hangs = context.machine(1);
     hangs.succeed("sudo systemctl service-watchdogs no")?;
     hangs.succeed("sudo systemctl kill --signal=STOP etcd.service")?;
-    // Who has no other way to the store than this one would have stopped its units by then: the others have it.
+    // A fleetd that uses only this member would stop its units by then; the others have etcd.
     std::thread::sleep(PRESENCE);
-    beats.undisturbed(&runs, "while a member hangs")?;
+    heartbeats.undisturbed(&runs, "while a member hangs")?;
     let all: Vec<_> = members.iter().collect();
     for member in &members {
         wait_for_machines(&member.machine, &all)?;
@@ -52,23 +52,23 @@ fn member_hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     second.machine.wait_until_succeeds("etcdctl cluster-health", SOON)?;
     let everywhere: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
     let all_units = [units, vec!["beat@4.service".to_owned()]].concat();
-    beats.wait(&all_units, &everywhere, SOON)?;
-    beats.never_twice()
+    heartbeats.wait(&all_units, &everywhere, SOON)?;
+    heartbeats.never_twice()
 }
 
-/// Each machine's fleetd knows all members, the next machine's first.
-fn form_each_with_another_first<'a>(stage: &Stage<'a>) -> Result<[Member<'a>; NODES], Failure> {
+/// Each fleetd is configured with all members, the next machine's first.
+fn form_each_with_another_first<'a>(context: &Context<'a>) -> Result<[Member<'a>; NODES], Failure> {
     let mut servers = Vec::new();
     for number in 1..=NODES {
-        let machine = stage.machine(number);
+        let machine = context.machine(number);
         servers.push((machine.name().to_owned(), format!("http://{}:4001", machine.node()?.address)));
     }
-    boot_each(stage, |name| {
+    boot_each(context, |name| {
         let at = servers.iter().position(|(other, _)| other == name).unwrap_or_default();
         let mut urls: Vec<_> = servers.iter().map(|(_, url)| url.clone()).collect();
         urls.rotate_left((at + 1) % NODES);
         let presence = format!("agent-ttl: {}s", PRESENCE.as_secs());
         user_data(&[presence, format!("etcd-servers: {}", urls.join(","))], "")
     })?;
-    all_three(meet(stage)?)
+    into_array(wait_for_cluster(context)?)
 }

@@ -1,4 +1,4 @@
-//! The cluster manager whose store is not ours: Debian's etcd, of the days when both ways to the keys were served.
+//! fleet with Debian's etcd instead of ours, of a version that serves both key APIs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use machines::cluster::BackendKind::{Nspawn, Qemu};
 use super::super::kv::NODES;
 use super::cluster::{Member, form_with};
 use super::commands;
-use super::functional::ground::Ground;
-use super::functional::{self, ground};
+use super::functional::fixture::Fixture;
+use super::functional::{self, fixture};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const ON_ETCD: Scenario = Scenario {
     name: "fleet-on-etcd",
@@ -21,65 +21,65 @@ pub const ON_ETCD: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: on_etcd,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Says where the program is; `cargo verify` fetches it and does.
+/// Path of the program; `cargo verify` downloads it and sets this.
 const VARIABLE: &str = "KEELSON_REFERENCE_ETCD";
 const INSTALLED: &str = "/usr/bin/etcd";
-/// Where the folder with the program stands on the machines.
+/// Guest path of the folder with the program.
 const FOLDER: &str = "/home/core/reference";
 
 fn program() -> Result<PathBuf, Failure> {
-    let named = std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(INSTALLED), PathBuf::from);
-    if named.is_file() {
-        return Ok(named);
+    let path = std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(INSTALLED), PathBuf::from);
+    if path.is_file() {
+        return Ok(path);
     }
-    Err(Failure::NotHere(format!("there is no {}: {VARIABLE} can name Debian's etcd", named.display())))
+    Err(Failure::Unavailable(format!("there is no {}: {VARIABLE} can name Debian's etcd", path.display())))
 }
 
-fn on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
-    bring(&stage.shared(1))?;
-    let members = form_with(stage, &user_data(stage, &[], "")?)?;
+fn on_etcd(context: &Context<'_>) -> Result<(), Failure> {
+    copy_program(&context.shared(1))?;
+    let members = form_with(context, &user_data(context, &[], "")?)?;
     members.iter().try_for_each(serves)?;
-    commands::typed(stage, &members)?;
+    commands::run_all(context, &members)?;
     members.iter().try_for_each(serves)
 }
 
 pub const FUNCTIONAL: Scenario = Scenario {
     name: "fleet-etcd-functional",
     about: "the original's functional tests of clients, units and their places hold with Debian's etcd too",
-    shared: &[ground::UNITS, FOLDER],
+    shared: &[fixture::UNITS, FOLDER],
     long_on: &[Nspawn, Qemu],
     by_name_on: &[],
     run: functional_on_etcd,
     ..ON_ETCD
 };
 
-fn functional_on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
-    bring(&stage.shared(2))?;
+fn functional_on_etcd(context: &Context<'_>) -> Result<(), Failure> {
+    copy_program(&context.shared(2))?;
     let texts = (1..=NODES).map(|number| {
-        let name = stage.machine(number).name().to_owned();
-        Ok((name.clone(), user_data(stage, &functional::settings(stage, &name), ground::API)?))
+        let name = context.machine(number).name().to_owned();
+        Ok((name.clone(), user_data(context, &functional::settings(context, &name), fixture::API)?))
     });
     let texts = texts.collect::<Result<BTreeMap<_, _>, Failure>>()?;
-    let ground = Ground::form(stage, |name| texts.get(name).cloned().unwrap_or_default())?;
-    ground.members.iter().try_for_each(serves)?;
-    functional::on_three(&ground)
+    let fixture = Fixture::form(context, |name| texts.get(name).cloned().unwrap_or_default())?;
+    fixture.members.iter().try_for_each(serves)?;
+    functional::on_three(&fixture)
 }
 
-/// The program, into the shared folder.
-fn bring(folder: &Path) -> Result<(), Failure> {
+/// Copies the program into the shared folder.
+fn copy_program(folder: &Path) -> Result<(), Failure> {
     let (from, to) = (program()?, folder.join("etcd"));
     std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
     Ok(())
 }
 
-/// The unit's name is that of ours, whose place it takes. With further lines below `coreos.fleet`, and further units.
-fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String, Failure> {
+/// Replaces our unit under its name; with additional lines below `coreos.fleet`, and additional units.
+fn user_data(context: &Context<'_>, fleet: &[String], units: &str) -> Result<String, Failure> {
     let mut peers = Vec::new();
     for number in 1..=NODES {
-        let node = stage.machine(number).node()?;
+        let node = context.machine(number).node()?;
         peers.push(format!("{}=http://{}:2380", node.name, node.address));
     }
     let unit = format!(
@@ -109,11 +109,11 @@ fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String,
     ))
 }
 
-/// What answers at the store's port is that program.
+/// Checks that this program serves etcd's port.
 fn serves(member: &Member<'_>) -> Result<(), Failure> {
     let program = format!("{FOLDER}/etcd --version | sed -n 's/^etcd Version: //p'");
-    let wanted = member.machine.succeed(&program)?;
-    expect(wanted.starts_with("3."), "a version of etcd", &wanted)?;
+    let version = member.machine.succeed(&program)?;
+    expect(version.starts_with("3."), "a version of etcd", &version)?;
     let served = member.machine.succeed("curl -s http://127.0.0.1:2379/version | jq -r .etcdserver")?;
-    expect(served == wanted, &format!("etcd {wanted}"), &served)
+    expect(served == version, &format!("etcd {version}"), &served)
 }

@@ -1,14 +1,14 @@
-//! A machine is cut off: it stops its units before others may start them.
+//! A partitioned machine stops its units before others may start them.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use super::super::kv::{NODES, SOON};
-use super::beats::{Beats, FOLDER, Run, SERVICE, doubles, now};
-use super::cluster::{Member, form_with, impatient, put, start_each, taken_over, ttl, wait_for_machines};
+use super::cluster::{Member, failover_limit, form_with, impatient, put, start_each, ttl, wait_for_machines};
+use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE, doubles, now};
 use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const PARTITION: Scenario = Scenario {
     name: "fleet-partition",
@@ -18,73 +18,73 @@ pub const PARTITION: Scenario = Scenario {
     by_name_on: &[Qemu],
     shared: &[FOLDER],
     run: partition,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Runs on where it is cut off, and so may run twice: it shows that this would be seen.
+/// Keeps running where it is cut off, and so may run twice: a control that shows that this is detected.
 const STUBBORN: &str = "stubborn.service";
 const EVERYWHERE: &str = "everywhere.service";
 
-fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
+fn partition(context: &Context<'_>) -> Result<(), Failure> {
     let slowdown = Slowdown::measured()?;
-    let members = form_with(stage, &impatient(stage))?;
+    let members = form_with(context, &impatient(context))?;
     let [alone, second, third] = &members;
-    let beats = Beats::new(&stage.shared(1));
-    let typed = &second.machine;
-    start(typed, &members)?;
+    let heartbeats = Heartbeats::new(&context.shared(1));
+    let client = &second.machine;
+    start(client, &members)?;
     let units: Vec<_> = (1..=6).map(beat).chain([STUBBORN.to_owned()]).collect();
     let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&units, &all, SOON)?;
+    heartbeats.wait(&units, &all, SOON)?;
     for id in &all {
-        beats.wait(&[EVERYWHERE.to_owned()], &[id], SOON)?;
+        heartbeats.wait(&[EVERYWHERE.to_owned()], &[id], SOON)?;
     }
 
     let cut = now();
     alone.machine.partition()?;
-    let moved = beats.wait(&units, &all[1..], ttl(stage) + SOON)?;
+    let moved = heartbeats.wait(&units, &all[1..], ttl(context) + SOON)?;
     let last = moved.iter().map(|run| run.first).max().unwrap_or_default().saturating_sub(cut);
-    let limit = taken_over(stage, slowdown.until_now(stage)?);
+    let limit = failover_limit(context, slowdown.until_now(context)?);
     eprintln!("the last unit runs elsewhere after {last:.1?}");
     expect(last <= limit, &format!("all units elsewhere within {limit:?}"), &format!("{last:?}"))?;
-    only_the_stubborn_one_runs_twice(&beats)?;
+    only_the_stubborn_one_runs_twice(&heartbeats)?;
     let took_over = moved.iter().map(|run| run.first).min().unwrap_or_default();
-    let goes_on = |run: &Run| run.unit == EVERYWHERE && run.machine == alone.id && run.last >= took_over;
-    expect(beats.runs()?.iter().any(goes_on), "a global unit to run on", "it was stopped")?;
+    let continues = |run: &Run| run.unit == EVERYWHERE && run.machine == alone.id && run.last >= took_over;
+    expect(heartbeats.runs()?.iter().any(continues), "a global unit to run on", "it was stopped")?;
     for unit in [beat(1), beat(4)] {
         stopped_before_it_started(&unit, alone, &[second, third])?;
     }
 
     alone.machine.heal()?;
-    wait_for_machines(typed, &members.iter().collect::<Vec<_>>())?;
+    wait_for_machines(client, &members.iter().collect::<Vec<_>>())?;
     alone.machine.wait_until_fails(&format!("systemctl is-active {STUBBORN}"), SOON)?;
-    // It gets nothing back, and takes what is new.
-    start_each(typed, &[("beat@7", alone)])?;
-    beats.wait(&[beat(7)], &all[..1], SOON)?;
-    let runs = beats.runs()?;
-    let begun = runs.iter().filter(|run| run.machine == alone.id && run.first > cut);
-    let begun: Vec<_> = begun.map(|run| run.unit.clone()).collect();
-    expect(begun == [beat(7)], "only the new unit to begin there", &begun.join(" "))?;
-    only_the_stubborn_one_runs_twice(&beats)
+    // It gets none of its units back, and accepts new ones.
+    start_each(client, &[("beat@7", alone)])?;
+    heartbeats.wait(&[beat(7)], &all[..1], SOON)?;
+    let runs = heartbeats.runs()?;
+    let started = runs.iter().filter(|run| run.machine == alone.id && run.first > cut);
+    let started: Vec<_> = started.map(|run| run.unit.clone()).collect();
+    expect(started == [beat(7)], "only the new unit to begin there", &started.join(" "))?;
+    only_the_stubborn_one_runs_twice(&heartbeats)
 }
 
 fn beat(number: usize) -> String {
     format!("beat@{number}.service")
 }
 
-/// Two units on each machine, the stubborn one on the first, and one on all.
-fn start(typed: &Machine<'_>, members: &[Member<'_>; NODES]) -> Result<(), Failure> {
+/// Starts two units on each machine, the stubborn one on the first, and a global one.
+fn start(client: &Machine<'_>, members: &[Member<'_>; NODES]) -> Result<(), Failure> {
     let [alone, second, third] = members;
-    put(typed, "beat@.service", SERVICE)?;
-    put(typed, STUBBORN, &format!("{SERVICE}\n[X-Fleet]\nStopOnPartition=no\n"))?;
-    put(typed, EVERYWHERE, &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
-    start_each(typed, &[("beat@1", alone), ("beat@2", second), ("beat@3", third)])?;
-    start_each(typed, &[("beat@4", alone), ("beat@5", second), ("beat@6", third), ("stubborn", alone)])?;
-    typed.succeed("fleetctl start everywhere")?;
+    put(client, "beat@.service", SERVICE)?;
+    put(client, STUBBORN, &format!("{SERVICE}\n[X-Fleet]\nStopOnPartition=no\n"))?;
+    put(client, EVERYWHERE, &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
+    start_each(client, &[("beat@1", alone), ("beat@2", second), ("beat@3", third)])?;
+    start_each(client, &[("beat@4", alone), ("beat@5", second), ("beat@6", third), ("stubborn", alone)])?;
+    client.succeed("fleetctl start everywhere")?;
     Ok(())
 }
 
-fn only_the_stubborn_one_runs_twice(beats: &Beats) -> Result<(), Failure> {
-    let mut runs = beats.wait_for_a_double(STUBBORN, SOON)?;
+fn only_the_stubborn_one_runs_twice(heartbeats: &Heartbeats) -> Result<(), Failure> {
+    let mut runs = heartbeats.wait_for_a_double(STUBBORN, SOON)?;
     runs.retain(|run| run.unit != EVERYWHERE);
     let mut twice: Vec<_> = doubles(&runs).iter().map(|(one, _)| one.unit.as_str()).collect();
     twice.dedup();
@@ -92,7 +92,7 @@ fn only_the_stubborn_one_runs_twice(beats: &Beats) -> Result<(), Failure> {
     expect(twice == [STUBBORN], "only stubborn.service twice at a time", &lines.join("; "))
 }
 
-/// By the journals, too.
+/// Checks the order by the journals too.
 fn stopped_before_it_started(unit: &str, before: &Member<'_>, others: &[&Member<'_>]) -> Result<(), Failure> {
     let moment = |member: &Member<'_>, word: &str| -> Result<f64, Failure> {
         let line = member.machine.succeed(&format!(

@@ -1,16 +1,16 @@
-//! The original's own `fleetctl`, of whatever version somebody has, against our fleetd.
+//! The original's `fleetctl`, of any version, against our fleetd.
 
 use std::path::PathBuf;
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::kv::{NODES, SOON, shows};
+use super::super::kv::{NODES, SOON, expect_output};
 use super::cluster::{Member, form_with, list_machines, put, user_data};
 use super::commands::{HELLO, NO_UNITS};
-use super::functional::ground::{API, ENDPOINT};
+use super::functional::fixture::{API, ENDPOINT};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const REFERENCE: Scenario = Scenario {
     name: "fleet-reference",
@@ -19,12 +19,12 @@ pub const REFERENCE: Scenario = Scenario {
     shared: &[FOLDER],
     by_name_on: &[Qemu],
     run: reference,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Says where the program is. There is no other place to look for it: nobody packages it any more.
+/// Path of the program, which no distribution packages any more.
 const VARIABLE: &str = "KEELSON_REFERENCE_FLEETCTL";
-/// Where the folder with the program stands on the machines.
+/// Guest path of the folder with the program.
 const FOLDER: &str = "/home/core/reference";
 
 fn program() -> Result<PathBuf, Failure> {
@@ -35,93 +35,93 @@ fn program() -> Result<PathBuf, Failure> {
             "expected the original's fleetctl where {VARIABLE} says; seen: no file {}",
             path.display()
         ))),
-        None => Err(Failure::NotHere(format!("{VARIABLE} names no fleetctl of the original's"))),
+        None => Err(Failure::Unavailable(format!("{VARIABLE} names no fleetctl of the original's"))),
     }
 }
 
-fn reference(stage: &Stage<'_>) -> Result<(), Failure> {
-    let (from, to) = (program()?, stage.shared(1).join("fleetctl"));
+fn reference(context: &Context<'_>) -> Result<(), Failure> {
+    let (from, to) = (program()?, context.shared(1).join("fleetctl"));
     std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
-    let members = form_with(stage, &user_data(&[], API))?;
-    let [place, _, typed] = &members;
-    let machine = &typed.machine;
+    let members = form_with(context, &user_data(&[], API))?;
+    let [location, _, client] = &members;
+    let machine = &client.machine;
     let version = machine.succeed(&format!("{FOLDER}/fleetctl version"))?;
     eprintln!("{}: {}", from.display(), version.trim());
     expect(version.starts_with("fleetctl version "), "its version", &version)?;
 
     put(machine, "hello.service", HELLO)?;
-    says(machine, "list-machines", &list_machines(&members))?;
-    says(machine, "list-units", NO_UNITS)?;
-    submitted_and_loaded(machine, place)?;
-    started(machine, place)?;
-    looked_at(place)?;
-    undone(machine, place)?;
+    expect_fleetctl(machine, "list-machines", &list_machines(&members))?;
+    expect_fleetctl(machine, "list-units", NO_UNITS)?;
+    submitted_and_loaded(machine, location)?;
+    started(machine, location)?;
+    inspected(location)?;
+    stopped_and_destroyed(machine, location)?;
     refusals(machine)
 }
 
-/// As it is typed on a machine.
-fn fleetctl(words: &str) -> String {
-    format!("{FOLDER}/fleetctl --endpoint {ENDPOINT} {words}")
+/// The command line on a machine.
+fn fleetctl(arguments: &str) -> String {
+    format!("{FOLDER}/fleetctl --endpoint {ENDPOINT} {arguments}")
 }
 
-/// What it prints, without the line by which releases from 0.11.3 on say that a unit is known.
-fn says(machine: &Machine<'_>, words: &str, expected: &str) -> Result<(), Failure> {
-    let said = machine.succeed(&format!("timeout 60 {}", fleetctl(words)))?;
-    let known = |line: &&str| !words.starts_with("unload") && *line == "Unit hello.service inactive\n";
-    let seen: String = said.split_inclusive('\n').filter(|line| !known(line)).collect();
-    expect(seen == expected, &format!("`fleetctl {words}` to print {expected:?}"), &said)
+/// Compares the output, without the line that releases since 0.11.3 print for a unit that exists.
+fn expect_fleetctl(machine: &Machine<'_>, arguments: &str, expected: &str) -> Result<(), Failure> {
+    let output = machine.succeed(&format!("timeout 60 {}", fleetctl(arguments)))?;
+    let known = |line: &&str| !arguments.starts_with("unload") && *line == "Unit hello.service inactive\n";
+    let filtered: String = output.split_inclusive('\n').filter(|line| !known(line)).collect();
+    expect(filtered == expected, &format!("`fleetctl {arguments}` to print {expected:?}"), &output)
 }
 
-fn submitted_and_loaded(machine: &Machine<'_>, place: &Member<'_>) -> Result<(), Failure> {
-    let place = place.place();
-    says(machine, "submit hello.service", "")?;
+fn submitted_and_loaded(machine: &Machine<'_>, location: &Member<'_>) -> Result<(), Failure> {
+    let location = location.location();
+    expect_fleetctl(machine, "submit hello.service", "")?;
     let listed = "UNIT\t\tHASH\tDSTATE\t\tSTATE\t\tTARGET\nhello.service\te55c0ae\tinactive\tinactive\t-\n";
-    says(machine, "list-unit-files", listed)?;
-    says(machine, "list-units", NO_UNITS)?;
-    says(machine, "load hello.service", &format!("Unit hello.service loaded on {place}\n"))?;
+    expect_fleetctl(machine, "list-unit-files", listed)?;
+    expect_fleetctl(machine, "list-units", NO_UNITS)?;
+    expect_fleetctl(machine, "load hello.service", &format!("Unit hello.service loaded on {location}\n"))?;
     let listed =
-        format!("UNIT\t\tHASH\tDSTATE\tSTATE\tTARGET\nhello.service\te55c0ae\tloaded\tloaded\t{place}\n");
-    says(machine, "list-unit-files", &listed)?;
-    let listed = format!("UNIT\t\tMACHINE\t\t\tACTIVE\t\tSUB\nhello.service\t{place}\tinactive\tdead\n");
-    says(machine, "list-units", &listed)?;
-    says(machine, "cat hello.service", HELLO)
+        format!("UNIT\t\tHASH\tDSTATE\tSTATE\tTARGET\nhello.service\te55c0ae\tloaded\tloaded\t{location}\n");
+    expect_fleetctl(machine, "list-unit-files", &listed)?;
+    let listed = format!("UNIT\t\tMACHINE\t\t\tACTIVE\t\tSUB\nhello.service\t{location}\tinactive\tdead\n");
+    expect_fleetctl(machine, "list-units", &listed)?;
+    expect_fleetctl(machine, "cat hello.service", HELLO)
 }
 
-fn started(machine: &Machine<'_>, place: &Member<'_>) -> Result<(), Failure> {
-    let place = place.place();
-    says(machine, "start hello.service", &format!("Unit hello.service launched on {place}\n"))?;
+fn started(machine: &Machine<'_>, location: &Member<'_>) -> Result<(), Failure> {
+    let location = location.location();
+    expect_fleetctl(machine, "start hello.service", &format!("Unit hello.service launched on {location}\n"))?;
     machine.wait_until_succeeds(&format!("{} | grep -q running", fleetctl("list-units")), SOON)?;
-    let listed = format!("UNIT\t\tMACHINE\t\t\tACTIVE\tSUB\nhello.service\t{place}\tactive\trunning\n");
-    says(machine, "list-units", &listed)?;
-    shows(machine, "fleetctl list-units", &listed)
+    let listed = format!("UNIT\t\tMACHINE\t\t\tACTIVE\tSUB\nhello.service\t{location}\tactive\trunning\n");
+    expect_fleetctl(machine, "list-units", &listed)?;
+    expect_output(machine, "fleetctl list-units", &listed)
 }
 
-/// On the unit's own machine, where the original needs no ssh.
-fn looked_at(place: &Member<'_>) -> Result<(), Failure> {
-    let say = |words: &str| place.machine.succeed(&format!("timeout 60 {}", fleetctl(words)));
-    let status = say("status hello.service")?;
+/// On the unit's machine, where the original needs no ssh.
+fn inspected(location: &Member<'_>) -> Result<(), Failure> {
+    let run = |arguments: &str| location.machine.succeed(&format!("timeout 60 {}", fleetctl(arguments)));
+    let status = run("status hello.service")?;
     expect(status.contains("Active: active (running) since "), "a status", &status)?;
-    let journal = say("journal --lines 3 hello.service")?;
+    let journal = run("journal --lines 3 hello.service")?;
     let lines = journal.lines().filter(|line| line.ends_with(": Hello, world")).count();
     expect(lines == 3, "three lines of the journal", &journal)
 }
 
-fn undone(machine: &Machine<'_>, place: &Member<'_>) -> Result<(), Failure> {
-    let stopped = format!("Unit hello.service loaded on {}\n", place.place());
-    says(machine, "stop hello.service", &stopped)?;
-    place.machine.wait_until_fails("systemctl is-active hello.service", SOON)?;
-    says(machine, "unload hello.service", "Unit hello.service inactive\n")?;
-    says(machine, "destroy hello.service", "Destroyed hello.service\n")?;
-    says(machine, "list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
+fn stopped_and_destroyed(machine: &Machine<'_>, location: &Member<'_>) -> Result<(), Failure> {
+    let stopped = format!("Unit hello.service loaded on {}\n", location.location());
+    expect_fleetctl(machine, "stop hello.service", &stopped)?;
+    location.machine.wait_until_fails("systemctl is-active hello.service", SOON)?;
+    expect_fleetctl(machine, "unload hello.service", "Unit hello.service inactive\n")?;
+    expect_fleetctl(machine, "destroy hello.service", "Destroyed hello.service\n")?;
+    expect_fleetctl(machine, "list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
 }
 
-/// Our fleetd's words, through its client.
+/// Our fleetd's error messages, through its client.
 fn refusals(machine: &Machine<'_>) -> Result<(), Failure> {
     put(machine, "odd.service", "[X-Fleet]\nMachineID=x\nGlobal=true\n")?;
     put(machine, "web@.service", HELLO)?;
-    let check = |words: &str, said: &str| -> Result<(), Failure> {
-        let seen = machine.fail(&format!("timeout 60 {}", fleetctl(words)))?;
-        expect(seen.contains(said), &format!("`fleetctl {words}` to say {said:?}"), &seen)
+    let check = |arguments: &str, output: &str| -> Result<(), Failure> {
+        let filtered = machine.fail(&format!("timeout 60 {}", fleetctl(arguments)))?;
+        expect(filtered.contains(output), &format!("`fleetctl {arguments}` to say {output:?}"), &filtered)
     };
     check("submit odd.service", "MachineID cannot be used with Global")?;
     check(

@@ -1,12 +1,12 @@
-//! Units that a machine cannot run: they run elsewhere, or whoever asks is told why within seconds.
+//! Units that a machine cannot run: they run elsewhere, or the client gets the reason within seconds.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::kv::{NODES, SOON, shows};
-use super::cluster::{Member, put, three};
+use super::super::kv::{NODES, SOON, expect_output};
+use super::cluster::{Member, form_three, put};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const REFUSED: Scenario = Scenario {
     name: "fleet-refused",
@@ -16,30 +16,30 @@ pub const REFUSED: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: refused,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const HELLO: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
-/// Where an administrator puts units.
+/// Path of an administrator's unit.
 const OWN: &str = "/etc/systemd/system/hello.service";
-/// fleetctl ends by itself long before.
+/// fleetctl exits long before.
 const NEVER: &str = "timeout 120";
 
-fn refused(stage: &Stage<'_>) -> Result<(), Failure> {
-    let [one, two, three] = three(stage)?;
-    let typed = &three.machine;
-    put(typed, "hello.service", HELLO)?;
-    for member in [&one, &two, &three] {
+fn refused(context: &Context<'_>) -> Result<(), Failure> {
+    let [one, two, form_three] = form_three(context)?;
+    let client = &form_three.machine;
+    put(client, "hello.service", HELLO)?;
+    for member in [&one, &two, &form_three] {
         set_own(&member.machine, true)?;
     }
-    taken_everywhere(typed)?;
-    set_own(&three.machine, false)?;
-    taken_on_some(typed, &three)?;
-    texts(typed)?;
-    no_machine(typed)
+    taken_everywhere(client)?;
+    set_own(&form_three.machine, false)?;
+    taken_on_some(client, &form_three)?;
+    texts(client)?;
+    no_machine(client)
 }
 
-/// Every machine has a unit of that name by itself, or none.
+/// Creates or removes a local unit of that name.
 fn set_own(machine: &Machine<'_>, own: bool) -> Result<(), Failure> {
     let change = if own {
         format!("printf '[Service]\\nExecStart=/usr/bin/sleep 1000\\n' | sudo tee {OWN}")
@@ -50,54 +50,54 @@ fn set_own(machine: &Machine<'_>, own: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails, and says all of that.
-fn fails(machine: &Machine<'_>, command: &str, said: &[&str]) -> Result<(), Failure> {
-    let seen = machine.fail(&format!("{NEVER} {command}; code=$?; test $code = 1 && exit 1"))?;
-    for text in said {
-        expect(seen.contains(text), &format!("`{command}` to say {text:?}"), &seen)?;
+/// Checks that the command fails with all of these messages.
+fn expect_failure(machine: &Machine<'_>, command: &str, messages: &[&str]) -> Result<(), Failure> {
+    let output = machine.fail(&format!("{NEVER} {command}; code=$?; test $code = 1 && exit 1"))?;
+    for text in messages {
+        expect(output.contains(text), &format!("`{command}` to say {text:?}"), &output)?;
     }
     Ok(())
 }
 
-fn taken_everywhere(typed: &Machine<'_>) -> Result<(), Failure> {
+fn taken_everywhere(client: &Machine<'_>) -> Result<(), Failure> {
     let reason = "hello.service is a unit of this machine itself, by /etc/systemd/system/hello.service";
     let waiting = "Waiting for unit hello.service (until ctrl-C";
     let ended = "Error waiting for units: unit hello.service is not launched: ";
-    fails(typed, "fleetctl start hello.service", &[waiting, ended, reason, "hint: "])?;
-    // Asked again, the same at once.
-    fails(typed, "fleetctl start hello.service", &[ended, reason])?;
-    fails(typed, "fleetctl status hello.service", &["does not appear to be loaded.\n", reason])?;
-    let explained = typed.succeed("fleetctl explain hello.service")?;
+    expect_failure(client, "fleetctl start hello.service", &[waiting, ended, reason, "hint: "])?;
+    // A second attempt fails immediately with the same message.
+    expect_failure(client, "fleetctl start hello.service", &[ended, reason])?;
+    expect_failure(client, "fleetctl status hello.service", &["does not appear to be loaded.\n", reason])?;
+    let explained = client.succeed("fleetctl explain hello.service")?;
     expect(explained.matches(reason).count() >= NODES, "the reason of each machine", &explained)?;
-    let listed = typed.succeed("fleetctl list-units --no-legend --fields=unit,load,reason")?;
+    let listed = client.succeed("fleetctl list-units --no-legend --fields=unit,load,reason")?;
     expect(listed.contains("hello.service\tmasked\t") && listed.contains(reason), "the reason", &listed)?;
-    // It is logged when it becomes known, and not with every try.
-    let logged = typed.succeed(
+    // Logged on the first refusal, not on every attempt.
+    let logged = client.succeed(
         "journalctl --no-pager --unit fleet --grep 'Failed to load Unit.hello.service' --output cat | wc -l",
     )?;
     expect(logged.trim().parse::<u32>().is_ok_and(|lines| lines <= 3), "few lines in the journal", &logged)?;
-    destroyed(typed, "hello.service")
+    destroyed(client, "hello.service")
 }
 
-/// Nothing is left of it within seconds.
-fn destroyed(typed: &Machine<'_>, name: &str) -> Result<(), Failure> {
-    shows(typed, &format!("fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
-    typed.wait_until_succeeds("test -z \"$(fleetctl list-units --no-legend)\"", SOON)?;
+/// Checks that no trace remains within seconds.
+fn destroyed(client: &Machine<'_>, name: &str) -> Result<(), Failure> {
+    expect_output(client, &format!("fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
+    client.wait_until_succeeds("test -z \"$(fleetctl list-units --no-legend)\"", SOON)?;
     Ok(())
 }
 
-fn taken_on_some(typed: &Machine<'_>, free: &Member<'_>) -> Result<(), Failure> {
-    let there = format!("Unit hello.service launched on {}\n", free.place());
-    shows(typed, "fleetctl start hello.service 2>/dev/null", &there)?;
-    // The machines that refused it are not listed beside the one that has it.
-    let row = format!("hello.service {} active running", free.place());
+fn taken_on_some(client: &Machine<'_>, free: &Member<'_>) -> Result<(), Failure> {
+    let launched = format!("Unit hello.service launched on {}\n", free.location());
+    expect_output(client, "fleetctl start hello.service 2>/dev/null", &launched)?;
+    // Machines that refused it are not listed next to the one that runs it.
+    let row = format!("hello.service {} active running", free.location());
     let listed = "seen=$(fleetctl list-units --no-legend | xargs); echo \"$seen\"";
-    typed.wait_until_succeeds(&format!("{listed}; test \"$seen\" = '{row}'"), SOON)?;
-    destroyed(typed, "hello.service")
+    client.wait_until_succeeds(&format!("{listed}; test \"$seen\" = '{row}'"), SOON)?;
+    destroyed(client, "hello.service")
 }
 
-fn texts(typed: &Machine<'_>) -> Result<(), Failure> {
-    for (name, text, said) in [
+fn texts(client: &Machine<'_>) -> Result<(), Failure> {
+    for (name, text, messages) in [
         ("empty.service", "[Service]\nType=simple\n", "Service has no ExecStart="),
         ("misspelt.service", "[Servce]\nExecStart=/usr/bin/sleep 1\n", "line 1: Unknown section 'Servce'"),
         (
@@ -106,29 +106,29 @@ fn texts(typed: &Machine<'_>) -> Result<(), Failure> {
             "no-such.service",
         ),
     ] {
-        put(typed, name, text)?;
+        put(client, name, text)?;
         let ended = format!("Error waiting for units: unit {name} is not launched: on ");
-        fails(typed, &format!("fleetctl start {name}"), &[&ended, said, "hint: "])?;
-        let explained = typed.succeed(&format!("fleetctl explain {name}"))?;
-        expect(explained.contains("it is here: ") && explained.contains(said), said, &explained)?;
-        destroyed(typed, name)?;
+        expect_failure(client, &format!("fleetctl start {name}"), &[&ended, messages, "hint: "])?;
+        let explained = client.succeed(&format!("fleetctl explain {name}"))?;
+        expect(explained.contains("it is here: ") && explained.contains(messages), messages, &explained)?;
+        destroyed(client, name)?;
     }
-    put(typed, "nothing.service", "# nothing\n")?;
-    fails(typed, "fleetctl start nothing.service", &["no option in any [Section]"])
+    put(client, "nothing.service", "# nothing\n")?;
+    expect_failure(client, "fleetctl start nothing.service", &["no option in any [Section]"])
 }
 
-fn no_machine(typed: &Machine<'_>) -> Result<(), Failure> {
-    put(typed, "moon.service", &format!("{HELLO}[X-Fleet]\nMachineMetadata=place=moon\n"))?;
+fn no_machine(client: &Machine<'_>) -> Result<(), Failure> {
+    put(client, "moon.service", &format!("{HELLO}[X-Fleet]\nMachineMetadata=place=moon\n"))?;
     let reason = "no machine is eligible: local Machine metadata insufficient: place is not moon but missing";
-    fails(
-        typed,
+    expect_failure(
+        client,
         "fleetctl start moon.service",
         &[reason, "hint: Machine(", "give the machine the metadata place=moon"],
     )?;
-    fails(
-        typed,
+    expect_failure(
+        client,
         "fleetctl start --block-attempts=2 moon.service",
         &["timed out waiting for unit moon.service"],
     )?;
-    destroyed(typed, "moon.service")
+    destroyed(client, "moon.service")
 }

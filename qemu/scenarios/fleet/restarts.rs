@@ -1,4 +1,4 @@
-//! What may happen to fleetd, and to the store, without any unit noticing.
+//! Failures of fleetd and etcd that no unit notices.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use super::super::kv::{FORMED, NODES, SOON};
-use super::beats::{Beats, FOLDER, Run, SERVICE};
 use super::cluster::{Member, form_with, put, start_each, ttl, user_data, wait_for_machines};
+use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const RESTARTS: Scenario = Scenario {
     name: "fleet-restarts",
@@ -19,10 +19,10 @@ pub const RESTARTS: Scenario = Scenario {
     by_name_on: &[Qemu],
     shared: &[FOLDER],
     run: restarts,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Sooner than a presence ends that lives for seconds only.
+/// Shorter than a presence TTL of seconds.
 const RESTART: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-restart.conf
@@ -31,23 +31,24 @@ const RESTART: &str = r"    - name: fleet.service
             RestartSec=500ms
 ";
 
-/// Machines without a store ask each other, and who is asked first looks for a second whether that is still so.
-/// A shorter presence leaves no time for it.
-fn presence(stage: &Stage<'_>) -> Duration {
-    ttl(stage).max(Duration::from_secs(10))
+/// Without etcd, machines query each other, and the queried machine first checks for a second that etcd is still
+/// unreachable. A shorter presence leaves no time for that.
+fn presence(context: &Context<'_>) -> Duration {
+    ttl(context).max(Duration::from_secs(10))
 }
 
-fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
-    let settings = [format!("agent-ttl: {}s", presence(stage).as_secs()), "purge-on-stop: false".to_owned()];
-    let members = form_with(stage, &user_data(&settings, RESTART))?;
-    let [one, two, three] = &members;
-    let beats = Beats::new(&stage.shared(1));
-    let runs = start(&members, &beats)?;
+fn restarts(context: &Context<'_>) -> Result<(), Failure> {
+    let settings =
+        [format!("agent-ttl: {}s", presence(context).as_secs()), "purge-on-stop: false".to_owned()];
+    let members = form_with(context, &user_data(&settings, RESTART))?;
+    let [one, two, form_three] = &members;
+    let heartbeats = Heartbeats::new(&context.shared(1));
+    let runs = start(&members, &heartbeats)?;
     let undisturbed = |when: &str| -> Result<(), Failure> {
         for member in &members {
             wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
         }
-        beats.undisturbed(&runs, when)
+        heartbeats.undisturbed(&runs, when)
     };
 
     let main = "systemctl show --property=MainPID --value fleet.service";
@@ -60,66 +61,68 @@ fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
     two.machine.succeed("sudo systemctl restart fleet.service")?;
     undisturbed("after fleetd was restarted")?;
 
-    let before = three.machine.succeed(main)?;
-    three.machine.succeed("sudo systemctl reload fleet.service")?;
+    let before = form_three.machine.succeed(main)?;
+    form_three.machine.succeed("sudo systemctl reload fleet.service")?;
     let reloaded = "journalctl --no-pager -u fleet.service | grep 'Reloading configuration'";
-    three.machine.wait_until_succeeds(reloaded, SOON)?;
+    form_three.machine.wait_until_succeeds(reloaded, SOON)?;
     undisturbed("after SIGHUP")?;
-    let after = three.machine.succeed(main)?;
+    let after = form_three.machine.succeed(main)?;
     expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
-    three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
+    form_three
+        .machine
+        .fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
 
-    // What cannot be had ends nothing.
-    three.machine.succeed(
+    // An unavailable resource stops nothing.
+    form_three.machine.succeed(
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl reload fleet.service",
     )?;
-    three
+    form_three
         .machine
         .wait_until_succeeds("systemctl status fleet.service | grep 'the new one is wrong'", SOON)?;
     undisturbed("after SIGHUP with a CA that is not there")?;
-    expect(three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
-    three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
+    expect(form_three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
+    form_three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
 
-    without_a_store(stage, &members)?;
+    without_a_store(context, &members)?;
     undisturbed("after the store was away")?;
-    // Nothing was stopped and started in between either.
-    let all = beats.runs()?;
+    // No unit was stopped and started in between either.
+    let all = heartbeats.runs()?;
     expect(all.len() == runs.len(), "one process a unit", &format!("{all:?}"))
 }
 
-/// Two units on each machine, one of them global.
-fn start(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<Run>, Failure> {
-    let [one, two, three] = members;
-    let typed = &one.machine;
-    put(typed, "beat@.service", SERVICE)?;
-    put(typed, "everywhere.service", &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
-    start_each(typed, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
-    typed.succeed("fleetctl start everywhere")?;
+/// Starts two units on each machine, one of them global.
+fn start(members: &[Member<'_>; NODES], heartbeats: &Heartbeats) -> Result<Vec<Run>, Failure> {
+    let [one, two, form_three] = members;
+    let client = &one.machine;
+    put(client, "beat@.service", SERVICE)?;
+    put(client, "everywhere.service", &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
+    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", form_three)])?;
+    client.succeed("fleetctl start everywhere")?;
     let mut runs = Vec::new();
     for (unit, member) in (1..).map(|number| format!("beat@{number}.service")).zip(members) {
         let units = [unit, "everywhere.service".to_owned()];
-        runs.extend(beats.wait(&units, &[&member.id], SOON)?);
+        runs.extend(heartbeats.wait(&units, &[&member.id], SOON)?);
     }
     Ok(runs)
 }
 
-/// Stops the store everywhere for longer than anybody's presence lives.
-fn without_a_store(stage: &Stage<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
-    let each = |command: &str| members.iter().try_for_each(|member| said(&member.machine, command));
+/// Stops etcd everywhere for longer than a presence lives.
+fn without_a_store(context: &Context<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
+    let each = |command: &str| members.iter().try_for_each(|member| run(&member.machine, command));
     each("sudo systemctl stop --no-block etcd.service")?;
     let refused =
         "fleetctl list-machines 2>&1 | grep 'Error 503: fleet server unable to communicate with etcd'";
     for member in members {
         member.machine.wait_until_succeeds(refused, SOON)?;
     }
-    // How long it is away is what is tested: nothing is waited for. A third of a presence went by before.
-    std::thread::sleep(presence(stage));
+    // Not a wait: the length of the outage is what is tested. A third of a presence has passed before.
+    std::thread::sleep(presence(context));
     each("sudo systemctl start --no-block etcd.service")?;
     members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))
 }
 
-fn said(machine: &Machine<'_>, command: &str) -> Result<(), Failure> {
+fn run(machine: &Machine<'_>, command: &str) -> Result<(), Failure> {
     machine.succeed(command)?;
     Ok(())
 }

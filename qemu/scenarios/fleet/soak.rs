@@ -1,4 +1,4 @@
-//! Five minutes in which machines crash one after the other while units are started, stopped and destroyed.
+//! Machines crash one after the other for five minutes while units are started, stopped and destroyed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,33 +8,33 @@ use fastrand::Rng;
 use machines::cluster::BackendKind::Nspawn;
 
 use super::super::kv::{NODES, SOON};
-use super::beats::{Beats, FOLDER, Run, SERVICE};
 use super::cluster::{Member, form_with, impatient, put, wait_for_machines};
+use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const SOAK: Scenario = Scenario {
     name: "fleet-soak",
     about: "while a random machine crashes each ten seconds for five minutes no unit is lost and none runs twice",
     nodes: NODES,
-    // Emulated machines take longer than that to boot.
+    // Emulated machines boot more slowly than that.
     on: &[Nspawn],
     long_on: &[Nspawn],
     shared: &[FOLDER],
     run: soak,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const LASTS: Duration = Duration::from_secs(300);
 const BETWEEN_CRASHES: Duration = Duration::from_secs(10);
-/// Units that nobody touches once they run.
+/// Units that stay launched.
 const STEADY: usize = 6;
 /// Units that are started, stopped and destroyed.
 const CHANGING: usize = 12;
-/// How long a unit that nobody touches may be down. Where the machine that is next to crash comes before the last one
-/// has its store again, the two that are left have none for as long as that takes.
+/// Maximal pause of a unit that stays launched. If a machine crashes before the previous one has rejoined etcd, the
+/// two others have no quorum meanwhile.
 const DOWN: Duration = Duration::from_secs(60);
-/// Of the seed that is told, for the same machines and commands once more.
+/// The seed, which is printed, repeats the same crashes and commands.
 const VARIABLE: &str = "KEELSON_SEED";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// What a unit can be made next.
+    /// States that a unit can change to.
     fn next(self) -> &'static [Self] {
         match self {
             Self::Launched => &[Self::Loaded, Self::Destroyed],
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
+fn soak(context: &Context<'_>) -> Result<(), Failure> {
     let seed = match std::env::var(VARIABLE) {
         Ok(text) => {
             text.parse().map_err(|_| Failure::Expected(format!("expected a number in {VARIABLE}: {text}")))?
@@ -71,15 +71,15 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
         Err(_) => fastrand::u64(..),
     };
     eprintln!("{VARIABLE}={seed}");
-    let members = form_with(stage, &impatient(stage))?;
-    let beats = Beats::new(&stage.shared(1));
+    let members = form_with(context, &impatient(context))?;
+    let heartbeats = Heartbeats::new(&context.shared(1));
     for member in &members {
         put(&member.machine, "beat@.service", SERVICE)?;
     }
     let steady: Vec<_> = (1..=STEADY).map(|number| format!("beat@{number}.service")).collect();
     members[0].machine.succeed(&format!("fleetctl start {}", steady.join(" ")))?;
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&steady, &ids, SOON)?;
+    heartbeats.wait(&steady, &ids, SOON)?;
 
     let crashes =
         Crashes { ended: AtomicBool::new(false), down: AtomicUsize::new(NODES), count: AtomicUsize::new(0) };
@@ -89,11 +89,11 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     let crashed = std::thread::scope(|scope| {
         let crashing = scope.spawn(|| crashes.run(&members, Rng::with_seed(!seed)));
-        let done = load.run(&members, &crashes, &beats);
+        let result = load.run(&members, &crashes, &heartbeats);
         crashes.ended.store(true, Ordering::Relaxed);
         let crashed =
             crashing.join().unwrap_or_else(|_| Err(Failure::Expected("the crashes panicked".into())));
-        done.and(crashed)
+        result.and(crashed)
     });
     let tell = |failure: Failure| Failure::Expected(format!("{VARIABLE}={seed}: {}", failure.chain()));
     crashed.map_err(tell)?;
@@ -104,8 +104,8 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
         load.refused
     );
     load.units.extend(steady.iter().map(|unit| (unit.clone(), State::Launched)));
-    nothing_lost(&members, &beats, &load.units).map_err(tell)?;
-    let longest = longest_down(&beats.runs()?, &steady);
+    nothing_lost(&members, &heartbeats, &load.units).map_err(tell)?;
+    let longest = longest_down(&heartbeats.runs()?, &steady);
     eprintln!("a unit that nobody touched was down for at most {longest:?}");
     expect(longest <= DOWN, &format!("none down for more than {DOWN:?}"), &format!("{longest:?}"))
         .map_err(tell)
@@ -113,7 +113,7 @@ fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
 
 struct Crashes {
     ended: AtomicBool,
-    /// Which machine is switched off; none: as many as there are machines.
+    /// Index of the machine that is down; the number of machines if none is.
     down: AtomicUsize,
     count: AtomicUsize,
 }
@@ -146,14 +146,19 @@ struct Load {
 }
 
 impl Load {
-    fn run(&mut self, members: &[Member<'_>], crashes: &Crashes, beats: &Beats) -> Result<(), Failure> {
+    fn run(
+        &mut self,
+        members: &[Member<'_>],
+        crashes: &Crashes,
+        heartbeats: &Heartbeats,
+    ) -> Result<(), Failure> {
         let end = Instant::now() + LASTS;
         let names: Vec<_> = self.units.keys().cloned().collect();
         while Instant::now() < end {
             let unit = &names[self.rng.usize(..names.len())];
-            let wanted = self.choose(self.units[unit]);
-            self.make(members, crashes, unit, wanted)?;
-            beats.never_twice()?;
+            let target = self.choose(self.units[unit]);
+            self.make(members, crashes, unit, target)?;
+            heartbeats.never_twice()?;
         }
         Ok(())
     }
@@ -163,32 +168,32 @@ impl Load {
         next[self.rng.usize(..next.len())]
     }
 
-    /// Typed again, on any machine that is on, until it is acknowledged: what was refused may have been done.
+    /// Repeats the command on any running machine until it is acknowledged: a refused one may have been executed.
     fn make(
         &mut self,
         members: &[Member<'_>],
         crashes: &Crashes,
         unit: &str,
-        wanted: State,
+        target: State,
     ) -> Result<(), Failure> {
-        let command = format!("timeout 10 fleetctl {} --no-block {unit}", wanted.verb());
+        let command = format!("timeout 10 fleetctl {} --no-block {unit}", target.verb());
         let deadline = Instant::now() + SOON;
         loop {
-            let typed = self.rng.usize(..members.len());
-            if typed != crashes.down.load(Ordering::Relaxed) {
-                // A machine that crashes meanwhile is no failure.
-                let output = members[typed].machine.execute(&command);
+            let client = self.rng.usize(..members.len());
+            if client != crashes.down.load(Ordering::Relaxed) {
+                // The machine that runs the command may crash meanwhile.
+                let output = members[client].machine.execute(&command);
                 if output.as_ref().is_ok_and(|output| output.code == 0) {
                     self.acknowledged += 1;
-                    self.units.insert(unit.to_owned(), wanted);
+                    self.units.insert(unit.to_owned(), target);
                     return Ok(());
                 }
                 self.refused += 1;
-                let seen = format!("{output:?}");
+                let output_text = format!("{output:?}");
                 expect(
                     Instant::now() < deadline,
                     &format!("`{command}` acknowledged within {SOON:?}"),
-                    &seen,
+                    &output_text,
                 )?;
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -196,10 +201,10 @@ impl Load {
     }
 }
 
-/// What was asked for is what is there, and nothing else; once, and without a pause from then on.
+/// Checks that exactly the acknowledged state is reached, each unit once and without a pause from then on.
 fn nothing_lost(
     members: &[Member<'_>; NODES],
-    beats: &Beats,
+    heartbeats: &Heartbeats,
     units: &BTreeMap<String, State>,
 ) -> Result<(), Failure> {
     for member in members {
@@ -209,7 +214,7 @@ fn nothing_lost(
     let known = units.iter().filter(|(_, state)| **state != State::Destroyed);
     let mut lines: Vec<_> = known.map(|(unit, state)| format!("{unit}\t{0}\t{0}", name(*state))).collect();
     lines.sort();
-    // More than one tab stands behind a word that is shorter than the others of its column.
+    // A column of a shorter word is padded with several tabs.
     let list = "fleetctl list-unit-files --no-legend --fields=unit,dstate,state | tr -s '\\t'";
     let check = format!("seen=$({list}); echo \"$seen\"; test \"$seen\" = '{}'", lines.join("\n"));
     members[0].machine.wait_until_succeeds(&check, SOON)?;
@@ -217,10 +222,10 @@ fn nothing_lost(
     let launched: Vec<_> =
         units.iter().filter(|(_, state)| **state == State::Launched).map(|(unit, _)| unit.clone()).collect();
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&launched, &ids, SOON)?;
+    heartbeats.wait(&launched, &ids, SOON)?;
     let deadline = Instant::now() + SOON;
     loop {
-        let alive = beats.alive()?;
+        let alive = heartbeats.alive()?;
         let mut running: Vec<_> = alive.iter().map(|run| run.unit.clone()).collect();
         running.sort();
         if running == launched {
@@ -229,7 +234,7 @@ fn nothing_lost(
         expect(Instant::now() < deadline, &launched.join(" "), &running.join(" "))?;
         std::thread::sleep(Duration::from_millis(200));
     }
-    beats.never_twice()
+    heartbeats.never_twice()
 }
 
 /// The longest pause between two runs of one of these units.

@@ -1,14 +1,14 @@
-//! Units from templates, and the rules of `[X-Fleet]`: where they may be, and where they go when a machine dies.
+//! Template units and the options of `[X-Fleet]`: scheduling, also after a machine dies.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::kv::{NODES, SOON, shows};
+use super::super::kv::{NODES, SOON, expect_output};
 use super::cluster::{
-    Member, form_with, put, start_each, ttl, user_data, wait_for_machines, wait_for_places,
+    Member, form_with, put, start_each, ttl, user_data, wait_for_machines, wait_for_placement,
 };
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const TEMPLATES: Scenario = Scenario {
     name: "fleet-templates",
@@ -16,10 +16,10 @@ pub const TEMPLATES: Scenario = Scenario {
     nodes: NODES,
     by_name_on: &[Qemu],
     run: templates,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Metadata that differ from machine to machine, and the API on a port too: by drop-ins, as the guides say.
+/// Metadata by machine, and the API on a port, both by drop-ins as in the guides.
 const UNITS: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-metadata.conf
@@ -37,10 +37,10 @@ const UNITS: &str = r"    - name: fleet.service
 
 const RUNS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
-/// Three pairs of API servers, of which no machine has both; of load balancers no machine has two.
+/// Three pairs of API servers whose halves never share a machine, and load balancers, at most one per machine.
 const FILES: [(&str, &str); 7] = [
     ("api-a@.service", "Conflicts=api-b@%i.service"),
-    // Said by one of the two is enough.
+    // The conflict is declared by the other half.
     ("api-b@.service", "MachineMetadata=region=lab"),
     ("lb@.service", "X-Conflicts=lb@*.service"),
     ("spread@.service", "X-Conflicts=spread*.service"),
@@ -49,19 +49,19 @@ const FILES: [(&str, &str); 7] = [
     ("everywhere.service", "Global=true"),
 ];
 
-fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
-    let with_ttl = [format!("agent-ttl: {}s", ttl(stage).as_secs())];
-    let members = form_with(stage, &user_data(&with_ttl, UNITS))?;
-    told(&members)?;
+fn templates(context: &Context<'_>) -> Result<(), Failure> {
+    let with_ttl = [format!("agent-ttl: {}s", ttl(context).as_secs())];
+    let members = form_with(context, &user_data(&with_ttl, UNITS))?;
+    check_metadata(&members)?;
     let [dies, second, third] = &members;
-    let typed = &second.machine;
+    let client = &second.machine;
     for (name, rule) in FILES {
-        put(typed, name, &format!("{RUNS}\n[X-Fleet]\n{rule}\n"))?;
+        put(client, name, &format!("{RUNS}\n[X-Fleet]\n{rule}\n"))?;
     }
-    put(typed, "pinned.service", &format!("{RUNS}\n[X-Fleet]\nMachineID={}\n", third.id))?;
-    only_instances_run(typed)?;
+    put(client, "pinned.service", &format!("{RUNS}\n[X-Fleet]\nMachineID={}\n", third.id))?;
+    only_instances_run(client)?;
 
-    // By load, the least id first; the other half of a pair has to go elsewhere.
+    // By load, then the lowest id; the other half of a pair must be elsewhere.
     let servers = [
         ("api-a@1", dies),
         ("api-b@1", second),
@@ -72,21 +72,21 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
         ("lb@1", dies),
         ("lb@2", second),
     ];
-    start_each(typed, &servers)?;
+    start_each(client, &servers)?;
     let (lost, stays) = (format!("on@{}", dies.machine.name()), format!("on@{}", second.machine.name()));
     let bound = [("sidekick", dies), ("pinned", third), (&*lost, dies), (&*stays, second)];
-    start_each(typed, &bound)?;
-    shows(typed, "fleetctl start everywhere", "Triggered global unit everywhere.service start\n")?;
-    start_each(typed, &[("spread@1", third), ("spread@2", second), ("spread@3", dies)])?;
-    shows(typed, "fleetctl start --no-block spread@4", "Triggered unit spread@4.service start\n")?;
+    start_each(client, &bound)?;
+    expect_output(client, "fleetctl start everywhere", "Triggered global unit everywhere.service start\n")?;
+    start_each(client, &[("spread@1", third), ("spread@2", second), ("spread@3", dies)])?;
+    expect_output(client, "fleetctl start --no-block spread@4", "Triggered unit spread@4.service start\n")?;
     let everywhere = [("everywhere", dies), ("everywhere", second), ("everywhere", third)];
     let spread = [("spread@1", third), ("spread@2", second), ("spread@3", dies)];
-    wait_for_places(typed, &[&servers[..], &bound, &everywhere, &spread].concat())?;
-    waiting(typed, &["spread@4"])?;
+    wait_for_placement(client, &[&servers[..], &bound, &everywhere, &spread].concat())?;
+    waiting(client, &["spread@4"])?;
 
     dies.machine.crash()?;
-    wait_for_machines(typed, &[second, third])?;
-    // One machine is left to each that the rules allow. What no machine may have waits.
+    wait_for_machines(client, &[second, third])?;
+    // One machine remains eligible for each; a unit without an eligible machine waits.
     let moved =
         [("api-a@1", third), ("api-b@2", second), ("lb@1", third), ("sidekick", third), ("pinned", third)];
     let stayed = [
@@ -101,39 +101,39 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
         ("spread@1", third),
         ("spread@2", second),
     ];
-    wait_for_places(typed, &[&moved[..], &stayed].concat())?;
-    waiting(typed, &["spread@3", "spread@4", &lost])
+    wait_for_placement(client, &[&moved[..], &stayed].concat())?;
+    waiting(client, &["spread@3", "spread@4", &lost])
 }
 
-/// What the drop-ins said of each machine, on the port that another one opened.
-fn told(members: &[Member<'_>]) -> Result<(), Failure> {
+/// Checks the drop-ins' metadata on the port that another drop-in opened.
+fn check_metadata(members: &[Member<'_>]) -> Result<(), Failure> {
     let rows = members.iter().map(|member| {
         let (short, address, name) = (member.short(), &member.address, member.machine.name());
         format!("{short}...\t{address}\thostname={name},region=lab\n")
     });
     let table = format!("MACHINE\t\tIP\t\tMETADATA\n{}", rows.collect::<String>());
-    for words in ["", "--endpoint http://127.0.0.1:49153 "] {
-        shows(&members[0].machine, &format!("fleetctl {words}list-machines"), &table)?;
+    for flags in ["", "--endpoint http://127.0.0.1:49153 "] {
+        expect_output(&members[0].machine, &format!("fleetctl {flags}list-machines"), &table)?;
     }
     Ok(())
 }
 
-fn only_instances_run(typed: &Machine<'_>) -> Result<(), Failure> {
-    typed.succeed("fleetctl submit api-a@.service")?;
-    let refused = typed.fail("fleetctl start api-a@.service")?;
+fn only_instances_run(client: &Machine<'_>) -> Result<(), Failure> {
+    client.succeed("fleetctl submit api-a@.service")?;
+    let refused = client.fail("fleetctl start api-a@.service")?;
     let text = "Error loading units: googleapi: Error 400: cannot activate template \"api-a@.service\"\n";
     expect(refused == text, text, &refused)
 }
 
-/// Those units wait for a machine, and it is said why.
-fn waiting(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
+/// Checks that these units wait for a machine, and that the reason is printed.
+fn waiting(client: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
     for unit in units {
         let name = format!("{unit}.service");
         let row = format!(
             "fleetctl list-unit-files --no-legend --fields=unit,dstate,state,target | grep -P '^{name}\\tlaunched\\tinactive\\t-$'"
         );
-        typed.wait_until_succeeds(&row, SOON)?;
-        let why = typed.succeed(&format!("fleetctl explain {unit}"))?;
+        client.wait_until_succeeds(&row, SOON)?;
+        let why = client.succeed(&format!("fleetctl explain {unit}"))?;
         expect(why.starts_with(&format!("{name}: no machine is eligible: ")), "a reason", &why)?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What systemd has read of a unit is what the unit's file says now, although its files are read again only where
-//! that is needed: it takes long, and systemd does nothing else meanwhile.
+//! systemd's loaded unit always matches the unit file, although daemon-reload runs only when needed: it is slow and
+//! blocks systemd.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -7,7 +7,7 @@ use machines::machine::Machine;
 use super::super::kv::SOON;
 use super::cluster::{form, put};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const TEXTS: Scenario = Scenario {
     name: "fleet-texts",
@@ -15,25 +15,25 @@ pub const TEXTS: Scenario = Scenario {
     user_data: Some(super::TUTORIAL),
     by_name_on: &[Qemu],
     run: texts,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// Where an administrator of the machine puts files until the next boot.
+/// Path of an administrator's unit files until the next boot.
 const SYSTEM: &str = "/run/systemd/system";
 
-fn texts(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = form(stage)?;
+fn texts(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form(context)?;
     let Some(member) = members.first() else { return Ok(()) };
     let machine = &member.machine;
     new_units(machine)?;
     replaced(machine)?;
-    named_before(machine)?;
-    asked_for_before(machine)?;
-    wanted(machine)?;
-    dressed(machine)
+    referenced_before(machine)?;
+    requested_before(machine)?;
+    wanted_by(machine)?;
+    with_drop_in(machine)
 }
 
-/// New ones, and one that is not the one of before, though it has its name.
+/// New units, and one that reuses the name of a destroyed one.
 fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
     let before = reloads(machine)?;
     put_sleep(machine, "new.service", "", 1001)?;
@@ -48,13 +48,13 @@ fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
     runs(machine, "new.service", 1003)?;
     let after = reloads(machine)?;
     expect(after == before, &format!("{before} reloads as before"), &after.to_string())?;
-    // Else `systemctl status` of any unit begins with a warning.
+    // Otherwise `systemctl status` of any unit prints a warning.
     let changed = machine
         .succeed("systemctl show --property=NeedDaemonReload --value etcd.service new.service | xargs")?;
     expect(changed.trim() == "no no", "no unit that systemd takes for changed", &changed)
 }
 
-/// A text that changes while systemd has the unit in its memory.
+/// The content changes while systemd has the unit loaded.
 fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
     put_sleep(machine, "new.service", "", 1004)?;
     machine.succeed("fleetctl start --replace new.service")?;
@@ -65,8 +65,8 @@ fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
     runs(machine, "new.service", 1005)
 }
 
-/// A unit that another one names: systemd has it in its memory before there is a file, and after that has gone.
-fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
+/// A unit that another one references: systemd has it loaded before its file exists and after it is removed.
+fn referenced_before(machine: &Machine<'_>) -> Result<(), Failure> {
     put_sleep(machine, "names.service", "[Unit]\nAfter=named.service\n", 1006)?;
     machine.succeed("fleetctl start names.service")?;
     runs(machine, "names.service", 1006)?;
@@ -85,16 +85,16 @@ fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Somebody asked for it too soon.
-fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
+/// The unit was requested before it existed.
+fn requested_before(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.fail("sudo systemctl start late.service")?;
     put_sleep(machine, "late.service", "", 1009)?;
     machine.succeed("fleetctl start late.service")?;
     runs(machine, "late.service", 1009)
 }
 
-/// What is to want it is active already: it does once the unit is loaded, and systemd has read all its files again.
-fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
+/// Its `WantedBy=` unit is active already: it starts once it is loaded and systemd has reloaded.
+fn wanted_by(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.write("/home/core/group.target", b"[Unit]\nDescription=All that belongs together\n")?;
     machine.succeed(&format!(
         "sudo mv group.target {SYSTEM} && sudo systemctl daemon-reload && sudo systemctl start group.target"
@@ -117,8 +117,8 @@ fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// It finds a drop-in that systemd was not told of.
-fn dressed(machine: &Machine<'_>) -> Result<(), Failure> {
+/// A drop-in that was written without daemon-reload is applied.
+fn with_drop_in(machine: &Machine<'_>) -> Result<(), Failure> {
     let folder = format!("{SYSTEM}/dressed.service.d");
     machine.succeed(&format!(
         "sudo mkdir {folder} && printf '[Service]\\nEnvironment=A=b\\n' | sudo tee {folder}/10-a.conf"
@@ -134,7 +134,7 @@ fn put_sleep(machine: &Machine<'_>, name: &str, before: &str, seconds: u32) -> R
     put(machine, name, &format!("{before}[Service]\nExecStart=/usr/bin/sleep {seconds}\n"))
 }
 
-/// Until its process is the one of this text, and the cluster says so.
+/// Waits until its process runs this content and the cluster reports so.
 fn runs(machine: &Machine<'_>, unit: &str, seconds: u32) -> Result<(), Failure> {
     let process = format!(
         "tr '\\0' ' ' </proc/$(systemctl show --property=MainPID --value {unit})/cmdline | \
@@ -148,15 +148,15 @@ fn runs(machine: &Machine<'_>, unit: &str, seconds: u32) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Until nothing of it is on the machine.
+/// Destroys the unit and waits until its machine has no trace of it.
 fn destroy(machine: &Machine<'_>, unit: &str) -> Result<(), Failure> {
     machine.succeed(&format!("fleetctl destroy {unit}"))?;
     machine.wait_until_fails(&format!("test -e /run/fleet/units/{unit}"), SOON)?;
     Ok(())
 }
 
-/// How often systemd has read all its files again.
+/// Number of completed daemon-reloads.
 fn reloads(machine: &Machine<'_>) -> Result<usize, Failure> {
-    let said = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
-    Ok(said.lines().filter(|line| line.starts_with("Reloading finished")).count())
+    let output = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
+    Ok(output.lines().filter(|line| line.starts_with("Reloading finished")).count())
 }

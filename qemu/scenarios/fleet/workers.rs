@@ -1,12 +1,12 @@
-//! Row A7: one machine has the key-value store, the others only work, and find it by what their cloud-config says.
+//! Row A7: one machine runs etcd; the others are workers that find it by their cloud-config.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::kv::{FORMED, NODES, SOON, shows};
-use super::cluster::{Member, boot_each, put, wait_for_machines, wait_for_places};
+use super::super::kv::{FORMED, NODES, SOON, expect_output};
+use super::cluster::{Member, boot_each, put, wait_for_machines, wait_for_placement};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const WORKERS: Scenario = Scenario {
     name: "fleet-workers",
@@ -15,17 +15,17 @@ pub const WORKERS: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: workers,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// On workers only, and never two on one.
+/// Runs on workers only, at most one per machine.
 const UNIT: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n\n[X-Fleet]\nMachineMetadata=role=worker\nConflicts=job@*.service\n";
 
-fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
-    let address = stage.machine(1).node()?.address;
+fn workers(context: &Context<'_>) -> Result<(), Failure> {
+    let address = context.machine(1).node()?.address;
     let (peer, client) = (format!("http://{address}:2380"), format!("http://{address}:2379"));
     let start = |unit: &str| format!("    - name: {unit}\n      command: start\n");
-    // The store first: starting fleet waits for it.
+    // etcd starts first: starting fleet waits for it.
     let fleet = |role: &str, more: &str, first: &str| {
         format!(
             "  fleet:\n    public-ip: $private_ipv4\n    metadata: role={role}\n{more}  units:\n{first}{}",
@@ -48,10 +48,10 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
         };
         format!("#cloud-config\ncoreos:\n{of_machine}")
     };
-    boot_each(stage, user_data)?;
+    boot_each(context, user_data)?;
     let mut members = Vec::new();
     for number in 1..=NODES {
-        members.push(member(stage.machine(number))?);
+        members.push(member(context.machine(number))?);
     }
     let [central, proxy, alone] = &members[..] else { return Ok(()) };
     for member in &members {
@@ -60,14 +60,14 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     central.machine.wait_for_unit("etcd2.service", FORMED)?;
     proxy.machine.wait_for_unit("etcd.service", FORMED)?;
     let stores = "systemctl is-active etcd.service etcd2.service | sort -u";
-    shows(
+    expect_output(
         &alone.machine,
         &format!("{stores}; ls /var/lib/etcd /var/lib/etcd2 2>/dev/null; true"),
         "inactive\n",
     )?;
     let count = "etcdctl member list | wc -l";
-    shows(&proxy.machine, count, "1\n")?;
-    // Typed where there is no store at all, and where there is a proxy.
+    expect_output(&proxy.machine, count, "1\n")?;
+    // Runs on a machine without etcd and on one with a proxy.
     put(&alone.machine, "job@.service", UNIT)?;
     alone.machine.succeed("fleetctl submit job@.service && fleetctl start --no-block job@1.service")?;
     proxy.machine.succeed("fleetctl start --no-block job@2.service job@3.service")?;
@@ -81,7 +81,7 @@ fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(listed.contains(&proxy.address) && listed.contains(&alone.address), "both workers", &listed)?;
     proxy.machine.succeed("fleetctl destroy job@2.service job@3.service")?;
     alone.machine.succeed("fleetctl destroy job@1.service")?;
-    wait_for_places(&central.machine, &[])
+    wait_for_placement(&central.machine, &[])
 }
 
 fn member(machine: Machine<'_>) -> Result<Member<'_>, Failure> {

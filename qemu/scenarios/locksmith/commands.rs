@@ -1,12 +1,12 @@
-//! What an operator types.
+//! The operator's commands.
 
 use machines::machine::Machine;
 
-use super::super::kv::{FORMED, SOON, USER_DATA, shows};
+use super::super::kv::{FORMED, SOON, USER_DATA, expect_output};
 use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const COMMANDS: Scenario = Scenario {
     name: "locksmith-commands",
@@ -15,53 +15,57 @@ pub const COMMANDS: Scenario = Scenario {
     user_data: Some(USER_DATA),
     by_name_on: &[Qemu],
     run: commands,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const KEY: &str = "etcdctl get /coreos.com/updateengine/rebootlock/semaphore";
 
-/// A command that fails: what it says, and its exit code.
-fn refused(machine: &Machine<'_>, command: &str, said: &str, code: i32) -> Result<(), Failure> {
+/// Checks the message and exit code of a command that fails.
+fn refused(machine: &Machine<'_>, command: &str, expected: &str, code: i32) -> Result<(), Failure> {
     let output = machine.execute(command)?;
     let got = format!("{}{}", output.stdout, output.stderr);
-    let as_it_should = got == said && i64::from(output.code) == i64::from(code);
+    let is_expected = got == expected && i64::from(output.code) == i64::from(code);
     expect(
-        as_it_should,
-        &format!("{command} to say {said:?} and exit {code}"),
+        is_expected,
+        &format!("{command} to say {expected:?} and exit {code}"),
         &format!("{got:?}, {}", output.code),
     )
 }
 
-fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = &stage.machine(1);
+fn commands(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = &context.machine(1);
     machine.wait_for_unit("etcd.service", FORMED)?;
-    shows(machine, "locksmithctl status", "Available: 1\nMax: 1\n")?;
-    shows(machine, KEY, "{\"semaphore\":1,\"max\":1,\"holders\":null}\n")?;
-    shows(machine, "locksmithctl lock", "")?;
+    expect_output(machine, "locksmithctl status", "Available: 1\nMax: 1\n")?;
+    expect_output(machine, KEY, "{\"semaphore\":1,\"max\":1,\"holders\":null}\n")?;
+    expect_output(machine, "locksmithctl lock", "")?;
     let id = machine.succeed("cat /etc/machine-id")?.trim().to_owned();
-    shows(machine, "locksmithctl status", &format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n"))?;
-    shows(machine, KEY, &format!("{{\"semaphore\":0,\"max\":1,\"holders\":[\"{id}\"]}}\n"))?;
+    expect_output(machine, "locksmithctl status", &format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n"))?;
+    expect_output(machine, KEY, &format!("{{\"semaphore\":0,\"max\":1,\"holders\":[\"{id}\"]}}\n"))?;
     refused(machine, "locksmithctl lock other", "Error locking: semaphore is at 0\n", 1)?;
-    shows(machine, "locksmithctl set-max 4", "Old-Max: 1\nMax: 4\n")?;
+    expect_output(machine, "locksmithctl set-max 4", "Old-Max: 1\nMax: 4\n")?;
     refused(machine, "locksmithctl lock", "Error locking: holder exists\n", 1)?;
-    shows(machine, "locksmithctl lock 000", "")?;
-    shows(machine, "locksmithctl status", &format!("Available: 2\nMax: 4\n\nMACHINE ID\n000\n{id}\n"))?;
-    shows(machine, "locksmithctl unlock 000", "")?;
+    expect_output(machine, "locksmithctl lock 000", "")?;
+    expect_output(
+        machine,
+        "locksmithctl status",
+        &format!("Available: 2\nMax: 4\n\nMACHINE ID\n000\n{id}\n"),
+    )?;
+    expect_output(machine, "locksmithctl unlock 000", "")?;
     refused(machine, "locksmithctl unlock 000", "Error unlocking: holder does not exist\n", 1)?;
-    shows(machine, "locksmithctl unlock", "")?;
-    shows(machine, KEY, "{\"semaphore\":4,\"max\":4,\"holders\":[]}\n")?;
-    shows(machine, "locksmithctl -group 'web servers' status", "Available: 1\nMax: 1\n")?;
+    expect_output(machine, "locksmithctl unlock", "")?;
+    expect_output(machine, KEY, "{\"semaphore\":4,\"max\":4,\"holders\":[]}\n")?;
+    expect_output(machine, "locksmithctl -group 'web servers' status", "Available: 1\nMax: 1\n")?;
     let group = "etcdctl get '/coreos.com/updateengine/rebootlock/groups/web+servers/semaphore'";
-    shows(machine, group, "{\"semaphore\":1,\"max\":1,\"holders\":null}\n")?;
+    expect_output(machine, group, "{\"semaphore\":1,\"max\":1,\"holders\":null}\n")?;
     refused(machine, "locksmithctl set-max", "New maximum value must be set.\n", 1)?;
     refused(machine, "locksmithctl set-max x", "Invalid maximum value: x\n", 1)?;
     refused(machine, "locksmithctl reboot", "Must be root to initiate reboot.\n", 1)?;
     let unknown = "locksmithctl: unknown subcommand: \"x\"\nRun 'locksmithctl help' for usage.\n";
     refused(machine, "locksmithctl x", unknown, 2)?;
-    shows(machine, "locksmithctl -version", "locksmithctl version 0.6.2\n")?;
-    // No one but root is believed when he says that a reboot is needed; here nobody listens anyway.
-    shows(machine, "locksmithctl send-need-reboot", "")?;
+    expect_output(machine, "locksmithctl -version", "locksmithctl version 0.6.2\n")?;
+    // Only root may request a reboot; no locksmithd listens here anyway.
+    expect_output(machine, "locksmithctl send-need-reboot", "")?;
     machine.succeed("sudo systemctl stop etcd.service")?;
     let away = machine.fail("locksmithctl status")?;
     expect(away.starts_with("Error initializing etcd client: "), "why it cannot be asked", &away)?;

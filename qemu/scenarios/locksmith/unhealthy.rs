@@ -1,11 +1,11 @@
-//! A machine that comes back and is not well.
+//! A machine that is unhealthy after its reboot.
 
 use machines::cluster::BackendKind::Qemu;
 
-use super::super::kv::{FORMED, SOON, shows};
+use super::super::kv::{FORMED, SOON, expect_output};
 use super::{SEND, UNIT};
 use crate::failure::Failure;
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const UNHEALTHY: Scenario = Scenario {
     name: "locksmith-unhealthy",
@@ -13,11 +13,11 @@ pub const UNHEALTHY: Scenario = Scenario {
     nodes: 1,
     long_on: &[Qemu],
     run: unhealthy,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// A boot is good unless `/var/lib/bad` is there. The target alone starts the check: a run of coreos-cloudinit that
-/// started it would fail with it, and count as one more failed unit after it is mended.
+/// Fails while `/var/lib/bad` exists. Only the target starts the check: a run of coreos-cloudinit that started it
+/// would fail with it, and count as another failed unit after the repair.
 const CHECK: &str = "    \
 - name: check.service
       content: |
@@ -45,19 +45,19 @@ const CHECK: &str = "    \
         ExecStart=/usr/bin/true
 ";
 
-fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
+fn unhealthy(context: &Context<'_>) -> Result<(), Failure> {
     let data = format!(
         "#cloud-config\ncoreos:\n  update:\n    reboot-strategy: etcd-lock\n  locksmith:\n    \
          window_start: '0:00'\n    window_length: 23h59m59s\n  etcd:\n    addr: $private_ipv4:4001\n    \
          peer-addr: $private_ipv4:7001\n  units:\n{CHECK}{UNIT}    - name: etcd.service\n      command: start\n"
     );
-    stage.site.set_user_data(data.as_bytes())?;
-    stage.boot()?;
-    let machine = &stage.machine(1);
+    context.site.set_user_data(data.as_bytes())?;
+    context.boot()?;
+    let machine = &context.machine(1);
     machine.wait_for_unit("etcd.service", FORMED)?;
     machine.wait_for_unit("locksmithd.service", SOON)?;
     machine.succeed("systemctl is-active boot-complete.target")?;
-    // Its block of cloud-config is what it goes by.
+    // The reboot window of the cloud-config applies.
     let window = "Reboot window start is \"0:00\" and length is \"23h59m59s\"";
     machine.succeed(&format!("sudo journalctl -b -u locksmithd -o cat | grep -Fx '{window}'"))?;
     machine.succeed("grep -x STRATEGY=etcd-lock /run/update-engine/coordinator.conf")?;
@@ -65,20 +65,20 @@ fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     let id = machine.succeed("cat /etc/machine-id")?.trim().to_owned();
     machine.succeed(&format!("sudo touch /var/lib/bad && sync && {SEND}"))?;
     let other = format!("test \"$(cat /proc/sys/kernel/random/boot_id)\" != {}", boot.trim());
-    machine.wait_until_succeeds(&other, stage.boot_limit())?;
+    machine.wait_until_succeeds(&other, context.boot_limit())?;
     machine.wait_for_unit("etcd.service", FORMED)?;
-    let said =
+    let output =
         "sudo journalctl -b -u locksmithd -o cat | grep 'Not healthy yet.*boot-complete.target is inactive'";
-    machine.wait_until_succeeds(said, SOON)?;
+    machine.wait_until_succeeds(output, SOON)?;
     let held = format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n");
-    shows(machine, "locksmithctl status", &held)?;
-    // Another locksmithd is no reason either; its first look is after a second.
+    expect_output(machine, "locksmithctl status", &held)?;
+    // Restarting locksmithd is no reason to reboot either; it first checks after a second.
     machine.succeed("sudo systemctl restart locksmithd.service")?;
-    machine.wait_until_succeeds(&format!("test $({said} | wc -l) -ge 2"), SOON)?;
-    shows(machine, "locksmithctl status", &held)?;
+    machine.wait_until_succeeds(&format!("test $({output} | wc -l) -ge 2"), SOON)?;
+    expect_output(machine, "locksmithctl status", &held)?;
     let why = "locksmithctl status --json | grep -F '\"reason\":\"update\",\"stale\":false'";
     machine.succeed(why)?;
     machine.succeed("sudo rm /var/lib/bad && sudo systemctl start boot-complete.target")?;
     machine.wait_until_succeeds("locksmithctl status | grep -x 'Available: 1'", SOON)?;
-    shows(machine, "etcdctl get /coreos.com/updateengine/rebootlock/semaphore.meta", "{}\n")
+    expect_output(machine, "etcdctl get /coreos.com/updateengine/rebootlock/semaphore.meta", "{}\n")
 }

@@ -1,5 +1,4 @@
-//! Rows A1, A2 and A4: the tutorials' user-data, with a token of a discovery service, boots three machines that are
-//! one cluster.
+//! Rows A1, A2 and A4: the tutorials' user-data, with a discovery token, boots a cluster of three machines.
 
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use super::super::fleet::cluster::boot_each;
 use super::super::kv::{FORMED, NODES, SOON, health};
 use super::host::{Discovery, log_in, new_key};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const ETCD: Scenario = Scenario {
     name: "etcd-tutorial",
@@ -19,7 +18,7 @@ pub const ETCD: Scenario = Scenario {
     nodes: NODES,
     long_on: &[Qemu],
     run: etcd,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const ETCD2: Scenario = Scenario {
@@ -29,47 +28,47 @@ pub const ETCD2: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: etcd2,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// What stands in the tutorials' files for what every reader has another of.
+/// Placeholders in the tutorials' files that every reader replaces.
 const NAME: &str = "coreos0";
 const KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD core@example";
 const URL: &str = "https://discovery.example/TOKEN";
 
-fn etcd(stage: &Stage<'_>) -> Result<(), Failure> {
+fn etcd(context: &Context<'_>) -> Result<(), Failure> {
     let text = include_str!("../../user-data/tutorial.yaml");
     let [store_first, fleet_first] = [["etcd", "fleet"], ["fleet", "etcd"]].map(|units| {
         units.map(|unit| format!("    - name: {unit}.service\n      command: start\n")).concat()
     });
     expect(text.contains(&store_first), &store_first, text)?;
-    // Fleet's start waits for the store then, and the store's start for fleet's.
+    // In this order fleet's start waits for etcd, and etcd's start for fleet's.
     let odd = text.replace(&store_first, &fleet_first);
-    let machines = form(stage, |name| if name == "core-02" { &odd } else { text }, "etcd")?;
-    health(stage, &machines[0])
+    let machines = form(context, |name| if name == "core-02" { &odd } else { text }, "etcd")?;
+    health(context, &machines[0])
 }
 
-fn etcd2(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage, |_| include_str!("../../user-data/tutorial-etcd2.yaml"), "etcd2")?;
-    health(stage, &machines[0])?;
+fn etcd2(context: &Context<'_>) -> Result<(), Failure> {
+    let machines = form(context, |_| include_str!("../../user-data/tutorial-etcd2.yaml"), "etcd2")?;
+    health(context, &machines[0])?;
     let listed = machines[0].succeed("fleetctl list-machines --no-legend --fields=metadata")?;
     expect(listed == "region=tutorial\n".repeat(NODES), "the metadata of all machines", &listed)?;
     let version = machines[1].wait_until_succeeds("curl -sf http://127.0.0.1:2375/version", SOON)?;
     expect(version.contains("\"ApiVersion\""), "docker's answer on its port", &version)
 }
 
-/// The machines of one cluster, each with its file's text and looked at; `unit` is the key-value store's name.
+/// Boots one cluster, each machine with its file's text, and checks it; `unit` is etcd's unit name.
 fn form<'a, 't>(
-    stage: &Stage<'a>,
+    context: &Context<'a>,
     text: impl Fn(&str) -> &'t str,
     unit: &str,
 ) -> Result<Vec<Machine<'a>>, Failure> {
-    let discovery = Discovery::start(stage)?;
+    let discovery = Discovery::start(context)?;
     let (any, token) = (discovery.open("/new")?, discovery.open(&format!("/new?size={NODES}"))?);
     expect(any != token, "a fresh token each time", &token)?;
-    let (key_file, key) = new_key(stage.site.layout().root())?;
+    let (key_file, key) = new_key(context.site.layout().root())?;
     let own = |machine: &str| {
-        // Names of their own, so that they are not what the metadata says.
+        // The names differ from those of the metadata.
         let name = machine.replace("core-", "coreos");
         text(machine).replace(NAME, &name).replace(KEY, &key).replace(URL, token.trim())
     };
@@ -77,10 +76,10 @@ fn form<'a, 't>(
     for what in [NAME, KEY, URL] {
         expect(first.contains(what), what, first)?;
     }
-    boot_each(stage, own)?;
-    let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
+    boot_each(context, own)?;
+    let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
     for machine in &machines {
-        look_at(machine, unit, &key_file)?;
+        check_machine(machine, unit, &key_file)?;
     }
     let path = token.trim().rsplit('/').next().unwrap_or_default();
     let registered = discovery.open(&format!("/{path}"))?;
@@ -88,13 +87,13 @@ fn form<'a, 't>(
     Ok(machines)
 }
 
-fn look_at(machine: &Machine<'_>, unit: &str, key: &Path) -> Result<(), Failure> {
+fn check_machine(machine: &Machine<'_>, unit: &str, key: &Path) -> Result<(), Failure> {
     let name = machine.name().replace("core-", "coreos");
     for unit in [unit, "fleet"] {
         machine.wait_for_unit(&format!("{unit}.service"), FORMED)?;
     }
-    let said = log_in(machine, "core", key, "hostname")?;
-    expect(said.trim() == name, &name, &said)?;
+    let output = log_in(machine, "core", key, "hostname")?;
+    expect(output.trim() == name, &name, &output)?;
     let status = machine.succeed(&format!("systemctl status --no-pager {unit} fleet"))?;
     let active =
         status.lines().filter(|line| line.trim_start().starts_with("Active: active (running)")).count();

@@ -1,15 +1,15 @@
-//! Row A5: `coreos-cloudinit -from-file` typed on a machine, with everything that cloud-config can name.
+//! Row A5: `coreos-cloudinit -from-file` on a machine, with everything that cloud-config supports.
 
 use std::time::Duration;
 
 use machines::machine::Machine;
 
-use super::super::kv::shows;
+use super::super::kv::expect_output;
 use super::host::{log_in, new_key};
 use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const FROM_FILE: Scenario = Scenario {
     name: "from-file",
@@ -17,13 +17,13 @@ pub const FROM_FILE: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: from_file,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const RUN: &str = "sudo coreos-cloudinit -from-file=cloud-config.yaml 2>&1";
 const SETTLED: Duration = Duration::from_secs(120);
 
-/// KEY is the reader's.
+/// KEY is replaced with the reader's.
 const CONFIG: &str = r#"#cloud-config
 hostname: by-hand
 manage_etc_hosts: localhost
@@ -66,26 +66,26 @@ coreos:
       command: stop
 "#;
 
-fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let (key_file, key) = new_key(stage.site.layout().root())?;
+fn from_file(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    let (key_file, key) = new_key(context.site.layout().root())?;
     machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
-    // The metadata has named the machine without it. Where it runs, it hears of a new name.
-    shows(
+    // The metadata has set the hostname already. A running proxy is notified of a new one.
+    expect_output(
         &machine,
         "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service",
         "0\n",
     )?;
     machine.succeed("hostnamectl --static")?;
-    let said = machine.succeed(RUN)?;
-    shows(&machine, "hostnamectl --static", "by-hand\n")?;
+    let output = machine.succeed(RUN)?;
+    expect_output(&machine, "hostnamectl --static", "by-hand\n")?;
     for line in [
         "Set hostname to by-hand",
         "Wrote file to \"/etc/packed\"",
         "Calling unit command \"start\" on \"made.service\"",
     ] {
-        expect(said.contains(line), line, &said)?;
+        expect(output.contains(line), line, &output)?;
     }
     applied(&machine)?;
     let own = log_in(&machine, "elroy", &key_file, "id -Gn; cat notes/a")?;
@@ -94,10 +94,10 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
         "elroy's groups and file",
         &own,
     )?;
-    // A second run finds all as it is to be.
+    // A second run finds everything applied.
     let again = machine.succeed(RUN)?;
     expect(again.contains("Nothing changed"), "nothing to do", &again)?;
-    // What was written stays; that it was applied by hand does not make it the machine's user-data.
+    // Written files stay; a manual run does not make the file the machine's user-data.
     machine.succeed("sudo rm /etc/packed && sync")?;
     machine.reboot()?;
     machine.wait_for_unit("made.service", SETTLED)?;
@@ -107,17 +107,17 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     machine.reboot()?;
     machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
-    // The metadata of `up` has another name, and comes sooner or later than the file.
+    // The metadata of `up` sets another hostname, before or after the file.
     machine.succeed("sudo systemctl start user-config.target")?;
-    shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    expect_output(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     changed_in_place(&machine)?;
     a_script_that_fails(&machine)
 }
 
-/// What the file that is kept says anew counts at once, and only once.
+/// A change of the persisted file is applied immediately, and once.
 fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
     const KEPT: &str = "/var/lib/coreos-install/user_data";
-    // Written anew with the same content: the unit looks, and does nothing.
+    // Rewritten with the same content: the unit runs and applies nothing.
     machine
         .succeed(&format!("sudo rm /etc/packed && sudo cp {KEPT} /tmp/kept && sudo cp /tmp/kept {KEPT}"))?;
     machine.wait_until_succeeds(
@@ -132,10 +132,10 @@ fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
     }
     machine.succeed(&format!("printf '{script}echo again >>/run/ran\\n' | sudo tee {KEPT}"))?;
     machine.wait_until_succeeds("grep again /run/ran", SETTLED)?;
-    shows(machine, "cat /run/ran", "ran\nran\nagain\n")
+    expect_output(machine, "cat /run/ran", "ran\nran\nagain\n")
 }
 
-/// The run does not wait for it; systemd and `-status` tell how it ended.
+/// The run does not wait for the script; systemd and `-status` report its result.
 fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed("printf '#!/bin/sh\\nexit 3\\n' | sudo coreos-cloudinit -from-file=-")?;
     machine.wait_until_succeeds(
@@ -147,33 +147,33 @@ fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 fn applied(machine: &Machine<'_>) -> Result<(), Failure> {
-    shows(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    expect_output(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     machine.succeed("grep -x '127.0.0.1 by-hand' /etc/hosts")?;
-    shows(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
-    // No password was given, so that none lets in.
-    shows(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
-    shows(
+    expect_output(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
+    // No password was set, so that none is accepted.
+    expect_output(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
+    expect_output(
         machine,
         "sudo stat -c '%U:%G %a' /home/elroy/notes/a /home/elroy/notes",
         "elroy:elroy 640\nelroy:elroy 755\n",
     )?;
-    shows(machine, "cat /etc/packed", "hello world")?;
-    shows(
+    expect_output(machine, "cat /etc/packed", "hello world")?;
+    expect_output(
         machine,
         "cat /etc/oem-release",
         "ID=test\nVERSION_ID=\nNAME=\"A \\\"Test\\\"\"\nHOME_URL=\"\"\nBUG_REPORT_URL=\"\"\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "grep ^REBOOT_STRATEGY= /etc/coreos/update.conf; systemctl is-enabled locksmithd.service; true",
         "REBOOT_STRATEGY=off\nmasked-runtime\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "cat /run/made; systemctl is-active made.service; systemctl is-enabled made.service",
         "made by hand\nactive\nenabled\n",
     )?;
-    shows(
+    expect_output(
         machine,
         "systemctl is-enabled never.service; systemctl is-active systemd-timesyncd.service; true",
         "masked\ninactive\n",

@@ -1,4 +1,4 @@
-//! What a user has on the host beside the machines: keelson, keys of their own, a discovery service.
+//! Programs of a user on the host: keelson, ssh keys, a discovery service.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,9 +11,9 @@ use machines::cluster::HOST_NAME;
 use machines::machine::Machine;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
-/// A program of the host that has begun to serve does so in milliseconds.
+/// A program of the host serves within milliseconds.
 const SERVES: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -21,7 +21,7 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::Expected(format!("{what}: {error}"))
 }
 
-/// Ends with the scenario, whichever way that does.
+/// A child process, killed when the scenario ends.
 pub struct Running(Child);
 
 impl Running {
@@ -30,8 +30,8 @@ impl Running {
         Ok(Self(command.stdin(Stdio::null()).spawn().map_err(failed(&program))?))
     }
 
-    /// The first line that it prints.
-    pub fn says(&mut self) -> Result<String, Failure> {
+    /// Reads the first line of its output.
+    pub fn first_line(&mut self) -> Result<String, Failure> {
         let Some(stdout) = self.0.stdout.take() else { return Ok(String::new()) };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).map_err(failed("what the program prints"))?;
@@ -41,23 +41,23 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; the scenario says what that means.
+        // It may have exited already; the scenario reports what that means.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// All that a command prints, where it succeeds.
+/// Returns a command's output, or an error if it fails.
 pub fn output(command: &mut Command) -> Result<String, Failure> {
     let program = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(failed(&program))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    expect(output.status.success(), &format!("{program} to succeed"), &format!("{said}{errors}"))?;
-    Ok(said)
+    expect(output.status.success(), &format!("{program} to succeed"), &format!("{text}{errors}"))?;
+    Ok(text)
 }
 
-/// A new key pair in this folder: the file of the private half, and the line of the public one.
+/// Creates a key pair in this folder; returns the private key's file and the public key's line.
 pub fn new_key(folder: &Path) -> Result<(PathBuf, String), Failure> {
     let file = folder.join("own-key");
     let mut command = Command::new("ssh-keygen");
@@ -68,7 +68,7 @@ pub fn new_key(folder: &Path) -> Result<(PathBuf, String), Failure> {
     Ok((file, line.trim().to_owned()))
 }
 
-/// Logs in as this user with this key and no other one, and runs a command.
+/// Runs a command by ssh as this user with only this key.
 pub fn log_in(machine: &Machine<'_>, user: &str, key: &Path, command: &str) -> Result<String, Failure> {
     let mut ssh = Command::new("ssh");
     ssh.args([
@@ -93,18 +93,18 @@ pub fn log_in(machine: &Machine<'_>, user: &str, key: &Path, command: &str) -> R
     output(ssh.arg(format!("{user}@127.0.0.1")).arg(command))
 }
 
-/// A discovery service on the host, which the machines of a scenario reach.
+/// A discovery service on the host, reachable from the machines.
 pub struct Discovery {
     port: u16,
     _runs: Running,
 }
 
 impl Discovery {
-    pub fn start(stage: &Stage<'_>) -> Result<Self, Failure> {
-        let folder = stage.site.layout().root().join("own-discovery");
+    pub fn start(context: &Context<'_>) -> Result<Self, Failure> {
+        let folder = context.site.layout().root().join("own-discovery");
         std::fs::create_dir_all(&folder).map_err(failed("the folder of the discovery service"))?;
         let port = free_port(0).map_err(failed("a free port"))?;
-        let background = &stage.run.background;
+        let background = &context.run.background;
         let mut command = Command::new(&background.program);
         command.args(&background.discovery).arg(&folder).arg(port.to_string());
         let service = Self { port, _runs: Running::start(command)? };
@@ -113,11 +113,11 @@ impl Discovery {
             expect(begun.elapsed() < SERVES, "a discovery service that serves", "no port that is open")?;
             std::thread::sleep(PAUSE);
         }
-        stage.site.expose_host_port(port)?;
+        context.site.expose_host_port(port)?;
         Ok(service)
     }
 
-    /// What a reader sees who opens this path of it.
+    /// Requests this path of the service and returns the body.
     pub fn open(&self, path: &str) -> Result<String, Failure> {
         let mut stream =
             TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(failed("the discovery service"))?;

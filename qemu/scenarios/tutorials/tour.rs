@@ -1,14 +1,14 @@
-//! The README's five minutes and the 2014 tutorial's first units, typed on machines of `up`'s default user-data.
+//! The README's five minutes and the 2014 tutorial's first units, on machines with the default user-data of `up`.
 
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::fleet::cluster::{Member, put, three};
-use super::super::kv::{NODES, health, shows};
+use super::super::fleet::cluster::{Member, form_three, put};
+use super::super::kv::{NODES, expect_output, health};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const TOUR: Scenario = Scenario {
     name: "tour",
@@ -17,14 +17,14 @@ pub const TOUR: Scenario = Scenario {
     user_data: Some(include_str!("../../../cloud-config/user-data.sample")),
     long_on: &[Qemu],
     run: tour,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// As the tutorial has it, and under the name that its next chapter uses.
+/// The tutorial's name of the unit, and the one of its next chapter.
 const UNITS: [&str; 2] = ["hello.service", "myapp.service"];
-/// Docker's first start, on an emulated machine.
+/// Limit for Docker's first start on an emulated machine.
 const STARTED: Duration = Duration::from_secs(600);
-/// fleetctl exits by itself long before.
+/// fleetctl exits long before.
 const NEVER: &str = "timeout 300";
 
 fn unit(container: &str) -> String {
@@ -37,18 +37,18 @@ fn unit(container: &str) -> String {
     )
 }
 
-fn tour(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = three(stage)?;
+fn tour(context: &Context<'_>) -> Result<(), Failure> {
+    let members = form_three(context)?;
     for member in &members {
         let machine = &member.machine;
         machine.wait_until_succeeds("journalctl -u sample.service -n 3 | grep 'Hello World'", STARTED)?;
         let environment = format!("COREOS_PRIVATE_IPV4={0}\nCOREOS_PUBLIC_IPV4={0}\n", member.address);
-        shows(machine, "cat /etc/environment", &environment)?;
+        expect_output(machine, "cat /etc/environment", &environment)?;
     }
-    let (one, two) = (&stage.machine(1), &stage.machine(2));
-    shows(one, "etcdctl set /message Hello", "Hello\n")?;
-    shows(two, "etcdctl get /message", "Hello\n")?;
-    health(stage, two)?;
+    let (one, two) = (&context.machine(1), &context.machine(2));
+    expect_output(one, "etcdctl set /message Hello", "Hello\n")?;
+    expect_output(two, "etcdctl get /message", "Hello\n")?;
+    health(context, two)?;
 
     let example = "/usr/share/keelson/examples/tour.service";
     starts(one, &members, "tour.service", example)?;
@@ -58,7 +58,7 @@ fn tour(stage: &Stage<'_>) -> Result<(), Failure> {
         starts(one, &members, name, name)?;
     }
     for name in UNITS {
-        shows(one, &format!("{NEVER} fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
+        expect_output(one, &format!("{NEVER} fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
     }
     let listed = "fleetctl list-units --no-legend --fields=unit";
     one.wait_until_succeeds(&format!("test \"$({listed})\" = tour.service"), STARTED)?;
@@ -66,23 +66,24 @@ fn tour(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(failed.trim().is_empty(), "no failed unit", &failed)
 }
 
-/// `fleetctl start`, then the unit's row until it runs, and its output on its machine.
+/// Runs `fleetctl start`, waits until the unit runs, and checks its output on its machine.
 fn starts(
-    typed: &Machine<'_>,
+    client: &Machine<'_>,
     members: &[Member<'_>; NODES],
     name: &str,
     argument: &str,
 ) -> Result<(), Failure> {
-    let said = typed.succeed(&format!("{NEVER} fleetctl start {argument}"))?;
-    let place = |member: &&Member<'_>| said == format!("Unit {name} launched on {}\n", member.place());
-    let Some(there) = members.iter().find(place) else {
+    let output = client.succeed(&format!("{NEVER} fleetctl start {argument}"))?;
+    let location =
+        |member: &&Member<'_>| output == format!("Unit {name} launched on {}\n", member.location());
+    let Some(there) = members.iter().find(location) else {
         return Err(Failure::Expected(format!(
-            "expected {name} launched on one of the machines; seen: {said}"
+            "expected {name} launched on one of the machines; seen: {output}"
         )));
     };
-    let row = format!("{name}\t{}\tactive\trunning", there.place());
+    let row = format!("{name}\t{}\tactive\trunning", there.location());
     let listed = format!("fleetctl list-units --no-legend | tr -s '\\t' | grep -x \"$(printf '{row}')\"");
-    typed.wait_until_succeeds(&listed, STARTED)?;
+    client.wait_until_succeeds(&listed, STARTED)?;
     let output = format!("journalctl -u {name} -n 3 | grep 'Hello World'");
     there.machine.wait_until_succeeds(&output, STARTED)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Row A3: the settings file and the verbs that readers of the tutorials know from Vagrant, as the user types them.
+//! Row A3: the settings file and commands that readers know from Vagrant.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use machines::cluster::BackendKind::Qemu;
 use super::super::kv::NODES;
 use super::host::{Running, new_key, output};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const CONFIG_RB: Scenario = Scenario {
     name: "config-rb",
@@ -18,37 +18,37 @@ pub const CONFIG_RB: Scenario = Scenario {
     others: NODES,
     long_on: &[Qemu],
     run: config_rb,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const SETTINGS: &str = include_str!("../../../cloud-config/config.rb.sample");
 const USER_DATA: &str = include_str!("../../../cloud-config/user-data.sample");
-/// The machines may take as long as the scenario's own.
+/// The machines' limit is that of the scenario's own.
 const READY: [&str; 2] = ["--timeout", "600"];
 
-/// A reader's folder, and a cluster of their own beside the scenario's.
+/// A reader's folder, with a cluster next to the scenario's.
 struct Reader<'a> {
-    stage: &'a Stage<'a>,
+    context: &'a Context<'a>,
     folder: PathBuf,
     cluster: String,
 }
 
 impl Reader<'_> {
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.stage.run.background.program);
-        command.arg("--state-dir").arg(&self.stage.run.state).args(["--cluster", &self.cluster]);
-        command.current_dir(&self.folder).args(words).env_remove("KEELSON_IMAGE");
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.context.run.background.program);
+        command.arg("--state-dir").arg(&self.context.run.state).args(["--cluster", &self.cluster]);
+        command.current_dir(&self.folder).args(arguments).env_remove("KEELSON_IMAGE");
         command
     }
 
-    fn types(&self, words: &[&str]) -> Result<String, Failure> {
-        output(&mut self.command(words))
+    fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
+        output(&mut self.command(arguments))
     }
 
     fn up(&self, more: &[&str]) -> Result<String, Failure> {
-        let backend = self.stage.backend.to_string();
+        let backend = self.context.backend.to_string();
         let usual = ["up", "--quiet", "--on", &backend, "--image", "image.json"];
-        self.types(&[&usual[..], &READY, more].concat())
+        self.run(&[&usual[..], &READY, more].concat())
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
@@ -57,29 +57,29 @@ impl Reader<'_> {
     }
 }
 
-fn config_rb(stage: &Stage<'_>) -> Result<(), Failure> {
-    let folder = stage.site.layout().root().join("reader");
+fn config_rb(context: &Context<'_>) -> Result<(), Failure> {
+    let folder = context.site.layout().root().join("reader");
     fs::create_dir_all(&folder).map_err(|source| Failure::Disk { path: folder.clone(), source })?;
-    // Short, for the paths of its sockets.
-    let cluster = format!("a3-{}-{}", stage.backend, std::process::id());
-    let reader = Reader { stage, folder, cluster };
-    let walked = walk(&reader);
-    match &walked {
-        Ok(()) => reader.types(&["destroy"])?,
-        // Their disks and consoles tell why.
-        Err(_) => reader.types(&["down"])?,
+    // Short, because it is part of the paths of sockets.
+    let cluster = format!("a3-{}-{}", context.backend, std::process::id());
+    let reader = Reader { context, folder, cluster };
+    let result = walk(&reader);
+    match &result {
+        Ok(()) => reader.run(&["destroy"])?,
+        // Their disks and consoles are needed for a diagnosis.
+        Err(_) => reader.run(&["down"])?,
     };
-    walked.map_err(|failure| {
-        let kept = reader.stage.run.state.join(&reader.cluster);
+    result.map_err(|failure| {
+        let kept = reader.context.run.state.join(&reader.cluster);
         Failure::Expected(format!("{}; its machines are kept in {}", failure.chain(), kept.display()))
     })
 }
 
 fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
-    let image = &reader.stage.run.image;
+    let image = &reader.context.run.image;
     let manifest = serde_json::to_string(image).map_err(|error| Failure::Expected(error.to_string()))?;
     reader.write("image.json", &manifest)?;
-    // What the tutorials say to change: the # goes, and the value is one's own.
+    // As the tutorials instruct: uncomment the line and change the value.
     let settings = SETTINGS
         .replace("#$num_instances = 3", &format!("$num_instances={NODES}"))
         .replace("#$update_channel = \"alpha\"", &format!("$update_channel='{}'", image.channel));
@@ -89,23 +89,27 @@ fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
 
     let table = reader.up(&[])?;
     listed(&table, &image.version)?;
-    listed(&reader.types(&["status"])?, &image.version)?;
+    listed(&reader.run(&["status"])?, &image.version)?;
     let names: Vec<_> = (1..=NODES).map(|number| format!("core-{number:02}")).collect();
     let on_each = |command: &str| -> Result<Vec<String>, Failure> {
-        names.iter().map(|name| reader.types(&["ssh", name, "--", command])).collect()
+        names.iter().map(|name| reader.run(&["ssh", name, "--", command])).collect()
     };
     let boots = on_each("cat /proc/sys/kernel/random/boot_id; systemctl is-active etcd fleet >&2")?;
     reader
         .write("user-data", &format!("{USER_DATA}write_files: [{{path: /etc/brought, content: later}}]\n"))?;
     reader.up(&["--provision"])?;
     let brought = on_each("cat /etc/brought")?;
-    expect(brought.iter().all(|said| said == "later"), "the changed user-data on all", &brought.concat())?;
+    expect(
+        brought.iter().all(|output| output == "later"),
+        "the changed user-data on all",
+        &brought.concat(),
+    )?;
     let after = on_each("cat /proc/sys/kernel/random/boot_id")?;
     expect(boots == after, "the same boots as before", &after.concat())?;
     agent(reader, &names[0])
 }
 
-/// A table with each machine, ready, with that version.
+/// Checks that the table lists each machine as ready with that version.
 fn listed(table: &str, version: &str) -> Result<(), Failure> {
     for number in 1..=NODES {
         let name = format!("core-{number:02}");
@@ -120,7 +124,7 @@ fn listed(table: &str, version: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The key of an agent on the host is at hand on the machine, with `-A` only.
+/// With `-A` only, the machine can use the keys of the host's agent.
 fn agent(reader: &Reader<'_>, name: &str) -> Result<(), Failure> {
     let (key, _) = new_key(&reader.folder)?;
     let socket = reader.folder.join("agent");
@@ -136,14 +140,14 @@ fn agent(reader: &Reader<'_>, name: &str) -> Result<(), Failure> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     with_agent(add)?;
-    let seen = with_agent(reader.command(&["ssh", name, "--", "-A", "ssh-add -l"]))?;
-    expect(seen.contains(&own), "the agent's key on the machine", &seen)?;
+    let actual = with_agent(reader.command(&["ssh", name, "--", "-A", "ssh-add -l"]))?;
+    expect(actual.contains(&own), "the agent's key on the machine", &actual)?;
     let without = with_agent(reader.command(&["ssh", name, "--", "ssh-add -l || echo none; whoami"]))?;
     expect(without == "none\ncore\n", "no agent without -A, and the user core", &without)
 }
 
-/// `SHA256:...` of a key.
+/// The fingerprint `SHA256:...` of a key.
 fn fingerprint(key: &Path) -> Result<String, Failure> {
-    let said = output(Command::new("ssh-keygen").arg("-lf").arg(key))?;
-    Ok(said.split_ascii_whitespace().nth(1).unwrap_or_default().to_owned())
+    let output = output(Command::new("ssh-keygen").arg("-lf").arg(key))?;
+    Ok(output.split_ascii_whitespace().nth(1).unwrap_or_default().to_owned())
 }

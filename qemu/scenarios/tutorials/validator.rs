@@ -1,5 +1,5 @@
-//! Row A8: what is wrong with a cloud-config, and where, is told before it is used: on the machine, and by the web
-//! validator to whoever asks it.
+//! Row A8: errors of a cloud-config are reported with their lines before it is used: by coreos-cloudinit on the
+//! machine, and by the web validator.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use super::host::Running;
 use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const VALIDATOR: Scenario = Scenario {
     name: "validator",
@@ -18,7 +18,7 @@ pub const VALIDATOR: Scenario = Scenario {
     long_on: &[Qemu],
     by_name_on: &[Qemu],
     run: validator,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const BAD: &str = "#cloud-config\nhostnme: a\nwrite_files:\n  - path: /usr/bin/x\n    permissions: \"rw\"\n";
@@ -29,22 +29,22 @@ const FINDINGS: [(&str, u32, &str); 3] = [
 ];
 const GOOD: &str = "#cloud-config\nhostname: a\ncoreos: {units: [{name: etcd.service, command: start}]}\n";
 
-fn validator(stage: &Stage<'_>) -> Result<(), Failure> {
-    let (served, port) = serve(stage)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn validator(context: &Context<'_>) -> Result<(), Failure> {
+    let (served, port) = serve(context)?;
+    context.boot()?;
+    let machine = context.machine(1);
     for (name, text) in [("bad.yaml", BAD), ("good.yaml", GOOD)] {
         machine.write(&format!("/home/core/{name}"), text.as_bytes())?;
     }
-    // As core: it takes no rights.
+    // As core: it needs no privileges.
     machine.succeed("coreos-cloudinit -validate -from-file=good.yaml")?;
-    let said = machine.fail("coreos-cloudinit -validate -from-file=bad.yaml")?;
+    let output = machine.fail("coreos-cloudinit -validate -from-file=bad.yaml")?;
     let lines: Vec<_> =
-        said.lines().filter_map(|line| line.find(" line ").map(|at| &line[at + 1..])).collect();
+        output.lines().filter_map(|line| line.find(" line ").map(|at| &line[at + 1..])).collect();
     for (kind, line, message) in FINDINGS {
         let wanted = format!("line {line}: {kind}: {message}");
         let told = lines.iter().any(|line| line.starts_with(&wanted));
-        expect(told, &wanted, &said)?;
+        expect(told, &wanted, &output)?;
     }
     let put = |file: &str| {
         let curl = "curl -sf -X PUT --data-binary";
@@ -63,16 +63,16 @@ fn validator(stage: &Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The web validator on the host, and its port.
-fn serve(stage: &Stage<'_>) -> Result<(Running, u16), Failure> {
-    let mut command = Command::new(&stage.run.background.program);
+/// Starts the web validator on the host and returns its port.
+fn serve(context: &Context<'_>) -> Result<(Running, u16), Failure> {
+    let mut command = Command::new(&context.run.background.program);
     command.args(["validate", "--serve", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut served = Running::start(command)?;
-    let url = served.says()?;
+    let url = served.first_line()?;
     let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
     let Some(port) = port else {
         return Err(Failure::Expected(format!("expected the validator's URL; seen: {url}")));
     };
-    stage.site.expose_host_port(port)?;
+    context.site.expose_host_port(port)?;
     Ok((served, port))
 }

@@ -1,5 +1,5 @@
-//! What a newcomer types beside the tutorials' own lines, wrong words and wrong files included: each is answered at
-//! once, with what to do.
+//! Commands of a newcomer beyond the tutorials, with wrong arguments and files: each gets an immediate answer with
+//! a hint.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use machines::ready;
 use super::super::fleet::TUTORIAL;
 use super::super::kv::FORMED;
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const WALK: Scenario = Scenario {
     name: "walk",
@@ -18,7 +18,7 @@ pub const WALK: Scenario = Scenario {
     user_data: Some(TUTORIAL),
     long_on: &[Qemu],
     run: walk,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const NO_DISCOVERY: Scenario = Scenario {
@@ -32,31 +32,31 @@ pub const NO_DISCOVERY: Scenario = Scenario {
     ),
     by_name_on: &[Qemu],
     run: no_discovery,
-    ..USUAL
+    ..DEFAULTS
 };
 
-/// None of these has to wait for anything.
-const AT_ONCE: &str = "timeout 20";
+/// None of these waits for anything.
+const TIMEOUT: &str = "timeout 20";
 
-fn walk(stage: &Stage<'_>) -> Result<(), Failure> {
-    stage.boot()?;
-    let machine = stage.machine(1);
+fn walk(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
     for unit in ["etcd.service", "fleet.service"] {
         machine.wait_for_unit(unit, FORMED)?;
     }
     cloudinit(&machine)?;
     validate(&machine)?;
-    words(&machine)?;
-    login(stage, &machine)
+    wrong_arguments(&machine)?;
+    login(context, &machine)
 }
 
-fn no_discovery(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machine = stage.machine(1);
+fn no_discovery(context: &Context<'_>) -> Result<(), Failure> {
+    let machine = context.machine(1);
     machine.power_on()?;
-    let says = || ready::boot_report(&stage.site.layout().node(machine.name()).ready())?.status;
+    let boot_status = || ready::boot_report(&context.site.layout().node(machine.name()).ready())?.status;
     let begun = Instant::now();
     let status = loop {
-        let status = says();
+        let status = boot_status();
         if status.as_ref().is_some_and(|status| status.text.contains("retrying in")) {
             break status;
         }
@@ -64,23 +64,23 @@ fn no_discovery(stage: &Stage<'_>) -> Result<(), Failure> {
         std::thread::sleep(Duration::from_millis(500));
     };
     let unit = status.as_ref().map(|status| status.unit.as_str());
-    // etcd2.service is another name of it.
+    // etcd2.service is an alias.
     expect(unit == Some("etcd.service"), "etcd.service to be waited for", &format!("{status:?}"))?;
     Ok(machine.wait_for_unit("alone.service", FORMED)?)
 }
 
-/// What a command says on both outputs, which has to end with that code.
-fn says(machine: &Machine<'_>, command: &str, code: i32) -> Result<String, Failure> {
-    let output = machine.execute(&format!("({AT_ONCE} {command}) 2>&1"))?;
-    let seen = format!("{}\n{}", output.code, output.stdout);
-    expect(output.code == code, &format!("`{command}` to end with {code}"), &seen)?;
+/// Returns the output on stdout and stderr of a command that must exit with this code.
+fn output_of(machine: &Machine<'_>, command: &str, code: i32) -> Result<String, Failure> {
+    let output = machine.execute(&format!("({TIMEOUT} {command}) 2>&1"))?;
+    let actual = format!("{}\n{}", output.code, output.stdout);
+    expect(output.code == code, &format!("`{command}` to end with {code}"), &actual)?;
     Ok(output.stdout)
 }
 
 fn contains(machine: &Machine<'_>, command: &str, code: i32, texts: &[&str]) -> Result<(), Failure> {
-    let said = says(machine, command, code)?;
+    let output = output_of(machine, command, code)?;
     for text in texts {
-        expect(said.contains(text), &format!("`{command}` to say {text:?}"), &said)?;
+        expect(output.contains(text), &format!("`{command}` to say {text:?}"), &output)?;
     }
     Ok(())
 }
@@ -89,13 +89,13 @@ fn cloudinit(machine: &Machine<'_>) -> Result<(), Failure> {
     let address = machine.node()?.address;
     let config = "#cloud-config\nwrite_files:\n  - path: /etc/my-address\n    content: $private_ipv4\n";
     machine.write("/home/core/mine.yaml", config.as_bytes())?;
-    // As core, who may look at everything that is public.
-    let planned = says(machine, "coreos-cloudinit -plan -from-file mine.yaml", 0)?;
+    // As core, who may read everything public.
+    let planned = output_of(machine, "coreos-cloudinit -plan -from-file mine.yaml", 0)?;
     expect(planned.contains("\"path\":\"/etc/my-address\""), "the step", &planned)?;
     contains(machine, "coreos-cloudinit -from-file=mine.yaml", 1, &["run it with sudo"])?;
     contains(machine, "coreos-cloudinit -plan -from-file=nosuch.yaml", 1, &["nosuch.yaml is not there"])?;
     contains(machine, "sudo coreos-cloudinit -from-file=nosuch.yaml", 1, &["nosuch.yaml is not there"])?;
-    says(machine, "sudo coreos-cloudinit -from-file=mine.yaml", 0)?;
+    output_of(machine, "sudo coreos-cloudinit -from-file=mine.yaml", 0)?;
     let written = machine.succeed("cat /etc/my-address")?;
     expect(written.trim() == address.to_string(), "the machine's address", &written)
 }
@@ -103,8 +103,8 @@ fn cloudinit(machine: &Machine<'_>) -> Result<(), Failure> {
 fn validate(machine: &Machine<'_>) -> Result<(), Failure> {
     let config = "#cloud-config\ncoreos:\n  etcd2: {name: a}\n  fleet: {metadata: disk=ssd}\n";
     machine.write("/home/core/good.yaml", config.as_bytes())?;
-    let said = says(machine, "coreos-cloudinit -validate -from-file=good.yaml", 0)?;
-    expect(!said.contains("deprecated"), "nothing of what this system has", &said)?;
+    let output = output_of(machine, "coreos-cloudinit -validate -from-file=good.yaml", 0)?;
+    expect(!output.contains("deprecated"), "nothing of what this system has", &output)?;
     let config = "#cloud-config\ncoreos:\n  etcd2: {discovery: 'https://discovery.etcd.io/<token>'}\n  units:\n\
                   \x20   - name: a.service\n      command: go\n      content: |\n        [Unit]\n\
                   \x20       Description=a\n    - name: a.service\n      command: start\n";
@@ -119,7 +119,7 @@ fn validate(machine: &Machine<'_>) -> Result<(), Failure> {
     contains(machine, "coreos-cloudinit -validate -from-file=bad.yaml", 1, &texts)
 }
 
-fn words(machine: &Machine<'_>) -> Result<(), Failure> {
+fn wrong_arguments(machine: &Machine<'_>) -> Result<(), Failure> {
     contains(machine, "etcdctl put /a b", 0, &["No help topic for 'put'\n", "did you mean 'set'?"])?;
     contains(machine, "etcdctl gett /a", 0, &["did you mean 'get'?"])?;
     contains(
@@ -137,10 +137,10 @@ fn words(machine: &Machine<'_>) -> Result<(), Failure> {
     contains(machine, "fleetctl start bare.service", 1, &["bare.service", "no option in any [Section]"])
 }
 
-fn login(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
-    let channel = stage.site.cluster().image.channel;
+fn login(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+    let channel = context.site.cluster().image.channel;
     contains(machine, "/usr/lib/keelson/keelson-motd", 0, &[&format!(" {channel} (")])?;
-    if stage.backend == Nspawn {
+    if context.backend == Nspawn {
         contains(machine, "update_engine_client -status", 1, &["container, which takes no updates"])?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The channel server beside the machines, and what its operator types.
+//! A channel server on the host, and its operator's commands.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -6,19 +6,19 @@ use std::process::{Child, Command, Stdio};
 
 use super::versions::Keys;
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
 pub struct Channel {
     child: Child,
     program: PathBuf,
     data: PathBuf,
-    /// On this host.
+    /// URL on this host.
     url: String,
 }
 
 impl Channel {
-    pub fn open(stage: &Stage<'_>, keys: &Keys) -> Result<Self, Failure> {
-        let (program, data) = (&stage.run.background.program, stage.site.layout().root().join("channel"));
+    pub fn open(context: &Context<'_>, keys: &Keys) -> Result<Self, Failure> {
+        let (program, data) = (&context.run.background.program, context.site.layout().root().join("channel"));
         let failed = |source| Failure::Disk { path: program.clone(), source };
         let mut child = Command::new(program)
             .args(["serve-updates", "--listen", "127.0.0.1:0", "--json", "--data"])
@@ -29,43 +29,43 @@ impl Channel {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        let mut said = String::new();
+        let mut output = String::new();
         if let Some(stdout) = child.stdout.take() {
             let mut lines = BufReader::new(stdout);
-            while !said.ends_with("}\n") && lines.read_line(&mut said).map_err(failed)? > 0 {}
+            while !output.ends_with("}\n") && lines.read_line(&mut output).map_err(failed)? > 0 {}
         }
-        let value: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_str(&output).unwrap_or_default();
         let url = value.get("url").and_then(|url| url.as_str()).map(str::to_owned);
         let channel = Self { child, program: program.clone(), data, url: url.unwrap_or_default() };
-        expect(!channel.url.is_empty(), "a channel server", &said)?;
+        expect(!channel.url.is_empty(), "a channel server", &output)?;
         Ok(channel)
     }
 
-    /// As machines reach it.
+    /// URL as machines reach it.
     pub fn server(&self) -> String {
         let port = self.url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
         format!("http://host.keelson:{port}/v1/update/")
     }
 
-    /// An operator's command; what it prints.
-    pub fn done(&self, words: &[&str]) -> Result<String, Failure> {
+    /// Runs an operator's command and returns its output.
+    pub fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
         let output = Command::new(&self.program)
-            .args(words)
+            .args(arguments)
             .env("KEELSON_UPDATE_SERVER", &self.url)
             .arg("--token-file")
             .arg(self.data.join("admin.token"))
             .output()
             .map_err(|source| Failure::Disk { path: self.program.clone(), source })?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        expect(output.status.success(), &format!("{words:?} to be done"), &said)?;
-        Ok(said)
+        let both = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&both).into_owned();
+        expect(output.status.success(), &format!("{arguments:?} to be done"), &text)?;
+        Ok(text)
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! The power goes while a version is written.
+//! Power cuts during an update.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use machines::machine::Machine;
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FOLDER, apply, begin, proven, runs, trust, version};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const POWER: Scenario = Scenario {
     name: "update-power",
@@ -17,7 +17,7 @@ pub const POWER: Scenario = Scenario {
     on: &[Qemu],
     shared: &[FOLDER],
     run: in_each_phase,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const POWER_MOMENTS: Scenario = Scenario {
@@ -29,60 +29,60 @@ pub const POWER_MOMENTS: Scenario = Scenario {
 };
 
 const NEXT: &str = "9999.2.0";
-/// Moments of an update, evenly distributed.
+/// Number of evenly distributed moments of an update.
 const MOMENTS: u32 = 12;
-/// At least this many of them come before the last write: emulated machines are not of even speed.
-const ENOUGH: usize = 7;
-/// What `update-agent apply` says when a phase has begun; it tells the percentage every ten seconds.
+/// Minimal number of cuts before the last write: the speed of emulated machines varies.
+const MIN_CUTS: usize = 7;
+/// Progress messages of `update-agent apply` at each phase; it prints the percentage every ten seconds.
 const PHASES: [&str; 3] = ["[2-9][0-9] %", "reading back", "finishing"];
 
-/// A machine that could take the next version now.
-fn ready(stage: &Stage<'_>) -> Result<(), Failure> {
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, NEXT, Fault::None, &[], &stage.shared(1))?;
-    stage.boot()?;
-    let machine = stage.machine(1);
+/// Prepares a machine that could apply an update.
+fn ready(context: &Context<'_>) -> Result<(), Failure> {
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, NEXT, Fault::None, &[], &context.shared(1))?;
+    context.boot()?;
+    let machine = context.machine(1);
     trust(&machine, &keys)?;
-    proven(&machine, &stage.run.image.version)
+    proven(&machine, &context.run.image.version)
 }
 
-fn in_each_phase(stage: &Stage<'_>) -> Result<(), Failure> {
-    ready(stage)?;
-    let machine = stage.machine(1);
+fn in_each_phase(context: &Context<'_>) -> Result<(), Failure> {
+    ready(context)?;
+    let machine = context.machine(1);
     begin(&machine, NEXT)?;
     let mut cuts = Vec::new();
     for phase in PHASES {
-        // The machine itself waits: a phase may be over before the next question arrives.
+        // Waits on the machine: polling from the host could miss a phase.
         let journal = "journalctl --boot --unit=apply.service --output=cat --lines=all --follow";
         let reached = format!("sudo timeout 60 bash -c \"grep -qE '{phase}' < <({journal})\"");
         machine.wait_until_succeeds(&reached, APPLIED)?;
-        cuts.push(Cut::now(stage, format!("in `{phase}`"), cuts.len())?);
+        cuts.push(Cut::now(context, format!("in `{phase}`"), cuts.len())?);
     }
-    boots_after_each(stage, cuts)?;
-    back(stage, &machine)
+    boots_after_each(context, cuts)?;
+    return_to_first(context, &machine)
 }
 
-/// The disk as a power cut left it.
+/// The disk after a power cut.
 struct Cut {
     moment: String,
     folder: PathBuf,
 }
 
 impl Cut {
-    fn now(stage: &Stage<'_>, moment: String, number: usize) -> Result<Self, Failure> {
-        let folder = stage.site.layout().root().join(format!("cut-{number}"));
-        stage.machine(1).snapshot_disk(&folder)?;
+    fn now(context: &Context<'_>, moment: String, number: usize) -> Result<Self, Failure> {
+        let folder = context.site.layout().root().join(format!("cut-{number}"));
+        context.machine(1).snapshot_disk(&folder)?;
         Ok(Self { moment, folder })
     }
 }
 
-/// Boots the machine from each disk: one of the two versions runs. On the last one that has the first version the next
-/// attempt succeeds. Returns how many have that one.
-fn boots_after_each(stage: &Stage<'_>, mut cuts: Vec<Cut>) -> Result<usize, Failure> {
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+/// Boots the machine from each disk: one of the two versions runs. On the last disk with the first version the
+/// update then succeeds. Returns the number of disks with the first version.
+fn boots_after_each(context: &Context<'_>, mut cuts: Vec<Cut>) -> Result<usize, Failure> {
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     let mut before_the_last = 0;
-    // Backwards, so that the machine ends with the disk of an early cut.
+    // In reverse, so that the machine ends with the disk of an early cut.
     while let Some(Cut { moment, folder }) = cuts.pop() {
         machine.replace_disk(&folder)?;
         machine.start()?;
@@ -100,10 +100,10 @@ fn boots_after_each(stage: &Stage<'_>, mut cuts: Vec<Cut>) -> Result<usize, Fail
     Ok(before_the_last)
 }
 
-fn at_many_moments(stage: &Stage<'_>) -> Result<(), Failure> {
-    ready(stage)?;
-    let machine = stage.machine(1);
-    // The time of a whole attempt on this host.
+fn at_many_moments(context: &Context<'_>) -> Result<(), Failure> {
+    ready(context)?;
+    let machine = context.machine(1);
+    // Measures a whole update on this host.
     let begun = Instant::now();
     apply(&machine, NEXT)?;
     let whole = begun.elapsed();
@@ -114,18 +114,18 @@ fn at_many_moments(stage: &Stage<'_>) -> Result<(), Failure> {
     let mut cuts = Vec::new();
     for moment in 1..=MOMENTS {
         let part = f64::from(moment) / f64::from(MOMENTS + 1);
-        // The moment itself is what is tested: nothing is waited for.
+        // Not a wait: the moment itself is what is tested.
         std::thread::sleep((whole.mul_f64(part) + frozen).saturating_sub(begun.elapsed()));
         let before = Instant::now();
-        cuts.push(Cut::now(stage, format!("at {moment} of {MOMENTS}"), cuts.len())?);
+        cuts.push(Cut::now(context, format!("at {moment} of {MOMENTS}"), cuts.len())?);
         frozen += before.elapsed();
     }
-    let before_the_last = boots_after_each(stage, cuts)?;
-    let enough = format!("{ENOUGH} cuts before the last write or more");
-    expect(before_the_last >= ENOUGH, &enough, &before_the_last.to_string())
+    let before_the_last = boots_after_each(context, cuts)?;
+    let enough = format!("{MIN_CUTS} cuts before the last write or more");
+    expect(before_the_last >= MIN_CUTS, &enough, &before_the_last.to_string())
 }
 
-/// Leaves nothing of the next version in its slot, so that an attempt writes all of it.
+/// Overwrites the other slot, so that an update writes all of it.
 fn empty_slot(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed(
         "sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
@@ -134,10 +134,10 @@ fn empty_slot(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// From the next version to the first one.
-fn back(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+/// Returns from the next version to the first one.
+fn return_to_first(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     proven(machine, NEXT)?;
     machine.succeed("sudo update-agent rollback")?;
     machine.reboot()?;
-    runs(machine, &stage.run.image.version)
+    runs(machine, &context.run.image.version)
 }

@@ -1,4 +1,4 @@
-//! A cluster takes versions from its channel, one machine after the other.
+//! A cluster updates from its channel, one machine after the other.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use serde_json::Value;
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
-use super::super::fleet::beats::{Beats, FOLDER};
-use super::super::fleet::cluster::{Member, beat_on_each, three, ttl, user_data};
+use super::super::fleet::cluster::{Member, beat_on_each, form_three, ttl, user_data};
+use super::super::fleet::heartbeats::{FOLDER, Heartbeats};
 use super::super::kv::NODES;
 use super::super::locksmith::{UNIT, boots};
 use super::channel::Channel;
@@ -18,7 +18,7 @@ use super::versions::{Fault, Keys, release, release_of_running};
 use super::{proven, version};
 use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const ROLL: Scenario = Scenario {
     name: "update-roll",
@@ -28,7 +28,7 @@ pub const ROLL: Scenario = Scenario {
     long_on: &[Qemu],
     shared: &[FOLDER],
     run: roll,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const ROLL_BROKEN: Scenario = Scenario {
@@ -39,12 +39,12 @@ pub const ROLL_BROKEN: Scenario = Scenario {
 };
 
 const NEXT: &str = "9999.2.0";
-/// Three machines, each written, rebooted and found good.
+/// Three machines, each written, rebooted and marked good.
 const ROLLED: Duration = Duration::from_secs(3600);
-/// They ask every half minute.
-const ASKED: Duration = Duration::from_secs(300);
+/// They check every half minute.
+const CHECKED: Duration = Duration::from_secs(300);
 
-/// A channel without a version, and three machines that follow it, each found good.
+/// A channel without a version, and three good machines that follow it.
 struct Rollout<'a> {
     keys: Keys,
     releases: PathBuf,
@@ -53,40 +53,40 @@ struct Rollout<'a> {
 }
 
 impl<'a> Rollout<'a> {
-    fn begin(stage: &Stage<'a>) -> Result<Self, Failure> {
-        let root = stage.site.layout().root();
+    fn begin(context: &Context<'a>) -> Result<Self, Failure> {
+        let root = context.site.layout().root();
         let (keys, releases) = (Keys::make(&root.join("keys"))?, root.join("releases"));
-        let channel = Channel::open(stage, &keys)?;
-        stage.site.set_user_data(data(stage, &keys, &channel)?.as_bytes())?;
-        let members = three(stage)?;
+        let channel = Channel::open(context, &keys)?;
+        context.site.set_user_data(data(context, &keys, &channel)?.as_bytes())?;
+        let members = form_three(context)?;
         for member in &members {
-            proven(&member.machine, &stage.run.image.version)?;
+            proven(&member.machine, &context.run.image.version)?;
         }
         Ok(Self { keys, releases, channel, members })
     }
 
     fn publish(&self, version: &str) -> Result<(), Failure> {
         let folder = self.releases.join(version).display().to_string();
-        self.channel.done(&["publish", "--channel", "alpha", &folder]).map(|_| ())
+        self.channel.run(&["publish", "--channel", "alpha", &folder]).map(|_| ())
     }
 }
 
-fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
+fn roll(context: &Context<'_>) -> Result<(), Failure> {
     let slowdown = Slowdown::measured()?;
-    let rollout = Rollout::begin(stage)?;
+    let rollout = Rollout::begin(context)?;
     let Rollout { keys, releases, channel, members } = &rollout;
-    let running = stage.run.image.version.as_str();
-    release_of_running(stage.run, keys, releases)?;
-    release(stage.run, keys, NEXT, Fault::None, &[running], releases)?;
+    let running = context.run.image.version.as_str();
+    release_of_running(context.run, keys, releases)?;
+    release(context.run, keys, NEXT, Fault::None, &[running], releases)?;
 
-    let beats = Beats::new(&stage.shared(1));
-    let units = beat_on_each(members, &beats)?;
+    let heartbeats = Heartbeats::new(&context.shared(1));
+    let units = beat_on_each(members, &heartbeats)?;
     let before = Instant::now();
     rollout.publish(NEXT)?;
-    until(ROLLED, &format!("all machines on {NEXT}"), || all_run(members, NEXT))?;
+    wait_until(ROLLED, &format!("all machines on {NEXT}"), || all_run(members, NEXT))?;
     eprintln!("all machines on {NEXT} after {:.0?}", before.elapsed());
-    let image = std::fs::metadata(&stage.run.image.usr_erofs);
-    let path = stage.run.image.usr_erofs.clone();
+    let image = std::fs::metadata(&context.run.image.usr_erofs);
+    let path = context.run.image.usr_erofs.clone();
     let image = image.map_err(|source| Failure::Disk { path, source })?.len();
     for member in members {
         proven(&member.machine, NEXT)?;
@@ -94,41 +94,41 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
         eprintln!("{NEXT}: {bytes} bytes to fetch");
         expect(bytes * 10 < image, &format!("a tenth of {image} bytes"), &format!("{bytes} bytes"))?;
     }
-    let seen = boots::read(&stage.shared(1))?;
-    eprintln!("{seen}");
-    seen.one_at_a_time()?;
-    seen.each_could_write(stage, slowdown.until_now(stage)?)?;
-    beats.never_twice()?;
-    beats.moved(&units)?;
-    for (before, after) in beats.in_place()? {
+    let guest_path = boots::read(&context.shared(1))?;
+    eprintln!("{guest_path}");
+    guest_path.one_at_a_time()?;
+    guest_path.each_could_write(context, slowdown.until_now(context)?)?;
+    heartbeats.never_twice()?;
+    heartbeats.moved(&units)?;
+    for (before, after) in heartbeats.in_place()? {
         eprintln!("stopped and started again where it was: {before}; {after}");
     }
-    let machines = told(channel)?;
+    let machines = machines_of(channel)?;
     let complete = machines.iter().filter(|machine| machine["status"] == "complete").count();
     expect(complete == NODES, "three that are complete", &format!("{machines:?}"))
 }
 
-/// One machine tries it, falls back and reports; that stops it for the others.
-fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
-    let rollout = Rollout::begin(stage)?;
+/// One machine tries it, falls back and reports; that stops the rollout.
+fn roll_broken(context: &Context<'_>) -> Result<(), Failure> {
+    let rollout = Rollout::begin(context)?;
     let Rollout { keys, releases, channel, members } = &rollout;
-    let running = stage.run.image.version.as_str();
-    release(stage.run, keys, NEXT, Fault::NoInit, &[], releases)?;
-    channel.done(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
+    let running = context.run.image.version.as_str();
+    release(context.run, keys, NEXT, Fault::NoInit, &[], releases)?;
+    channel.run(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
     rollout.publish(NEXT)?;
-    until(ROLLED, "a machine that went back", || {
-        Ok(channel.done(&["channel", "activity"])?.contains("and went back"))
+    wait_until(ROLLED, "a machine that went back", || {
+        Ok(channel.run(&["channel", "activity"])?.contains("and went back"))
     })?;
-    until(ROLLED, &format!("all machines on {running} again"), || all_run(members, running))?;
-    let groups = channel.done(&["channel", "list", "--json"])?;
+    wait_until(ROLLED, &format!("all machines on {running} again"), || all_run(members, running))?;
+    let groups = channel.run(&["channel", "list", "--json"])?;
     let why = format!("1 of 1 machines failed with {NEXT}");
     expect(groups.contains(&why), &why, &groups)?;
-    // What a check begins is over at the next one: two rounds of them later nobody else has tried it.
+    // A check's update has finished at the next check: two rounds later no other machine has tried it.
     for _ in 0..2 {
         let before = last_checks(channel)?;
-        until(ASKED, "each machine to ask again", || {
+        wait_until(CHECKED, "each machine to ask again", || {
             let now = last_checks(channel)?;
-            Ok(before.iter().all(|(machine, asked)| now.get(machine).is_some_and(|again| again > asked)))
+            Ok(before.iter().all(|(machine, queried)| now.get(machine).is_some_and(|again| again > queried)))
         })?;
     }
     expect(all_run(members, running)?, &format!("all machines still on {running}"), "another one")?;
@@ -140,36 +140,37 @@ fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(count == 1, "one machine that bans it", &count.to_string())
 }
 
-/// The bytes that a machine set out to fetch for a version.
+/// The number of bytes that a machine announced to download for a version.
 fn to_fetch(machine: &Machine<'_>, version: &str) -> Result<u64, Failure> {
-    let said = machine.succeed("sudo journalctl --unit=update-engine --output=cat --quiet --no-pager")?;
+    let output = machine.succeed("sudo journalctl --unit=update-engine --output=cat --quiet --no-pager")?;
     let begins = format!("installing version {version}, ");
     let mut bytes =
-        said.lines().filter_map(|line| line.strip_prefix(&begins)?.split(' ').next()?.parse().ok());
+        output.lines().filter_map(|line| line.strip_prefix(&begins)?.split(' ').next()?.parse().ok());
     let bytes: Option<u64> = bytes.next_back();
-    expect(bytes.is_some(), &begins, &said)?;
+    expect(bytes.is_some(), &begins, &output)?;
     Ok(bytes.unwrap_or_default())
 }
 
-/// The machines, as the channel server tells of them.
-fn told(channel: &Channel) -> Result<Vec<Value>, Failure> {
-    let said = channel.done(&["channel", "machines", "--json"])?;
-    let told: Value = serde_json::from_str(&said).unwrap_or_default();
-    let machines = told["instances"].as_array().cloned().unwrap_or_default();
-    expect(machines.len() == NODES, "three machines", &said)?;
+/// The machines as the channel server reports them.
+fn machines_of(channel: &Channel) -> Result<Vec<Value>, Failure> {
+    let output = channel.run(&["channel", "machines", "--json"])?;
+    let machines_of: Value = serde_json::from_str(&output).unwrap_or_default();
+    let machines = machines_of["instances"].as_array().cloned().unwrap_or_default();
+    expect(machines.len() == NODES, "three machines", &output)?;
     Ok(machines)
 }
 
-/// When each machine asked for the last time, in seconds since 1970.
+/// Time of each machine's last check, in seconds since 1970.
 fn last_checks(channel: &Channel) -> Result<BTreeMap<String, u64>, Failure> {
-    let asked = |machine: Value| Some((machine["id"].as_str()?.to_owned(), machine["last_check"].as_u64()?));
-    let checks: BTreeMap<_, _> = told(channel)?.into_iter().filter_map(asked).collect();
+    let queried =
+        |machine: Value| Some((machine["id"].as_str()?.to_owned(), machine["last_check"].as_u64()?));
+    let checks: BTreeMap<_, _> = machines_of(channel)?.into_iter().filter_map(queried).collect();
     expect(checks.len() == NODES, "three machines that have asked", &format!("{checks:?}"))?;
     Ok(checks)
 }
 
-/// Everything that a machine needs to follow the channel.
-fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Failure> {
+/// The cloud-config of a machine that follows the channel.
+fn data(context: &Context<'_>, keys: &Keys, channel: &Channel) -> Result<String, Failure> {
     let units = format!(
         "{UNIT}{}    - name: update-engine.service\n      command: restart\n      drop-ins:\n        - name: 10-test.conf\n          \
          content: |\n            [Service]\n            Environment=UPDATE_ENGINE_FIRST_CHECK=30 \
@@ -186,11 +187,11 @@ fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Fai
     );
     Ok(format!(
         "{}write_files:\n{}{}{}{}",
-        user_data(&[format!("agent-ttl: {}s", ttl(stage).as_secs())], &units),
+        user_data(&[format!("agent-ttl: {}s", ttl(context).as_secs())], &units),
         file("/etc/coreos/update.conf", &settings),
         file("/etc/keelson/keys.d/release/test.pub", &keys.release),
         file("/etc/keelson/keys.d/channel/test.pub", &keys.channel),
-        // A version on trial has to hold for two minutes; here for half a minute, as each machine waits for the one before.
+        // A trial of half a minute instead of two: each machine waits for the previous one.
         file(
             "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",
             "[Service]\nEnvironment=KEELSON_HEALTH_SETTLE=30\n",
@@ -199,11 +200,11 @@ fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Fai
 }
 
 fn all_run(members: &[Member<'_>], wanted: &str) -> Result<bool, Failure> {
-    // One that reboots does not answer.
+    // A rebooting machine does not answer.
     Ok(members.iter().all(|member| version(&member.machine).is_ok_and(|found| found == wanted)))
 }
 
-fn until(
+fn wait_until(
     limit: Duration,
     what: &str,
     mut holds: impl FnMut() -> Result<bool, Failure>,

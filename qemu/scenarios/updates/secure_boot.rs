@@ -1,4 +1,4 @@
-//! Secure Boot: keys that a machine takes from its image, and updates with and without a signature by them.
+//! Secure Boot: keys enrolled from the image, and updates with and without a valid signature.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -6,7 +6,7 @@ use machines::machine::Machine;
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FOLDER, apply, begin, proven, runs, trust, verified};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 use crate::signing;
 
 pub const SECURE_BOOT: Scenario = Scenario {
@@ -17,22 +17,22 @@ pub const SECURE_BOOT: Scenario = Scenario {
     long_on: &[Qemu],
     secure_boot: true,
     run: secure_boot,
-    ..USUAL
+    ..DEFAULTS
 };
 
 const SIGNED: &str = "9999.2.0";
 const NOT_SIGNED: &str = "9999.3.0";
 
-fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let mut keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    keys.secure_boot = Some(signing::key(stage.run)?);
-    release(stage.run, &keys, SIGNED, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, NOT_SIGNED, Fault::NotSigned, &[SIGNED], &releases)?;
-    // Its firmware has no keys: systemd-boot enrols those of the image, and restarts.
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn secure_boot(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let mut keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    keys.secure_boot = Some(signing::key(context.run)?);
+    release(context.run, &keys, SIGNED, Fault::None, &[], &releases)?;
+    release(context.run, &keys, NOT_SIGNED, Fault::NotSigned, &[SIGNED], &releases)?;
+    // The firmware has no keys: systemd-boot enrols those of the image, and restarts.
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     enforced(&machine)?;
     trust(&machine, &keys)?;
     proven(&machine, first)?;
@@ -44,14 +44,14 @@ fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     enforced(&machine)?;
     proven(&machine, SIGNED)?;
 
-    // In order but for that: nothing would fall back from what the firmware does not start.
+    // Otherwise valid: without this check the firmware would refuse it without a fallback.
     begin(&machine, NOT_SIGNED)?;
     machine
         .wait_until_succeeds("systemctl is-active apply.service | grep -E '^(active|failed)$'", APPLIED)?;
-    let said =
+    let output =
         machine.succeed("sudo journalctl --unit=apply.service --boot --no-pager --lines=20 --output=cat")?;
     let why = "Secure Boot is on, and would not start this version: its boot image is not signed";
-    expect(said.contains(why), why, &said)?;
+    expect(output.contains(why), why, &output)?;
     let images = machine.succeed("sudo ls /boot/EFI/Linux")?;
     expect(!images.contains(NOT_SIGNED), "no boot image of what was refused", &images)?;
     machine.reboot()?;
@@ -59,7 +59,7 @@ fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
     enforced(&machine)
 }
 
-/// By the firmware's own variables.
+/// Checks the firmware's variables.
 fn enforced(machine: &Machine<'_>) -> Result<(), Failure> {
     for (name, wanted) in [("SecureBoot", "1"), ("SetupMode", "0")] {
         let file = format!("/sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c");

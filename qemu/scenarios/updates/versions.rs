@@ -1,4 +1,5 @@
-//! Further versions of the image under test, made in seconds: the same bytes under another number, or broken.
+//! Builds further versions of the image under test in seconds: the same content under another version, or with a
+//! fault.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,12 +15,12 @@ use crate::failure::{Failure, expect};
 use crate::scenario::Run;
 use crate::signing::sign_again;
 
-/// What the image under test calls itself.
+/// Application id of the image under test.
 const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 const BOARD: &str = "amd64-usr";
-/// Packed for a test, not for a download.
+/// Compression level of payloads: fast, as they are not downloaded.
 const QUICK: i32 = 1;
-/// Where erofs has its superblock.
+/// Offset of the erofs superblock.
 const SUPERBLOCK: usize = 1024;
 const CHUNK: usize = 4 << 20;
 const VERITY_PARTITION: &str = "USR-A-verity";
@@ -27,39 +28,39 @@ const VERITY_PARTITION: &str = "USR-A-verity";
 const UUID: usize = 16;
 const SALT: usize = 88;
 
-/// What is wrong with a version.
+/// Fault of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// Its `/usr` is what was signed, and no file system.
+    /// `/usr` is correctly signed but not a file system.
     DoesNotBoot,
-    /// Its kernel finds no program to start, and panics: it is left in seconds, where others wait for devices.
+    /// The kernel finds no init and panics: the machine leaves it in seconds, where others wait for devices.
     NoInit,
-    /// Its initrd starts, and goes no further.
+    /// The initrd starts and hangs.
     HangsInInitrd,
     /// A unit that every boot starts fails.
     Unhealthy,
-    /// The kernel dies of it a minute after it is up.
+    /// The kernel panics a minute after boot.
     Panics,
-    /// Its boot image is not signed for Secure Boot.
+    /// The boot image is not signed for Secure Boot.
     NotSigned,
 }
 
-/// A unit that every boot starts and that nothing has to wait for: here a version is broken.
+/// A unit that every boot starts and on which nothing depends: faults are put there.
 const UNIT: &str = include_str!("../../../units/usr/lib/systemd/system/coreos-setup-environment.service");
 const PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environment ";
 const NO_PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environmenT ";
-/// Words of the command line that a boot can do without, and those that no boot can do with.
-const ANY_WORDS: &str = "systemd.show_status=auto systemd.firstboot=off";
+/// Kernel arguments that a boot can do without, which faults replace.
+const SPARE_ARGUMENTS: &str = "systemd.show_status=auto systemd.firstboot=off";
 const NO_INIT: &str = "rdinit=/no-such-file";
 const INITRD_ONLY: &str = "rd.systemd.unit=basic.target";
 const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n\
     ExecStart=/usr/bin/bash -c 'sleep 60; echo c >/proc/sysrq-trigger'\n";
 
-/// Who signs, and what machines have to know of it.
+/// Signing keys, and what machines need to trust them.
 pub struct Keys {
     folder: PathBuf,
-    /// Texts of public keys.
+    /// Public keys in text form.
     pub release: String,
     pub channel: String,
     /// Signs boot images for Secure Boot.
@@ -81,7 +82,7 @@ impl Keys {
         })
     }
 
-    /// The secret key of channels.
+    /// Path of the channel's secret key.
     pub fn channel_key(&self) -> PathBuf {
         self.folder.join("channel.key")
     }
@@ -91,7 +92,7 @@ fn other(error: impl std::error::Error) -> Failure {
     Failure::Expected(service::error::chain(&error))
 }
 
-/// Makes a release of `version` below `releases`, from the image under test; `older` is another that was made so.
+/// Builds a release of `version` below `releases` from the image under test; `older` is another one built so.
 pub fn release(
     run: &Run,
     keys: &Keys,
@@ -115,8 +116,8 @@ pub fn release(
     let at = root_hash_at(&boot_image)?;
     boot_image[at..][..64].copy_from_slice(root_hash.to_string().as_bytes());
     match fault {
-        Fault::NoInit => add_word(&mut boot_image, NO_INIT)?,
-        Fault::HangsInInitrd => add_word(&mut boot_image, INITRD_ONLY)?,
+        Fault::NoInit => add_argument(&mut boot_image, NO_INIT)?,
+        Fault::HangsInInitrd => add_argument(&mut boot_image, INITRD_ONLY)?,
         _ => {}
     }
     fs::write(&uki, boot_image).map_err(failed)?;
@@ -129,7 +130,7 @@ pub fn release(
     fs::remove_dir_all(&work).map_err(failed)
 }
 
-/// Makes a release of the very version that machines run from their first boot: deltas can start from it.
+/// Builds a release of the version that machines first boot, so that deltas can start from it.
 pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(), Failure> {
     let work = releases.join(format!(".{}", run.image.version));
     let failed = |source| Failure::Disk { path: work.clone(), source };
@@ -174,7 +175,7 @@ fn make_release(
     build_release(&spec, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
 }
 
-/// Where a boot image's command line has the root hash of its `/usr`: 64 hexadecimal digits.
+/// Offset of the root hash of `/usr`, 64 hexadecimal digits, in a boot image's kernel command line.
 fn root_hash_at(boot_image: &[u8]) -> Result<usize, Failure> {
     let key = b"usrhash=";
     let at = memmem::find(boot_image, key);
@@ -199,12 +200,12 @@ fn verity_of_disk(raw: &Path, root_hash: Digest) -> Result<Verity, Failure> {
     Ok(Verity { root_hash, salt, uuid })
 }
 
-/// A copy in which the version has another number everywhere, and the fault: the image is not compressed.
+/// Copies an image with another version everywhere, and with the fault: the image is not compressed.
 fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) -> io::Result<()> {
     let mut bytes = fs::read(from)?;
     replace(&mut bytes, old, new);
     match fault {
-        // Of these, the boot image is at fault.
+        // These are faults of the boot image.
         Fault::None | Fault::NotSigned | Fault::NoInit | Fault::HangsInInitrd => {}
         Fault::DoesNotBoot => {
             if let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4) {
@@ -217,23 +218,25 @@ fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) ->
     fs::write(to, bytes)
 }
 
-/// Puts another text in the place of [`UNIT`]'s, as long as it with empty lines.
+/// Replaces [`UNIT`]'s text, padded with empty lines to the same length.
 fn change_unit(bytes: &mut [u8], mut text: String) -> io::Result<()> {
     text.extend(std::iter::repeat_n('\n', UNIT.len().saturating_sub(text.len())));
     let at = memmem::find(bytes, UNIT.as_bytes());
     match at.and_then(|at| bytes.get_mut(at..at + UNIT.len())) {
-        Some(place) if text.len() == UNIT.len() && text != UNIT => place.copy_from_slice(text.as_bytes()),
+        Some(location) if text.len() == UNIT.len() && text != UNIT => {
+            location.copy_from_slice(text.as_bytes())
+        }
         _ => return Err(io::Error::other("coreos-setup-environment.service is not as the image has it")),
     }
     Ok(())
 }
 
-/// Puts a word into the command line of a boot image, in the place of [`ANY_WORDS`].
-fn add_word(boot_image: &mut [u8], word: &str) -> Result<(), Failure> {
-    let found = memmem::find(boot_image, ANY_WORDS.as_bytes());
-    expect(found.is_some(), &format!("{ANY_WORDS} on the command line"), "a boot image without them")?;
-    let padded = format!("{word:length$}", length = ANY_WORDS.len());
-    replace(boot_image, ANY_WORDS.as_bytes(), padded.as_bytes());
+/// Puts an argument into the kernel command line of a boot image, in place of [`SPARE_ARGUMENTS`].
+fn add_argument(boot_image: &mut [u8], argument: &str) -> Result<(), Failure> {
+    let found = memmem::find(boot_image, SPARE_ARGUMENTS.as_bytes());
+    expect(found.is_some(), &format!("{SPARE_ARGUMENTS} on the command line"), "a boot image without them")?;
+    let padded = format!("{argument:length$}", length = SPARE_ARGUMENTS.len());
+    replace(boot_image, SPARE_ARGUMENTS.as_bytes(), padded.as_bytes());
     Ok(())
 }
 
@@ -258,7 +261,7 @@ fn root_hash(usr: &Path, parameters: &Parameters) -> io::Result<Digest> {
     }
 }
 
-/// Where the partition of that name begins on a raw disk, in bytes.
+/// Offset of the partition of that name on a raw disk, in bytes.
 fn partition(raw: &Path, name: &str) -> Result<u64, Failure> {
     let wrong = |source| Failure::Partitions { path: raw.to_owned(), source };
     let table = gpt::GptConfig::new().writable(false).open(raw).map_err(wrong)?;
@@ -266,7 +269,7 @@ fn partition(raw: &Path, name: &str) -> Result<u64, Failure> {
     found.map(|part| part.first_lba * 512).ok_or_else(|| Failure::Expected(format!("a partition {name}")))
 }
 
-/// The boot image of a raw disk.
+/// Reads the boot image of a raw disk.
 fn boot_image(raw: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Disk { path: raw.to_owned(), source };
     let start = partition(raw, "EFI-SYSTEM")?;
@@ -285,7 +288,7 @@ fn boot_image(raw: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// A partition of a file, to be read.
+/// A read-only partition within a file.
 struct Part {
     file: File,
     start: u64,

@@ -1,6 +1,6 @@
-//! The servers under test: how each kind is started, and a handle on each of its processes.
+//! Servers under test: starts each kind, and controls its processes.
 //!
-//! It ends only the processes that it started, by their ids, and leaves none behind.
+//! It kills only processes that it started, by process id, and leaves none running.
 
 mod changes;
 mod cluster;
@@ -13,7 +13,7 @@ pub use names::resolve_on_loopback;
 pub use network::{Network, in_own_namespaces};
 pub use program::Program;
 
-/// Which promises a back end is held to.
+/// A kind of server, which selects the cases that it must satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// The HTTP front over the pure store, no log and no peers

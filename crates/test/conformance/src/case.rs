@@ -1,6 +1,6 @@
-//! Cases as data: files in `cases/`, each case a few requests with what must come back.
+//! Cases as data: files in `cases/`, each case a few requests with expected responses.
 //!
-//! Nothing here talks to a server. The language is described in `cases/README.md`.
+//! This module does no I/O with servers. `cases/README.md` describes the format.
 
 mod parse;
 mod step;
@@ -10,7 +10,7 @@ pub use parse::parse;
 pub use step::{BodyRule, Case, Expected, IndexRule, Sent, Step};
 pub use template::{Environment, expand, matches};
 
-/// All cases of the files in `cases/`.
+/// Parses all files in `cases/`.
 pub fn all() -> Result<Vec<Case>, crate::failure::Failure> {
     let files = [
         ("requests", include_str!("../cases/requests.case")),

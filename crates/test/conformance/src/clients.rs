@@ -1,7 +1,7 @@
-//! Clients that others wrote, from the registries, against one member.
+//! Third-party clients from their registries, against one member.
 //!
-//! Each is pinned with its hashes and built into a folder of the caller's; a client that cannot be fetched is an
-//! error, not a client that agreed.
+//! Each is pinned by hashes and built in a folder of the caller. A client that cannot be downloaded is an error,
+//! never a pass.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
         fetch(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         let pip = |list: &str| {
             let mut command = Command::new(environment.join("bin/pip"));
-            // What builds a package must be pinned as well, so pip may not fetch it by itself.
-            let words = [
+            // Build dependencies must be pinned as well, so pip may not download them implicitly.
+            let arguments = [
                 "install",
                 "--quiet",
                 "--require-hashes",
@@ -29,7 +29,7 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
                 "--no-build-isolation",
                 "--requirement",
             ];
-            command.args(words).arg(sources.join(list));
+            command.args(arguments).arg(sources.join(list));
             command
         };
         fetch(&mut pip("build.txt"))?;
@@ -41,7 +41,7 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
     succeed(&mut client)
 }
 
-/// The crate etcd 0.9.0, built below `folder` with its own lock file.
+/// The crate etcd 0.9.0, built below `folder` with its lock file.
 pub fn rust(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
     let manifest = sources().join("rust/Cargo.toml");
     let cargo = |verb: &str| {
@@ -54,7 +54,7 @@ pub fn rust(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
     succeed(cargo("run").arg("--").arg(format!("http://{member}")))
 }
 
-/// Fails as not fetched, but for a package that is another one than was pinned: that is never just missing.
+/// Fails as not fetched, except for a hash mismatch: that is never a mere absence.
 fn fetch(command: &mut Command) -> Result<(), Failure> {
     match output(command)? {
         Ok(()) => Ok(()),
@@ -69,7 +69,7 @@ fn succeed(command: &mut Command) -> Result<(), Failure> {
     output(command)?.map_err(Failure::Differs)
 }
 
-/// What the command said when it did not succeed.
+/// The output of a command that failed.
 fn output(command: &mut Command) -> Result<Result<(), String>, Failure> {
     let ended = match command.output() {
         Ok(ended) => ended,

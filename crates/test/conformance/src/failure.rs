@@ -1,4 +1,4 @@
-//! Why a case did not hold, or could not be tried.
+//! Errors of cases: failed, or impossible to run.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use crate::http::HttpError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The server answered, but not as the contract says.
+    /// The response violates the contract.
     #[error("{0}")]
     Differs(String),
     #[error("{request}")]
     Http { request: String, source: HttpError },
     #[error("cannot {what}")]
     Io { what: String, source: io::Error },
-    #[error("{place}: {why}")]
-    CaseText { place: String, why: String },
-    /// A filter that lets nothing through: no case was tried, so nothing held.
+    #[error("{location}: {why}")]
+    CaseText { location: String, why: String },
+    /// The filter matches no case, so nothing was tested.
     #[error("no case that is asked of `{kind}` has `{filter}` in its name")]
     NoCase { kind: &'static str, filter: String },
-    /// A client of others is not to be had here, which says nothing about the server.
+    /// A third-party client is unavailable, which does not reflect on the server.
     #[error("cannot be fetched: {0}")]
     NotFetched(String),
     #[error("{program} {why}; its last lines:\n{log}")]

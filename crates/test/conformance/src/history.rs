@@ -1,7 +1,8 @@
-//! Histories of operations on keys, and the proof that they are linearizable, or the shortest part that is not.
+//! Histories of operations on keys, and a check that they are linearizable; a violation is reduced to a short
+//! history.
 //!
-//! The checker never guesses: an operation whose answer did not come may have happened at any later time, or
-//! never. What it could not decide within its limit is said to be undecided, not good.
+//! The checker never guesses: an operation without a response may take effect at any later time, or never. A
+//! history that exceeds the search limit is undecided, not accepted.
 
 mod checker;
 mod follower;
@@ -11,7 +12,7 @@ mod recorder;
 mod shorten;
 
 pub use checker::{Verdict, check};
-pub use follower::{Follower, Seen, check_seen};
+pub use follower::{Follower, WatchEvent, check_events};
 pub use ledger::{Ledger, Written, check_ledger, longest_gap};
 pub use operation::{Action, Operation, Outcome};
 pub use recorder::{Recording, record};

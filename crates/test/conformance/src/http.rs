@@ -1,15 +1,15 @@
-//! A small blocking HTTP/1.1 client that hides nothing: what is sent and what came back, to the byte.
+//! A small blocking HTTP/1.1 client that exposes requests and responses byte for byte.
 //!
-//! It never follows, retries, cleans or re-encodes: those are the habits that a test must be able to break.
+//! It never follows redirects, retries, normalizes or re-encodes: tests must control these.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer's head beyond this is no answer.
+/// A longer response head is an error.
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 64;
-/// No case expects more than a recursive listing of some thousands of keys.
+/// No case expects more than a recursive listing of several thousand keys.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -42,7 +42,7 @@ impl From<io::Error> for HttpError {
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     pub method: String,
-    /// Path and query, sent as they are.
+    /// Path and query, sent verbatim.
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
@@ -75,14 +75,14 @@ impl Request {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// The first header of that name, whatever its case.
+impl Response {
+    /// The first header of that name, case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
@@ -96,7 +96,7 @@ impl Answer {
     }
 }
 
-/// How an answer's body ends.
+/// How a response body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Empty,
@@ -111,7 +111,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// `limit` holds for connecting and for each wait after it.
+    /// `limit` applies to connecting and to each later read.
     pub fn open(address: SocketAddr, limit: Duration) -> Result<Self, HttpError> {
         let stream = TcpStream::connect_timeout(&address, limit)
             .map_err(|source| HttpError::Connect { address, source })?;
@@ -122,7 +122,7 @@ impl Connection {
     }
 
     pub fn set_limit(&self, limit: Duration) -> Result<(), HttpError> {
-        // Zero would mean: wait forever.
+        // Zero would disable the timeout.
         Ok(self.stream.get_ref().set_read_timeout(Some(limit.max(Duration::from_millis(1))))?)
     }
 
@@ -134,14 +134,14 @@ impl Connection {
         Ok(self.stream.get_mut().write_all(bytes)?)
     }
 
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, HttpError> {
+    pub fn exchange(&mut self, request: &Request) -> Result<Response, HttpError> {
         self.send(request)?;
-        self.answer(request.method == "HEAD")
+        self.response(request.method == "HEAD")
     }
 
-    pub fn answer(&mut self, without_body: bool) -> Result<Answer, HttpError> {
-        let (mut answer, framing) = self.head()?;
-        answer.body = match framing {
+    pub fn response(&mut self, without_body: bool) -> Result<Response, HttpError> {
+        let (mut response, framing) = self.head()?;
+        response.body = match framing {
             _ if without_body => Vec::new(),
             Framing::Empty => Vec::new(),
             Framing::Length(length) => self.exactly(length)?,
@@ -154,11 +154,11 @@ impl Connection {
                 all
             }
         };
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Status and headers alone; interim answers (100) are passed over.
-    pub fn head(&mut self) -> Result<(Answer, Framing), HttpError> {
+    /// Reads status and headers; skips interim responses (100).
+    pub fn head(&mut self) -> Result<(Response, Framing), HttpError> {
         loop {
             let bytes = self.head_bytes()?;
             let mut headers = [httparse::EMPTY_HEADER; HEADERS_LIMIT];
@@ -173,9 +173,10 @@ impl Connection {
             let named = |header: &httparse::Header<'_>| {
                 (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())
             };
-            let answer = Answer { status, headers: head.headers.iter().map(named).collect(), body: vec![] };
-            let framing = framing(&answer)?;
-            return Ok((answer, framing));
+            let response =
+                Response { status, headers: head.headers.iter().map(named).collect(), body: vec![] };
+            let framing = framing(&response)?;
+            return Ok((response, framing));
         }
     }
 
@@ -230,14 +231,14 @@ impl Connection {
     }
 }
 
-fn framing(answer: &Answer) -> Result<Framing, HttpError> {
-    if matches!(answer.status, 100..200 | 204 | 304) {
+fn framing(response: &Response) -> Result<Framing, HttpError> {
+    if matches!(response.status, 100..200 | 204 | 304) {
         return Ok(Framing::Empty);
     }
-    if answer.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+    if response.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         return Ok(Framing::Chunked);
     }
-    match answer.header("Content-Length") {
+    match response.header("Content-Length") {
         None => Ok(Framing::UntilClose),
         Some(text) => match text.parse() {
             Ok(length) => Ok(Framing::Length(length)),
@@ -246,7 +247,7 @@ fn framing(answer: &Answer) -> Result<Framing, HttpError> {
     }
 }
 
-/// One request on a connection of its own.
-pub fn ask(address: SocketAddr, request: &Request, limit: Duration) -> Result<Answer, HttpError> {
-    Connection::open(address, limit)?.ask(request)
+/// Sends one request on a separate connection.
+pub fn exchange(address: SocketAddr, request: &Request, limit: Duration) -> Result<Response, HttpError> {
+    Connection::open(address, limit)?.exchange(request)
 }

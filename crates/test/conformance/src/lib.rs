@@ -1,7 +1,7 @@
-//! What every back end of the key-value store is held to: cases, histories, load.
+//! Conformance suite of etcd: cases, histories and load for every back end.
 //!
-//! It talks to servers over HTTP only, as clients do. It must never reach into a server's memory or files, and
-//! must never call a case passed that was not run.
+//! It uses servers only over HTTP, as clients do, never their memory or files, and never reports a case as passed
+//! that did not run.
 
 pub mod backend;
 pub mod case;

@@ -1,6 +1,6 @@
-//! Load on servers, from one thread: it shares the cores with them, so what it takes they cannot have.
+//! Load generation from one thread, which shares the cores with the servers.
 //!
-//! It measures and never judges; what a figure has to reach stands with the row that asks for it.
+//! It only measures; targets are part of the rows that define them.
 
 mod closed_loop;
 mod figures;

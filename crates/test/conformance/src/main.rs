@@ -1,7 +1,7 @@
-//! `conformance --on reference`: runs the cases against one back end and prints what did not hold.
-//! `conformance --on three --client python`: tries a client that others wrote instead.
+//! `conformance --on reference`: runs the cases against one back end and prints failures. `conformance --on three
+//! --client python`: runs a third-party client instead.
 //!
-//! Exit codes: 0 all held, 1 something did not, 77 the server's program or the client is not to be had here.
+//! Exit codes: 0 if all held, 1 if not, 77 if the server's program or the client is unavailable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use conformance::clients;
 use conformance::failure::Failure;
 use conformance::run::{self, Outcome};
 
-/// As automake and others have it for "skipped".
-const NOT_HERE: u8 = 77;
+/// The exit code for "skipped" of automake and others.
+const UNAVAILABLE: u8 = 77;
 
 /// Holds a key-value server to etcd's v2 contract.
 #[derive(Parser)]
@@ -78,9 +78,9 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         None => program,
     };
     let mut cluster = if flags.at.is_empty() {
-        if !program.is_there() {
+        if !program.exists() {
             println!("skipped: {} is not there", program.path.display());
-            return Ok(ExitCode::from(NOT_HERE));
+            return Ok(ExitCode::from(UNAVAILABLE));
         }
         let members = flags.members.unwrap_or(if flags.on == Kind::Three { 3 } else { 1 });
         Cluster::start(&Plan { program, members, folder: std::env::temp_dir() })?
@@ -91,7 +91,8 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         return try_client(client, folder, &cluster);
     }
     let verdicts = run::all(&mut cluster, flags.on, &flags.filter)?;
-    let count = |wanted: fn(&Outcome) -> bool| verdicts.iter().filter(|one| wanted(&one.outcome)).count();
+    let count =
+        |is_counted: fn(&Outcome) -> bool| verdicts.iter().filter(|one| is_counted(&one.outcome)).count();
     for verdict in &verdicts {
         match &verdict.outcome {
             Outcome::Failed(why) => println!("FAILED {}\n    {why}", verdict.name),
@@ -101,14 +102,14 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     }
     let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
     let held = count(|outcome| *outcome == Outcome::Held);
-    let too_few = flags.filter.is_empty() && held < run::FEWEST;
+    let too_few = flags.filter.is_empty() && held < run::MIN_HELD;
     if too_few {
-        println!("FAILED: fewer than {} held", run::FEWEST);
+        println!("FAILED: fewer than {} held", run::MIN_HELD);
     }
     println!(
         "{held} held, {} differ as marked, {} not asked of `{}`, {failed} failed",
         count(|outcome| *outcome == Outcome::DiffersAsMarked),
-        count(|outcome| *outcome == Outcome::NotAsked),
+        count(|outcome| *outcome == Outcome::NotApplicable),
         flags.on.name(),
     );
     Ok(if failed == 0 && !too_few { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -128,7 +129,7 @@ fn try_client(client: Client, folder: &Path, cluster: &Cluster) -> Result<ExitCo
         }
         Err(Failure::NotFetched(why)) => {
             println!("skipped: it cannot be fetched: {}", why.replace('\n', " "));
-            Ok(ExitCode::from(NOT_HERE))
+            Ok(ExitCode::from(UNAVAILABLE))
         }
         Err(failure) => Err(failure),
     }

@@ -1,6 +1,6 @@
-//! Runs cases and scenes against one back end and says which held.
+//! Runs cases and scenes against one back end and reports which hold.
 //!
-//! A case that is marked as differing is tried too: when it holds after all, that is a failure of the mark.
+//! A case that is marked as differing runs too: if it holds, the mark is wrong, which is a failure.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::backend::{Cluster, Kind};
 use crate::case::{self, BodyRule, Case, Environment, Expected, IndexRule, Sent, Step};
 use crate::failure::Failure;
-use crate::http::{self, Answer, Connection, HttpError, Request};
-use crate::scenes::{self, Place, Scene};
+use crate::http::{self, Connection, HttpError, Request, Response};
+use crate::scenes::{self, Fixture, Scene};
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Cases and scenes that hold on every kind of server: where fewer did, part of the suite was not run.
-pub const FEWEST: usize = 250;
+const RESPONSE_LIMIT: Duration = Duration::from_secs(10);
+/// Minimal number of held cases and scenes on every kind of server: fewer mean that part of the suite did not run.
+pub const MIN_HELD: usize = 250;
 
 #[derive(Debug)]
 pub struct Verdict {
@@ -24,14 +24,14 @@ pub struct Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Held,
-    /// Did not hold, as its mark says.
+    /// Failed as its mark states.
     DiffersAsMarked,
-    /// Not a promise of this back end.
-    NotAsked,
+    /// Not part of this back end's contract.
+    NotApplicable,
     Failed(String),
 }
 
-/// Everything whose name contains `filter`; that nothing does is an error.
+/// Runs everything whose name contains `filter`; an error if nothing matches.
 pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdict>, Failure> {
     let mut verdicts = Vec::new();
     for case in case::all()?.iter().filter(|case| case.name.contains(filter)) {
@@ -42,7 +42,7 @@ pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdic
         let outcome = judge(scene.name, kind, scene.holds, scene.mark(kind), || try_scene(cluster, scene));
         verdicts.push(Verdict { name: scene.name.into(), outcome });
     }
-    if verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotAsked) {
+    if verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotApplicable) {
         return Err(Failure::NoCase { kind: kind.name(), filter: filter.to_owned() });
     }
     Ok(verdicts)
@@ -56,7 +56,7 @@ fn judge(
     run: impl FnOnce() -> Result<(), Failure>,
 ) -> Outcome {
     if !holds.contains(&kind) && mark.is_none() {
-        return Outcome::NotAsked;
+        return Outcome::NotApplicable;
     }
     match (run(), mark) {
         (Ok(()), None) => Outcome::Held,
@@ -64,7 +64,7 @@ fn judge(
             "{name} holds on {}, though it is marked as differing ({reason}): take the mark away",
             kind.name()
         )),
-        // Any other failure says nothing about the mark: the case could not be tried.
+        // Other failures do not confirm the mark: the case could not run.
         (Err(Failure::Differs(_) | Failure::Http { source: HttpError::Closed, .. }), Some(_)) => {
             Outcome::DiffersAsMarked
         }
@@ -74,7 +74,7 @@ fn judge(
 
 fn try_scene(cluster: &mut Cluster, scene: &Scene) -> Result<(), Failure> {
     let folder = folder_of(scene.name);
-    let outcome = (scene.run)(&mut Place::new(cluster, &folder)?);
+    let outcome = (scene.run)(&mut Fixture::new(cluster, &folder)?);
     let cleaned = remove(cluster.addresses()[0], &folder);
     outcome.and(cleaned)
 }
@@ -92,7 +92,7 @@ fn try_case(cluster: &Cluster, case: &Case) -> Result<(), Failure> {
     } else {
         Request::new("PUT", format!("/v2/keys{prefix}?dir=true"))
     };
-    let made = ask(members[0], &first)?;
+    let made = exchange(members[0], &first)?;
     let base = made.index().ok_or_else(|| Failure::differs(format!("no X-Etcd-Index: {}", made.text())))?;
     let mut environment = Environment { prefix, base, ..Environment::default() };
     let outcome = case.steps.iter().try_for_each(|step| try_step(&members, step, &mut environment));
@@ -103,10 +103,11 @@ fn try_case(cluster: &Cluster, case: &Case) -> Result<(), Failure> {
 fn try_step(members: &[SocketAddr], step: &Step, environment: &mut Environment) -> Result<(), Failure> {
     let address = members[step.member.clamp(1, members.len()) - 1];
     let filled = |text: &str| {
-        case::expand(text, environment).map_err(|why| Failure::CaseText { place: step.place.clone(), why })
+        case::expand(text, environment)
+            .map_err(|why| Failure::CaseText { location: step.location.clone(), why })
     };
-    let failed = |source| Failure::Http { request: step.place.clone(), source };
-    let mut connection = Connection::open(address, ANSWER_LIMIT).map_err(failed)?;
+    let failed = |source| Failure::Http { request: step.location.clone(), source };
+    let mut connection = Connection::open(address, RESPONSE_LIMIT).map_err(failed)?;
     let without_body = match &step.sent {
         Sent::Raw(text) => {
             connection.send_raw(filled(text)?.as_bytes()).map_err(failed)?;
@@ -121,18 +122,23 @@ fn try_step(members: &[SocketAddr], step: &Step, environment: &mut Environment) 
         }
     };
     for expected in &step.expected {
-        let answer = connection.answer(without_body).map_err(failed)?;
-        let compared = compare(expected, &answer, environment).and_then(|()| promises(step, &answer));
-        compared.map_err(|why| Failure::differs(format!("{}: {why}", step.place)))?;
+        let response = connection.response(without_body).map_err(failed)?;
+        let compared = compare(expected, &response, environment).and_then(|()| promises(step, &response));
+        compared.map_err(|why| Failure::differs(format!("{}: {why}", step.location)))?;
     }
     Ok(())
 }
 
-fn compare(expected: &Expected, answer: &Answer, environment: &mut Environment) -> Result<(), String> {
-    if expected.status != answer.status {
-        return Err(format!("status {} instead of {}: {}", answer.status, expected.status, answer.text()));
+fn compare(expected: &Expected, response: &Response, environment: &mut Environment) -> Result<(), String> {
+    if expected.status != response.status {
+        return Err(format!(
+            "status {} instead of {}: {}",
+            response.status,
+            expected.status,
+            response.text()
+        ));
     }
-    match (&expected.index, answer.header("X-Etcd-Index")) {
+    match (&expected.index, response.header("X-Etcd-Index")) {
         (IndexRule::Any, _) | (IndexRule::Absent, None) => {}
         (IndexRule::Absent, Some(index)) => return Err(format!("X-Etcd-Index: {index} instead of none")),
         (IndexRule::Is(rule), None) => return Err(format!("no X-Etcd-Index instead of {rule}")),
@@ -143,7 +149,7 @@ fn compare(expected: &Expected, answer: &Answer, environment: &mut Environment) 
         }
     }
     for (name, value) in &expected.headers {
-        match (value, answer.header(name)) {
+        match (value, response.header(name)) {
             (None, None) => {}
             (None, Some(found)) => return Err(format!("{name}: {found} instead of none")),
             (Some(rule), None) => return Err(format!("no {name} instead of {rule}")),
@@ -154,55 +160,55 @@ fn compare(expected: &Expected, answer: &Answer, environment: &mut Environment) 
     }
     match &expected.body {
         BodyRule::Any => Ok(()),
-        BodyRule::Is(rule) => case::matches(rule, &answer.text(), environment),
+        BodyRule::Is(rule) => case::matches(rule, &response.text(), environment),
     }
 }
 
-/// What 1.2 promises of every answer of `/v2/keys`.
-fn promises(step: &Step, answer: &Answer) -> Result<(), String> {
+/// Checks the headers that contract 1.2 requires of every `/v2/keys` response.
+fn promises(step: &Step, response: &Response) -> Result<(), String> {
     let Sent::Request { target, .. } = &step.sent else { return Ok(()) };
-    let keys = target.starts_with("/v2/keys") && answer.header("X-Etcd-Index").is_some();
+    let keys = target.starts_with("/v2/keys") && response.header("X-Etcd-Index").is_some();
     if !keys {
         return Ok(());
     }
-    let present = |name: &str| answer.header(name).is_some();
-    let id = answer.header("X-Etcd-Cluster-Id").unwrap_or_default();
+    let present = |name: &str| response.header(name).is_some();
+    let id = response.header("X-Etcd-Cluster-Id").unwrap_or_default();
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if id.is_empty() || id.len() > 16 || id.starts_with('0') || !id.bytes().all(hex) {
         return Err(format!("X-Etcd-Cluster-Id: `{id}`"));
     }
-    if answer.header("Content-Type") != Some("application/json") {
-        return Err(format!("Content-Type: {:?}", answer.header("Content-Type")));
+    if response.header("Content-Type") != Some("application/json") {
+        return Err(format!("Content-Type: {:?}", response.header("Content-Type")));
     }
-    let good = answer.status < 300;
-    if present("X-Raft-Index") != good || present("X-Raft-Term") != good {
-        return Err(format!("X-Raft-Index, X-Raft-Term with status {}", answer.status));
+    let is_success = response.status < 300;
+    if present("X-Raft-Index") != is_success || present("X-Raft-Term") != is_success {
+        return Err(format!("X-Raft-Index, X-Raft-Term with status {}", response.status));
     }
-    let index = format!("\"index\":{}}}\n", answer.header("X-Etcd-Index").unwrap_or_default());
-    if !good && !answer.body.is_empty() && !answer.text().ends_with(&index) {
-        return Err(format!("X-Etcd-Index and the body's index differ: {}", answer.text()));
+    let index = format!("\"index\":{}}}\n", response.header("X-Etcd-Index").unwrap_or_default());
+    if !is_success && !response.body.is_empty() && !response.text().ends_with(&index) {
+        return Err(format!("X-Etcd-Index and the body's index differ: {}", response.text()));
     }
     Ok(())
 }
 
 fn remove(address: SocketAddr, folder: &str) -> Result<(), Failure> {
     let request = Request::new("DELETE", format!("/v2/keys{folder}?recursive=true"));
-    let answer = ask(address, &request)?;
-    match answer.status {
+    let response = exchange(address, &request)?;
+    match response.status {
         200 | 404 => Ok(()),
-        _ => Err(Failure::differs(format!("cannot clean up {folder}: {}", answer.text()))),
+        _ => Err(Failure::differs(format!("cannot clean up {folder}: {}", response.text()))),
     }
 }
 
-/// After a bare case: everything that a listing of the root shows.
+/// Removes all keys that a listing of the root shows, after a bare case.
 fn empty_root(address: SocketAddr) -> Result<(), Failure> {
-    let answer = ask(address, &Request::new("GET", "/v2/keys/?quorum=true"))?;
-    let event: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let response = exchange(address, &Request::new("GET", "/v2/keys/?quorum=true"))?;
+    let event: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let children = event["node"]["nodes"].as_array().cloned().unwrap_or_default();
     children.iter().filter_map(|child| child["key"].as_str()).try_for_each(|key| remove(address, key))
 }
 
-fn ask(address: SocketAddr, request: &Request) -> Result<Answer, Failure> {
-    http::ask(address, request, ANSWER_LIMIT)
+fn exchange(address: SocketAddr, request: &Request) -> Result<Response, Failure> {
+    http::exchange(address, request, RESPONSE_LIMIT)
         .map_err(|source| Failure::Http { request: format!("{} {}", request.method, request.target), source })
 }

@@ -1,12 +1,12 @@
-//! Cases that need time, several clients or faults: Rust functions, each with the same marks as a case.
+//! Cases that need time, several clients or faults: Rust functions with the same marks as cases.
 
 mod access;
+mod fixture;
 mod locks;
-mod place;
 mod ttl;
 mod watches;
 
-pub use place::Place;
+pub use fixture::Fixture;
 
 use crate::backend::Kind;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ pub struct Scene {
     pub name: &'static str,
     pub holds: &'static [Kind],
     pub differs: Option<(Kind, &'static str)>,
-    pub run: fn(&mut Place<'_>) -> Result<(), Failure>,
+    pub run: fn(&mut Fixture<'_>) -> Result<(), Failure>,
 }
 
 impl Scene {
@@ -28,15 +28,15 @@ const EVERYWHERE: &[Kind] = &Kind::ALL;
 const OURS: &[Kind] = &[Kind::Model, Kind::One, Kind::Three];
 const SERVERS: &[Kind] = &[Kind::One, Kind::Three, Kind::Reference];
 
-const fn everywhere(name: &'static str, run: fn(&mut Place<'_>) -> Result<(), Failure>) -> Scene {
+const fn everywhere(name: &'static str, run: fn(&mut Fixture<'_>) -> Result<(), Failure>) -> Scene {
     Scene { name, holds: EVERYWHERE, differs: None, run }
 }
 
-/// Ours alone; the reference is tried and has to fail for the reason given.
+/// For our server only; the reference runs it too and has to fail for this reason.
 const fn ours(
     name: &'static str,
     reason: &'static str,
-    run: fn(&mut Place<'_>) -> Result<(), Failure>,
+    run: fn(&mut Fixture<'_>) -> Result<(), Failure>,
 ) -> Scene {
     Scene { name, holds: OURS, differs: Some((Kind::Reference, reason)), run }
 }

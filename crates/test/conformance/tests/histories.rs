@@ -1,4 +1,4 @@
-//! Histories of Debian's etcd under faults: recorder and checker hold for another server than ours.
+//! Histories of Debian's etcd under faults: recorder and checker work for another server than ours.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -46,7 +46,7 @@ fn reference_history_with_its_leader_killed_is_linearizable() {
     assert_eq!(check(&history), Verdict::Linearizable);
 }
 
-/// The same recording with one answer changed must be rejected: the check can fail.
+/// The same recording with one changed response must be rejected: the check can fail.
 #[test]
 #[ignore = "needs Debian's etcd-server: cargo verify conformance"]
 fn reference_history_with_a_forged_answer_is_rejected() {

@@ -1,4 +1,4 @@
-//! libFuzzer's side: it links its own `main`, and calls the target that `KEELSON_FUZZ_TARGET` names.
+//! The libFuzzer target: libFuzzer provides `main`, and calls the target named by `KEELSON_FUZZ_TARGET`.
 
 #![no_main]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "whoever starts it reads why it ended")]
@@ -14,7 +14,7 @@ static CHOSEN: OnceLock<&Target> = OnceLock::new();
 fn choose() {
     let name = std::env::var("KEELSON_FUZZ_TARGET").expect("KEELSON_FUZZ_TARGET names a target");
     let target = named(&name).unwrap_or_else(|| panic!("there is no target {name}"));
-    // Before libFuzzer reads its folders.
+    // Before libFuzzer reads its corpus folders.
     if let Some(folder) = std::env::var_os("KEELSON_FUZZ_SEEDS").map(PathBuf::from) {
         for (number, bytes) in (target.seeds)().into_iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number}")), bytes).expect("a seed is written");

@@ -1,6 +1,6 @@
-//! Takes small values off an input, for targets that make something well-formed of arbitrary bytes.
+//! Decodes small values from an input, for targets that build well-formed data from arbitrary bytes.
 
-/// At the end of the input everything is zero: every input is a whole one.
+/// Yields zeros after the end: every input is complete.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -22,7 +22,7 @@ impl<'a> Input<'a> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// As many as there are.
+    /// Returns up to `count` bytes.
     pub fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;

@@ -1,9 +1,9 @@
-//! What is thrown at everything that reads bytes of strangers, of other members or of a disk.
+//! Fuzz targets for everything that parses bytes from the network, from other members or from a disk.
 //!
-//! Each target is one function over bytes that panics when a promise does not hold. It is defined once and runs
-//! twice: `tests/corpus.rs` tries the kept inputs and mutations of them in seconds, and libFuzzer looks for new
-//! ways through the code for as long as it is let (`cargo xtask fuzz TARGET`). A target must never touch the
-//! network beyond the loopback, nor files outside of its own temporary folder.
+//! Each target is a function over bytes that panics if a property is violated. It runs in two ways:
+//! `tests/corpus.rs` runs the corpus and mutations of it in seconds, and libFuzzer searches for new coverage
+//! (`cargo xtask fuzz TARGET`). A target never uses the network beyond the loopback, nor files outside of its
+//! temporary folder.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,8 +12,8 @@
     reason = "a target says by a panic what does not hold"
 )]
 
-mod answers;
 mod input;
+mod responses;
 mod target;
 mod targets;
 

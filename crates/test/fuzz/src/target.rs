@@ -1,26 +1,26 @@
-//! What a target is, and where its kept inputs stand.
+//! A fuzz target and its corpus.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// One function over bytes.
+/// A function over bytes, with its corpus.
 pub struct Target {
     pub name: &'static str,
     /// Completes the sentence "whatever comes, ...".
     pub about: &'static str,
-    /// Panics when that does not hold.
+    /// Panics if the property is violated.
     pub run: fn(&[u8]),
-    /// Inputs that go far, made by the code that writes such bytes: they follow its formats by themselves.
+    /// Generated inputs with high coverage: encoded by the code under test, so that they follow format changes.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
 impl Target {
-    /// Where its kept inputs stand: what once broke it, and what reaches far.
+    /// Folder of the corpus: inputs that once failed, and inputs with high coverage.
     pub fn corpus(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name)
     }
 
-    /// The kept inputs with their names, then the seeds.
+    /// The corpus with file names, then the seeds.
     pub fn inputs(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut inputs = Vec::new();
         match self.corpus().read_dir() {

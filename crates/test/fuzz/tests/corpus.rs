@@ -1,4 +1,5 @@
-//! Every target over its kept inputs, and over mutations of them: what coverage-guided fuzzing found stays found.
+//! Runs every target on its corpus and on mutations of it: a regression test for the findings of coverage-guided
+//! fuzzing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,34 +12,34 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
-/// How long a test run, and how long a soak, mutates each target, unless [`SECONDS`] sets another time.
+/// How long a test, and a soak, mutates each target, unless [`SECONDS`] overrides it.
 const SHORT: Duration = Duration::from_secs(2);
 const SECONDS: &str = "KEELSON_FUZZ_SECONDS";
 const LONG: Duration = Duration::from_secs(180);
 const CASES: u32 = 200;
-/// An input that takes longer hangs.
+/// Limit per input.
 const HANG: Duration = Duration::from_secs(30);
-/// Mutations do not make an input longer than this.
+/// Maximal length of a mutated input.
 const LONGEST: usize = 1 << 16;
 
-/// One change to an input. Places are taken modulo its length.
+/// A change of an input. Offsets are taken modulo its length.
 #[derive(Debug, Clone)]
 enum Mutation {
     Flip(usize, u8),
     Set(usize, u8),
-    /// A number that code likes to stumble over, over what stands there.
+    /// Overwrites bytes with a boundary value.
     Number(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
     Remove(usize, usize),
-    /// A part of it again, elsewhere.
+    /// Copies a part of it elsewhere.
     Repeat(usize, usize, usize),
-    /// The end of another kept input.
+    /// Appends the end of another input.
     Splice(usize, usize, usize),
     Cut(usize),
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    let place = any::<u16>().prop_map(usize::from);
+    let offset = any::<u16>().prop_map(usize::from);
     let length = prop_oneof![4 => 1_usize..9, 1 => 1_usize..600];
     let number = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),
@@ -51,15 +52,15 @@ fn mutation() -> impl Strategy<Value = Mutation> {
             ]),
     ];
     prop_oneof![
-        3 => (place.clone(), 0_u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
-        3 => (place.clone(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
-        3 => (place.clone(), number).prop_map(|(at, number)| Mutation::Number(at, number)),
-        2 => (place.clone(), vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
-        2 => (place.clone(), length.clone()).prop_map(|(at, count)| Mutation::Remove(at, count)),
-        2 => (place.clone(), place.clone(), length).prop_map(|(from, to, count)| Mutation::Repeat(from, to, count)),
-        1 => (place.clone(), place.clone(), place.clone())
+        3 => (offset.clone(), 0_u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
+        3 => (offset.clone(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+        3 => (offset.clone(), number).prop_map(|(at, number)| Mutation::Number(at, number)),
+        2 => (offset.clone(), vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        2 => (offset.clone(), length.clone()).prop_map(|(at, count)| Mutation::Remove(at, count)),
+        2 => (offset.clone(), offset.clone(), length).prop_map(|(from, to, count)| Mutation::Repeat(from, to, count)),
+        1 => (offset.clone(), offset.clone(), offset.clone())
             .prop_map(|(other, from, to)| Mutation::Splice(other, from, to)),
-        1 => place.prop_map(Mutation::Cut),
+        1 => offset.prop_map(Mutation::Cut),
     ]
 }
 
@@ -99,8 +100,8 @@ impl Mutation {
     }
 }
 
-/// Runs one input; why it failed.
-fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
+/// Runs one input; returns why it failed.
+fn run_one(target: &Target, bytes: &[u8]) -> Result<(), String> {
     let began = Instant::now();
     catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).map_err(|why| {
         let text = why.downcast_ref::<String>().map(String::as_str);
@@ -109,19 +110,20 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
     if began.elapsed() > HANG { Err(format!("it took {:?}", began.elapsed())) } else { Ok(()) }
 }
 
-/// The time that was asked for, or else `usual`.
+/// The configured time, or `usual`.
 fn time(usual: Duration) -> Duration {
-    let given = std::env::var(SECONDS).ok();
-    given.map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
+    let configured = std::env::var(SECONDS).ok();
+    configured
+        .map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
 }
 
-/// The same mutations each time where a seed is given, as far as the time lets it come.
+/// With a seed, the mutations are the same each time, up to the time limit.
 fn check(name: &str, time: Duration, seed: Option<u64>) {
     let target = named(name).unwrap();
     let inputs = target.inputs().unwrap();
     assert!(!inputs.is_empty(), "{name} has nothing to begin with");
     for (input, bytes) in &inputs {
-        once(target, bytes).unwrap_or_else(|why| panic!("{name}, {input}: {why}"));
+        run_one(target, bytes).unwrap_or_else(|why| panic!("{name}, {input}: {why}"));
     }
     let all: Vec<Vec<u8>> = inputs.into_iter().map(|(_, bytes)| bytes).collect();
     let mutated = |(first, mutations): &(usize, Vec<Mutation>)| {
@@ -131,7 +133,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
     };
     let (began, tried) = (Instant::now(), Cell::new(0));
     for round in 0.. {
-        // A slow machine tries less; it does not fail.
+        // A slow machine runs fewer; it does not fail.
         let over = || began.elapsed() > time;
         if over() {
             break;
@@ -143,7 +145,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
                 return Ok(());
             }
             tried.set(tried.get() + 1);
-            once(target, &mutated(&case)).map_err(TestCaseError::fail)
+            run_one(target, &mutated(&case)).map_err(TestCaseError::fail)
         });
         if let Err(TestError::Fail(why, case)) = done {
             let bytes = mutated(&case);

@@ -1,11 +1,11 @@
 //! `cargo xtask bench`: measures the figures of `docs/benchmarks.md` and prints rows for its table.
 //!
-//! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
-//! into the checkout: whoever measured decides what goes into the document.
+//! It drives `cargo keelson --json` on separate clusters, which it removes, and writes nothing into the checkout.
 
 mod boot_peer;
 mod cloudinit;
 mod debian;
+mod default_units;
 mod figure;
 mod fleet;
 mod image;
@@ -13,7 +13,6 @@ mod kv;
 mod payload;
 mod phases;
 mod qemu;
-mod unasked;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,7 +22,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::command::{show, show_and_read, succeed};
+use crate::command::{require_success, show, show_and_read};
 use crate::{interrupt, workspace};
 use figure::{Figure, rows};
 
@@ -51,22 +50,22 @@ pub enum Topic {
     Updates,
 }
 
-/// Nothing to be done at boot.
+/// User-data without any work at boot.
 const NO_USER_DATA: &str = "/dev/null";
 
-/// (back end, machines, target) of the boots that are timed.
+/// (back end, machines, target) of the timed boots.
 const BOOTS: [(&str, u32, &str); 4] =
     [("nspawn", 1, "<= 3 s"), ("nspawn", 3, "<= 6 s"), ("qemu", 1, "<= 35 s"), ("qemu", 3, "<= 75 s")];
 
-/// True when every figure could be measured, whatever it is.
-pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
+/// Returns whether every figure could be measured, whatever its value.
+pub fn run(topics: &[Topic], arguments: &[String]) -> Result<bool> {
     interrupt::watch()?;
     let root = workspace::root();
     match topics {
-        [Topic::Kv] => return kv::run(&root, "kv-bench", words),
-        [Topic::Growth] => return kv::run(&root, "kv-growth", words),
-        [Topic::Fleet] => return fleet::run(&root, words),
-        [Topic::Payload] => return payload::run(&root, words),
+        [Topic::Kv] => return kv::run(&root, "kv-bench", arguments),
+        [Topic::Growth] => return kv::run(&root, "kv-growth", arguments),
+        [Topic::Fleet] => return fleet::run(&root, arguments),
+        [Topic::Payload] => return payload::run(&root, arguments),
         [Topic::Updates] => {
             print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
             return Ok(true);
@@ -85,14 +84,14 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
             print!("{}", rows(&cloudinit::figures(&root)?));
             return Ok(true);
         }
-        _ if topics.iter().any(is_alone) => {
+        _ if topics.iter().any(is_exclusive) => {
             bail!(
                 "`growth`, `fleet`, `cloudinit`, `payload`, `phases`, `boot-peer` and `updates` are measured alone"
             )
         }
         _ => {}
     }
-    // Compiling keelson is no part of any figure.
+    // Compiling keelson is not part of any figure.
     let program = crate::keelson::build(&root)?;
     let chosen = |topic| topics.is_empty() || topics.contains(&topic);
     let (mut figures, mut failures) = (Vec::new(), Vec::new());
@@ -111,7 +110,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         }
     }
     print!("{}", rows(&figures));
-    if topics.contains(&Topic::Kv) && !kv::run(&root, "kv-bench", words)? {
+    if topics.contains(&Topic::Kv) && !kv::run(&root, "kv-bench", arguments)? {
         failures.push("kv: see above".into());
     }
     for failure in &failures {
@@ -120,7 +119,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     Ok(failures.is_empty())
 }
 
-fn is_alone(topic: &Topic) -> bool {
+fn is_exclusive(topic: &Topic) -> bool {
     matches!(
         topic,
         Topic::Growth
@@ -136,7 +135,7 @@ fn is_alone(topic: &Topic) -> bool {
 fn boot(program: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
     let cluster = format!("bench-{back_end}-{machines}");
     let figures = boot_in(program, &cluster, back_end, machines, target);
-    // Also after a failure or Ctrl-C: a benchmark leaves no machine behind.
+    // Also after a failure or Ctrl-C: a benchmark leaves no machine running.
     let removed = keelson(program, &["--cluster", &cluster, "--quiet", "destroy"])
         .stdout(Stdio::null())
         .status()
@@ -157,12 +156,12 @@ fn boot_in(
     target: &'static str,
 ) -> Result<Vec<Figure>> {
     let count = machines.to_string();
-    // Not the sample: what docker and its service take is another figure.
+    // Not the sample user-data: docker and its service are measured separately.
     let up = ["--cluster", cluster, "up", "--nodes", &count, "--on", back_end, "--user-data", NO_USER_DATA];
     let started = Instant::now();
-    let report = ask(program, &up)?;
+    let report = run_json(program, &up)?;
     let name = report["nodes"][0]["name"].as_str().context("up --json has no node")?.to_owned();
-    let on_node = |words: &[&str]| inside(program, cluster, &name, words);
+    let on_node = |arguments: &[&str]| run_on_node(program, cluster, &name, arguments);
     on_node(&["true"])?;
     let until_ssh = started.elapsed();
     let build = Duration::try_from_secs_f64(report["seconds"]["build"].as_f64().unwrap_or(0.0))?;
@@ -182,11 +181,11 @@ fn boot_in(
         });
     }
     if machines == 1 && back_end == "nspawn" {
-        let words = unasked::words();
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let command = format!("cargo keelson ssh {name} -- {}", words.join(" "));
-        figures.push(unasked::figure(&on_node(&words)?, command)?);
-        figures.push(unasked_boots(program, cluster, &name)?);
+        let arguments = default_units::show_command();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let command = format!("cargo keelson ssh {name} -- {}", arguments.join(" "));
+        figures.push(default_units::figure(&on_node(&arguments)?, command)?);
+        figures.push(boots_with_and_without(program, cluster, &name)?);
     }
     if machines == 1 && back_end == "qemu" {
         let used = used_memory(&on_node(&["free", "-m"])?)?;
@@ -200,49 +199,49 @@ fn boot_in(
     Ok(figures)
 }
 
-/// The machine's boots with the units of cloud-config and without, in turn: its load changes less from one to the next
-/// than from day to day.
-fn unasked_boots(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
-    let on_node = |words: &[&str]| inside(program, cluster, name, words);
+/// Alternates boots with and without the units of cloud-config: the machine's load varies less between consecutive
+/// boots than from day to day.
+fn boots_with_and_without(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
+    let on_node = |arguments: &[&str]| run_on_node(program, cluster, name, arguments);
     let (mut with, mut without) = (Vec::new(), Vec::new());
-    for _ in 0..unasked::ROUNDS {
+    for _ in 0..default_units::ROUNDS {
         for (verb, times) in [("mask", &mut without), ("unmask", &mut with)] {
-            on_node(&unasked::switch(verb))?;
-            let words = ["--cluster", cluster, "--quiet", "reboot", name];
-            succeed(show(&mut keelson(program, &words))?)?;
-            // Until nothing is left to start.
+            on_node(&default_units::mask_command(verb))?;
+            let arguments = ["--cluster", cluster, "--quiet", "reboot", name];
+            require_success(show(&mut keelson(program, &arguments))?)?;
+            // Waits until the boot has no job left.
             on_node(&["systemctl", "is-system-running", "--wait"])?;
-            times.push(unasked::whole_boot(&on_node(&unasked::WHOLE_BOOT)?)?);
+            times.push(default_units::whole_boot(&on_node(&default_units::WHOLE_BOOT)?)?);
         }
     }
-    Ok(unasked::added(with, without))
+    Ok(default_units::added_time(with, without))
 }
 
-/// The column `used` of the line `Mem:` that `free -m` prints.
+/// The column `used` of the line `Mem:` of `free -m`.
 fn used_memory(free: &str) -> Result<u64> {
     let line = free.lines().find(|line| line.starts_with("Mem:")).context("free -m printed no line Mem:")?;
     let used = line.split_whitespace().nth(2).context("the line Mem: of free -m has no third column")?;
     used.parse().with_context(|| format!("`{used}` in the line Mem: of free -m is no number"))
 }
 
-fn keelson(program: &Path, words: &[&str]) -> Command {
+fn keelson(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(words);
+    command.args(arguments);
     command
 }
 
-/// What keelson prints as JSON.
-fn ask(program: &Path, words: &[&str]) -> Result<Value> {
+/// Runs keelson and parses its JSON output.
+fn run_json(program: &Path, arguments: &[&str]) -> Result<Value> {
     let mut all = vec!["--json"];
-    all.extend(words);
-    let ended = succeed(show_and_read(&mut keelson(program, &all))?)?;
+    all.extend(arguments);
+    let ended = require_success(show_and_read(&mut keelson(program, &all))?)?;
     serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
 }
 
-fn inside(program: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<String> {
+fn run_on_node(program: &Path, cluster: &str, name: &str, arguments: &[&str]) -> Result<String> {
     let mut all = vec!["--cluster", cluster, "ssh", name, "--"];
-    all.extend(words);
-    Ok(succeed(show_and_read(&mut keelson(program, &all))?)?.stdout)
+    all.extend(arguments);
+    Ok(require_success(show_and_read(&mut keelson(program, &all))?)?.stdout)
 }
 
 #[cfg(test)]

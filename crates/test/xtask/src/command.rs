@@ -1,4 +1,4 @@
-//! Runs the programs that a check consists of, in the open: each command line is shown, its output passes through.
+//! Runs the commands of a check visibly: prints each command line and passes its output through.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -7,24 +7,24 @@ use anyhow::{Context, bail};
 
 use crate::interrupt;
 
-/// Environment that would make a test rewrite its golden files.
+/// Variables that would make a test rewrite its golden files.
 const REWRITING: [&str; 4] = ["UPDATE_GOLDEN", "UPDATE_EXPECT", "INSTA_UPDATE", "BLESS"];
 
-/// How a child ended, and what it wrote to stdout where that was asked for.
+/// Exit status of a child, and its stdout if requested.
 pub struct Ended {
     pub success: bool,
     pub code: Option<i32>,
     pub stdout: String,
 }
 
-/// What the cargo that runs this program tells it about itself. Build scripts (ring's) ask to run again when it
-/// changes, and all that depends on them would be compiled again.
+/// Variables that the outer cargo sets for this program. Build scripts (ring's) rerun when they change, and all
+/// their dependents would be recompiled.
 const OF_OUTER_CARGO: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
-/// `cargo` with these words, in `root`, unable to rewrite golden files.
-pub fn cargo(root: &Path, words: &[&str]) -> Command {
+/// `cargo` with these arguments in `root`, unable to rewrite golden files.
+pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(words).current_dir(root);
+    command.args(arguments).current_dir(root);
     for name in REWRITING {
         command.env_remove(name);
     }
@@ -43,28 +43,28 @@ pub fn target_folder(root: &Path) -> PathBuf {
 
 /// `cargo test` for the ignored tests of `targets` (`--test NAME`), as they were compiled for all tests.
 ///
-/// Of the whole workspace: for one package alone cargo chooses other features of what that depends on, and compiles
-/// all of it once more.
+/// Selects the whole workspace: for a single package cargo resolves other features of its dependencies, and
+/// recompiles them.
 pub fn ignored_tests(root: &Path, targets: &[&str]) -> Command {
     let mut command = cargo(root, &["test", "--locked", "--workspace"]);
     command.args(targets).args(["--", "--ignored"]);
     command
 }
 
-/// Shows the command line, runs it with this process's own output.
+/// Prints the command line and runs it with inherited output.
 pub fn show(command: &mut Command) -> anyhow::Result<Ended> {
     announce(command);
     finish(command)
 }
 
-/// As [`show`], with stdout kept instead of shown.
+/// As [`show`], but captures stdout.
 pub fn show_and_read(command: &mut Command) -> anyhow::Result<Ended> {
     announce(command);
     finish(command.stdout(Stdio::piped()))
 }
 
-/// An error for a child that did not succeed.
-pub fn succeed(ended: Ended) -> anyhow::Result<Ended> {
+/// Returns an error if the child failed.
+pub fn require_success(ended: Ended) -> anyhow::Result<Ended> {
     match ended.code {
         _ if ended.success => Ok(ended),
         Some(code) => bail!("exit code {code}"),
@@ -77,16 +77,16 @@ pub fn has_cargo_plugin(root: &Path, name: &str) -> bool {
     cargo(root, &[name, "--version"]).output().is_ok_and(|output| output.status.success())
 }
 
-/// Shows a command line.
+/// Prints a command line.
 pub fn announce(command: &Command) {
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-    eprintln!("$ {program} {}", words.join(" "));
+    eprintln!("$ {program} {}", arguments.join(" "));
 }
 
 fn finish(command: &mut Command) -> anyhow::Result<Ended> {
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     let name = command.get_program().to_string_lossy().into_owned();
@@ -98,7 +98,7 @@ fn finish(command: &mut Command) -> anyhow::Result<Ended> {
     Ok(ended(output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
-/// How a child ended that wrote `stdout`.
+/// Builds an [`Ended`] of a child with this captured stdout.
 pub fn ended(status: ExitStatus, stdout: String) -> Ended {
     Ended { success: status.success(), code: status.code(), stdout }
 }

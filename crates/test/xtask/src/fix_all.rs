@@ -1,20 +1,23 @@
-//! `cargo fix-all`: the one of the two commands that writes.
+//! `cargo fix-all`: applies automatic fixes.
 
 use crate::command::{cargo, show};
 use crate::workspace;
 
-/// Clippy first, since what it rewrites still has to be formatted.
+/// Clippy first: its changes still have to be formatted.
 const STEPS: [&[&str]; 2] = [
     &["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"],
     &["fmt", "--all"],
 ];
 
-/// True when both tools ran to their end.
+/// Returns whether both tools succeeded.
 pub fn run() -> anyhow::Result<bool> {
     let root = workspace::root();
-    for words in STEPS {
-        if !show(&mut cargo(&root, words))?.success {
-            eprintln!("\n`cargo {}` failed: mend what it names, then `cargo fix-all` again", words.join(" "));
+    for arguments in STEPS {
+        if !show(&mut cargo(&root, arguments))?.success {
+            eprintln!(
+                "\n`cargo {}` failed: mend what it names, then `cargo fix-all` again",
+                arguments.join(" ")
+            );
             return Ok(false);
         }
     }

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `crates/test/fuzz`, by libFuzzer.
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `crates/test/fuzz`, with libFuzzer.
 //!
-//! The compiler's flags for it are the stable ones: no other toolchain is needed, a C++ compiler is. It writes below
-//! cargo's target folder; into the checkout only with `--keep`.
+//! The compiler flags are stable ones, so that no other toolchain is needed; a C++ compiler is. It writes below
+//! cargo's target folder, and into the checkout only with `--keep`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::built;
+use crate::cargo_build;
 use crate::command::show;
 
 /// The program that libFuzzer drives.
 const PROGRAM: &str = "guided";
-/// What makes a program tell libFuzzer where it has been, and what it compared.
+/// Instruments a program with coverage and comparison tracing for libFuzzer.
 const COVERAGE: [&str; 5] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -22,7 +22,7 @@ const COVERAGE: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
-/// An input that takes more seconds hangs.
+/// Timeout per input in seconds.
 const HANG: &str = "-timeout=30";
 const MEMORY: &str = "-rss_limit_mb=2048";
 
@@ -41,32 +41,32 @@ pub struct Flags {
 pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     let Flags { target, minutes, keep } = flags;
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let there = Command::new(&compiler).arg("--version").stdout(Stdio::null()).status();
-    if !there.is_ok_and(|status| status.success()) {
+    let version = Command::new(&compiler).arg("--version").stdout(Stdio::null()).status();
+    if !version.is_ok_and(|status| status.success()) {
         bail!("libFuzzer is C++, and there is no compiler {compiler:?} (apt-get install g++)");
     }
     if !root.join("crates/test/fuzz/src/targets").join(format!("{target}.rs")).exists() {
         bail!("there is no target {target} in crates/test/fuzz/src/targets");
     }
     let program = build(root)?;
-    // Beside the profiles of cargo's target folder.
+    // Next to the profiles of cargo's target folder.
     let folder = program.ancestors().nth(3).unwrap_or(root).join("fuzzing").join(target);
     let found = folder.join("inputs");
     let kept = root.join("crates/test/fuzz/corpus").join(target);
     for folder in [&found, &kept] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    let command = |words: &[String]| {
+    let command = |arguments: &[String]| {
         let mut command = Command::new(&program);
-        command.env("KEELSON_FUZZ_TARGET", target).env("KEELSON_FUZZ_SEEDS", &found).args(words);
+        command.env("KEELSON_FUZZ_TARGET", target).env("KEELSON_FUZZ_SEEDS", &found).args(arguments);
         command
     };
     let places = [found.display().to_string(), kept.display().to_string()];
-    let mut words = places.to_vec();
-    words.extend([HANG, MEMORY, "-print_final_stats=1"].map(str::to_owned));
-    words.push(format!("-max_total_time={}", minutes * 60));
-    words.push(format!("-artifact_prefix={}/", folder.display()));
-    let ended = show(&mut command(&words))?;
+    let mut arguments = places.to_vec();
+    arguments.extend([HANG, MEMORY, "-print_final_stats=1"].map(str::to_owned));
+    arguments.push(format!("-max_total_time={}", minutes * 60));
+    arguments.push(format!("-artifact_prefix={}/", folder.display()));
+    let ended = show(&mut command(&arguments))?;
     if !ended.success {
         eprintln!("hint: fix it, and keep the input: cp FILE {}/NAME", kept.display());
         return Ok(false);
@@ -79,13 +79,13 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     Ok(true)
 }
 
-/// Its own target, so that build scripts and macros are built without the coverage.
+/// Passes an explicit target triple, so that build scripts and macros are built without coverage.
 fn build(root: &Path) -> Result<PathBuf> {
     let host = host()?;
-    let words = ["--profile", "fuzz", "--package", "fuzz", "--features", "libfuzzer", "--bin", PROGRAM];
-    let words = [&words[..], &["--target", &host]].concat();
-    let built = built::build_with(root, &words, &[("RUSTFLAGS", &COVERAGE.join(" "))])?;
-    Ok(built::named(&built, PROGRAM)?.to_path_buf())
+    let arguments = ["--profile", "fuzz", "--package", "fuzz", "--features", "libfuzzer", "--bin", PROGRAM];
+    let arguments = [&arguments[..], &["--target", &host]].concat();
+    let built = cargo_build::build_with(root, &arguments, &[("RUSTFLAGS", &COVERAGE.join(" "))])?;
+    Ok(cargo_build::named(&built, PROGRAM)?.to_path_buf())
 }
 
 fn host() -> Result<String> {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the running child ends, the steps after it do not start, the summary is still said.
+//! Ctrl-C and SIGTERM: terminates the running child, skips the remaining steps, and still prints the summary.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -9,31 +9,32 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-static SEEN: AtomicBool = AtomicBool::new(false);
-/// Process id of the child that runs now; 0 when there is none.
+static RECEIVED: AtomicBool = AtomicBool::new(false);
+/// Process id of the running child; 0 if none.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
-/// Starts to watch for both signals; called once, before the first child.
+/// Installs the signal handler; called once, before the first child.
 pub fn watch() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            SEEN.store(true, Ordering::SeqCst);
+            RECEIVED.store(true, Ordering::SeqCst);
             let child = CHILD.load(Ordering::SeqCst);
-            // The terminal sends SIGINT to the children too; SIGTERM comes to this process alone.
+            // The terminal sends SIGINT to the children too; SIGTERM reaches only this process.
             if signal == SIGTERM && child > 0 {
-                end_tree(child);
+                terminate_tree(child);
             }
         }
     });
     Ok(())
 }
 
-/// Ends `process` and all below it: cargo does not pass SIGTERM on to what it runs.
-pub fn end_tree(process: i32) {
+/// Terminates `process` and its descendants: cargo does not forward SIGTERM to its children.
+pub fn terminate_tree(process: i32) {
     let mut waiting = vec![process];
     while let Some(process) = waiting.pop() {
-        // Read before the parent ends: its children would be nobody's then. A process without the file is gone.
+        // Read before the parent exits, as its children would be reparented. The file is missing if the process has
+        // exited.
         let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
         waiting
             .extend(children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse::<i32>().ok()));
@@ -44,8 +45,8 @@ pub fn end_tree(process: i32) {
     }
 }
 
-pub fn seen() -> bool {
-    SEEN.load(Ordering::SeqCst)
+pub fn received() -> bool {
+    RECEIVED.load(Ordering::SeqCst)
 }
 
 pub fn child_started(id: u32) {
@@ -71,13 +72,13 @@ mod tests {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(shell.stdout.take().unwrap());
-        let mut said = String::new();
-        lines.read_line(&mut said).unwrap();
-        assert!(said.trim().parse::<i32>().is_ok(), "{said}");
-        end_tree(i32::try_from(shell.id()).unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert!(line.trim().parse::<i32>().is_ok(), "{line}");
+        terminate_tree(i32::try_from(shell.id()).unwrap());
         shell.wait().unwrap();
-        // The pipe closes when its last holder, the grandchild, is gone.
-        said.clear();
-        assert_eq!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+        // The pipe closes when its last holder, the grandchild, exits.
+        line.clear();
+        assert_eq!(lines.read_line(&mut line).unwrap(), 0, "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Builds the `keelson` program and the node's programs, for checks that run them elsewhere than in this checkout.
+//! Builds `keelson` and the node's programs, for checks that run them outside of this checkout.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::built;
+use crate::cargo_build;
 
-/// Names the folder of the node's programs to `keelson`, which else has cargo compile them.
+/// Names the folder of the node's programs to `keelson`, which otherwise has cargo compile them.
 const PROGRAMS: &str = "KEELSON_PROGRAMS";
 const LIST: &str = "os/programs.toml";
 
@@ -23,21 +23,21 @@ struct Program {
     binary: String,
 }
 
-/// The program.
+/// Builds the program.
 pub fn build(root: &Path) -> Result<PathBuf> {
     let mut arguments = vec!["--workspace".to_owned(), "--bin".to_owned(), "keelson".to_owned()];
     for program in programs(root)? {
         arguments.extend(["--bin".to_owned(), program]);
     }
-    // Of the whole workspace, and beside an example, for which cargo chooses the features that tests have: with others
-    // all would be compiled once more.
+    // Selects the whole workspace and an example, so that cargo uses the features of the tests: others would
+    // recompile everything.
     arguments.extend(["--example".to_owned(), "local".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let built = built::build(root, &arguments)?;
-    built::named(&built, "keelson").map(Path::to_path_buf)
+    let built = cargo_build::build(root, &arguments)?;
+    cargo_build::named(&built, "keelson").map(Path::to_path_buf)
 }
 
-/// The program, compiled at the first call in this process: later ones do not wait for cargo's lock.
+/// Builds the program once per process: later calls do not wait for cargo's lock.
 pub fn build_once(root: &Path) -> Result<PathBuf> {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,7 @@ pub fn build_once(root: &Path) -> Result<PathBuf> {
     built.clone().context("keelson was not built")
 }
 
-/// The program as a command that takes the node's programs from beside it.
+/// Returns a command for the program that uses the node's programs next to it.
 pub fn command(root: &Path) -> Result<Command> {
     let program = build_once(root)?;
     let mut command = Command::new(&program);
@@ -55,7 +55,7 @@ pub fn command(root: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The node's programs, by `os/programs.toml`.
+/// The node's programs as listed in `os/programs.toml`.
 fn programs(root: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
     let list: Programs = toml::from_str(&text).with_context(|| format!("{LIST} is malformed"))?;

@@ -1,9 +1,9 @@
-//! The project's own checks: `cargo verify` looks, `cargo fix-all` writes.
+//! The project's checks: `cargo verify` only reads, `cargo fix-all` writes.
 //!
-//! `verify` must never write to a tracked file, and must never count what it could not run as passed.
+//! Invariants: `verify` never writes to a tracked file, and never counts a check that could not run as passed.
 
 mod bench;
-mod built;
+mod cargo_build;
 mod command;
 mod fix_all;
 mod fuzz;
@@ -13,7 +13,7 @@ mod manual;
 mod mutate;
 mod pictures;
 mod reference;
-mod root_rights;
+mod root_access;
 mod tidy;
 mod verify;
 mod workspace;
@@ -23,9 +23,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use verify::Verdict;
 
-/// Exit code of a command line that is refused.
+/// Exit code of an invalid command line.
 const WRONG_USE: u8 = 2;
-/// Exit code of a `verify` in which nothing failed and something did not run.
+/// Exit code of a `verify` in which nothing failed but something did not run.
 const INCOMPLETE: u8 = 3;
 
 /// Checks of the Keelson checkout.

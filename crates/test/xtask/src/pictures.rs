@@ -1,4 +1,4 @@
-//! `cargo xtask pictures`: draws the diagrams of the documentation from their text, by Graphviz.
+//! `cargo xtask pictures`: renders the documentation's diagrams with Graphviz.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::command::show;
 
-/// `NAME.dot` is drawn as `NAME.svg` beside it.
+/// `NAME.dot` is rendered to `NAME.svg` in the same folder.
 const FOLDER: &str = "docs/images";
 
 pub fn run(root: &Path) -> Result<bool> {

@@ -1,6 +1,6 @@
-//! Debian's etcd and etcdctl: those of the host, or unpacked from their packages into a folder.
+//! Debian's etcd and etcdctl: the host's, or unpacked from their packages into a folder.
 //!
-//! It must never install them: the package starts a server of its own on the host.
+//! They are never installed: the package would start a server on the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{show, succeed, target_folder};
+use crate::command::{require_success, show, target_folder};
 
 const PACKAGES: [&str; 2] = ["etcd-server", "etcd-client"];
 
@@ -19,15 +19,15 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// What names the server to tests and scenarios.
+    /// Passes the server's path to tests and scenarios.
     pub const VARIABLE: &str = "KEELSON_REFERENCE_ETCD";
 
-    /// Below cargo's target folder, of which a folder for the conformance suite is kept.
+    /// In cargo's target folder, where the download is kept.
     pub fn of_target(root: &Path) -> Result<Self> {
         Self::find_or_fetch(&target_folder(root).join("conformance/debian"))
     }
 
-    /// An error says why they are not to be had on this host.
+    /// Fails with the reason if they are unavailable on this host.
     pub fn find_or_fetch(folder: &Path) -> Result<Self> {
         if let Some(found) = Self::below(Path::new("/")).or_else(|| Self::below(folder)) {
             return Ok(found);
@@ -46,14 +46,14 @@ fn fetch(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let download = || show(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(folder));
     if !download()?.success {
-        // A host whose lists of packages are old, or that has none yet.
+        // The host's package lists may be outdated or missing.
         update()?;
-        succeed(download()?).context("apt-get download")?;
+        require_success(download()?).context("apt-get download")?;
     }
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
         if path.extension().is_some_and(|end| end == "deb") {
-            succeed(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
+            require_success(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
                 .with_context(|| format!("cannot unpack {}", path.display()))?;
         }
     }

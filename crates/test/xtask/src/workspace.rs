@@ -1,4 +1,4 @@
-//! What the checks look at: the crates as cargo knows them, and every file of the checkout.
+//! Input of the checks: the crates as cargo knows them, and every file of the checkout.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use crate::command::cargo;
 
-/// Folders of the checkout that are never part of the source, whatever they hold.
+/// Folders of the checkout that never contain sources.
 const OUTSIDE: [&str; 2] = [".git", "target"];
-/// Cargo marks a build folder with this file, wherever it stands.
+/// Marks a cargo build folder.
 const CACHE_MARK: &str = "CACHEDIR.TAG";
 
 pub struct Workspace {
@@ -20,7 +20,7 @@ pub struct Workspace {
     pub files: Vec<PathBuf>,
 }
 
-/// The part of `cargo metadata`'s package that the rules read.
+/// The part of a package in `cargo metadata` that the lints use.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Package {
     pub name: String,
@@ -37,7 +37,7 @@ pub struct Package {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Dependency {
     pub name: String,
-    /// `None` is a normal dependency; else `dev` or `build`.
+    /// `None` is a normal dependency; otherwise `dev` or `build`.
     pub kind: Option<String>,
 }
 
@@ -53,7 +53,7 @@ struct Metadata {
 }
 
 impl Workspace {
-    /// Asks cargo, and lists the files below `root`.
+    /// Runs `cargo metadata`, and lists the files below `root`.
     pub fn load(root: &Path) -> anyhow::Result<Self> {
         let output = cargo(root, &["metadata", "--format-version", "1", "--no-deps", "--locked"])
             .output()
@@ -70,7 +70,7 @@ impl Workspace {
         self.packages.iter().any(|package| package.name == name)
     }
 
-    /// The package in whose folder a file of the checkout is.
+    /// The package that contains a file of the checkout.
     pub fn package_of(&self, file: &Path) -> Option<&Package> {
         let path = self.root.join(file);
         self.packages
@@ -79,8 +79,8 @@ impl Workspace {
             .max_by_key(|package| package.manifest_path.as_os_str().len())
     }
 
-    /// The path as a finding shows it.
-    pub fn shown(&self, path: &Path) -> String {
+    /// Formats a path for findings.
+    pub fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
@@ -93,14 +93,14 @@ impl Workspace {
 
 /// The checkout that this program was built from.
 pub fn root() -> PathBuf {
-    // A checkout may be moved after xtask was built: cargo names the present place at run time.
+    // A checkout may be moved after xtask was built: cargo names the current path at run time.
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let crate_folder = PathBuf::from(manifest);
     crate_folder.ancestors().nth(3).unwrap_or(&crate_folder).to_path_buf()
 }
 
-/// Every regular file below `root` that is source.
+/// Every regular source file below `root`.
 pub fn list(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];
@@ -127,7 +127,7 @@ fn is_outside(root: &Path, folder: &Path) -> bool {
 
 #[cfg(test)]
 pub mod testing {
-    //! A made-up checkout in a temporary folder, for the tests of the rules.
+    //! A fake checkout in a temporary folder, for tests of the lints.
 
     use super::*;
 
@@ -152,7 +152,7 @@ pub mod testing {
         Made { workspace, _folder: folder }
     }
 
-    /// A checkout with one crate, `crates/NAME`, of that layer, with these files below it.
+    /// A checkout with one crate, `crates/NAME`, in that layer, with these files below it.
     pub fn with_crate(name: &str, layer: serde_json::Value, files: &[(&str, &str)]) -> Made {
         let placed: Vec<_> =
             files.iter().map(|(path, text)| (format!("crates/{name}/{path}"), *text)).collect();

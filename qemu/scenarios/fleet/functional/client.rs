@@ -1,95 +1,99 @@
-//! fleetctl itself, and the ways on which it reaches a cluster.
+//! fleetctl, and the ways in which it connects to a cluster.
 
-use super::super::super::kv::shows;
+use super::super::super::kv::expect_output;
 use super::super::cluster::with_agent;
-use super::ground::{ENDPOINT, Ground, UNITS};
+use super::fixture::{ENDPOINT, Fixture, UNITS};
 use crate::failure::{Failure, expect};
 
-/// What the daemon says that it is.
-fn version(ground: &Ground<'_>) -> Result<String, Failure> {
-    let said = ground.typed().succeed("fleetd --version")?;
-    let version = said.trim_end().strip_prefix("fleetd version ");
-    Ok(version.ok_or_else(|| Failure::Expected(format!("expected a version; seen: {said}")))?.to_owned())
+/// The version that the daemon reports.
+fn version(fixture: &Fixture<'_>) -> Result<String, Failure> {
+    let output = fixture.client().succeed("fleetd --version")?;
+    let version = output.trim_end().strip_prefix("fleetd version ");
+    Ok(version.ok_or_else(|| Failure::Expected(format!("expected a version; seen: {output}")))?.to_owned())
 }
 
-pub fn client_version_flag(ground: &Ground<'_>) -> Result<(), Failure> {
-    let line = format!("fleetctl version {}\n", version(ground)?);
+pub fn client_version_flag(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let line = format!("fleetctl version {}\n", version(fixture)?);
     for word in ["version", "--version"] {
-        shows(ground.typed(), &format!("fleetctl {word}"), &line)?;
+        expect_output(fixture.client(), &format!("fleetctl {word}"), &line)?;
     }
     Ok(())
 }
 
-pub fn client_version_help_output(ground: &Ground<'_>) -> Result<(), Failure> {
-    let (version, page) = (version(ground)?, ground.fleetctl("help")?);
-    let wanted = format!("VERSION:\n   {version}");
-    expect(page.contains(&wanted), &format!("help with {wanted:?}"), &page)
+pub fn client_version_help_output(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let (version, page) = (version(fixture)?, fixture.fleetctl("help")?);
+    let expected = format!("VERSION:\n   {version}");
+    expect(page.contains(&expected), &format!("help with {expected:?}"), &page)
 }
 
-pub fn client_help_flag(ground: &Ground<'_>) -> Result<(), Failure> {
-    let page = ground.fleetctl("--help")?;
+pub fn client_help_flag(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let page = fixture.fleetctl("--help")?;
     expect(page.contains("list-machines"), "a page of help", &page)?;
-    for words in ["-h", "help", ""] {
-        shows(ground.typed(), &format!("fleetctl {words}"), &page)?;
+    for arguments in ["-h", "help", ""] {
+        expect_output(fixture.client(), &format!("fleetctl {arguments}"), &page)?;
     }
     Ok(())
 }
 
-pub fn fleetctl_with_env(ground: &Ground<'_>) -> Result<(), Failure> {
-    let with = |endpoint: &str, words: &str| format!("FLEETCTL_ENDPOINT={endpoint} fleetctl {words}");
+pub fn fleetctl_with_env(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let with = |endpoint: &str, arguments: &str| format!("FLEETCTL_ENDPOINT={endpoint} fleetctl {arguments}");
     let list = "list-machines --full --no-legend --fields=machine";
-    let machines = ground.fleetctl(list)?;
-    expect(machines.lines().count() == ground.members.len(), "all machines", &machines)?;
-    shows(ground.typed(), &with(ENDPOINT, list), &machines)?;
-    // That it was asked is seen where nobody listens; what is typed comes before it.
-    let nobody = "http://127.0.0.1:1";
-    ground.typed().fail(&with(nobody, list))?;
-    shows(ground.typed(), &with(nobody, &format!("--endpoint={ENDPOINT} {list}")), &machines)
+    let machines = fixture.fleetctl(list)?;
+    expect(machines.lines().count() == fixture.members.len(), "all machines", &machines)?;
+    expect_output(fixture.client(), &with(ENDPOINT, list), &machines)?;
+    // A refused connection shows which endpoint was used; the flag precedes the variable.
+    let closed = "http://127.0.0.1:1";
+    fixture.client().fail(&with(closed, list))?;
+    expect_output(fixture.client(), &with(closed, &format!("--endpoint={ENDPOINT} {list}")), &machines)
 }
 
-pub fn known_hosts_verification(ground: &Ground<'_>) -> Result<(), Failure> {
-    let (typed, other) = (ground.typed(), &ground.members[1]);
+pub fn known_hosts_verification(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let (client, other) = (fixture.client(), &fixture.members[1]);
     let name = other.machine.name();
-    typed.succeed("rm -f ~/known")?;
+    client.succeed("rm -f ~/known")?;
     let ssh = |answer: &str| {
-        let words = "fleetctl --strict-host-key-checking=true --known-hosts-file=$HOME/known ssh";
-        with_agent(&format!("echo {answer} | {words} {} hostname 2>&1", other.short()))
+        let arguments = "fleetctl --strict-host-key-checking=true --known-hosts-file=$HOME/known ssh";
+        with_agent(&format!("echo {answer} | {arguments} {} hostname 2>&1", other.short()))
     };
-    let reached = |answer: &str, asked: bool| -> Result<(), Failure> {
-        let said = typed.succeed(&ssh(answer))?;
-        let as_wanted =
-            said.ends_with(&format!("{name}\n")) && said.contains("The authenticity of host") == asked;
-        expect(as_wanted, &format!("{name}, asked about first: {asked}"), &said)
+    let connects = |answer: &str, prompted: bool| -> Result<(), Failure> {
+        let output = client.succeed(&ssh(answer))?;
+        let as_expected =
+            output.ends_with(&format!("{name}\n")) && output.contains("The authenticity of host") == prompted;
+        expect(as_expected, &format!("{name}, asked about first: {prompted}"), &output)
     };
-    let said = typed.fail(&ssh("no"))?;
-    expect(said.contains("Host key verification failed"), "a refusal", &said)?;
-    reached("yes", true)?;
-    reached("no", false)?;
+    let output = client.fail(&ssh("no"))?;
+    expect(output.contains("Host key verification failed"), "a refusal", &output)?;
+    connects("yes", true)?;
+    connects("no", false)?;
 
-    // Made anew, a machine has other keys.
+    // A recreated machine has other host keys.
     other.machine.succeed("sudo sh -c 'rm /etc/ssh/ssh_host_*; systemctl restart sshd-keygen.service'")?;
-    let said = typed.fail(&ssh("yes"))?;
-    expect(said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "a warning", &said)?;
-    typed.succeed(": >~/known")?;
-    reached("yes", true)
+    let output = client.fail(&ssh("yes"))?;
+    expect(output.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "a warning", &output)?;
+    client.succeed(": >~/known")?;
+    connects("yes", true)
 }
 
-pub fn tunnel_schedule_batch_units(ground: &Ground<'_>) -> Result<(), Failure> {
-    let (typed, by) = (ground.typed(), &ground.members[1]);
-    typed.succeed("rm -f ~/known")?;
+pub fn tunnel_schedule_batch_units(fixture: &Fixture<'_>) -> Result<(), Failure> {
+    let (client, by) = (fixture.client(), &fixture.members[1]);
+    client.succeed("rm -f ~/known")?;
     let start = |units: &str| {
-        let words = "fleetctl --strict-host-key-checking=true --known-hosts-file=$HOME/known";
-        let command = format!("echo yes | {words} --tunnel {} start {units} 2>~/told", by.address);
-        typed.succeed(&format!("cd {UNITS} && {}", with_agent(&command)))
+        let arguments = "fleetctl --strict-host-key-checking=true --known-hosts-file=$HOME/known";
+        let command = format!("echo yes | {arguments} --tunnel {} start {units} 2>~/told", by.address);
+        client.succeed(&format!("cd {UNITS} && {}", with_agent(&command)))
     };
     start("hello@1")?;
-    let told = typed.succeed("cat ~/told")?;
-    expect(told.contains("Permanently added"), "a host that is known from now on", &told)?;
-    ground.active(1)?;
+    let messages = client.succeed("cat ~/told")?;
+    expect(messages.contains("Permanently added"), "a host that is known from now on", &messages)?;
+    fixture.active(1)?;
     let many: Vec<_> = (2..=11).map(|number| format!("hello@{number}")).collect();
     start(&many.join(" "))?;
-    let told = typed.succeed("cat ~/told")?;
-    expect(!told.contains("Error") && !told.contains("authenticity"), "neither error nor question", &told)?;
-    ground.active(11)?;
+    let messages = client.succeed("cat ~/told")?;
+    expect(
+        !messages.contains("Error") && !messages.contains("authenticity"),
+        "neither error nor question",
+        &messages,
+    )?;
+    fixture.active(11)?;
     Ok(())
 }

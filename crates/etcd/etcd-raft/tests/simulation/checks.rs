@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use conformance::history::{Action, Operation, Outcome, Verdict, check, check_seen};
+use conformance::history::{Action, Operation, Outcome, Verdict, check, check_events};
 use etcd_raft::Member;
 use etcd_store::{Store, Table};
 use service::error::chain;
@@ -89,7 +89,7 @@ pub fn check_all(simulation: &mut Simulation, observations: &Observations) -> Re
     }
     for seen in &observations.seen {
         let seen = std::mem::take(&mut *seen.lock());
-        check_seen(&seen, &written).map_err(|failure| chain(&failure))?;
+        check_events(&seen, &written).map_err(|failure| chain(&failure))?;
         check_all_events_delivered(simulation, &seen)?;
     }
     let mut history = std::mem::take(&mut *observations.history.lock());
@@ -104,7 +104,7 @@ pub fn check_all(simulation: &mut Simulation, observations: &Observations) -> Re
 /// Every key in the ledger has an event, whether or not its write was acknowledged.
 fn check_all_events_delivered(
     simulation: &Simulation,
-    seen: &[conformance::history::Seen],
+    seen: &[conformance::history::WatchEvent],
 ) -> Result<(), String> {
     let Some(last) = seen.last().map(|seen| seen.index) else { return Ok(()) };
     let Some(member) = simulation.machines.iter().find_map(|machine| machine.member()) else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::history::{Operation, Seen, Written};
+use conformance::history::{Operation, WatchEvent, Written};
 use etcd_raft::{InitialMember, MemberConfig, Start};
 use fastrand::Rng;
 use parking_lot::Mutex;
@@ -49,7 +49,7 @@ pub enum Sabotage {
 pub struct Observations {
     pub history: Arc<Mutex<Vec<Operation>>>,
     pub written: Arc<Mutex<Vec<Written>>>,
-    pub seen: Vec<Arc<Mutex<Vec<Seen>>>>,
+    pub seen: Vec<Arc<Mutex<Vec<WatchEvent>>>>,
 }
 
 pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<String, String> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::history::Seen;
+use conformance::history::WatchEvent;
 use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ pub struct Watcher {
     pub number: usize,
     pub random: Rng,
     pub context: Arc<ClientContext>,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
+    pub seen: Arc<Mutex<Vec<WatchEvent>>>,
     /// Sabotage: drops one event.
     pub drops_one_event: bool,
 }
@@ -56,7 +56,7 @@ impl Watcher {
 }
 
 /// Events from `since` on, until the watch or the member ends.
-fn watch(endpoint: Endpoint, since: u64) -> mpsc::UnboundedReceiver<Result<Seen, String>> {
+fn watch(endpoint: Endpoint, since: u64) -> mpsc::UnboundedReceiver<Result<WatchEvent, String>> {
     let (sender, events) = mpsc::unbounded_channel();
     let Endpoint { member, runtime } = endpoint;
     runtime.spawn(async move {
@@ -66,7 +66,7 @@ fn watch(endpoint: Endpoint, since: u64) -> mpsc::UnboundedReceiver<Result<Seen,
         };
         while let Some(event) = watch.next().await {
             let name = String::from_utf8(event.node.key.as_bytes().to_vec()).unwrap();
-            if sender.send(Ok(Seen { index: event.index(), key: name })).is_err() {
+            if sender.send(Ok(WatchEvent { index: event.index(), key: name })).is_err() {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
-use conformance::http::{Request, ask};
+use conformance::http::{Request, exchange};
 use etcd_client::{Client, Config, GetOptions, SetOptions, TlsFiles};
 
 use crate::process::Etcd;
@@ -58,7 +58,7 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         let rejected = runtime.block_on(Client::new(wrong).unwrap().get("/a", GetOptions::default()));
         assert!(rejected.is_err(), "{rejected:?}");
         for address in ["127.0.0.1:2379", "127.0.0.1:2380"] {
-            let plain = ask(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();
+            let plain = exchange(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();
             assert!(plain.text().contains("Client sent an HTTP request to an HTTPS server"), "{address}");
         }
         let created = |number: usize| {

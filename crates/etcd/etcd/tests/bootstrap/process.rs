@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use conformance::http::{self, Answer, Request};
+use conformance::http::{self, Request, Response};
 
 /// On a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,18 +85,18 @@ impl Drop for Etcd {
     }
 }
 
-pub fn try_get(address: &str, target: &str) -> Option<Answer> {
-    http::ask(address.parse::<SocketAddr>().unwrap(), &Request::new("GET", target), ONE_REQUEST).ok()
+pub fn try_get(address: &str, target: &str) -> Option<Response> {
+    http::exchange(address.parse::<SocketAddr>().unwrap(), &Request::new("GET", target), ONE_REQUEST).ok()
 }
 
-pub fn ask(address: &str, request: &Request) -> Answer {
-    http::ask(address.parse::<SocketAddr>().unwrap(), request, ONE_REQUEST).unwrap()
+pub fn ask(address: &str, request: &Request) -> Response {
+    http::exchange(address.parse::<SocketAddr>().unwrap(), request, ONE_REQUEST).unwrap()
 }
 
-pub fn get(address: &str, target: &str) -> Answer {
+pub fn get(address: &str, target: &str) -> Response {
     ask(address, &Request::new("GET", target))
 }
 
-pub fn put(address: &str, target: &str, form: &str) -> Answer {
+pub fn put(address: &str, target: &str, form: &str) -> Response {
     ask(address, &Request::form("PUT", target, form))
 }

@@ -60,7 +60,7 @@ fn damage(cluster: &mut Cluster, number: usize, word: &str) -> String {
 fn check(seed: u64, word: &str, named: impl Fn(&str) -> String) {
     let mut cluster = must(Cluster::start(&plan(3, "--snapshot-count 30")));
     let put = Request::form("PUT", "/v2/keys/needle", format!("value={NEEDLE}"));
-    let answer = http::ask(cluster.addresses()[0], &put, END).unwrap();
+    let answer = http::exchange(cluster.addresses()[0], &put, END).unwrap();
     assert_eq!(answer.status, 201, "{}", answer.text());
     under_load(&mut cluster, seed, |cluster, ledger, _| {
         let path = damage(cluster, 1, word);

@@ -52,7 +52,7 @@ fn write_until_refused(cluster: &Cluster, number: usize) -> String {
         assert!(Instant::now() < deadline, "no write was refused");
         let began = Instant::now();
         let put = Request::form("PUT", "/v2/keys/large", format!("value={value}"));
-        let answer = http::ask(cluster.addresses()[number], &put, LIMIT).unwrap();
+        let answer = http::exchange(cluster.addresses()[number], &put, LIMIT).unwrap();
         if !matches!(answer.status, 200 | 201) {
             println!("refused after {:?}: {} {}", began.elapsed(), answer.status, answer.text());
             return answer.text();
@@ -62,7 +62,7 @@ fn write_until_refused(cluster: &Cluster, number: usize) -> String {
 
 fn read(cluster: &Cluster, number: usize, quorum: bool) -> u16 {
     let target = format!("/v2/keys/large?quorum={quorum}");
-    http::ask(cluster.addresses()[number], &Request::new("GET", target), LIMIT).unwrap().status
+    http::exchange(cluster.addresses()[number], &Request::new("GET", target), LIMIT).unwrap().status
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_full_disk_makes_one_member_read_only_until_there_is_room() {
         assert!(said.contains(REFUSED), "{said}");
         let began = Instant::now();
         let put = Request::form("PUT", "/v2/keys/small", "value=x");
-        let answer = http::ask(cluster.addresses()[0], &put, LIMIT).unwrap();
+        let answer = http::exchange(cluster.addresses()[0], &put, LIMIT).unwrap();
         assert!(answer.status == 500 && answer.text().contains(REFUSED), "{}", answer.text());
         assert!(began.elapsed() < AT_ONCE, "refused after {:?}", began.elapsed());
         assert_eq!((read(&cluster, 0, false), read(&cluster, 0, true)), (200, 200));

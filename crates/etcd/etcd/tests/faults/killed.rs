@@ -80,7 +80,7 @@ fn a_killed_leader_is_replaced_as_soon_as_etcds() {
 /// The index of a plain read; `None` while the member does not serve.
 fn shown(cluster: &Cluster, number: usize) -> Option<u64> {
     let plain = Request::new("GET", "/v2/keys/?recursive=false");
-    http::ask(cluster.addresses()[number], &plain, Duration::from_millis(500)).ok()?.index()
+    http::exchange(cluster.addresses()[number], &plain, Duration::from_millis(500)).ok()?.index()
 }
 
 /// Queries each member until it is killed, and from its first response after the restart (contract 7.1.3).

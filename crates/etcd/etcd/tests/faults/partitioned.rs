@@ -76,7 +76,7 @@ fn a_leader_that_reaches_no_member_does_not_stop_the_cluster() {
 /// Whether the member accepts a write and serves it to a plain read.
 fn serves(cluster: &Cluster, member: usize, number: usize) -> bool {
     let key = "/v2/keys/served-again";
-    let once = |request: &Request| http::ask(cluster.addresses()[member], request, PATIENCE);
+    let once = |request: &Request| http::exchange(cluster.addresses()[member], request, PATIENCE);
     let put = once(&Request::form("PUT", key, format!("value={number}")));
     put.is_ok_and(|answer| [200, 201].contains(&answer.status))
         && once(&Request::new("GET", key))
@@ -90,7 +90,7 @@ fn load(address: SocketAddr, writer: usize, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let open = connection.take().or_else(|| Connection::open(address, PATIENCE).ok());
         // Reconnects after a pause.
-        match open.map(|mut open| open.ask(&put).map(|_| open)) {
+        match open.map(|mut open| open.exchange(&put).map(|_| open)) {
             Some(Ok(open)) => connection = Some(open),
             _ => thread::sleep(AGAIN),
         }

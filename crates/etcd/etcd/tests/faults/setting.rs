@@ -5,9 +5,9 @@ use std::time::Duration;
 use conformance::backend::{Cluster, Plan, Program};
 use conformance::failure::Failure;
 use conformance::history::{
-    Follower, Ledger, Outcome, Recording, Verdict, Written, check, check_ledger, check_seen, record,
+    Follower, Ledger, Outcome, Recording, Verdict, Written, check, check_events, check_ledger, record,
 };
-use conformance::http::{self, Answer, Request};
+use conformance::http::{self, Request, Response};
 
 pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// Time until writes succeed after a fault, on a loaded machine.
@@ -49,8 +49,8 @@ pub fn soak_seeds() -> std::ops::Range<u64> {
     range.unwrap_or_else(|| panic!("{SEEDS}={text}: expected from..to, as 7..8"))
 }
 
-pub fn ask(cluster: &Cluster, number: usize, request: &Request) -> Answer {
-    http::ask(cluster.addresses()[number], request, ASK)
+pub fn ask(cluster: &Cluster, number: usize, request: &Request) -> Response {
+    http::exchange(cluster.addresses()[number], request, ASK)
         .unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
@@ -90,7 +90,7 @@ pub fn under_load(
     must(check_ledger(cluster, &written));
     let last = written.iter().filter_map(|one| one.index).max().unwrap();
     for watcher in watchers {
-        must(check_seen(&must(watcher.finish(last)), &written));
+        must(check_events(&must(watcher.finish(last)), &written));
     }
     prove(&history);
     println!("seed {seed}: {} operations, {} keys", history.len(), written.len());

@@ -1,6 +1,6 @@
-//! Members as processes: started, killed, paused and started again, each by its id.
+//! Members as processes: started, killed, paused and restarted by process id.
 //!
-//! It never ends a process that it did not start, and leaves none behind.
+//! It kills only processes that it started, and leaves none running.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::network::Network;
-use super::program::{Blanks, Program};
+use super::program::{Placeholders, Program};
 use crate::failure::Failure;
 use crate::http::{self, Request};
 
-/// Until every member serves a quorum read. The first election alone may take some seconds.
+/// Limit until every member serves a quorum read. The first election alone may take seconds.
 const START_LIMIT: Duration = Duration::from_secs(30);
-const ASK_LIMIT: Duration = Duration::from_millis(1500);
+const REQUEST_LIMIT: Duration = Duration::from_millis(1500);
 const POLL: Duration = Duration::from_millis(5);
-/// The store index has to stand still for so long before a case may count on it.
+/// A case requires that the store index was unchanged for this long.
 const QUIET: Duration = Duration::from_millis(600);
 const LOG_TAIL: usize = 2000;
 
@@ -29,14 +29,14 @@ const LOG_TAIL: usize = 2000;
 pub struct Plan {
     pub program: Program,
     pub members: usize,
-    /// Data and logs go below it; its disk is what is measured.
+    /// Data and logs are written below it; benchmarks measure its disk.
     pub folder: PathBuf,
 }
 
 pub struct Cluster {
     plan: Plan,
     pub(super) members: Vec<Member>,
-    /// Removed with the cluster.
+    /// Removed on drop.
     pub(super) folder: tempfile::TempDir,
     network: Option<Network>,
 }
@@ -46,9 +46,9 @@ pub(super) struct Member {
     client: SocketAddr,
     pub peer: SocketAddr,
     pub process: Option<Child>,
-    /// It was added to the running cluster, or takes part in it: not among those it begins with.
+    /// It is added to the running cluster, not one of its initial members.
     pub joins: bool,
-    /// Removed from the cluster: others are not told of it any more.
+    /// Removed from the cluster: omitted from the member lists of others.
     pub removed: bool,
 }
 
@@ -74,7 +74,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Each member in a network namespace of its own.
+    /// Starts each member in a separate network namespace.
     pub fn start_in(network: Network, plan: &Plan) -> Result<Self, Failure> {
         let mut cluster = Self::prepare(plan, Some(network))?;
         cluster.run_all()?;
@@ -82,7 +82,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Nothing runs yet.
+    /// Allocates addresses and folders; starts nothing.
     pub fn prepare(plan: &Plan, network: Option<Network>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("conformance-")
@@ -108,7 +108,7 @@ impl Cluster {
         (0..self.members.len()).try_for_each(|number| self.run(number))
     }
 
-    /// Servers that somebody else runs: they can be asked, not killed.
+    /// Servers that are already running: they can be queried, not killed.
     pub fn running(addresses: &[SocketAddr]) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
         let plan =
@@ -118,7 +118,7 @@ impl Cluster {
         Ok(Self { plan, members: addresses.iter().map(member).collect(), folder, network: None })
     }
 
-    /// The members' network, where they have one of their own.
+    /// The members' network, if they have a separate one.
     pub fn network(&self) -> Option<&Network> {
         self.network.as_ref()
     }
@@ -127,18 +127,19 @@ impl Cluster {
         self.members.iter().map(|member| member.client).collect()
     }
 
-    /// Starts member `number` on its data, whatever it was before.
+    /// Starts member `number` with its existing data.
     pub fn run(&mut self, number: usize) -> Result<(), Failure> {
         let each = |member: &Member| format!("{}=http://{}", member.name, member.peer);
-        let here = self.members.iter().enumerate().filter(|(other, m)| {
-            // A member's own list has no later ones: they were added behind it.
+        let initial = self.members.iter().enumerate().filter(|(other, m)| {
+            // A member's initial list excludes members that were added after it.
             !m.removed && (*other <= number || !m.joins)
         });
-        let all = here.map(|(_, member)| each(member)).collect::<Vec<_>>().join(",");
+        let all = initial.map(|(_, member)| each(member)).collect::<Vec<_>>().join(",");
         let member = &mut self.members[number];
         let data = self.folder.path().join(&member.name);
         let (client, peer) = (member.client.to_string(), member.peer.to_string());
-        let blanks = Blanks { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
+        let placeholders =
+            Placeholders { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
         let log = log_path(self.folder.path(), &member.name);
         let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
         let errors = out.try_clone().map_err(Failure::io("share a log"))?;
@@ -151,7 +152,7 @@ impl Cluster {
             command.env("ETCD_INITIAL_CLUSTER_STATE", "existing");
         }
         let process = command
-            .args(program.fill(&blanks))
+            .args(program.fill(&placeholders))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors)
@@ -161,12 +162,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// Sends SIGKILL, and waits for the process.
     pub fn kill(&mut self, number: usize) -> Result<(), Failure> {
         self.end(number, Signal::SIGKILL)
     }
 
-    /// SIGTERM, and waits until the process is gone.
+    /// Sends SIGTERM, and waits for the process.
     pub fn stop(&mut self, number: usize) -> Result<(), Failure> {
         self.end(number, Signal::SIGTERM)
     }
@@ -179,7 +180,7 @@ impl Cluster {
         self.signal(number, Signal::SIGCONT)
     }
 
-    /// Resident memory of member `number`, in bytes; 0 when it does not run.
+    /// Resident memory of member `number` in bytes; 0 if it does not run.
     pub fn memory(&self, number: usize) -> Result<u64, Failure> {
         let Some(process) = &self.members[number].process else { return Ok(0) };
         let path = format!("/proc/{}/status", process.id());
@@ -189,53 +190,57 @@ impl Cluster {
         kibibytes.map(|count| count * 1024).ok_or_else(|| Failure::differs(format!("{path} has no VmRSS")))
     }
 
-    /// Processor time that the running members have taken together.
+    /// Total processor time of the running members.
     pub fn processor_time(&self) -> Result<Duration, Failure> {
         let mut ticks = 0;
         for process in self.members.iter().filter_map(|member| member.process.as_ref()) {
             let path = format!("/proc/{}/stat", process.id());
             let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {path}")))?;
-            // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+            // Fields after the name, which may contain anything: utime and stime are the 12th and 13th.
             let rest = text.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
             let times = rest.split_whitespace().skip(11).take(2);
             ticks += times.filter_map(|number| number.parse::<u64>().ok()).sum::<u64>();
         }
-        // Linux reports in hundredths of a second.
+        // Clock ticks are hundredths of a second on Linux.
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// Which member leads, by its own word.
+    /// The member that reports itself as leader.
     pub fn leader(&self) -> Result<usize, Failure> {
         let deadline = Instant::now() + START_LIMIT;
         let request = Request::new("GET", "/v2/stats/self");
         loop {
             for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
-                if let Ok(answer) = http::ask(member.client, &request, ASK_LIMIT)
-                    && answer.text().contains("\"StateLeader\"")
+                if let Ok(response) = http::exchange(member.client, &request, REQUEST_LIMIT)
+                    && response.text().contains("\"StateLeader\"")
                 {
                     return Ok(number);
                 }
             }
             if Instant::now() > deadline {
-                return Err(self.complaint("has no member that says that it leads"));
+                return Err(self.server_failure("has no member that says that it leads"));
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Until each running member answers a quorum read and the store index stands still.
+    /// Waits until each running member serves a quorum read and the store index is stable.
     pub fn wait_until_serving(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + START_LIMIT;
         let mut steady: (Option<u64>, Instant) = (None, Instant::now());
-        let mut seen = String::from("nothing");
+        let mut last_failure = String::from("nothing");
         while Instant::now() < deadline {
             let (mut lowest, mut all) = (u64::MAX, true);
             for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
                 let request = Request::new("GET", "/v2/keys/?quorum=true");
-                match http::ask(member.client, &request, ASK_LIMIT) {
-                    Ok(answer) if answer.status == 200 => lowest = lowest.min(answer.index().unwrap_or(0)),
-                    Ok(answer) => (all, seen) = (false, format!("{}: {}", number + 1, answer.text())),
-                    Err(error) => (all, seen) = (false, format!("{}: {error}", number + 1)),
+                match http::exchange(member.client, &request, REQUEST_LIMIT) {
+                    Ok(response) if response.status == 200 => {
+                        lowest = lowest.min(response.index().unwrap_or(0))
+                    }
+                    Ok(response) => {
+                        (all, last_failure) = (false, format!("{}: {}", number + 1, response.text()))
+                    }
+                    Err(error) => (all, last_failure) = (false, format!("{}: {error}", number + 1)),
                 }
             }
             if !all || steady.0 != Some(lowest) {
@@ -245,10 +250,10 @@ impl Cluster {
             }
             thread::sleep(POLL);
         }
-        Err(self.complaint(&format!("does not serve; last seen from member {seen}")))
+        Err(self.server_failure(&format!("does not serve; last seen from member {last_failure}")))
     }
 
-    pub(super) fn complaint(&self, why: &str) -> Failure {
+    pub(super) fn server_failure(&self, why: &str) -> Failure {
         let mut log = String::new();
         for member in &self.members {
             let text = fs::read_to_string(log_path(self.folder.path(), &member.name)).unwrap_or_default();

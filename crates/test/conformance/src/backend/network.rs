@@ -1,6 +1,7 @@
-//! A network of the members' own: each in its network namespace, on one bridge, any direction of any pair cut.
+//! A separate network: each member in its network namespace, on one bridge, with links that can be cut in each
+//! direction.
 //!
-//! Nothing leaves it: it exists inside of the namespaces that `in_own_namespaces` makes, and goes with them.
+//! It exists only within the namespaces of `in_own_namespaces`, and is removed with them.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,15 +11,16 @@ use crate::failure::Failure;
 
 const INSIDE: &str = "CONFORMANCE_INSIDE";
 const PREFIX: &str = "10.99.0";
-/// Where the clients are.
-const HUB: u8 = 254;
-/// Nobody's address: what is sent to it is lost without a word, as on a broken wire.
-const NOWHERE: &str = "02:00:00:00:00:ff";
+/// Host number of the clients.
+const CLIENTS: u8 = 254;
+/// An unused address: packets to it are dropped silently, as on a broken link.
+const UNUSED_ADDRESS: &str = "02:00:00:00:00:ff";
 
-/// Runs the test named `test` once more, as root of namespaces (users, network, mounts) of its own; there, `body`.
+/// Reruns the test named `test` as root in new user, network and mount namespaces, and executes `body` there.
 ///
 /// # Panics
-/// When the inner run fails.
+///
+/// If the inner run fails.
 pub fn in_own_namespaces(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -45,16 +47,16 @@ pub fn in_own_namespaces(test: &str, body: impl FnOnce()) {
 }
 
 pub struct Network {
-    /// A process for each member that keeps its namespace.
+    /// A process per member that keeps its namespace alive.
     holders: Vec<Child>,
 }
 
 impl Network {
-    /// Only inside of `in_own_namespaces`.
+    /// Only within `in_own_namespaces`.
     pub fn new(members: usize) -> Result<Self, Failure> {
         shell(&format!(
             "ip link set lo up && ip link add br0 type bridge && ip link set br0 up && \
-             ip addr add {PREFIX}.{HUB}/24 dev br0"
+             ip addr add {PREFIX}.{CLIENTS}/24 dev br0"
         ))?;
         let mut network = Self { holders: Vec::new() };
         for number in 0..members {
@@ -64,11 +66,11 @@ impl Network {
                 .stdout(Stdio::piped())
                 .spawn();
             let mut holder = holder.map_err(Failure::io("make a network namespace"))?;
-            let said = holder.stdout.take();
+            let stdout = holder.stdout.take();
             network.holders.push(holder);
-            if let Some(mut said) = said {
-                let mut word = [0; 5];
-                std::io::Read::read_exact(&mut said, &mut word)
+            if let Some(mut stdout) = stdout {
+                let mut ready = [0; 5];
+                std::io::Read::read_exact(&mut stdout, &mut ready)
                     .map_err(Failure::io("wait for a network namespace"))?;
             }
             network.connect(number)?;
@@ -95,12 +97,12 @@ impl Network {
         Ipv4Addr::new(10, 99, 0, number as u8 + 1)
     }
 
-    /// From now on nothing that `from` sends arrives at `to`; the other way is open.
+    /// Drops all packets from `from` to `to`; the other direction stays open.
     pub fn cut(&self, from: usize, to: usize) -> Result<(), Failure> {
-        self.neighbour(from, to, NOWHERE)
+        self.neighbour(from, to, UNUSED_ADDRESS)
     }
 
-    /// Cuts `number` off from all others, both ways; clients still reach it.
+    /// Partitions `number` from all other members in both directions; clients still reach it.
     pub fn isolate(&self, number: usize) -> Result<(), Failure> {
         for other in (0..self.holders.len()).filter(|other| *other != number) {
             self.cut(number, other)?;
@@ -118,7 +120,8 @@ impl Network {
         Ok(())
     }
 
-    /// A command that runs `program` as member `number`, under the id that it is started with.
+    /// A command that runs `program` in the namespace of member `number`, without a fork: its process id is the
+    /// member's.
     pub(super) fn command(&self, number: usize, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.holder(number))).arg(program);

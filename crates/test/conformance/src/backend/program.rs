@@ -1,12 +1,11 @@
-//! A server's command line with blanks, so that any server is one line of arguments.
+//! A server's command line with placeholders, so that any server is one line of arguments.
 //!
-//! Blanks: `{name} {data} {client} {peer} {cluster}`; addresses are `host:port`, `{cluster}` is
-//! `name=http://peer,...` of all members. It starts nothing.
+//! Placeholders: `{name} {data} {client} {peer} {cluster}`; addresses are `host:port`, `{cluster}` is
+//! `name=http://peer,...` of all members.
 
 use std::path::{Path, PathBuf};
 
-/// Where Debian's package puts it, and the variable that names another place. Our own program has the same name, so no
-/// search path is used.
+/// Debian's path, and the variable that overrides it. Our program has the same name, so `PATH` is not searched.
 const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
 const MEMBER: &str = "--name {name} --data-dir {data} --listen-client-urls http://{client} \
     --advertise-client-urls http://{client} --listen-peer-urls http://{peer} \
@@ -18,8 +17,8 @@ pub struct Program {
     pub arguments: Vec<String>,
 }
 
-/// What the blanks stand for.
-pub struct Blanks<'a> {
+/// Values of the placeholders.
+pub struct Placeholders<'a> {
     pub name: &'a str,
     pub data: &'a Path,
     pub client: &'a str,
@@ -33,45 +32,45 @@ impl Program {
         Self { path: path.into(), arguments: line.split_whitespace().map(str::to_owned).collect() }
     }
 
-    /// Debian's `etcd-server`, with its v2 side on.
+    /// Debian's `etcd-server` with the v2 API enabled.
     pub fn reference() -> Self {
         let path = std::env::var_os(REFERENCE.1).unwrap_or_else(|| REFERENCE.0.into());
         Self::new(path, &format!("{MEMBER} --enable-v2 --logger zap --log-level error"))
     }
 
-    /// The same, where it was unpacked to elsewhere.
+    /// The same, at another path.
     pub fn reference_at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::reference() }
     }
 
-    /// The program `etcd` of this project, or any with etcd 2's flags.
+    /// This project's `etcd`, or another program with etcd 2's flags.
     pub fn etcd(path: impl Into<PathBuf>) -> Self {
         Self::new(path, MEMBER)
     }
 
-    /// A server of one process that takes only where to listen.
+    /// A single-process server that takes only its listen address.
     pub fn local(path: impl Into<PathBuf>) -> Self {
         Self::new(path, "--listen {client}")
     }
 
-    /// The same with more arguments behind.
+    /// Appends arguments.
     pub fn with(mut self, more: &str) -> Self {
         self.arguments.extend(more.split_whitespace().map(str::to_owned));
         self
     }
 
-    pub fn is_there(&self) -> bool {
+    pub fn exists(&self) -> bool {
         self.path.is_file()
     }
 
-    pub(super) fn fill(&self, blanks: &Blanks<'_>) -> Vec<String> {
-        let data = blanks.data.display().to_string();
+    pub(super) fn fill(&self, placeholders: &Placeholders<'_>) -> Vec<String> {
+        let data = placeholders.data.display().to_string();
         let fill = |text: &String| {
-            text.replace("{name}", blanks.name)
+            text.replace("{name}", placeholders.name)
                 .replace("{data}", &data)
-                .replace("{client}", blanks.client)
-                .replace("{peer}", blanks.peer)
-                .replace("{cluster}", blanks.cluster)
+                .replace("{client}", placeholders.client)
+                .replace("{peer}", placeholders.peer)
+                .replace("{cluster}", placeholders.cluster)
         };
         self.arguments.iter().map(fill).collect()
     }

@@ -1,4 +1,5 @@
-//! Runs the reference and ours in turn through the same sessions and prints one table: `cargo xtask bench kv`.
+//! Runs the reference and our etcd alternately through the same sessions and prints one table: `cargo xtask bench
+//! kv`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,14 +78,14 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
                 };
                 for (what, unit, better, target, value) in values {
                     eprintln!("    {what}: {value:.3} {unit}");
-                    let place = figures.iter().position(|figure| figure.what == what);
-                    let place = place.unwrap_or_else(|| {
+                    let index = figures.iter().position(|figure| figure.what == what);
+                    let index = index.unwrap_or_else(|| {
                         figures.push(Figure::new(&what, unit, better, target));
                         figures.len() - 1
                     });
                     match side {
-                        Side::Reference => figures[place].reference.push(value),
-                        Side::Ours => figures[place].ours.push(value),
+                        Side::Reference => figures[index].reference.push(value),
+                        Side::Ours => figures[index].ours.push(value),
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! How the reference and ours grow with keys, values and members, as a picture and JSON: `cargo xtask bench growth`.
+//! Measures how the reference and our etcd scale with keys, values and members, as a chart and JSON: `cargo xtask
+//! bench growth`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,14 +70,14 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A table of all points, both sides in a row.
+/// A table of all points, both sides in one row.
 fn rows(points: &[(Side, Point)]) -> String {
     let mut text =
         String::from("| what | along | at | etcd | Keelson | ratio |\n|---|---|---|---|---|---|\n");
     for panel in PANELS {
-        let of = |wanted| {
-            let chosen = move |(side, point): &&(Side, Point)| *side == wanted && point.panel == panel;
-            points.iter().filter(chosen).map(|(_, point)| point)
+        let of = |target_side| {
+            let selected = move |(side, point): &&(Side, Point)| *side == target_side && point.panel == panel;
+            points.iter().filter(selected).map(|(_, point)| point)
         };
         for (reference, ours) in of(Side::Reference).zip(of(Side::Ours)) {
             let ratio = ours.value / reference.value;

@@ -1,18 +1,19 @@
-//! The language of the case files: lines -> cases.
+//! Parses case files.
 
 use super::step::{BodyRule, Case, Expected, IndexRule, Sent, Step};
 use crate::backend::Kind;
 use crate::failure::Failure;
 use crate::http::FORM;
 
-/// A line of a file, or its complaint.
+/// A parsed value, or an error message.
 type Parsed<T> = Result<T, String>;
 
 pub fn parse(file: &str, text: &str) -> Result<Vec<Case>, Failure> {
     let mut cases: Vec<Case> = Vec::new();
     let mut each: Vec<(String, Vec<String>)> = Vec::new();
     let mut block: Vec<(usize, &str)> = Vec::new();
-    let fail = |number: usize, why: String| Failure::CaseText { place: format!("{file}.case:{number}"), why };
+    let fail =
+        |number: usize, why: String| Failure::CaseText { location: format!("{file}.case:{number}"), why };
     for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim_start())) {
         if line.starts_with("case ") && !block.is_empty() {
             cases.extend(finish(file, &block, &each).map_err(|(number, why)| fail(number, why))?);
@@ -37,7 +38,7 @@ fn values(text: &str) -> Parsed<(String, Vec<String>)> {
     Ok((name.to_owned(), list.collect()))
 }
 
-/// One case for each combination of the `each` lines.
+/// Expands the `each` lines: one case per combination.
 fn finish(
     file: &str,
     block: &[(usize, &str)],
@@ -82,8 +83,8 @@ fn one(file: &str, lines: &[(usize, String)]) -> Result<Case, (usize, String)> {
         steps: Vec::new(),
     };
     for (number, line) in lines {
-        let place = format!("{file}.case:{number}");
-        apply(&mut case, place, line).map_err(|why| (*number, why))?;
+        let location = format!("{file}.case:{number}");
+        apply(&mut case, location, line).map_err(|why| (*number, why))?;
     }
     let first = lines.first().map_or(0, |(number, _)| *number);
     match &case {
@@ -95,9 +96,9 @@ fn one(file: &str, lines: &[(usize, String)]) -> Result<Case, (usize, String)> {
     }
 }
 
-fn apply(case: &mut Case, place: String, line: &str) -> Parsed<()> {
-    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    match word {
+fn apply(case: &mut Case, location: String, line: &str) -> Parsed<()> {
+    let (keyword, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match keyword {
         "case" => case.name = rest.trim().to_owned(),
         "bare" => case.bare = true,
         "only" => case.holds = rest.split_whitespace().map(kind).collect::<Parsed<_>>()?,
@@ -107,9 +108,14 @@ fn apply(case: &mut Case, place: String, line: &str) -> Parsed<()> {
             case.holds.retain(|held| *held != kind);
             case.differs.push((kind, reason.trim().to_owned()));
         }
-        ">" => case.steps.push(request(place, rest)?),
+        ">" => case.steps.push(request(location, rest)?),
         "raw" => {
-            case.steps.push(Step { place, member: 1, sent: Sent::Raw(escapes(rest)?), expected: Vec::new() });
+            case.steps.push(Step {
+                location,
+                member: 1,
+                sent: Sent::Raw(escapes(rest)?),
+                expected: Vec::new(),
+            });
         }
         "+" => add_header(last(case)?, rest)?,
         "<" => last(case)?.expected.push(expected(rest)?),
@@ -123,7 +129,7 @@ fn apply(case: &mut Case, place: String, line: &str) -> Parsed<()> {
                 }
             });
         }
-        _ => return Err(format!("`{word}` begins no line of a case")),
+        _ => return Err(format!("`{keyword}` begins no line of a case")),
     }
     Ok(())
 }
@@ -136,8 +142,8 @@ fn last(case: &mut Case) -> Parsed<&mut Step> {
     case.steps.last_mut().ok_or_else(|| "no request before it".to_owned())
 }
 
-/// `[@MEMBER] METHOD TARGET [FORM]`; a target below `/` is a key, one with `!` before it a whole path.
-fn request(place: String, text: &str) -> Parsed<Step> {
+/// `[@MEMBER] METHOD TARGET [FORM]`; a target is a key, or a whole path after `!`.
+fn request(location: String, text: &str) -> Parsed<Step> {
     let (member, text) = match text.strip_prefix('@') {
         Some(rest) => {
             let (number, rest) = rest.split_once(' ').ok_or("no method after the member")?;
@@ -145,14 +151,14 @@ fn request(place: String, text: &str) -> Parsed<Step> {
         }
         None => (1, text),
     };
-    let mut words = text.splitn(3, ' ');
-    let method = words.next().unwrap_or_default().to_owned();
-    let target = words.next().ok_or("no target")?;
+    let mut fields = text.splitn(3, ' ');
+    let method = fields.next().unwrap_or_default().to_owned();
+    let target = fields.next().ok_or("no target")?;
     let target = match target.strip_prefix('!') {
         Some(path) => path.to_owned(),
         None => format!("/v2/keys{target}"),
     };
-    let body = words.next().map(escapes).transpose()?;
+    let body = fields.next().map(escapes).transpose()?;
     let headers = match &body {
         Some(text) if text.starts_with(['{', '[']) => {
             vec![("Content-Type".into(), "application/json".into())]
@@ -160,10 +166,10 @@ fn request(place: String, text: &str) -> Parsed<Step> {
         Some(_) => vec![("Content-Type".into(), FORM.into())],
         None => Vec::new(),
     };
-    Ok(Step { place, member, sent: Sent::Request { method, target, headers, body }, expected: Vec::new() })
+    Ok(Step { location, member, sent: Sent::Request { method, target, headers, body }, expected: Vec::new() })
 }
 
-/// `Name: value` in place of what was there; `!Name` takes it away.
+/// `Name: value` replaces a header; `!Name` removes it.
 fn add_header(step: &mut Step, text: &str) -> Parsed<()> {
     let Sent::Request { headers, .. } = &mut step.sent else {
         return Err("raw bytes have no headers".into());
@@ -181,16 +187,16 @@ fn add_header(step: &mut Step, text: &str) -> Parsed<()> {
 
 /// `STATUS INDEX [BODY]`: see `cases/README.md`.
 fn expected(text: &str) -> Parsed<Expected> {
-    let mut words = text.splitn(3, ' ');
-    let status = words.next().unwrap_or_default();
+    let mut fields = text.splitn(3, ' ');
+    let status = fields.next().unwrap_or_default();
     let status = status.parse().map_err(|_| format!("`{status}` is no status"))?;
-    let index = match words.next().unwrap_or("*") {
+    let index = match fields.next().unwrap_or("*") {
         "*" => IndexRule::Any,
         "-" => IndexRule::Absent,
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => IndexRule::Is(number.into()),
         other => IndexRule::Is(format!("<{other}>")),
     };
-    let body = match words.next() {
+    let body = match fields.next() {
         None => BodyRule::Any,
         Some(text) => match text.strip_prefix('|') {
             Some(exact) => BodyRule::Is(escapes(exact)?),
@@ -200,7 +206,7 @@ fn expected(text: &str) -> Parsed<Expected> {
     Ok(Expected { status, index, body, headers: Vec::new() })
 }
 
-/// `\n`, `\r`, `\\` and nothing else; a backslash before another letter stays (JSON has many).
+/// Decodes `\n`, `\r` and `\\`; a backslash before another character is kept, as JSON has many.
 fn escapes(text: &str) -> Parsed<String> {
     let mut out = String::new();
     let mut letters = text.chars().peekable();
@@ -237,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_place() {
-        for (text, place) in [
+        for (text, location) in [
             ("case a\n> GET /\n", "f.case:1"),
             ("case a\n> GET /\n< x\n", "f.case:3"),
             ("case a\nonly nobody\n", "f.case:2"),
@@ -245,7 +251,7 @@ mod tests {
             ("case a\n? GET /\n", "f.case:2"),
         ] {
             let error = parse("f", text).unwrap_err().to_string();
-            assert!(error.starts_with(place), "{text}: {error}");
+            assert!(error.starts_with(location), "{text}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A case: its steps, what each expects, and where it holds.
+//! A case: its steps, their expected responses, and the kinds of servers that satisfy it.
 
 use crate::backend::Kind;
 
@@ -6,15 +6,15 @@ use crate::backend::Kind;
 pub struct Case {
     pub name: String,
     pub holds: Vec<Kind>,
-    /// Where it is tried and must fail, with the reason.
+    /// Kinds that must fail it, each with the reason.
     pub differs: Vec<(Kind, String)>,
-    /// Works on the root itself instead of a folder of its own.
+    /// Uses the root itself instead of a separate folder.
     pub bare: bool,
     pub steps: Vec<Step>,
 }
 
 impl Case {
-    /// Why it must fail on `kind`, where it must.
+    /// The reason why `kind` must fail it, if so.
     pub fn mark(&self, kind: Kind) -> Option<&str> {
         self.differs.iter().find(|(marked, _)| *marked == kind).map(|(_, reason)| reason.as_str())
     }
@@ -23,11 +23,11 @@ impl Case {
 #[derive(Debug, Clone)]
 pub struct Step {
     /// File and line, for messages.
-    pub place: String,
-    /// From 1; where there are fewer members, the last.
+    pub location: String,
+    /// From 1; the last member if the cluster has fewer.
     pub member: usize,
     pub sent: Sent,
-    /// One after the other on the same connection.
+    /// Responses in order on the same connection.
     pub expected: Vec<Expected>,
 }
 
@@ -39,7 +39,7 @@ pub enum Sent {
         headers: Vec<(String, String)>,
         body: Option<String>,
     },
-    /// Byte for byte, after placeholders and escapes.
+    /// Sent byte for byte, after placeholders and escapes.
     Raw(String),
 }
 
@@ -48,7 +48,7 @@ pub struct Expected {
     pub status: u16,
     pub index: IndexRule,
     pub body: BodyRule,
-    /// `None` where the header must be absent.
+    /// `None` if the header must be absent.
     pub headers: Vec<(String, Option<String>)>,
 }
 

@@ -1,25 +1,25 @@
-//! Placeholders: what of a request or an answer is known only when it runs.
+//! Placeholders: parts of requests and responses that are known only at run time.
 //!
-//! They stand in `<>`, which JSON answers never contain. A placeholder that nobody knows is an error of the
-//! case, not something that matches anything.
+//! They are in `<>`, which JSON responses never contain. An unknown placeholder is an error of the case, not a
+//! wildcard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds that a slow machine may take between a write and what is looked at.
+/// Seconds that a slow machine may need between a write and its check.
 const SLACK: i64 = 5;
-/// Of a number, an id or a time, in bytes.
+/// Maximal bytes of a number, an id or a time.
 const LONGEST: usize = 40;
 
-/// What the placeholders of one run of a case stand for.
+/// Values of the placeholders in one run of a case.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// `~`: the folder of the case, or nothing.
+    /// `~`: the folder of the case, or empty.
     pub prefix: String,
     /// `<B>`: the store index before the first step.
     pub base: u64,
-    /// `<name>` for what `<kind=name>` caught.
-    pub caught: BTreeMap<String, String>,
+    /// `<name>`: what `<kind=name>` captured.
+    pub captured: BTreeMap<String, String>,
 }
 
 enum Piece {
@@ -27,16 +27,16 @@ enum Piece {
     Number,
     Float,
     Hex,
-    /// A duration as Go writes it.
+    /// A duration in Go's format.
     Duration,
     Any,
-    /// RFC 3339; seconds from now, where given.
+    /// RFC 3339; optionally at this offset from now, in seconds.
     Time(Option<i64>),
-    /// A time to live that may have gone down a little.
+    /// A TTL, which may have decreased slightly.
     Ttl(i64),
 }
 
-/// For requests: every placeholder must have one value.
+/// Expands a request: every placeholder must have a single value.
 pub fn expand(template: &str, environment: &Environment) -> Result<String, String> {
     let mut text = String::new();
     for (piece, name) in pieces(template, environment)? {
@@ -48,14 +48,14 @@ pub fn expand(template: &str, environment: &Environment) -> Result<String, Strin
     Ok(text)
 }
 
-/// What the answer caught, or where it differs.
+/// Captures values of a response, or returns where it differs.
 pub fn matches(template: &str, text: &str, environment: &mut Environment) -> Result<(), String> {
     let parts = pieces(template, environment)?;
-    let mut caught = Vec::new();
-    if !fits(&parts, text, &mut caught, &mut BTreeSet::new()) {
+    let mut captured = Vec::new();
+    if !fits(&parts, text, &mut captured, &mut BTreeSet::new()) {
         return Err(format!("expected {template}\n      came     {text}"));
     }
-    environment.caught.extend(caught);
+    environment.captured.extend(captured);
     Ok(())
 }
 
@@ -105,7 +105,7 @@ fn placeholder(kind: &str, environment: &Environment) -> Option<Piece> {
             let (count, what) = kind[7..].split_once(':')?;
             Piece::Text(what.repeat(count.parse().ok()?))
         }
-        _ => match environment.caught.get(kind) {
+        _ => match environment.captured.get(kind) {
             Some(value) => Piece::Text(value.clone()),
             None => Piece::Text(index(kind, environment)?.to_string()),
         },
@@ -122,25 +122,25 @@ fn index(text: &str, environment: &Environment) -> Option<u64> {
     environment.base.checked_add_signed(rest.strip_prefix('+').unwrap_or(rest).parse().ok()?)
 }
 
-/// `failed` remembers (pieces left, bytes left), so that several `<any>` cost no more than their product.
+/// `failed` memoizes (remaining pieces, remaining bytes), so that several `<any>` cost at most their product.
 fn fits(
     parts: &[Part],
     text: &str,
-    caught: &mut Vec<(String, String)>,
+    captured: &mut Vec<(String, String)>,
     failed: &mut BTreeSet<(usize, usize)>,
 ) -> bool {
     let Some(((piece, name), rest)) = parts.split_first() else { return text.is_empty() };
     if let Piece::Text(part) = piece {
-        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, caught, failed));
+        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, captured, failed));
     }
     if failed.contains(&(parts.len(), text.len())) {
         return false;
     }
     let longest = if matches!(piece, Piece::Any) { text.len() } else { text.len().min(LONGEST) };
-    // The longest first, as a reader would.
+    // Greedy.
     for end in (0..=longest).rev().filter(|end| text.is_char_boundary(*end)) {
-        if covers(piece, &text[..end]) && fits(rest, &text[end..], caught, failed) {
-            caught.extend(name.iter().map(|name| (name.clone(), text[..end].to_owned())));
+        if covers(piece, &text[..end]) && fits(rest, &text[end..], captured, failed) {
+            captured.extend(name.iter().map(|name| (name.clone(), text[..end].to_owned())));
             return true;
         }
     }
@@ -170,7 +170,7 @@ fn covers(piece: &Piece, text: &str) -> bool {
     }
 }
 
-/// `2026-11-20T06:46:49.487435821Z` in UTC, without zeros at the end of the fraction.
+/// Parses `2026-11-20T06:46:49.487435821Z`: UTC, without trailing zeros of the fraction.
 pub fn time(text: &str) -> Option<Duration> {
     let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
@@ -186,7 +186,7 @@ pub fn time(text: &str) -> Option<Duration> {
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
     let nanoseconds: u32 = if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").parse().ok()? };
-    // Days since 1970 of the proleptic Gregorian calendar, years counted from March.
+    // Days since 1970 in the proleptic Gregorian calendar, with years that start in March.
     let (shifted_year, shifted_month) =
         if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn environment() -> Environment {
-        Environment { prefix: "/case".into(), base: 7, caught: BTreeMap::new() }
+        Environment { prefix: "/case".into(), base: 7, captured: BTreeMap::new() }
     }
 
     fn check(template: &str, text: &str, expected: bool) {

@@ -1,30 +1,30 @@
-//! Wing and Gong's search with Lowe's memory, a key at a time (linearizability is local).
+//! The linearizability search of Wing and Gong with Lowe's cache, one key at a time (linearizability is local).
 //!
-//! Own code, because the crates that have one bring a model checker, or take no operations without an answer.
-//! A place in the search is how far the answered operations are placed, which of the unanswered ones are
-//! placed, and the value; a place is never looked at twice.
+//! Custom code, because existing crates bring a model checker, or do not support operations without a response. A
+//! state of the search is the set of answered operations that are placed, the set of unanswered ones that are
+//! placed, and the value; no state is visited twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::operation::{Action, Operation, Outcome};
 use super::shorten::shorten;
 
-/// Places of one key's search, before it is called undecided.
-const PLACES_LIMIT: usize = 2_000_000;
-/// Stands for every value that no operation names: they explain the same.
+/// Number of states per key after which the search is undecided.
+const STATES_LIMIT: usize = 2_000_000;
+/// Represents every value that no other operation refers to: they are equivalent.
 const UNNAMED: u64 = u64::MAX;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Linearizable,
-    /// The shortest part found that no order explains.
+    /// The shortest sub-history found that is not linearizable.
     Violated(Vec<Operation>),
     Undecided {
         key: String,
     },
 }
 
-/// Every key begins missing.
+/// Every key is missing initially.
 pub fn check(history: &[Operation]) -> Verdict {
     let mut keys: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
     for operation in history {
@@ -48,17 +48,17 @@ pub fn check(history: &[Operation]) -> Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Place {
+struct State {
     value: Option<u64>,
-    /// All answered operations before it are placed ...
+    /// All answered operations before this one are placed ...
     before: usize,
-    /// ... and these behind it, ascending.
+    /// ... and these after it, ascending.
     ahead: Vec<usize>,
     /// Unanswered operations that are placed, ascending.
     unanswered: Vec<usize>,
 }
 
-impl Place {
+impl State {
     fn with_answered(&self, number: usize, value: Option<u64>) -> Self {
         let mut next = Self { value, ..self.clone() };
         insert(&mut next.ahead, number);
@@ -84,11 +84,11 @@ fn insert(sorted: &mut Vec<usize>, number: usize) {
 
 struct Unanswered<'a> {
     operation: &'a Operation,
-    /// The one before it that does the same.
+    /// The previous unanswered operation with the same effect.
     twin: Option<usize>,
 }
 
-/// The same history, with one value for all that nobody saw and no swap began from.
+/// The same history, with one value for all that were never read and never swapped from.
 fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
     let mut named = HashSet::new();
     for one in operations {
@@ -111,17 +111,17 @@ fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
     operations.iter().map(plain).collect()
 }
 
-/// Whether some order explains the operations of one key; `None` when the limit came first.
+/// Whether some order explains the operations of one key; `None` if the limit was exceeded.
 fn explain(operations: &[Operation]) -> Option<bool> {
     search(&without_unnamed_values(operations), true).map(|values| !values.is_empty())
 }
 
-/// Every value that the key may hold after the operations; `None` when the limit came first.
+/// Possible values of the key after the operations; `None` if the limit was exceeded.
 fn last_values(operations: &[Operation]) -> Option<BTreeSet<Option<u64>>> {
     search(operations, false)
 }
 
-/// The values at the end of every order that explains the operations, or of the first.
+/// Final values of all orders that explain the operations, or of the first.
 fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>> {
     let mut values = BTreeSet::new();
     let by_call = |unknown: bool| {
@@ -139,58 +139,58 @@ fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>
             twin: unanswered[..number].iter().rposition(|other| other.action == one.action),
         })
         .collect();
-    let start = Place { value: None, before: 0, ahead: Vec::new(), unanswered: Vec::new() };
-    let mut seen = HashSet::from([start.clone()]);
+    let start = State { value: None, before: 0, ahead: Vec::new(), unanswered: Vec::new() };
+    let mut visited = HashSet::from([start.clone()]);
     let mut open = vec![start];
-    while let Some(place) = open.pop() {
-        if place.before == answered.len() {
-            values.insert(place.value);
+    while let Some(state) = open.pop() {
+        if state.before == answered.len() {
+            values.insert(state.value);
             if first {
                 break;
             }
         }
-        if seen.len() > PLACES_LIMIT {
+        if visited.len() > STATES_LIMIT {
             return None;
         }
-        let next = successors(&place, &answered, &unanswered);
-        open.extend(next.into_iter().filter(|next| seen.insert(next.clone())));
+        let next = successors(&state, &answered, &unanswered);
+        open.extend(next.into_iter().filter(|next| visited.insert(next.clone())));
     }
     Some(values)
 }
 
-/// What may take effect next: no other may have ended before it was called. The likeliest comes last.
-fn successors(place: &Place, answered: &[&Operation], unanswered: &[Unanswered<'_>]) -> Vec<Place> {
+/// Operations that may take effect next: those called before any other one ended. The most likely comes last.
+fn successors(state: &State, answered: &[&Operation], unanswered: &[Unanswered<'_>]) -> Vec<State> {
     let (mut candidates, mut first_end) = (Vec::new(), u64::MAX);
-    for (number, one) in answered.iter().enumerate().skip(place.before) {
+    for (number, one) in answered.iter().enumerate().skip(state.before) {
         if one.called > first_end {
             break;
         }
-        if place.ahead.binary_search(&number).is_err() {
+        if state.ahead.binary_search(&number).is_err() {
             first_end = first_end.min(one.end());
             candidates.push((number, *one));
         }
     }
-    let placed = |number: usize| place.unanswered.binary_search(&number).is_ok();
-    let begun = unanswered.iter().take_while(|one| one.operation.called <= first_end).enumerate();
-    // Of twins the one that was called first can do all that the other can.
-    let turn = begun.filter(|(number, one)| !placed(*number) && one.twin.is_none_or(placed));
+    let placed = |number: usize| state.unanswered.binary_search(&number).is_ok();
+    let started = unanswered.iter().take_while(|one| one.operation.called <= first_end).enumerate();
+    // Of equivalent operations the one that was called first can replace the others.
+    let eligible = started.filter(|(number, one)| !placed(*number) && one.twin.is_none_or(placed));
     let (mut next, mut blind) = (Vec::new(), None);
-    for (number, one) in turn {
-        match one.operation.apply(place.value) {
+    for (number, one) in eligible {
+        match one.operation.apply(state.value) {
             Some(Some(UNNAMED)) => blind = blind.or(Some(number)),
-            // Without effect it may as well never have happened.
-            Some(value) if value != place.value => next.push(place.with_unanswered(number, value)),
+            // Without effect, it is equivalent to never having happened.
+            Some(value) if value != state.value => next.push(state.with_unanswered(number, value)),
             _ => {}
         }
     }
-    // The one that ends first is tried first: it is the last of the stack.
+    // The earliest response is tried first: it is on top of the stack.
     candidates.sort_by_key(|(_, one)| std::cmp::Reverse(one.end()));
     for (number, one) in candidates {
-        if let Some(value) = one.apply(place.value) {
-            next.push(place.with_answered(number, value));
+        if let Some(value) = one.apply(state.value) {
+            next.push(state.with_answered(number, value));
         } else if let (Some(blind), Some(value)) = (blind, one.apply(Some(UNNAMED))) {
-            // A value that nobody names is written no earlier than where its presence matters.
-            next.push(place.with_unanswered(blind, Some(UNNAMED)).with_answered(number, value));
+            // A value without references is written no earlier than its presence matters.
+            next.push(state.with_unanswered(blind, Some(UNNAMED)).with_answered(number, value));
         }
     }
     next
@@ -217,28 +217,28 @@ mod tests {
         rows.iter().enumerate().map(one).collect()
     }
 
-    fn good(rows: &[(u64, u64, Action, Outcome)]) {
+    fn accepts(rows: &[(u64, u64, Action, Outcome)]) {
         assert_eq!(check(&history(rows)), Verdict::Linearizable, "{rows:?}");
     }
 
-    /// Rejected, and what is shown are the rows with these numbers.
-    fn bad(rows: &[(u64, u64, Action, Outcome)], shown: &[usize]) {
+    /// Expects a violation that is reduced to the rows with these numbers.
+    fn rejects(rows: &[(u64, u64, Action, Outcome)], expected: &[usize]) {
         let Verdict::Violated(part) = check(&history(rows)) else { panic!("accepted: {rows:?}") };
         let numbers: Vec<usize> = part.iter().map(|one| one.client).collect();
-        assert_eq!(numbers, shown, "{part:?}");
+        assert_eq!(numbers, expected, "{part:?}");
     }
 
     #[test]
-    fn one_after_the_other() {
-        good(&[(0, 1, Read, Saw(None)), (2, 3, Write(1), Done), (4, 5, Read, Saw(Some(1)))]);
-        good(&[(0, 1, Create(1), Done), (2, 3, Delete, Done), (4, 5, Create(2), Done)]);
-        good(&[(0, 1, Swap { from: 1, to: 2 }, Missing), (2, 3, Delete, Missing)]);
+    fn sequential_operations() {
+        accepts(&[(0, 1, Read, Saw(None)), (2, 3, Write(1), Done), (4, 5, Read, Saw(Some(1)))]);
+        accepts(&[(0, 1, Create(1), Done), (2, 3, Delete, Done), (4, 5, Create(2), Done)]);
+        accepts(&[(0, 1, Swap { from: 1, to: 2 }, Missing), (2, 3, Delete, Missing)]);
     }
 
     #[test]
-    fn at_the_same_time_any_order_may_be() {
-        good(&[(0, 10, Write(1), Done), (0, 10, Write(2), Done), (11, 12, Read, Saw(Some(1)))]);
-        good(&[(0, 10, Write(1), Done), (1, 2, Read, Saw(None)), (3, 4, Read, Saw(Some(1)))]);
+    fn concurrent_operations_take_any_order() {
+        accepts(&[(0, 10, Write(1), Done), (0, 10, Write(2), Done), (11, 12, Read, Saw(Some(1)))]);
+        accepts(&[(0, 10, Write(1), Done), (1, 2, Read, Saw(None)), (3, 4, Read, Saw(Some(1)))]);
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             (10, 11, Read, Saw(Some(1))),
             (12, 13, Read, Saw(Some(2))),
         ];
-        bad(&rows, &[0, 1, 3]);
+        rejects(&rows, &[0, 1, 3]);
     }
 
     #[test]
@@ -261,13 +261,13 @@ mod tests {
             (4, 5, Read, Saw(Some(2))),
             (6, 7, Read, Saw(Some(1))),
         ];
-        bad(&rows, &[0, 1, 2, 3]);
+        rejects(&rows, &[0, 1, 2, 3]);
     }
 
     #[test]
     fn a_lost_write_is_rejected() {
-        bad(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(None))], &[0, 1]);
-        bad(&[(0, 1, Read, Saw(None)), (2, 3, Create(1), Done), (4, 5, Create(2), Done)], &[1, 2]);
+        rejects(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(None))], &[0, 1]);
+        rejects(&[(0, 1, Read, Saw(None)), (2, 3, Create(1), Done), (4, 5, Create(2), Done)], &[1, 2]);
     }
 
     #[test]
@@ -278,40 +278,40 @@ mod tests {
             (3, 8, Swap { from: 1, to: 3 }, Done),
             (3, 8, Swap { from: 1, to: 4 }, Refused),
         ];
-        bad(&rows, &[0, 1, 2]);
+        rejects(&rows, &[0, 1, 2]);
     }
 
     #[test]
     fn a_value_from_nowhere_is_rejected() {
-        bad(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(Some(9)))], &[1]);
+        rejects(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(Some(9)))], &[1]);
     }
 
     #[test]
     fn what_has_no_answer_may_have_happened_or_not() {
-        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None))]);
-        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(Some(1)))]);
-        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None)), (4, 5, Read, Saw(Some(1)))]);
-        // But once, and not before it was called.
+        accepts(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None))]);
+        accepts(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(Some(1)))]);
+        accepts(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None)), (4, 5, Read, Saw(Some(1)))]);
+        // But only once, and not before its call.
         let back = [
             (0, 1, Write(1), Unknown),
             (2, 3, Read, Saw(Some(1))),
             (4, 5, Write(2), Done),
             (6, 7, Read, Saw(Some(1))),
         ];
-        bad(&back, &[0, 1, 2, 3]);
-        bad(&[(0, 1, Read, Saw(Some(1))), (2, 3, Write(1), Unknown)], &[0]);
+        rejects(&back, &[0, 1, 2, 3]);
+        rejects(&[(0, 1, Read, Saw(Some(1))), (2, 3, Write(1), Unknown)], &[0]);
     }
 
     #[test]
-    fn keys_are_looked_at_each_for_itself() {
+    fn keys_are_checked_independently() {
         let mut rows = history(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(None))]);
         rows[1].key = "/other".into();
         assert_eq!(check(&rows), Verdict::Linearizable);
     }
 
-    /// Some thousand operations of many clients, as a recording has them, made from a real order.
+    /// Thousands of operations of many clients, as in a recording, generated from a valid order.
     #[test]
-    fn long_histories_are_quick_and_one_wrong_read_is_found() {
+    fn one_wrong_read_is_found_in_a_long_history() {
         let (mut rows, mut value) = (Vec::new(), None);
         for step in 0..2000_u64 {
             let (called, answered) = (step * 10, step * 10 + 75);
@@ -324,7 +324,7 @@ mod tests {
             });
             value = if step % 5 == 0 || step % 5 == 2 { Some(step) } else { value };
         }
-        good(&rows);
+        accepts(&rows);
         let wrong = rows.iter().rposition(|row| row.2 == Read).unwrap();
         rows[wrong].3 = Saw(Some(0));
         let Verdict::Violated(part) = check(&history(&rows)) else { panic!("accepted") };

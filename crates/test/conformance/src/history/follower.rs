@@ -1,6 +1,6 @@
-//! A watcher that goes on at another member with `waitIndex` when its own goes away.
+//! A watcher that continues at another member with `waitIndex` when its member fails.
 //!
-//! It never fills a gap by reading: what a watch did not tell is missing.
+//! It never fills a gap by reading: an event that the watch did not deliver is missing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,26 +15,26 @@ use super::ledger::Written;
 use crate::failure::Failure;
 use crate::http::{Connection, HttpError, Request};
 
-/// A member that tells nothing for so long may be gone: another is asked.
+/// A member that is silent for this long may be down: the watcher switches to another.
 const PATIENCE: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(5);
 const END_LIMIT: Duration = Duration::from_secs(15);
 
-/// One event as it was told.
+/// An event as the watch delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct WatchEvent {
     pub index: u64,
     pub key: String,
 }
 
 pub struct Follower {
-    /// The index behind which nothing is to come; 0 while it is not known.
+    /// The index of the last expected event; 0 while unknown.
     until: Arc<AtomicU64>,
-    thread: JoinHandle<Result<Vec<Seen>, Failure>>,
+    thread: JoinHandle<Result<Vec<WatchEvent>, Failure>>,
 }
 
 impl Follower {
-    /// Begins at `since`, at member `first`.
+    /// Starts at index `since` and member `first`.
     pub fn start(addresses: &[SocketAddr], first: usize, since: u64) -> Self {
         let until = Arc::new(AtomicU64::new(0));
         let (addresses, limit) = (addresses.to_vec(), Arc::clone(&until));
@@ -42,8 +42,8 @@ impl Follower {
         Self { until, thread }
     }
 
-    /// Waits until it was told of the event at `last`, and returns all.
-    pub fn finish(self, last: u64) -> Result<Vec<Seen>, Failure> {
+    /// Waits for the event at `last`, and returns all events.
+    pub fn finish(self, last: u64) -> Result<Vec<WatchEvent>, Failure> {
         self.until.store(last, Ordering::Relaxed);
         self.thread.join().map_err(|_| Failure::differs("a watcher panicked"))?
     }
@@ -54,13 +54,13 @@ fn follow(
     mut member: usize,
     since: u64,
     until: &AtomicU64,
-) -> Result<Vec<Seen>, Failure> {
-    let (mut seen, mut next, mut connection) = (Vec::<Seen>::new(), since, None);
+) -> Result<Vec<WatchEvent>, Failure> {
+    let (mut events, mut next, mut connection) = (Vec::<WatchEvent>::new(), since, None);
     let mut over = None;
     loop {
         let last = until.load(Ordering::Relaxed);
         if last > 0 && next > last {
-            return Ok(seen);
+            return Ok(events);
         }
         let deadline = *over.get_or_insert_with(|| Instant::now() + END_LIMIT);
         if last == 0 {
@@ -70,9 +70,9 @@ fn follow(
         }
         let address = addresses[member % addresses.len()];
         let target = format!("/v2/keys/ledger?wait=true&recursive=true&waitIndex={next}");
-        let answer = wait(&mut connection, address, &Request::new("GET", target));
-        let event: Value = match &answer {
-            Ok(answer) => serde_json::from_slice(&answer.body).unwrap_or_default(),
+        let response = wait(&mut connection, address, &Request::new("GET", target));
+        let event: Value = match &response {
+            Ok(response) => serde_json::from_slice(&response.body).unwrap_or_default(),
             Err(_) => Value::Null,
         };
         if event["errorCode"] == 401 {
@@ -80,8 +80,8 @@ fn follow(
         }
         match (event["node"]["modifiedIndex"].as_u64(), event["node"]["key"].as_str()) {
             (Some(index), Some(key)) => {
-                seen.push(Seen { index, key: key.to_owned() });
-                // What comes next is wanted even where this one is not what was asked for: the check sees it.
+                events.push(WatchEvent { index, key: key.to_owned() });
+                // Continues after an unexpected index too: the check detects it.
                 next = index + 1;
             }
             _ => {
@@ -97,29 +97,32 @@ fn wait(
     kept: &mut Option<Connection>,
     address: SocketAddr,
     request: &Request,
-) -> Result<crate::http::Answer, HttpError> {
+) -> Result<crate::http::Response, HttpError> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => Connection::open(address, PATIENCE)?,
     };
-    let answer = connection.ask(request)?;
+    let response = connection.exchange(request)?;
     *kept = Some(connection);
-    Ok(answer)
+    Ok(response)
 }
 
-/// All that was acknowledged was told, once, in the order of the indexes.
-pub fn check_seen(seen: &[Seen], written: &[Written]) -> Result<(), Failure> {
-    for pair in seen.windows(2) {
+/// Checks that all acknowledged writes were delivered, once, in the order of their indexes.
+pub fn check_events(events: &[WatchEvent], written: &[Written]) -> Result<(), Failure> {
+    for pair in events.windows(2) {
         if pair[0].index >= pair[1].index {
             return Err(Failure::differs(format!("{:?} was told behind {:?}", pair[1], pair[0])));
         }
     }
-    let told: BTreeMap<_, _> = seen.iter().map(|one| (one.index, &*one.key)).collect();
+    let delivered: BTreeMap<_, _> = events.iter().map(|one| (one.index, &*one.key)).collect();
     for one in written {
         if let Some(index) = one.index
-            && told.get(&index) != Some(&&*one.key)
+            && delivered.get(&index) != Some(&&*one.key)
         {
-            return Err(Failure::differs(format!("{one:?} was not told; there was {:?}", told.get(&index))));
+            return Err(Failure::differs(format!(
+                "{one:?} was not told; there was {:?}",
+                delivered.get(&index)
+            )));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! Writers that create each key once: what was acknowledged must be there, once, on every member.
+//! Writers that create each key once: acknowledged keys must exist, once, on every member.
 //!
-//! It never repeats a write: one without an answer may have happened or not, and both are right.
+//! It never retries a write: without a response it may have happened or not, and both are valid.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,18 +16,18 @@ use crate::failure::Failure;
 use crate::http::{self, Connection, HttpError, Request};
 
 const FOLDER: &str = "/ledger";
-/// Slow enough that a watcher who reconnects finds in history what it has not seen.
+/// Slow enough for a reconnecting watcher to find missed events in the history.
 const PACE: Duration = Duration::from_millis(8);
-/// A member that does not answer is left for another.
+/// Timeout after which a writer switches to another member.
 const PATIENCE: Duration = Duration::from_millis(800);
 const POLL: Duration = Duration::from_millis(5);
 const LISTING_LIMIT: Duration = Duration::from_secs(10);
 
-/// One write and its answer.
+/// One write and its response.
 #[derive(Debug, Clone)]
 pub struct Written {
     pub key: String,
-    /// The event index it was acknowledged with; `None`: no answer.
+    /// The acknowledged event index; `None` without a response.
     pub index: Option<u64>,
     pub answered: Instant,
 }
@@ -51,25 +51,25 @@ impl Ledger {
         Self { stop, acknowledged, threads }
     }
 
-    /// Waits until `more` writes were acknowledged since the call.
+    /// Waits until `more` writes are acknowledged.
     pub fn wait_for(&self, more: u64, limit: Duration) -> Result<(), Failure> {
         let (before, deadline) = (self.acknowledged.load(Ordering::Relaxed), Instant::now() + limit);
         loop {
-            let seen = self.acknowledged.load(Ordering::Relaxed) - before;
-            if seen >= more {
+            let written = self.acknowledged.load(Ordering::Relaxed) - before;
+            if written >= more {
                 return Ok(());
             }
             let ended = self.threads.iter().filter(|one| one.is_finished()).count();
             if Instant::now() > deadline || ended == self.threads.len() {
                 return Err(Failure::differs(format!(
-                    "{seen} of {more} writes within {limit:?}; {ended} writers saw a key written twice"
+                    "{written} of {more} writes within {limit:?}; {ended} writers saw a key written twice"
                 )));
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Ends the writers. An error: a key that only one writer knows was there before it was written.
+    /// Stops the writers. Fails if a key existed before its only writer created it.
     pub fn finish(self) -> Result<Vec<Written>, Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
@@ -91,15 +91,15 @@ fn write(
     while !stop.load(Ordering::Relaxed) {
         let key = format!("{FOLDER}/{number}-{count:06}");
         let request = Request::form("PUT", format!("/v2/keys{key}"), "prevExist=false&value=x");
-        let answer = exchange(&mut connection, addresses[member % addresses.len()], &request);
-        let sent = !matches!(answer, Err(HttpError::Connect { .. }));
-        let index = match answer {
-            Ok(answer) if answer.status == 201 => {
+        let response = exchange(&mut connection, addresses[member % addresses.len()], &request);
+        let sent = !matches!(response, Err(HttpError::Connect { .. }));
+        let index = match response {
+            Ok(response) if response.status == 201 => {
                 acknowledged.fetch_add(1, Ordering::Relaxed);
-                answer.index()
+                response.index()
             }
-            Ok(answer) if answer.status == 412 => {
-                return Err(Failure::differs(format!("{key} was written twice: {}", answer.text())));
+            Ok(response) if response.status == 412 => {
+                return Err(Failure::differs(format!("{key} was written twice: {}", response.text())));
             }
             _ => None,
         };
@@ -120,24 +120,24 @@ fn exchange(
     kept: &mut Option<Connection>,
     address: SocketAddr,
     request: &Request,
-) -> Result<http::Answer, HttpError> {
+) -> Result<http::Response, HttpError> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => Connection::open(address, PATIENCE)?,
     };
-    let answer = connection.ask(request)?;
+    let response = connection.exchange(request)?;
     *kept = Some(connection);
-    Ok(answer)
+    Ok(response)
 }
 
-/// The longest time without an acknowledged write, from `since` on.
+/// The longest interval without an acknowledged write since `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let times = written.iter().filter(|one| one.index.is_some()).map(|one| one.answered);
     let times: Vec<_> = std::iter::once(since).chain(times.filter(|time| *time > since)).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
 }
 
-/// Every running member has each acknowledged key, at its index, and all members have the same.
+/// Checks that every running member has each acknowledged key at its index, and that all members agree.
 pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failure> {
     cluster.wait_until_serving()?;
     let mut first: Option<(SocketAddr, BTreeMap<String, u64>)> = None;
@@ -146,11 +146,11 @@ pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failur
         for one in written {
             let Some(index) = one.index else { continue };
             match keys.get(&one.key) {
-                Some(there) if *there == index => {}
-                there => {
+                Some(found) if *found == index => {}
+                found => {
                     let key = &one.key;
                     return Err(Failure::differs(format!(
-                        "{key} was acknowledged at index {index}; {address} has it at {there:?}"
+                        "{key} was acknowledged at index {index}; {address} has it at {found:?}"
                     )));
                 }
             }
@@ -170,11 +170,11 @@ pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failur
 
 fn listing(address: SocketAddr) -> Result<BTreeMap<String, u64>, Failure> {
     let request = Request::new("GET", format!("/v2/keys{FOLDER}?quorum=true"));
-    let answer = http::ask(address, &request, LISTING_LIMIT)
+    let response = http::exchange(address, &request, LISTING_LIMIT)
         .map_err(|source| Failure::Http { request: format!("{address}{FOLDER}"), source })?;
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let nodes = body["node"]["nodes"].as_array();
-    let nodes = nodes.ok_or_else(|| Failure::differs(format!("{address}: {}", answer.text())))?;
+    let nodes = nodes.ok_or_else(|| Failure::differs(format!("{address}: {}", response.text())))?;
     let read = |node: &Value| Some((node["key"].as_str()?.to_owned(), node["modifiedIndex"].as_u64()?));
     Ok(nodes.iter().filter_map(read).collect())
 }

@@ -1,4 +1,4 @@
-//! One operation on one key, from its call to its answer.
+//! One operation on one key, from its call to its response.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use std::fmt;
 pub enum Action {
     Read,
     Write(u64),
-    /// Only where the key is missing.
+    /// Only if the key is missing.
     Create(u64),
-    /// Only where the value is `from`.
+    /// Only if the value is `from`.
     Swap {
         from: u64,
         to: u64,
@@ -18,14 +18,14 @@ pub enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// What a read saw.
+    /// The value that a read returned.
     Saw(Option<u64>),
     Done,
-    /// The key was there with another value (swap), or there at all (create).
+    /// The key had another value (swap), or existed (create).
     Refused,
-    /// The key was not there (swap, delete).
+    /// The key was missing (swap, delete).
     Missing,
-    /// No answer: it may have happened, or may happen yet.
+    /// No response: it may have happened, or may still happen.
     Unknown,
 }
 
@@ -35,7 +35,7 @@ pub struct Operation {
     pub key: String,
     pub action: Action,
     pub outcome: Outcome,
-    /// Nanoseconds since the recording began.
+    /// Nanoseconds since the start of the recording.
     pub called: u64,
     pub answered: u64,
 }
@@ -46,7 +46,7 @@ impl Operation {
         if self.outcome == Outcome::Unknown { u64::MAX } else { self.answered }
     }
 
-    /// The value after it, or `None` when its outcome cannot be on a key with value `now`.
+    /// The value after it, or `None` if its outcome is impossible for a key with value `now`.
     pub fn apply(&self, now: Option<u64>) -> Option<Option<u64>> {
         let (after, outcome) = match self.action {
             Action::Read => (now, Outcome::Saw(now)),
@@ -63,7 +63,7 @@ impl Operation {
         fits.then_some(after)
     }
 
-    /// It left the key as it was, for certain.
+    /// Whether it certainly left the key unchanged.
     pub fn is_without_effect(&self) -> bool {
         self.action == Action::Read || matches!(self.outcome, Outcome::Refused | Outcome::Missing)
     }

@@ -1,4 +1,4 @@
-//! Clients that read and write a few keys while faults are done to the servers, and write down what they saw.
+//! Clients that read and write a few keys during fault injection, and record the results.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +10,22 @@ use serde_json::Value;
 use super::operation::{Action, Operation, Outcome};
 use crate::backend::Cluster;
 use crate::failure::Failure;
-use crate::http::{Answer, Connection, HttpError, Request};
+use crate::http::{Connection, HttpError, Request, Response};
 
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub clients: usize,
-    /// Fewer keys, more competition.
+    /// Fewer keys cause more contention.
     pub keys: usize,
     pub folder: String,
     /// Longer waits count as unanswered.
     pub patience: Duration,
-    /// Between two operations of one client.
+    /// Pause between two operations of a client.
     pub pause: Duration,
     pub seed: u64,
 }
 
-/// Runs the clients, and a reader that stays at each member, while `faults` does its work, and a last read of every key behind it.
+/// Runs the clients, one reader per member, and `faults` concurrently; then reads every key a last time.
 pub fn record(
     cluster: &mut Cluster,
     plan: &Recording,
@@ -37,8 +37,8 @@ pub fn record(
         let start = |number: usize| {
             let mut client = Client::new(number, plan, &addresses, began);
             if let Some(member) = number.checked_sub(plan.clients) {
-                // Clients leave a member that does not take their writes; it must not answer others
-                // what was true before.
+                // Clients switch away from a member that rejects writes; readers detect whether it serves stale
+                // values.
                 (client.member, client.only_reads) = (member, true);
             }
             let over = &over;
@@ -47,29 +47,29 @@ pub fn record(
                     client.step();
                     thread::sleep(client.plan.pause);
                 }
-                client.seen
+                client.recorded
             })
         };
         let running: Vec<_> = (0..plan.clients + addresses.len()).map(start).collect();
-        // Also when the faults panic: the scope waits for the clients.
-        let ending = Ending(&over);
+        // Also if the faults panic: the scope joins the clients.
+        let stop = StopOnDrop(&over);
         let outcome = faults(cluster);
-        drop(ending);
-        let seen = running.into_iter().map(|one| one.join().unwrap_or_default());
-        (outcome, seen.flatten().collect::<Vec<_>>())
+        drop(stop);
+        let recorded = running.into_iter().map(|one| one.join().unwrap_or_default());
+        (outcome, recorded.flatten().collect::<Vec<_>>())
     });
     outcome?;
     cluster.wait_until_serving()?;
     let mut last = Client::new(plan.clients + addresses.len(), plan, &addresses, began);
     (0..plan.keys).for_each(|key| last.act(format!("{}/{key}", plan.folder), Action::Read));
-    history.extend(last.seen);
+    history.extend(last.recorded);
     Ok(history)
 }
 
-/// When it is dropped, the clients end.
-struct Ending<'a>(&'a AtomicBool);
+/// Stops the clients on drop.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ending<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -81,15 +81,15 @@ struct Client<'a> {
     addresses: &'a [SocketAddr],
     began: Instant,
     random: u64,
-    /// Every value is written once, so that a read tells which write it saw.
+    /// Written values are unique, so that a read identifies its write.
     next_value: u64,
-    /// What each key was last seen to hold: what a swap starts from.
+    /// The last value read from each key, from which a swap starts.
     last: Vec<u64>,
     connection: Option<Connection>,
     member: usize,
-    /// And of the same member.
+    /// It stays at one member.
     only_reads: bool,
-    seen: Vec<Operation>,
+    recorded: Vec<Operation>,
 }
 
 impl<'a> Client<'a> {
@@ -99,19 +99,19 @@ impl<'a> Client<'a> {
             plan,
             addresses,
             began,
-            // Zero would stay zero.
+            // xorshift needs a nonzero state.
             random: (plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1)) | 1,
             next_value: (number as u64 + 1) << 32,
             last: vec![0; plan.keys],
             connection: None,
             member: number % addresses.len(),
             only_reads: false,
-            seen: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 
     fn random(&mut self, below: usize) -> usize {
-        // xorshift64: the same seed gives the same wishes.
+        // xorshift64: the same seed gives the same operations.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -130,7 +130,7 @@ impl<'a> Client<'a> {
             _ => Action::Delete,
         };
         self.act(format!("{}/{key}", self.plan.folder), action);
-        if let Some(Operation { outcome: Outcome::Saw(Some(value)), .. }) = self.seen.last() {
+        if let Some(Operation { outcome: Outcome::Saw(Some(value)), .. }) = self.recorded.last() {
             self.last[key] = *value;
         }
     }
@@ -138,11 +138,11 @@ impl<'a> Client<'a> {
     fn act(&mut self, key: String, action: Action) {
         let request = request(&key, action);
         let called = self.now();
-        let answer = self.ask(&request);
+        let response = self.send(&request);
         let answered = self.now();
-        let outcome = match answer {
-            Ok(answer) => outcome(action, &answer),
-            // Nothing was sent: nothing happened.
+        let outcome = match response {
+            Ok(response) => outcome(action, &response),
+            // Nothing was sent, so nothing happened.
             Err(HttpError::Connect { .. }) => return self.next_member(),
             Err(_) => Outcome::Unknown,
         };
@@ -150,18 +150,18 @@ impl<'a> Client<'a> {
             self.next_member();
         }
         if outcome != Outcome::Unknown || action != Action::Read {
-            self.seen.push(Operation { client: self.number, key, action, outcome, called, answered });
+            self.recorded.push(Operation { client: self.number, key, action, outcome, called, answered });
         }
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Answer, HttpError> {
+    fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Connection::open(self.addresses[self.member], self.plan.patience)?,
         };
-        let answer = connection.ask(request)?;
+        let response = connection.exchange(request)?;
         self.connection = Some(connection);
-        Ok(answer)
+        Ok(response)
     }
 
     fn next_member(&mut self) {
@@ -169,7 +169,7 @@ impl<'a> Client<'a> {
         if !self.only_reads {
             self.member = (self.member + 1) % self.addresses.len();
         }
-        // A refused connection costs nothing; without a pause a dead member would keep a core busy.
+        // Connections are refused immediately: without a pause a dead member would cause a busy loop.
         thread::sleep(Duration::from_millis(5));
     }
 
@@ -189,16 +189,16 @@ fn request(key: &str, action: Action) -> Request {
     }
 }
 
-fn outcome(action: Action, answer: &Answer) -> Outcome {
-    let event: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+fn outcome(action: Action, response: &Response) -> Outcome {
+    let event: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let value = event["node"]["value"].as_str().and_then(|text| text.parse().ok());
-    match (action, answer.status, event["errorCode"].as_u64()) {
+    match (action, response.status, event["errorCode"].as_u64()) {
         (Action::Read, 200, _) if value.is_some() => Outcome::Saw(value),
         (Action::Read, 404, Some(100)) => Outcome::Saw(None),
         (_, 200 | 201, _) => Outcome::Done,
         (_, 404, Some(100)) => Outcome::Missing,
         (_, 412, Some(101 | 105)) => Outcome::Refused,
-        // 500/300 and whatever else says nothing about the key.
+        // 500/300 and other errors leave the outcome open.
         _ => Outcome::Unknown,
     }
 }

@@ -1,43 +1,45 @@
-//! From a long history that nothing explains to a short one that a person can read.
+//! Reduces a long history without an explanation to a short, readable one.
 //!
-//! It only takes away what cannot turn a good history into a bad one: the end, operations without effect,
-//! and, where nobody looked, writes.
+//! It removes only what cannot make a valid history invalid: the end, operations without effect, and unread writes.
 
 use std::collections::BTreeSet;
 
 use super::operation::{Action, Operation, Outcome};
 
-/// Operations that a person can follow: more are cut where nothing was under way.
+/// Target number of operations: longer histories are cut at moments without pending operations.
 const READABLE: usize = 12;
-/// Quiet moments that are tried, from the last.
+/// Number of such moments that are tried, from the last.
 const CUTS: usize = 64;
 
-/// `bad` holds for `operations`, and for what is returned.
+/// `is_violation` holds for `operations` and for the result.
 pub fn shorten(
     operations: Vec<Operation>,
-    bad: impl Fn(&[Operation]) -> bool,
+    is_violation: impl Fn(&[Operation]) -> bool,
     last_values: impl Fn(&[Operation]) -> Option<BTreeSet<Option<u64>>>,
 ) -> Vec<Operation> {
-    let mut kept = cut_end(operations, &bad);
+    let mut kept = cut_end(operations, &is_violation);
     kept.sort_by_key(|one| one.called);
-    kept = take_away(kept, &bad);
+    kept = remove_operations(kept, &is_violation);
     if kept.len() > READABLE {
-        kept = take_away(cut_beginning(kept, &bad, last_values), &bad);
+        kept = remove_operations(cut_beginning(kept, &is_violation, last_values), &is_violation);
     }
     kept
 }
 
-fn take_away(mut kept: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Vec<Operation> {
+fn remove_operations(
+    mut kept: Vec<Operation>,
+    is_violation: impl Fn(&[Operation]) -> bool,
+) -> Vec<Operation> {
     let mut size = kept.len();
     while size > 0 {
         let before = kept.len();
-        // Backwards: what came late explains more, so the earliest are left.
+        // In reverse: late operations explain more, so the earliest are kept.
         for end in (0..kept.len()).rev().step_by(size) {
             let from = (end + 1).saturating_sub(size);
-            let goes = |number: usize| (from..=end).contains(&number) && may_go(number, &kept);
+            let goes = |number: usize| (from..=end).contains(&number) && is_removable(number, &kept);
             let without: Vec<Operation> =
                 (0..kept.len()).filter(|number| !goes(*number)).map(|number| kept[number].clone()).collect();
-            if without.len() < kept.len() && bad(&without) {
+            if without.len() < kept.len() && is_violation(&without) {
                 kept = without;
             }
         }
@@ -46,10 +48,10 @@ fn take_away(mut kept: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Ve
     kept
 }
 
-/// Where nothing was under way and only one value was possible, a write of it stands for all before.
+/// At a moment without pending operations and with a single possible value, a write of it replaces all before.
 fn cut_beginning(
     operations: Vec<Operation>,
-    bad: impl Fn(&[Operation]) -> bool,
+    is_violation: impl Fn(&[Operation]) -> bool,
     last_values: impl Fn(&[Operation]) -> Option<BTreeSet<Option<u64>>>,
 ) -> Vec<Operation> {
     let mut ends = 0;
@@ -58,32 +60,32 @@ fn cut_beginning(
         if number > 1 && ends < one.called {
             quiet.push(number);
         }
-        // An operation without an answer is under way forever.
+        // An operation without a response is pending forever.
         ends = ends.max(one.end());
     }
     for number in quiet.into_iter().rev().take(CUTS) {
         let (before, after) = operations.split_at(number);
         let Some(values) = last_values(before).filter(|values| values.len() == 1) else { continue };
-        let stands_for = values.into_iter().next().flatten().map(|value| Operation {
+        let replaces = values.into_iter().next().flatten().map(|value| Operation {
             action: Action::Write(value),
             outcome: Outcome::Done,
             ..before[number - 1].clone()
         });
-        let part: Vec<Operation> = stands_for.into_iter().chain(after.iter().cloned()).collect();
-        if bad(&part) {
+        let part: Vec<Operation> = replaces.into_iter().chain(after.iter().cloned()).collect();
+        if is_violation(&part) {
             return part;
         }
     }
     operations
 }
 
-/// The shortest beginning that is bad: what was not answered by then is unanswered.
-fn cut_end(operations: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Vec<Operation> {
+/// The shortest bad prefix: operations that are pending at its end are unanswered.
+fn cut_end(operations: Vec<Operation>, is_violation: impl Fn(&[Operation]) -> bool) -> Vec<Operation> {
     let mut times: Vec<u64> = operations.iter().map(|one| one.answered).collect();
     times.sort_unstable();
     let until = |time: u64| -> Vec<Operation> {
-        let begun = operations.iter().filter(|one| one.called <= time).cloned();
-        begun
+        let started = operations.iter().filter(|one| one.called <= time).cloned();
+        started
             .map(|mut one| {
                 if one.answered > time {
                     one.outcome = Outcome::Unknown;
@@ -93,11 +95,11 @@ fn cut_end(operations: Vec<Operation>, bad: impl Fn(&[Operation]) -> bool) -> Ve
             .filter(|one| one.outcome != Outcome::Unknown || one.action != Action::Read)
             .collect()
     };
-    let first = times.partition_point(|time| !bad(&until(*time)));
+    let first = times.partition_point(|time| !is_violation(&until(*time)));
     times.get(first).map_or_else(|| operations.clone(), |time| until(*time))
 }
 
-fn may_go(number: usize, all: &[Operation]) -> bool {
+fn is_removable(number: usize, all: &[Operation]) -> bool {
     let one = &all[number];
     if one.is_without_effect() {
         return true;
@@ -106,8 +108,8 @@ fn may_go(number: usize, all: &[Operation]) -> bool {
         Action::Write(value) | Action::Create(value) | Action::Swap { to: value, .. } => value,
         Action::Read | Action::Delete => return false,
     };
-    // Where the mere presence of a value counts, its absence would be a lie.
-    let looked_at = |other: &Operation| match other.action {
+    // Removing a value whose presence matters could make a valid history invalid.
+    let is_observed = |other: &Operation| match other.action {
         Action::Read => other.outcome == Outcome::Saw(Some(value)),
         Action::Swap { from, .. } => from == value || other.outcome == Outcome::Refused,
         Action::Create(_) => other.outcome == Outcome::Refused,
@@ -115,5 +117,5 @@ fn may_go(number: usize, all: &[Operation]) -> bool {
         Action::Write(_) => false,
     };
     let creates = matches!(one.action, Action::Create(_)) || matches!(one.action, Action::Swap { .. });
-    !creates && !all.iter().enumerate().any(|(other, operation)| other != number && looked_at(operation))
+    !creates && !all.iter().enumerate().any(|(other, operation)| other != number && is_observed(operation))
 }

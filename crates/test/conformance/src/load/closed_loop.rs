@@ -1,4 +1,4 @@
-//! Clients on keep-alive connections, each with one request under way, driven by one thread with epoll.
+//! Closed-loop clients on keep-alive connections, each with one pending request, driven by one thread with epoll.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,22 +10,22 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
 
-/// No answer for so long is an error of the server.
+/// A longer wait for a response is an error of the server.
 const SILENCE: Duration = Duration::from_secs(10);
 const READ_BUFFER: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 
-/// Writes the request of that client with that number into the buffer.
+/// Writes the request with that number of that client into the buffer.
 pub type Requests<'a> = &'a dyn Fn(usize, u64, &mut Vec<u8>);
 
 pub struct Load<'a> {
-    /// Clients go round over them.
+    /// Clients are distributed over them round-robin.
     pub addresses: &'a [SocketAddr],
     pub clients: usize,
     pub requests: Requests<'a>,
-    /// After it no request begins.
+    /// No request starts after this time.
     pub time: Duration,
-    /// After so many no request begins.
+    /// No request starts after this number.
     pub count: u64,
 }
 
@@ -35,9 +35,9 @@ pub struct Measured {
     pub p50: Duration,
     pub p99: Duration,
     pub requests: u64,
-    /// Answers that were neither 200 nor 201.
+    /// Responses other than 200 and 201.
     pub errors: u64,
-    /// What the load itself had of the processors, in cores: at most 1, and servers on the same machine have the rest.
+    /// Processor share of the load generator in cores: at most 1; servers on the same machine have the rest.
     pub cores: f64,
 }
 
@@ -51,9 +51,9 @@ struct Client {
 
 struct Run<'a> {
     load: &'a Load<'a>,
-    begun: u64,
+    started: u64,
     began: Instant,
-    /// The thread's processor time then.
+    /// The thread's processor time at the start.
     busy: Duration,
     nanoseconds: Vec<u64>,
     errors: u64,
@@ -70,7 +70,7 @@ pub fn run(load: &Load<'_>) -> Result<Measured, Failure> {
     }
     let mut run = Run {
         load,
-        begun: 0,
+        started: 0,
         began: Instant::now(),
         busy: busy()?,
         nanoseconds: Vec::new(),
@@ -113,14 +113,14 @@ fn connect(address: SocketAddr, poll: &Poll, number: usize) -> io::Result<Client
 
 impl Run<'_> {
     fn next(&mut self, number: usize, client: &mut Client) -> io::Result<()> {
-        if self.begun >= self.load.count || self.began.elapsed() >= self.load.time {
+        if self.started >= self.load.count || self.began.elapsed() >= self.load.time {
             self.open -= 1;
             return Ok(());
         }
         client.out.clear();
         client.written = 0;
-        (self.load.requests)(number, self.begun, &mut client.out);
-        self.begun += 1;
+        (self.load.requests)(number, self.started, &mut client.out);
+        self.started += 1;
         client.sent = Instant::now();
         write(client)
     }
@@ -132,14 +132,14 @@ impl Run<'_> {
                 Ok(0) => return Err(ErrorKind::ConnectionReset.into()),
                 Ok(length) => {
                     client.input.extend_from_slice(&buffer[..length]);
-                    while let Some((status, end)) = answer(&client.input)? {
+                    while let Some((status, end)) = response(&client.input)? {
                         client.input.drain(..end);
                         let took = client.sent.elapsed().as_nanos();
                         self.nanoseconds.push(u64::try_from(took).unwrap_or(u64::MAX));
                         self.errors += u64::from(!matches!(status, 200 | 201));
                         self.next(number, client)?;
                     }
-                    // A short read has emptied the socket; the next byte is a new event.
+                    // A short read has drained the socket; the next byte causes an event.
                     if length < buffer.len() {
                         return Ok(());
                     }
@@ -155,9 +155,9 @@ impl Run<'_> {
         let seconds = self.began.elapsed().as_secs_f64();
         self.nanoseconds.sort_unstable();
         let at = |share: f64| {
-            let place = (self.nanoseconds.len() as f64 * share) as usize;
+            let index = (self.nanoseconds.len() as f64 * share) as usize;
             let last = self.nanoseconds.len().saturating_sub(1);
-            Duration::from_nanos(self.nanoseconds.get(place.min(last)).copied().unwrap_or(0))
+            Duration::from_nanos(self.nanoseconds.get(index.min(last)).copied().unwrap_or(0))
         };
         Measured {
             per_second: self.nanoseconds.len() as f64 / seconds,
@@ -182,8 +182,8 @@ fn write(client: &mut Client) -> io::Result<()> {
     Ok(())
 }
 
-/// Status and length of the answer at the beginning, once it is whole.
-fn answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
+/// Status and length of the first response once it is complete.
+fn response(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let malformed = || io::Error::new(ErrorKind::InvalidData, "this is no answer of HTTP");
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<usize>().ok();
@@ -196,7 +196,7 @@ fn answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
         if name.eq_ignore_ascii_case(b"content-length") {
             end = Some(head + 4 + number(value).ok_or_else(malformed)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // JSON holds no such bytes: they are the last chunk.
+            // JSON contains no such bytes: they are the last chunk.
             let tail = &input[head + 2..];
             return Ok(tail
                 .windows(7)
@@ -215,11 +215,11 @@ mod tests {
     #[test]
     fn answers_are_whole_or_not() {
         let fixed = b"HTTP/1.1 201 Created\r\ncontent-length: 3\r\n\r\nabcHTTP";
-        assert_eq!(answer(fixed).unwrap(), Some((201, fixed.len() - 4)));
-        assert_eq!(answer(&fixed[..fixed.len() - 5]).unwrap(), None);
+        assert_eq!(response(fixed).unwrap(), Some((201, fixed.len() - 4)));
+        assert_eq!(response(&fixed[..fixed.len() - 5]).unwrap(), None);
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-        assert_eq!(answer(chunked).unwrap(), Some((200, chunked.len())));
-        assert_eq!(answer(&chunked[..chunked.len() - 1]).unwrap(), None);
-        assert!(answer(b"HTTP/1.1 2\r\n\r\n").is_err());
+        assert_eq!(response(chunked).unwrap(), Some((200, chunked.len())));
+        assert_eq!(response(&chunked[..chunked.len() - 1]).unwrap(), None);
+        assert!(response(b"HTTP/1.1 2\r\n\r\n").is_err());
     }
 }

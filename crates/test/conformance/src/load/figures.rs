@@ -1,4 +1,4 @@
-//! Figures of two sides, and the rows of the table that they become.
+//! Figures of two sides, and the table rows that they form.
 
 use serde::Serialize;
 
@@ -14,18 +14,18 @@ pub enum Better {
     Lower,
 }
 
-/// What ours has to reach.
+/// Target of our side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub enum Target {
     /// A multiple of the reference's value in the same run.
     OfReference(f64),
-    /// A value in the figure's own unit.
+    /// An absolute value in the figure's unit.
     Itself(f64),
-    /// It explains its neighbours.
+    /// Explains other figures.
     None,
 }
 
-/// What was measured on both sides, a value for each run.
+/// Measurements of both sides, one value per run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     pub what: String,
@@ -41,12 +41,12 @@ impl Figure {
         Self { what: what.into(), unit, better, target, reference: Vec::new(), ours: Vec::new() }
     }
 
-    /// `None` until both sides were measured.
+    /// `None` until both sides are measured.
     pub fn ratio(&self) -> Option<f64> {
         Some(median(&self.ours)? / median(&self.reference)?)
     }
 
-    /// `None` where there is no target, or a side was not measured.
+    /// `None` without a target, or if a side is not measured.
     pub fn reached(&self) -> Option<bool> {
         let (found, target) = match self.target {
             Target::OfReference(target) => (self.ratio()?, target),
@@ -79,7 +79,7 @@ impl Figure {
     }
 }
 
-/// Rows as `docs/benchmarks.md` has them.
+/// Formats rows for `docs/benchmarks.md`.
 pub fn table(figures: &[Figure], command: &str) -> String {
     let head = "| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n";
     figures.iter().fold(head.to_owned(), |text, figure| text + &figure.row(command))

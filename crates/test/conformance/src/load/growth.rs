@@ -1,4 +1,4 @@
-//! How a server's figures grow: with the keys that it holds, the size of a value, the number of members.
+//! Scaling of a server with the number of keys, the size of values, and the number of members.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 use super::closed_loop::{Load, Measured, run};
 use super::figures::Side;
 use super::plot::{Chart, Line, Tone};
-use super::requests::{fill, good, put_value};
-use super::sessions::{Settings, until_answered};
+use super::requests::{fill, put_value, require_success};
+use super::sessions::{Settings, wait_until_answered};
 use crate::backend::{Cluster, Plan};
 use crate::failure::Failure;
 
 const CLIENTS: usize = 64;
 const VALUE: usize = 256;
-/// As many keys as clients, each written over and over.
+/// Number of keys per client, which it overwrites repeatedly.
 const KEYS_OF_A_CLIENT: u64 = 64;
 const FOLDERS: u64 = 100;
 const KEYS: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
@@ -27,9 +27,9 @@ const NO_LIMIT: Duration = Duration::from_secs(3600);
 pub struct Panel {
     pub what: &'static str,
     pub unit: &'static str,
-    /// What grows along the x axis.
+    /// Label of the x axis.
     pub along: &'static str,
-    /// Else the values spread over less than a power of ten, and begin at 0.
+    /// Otherwise the y axis is linear from 0: the values spread over less than a power of ten.
     pub logarithmic: bool,
 }
 
@@ -54,12 +54,12 @@ pub struct Point {
     pub value: f64,
 }
 
-/// The panels as a picture has them, two programs side by side in each.
+/// The panels of a chart, with both programs in each.
 pub fn charts(points: &[(Side, Point)]) -> Vec<Chart<'static>> {
     let chart = |panel: &Panel| {
-        let of = |wanted| {
-            let chosen = |(side, point): &&(Side, Point)| *side == wanted && point.panel == *panel;
-            points.iter().filter(chosen).map(|(_, point)| (point.at, point.value)).collect()
+        let of = |target_side| {
+            let selected = |(side, point): &&(Side, Point)| *side == target_side && point.panel == *panel;
+            points.iter().filter(selected).map(|(_, point)| (point.at, point.value)).collect()
         };
         Chart {
             caption: format!("{} ({})", panel.what, panel.unit),
@@ -75,12 +75,12 @@ pub fn charts(points: &[(Side, Point)]) -> Vec<Chart<'static>> {
     PANELS.iter().map(chart).collect()
 }
 
-/// All points of one program; `told` is called with each as it is measured.
-pub fn growth(settings: &Settings, told: &mut dyn FnMut(&Point)) -> Result<Vec<Point>, Failure> {
+/// Measures all points of one program; calls `on_point` with each point.
+pub fn growth(settings: &Settings, on_point: &mut dyn FnMut(&Point)) -> Result<Vec<Point>, Failure> {
     let mut points = Vec::new();
     let mut add = |panel, at, value| {
         let point = Point { panel, at, value };
-        told(&point);
+        on_point(&point);
         points.push(point);
     };
     for keys in KEYS {
@@ -107,7 +107,7 @@ fn with_keys(settings: &Settings, keys: u64, add: &mut dyn FnMut(Panel, f64, f64
     let addresses = cluster.addresses();
     let key = |number: u64| format!("fill/{}/{}", number % FOLDERS, number % keys);
     fill(&addresses, CLIENTS, keys, &|number, out| put_value(&key(number), VALUE, out))?;
-    // A step of its own through the keys, so that neighbours in time are not neighbours in the tree.
+    // A stride through the keys, so that consecutive requests do not touch neighbouring keys.
     let spread = |_, number: u64, out: &mut Vec<u8>| {
         put_value(&key(number.wrapping_mul(7_919) % keys), VALUE, out);
     };
@@ -119,12 +119,12 @@ fn with_keys(settings: &Settings, keys: u64, add: &mut dyn FnMut(Panel, f64, f64
         count: u64::MAX,
     };
     let at = keys as f64;
-    add(KEYS_RATE, at, good(run(&load)?)?.per_second);
+    add(KEYS_RATE, at, require_success(run(&load)?)?.per_second);
     add(KEYS_MEMORY, at, cluster.memory(0)? as f64 / (1024.0 * 1024.0));
     cluster.stop(0)?;
     let began = Instant::now();
     cluster.run(0)?;
-    until_answered(&cluster, &format!("/v2/keys/{}?quorum=true", key(0)), NO_LIMIT)?;
+    wait_until_answered(&cluster, &format!("/v2/keys/{}?quorum=true", key(0)), NO_LIMIT)?;
     add(KEYS_START, at, began.elapsed().as_secs_f64() * 1e3);
     Ok(())
 }
@@ -142,5 +142,5 @@ fn puts(settings: &Settings, members: usize, bytes: usize) -> Result<Measured, F
         time: settings.time,
         count: u64::MAX,
     };
-    good(run(&load)?)
+    require_success(run(&load)?)
 }

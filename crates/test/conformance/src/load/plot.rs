@@ -1,4 +1,4 @@
-//! Charts as one picture (SVG), a few lines in each.
+//! Renders line charts into one SVG file.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,19 +8,19 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
 const COLUMNS: usize = 3;
-/// Of one chart.
+/// Pixels of one chart.
 const SIZE: (u32, u32) = (400, 370);
 const TITLE_HEIGHT: u32 = 20;
 
-/// One chart of the picture.
+/// One chart.
 #[derive(Debug, Clone)]
 pub struct Chart<'a> {
     pub caption: String,
-    /// What grows along the x axis.
+    /// Label of the x axis.
     pub along: &'a str,
-    /// Steps of one, else powers of ten.
+    /// Linear x axis with steps of one; otherwise powers of ten.
     pub few_steps: bool,
-    /// Else the values spread over less than a power of ten, and begin at 0.
+    /// Otherwise the y axis is linear from 0: the values spread over less than a power of ten.
     pub logarithmic: bool,
     pub lines: Vec<Line<'a>>,
 }
@@ -34,7 +34,7 @@ pub struct Line<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// What ours is compared with.
+    /// For the reference.
     Grey,
     Blue,
     Orange,
@@ -66,7 +66,8 @@ pub struct PlotError {
 /// Draws all charts; one without points stays empty.
 ///
 /// # Errors
-/// When the file cannot be written.
+///
+/// If the file cannot be written.
 pub fn plot(path: &Path, title: &str, charts: &[Chart<'_>]) -> Result<(), PlotError> {
     let failed = |why: String| PlotError { path: path.display().to_string(), why };
     let columns = charts.len().clamp(1, COLUMNS);
@@ -98,40 +99,49 @@ impl Chart<'_> {
     }
 }
 
-fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, wanted: &Chart<'_>) -> Result<(), String> {
-    let (x, y) = (wanted.range(|point| point.0), wanted.range(|point| point.1));
+fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, chart_data: &Chart<'_>) -> Result<(), String> {
+    let (x, y) = (chart_data.range(|point| point.0), chart_data.range(|point| point.1));
     let mut chart = ChartBuilder::on(area);
-    chart.caption(&wanted.caption, ("sans-serif", 15)).margin(10).x_label_area_size(36).y_label_area_size(58);
+    chart
+        .caption(&chart_data.caption, ("sans-serif", 15))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(58);
     let high = y.end * 1.1;
-    // The kinds of axes are as many types.
-    match (wanted.few_steps, wanted.logarithmic) {
+    // The kinds of axes are different types.
+    match (chart_data.few_steps, chart_data.logarithmic) {
         (true, _) => finish(
             chart.build_cartesian_2d(x.start - 0.5..x.end + 0.5, 0.0..high).map_err(|e| e.to_string())?,
-            wanted,
+            chart_data,
         ),
         (false, false) => {
-            finish(chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?, wanted)
+            finish(chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?, chart_data)
         }
         (false, true) => finish(
             chart
                 .build_cartesian_2d(x.log_scale(), (y.start / 1.5..y.end * 1.5).log_scale())
                 .map_err(|e| e.to_string())?,
-            wanted,
+            chart_data,
         ),
     }
 }
 
 fn finish<'a, B, X, Y>(
     mut chart: ChartContext<'a, B, Cartesian2d<X, Y>>,
-    wanted: &Chart<'_>,
+    chart_data: &Chart<'_>,
 ) -> Result<(), String>
 where
     B: DrawingBackend + 'a,
     X: Ranged<ValueType = f64> + ValueFormatter<f64>,
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    chart.configure_mesh().x_desc(wanted.along).light_line_style(WHITE).draw().map_err(|e| e.to_string())?;
-    for Line { name, tone, points } in &wanted.lines {
+    chart
+        .configure_mesh()
+        .x_desc(chart_data.along)
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(|e| e.to_string())?;
+    for Line { name, tone, points } in &chart_data.lines {
         let color = tone.color();
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))

@@ -1,4 +1,4 @@
-//! What the machine itself takes: one flush to its disk, one round trip over its loopback, bytes to many sockets.
+//! Baselines of the machine: an fdatasync, a loopback round trip, and a broadcast to many sockets.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -11,12 +11,12 @@ use super::closed_loop::{Load, run};
 use super::watchers::Watching;
 use crate::failure::Failure;
 
-/// The answer of a put, in size: status, etcd's headers, an event with its previous node.
+/// Size of a response to a put: status, etcd's headers, an event with its previous node.
 const ANSWER_BODY: usize = 700;
-/// The event of a watched key, in size: an action, a new node.
+/// Size of a watch event: an action and a new node.
 const EVENT_BODY: usize = 100;
 
-/// Median of appending `bytes` to a file in `folder` and flushing it with fdatasync.
+/// Median time of appending `bytes` to a file in `folder` with fdatasync.
 pub fn bare_fdatasync(folder: &Path, bytes: usize, count: usize) -> Result<Duration, Failure> {
     let mut file = tempfile_in(folder)?;
     let content = vec![b'x'; bytes];
@@ -35,7 +35,7 @@ fn tempfile_in(folder: &Path) -> Result<File, Failure> {
     tempfile::tempfile_in(folder).map_err(Failure::io("make the probe's file"))
 }
 
-/// Median of `requests` to a server in this process that only reads and answers.
+/// Median latency of `requests` to a server in this process that only reads and responds.
 pub fn bare_round_trip(requests: super::closed_loop::Requests<'_>, count: u64) -> Result<Duration, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("listen"))?;
     let address = listener.local_addr().map_err(Failure::io("ask for the address"))?;
@@ -43,11 +43,11 @@ pub fn bare_round_trip(requests: super::closed_loop::Requests<'_>, count: u64) -
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let body = "x".repeat(ANSWER_BODY);
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {ANSWER_BODY}\r\n\r\n{body}");
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {ANSWER_BODY}\r\n\r\n{body}");
         let mut buffer = [0; 4096];
-        // The load waits for each answer, so a read is a request.
+        // The load waits for each response, so a read is one request.
         while stream.read(&mut buffer)? > 0 {
-            stream.write_all(answer.as_bytes())?;
+            stream.write_all(response.as_bytes())?;
         }
         Ok(())
     });
@@ -64,9 +64,9 @@ fn joined<T>(server: JoinHandle<std::io::Result<T>>) -> Result<T, Failure> {
     }
 }
 
-/// How long it takes to tell `count` watchers something, by a server in this process that does nothing but write it to
-/// each of their connections, a thread for each processor.
-pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
+/// Time to send an event to `count` watchers, by a server in this process that only writes to their connections,
+/// with a thread per processor.
+pub fn bare_broadcast(count: usize) -> Result<Duration, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("listen"))?;
     let address = listener.local_addr().map_err(Failure::io("ask for the address"))?;
     let accepting = thread::spawn(move || accept_watches(&listener, count));
@@ -80,12 +80,12 @@ pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
         let writing = || {
             for share in shares {
                 let event = event.as_bytes();
-                // A stream that cannot be written to leaves its watcher untold: that is noticed there.
+                // A failed write leaves its watcher without the event, which is detected there.
                 scope.spawn(move || share.iter().try_for_each(|mut stream| stream.write_all(event)));
             }
             Ok(())
         };
-        watching.told(writing)
+        watching.notify_all(writing)
     })
 }
 
@@ -95,7 +95,7 @@ fn accept_watches(listener: &TcpListener, count: usize) -> std::io::Result<Vec<T
     while streams.len() < count {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        // Each request comes in one piece.
+        // Each request arrives in one piece.
         if stream.read(&mut buffer)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

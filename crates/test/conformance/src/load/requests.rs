@@ -1,4 +1,4 @@
-//! The requests that loads are made of.
+//! Requests of the loads.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::http;
 
 const NO_LIMIT: Duration = Duration::from_secs(3600);
 
-/// A PUT of `bytes` bytes of value to `key`, which has no leading `/`.
+/// A PUT of a value of `bytes` bytes to `key`, which has no leading `/`.
 pub fn put_value(key: &str, bytes: usize, out: &mut Vec<u8>) {
     let length = "value=".len() + bytes;
     let head = format!(
@@ -20,8 +20,8 @@ pub fn put_value(key: &str, bytes: usize, out: &mut Vec<u8>) {
     out.resize(out.len() + bytes, b'x');
 }
 
-/// What was measured without an error, or what went wrong.
-pub fn good(measured: Measured) -> Result<Measured, Failure> {
+/// Turns a measurement with errors into a failure.
+pub fn require_success(measured: Measured) -> Result<Measured, Failure> {
     if measured.errors > 0 || measured.requests == 0 {
         return Err(Failure::differs(format!(
             "{} errors in {} requests",
@@ -31,7 +31,7 @@ pub fn good(measured: Measured) -> Result<Measured, Failure> {
     Ok(measured)
 }
 
-/// Writes what `put` makes of the numbers below `count`.
+/// Sends the requests that `put` generates for the numbers below `count`.
 pub fn fill(
     addresses: &[SocketAddr],
     clients: usize,
@@ -40,5 +40,5 @@ pub fn fill(
 ) -> Result<(), Failure> {
     let requests = |_, number: u64, out: &mut Vec<u8>| put(number, out);
     let load = Load { addresses, clients, requests: &requests, time: NO_LIMIT, count };
-    good(run(&load)?).map(drop)
+    require_success(run(&load)?).map(drop)
 }

@@ -1,6 +1,6 @@
-//! What is measured on one start of a server: with three members, and with one.
+//! Measurements on one start of a server: with three members, and with one.
 //!
-//! Both sides go through the same session, so a figure cannot depend on the order of its neighbours.
+//! Both sides run the same session, so that a figure does not depend on the order of its neighbours.
 
 use std::path::PathBuf;
 use std::thread;
@@ -9,29 +9,30 @@ use std::time::{Duration, Instant};
 use super::closed_loop::{Load, run};
 use super::figures::Better::{self, Higher, Lower};
 use super::figures::Target::{self, Itself, OfReference};
-use super::probes::{bare_fdatasync, bare_round_trip, bare_telling};
-use super::requests::{fill, good, put_value};
+use super::probes::{bare_broadcast, bare_fdatasync, bare_round_trip};
+use super::requests::{fill, put_value, require_success};
 use super::watchers::{Watching, write_each};
 use crate::backend::{Cluster, Plan, Program};
 use crate::failure::Failure;
 use crate::http::{self, Request};
 
 const VALUE: usize = 256;
-/// Each client goes round over so many keys of its own.
+/// Number of keys per client, which it overwrites repeatedly.
 const KEYS_OF_A_CLIENT: u64 = 64;
-/// (clients, rate to reach, p99 to reach) of issue 3.
+/// (clients, target rate, target p99) of issue 3.
 const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
-/// Of the cores that it shares with the servers: what bounds the rates of both.
+/// Share of the cores that the load takes from the servers: it limits the rates of both.
 const LOAD: &str = "what the load takes";
 const READERS: usize = 64;
 const WATCHERS: usize = 10_000;
-/// The probe has both ends of its streams in one process, whose files are limited: it tells a part of them.
+/// The probe has both ends of its streams in one process, whose open files are limited: it uses a part of the
+/// watchers.
 const PROBED_WATCHERS: usize = WATCHERS / 4;
 const WATCHED_KEYS: usize = 100;
 const STORED_KEYS: u64 = 100_000;
 const FOLDERS: u64 = 100;
 const PROBES: usize = 2000;
-/// As the contract's baseline was measured.
+/// As in the measurement of the contract's baseline.
 const FAILOVER_PATIENCE: Duration = Duration::from_millis(250);
 const FAILOVER_PAUSE: Duration = Duration::from_millis(10);
 const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
@@ -41,18 +42,18 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct Settings {
     pub program: Program,
     pub folder: PathBuf,
-    /// Of each load.
+    /// Duration of each load.
     pub time: Duration,
 }
 
-/// Name, unit, which is better, target, value.
+/// Name, unit, direction, target, value.
 pub type Value = (String, &'static str, Better, Target, f64);
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// `number` counts over all clients; each has keys of its own.
+/// `number` counts over all clients; each has separate keys.
 fn put(client: usize, number: u64, out: &mut Vec<u8>) {
     put_value(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), VALUE, out);
 }
@@ -69,7 +70,7 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let addresses = cluster.addresses();
     let load = |clients, requests: super::closed_loop::Requests<'_>| {
         let load = Load { addresses: &addresses, clients, requests, time: settings.time, count: u64::MAX };
-        run(&load).and_then(good)
+        run(&load).and_then(require_success)
     };
     let mut values: Vec<Value> = Vec::new();
     for (clients, rate, tail) in PUTS {
@@ -80,7 +81,7 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
         values.push((format!("{what}: p99"), "ms", Lower, OfReference(tail), milliseconds(measured.p99)));
         values.push((format!("{what}: {LOAD}"), "cores", Lower, Target::None, measured.cores));
     }
-    // What is read is there: a short load may not have come round.
+    // Ensures that the keys exist: a short load may not have written all.
     fill(&addresses, READERS, READERS as u64 * KEYS_OF_A_CLIENT, &|number, out| {
         put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
     })?;
@@ -108,7 +109,7 @@ fn failover(cluster: &mut Cluster) -> Result<Duration, Failure> {
     let began = Instant::now();
     while began.elapsed() < FAILOVER_LIMIT {
         let request = Request::form("PUT", "/v2/keys/failover", "value=1");
-        if http::ask(follower, &request, FAILOVER_PATIENCE).is_ok_and(|answer| answer.status < 300) {
+        if http::exchange(follower, &request, FAILOVER_PATIENCE).is_ok_and(|response| response.status < 300) {
             return Ok(began.elapsed());
         }
         thread::sleep(FAILOVER_PAUSE);
@@ -122,7 +123,7 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let address = cluster.addresses();
     let mut values: Vec<Value> = Vec::new();
     let load = Load { addresses: &address, clients: 1, requests: &put, time: settings.time, count: u64::MAX };
-    let single = good(run(&load)?)?;
+    let single = require_success(run(&load)?)?;
     let (mut bytes, single) = (Vec::new(), milliseconds(single.p50));
     put(0, 0, &mut bytes);
     let bare = bare_fdatasync(&settings.folder, bytes.len(), PROBES)? + bare_round_trip(&put, PROBES as u64)?;
@@ -133,16 +134,16 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let before = cluster.memory(0)?;
     let watching = Watching::open(address[0], WATCHERS, WATCHED_KEYS)?;
     let after = cluster.memory(0)?;
-    let told = milliseconds(watching.told(|| write_each(address[0], WATCHED_KEYS))?);
-    values.push(("10,000 watchers on 100 keys: all told".into(), "ms", Lower, OfReference(0.5), told));
+    let notified = milliseconds(watching.notify_all(|| write_each(address[0], WATCHED_KEYS))?);
+    values.push(("10,000 watchers on 100 keys: all told".into(), "ms", Lower, OfReference(0.5), notified));
     let what = "the same as a multiple of bare writes to their sockets".into();
-    let bare = milliseconds(bare_telling(PROBED_WATCHERS)?) * (WATCHERS / PROBED_WATCHERS) as f64;
-    values.push((what, "x", Lower, Target::None, told / bare));
+    let bare = milliseconds(bare_broadcast(PROBED_WATCHERS)?) * (WATCHERS / PROBED_WATCHERS) as f64;
+    values.push((what, "x", Lower, Target::None, notified / bare));
     let each = after.saturating_sub(before) as f64 / WATCHERS as f64 / 1024.0;
     values.push(("10,000 watchers: memory each".into(), "KiB", Lower, Itself(2.0), each));
     drop(cluster);
 
-    // Memory is compared without what the watchers left behind.
+    // A fresh cluster: memory is measured without leftovers of the watchers.
     cluster = Cluster::start(&plan)?;
     fill(&cluster.addresses(), READERS, STORED_KEYS, &|number, out| {
         put_value(&format!("fill/{}/{number}", number % FOLDERS), VALUE, out);
@@ -152,7 +153,7 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     cluster.stop(0)?;
     let began = Instant::now();
     cluster.run(0)?;
-    until_answered(&cluster, "/v2/keys/fill/0/0?quorum=true", FAILOVER_LIMIT)?;
+    wait_until_answered(&cluster, "/v2/keys/fill/0/0?quorum=true", FAILOVER_LIMIT)?;
     let took = milliseconds(began.elapsed());
     values.push((
         "start to first quorum answer with 100,000 keys".into(),
@@ -165,10 +166,12 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
 }
 
 /// Waits until the first member answers a GET of `path` with 200.
-pub fn until_answered(cluster: &Cluster, path: &str, limit: Duration) -> Result<(), Failure> {
+pub fn wait_until_answered(cluster: &Cluster, path: &str, limit: Duration) -> Result<(), Failure> {
     let began = Instant::now();
     let request = Request::new("GET", path);
-    while !http::ask(cluster.addresses()[0], &request, limit).is_ok_and(|answer| answer.status == 200) {
+    while !http::exchange(cluster.addresses()[0], &request, limit)
+        .is_ok_and(|response| response.status == 200)
+    {
         if began.elapsed() > limit {
             return Err(Failure::differs("no answer after a restart"));
         }

@@ -1,4 +1,4 @@
-//! Many watchers on few keys: what they cost, and how long until all are told.
+//! Many watchers on few keys: their cost, and the time until all are notified.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ const BUFFER: usize = 16 * 1024;
 
 struct Watcher {
     stream: TcpStream,
-    /// Ends of lines behind a `}`: events.
+    /// Number of events: line ends after a `}`.
     events: u64,
     last: u8,
     head: bool,
 }
 
-/// Streams that wait on keys, each with its head read.
+/// Open watch streams, each with its head read.
 pub struct Watching {
     poll: Poll,
     watchers: Vec<Watcher>,
@@ -45,25 +45,25 @@ impl Watching {
             poll.registry().register(&mut stream, Token(number), Interest::READABLE).map_err(failed())?;
             watchers.push(Watcher { stream, events: 0, last: 0, head: false });
         }
-        until(&mut poll, &mut watchers, |watcher| watcher.head)?;
+        wait_for(&mut poll, &mut watchers, |watcher| watcher.head)?;
         Ok(Self { poll, watchers })
     }
 
-    /// Calls `tell`, which makes one event for each; how long it takes until all have theirs.
-    pub fn told(mut self, tell: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
+    /// Calls `write`, which causes one event per stream; returns the time until all have received theirs.
+    pub fn notify_all(mut self, write: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
         let began = Instant::now();
-        tell()?;
-        until(&mut self.poll, &mut self.watchers, |watcher| watcher.events >= 1)?;
+        write()?;
+        wait_for(&mut self.poll, &mut self.watchers, |watcher| watcher.events >= 1)?;
         Ok(began.elapsed())
     }
 }
 
-/// Writes each of the watched keys once, one after the other.
+/// Writes each watched key once, sequentially.
 pub fn write_each(address: SocketAddr, keys: usize) -> Result<(), Failure> {
     let mut writer = Connection::open(address, PATIENCE).map_err(http)?;
     for key in 0..keys {
         writer.send(&Request::form("PUT", format!("/v2/keys/watched/{key}"), "value=told")).map_err(http)?;
-        writer.answer(false).map_err(http)?;
+        writer.response(false).map_err(http)?;
     }
     Ok(())
 }
@@ -72,17 +72,21 @@ fn http(source: crate::http::HttpError) -> Failure {
     Failure::Http { request: "a write that is watched".into(), source }
 }
 
-fn until(poll: &mut Poll, watchers: &mut [Watcher], done: impl Fn(&Watcher) -> bool) -> Result<(), Failure> {
+fn wait_for(
+    poll: &mut Poll,
+    watchers: &mut [Watcher],
+    is_done: impl Fn(&Watcher) -> bool,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Events::with_capacity(EVENTS);
-    let mut left = watchers.iter().filter(|watcher| !done(watcher)).count();
+    let mut left = watchers.iter().filter(|watcher| !is_done(watcher)).count();
     while left > 0 {
         poll.poll(&mut events, Some(Duration::from_secs(1))).map_err(Failure::io("wait for events"))?;
         for event in &events {
             let watcher = &mut watchers[event.token().0];
-            let before = done(watcher);
+            let before = is_done(watcher);
             take(watcher)?;
-            left -= usize::from(!before && done(watcher));
+            left -= usize::from(!before && is_done(watcher));
         }
         if left > 0 && Instant::now() > deadline {
             return Err(Failure::differs(format!("{left} watchers were told nothing within {PATIENCE:?}")));

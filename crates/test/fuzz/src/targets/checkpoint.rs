@@ -1,4 +1,4 @@
-//! The records of a checkpoint: of this member's disk, or on their way from a leader.
+//! The records of a checkpoint, from this member's disk or from a leader.
 
 use etcd_store::{Record, Restore, Store, Table};
 
@@ -13,7 +13,7 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Table, key, length, contents, and again.
+/// Repeated: table, key, length, contents.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut restore = Restore::new();
@@ -27,11 +27,11 @@ fn run(bytes: &[u8]) {
         }
     }
     let Ok(mut store) = restore.finish() else { return };
-    commands::survives(&store);
+    commands::round_trips(&store);
     for command in commands::samples() {
         store.apply(&command);
     }
-    commands::survives(&store);
+    commands::round_trips(&store);
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! What a server, or whoever answers in its place, may say to our client.
+//! Responses of a server, or an impostor, to our client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ pub const TARGET: Target =
     Target { name: "client", about: "the client gives an answer or an error, in time", run, seeds };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A watch whose answer ended goes on forever.
+/// A watch reconnects forever after its response ends.
 const WATCH_TIME: Duration = Duration::from_millis(5);
 const CALLS: u8 = 12;
-/// Of the last call, the watch: for a stream.
+/// Selects the last call, the watch, as a stream.
 const STREAM: u8 = 143;
 
 struct Server {
@@ -28,7 +28,7 @@ struct Server {
     answers: Sender<Vec<u8>>,
 }
 
-/// Byte 0: what is asked. The rest: the bytes that come back, on the loopback.
+/// Byte 0 selects the call. The rest is the response, on the loopback.
 fn run(bytes: &[u8]) {
     static SETTING: OnceLock<(Server, Runtime)> = OnceLock::new();
     let (server, runtime) = SETTING.get_or_init(|| {
@@ -37,13 +37,13 @@ fn run(bytes: &[u8]) {
     });
     let mut input = Input::new(bytes);
     let call = input.byte();
-    server.answers.send(beside_the_network(input.rest())).expect("the server lives");
-    let asked = runtime.block_on(async { timeout(PATIENCE, ask(server.address, call)).await });
-    asked.expect("it ends");
+    server.answers.send(without_redirects(input.rest())).expect("the server lives");
+    let result = runtime.block_on(async { timeout(PATIENCE, ask(server.address, call)).await });
+    result.expect("it ends");
 }
 
-/// No redirection leads away from here: a URL without its `://` is none.
-fn beside_the_network(answer: &[u8]) -> Vec<u8> {
+/// Prevents redirects to other hosts: a URL without `://` is invalid.
+fn without_redirects(answer: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     while let Some(at) = answer.windows(3).position(|three| three == b"://") {
         answer[at] = b'_';
@@ -51,7 +51,7 @@ fn beside_the_network(answer: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Answers every connection with the newest answer, and closes it.
+/// Answers every connection with the newest response, and closes it.
 fn serve() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -61,7 +61,7 @@ fn serve() -> Server {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             answer = newest.try_iter().last().unwrap_or(answer);
-            // A client that has seen enough is gone before the end.
+            // The client may disconnect before the end.
             drop(answer_one(&mut stream, &answer));
         }
     });
@@ -70,11 +70,11 @@ fn serve() -> Server {
 
 fn answer_one(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
-    while !asked.windows(4).any(|four| four == b"\r\n\r\n") {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    while !request.windows(4).any(|four| four == b"\r\n\r\n") {
         match stream.read(&mut piece)? {
             0 => return Ok(()),
-            count => asked.extend_from_slice(&piece[..count]),
+            count => request.extend_from_slice(&piece[..count]),
         }
     }
     stream.write_all(answer)
@@ -150,6 +150,6 @@ fn seeds() -> Vec<Vec<u8>> {
     let chunk = format!("{:x}\r\n{two}\r\n", two.len());
     let stream = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
     let stream = [&[STREAM], stream.as_bytes()].concat();
-    let away = [&[0][..], b"HTTP/1.1 307 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"].concat();
-    with_length.chain([stream, away]).collect()
+    let redirect = [&[0][..], b"HTTP/1.1 307 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"].concat();
+    with_length.chain([stream, redirect]).collect()
 }

@@ -1,4 +1,4 @@
-//! Commands from the replicated log, applied in a row.
+//! Commands from the replicated log, applied in sequence.
 
 use crate::target::Target;
 use etcd_store::{Command, Restore, Store};
@@ -20,11 +20,11 @@ fn run(mut bytes: &[u8]) {
         store.apply(&command);
         assert!(store.index() >= before, "the index never goes back");
     }
-    survives(&store);
+    round_trips(&store);
 }
 
-/// The state that comes back from a checkpoint gives the same checkpoint.
-pub fn survives(store: &Store) {
+/// A state restored from a checkpoint yields the same checkpoint.
+pub fn round_trips(store: &Store) {
     let mut restore = Restore::new();
     let records: Vec<_> = store.snapshot().records().collect();
     for record in &records {
@@ -47,7 +47,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// One of each kind.
+/// One command of each kind.
 pub fn samples() -> Vec<Command> {
     use etcd_api::{Key, Member, Permissions, Role, Timestamp};
     use etcd_store::{AuthCommand, Delete, PasswordHash, Post, Put};

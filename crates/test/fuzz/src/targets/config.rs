@@ -1,4 +1,4 @@
-//! Flags, `ETCD_*`, `-config-file`, and what members and the discovery service answer to a member that starts.
+//! Flags, `ETCD_*`, `-config-file`, and responses of members and the discovery service to a starting member.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
 
 const PART: &str = "\n---\n";
 
-/// Texts with a line of `---` between them: the arguments one a line, the variables, the file, and then answers.
+/// Parts separated by lines of `---`: arguments, one per line; variables; the file; then responses.
 fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut parts = text.split(PART);
@@ -38,13 +38,13 @@ fn run(bytes: &[u8]) {
     for _ in 0..2 {
         facts.files.extend(required_files(&facts).into_iter().map(|path| (path, Ok(file.clone()))));
     }
-    let done = read(&facts);
-    match &done {
+    let outcome = read(&facts);
+    match &outcome {
         Ok(Task::Run { config, .. }) => drop(serde_json::to_string(config).expect("it can be shown")),
         Ok(_) => {}
         Err(refusal) => assert!(matches!(refusal.exit, 1 | 2) && !refusal.text.is_empty()),
     }
-    assert_eq!(done, read(&facts));
+    assert_eq!(outcome, read(&facts));
     answers(&mut parts);
 }
 

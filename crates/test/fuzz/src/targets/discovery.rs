@@ -1,4 +1,4 @@
-//! The journal that the discovery service starts from.
+//! The journal from which the discovery service starts.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ const MAGIC: &[u8] = b"keelson-disc v1\n";
 const AS_IT_IS: u8 = 0;
 const IN_RECORDS: u8 = 1;
 
-/// Byte 0: the whole file as it is, or contents in records whose checksums are right.
+/// Byte 0: the file verbatim, or contents of records with valid checksums.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let file = if input.byte() % 2 == AS_IT_IS { input.rest().to_vec() } else { in_records(input) };
@@ -84,7 +84,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The file's records, as [`in_records`] reads them.
+/// The file's records, in the form that [`in_records`] reads.
 fn records_of(file: &[u8]) -> Vec<u8> {
     let mut rest = file.strip_prefix(MAGIC).expect("a journal");
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! The clients' front, from the bytes of a connection to the bytes of its answers.
+//! The client HTTP server, from the bytes of a connection to the bytes of its responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use etcd_http::{Cors, Front, Local, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
-use crate::answers::{self, Asked};
 use crate::input::Input;
+use crate::responses::{self, RequestTraits};
 use crate::target::Target;
 
 pub const TARGET: Target = Target {
@@ -20,39 +20,39 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Longer than all of the front's deadlines together; on a clock that jumps.
+/// Longer than all of the server's deadlines together; on a paused clock.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const PIECES: [usize; 4] = [1 << 20, 1, 7, 1_000];
 const PIPES: [usize; 4] = [1 << 16, 1, 64, 4_000];
 
-/// One byte: how the client sends and reads, and whether it ends by closing its side or waits to be ended.
+/// One byte selects how the client sends and reads, and whether it shuts down its side or waits for the server.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let how = input.byte();
-    let (piece, pipe) = (PIECES[usize::from(how & 3)], PIPES[usize::from(how >> 2 & 3)]);
-    let (dawdles, waits) = (how & 0x10 != 0, how & 0x20 != 0);
+    let mode = input.byte();
+    let (piece, pipe) = (PIECES[usize::from(mode & 3)], PIPES[usize::from(mode >> 2 & 3)]);
+    let (slow_reader, waits_for_close) = (mode & 0x10 != 0, mode & 0x20 != 0);
     let sent = input.rest();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let answer = runtime.expect("a runtime").block_on(async {
         let (client, server) = duplex(pipe);
-        let served = tokio::spawn(serve_pipe(server, front()));
-        let got = timeout(PATIENCE, talk(client, sent, piece, dawdles, waits)).await;
-        let got = got.expect("the connection ends");
+        let served = tokio::spawn(serve_pipe(server, http_server()));
+        let received = timeout(PATIENCE, exchange(client, sent, piece, slow_reader, waits_for_close)).await;
+        let received = received.expect("the connection ends");
         timeout(PATIENCE, served).await.expect("the server lets go of it").expect("it does not panic");
-        got
+        received
     });
     let holds = |word: &[u8]| sent.windows(word.len()).any(|window| window == word);
-    let asked = Asked {
-        head_alone: holds(b"HEAD") || holds(b"CONNECT"),
-        followed: holds(b"wait") || holds(b"watch") || holds(b"%"),
-        slow: pipe < PIPES[0],
+    let requests = RequestTraits {
+        head_only: holds(b"HEAD") || holds(b"CONNECT"),
+        streamed: holds(b"wait") || holds(b"watch") || holds(b"%"),
+        slow_reader: pipe < PIPES[0],
     };
-    if let Err(why) = answers::check(&answer, asked) {
+    if let Err(why) = responses::check(&answer, requests) {
         panic!("{why}");
     }
 }
 
-fn front() -> Arc<Front<Local>> {
+fn http_server() -> Arc<Front<Local>> {
     let urls = |port: u16| vec![format!("http://127.0.0.1:{port}")];
     let member = Member { id: 7, name: "local".into(), peer_urls: urls(2380), client_urls: urls(2379) };
     let settings = Settings {
@@ -66,19 +66,25 @@ fn front() -> Arc<Front<Local>> {
     Arc::new(Front::new(Local::new(member, 8), settings).expect("metrics of its own"))
 }
 
-async fn talk(stream: DuplexStream, sent: &[u8], piece: usize, dawdles: bool, waits: bool) -> Vec<u8> {
+async fn exchange(
+    stream: DuplexStream,
+    sent: &[u8],
+    piece: usize,
+    slow_reader: bool,
+    waits_for_close: bool,
+) -> Vec<u8> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
         for part in sent.chunks(piece) {
-            // A server that has ended the connection takes no more.
+            // The server may have closed the connection.
             if writer.write_all(part).await.is_err() {
                 return;
             }
-            if dawdles {
+            if slow_reader {
                 sleep(Duration::from_millis(300)).await;
             }
         }
-        if waits {
+        if waits_for_close {
             sleep(PATIENCE / 4).await;
         }
         writer.shutdown().await.expect("a pipe can be closed");
@@ -131,7 +137,7 @@ fn seeds() -> Vec<Vec<u8>> {
     texts.push(paths.map(&get).concat());
     let more = ["/v2/stats/leader", "/health", "/metrics", "/debug/vars", "/v1/watch/a", "/v2/auth/users"];
     texts.push(more.map(&get).concat());
-    let how = [0, 0x20, 0x01 | 0x10, 0x06, 0x0b];
-    let sent = |(number, text): (usize, String)| [&[how[number % how.len()]], text.as_bytes()].concat();
+    let mode = [0, 0x20, 0x01 | 0x10, 0x06, 0x0b];
+    let sent = |(number, text): (usize, String)| [&[mode[number % mode.len()]], text.as_bytes()].concat();
     texts.into_iter().enumerate().map(sent).collect()
 }

@@ -1,4 +1,4 @@
-//! Sets of keys, as servers hand them over: the set, a zero byte, and its signatures.
+//! Signed key sets as servers deliver them: the set, a zero byte, and its signatures.
 
 use std::sync::LazyLock;
 
@@ -14,12 +14,12 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// `keelson keys` and `keelson keys rotate` made them, and the secret keys are gone: nobody can sign another one. Where
-/// the format changes they are to be made anew.
+/// Created with `keelson keys` and `keelson keys rotate`; the secret keys were deleted, so that no other set can be
+/// signed. They have to be recreated if the format changes.
 const TRUSTED: &[u8] = include_bytes!("../../corpus/key_sets/first-set");
 const SIGNED: &[u8] = include_bytes!("../../corpus/key_sets/second-set-and-its-signatures");
 
-/// What counts, and the one set that its root keys signed.
+/// The trusted set, and the one set that its root keys signed.
 struct World {
     trusted: KeySet,
     next: SignedKeySet,
@@ -54,12 +54,12 @@ fn run(bytes: &[u8]) {
     let World { trusted, next, clock } = &*WORLD;
     let step = step(bytes);
     if let Ok(set) = verify_chain(trusted, std::slice::from_ref(&step), *clock) {
-        // The signatures may be in another order, or have other words beside them.
+        // The signatures may be reordered, or have additional fields.
         assert_eq!((step.bytes, set.epoch), (next.bytes.clone(), 2));
     }
 }
 
-/// All inputs are kept ones: what is signed cannot be made anew.
+/// The corpus contains all inputs: signatures cannot be regenerated.
 fn seeds() -> Vec<Vec<u8>> {
     Vec::new()
 }

@@ -1,4 +1,4 @@
-//! The reboot lock's values in the store, which any client writes, and the texts of reboot windows.
+//! The reboot lock's value in etcd, which any client can write, and reboot windows.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,7 +13,7 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Central Europe's zone, whose clocks change.
+/// Central Europe's time zone, with daylight saving time.
 const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 fn run(bytes: &[u8]) {
@@ -22,7 +22,7 @@ fn run(bytes: &[u8]) {
     if let Ok(metadata) = LockMetadata::decode(&text) {
         assert_eq!(LockMetadata::decode(&metadata.encode()).unwrap(), metadata);
     }
-    // START, LENGTH and a second since 1970, each on a line of its own.
+    // START, LENGTH and seconds since 1970, each on a separate line.
     let mut lines = text.splitn(3, '\n');
     let (start, length) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let second = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
@@ -31,7 +31,7 @@ fn run(bytes: &[u8]) {
     }
 }
 
-/// What is left plus what is held stays the same whatever is done, and what is stored is read again as it is.
+/// Available plus held slots are constant, and stored values round-trip.
 fn semaphore(text: &str) {
     let Ok(mut semaphore) = Semaphore::decode(text) else { return };
     assert!(semaphore.holders().is_sorted());
@@ -71,13 +71,13 @@ fn semaphore(text: &str) {
 fn opens(window: &Window, now: Timestamp) {
     let Ok(zone) = TimeZone::posix(ZONE) else { return };
     let now = now.to_zoned(zone);
-    // None at the end of all times only.
+    // `None` only at the end of the time range.
     let Some(next) = window.next(&now) else {
         return assert!(now.year() >= 9998, "{window} after {now}");
     };
     assert!(next.start > now && next.end >= next.start, "{window}: {next:?}");
     assert!(window.is_open(&next.start) && window.is_open(&next.end), "{window}: {next:?}");
-    // Nine days: a week, and what clocks and zones may add.
+    // Nine days: a week, and the margin of clock and zone changes.
     assert!(next.start.duration_since(&now).as_hours() <= 9 * 24, "{window}: {next:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Segment files as a disk may give them back, and as no honest log would write them.
+//! Segment files with corruption, or with valid checksums over arbitrary contents.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ const FORGED: u8 = 1;
 
 type Opened = (Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered);
 
-/// Byte 0: damage to a real log's files, or files whose checksums are right over whatever the rest says.
+/// Byte 0: corruption of a real log's files, or files with valid checksums over the rest.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     if input.byte() % 2 == DAMAGED { damaged(input) } else { forged(input.rest()) }
@@ -32,16 +32,16 @@ fn open(disk: &SimulatedDisk) -> Result<Opened, OpenError> {
     Log::open(disk.clone(), options)
 }
 
-/// All that can be seen of a log; reading it must work.
+/// The observable state of a log; reading it must succeed.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+struct Contents {
     bounds: Bounds,
     entries: Vec<Entry>,
     states: Vec<(StateKey, Bytes)>,
 }
 
-impl Held {
-    fn of(log: &Log<SimulatedDisk>) -> Held {
+impl Contents {
+    fn of(log: &Log<SimulatedDisk>) -> Contents {
         let bounds = log.bounds();
         let mut entries: Vec<Entry> = Vec::new();
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
@@ -56,43 +56,43 @@ impl Held {
                 entries.extend(read);
             }
         }
-        Held { bounds, entries, states: log.states().into_iter().collect() }
+        Contents { bounds, entries, states: log.states().into_iter().collect() }
     }
 }
 
 struct Base {
     disk: SimulatedDisk,
     names: Vec<String>,
-    /// What it held after each step.
-    history: Vec<Held>,
+    /// Its contents after each step.
+    history: Vec<Contents>,
 }
 
-/// A log with all that a log can have, over some segments.
+/// A log with every kind of record, over several segments.
 fn base() -> &'static Base {
     static BASE: OnceLock<Base> = OnceLock::new();
     BASE.get_or_init(|| {
         let disk = SimulatedDisk::new();
         let (log, mut flusher, _) = open(&disk).expect("a new log");
-        let mut history = vec![Held::of(&log)];
+        let mut history = vec![Contents::of(&log)];
         let mut index = 0;
         for round in 0..9_u64 {
             for length in [round * 60, 300, 0] {
                 let payload = Bytes::from(vec![round as u8 + 1; length as usize]);
                 log.append([Entry { index, term: round, payload }]).expect("an entry");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
                 index += 1;
             }
             log.set_state(StateKey::new(1), Bytes::from(vec![round as u8; 20])).expect("a state");
-            history.push(Held::of(&log));
+            history.push(Contents::of(&log));
             if round == 4 {
                 index -= 1;
                 log.truncate_from(index).expect("a truncation");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
             }
             if round == 5 {
                 let note = Bytes::from_static(b"note");
                 log.purge_to(Purged { index: 2, term: 0, note }).expect("a purge");
-                history.push(Held::of(&log));
+                history.push(Contents::of(&log));
             }
             flusher.flush().expect("a flush");
         }
@@ -102,7 +102,7 @@ fn base() -> &'static Base {
     })
 }
 
-/// Which file, where, how many bytes, the bytes; and again.
+/// Repeated: file, offset, length, bytes.
 fn damaged(mut input: Input<'_>) {
     let base = base();
     let mut disk = base.disk.with_content("other", Vec::new());
@@ -129,7 +129,7 @@ fn damaged(mut input: Input<'_>) {
     let before: Vec<_> = base.names.iter().map(|name| disk.content(name)).collect();
     match open(&disk) {
         Ok((log, _, _)) => {
-            let held = Held::of(&log);
+            let held = Contents::of(&log);
             assert!(base.history.contains(&held), "it never held {held:?}");
         }
         Err(error) => {
@@ -140,30 +140,30 @@ fn damaged(mut input: Input<'_>) {
     }
 }
 
-/// No damage, but nonsense: it opens and works, or it is refused.
+/// Not corrupt, but arbitrary: it opens and works, or is rejected.
 fn forged(bytes: &[u8]) {
     let mut disk = SimulatedDisk::new();
     for (name, content) in fuzz::segments(bytes) {
         disk = disk.with_content(&name, content);
     }
     let Ok((log, mut flusher, _)) = open(&disk) else { return };
-    let held = Held::of(&log);
+    let held = Contents::of(&log);
     let next = match (held.bounds.last, &held.bounds.purged) {
         (Some(last), _) => last.checked_add(1),
         (None, Some(purged)) => purged.index.checked_add(1),
         (None, None) => None,
     };
     if let Some(index) = next {
-        // One that cannot be appended is refused.
+        // An entry that cannot be appended is rejected.
         let entry = Entry { index, term: 1, payload: Bytes::from_static(b"more") };
         if log.append([entry]).is_ok() {
             flusher.flush().expect("a flush on a disk that works");
         }
     }
-    let held = Held::of(&log);
+    let held = Contents::of(&log);
     drop((log, flusher));
     let (log, _, _) = open(&disk).expect("what opened and was written to opens again");
-    assert_eq!(Held::of(&log), held, "what was flushed is there");
+    assert_eq!(Contents::of(&log), held, "what was flushed is there");
 }
 
 fn seeds() -> Vec<Vec<u8>> {

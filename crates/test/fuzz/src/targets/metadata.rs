@@ -1,4 +1,4 @@
-//! What a metadata service answers to a machine that boots.
+//! Responses of a metadata service to a booting machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
 const PART: &[u8] = b"\n---\n";
 const MAX_ERROR_CHARS: usize = 1000;
 
-/// Answers with lines of `---` between them: each provider is given them all.
+/// Responses separated by lines of `---`: each provider gets all of them.
 fn run(bytes: &[u8]) {
     let parts = split(bytes);
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
@@ -36,13 +36,13 @@ fn run(bytes: &[u8]) {
         &|| openstack_metadata(&part),
     ];
     for read in readers {
-        let first = told(read());
-        assert_eq!(first, told(read()));
+        let first = stringify_error(read());
+        assert_eq!(first, stringify_error(read()));
         if let Ok(metadata) = first {
             check(&metadata);
         }
     }
-    drop(told(azure_imds::user_data(part(0))));
+    drop(stringify_error(azure_imds::user_data(part(0))));
 }
 
 fn split(bytes: &[u8]) -> Vec<&[u8]> {
@@ -76,12 +76,12 @@ fn openstack_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, 
     meta.metadata(part(1), part(2))
 }
 
-/// Nothing that leads elsewhere when it stands in a URL or a path.
+/// Whether it is harmless as part of a URL or a path.
 fn is_path_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.".contains(&byte))
 }
 
-fn told<T>(result: Result<T, Malformed>) -> Result<T, String> {
+fn stringify_error<T>(result: Result<T, Malformed>) -> Result<T, String> {
     result.map_err(|error| {
         let text = error.to_string();
         assert!(!text.is_empty() && text.chars().count() <= MAX_ERROR_CHARS, "{text}");
@@ -97,7 +97,7 @@ fn check(metadata: &Metadata) {
     for address in [&addresses.public_ipv6, &addresses.private_ipv6].into_iter().flatten() {
         assert!(address.parse::<Ipv6Addr>().is_ok(), "{address}");
     }
-    // Those of two documents, and what an item each may add.
+    // Those of two documents, plus one per item.
     assert!(metadata.notes.len() <= 2 * MAX_METADATA_NOTES + MAX_METADATA_KEYS + 4);
     let merged = merge(Checked::default(), metadata, None);
     let is_name = |name: &str| {

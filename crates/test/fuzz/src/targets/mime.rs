@@ -1,4 +1,4 @@
-//! Multipart user-data: its parts, with their encodings undone.
+//! Multipart user-data: its parts, decoded.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ pub const TARGET: Target = Target {
 
 const HEAD: &[u8] = b"Content-Type: multipart/mixed; boundary=b\n\n";
 
-/// A text that is no multipart is made the body of one.
+/// A text that is not multipart becomes the body of one.
 fn run(bytes: &[u8]) {
     let text = match classify(bytes) {
         Kind::Multipart => Cow::Borrowed(bytes),
@@ -29,7 +29,7 @@ fn run(bytes: &[u8]) {
 }
 
 fn check(text: &[u8], multipart: &Multipart<'_>) {
-    // A part behind the last line begins where the text ends.
+    // A part after the last line begins at the end of the text.
     let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     let starts: Vec<usize> = std::iter::once(0).chain(breaks).chain([text.len()]).collect();
     let start = |line: u32| line.checked_sub(1).and_then(|line| starts.get(line as usize)).copied();
@@ -44,7 +44,7 @@ fn check(text: &[u8], multipart: &Multipart<'_>) {
             Content::CloudConfig(content) | Content::Script(content) => {
                 assert_eq!(part.is_verbatim, matches!(content, Cow::Borrowed(_)));
                 if part.is_verbatim {
-                    // A byte order mark is left out.
+                    // A byte order mark is skipped.
                     let here = &text[at..];
                     let here = here
                         .strip_prefix(b"\xef\xbb\xbf")

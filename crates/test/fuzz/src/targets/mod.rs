@@ -1,4 +1,4 @@
-//! One file a target.
+//! One module per target.
 
 pub mod checkpoint;
 pub mod client;

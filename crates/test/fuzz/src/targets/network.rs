@@ -1,4 +1,4 @@
-//! A cloud's description of its network, for `-convert-netconf`.
+//! Network descriptions of clouds, for `-convert-netconf`.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ pub const TARGET: Target = Target {
 
 const SUFFIXES: [&str; 3] = ["netdev", "network", "link"];
 
-/// Which language, and then what is said in it.
+/// The format, then the description.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let kind = input.byte() % 4;
-    let said = String::from_utf8_lossy(input.rest()).into_owned();
-    let Some((format, source)) = source(kind, said) else { return };
+    let description = String::from_utf8_lossy(input.rest()).into_owned();
+    let Some((format, source)) = source(kind, description) else { return };
     let converted = convert(format, &source);
     assert_eq!(converted, convert(format, &source));
     match converted {
@@ -32,13 +32,13 @@ fn run(bytes: &[u8]) {
     }
 }
 
-fn source(kind: u8, said: String) -> Option<(Format, NetworkSource)> {
+fn source(kind: u8, description: String) -> Option<(Format, NetworkSource)> {
     Some(match kind {
-        0 => (Format::Debian, NetworkSource::Debian(said)),
-        1 => (Format::Debian, NetworkSource::OpenStack(serde_json::from_str(&said).ok()?)),
-        2 => (Format::Packet, NetworkSource::Packet(serde_json::from_str(&said).ok()?)),
+        0 => (Format::Debian, NetworkSource::Debian(description)),
+        1 => (Format::Debian, NetworkSource::OpenStack(serde_json::from_str(&description).ok()?)),
+        2 => (Format::Packet, NetworkSource::Packet(serde_json::from_str(&description).ok()?)),
         _ => {
-            let pairs = said.lines().filter_map(|line| line.split_once('='));
+            let pairs = description.lines().filter_map(|line| line.split_once('='));
             let keys = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             (Format::Vmware, NetworkSource::Vmware(keys))
         }
@@ -57,14 +57,14 @@ fn check(network: &Network) {
             !called.is_empty() && !called.starts_with(['.', '-']) && !called.contains(['/', '\0']),
             "{name}"
         );
-        // What a value says must never become another line.
+        // A value must never inject another line.
         for line in content.lines() {
             let is_section = line.starts_with('[') && line.ends_with(']');
             let is_setting = line.split_once('=').is_some_and(|(key, _)| {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric())
             });
-            let said = line.is_empty() || is_section || is_setting;
-            assert!(said && !line.contains(char::is_control), "{name}: {line:?}");
+            let is_expected = line.is_empty() || is_section || is_setting;
+            assert!(is_expected && !line.contains(char::is_control), "{name}: {line:?}");
         }
         assert!(names.insert(name.clone()), "{name} twice");
     }
@@ -79,12 +79,12 @@ fn seeds() -> Vec<Vec<u8>> {
     let more = "iface eth0 inet static\naddress 192.0.2.7\nnetmask 255.255.255.0\ngateway 192.0.2.1\n\
         post-up route add -net 198.51.100.0/24 gw 192.0.2.9\niface bond1 inet dhcp\nbond-slaves none\n\
         bond-xmit-hash-policy layer3+4\nmapping x\n";
-    let said: [(u8, &str); 5] = [
+    let description: [(u8, &str); 5] = [
         (0, include_str!("../../../../cloudinit/cloudinit/tests/data/network/bond-under-vlan.interfaces")),
         (0, more),
         (1, include_str!("../../../../cloudinit/cloudinit/tests/data/network/openstack.json")),
         (2, include_str!("../../../../cloudinit/cloudinit/tests/data/network/packet.json")),
         (3, include_str!("../../../../cloudinit/cloudinit/tests/data/network/vmware.keys")),
     ];
-    said.iter().map(|(kind, said)| [&[*kind], said.as_bytes()].concat()).collect()
+    description.iter().map(|(kind, description)| [&[*kind], description.as_bytes()].concat()).collect()
 }

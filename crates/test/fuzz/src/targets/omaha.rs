@@ -1,4 +1,4 @@
-//! What a machine says to the channel server, and what any server says to a machine.
+//! Omaha requests of machines to the channel server, and responses of servers.
 
 use omaha::{CheckResponse, ReadError, Request, Response, limits};
 
@@ -22,7 +22,7 @@ fn run(bytes: &[u8]) {
                 assert_eq!(Request::read(written.as_bytes()), Ok(request));
             }
         }
-        Err(error) => named(&error),
+        Err(error) => check_error(&error),
     }
     match Response::read(bytes) {
         Ok(response) => {
@@ -36,13 +36,13 @@ fn run(bytes: &[u8]) {
                 assert_eq!(Response::read(written.as_bytes()), Ok(response));
             }
         }
-        Err(error) => named(&error),
+        Err(error) => check_error(&error),
     }
 }
 
-fn named(error: &ReadError) {
-    let told = error.to_string();
-    assert!(!told.is_empty() && told.len() < 2000, "{told}");
+fn check_error(error: &ReadError) {
+    let message = error.to_string();
+    assert!(!message.is_empty() && message.len() < 2000, "{message}");
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! The frames of an update's payload, applied to a slot.
+//! The frames of an update payload, applied to a slot.
 
 use std::io::{self, Cursor, ErrorKind, Read};
 use std::ops::Range;
@@ -24,10 +24,10 @@ const SIZE: usize = SEGMENT * 3 + 500;
 const BEFORE: u8 = 0xa5;
 const DAMAGED: u8 = 0;
 
-/// Byte 0: damage to a real payload's blob and old image, or a frame of nobody's.
+/// Byte 0: corruption of a real payload's blob and old image, or an arbitrary frame.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    if input.byte() % 2 == DAMAGED { damaged(input) } else { foreign(input) }
+    if input.byte() % 2 == DAMAGED { damaged(input) } else { arbitrary(input) }
 }
 
 struct Base {
@@ -37,7 +37,7 @@ struct Base {
     new: Vec<u8>,
 }
 
-/// A delta that has segments over the old image, and others.
+/// A delta with segments that refer to the old image, and others.
 fn base() -> &'static Base {
     static BASE: OnceLock<Base> = OnceLock::new();
     BASE.get_or_init(|| {
@@ -61,7 +61,7 @@ fn base() -> &'static Base {
     })
 }
 
-/// Where (blob or old image), how many bytes, the bytes; and again.
+/// Repeated: blob or old image, offset, length, bytes.
 fn damaged(mut input: Input<'_>) {
     let base = base();
     let (mut blob, mut old) = (base.blob.clone(), base.old.clone());
@@ -90,8 +90,8 @@ fn damaged(mut input: Input<'_>) {
     }
 }
 
-/// A length, and a frame that shall give so many bytes, which only one that was made for it does.
-fn foreign(mut input: Input<'_>) {
+/// A length, and a frame that must decode to this number of bytes.
+fn arbitrary(mut input: Input<'_>) {
     let length = usize::from(input.short()) % SEGMENT + 1;
     let frame = input.rest();
     let signed = Digest::of(&vec![9; length]);
@@ -99,7 +99,7 @@ fn foreign(mut input: Input<'_>) {
         r#"{{"schema":1,"kind":"full","segment_size":{SEGMENT},"blob_size":{size},"images":[{{"role":"usr","size":{length},"sha256":"{signed}","segments":[{{"offset":0,"length":{length},"sha256":"{signed}","blob_offset":0,"blob_length":{size}}}]}}]}}"#,
         size = frame.len()
     );
-    // Longer than any frame is, or empty.
+    // Longer than any frame, or empty.
     let Ok(index) = Index::parse(text.as_bytes()) else { return };
     let slot = Slot::new();
     let outcome = apply(&index, frame, &slot, None);

@@ -1,4 +1,4 @@
-//! What another member, or a stranger on the peers' port, may say.
+//! Peer protocol messages from another member or an unauthenticated client.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const RAW: u8 = 0;
 const FRAMED: u8 = 1;
 const ANSWER: u8 = 2;
 
-/// Byte 0: bytes as they are to the called side; contents in frames whose checksums are right; an answer to the
-/// calling side; all else: one message's contents, that byte's kind.
+/// Byte 0: raw bytes to the accepting side; contents in frames with valid checksums; a response to the connecting
+/// side; otherwise the contents of one message of that kind.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     match input.byte() {
@@ -37,15 +37,15 @@ fn run(bytes: &[u8]) {
 struct Stream;
 
 impl Stream {
-    /// A stream that says this and then ends.
+    /// A stream that sends these bytes and then ends.
     async fn of(bytes: &[u8]) -> tokio::io::DuplexStream {
         let (mut far, near) = duplex(bytes.len() + (1 << 20));
         far.write_all(bytes).await.expect("there is room");
         far.shutdown().await.expect("a pipe can be closed");
-        // What is said to it is not read; kept, so that writing does not fail.
+        // Writes to it are not read; the other end is kept open, so that they do not fail.
         tokio::spawn(async move {
-            let mut said = Vec::new();
-            far.read_to_end(&mut said).await.expect("a pipe can be read");
+            let mut written = Vec::new();
+            far.read_to_end(&mut written).await.expect("a pipe can be read");
         });
         near
     }

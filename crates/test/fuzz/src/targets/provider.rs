@@ -1,4 +1,4 @@
-//! What a cloud, a hypervisor or a disk says to a machine that boots.
+//! Configuration from a cloud, a hypervisor or a disk at boot.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,65 +20,65 @@ pub const TARGET: Target = Target {
 
 const KINDS: u8 = 7;
 
-/// Which of them, and then what it says.
+/// The provider, then its data.
 fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let kind = input.byte() % KINDS;
-    let said = input.rest();
+    let data = input.rest();
     match kind {
-        0 => described(azure::shared_config(said)),
+        0 => check_metadata(azure::shared_config(data)),
         1 => {
-            described(azure::provisioning(said));
-            given(azure::user_data(said));
+            check_metadata(azure::provisioning(data));
+            check_user_data(azure::user_data(data));
         }
-        2 => match vmware::properties(said) {
+        2 => match vmware::properties(data) {
             Ok(properties) => virtual_machine(&properties),
-            Err(error) => named(&error),
+            Err(error) => check_error(&error),
         },
-        3 => virtual_machine(&lines(said)),
-        4 => described(no_cloud::metadata(said)),
+        3 => virtual_machine(&lines(data)),
+        4 => check_metadata(no_cloud::metadata(data)),
         5 => {
-            let keys = lines(said);
-            given(virtual_box::user_data(&mut |key| keys.get(key).cloned()));
-            described(Ok(virtual_box::metadata(&mut |key| keys.get(key).cloned())));
-            let text = String::from_utf8_lossy(said);
-            assert!(virtual_box::property_value(&text).is_none_or(|value| text.contains(value)));
+            let keys = lines(data);
+            check_user_data(virtual_box::user_data(&mut |key| keys.get(key).cloned()));
+            check_metadata(Ok(virtual_box::metadata(&mut |key| keys.get(key).cloned())));
+            let text = String::from_utf8_lossy(data);
+            assert!(virtual_box::value(&text).is_none_or(|value| text.contains(value)));
         }
-        _ => match cloud_sigma::Context::read(said) {
+        _ => match cloud_sigma::Context::read(data) {
             Ok(context) => {
-                given(context.user_data());
-                described(Ok(context.metadata(&mut |_| Some(IpAddr::from([10, 0, 0, 1])))));
+                check_user_data(context.user_data());
+                check_metadata(Ok(context.metadata(&mut |_| Some(IpAddr::from([10, 0, 0, 1])))));
             }
-            Err(error) => named(&error),
+            Err(error) => check_error(&error),
         },
     }
 }
 
-/// `KEY=VALUE` a line.
-fn lines(said: &[u8]) -> BTreeMap<String, String> {
-    let text = String::from_utf8_lossy(said);
+/// `KEY=VALUE` per line.
+fn lines(data: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(data);
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn virtual_machine(keys: &BTreeMap<String, String>) {
-    let mut asked = 0;
-    described(Ok(vmware::metadata(&mut |key| {
-        asked += 1;
+    let mut queries = 0;
+    check_metadata(Ok(vmware::metadata(&mut |key| {
+        queries += 1;
         keys.get(key).cloned()
     })));
-    assert!(asked <= MAX_PROVIDER_KEYS);
+    assert!(queries <= MAX_PROVIDER_KEYS);
     match vmware::user_data(&mut |key| keys.get(key).cloned()) {
-        Ok(UserData::Inline(user_data)) => given(Ok(user_data)),
+        Ok(UserData::Inline(user_data)) => check_user_data(Ok(user_data)),
         Ok(UserData::Url { url, .. }) => assert!(keys.contains_key("coreos.config.url"), "{url}"),
-        Err(error) => named(&error),
+        Err(error) => check_error(&error),
     }
 }
 
-fn described(found: Result<Metadata, Malformed>) {
+fn check_metadata(found: Result<Metadata, Malformed>) {
     let Metadata { addresses, notes, .. } = match &found {
         Ok(metadata) => metadata,
-        Err(error) => return named(error),
+        Err(error) => return check_error(error),
     };
     for text in [&addresses.private_ipv4, &addresses.public_ipv4].into_iter().flatten() {
         assert!(text.parse::<Ipv4Addr>().is_ok(), "{text}");
@@ -89,14 +89,14 @@ fn described(found: Result<Metadata, Malformed>) {
     assert!(notes.iter().all(|note| !note.is_empty()));
 }
 
-fn given(user_data: Result<Vec<u8>, Malformed>) {
+fn check_user_data(user_data: Result<Vec<u8>, Malformed>) {
     match user_data {
         Ok(user_data) => assert!(user_data.len() <= MAX_TEXT_BYTES),
-        Err(error) => named(&error),
+        Err(error) => check_error(&error),
     }
 }
 
-fn named(error: &Malformed) {
+fn check_error(error: &Malformed) {
     assert!(!error.to_string().is_empty());
 }
 
@@ -129,5 +129,5 @@ fn seeds() -> Vec<Vec<u8>> {
         "vlan":{"uuid":"v"}}],"meta":{"base64_fields":"a,cloudinit-user-data","cloudinit-user-data":"aGk=",
         "ssh_public_key":"k a"}}"#;
     let all = [azure_shared, azure_disk, &ovf, &guestinfo, no_cloud, virtual_box, cloud_sigma];
-    all.iter().enumerate().map(|(kind, said)| [&[kind as u8], said.as_bytes()].concat()).collect()
+    all.iter().enumerate().map(|(kind, data)| [&[kind as u8], data.as_bytes()].concat()).collect()
 }

@@ -1,4 +1,4 @@
-//! What a server hands over beside its answer: metadata, signatures and keys.
+//! Files that a server delivers with a response: metadata, signatures and keys.
 
 use release::{Keys, Release, Timestamp};
 
@@ -23,7 +23,7 @@ fn run(bytes: &[u8]) {
     }
     let text = String::from_utf8_lossy(bytes);
     let mut keys = Keys::default();
-    // What is no key is told; what is one is of no use here.
+    // An invalid key is an error; a valid one has no use here.
     drop(keys.add("a stranger's", &text));
     let mut keys = Keys::default();
     let known = keys.add("known", KEY);

@@ -1,4 +1,4 @@
-//! What an update reads of a disk and of its boot partition: partition tables, boot images, and their names.
+//! Disk and boot partition contents that an update reads: partition tables, boot images, and their names.
 
 use std::io::{self, Cursor};
 
@@ -42,7 +42,7 @@ impl Disk for Memory {
 }
 
 fn run(bytes: &[u8]) {
-    // Damaged images have no root hash, or one.
+    // A corrupt image may lack a root hash.
     let _ = root_hash_of(Cursor::new(bytes));
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Some(name) = EntryName::parse("keelson", text)
@@ -59,7 +59,7 @@ fn run(bytes: &[u8]) {
     }
 }
 
-/// With right checksums, so that more than these is tried.
+/// Recomputes checksums, to reach the code after their check.
 fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut disk = bytes.to_vec();
     let place = |disk: &[u8], at: usize| {
@@ -90,7 +90,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let config = config.logical_block_size(::gpt::disk::LogicalBlockSize::Lb512);
     let disk = config.create_from_device(Cursor::new(vec![0; 40 * 1024]), None);
     if let Ok(mut disk) = disk {
-        // What fails gives no seed.
+        // A failure yields no seed.
         drop(disk.add_partition("USR-B", 1024, ::gpt::partition_types::BASIC, 0, None));
         seeds.extend(disk.write().ok().map(Cursor::into_inner));
     }

@@ -1,10 +1,10 @@
-//! User-data of any kind, packed or not: what the validator says of it, and what would be done.
+//! User-data of any kind, compressed or not: the validator's findings, and the plan.
 
 use std::io::Write as _;
 
 use cloudinit::encoding::is_gzip;
 use cloudinit::limits::{MAX_FILE_BYTES, MAX_FINDINGS, MAX_HOSTNAME_BYTES};
-use cloudinit::plan::{Action, FileKind, FileWrite, Plan, print};
+use cloudinit::plan::{Action, FileWrite, FileKind, Plan, print};
 use cloudinit::user_data::decode;
 use cloudinit::{Finding, Severity, preview};
 use flate2::Compression;
@@ -23,16 +23,16 @@ const COMMANDS: [&str; 7] =
     ["start", "stop", "restart", "reload", "try-restart", "reload-or-restart", "reload-or-try-restart"];
 
 fn run(bytes: &[u8]) {
-    let expected = preview_findings(bytes);
+    let report = validate_and_plan(bytes);
     if is_gzip(bytes) {
-        assert_eq!(expected, preview_findings(bytes));
+        assert_eq!(report, validate_and_plan(bytes));
     } else {
-        assert_eq!(expected, preview_findings(&gzip(bytes)));
+        assert_eq!(report, validate_and_plan(&gzip(bytes)));
     }
 }
 
-/// Checks the findings and the plan, and returns both for comparison.
-fn preview_findings(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
+/// The findings and the plan, after checking them.
+fn validate_and_plan(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
     let preview = preview(raw);
     let lines = decode(raw.to_vec()).map_or(1, |decoded| 1 + line_breaks(&decoded.text));
     check_findings(&preview.findings, lines);
@@ -56,7 +56,7 @@ fn preview_findings(raw: &[u8]) -> (Vec<Finding>, Option<String>) {
 }
 
 fn line_breaks(text: &[u8]) -> u32 {
-    // YAML has more of them than other texts.
+    // YAML has more line breaks than other formats.
     let text = String::from_utf8_lossy(text);
     u32::try_from(text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count()).unwrap()
 }
@@ -80,33 +80,33 @@ fn check_plan(plan: &Plan) {
                 assert!(name.len() <= MAX_HOSTNAME_BYTES && name.chars().all(plain), "{name:?}");
             }
             Action::UserAdd { name, arguments } => {
-                account(name);
+                check_account(name);
                 assert!(arguments.iter().all(|argument| !argument.contains(['\n', '\0'])), "{arguments:?}");
             }
-            Action::GroupAdd { name } | Action::LockPassword { name } => account(name),
+            Action::GroupAdd { name } | Action::LockPassword { name } => check_account(name),
             Action::GroupMember { group, user } => {
-                account(group);
-                account(user);
+                check_account(group);
+                check_account(user);
             }
             Action::Password { name, hash } => {
-                account(name);
+                check_account(name);
                 assert!(!hash.0.contains([':', '\n', '\0']), "a hash that is more than one");
             }
             Action::SshKeys { user, keys, .. } => {
-                account(user);
+                check_account(user);
                 assert!(keys.iter().all(|key| !key.trim().is_empty()));
             }
             Action::ImportKeys { user, name, .. } => {
-                account(user);
-                // A file's, beside those of other sources.
+                check_account(user);
+                // A file's, in addition to other sources.
                 assert!(
                     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']),
                     "{name:?}"
                 );
             }
-            Action::Write(write) => file(write),
+            Action::Write(write) => check_file(write),
             Action::Fetch { write, from, .. } => {
-                file(write);
+                check_file(write);
                 assert!(from.url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
                 assert!(
                     from.headers.iter().all(|(name, value)| !(name.contains(':') || value.contains('\n')))
@@ -116,9 +116,9 @@ fn check_plan(plan: &Plan) {
                 let below = ["/etc/systemd/", "/run/systemd/"].iter().any(|at| path.starts_with(at));
                 assert!(below && is_clean(path), "{path:?}");
             }
-            Action::Enable { unit: name, .. } => unit(name),
+            Action::Enable { unit: name, .. } => check_unit(name),
             Action::Unit { unit: name, command, .. } => {
-                unit(name);
+                check_unit(name);
                 assert!(COMMANDS.contains(&&**command), "{command:?}");
             }
             Action::InterfaceDown { .. } | Action::Modprobe { .. } => panic!("no network was described"),
@@ -128,30 +128,30 @@ fn check_plan(plan: &Plan) {
     }
 }
 
-fn account(name: &str) {
+fn check_account(name: &str) {
     assert!(!name.is_empty() && !name.starts_with('-') && !name.contains([':', '/', '\n', '\0']), "{name:?}");
 }
 
-fn unit(name: &str) {
+fn check_unit(name: &str) {
     let bad = |c: char| c == '/' || c.is_control() || c.is_whitespace();
     assert!(name.contains('.') && !name.contains(bad) && !name.contains(".."), "{name:?}");
 }
 
-fn file(write: &FileWrite) {
+fn check_file(write: &FileWrite) {
     assert!(is_clean(&write.path) && write.mode <= 0o7777, "{write:?}");
     assert!(write.content.len() <= MAX_FILE_BYTES, "{write:?}");
     assert!(!write.owner.contains(['\n', '\0']), "{write:?}");
-    match &write.kind {
-        FileKind::Unit { name, .. } => unit(name),
+    match &write.part {
+        FileKind::Unit { name, .. } => check_unit(name),
         FileKind::DropIn { unit: of, name, .. } => {
-            unit(of);
+            check_unit(of);
             assert!(!name.contains(['/', '\0', '\n']) && !name.contains(".."), "{name:?}");
         }
         FileKind::File | FileKind::CreateOnly | FileKind::Append { .. } | FileKind::Sudoers => {}
     }
 }
 
-/// Below `/`, and nothing in it leads up.
+/// An absolute path without `..`.
 fn is_clean(path: &str) -> bool {
     let named = |part: &str| !matches!(part, "" | "." | "..");
     path.strip_prefix('/').is_some_and(|path| path.split('/').all(named)) && !path.contains('\0')
@@ -166,7 +166,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn seeds() -> Vec<Vec<u8>> {
     let full = include_bytes!("../../../../cloudinit/cloudinit/tests/data/full.yml").to_vec();
     let tutorial = include_bytes!("../../../../cloudinit/cloudinit/tests/data/tutorial.yml").to_vec();
-    let odd: [&[u8]; 9] = [
+    let invalid_text: [&[u8]; 9] = [
         b"#cloud-config\r\nhostname: a\r\nwrite-files:\n- {path: /x, encoding: gz+b64, permissions: 420, owner: a:b}\n\
           write_files:\n- {path: ../y, append: true, content: !!binary aGk=}\n",
         b"#cloud-config\nruncmd: [a, [b, c]]\nntp: {servers: [192.0.2.1]}\ntimezone: Europe/Berlin\nlocale: C\n\
@@ -183,6 +183,6 @@ fn seeds() -> Vec<Vec<u8>> {
           write_files: [{path: /f, source: {uri: 'https://h/', headers: {A: b}}}]\n",
     ];
     let mut seeds = vec![gzip(&gzip(&tutorial)), full, tutorial];
-    seeds.extend(odd.map(<[u8]>::to_vec));
+    seeds.extend(invalid_text.map(<[u8]>::to_vec));
     seeds
 }

@@ -1,9 +1,9 @@
-//! The YAML of cloud-config: whole documents, and what stands before an error.
+//! The YAML of cloud-config: whole documents, and the part before an error.
 
 use std::sync::Arc;
 
 use cloudinit::limits::{MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES};
-use cloudinit::yaml::{Entry, Location, Node, Value, read, read_until_error};
+use cloudinit::yaml::{Entry, Node, Location, Value, read, read_until_error};
 use cloudinit::{check, config};
 
 use crate::target::Target;
@@ -15,49 +15,47 @@ pub const TARGET: Target = Target {
     seeds,
 };
 
-/// Trees up to here are compared whole.
+/// Trees up to this size are compared completely.
 const COMPARED: u64 = 2000;
 
 fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let breaks = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     let lines = u32::try_from(1 + breaks).unwrap();
-    // The reader ends the last line where nobody did: what is empty there stands behind it.
-    let behind = Location { line: lines + 1, column: 1 };
-    let within = |location: Location| {
-        ((1..=lines).contains(&location.line) && location.column >= 1) || location == behind
-    };
+    // The parser terminates an unterminated last line: an empty node there is located after it.
+    let end = Location { line: lines + 1, column: 1 };
+    let within = |place: Location| ((1..=lines).contains(&place.line) && place.column >= 1) || place == end;
     let until_error = read_until_error(bytes);
     let part = until_error.as_deref().map(|root| nodes(root, 1, &within));
     match read(bytes) {
         Ok(document) => {
             assert!(document.notes.len() <= MAX_FINDINGS);
-            assert!(document.notes.iter().all(|note| within(note.location) && !note.message.is_empty()));
+            assert!(document.notes.iter().all(|note| within(note.place) && !note.message.is_empty()));
             let whole = document.root.as_deref().map(|root| nodes(root, 1, &within));
             assert_eq!(whole, part, "without an error all of it stands before the error");
             if whole.is_some_and(|nodes| nodes <= COMPARED) {
-                assert_eq!(document.root.as_deref().map(shown), until_error.as_deref().map(shown));
+                assert_eq!(document.root.as_deref().map(dump), until_error.as_deref().map(dump));
             }
             let config = config::read(document.root.as_deref());
             match check::check(&config) {
                 Ok(_) => {}
                 Err(refusals) => {
-                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.location)));
+                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.place)));
                 }
             }
         }
         Err(error) => {
-            assert!(within(error.location) && !error.message.is_empty(), "{error:?}, {lines} lines");
+            assert!(within(error.place) && !error.message.is_empty(), "{error:?}, {lines} lines");
             assert!(!error.message.contains('\n'), "{error:?}");
         }
     }
     drop(check::keys(&config::keys_before_error(bytes)));
 }
 
-/// How many there are with aliases followed.
+/// Number of nodes with aliases expanded.
 fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
     assert!(depth <= MAX_YAML_DEPTH + 1, "deeper than it may be");
-    assert!(within(node.location), "{:?}", node.location);
+    assert!(within(node.place), "{:?}", node.place);
     let below = |child: &Arc<Node>| nodes(child, depth + 1, within);
     let count = 1 + match &node.value {
         Value::Scalar(_) => 0,
@@ -67,7 +65,7 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
             .iter()
             .map(|entry| {
                 assert_eq!(*entry.key, entry.raw_key.replace('-', "_"));
-                assert!(within(entry.location) && mapping.get(&entry.key).is_some());
+                assert!(within(entry.place) && mapping.get(&entry.key).is_some());
                 below(&entry.node)
             })
             .sum(),
@@ -76,20 +74,20 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
     count
 }
 
-/// All that can be told of it, in an order.
-fn shown(node: &Node) -> String {
+/// A deterministic dump.
+fn dump(node: &Node) -> String {
     let value = match &node.value {
         Value::Scalar(scalar) => format!("{scalar:?}"),
         Value::List(items) => {
-            items.iter().map(|item| format!("{:?} {},", item.location, shown(&item.node))).collect()
+            items.iter().map(|item| format!("{:?} {},", item.place, dump(&item.node))).collect()
         }
         Value::Mapping(mapping) => {
             let entry =
-                |entry: &Entry| format!("{:?} {}: {},", entry.location, entry.raw_key, shown(&entry.node));
+                |entry: &Entry| format!("{:?} {}: {},", entry.place, entry.raw_key, dump(&entry.node));
             mapping.entries().iter().map(entry).collect()
         }
     };
-    format!("{:?} ({value})", node.location)
+    format!("{:?} ({value})", node.place)
 }
 
 fn seeds() -> Vec<Vec<u8>> {

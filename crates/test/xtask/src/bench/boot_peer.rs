@@ -1,9 +1,9 @@
-//! An emulated Keelson machine's boot beside a Debian system of the same packages with Debian's own initrd, in turn.
+//! Compares an emulated Keelson machine's boot with that of a Debian system of the same packages, alternately.
 //!
-//! `keelson up` starts both, so that they differ in nothing but the image: firmware, processors, memory, devices and
-//! QEMU are the same. Each boot is a first boot, on a new overlay. What is measured ends with the banner of the SSH
-//! server. Docker is enabled on the Debian system, as its package does it; the banner does not wait for it. The Debian
-//! system has had its SSH host keys since its packages were installed; a Keelson machine generates its own.
+//! `keelson up` starts both with the same firmware, processors, memory, devices and QEMU; only the image differs. The
+//! Debian system uses Debian's own initrd. Each boot is a first boot on a new overlay, measured up to the banner of the
+//! SSH server. Docker is enabled on the Debian system as by its package; the banner does not wait for it. The Debian
+//! system has SSH host keys from the installation of its packages; a Keelson machine generates them.
 
 mod disk;
 mod machine;
@@ -20,13 +20,13 @@ use serde_json::json;
 
 use super::figure::Figure;
 use super::{debian, keelson};
-use crate::command::{show_and_read, succeed, target_folder};
+use crate::command::{require_success, show_and_read, target_folder};
 use machine::Boot;
 
 const ROUNDS: usize = 5;
 const TARGET_RATIO: &str = "<= 0.5";
 const COMMAND: &str = "cargo xtask bench boot-peer";
-/// Of the image build's intermediate results, below the checkout.
+/// Intermediate results of the image build, below the checkout.
 const TOOLS: &str = "target/image/tools";
 
 pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
@@ -59,17 +59,17 @@ pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
     Ok(rows(&kernel, &keelson, &debian))
 }
 
-/// Builds the image as it is shipped.
+/// Builds the image as it is released.
 fn build(program: &Path, root: &Path, out: &Path) -> Result<PathBuf> {
     let mut command = keelson(program, &["--json", "image", "build", "--format", "raw", "--out"]);
-    let ended = succeed(show_and_read(command.arg(out).current_dir(root))?)?;
+    let ended = require_success(show_and_read(command.arg(out).current_dir(root))?)?;
     let built: serde_json::Value =
         serde_json::from_str(&ended.stdout).context("image build --json printed no JSON document")?;
     let path = built["files"][0]["path"].as_str().context("image build --json has no file")?;
     Ok(path.into())
 }
 
-/// The tools tree that the last build used: a result's time is that of its last use.
+/// Returns the tools tree that the last build used: using a result updates its time.
 fn tools(all: &Path) -> Result<PathBuf> {
     let failed = || format!("cannot list {}", all.display());
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn tools(all: &Path) -> Result<PathBuf> {
     found.pop().map(|(_, tree)| tree).with_context(|| format!("{} is empty", all.display()))
 }
 
-/// Describes a disk to `keelson up --image`. QEMU machines need no more of it than `raw` and the tools.
+/// Describes a disk to `keelson up --image`. QEMU machines need only `raw` and the tools.
 fn manifest(path: &Path, raw: &Path, tools: &Path) -> Result<PathBuf> {
     let image = json!({
         "version": "0.0.0", "channel": "alpha", "raw": raw, "usr_tree": "none", "usr_erofs": "none", "tools": tools,
@@ -94,7 +94,7 @@ fn rows(kernel: &str, keelson: &[Boot], debian: &[Boot]) -> Vec<Figure> {
     let figure = |what: String, target: &'static str, of: fn(&Boot) -> f64| {
         let [ours, theirs] = [keelson, debian].map(|boots| Values::of(boots, of));
         let ratio = ours.median() / theirs.median();
-        let measured = format!("{ratio:.2}: {} against {}", ours.shown(), theirs.shown());
+        let measured = format!("{ratio:.2}: {} against {}", ours.summary(), theirs.summary());
         Figure { what, target: target.into(), measured, command: COMMAND.into() }
     };
     let peer = format!("Debian {} of the same packages (Linux {kernel})", debian::SUITE);
@@ -112,7 +112,7 @@ fn rows(kernel: &str, keelson: &[Boot], debian: &[Boot]) -> Vec<Figure> {
     ]
 }
 
-/// Sorted.
+/// Sorted measurements.
 struct Values(Vec<f64>);
 
 impl Values {
@@ -126,7 +126,7 @@ impl Values {
         self.0.get(self.0.len() / 2).copied().unwrap_or_default()
     }
 
-    fn shown(&self) -> String {
+    fn summary(&self) -> String {
         let all: Vec<_> = self.0.iter().map(|value| format!("{value:.1}")).collect();
         format!("{:.1} s ({})", self.median(), all.join(", "))
     }
@@ -144,9 +144,9 @@ mod tests {
             ssh: Cost { processor, time: processor / 2.0 },
         };
         let found = rows("6.12", &[30.0, 50.0, 40.0].map(boot), &[100.0, 80.0, 90.0].map(boot));
-        let shown: Vec<_> = found.iter().map(|row| (&*row.target, row.measured.as_str())).collect();
+        let summary: Vec<_> = found.iter().map(|row| (&*row.target, row.measured.as_str())).collect();
         assert_eq!(
-            shown,
+            summary,
             [
                 ("<= 0.5", "0.44: 40.0 s (30.0, 40.0, 50.0) against 90.0 s (80.0, 90.0, 100.0)"),
                 ("", "0.44: 20.0 s (15.0, 20.0, 25.0) against 45.0 s (40.0, 45.0, 50.0)"),

@@ -1,4 +1,4 @@
-//! Debian trees, made by mmdebstrap from the host's own apt sources.
+//! Debian trees, created by mmdebstrap from the host's apt sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{show, succeed};
+use crate::command::{require_success, show};
 
-/// The release that Keelson's own packages are of.
+/// The release of Keelson's packages.
 pub const SUITE: &str = "trixie";
 const NO_RECOMMENDS: &str = "--aptopt=Apt::Install-Recommends \"false\"";
 
-/// The tree in `folder` with `packages` and what they depend on. It is made once for a list of packages. Needs root.
+/// Returns the tree in `folder` with `packages` and their dependencies, created once per list of packages. Needs
+/// root.
 pub fn tree(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a Debian tree with its owners is made by root only");
@@ -33,13 +34,13 @@ pub fn tree(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     command.args(["--variant=minbase", NO_RECOMMENDS, &format!("--include={packages}"), SUITE]);
     command.arg(&unfinished).args(sources(folder)?);
     let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
-    succeed(made).context("mmdebstrap")?;
+    require_success(made).context("mmdebstrap")?;
     fs::rename(&unfinished, &tree).context("cannot name the tree")?;
     fs::write(&list, packages).with_context(|| format!("cannot write {}", list.display()))?;
     Ok(tree)
 }
 
-/// Where the host's packages come from, with [`SUITE`] in place of the host's: copies in `folder`.
+/// Copies the host's apt sources into `folder`, with [`SUITE`] in place of the host's release.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let host = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));

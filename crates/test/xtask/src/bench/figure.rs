@@ -5,17 +5,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, show_and_read, succeed};
+use crate::command::{cargo, require_success, show_and_read};
 
 pub struct Figure {
     pub what: String,
-    /// Empty where none is set.
+    /// Empty without a target.
     pub target: Cow<'static, str>,
     pub measured: String,
     pub command: String,
 }
 
-/// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.
+/// Formats rows for `docs/benchmarks.md`, with date and machine left empty.
 pub fn rows(figures: &[Figure]) -> String {
     let mut text =
         String::from("| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n");
@@ -25,17 +25,17 @@ pub fn rows(figures: &[Figure]) -> String {
     text
 }
 
-/// The figures that a bench target prints.
-pub fn bench(root: &Path, package: &str, name: &str, words: &[&str]) -> Result<Vec<Figure>> {
+/// Runs a bench target and returns the figures that it prints.
+pub fn bench(root: &Path, package: &str, name: &str, arguments: &[&str]) -> Result<Vec<Figure>> {
     let mut all = vec!["bench", "--locked", "--quiet", "--package", package, "--bench", name, "--"];
-    all.extend(words);
-    let ended = succeed(show_and_read(&mut cargo(root, &all))?)?;
+    all.extend(arguments);
+    let ended = require_success(show_and_read(&mut cargo(root, &all))?)?;
     eprint!("{}", ended.stdout);
     let command = format!("cargo bench -p {package} --bench {name}");
     figures(&ended.stdout, &command).with_context(|| format!("what {command} printed"))
 }
 
-/// Lines of `figure`, what, target and measured, with tabs between; others are for people.
+/// Parses lines of `figure`, name, target and measured value, separated by tabs; other lines are ignored.
 fn figures(text: &str, command: &str) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for line in text.lines().filter(|line| line.starts_with("figure\t")) {

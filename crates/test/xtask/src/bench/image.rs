@@ -1,7 +1,7 @@
-//! How long an image takes, and how big it is.
+//! Build times and size of an image.
 //!
-//! Cargo's work is done before and is no part of any figure: a copy of the checkout's image sources is built with
-//! copies of the node's programs, so that one of each can be changed.
+//! Cargo's work is done before and excluded: a copy of the checkout's image sources is built with copies of the
+//! node's programs, so that one of each can be changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::figure::Figure;
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 use crate::keelson;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
-/// Where there is room for some gigabytes; `/tmp` may be memory.
-pub const ROOM: &str = "/var/tmp";
-/// What an image is made of besides the programs.
+/// Has space for several gigabytes; `/tmp` may be a tmpfs.
+pub const WORK_FOLDER: &str = "/var/tmp";
+/// Sources of an image besides the programs.
 const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
-/// A file that comes into `/usr` and has comments.
+/// A file below `/usr` that allows comments.
 const CHANGED_FILE: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
 const CHANGED_PROGRAM: &str = "node";
 
 pub fn figures(root: &Path) -> Result<Vec<Figure>> {
-    let folder = Path::new(ROOM).join(format!("keelson-bench-{}", std::process::id()));
+    let folder = Path::new(WORK_FOLDER).join(format!("keelson-bench-{}", std::process::id()));
     let outcome = measure(root, &folder);
-    // Also after a failure: a benchmark leaves no gigabytes behind.
+    // Also after a failure: a benchmark leaves no gigabytes of files.
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -72,35 +72,35 @@ fn incremental(what: &str, target: &'static str, bench: &Bench, formats: &str) -
     })
 }
 
-/// A number of `seconds` in what `image build --json` prints.
+/// Reads a step's `seconds` from the output of `image build --json`.
 fn seconds(answer: &Value, step: &str) -> Result<f64> {
     answer["seconds"][step].as_f64().with_context(|| format!("image build --json has no seconds.{step}"))
 }
 
-/// The steps that took a tenth of a second or more, the longest first.
+/// Steps that took a tenth of a second or more, the longest first.
 fn steps(answer: &Value) -> String {
     let all = answer["seconds"].as_object().into_iter().flatten();
-    let mut taken: Vec<(&str, f64)> = all
+    let mut move_images: Vec<(&str, f64)> = all
         .filter(|(name, _)| *name != "total" && *name != "services")
         .filter_map(|(name, took)| Some((name.as_str(), took.as_f64()?)))
         .filter(|(_, took)| *took >= 0.1)
         .collect();
-    taken.sort_by(|left, right| right.1.total_cmp(&left.1));
-    taken.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
+    move_images.sort_by(|left, right| right.1.total_cmp(&left.1));
+    move_images.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A copy of what images are made of, with room beside it.
+/// A copy of the image sources with a work folder.
 pub struct Bench {
     keelson: PathBuf,
-    /// What it works in: `work` and `out` of the builds.
+    /// Holds `work` and `out` of the builds.
     pub folder: PathBuf,
     checkout: PathBuf,
-    /// As `CARGO_TARGET_DIR` has them.
+    /// Laid out like `CARGO_TARGET_DIR`.
     pub programs: PathBuf,
 }
 
 impl Bench {
-    /// One build in the checkout fills the package cache and has the programs built.
+    /// Builds once in the checkout, which fills the package cache and compiles the programs.
     pub fn prepare(root: &Path, folder: &Path) -> Result<Self> {
         let keelson = keelson::build(root)?;
         let bench = Self {
@@ -112,7 +112,7 @@ impl Bench {
         fs::create_dir_all(&bench.checkout).context("cannot make the folder of the benchmark")?;
         let mut warm = Command::new(&bench.keelson);
         warm.current_dir(root).args(["image", "build", "--format", "raw", "--out"]).arg(folder.join("warm"));
-        succeed(show_and_read(&mut warm)?)?;
+        require_success(show_and_read(&mut warm)?)?;
         for name in SOURCES {
             copy(&root.join(name), &bench.checkout)?;
         }
@@ -132,11 +132,11 @@ impl Bench {
         command.current_dir(&self.checkout).env("CARGO", "true").env("CARGO_TARGET_DIR", &self.programs);
         command.args(["--json", "image", "build", "--format", formats, "--work"]);
         command.arg(self.folder.join("work")).arg("--out").arg(self.folder.join("out"));
-        let ended = succeed(show_and_read(&mut command)?)?;
+        let ended = require_success(show_and_read(&mut command)?)?;
         serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
     }
 
-    /// A line more: a comment in a configuration file, and behind the end of an ELF file nobody looks.
+    /// Appends a line: a comment in a configuration file, and ignored after the end of an ELF file.
     pub fn append(&self, file: &Path) -> Result<()> {
         let mut content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         content.extend_from_slice(b"# benchmark\n");

@@ -1,7 +1,7 @@
-//! An update's payloads: how big they are, how long applying them takes, and with how much memory.
+//! Update payloads: size, time to apply, and memory.
 //!
-//! Without words it builds two images that differ in one service. With two folders it takes the images in them, each
-//! with `usr.erofs` and `uki.efi`, the second one with `usr.verity` and `root-hash` too.
+//! Without arguments it builds two images that differ in one service. With two folders it compares their images:
+//! each has `usr.erofs` and `uki.efi`, the second one `usr.verity` and `root-hash` too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::figure::{bench, rows};
-use super::image::{Bench, ROOM};
+use super::image::{Bench, WORK_FOLDER};
 
-/// The largest of ours.
+/// The largest of our services.
 const CHANGED_SERVICE: &str = "etcd";
-/// What the delta may be of the full payload.
+/// Maximal size of the delta, relative to the full payload.
 const TARGET: &str = "<= 3 %, one service changed";
 
-pub fn run(root: &Path, words: &[String]) -> Result<bool> {
-    let folder = Path::new(ROOM).join(format!("keelson-bench-payload-{}", std::process::id()));
-    let outcome = measure(root, &folder, words);
-    // Also after a failure: a benchmark leaves no gigabytes behind.
+pub fn run(root: &Path, arguments: &[String]) -> Result<bool> {
+    let folder = Path::new(WORK_FOLDER).join(format!("keelson-bench-payload-{}", std::process::id()));
+    let outcome = measure(root, &folder, arguments);
+    // Also after a failure: a benchmark leaves no gigabytes of files.
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -27,9 +27,9 @@ pub fn run(root: &Path, words: &[String]) -> Result<bool> {
     Ok(true)
 }
 
-fn measure(root: &Path, folder: &Path, words: &[String]) -> Result<Vec<super::figure::Figure>> {
-    let (old, new) = match words {
-        [] => built(root, folder)?,
+fn measure(root: &Path, folder: &Path, arguments: &[String]) -> Result<Vec<super::figure::Figure>> {
+    let (old, new) = match arguments {
+        [] => build_images(root, folder)?,
         [old, new] => (old.into(), new.into()),
         _ => bail!("`payload` takes no words, or the folders of an old and a new image"),
     };
@@ -37,32 +37,32 @@ fn measure(root: &Path, folder: &Path, words: &[String]) -> Result<Vec<super::fi
     let paths = [&old, &new, &out].map(|path| path.to_string_lossy().into_owned());
     let mut figures = bench(root, "payload", "payload", &paths.each_ref().map(String::as_str))?;
     let delta = figures.iter_mut().find(|figure| figure.what.starts_with("delta, of"));
-    // What lies between two given images only who gave them knows.
-    if let Some(delta) = delta.filter(|_| words.is_empty()) {
+    // The difference between two given images is unknown, so that no target applies.
+    if let Some(delta) = delta.filter(|_| arguments.is_empty()) {
         delta.target = TARGET.into();
     }
     for figure in &mut figures {
         figure.command =
-            ["cargo xtask bench payload", if words.is_empty() { "" } else { " OLD NEW" }].concat();
+            ["cargo xtask bench payload", if arguments.is_empty() { "" } else { " OLD NEW" }].concat();
     }
     Ok(figures)
 }
 
-/// Two images of the checkout, in folders: in the second one all code of a service is other code.
-fn built(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+/// Builds two images of the checkout; in the second one all code of a service differs.
+fn build_images(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     let bench = Bench::prepare(root, folder)?;
     bench.build("raw")?;
-    let old = taken(&bench, "old")?;
+    let old = move_images(&bench, "old")?;
     let program = bench.programs.join("node").join(CHANGED_SERVICE);
     let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
     fs::write(&program, changed(content)).with_context(|| format!("cannot change {}", program.display()))?;
     bench.append(&program)?;
     bench.build("raw")?;
-    Ok((old, taken(&bench, "new")?))
+    Ok((old, move_images(&bench, "new")?))
 }
 
-/// The middle half of a program, which is code, with each byte another one, as like each other as they were: what no
-/// compiler does to an old version, so no change to one service makes a larger delta.
+/// Changes every byte in the middle half of a program, which is code, by a bijection. Recompilation never changes
+/// as much: no change of one service makes a larger delta.
 fn changed(mut program: Vec<u8>) -> Vec<u8> {
     let quarter = program.len() / 4;
     for byte in &mut program[quarter..quarter * 3] {
@@ -71,8 +71,8 @@ fn changed(mut program: Vec<u8>) -> Vec<u8> {
     program
 }
 
-/// Moves what the last build made of `/usr` and boot image into a folder of that name.
-fn taken(bench: &Bench, name: &str) -> Result<PathBuf> {
+/// Moves `/usr` and boot image of the last build into a folder of that name.
+fn move_images(bench: &Bench, name: &str) -> Result<PathBuf> {
     let folder = bench.folder.join(name);
     fs::create_dir_all(&folder).context("cannot make a folder")?;
     for (made, files) in [("usr", &["usr.erofs", "usr.verity", "root-hash"][..]), ("disk", &["uki.efi"])] {

@@ -1,6 +1,6 @@
-//! What an emulated machine's boot costs, phase by phase: processor seconds of its QEMU, and time.
+//! Cost of an emulated machine's boot by phase: processor seconds of QEMU, and time.
 //!
-//! Processor seconds change less from day to day than times, and are what several machines share.
+//! Processor seconds vary less from day to day than times, and are the resource that several machines share.
 
 use std::fs;
 use std::path::Path;
@@ -16,19 +16,19 @@ use super::qemu::{Cost, Machine};
 
 const ROUNDS: usize = 3;
 const CLUSTER: &str = "phases";
-/// Of the first machine, below the cluster's folder.
+/// Console log of the first machine, below the cluster's folder.
 const CONSOLE: &str = "core-01/console.log";
 const READY: &str = "core-01/host/ready.json";
-/// Between two looks at the machine.
-const LOOK: Duration = Duration::from_millis(50);
-/// What firmware and machine show at the end of each phase, and what that is called.
+/// Poll interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Console output at the end of each phase, and the phase's name.
 const ENDS: [(&str, &str, &str); 3] = [
     (CONSOLE, "BdsDxe: starting", "firmware"),
     (READY, "\"state\":\"starting\"", "kernel, initrd, first units"),
     (READY, "\"state\":\"ready\"", "provisioning and services"),
 ];
 
-/// Each phase of a boot without user-data, and with the sample.
+/// Measures each phase of a boot without user-data, and with the sample.
 pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
     let sample = root.join("cloud-config/user-data.sample");
     let sample = sample.to_str().context("the checkout's path is no text")?;
@@ -70,12 +70,12 @@ fn rows(what: &str, user_data: &str, boots: &[[Cost; ENDS.len()]]) -> Vec<Figure
     (0..ENDS.len()).map(phase).chain([whole]).collect()
 }
 
-/// What the machine had cost at the end of each phase.
+/// Returns the machine's cost at the end of each phase.
 fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
     let folder = tempfile::tempdir().context("a folder for the machine")?;
-    let keelson = |words: &[&str]| {
+    let keelson = |arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(words);
+        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(arguments);
         command.stdin(Stdio::null());
         command
     };
@@ -92,16 +92,16 @@ fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
     costs
 }
 
-/// Until the machine is ready.
+/// Polls until the machine is ready.
 fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<[Cost; ENDS.len()]> {
     let mut costs = [Cost::default(); ENDS.len()];
     let mut next = 0;
-    while let Some((file, shows, name)) = ENDS.get(next) {
+    while let Some((file, mark, name)) = ENDS.get(next) {
         let ended = has_ended()?;
         if let Some(cost) = Machine::read(cluster).and_then(|machine| Cost::of(machine.pid)) {
-            // The console has bytes that are no text.
-            let shown = fs::read(cluster.join(file)).unwrap_or_default();
-            if String::from_utf8_lossy(&shown).contains(shows) {
+            // The console log is not valid UTF-8 everywhere.
+            let text = fs::read(cluster.join(file)).unwrap_or_default();
+            if String::from_utf8_lossy(&text).contains(mark) {
                 costs[next] = cost;
                 next += 1;
                 continue;
@@ -110,7 +110,7 @@ fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<
         if ended {
             bail!("the machine's boot has ended, and the end of its phase `{name}` was not seen");
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
     Ok(costs)
 }

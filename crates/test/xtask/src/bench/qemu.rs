@@ -1,14 +1,14 @@
-//! The QEMU process of a cluster's first machine, and what it has cost so far.
+//! The QEMU process of a cluster's first machine, and its cost so far.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
-/// Of the processor and start times in `/proc`, on every Linux of today.
+/// Unit of processor and start times in `/proc`: USER_HZ, 100 on current Linux systems.
 const TICKS_IN_A_SECOND: f64 = 100.0;
 
-/// Seconds since the process started: of the processors, user and system, and of the clock.
+/// Seconds since the process started: processor time (user and system), and elapsed time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
     pub processor: f64,
@@ -16,7 +16,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// None where there is no such process.
+    /// `None` if the process does not exist.
     pub fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let uptime = fs::read_to_string("/proc/uptime").ok()?;
@@ -24,7 +24,8 @@ impl Cost {
     }
 
     fn parse(stat: &str, uptime: &str) -> Option<Self> {
-        // Behind the name, which may have blanks: the state is field 3; user, system and start time are 14, 15 and 22.
+        // Fields are counted after the name, which may contain spaces: the state is field 3; user, system and start
+        // time are 14, 15 and 22.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let seconds = |at: usize| Some(fields.get(at)?.parse::<f64>().ok()? / TICKS_IN_A_SECOND);
         let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
@@ -32,16 +33,16 @@ impl Cost {
     }
 }
 
-/// A running machine, as its cluster's state file has it.
+/// A running machine, as the cluster's state file describes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     pub pid: i32,
-    /// On 127.0.0.1, forwarded to the machine's port 22.
+    /// Port on 127.0.0.1, forwarded to the machine's port 22.
     pub ssh_port: u16,
 }
 
 impl Machine {
-    /// None until it is started.
+    /// `None` until the machine has started.
     pub fn read(cluster: &Path) -> Option<Self> {
         let state: Value = serde_json::from_slice(&fs::read(cluster.join("cluster.json")).ok()?).ok()?;
         let node = &state["nodes"][0];

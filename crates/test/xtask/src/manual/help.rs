@@ -1,4 +1,4 @@
-//! Reads help texts, of the program and of each command that a text lists.
+//! Parses help texts of a program and of each command that they list.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,16 +8,16 @@ use anyhow::{Context, Result, bail};
 
 use super::programs::Program;
 
-/// Headings of the lists of commands, clap's and those of the originals' command lines.
+/// Headings of command lists: clap's, and those of the original programs.
 const COMMANDS: [&str; 2] = ["COMMANDS:", "Commands:"];
-/// A command that prints what `--help` prints.
+/// A command that prints the same as `--help`.
 const HELP: &str = "help";
-/// Levels of commands below a program.
+/// Maximal nesting of commands below a program.
 const MAX_DEPTH: usize = 4;
 
 #[derive(Debug)]
 pub struct Page {
-    /// The program and the words of the command: `etcdctl member add`.
+    /// Program and command: `etcdctl member add`.
     pub title: String,
     pub text: String,
     pub commands: Vec<Page>,
@@ -27,14 +27,14 @@ pub fn read(file: &Path, program: &Program) -> Result<Page> {
     page(file, program.name, &[])
 }
 
-fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
-    let title = [&[name], words].concat().join(" ");
-    if words.len() > MAX_DEPTH {
+fn page(file: &Path, name: &str, arguments: &[&str]) -> Result<Page> {
+    let title = [&[name], arguments].concat().join(" ");
+    if arguments.len() > MAX_DEPTH {
         bail!("{title}: more than {MAX_DEPTH} levels of commands");
     }
     let mut command = Command::new(file);
-    // Without variables: some texts show the values of those that set flags.
-    command.arg0(name).args(words).arg("--help").env_clear();
+    // Without environment variables: some help texts print the values of those that set flags.
+    command.arg0(name).args(arguments).arg("--help").env_clear();
     let output = command.output().with_context(|| format!("cannot run {}", file.display()))?;
     let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     let text: String = String::from_utf8_lossy(printed)
@@ -43,12 +43,12 @@ fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
         .collect();
     let mut commands = Vec::new();
     for below in commands_of(&text) {
-        commands.push(page(file, name, &[words, &[below]].concat())?);
+        commands.push(page(file, name, &[arguments, &[below]].concat())?);
     }
     Ok(Page { title, text: text.trim_matches('\n').to_owned(), commands })
 }
 
-/// The names in the list of commands: the first word of each line with the list's own indentation.
+/// Names in the list of commands: the first word of each line with the list's indentation.
 fn commands_of(text: &str) -> Vec<&str> {
     let list: Vec<&str> = text
         .lines()

@@ -1,6 +1,6 @@
-//! `cargo xtask manual`: the reference pages of all programs, from their own `--help`.
+//! `cargo xtask manual`: generates the reference pages of all programs from their `--help`.
 //!
-//! A page is a Markdown file below [`PAGES`], which is part of the book, and a man page. Both have the same text.
+//! Each page becomes a Markdown file below [`PAGES`], which is part of the book, and a man page with the same text.
 
 mod help;
 mod programs;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::built;
+use crate::cargo_build;
 use help::Page;
 use programs::{PROGRAMS, Program};
 
@@ -27,7 +27,7 @@ pub struct Flags {
     man: Option<PathBuf>,
 }
 
-/// Writes the Markdown pages, and man pages where asked for.
+/// Writes the Markdown pages, and man pages if requested.
 pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     let pages = collect(root)?;
     let folder = root.join(PAGES);
@@ -46,7 +46,7 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether the pages have what the programs print now; names those that do not.
+/// Returns whether the pages match the programs' output, and prints those that do not.
 pub fn is_current(root: &Path) -> Result<bool> {
     let outdated = outdated(root)?;
     if !outdated.is_empty() {
@@ -55,7 +55,7 @@ pub fn is_current(root: &Path) -> Result<bool> {
     Ok(outdated.is_empty())
 }
 
-/// The pages whose committed text differs, and those of no program.
+/// Pages with outdated text, and pages without a program.
 fn outdated(root: &Path) -> Result<Vec<String>> {
     let mut outdated = Vec::new();
     let mut known = Vec::new();
@@ -85,13 +85,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds the programs and reads the help of each and of all its commands.
+/// Builds the programs and reads the help of all their commands.
 fn collect(root: &Path) -> Result<Vec<(&'static Program, Page)>> {
-    // The whole workspace: a selection of packages is compiled with other features.
-    let built = built::build(root, &["--workspace", "--bins"])?;
+    // Builds the whole workspace: a selection of packages is compiled with other features.
+    let built = cargo_build::build(root, &["--workspace", "--bins"])?;
     let mut pages = Vec::new();
     for program in &PROGRAMS {
-        let page = help::read(built::named(&built, program.binary)?, program)
+        let page = help::read(cargo_build::named(&built, program.binary)?, program)
             .with_context(|| format!("the help of {}", program.name))?;
         if page.text.trim().is_empty() {
             bail!("{} --help prints nothing", program.name);

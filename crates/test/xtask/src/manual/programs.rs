@@ -1,12 +1,12 @@
-//! The programs that have pages.
+//! The documented programs.
 
-/// A name that users type, or that a unit starts.
+/// A program name that users type or that a unit starts.
 #[derive(Debug)]
 pub struct Program {
     pub name: &'static str,
-    /// Cargo's name of the file; several programs are one file that acts by the name it is started with.
+    /// Cargo's name of the file; several programs are one file that dispatches on `argv[0]`.
     pub binary: &'static str,
-    /// Of the manual: 1 for commands of users, 8 for daemons and administration.
+    /// Section of the manual: 1 for user commands, 8 for daemons and administration.
     pub section: u8,
     /// One line, as `whatis` prints it.
     pub summary: &'static str,
@@ -16,7 +16,7 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
     Program { name, binary, section, summary }
 }
 
-/// By name.
+/// Sorted by name.
 pub const PROGRAMS: [Program; 19] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),

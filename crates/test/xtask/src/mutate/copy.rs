@@ -1,8 +1,8 @@
 //! A copy of the checkout's sources, for mutations.
 //!
-//! Only the copy is ever written to. The checkout's files get new times: both are compiled into one build folder, in which cargo
-//! tells them apart by nothing else, and the checkout must not be linked with what a mutation left there. Files keep their modification time where their content is unchanged, so that cargo
-//! compiles only what a mutation touches.
+//! Only the copy is written to. Copy and checkout share a build folder in which cargo distinguishes them only by
+//! modification time: after a mutation the checkout's files get newer times, so that nothing links against mutated
+//! objects. Unchanged files keep their modification time, so that cargo recompiles only what a mutation affects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -14,23 +14,23 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-/// A folder with the copy, its build and its logs. One process at a time has it.
+/// A folder with the copy, its build and its logs, used by one process at a time.
 pub struct Copy {
     source: PathBuf,
     work: PathBuf,
-    /// Locked until this is dropped.
+    /// Held until drop.
     _lock: File,
 }
 
-/// A mutation in place.
+/// An applied mutation.
 pub struct Applied {
     before: BTreeMap<PathBuf, Vec<u8>>,
     /// The same files of the checkout.
     checkout: Vec<PathBuf>,
 }
 
-/// How far ahead the times of the checkout's files are while a mutation is in place: further than any build of it takes, and
-/// not for long where this process is killed meanwhile.
+/// How far the checkout's modification times are set into the future during a mutation: longer than a build, but
+/// short in case this process is killed meanwhile.
 const AHEAD: Duration = Duration::from_secs(3600);
 
 impl Copy {
@@ -57,7 +57,7 @@ impl Copy {
         self.work.join("checkout")
     }
 
-    /// Cargo's target folder for the copy: mutated programs must not replace the checkout's.
+    /// Cargo's target folder of the copy: mutated programs must not replace the checkout's.
     pub fn build(&self) -> PathBuf {
         self.work.join("build")
     }
@@ -66,7 +66,7 @@ impl Copy {
         self.work.join("logs")
     }
 
-    /// Makes the copy equal to the checkout: its tracked files, and new ones that are not ignored.
+    /// Synchronizes the copy with the checkout: tracked files, and new ones that are not ignored.
     pub fn sync(&self) -> Result<()> {
         let to = self.checkout();
         let files = sources(&self.source)?;
@@ -84,7 +84,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Writes these texts, by their paths below the checkout, into the copy.
+    /// Writes these texts, by path below the checkout, into the copy.
     pub fn apply(&self, files: &BTreeMap<PathBuf, String>) -> Result<Applied> {
         let mut before = BTreeMap::new();
         let checkout: Vec<_> = files.keys().map(|file| self.source.join(file)).collect();
@@ -104,7 +104,7 @@ impl Applied {
         for (path, bytes) in self.before {
             fs::write(&path, bytes).with_context(|| format!("cannot restore {}", path.display()))?;
         }
-        // Later than what was compiled of the mutation.
+        // Newer than the mutated objects.
         set_modified(&self.checkout, SystemTime::now())
     }
 }
@@ -118,10 +118,11 @@ fn set_modified(files: &[PathBuf], at: SystemTime) -> Result<()> {
     Ok(())
 }
 
-/// The checkout's files as git knows them, without those that are deleted.
+/// The checkout's files known to git, except deleted ones.
 fn sources(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let output = Command::new("git").args(words).current_dir(root).output().context("cannot start git")?;
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output =
+        Command::new("git").args(arguments).current_dir(root).output().context("cannot start git")?;
     if !output.status.success() {
         bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -130,7 +131,7 @@ fn sources(root: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(files.filter(|file| root.join(file).symlink_metadata().is_ok()).collect())
 }
 
-/// Writes only where the content differs. A link is made anew.
+/// Writes only if the content differs. Links are recreated.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
@@ -145,7 +146,7 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     if same && fs::metadata(from)?.permissions() == fs::metadata(to)?.permissions() {
         return Ok(());
     }
-    // A plain copy, never a hard link: a mutation would write into the checkout.
+    // Never a hard link: a mutation would change the checkout.
     fs::copy(from, to).map(drop)
 }
 
@@ -153,12 +154,12 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn git(root: &Path, words: &[&str]) {
-        let done = Command::new("git").args(words).current_dir(root).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
+    fn git(root: &Path, arguments: &[&str]) {
+        let output = Command::new("git").args(arguments).current_dir(root).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
-    /// A checkout with one tracked file and one ignored one, and its copy.
+    /// A checkout with one tracked and one ignored file, and its copy.
     fn made() -> (tempfile::TempDir, Copy) {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");

@@ -1,6 +1,7 @@
-//! `cargo xtask mutate`: applies each kept mutation to a copy of the checkout and runs the tests that must fail.
+//! `cargo xtask mutate`: applies each stored mutation to a copy of the checkout and runs the tests that must fail.
 //!
-//! It must never write to the checkout, and must never count a mutant as caught whose tests failed for another reason.
+//! Invariants: it never writes to the checkout, and never counts a mutant as caught whose tests failed for another
+//! reason.
 
 mod copy;
 mod mutant;
@@ -21,9 +22,9 @@ use mutant::{Mutant, TestCommand};
 use report::{Outcome, Report};
 use run::{Compiled, Runner};
 
-/// Where the mutants are kept, below the checkout.
+/// Mutant files, below the checkout.
 const MUTANTS: &str = "crates/test/xtask/mutants";
-/// Where the copy, its build and the logs are, below the checkout.
+/// The copy, its build and the logs, below the checkout.
 const WORK: &str = "target/mutate";
 
 const EXAMPLES: &str = "Examples:
@@ -53,7 +54,7 @@ pub struct Flags {
 #[error("no mutant or area is named {0} (cargo xtask mutate --list)")]
 pub struct UnknownMutant(String);
 
-/// The K-th of N parts: those mutants whose index, sorted by name, is K - 1 modulo N.
+/// The K-th of N parts: mutants whose index, sorted by name, is K - 1 modulo N.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
     part: usize,
@@ -73,7 +74,7 @@ impl std::str::FromStr for Slice {
     }
 }
 
-/// True when every mutant that ran is caught.
+/// Returns whether every mutant that ran was caught.
 pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     let all = mutant::load(&root.join(MUTANTS))?;
     let chosen = choose(&all, &flags.names, flags.slice)?;
@@ -87,13 +88,13 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     run_chosen(root, chosen, flags.json.as_deref())
 }
 
-/// The areas, which are the first halves of names.
+/// The areas: the part of a mutant's name before the slash.
 pub fn areas(root: &Path) -> Result<BTreeSet<String>> {
     let area = |mutant: Mutant| mutant.name.split('/').next().unwrap_or_default().to_owned();
     Ok(mutant::load(&root.join(MUTANTS))?.into_iter().map(area).collect())
 }
 
-/// Runs the mutants of one area, for a program that watches for signals already. True when every one is caught.
+/// Runs the mutants of one area in a process that handles signals already. Returns whether all were caught.
 pub fn run_area(root: &Path, area: &str) -> Result<bool> {
     let all = mutant::load(&root.join(MUTANTS))?;
     run_chosen(root, choose(&all, &[area.to_owned()], None)?, None)
@@ -113,7 +114,7 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, json: Option<&Path>) -> Result<
     for mutant in chosen {
         let started = Instant::now();
         let outcome = match judge(&copy, &runner, mutant, &baselines) {
-            Err(_) if interrupt::seen() => break,
+            Err(_) if interrupt::received() => break,
             outcome => outcome?,
         };
         let report = Report::new(mutant, outcome, started.elapsed());
@@ -125,13 +126,13 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, json: Option<&Path>) -> Result<
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     println!("{}", report::summary(&reports));
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     Ok(reports.iter().all(|report| matches!(report.outcome, Outcome::Caught)))
 }
 
-/// The mutants that `names` and `slice` select, sorted by name.
+/// Mutants selected by `names` and `slice`, sorted by name.
 fn choose<'a>(
     all: &'a [Mutant],
     names: &[String],
@@ -148,23 +149,23 @@ fn choose<'a>(
         .collect())
 }
 
-/// Why the tests of a command prove nothing, or how long they run without a mutation.
+/// Duration of a command's tests without a mutation, or why they are no baseline.
 type Baseline = Result<Duration, String>;
 
-/// Runs every command once without a mutation. All of them come first: between two mutants the unmutated crates would
-/// have to be compiled again.
+/// Runs every command once without a mutation. All run before the first mutant: in between, the unmutated crates
+/// would be recompiled.
 fn baselines(runner: &Runner, mutants: &[&Mutant]) -> Result<BTreeMap<TestCommand, Baseline>> {
-    let mut wanted: BTreeMap<TestCommand, Vec<&str>> = BTreeMap::new();
+    let mut by_command: BTreeMap<TestCommand, Vec<&str>> = BTreeMap::new();
     for mutant in mutants {
-        let tests = wanted.entry(mutant.command()).or_default();
+        let tests = by_command.entry(mutant.command()).or_default();
         tests.extend(mutant.tests.iter().map(String::as_str));
         tests.sort_unstable();
         tests.dedup();
     }
     let mut baselines = BTreeMap::new();
-    for (command, tests) in wanted {
+    for (command, tests) in by_command {
         eprintln!("baseline: {command}");
-        let log = format!("baseline-{}-{}", command.package, command.target.word());
+        let log = format!("baseline-{}-{}", command.package, command.target.file_name());
         let baseline = match runner.compile(&command, &log)? {
             Compiled::No { log } => Err(format!("does not compile unmutated: {}", log.display())),
             Compiled::Yes => runner.baseline(&command, &tests, &log)?,
@@ -184,7 +185,7 @@ fn judge(
     mutant: &Mutant,
     baselines: &BTreeMap<TestCommand, Baseline>,
 ) -> Result<Outcome> {
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     let command = mutant.command();

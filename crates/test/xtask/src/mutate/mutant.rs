@@ -1,4 +1,4 @@
-//! A kept mutant: the promise that it breaks, the edits that break it, and the tests that must fail.
+//! A stored mutant: the property that it breaks, the edits that break it, and the tests that must fail.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// Ends the names of the files.
+/// File extension.
 const ENDING: &str = "toml";
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mutant {
-    /// `AREA/NAME`: the file's path below the mutants' folder, without its ending.
+    /// `AREA/NAME`: the path below the mutants' folder, without the extension.
     #[serde(skip)]
     pub name: String,
-    /// One sentence, as docs/reliability.md has it.
+    /// One sentence, as in docs/reliability.md.
     pub promise: String,
     pub package: String,
     #[serde(default)]
     pub target: Target,
-    /// Full names, as `cargo test -- --exact` takes them. Each must pass without the mutation and fail with it.
+    /// Full names for `cargo test -- --exact`. Each must pass without the mutation and fail with it.
     pub tests: Vec<String>,
-    /// The failing output contains this: a test may fail for another reason than the mutation.
+    /// Substring of the failing output: excludes failures that the mutation did not cause.
     pub expect: String,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ pub struct Change {
     pub replace: String,
 }
 
-/// The test program of a package: `lib`, `test:NAME` or `bin:NAME`.
+/// The test binary of a package: `lib`, `test:NAME` or `bin:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Target {
@@ -53,7 +53,7 @@ pub enum Target {
     Bin(String),
 }
 
-/// What has to be compiled and started; mutants share it.
+/// What to compile and run, shared by mutants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TestCommand {
     pub package: String,
@@ -61,7 +61,7 @@ pub struct TestCommand {
     pub env: BTreeMap<String, String>,
 }
 
-/// A snippet that no longer describes one place of the tree.
+/// A snippet that does not match exactly one place of the tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Stale {
     #[error("{0} cannot be read")]
@@ -77,7 +77,7 @@ impl Mutant {
         Ok(mutant)
     }
 
-    /// Whether `wanted` is this mutant's name or its area.
+    /// Whether `wanted` is this mutant's name or area.
     pub fn is_named(&self, wanted: &str) -> bool {
         self.name == wanted || self.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('/'))
     }
@@ -116,8 +116,8 @@ impl Target {
         }
     }
 
-    /// Its name, for file names.
-    pub fn word(&self) -> &str {
+    /// Its form in file names.
+    pub fn file_name(&self) -> &str {
         match self {
             Self::Lib => "lib",
             Self::Test(name) | Self::Bin(name) => name,
@@ -147,7 +147,7 @@ impl fmt::Display for TestCommand {
     }
 }
 
-/// Every mutant below `folder`, sorted by name.
+/// Loads every mutant below `folder`, sorted by name.
 pub fn load(folder: &Path) -> Result<Vec<Mutant>> {
     let mut mutants = Vec::new();
     for file in crate::workspace::list(folder)? {

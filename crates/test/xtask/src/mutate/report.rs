@@ -1,4 +1,4 @@
-//! What became of each mutant, as lines and as JSON.
+//! Formats the outcomes of mutants as text and JSON.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use super::mutant::Mutant;
 
 #[derive(Debug)]
 pub enum Outcome {
-    /// Every test failed, for the expected reason.
+    /// Every test failed for the expected reason.
     Caught,
-    /// These tests passed with the mutation in place.
+    /// These tests passed with the mutation applied.
     Survived(Vec<String>),
-    /// A snippet no longer describes one place of the tree.
+    /// A snippet does not match exactly one place of the tree.
     Stale(String),
-    /// See this log.
+    /// With the path of the log.
     DoesNotCompile(PathBuf),
-    /// The tests failed, but not for the expected reason: why, and the log.
+    /// The tests failed for another reason: description, and log.
     OtherFailure(String, PathBuf),
     TimedOut(Duration),
     /// The tests do not pass without the mutation, or do not exist.
@@ -39,7 +39,7 @@ impl Report {
 }
 
 impl Outcome {
-    fn word(&self) -> &'static str {
+    fn label(&self) -> &'static str {
         match self {
             Self::Caught => "caught",
             Self::Survived(_) => "survived",
@@ -53,21 +53,21 @@ impl Outcome {
 }
 
 /// In the order of the summary.
-const WORDS: [&str; 7] =
+const LABELS: [&str; 7] =
     ["caught", "survived", "stale", "does not compile", "failed otherwise", "timed out", "no baseline"];
-/// These are shown even where there are none.
+/// Number of leading outcomes that are printed even if their count is zero.
 const ALWAYS: usize = 3;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.word();
+        let label = self.label();
         match self {
-            Self::Caught => to.write_str(word),
+            Self::Caught => to.write_str(label),
             Self::Survived(passed) => write!(to, "SURVIVED: {} passed", passed.join(", ")),
-            Self::Stale(why) | Self::NoBaseline(why) => write!(to, "{word}: {why}"),
-            Self::DoesNotCompile(log) => write!(to, "{word}: {}", log.display()),
-            Self::OtherFailure(why, log) => write!(to, "{word}: {why} ({})", log.display()),
-            Self::TimedOut(limit) => write!(to, "{word} after {} s", limit.as_secs()),
+            Self::Stale(why) | Self::NoBaseline(why) => write!(to, "{label}: {why}"),
+            Self::DoesNotCompile(log) => write!(to, "{label}: {}", log.display()),
+            Self::OtherFailure(why, log) => write!(to, "{label}: {why} ({})", log.display()),
+            Self::TimedOut(limit) => write!(to, "{label} after {} s", limit.as_secs()),
         }
     }
 }
@@ -79,13 +79,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// `N caught, N survived, N stale`, and the other outcomes where there are any.
+/// `N caught, N survived, N stale`, and other outcomes with a nonzero count.
 pub fn summary(reports: &[Report]) -> String {
     let mut parts = Vec::new();
-    for (index, word) in WORDS.iter().enumerate() {
-        let count = reports.iter().filter(|report| report.outcome.word() == *word).count();
+    for (index, label) in LABELS.iter().enumerate() {
+        let count = reports.iter().filter(|report| report.outcome.label() == *label).count();
         if index < ALWAYS || count > 0 {
-            parts.push(format!("{count} {word}"));
+            parts.push(format!("{count} {label}"));
         }
     }
     parts.join(", ")
@@ -95,8 +95,8 @@ pub fn json(reports: &[Report]) -> serde_json::Result<String> {
     let mutants: Vec<_> = reports
         .iter()
         .map(|Report { name, promise, outcome, took }| {
-            let (word, detail) = (outcome.word(), outcome.to_string());
-            json!({ "name": name, "promise": promise, "outcome": word, "detail": detail,
+            let (label, detail) = (outcome.label(), outcome.to_string());
+            json!({ "name": name, "promise": promise, "outcome": label, "detail": detail,
                 "seconds": took.as_secs_f32() })
         })
         .collect();

@@ -1,4 +1,4 @@
-//! Compiles a test program in the copy, runs the named tests, and reads their results.
+//! Compiles a test binary in the copy, runs the named tests, and parses their results.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use super::report::Outcome;
 use crate::command::cargo;
 use crate::interrupt;
 
-/// A mutated test may take this many times as long as the unmutated one.
-const SLOWER: u32 = 10;
-/// And never has less than this.
-const LEAST: Duration = Duration::from_secs(120);
-/// Without a mutation.
+/// Factor of the limit for a mutated test over its unmutated duration.
+const LIMIT_FACTOR: u32 = 10;
+/// Minimal limit.
+const MIN_LIMIT: Duration = Duration::from_secs(120);
+/// Limit without a mutation.
 const BASELINE: Duration = Duration::from_secs(1200);
-/// From SIGTERM to SIGKILL.
+/// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
-/// Between two checks of a running child.
+/// Interval of polling a child.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Tests by their full names, those that a usual run ignores too.
+/// Selects tests by full name, including ignored ones.
 const EXACTLY: [&str; 3] = ["--", "--include-ignored", "--exact"];
 
 pub struct Runner {
     pub checkout: PathBuf,
-    /// Cargo's target folder, for finished programs.
+    /// Cargo's target folder for finished programs.
     pub build: PathBuf,
-    /// Cargo's build folder, for all else: the checkout's own has the dependencies compiled already.
+    /// Cargo's build folder for intermediate files: the checkout's, which has the dependencies compiled.
     pub shared_build: PathBuf,
     pub logs: PathBuf,
 }
@@ -40,7 +40,7 @@ pub enum Compiled {
     No { log: PathBuf },
 }
 
-/// The results that a test program prints at its end.
+/// The summary that a test binary prints.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Results {
     passed: usize,
@@ -56,7 +56,7 @@ impl Runner {
         Ok(if ended.is_some_and(|status| status.success()) { Compiled::Yes } else { Compiled::No { log } })
     }
 
-    /// How long `tests` take without a mutation, or why they prove nothing.
+    /// Duration of `tests` without a mutation, or why they are no baseline.
     pub fn baseline(
         &self,
         command: &TestCommand,
@@ -67,23 +67,23 @@ impl Runner {
         let started = Instant::now();
         let ended = finish(self.cargo(command).args(EXACTLY).args(tests), &log, Some(BASELINE))?;
         let took = started.elapsed();
-        let shown = log.display();
+        let path = log.display();
         let Some(results) = results(&read(&log)?).filter(|_| ended.is_some()) else {
-            return Ok(Err(format!("the unmutated tests printed no result: {shown}")));
+            return Ok(Err(format!("the unmutated tests printed no result: {path}")));
         };
         if !results.failed.is_empty() {
-            return Ok(Err(format!("unmutated tests fail ({}): {shown}", results.failed.join(", "))));
+            return Ok(Err(format!("unmutated tests fail ({}): {path}", results.failed.join(", "))));
         }
         if results.passed != tests.len() {
-            return Ok(Err(format!("{} of {} tests exist and ran: {shown}", results.passed, tests.len())));
+            return Ok(Err(format!("{} of {} tests exist and ran: {path}", results.passed, tests.len())));
         }
         Ok(Ok(took))
     }
 
-    /// The verdict on a mutation that is in place and compiled.
+    /// The outcome of a mutation that is applied and compiled.
     pub fn mutated(&self, mutant: &Mutant, unmutated: Duration, log: &str) -> Result<Outcome> {
         let log = self.logs.join(format!("{log}.log"));
-        let limit = LEAST.max(unmutated * SLOWER);
+        let limit = MIN_LIMIT.max(unmutated * LIMIT_FACTOR);
         let mut cargo = self.cargo(&mutant.command());
         let ended = finish(cargo.args(EXACTLY).args(&mutant.tests), &log, Some(limit))?;
         if ended.is_none() {
@@ -101,7 +101,7 @@ impl Runner {
     }
 }
 
-/// Caught is only a mutant whose tests all failed, and said what is expected.
+/// A mutant is caught only if all its tests fail with the expected output.
 fn verdict(mutant: &Mutant, output: &str, log: &Path) -> Outcome {
     let Some(results) = results(output) else {
         return Outcome::OtherFailure("the test program printed no result".to_owned(), log.to_path_buf());
@@ -117,13 +117,13 @@ fn verdict(mutant: &Mutant, output: &str, log: &Path) -> Outcome {
     Outcome::Caught
 }
 
-/// None where the program did not come to its end.
+/// `None` if the program did not finish.
 fn results(output: &str) -> Option<Results> {
     let lines: Vec<_> = output.lines().collect();
     let end = lines.iter().rposition(|line| line.starts_with("test result: "))?;
     let passed = lines[end].split_whitespace().collect::<Vec<_>>();
     let passed = passed.windows(2).find(|pair| pair[1] == "passed;")?[0].parse().ok()?;
-    // The names come last, behind the second `failures:`.
+    // The names follow the second `failures:`.
     let names = lines[..end].iter().rposition(|line| *line == "failures:");
     let failed = names.map_or(&[][..], |at| &lines[at + 1..end]);
     let failed = failed.iter().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect();
@@ -135,7 +135,7 @@ fn read(log: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Runs `command` with its output in `log`. None where it exceeded `limit` and was ended.
+/// Runs `command` with its output in `log`. `None` if it exceeded `limit` and was killed.
 fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let copy = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
@@ -150,7 +150,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
         match terminated {
             None if limit.is_some_and(|limit| started.elapsed() > limit) => {
                 terminated = Some(Instant::now());
-                interrupt::end_tree(i32::try_from(child.id()).unwrap_or(0));
+                interrupt::terminate_tree(i32::try_from(child.id()).unwrap_or(0));
             }
             Some(since) if since.elapsed() > GRACE => child.kill().context("cannot kill cargo")?,
             _ => {}
@@ -158,7 +158,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
         std::thread::sleep(POLL);
     };
     interrupt::child_ended();
-    if interrupt::seen() {
+    if interrupt::received() {
         bail!("interrupted");
     }
     Ok(terminated.is_none().then_some(status))
@@ -236,7 +236,7 @@ mod tests {
         hangs.args(["-c", "echo started; sleep 600 & wait"]);
         assert_eq!(finish(&mut hangs, &log, Some(Duration::from_millis(200))).unwrap(), None);
         assert_eq!(read(&log).unwrap(), "started\n");
-        let status = finish(Command::new("sh").args(["-c", "exit 3"]), &log, Some(LEAST)).unwrap();
+        let status = finish(Command::new("sh").args(["-c", "exit 3"]), &log, Some(MIN_LIMIT)).unwrap();
         assert_eq!(status.and_then(|status| status.code()), Some(3));
     }
 }

@@ -1,4 +1,4 @@
-//! The kept mutants describe this checkout, and docs/reliability.md names each of them.
+//! The stored mutants match this checkout, and docs/reliability.md names each of them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn kept() -> Vec<Mutant> {
 }
 
 /// What is wrong with `mutant` in this checkout.
-fn wrong(workspace: &Workspace, mutant: &Mutant) -> Option<String> {
+fn problem(workspace: &Workspace, mutant: &Mutant) -> Option<String> {
     if let Err(stale) = mutant.mutated(&workspace.root) {
         return Some(stale.to_string());
     }
@@ -58,9 +58,9 @@ fn every_kept_mutant_describes_this_checkout() {
     let workspace = Workspace::load(&workspace::root()).unwrap();
     let mutants = kept();
     assert!(!mutants.is_empty());
-    let check = |mutant: &Mutant| Some(format!("{}: {}", mutant.name, wrong(&workspace, mutant)?));
-    let wrong: Vec<_> = mutants.iter().filter_map(check).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let check = |mutant: &Mutant| Some(format!("{}: {}", mutant.name, problem(&workspace, mutant)?));
+    let problem: Vec<_> = mutants.iter().filter_map(check).collect();
+    assert!(problem.is_empty(), "{}", problem.join("\n"));
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn a_stale_or_unknown_mutant_is_named() {
     let check = |change: &dyn Fn(&mut Mutant), expect: &str| {
         let mut bad = good.clone();
         change(&mut bad);
-        let wrong = wrong(&workspace, &bad).unwrap_or_default();
-        assert!(wrong.contains(expect), "{expect}: {wrong:?}");
+        let problem = problem(&workspace, &bad).unwrap_or_default();
+        assert!(problem.contains(expect), "{expect}: {problem:?}");
     };
-    assert_eq!(wrong(&workspace, &good), None);
+    assert_eq!(problem(&workspace, &good), None);
     check(&|bad| bad.changes[0].find = "no such snippet".into(), "contains the snippet 0 times");
     check(&|bad| bad.changes[0].find = "\n".into(), "times, not once");
     check(&|bad| bad.changes[0].file = PathBuf::from("none.rs"), "none.rs cannot be read");

@@ -1,4 +1,4 @@
-//! The table of what holds the contract of cloud-config names only tests and scenarios that exist.
+//! The cloud-config contract's table names only tests and scenarios that exist.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use crate::workspace::Workspace;
 
 const TABLE: &str = "docs/cloud-config-contract.md";
 const SCENARIOS: &str = "qemu/";
-/// What a row says that has no test.
+/// Entry of a row without a test.
 const NOT_COVERED: &str = "not covered";
-/// Stands before the name of a scenario.
+/// Prefix of a scenario's name.
 const SCENARIO: &str = "scenario ";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -25,19 +25,19 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             continue;
         }
         let wrong = row(workspace, held)?;
-        let place = format!("{TABLE}:{}", index + 1);
-        findings.extend(wrong.into_iter().map(|message| Finding::new(place.clone(), message)));
+        let location = format!("{TABLE}:{}", index + 1);
+        findings.extend(wrong.into_iter().map(|message| Finding::new(location.clone(), message)));
     }
     Ok(Outcome::of(findings))
 }
 
-/// What is wrong with the names in one row.
+/// Returns what is wrong with the names of one row.
 fn row(workspace: &Workspace, held: &str) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     let mut named = 0;
     let mut file: Option<(&str, String)> = None;
     let mut before = "";
-    // Every second piece stands between backticks.
+    // Every second piece is between backticks.
     for (index, piece) in held.split('`').enumerate() {
         if index % 2 == 0 {
             before = piece;
@@ -68,7 +68,7 @@ fn row(workspace: &Workspace, held: &str) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// As a function, or as the name that a macro makes tests of.
+/// Whether it is a function, or a name that a macro generates tests from.
 fn has_test(text: &str, name: &str) -> bool {
     text.lines().map(str::trim_start).any(|line| {
         let line = line.strip_prefix("async ").unwrap_or(line);

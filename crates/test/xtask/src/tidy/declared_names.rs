@@ -1,4 +1,4 @@
-//! Types, functions, fields and modules have names of the field: words that read as translated are not used.
+//! Types, functions, fields and modules have names of the field, not words that read as translated.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use syn::{
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// Not a word of a name, and what it usually stands for.
+/// Words that names must not contain, and their usual replacement.
 const WORDS: [(&str, &str); 20] = [
     ("anybody", "what is meant, as in `no_verify`"),
     ("asked", "request, spec"),
@@ -45,29 +45,29 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         names.visit_file(&parsed);
         for name in names.0.iter().map(Ident::to_string).collect::<BTreeSet<_>>() {
             for (word, term) in refused(&name) {
-                let place = format!("{}:{}", file.display(), line_of(&text, &name));
-                findings.push(Finding::new(place, format!("`{name}`: instead of `{word}`: {term}")));
+                let location = format!("{}:{}", file.display(), line_of(&text, &name));
+                findings.push(Finding::new(location, format!("`{name}`: instead of `{word}`: {term}")));
             }
         }
     }
     Ok(Outcome::of(findings))
 }
 
-/// The first line with `name` as a whole word. Without a feature of proc-macro2 that the whole workspace would be compiled
-/// with, identifiers have no lines.
+/// The first line with `name` as a whole word. proc-macro2 gives identifiers line numbers only with a feature that
+/// would recompile the workspace.
 fn line_of(text: &str, name: &str) -> usize {
     let is_part = |char: char| char.is_alphanumeric() || char == '_';
     let has = |line: &str| line.split(|char| !is_part(char)).any(|word| word == name);
     text.lines().position(has).map_or(0, |index| index + 1)
 }
 
-/// The refused words among those of `name`, in either case.
+/// The forbidden words in `name`, in either case.
 fn refused(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let words = words(name);
     WORDS.into_iter().filter(move |(word, _)| words.iter().any(|one| one == word))
 }
 
-/// `StoreLink` and `store_link` are `store` and `link`.
+/// Splits `StoreLink` and `store_link` into `store` and `link`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for letter in name.chars() {
@@ -113,7 +113,7 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_item_fn(&mut self, node: &'ast ItemFn) {
-        // The name of a test is a sentence.
+        // Names of tests are sentences.
         if !node
             .attrs
             .iter()
@@ -147,7 +147,7 @@ mod tests {
             "#[test]\nfn what_is_said() {}\nstruct RealHands { told_at: u64 }\nmod doors {}\nimpl RealHandshake {\n    fn tell(&self) {}\n}\n",
         )]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.as_str()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.as_str()).collect();
         assert_eq!(places, ["a.rs:3", "a.rs:4", "a.rs:6", "a.rs:3"]);
     }
 }

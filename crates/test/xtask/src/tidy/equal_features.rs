@@ -1,5 +1,5 @@
-//! A quick image is compiled from what `cargo keelson` is compiled from, which cargo uses again only where both need the
-//! same features of a package.
+//! The `quick` profile of images and `cargo keelson` compile shared packages with the same features, so that cargo
+//! reuses them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,11 +11,11 @@ use super::finding::{Finding, Outcome};
 use crate::command::cargo;
 use crate::workspace::Workspace;
 
-/// What builds images.
+/// The package that builds images.
 const BUILDER: &str = "keelson";
 const PROGRAMS: &str = "os/programs.toml";
-/// Packages that nearly nothing else depends on, or that one side compiles for build scripts, which are compiled with other
-/// settings: to compile them twice takes seconds.
+/// Packages with few dependents, or compiled by one side for build scripts only, with other settings: compiling
+/// them twice costs seconds.
 const TWICE: [&str; 5] = ["phf_shared", "regex-automata", "regex-syntax", "uuid", "winnow"];
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(differences(&builder, &programs)))
 }
 
-/// A line for each package that is compiled: `NAME vVERSION|FEATURE,FEATURE`.
+/// A line per compiled package: `NAME vVERSION|FEATURE,FEATURE`.
 fn tree(root: &Path, packages: &[&str]) -> Result<String> {
     let mut command = cargo(root, &["tree", "--locked", "--edges", "normal,build", "--prefix", "none"]);
     command.args(["--format", "{p}|{f}"]);
@@ -53,7 +53,7 @@ fn tree(root: &Path, packages: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Of each package the sets of features with which it is compiled: one for programs, one for what runs in compilers.
+/// Feature sets of each package: one for programs, one for build scripts and macros.
 fn features(tree: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (package, features) in tree.lines().filter_map(|line| line.split_once('|')) {

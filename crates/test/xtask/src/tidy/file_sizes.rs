@@ -1,4 +1,4 @@
-//! A file that is too long to be read at once says why it is one, or is split.
+//! A long file states its reason, or is split.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use anyhow::Result;
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// Lines above which a file gives its reason.
+/// Number of lines above which a file needs a reason.
 const NEEDS_REASON: usize = 400;
-/// Lines from which no reason helps.
+/// Number of lines from which no reason is accepted.
 const FORBIDDEN: usize = 700;
-/// How the reason is written, and within how many lines.
+/// Prefix of the reason, and the number of lines in which it must appear.
 const REASON: &str = "Long because ";
 const REASON_WITHIN: usize = 30;
 const EXTENSIONS: [&str; 3] = ["rs", "sh", "py"];

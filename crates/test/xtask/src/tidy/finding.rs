@@ -1,31 +1,31 @@
-//! What a rule says about the checkout.
+//! Results of a lint.
 
 use std::fmt;
 
-/// One place that breaks a rule, and what would be right.
+/// A violation, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Path below the checkout, with `:LINE` where the rule knows it.
-    pub place: String,
+    /// Path below the checkout, with `:LINE` if known.
+    pub location: String,
     pub message: String,
 }
 
 impl Finding {
-    pub fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: place.into(), message: message.into() }
+    pub fn new(location: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { location: location.into(), message: message.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.place, self.message)
+        write!(out, "{}: {}", self.location, self.message)
     }
 }
 
-/// A rule either looked, or says why it could not.
+/// A lint either ran, or reports why it could not.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `note` limits what was looked at, where the host could not do all of it.
+    /// `note` states which part could not be checked on this host.
     Checked {
         findings: Vec<Finding>,
         note: Option<String>,

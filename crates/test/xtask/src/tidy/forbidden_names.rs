@@ -1,4 +1,4 @@
-//! Files, folders and crates are named after something: a name for what is left over gathers more of it.
+//! Files, folders and crates have specific names: a catch-all name collects unrelated code.
 
 use anyhow::Result;
 
@@ -19,13 +19,14 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         }
     }
     for package in workspace.packages.iter().filter(|package| is_forbidden(&package.name)) {
-        let place = workspace.shown(&package.manifest_path);
-        findings.push(Finding::new(place, format!("crate `{}`: name it after what it holds", package.name)));
+        let location = workspace.relative(&package.manifest_path);
+        findings
+            .push(Finding::new(location, format!("crate `{}`: name it after what it holds", package.name)));
     }
     Ok(Outcome::of(findings))
 }
 
-/// Whether one of the words of `name` is forbidden: `net_utils` is no better than `utils`.
+/// Whether a word of `name` is forbidden: `net_utils` is no better than `utils`.
 fn is_forbidden(name: &str) -> bool {
     name.split(['_', '-']).any(|word| FORBIDDEN.contains(&word))
 }
@@ -47,7 +48,7 @@ mod tests {
         ]);
         made.workspace.packages = vec![package("misc", json!(0), &[]), package("units", json!(0), &[])];
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.as_str()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.as_str()).collect();
         assert_eq!(places, ["src/common/mod.rs", "src/net_utils.rs", "/somewhere/crates/misc/Cargo.toml"]);
     }
 }

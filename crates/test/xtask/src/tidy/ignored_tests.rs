@@ -7,10 +7,10 @@ use crate::workspace::Workspace;
 
 const ATTRIBUTE: &str = "#[ignore";
 const STEP: &str = "cargo verify ";
-/// The step of tests whose names contain [`SOAK`], which it selects by that.
+/// The step that runs tests whose names contain [`SOAK`].
 const SOAKS: &str = "cargo verify --all soaks";
 const SOAK: &str = "soak";
-/// Before the name of the test that runs it in a process of its own.
+/// Prefix of the name of the test that runs it in a separate process.
 const STARTED_BY: &str = "started by ";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -23,16 +23,16 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             let reason = rest.strip_prefix(" = \"").and_then(|reason| reason.strip_suffix("\"]"));
             let name =
                 lines.clone().find_map(|(_, line)| line.trim_start().split_once("fn ")).map(|(_, name)| name);
-            if let Some(wrong) = wrong(reason.unwrap_or_default(), name.unwrap_or_default()) {
-                findings.push(Finding::new(format!("{}:{}", file.display(), index + 1), wrong));
+            if let Some(problem) = problem(reason.unwrap_or_default(), name.unwrap_or_default()) {
+                findings.push(Finding::new(format!("{}:{}", file.display(), index + 1), problem));
             }
         }
     }
     Ok(Outcome::of(findings))
 }
 
-/// `signature`: what stands behind `fn`.
-fn wrong(reason: &str, signature: &str) -> Option<&'static str> {
+/// `signature` is the text after `fn`.
+fn problem(reason: &str, signature: &str) -> Option<&'static str> {
     let is_soak = signature.split('(').next().is_some_and(|name| name.contains(SOAK));
     match (is_soak, reason.ends_with(SOAKS)) {
         (true, false) => Some("a test named soak is run by `cargo verify --all soaks`: say so in its reason"),

@@ -1,8 +1,8 @@
 //! Imports go downward only.
 //!
-//! Each crate declares `[package.metadata.keelson] layer = 0..4` or `"beside"`. A crate may name crates of
-//! its own layer and of lower ones; what stands beside (test kits, xtask) may name everything and is named
-//! by tests alone. Layers 0-2 may not name a crate that brings files, sockets, clocks or a runtime.
+//! Each crate declares `[package.metadata.keelson] layer = 0..4` or `"beside"`. A crate may depend on crates of its
+//! layer and lower ones. A crate beside the layers (test kits, xtask) may depend on all, and only tests may depend
+//! on it. Layers 0-2 may not depend on crates that do I/O, read clocks or bring a runtime.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use anyhow::Result;
 use super::finding::{Finding, Outcome};
 use crate::workspace::{Package, Workspace};
 
-/// The highest numbered layer: programs.
+/// The highest layer: programs.
 const TOP: u64 = 4;
-/// The highest layer that decides only, and so has no hands.
+/// The highest layer of pure logic, without I/O.
 pub const LAST_PURE: u64 = 2;
 
-/// Crates that touch the world: not for layers 0-2.
-const HANDS: [&str; 26] = [
+/// Crates that do I/O, forbidden in layers 0-2.
+const IO_CRATES: [&str; 26] = [
     "async-std",
     "axum",
     "fs-err",
@@ -53,7 +53,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// `None` where the crate declares none, or something else.
+    /// `None` if the crate declares no layer, or an invalid one.
     pub fn of(package: &Package) -> Option<Self> {
         let value = package.metadata.get("keelson")?.get("layer")?;
         match (value.as_u64(), value.as_str()) {
@@ -67,7 +67,7 @@ impl Layer {
         match (self, other) {
             (Self::Beside, _) => true,
             (Self::Numbered(_), Self::Beside) => false,
-            (Self::Numbered(mine), Self::Numbered(theirs)) => theirs <= mine,
+            (Self::Numbered(mine), Self::Numbered(other_layer)) => other_layer <= mine,
         }
     }
 }
@@ -84,18 +84,18 @@ impl fmt::Display for Layer {
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let mut findings = Vec::new();
     for package in &workspace.packages {
-        let place = workspace.shown(&package.manifest_path);
+        let location = workspace.relative(&package.manifest_path);
         let Some(layer) = Layer::of(package) else {
             let message = "declares no layer: [package.metadata.keelson] layer = 0..4 or \"beside\"";
-            findings.push(Finding::new(place, message));
+            findings.push(Finding::new(location, message));
             continue;
         };
-        // Tests may name anything: they are not what other crates import.
+        // Tests may depend on anything: no other crate imports them.
         let named =
             package.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
         for dependency in named {
             if let Some(message) = objection(workspace, layer, &dependency.name) {
-                findings.push(Finding::new(place.clone(), message));
+                findings.push(Finding::new(location.clone(), message));
             }
         }
     }
@@ -104,12 +104,14 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 fn objection(workspace: &Workspace, layer: Layer, name: &str) -> Option<String> {
     if let Some(other) = workspace.packages.iter().find(|package| package.name == name) {
-        // A crate without a layer has a finding of its own.
-        let theirs = Layer::of(other)?;
-        return (!layer.may_name(theirs)).then(|| format!("{layer} names {name}, which is {theirs}"));
+        // A crate without a layer gets a separate finding.
+        let other_layer = Layer::of(other)?;
+        return (!layer.may_name(other_layer))
+            .then(|| format!("{layer} names {name}, which is {other_layer}"));
     }
     let pure = matches!(layer, Layer::Numbered(number) if number <= LAST_PURE);
-    (pure && HANDS.contains(&name)).then(|| format!("{layer} names {name}: only layer 3 and 4 have hands"))
+    (pure && IO_CRATES.contains(&name))
+        .then(|| format!("{layer} names {name}: only layer 3 and 4 have hands"))
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_without_hands_may_not_name_tokio_except_in_tests() {
+    fn a_pure_layer_may_not_name_tokio_except_in_tests() {
         check_packages(
             vec![package("plan", json!(2), &[("tokio", None), ("tempfile", Some("dev"))])],
             &["layer 2 names tokio: only layer 3 and 4 have hands"],

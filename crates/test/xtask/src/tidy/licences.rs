@@ -1,4 +1,4 @@
-//! Every crate of the workspace says its licence; those of other people's crates are the step `licences`' matter.
+//! Every crate of the workspace declares its licence; the step `licences` checks third-party crates.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let findings = silent
         .map(|package| {
             let message = "no licence field: write `license.workspace = true`";
-            Finding::new(workspace.shown(&package.manifest_path), message)
+            Finding::new(workspace.relative(&package.manifest_path), message)
         })
         .collect();
     Ok(Outcome::of(findings))
@@ -31,6 +31,6 @@ mod tests {
         made.workspace.packages = vec![package("fine", json!(0), &[]), silent];
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].place.contains("silent"));
+        assert!(findings[0].location.contains("silent"));
     }
 }

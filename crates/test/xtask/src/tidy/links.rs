@@ -1,4 +1,4 @@
-//! Documentation refers to what exists: links to files and headings, and paths of the checkout in code spans.
+//! The documentation refers to what exists: links to files and headings, and paths of the checkout in code spans.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// A code span that begins with one of these is a path of the checkout.
+/// A code span with one of these prefixes is a path of the checkout.
 const FOLDERS: [&str; 8] = [".ci/", "cloud-config/", "crates/", "docs/", "image/", "os/", "qemu/", "units/"];
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -15,13 +15,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     for file in workspace.files.iter().filter(|file| is_markdown(file)) {
         let text = workspace.read(file)?;
         for (index, line) in text.lines().enumerate() {
-            let place = || format!("{}:{}", file.display(), index + 1);
+            let location = || format!("{}:{}", file.display(), index + 1);
             for path in paths(line).filter(|path| !exists(workspace, Path::new(path))) {
-                findings.push(Finding::new(place(), format!("{path} does not exist")));
+                findings.push(Finding::new(location(), format!("{path} does not exist")));
             }
             for target in targets(line) {
-                if !leads_somewhere(workspace, file, target)? {
-                    findings.push(Finding::new(place(), format!("the link {target} leads nowhere")));
+                if !is_valid(workspace, file, target)? {
+                    findings.push(Finding::new(location(), format!("the link {target} leads nowhere")));
                 }
             }
         }
@@ -33,12 +33,12 @@ fn is_markdown(file: &Path) -> bool {
     file.extension().is_some_and(|kind| kind == "md")
 }
 
-/// Whether it is a tracked file, or a folder of some.
+/// Whether it is a tracked file, or a folder with tracked files.
 fn exists(workspace: &Workspace, path: &Path) -> bool {
     workspace.files.iter().any(|file| file.starts_with(path))
 }
 
-/// The paths in the code spans of a line. One with a placeholder in upper case is none.
+/// Paths in the code spans of a line, except those with an upper-case placeholder.
 fn paths(line: &str) -> impl Iterator<Item = &str> {
     let spans = line.split('`').skip(1).step_by(2);
     spans.filter(|span| {
@@ -50,16 +50,16 @@ fn paths(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the links of a line lead, those into the web left out.
+/// Targets of a line's links, except web links.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     let behind = line.split("](").skip(1);
     behind.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).filter(|t| !t.contains("://"))
 }
 
-fn leads_somewhere(workspace: &Workspace, from: &Path, target: &str) -> Result<bool> {
+fn is_valid(workspace: &Workspace, from: &Path, target: &str) -> Result<bool> {
     let (path, heading) =
         target.split_once('#').map_or((target, None), |(path, heading)| (path, Some(heading)));
-    let file = if path.is_empty() { from.to_owned() } else { beside(from, path) };
+    let file = if path.is_empty() { from.to_owned() } else { resolve(from, path) };
     if !exists(workspace, &file) {
         return Ok(false);
     }
@@ -68,8 +68,8 @@ fn leads_somewhere(workspace: &Workspace, from: &Path, target: &str) -> Result<b
     Ok(text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading))
 }
 
-/// A path as `from` has it, from the checkout's root on.
-fn beside(from: &Path, path: &str) -> PathBuf {
+/// Resolves a path relative to `from` against the checkout's root.
+fn resolve(from: &Path, path: &str) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in from.parent().unwrap_or(Path::new("")).join(path).components() {
         match part {
@@ -80,7 +80,7 @@ fn beside(from: &Path, path: &str) -> PathBuf {
     whole
 }
 
-/// What a heading is linked to by, as GitHub and mdBook make it.
+/// The anchor of a heading, as GitHub and mdBook generate it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));

@@ -1,4 +1,4 @@
-//! The package lock says what is built, not where it was fetched: it names no host.
+//! The package lock contains no host names: it states what is built, not where it was downloaded.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 
 /// Files that are the same on every host, whatever mirror it uses.
 const LOCKS: [&str; 2] = ["os/packages", "os/packages.lock"];
-/// Labels from which a word with dots is read as a host name.
+/// Number of labels from which a dotted word counts as a host name.
 const HOST_LABELS: usize = 3;
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -17,9 +17,11 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     for lock in LOCKS.iter().map(Path::new).filter(|lock| workspace.files.iter().any(|file| file == lock)) {
         for (index, line) in workspace.read(lock)?.lines().enumerate() {
             if let Some(host) = words(line).find(|word| names_host(word)) {
-                let place = format!("{}:{}", lock.display(), index + 1);
-                findings
-                    .push(Finding::new(place, format!("`{host}` names a host: keep the path below pool/")));
+                let location = format!("{}:{}", lock.display(), index + 1);
+                findings.push(Finding::new(
+                    location,
+                    format!("`{host}` names a host: keep the path below pool/"),
+                ));
             }
         }
     }
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_in_any_clothes_are_found() {
+    fn hosts_in_any_form_are_found() {
         check_line("url = \"https://packages.example/debian\"", 1);
         check_line("path=mirror.example/debian/pool/main/a/a.deb", 1);
         check_line("mirror: packages.mirror.example", 1);

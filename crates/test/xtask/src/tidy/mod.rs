@@ -1,6 +1,6 @@
-//! Rules of the project that no compiler checks: one file a rule, each with tests that show it fail.
+//! The project's lints: one module each, with tests that show it fail.
 //!
-//! A rule only reads. What it cannot check on this host it must report as skipped, with the reason.
+//! A lint only reads. It reports what it cannot check on this host as skipped, with the reason.
 
 mod contract_tests;
 mod declared_names;
@@ -31,7 +31,7 @@ pub struct Rule {
     pub check: fn(&Workspace) -> anyhow::Result<Outcome>,
 }
 
-/// Every rule, in the order in which they are shown.
+/// Every lint, in output order.
 pub const RULES: [Rule; 17] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::workspace;
 
-    /// So that `cargo test` alone holds the rules that need no other program.
+    /// Lets `cargo test` alone check the lints that need no other program.
     #[test]
     fn this_checkout_keeps_the_rules() {
         let workspace = Workspace::load(&workspace::root()).unwrap();

@@ -1,7 +1,7 @@
-//! A folder reads top-down: the modules of one crate do not name each other in a circle.
+//! The modules of one crate have no circular imports, so that a folder reads top-down.
 //!
-//! Declaring a module and re-exporting from it (`pub use`) names nothing: a facade is no circle. So the cure
-//! for a folder whose files use what its `mod.rs` defines is a file of its own for that, re-exported there.
+//! Declaring a module and re-exporting from it (`pub use`) are not imports: a facade is no circle. To break a
+//! circle through a `mod.rs`, move what it defines into a separate file and re-export it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,9 +11,9 @@ use super::finding::{Finding, Outcome};
 use super::module_tree::{self, Module, ModulePath};
 use crate::workspace::Workspace;
 
-/// Kinds of targets whose modules are read.
+/// Kinds of targets whose modules are checked.
 const KINDS: [&str; 3] = ["lib", "bin", "proc-macro"];
-/// Re-exports of re-exports that are followed; a longer chain ends at the last one.
+/// Maximal number of followed re-exports; a longer chain ends at the last one.
 const RE_EXPORTS: usize = 16;
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -25,16 +25,16 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         for target in package.targets.iter().filter(read) {
             let modules = module_tree::read(&target.src_path)?;
             for circle in circles(&modules) {
-                let words: Vec<_> = circle.iter().map(shown).collect();
-                let place = workspace.shown(&target.src_path);
-                findings.push(Finding::new(place, format!("{CIRCLE}{}", words.join(" -> "))));
+                let names: Vec<_> = circle.iter().map(display_path).collect();
+                let location = workspace.relative(&target.src_path);
+                findings.push(Finding::new(location, format!("{CIRCLE}{}", names.join(" -> "))));
             }
         }
     }
     Ok(Outcome::of(findings))
 }
 
-fn shown(path: &ModulePath) -> String {
+fn display_path(path: &ModulePath) -> String {
     if path.is_empty() { "crate".into() } else { path.join("::") }
 }
 
@@ -42,7 +42,7 @@ const CIRCLE: &str = "a circle (give what both need a file of its own, and `pub 
 
 type Edges<'a> = BTreeMap<&'a ModulePath, BTreeSet<&'a ModulePath>>;
 
-/// One circle for each group of modules that has any, its first module again at the end.
+/// One circle for each strongly connected group of modules, starting and ending with the same module.
 fn circles(modules: &[Module]) -> Vec<Vec<ModulePath>> {
     let by_path: BTreeMap<_, _> = modules.iter().map(|module| (&module.path, module)).collect();
     let mut edges = Edges::new();
@@ -50,21 +50,21 @@ fn circles(modules: &[Module]) -> Vec<Vec<ModulePath>> {
         let targets = module.named.iter().filter_map(|path| target(module, path, &by_path));
         edges.insert(&module.path, targets.filter(|path| *path != &module.path).collect());
     }
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut circles = Vec::new();
     for start in by_path.keys() {
-        if told.contains(start) {
+        if reported.contains(start) {
             continue;
         }
-        if let Some(circle) = way_back(start, &edges) {
-            told.extend(circle.iter().copied());
+        if let Some(circle) = shortest_circle(start, &edges) {
+            reported.extend(circle.iter().copied());
             circles.push(circle.into_iter().cloned().collect());
         }
     }
     circles
 }
 
-/// The module of this crate that `path`, as written in `module`, names; `None` for other crates and locals.
+/// Resolves `path`, as written in `module`, to a module of this crate; `None` for other crates and locals.
 fn target<'a>(
     module: &Module,
     path: &[String],
@@ -77,13 +77,13 @@ fn target<'a>(
         let Some(imported) = path.get(depth).and_then(|name| owner.imports.get(name)) else {
             return Some(found);
         };
-        // Through a facade, to where the name is defined; another crate's name ends here.
+        // Follows a facade's re-export to the definition; ends at a name of another crate.
         path = absolute(owner, imported, by_path)?;
     }
     None
 }
 
-/// `path` from the crate's root, where it begins in this crate.
+/// `path` from the crate's root if it begins in this crate.
 fn absolute(
     module: &Module,
     path: &[String],
@@ -100,7 +100,7 @@ fn absolute(
         "super" => {}
         name => {
             base.push(name.to_owned());
-            // A first word is a child module, or it is no module of this crate.
+            // A first segment is a child module, or no module of this crate.
             if !by_path.contains_key(&base) {
                 return None;
             }
@@ -115,8 +115,8 @@ fn absolute(
     Some(base)
 }
 
-/// The shortest way from `start` over others back to it.
-fn way_back<'a>(start: &'a ModulePath, edges: &Edges<'a>) -> Option<Vec<&'a ModulePath>> {
+/// The shortest path from `start` back to itself.
+fn shortest_circle<'a>(start: &'a ModulePath, edges: &Edges<'a>) -> Option<Vec<&'a ModulePath>> {
     let mut came_from: BTreeMap<&ModulePath, &ModulePath> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {
@@ -189,7 +189,7 @@ mod tests {
         );
     }
 
-    /// The cure that the finding names: the same words, the shared type in a file of its own.
+    /// The fix that the finding suggests: the shared type in a separate file.
     #[test]
     fn a_child_that_names_what_its_user_re_exports_passes() {
         check_crate(

@@ -1,7 +1,7 @@
-//! Reads the modules of one crate, and which paths each of them names.
+//! Parses the modules of one crate, and the paths that each of them uses.
 //!
-//! Test modules are left out: what a test imports is no part of the crate's shape. Paths inside macro calls
-//! are found by their spelling (`crate::`, `super::`, `self::`), as macros are not expanded.
+//! Test modules are ignored. Paths in macro calls are found textually (`crate::`, `super::`, `self::`), as macros
+//! are not expanded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,16 +18,16 @@ pub type ModulePath = Vec<String>;
 pub struct Module {
     pub path: ModulePath,
     pub file: PathBuf,
-    /// Paths as written, from anywhere in the module; re-exports (`pub use`) are not among them.
+    /// Paths as written anywhere in the module, without re-exports (`pub use`).
     pub named: Vec<Vec<String>>,
-    /// Name in this module -> the path that it was imported (or re-exported) by.
+    /// Maps a name in this module to the path that it was imported or re-exported from.
     pub imports: BTreeMap<String, Vec<String>>,
 }
 
-/// The modules of the crate whose root file is `file`.
+/// Parses the modules of the crate with root file `file`.
 pub fn read(file: &Path) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
-    // A crate's root and `mod.rs` look for their children in their own folder.
+    // Children of a crate's root and of `mod.rs` are in the same folder.
     let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     read_file(file, &folder, Vec::new(), &mut modules)?;
     Ok(modules)
@@ -101,7 +101,7 @@ fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Whether an item exists only in tests.
+/// Whether an item is compiled only for tests.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),
@@ -177,7 +177,7 @@ impl<'ast> Visit<'ast> for Names {
         self.flatten(&item.tree, Vec::new(), exported);
     }
 
-    // `pub(super)` says who may see a thing, not what the thing needs.
+    // The path in `pub(super)` is a visibility, not an import.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -197,7 +197,7 @@ impl<'ast> Visit<'ast> for Names {
     }
 }
 
-/// The path at the start of `words`, in which `::` stands as a word of its own.
+/// The path at the start of `words`, in which `::` is a separate word.
 fn spelled_path(words: &[&str]) -> Vec<String> {
     let mut path = Vec::new();
     for pair in words.chunks(2) {

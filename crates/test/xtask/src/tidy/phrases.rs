@@ -1,24 +1,25 @@
-//! Text as the field writes it: spellings and phrases that etcd's, systemd's and Cargo's documentation do not have.
+//! Rejects spellings and phrases that etcd's, systemd's and Cargo's documentation do not use.
 
 use anyhow::Result;
 
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
-/// What is not written, and what is. Names of functions have them with underscores.
+/// Forbidden phrases with replacements; also matched with underscores, as in function names.
 const PHRASES: [(&str, &str); 4] =
     [("can not", "cannot"), ("for ever", "forever"), ("till", "until"), ("of the house", "of the project")];
-/// Kinds of files that people read.
+/// Extensions of files with prose.
 const KINDS: [&str; 8] = ["rs", "md", "toml", "js", "html", "service", "timer", "yaml"];
-/// Messages of the originals, word for word.
-const ORIGINAL: [&str; 1] = ["Warning: can not replace Unit("];
-/// This list.
-const HERE: &str = "crates/test/xtask/src/tidy/phrases.rs";
+/// Verbatim messages of the original programs.
+const VERBATIM: [&str; 1] = ["Warning: can not replace Unit("];
+/// This list itself.
+const THIS_FILE: &str = "crates/test/xtask/src/tidy/phrases.rs";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let mut findings = Vec::new();
     let read_by_people = |file: &&std::path::PathBuf| {
-        file.extension().is_some_and(|kind| KINDS.iter().any(|one| kind == *one)) && !file.ends_with(HERE)
+        file.extension().is_some_and(|kind| KINDS.iter().any(|one| kind == *one))
+            && !file.ends_with(THIS_FILE)
     };
     for file in workspace.files.iter().filter(read_by_people) {
         let text = workspace.read(file)?;
@@ -32,9 +33,9 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// The phrases in a line.
+/// The forbidden phrases in a line.
 fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let original = ORIGINAL.iter().any(|text| line.contains(text));
+    let original = VERBATIM.iter().any(|text| line.contains(text));
     let plain = format!(" {} ", line.to_lowercase().replace('_', " "));
     let stands = move |phrase: &str| {
         let word = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
@@ -66,8 +67,12 @@ mod tests {
 
     #[test]
     fn in_files_that_people_read() {
-        let made =
-            with_files(&[("a.rs", "\n// for ever"), ("b.md", "till"), ("c.bin", "till"), (HERE, "till")]);
+        let made = with_files(&[
+            ("a.rs", "\n// for ever"),
+            ("b.md", "till"),
+            ("c.bin", "till"),
+            (THIS_FILE, "till"),
+        ]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(lines, ["a.rs:2: `for ever`: write `forever`", "b.md:1: `till`: write `until`"]);

@@ -1,4 +1,4 @@
-//! Layers 0-2 take facts and give values: their code names no files, processes, sockets or clocks of std.
+//! Layers 0-2 are pure: their code uses no files, processes, sockets or clocks of std.
 
 use anyhow::Result;
 
@@ -7,8 +7,8 @@ use super::layers::{LAST_PURE, Layer};
 use super::module_tree::{self, Module};
 use crate::workspace::Workspace;
 
-/// Beginnings of paths that reach outside of the process, or read what a test cannot set.
-const WORLD: [&[&str]; 11] = [
+/// Path prefixes of I/O, and of inputs that a test cannot set.
+const FORBIDDEN: [&[&str]; 11] = [
     &["std", "fs"],
     &["std", "env"],
     &["std", "os"],
@@ -29,13 +29,13 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "lib")) {
             for module in module_tree::read(&target.src_path)? {
                 let mut worlds: Vec<_> =
-                    module.named.iter().filter_map(|path| reaches_out(&module, path)).collect();
+                    module.named.iter().filter_map(|path| forbidden_prefix(&module, path)).collect();
                 worlds.sort();
                 worlds.dedup();
-                let place = workspace.shown(&module.file);
+                let location = workspace.relative(&module.file);
                 findings.extend(worlds.into_iter().map(|path| {
                     Finding::new(
-                        place.clone(),
+                        location.clone(),
                         format!("layer {number} names {path}: take it as an argument"),
                     )
                 }));
@@ -45,14 +45,14 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// The forbidden beginning of `path`, with its first word replaced by what it was imported as.
-fn reaches_out(module: &Module, path: &[String]) -> Option<String> {
+/// The forbidden prefix of `path`, after resolving its first segment through the imports.
+fn forbidden_prefix(module: &Module, path: &[String]) -> Option<String> {
     let imported = path.first().and_then(|first| module.imports.get(first));
     let full: Vec<_> = match imported {
         Some(start) => start.iter().chain(&path[1..]).collect(),
         None => path.iter().collect(),
     };
-    WORLD
+    FORBIDDEN
         .iter()
         .find(|world| full.len() >= world.len() && world.iter().zip(&full).all(|(word, name)| word == *name))
         .map(|world| world.join("::"))

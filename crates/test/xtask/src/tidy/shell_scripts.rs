@@ -25,8 +25,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         .current_dir(&workspace.root)
         .output()
         .with_context(|| format!("cannot start {PROGRAM}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut findings: Vec<_> = said.lines().map(read_line).collect();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut findings: Vec<_> = report.lines().map(read_line).collect();
     if !output.status.success() && findings.is_empty() {
         let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         findings.push(Finding::new(PROGRAM, format!("failed: {cause}")));
@@ -34,10 +34,10 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::of(findings))
 }
 
-/// `FILE:LINE:COLUMN: text` as shellcheck's gcc format writes it.
+/// Parses `FILE:LINE:COLUMN: text` of shellcheck's gcc format.
 fn read_line(line: &str) -> Finding {
-    let (place, text) = line.split_once(": ").unwrap_or((PROGRAM, line));
-    Finding::new(place, text)
+    let (location, text) = line.split_once(": ").unwrap_or((PROGRAM, line));
+    Finding::new(location, text)
 }
 
 fn scripts(workspace: &Workspace) -> Result<Vec<&Path>> {
@@ -52,7 +52,7 @@ fn scripts(workspace: &Workspace) -> Result<Vec<&Path>> {
 
 fn is_script(file: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
-    // The interpreter is the first word, or the second where the first is env.
+    // The interpreter is the first word, or the second one after env.
     let mut words = first.strip_prefix("#!").unwrap_or_default().split_whitespace().take(2);
     file.extension().is_some_and(|extension| extension == "sh")
         || words.any(|word| word.rsplit('/').next().is_some_and(|name| SHELLS.contains(&name)))
@@ -82,7 +82,7 @@ mod tests {
     fn a_bad_script_is_found() {
         let made = with_files(&[("bad", "#!/bin/sh\nrm $1\n"), ("good", "#!/bin/sh\nrm \"$1\"\n")]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        assert!(findings.iter().any(|finding| finding.place.starts_with("bad:2")), "{findings:?}");
-        assert!(!findings.iter().any(|finding| finding.place.starts_with("good")), "{findings:?}");
+        assert!(findings.iter().any(|finding| finding.location.starts_with("bad:2")), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.location.starts_with("good")), "{findings:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Texts and comments pass codespell, whose settings are in `.codespellrc`.
+//! Texts and comments pass codespell, which `.codespellrc` configures.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
 const PROGRAM: &str = "codespell";
-/// Where it finds misspellings.
+/// codespell's exit code for misspellings.
 const FOUND: i32 = 65;
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
@@ -30,8 +30,9 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 
 /// `./FILE:LINE: WORD ==> CORRECTION`
 fn finding(line: &str) -> Finding {
-    let (place, text) = line.strip_prefix("./").unwrap_or(line).split_once(": ").unwrap_or((PROGRAM, line));
-    Finding::new(place, text)
+    let (location, text) =
+        line.strip_prefix("./").unwrap_or(line).split_once(": ").unwrap_or((PROGRAM, line));
+    Finding::new(location, text)
 }
 
 #[cfg(test)]
@@ -41,13 +42,13 @@ mod tests {
 
     #[test]
     fn a_misspelled_word_is_found_with_its_place() {
-        // In two parts, since this file is checked too.
+        // Split, because this file is checked too.
         let misspelled = ["reciev", "es"].concat();
         let made = with_files(&[("a.rs", &format!("// fine\n// {misspelled}\n"))]);
         match check(&made.workspace).unwrap() {
             Outcome::Checked { findings, .. } => {
-                let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
-                assert_eq!(shown, [format!("a.rs:2: {misspelled} ==> receives")]);
+                let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+                assert_eq!(lines, [format!("a.rs:2: {misspelled} ==> receives")]);
             }
             Outcome::Skipped(reason) => eprintln!("SKIPPED: tidy::spelling: {reason}"),
         }

@@ -1,6 +1,6 @@
-//! Services of ours are confined: `systemd-analyze security` gives each an exposure of at most [`LIMIT`].
+//! Our services are sandboxed: `systemd-analyze security` rates the exposure of each at most [`LIMIT`].
 //!
-//! A service that runs what others wrote, or whose task is to change any part of a machine, is listed with its reason.
+//! Services that run third-party code or may change any part of a machine are exempt, with a reason.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,13 +11,13 @@ use super::finding::{Finding, Outcome};
 use super::unit_files::is_unit;
 use crate::workspace::Workspace;
 
-/// Where the units of our services are; `os/` and `image/` hold what adapts Debian's.
+/// The units of our services; `os/` and `image/` hold drop-ins for Debian's.
 const UNITS: &str = "units";
 const PROGRAM: &str = "systemd-analyze";
-/// From 0.0 (confined) to 10.0, as systemd rates it: up to 3.0 is `OK`.
+/// From 0.0 (sandboxed) to 10.0, as systemd rates it: up to 3.0 is `OK`.
 const LIMIT: f64 = 3.0;
 const PROVISIONS: &str = "writes any file, creates users and controls any unit: cloud-config demands it";
-/// By the beginning of `ExecStart=`, and why these are not confined.
+/// Prefix of `ExecStart=`, and why such a unit is exempt.
 const UNCONFINED: [(&str, &str); 5] = [
     ("/usr/bin/coreos-cloudinit", PROVISIONS),
     ("/usr/lib/keelson/coreos-setup-environment", "runs the platform's own program"),
@@ -38,12 +38,12 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             continue;
         }
         let exposure = exposure(&workspace.root.join(unit))?;
-        let place = unit.display().to_string();
+        let location = unit.display().to_string();
         match exposure {
-            None => findings.push(Finding::new(place, format!("{PROGRAM} does not rate it"))),
+            None => findings.push(Finding::new(location, format!("{PROGRAM} does not rate it"))),
             Some(exposure) if exposure > LIMIT => {
                 let message = format!("exposure {exposure}, at most {LIMIT}: see `{PROGRAM} security`");
-                findings.push(Finding::new(place, message));
+                findings.push(Finding::new(location, message));
             }
             Some(exposure) => {
                 rated.push(format!("{} {exposure}", unit.file_stem().unwrap_or_default().to_string_lossy()));
@@ -57,7 +57,7 @@ fn is_service(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "service")
 }
 
-/// Why a unit with this text is not confined, where it is one of those.
+/// The reason if a unit with this text is exempt.
 fn unconfined(text: &str) -> Option<&'static str> {
     let starts = |line: &str| {
         let command = line.strip_prefix("ExecStart=")?;
@@ -66,7 +66,7 @@ fn unconfined(text: &str) -> Option<&'static str> {
     text.lines().find_map(starts)
 }
 
-/// What `systemd-analyze security` rates the unit file with; it needs no running systemd for that.
+/// The exposure level of the unit file by `systemd-analyze security`, which needs no running systemd.
 fn exposure(path: &Path) -> Result<Option<f64>> {
     let output = Command::new(PROGRAM)
         .args(["security", "--offline=true", "--no-pager"])
@@ -78,7 +78,7 @@ fn exposure(path: &Path) -> Result<Option<f64>> {
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// The number in `Overall exposure level for etcd.service: 1.6 OK`.
+/// Parses `Overall exposure level for etcd.service: 1.6 OK`.
 fn parse(text: &str) -> Option<f64> {
     let (_, rating) = text.rsplit_once("Overall exposure level for ")?;
     rating.split_once(": ")?.1.split_whitespace().next()?.parse().ok()

@@ -1,7 +1,6 @@
-//! Unit files are read by systemd itself: `systemd-analyze verify`.
+//! Unit files pass `systemd-analyze verify`.
 //!
-//! Only what it says about the file counts: the programs and units that a file names are in the image, not
-//! on this host.
+//! Only messages about the file itself count: referenced programs and units are in the image, not on this host.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +12,9 @@ use crate::workspace::Workspace;
 
 const PROGRAM: &str = "systemd-analyze";
 const KINDS: [&str; 8] = ["automount", "mount", "path", "service", "slice", "socket", "target", "timer"];
-/// The image's systemd: an older one on the host does not know all of its keys.
+/// The image's systemd version: an older one on the host does not know all keys.
 const IMAGE_SYSTEMD: u32 = 257;
-/// What is said of programs that only the image has.
+/// Messages about programs that only the image has.
 const NOT_ON_THIS_HOST: [&str; 2] = ["is not executable: No such file or directory", " not found."];
 const UNKNOWN: [&str; 2] = ["Unknown key", "Unknown section"];
 
@@ -30,8 +29,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let older = version < IMAGE_SYSTEMD;
     let mut findings = Vec::new();
     for unit in units {
-        let said = verify(&workspace.root.join(unit))?;
-        findings.extend(objections(unit, &said, older));
+        let output = verify(&workspace.root.join(unit))?;
+        findings.extend(objections(unit, &output, older));
     }
     let note = older.then(|| {
         format!("systemd {version} here, {IMAGE_SYSTEMD} in the image: unknown keys were not judged")
@@ -45,13 +44,13 @@ pub(super) fn is_unit(file: &Path) -> bool {
     below_system && KINDS.iter().any(|known| kind == *known)
 }
 
-/// The number in `systemd 257 (257.13-1~deb13u1)`.
+/// Parses `systemd 257 (257.13-1~deb13u1)`.
 fn host_version() -> Option<u32> {
     let output = Command::new(PROGRAM).arg("--version").output().ok()?;
     String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What systemd says about the unit at `path`. Its exit code is of no use: it also speaks for missing programs.
+/// systemd's messages about the unit at `path`. The exit code is unusable: missing programs affect it too.
 fn verify(path: &PathBuf) -> Result<String> {
     let output = Command::new(PROGRAM)
         .args(["verify", "--man=no", "--generators=no", "--recursive-errors=no"])
@@ -62,10 +61,10 @@ fn verify(path: &PathBuf) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The lines of `said` that are about the file `unit` itself.
-fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
+/// The lines of systemd's output that are about the file `unit` itself.
+fn objections(unit: &Path, output: &str, older: bool) -> Vec<Finding> {
     let name = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // An instance is made up for a template: `a@.service` is shown as `a@i.service`.
+    // systemd instantiates a template: `a@.service` is reported as `a@i.service`.
     let stem = name.split_once('@').map_or(name.as_str(), |(stem, _)| stem);
     let about = |line: &&str| line.contains(name.as_str()) || line.contains(&format!("{stem}@"));
     let counts = |line: &&str| {
@@ -73,12 +72,12 @@ fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
         let unknown = older && UNKNOWN.iter().any(|text| line.contains(text));
         !absent && !unknown
     };
-    let lines = said.lines().filter(about).filter(counts);
+    let lines = output.lines().filter(about).filter(counts);
     lines
         .map(|line| {
-            // `PATH:LINE: text` and `NAME: text` both begin with a place.
-            let (place, text) = line.split_once(": ").unwrap_or((&name, line));
-            let number = place.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
+            // Both `PATH:LINE: text` and `NAME: text` begin with a location.
+            let (location, text) = line.split_once(": ").unwrap_or((&name, line));
+            let number = location.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
             Finding::new(format!("{}{number}", unit.display()), text)
         })
         .collect()
@@ -91,15 +90,15 @@ mod tests {
 
     const PLACE: &str = "units/usr/lib/systemd/system/";
 
-    fn check_said(name: &str, said: &str, older: bool, expected: &[&str]) {
+    fn check_output(name: &str, output: &str, older: bool, expected: &[&str]) {
         let unit = PathBuf::from(PLACE).join(name);
-        let findings: Vec<_> = objections(&unit, said, older).iter().map(ToString::to_string).collect();
+        let findings: Vec<_> = objections(&unit, output, older).iter().map(ToString::to_string).collect();
         assert_eq!(findings, expected);
     }
 
     #[test]
     fn what_is_about_the_file_counts() {
-        check_said(
+        check_output(
             "a.service",
             "/x/a.service:8: Failed to parse service type, ignoring: onehot\n\
              a.service: Command /usr/lib/keelson/a is not executable: No such file or directory\n\
@@ -116,11 +115,11 @@ mod tests {
 
     #[test]
     fn keys_that_an_older_systemd_does_not_know_are_not_judged() {
-        let said = "/x/a.service:8: Unknown key 'Foo' in section [Service], ignoring.";
-        check_said("a.service", said, true, &[]);
-        check_said(
+        let output = "/x/a.service:8: Unknown key 'Foo' in section [Service], ignoring.";
+        check_output("a.service", output, true, &[]);
+        check_output(
             "a.service",
-            said,
+            output,
             false,
             &["units/usr/lib/systemd/system/a.service:8: Unknown key 'Foo' in section [Service], ignoring."],
         );
@@ -139,7 +138,7 @@ mod tests {
             ),
         ]);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let places: Vec<_> = findings.iter().map(|finding| finding.place.clone()).collect();
+        let places: Vec<_> = findings.iter().map(|finding| finding.location.clone()).collect();
         assert_eq!(places, [format!("{bad}:4")]);
     }
 }

@@ -1,4 +1,4 @@
-//! The documentation as a book: `mdbook build`, and links between the rendered pages.
+//! Builds the documentation with `mdbook build`, and checks links between the rendered pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,22 +9,22 @@ use anyhow::{Context, Result};
 
 use crate::command::{cargo, show, target_folder};
 
-/// Compiled where the target folder lacks it: no distribution that is supported has a package of it.
+/// Installed with cargo into the target folder: no supported distribution packages it.
 const VERSION: &str = "0.5.4";
-/// Below the tools.
+/// Path below the tools' folder.
 const PROGRAM: &str = "bin/mdbook";
-/// Where the pages are written, below the target folder.
+/// Output folder, below the target folder.
 const RENDERED: &str = "book";
 
-/// Renders the book into the target folder; false where that fails, or a link leads nowhere.
+/// Renders the book into the target folder; false if that fails or a link is broken.
 pub fn check(root: &Path) -> Result<bool> {
     let target = target_folder(root);
     let tools = target.join("tools");
     if !is_installed(&tools) {
         let version = format!("={VERSION}");
-        let words =
+        let arguments =
             ["install", "mdbook", "--version", &version, "--locked", "--no-default-features", "--debug"];
-        let mut install = cargo(root, &words);
+        let mut install = cargo(root, &arguments);
         if !show(install.arg("--quiet").arg("--root").arg(&tools))?.success {
             return Ok(false);
         }
@@ -41,13 +41,13 @@ pub fn check(root: &Path) -> Result<bool> {
     Ok(broken.is_empty())
 }
 
-/// Cargo lists what it installed below a root.
+/// Cargo lists installed packages below the root folder.
 fn is_installed(tools: &Path) -> bool {
     let listed = fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
     listed.contains(&format!("\"mdbook {VERSION} ")) && tools.join(PROGRAM).exists()
 }
 
-/// `FILE: LINK` of each link to a page, or an anchor in one, that does not exist below `folder`.
+/// `FILE: LINK` of each link to a missing page or anchor below `folder`.
 fn broken_links(folder: &Path) -> Result<Vec<String>> {
     let mut pages = BTreeMap::new();
     collect(folder, folder, &mut pages)?;
@@ -70,8 +70,8 @@ fn broken_links(folder: &Path) -> Result<Vec<String>> {
     Ok(broken)
 }
 
-/// The HTML files below `folder`, by their paths relative to `root`, but the one that repeats all of them and the error page,
-/// whose links are absolute.
+/// HTML files below `folder`, by path relative to `root`, except the print page and the error page with its
+/// absolute links.
 fn collect(root: &Path, folder: &Path, pages: &mut BTreeMap<PathBuf, String>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
@@ -89,7 +89,7 @@ fn collect(root: &Path, folder: &Path, pages: &mut BTreeMap<PathBuf, String>) ->
     Ok(())
 }
 
-/// The values of an attribute, as mdBook writes them: in double quotes.
+/// The values of an attribute in double quotes, as mdBook writes it.
 fn attributes<'a>(html: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let begin = format!(" {name}=\"");
     let length = begin.len();
@@ -97,7 +97,7 @@ fn attributes<'a>(html: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     found.into_iter().filter_map(move |at| html.get(at..)?.split('"').next())
 }
 
-/// `link` as seen from `page`, without `..`.
+/// Resolves `link` relative to `page`, without `..`.
 fn joined(page: &Path, link: &str) -> PathBuf {
     let mut path = page.parent().unwrap_or(Path::new("")).to_path_buf();
     for part in Path::new(link).components() {

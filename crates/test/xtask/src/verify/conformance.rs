@@ -1,7 +1,7 @@
-//! The key-value store against its contract: the same cases on the store alone, one member, three members and
-//! Debian's etcd; then clients that others wrote, and `etcdctl` beside Debian's.
+//! Conformance of etcd: the same cases against the store alone, one member, three members and Debian's etcd; then
+//! third-party clients, and `etcdctl` against Debian's.
 //!
-//! What could not be tried is skipped with its reason, never passed.
+//! What cannot run is skipped with its reason, never passed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,22 +9,22 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::result::{State, StepResult};
-use crate::built;
+use crate::cargo_build;
 use crate::command::{Ended, ignored_tests, show, show_and_read};
 use crate::reference::Reference;
 use crate::workspace::Workspace;
 
-/// The runner's exit code for "not to be had on this host".
-const NOT_HERE: i32 = 77;
-/// The tests of `etcdctl` beside Debian's, which leave time to each other's servers.
-const AT_ONCE: &str = "2";
+/// The runner's exit code for a server that is unavailable on this host.
+const UNAVAILABLE: i32 = 77;
+/// Number of concurrent tests of `etcdctl`: more would starve each other's servers.
+const CONCURRENCY: &str = "2";
 
 struct Programs {
     runner: PathBuf,
     etcd: PathBuf,
-    /// The HTTP front over the store alone.
+    /// The HTTP API on the store alone.
     local: PathBuf,
-    /// Below cargo's target folder: what is fetched stays there for the next time.
+    /// Cache of downloads, below cargo's target folder.
     folder: PathBuf,
 }
 
@@ -65,14 +65,14 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
 }
 
 fn build(root: &Path) -> Result<Programs> {
-    // Of the whole workspace, as for all tests: with other features all would be compiled once more.
-    let words = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
-    let built = built::build(root, &words)?;
-    let etcd = built::named(&built, "etcd")?.to_path_buf();
+    // Selects the whole workspace as for all tests: other features would recompile everything.
+    let arguments = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
+    let built = cargo_build::build(root, &arguments)?;
+    let etcd = cargo_build::named(&built, "etcd")?.to_path_buf();
     let folder = etcd.ancestors().nth(2).unwrap_or(root).join("conformance");
     Ok(Programs {
-        runner: built::named(&built, "conformance")?.to_path_buf(),
-        local: built::named(&built, "local")?.to_path_buf(),
+        runner: cargo_build::named(&built, "conformance")?.to_path_buf(),
+        local: cargo_build::named(&built, "local")?.to_path_buf(),
         etcd,
         folder,
     })
@@ -90,17 +90,17 @@ fn judge(ended: &Ended) -> State {
     match ended.code {
         Some(0) if last.is_empty() => State::Failed("nothing was said to have held".into()),
         Some(0) => State::Passed(last),
-        Some(NOT_HERE) => State::Skipped(last),
+        Some(UNAVAILABLE) => State::Skipped(last),
         Some(code) if last.is_empty() => State::Failed(format!("exit code {code}")),
         Some(_) => State::Failed(last),
         None => State::Failed("ended by a signal".into()),
     }
 }
 
-/// Ours and Debian's `etcdctl`, each on Debian's etcd and on ours.
+/// Our `etcdctl` and Debian's, each against Debian's etcd and ours.
 fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
     let mut command = ignored_tests(root, &["--test", "command_line"]);
-    command.args(["reference::", "--test-threads", AT_ONCE]);
+    command.args(["reference::", "--test-threads", CONCURRENCY]);
     command.env(Reference::VARIABLE, &reference.etcd);
     let ended = show(command.env("KEELSON_REFERENCE_ETCDCTL", &reference.etcdctl))?;
     Ok(match ended.code {
@@ -110,7 +110,8 @@ fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
     })
 }
 
-/// The suite's own checkers, against three members of Debian's etcd: they accept its histories, and reject a forged one.
+/// Validates the suite's checkers against three members of Debian's etcd: they accept its histories, and reject a
+/// forged one.
 fn checkers(root: &Path, reference: &Reference) -> Result<State> {
     let mut command = ignored_tests(root, &["--test", "reference", "--test", "histories"]);
     Ok(super::result::judge(&show(command.env(Reference::VARIABLE, &reference.etcd))?))

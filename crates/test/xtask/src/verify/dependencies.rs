@@ -1,4 +1,5 @@
-//! What a change of the workspace's `Cargo.toml` or of `Cargo.lock` touches: the packages whose dependencies it changes.
+//! Packages affected by a change of the workspace's `Cargo.toml` or of `Cargo.lock`: those whose dependencies
+//! change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,20 +18,20 @@ struct Locked {
     version: String,
     source: Option<String>,
     checksum: Option<String>,
-    /// `NAME`, or `NAME VERSION` where there are several of that name.
+    /// `NAME`, or `NAME VERSION` if the name is ambiguous.
     #[serde(default)]
     dependencies: Vec<String>,
 }
 
-/// The two files as they are or were.
+/// One version of the two files.
 #[derive(Debug, Clone, Copy)]
 pub struct Manifests<'a> {
     pub workspace: &'a str,
     pub lock: &'a str,
 }
 
-/// The packages, by name, that one of the two texts builds otherwise than the other: with another dependency, or another
-/// version or feature of one. `None` where that can be any package.
+/// Names of packages that the two versions build differently: with another dependency, or another version or
+/// feature of one. `None` if any package may be affected.
 pub fn changed(before: Manifests<'_>, now: Manifests<'_>) -> Result<Option<BTreeSet<String>>> {
     let Some(mut changed) = changed_dependencies(before.workspace, now.workspace)? else { return Ok(None) };
     let [before, now] = [before.lock, now.lock].map(locked);
@@ -54,7 +55,7 @@ fn locked(text: &str) -> Result<BTreeSet<Locked>> {
     Ok(lock.package.into_iter().collect())
 }
 
-/// The names of packages whose entry in `[workspace.dependencies]` differs; `None` where anything else does.
+/// Names of packages whose entry in `[workspace.dependencies]` differs; `None` if anything else differs.
 fn changed_dependencies(before: &str, now: &str) -> Result<Option<BTreeSet<String>>> {
     let [before, now] = [before, now].map(split);
     let ((before, old), (now, new)) = (before?, now?);
@@ -69,7 +70,7 @@ fn changed_dependencies(before: &str, now: &str) -> Result<Option<BTreeSet<Strin
     Ok(Some(keys.flat_map(package).collect()))
 }
 
-/// The manifest without the dependencies, and these.
+/// Splits the manifest into everything else and the workspace dependencies.
 fn split(text: &str) -> Result<(Table, BTreeMap<String, Value>)> {
     let mut manifest: Table = toml::from_str(text).context("Cargo.toml is malformed")?;
     let workspace = manifest.get_mut("workspace").and_then(Value::as_table_mut);

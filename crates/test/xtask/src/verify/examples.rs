@@ -1,4 +1,4 @@
-//! Whether the documentation has examples that rustdoc would run.
+//! Detects whether the documentation has examples that rustdoc would run.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-/// Words after a fence with which rustdoc takes a block for text, as far as we use them.
+/// Fence languages that rustdoc treats as text, as far as we use them.
 const TEXT: [&str; 6] = ["text", "json", "toml", "yaml", "sh", "console"];
 
-/// Targets that are no library: rustdoc runs nothing of them.
+/// Folders of targets that are not libraries: rustdoc runs nothing of them.
 const OTHER_TARGETS: [&str; 3] = ["tests", "benches", "examples"];
 
 pub fn are_in(workspace: &Workspace) -> Result<bool> {
@@ -26,8 +26,8 @@ fn is_documented(file: &Path) -> bool {
     file.extension().is_some_and(|end| end == "rs") && !in_other_target
 }
 
-/// Rather one too many: what is none costs time only. A block stands between fences, or is indented after an empty
-/// line; documentation may also come from another file.
+/// False positives only cost time. A block is fenced, or indented after an empty line; documentation may also be
+/// included from another file.
 fn has_any(source: &str) -> bool {
     let mut in_block = false;
     let mut before = "";

@@ -1,4 +1,4 @@
-//! A command that runs beside other steps, on processor time that these leave.
+//! Runs a command at idle priority, concurrently with other steps.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use anyhow::{Context, Result, bail};
 use crate::command::{Ended, announce, ended};
 use crate::interrupt;
 
-/// Between two looks whether it has ended.
-const GLANCE: Duration = Duration::from_millis(100);
-/// A session of its own, whose autogroup yields to all others: within one autogroup alone, policies count only against
-/// each other. A kernel without autogroups has no such file.
+/// Poll interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// A separate session, whose autogroup yields to all others: scheduling policies apply only within one autogroup.
+/// Kernels without autogroups lack the file.
 const YIELDING: &str = "echo 19 2>/dev/null >/proc/self/autogroup; exec chrt --idle 0 \"$@\"";
 
-/// A command that was started and is not waited for yet. Dropped, it ends.
+/// A running command. Dropping it terminates it.
 #[derive(Debug)]
 pub struct Idle {
     child: Child,
     log: PathBuf,
-    waited_for: bool,
+    finished: bool,
 }
 
 impl Idle {
-    /// Starts `command`; its output goes to `log`.
+    /// Starts `command` with its output in `log`.
     pub fn start(command: &Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let other = file.try_clone().context("cannot share the log")?;
@@ -43,21 +43,22 @@ impl Idle {
         }
         let child = yielding.stdin(Stdio::null()).stdout(file).stderr(other).spawn();
         let child = child.context("cannot start setsid")?;
-        Ok(Self { child, log: log.to_owned(), waited_for: false })
+        Ok(Self { child, log: log.to_owned(), finished: false })
     }
 
-    /// Waits for its end, and shows its output. Ctrl-C ends it: the terminal's signal does not reach another session.
+    /// Waits for the command and prints its output. Ctrl-C terminates it explicitly: the terminal's signal does not
+    /// reach another session.
     pub fn finish(mut self) -> Result<Ended> {
         let status = loop {
             if let Some(status) = self.child.try_wait().context("cannot wait for it")? {
                 break status;
             }
-            if interrupt::seen() {
+            if interrupt::received() {
                 bail!("interrupted");
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         };
-        self.waited_for = true;
+        self.finished = true;
         eprint!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
         Ok(ended(status, String::new()))
     }
@@ -65,9 +66,9 @@ impl Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        if !self.waited_for {
-            interrupt::end_tree(i32::try_from(self.child.id()).unwrap_or(0));
-            // It has been asked to end; how it did is of no interest.
+        if !self.finished {
+            interrupt::terminate_tree(i32::try_from(self.child.id()).unwrap_or(0));
+            // It was terminated; its exit status is irrelevant.
             drop(self.child.wait());
         }
     }
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_waited_for_ends() {
+    fn a_dropped_command_ends() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sleep");
         command.arg("1000");

@@ -1,6 +1,6 @@
-//! Builds whole images, well and under faults: the ignored tests `builds` of crate `image`.
+//! Builds whole images, also under injected faults: the ignored tests `builds` of crate `image`.
 //!
-//! They drive the `keelson` program, in a folder on a real disk that is removed again.
+//! They run `keelson` in a temporary folder on a real disk.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,18 +13,18 @@ use crate::command::{ignored_tests, show};
 use crate::keelson;
 use crate::workspace::Workspace;
 
-/// The tests that take minutes more, by what their names begin with.
+/// Prefix of the tests that take several minutes.
 const LONG: &str = "same_bytes::two_whole_checkouts";
-/// Where there is room for some gigabytes; `/tmp` may be memory.
-const ROOM: &str = "/var/tmp";
+/// Has space for several gigabytes; `/tmp` may be a tmpfs.
+const WORK_FOLDER: &str = "/var/tmp";
 
-/// The usual tests, the build of two whole checkouts with cargo's work, or both.
+/// Runs the usual tests, the build of two whole checkouts including cargo's work, or both.
 pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult> {
     let root = &workspace.root;
     let keelson = keelson::build_once(root)?;
-    let folder = Path::new(ROOM).join(format!("keelson-builds-{}", std::process::id()));
+    let folder = Path::new(WORK_FOLDER).join(format!("keelson-builds-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Another user builds in there too.
+    // Another user builds in it too.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("cannot open the folder")?;
     let outcome = run_tests(root, &keelson, &folder, usual, long);
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -33,7 +33,8 @@ pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult>
 
 fn run_tests(root: &Path, keelson: &Path, folder: &Path, usual: bool, long: bool) -> Result<StepResult> {
     let mut command = ignored_tests(root, &["--test", "builds"]);
-    // They share a first build, in one process. Each has gigabytes for a while, and the tools know two processors.
+    // The tests share a first build in one process. Each needs gigabytes for a while, and the tools assume two
+    // processors.
     command.args(["--test-threads", "2"]);
     match (usual, long) {
         (true, false) => command.args(["--skip", LONG]),
@@ -46,7 +47,7 @@ fn run_tests(root: &Path, keelson: &Path, folder: &Path, usual: bool, long: bool
     Ok(result)
 }
 
-/// What the tests could not check on this host, one `TEST: REASON` a line.
+/// Checks that were impossible on this host, one `TEST: REASON` per line.
 fn skipped(folder: &Path) -> Result<Vec<Skip>> {
     let list = folder.join("skipped");
     if !list.exists() {

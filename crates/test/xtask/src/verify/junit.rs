@@ -1,15 +1,15 @@
-//! What nextest writes about the tests that it ran: names, times, and which of them skipped themselves.
+//! Parses nextest's report: test names, times, and tests that skipped themselves.
 //!
-//! Its format is JUnit's XML; `.config/nextest.toml` turns it on and keeps the output of passed tests.
+//! The format is JUnit XML; `.config/nextest.toml` enables it and keeps the output of passed tests.
 
 use anyhow::{Context, Result};
 use roxmltree::Document;
 
 use super::result::{Skip, Timed};
 
-/// Below cargo's target folder.
+/// Path below cargo's target folder.
 pub const FILE: &str = "nextest/default/junit.xml";
-/// How a test that returns early begins its line on stderr: `SKIPPED: NAME: REASON`.
+/// Prefix on stderr of a test that returns early: `SKIPPED: NAME: REASON`.
 const SKIPPED: &str = "SKIPPED: ";
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Ran {
     pub skipped: Vec<Skip>,
 }
 
-/// Reads the report; parts are named `STEP/PACKAGE::TEST`.
+/// Parses the report; parts are named `STEP/PACKAGE::TEST`.
 pub fn read(xml: &str, step: &str) -> Result<Ran> {
     let document = Document::parse(xml).context("nextest's report is malformed")?;
     let mut ran = Ran::default();

@@ -1,8 +1,6 @@
-//! What may come into the programs, by `deny.toml`: the licences, bans and sources of all that cargo resolves for the
-//! platforms that are named there.
+//! Enforces `deny.toml`: licences, bans and sources of all crates that cargo resolves for its platforms.
 //!
-//! `cargo deny` reads the same file and looks more closely; it costs minutes to install, so that a machine without it
-//! would check nothing. It is run too where it is there.
+//! `cargo deny` checks the same file more thoroughly but takes minutes to install; it runs too if installed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,9 +14,9 @@ use crate::command::{cargo, has_cargo_plugin, show};
 use crate::workspace::Workspace;
 
 const RULES: &str = "deny.toml";
-/// Where crates may come from.
+/// The allowed registry.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-/// As older crates write it: `MIT/Apache-2.0` counts as `MIT OR Apache-2.0`, and former names are names.
+/// Accepts older notations: `MIT/Apache-2.0` as `MIT OR Apache-2.0`, and deprecated names.
 const MODE: ParseMode =
     ParseMode { allow_slash_as_or_operator: true, allow_deprecated: true, ..ParseMode::STRICT };
 
@@ -50,7 +48,7 @@ struct Named {
     name: String,
 }
 
-/// The part of `cargo metadata` that is looked at.
+/// The relevant part of `cargo metadata`.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -61,7 +59,7 @@ struct Package {
     name: String,
     version: String,
     license: Option<String>,
-    /// None for what stands in this checkout.
+    /// `None` for crates of this checkout.
     source: Option<String>,
     dependencies: Vec<Dependency>,
 }
@@ -89,16 +87,16 @@ pub fn run(workspace: &Workspace) -> Result<State> {
         return Ok(State::Failed(format!("{} found, shown above", findings.len())));
     }
     if has_cargo_plugin(&workspace.root, "deny") {
-        let words = ["deny", "--locked", "check", "licenses", "bans"];
-        return Ok(judge(&show(&mut cargo(&workspace.root, &words))?));
+        let arguments = ["deny", "--locked", "check", "licenses", "bans"];
+        return Ok(judge(&show(&mut cargo(&workspace.root, &arguments))?));
     }
     Ok(State::Passed(format!("{} crates, by their own word (no cargo-deny here)", packages.len())))
 }
 
-/// All that is built for `target`.
+/// All packages that are built for `target`.
 fn resolved(root: &Path, target: &str) -> Result<Vec<Package>> {
-    let words = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target];
-    let output = cargo(root, &words).output().context("cannot start cargo metadata")?;
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target];
+    let output = cargo(root, &arguments).output().context("cannot start cargo metadata")?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -123,7 +121,7 @@ fn check(rules: &Rules, packages: &BTreeSet<Package>) -> Result<Vec<String>> {
         if package.source.as_ref().is_some_and(|source| source != REGISTRY) {
             found("it comes from elsewhere than the registry".to_owned());
         }
-        // Other people's manifests are theirs.
+        // Third-party manifests are not checked for version requirements.
         let own = package.dependencies.iter().filter(|_| package.source.is_none());
         for wild in own.filter(|dependency| dependency.req == "*" && dependency.path.is_none()) {
             found(format!("it takes any version of {}", wild.name));
@@ -132,15 +130,16 @@ fn check(rules: &Rules, packages: &BTreeSet<Package>) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// What is wrong with a licence, if anything is.
+/// Returns what is wrong with a licence.
 fn licence(stated: Option<&str>, allowed: &[Licensee]) -> Option<String> {
     let Some(stated) = stated else { return Some("it states no licence".to_owned()) };
     let expression = match Expression::parse_mode(stated, MODE) {
         Ok(expression) => expression,
         Err(error) => return Some(format!("its licence {stated:?} cannot be read: {}", error.reason)),
     };
-    let good = expression.evaluate(|wanted| allowed.iter().any(|licensee| licensee.satisfies(wanted)));
-    (!good).then(|| format!("{RULES} does not allow its licence {stated}"))
+    let is_allowed =
+        expression.evaluate(|licence| allowed.iter().any(|licensee| licensee.satisfies(licence)));
+    (!is_allowed).then(|| format!("{RULES} does not allow its licence {stated}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `.ci/may-not-run.toml`: which parts a strict run may leave out, and why. Everything else that does not run fails it.
+//! `.ci/may-not-run.toml`: parts that a strict run may skip, and why. Any other skipped part fails the run.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ pub struct Allowed {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// `STEP/PART`; a `*` at the end stands for anything.
+    /// `STEP/PART`; a trailing `*` is a wildcard.
     name: String,
-    /// A part of the skip's own reason, so that another reason is still a failure.
+    /// Substring of the skip's reason, so that another reason is still a failure.
     because: String,
     /// Why this is acceptable, for readers of the file.
     reason: String,

@@ -1,11 +1,12 @@
-//! `cargo verify`: the checks that a change has to pass, with a table at the end.
+//! `cargo verify`: runs the checks of a change and prints a table.
 //!
-//! It runs all chosen steps even after one failed, never writes to a tracked file, and never counts what did not run as
+//! It runs all chosen steps even if one fails, never writes to a tracked file, and never counts what did not run as
 //! passed.
 
 mod book;
 mod conformance;
 mod dependencies;
+mod disk_space;
 mod examples;
 mod idle;
 mod image;
@@ -15,11 +16,11 @@ mod may_not_run;
 mod packages;
 mod parts;
 mod plan;
+mod privileged;
 mod random;
 mod record;
 mod report;
 mod result;
-mod room;
 mod rotation;
 mod run;
 mod scenarios;
@@ -27,7 +28,6 @@ mod soaks;
 mod ssh;
 mod steps;
 mod touched;
-mod wants;
 
 use std::time::Instant;
 
@@ -37,12 +37,12 @@ use clap::Args;
 use crate::command::target_folder;
 use crate::interrupt;
 use crate::workspace::{self, Workspace};
+use disk_space::DiskSpace;
 use may_not_run::Allowed;
 use plan::Size;
 pub use record::{Flags as RecordFlags, record};
 use report::Report;
 use result::{State, StepResult};
-use room::Room;
 pub use run::UnknownPart;
 use run::{Run, Step};
 use steps::STEPS;
@@ -90,18 +90,18 @@ pub struct Flags {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("no step is called {wanted}: there are {known}")]
+#[error("no step is called {requested}: there are {known}")]
 pub struct UnknownStep {
-    wanted: String,
+    requested: String,
     known: String,
 }
 
-/// How a run ends.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Verified,
     Failed,
-    /// Nothing failed, and something did not run.
+    /// Nothing failed, but something did not run.
     Incomplete,
 }
 
@@ -119,7 +119,7 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let run = Run::new(&workspace, size(flags), chosen, &flags.only)?;
     run.check_named_parts()?;
     if flags.plan {
-        print!("{}", run.shown()?);
+        print!("{}", run.plan_text()?);
         return Ok(Verdict::Verified);
     }
     if run.size == Size::All {
@@ -129,15 +129,16 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
         let steps: Vec<_> = run.chosen.iter().map(|step| step.name).collect();
         packages::install_missing(&steps)?;
     }
-    let room = Room::watch(&workspace.root);
+    let disk_space = DiskSpace::watch(&workspace.root);
     let mut results = Vec::new();
     for step in &run.chosen {
-        room.begins(step.name);
+        disk_space.set_step(step.name);
         results.extend(run_step(step, &run));
         run.finished(step.name, &results);
     }
     let commit = touched::head(&workspace.root)?;
-    let report = Report { least_room: room.least(), ..Report::new(&results, &run.costs, name(&run), commit) };
+    let report =
+        Report { least_space: disk_space.least(), ..Report::new(&results, &run.costs, name(&run), commit) };
     write(&report, &workspace)?;
     let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
     println!("\n{}", report.text());
@@ -154,7 +155,7 @@ fn size(flags: &Flags) -> Size {
     }
 }
 
-/// As [`Report::size`] has it.
+/// The name in [`Report::size`].
 fn name(run: &Run<'_>) -> &'static str {
     match run.size {
         _ if run.chosen.iter().any(|step| run.parts_named(step.name)) => report::PARTS,
@@ -164,7 +165,7 @@ fn name(run: &Run<'_>) -> &'static str {
     }
 }
 
-/// What a run of everything takes, before it begins.
+/// Prints the expected time of a full run.
 fn announce_all(run: &Run<'_>) {
     let hours = run.costs.values().sum::<f64>() / 3600.0;
     eprintln!("everything takes about {hours:.1} h by {}", run::COSTS);
@@ -181,9 +182,9 @@ fn scope(run: &Run<'_>) -> String {
 }
 
 fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
-    let failed = to_run_again(&run.chosen, results);
+    let failed = failed_parts(&run.chosen, results);
     match verdict {
-        Verdict::Failed if interrupt::seen() => {
+        Verdict::Failed if interrupt::received() => {
             format!(" interrupted; go on with  cargo verify {}", failed.join(" "))
         }
         Verdict::Failed if failed.is_empty() => {
@@ -196,10 +197,10 @@ fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
     }
 }
 
-/// The steps that failed, or of a step its failed parts.
-fn to_run_again(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
+/// The failed steps, or the failed parts of a step.
+fn failed_parts(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     let of = |step: &&Step| -> Vec<String> {
-        let failed = || results.iter().filter(|result| result.failed() && of_step(result, step));
+        let failed = || results.iter().filter(|result| result.failed() && belongs_to(result, step));
         if failed().any(|result| result.broken.is_empty()) {
             return vec![step.name.to_owned()];
         }
@@ -208,8 +209,8 @@ fn to_run_again(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     chosen.iter().flat_map(of).collect()
 }
 
-/// Whether a line of the table is one of this step.
-fn of_step(result: &StepResult, step: &Step) -> bool {
+/// Whether a line of the table belongs to this step.
+fn belongs_to(result: &StepResult, step: &Step) -> bool {
     result.name.strip_prefix(step.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
@@ -232,19 +233,19 @@ fn write(report: &Report<'_>, workspace: &Workspace) -> Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A step that breaks off counts as failed, and the others still run.
+/// A step that returns an error counts as failed; the others still run.
 fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
     let failed = |cause: String| StepResult::new(step.name, State::Failed(cause));
-    if interrupt::seen() {
+    if interrupt::received() {
         return vec![failed("not run: interrupted".into())];
     }
     eprintln!("\n== {}: {}", step.name, step.about);
     let started = Instant::now();
     let mut results = (step.run)(run).unwrap_or_else(|error| vec![failed(format!("{error:#}"))]);
-    if interrupt::seen() {
+    if interrupt::received() {
         results = vec![failed("interrupted".into())];
     }
-    // Results without a time of their own share the step's: the first line shows it.
+    // Results without a time share the step's: the first line shows it.
     let timed = results.iter().any(|result| result.took.is_some());
     if let Some(first) = results.first_mut().filter(|_| !timed) {
         first.took = Some(started.elapsed());
@@ -252,24 +253,25 @@ fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
     results
 }
 
-/// The steps that were asked for.
+/// The selected steps.
 fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, UnknownStep> {
-    let known = |wanted: &str| STEPS.iter().any(|step| selects(wanted, step.name));
-    let step_of =
-        |wanted: &'_ String| wanted.split_once('/').map_or(wanted.clone(), |(step, _)| step.to_owned());
+    let known = |requested: &str| STEPS.iter().any(|step| selects(requested, step.name));
+    let step_of = |requested: &'_ String| {
+        requested.split_once('/').map_or(requested.clone(), |(step, _)| step.to_owned())
+    };
     let only: Vec<String> = only.iter().map(step_of).collect();
-    if let Some(unknown) = only.iter().chain(skip).find(|wanted| !known(wanted)) {
+    if let Some(unknown) = only.iter().chain(skip).find(|requested| !known(requested)) {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        return Err(UnknownStep { wanted: unknown.clone(), known: names.join(", ") });
+        return Err(UnknownStep { requested: unknown.clone(), known: names.join(", ") });
     }
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| selects(wanted, name));
-    let left_out = |name: &str| skip.iter().any(|wanted| selects(wanted, name));
-    Ok(STEPS.iter().filter(|step| wanted(step.name) && !left_out(step.name)).collect())
+    let requested = |name: &str| only.is_empty() || only.iter().any(|requested| selects(requested, name));
+    let is_skipped = |name: &str| skip.iter().any(|requested| selects(requested, name));
+    Ok(STEPS.iter().filter(|step| requested(step.name) && !is_skipped(step.name)).collect())
 }
 
-/// Whether `wanted` is the step's name, or its group.
-fn selects(wanted: &str, name: &str) -> bool {
-    name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('-'))
+/// Whether `requested` is the step's name or group.
+fn selects(requested: &str, name: &str) -> bool {
+    name == requested || name.strip_prefix(requested).is_some_and(|rest| rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -311,7 +313,7 @@ mod tests {
             StepResult::new("docs", State::Passed(String::new())),
         ];
         let expected = ["scenarios-qemu/kv", "scenarios-qemu/update", "conformance"];
-        assert_eq!(to_run_again(&chosen, &results), expected);
+        assert_eq!(failed_parts(&chosen, &results), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Programs of the host that checks run, and their installation where it has not got them.
+//! Host programs that checks run, and their installation if missing.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::show;
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 
 struct Need {
     program: &'static str,
-    /// Debian's, which has it.
+    /// The Debian package that contains it.
     package: &'static str,
     /// The steps that run it.
     steps: &'static [&'static str],
@@ -29,26 +29,26 @@ const NEEDS: [Need; 10] = [
     Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
 ];
 
-/// No progress, which a log would keep.
+/// Disables progress output, which would clutter a log.
 const QUIET: &str = "--quiet=2";
 
-/// Installs what the host lacks for `steps`, where that is possible without a question. What is still missing afterwards
-/// is reported by the checks that it keeps from running.
+/// Installs missing programs of `steps` if possible without a prompt. Checks report what is still missing
+/// afterwards.
 pub fn install_missing(steps: &[&str]) -> Result<()> {
     let missing = missing(steps, has);
-    let rights = RootRights::of_this_process();
-    if missing.is_empty() || !rights.are_there() || !has("apt-get") {
+    let access = RootAccess::of_this_process();
+    if missing.is_empty() || !access.is_available() || !has("apt-get") {
         return Ok(());
     }
     println!("\n== packages: {}", missing.join(", "));
-    // The lists of a new machine are empty, those of an old one name files that are gone.
-    show(&mut apt_get(rights, &["update", QUIET]))?;
-    if install(rights, &missing)? || missing.len() == 1 {
+    // Package lists are empty on a new machine, and outdated on an old one.
+    show(&mut apt_get(access, &["update", QUIET]))?;
+    if install(access, &missing)? || missing.len() == 1 {
         return Ok(());
     }
-    // Of several, one that a distribution has not got keeps none of the others away.
+    // Installed separately: an unavailable package must not block the others.
     for package in missing {
-        install(rights, &[package])?;
+        install(access, &[package])?;
     }
     Ok(())
 }
@@ -58,22 +58,22 @@ fn missing(steps: &[&str], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     NEEDS.iter().filter(is_run).filter(|need| !has(need.program)).map(|need| need.package).collect()
 }
 
-/// Daemons lie where the `PATH` of a user does not lead.
+/// Searches the sbin folders too, which a user's `PATH` may lack.
 pub fn has(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(Into::into);
     std::env::split_paths(&paths).chain(system).any(|folder| folder.join(program).is_file())
 }
 
-fn install(rights: RootRights, packages: &[&str]) -> Result<bool> {
-    let words = [&["install", QUIET, "--yes", "--no-install-recommends"], packages].concat();
-    Ok(show(&mut apt_get(rights, &words))?.success)
+fn install(access: RootAccess, packages: &[&str]) -> Result<bool> {
+    let arguments = [&["install", QUIET, "--yes", "--no-install-recommends"], packages].concat();
+    Ok(show(&mut apt_get(access, &arguments))?.success)
 }
 
-fn apt_get(rights: RootRights, words: &[&str]) -> Command {
+fn apt_get(access: RootAccess, arguments: &[&str]) -> Command {
     let mut command =
-        rights.command(Path::new("apt-get"), &[("DEBIAN_FRONTEND", Path::new("noninteractive"))]);
-    command.args(words);
+        access.command(Path::new("apt-get"), &[("DEBIAN_FRONTEND", Path::new("noninteractive"))]);
+    command.args(arguments);
     command
 }
 

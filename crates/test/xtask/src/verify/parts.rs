@@ -1,4 +1,4 @@
-//! The parts of steps that not every run takes: scenarios, image builds, soaks. Each is `STEP/PART`.
+//! Parts of steps that not every run includes: scenarios, image builds, soaks. Each is `STEP/PART`.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::touched::Area;
 pub enum Kind {
     /// In every run.
     Always,
-    /// Where a change touches this area, where its step is named, and in the rotation.
+    /// If a change touches this area, if its step is named, and in the rotation.
     Touched(Area),
     /// In the rotation, and with `--all`.
     Long,
@@ -32,12 +32,12 @@ impl Part {
     }
 }
 
-/// The one boot of a real disk image in every run: it asserts that `/usr` is what dm-verity checks.
+/// The boot of a real disk image in every run: it asserts that dm-verity verifies `/usr`.
 const ALWAYS_ON_QEMU: &str = "boots";
-/// Everything that a machine is made of, whatever it runs.
+/// Paths that affect every machine.
 const MACHINE: [&str; 5] = ["os/", "image/", "units/", "qemu/user-data/", "crates/machines/machines/"];
 
-/// Scenarios by the beginning of their names, and what they exercise. The first that fits counts.
+/// Name prefixes of scenarios, and the area that they exercise. The first match counts.
 const AREAS: [(&str, Area); 6] = [
     (
         "update",
@@ -66,14 +66,14 @@ const AREAS: [(&str, Area); 6] = [
     ),
 ];
 
-/// Whether a change of `touched` concerns a scenario on QEMU machines.
+/// The area that a scenario on QEMU machines exercises.
 pub fn area_of_scenario(name: &str) -> Area {
     let found = AREAS.iter().find(|(prefix, _)| name.starts_with(prefix));
     // invariant: the last prefix is empty, so that every name has an area.
     found.map_or(Area { packages: &[], paths: &[] }, |(_, area)| *area)
 }
 
-/// The area of every machine: a change of it concerns each scenario.
+/// The area of every machine: a change of it affects each scenario.
 pub const EVERY_MACHINE: Area = Area { packages: &["machines", "image"], paths: &MACHINE };
 
 /// One line of `keelson test --list --json`.
@@ -82,25 +82,26 @@ pub struct Scenario {
     pub name: String,
     pub on: Vec<String>,
     pub long_on: Vec<String>,
-    /// Where it is no part: a row of scenarios runs it, or another back end.
+    /// Back ends on which it is not a part: a row of scenarios or another back end runs it.
     pub by_name_on: Vec<String>,
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
 pub fn of_scenarios(list: &[Scenario], back_end: &str, step: &str) -> Vec<Part> {
     let has = |list: &[String]| list.iter().any(|on| on == back_end);
-    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
-    here.map(|scenario| {
-        let kind = if has(&scenario.long_on) {
-            Kind::Long
-        } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
-            Kind::Always
-        } else {
-            Kind::Touched(area_of_scenario(&scenario.name))
-        };
-        Part::new(format!("{step}/{}", scenario.name), kind)
-    })
-    .collect()
+    let listed = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
+    listed
+        .map(|scenario| {
+            let kind = if has(&scenario.long_on) {
+                Kind::Long
+            } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
+                Kind::Always
+            } else {
+                Kind::Touched(area_of_scenario(&scenario.name))
+            };
+            Part::new(format!("{step}/{}", scenario.name), kind)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
                 {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":[]}]"#,
         )
         .unwrap();
-        let shown = |back_end: &str| -> Vec<(String, &str)> {
+        let listed = |back_end: &str| -> Vec<(String, &str)> {
             let kind = |kind| match kind {
                 Kind::Always => "always",
                 Kind::Touched(_) => "touched",
@@ -126,10 +127,10 @@ mod tests {
         };
         let expected =
             [("s/boots".into(), "always"), ("s/killed".into(), "always"), ("s/fleet".into(), "always")];
-        assert_eq!(shown("nspawn"), expected);
+        assert_eq!(listed("nspawn"), expected);
         let expected =
             [("s/boots".into(), "always"), ("s/update".into(), "touched"), ("s/fleet".into(), "long")];
-        assert_eq!(shown("qemu"), expected);
+        assert_eq!(listed("qemu"), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which parts a run takes, and which it leaves out for lack of time. Pure: facts in, a plan out.
+//! Plans which parts a run includes, and which it omits for lack of time. A pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::parts::{EVERY_MACHINE, Kind, Part};
 use super::rotation::{SLICES, slice};
 use super::touched::Touched;
 
-/// How much of the checks a run takes.
+/// How many of the checks a run includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// `cargo verify`: what every change needs.
@@ -17,35 +17,34 @@ pub enum Size {
     All,
 }
 
-/// What a CI run is planned to take on a host of ordinary speed, in seconds: of the 45 minutes that it may take, less a
-/// tenth for what the record does not foresee.
+/// Planned seconds of a CI run on a host of reference speed: 45 minutes, less a tenth for unrecorded work.
 pub const TARGET: f64 = 0.9 * 45.0 * 60.0;
-/// When a CI run starts no optional part any more: CI ends a run after 90 minutes.
+/// Seconds after which a CI run starts no optional part: CI aborts a run after 90 minutes.
 pub const LIMIT: f64 = 78.0 * 60.0;
-/// Steps whose parts run on booted nodes: they are first in a slice, so that ten runs take all of them where a change touches
-/// little.
+/// Steps whose parts run on booted nodes: they come first in a slice, so that ten runs cover all of them if changes
+/// touch little.
 const SCENARIOS: &str = "scenarios-";
-/// For parts without a recorded time, in seconds.
+/// Assumed seconds of a part without a record.
 const UNKNOWN: f64 = 150.0;
 
-/// Seconds that parts and steps took on the reference host, from `.ci/costs.json`.
+/// Recorded seconds of parts and steps on the reference host, from `.ci/costs.json`.
 pub type Costs = BTreeMap<String, f64>;
 
-/// The time that a run has left.
+/// Time budget of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Seconds that the run takes without any optional part.
     pub elapsed: f64,
-    /// How many times longer than recorded this run's parts took so far; at least 1.
+    /// Factor by which this run's parts exceeded their record so far; at least 1.
     pub slowdown: f64,
 }
 
-/// Why a part is left out.
+/// Why a part is omitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOut {
     /// The change touches it, and it does not fit before [`LIMIT`].
     Touched,
-    /// It is of the rotating slice, and does not fit before [`TARGET`], scaled by the host.
+    /// It belongs to the rotating slice, and does not fit before [`TARGET`], scaled by the host's speed.
     Slice,
 }
 
@@ -55,7 +54,7 @@ pub struct Plan {
     pub left_out: BTreeMap<String, LeftOut>,
 }
 
-/// The plan of a CI run: what every change needs, what it touches, and slice `number` of the rest.
+/// Plans a CI run: what every change needs, what it touches, and slice `number` of the rest.
 pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, clock: Clock) -> Plan {
     let cost = |id: &str| cost(costs, id);
     let is_touched = |part: &Part| match part.kind {
@@ -80,13 +79,13 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     for part in &touched_parts {
         fit(&part.id, LIMIT, LeftOut::Touched);
     }
-    // The slice is one of everything that can rotate, so that a part which is touched today keeps its turn.
+    // The slice is computed over all rotating parts, so that a part that is touched today keeps its slot.
     let (scenarios, others): (Vec<String>, Vec<String>) = parts
         .iter()
         .filter(|part| part.kind != Kind::Always)
         .map(|part| part.id.clone())
         .partition(|id| id.starts_with(SCENARIOS));
-    // What a slice leaves out for lack of time comes first in another round.
+    // Rotates the order per round: a part that was omitted for lack of time comes first in another round.
     let round = usize::try_from(number / SLICES).unwrap_or(0);
     let turn = [scenarios, others].into_iter().flat_map(|parts| {
         let mut turn: Vec<String> = slice(&parts, cost, number).into_iter().collect();
@@ -103,7 +102,7 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     plan
 }
 
-/// What the command line says about a part.
+/// How the command line selects a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     Nothing,
@@ -115,7 +114,7 @@ pub enum Named {
     Others,
 }
 
-/// The plan of the other sizes. A named step runs its usual parts, and the long ones where it has no others.
+/// Plans the other sizes. A named step runs its usual parts, or the long ones if it has no others.
 pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&Part) -> Named) -> Plan {
     let has_usual: BTreeSet<&str> =
         parts.iter().filter(|part| part.kind != Kind::Long).map(Part::step).collect();
@@ -132,12 +131,12 @@ pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&Part) -> Named) -> Pl
     }
 }
 
-/// Seconds that these parts take by the record.
+/// Recorded seconds of these parts.
 pub fn expected(run: &BTreeSet<String>, costs: &Costs) -> f64 {
     run.iter().map(|id| cost(costs, id)).sum()
 }
 
-/// Seconds that a part takes by the record.
+/// Recorded seconds of a part.
 pub fn cost(costs: &Costs, id: &str) -> f64 {
     costs.get(id).copied().unwrap_or(UNKNOWN)
 }
@@ -185,17 +184,17 @@ mod tests {
             .flat_map(|number| ["scenarios-qemu", "soaks"].map(|step| format!("{step}/{number}")))
             .map(|id| Part::new(id, Kind::Long))
             .collect();
-        // 6 scenarios and 6 soaks a slice, 15 minutes each; there is room for 20 minutes.
+        // 6 scenarios and 6 soaks per slice, 15 minutes each; 20 minutes are left.
         let clock = Clock { elapsed: TARGET - 20.0 * 60.0, slowdown: 1.0 };
         let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock);
-        let taken: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
-        let scenarios = taken.iter().filter(|id| id.starts_with(SCENARIOS)).count();
-        assert_eq!((scenarios, taken.len() - scenarios), (60, 20));
+        let run: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
+        let scenarios = run.iter().filter(|id| id.starts_with(SCENARIOS)).count();
+        assert_eq!((scenarios, run.len() - scenarios), (60, 20));
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_and_named() {
-        // 45 minutes are over: no slice; touched parts run until minute 78.
+        // 45 minutes have passed: no slice; touched parts run until minute 78.
         check(&touching(&["etcd"]), Clock { elapsed: 2700.0, slowdown: 1.0 }, (5, 0, 4));
         check(&touching(&["etcd"]), Clock { elapsed: 4500.0, slowdown: 1.0 }, (2, 3, 4));
         // A slow host gets more time, up to the limit.

@@ -1,5 +1,4 @@
-//! Tests whose input is drawn by chance: which they are, so that the long run draws again and again. What one run of
-//! them overlooks, some thousands find.
+//! Finds randomized tests, so that long runs repeat them: thousands of repetitions find what one misses.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,10 +7,10 @@ use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-/// What every file with such a test has.
+/// Marks every file with such a test.
 const MARK: &str = "proptest! {";
 
-/// nextest's filter for the programs that have any; none where there are none.
+/// nextest's filter for the test binaries with randomized tests; `None` without any.
 pub fn filter(workspace: &Workspace) -> Result<Option<String>> {
     let mut programs = BTreeSet::new();
     for file in workspace.files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
@@ -25,7 +24,7 @@ pub fn filter(workspace: &Workspace) -> Result<Option<String>> {
     Ok((!all.is_empty()).then(|| all.join(" | ")))
 }
 
-/// The test program that a source file is compiled into. Our packages are named like their folders.
+/// The test binary that a source file belongs to. Packages are named like their folders.
 fn program(file: &Path) -> Option<String> {
     let words: Vec<_> = file.iter().filter_map(|word| word.to_str()).collect();
     match words.as_slice() {

@@ -1,4 +1,4 @@
-//! `cargo xtask record`: takes the times of a run into `.ci/costs.json`, which later runs plan by.
+//! `cargo xtask record`: merges the times of a run into `.ci/costs.json`, by which later runs plan.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::{report, run};
 use crate::command::target_folder;
 use crate::workspace;
 
-/// Shorter parts need no plan, in seconds.
+/// Minimal seconds of a recorded part.
 const SHORTEST: f64 = 1.0;
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ struct Part {
     seconds: f64,
 }
 
-/// Replaces the times of what ran; keeps those of what did not.
+/// Replaces the times of what ran; keeps the others.
 pub fn record(flags: &Flags) -> Result<()> {
     let root = workspace::root();
     let path = flags.report.clone().unwrap_or_else(|| target_folder(&root).join(report::FILE));
@@ -58,7 +58,7 @@ pub fn record(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Tests of one program are no parts that a plan chooses: only their step is recorded.
+/// Tests of a single binary are not plannable parts: only their step is recorded.
 fn merge(mut costs: Costs, report: &Report) -> Costs {
     let whole = report.size != report::PARTS;
     let passed = |step: &&Step| whole && (step.outcome == "passed" || step.outcome == "partial");

@@ -1,39 +1,41 @@
-//! The end of `cargo verify`: a table of steps, the slowest parts, what got slower, and what was not verified. Kept as JSON.
+//! The final report of `cargo verify`: a table of steps, the slowest parts, slowdowns, and what was not verified.
+//! Also stored as JSON.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::disk_space::Least;
 use super::plan::Costs;
 use super::result::{Skip, State, StepResult, Timed};
-use super::room::Least;
 
-/// Below cargo's target folder.
+/// Path below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
-/// A run of named parts: what its steps took is no step's time.
+/// Size of a run of named parts: the times of its steps are incomplete.
 pub const PARTS: &str = "parts";
 const SLOWEST: usize = 20;
-/// A step that took this many times its recorded share of the run is named.
+/// A step is reported if it exceeds its recorded share of the run by this factor.
 const SLOWER: f64 = 1.3;
-/// Shorter steps vary too much to be compared, in seconds.
+/// Minimal seconds of a compared step: shorter ones vary too much.
 const COMPARED: f64 = 10.0;
 
-/// What `target/verify/report.json` holds.
+/// Content of `target/verify/report.json`.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     pub commit: Option<String>,
-    /// `change`, `ci` or `all`; [`PARTS`] where the command line names parts.
+    /// `change`, `ci` or `all`; [`PARTS`] if the command line names parts.
     pub size: &'static str,
     pub seconds: f64,
-    /// This run's seconds over the recorded ones, for the steps that have a record.
+    /// This run's seconds over the recorded ones, of steps with a record.
     pub slowdown: f64,
     pub steps: Vec<StepLine<'a>>,
     /// Every part that ran, slowest first.
     pub parts: Vec<&'a Timed>,
     pub slower: Vec<String>,
-    /// Free on the disk of the checkout.
-    pub least_room: Option<Least>,
+    /// Minimal free space on the checkout's disk.
+    #[serde(rename = "least_room")]
+    pub least_space: Option<Least>,
     pub not_run: Vec<Skip>,
 }
 
@@ -63,12 +65,12 @@ impl<'a> Report<'a> {
             steps: steps.collect(),
             parts,
             slower: slower(results, costs),
-            least_room: None,
+            least_space: None,
             not_run: results.iter().flat_map(StepResult::not_run).collect(),
         }
     }
 
-    /// The lines that end the run.
+    /// The final lines of the run.
     pub fn text(&self) -> String {
         let mut text = table(&self.steps);
         if !self.parts.is_empty() {
@@ -81,7 +83,7 @@ impl<'a> Report<'a> {
         for line in &self.slower {
             writeln!(text, "\n slower than recorded: {line}").unwrap_or_default();
         }
-        if let Some(Least { mib, step }) = self.least_room {
+        if let Some(Least { mib, step }) = self.least_space {
             writeln!(text, "\n least room on the disk: {mib} MiB, in {step}").unwrap_or_default();
         }
         if !self.not_run.is_empty() {
@@ -93,7 +95,7 @@ impl<'a> Report<'a> {
         text
     }
 
-    /// The very last line: what was covered, and what was not.
+    /// The last line: what was covered, and what was not.
     pub fn coverage(&self) -> String {
         let count =
             |outcomes: &[&str]| self.steps.iter().filter(|step| outcomes.contains(&step.outcome)).count();
@@ -124,8 +126,8 @@ fn table(steps: &[StepLine<'_>]) -> String {
     text
 }
 
-/// Steps that passed, took long enough to be compared, and have a record: seconds now, seconds recorded. A step that runs
-/// other parts each time is compared by the parts that ran.
+/// Seconds and recorded seconds of steps that passed, are long enough to compare, and have a record. A step whose
+/// parts vary is compared by the parts that ran.
 fn compared<'a>(results: &'a [StepResult], costs: &Costs) -> Vec<(&'a str, f64, f64)> {
     results
         .iter()
@@ -142,7 +144,7 @@ fn compared<'a>(results: &'a [StepResult], costs: &Costs) -> Vec<(&'a str, f64, 
         .collect()
 }
 
-/// How many times longer than recorded the run's steps took, all together; 1 where nothing is recorded.
+/// Factor by which the run's steps together exceeded their record; 1 without a record.
 pub fn slowdown(results: &[StepResult], costs: &Costs) -> f64 {
     let compared = compared(results, costs);
     let (now, recorded) =
@@ -150,7 +152,7 @@ pub fn slowdown(results: &[StepResult], costs: &Costs) -> f64 {
     if recorded > 0.0 { now / recorded } else { 1.0 }
 }
 
-/// Steps whose share of the run grew: independent of the host's speed.
+/// Steps whose share of the run grew, independent of the host's speed.
 fn slower(results: &[StepResult], costs: &Costs) -> Vec<String> {
     let slowdown = slowdown(results, costs);
     let compared = compared(results, costs);

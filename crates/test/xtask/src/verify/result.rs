@@ -1,4 +1,4 @@
-//! What a step of `cargo verify` reports, and how it ends.
+//! Results of a step of `cargo verify`.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::command::Ended;
 
-/// How one step, or one rule of a step, ended.
+/// Result of a step, or of one lint of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// With a remark, or an empty one. Shown as `partial` where [`StepResult::skipped`] has entries.
+    /// With a remark, which may be empty. Printed as `partial` if [`StepResult::skipped`] has entries.
     Passed(String),
     Failed(String),
     /// Nothing of it ran, for this reason.
@@ -24,7 +24,7 @@ pub struct Skip {
     pub reason: String,
 }
 
-/// One test, scenario or other part that ran.
+/// A test, scenario or other part that ran.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timed {
     /// `STEP/PART`.
@@ -36,12 +36,12 @@ pub struct Timed {
 pub struct StepResult {
     pub name: String,
     pub state: State,
-    /// `None` where the time is that of another line.
+    /// `None` if another line has the time.
     pub took: Option<Duration>,
     /// Parts that did not run, though the step did.
     pub skipped: Vec<Skip>,
     pub timed: Vec<Timed>,
-    /// `STEP/PART` of each part that failed; empty where the step has none, or failed as a whole.
+    /// `STEP/PART` of each failed part; empty if the step has no parts, or failed as a whole.
     pub broken: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl StepResult {
         }
     }
 
-    /// One word for the table.
+    /// The outcome in one word, for the table.
     pub fn outcome(&self) -> &'static str {
         match &self.state {
             State::Failed(_) => "FAILED",
@@ -88,7 +88,7 @@ impl StepResult {
     }
 }
 
-/// The state that a child's exit stands for.
+/// The state of a child's exit.
 pub fn judge(ended: &Ended) -> State {
     match ended.code {
         _ if ended.success => State::Passed(String::new()),

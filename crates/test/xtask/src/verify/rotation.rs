@@ -1,14 +1,14 @@
-//! The rotating slice: which of the long parts a CI run takes besides what its change touches.
+//! The rotating slice: which long parts a CI run includes besides those that its change touches.
 //!
-//! Parts are distributed over the slices by cost, so that all slices take about the same time; run number N takes slice
-//! N modulo their number. Each part therefore runs once in every [`SLICES`] consecutive runs.
+//! Parts are distributed over the slices by cost, so that all slices take about the same time; run number N takes
+//! slice N modulo their number. Each part therefore runs once in every [`SLICES`] consecutive runs.
 
 use std::collections::BTreeSet;
 
-/// Consecutive CI runs in which every long part runs once.
+/// Number of consecutive CI runs in which every long part runs once.
 pub const SLICES: u64 = 10;
 
-/// The parts of slice `number`; `cost` gives seconds. Stable: it depends on names and costs only.
+/// The parts of slice `number`; `cost` gives seconds. Deterministic: depends on names and costs only.
 pub fn slice(parts: &[String], cost: impl Fn(&str) -> f64, number: u64) -> BTreeSet<String> {
     let mut sorted: Vec<(&String, f64)> = parts.iter().map(|part| (part, cost(part))).collect();
     sorted.sort_by(|one, other| other.1.total_cmp(&one.1).then_with(|| one.0.cmp(other.0)));

@@ -1,4 +1,4 @@
-//! One run of `cargo verify`: its size, the steps that were named, its time, and the parts that it takes.
+//! One run of `cargo verify`: its size, named steps, elapsed time, and selected parts.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -15,18 +15,18 @@ use super::rotation::{SLICES, slice};
 use super::touched::{self, Touched};
 use crate::workspace::Workspace;
 
-/// Recorded seconds of steps and parts; written by `cargo xtask record`.
+/// Recorded seconds of steps and parts, written by `cargo xtask record`.
 pub const COSTS: &str = ".ci/costs.json";
 /// Reasons of [`Skip`]s that `.ci/may-not-run.toml` refers to.
 const SLOW_HOST: &str = "no time left on a host";
 const NO_TIME: &str = "no time left in this run";
-/// From this slowdown on a host counts as slow.
+/// Slowdown from which a host counts as slow.
 const SLOW: f64 = 1.5;
 
 pub struct Step {
     pub name: &'static str,
     pub about: &'static str,
-    /// The parts that not every run takes; none where the whole step always runs.
+    /// Parts that not every run includes; empty if the whole step always runs.
     pub parts: fn(&Run<'_>) -> Result<Vec<Part>>,
     pub run: fn(&Run<'_>) -> Result<Vec<StepResult>>,
 }
@@ -35,28 +35,28 @@ pub struct Run<'a> {
     pub workspace: &'a Workspace,
     pub size: Size,
     pub chosen: Vec<&'static Step>,
-    /// The steps, groups and parts (`STEP/PART`) that the command line names.
+    /// Steps, groups and parts (`STEP/PART`) named on the command line.
     named: &'a [String],
     pub costs: Costs,
-    /// Which run this is, for the rotation and for seeds.
+    /// Run number, for the rotation and for seeds.
     pub number: u64,
     began: Instant,
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
     plan: OnceCell<Plan>,
-    /// What runs beside the steps before its own.
+    /// A command that runs concurrently with the steps before its own.
     pub idle: Cell<Option<Idle>>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{step} has no part {wanted}: there are {known}")]
+#[error("{step} has no part {unknown}: there are {known}")]
 pub struct UnknownPart {
-    wanted: String,
+    unknown: String,
     step: String,
     known: String,
 }
 
-/// The parts that a step runs, and those that it has to leave out.
+/// Parts that a step runs, and those that it has to omit.
 #[derive(Debug, Default)]
 pub struct Selected {
     /// Without the step's name.
@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         !self.named.is_empty()
     }
 
-    /// Whether parts of this step are named, and not the step.
+    /// Whether parts of this step are named, but not the step.
     pub fn parts_named(&self, step: &str) -> bool {
         self.named_parts(step).next().is_some()
     }
@@ -104,14 +104,14 @@ impl<'a> Run<'a> {
         self.named.iter().map(String::as_str).filter(of_step)
     }
 
-    /// Every named part is one that there is.
+    /// Checks that every named part exists.
     pub fn check_named_parts(&self) -> Result<(), anyhow::Error> {
         for step in self.chosen.iter().filter(|step| self.parts_named(step.name)) {
             let known: Vec<String> = (step.parts)(self)?.into_iter().map(|part| part.id).collect();
-            if let Some(wanted) = self.named_parts(step.name).find(|part| !known.iter().any(|id| id == part))
+            if let Some(unknown) = self.named_parts(step.name).find(|part| !known.iter().any(|id| id == part))
             {
                 let step = step.name.to_owned();
-                return Err(UnknownPart { wanted: wanted.to_owned(), step, known: list(&known) }.into());
+                return Err(UnknownPart { unknown: unknown.to_owned(), step, known: list(&known) }.into());
             }
         }
         Ok(())
@@ -126,13 +126,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes that a step ran, and takes the speed of this host from all that did.
+    /// Records a finished step, and updates the host's speed.
     pub fn finished(&self, step: &'static str, results: &[StepResult]) {
         self.finished.borrow_mut().insert(step);
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
-    /// Why a part that the run should take does not start: only a slow host excuses it.
+    /// Why a part that the run should include does not start: only a slow host is an excuse.
     pub fn out_of_time(&self) -> String {
         let slowdown = self.slowdown.get();
         if slowdown >= SLOW {
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
         (self.size == Size::Ci).then_some(left as u64)
     }
 
-    /// The parts of the step of this name that this run takes.
+    /// The parts of this step that the run includes.
     pub fn select(&self, step: &str) -> Result<Selected> {
         if self.size == Size::Ci && !self.is_named() {
             return Ok(self.of_plan(self.ci_plan()?, step));
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         Ok(self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step))
     }
 
-    /// Runs the selected parts of a step one after the other, each with its time; no result where none is selected.
+    /// Runs the selected parts of a step sequentially and times each; no result if none is selected.
     pub fn each_part(&self, step: &str, part: impl Fn(&str) -> Result<bool>) -> Result<Vec<StepResult>> {
         let Selected { names, skipped } = self.select(step)?;
         if names.is_empty() && skipped.is_empty() {
@@ -192,13 +192,13 @@ impl<'a> Run<'a> {
     }
 
     /// One line for each step or part that would run, with its recorded seconds, and the sum.
-    pub fn shown(&self) -> Result<String> {
+    pub fn plan_text(&self) -> Result<String> {
         let mut rows: Vec<String> = Vec::new();
         for step in &self.chosen {
             let has_parts = !(step.parts)(self)?.is_empty();
             let names = if has_parts { self.select(step.name)?.names } else { Vec::new() };
             rows.extend(names.iter().map(|name| format!("{}/{name}", step.name)));
-            // The compiler's time, and what else is no part's.
+            // Compile time and other time that belongs to no part.
             let compile = format!("{}: compile", step.name);
             rows.extend((!has_parts).then(|| step.name.to_owned()));
             rows.extend(self.costs.contains_key(&compile).then_some(compile));
@@ -209,8 +209,8 @@ impl<'a> Run<'a> {
             None => format!("{:>11}  {row}\n", "?"),
         };
         let minutes = rows.iter().filter_map(seconds).sum::<f64>() / 60.0;
-        let mut shown: String = rows.iter().map(line).collect();
-        shown += &format!("{minutes:>7.0} min  one after the other\n");
+        let mut plan_text: String = rows.iter().map(line).collect();
+        plan_text += &format!("{minutes:>7.0} min  one after the other\n");
         if self.size == Size::Ci && !self.is_named() {
             let slices = self.slices()?;
             let (least, most) = (
@@ -218,15 +218,15 @@ impl<'a> Run<'a> {
                 slices.iter().fold(0.0, |a: f64, b| a.max(*b)),
             );
             let all: f64 = slices.iter().sum();
-            shown += &format!(
+            plan_text += &format!(
                 "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
                 all / slices.len() as f64
             );
         }
-        Ok(shown)
+        Ok(plan_text)
     }
 
-    /// Minutes that each slice of the rotation takes by the record.
+    /// Recorded minutes of each slice of the rotation.
     fn slices(&self) -> Result<Vec<f64>> {
         let mut rotating: Vec<String> = Vec::new();
         for step in &self.chosen {
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Made when the first step asks for it: what ran before tells how fast the host is.
+    /// Computed when the first step needs it: the steps before measure the host's speed.
     fn ci_plan(&self) -> Result<&Plan> {
         if let Some(plan) = self.plan.get() {
             return Ok(plan);
@@ -315,7 +315,7 @@ fn costs(workspace: &Workspace) -> Result<Costs> {
     serde_json::from_str(&text).with_context(|| format!("{COSTS} is malformed"))
 }
 
-/// A number from a commit's id, for clones whose history does not tell the run's number.
+/// Derives a run number from a commit id, for clones without sufficient history.
 fn of_hash(commit: &str) -> u64 {
     u64::from_str_radix(commit.get(..8).unwrap_or("0"), 16).unwrap_or(0)
 }

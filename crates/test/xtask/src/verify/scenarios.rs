@@ -1,6 +1,6 @@
 //! Runs the scenarios of `qemu/` on one back end, through `cargo keelson test`.
 //!
-//! Keelson's own JSON decides: a scenario that this host cannot run is skipped, not passed.
+//! Its JSON output decides: a scenario that cannot run on this host is skipped, not passed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,19 +11,19 @@ use serde::Deserialize;
 use super::parts::{Part, Scenario, of_scenarios};
 use super::result::{Skip, State, StepResult, Timed};
 use super::run::{Run, Selected};
-use crate::command::{show_and_read, succeed, target_folder};
+use crate::command::{require_success, show_and_read, target_folder};
 use crate::keelson;
 use crate::reference::Reference;
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 
-/// The profiles of the node's programs: compiled with the tests, and as releases have them.
+/// Profiles of the node's programs: compiled with the tests, and as released.
 const QUICK: &str = "quick";
 const SHIPPED_PROFILE: &str = "node";
 /// One scenario for each program of the node.
 const SHIPPED: [&str; 6] =
     ["boots", "etcd-tutorial", "from-file", "provision", "fleet", "locksmith-one-at-a-time"];
 
-/// What `keelson test --json` prints: the counts are its contract, the list says why.
+/// Output of `keelson test --json`: the counts are its contract, the list gives reasons.
 #[derive(Debug, Deserialize)]
 struct Report {
     passed: usize,
@@ -47,8 +47,8 @@ struct Outcome {
     why: Option<String>,
 }
 
-/// Scenarios at a time. On nspawn nodes they mostly wait. Emulated machines have no processor to spare: `update-power` and
-/// `reset` beside each other took as long as one after the other.
+/// Number of concurrent scenarios. On nspawn nodes they mostly wait. Emulated machines saturate the processors:
+/// running `update-power` and `reset` concurrently saved no time.
 fn jobs(back_end: &str) -> &'static str {
     if back_end == "nspawn" { "6" } else { "1" }
 }
@@ -60,11 +60,11 @@ pub fn parts(run: &Run<'_>, back_end: &str, step: &str) -> Result<Vec<Part>> {
 
 fn list(root: &Path) -> Result<Vec<Scenario>> {
     let mut command = keelson::command(root)?;
-    let listed = succeed(show_and_read(command.args(["--json", "test", "--list"]))?)?;
+    let listed = require_success(show_and_read(command.args(["--json", "test", "--list"]))?)?;
     serde_json::from_str(&listed.stdout).context("keelson test --list --json printed something else")
 }
 
-/// Runs the selected scenarios; no result where none is.
+/// Runs the selected scenarios; no result if none is selected.
 pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Result<Vec<StepResult>> {
     let Selected { names, skipped } = selected;
     if names.is_empty() && skipped.is_empty() {
@@ -79,7 +79,7 @@ pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Res
     Ok(vec![result])
 }
 
-/// Some scenarios on nspawn nodes, with the programs as they are shipped.
+/// Runs some scenarios on nspawn nodes with the released programs.
 pub fn run_shipped(run: &Run<'_>, step: &str) -> Result<StepResult> {
     run_named(run, "nspawn", step, &SHIPPED.map(str::to_owned), SHIPPED_PROFILE)
 }
@@ -92,10 +92,10 @@ fn run_named(
     profile: &str,
 ) -> Result<StepResult> {
     let root = &run.workspace.root;
-    // Where Debian's etcd is not available, the scenario that needs it reports that.
+    // Without Debian's etcd, the scenario that needs it reports that.
     let reference = Reference::of_target(root).ok().map(|reference| reference.etcd);
     let reference = reference.as_deref().map(|etcd| (Reference::VARIABLE, etcd));
-    let mut command = if back_end == "nspawn" && RootRights::of_this_process() == RootRights::Sudo {
+    let mut command = if back_end == "nspawn" && RootAccess::of_this_process() == RootAccess::Sudo {
         by_sudo(root, profile, reference)?
     } else {
         let mut command = keelson::command(root)?;
@@ -114,25 +114,25 @@ fn run_named(
     Ok(result)
 }
 
-/// `keelson test` as root. The image is built by this process, since root would leave files in the checkout that its owner
-/// cannot write, and root takes it apart with its owners in a folder of its own.
+/// `keelson test` as root. This process builds the image, since root would leave files in the checkout that its
+/// owner cannot write; root unpacks it with its owners in a separate folder.
 fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Result<Command> {
     let out = target_folder(root).join("verify/image");
     let mut build = keelson::command(root)?;
     build.args(["--json", "image", "build", "--profile", profile, "--format", "raw", "--out"]).arg(&out);
-    let built = succeed(show_and_read(&mut build)?).context("keelson image build")?;
+    let built = require_success(show_and_read(&mut build)?).context("keelson image build")?;
     let built: Built =
         serde_json::from_str(&built.stdout).context("keelson image build --json printed something else")?;
     let image = built.files.first().context("keelson image build wrote no file")?;
     let state = PathBuf::from(format!("/var/tmp/keelson-verify-{}", nix::unistd::geteuid()));
     let variables: Vec<(&str, &Path)> =
         [("KEELSON_STATE_DIR", &*state)].into_iter().chain(reference).collect();
-    let mut command = RootRights::Sudo.command(&keelson::build_once(root)?, &variables);
+    let mut command = RootAccess::Sudo.command(&keelson::build_once(root)?, &variables);
     command.current_dir(root).args(["--json", "test", "--image"]).arg(&image.path);
     Ok(command)
 }
 
-/// What `keelson image build --json` prints.
+/// Output of `keelson image build --json`.
 #[derive(Debug, Deserialize)]
 struct Built {
     files: Vec<BuiltFile>,

@@ -1,4 +1,4 @@
-//! Tests that take minutes: the ignored ones whose name contains `soak`, and randomized tests again and again.
+//! Tests that take minutes: ignored ones whose name contains `soak`, and repeated randomized tests.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -8,22 +8,22 @@ use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::random;
 use super::run::Run;
-use crate::command::{cargo, has_cargo_plugin, show, show_and_read, succeed};
+use crate::command::{cargo, has_cargo_plugin, require_success, show, show_and_read};
 
 const FILTER: &str = "test(soak)";
-/// The part that runs randomized tests again and again.
+/// The part that repeats randomized tests.
 const RANDOM: &str = "random-inputs";
-/// For how long: with `--all`, and in the rotation.
+/// Duration with `--all`, and in the rotation.
 const RANDOM_LONG: &str = "15m";
 const RANDOM_CI: &str = "2m";
-/// Which seeds a soak takes.
+/// Selects the seeds of a soak.
 const SEEDS: &str = "KEELSON_SEEDS";
-/// The suites whose soaks take seeds, and how many of them each gets in the rotation; later runs get later ones.
+/// Suites whose soaks take seeds, and the number of seeds in the rotation; later runs use later seeds.
 const SEEDED: [(&str, u64); 3] =
     [("member::simulation", 150), ("etcd::faults", 6), ("fleet-simulation::whole_system", 100)];
 /// The part with the soaks of all fuzz targets, two at a time.
 const FUZZ: &str = "fuzz::corpus";
-/// How long each fuzz target runs in the rotation, in seconds; without it minutes.
+/// Seconds of each fuzz target in the rotation; minutes by default.
 const FUZZ_SECONDS: (&str, &str) = ("KEELSON_FUZZ_SECONDS", "30");
 
 /// The part of `cargo nextest list --message-format json` that names tests.
@@ -58,7 +58,7 @@ pub fn parts(run: &Run<'_>, step: &str) -> Result<Vec<Part>> {
     let arguments = ["nextest", "list", "--locked", "--workspace", "--lib", "--bins", "--tests"];
     let mut command = cargo(root, &arguments);
     command.args(["--run-ignored", "only", "--message-format", "json", "-E", FILTER]);
-    let listed = succeed(show_and_read(&mut command)?).context("cargo nextest list")?;
+    let listed = require_success(show_and_read(&mut command)?).context("cargo nextest list")?;
     let mut names = names(&listed.stdout)?;
     names.push(RANDOM.to_owned());
     Ok(names.into_iter().map(|name| Part::new(format!("{step}/{name}"), Kind::Long)).collect())
@@ -79,7 +79,7 @@ fn names(json: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs one part. True when it passes.
+/// Runs one part. Returns whether it passed.
 pub fn run(run: &Run<'_>, name: &str) -> Result<bool> {
     let whole = run.size == Size::All;
     let arguments = ["nextest", "run", "--locked", "--workspace", "--lib", "--bins", "--tests"];

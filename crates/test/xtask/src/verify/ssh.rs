@@ -1,5 +1,5 @@
-//! `fleetctl` over a real SSH server: the ignored tests `ssh` of crate `fleetctl`. What they miss on a host is told,
-//! and they are not run: a test that returned early would count as passed.
+//! `fleetctl` over a real SSH server: the ignored tests `ssh` of crate `fleetctl`. If a program is missing, it is
+//! reported and the tests do not run: a test that returned early would count as passed.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::result::{State, judge};
 use crate::command::{ignored_tests, show};
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 use crate::workspace::Workspace;
 
-/// Each with the package that has it.
+/// Programs, each with the package that contains it.
 const PROGRAMS: [(&str, &str); 7] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
@@ -22,12 +22,12 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<State> {
-    let rights = RootRights::of_this_process();
-    if let Some(why) = missing(rights.are_there(), |path| path.exists()) {
+    let access = RootAccess::of_this_process();
+    if let Some(why) = missing(access.is_available(), |path| path.exists()) {
         return Ok(State::Skipped(why));
     }
     let mut command = ignored_tests(&workspace.root, &["--test", "command_line"]);
-    rights.run_tests(&mut command);
+    access.run_tests(&mut command);
     Ok(judge(&show(command.arg("ssh::"))?))
 }
 

@@ -1,4 +1,4 @@
-//! The steps of `cargo verify`. Each runs what the same arguments on a command line would run.
+//! The steps of `cargo verify`. Each runs the equivalent of a command line.
 //!
 //! Cargo always gets `--locked`: a step must not write the lock file.
 
@@ -13,12 +13,12 @@ use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
-use super::{book, conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
+use super::{book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
 use crate::{keelson, manual, mutate, tidy};
 
-/// A step of the quick ones, which every run takes whole.
+/// Template of a short step, which every run includes as a whole.
 const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
 
 const BOOT: &str = "boot";
@@ -29,7 +29,7 @@ const SHIPPED: &str = "shipped";
 const SOAKS: &str = "soaks";
 const MUTANTS: &str = "mutants";
 
-/// In the order in which they run: the most telling first. A name's part before `-` selects the group.
+/// In execution order: the most informative first. A name's part before `-` selects the group.
 pub static STEPS: [Step; 16] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
@@ -40,7 +40,7 @@ pub static STEPS: [Step; 16] = [
         about: "the disk image in QEMU, firmware to login, /usr verified",
         parts: |run| Ok(boot_parts(scenarios::parts(run, "qemu", BOOT)?)),
         run: |run| {
-            // A plan asks cargo.
+            // Planning runs cargo.
             let selected = run.select(BOOT)?;
             start_clippy(run)?;
             scenarios::run(run, "qemu", BOOT, selected)
@@ -53,7 +53,7 @@ pub static STEPS: [Step; 16] = [
         run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
     },
     Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
-    Step { name: "wants", about: "tests that need root or a program of the host", run: needy, ..ALWAYS },
+    Step { name: "wants", about: "tests that need root or a program of the host", run: privileged, ..ALWAYS },
     Step {
         name: QEMU,
         about: "qemu/scenarios on QEMU machines",
@@ -76,13 +76,13 @@ pub static STEPS: [Step; 16] = [
         name: "conformance",
         about: "etcd's contract, beside Debian's etcd",
         parts: |_| Ok(whole("conformance", &["etcd", "etcdctl", "conformance"])),
-        run: store,
+        run: etcd,
     },
     Step {
         name: "ssh",
         about: "fleetctl over a real SSH server",
         parts: |_| Ok(whole("ssh", &["fleetctl"])),
-        run: shells,
+        run: ssh,
     },
     Step {
         name: DOCS,
@@ -96,7 +96,7 @@ pub static STEPS: [Step; 16] = [
         parts: |run| soaks::parts(run, SOAKS),
         run: |run| run.each_part(SOAKS, |name| soaks::run(run, name)),
     },
-    // Last: what it mutates, another step would compile again.
+    // Last: it mutates sources that another step would recompile.
     Step {
         name: MUTANTS,
         about: "the tests that must fail against each kept mutant",
@@ -143,7 +143,7 @@ fn mutants(run: &Run<'_>) -> Result<Vec<StepResult>> {
     run.each_part(MUTANTS, |area| mutate::run_area(&run.workspace.root, area))
 }
 
-/// Of QEMU's scenarios the one that every run takes.
+/// The one QEMU scenario that every run includes.
 fn boot_parts(parts: Vec<Part>) -> Vec<Part> {
     parts.into_iter().filter(|part| part.kind == Kind::Always).collect()
 }
@@ -156,8 +156,8 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
-/// Booted machines mostly wait: clippy runs beside them, and its step waits for what is left of it. It starts after
-/// `keelson` is compiled, since cargo's lock is held for as long as it runs.
+/// Booted machines mostly wait: clippy runs concurrently, and its step waits for the rest. It starts after
+/// `keelson` is compiled, since it holds cargo's lock.
 fn start_clippy(run: &Run<'_>) -> Result<()> {
     if run.chosen.iter().any(|step| step.name == CLIPPY) {
         let root = &run.workspace.root;
@@ -184,10 +184,10 @@ fn clippys_command(run: &Run<'_>) -> Command {
     )
 }
 
-/// What nextest and `cargo test` get alike. Examples of a package are programs for benchmarks, which clippy checks.
+/// Common arguments of nextest and `cargo test`. Examples are benchmark programs, which clippy checks.
 const TESTS: [&str; 5] = ["--locked", "--workspace", "--lib", "--bins", "--tests"];
 
-/// Compiling is a line of its own: it depends on what was compiled before, the tests' time does not.
+/// Compiling gets a separate line: its time depends on what was compiled before, the tests' time does not.
 fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let root = &run.workspace.root;
     let nextest = has_cargo_plugin(root, "nextest");
@@ -211,8 +211,8 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     } else {
         result.state = with_remark(result.state, "no cargo-nextest here: skips and times are not known");
     }
-    // Neither runs the examples in documentation, and cargo compiles much of the workspace with other features for
-    // them: for nothing where there is none.
+    // Neither runs documentation examples. Cargo recompiles much of the workspace with other features for them, so
+    // this is skipped without any.
     if ended.success && examples::are_in(run.workspace)? {
         result.state = judge(&show(&mut cargo(root, &["test", "--locked", "--workspace", "--doc"]))?);
     }
@@ -220,7 +220,7 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     Ok(vec![build, result])
 }
 
-/// Two for each processor: many tests wait for deadlines.
+/// Two per processor: many tests wait for deadlines.
 fn test_threads() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -232,7 +232,7 @@ fn with_remark(state: State, remark: &str) -> State {
     }
 }
 
-/// Times, and the tests that skipped themselves, from nextest's report.
+/// Adds times, and the tests that skipped themselves, from nextest's report.
 fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
     let path = target_folder(&workspace.root).join(junit::FILE);
     let xml = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -261,15 +261,15 @@ fn allowed(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("licences", licences::run(run.workspace)?)
 }
 
-fn needy(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    wants::run(run.workspace)
+fn privileged(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    privileged::run(run.workspace)
 }
 
-fn shells(run: &Run<'_>) -> Result<Vec<StepResult>> {
+fn ssh(run: &Run<'_>) -> Result<Vec<StepResult>> {
     selected(run, "ssh", |_| one("ssh", ssh::run(run.workspace)?))
 }
 
-fn store(run: &Run<'_>) -> Result<Vec<StepResult>> {
+fn etcd(run: &Run<'_>) -> Result<Vec<StepResult>> {
     selected(run, "conformance", |_| conformance::run(run.workspace))
 }
 
@@ -280,7 +280,7 @@ fn images(run: &Run<'_>) -> Result<Vec<StepResult>> {
     })
 }
 
-/// Runs a step where any of its parts is selected; what has to be left out is said by its last result.
+/// Runs a step if any of its parts is selected; its last result reports the omitted ones.
 fn selected(
     run: &Run<'_>,
     name: &str,

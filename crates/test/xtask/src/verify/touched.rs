@@ -1,4 +1,5 @@
-//! What a change touches: the files that differ from the commit in `.ci/verified`, and the packages that depend on them.
+//! What a change touches: the files that differ from the commit in `.ci/verified`, and the packages that depend on
+//! them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,21 +10,21 @@ use anyhow::{Context, Result};
 use super::dependencies::{self, Manifests};
 use crate::workspace::{Dependency, Package, Workspace};
 
-/// Holds the commit of the last green CI run. Every update of it moves the rotation on by one slice.
+/// Holds the commit of the last green CI run. Each update advances the rotation by one slice.
 pub const RECORD: &str = ".ci/verified";
-/// A change below these may change any program.
+/// A change below these paths may affect any program.
 const EVERYTHING: [&str; 3] = ["rust-toolchain.toml", ".cargo/", "os/packages"];
-/// These may, too: it depends on what of them has changed.
+/// These may too, depending on the change.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
 
-/// What differs from the recorded commit.
+/// Difference to the recorded commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {
-    /// The record is missing, names no commit of this clone, or a file was changed on which everything depends.
+    /// The record is missing or names no commit of this clone, or a changed file affects everything.
     Everything(String),
     Some {
         files: BTreeSet<PathBuf>,
-        /// The packages of these files, and all that depend on them.
+        /// The packages of these files, and all their dependents.
         packages: BTreeSet<String>,
     },
 }
@@ -31,7 +32,7 @@ pub enum Touched {
 /// The part of the system that a check exercises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Area {
-    /// Packages; what they depend on belongs to the area.
+    /// Packages; their dependencies belong to the area too.
     pub packages: &'static [&'static str],
     /// Files and folders below the checkout.
     pub paths: &'static [&'static str],
@@ -69,7 +70,7 @@ impl Touched {
         })
     }
 
-    /// With the packages whose dependencies have changed.
+    /// Adds the packages whose dependencies have changed.
     fn of_files(files: BTreeSet<PathBuf>, built_otherwise: &BTreeSet<String>, workspace: &Workspace) -> Self {
         let whole = |file: &Path| EVERYTHING.iter().any(|prefix| is_below(file, prefix));
         if let Some(file) = files.iter().find(|file| whole(file)) {
@@ -103,7 +104,7 @@ impl Touched {
             }
             packages.extend(found);
         }
-        // What only a package's tests use changes the package for nobody else.
+        // A dev-dependency affects only the package itself.
         packages.extend(dependents(&packages, true));
         packages.extend(owned_by(&mut files.iter().filter(is_test)));
         Self::Some { files, packages }
@@ -127,7 +128,7 @@ fn is_below(file: &Path, prefix: &str) -> bool {
     }
 }
 
-/// How often the record was updated: the number of the run. `None` where git does not know (a shallow clone).
+/// Number of updates of the record: the run number. `None` if git does not know (a shallow clone).
 pub fn run_number(root: &Path) -> Result<Option<u64>> {
     if git(root, &["rev-parse", "--is-shallow-repository"])?.is_none_or(|answer| answer.trim() == "true") {
         return Ok(None);
@@ -136,7 +137,7 @@ pub fn run_number(root: &Path) -> Result<Option<u64>> {
     Ok(count.and_then(|count| count.trim().parse().ok()))
 }
 
-/// The commit that is checked out; `None` outside of git.
+/// The checked-out commit; `None` outside of git.
 pub fn head(root: &Path) -> Result<Option<String>> {
     Ok(git(root, &["rev-parse", "HEAD"])?.map(|commit| commit.trim().to_owned()))
 }
@@ -152,7 +153,7 @@ fn manifests(root: &Path, commit: Option<&str>) -> Result<[String; 2]> {
     Ok([workspace?, lock?])
 }
 
-/// What git prints; `None` where it fails.
+/// git's output; `None` if it fails.
 fn git(root: &Path, arguments: &[&str]) -> Result<Option<String>> {
     let output =
         Command::new("git").current_dir(root).args(arguments).output().context("cannot start git")?;
@@ -214,7 +215,7 @@ mod tests {
         check(&["Cargo.lock"], &["base"], &[], false);
         check(&["crates/middle/tests/all.rs"], &["middle"], &[], true);
         check(&["crates/middle/tests/all.rs"], &["top"], &[], false);
-        // It is only a dependency of tests.
+        // It is only a dev-dependency.
         check(&["crates/top/src/lib.rs"], &["beside"], &[], true);
         check(&["crates/top/src/lib.rs"], &["far"], &[], false);
     }

@@ -1,7 +1,7 @@
-//! The crate etcd 0.9 against one member: `rust-v2-client http://HOST:PORT`. Panics at the first surprise.
+//! Tests the crate etcd 0.9 against one member: `rust-v2-client http://HOST:PORT`. Panics on the first deviation.
 
 use etcd::kv::{self, Action, GetOptions, KeyValueInfo, WatchOptions};
-use etcd::{members, Client, Error, Response};
+use etcd::{Client, Error, Response, members};
 use futures::{Future, Stream};
 use tokio::runtime::Runtime;
 
@@ -11,20 +11,20 @@ fn wait<T: Send + 'static, E: Send + std::fmt::Debug + 'static>(
     Runtime::new().expect("a runtime starts").block_on(work)
 }
 
-fn done(
+fn expect_success(
     what: &str,
     work: impl Future<Item = Response<KeyValueInfo>, Error = Vec<Error>> + Send + 'static,
 ) -> KeyValueInfo {
     wait(work).unwrap_or_else(|error| panic!("{what}: {error:?}")).data
 }
 
-/// The code of the answer's error.
+/// Returns the error code of the response.
 fn refused(
     what: &str,
     work: impl Future<Item = Response<KeyValueInfo>, Error = Vec<Error>> + Send + 'static,
 ) -> u64 {
     match wait(work) {
-        Ok(answer) => panic!("{what}: {:?}", answer.data),
+        Ok(response) => panic!("{what}: {:?}", response.data),
         Err(errors) => match errors.first() {
             Some(Error::Api(error)) => error.error_code,
             other => panic!("{what}: {other:?}"),
@@ -35,32 +35,35 @@ fn refused(
 fn main() {
     let url = std::env::args().nth(1).expect("a URL is given");
     let client = Client::new(&[&url], None).expect("the URL is good");
-    let made = done("create", kv::create(&client, "/rs/a", "1", Some(60)));
-    assert_eq!((made.action, made.node.value.as_deref(), made.node.ttl), (Action::Create, Some("1"), Some(60)));
+    let made = expect_success("create", kv::create(&client, "/rs/a", "1", Some(60)));
+    assert_eq!(
+        (made.action, made.node.value.as_deref(), made.node.ttl),
+        (Action::Create, Some("1"), Some(60))
+    );
     assert_eq!(refused("create twice", kv::create(&client, "/rs/a", "1", None)), 105);
-    assert_eq!(done("get", kv::get(&client, "/rs/a", GetOptions::default())).action, Action::Get);
+    assert_eq!(expect_success("get", kv::get(&client, "/rs/a", GetOptions::default())).action, Action::Get);
     assert_eq!(refused("get", kv::get(&client, "/rs/none", GetOptions::default())), 100);
-    assert_eq!(done("set", kv::set(&client, "/rs/a", "2", None)).action, Action::Set);
-    let updated = done("update", kv::update(&client, "/rs/a", "3", None));
+    assert_eq!(expect_success("set", kv::set(&client, "/rs/a", "2", None)).action, Action::Set);
+    let updated = expect_success("update", kv::update(&client, "/rs/a", "3", None));
     assert_eq!(updated.prev_node.and_then(|node| node.value).as_deref(), Some("2"));
     let swap = kv::compare_and_swap(&client, "/rs/a", "4", None, Some("3"), None);
-    assert_eq!(done("swap", swap).action, Action::CompareAndSwap);
+    assert_eq!(expect_success("swap", swap).action, Action::CompareAndSwap);
     let swap = kv::compare_and_swap(&client, "/rs/a", "5", None, Some("3"), None);
     assert_eq!(refused("swap", swap), 101);
     let since = updated.node.modified_index;
     let options = WatchOptions { index: since, ..WatchOptions::default() };
-    let seen = wait(kv::watch(&client, "/rs/a", options)).expect("watch").data;
-    assert_eq!((seen.action, seen.node.modified_index), (Action::Update, since));
-    done("create_dir", kv::create_dir(&client, "/rs/d", None));
-    let first = done("in order", kv::create_in_order(&client, "/rs/d", "a", None));
-    let second = done("in order", kv::create_in_order(&client, "/rs/d", "b", None));
+    let event = wait(kv::watch(&client, "/rs/a", options)).expect("watch").data;
+    assert_eq!((event.action, event.node.modified_index), (Action::Update, since));
+    expect_success("create_dir", kv::create_dir(&client, "/rs/d", None));
+    let first = expect_success("in order", kv::create_in_order(&client, "/rs/d", "a", None));
+    let second = expect_success("in order", kv::create_in_order(&client, "/rs/d", "b", None));
     assert!(first.node.key < second.node.key);
     assert_eq!(refused("delete_dir", kv::delete_dir(&client, "/rs/d")), 108);
-    let gone = kv::compare_and_delete(&client, "/rs/a", Some("4"), None);
-    assert_eq!(done("compare_and_delete", gone).action, Action::CompareAndDelete);
-    assert_eq!(done("delete", kv::delete(&client, "/rs", true)).action, Action::Delete);
+    let deleted = kv::compare_and_delete(&client, "/rs/a", Some("4"), None);
+    assert_eq!(expect_success("compare_and_delete", deleted).action, Action::CompareAndDelete);
+    assert_eq!(expect_success("delete", kv::delete(&client, "/rs", true)).action, Action::Delete);
     assert!(!wait(members::list(&client)).expect("members").data.is_empty());
-    for answer in wait(client.health().collect()).expect("health") {
-        assert_eq!(answer.data.health, "true");
+    for response in wait(client.health().collect()).expect("health") {
+        assert_eq!(response.data.health, "true");
     }
 }

@@ -7,21 +7,21 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sandbox::Sandbox;
 
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 
 pub const ROOT_LABEL: &str = "ROOT";
 const DISK_MIB: u64 = 3500;
 const ESP_START_MIB: u64 = 1;
-/// As Keelson's, with clusters of one sector as well: the firmware reads both alike.
+/// As Keelson's, with clusters of one sector too: the firmware reads both at the same speed.
 const ESP_MIB: u64 = 512;
 const ROOT_START_MIB: u64 = ESP_START_MIB + ESP_MIB;
-/// The last MiB has the second partition table.
+/// The last MiB holds the backup partition table.
 const ROOT_MIB: u64 = DISK_MIB - ROOT_START_MIB - 1;
 const SECTORS_IN_A_MIB: u64 = 2048;
 const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 const OPTIONS: &str = "rw console=tty0 console=ttyS0,115200n8 quiet";
 
-/// Makes `disk` of `tree`, whose kernel has this version. `tools` shares the disk's folder.
+/// Creates `disk` from `tree`, whose kernel has this version. `tools` shares the disk's folder.
 pub fn make(tools: &Sandbox, tree: &Path, kernel: &str, disk: &Path) -> Result<()> {
     let file = File::create(disk).with_context(|| format!("cannot make {}", disk.display()))?;
     file.set_len(DISK_MIB << 20).with_context(|| format!("cannot make {}", disk.display()))?;
@@ -53,7 +53,7 @@ fn partition(tools: &Sandbox, disk: &Path) -> Result<()> {
     run(tools.command("sfdisk")?.arg("--quiet").arg(disk).stdin(script))
 }
 
-/// The boot loader, its configuration, kernel and initrd.
+/// Creates the ESP with boot loader, configuration, kernel and initrd.
 fn esp(tools: &Sandbox, tree: &Path, kernel: &str, disk: &Path) -> Result<()> {
     let offset = (ESP_START_MIB * SECTORS_IN_A_MIB).to_string();
     let mut format = tools.command("mkfs.vfat")?;
@@ -83,8 +83,8 @@ fn esp(tools: &Sandbox, tree: &Path, kernel: &str, disk: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a tool prints is not among the rows on stdout.
+/// Discards a tool's output, which would mix with the rows on stdout.
 fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    succeed(show_and_read(command)?).map(drop).with_context(|| format!("{name} of the tools tree"))
+    require_success(show_and_read(command)?).map(drop).with_context(|| format!("{name} of the tools tree"))
 }

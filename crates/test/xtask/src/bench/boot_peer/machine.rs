@@ -1,4 +1,4 @@
-//! One first boot, until the SSH server answers.
+//! One first boot, up to the banner of the SSH server.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,17 +18,17 @@ use crate::bench::qemu::{Cost, Machine};
 use crate::interrupt;
 
 const CLUSTER: &str = "boot-peer";
-/// Of the machine, below the cluster's folder.
+/// The machine's console log, below the cluster's folder.
 const CONSOLE: &str = "core-01/console.log";
 const QMP: &str = "core-01/qmp.sock";
 const FIRMWARE_END: &[u8] = b"BdsDxe: starting";
-/// The soft reset by which systemd begins with a console.
+/// The soft reset with which systemd initializes a console.
 const SYSTEMD: &[u8] = b"\x1b[!p";
-/// Between two observations of the machine.
+/// Poll interval.
 const INTERVAL: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(400);
 
-/// What the machine has cost since its start when the firmware hands over, and when the SSH server answers.
+/// Cost of a machine from its start to the firmware's handover, and to the SSH server's banner.
 #[derive(Debug, Clone, Copy)]
 pub struct Boot {
     pub firmware: Cost,
@@ -46,12 +46,12 @@ impl fmt::Display for Boot {
     }
 }
 
-/// Boots a new machine from the image that `manifest` describes. The machine is gone afterwards.
+/// Boots a new machine from the image of `manifest`, and removes it.
 pub fn boot(program: &Path, manifest: &Path) -> Result<Boot> {
     let folder = tempfile::tempdir().context("a folder for the machine")?;
-    let keelson = |words: &[&str]| {
+    let keelson = |arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(words);
+        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(arguments);
         // Emulated on every host.
         command.stdin(Stdio::null()).stdout(Stdio::null()).env("KEELSON_ACCELERATION", "tcg");
         command
@@ -63,15 +63,15 @@ pub fn boot(program: &Path, manifest: &Path) -> Result<Boot> {
     let mut up = up.spawn().context("cannot run keelson")?;
     let mut starting = Starting { cluster: cluster.clone(), up: &mut up, deadline: Instant::now() + LIMIT };
     let measured = starting.measure();
-    // A Debian system never tells `up` that it is ready.
+    // A Debian system never reports readiness to `up`.
     let ended = end(&mut up);
-    let told = fs::read_to_string(&log).unwrap_or_default();
+    let messages = fs::read_to_string(&log).unwrap_or_default();
     let machine = Machine::read(&cluster);
     let removed = keelson(&["destroy"]).status().is_ok_and(|status| status.success());
     if let (false, Some(machine)) = (removed, machine) {
-        interrupt::end_tree(machine.pid);
+        interrupt::terminate_tree(machine.pid);
     }
-    let boot = measured.with_context(|| format!("up: {}", told.trim()))?;
+    let boot = measured.with_context(|| format!("up: {}", messages.trim()))?;
     ended?;
     if !removed {
         bail!("keelson could not destroy the machine");
@@ -79,7 +79,7 @@ pub fn boot(program: &Path, manifest: &Path) -> Result<Boot> {
     Ok(boot)
 }
 
-/// Has `up` end as Ctrl-C does, so that what it started is in the cluster's state file.
+/// Stops `up` as Ctrl-C does, so that the cluster's state file lists what it started.
 fn end(up: &mut Child) -> Result<()> {
     if up.try_wait().context("cannot wait for keelson")?.is_none() {
         let pid = Pid::from_raw(up.id().cast_signed());
@@ -89,7 +89,7 @@ fn end(up: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// A machine on its way.
+/// A machine that is booting.
 struct Starting<'a> {
     cluster: PathBuf,
     up: &'a mut Child,
@@ -99,7 +99,7 @@ struct Starting<'a> {
 impl Starting<'_> {
     fn measure(&mut self) -> Result<Boot> {
         let console = self.cluster.join(CONSOLE);
-        // The console has bytes that are no text.
+        // The console log is not valid UTF-8 everywhere.
         let shows = |text: &[u8]| has(&fs::read(&console).unwrap_or_default(), text);
         let cost = |machine: Machine| Cost::of(machine.pid);
         let firmware =
@@ -114,15 +114,15 @@ impl Starting<'_> {
         Ok(Boot { firmware, ssh })
     }
 
-    /// Calls `observe` with the running machine until it returns something.
+    /// Polls `observe` with the running machine until it returns a value.
     fn until<T>(&mut self, what: &str, mut observe: impl FnMut(Machine) -> Option<T>) -> Result<T> {
         loop {
-            // Before the observation: the machine may become ready in between.
+            // Checked before the observation: the machine may become ready in between.
             let has_exited = self.up.try_wait().context("cannot wait for keelson")?.is_some();
             if let Some(found) = Machine::read(&self.cluster).and_then(&mut observe) {
                 return Ok(found);
             }
-            if interrupt::seen() {
+            if interrupt::received() {
                 bail!("interrupted");
             }
             if has_exited && Machine::read(&self.cluster).and_then(|machine| Cost::of(machine.pid)).is_none()

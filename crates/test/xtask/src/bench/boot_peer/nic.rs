@@ -1,7 +1,7 @@
-//! Whether the machine has used its network yet, as QEMU knows it.
+//! Detects over QMP whether a machine has used its network yet.
 //!
-//! A connection to a forwarded port before that does not fail: QEMU delivers it later, when nobody waits for it any
-//! more, and a Keelson machine starts a process for each.
+//! An earlier connection to a forwarded port does not fail: QEMU delivers it later, and a Keelson machine starts a
+//! process for each.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 const ANSWER: Duration = Duration::from_secs(10);
-/// Of the two queues of virtio-net.
+/// The transmit queue of virtio-net's two.
 const TRANSMIT: u32 = 1;
 
 /// The first network interface of a machine.
@@ -22,7 +22,7 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// `socket` is QEMU's for QMP, which has one client at a time.
+    /// `socket` is QEMU's QMP socket, which accepts one client at a time.
     pub fn open(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).with_context(|| format!("no {}", socket.display()))?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -33,7 +33,7 @@ impl Nic {
         Ok(nic)
     }
 
-    /// Whether its driver has sent a packet.
+    /// Whether the guest's driver has sent a packet.
     pub fn has_sent(&mut self) -> Result<bool> {
         let queue = json!({ "path": self.path, "queue": TRANSMIT });
         let status = self.run("x-query-virtio-queue-status", &queue)?;
@@ -44,7 +44,7 @@ impl Nic {
         let text = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         self.monitor.get_mut().write_all(text.as_bytes()).context("cannot write to QEMU")?;
         loop {
-            // Events may come before the answer.
+            // Events may precede the reply.
             let mut answer = self.line()?;
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
@@ -62,7 +62,7 @@ impl Nic {
     }
 }
 
-/// QEMU numbers devices in the order of its arguments, and lists them in another one.
+/// QEMU numbers devices in the order of its arguments, and lists them in another order.
 fn first(devices: &Value) -> Option<String> {
     let devices = devices.as_array()?.iter().filter(|device| device["name"] == "virtio-net");
     let mut paths: Vec<&str> = devices.filter_map(|device| device["path"].as_str()).collect();
@@ -84,7 +84,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"{\"QMP\":{}}\n").unwrap();
-            let mut asked = String::new();
+            let mut request = String::new();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             for answer in [
                 "{\"return\":{}}\n",
@@ -94,10 +94,10 @@ mod tests {
                 "{\"return\":{\"used-idx\":2}}\n",
                 "{\"error\":{\"desc\":\"no\"}}\n",
             ] {
-                reader.read_line(&mut asked).unwrap();
+                reader.read_line(&mut request).unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
             }
-            asked
+            request
         });
         let mut nic = Nic::open(&socket).unwrap();
         assert_eq!(nic.path, "d[3]");

@@ -1,4 +1,4 @@
-//! The Debian system that Keelson's boot is compared with: its packages and its configuration.
+//! The Debian system that Keelson's boot is compared with: packages and configuration.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail};
 use sandbox::Sandbox;
 
 use super::disk::ROOT_LABEL;
-use crate::command::{show_and_read, succeed};
+use crate::command::{require_success, show_and_read};
 
-/// Makes Debian's own initrd.
+/// Builds Debian's initrd.
 const INITRD_PACKAGE: &str = "initramfs-tools";
-/// Sorts after the configuration of the cluster's LAN, which the machine gets as a credential.
+/// Sorts after the configuration of the cluster's LAN, which is passed as a credential.
 const NETWORK: &str = "etc/systemd/network/80-dhcp.network";
 
-/// What `os/packages` has for the system, with what Debian's initrd is made by.
+/// The system packages of `os/packages`, and the one that builds Debian's initrd.
 pub fn packages(list: &str) -> Result<Vec<&str>> {
     let (_, system) = list.split_once("[system]\n").context("os/packages has no section [system]")?;
     let system = system.split("\n[").next().unwrap_or(system);
@@ -27,13 +27,13 @@ pub fn packages(list: &str) -> Result<Vec<&str>> {
     Ok(packages)
 }
 
-/// Configures `tree` so that it boots with its network. Its package enables the SSH server.
+/// Configures `tree` to boot with networking. Its package enables the SSH server.
 pub fn configure(tools: &Sandbox, tree: &Path) -> Result<()> {
     for (path, text) in [
         ("etc/fstab", format!("LABEL={ROOT_LABEL} / ext4 defaults 0 1\n")),
         (NETWORK, "[Match]\nName=en*\n\n[Network]\nDHCP=yes\n".to_owned()),
         ("etc/hostname", "debian\n".to_owned()),
-        // A first boot.
+        // Empty: a first boot.
         ("etc/machine-id", String::new()),
     ] {
         let path = tree.join(path);
@@ -41,7 +41,7 @@ pub fn configure(tools: &Sandbox, tree: &Path) -> Result<()> {
     }
     let mut enable = tools.command("systemctl")?;
     enable.arg(format!("--root={}", tree.display())).args(["enable", "systemd-networkd"]);
-    succeed(show_and_read(&mut enable)?).context("cannot enable systemd-networkd")?;
+    require_success(show_and_read(&mut enable)?).context("cannot enable systemd-networkd")?;
     Ok(())
 }
 

@@ -1,14 +1,14 @@
-//! Connections to a forwarded port, until an SSH server sends its banner.
+//! Connects to a forwarded port until an SSH server sends its banner.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 const BANNER: [u8; 7] = *b"SSH-2.0";
-/// Before another connection, for each that is open: each starts a process on a Keelson machine.
+/// Delay before another connection, per open one: each starts a process on a Keelson machine.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// QEMU accepts a connection at any time, and repeats its own one to the machine only after 6 s: of several, a newer one
-/// may be the first with a banner.
+/// QEMU accepts a connection at any time, but retries its own connection to the machine only after 6 s: a newer one
+/// may get the banner first.
 const OPEN_MAX: usize = 8;
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Whether the banner has arrived from this port of 127.0.0.1. Never waits.
+    /// Whether the banner has arrived from this port of 127.0.0.1. Does not block.
     pub fn is_answered(&mut self, port: u16) -> bool {
         let waiting = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
         let is_due = self.last.is_none_or(|last| last.elapsed() >= INTERVAL * waiting.max(1));
@@ -30,7 +30,7 @@ impl Probe {
         self.open.retain(|connection| {
             let mut banner = [0; BANNER.len()];
             match connection.peek(&mut banner) {
-                // One segment may have a part of it.
+                // A read may return part of it.
                 Ok(read) => {
                     answered |= banner == BANNER;
                     read > 0
@@ -61,7 +61,7 @@ mod tests {
         (listener, port)
     }
 
-    /// Asks until there is an answer, or for two intervals.
+    /// Polls for up to two intervals.
     fn is_answered(probe: &mut Probe, port: u16) -> bool {
         let deadline = Instant::now() + INTERVAL * 2;
         while Instant::now() < deadline {

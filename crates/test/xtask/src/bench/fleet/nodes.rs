@@ -1,4 +1,4 @@
-//! The cluster manager on nspawn nodes. What is timed is timed there: the way to the node is in no figure.
+//! fleet on nspawn nodes. Times are measured on the nodes, so that no figure includes the connection to them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,17 +8,17 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::super::figure::Figure;
-use crate::command::{show, show_and_read, succeed};
+use crate::command::{require_success, show, show_and_read};
 use crate::keelson;
 
-/// What `started.sh` has started.
+/// Destroys the units that `started.sh` started.
 const DESTROY_MOVED: &str = "bash -c 'fleetctl destroy moved@{1..6}.service' >/dev/null";
 const STARTS: usize = 200;
 const DEATHS: usize = 5;
-/// fleetd's own default.
+/// fleetd's default.
 const TTL: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(60);
-/// Of a minute, in seconds.
+/// Seconds per minute.
 const MINUTE: u64 = 60;
 
 const USER_DATA: &str = "\
@@ -36,7 +36,7 @@ coreos:
       command: start
 ";
 
-/// Machines that are removed when it goes.
+/// Machines that are destroyed on drop.
 struct Nodes {
     program: PathBuf,
     cluster: &'static str,
@@ -45,7 +45,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    /// Boots them and waits until each is known to all.
+    /// Boots the nodes and waits until each lists all.
     fn up(root: &Path, cluster: &'static str, count: usize) -> Result<Self> {
         let program = keelson::build(root)?;
         let folder = root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
@@ -53,7 +53,7 @@ impl Nodes {
         std::fs::write(&user_data, USER_DATA).context("cannot write user-data")?;
         let mut nodes = Self { program, cluster, names: Vec::new(), root: root.to_path_buf() };
         let (number, file) = (count.to_string(), user_data.to_string_lossy().into_owned());
-        // What is shipped.
+        // The released programs.
         let up =
             ["--json", "up", "--on", "nspawn", "--profile", "node", "--nodes", &number, "--user-data", &file];
         let report: Value = serde_json::from_str(&nodes.keelson(&up)?).context("up --json")?;
@@ -66,14 +66,14 @@ impl Nodes {
         Ok(nodes)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.root).args(["--cluster", self.cluster, "--quiet"]).args(words);
+        command.current_dir(&self.root).args(["--cluster", self.cluster, "--quiet"]).args(arguments);
         command
     }
 
-    fn keelson(&self, words: &[&str]) -> Result<String> {
-        Ok(succeed(show_and_read(&mut self.command(words))?)?.stdout)
+    fn keelson(&self, arguments: &[&str]) -> Result<String> {
+        Ok(require_success(show_and_read(&mut self.command(arguments))?)?.stdout)
     }
 
     /// Runs a script on a machine.
@@ -96,7 +96,7 @@ impl Nodes {
 }
 
 impl Drop for Nodes {
-    /// Also after a failure: a benchmark leaves no machine behind.
+    /// Also after a failure: a benchmark leaves no machine running.
     fn drop(&mut self) {
         let removed = show(self.command(&["destroy"]).stdout(Stdio::null()));
         if !removed.is_ok_and(|ended| ended.success) {
@@ -108,7 +108,7 @@ impl Drop for Nodes {
     }
 }
 
-/// Starts on three machines, and what these ask of the store when nothing happens.
+/// Start times on three machines, and the requests to etcd of an idle cluster.
 pub fn starts_and_silence(root: &Path) -> Result<Vec<Figure>> {
     let nodes = Nodes::up(root, "bench-fleet", 3)?;
     let command = "cargo xtask bench fleet -- starts";
@@ -121,9 +121,9 @@ pub fn starts_and_silence(root: &Path) -> Result<Vec<Figure>> {
             column.push(word.parse::<f64>().with_context(|| format!("{word:?} is no time"))? / 1e3);
         }
     }
-    let [mut returned, mut shown] = times;
-    if shown.len() != STARTS {
-        bail!("{STARTS} starts were asked for, and {} times printed", shown.len());
+    let [mut returned, mut listed] = times;
+    if listed.len() != STARTS {
+        bail!("{STARTS} starts were asked for, and {} times printed", listed.len());
     }
     let what = format!("`fleetctl start` of a trivial unit on 3 nspawn nodes, {STARTS} starts, until");
     let row = |until: &str, target: &str, times: &mut [f64]| Figure {
@@ -133,7 +133,7 @@ pub fn starts_and_silence(root: &Path) -> Result<Vec<Figure>> {
         command: command.into(),
     };
     Ok(vec![
-        row("`list-units` shows it active and running", "<= 200 ms p50, <= 500 ms p99", &mut shown),
+        row("`list-units` shows it active and running", "<= 200 ms p50, <= 500 ms p99", &mut listed),
         row("it has returned", "", &mut returned),
         Figure {
             what: "requests of three idle fleetds to the store in a minute".into(),
@@ -149,7 +149,7 @@ fn share(times: &mut [f64], share: f64) -> f64 {
     times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// Reads are counted where they are served, writes on every member.
+/// Reads are counted by the member that serves them, writes by every member.
 fn silence(nodes: &Nodes) -> Result<String> {
     let count = || -> Result<(u64, u64)> {
         let (mut reads, mut writes) = (0, 0);
@@ -169,7 +169,7 @@ fn silence(nodes: &Nodes) -> Result<String> {
         }
         Ok((reads, writes))
     };
-    // The first beats are behind them.
+    // Skips the initial heartbeats.
     std::thread::sleep(IDLE);
     let before = count()?;
     std::thread::sleep(Duration::from_secs(MINUTE));
@@ -178,7 +178,7 @@ fn silence(nodes: &Nodes) -> Result<String> {
     Ok(format!("{} ({writes} writes, {reads} reads)", reads + writes))
 }
 
-/// A machine's plug is pulled: until the last of its units was started elsewhere.
+/// Kills a machine: time until the last of its units starts elsewhere.
 pub fn dies(root: &Path) -> Result<Vec<Figure>> {
     let nodes = Nodes::up(root, "bench-fleet", 3)?;
     let mut ids = Vec::new();
@@ -213,7 +213,7 @@ pub fn dies(root: &Path) -> Result<Vec<Figure>> {
         }
         nodes.keelson(&["start", &nodes.names[victim]])?;
         nodes.wait_for_all()?;
-        // So that each machine has some when its turn comes.
+        // Gives each machine units to lose.
         nodes.script(&nodes.names[0], DESTROY_MOVED, "")?;
         nodes.script(&nodes.names[0], include_str!("started.sh"), "")?;
     }
@@ -229,7 +229,7 @@ pub fn dies(root: &Path) -> Result<Vec<Figure>> {
     }])
 }
 
-/// fleetd beside a thousand units of its machine.
+/// fleetd with a thousand units on its machine.
 pub fn thousand(root: &Path) -> Result<Vec<Figure>> {
     let nodes = Nodes::up(root, "bench-fleet-1", 1)?;
     let node = &nodes.names[0];

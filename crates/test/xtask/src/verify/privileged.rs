@@ -1,5 +1,6 @@
-//! Tests that want root, or a program that a host may not have: each is ignored where all tests run, and is run here
-//! by itself. What it misses is told, and it is not run: a test that returned early would count as passed.
+//! Tests that need root, or a program that the host may lack: they are ignored among all tests, and run here one by
+//! one. If a prerequisite is missing, it is reported and the test does not run: a test that returned early would
+//! count as passed.
 
 use std::path::Path;
 use std::time::Instant;
@@ -9,23 +10,23 @@ use anyhow::Result;
 use super::packages;
 use super::result::{State, StepResult};
 use crate::command::{ignored_tests, show_and_read};
-use crate::root_rights::RootRights;
+use crate::root_access::RootAccess;
 use crate::workspace::Workspace;
 
 struct Case {
     about: &'static str,
-    /// Which test programs have it, in cargo's words: one of its name for each package.
+    /// Cargo's arguments that select its test binaries: one of its name per package.
     target: &'static [&'static str],
-    /// The test with its module, and its file: a filter that fits no test passes.
+    /// The test with its module, and its file: a filter without any match passes.
     test: &'static str,
     file: &'static str,
-    /// Why it wants root.
+    /// Why it needs root.
     root: Option<&'static str>,
-    /// Each with the package that has it.
+    /// The program, with the package that contains it.
     program: Option<(&'static str, &'static str)>,
 }
 
-/// A browser without a window.
+/// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
 const CASES: [Case; 10] = [
@@ -112,13 +113,13 @@ const CASES: [Case; 10] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
-    let rights = RootRights::of_this_process();
+    let access = RootAccess::of_this_process();
     let mut results = Vec::new();
     for case in &CASES {
         let began = Instant::now();
-        let state = match case.missing(rights.are_there(), packages::has) {
+        let state = match case.missing(access.is_available(), packages::has) {
             Some(why) => State::Skipped(why),
-            None => case.run(&workspace.root, rights)?,
+            None => case.run(&workspace.root, access)?,
         };
         let mut result = StepResult::new(format!("wants: {}", case.about), state);
         result.took = Some(began.elapsed());
@@ -136,10 +137,10 @@ impl Case {
         Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
     }
 
-    fn run(&self, root: &Path, rights: RootRights) -> Result<State> {
+    fn run(&self, root: &Path, access: RootAccess) -> Result<State> {
         let mut command = ignored_tests(root, self.target);
         if self.root.is_some() {
-            rights.run_tests(&mut command);
+            access.run_tests(&mut command);
         }
         let ended = show_and_read(command.args(["--exact", self.test]))?;
         if !ended.success {
@@ -148,8 +149,8 @@ impl Case {
         Ok(self.judge(ended.success, &ended.stdout))
     }
 
-    fn judge(&self, success: bool, said: &str) -> State {
-        match (success, said.contains("test result: ok. 1 passed")) {
+    fn judge(&self, success: bool, output: &str) -> State {
+        match (success, output.contains("test result: ok. 1 passed")) {
             (false, _) => State::Failed("shown above".into()),
             (true, false) => State::Failed(format!("no {} in {}", self.test, self.file)),
             (true, true) => State::Passed(String::new()),
@@ -178,15 +179,15 @@ mod tests {
     #[test]
     fn a_test_that_was_not_run_is_no_success() {
         let line = |passed| format!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured\n");
-        let judge = |success, said: &str| CASES[0].judge(success, said);
+        let judge = |success, output: &str| CASES[0].judge(success, output);
         assert_eq!(judge(true, &line(1)), State::Passed(String::new()));
         assert!(matches!(judge(true, &line(0)), State::Failed(_)));
         assert!(matches!(judge(false, &line(1)), State::Failed(_)));
     }
 
-    /// Otherwise it would be run with all the others, and would have to return early there.
+    /// Otherwise it would run with all the others, and would have to return early there.
     #[test]
-    fn each_of_them_is_ignored_elsewhere() {
+    fn each_case_is_an_ignored_test() {
         for case in &CASES {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").join(case.file);
             let text = std::fs::read_to_string(&path).unwrap();

@@ -1,20 +1,20 @@
-//! Root for the checks that need it: this process, or `sudo` where it asks for no password.
+//! Root privileges for checks: this process, or `sudo` without a password.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What cargo runs the programs of tests by, on the one platform that images are built on.
+/// The runner of test binaries, on the only platform that images are built on.
 const RUNNER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// How a check gets root on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootRights {
+pub enum RootAccess {
     Own,
     Sudo,
     None,
 }
 
-impl RootRights {
+impl RootAccess {
     pub fn of_this_process() -> Self {
         let sudo = || {
             let mut command = Command::new("sudo");
@@ -32,19 +32,18 @@ impl RootRights {
         }
     }
 
-    pub fn are_there(self) -> bool {
+    pub fn is_available(self) -> bool {
         self != Self::None
     }
 
-    /// Has a `cargo test` run what it compiled with these rights.
+    /// Makes `cargo test` run its binaries with these privileges.
     pub fn run_tests(self, cargo: &mut Command) {
         if self == Self::Sudo {
             cargo.env(RUNNER, "sudo --non-interactive --preserve-env");
         }
     }
 
-    /// `program` as a command that runs with these rights. sudo keeps no environment but what `variables` names, and
-    /// `PATH`.
+    /// Returns a command that runs `program` with these privileges. sudo passes only `variables` and `PATH`.
     pub fn command(self, program: &Path, variables: &[(&str, &Path)]) -> Command {
         if self != Self::Sudo {
             let mut command = Command::new(program);
@@ -68,20 +67,20 @@ mod tests {
 
     #[test]
     fn sudo_is_asked_where_the_process_is_not_root() {
-        assert_eq!(RootRights::of(true, || unreachable!("root asks nobody")), RootRights::Own);
-        assert_eq!(RootRights::of(false, || true), RootRights::Sudo);
-        assert_eq!(RootRights::of(false, || false), RootRights::None);
+        assert_eq!(RootAccess::of(true, || unreachable!("root asks nobody")), RootAccess::Own);
+        assert_eq!(RootAccess::of(false, || true), RootAccess::Sudo);
+        assert_eq!(RootAccess::of(false, || false), RootAccess::None);
     }
 
     #[test]
     fn a_command_keeps_its_variables() {
-        let words = |rights: RootRights| {
-            let command = rights.command(Path::new("/k"), &[("KEELSON_X", Path::new("/x"))]);
-            let words = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-            (command.get_program().to_string_lossy().into_owned(), words)
+        let arguments = |access: RootAccess| {
+            let command = access.command(Path::new("/k"), &[("KEELSON_X", Path::new("/x"))]);
+            let arguments = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            (command.get_program().to_string_lossy().into_owned(), arguments)
         };
-        assert_eq!(words(RootRights::Own), ("/k".to_owned(), Vec::<String>::new()));
-        let (program, sudo) = words(RootRights::Sudo);
+        assert_eq!(arguments(RootAccess::Own), ("/k".to_owned(), Vec::<String>::new()));
+        let (program, sudo) = arguments(RootAccess::Sudo);
         assert_eq!(program, "sudo");
         assert_eq!(sudo[..3], ["--non-interactive", "env", "KEELSON_X=/x"]);
         assert_eq!(sudo.last().unwrap(), "/k");

@@ -1,4 +1,4 @@
-//! One machine: to the next version, and back from each kind of version that is not good.
+//! Updates of one machine: to a good version, and back from each kind of bad version.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use machines::ready::Limit;
 use update_core::slots::PlanError;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};
+use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, guest_path, last_try, proven, runs, trust, verified};
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage, USUAL};
+use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const UPDATE: Scenario = Scenario {
     name: "update",
@@ -19,7 +19,7 @@ pub const UPDATE: Scenario = Scenario {
     shared: &[FOLDER],
     long_on: &[Qemu],
     run: update,
-    ..USUAL
+    ..DEFAULTS
 };
 
 pub const UPDATE_BROKEN: Scenario = Scenario {
@@ -33,7 +33,7 @@ pub const UPDATE_HANGS: Scenario = Scenario {
     name: "update-hangs",
     about: "a machine leaves a version that hangs in the initrd, one that hangs before any service, and one whose update agent ends at each start",
     // The limit is 10 minutes in the initrd, and 15 after it.
-    qemu_words: &[
+    qemu_arguments: &[
         "-smbios",
         "type=11,value=io.systemd.credential:systemd.unit-dropin.keelson-boot-limit.timer=[Timer]\nOnStartupSec=\nOnStartupSec=120\n",
     ],
@@ -52,31 +52,31 @@ const SECOND: &str = "9999.2.0";
 const BROKEN: &str = "9999.3.0";
 const STUCK: &str = "9999.4.0";
 
-fn update(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::DoesNotBoot, &[SECOND], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn update(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::DoesNotBoot, &[SECOND], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     let idle = "LAST_CHECKED_TIME=0\nPROGRESS=0.000000\nCURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\nNEW_SIZE=0\n";
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status == idle, idle, &status)?;
-    // Nothing that nobody vouched for.
-    let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(SECOND)))?;
+    // A release without a trusted signature is refused.
+    let refused = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(SECOND)))?;
     expect(refused.contains("no key"), "a refusal without a key", &refused)?;
     trust(&machine, &keys)?;
     proven(&machine, first)?;
 
-    // To the next one, after the plug was pulled in the middle.
+    // The update succeeds after a power cut during its write.
     begin(&machine, SECOND)?;
     machine.wait_until_succeeds("sudo test -e /boot/EFI/Linux/.keelson-update.tmp", APPLIED)?;
     machine.crash()?;
     machine.start()?;
     runs(&machine, first)?;
     apply(&machine, SECOND)?;
-    // The first attempt of a boot to take the counter off its boot image fails.
+    // The first attempt to mark the boot good fails.
     machine.succeed("sudo mkdir -p /etc/systemd/system/systemd-bless-boot.service.d")?;
     machine.write(
         "/etc/systemd/system/systemd-bless-boot.service.d/10-test.conf",
@@ -101,65 +101,65 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
 
     apply(&machine, BROKEN)?;
     last_try(&machine, BROKEN)?;
-    left_alone(stage, &machine)?;
+    reboot_into_failing(context, &machine)?;
     fell_back(&machine, BROKEN, SECOND)?;
     let kept = machine.read("/var/lib/kept")?;
     expect(kept == "kept\n", "kept", &kept)
 }
 
-/// Reboots into a version that does not get as far as to say that it is ready, and waits for the one that does.
-fn left_alone(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
-    let mark = machines::ready::mark(&stage.site.layout().node(machine.name()).ready());
-    // It may go before it says so.
+/// Reboots into a version that never becomes ready, and waits for the fallback.
+fn reboot_into_failing(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+    let mark = machines::ready::mark(&context.site.layout().node(machine.name()).ready());
+    // The machine may go down before it answers.
     drop(machine.execute("sudo systemctl --no-block reboot"));
-    stage.site.wait_ready(machine.name(), &mark, Limit::Total(FELL_BACK))?;
+    context.site.wait_ready(machine.name(), &mark, Limit::Total(FELL_BACK))?;
     Ok(())
 }
 
-/// What the machine knows of the version that it left.
+/// Checks the machine's record of the version that it left.
 fn fell_back(machine: &Machine<'_>, from: &str, to: &str) -> Result<(), Failure> {
     runs(machine, to)?;
     machine.wait_until_succeeds(
         &format!("sudo update-agent status | grep '{from}: it did not come up'"),
         APPLIED,
     )?;
-    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(from)))?;
+    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(from)))?;
     expect(again.contains("is not wanted on this machine"), "a ban", &again)
 }
 
-fn broken(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::Unhealthy, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::Panics, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn broken(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::Unhealthy, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::Panics, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
-    // An unhealthy version has a minute to get well. One that panics after a minute must not be good before: it has the
-    // two that every version has.
+    // An unhealthy version gets a minute to recover. One that panics after a minute must not be good before: it
+    // gets the default of two.
     machine.write(
         "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",
         b"[Service]\nEnvironment=KEELSON_HEALTH_LIMIT=60\n",
     )?;
     proven(&machine, first)?;
     for version in [SECOND, BROKEN] {
-        leaves(&machine, version, first)?;
+        install_bad(&machine, version, first)?;
     }
     Ok(())
 }
 
-fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, STUCK, Fault::HangsInInitrd, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn hangs(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    release(context.run, &keys, BROKEN, Fault::None, &[], &releases)?;
+    release(context.run, &keys, STUCK, Fault::HangsInInitrd, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
-    // /etc belongs to all versions: what is wrong with one has to name it.
+    // /etc is shared by all versions: a fault in it has to name its version.
     let units = "/etc/systemd/system";
     machine.succeed(&format!("sudo mkdir -p {units}/update-engine.service.d"))?;
     machine.write(
@@ -175,7 +175,7 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
         format!("[Service]\nExecStartPre=/usr/bin/sh -c '! grep -q VERSION_ID={BROKEN} /etc/os-release'\n")
             .as_bytes(),
     )?;
-    // Without it the one whose agent ends takes 10 minutes.
+    // Without it the version whose agent exits takes 10 minutes.
     machine.write(
         &format!("{units}/keelson-health-check.service.d/20-test.conf"),
         b"[Service]\nEnvironment=KEELSON_HEALTH_LIMIT=60\n",
@@ -183,26 +183,26 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.succeed("sudo systemctl enable hang.service")?;
     proven(&machine, first)?;
     for version in [SECOND, BROKEN, STUCK] {
-        leaves(&machine, version, first)?;
+        install_bad(&machine, version, first)?;
     }
     let ended = format!("restarting; the boot loader counts the tries of \\EFI\\Linux\\keelson_{STUCK}");
     expect(machine.console().contains(&ended), &ended, "the console does not say so")
 }
 
-fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
-    let releases = stage.shared(1);
-    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    stage.boot()?;
-    let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
+fn damaged(context: &Context<'_>) -> Result<(), Failure> {
+    let releases = context.shared(1);
+    let keys = Keys::make(&context.site.layout().root().join("keys"))?;
+    release(context.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    context.boot()?;
+    let machine = context.machine(1);
+    let first = context.run.image.version.as_str();
     trust(&machine, &keys)?;
     proven(&machine, first)?;
-    // As if the next version brought a user, to a machine that has users of its own.
+    // As if the next version added a user, on a machine with local users.
     machine.succeed("sudo useradd later && sudo sed -i '/^systemd-timesync:/d' /etc/passwd /etc/group")?;
-    // The same for a certificate, on a machine that trusts one of its own.
+    // The same for a certificate, on a machine with a local one.
     let certificates = own_certificate(&machine)?;
-    // What watches the bundle would make it whole at this moment.
+    // The path unit would regenerate the bundle at this moment.
     machine.succeed("sudo systemctl stop update-ca-certificates.path")?;
     machine.succeed(&format!("sudo sed -i '1,/^-----END/d' {BUNDLE}"))?;
     let fewer = machine.succeed(CERTIFICATES)?;
@@ -215,9 +215,9 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     let trusted = machine.succeed(CERTIFICATES)?;
     expect(trusted == certificates, &format!("{certificates} certificates of both"), &trusted)?;
     proven(&machine, SECOND)?;
-    // The file system's first blocks: it cannot be mounted.
+    // Overwrites the file system's first blocks: it cannot be mounted.
     machine.succeed("sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=4096 count=16 conv=fsync")?;
-    left_alone(stage, &machine)?;
+    reboot_into_failing(context, &machine)?;
     runs(&machine, first)?;
     let told = format!("keelson_{SECOND}.efi is on trial again");
     expect(machine.console().contains(&told), &told, "the console does not say so")?;
@@ -226,7 +226,7 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     let rows: Vec<String> =
         slots.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     expect(rows.contains(&given_up), &given_up, &slots)?;
-    // What was damaged is written again.
+    // An update overwrites the damaged slot.
     apply(&machine, SECOND)?;
     machine.reboot()?;
     runs(&machine, SECOND)?;
@@ -235,13 +235,13 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     lost_clusters(&machine)
 }
 
-/// What power cuts have left on the boot partition is free again after what the error of a full one names.
+/// Clusters that power cuts lost on the boot partition are freed by the fix in the error message of a full one.
 fn lost_clusters(machine: &Machine<'_>) -> Result<(), Failure> {
     let free = "ls /boot >/dev/null; df --output=avail --block-size=1 /boot | tail --lines=1";
     let hint = PlanError::BootPartitionFull { free: 0, wanted: 0 }.to_string();
     let command = hint.rsplit("after: ").next().unwrap_or_default();
     let before = machine.succeed(&format!("sudo sh -c '{free}'"))?;
-    // A file whose entry in its folder is gone: its clusters stay taken.
+    // A file without its directory entry: its clusters stay allocated.
     machine.succeed(
         "sudo sh -c 'cp /usr/bin/bash /boot/KSLOST && umount /boot && cd /dev/disk/by-partlabel && \
          at=$(grep --text --byte-offset --only-matching --max-count=1 \"KSLOST     \" EFI-SYSTEM | cut -d : -f 1) && \
@@ -255,10 +255,10 @@ fn lost_clusters(machine: &Machine<'_>) -> Result<(), Failure> {
 }
 
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// How many are trusted.
+/// Counts the trusted certificates.
 const CERTIFICATES: &str = "grep --count ^-----BEGIN /etc/ssl/certs/ca-certificates.crt";
 
-/// Makes the machine trust a certificate of its own; how many it trusts then.
+/// Makes the machine trust a local certificate; returns the number of trusted ones.
 fn own_certificate(machine: &Machine<'_>) -> Result<String, Failure> {
     let before = machine.succeed(CERTIFICATES)?;
     machine.succeed(
@@ -269,14 +269,14 @@ fn own_certificate(machine: &Machine<'_>) -> Result<String, Failure> {
     Ok(wanted)
 }
 
-/// Installs a version that is not good, and waits for the one before.
-fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
+/// Installs a bad version, and waits for the fallback.
+fn install_bad(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
     apply(machine, version)?;
     last_try(machine, version)?;
-    // Some are as ready as a good one before they fail.
+    // Some become ready before they fail.
     drop(machine.execute("sudo systemctl --no-block reboot"));
     let deadline = Instant::now() + FELL_BACK;
-    while !left(machine, version) {
+    while !has_fallen_back(machine, version) {
         expect(Instant::now() < deadline, "the version before", &format!("not within {FELL_BACK:?}"))?;
         std::thread::sleep(Duration::from_secs(2));
     }
@@ -286,8 +286,8 @@ fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failu
     Ok(())
 }
 
-/// The machine answers, and knows that it left this version.
-fn left(machine: &Machine<'_>, version: &str) -> bool {
+/// Whether the machine answers and has recorded that it left this version.
+fn has_fallen_back(machine: &Machine<'_>, version: &str) -> bool {
     let noted = format!("{version}: it did not come up");
-    machine.execute("sudo update-agent status").is_ok_and(|said| said.stdout.contains(&noted))
+    machine.execute("sudo update-agent status").is_ok_and(|output| output.stdout.contains(&noted))
 }

@@ -1,5 +1,5 @@
-//! What cloud-config takes of a boot that has no user-data: the units that are started for it nevertheless, each by
-//! itself, and the whole boot with them and without.
+//! The cost of cloud-config in a boot without user-data: its units, which start anyway, one by one, and the whole
+//! boot with and without them.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use anyhow::{Context, Result, bail};
 
 use super::figure::Figure;
 
-/// They are one after the other, and `user-config.target` behind them.
+/// Started one after the other, and before `user-config.target`.
 const UNITS: [&str; 2] = ["coreos-setup-environment.service", "user-configdrive.service"];
 const FROM: &str = "InactiveExitTimestampMonotonic";
 const TO: &str = "ActiveEnterTimestampMonotonic";
 
-/// Boots with them and as many without, in turn.
+/// Number of boots with the units, and of boots without, alternating.
 pub const ROUNDS: usize = 8;
-/// When the manager had nothing left to start, and when it began: microseconds.
+/// Prints when the manager finished the boot, and when it began: microseconds.
 pub const WHOLE_BOOT: [&str; 4] =
     ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--property=FinishTimestampMonotonic"];
 
-/// What keeps the units from starting at the next boot, or lets them.
-pub fn switch(verb: &str) -> Vec<&str> {
+/// Arguments that mask or unmask the units for the next boot.
+pub fn mask_command(verb: &str) -> Vec<&str> {
     ["sudo", "systemctl", verb].into_iter().chain(UNITS).collect()
 }
 
-/// Milliseconds of a boot, from what [`WHOLE_BOOT`] prints.
-pub fn whole_boot(shown: &str) -> Result<f64> {
+/// Milliseconds of a boot, from the output of [`WHOLE_BOOT`].
+pub fn whole_boot(output: &str) -> Result<f64> {
     let time = |name: &str| -> Result<f64> {
-        let value = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.and_then(|value| value.parse().ok()).with_context(|| format!("systemd tells no {name}"))
     };
     let (from, to) = (time("UserspaceTimestampMonotonic")?, time("FinishTimestampMonotonic")?);
@@ -36,12 +36,12 @@ pub fn whole_boot(shown: &str) -> Result<f64> {
     Ok((to - from) / 1000.0)
 }
 
-/// From the whole boots' milliseconds.
-pub fn added(mut with: Vec<f64>, mut without: Vec<f64>) -> Figure {
+/// Compares the milliseconds of whole boots.
+pub fn added_time(mut with: Vec<f64>, mut without: Vec<f64>) -> Figure {
     let [with, without] = [&mut with, &mut without].map(|all| {
         all.sort_by(f64::total_cmp);
-        let shown: Vec<_> = all.iter().map(|time| format!("{time:.0}")).collect();
-        (all[all.len() / 2], shown.join(", "))
+        let output: Vec<_> = all.iter().map(|time| format!("{time:.0}")).collect();
+        (all[all.len() / 2], output.join(", "))
     });
     Figure {
         what: "added to a boot without user-data, nspawn: the whole start with cloud-config's units and with them \
@@ -60,17 +60,17 @@ pub fn added(mut with: Vec<f64>, mut without: Vec<f64>) -> Figure {
     }
 }
 
-/// What is asked on the machine.
-pub fn words() -> Vec<String> {
+/// Arguments of the command on the machine.
+pub fn show_command() -> Vec<String> {
     let properties = format!("--property=Id,{FROM},{TO}");
     ["systemctl", "show", &*properties].iter().chain(&UNITS).map(|word| (*word).to_owned()).collect()
 }
 
-/// From what `systemctl show` prints of [`UNITS`]: microseconds, an empty line between two units.
-pub fn figure(shown: &str, command: String) -> Result<Figure> {
+/// Parses `systemctl show` of [`UNITS`]: microseconds, with an empty line between two units.
+pub fn figure(output: &str, command: String) -> Result<Figure> {
     let mut all = Vec::new();
     for unit in UNITS {
-        let of_unit = shown.split("\n\n").find(|part| part.lines().any(|line| line == format!("Id={unit}")));
+        let of_unit = output.split("\n\n").find(|part| part.lines().any(|line| line == format!("Id={unit}")));
         let of_unit = of_unit.with_context(|| format!("systemctl showed nothing of {unit}"))?;
         let time = |name: &str| -> Result<u64> {
             let value = of_unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -119,7 +119,7 @@ mod tests {
         assert!(boot(0).is_err(), "it has not finished");
         assert!(whole_boot("").is_err());
         let with = [1_730_000, 1_700_000, 1_900_000].map(|to| boot(to).unwrap()).to_vec();
-        let figure = added(with, vec![710.0, 700.0, 720.0]);
+        let figure = added_time(with, vec![710.0, 700.0, 720.0]);
         assert_eq!(figure.measured, "20 ms: 730 ms (700, 730, 900) against 710 ms (700, 710, 720)");
     }
 

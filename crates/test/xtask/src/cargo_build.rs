@@ -1,4 +1,4 @@
-//! Builds programs and says where they lie, for checks that run them elsewhere than in this checkout.
+//! Builds programs and returns their paths, for checks that run them outside of this checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -7,30 +7,30 @@ use serde::Deserialize;
 
 use crate::command::{cargo, show_and_read};
 
-/// A line of `cargo build --message-format json`; of the many kinds only what names a program.
+/// A line of `cargo build --message-format json`; only fields that name a program.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
 }
 
-/// What `cargo build` with these words makes. `cargo run` would do for most, but sets `CARGO` and wants to be in
+/// Runs `cargo build` with these arguments and returns the programs. `cargo run` would set `CARGO` and must run in
 /// the checkout.
-pub fn build(root: &Path, words: &[&str]) -> Result<Vec<PathBuf>> {
-    build_with(root, words, &[])
+pub fn build(root: &Path, arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    build_with(root, arguments, &[])
 }
 
-/// The same with these variables for cargo.
-pub fn build_with(root: &Path, words: &[&str], variables: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+/// The same with environment variables for cargo.
+pub fn build_with(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     let mut command = cargo(root, &["build", "--locked", "--quiet"]);
     command.envs(variables.iter().copied());
-    let built = show_and_read(command.args(words).arg("--message-format=json-render-diagnostics"))?;
+    let built = show_and_read(command.args(arguments).arg("--message-format=json-render-diagnostics"))?;
     if !built.success {
-        bail!("cargo build {} did not succeed", words.join(" "));
+        bail!("cargo build {} did not succeed", arguments.join(" "));
     }
     Ok(executables(&built.stdout))
 }
 
-/// The one of that name.
+/// Returns the program of that name.
 pub fn named<'a>(programs: &'a [PathBuf], name: &str) -> Result<&'a Path> {
     match programs.iter().rfind(|path| path.file_name().is_some_and(|last| last == name)) {
         Some(path) => Ok(path),

@@ -1,4 +1,4 @@
-//! What the tests stand on: the cluster, the files of their units, and words for what they ask and wait for.
+//! Fixture of the functional tests: the cluster, its unit files, commands, and waits.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use machines::machine::Machine;
 use machines::site::Site;
 
 use super::super::super::kv::SOON;
-use super::super::cluster::{Member, boot_each, bring_key, meet, wait_for_machines, with_agent};
+use super::super::cluster::{Member, boot_each, copy_key, wait_for_cluster, wait_for_machines, with_agent};
 use crate::failure::{Failure, expect};
-use crate::scenario::Stage;
+use crate::scenario::Context;
 
-/// Where the units' files stand on the machines, and where commands are typed: the first shared folder.
+/// Guest path of the unit files and working directory of the commands: the first shared folder.
 pub const UNITS: &str = "/home/core/units";
 
-/// The API on the port that the original's tests ask.
+/// The API on the port that the original's tests use.
 pub const API: &str = "    - name: fleet.socket
       drop-ins:
         - name: 30-ListenStream.conf
@@ -26,7 +26,7 @@ pub const API: &str = "    - name: fleet.socket
 ";
 pub const ENDPOINT: &str = "http://127.0.0.1:54728";
 
-/// What units say each second.
+/// The line that units print each second.
 pub const LINE: &str = "one more second";
 pub const SERVICE: &str = "\
 [Unit]
@@ -36,7 +36,7 @@ Description=A unit of the functional tests
 ExecStart=/usr/bin/bash -c 'while :; do echo one more second; sleep 1; done'
 ";
 
-/// The units, and what their `[X-Fleet]` says.
+/// Names of the units, and their `[X-Fleet]` sections.
 const FILES: [(&str, &str); 16] = [
     ("hello.service", ""),
     ("hello@.service", ""),
@@ -62,18 +62,18 @@ const FILES: [(&str, &str); 16] = [
     ("conflicts-with-everywhere.service", "Global=true\nConflicts=everywhere@1.service"),
 ];
 
-/// How long a machine is believed to be there: on emulated machines the original's default. Elsewhere, too, it is longer
-/// than the 3 s of the original's tests: a host whose disk holds up the store for so long would have units stopped.
-pub fn ttl(stage: &Stage<'_>) -> Duration {
-    Duration::from_secs(match stage.backend {
+/// The presence TTL: on emulated machines the original's default. Elsewhere it exceeds the 3 s of the original's
+/// tests: a host disk that stalls etcd for as long would stop units.
+pub fn ttl(context: &Context<'_>) -> Duration {
+    Duration::from_secs(match context.backend {
         BackendKind::Nspawn => 6,
         BackendKind::Qemu => 30,
     })
 }
 
-/// How long each wait lasts: twice as long as in the original's tests, whose machines had the processors for themselves.
-fn limit(stage: &Stage<'_>) -> Duration {
-    match stage.backend {
+/// Limit of each wait: twice that of the original's tests, whose machines did not share processors.
+fn limit(context: &Context<'_>) -> Duration {
+    match context.backend {
         BackendKind::Nspawn => Duration::from_secs(30),
         BackendKind::Qemu => SOON,
     }
@@ -83,73 +83,73 @@ fn limit(stage: &Stage<'_>) -> Duration {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     pub unit: String,
-    /// The machine's id.
+    /// The machine id.
     pub machine: String,
     pub active: bool,
 }
 
-pub struct Ground<'a> {
+pub struct Fixture<'a> {
     pub site: &'a Site,
     pub ttl: Duration,
     pub limit: Duration,
-    /// By number. What no test switches off is the first, on which commands are typed.
+    /// By number. Commands run on the first one, which no test switches off.
     pub members: Vec<Member<'a>>,
-    /// The machine that has the store, where that is none of them.
+    /// The machine that runs etcd, if it is not a member.
     pub store: Option<String>,
-    /// The units' files on this side.
+    /// Host path of the unit files.
     pub folder: PathBuf,
     user_data: Vec<String>,
 }
 
-impl<'a> Ground<'a> {
-    /// Boots all machines, each with store and fleetd by its own user-data.
-    pub fn form(stage: &Stage<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
-        boot_each(stage, &user_data)?;
-        let mut members = meet(stage)?;
+impl<'a> Fixture<'a> {
+    /// Boots all machines, each with etcd and fleetd by its user-data.
+    pub fn form(context: &Context<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
+        boot_each(context, &user_data)?;
+        let mut members = wait_for_cluster(context)?;
         members.sort_by(|one, other| one.machine.name().cmp(other.machine.name()));
         let user_data = members.iter().map(|member| user_data(member.machine.name())).collect();
-        Self::new(stage, members, None, user_data)
+        Self::new(context, members, None, user_data)
     }
 
     pub fn new(
-        stage: &Stage<'a>,
+        context: &Context<'a>,
         members: Vec<Member<'a>>,
         store: Option<String>,
         user_data: Vec<String>,
     ) -> Result<Self, Failure> {
-        let folder = stage.shared(1);
-        let (ttl, limit) = (ttl(stage), limit(stage));
-        let ground = Self { site: stage.site, ttl, limit, members, store, folder, user_data };
+        let folder = context.shared(1);
+        let (ttl, limit) = (ttl(context), limit(context));
+        let fixture = Self { site: context.site, ttl, limit, members, store, folder, user_data };
         for (name, rule) in FILES {
             let rule = if rule.is_empty() { String::new() } else { format!("\n[X-Fleet]\n{rule}\n") };
-            ground.write(name, &format!("{SERVICE}{rule}"))?;
+            fixture.write(name, &format!("{SERVICE}{rule}"))?;
         }
-        bring_key(stage.site, ground.typed())?;
-        Ok(ground)
+        copy_key(context.site, fixture.client())?;
+        Ok(fixture)
     }
 
-    /// The file of a unit, where commands are typed.
+    /// Writes a unit file into the working directory of the commands.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.folder.join(name);
         std::fs::write(&path, text).map_err(|source| Failure::Disk { path, source })
     }
 
-    pub fn typed(&self) -> &Machine<'a> {
+    pub fn client(&self) -> &Machine<'a> {
         &self.members[0].machine
     }
 
-    /// Types a command among the units' files. It has to succeed.
-    pub fn says(&self, command: &str) -> Result<String, Failure> {
-        Ok(self.typed().succeed(&format!("cd {UNITS} && timeout 60 {command}"))?)
+    /// Runs a command in the folder of unit files and returns its output; fails if the command does.
+    pub fn run(&self, command: &str) -> Result<String, Failure> {
+        Ok(self.client().succeed(&format!("cd {UNITS} && timeout 60 {command}"))?)
     }
 
-    pub fn fleetctl(&self, words: &str) -> Result<String, Failure> {
-        self.says(&format!("fleetctl {words}"))
+    pub fn fleetctl(&self, arguments: &str) -> Result<String, Failure> {
+        self.run(&format!("fleetctl {arguments}"))
     }
 
-    /// The same with the cluster's key in an agent, on hosts that are asked no question.
-    pub fn fleetctl_by_ssh(&self, words: &str) -> Result<String, Failure> {
-        self.says(&with_agent(&format!("fleetctl --strict-host-key-checking=false {words}")))
+    /// Runs fleetctl with the cluster's key in an agent and without host key checking.
+    pub fn fleetctl_by_ssh(&self, arguments: &str) -> Result<String, Failure> {
+        self.run(&with_agent(&format!("fleetctl --strict-host-key-checking=false {arguments}")))
     }
 
     pub fn member(&self, id: &str) -> Result<&Member<'a>, Failure> {
@@ -157,31 +157,31 @@ impl<'a> Ground<'a> {
         found.ok_or_else(|| Failure::Expected(format!("expected a machine of the cluster; seen: {id}")))
     }
 
-    /// Looks again and again, until what is seen is good.
+    /// Polls until the result satisfies `is_satisfied`.
     pub fn until<T>(
         &self,
-        wanted: &str,
-        mut look: impl FnMut() -> Result<T, Failure>,
-        good: impl Fn(&T) -> bool,
+        what: &str,
+        mut observe: impl FnMut() -> Result<T, Failure>,
+        is_satisfied: impl Fn(&T) -> bool,
     ) -> Result<T, Failure>
     where
         T: std::fmt::Debug,
     {
         let deadline = Instant::now() + self.limit;
         loop {
-            let seen = look()?;
-            if good(&seen) {
-                return Ok(seen);
+            let observed = observe()?;
+            if is_satisfied(&observed) {
+                return Ok(observed);
             }
             if Instant::now() > deadline {
-                let wanted = format!("{wanted} within {:?}", self.limit);
-                return expect(false, &wanted, &format!("{seen:?}")).map(|()| seen);
+                let what = format!("{what} within {:?}", self.limit);
+                return expect(false, &what, &format!("{observed:?}")).map(|()| observed);
             }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
 
-    /// What `list-units` shows.
+    /// Parses the output of `list-units`.
     pub fn rows(&self) -> Result<Vec<Row>, Failure> {
         let text = self.fleetctl("list-units --full --no-legend --fields=unit,machine,active")?;
         let row = |line: &str| {
@@ -193,37 +193,37 @@ impl<'a> Ground<'a> {
         rows.ok_or_else(|| Failure::Expected(format!("expected rows of three fields; seen: {text}")))
     }
 
-    /// Until so many units are active, and what else has a row is not; the active ones.
+    /// Waits until `count` units are active and returns their rows; other rows must be inactive.
     pub fn active(&self, count: usize) -> Result<Vec<Row>, Failure> {
-        let look = || Ok(self.rows()?.into_iter().filter(|row| row.active).collect::<Vec<_>>());
-        self.until(&format!("{count} active"), look, |rows| rows.len() == count)
+        let observe = || Ok(self.rows()?.into_iter().filter(|row| row.active).collect::<Vec<_>>());
+        self.until(&format!("{count} active"), observe, |rows| rows.len() == count)
     }
 
-    /// Until `list-units` has so many rows.
+    /// Waits until `list-units` has `count` rows.
     pub fn loaded(&self, count: usize) -> Result<Vec<Row>, Failure> {
         self.until(&format!("{count} loaded"), || self.rows(), |rows| rows.len() == count)
     }
 
-    /// Until so many units are known.
+    /// Waits until `count` units exist.
     pub fn listed(&self, count: usize) -> Result<Vec<String>, Failure> {
-        let look = || {
+        let observe = || {
             let text = self.fleetctl("list-unit-files --no-legend --fields=unit")?;
             Ok(text.lines().map(str::to_owned).collect::<Vec<_>>())
         };
-        self.until(&format!("{count} units"), look, |units| units.len() == count)
+        self.until(&format!("{count} units"), observe, |units| units.len() == count)
     }
 
-    /// Until the engine has looked at all units once more: it has when it has placed one that came later.
-    pub fn engine_has_looked(&self, unit: &str) -> Result<(), Failure> {
-        let look = || self.rows();
+    /// Waits for a full reconciliation by the engine: it has scheduled a unit that was started later.
+    pub fn wait_for_reconciliation(&self, unit: &str) -> Result<(), Failure> {
+        let observe = || self.rows();
         self.fleetctl(&format!("start {unit}"))?;
-        self.until(unit, look, |rows| {
+        self.until(unit, observe, |rows| {
             rows.iter().any(|row| row.unit == format!("{unit}.service") && row.active)
         })?;
         Ok(())
     }
 
-    /// The processes of units, as their machines know them: of those that run there, by name and number.
+    /// Running processes of the units, by unit name and process id, as their machines report them.
     pub fn processes(&self, pattern: &str) -> Result<Vec<String>, Failure> {
         let show = format!(
             "for unit in $(systemctl list-units --no-legend --plain --state=active '{pattern}' | cut -d' ' -f1); \
@@ -236,17 +236,17 @@ impl<'a> Ground<'a> {
         Ok(all)
     }
 
-    /// Makes a cluster of the first so many machines: fleetd runs on no other.
+    /// Resizes the cluster to the first `count` machines by stopping fleetd on the others.
     pub fn size(&self, count: usize) -> Result<(), Failure> {
         for (index, member) in self.members.iter().enumerate() {
             let word = if index < count { "start" } else { "stop" };
             member.machine.succeed(&format!("sudo systemctl {word} fleet.service"))?;
         }
         let present: Vec<_> = self.members.iter().take(count).collect();
-        wait_for_machines(self.typed(), &present)
+        wait_for_machines(self.client(), &present)
     }
 
-    /// A machine that was switched off, again as it was.
+    /// Starts a machine that was switched off, and waits until it serves.
     pub fn start(&self, member: &Member<'a>) -> Result<(), Failure> {
         let own = self.members.iter().zip(&self.user_data).find(|(known, _)| known.id == member.id);
         if let Some((_, user_data)) = own {
@@ -256,28 +256,29 @@ impl<'a> Ground<'a> {
         Ok(())
     }
 
-    /// Destroys all units, and waits until nothing is left of them; fleetd runs on all machines again.
+    /// Destroys all units, waits until no trace remains, and starts fleetd on all machines.
     pub fn clear(&self) -> Result<(), Failure> {
-        const LEFT: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
-        // The store may be electing a leader: the test before may have taken that away.
+        const REMNANTS: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
+        // etcd may be electing a leader after the previous test.
         let destroy =
             "fleetctl list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy";
-        self.typed().wait_until_succeeds(destroy, self.limit)?;
-        self.until("no unit", || Ok(self.typed().succeed(LEFT)?), String::is_empty)?;
+        self.client().wait_until_succeeds(destroy, self.limit)?;
+        self.until("no unit", || Ok(self.client().succeed(REMNANTS)?), String::is_empty)?;
         let tidy = |member: &Member<'a>| -> Result<(), Failure> {
-            let left = member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
-            expect(left.is_empty(), &format!("no unit's file on {}", member.machine.name()), &left)
+            let remnants =
+                member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
+            expect(remnants.is_empty(), &format!("no unit's file on {}", member.machine.name()), &remnants)
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = self.members.iter().map(|member| scope.spawn(|| tidy(member))).collect();
             let panicked = |_| Err(Failure::Expected("a machine could not be asked".to_owned()));
             threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
         })?;
-        wait_for_machines(self.typed(), &self.members.iter().collect::<Vec<_>>())
+        wait_for_machines(self.client(), &self.members.iter().collect::<Vec<_>>())
     }
 }
 
-/// On how many machines those are.
+/// Number of distinct machines of these rows.
 pub fn machines(rows: &[Row]) -> usize {
     rows.iter().map(|row| &row.machine).collect::<std::collections::BTreeSet<_>>().len()
 }

@@ -1,5 +1,5 @@
-//! Units that write down when they run, in a folder that the machines and the test share: a unit that runs on two
-//! machines at a time is seen, also where each machine believes to be right.
+//! Units that record when they run, in a folder that the machines share with the test. This detects a unit that
+//! runs on two machines at a time, whatever each machine believes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Failure, expect};
 
-/// Where the folder stands on the machines.
+/// Guest path of the shared folder.
 pub const FOLDER: &str = "/home/core/beats";
 
-/// The `[Service]` of such a unit. Each of its processes has a file of its own, also after a boot that gives their
-/// numbers anew, and writes the time five times a second. It runs on while it is being stopped: who takes it for down
-/// too early starts it too early elsewhere. It waits by reading what nobody writes: a `sleep` each time is a process, and
-/// an emulated machine is slow at those.
+/// The `[Service]` section of such a unit. Each process writes the time to a separate file, five times a second.
+/// The file's name stays unique across reboots, which reuse process ids. The process keeps running while it is
+/// being stopped: starting the unit elsewhere too early is detected. `read` with a timeout replaces `sleep`, which
+/// would fork each time, slowly on emulated machines.
 pub const SERVICE: &str = "\
 [Service]
 ExecStart=/usr/bin/bash -c 'exec 3<> <(:); while :; do echo $$EPOCHREALTIME; read -t 0.2 -u 3; done \
@@ -22,12 +22,12 @@ ExecStart=/usr/bin/bash -c 'exec 3<> <(:); while :; do echo $$EPOCHREALTIME; rea
 ExecStop=/usr/bin/sleep 0.5
 ";
 
-/// What has written within this time runs: clocks of emulated machines differ by a second.
+/// A process that wrote within this time is alive: clocks of emulated machines differ by a second.
 const FRESH: Duration = Duration::from_secs(4);
-/// Between two looks into the folder.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval of polling the folder.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One process of a unit; times are those of the machine's clock, since 1970.
+/// One process of a unit, with times of the machine's clock since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     pub unit: String,
@@ -38,7 +38,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// From a file's name and content; none of a file in which no whole line stands yet.
+    /// Parses a file's name and content; `None` if the file has no complete line yet.
     fn read(name: &str, content: &str) -> Option<Self> {
         let [unit, machine, process] = name.split(',').collect::<Vec<_>>().try_into().ok()?;
         let mut times = content.split_inclusive('\n').filter_map(|line| time(line.strip_suffix('\n')?));
@@ -70,7 +70,7 @@ fn time(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_micros(micros.parse().ok()?))
 }
 
-/// Runs of one unit at the same time.
+/// Returns pairs of overlapping runs of the same unit.
 pub fn doubles(runs: &[Run]) -> Vec<(&Run, &Run)> {
     let pairs = runs.iter().enumerate().flat_map(|(index, run)| {
         let later = runs.iter().skip(index + 1);
@@ -84,12 +84,12 @@ fn listed<'a>(runs: impl IntoIterator<Item = &'a Run>) -> String {
     lines.join("; ")
 }
 
-/// The folder on this side.
-pub struct Beats {
+/// The shared folder on the host.
+pub struct Heartbeats {
     folder: PathBuf,
 }
 
-impl Beats {
+impl Heartbeats {
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf() }
     }
@@ -107,29 +107,30 @@ impl Beats {
     }
 
     pub fn alive(&self) -> Result<Vec<Run>, Failure> {
-        // The clock first: what writes meanwhile is fresher than it.
+        // The clock is read first: later writes then count as alive.
         let now = now();
         Ok(self.runs()?.into_iter().filter(|run| run.is_alive(now)).collect())
     }
 
-    /// Waits until each of the units runs on one of the machines; those runs.
+    /// Waits until each of the units runs on one of the machines, and returns those runs.
     pub fn wait(&self, units: &[String], machines: &[&str], limit: Duration) -> Result<Vec<Run>, Failure> {
         let deadline = Instant::now() + limit;
         loop {
-            let there = |run: &Run| units.contains(&run.unit) && machines.contains(&run.machine.as_str());
-            let alive: Vec<_> = self.alive()?.into_iter().filter(there).collect();
+            let is_wanted = |run: &Run| units.contains(&run.unit) && machines.contains(&run.machine.as_str());
+            let alive: Vec<_> = self.alive()?.into_iter().filter(is_wanted).collect();
             if units.iter().all(|unit| alive.iter().any(|run| run.unit == *unit)) {
                 return Ok(alive);
             }
             if Instant::now() > deadline {
-                let wanted = format!("{} to run on {} within {limit:?}", units.join(" "), machines.join(" "));
-                return expect(false, &wanted, &listed(&self.runs()?)).map(|()| alive);
+                let expected =
+                    format!("{} to run on {} within {limit:?}", units.join(" "), machines.join(" "));
+                return expect(false, &expected, &listed(&self.runs()?)).map(|()| alive);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Waits until this unit runs twice at a time; all runs until then.
+    /// Waits until this unit runs twice at a time, and returns all runs until then.
     pub fn wait_for_a_double(&self, unit: &str, limit: Duration) -> Result<Vec<Run>, Failure> {
         let deadline = Instant::now() + limit;
         loop {
@@ -137,13 +138,13 @@ impl Beats {
             if doubles(&runs).iter().any(|(one, _)| one.unit == unit) {
                 return Ok(runs);
             }
-            let wanted = format!("{unit} to run twice at a time");
-            expect(Instant::now() < deadline, &wanted, &listed(&runs))?;
-            std::thread::sleep(LOOK);
+            let expected = format!("{unit} to run twice at a time");
+            expect(Instant::now() < deadline, &expected, &listed(&runs))?;
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Each of the units has left a machine for another one.
+    /// Checks that each of the units has moved to another machine.
     pub fn moved(&self, units: &[String]) -> Result<(), Failure> {
         let runs = self.runs()?;
         for unit in units {
@@ -158,7 +159,7 @@ impl Beats {
         Ok(())
     }
 
-    /// What ended on a machine and was started on the same one next.
+    /// Pairs of consecutive runs of a unit on the same machine.
     pub fn in_place(&self) -> Result<Vec<(Run, Run)>, Failure> {
         let runs = self.runs()?;
         let next = runs.iter().zip(runs.iter().skip(1));
@@ -166,28 +167,28 @@ impl Beats {
         Ok(same.map(|(one, next)| (one.clone(), next.clone())).collect())
     }
 
-    /// No unit ever ran on two machines at a time, nor twice on one.
+    /// Checks that no unit ever ran on two machines at a time, nor twice on one.
     pub fn never_twice(&self) -> Result<(), Failure> {
         let runs = self.runs()?;
         let doubles = doubles(&runs);
-        let seen: Vec<_> = doubles.iter().map(|(one, other)| listed([*one, *other])).collect();
-        expect(doubles.is_empty(), "no unit to run twice at a time", &seen.join(" | "))
+        let found: Vec<_> = doubles.iter().map(|(one, other)| listed([*one, *other])).collect();
+        expect(doubles.is_empty(), "no unit to run twice at a time", &found.join(" | "))
     }
 
-    /// Those runs went on to this moment, and there are no others that live.
+    /// Checks that these runs are still alive and are the only ones.
     pub fn undisturbed(&self, before: &[Run], when: &str) -> Result<(), Failure> {
         let alive = self.alive()?;
         let key = |run: &Run| (run.unit.clone(), run.machine.clone(), run.process.clone());
-        let mut wanted: Vec<_> = before.iter().map(key).collect();
-        let mut seen: Vec<_> = alive.iter().map(key).collect();
-        wanted.sort();
-        seen.sort();
+        let mut started: Vec<_> = before.iter().map(key).collect();
+        let mut found: Vec<_> = alive.iter().map(key).collect();
+        started.sort();
+        found.sort();
         let expected = format!("{when} the same processes as before: {}", listed(before));
-        expect(wanted == seen, &expected, &listed(&alive))
+        expect(started == found, &expected, &listed(&alive))
     }
 }
 
-/// This side's clock; containers have the same.
+/// The host's clock, which containers share.
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn two_at_a_time_are_seen() {
+    fn overlapping_runs_are_found() {
         let check = |others: &[Run], expect: usize| {
             let one = run("a.service,m,1", &["100.000000", "110.000000"]);
             let all: Vec<_> = [one].into_iter().chain(others.iter().cloned()).collect();
@@ -222,7 +223,7 @@ mod tests {
         check(&[run("a.service,n,1", &["109.900000", "120.000000"])], 1);
         check(&[run("a.service,n,1", &["103.000000", "104.000000"])], 1);
         check(&[run("a.service,n,1", &["110.000000"])], 1);
-        // On the same machine too, and only of the same unit.
+        // Overlaps on the same machine count too, but only of the same unit.
         check(&[run("a.service,m,2", &["103.000000"]), run("b.service,n,1", &["103.000000"])], 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What a scene works with: the members, a folder of its own, requests and watches.
+//! Fixture of a scene: the members, a separate folder, requests and watches.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::backend::Cluster;
 use crate::failure::Failure;
-use crate::http::{self, Answer, Connection, HttpError, Request};
+use crate::http::{self, Connection, HttpError, Request, Response};
 
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-pub struct Place<'a> {
+pub struct Fixture<'a> {
     pub cluster: &'a mut Cluster,
-    /// `/v2/keys/...`, nobody else writes below it.
+    /// `/v2/keys/...`, used by this scene only.
     pub folder: String,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Fixture<'a> {
     pub fn new(cluster: &'a mut Cluster, folder: &str) -> Result<Self, Failure> {
         Ok(Self { cluster, folder: format!("/v2/keys{folder}") })
     }
@@ -26,22 +26,22 @@ impl<'a> Place<'a> {
         self.cluster.addresses()[0]
     }
 
-    /// Member by number; where there are fewer, the last.
+    /// Member by number; the last one if the cluster has fewer.
     pub fn member(&self, number: usize) -> SocketAddr {
         let all = self.cluster.addresses();
         all[number.min(all.len() - 1)]
     }
 
-    pub fn put(&self, key: &str, form: &str) -> Result<Answer, Failure> {
-        self.ask(&Request::form("PUT", self.target(key), form))
+    pub fn put(&self, key: &str, form: &str) -> Result<Response, Failure> {
+        self.exchange(&Request::form("PUT", self.target(key), form))
     }
 
-    pub fn get(&self, key: &str) -> Result<Answer, Failure> {
-        self.ask(&Request::new("GET", self.target(key)))
+    pub fn get(&self, key: &str) -> Result<Response, Failure> {
+        self.exchange(&Request::new("GET", self.target(key)))
     }
 
-    pub fn delete(&self, key: &str) -> Result<Answer, Failure> {
-        self.ask(&Request::new("DELETE", self.target(key)))
+    pub fn delete(&self, key: &str) -> Result<Response, Failure> {
+        self.exchange(&Request::new("DELETE", self.target(key)))
     }
 
     pub fn target(&self, key: &str) -> String {
@@ -53,8 +53,8 @@ impl<'a> Place<'a> {
         self.target(key)["/v2/keys".len()..].to_owned()
     }
 
-    pub fn ask(&self, request: &Request) -> Result<Answer, Failure> {
-        ask(self.address(), request)
+    pub fn exchange(&self, request: &Request) -> Result<Response, Failure> {
+        exchange(self.address(), request)
     }
 
     pub fn watch(&self, key: &str) -> Result<Watch, Failure> {
@@ -62,37 +62,38 @@ impl<'a> Place<'a> {
     }
 }
 
-pub fn ask(address: SocketAddr, request: &Request) -> Result<Answer, Failure> {
-    http::ask(address, request, LIMIT).map_err(|source| Failure::Http { request: named(request), source })
+pub fn exchange(address: SocketAddr, request: &Request) -> Result<Response, Failure> {
+    http::exchange(address, request, LIMIT)
+        .map_err(|source| Failure::Http { request: named(request), source })
 }
 
 fn named(request: &Request) -> String {
     format!("{} {}", request.method, request.target)
 }
 
-/// The `modifiedIndex` of an event's node, or of an answer's.
+/// The `modifiedIndex` of the node in an event or response.
 pub fn index_of(event: &Value) -> u64 {
     event["node"]["modifiedIndex"].as_u64().unwrap_or(0)
 }
 
-pub fn json(answer: &Answer) -> Result<Value, Failure> {
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| Failure::differs(format!("{error}: {}", answer.text())))
+pub fn json(response: &Response) -> Result<Value, Failure> {
+    serde_json::from_slice(&response.body)
+        .map_err(|error| Failure::differs(format!("{error}: {}", response.text())))
 }
 
-/// `Ok` when what came is what the contract says.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<(), Failure> {
-    if found == wanted {
+/// Fails unless `found` is what the contract requires.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), Failure> {
+    if found == expected {
         Ok(())
     } else {
-        Err(Failure::differs(format!("{what}: {found:?} instead of {wanted:?}")))
+        Err(Failure::differs(format!("{what}: {found:?} instead of {expected:?}")))
     }
 }
 
-/// An open watch: its head has come.
+/// An open watch whose response head has arrived.
 pub struct Watch {
     connection: Connection,
-    pub head: Answer,
+    pub head: Response,
     request: String,
 }
 
@@ -106,10 +107,10 @@ impl Watch {
         Ok(Self { connection, head, request: named(&request) })
     }
 
-    /// The next event, or `None` when the body ended.
+    /// The next event, or `None` at the end of the body.
     pub fn next(&mut self) -> Result<Option<Value>, Failure> {
         match self.connection.chunk() {
-            // Some servers send the line's end as a chunk of its own.
+            // Some servers send the line end as a separate chunk.
             Ok(Some(chunk)) if chunk.trim_ascii().is_empty() => self.next(),
             Ok(Some(chunk)) => serde_json::from_slice(&chunk).map(Some).map_err(|error| {
                 Failure::differs(format!("{}: {error}: {}", self.request, String::from_utf8_lossy(&chunk)))
@@ -123,31 +124,31 @@ impl Watch {
         self.next()?.ok_or_else(|| Failure::differs(format!("{} ended without an event", self.request)))
     }
 
-    /// Nothing came within `time`.
+    /// Fails if anything arrives within `time`.
     pub fn silent_for(&mut self, time: Duration) -> Result<(), Failure> {
         let failed = |source| Failure::Http { request: self.request.clone(), source };
         self.connection.set_limit(time).map_err(failed)?;
-        let came = self.connection.chunk();
+        let received = self.connection.chunk();
         self.connection.set_limit(LIMIT).map_err(failed)?;
-        match came {
+        match received {
             Err(HttpError::TimedOut) => Ok(()),
             other => Err(Failure::differs(format!("{} should wait, but: {other:?}", self.request))),
         }
     }
 }
 
-/// Asks again until `holds`, and says what was seen last when it never does.
+/// Polls until `holds`; a timeout reports the last response.
 pub fn wait_until(
     what: &str,
     limit: Duration,
-    mut look: impl FnMut() -> Result<Result<(), String>, Failure>,
+    mut observe: impl FnMut() -> Result<Result<(), String>, Failure>,
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     loop {
-        match look()? {
+        match observe()? {
             Ok(()) => return Ok(()),
-            Err(seen) if Instant::now() > deadline => {
-                return Err(Failure::differs(format!("{what} not within {limit:?}; last: {seen}")));
+            Err(last) if Instant::now() > deadline => {
+                return Err(Failure::differs(format!("{what} not within {limit:?}; last: {last}")));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
