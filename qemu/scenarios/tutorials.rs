@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod from_file;
 mod host;
+mod reader;
 pub mod tour;
 pub mod vagrant;
 pub mod validator;
