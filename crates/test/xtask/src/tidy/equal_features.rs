@@ -16,7 +16,7 @@ const BUILDER: &str = "keelson";
 const PROGRAMS: &str = "os/programs.toml";
 /// Packages that nearly nothing else depends on, or that one side compiles for build scripts, which are compiled with other
 /// settings: to compile them twice takes seconds.
-const TWICE: [&str; 5] = ["phf_shared", "regex-automata", "regex-syntax", "uuid", "winnow"];
+const TWICE: [&str; 6] = ["phf_shared", "regex", "regex-automata", "regex-syntax", "uuid", "winnow"];
 
 #[derive(Deserialize)]
 struct Programs {
