@@ -44,6 +44,7 @@ pub static ALL: &[Scenario] = &[
     tutorials::walk::WALK,
     tutorials::walk::NO_DISCOVERY,
     tutorials::tour::TOUR,
+    tutorials::page::TUTORIAL,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

@@ -5,6 +5,8 @@
 pub mod cluster;
 pub mod from_file;
 mod host;
+pub mod page;
+mod reader;
 pub mod tour;
 pub mod vagrant;
 pub mod validator;

@@ -17,7 +17,7 @@ use crate::scenario::Context;
 const SERVES: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
-fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
+pub fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::Expected(format!("{what}: {error}"))
 }
 
@@ -66,6 +66,20 @@ pub fn new_key(folder: &Path) -> Result<(PathBuf, String), Failure> {
     let public = file.with_extension("pub");
     let line = std::fs::read_to_string(&public).map_err(failed("the public key"))?;
     Ok((file, line.trim().to_owned()))
+}
+
+/// An SSH agent without keys, and its socket in this folder.
+pub fn agent(folder: &Path) -> Result<(Running, PathBuf), Failure> {
+    let socket = folder.join("agent");
+    let mut command = Command::new("ssh-agent");
+    command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null());
+    let agent = Running::start(command)?;
+    let begun = Instant::now();
+    while !socket.exists() {
+        expect(begun.elapsed() < SERVES, "an SSH agent that serves", "no socket")?;
+        std::thread::sleep(PAUSE);
+    }
+    Ok((agent, socket))
 }
 
 /// Runs a command by ssh as this user with only this key.

@@ -1,13 +1,13 @@
 //! Row A3: the settings file and commands that readers know from Vagrant.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use machines::cluster::BackendKind::Qemu;
 
 use super::super::kv::NODES;
-use super::host::{Running, new_key, output};
+use super::host::{self, new_key, output};
+use super::reader::{Reader, with_reader};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 
@@ -26,60 +26,18 @@ const USER_DATA: &str = include_str!("../../../cloud-config/user-data.sample");
 /// The machines' limit is that of the scenario's own.
 const READY: [&str; 2] = ["--timeout", "600"];
 
-/// A reader's folder, with a cluster next to the scenario's.
-struct Reader<'a> {
-    context: &'a Context<'a>,
-    folder: PathBuf,
-    cluster: String,
-}
-
-impl Reader<'_> {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.context.run.background.program);
-        command.arg("--state-dir").arg(&self.context.run.state).args(["--cluster", &self.cluster]);
-        command.current_dir(&self.folder).args(arguments).env_remove("KEELSON_IMAGE");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
-        output(&mut self.command(arguments))
-    }
-
-    fn up(&self, more: &[&str]) -> Result<String, Failure> {
-        let backend = self.context.backend.to_string();
-        let usual = ["up", "--quiet", "--on", &backend, "--image", "image.json"];
-        self.run(&[&usual[..], &READY, more].concat())
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.folder.join(name);
-        fs::write(&path, text).map_err(|source| Failure::Disk { path, source })
-    }
-}
-
 fn config_rb(context: &Context<'_>) -> Result<(), Failure> {
-    let folder = context.site.layout().root().join("reader");
-    fs::create_dir_all(&folder).map_err(|source| Failure::Disk { path: folder.clone(), source })?;
-    // Short, because it is part of the paths of sockets.
-    let cluster = format!("a3-{}-{}", context.backend, std::process::id());
-    let reader = Reader { context, folder, cluster };
-    let result = walk(&reader);
-    match &result {
-        Ok(()) => reader.run(&["destroy"])?,
-        // Their disks and consoles are needed for a diagnosis.
-        Err(_) => reader.run(&["down"])?,
-    };
-    result.map_err(|failure| {
-        let kept = reader.context.run.state.join(&reader.cluster);
-        Failure::Expected(format!("{}; its machines are kept in {}", failure.chain(), kept.display()))
-    })
+    with_reader(context, walk)
+}
+
+fn up(reader: &Reader<'_>, more: &[&str]) -> Result<String, Failure> {
+    let backend = reader.context.backend.to_string();
+    reader.run(&[&["up", "--quiet", "--on", &backend][..], &READY, more].concat())
 }
 
 fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
     let image = &reader.context.run.image;
-    let manifest = serde_json::to_string(image).map_err(|error| Failure::Expected(error.to_string()))?;
-    reader.write("image.json", &manifest)?;
-    // As the tutorials instruct: uncomment the line and change the value.
+    // What the tutorials say to change: the # goes, and the value is one's own.
     let settings = SETTINGS
         .replace("#$num_instances = 3", &format!("$num_instances={NODES}"))
         .replace("#$update_channel = \"alpha\"", &format!("$update_channel='{}'", image.channel));
@@ -87,7 +45,7 @@ fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
     reader.write("config.rb", &settings)?;
     reader.write("user-data", USER_DATA)?;
 
-    let table = reader.up(&[])?;
+    let table = up(reader, &[])?;
     listed(&table, &image.version)?;
     listed(&reader.run(&["status"])?, &image.version)?;
     let names: Vec<_> = (1..=NODES).map(|number| format!("core-{number:02}")).collect();
@@ -97,7 +55,7 @@ fn walk(reader: &Reader<'_>) -> Result<(), Failure> {
     let boots = on_each("cat /proc/sys/kernel/random/boot_id; systemctl is-active etcd fleet >&2")?;
     reader
         .write("user-data", &format!("{USER_DATA}write_files: [{{path: /etc/brought, content: later}}]\n"))?;
-    reader.up(&["--provision"])?;
+    up(reader, &["--provision"])?;
     let brought = on_each("cat /etc/brought")?;
     expect(
         brought.iter().all(|output| output == "later"),
@@ -127,22 +85,16 @@ fn listed(table: &str, version: &str) -> Result<(), Failure> {
 /// With `-A` only, the machine can use the keys of the host's agent.
 fn agent(reader: &Reader<'_>, name: &str) -> Result<(), Failure> {
     let (key, _) = new_key(&reader.folder)?;
-    let socket = reader.folder.join("agent");
-    let mut command = Command::new("ssh-agent");
-    command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null());
-    let _agent = Running::start(command)?;
+    let (_agent, socket) = host::agent(&reader.folder)?;
     let with_agent = |mut command: Command| output(command.env("SSH_AUTH_SOCK", &socket));
     let own = fingerprint(&key)?;
     let mut add = Command::new("ssh-add");
     add.arg("-q").arg(&key);
-    let begun = std::time::Instant::now();
-    while !socket.exists() && begun.elapsed() < std::time::Duration::from_secs(10) {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
     with_agent(add)?;
-    let actual = with_agent(reader.command(&["ssh", name, "--", "-A", "ssh-add -l"]))?;
-    expect(actual.contains(&own), "the agent's key on the machine", &actual)?;
-    let without = with_agent(reader.command(&["ssh", name, "--", "ssh-add -l || echo none; whoami"]))?;
+    let seen = with_agent(reader.keelson_command(&["ssh", name, "--", "-A", "ssh-add -l"]))?;
+    expect(seen.contains(&own), "the agent's key on the machine", &seen)?;
+    let without =
+        with_agent(reader.keelson_command(&["ssh", name, "--", "ssh-add -l || echo none; whoami"]))?;
     expect(without == "none\ncore\n", "no agent without -A, and the user core", &without)
 }
 

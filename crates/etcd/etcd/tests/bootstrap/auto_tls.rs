@@ -58,7 +58,8 @@ fn a_cluster_secures_itself_and_keeps_its_certificates() {
         let rejected = runtime.block_on(Client::new(wrong).unwrap().get("/a", GetOptions::default()));
         assert!(rejected.is_err(), "{rejected:?}");
         for address in ["127.0.0.1:2379", "127.0.0.1:2380"] {
-            let plain = exchange(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();
+            let plain =
+                exchange(address.parse().unwrap(), &Request::new("GET", "/version"), PATIENCE).unwrap();
             assert!(plain.text().contains("Client sent an HTTP request to an HTTPS server"), "{address}");
         }
         let created = |number: usize| {

@@ -100,7 +100,7 @@ fn a_backup_is_made_checked_and_restored() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup, target) = (path("source"), path("deep/backup"), path("target"));
-    let place = data(Path::new(&source), &[]);
+    let location = data(Path::new(&source), &[]);
     assert_eq!(run(&["backup", "--data-dir", &source, "--backup-dir", &backup]), "");
     let output = run(&["backup", "--verify", "--backup-dir", &backup]);
     expect(&output, &["out| the backup is whole: 2 keys at index "]);
@@ -168,9 +168,9 @@ fn a_running_members_data_is_backed_up_and_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (source, backup) = (path("source"), path("backup"));
-    let place = data(Path::new(&source), &[]);
+    let location = data(Path::new(&source), &[]);
     // The lock of a running member.
-    let lock = std::fs::File::open(place.folder.join("log/LOCK")).unwrap();
+    let lock = std::fs::File::open(location.folder.join("log/LOCK")).unwrap();
     lock.lock().unwrap();
     let output = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
     expect(
@@ -194,7 +194,7 @@ fn a_running_members_data_is_backed_up_and_not_replaced() {
 fn recover_requires_a_lost_majority() {
     let check = |others: &[&str], arguments: &[&str], parts: &[&str], changed: bool| {
         let folder = tempfile::tempdir().unwrap();
-        let place = data(folder.path(), others);
+        let location = data(folder.path(), others);
         let root = folder.path().display().to_string();
         let output = run(&[&["-o", "simple", "recover", "--data-dir", &root], arguments].concat());
         expect(&output, parts);

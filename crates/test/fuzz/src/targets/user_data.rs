@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use cloudinit::encoding::is_gzip;
 use cloudinit::limits::{MAX_FILE_BYTES, MAX_FINDINGS, MAX_HOSTNAME_BYTES};
-use cloudinit::plan::{Action, FileWrite, FileKind, Plan, print};
+use cloudinit::plan::{Action, FileKind, FileWrite, Plan, print};
 use cloudinit::user_data::decode;
 use cloudinit::{Finding, Severity, preview};
 use flate2::Compression;
@@ -141,7 +141,7 @@ fn check_file(write: &FileWrite) {
     assert!(is_clean(&write.path) && write.mode <= 0o7777, "{write:?}");
     assert!(write.content.len() <= MAX_FILE_BYTES, "{write:?}");
     assert!(!write.owner.contains(['\n', '\0']), "{write:?}");
-    match &write.part {
+    match &write.kind {
         FileKind::Unit { name, .. } => check_unit(name),
         FileKind::DropIn { unit: of, name, .. } => {
             check_unit(of);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloudinit::limits::{MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES};
-use cloudinit::yaml::{Entry, Node, Location, Value, read, read_until_error};
+use cloudinit::yaml::{Entry, Location, Node, Value, read, read_until_error};
 use cloudinit::{check, config};
 
 use crate::target::Target;
@@ -30,7 +30,7 @@ fn run(bytes: &[u8]) {
     match read(bytes) {
         Ok(document) => {
             assert!(document.notes.len() <= MAX_FINDINGS);
-            assert!(document.notes.iter().all(|note| within(note.place) && !note.message.is_empty()));
+            assert!(document.notes.iter().all(|note| within(note.location) && !note.message.is_empty()));
             let whole = document.root.as_deref().map(|root| nodes(root, 1, &within));
             assert_eq!(whole, part, "without an error all of it stands before the error");
             if whole.is_some_and(|nodes| nodes <= COMPARED) {
@@ -40,12 +40,12 @@ fn run(bytes: &[u8]) {
             match check::check(&config) {
                 Ok(_) => {}
                 Err(refusals) => {
-                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.place)));
+                    assert!(!refusals.is_empty() && refusals.iter().all(|refusal| within(refusal.location)));
                 }
             }
         }
         Err(error) => {
-            assert!(within(error.place) && !error.message.is_empty(), "{error:?}, {lines} lines");
+            assert!(within(error.location) && !error.message.is_empty(), "{error:?}, {lines} lines");
             assert!(!error.message.contains('\n'), "{error:?}");
         }
     }
@@ -55,7 +55,7 @@ fn run(bytes: &[u8]) {
 /// Number of nodes with aliases expanded.
 fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
     assert!(depth <= MAX_YAML_DEPTH + 1, "deeper than it may be");
-    assert!(within(node.place), "{:?}", node.place);
+    assert!(within(node.location), "{:?}", node.location);
     let below = |child: &Arc<Node>| nodes(child, depth + 1, within);
     let count = 1 + match &node.value {
         Value::Scalar(_) => 0,
@@ -65,7 +65,7 @@ fn nodes(node: &Node, depth: usize, within: &dyn Fn(Location) -> bool) -> u64 {
             .iter()
             .map(|entry| {
                 assert_eq!(*entry.key, entry.raw_key.replace('-', "_"));
-                assert!(within(entry.place) && mapping.get(&entry.key).is_some());
+                assert!(within(entry.location) && mapping.get(&entry.key).is_some());
                 below(&entry.node)
             })
             .sum(),
@@ -79,15 +79,15 @@ fn dump(node: &Node) -> String {
     let value = match &node.value {
         Value::Scalar(scalar) => format!("{scalar:?}"),
         Value::List(items) => {
-            items.iter().map(|item| format!("{:?} {},", item.place, dump(&item.node))).collect()
+            items.iter().map(|item| format!("{:?} {},", item.location, dump(&item.node))).collect()
         }
         Value::Mapping(mapping) => {
             let entry =
-                |entry: &Entry| format!("{:?} {}: {},", entry.place, entry.raw_key, dump(&entry.node));
+                |entry: &Entry| format!("{:?} {}: {},", entry.location, entry.raw_key, dump(&entry.node));
             mapping.entries().iter().map(entry).collect()
         }
     };
-    format!("{:?} ({value})", node.place)
+    format!("{:?} ({value})", node.location)
 }
 
 fn seeds() -> Vec<Vec<u8>> {

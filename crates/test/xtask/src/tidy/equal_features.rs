@@ -16,7 +16,7 @@ const BUILDER: &str = "keelson";
 const PROGRAMS: &str = "os/programs.toml";
 /// Packages with few dependents, or compiled by one side for build scripts only, with other settings: compiling
 /// them twice costs seconds.
-const TWICE: [&str; 5] = ["phf_shared", "regex-automata", "regex-syntax", "uuid", "winnow"];
+const TWICE: [&str; 6] = ["phf_shared", "regex", "regex-automata", "regex-syntax", "uuid", "winnow"];
 
 #[derive(Deserialize)]
 struct Programs {
