@@ -124,7 +124,7 @@ fn apart(context: &Context<'_>) -> Result<(), Failure> {
     expect(left.is_empty(), "no control group left", &left.join(" "))
 }
 
-/// Children of all threads of a process: a container is started by a thread of its own.
+/// Children of all threads of a process: a container is started by a separate thread.
 fn children(pid: i32) -> Vec<i32> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());

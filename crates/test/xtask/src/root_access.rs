@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sudo_is_asked_where_the_process_is_not_root() {
+    fn sudo_is_tried_unless_the_process_is_root() {
         assert_eq!(RootAccess::of(true, || unreachable!("root asks nobody")), RootAccess::Own);
         assert_eq!(RootAccess::of(false, || true), RootAccess::Sudo);
         assert_eq!(RootAccess::of(false, || false), RootAccess::None);

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_skipped_is_said() {
+    fn skipped_checks_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         assert!(skipped(folder.path()).unwrap().is_empty());
         fs::write(folder.path().join("skipped"), "a: no root\nb: no mirror\n").unwrap();

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_host_is_told_from_a_slow_step() {
+    fn a_slow_host_is_distinguished_from_a_slow_step() {
         let costs = costs(&[("clippy", 100.0), ("tests", 100.0), ("image", 100.0), ("format", 1.0)]);
         let even = [passed("clippy", 300), passed("tests", 320), passed("image", 280), passed("format", 90)];
         assert!((slowdown(&even, &costs) - 3.0).abs() < 0.01);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_interface_is_asked_for_its_packets() {
+    fn the_first_interface_is_queried_for_its_packets() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("qmp");
         let listener = UnixListener::bind(&socket).unwrap();
