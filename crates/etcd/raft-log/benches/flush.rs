@@ -120,6 +120,7 @@ fn log(
 #[allow(unsafe_code, reason = "heed's way to open; this program alone uses the folder")]
 fn heed(path: &Path, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>> {
     std::fs::create_dir(path)?;
+    // SAFETY: the folder is new, and only this process opens it.
     let environment = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(path)? };
     // Leaked, because the database borrows it.
     let environment: &'static heed::Env = Box::leak(Box::new(environment));

@@ -56,7 +56,7 @@ fn zone() -> Zone {
             ),
             "_empty._tcp.example.test" => DnsReply::Services(Vec::new()),
             "_broken._tcp.example.test" => DnsReply::Code(RCODE::ServerFailure),
-            "_silent._tcp.example.test" => DnsReply::NoReply,
+            "_silent._tcp.example.test" => DnsReply::Silence,
             _ => DnsReply::Code(RCODE::NameError),
         }
     })

@@ -82,42 +82,36 @@ fn check_entry(entry: &Entry, key: &Key, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The kind of an item of a list of this kind.
+fn item_kind(list: ValueKind, item: &Node) -> ValueKind {
+    match list {
+        ValueKind::List(keys) => ValueKind::Mapping(keys),
+        ValueKind::Groups if item.mapping().is_some() => ValueKind::Groups,
+        ValueKind::Commands if item.list().is_some() => ValueKind::TextList,
+        _ => ValueKind::Text,
+    }
+}
+
 fn check_type(node: &Node, name: &str, kind: ValueKind, location: Location, findings: &mut Vec<Finding>) {
     let fits = match (kind, &node.value) {
         (ValueKind::Mapping(keys), Value::Mapping(mapping)) => {
             check_mapping(mapping, keys, findings);
             true
         }
-        (ValueKind::List(keys), Value::List(items)) => {
+        (
+            ValueKind::List(_)
+            | ValueKind::TextList
+            | ValueKind::TextListOrCommaSeparated
+            | ValueKind::Sudo
+            | ValueKind::Groups
+            | ValueKind::Commands,
+            Value::List(items),
+        ) => {
             each(
                 items,
                 name,
                 |item, name, findings| {
-                    check_type(&item.node, name, ValueKind::Mapping(keys), item.location, findings);
-                },
-                findings,
-            );
-            true
-        }
-        (ValueKind::TextList | ValueKind::TextListOrCommaSeparated | ValueKind::Sudo, Value::List(items)) => {
-            each(
-                items,
-                name,
-                |item, name, findings| {
-                    check_type(&item.node, name, ValueKind::Text, item.location, findings);
-                },
-                findings,
-            );
-            true
-        }
-        (ValueKind::Groups, Value::List(items)) => {
-            each(
-                items,
-                name,
-                |item, name, findings| {
-                    let kind =
-                        if item.node.mapping().is_some() { ValueKind::Groups } else { ValueKind::Text };
-                    check_type(&item.node, name, kind, item.location, findings);
+                    check_type(&item.node, name, item_kind(kind, &item.node), item.location, findings);
                 },
                 findings,
             );
@@ -139,18 +133,6 @@ fn check_type(node: &Node, name: &str, kind: ValueKind, location: Location, find
             for entry in texts.entries() {
                 check_type(&entry.node, &entry.raw_key, ValueKind::Text, entry.location, findings);
             }
-            true
-        }
-        (ValueKind::Commands, Value::List(items)) => {
-            each(
-                items,
-                name,
-                |item, name, findings| {
-                    let kind = if item.node.list().is_some() { ValueKind::TextList } else { ValueKind::Text };
-                    check_type(&item.node, name, kind, item.location, findings);
-                },
-                findings,
-            );
             true
         }
         (kind, Value::Scalar(scalar)) => scalar_fits(kind, scalar.resolve()),

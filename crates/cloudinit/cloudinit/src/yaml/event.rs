@@ -3,6 +3,8 @@
 //! This is the only file of the crate with `unsafe`: it owns a parser and copies each event. Pointers never
 //! leave the call that obtained them.
 
+#![allow(unsafe_code, reason = "libyaml is C, translated to unsafe Rust")]
+
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

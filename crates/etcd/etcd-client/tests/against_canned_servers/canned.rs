@@ -12,7 +12,7 @@ pub enum Reply {
     /// Sends these bytes, then closes the connection.
     Raw(&'static str),
     /// Never responds.
-    NoReply,
+    Silence,
     /// Sends these bytes, then keeps the connection open.
     Partial(&'static str),
 }
@@ -90,7 +90,7 @@ fn serve(mut stream: TcpStream, state: &State) {
                 stream.write_all(bytes.as_bytes()).unwrap();
                 return;
             }
-            Reply::NoReply => wait_for_end(&mut stream),
+            Reply::Silence => wait_for_end(&mut stream),
             Reply::Partial(bytes) => {
                 stream.write_all(bytes.as_bytes()).map(|()| wait_for_end(&mut stream).unwrap())
             }

@@ -52,7 +52,7 @@ async fn failures_with_fail_over() {
         (NO_LEADER, "client: etcd member URL has no leader"),
         (UNAVAILABLE, "client: etcd member URL has no leader"),
         (BAD_GATEWAY, "client: etcd member URL returns server error [502 Bad Gateway]"),
-        (Reply::NoReply, "client: endpoint URL exceeded header timeout"),
+        (Reply::Silence, "client: endpoint URL exceeded header timeout"),
     ];
     for (reply, expect) in reasons {
         let (invalid, valid) = (Canned::start(std::slice::from_ref(&reply)), Canned::start(&[FOUND]));
@@ -99,7 +99,7 @@ async fn responses_without_fail_over() {
 
 #[tokio::test]
 async fn a_create_is_not_retried() {
-    for reply in [Reply::NoReply, NO_LEADER, BROKEN] {
+    for reply in [Reply::Silence, NO_LEADER, BROKEN] {
         let (invalid, valid) = (Canned::start(&[reply]), Canned::start(&[FOUND]));
         let error = client(&[&invalid.url, &valid.url]).create("/a", "v", None).await.unwrap_err();
         assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
@@ -117,7 +117,7 @@ async fn a_create_is_not_retried() {
 /// A request fails after its own timeout and is not repeated; the next one of any clone goes to another endpoint.
 #[tokio::test]
 async fn endpoints_that_hang_are_left_without_a_second_try() {
-    let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
+    let hang = [(); 2].map(|()| Canned::start(&[Reply::Silence]));
     let valid = Canned::start(&[FOUND]);
     let mut config = config(&[&hang[0].url, &hang[1].url, &valid.url]);
     config.retry_after_timeout = false;
@@ -137,7 +137,7 @@ async fn endpoints_that_hang_are_left_without_a_second_try() {
 
 #[tokio::test]
 async fn total_timeout() {
-    let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Reply::NoReply])).collect();
+    let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Reply::Silence])).collect();
     let urls: Vec<_> = silent.iter().map(|server| server.url.as_str()).collect();
     let mut config = config(&urls);
     config.total_timeout = Duration::from_millis(700);
@@ -156,7 +156,7 @@ async fn total_timeout() {
 
 #[tokio::test]
 async fn slow_endpoints_are_reported() {
-    let hang = [(); 2].map(|()| Canned::start(&[Reply::NoReply]));
+    let hang = [(); 2].map(|()| Canned::start(&[Reply::Silence]));
     let valid = Canned::start(&[FOUND]);
     let error: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&error);

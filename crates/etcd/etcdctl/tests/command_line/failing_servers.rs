@@ -40,7 +40,7 @@ fn no_endpoint_is_reachable() {
 
 #[test]
 fn a_server_does_not_respond() {
-    let (silent, unreachable) = (Canned::start(&[Reply::NoReply]), Canned::unreachable());
+    let (silent, unreachable) = (Canned::start(&[Reply::Silence]), Canned::unreachable());
     let output = run(&["--no-sync", "--timeout", "300ms", "set", "/a", "v"], &[&silent.url, &unreachable]);
     let expect = "err| Error:  client: etcd cluster is unavailable or misconfigured\n\
                   err| error #0: client: endpoint http://HOST0 exceeded header timeout\n\

@@ -19,7 +19,7 @@ pub enum DnsReply {
     Address(Ipv4Addr),
     Code(RCODE),
     /// No response.
-    NoReply,
+    Silence,
 }
 
 pub struct Zone {
@@ -113,7 +113,7 @@ fn response(
         }
         DnsReply::Address(address) => out.answers.push(record(RData::A(A { address: (*address).into() }))),
         DnsReply::Code(code) => *out.rcode_mut() = *code,
-        DnsReply::NoReply => return None,
+        DnsReply::Silence => return None,
     }
     Some(out.build_bytes_vec().unwrap())
 }
