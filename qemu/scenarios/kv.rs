@@ -56,16 +56,16 @@ pub const KEYS: Scenario = Scenario {
 
 fn keys(context: &Context<'_>) -> Result<(), Failure> {
     let machines = form(context)?;
-    let (one, two, form_three) = (&machines[0], &machines[1], &machines[2]);
+    let (one, two, three) = (&machines[0], &machines[1], &machines[2]);
     expect_output(one, "etcdctl set /message Hello", "Hello\n")?;
     expect_output(two, "etcdctl get --quorum /message", "Hello\n")?;
     expect_output(one, "etcdctl mkdir /foo-service", "")?;
     expect_output(one, "etcdctl set /foo-service/container1 localhost:1111", "localhost:1111\n")?;
     expect_output(one, "etcdctl ls /foo-service", "/foo-service/container1\n")?;
-    health(context, form_three)?;
+    health(context, three)?;
     expiry(two)?;
     watch(context, one, two)?;
-    http(form_three)?;
+    http(three)?;
     locks(&machines)?;
     queue(two)
 }

@@ -40,12 +40,12 @@ fn signal_limit(context: &Context<'_>) -> Duration {
 
 fn bus(context: &Context<'_>) -> Result<(), Failure> {
     let members = form_with(context, &user_data(&[], ""))?;
-    let [one, two, form_three] = &members;
+    let [one, two, three] = &members;
     let heartbeats = Heartbeats::new(&context.shared(1));
     let client = &two.machine;
     put(client, "beat@.service", SERVICE)?;
     put(client, "there@.service", &format!("{SERVICE}\n[X-Fleet]\nMachineID={}\n", one.id))?;
-    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", form_three)])?;
+    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
     let units = (1..=NODES).map(|number| format!("beat@{number}.service")).collect::<Vec<_>>();
     let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
     let mut runs = heartbeats.wait(&units, &ids, SOON)?;

@@ -40,14 +40,14 @@ fn clock(context: &Context<'_>) -> Result<(), Failure> {
     for member in &members {
         member.machine.succeed("sudo systemctl stop systemd-timesyncd.service")?;
     }
-    let [one, two, form_three] = &members;
-    let client = &form_three.machine;
+    let [one, two, three] = &members;
+    let client = &three.machine;
     put(client, "one@.service", SLEEPS)?;
     put(client, "everywhere.service", &format!("{SLEEPS}\n[X-Fleet]\nGlobal=true\n"))?;
-    let spread = [("one@1", one), ("one@2", two), ("one@3", form_three)];
+    let spread = [("one@1", one), ("one@2", two), ("one@3", three)];
     start_each(client, &spread)?;
     client.succeed("fleetctl start everywhere")?;
-    let everywhere = [("everywhere", one), ("everywhere", two), ("everywhere", form_three)];
+    let everywhere = [("everywhere", one), ("everywhere", two), ("everywhere", three)];
     let places = [&everywhere[..], &spread].concat();
     wait_for_placement(client, &places)?;
 
@@ -75,8 +75,7 @@ fn clock(context: &Context<'_>) -> Result<(), Failure> {
     }
     // An hour ahead, it still detects a dead machine within the promised time.
     follows.machine.succeed(CLOCK_AHEAD)?;
-    let dies =
-        members.iter().find(|member| ![&follows.id, &leads.id].contains(&&member.id)).unwrap_or(form_three);
+    let dies = members.iter().find(|member| ![&follows.id, &leads.id].contains(&&member.id)).unwrap_or(three);
     let watching = &follows.machine;
     let began = std::time::Instant::now();
     dies.machine.crash()?;

@@ -9,6 +9,7 @@ use super::super::kv::{NODES, SOON, expect_output};
 use super::cluster::{Member, form_three, put};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
+use crate::slowdown::slowdown;
 
 pub const LIMITS: Scenario = Scenario {
     name: "fleet-limits",
@@ -28,8 +29,8 @@ const LONGEST_EMULATED: usize = LONGEST / 8;
 const STEADY: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
 fn limits(context: &Context<'_>) -> Result<(), Failure> {
-    let [one, two, form_three] = form_three(context)?;
-    let client = &form_three.machine;
+    let [one, two, three] = form_three(context)?;
+    let client = &three.machine;
     let before = stored(client)?;
     let nothing = || expect(stored(client)? == before, "nothing of what was refused", &stored(client)?);
     let parts = [
@@ -145,7 +146,9 @@ fn longest_on(context: &Context<'_>) -> usize {
 /// A unit of maximal size is stored, printed and run like any other.
 fn longest(client: &Machine<'_>, target: &Member<'_>, bytes: usize) -> Result<(), Failure> {
     put(client, "long.service", &text(bytes))?;
-    expect_output(client, "fleetctl submit long.service", "")?;
+    // Three seconds on a host of ordinary speed, which is the default.
+    let timeout = 3.0 * slowdown();
+    expect_output(client, &format!("fleetctl --request-timeout={timeout:.1} submit long.service"), "")?;
     let cat = "fleetctl cat long.service | cmp - long.service && wc -c <long.service";
     expect_output(client, cat, &format!("{bytes}\n"))?;
     let launched = format!("Unit long.service launched on {}\n", target.location());

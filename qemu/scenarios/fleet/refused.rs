@@ -26,15 +26,15 @@ const OWN: &str = "/etc/systemd/system/hello.service";
 const NEVER: &str = "timeout 120";
 
 fn refused(context: &Context<'_>) -> Result<(), Failure> {
-    let [one, two, form_three] = form_three(context)?;
-    let client = &form_three.machine;
+    let [one, two, three] = form_three(context)?;
+    let client = &three.machine;
     put(client, "hello.service", HELLO)?;
-    for member in [&one, &two, &form_three] {
+    for member in [&one, &two, &three] {
         set_own(&member.machine, true)?;
     }
     taken_everywhere(client)?;
-    set_own(&form_three.machine, false)?;
-    taken_on_some(client, &form_three)?;
+    set_own(&three.machine, false)?;
+    taken_on_some(client, &three)?;
     texts(client)?;
     no_machine(client)
 }

@@ -41,7 +41,7 @@ fn restarts(context: &Context<'_>) -> Result<(), Failure> {
     let settings =
         [format!("agent-ttl: {}s", presence(context).as_secs()), "purge-on-stop: false".to_owned()];
     let members = form_with(context, &user_data(&settings, RESTART))?;
-    let [one, two, form_three] = &members;
+    let [one, two, three] = &members;
     let heartbeats = Heartbeats::new(&context.shared(1));
     let runs = start(&members, &heartbeats)?;
     let undisturbed = |when: &str| -> Result<(), Failure> {
@@ -61,28 +61,26 @@ fn restarts(context: &Context<'_>) -> Result<(), Failure> {
     two.machine.succeed("sudo systemctl restart fleet.service")?;
     undisturbed("after fleetd was restarted")?;
 
-    let before = form_three.machine.succeed(main)?;
-    form_three.machine.succeed("sudo systemctl reload fleet.service")?;
+    let before = three.machine.succeed(main)?;
+    three.machine.succeed("sudo systemctl reload fleet.service")?;
     let reloaded = "journalctl --no-pager -u fleet.service | grep 'Reloading configuration'";
-    form_three.machine.wait_until_succeeds(reloaded, SOON)?;
+    three.machine.wait_until_succeeds(reloaded, SOON)?;
     undisturbed("after SIGHUP")?;
-    let after = form_three.machine.succeed(main)?;
+    let after = three.machine.succeed(main)?;
     expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
-    form_three
-        .machine
-        .fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
+    three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
 
     // An unavailable resource stops nothing.
-    form_three.machine.succeed(
+    three.machine.succeed(
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl reload fleet.service",
     )?;
-    form_three
+    three
         .machine
         .wait_until_succeeds("systemctl status fleet.service | grep 'the new one is wrong'", SOON)?;
     undisturbed("after SIGHUP with a CA that is not there")?;
-    expect(form_three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
-    form_three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
+    expect(three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
+    three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
 
     without_a_store(context, &members)?;
     undisturbed("after the store was away")?;
@@ -93,11 +91,11 @@ fn restarts(context: &Context<'_>) -> Result<(), Failure> {
 
 /// Starts two units on each machine, one of them global.
 fn start(members: &[Member<'_>; NODES], heartbeats: &Heartbeats) -> Result<Vec<Run>, Failure> {
-    let [one, two, form_three] = members;
+    let [one, two, three] = members;
     let client = &one.machine;
     put(client, "beat@.service", SERVICE)?;
     put(client, "everywhere.service", &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
-    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", form_three)])?;
+    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
     client.succeed("fleetctl start everywhere")?;
     let mut runs = Vec::new();
     for (unit, member) in (1..).map(|number| format!("beat@{number}.service")).zip(members) {

@@ -25,12 +25,12 @@ const FENCE: &str = "systemctl is-active fleet-fence.service";
 fn without_fleetd(context: &Context<'_>) -> Result<(), Failure> {
     let settings = [format!("agent-ttl: {}s", ttl(context).as_secs()), "purge-on-stop: false".to_owned()];
     let members = form_with(context, &user_data(&settings, ""))?;
-    let [one, two, form_three] = &members;
+    let [one, two, three] = &members;
     let heartbeats = Heartbeats::new(&context.shared(1));
-    let client = &form_three.machine;
+    let client = &three.machine;
     put(client, "beat@.service", SERVICE)?;
     put(client, EVERYWHERE, &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
-    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", form_three)])?;
+    start_each(client, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
     client.succeed("fleetctl start everywhere")?;
     let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
     heartbeats.wait(&(1..=NODES).map(beat).collect::<Vec<_>>(), &all, SOON)?;
@@ -40,7 +40,7 @@ fn without_fleetd(context: &Context<'_>) -> Result<(), Failure> {
 
     one.machine.fail(FENCE)?;
     one.machine.succeed("sudo systemctl stop fleet.service")?;
-    wait_for_failover(context, &heartbeats, &beat(1), one, &[two, form_three])?;
+    wait_for_failover(context, &heartbeats, &beat(1), one, &[two, three])?;
     restart_fleetd(one, &members)?;
 
     // It restarts and exits repeatedly.
@@ -48,7 +48,7 @@ fn without_fleetd(context: &Context<'_>) -> Result<(), Failure> {
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl restart --no-block fleet.service",
     )?;
-    wait_for_failover(context, &heartbeats, &beat(2), two, &[one, form_three])?;
+    wait_for_failover(context, &heartbeats, &beat(2), two, &[one, three])?;
     two.machine.succeed("sudo rm /etc/fleet/fleet.conf")?;
     restart_fleetd(two, &members)?;
 
