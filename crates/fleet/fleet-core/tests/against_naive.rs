@@ -143,7 +143,7 @@ fn unit(name: &UnitName, options: &str, desired: JobState) -> Unit {
 }
 
 /// Applies a fact to both.
-fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
+fn apply_fact(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
     match fact {
         Fact::Machine { number, az, cordon, limits } => {
             let machine = machine(*number, *az, *cordon, *limits);
@@ -247,7 +247,7 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
 fn run(facts: &[Fact]) {
     let (mut world, mut scheduler) = (World::default(), Scheduler::new());
     for fact in facts.iter().chain([&Fact::Pass]) {
-        tell(fact, &mut world, &mut scheduler);
+        apply_fact(fact, &mut world, &mut scheduler);
         if matches!(fact, Fact::Pass) {
             let tasks = pass(&mut world, &mut scheduler);
             check(&world, &scheduler, &tasks);
@@ -259,7 +259,7 @@ fn run(facts: &[Fact]) {
 fn lose(facts: &[Fact], lost: usize) {
     let (mut world, mut scheduler) = (World::default(), Scheduler::new());
     for fact in facts {
-        tell(fact, &mut world, &mut scheduler);
+        apply_fact(fact, &mut world, &mut scheduler);
     }
     let mut passes = 0;
     while !pass(&mut world, &mut scheduler).is_empty() {
@@ -267,7 +267,7 @@ fn lose(facts: &[Fact], lost: usize) {
         assert!(passes < 20, "it does not come to rest");
     }
     let before = world.clone();
-    tell(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
+    apply_fact(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
     let mut moved = BTreeSet::new();
     for task in pass(&mut world, &mut scheduler) {
         // Units that the failed machine's units replace on their new machine, units that those replace in turn, and
@@ -445,12 +445,12 @@ proptest! {
     ) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());
         for fact in &facts {
-            tell(fact, &mut world, &mut scheduler);
+            apply_fact(fact, &mut world, &mut scheduler);
         }
         let units = wishes.iter().map(|(number, options)| unit(&name(*number), UNIT_OPTIONS[*options], JobState::Launched));
         let plan = scheduler.plan(units.collect());
         for (number, options) in &wishes {
-            tell(&Fact::Unit { name: *number, options: *options, desired: 2 }, &mut world, &mut scheduler);
+            apply_fact(&Fact::Unit { name: *number, options: *options, desired: 2 }, &mut world, &mut scheduler);
         }
         let done = pass(&mut world, &mut scheduler);
         prop_assert_eq!(&plan.tasks[..done.len()], &done[..]);
@@ -461,7 +461,7 @@ proptest! {
     fn rebalancing(facts in prop::collection::vec(fact(), 1..60)) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());
         for fact in &facts {
-            tell(fact, &mut world, &mut scheduler);
+            apply_fact(fact, &mut world, &mut scheduler);
         }
         for _ in 0..20 {
             pass(&mut world, &mut scheduler);

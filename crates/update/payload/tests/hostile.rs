@@ -158,7 +158,7 @@ impl Read for Failing {
 
 impl Source for FaultySource<'_> {
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
-        let is_good = self.blob.asked.len() < self.at;
+        let is_good = self.blob.requested.len() < self.at;
         let body = self.blob.fetch(range)?;
         let body: Box<dyn Read + '_> = match self.fault {
             _ if is_good => body,
@@ -302,7 +302,7 @@ fn an_image_that_does_not_fit_is_rejected_before_any_write() {
         "{outcome:?}"
     );
     assert_unchanged_from(&disk, &[], 0);
-    assert_eq!(blob.asked, []);
+    assert_eq!(blob.requested, []);
 }
 
 #[test]

@@ -39,7 +39,7 @@ type Status = (i64, f64, String, String, i64);
 pub struct FakeState {
     /// Active states by unit.
     pub units: BTreeMap<String, String>,
-    pub good_boot_is_asked_for: bool,
+    pub requires_good_boot: bool,
     /// What, who, why, mode.
     pub inhibitors: Vec<[String; 4]>,
     /// Requested reboots, in order.
@@ -220,7 +220,7 @@ impl Unit {
 
     #[zbus(property)]
     fn required_by(&self) -> Vec<String> {
-        let required = self.state.lock().unwrap().good_boot_is_asked_for;
+        let required = self.state.lock().unwrap().requires_good_boot;
         if required { vec!["systemd-bless-boot.service".to_owned()] } else { Vec::new() }
     }
 

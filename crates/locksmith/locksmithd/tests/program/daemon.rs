@@ -25,7 +25,7 @@ fn healthy_machine_releases_the_lock_and_acquires_it_for_the_next_reboot() {
     let machine = Machine::new();
     machine.store.set(SEMAPHORE, &held());
     machine.bus.change(|state| {
-        state.good_boot_is_asked_for = true;
+        state.requires_good_boot = true;
         state.units.insert("boot-complete.target".into(), "inactive".into());
     });
     let engine = machine.bus.engine("UPDATE_STATUS_IDLE");

@@ -13,7 +13,8 @@ pub enum Task {
     /// The switch of a cluster's LAN
     Lan { folder: PathBuf },
     /// The process that holds an nspawn node
-    Keeper { file: PathBuf },
+    #[command(name = "keeper")]
+    Supervisor { file: PathBuf },
     /// The discovery service of a cluster
     Discovery { folder: PathBuf, port: u16 },
 }
@@ -25,7 +26,7 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             discovery(folder, *port).context("the discovery service")?;
             Ok(ExitCode::SUCCESS)
         }
-        Task::Keeper { file } => {
+        Task::Supervisor { file } => {
             let code = machines::nspawn::supervisor::run(file).context("the node cannot be run")?;
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
         }

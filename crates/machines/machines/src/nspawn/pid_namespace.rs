@@ -92,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "wants root: cargo verify wants"]
     #[allow(unsafe_code, reason = "system calls between fork and exec")]
+    #[ignore = "wants root: cargo verify wants"]
     fn the_namespace_ends_with_its_supervisor() {
         if std::env::var_os(SUPERVISOR_VARIABLE).is_some() {
             return run_as_supervisor();

@@ -101,18 +101,18 @@ pub fn both(old: Option<&[u8]>, new: &[u8]) -> (MemoryPayload, Option<MemoryPayl
 /// Contains a blob's bytes and records requests.
 pub struct Blob<'a> {
     pub bytes: &'a [u8],
-    pub asked: Vec<Range<u64>>,
+    pub requested: Vec<Range<u64>>,
 }
 
 impl<'a> Blob<'a> {
     pub fn of(made: &'a MemoryPayload) -> Self {
-        Self { bytes: &made.blob, asked: Vec::new() }
+        Self { bytes: &made.blob, requested: Vec::new() }
     }
 }
 
 impl Source for Blob<'_> {
     fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
-        self.asked.push(range.clone());
+        self.requested.push(range.clone());
         Ok(Box::new(Cursor::new(&self.bytes[range.start as usize..range.end as usize])))
     }
 }
