@@ -108,7 +108,7 @@ impl Semaphore {
         self.holders().binary_search_by(|holder| holder.as_str().cmp(id)).is_ok()
     }
 
-    /// ValueKind the lock for `id`. A full semaphore is reported before an existing holder, as locksmith does.
+    /// Takes the lock for `id`. A full semaphore is reported before an existing holder, as locksmith does.
     ///
     /// # Errors
     /// [`LockError::Taken`], [`LockError::HolderExists`].

@@ -352,7 +352,7 @@ fn damaged_old_segments_are_replaced_from_the_full_payload() {
         let place = (&disk as &dyn Target, Some(&damaged as _));
         let (outcome, _) = attempt(&delta.index, &mut blob, Some((&made.index, &mut whole)), place, false);
         assert_eq!(outcome.unwrap().replaced as usize, over);
-        assert_eq!(whole.asked.len(), over);
+        assert_eq!(whole.requested.len(), over);
         assert!(disk.content()[..new.len()] == new);
 
         let disk = Disk::with_content(vec![EMPTY; SIZE * 2]);
@@ -384,6 +384,6 @@ fn a_damaged_delta_of_an_intact_old_image_is_a_wrong_hash() {
         matches!(outcome, Err(ApplyError::WrongHash { offset, .. }) if offset == first.offset),
         "{outcome:?}"
     );
-    assert_eq!(whole.asked, []);
+    assert_eq!(whole.requested, []);
     assert_unchanged_from(&disk, &new, first.offset);
 }

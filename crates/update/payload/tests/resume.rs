@@ -57,7 +57,7 @@ fn assert_resumes(made: &MemoryPayload, new: &[u8], disk: &Disk, old: Option<&dy
     let (outcome, told) = attempt(&made.index, &mut blob, None, (disk, old), true);
     let applied = outcome.unwrap();
     assert!(disk.crash(Fate::Lost).content()[..new.len()] == *new, "it says done and is not");
-    assert_eq!(blob.asked, missing);
+    assert_eq!(blob.requested, missing);
     assert_eq!(
         (applied.written as usize, applied.kept as usize),
         (missing.len(), segments.len() - missing.len())

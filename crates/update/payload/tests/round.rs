@@ -32,7 +32,7 @@ fn assert_applies(packed: &Packed, old: Option<&[u8]>, new: &[u8]) {
     let old = old.map(OldImage::of);
     let target = (&disk as _, old.as_ref().map(|old| old as _));
     for resume in [false, true] {
-        let mut blob = Blob { bytes: &bytes, asked: Vec::new() };
+        let mut blob = Blob { bytes: &bytes, requested: Vec::new() };
         let (outcome, last) = attempt(&index, &mut blob, None, target, resume);
         let applied = outcome.unwrap();
         assert!(disk.content() == [new, &[0xcc]].concat());

@@ -15,7 +15,7 @@ fn fixture() -> (tempfile::TempDir, Server, Program) {
     (folder, server, program)
 }
 
-/// ValueKind the recorded requests, without the query that all of them have.
+/// Takes the recorded requests, without the query that all of them have.
 fn requests(server: &Server) -> Vec<String> {
     let mut requests = server.requests.lock().unwrap();
     std::mem::take(&mut *requests).into_iter().map(|line| line.replace("?alt=json", "")).collect()

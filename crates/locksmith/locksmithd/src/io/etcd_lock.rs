@@ -136,7 +136,7 @@ impl EtcdLock {
         }
     }
 
-    /// ValueKind the lock for an operator.
+    /// Takes the lock for an operator.
     pub async fn lock(&self, id: &str) -> Result<(), StoreError> {
         self.update(|semaphore| semaphore.lock(id).map(|()| ((), true))).await
     }
@@ -150,7 +150,7 @@ impl EtcdLock {
         self.update(|semaphore| semaphore.set_max(max).map(|old| (old, true))).await
     }
 
-    /// ValueKind the lock for the daemon; succeeds if it is held already.
+    /// Takes the lock for the daemon; succeeds if it is held already.
     pub async fn acquire(&self, id: &str) -> Result<Acquired, StoreError> {
         self.update(|semaphore| {
             Ok(match semaphore.acquire(id)? {

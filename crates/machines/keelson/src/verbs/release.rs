@@ -29,7 +29,7 @@ pub struct Flags {
     /// Channels that it may be promoted to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// SigningKey key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
+    /// Secret key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Folder of an older release, for machines that run it: they fetch only the difference; more than one may be named
