@@ -4,6 +4,8 @@ use regex::Regex;
 
 /// A line of the page that stands for any lines.
 const ANY: &str = "...";
+/// Lines of fleetctl that depend on how long it waits: they are left out.
+const WAITING: &str = "Waiting for unit ";
 /// Lines that come in the order of the members' ids, which derive from the discovery token.
 const BY_MEMBER: &str = "member ID ";
 
@@ -47,8 +49,9 @@ impl Comparison {
     fn normalized<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Vec<String> {
         let replace =
             |line: String, (volatile, name): &(Regex, &str)| volatile.replace_all(&line, *name).into_owned();
+        let shown = lines.filter(|line| !line.starts_with(WAITING));
         let mut lines: Vec<_> =
-            lines.map(|line| self.0.iter().fold(line.trim_end().to_owned(), replace)).collect();
+            shown.map(|line| self.0.iter().fold(line.trim_end().to_owned(), replace)).collect();
         let by_member = |line: &String| line.starts_with(BY_MEMBER);
         for group in lines.chunk_by_mut(|one, next| by_member(one) && by_member(next)) {
             group.sort();
@@ -101,6 +104,12 @@ mod tests {
         check("...\nb\n...", "a\nc", false);
         check("a\n...", "b\na", false);
         check("a...", "a\nb", false);
+    }
+
+    #[test]
+    fn lines_about_a_wait_are_left_out() {
+        check("Unit a loaded", "Waiting for unit a (until ctrl-C)\nUnit a loaded\n", true);
+        check("Unit a loaded", "Waiting for unit a (until ctrl-C)\n", false);
     }
 
     #[test]
