@@ -5,29 +5,17 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
-use crate::cargo_build;
+use crate::{cargo_build, node_programs};
 
 /// Names the folder of the node's programs to `keelson`, which otherwise has cargo compile them.
 const PROGRAMS: &str = "KEELSON_PROGRAMS";
-const LIST: &str = "os/programs.toml";
-
-#[derive(Deserialize)]
-struct Programs {
-    program: Vec<Program>,
-}
-
-#[derive(Deserialize)]
-struct Program {
-    binary: String,
-}
 
 /// Builds the program.
 pub fn build(root: &Path) -> Result<PathBuf> {
     let mut arguments = vec!["--workspace".to_owned(), "--bin".to_owned(), "keelson".to_owned()];
-    for program in programs(root)? {
-        arguments.extend(["--bin".to_owned(), program]);
+    for program in node_programs::read(root)? {
+        arguments.extend(["--bin".to_owned(), program.binary]);
     }
     // Selects the whole workspace and an example, so that cargo uses the features of the tests: others would
     // recompile everything.
@@ -53,22 +41,4 @@ pub fn command(root: &Path) -> Result<Command> {
     let mut command = Command::new(&program);
     command.env(PROGRAMS, program.parent().unwrap_or(root)).current_dir(root);
     Ok(command)
-}
-
-/// The node's programs as listed in `os/programs.toml`.
-fn programs(root: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
-    let list: Programs = toml::from_str(&text).with_context(|| format!("{LIST} is malformed"))?;
-    Ok(list.program.into_iter().map(|program| program.binary).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nodes_programs_are_known() {
-        let programs = programs(&crate::workspace::root()).unwrap();
-        assert!(programs.iter().any(|name| name == "etcd") && programs.iter().any(|name| name == "fleetd"));
-    }
 }

@@ -11,6 +11,7 @@ mod interrupt;
 mod keelson;
 mod manual;
 mod mutate;
+mod node_programs;
 mod pictures;
 mod reference;
 mod root_access;

@@ -17,7 +17,9 @@ use help::Page;
 use programs::{PROGRAMS, Program};
 
 /// The generated pages, below the checkout.
-pub const PAGES: &str = "docs/reference/commands";
+const PAGES: &str = "docs/reference/commands";
+/// The book's table of contents: mdBook renders no page that it does not list.
+const SUMMARY: &str = "docs/SUMMARY.md";
 
 #[derive(Debug, Args)]
 #[command(about = "Writes the reference pages of all programs")]
@@ -55,9 +57,10 @@ pub fn is_current(root: &Path) -> Result<bool> {
     Ok(outdated.is_empty())
 }
 
-/// Pages with outdated text, and pages without a program.
+/// Pages with outdated text, pages without a program.
 fn outdated(root: &Path) -> Result<Vec<String>> {
     let mut outdated = Vec::new();
+    let summary = fs::read_to_string(root.join(SUMMARY)).with_context(|| format!("cannot read {SUMMARY}"))?;
     let mut known = Vec::new();
     for (program, page) in &collect(root)? {
         let name = file_name(program);
@@ -65,6 +68,9 @@ fn outdated(root: &Path) -> Result<Vec<String>> {
             != Some(&*render::markdown(program, page))
         {
             outdated.push(format!("{PAGES}/{name}"));
+        }
+        if !summary.contains(&format!("(reference/commands/{name})")) {
+            bail!("{SUMMARY} does not list {PAGES}/{name}");
         }
         known.push(name);
     }

@@ -43,3 +43,22 @@ pub const PROGRAMS: [Program; 19] = [
         "checks and benchmarks of a checkout: cargo verify, cargo fix-all, cargo xtask",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_programs;
+
+    /// Other names of programs that have a page, and what neither users nor units start by this name.
+    const WITHOUT_PAGE: [&str; 4] = ["etcd2", "fleet", "initrd", "node"];
+
+    #[test]
+    fn every_program_of_the_node_has_a_page() {
+        for program in node_programs::read(&crate::workspace::root()).unwrap() {
+            for name in program.names().filter(|name| !WITHOUT_PAGE.contains(name)) {
+                let page = PROGRAMS.iter().find(|page| page.name == name);
+                assert_eq!(page.map(|page| page.binary), Some(&*program.binary), "{name}");
+            }
+        }
+    }
+}

@@ -5,35 +5,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 
 use super::finding::{Finding, Outcome};
 use crate::command::cargo;
+use crate::node_programs;
 use crate::workspace::Workspace;
 
 /// The package that builds images.
 const BUILDER: &str = "keelson";
-const PROGRAMS: &str = "os/programs.toml";
 /// Packages with few dependents, or compiled by one side for build scripts only, with other settings: compiling
 /// them twice costs seconds.
 const TWICE: [&str; 6] = ["phf_shared", "regex", "regex-automata", "regex-syntax", "uuid", "winnow"];
-
-#[derive(Deserialize)]
-struct Programs {
-    program: Vec<Program>,
-}
-
-#[derive(Deserialize)]
-struct Program {
-    package: String,
-}
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     if !workspace.has_package(BUILDER) {
         return Ok(Outcome::Skipped(format!("there is no package {BUILDER}")));
     }
-    let programs: Programs = toml::from_str(&workspace.read(Path::new(PROGRAMS))?).context(PROGRAMS)?;
-    let packages: Vec<&str> = programs.program.iter().map(|program| program.package.as_str()).collect();
+    let programs = node_programs::read(&workspace.root)?;
+    let packages: Vec<&str> = programs.iter().map(|program| program.package.as_str()).collect();
     let builder = features(&tree(&workspace.root, &[BUILDER])?);
     let programs = features(&tree(&workspace.root, &packages)?);
     Ok(Outcome::of(differences(&builder, &programs)))

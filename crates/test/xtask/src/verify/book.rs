@@ -25,7 +25,7 @@ pub fn check(root: &Path) -> Result<bool> {
         let arguments =
             ["install", "mdbook", "--version", &version, "--locked", "--no-default-features", "--debug"];
         let mut install = cargo(root, &arguments);
-        if !show(install.arg("--quiet").arg("--root").arg(&tools))?.success {
+        if !show(install.arg("--root").arg(&tools))?.success {
             return Ok(false);
         }
     }

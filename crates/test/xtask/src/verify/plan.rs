@@ -59,7 +59,7 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     let cost = |id: &str| cost(costs, id);
     let is_touched = |part: &Part| match part.kind {
         Kind::Touched(area) => {
-            touched.touches(area) || part.step().starts_with("scenarios") && touched.touches(EVERY_MACHINE)
+            touched.touches(area) || part.step().starts_with(SCENARIOS) && touched.touches(EVERY_MACHINE)
         }
         Kind::Always | Kind::Long => false,
     };
