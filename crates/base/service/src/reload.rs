@@ -57,11 +57,11 @@ impl<T, E: Error + 'static> Reloading<T, E> {
             match (self.read)() {
                 Ok(value) => {
                     loaded.value = Arc::new(value);
-                    tracing::info!(file, "certificates read anew");
+                    tracing::info!(file, "reloaded changed files");
                 }
                 Err(error) => tracing::warn!(
                     error = &error as &dyn Error,
-                    "changed certificates are not usable; the former ones stay"
+                    "changed files are invalid; keeping what was loaded before"
                 ),
             }
         }
