@@ -17,8 +17,10 @@ pub struct NodeProgram {
     pub package: String,
     pub binary: String,
     /// In the image, without the leading slash.
+    #[cfg(test)]
     path: String,
     /// Further paths of the same file.
+    #[cfg(test)]
     #[serde(default)]
     links: Vec<String>,
 }
