@@ -143,7 +143,7 @@ fn check_majority_lost(copy: &MemberData, members: &[RecordedMember]) -> Result<
         }
         if let Status::Healthy(url) = &member.status {
             return reject(format!(
-                "a majority of the cluster is alive: {url} says so\nhint: replace the dead members: \
+                "a majority of the cluster is alive, as {url} reports\nhint: replace the failed members: \
                  etcdctl member remove ID, etcdctl member add NAME URL"
             ));
         }
