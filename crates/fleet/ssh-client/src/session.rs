@@ -51,7 +51,7 @@ impl Connection {
         results?.0
     }
 
-    /// Runs a command without input; returns its exit code and its output up to [`OUTPUT_BYTES`]. Its standard error is
+    /// Runs a command without input; returns its exit code and its output up to `OUTPUT_BYTES`. Its standard error is
     /// forwarded.
     pub async fn output(&self, command: &str) -> Result<(u8, Vec<u8>), Error> {
         let input = File::open("/dev/null").map_err(Error::Local)?;

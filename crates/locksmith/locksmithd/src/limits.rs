@@ -18,6 +18,9 @@ pub const MAX_FLEET_LOCK_BYTES: usize = 64 * 1024;
 /// One D-Bus call.
 pub const DBUS_CALL: Duration = Duration::from_secs(25);
 
+/// How long a stopping daemon waits for logind's reply to a reboot request.
+pub const REBOOT_REPLY: Duration = Duration::from_secs(5);
+
 /// How often the drained machine's units are polled.
 pub const DRAIN_POLL: Duration = Duration::from_millis(500);
 

@@ -107,7 +107,7 @@ pub fn print(plan: &Plan) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-/// The lines of [`print`] as serializable values, to embed them in a larger document.
+/// The lines of [`print()`] as serializable values, to embed them in a larger document.
 pub fn lines(plan: &Plan) -> impl Iterator<Item = impl Serialize + '_> {
     plan.steps.iter().map(|step| WithReason { line: line(step), why: &step.why })
 }

@@ -27,7 +27,7 @@ pub fn request(data_dir: &Path) -> io::Result<()> {
     identity::write_atomic(&data_dir.join(REQUEST_FILE), REQUEST_TEXT)
 }
 
-/// As [`request`], with a new cluster id: former members that turn out to be alive cannot rejoin.
+/// Like the other request, with a new cluster id: former members that turn out to be alive cannot rejoin.
 pub fn leave(data_dir: &Path, previous: &Identity) -> Result<Identity, IdentityError> {
     request(data_dir).map_err(|error| IdentityError::Io(data_dir.join(REQUEST_FILE), error))?;
     identity::assign_new_cluster_id(data_dir, previous)

@@ -206,7 +206,7 @@ fn recover_requires_a_lost_majority() {
     check(
         &[&healthy, UNREACHABLE],
         &["--yes"],
-        &["a majority of the cluster is alive: ", "etcdctl member remove", "exit 1\n"],
+        &["a majority of the cluster is alive, as http:", "etcdctl member remove", "exit 1\n"],
         false,
     );
     check(

@@ -135,6 +135,12 @@ impl StateMachine {
         actions
     }
 
+    /// Whether logind's reply to a reboot request is pending.
+    #[must_use]
+    pub fn is_requesting_reboot(&self) -> bool {
+        matches!(self.phase, Phase::RequestingReboot)
+    }
+
     /// The time until [`Event::Tick`] is due, if no other event comes first. `None`: never.
     #[must_use]
     pub fn timeout(&self, now: &Clocks) -> Option<Duration> {

@@ -15,6 +15,7 @@ use crate::io::coordinator::{CoordinatorFile, path};
 use crate::io::lock_marker::LockMarker;
 use crate::io::machine;
 use crate::io::update_engine::{EngineEvent, listen};
+use crate::limits::REBOOT_REPLY;
 
 /// Queued engine events; further ones wait on the bus.
 const QUEUE: usize = 64;
@@ -80,13 +81,14 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
             }
         }
         event = tokio::select! {
-            () = stop.clone().wait() => {
+            biased;
+            // Never closed: `completed` is held here too.
+            Some(event) = completions.recv() => event,
+            () = stopped(stop.clone(), machine.is_requesting_reboot()) => {
                 tracing::info!("Received interrupt/termination signal - locksmithd is exiting.");
                 notify::stopping();
                 return Ok(ExitCode::SUCCESS);
             }
-            // Never closed: `completed` is held here too.
-            Some(event) = completions.recv() => event,
             Some(engine_event) = events.recv() => match engine_event {
                 EngineEvent::Appeared(status) => Event::EngineAppeared(status),
                 EngineEvent::StatusUpdate(sender, status) => Event::StatusUpdate(sender, status),
@@ -102,6 +104,15 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
             }
             () = wait_until_due(&machine, &clock) => Event::Tick,
         };
+    }
+}
+
+/// Completes when the daemon is to exit. For the requested reboot systemd may send SIGTERM before logind's reply is
+/// here, which is logged first.
+async fn stopped(stop: Stop, requesting_reboot: bool) {
+    stop.wait().await;
+    if requesting_reboot {
+        sleep(REBOOT_REPLY).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use zbus::connection::Builder;
@@ -44,6 +45,8 @@ pub struct FakeState {
     pub inhibitors: Vec<[String; 4]>,
     /// Requested reboots, in order.
     pub reboots: Vec<String>,
+    /// Delays logind's reply to a reboot request.
+    pub reboot_reply_delay: Duration,
 }
 
 pub type Shared = Arc<Mutex<FakeState>>;
@@ -164,8 +167,13 @@ impl Logind {
         Vec::new()
     }
 
-    fn reboot_with_flags(&self, flags: u64) {
-        self.0.lock().unwrap().reboots.push(format!("flags {flags}"));
+    async fn reboot_with_flags(&self, flags: u64) {
+        let delay = {
+            let mut state = self.0.lock().unwrap();
+            state.reboots.push(format!("flags {flags}"));
+            state.reboot_reply_delay
+        };
+        tokio::time::sleep(delay).await;
     }
 
     fn reboot(&self, interactive: bool) {

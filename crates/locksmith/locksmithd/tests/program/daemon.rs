@@ -60,6 +60,18 @@ fn healthy_machine_releases_the_lock_and_acquires_it_for_the_next_reboot() {
 }
 
 #[test]
+fn stopped_for_the_reboot_before_logind_has_replied() {
+    let machine = Machine::new();
+    machine.bus.change(|state| state.reboot_reply_delay = Duration::from_millis(500));
+    let _engine = machine.bus.engine(NEED_REBOOT);
+    let daemon = machine.start(&[("REBOOT_STRATEGY", "reboot")]);
+    wait_until("a reboot", || machine.bus.reboots(), |all| !all.is_empty());
+    assert_eq!(daemon.stop(), Some(0));
+    let log = std::fs::read_to_string(machine.path("log")).unwrap();
+    assert!(log.contains("Reboot sent. Going to sleep."), "{log}");
+}
+
+#[test]
 fn waits_for_the_engine() {
     let machine = Machine::new();
     let daemon = machine.start(&[("REBOOT_STRATEGY", "reboot")]);
