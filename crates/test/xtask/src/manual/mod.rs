@@ -50,16 +50,16 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
 
 /// Returns whether the pages match the programs' output, and prints those that do not.
 pub fn is_current(root: &Path) -> Result<bool> {
-    let outdated = outdated(root)?;
-    if !outdated.is_empty() {
-        eprintln!("`cargo xtask manual` changes {}", outdated.join(", "));
+    let findings = findings(root)?;
+    for finding in &findings {
+        eprintln!("{finding}");
     }
-    Ok(outdated.is_empty())
+    Ok(findings.is_empty())
 }
 
-/// Pages with outdated text, pages without a program.
-fn outdated(root: &Path) -> Result<Vec<String>> {
-    let mut outdated = Vec::new();
+/// Pages with outdated text, pages without a program, pages that the book omits.
+fn findings(root: &Path) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
     let summary = fs::read_to_string(root.join(SUMMARY)).with_context(|| format!("cannot read {SUMMARY}"))?;
     let mut known = Vec::new();
     for (program, page) in &collect(root)? {
@@ -67,20 +67,20 @@ fn outdated(root: &Path) -> Result<Vec<String>> {
         if fs::read_to_string(root.join(PAGES).join(&name)).ok().as_deref()
             != Some(&*render::markdown(program, page))
         {
-            outdated.push(format!("{PAGES}/{name}"));
+            findings.push(format!("{PAGES}/{name} is outdated: run `cargo xtask manual`"));
         }
         if !summary.contains(&format!("(reference/commands/{name})")) {
-            bail!("{SUMMARY} does not list {PAGES}/{name}");
+            findings.push(format!("{SUMMARY} does not list {PAGES}/{name}"));
         }
         known.push(name);
     }
     for entry in fs::read_dir(root.join(PAGES)).with_context(|| format!("cannot list {PAGES}"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !known.contains(&name) {
-            outdated.push(format!("{PAGES}/{name}"));
+            findings.push(format!("{PAGES}/{name} is of no program"));
         }
     }
-    Ok(outdated)
+    Ok(findings)
 }
 
 fn file_name(program: &Program) -> String {

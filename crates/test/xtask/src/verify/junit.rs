@@ -16,6 +16,8 @@ const SKIPPED: &str = "SKIPPED: ";
 pub struct Ran {
     pub tests: Vec<Timed>,
     pub skipped: Vec<Skip>,
+    /// `STEP/PACKAGE::TEST` of each failed test.
+    pub failed: Vec<String>,
 }
 
 /// Parses the report; parts are named `STEP/PACKAGE::TEST`.
@@ -34,6 +36,10 @@ pub fn read(xml: &str, step: &str) -> Result<Ran> {
             let reason = line.trim().strip_prefix(SKIPPED)?;
             Some(Skip { part: part.clone(), reason: reason.to_owned() })
         }));
+        // A test that does not end or start is an `error`.
+        if case.children().any(|node| node.has_tag_name("failure") || node.has_tag_name("error")) {
+            ran.failed.push(part.clone());
+        }
         ran.tests.push(Timed { part, seconds });
     }
     Ok(ran)
@@ -51,12 +57,14 @@ mod tests {
 SKIPPED: a: no user namespaces here
 </system-err></testcase>
             <testcase name="b" classname="kv" time="0.010"><system-out>SKIP</system-out></testcase>
+            <testcase name="c" classname="kv" time="0.020"><failure type="test failure with exit code 101"/></testcase>
             </testsuite></testsuites>"#,
             "tests",
         )
         .unwrap();
         assert_eq!(ran.tests[0], Timed { part: "tests/kv::garbage::a".into(), seconds: 1.25 });
-        assert_eq!(ran.tests.len(), 2);
+        assert_eq!(ran.tests.len(), 3);
+        assert_eq!(ran.failed, ["tests/kv::c"]);
         let expected =
             [Skip { part: "tests/kv::garbage::a".into(), reason: "a: no user namespaces here".into() }];
         assert_eq!(ran.skipped, expected);

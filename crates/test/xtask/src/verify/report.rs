@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::disk_space::Least;
 use super::plan::Costs;
-use super::result::{Skip, State, StepResult, Timed};
+use super::result::{FAILED, Skip, State, StepResult, Timed};
 
 /// Path below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
@@ -17,6 +17,8 @@ pub const PARTS: &str = "parts";
 const SLOWEST: usize = 20;
 /// A step is reported if it exceeds its recorded share of the run by this factor.
 const SLOWER: f64 = 1.3;
+/// Bytes of a failure's reason in the table.
+const SHORT: usize = 80;
 /// Minimal seconds of a compared step: shorter ones vary too much.
 const COMPARED: f64 = 10.0;
 
@@ -45,6 +47,8 @@ pub struct StepLine<'a> {
     pub outcome: &'static str,
     pub seconds: Option<f64>,
     pub remark: &'a str,
+    /// `STEP/PART` of each failed part; empty if the step failed as a whole.
+    pub failed: &'a [String],
 }
 
 impl<'a> Report<'a> {
@@ -56,6 +60,7 @@ impl<'a> Report<'a> {
             outcome: result.outcome(),
             seconds: result.took.map(|took| took.as_secs_f64()),
             remark: result.remark(),
+            failed: &result.broken,
         });
         Self {
             commit,
@@ -92,6 +97,15 @@ impl<'a> Report<'a> {
         for skip in &self.not_run {
             writeln!(text, "   {}: {}", skip.part, skip.reason).unwrap_or_default();
         }
+        // Last: logs of CI are often cut to their end.
+        let failed: Vec<_> = self.steps.iter().filter(|step| step.outcome == FAILED).collect();
+        if !failed.is_empty() {
+            text += "\n failed\n";
+        }
+        for step in failed {
+            let parts = if step.failed.is_empty() { step.name } else { &step.failed.join(", ") };
+            writeln!(text, "   {parts}: {}", step.remark).unwrap_or_default();
+        }
         text
     }
 
@@ -104,7 +118,7 @@ impl<'a> Report<'a> {
             count(&["passed", "partial"]),
             self.parts.len(),
             self.seconds,
-            count(&["FAILED"]),
+            count(&[FAILED]),
             self.not_run.len(),
         )
     }
@@ -119,7 +133,13 @@ fn table(steps: &[StepLine<'_>]) -> String {
     let mut text = String::new();
     for step in steps {
         let time = step.seconds.map_or(String::new(), |seconds| format!("{seconds:.1} s"));
-        let line = format!(" {:<width$}  {:<7}  {time:>8}  {}", step.name, step.outcome, step.remark);
+        // Failures follow below the table in full.
+        let remark = if step.outcome == FAILED {
+            step.remark.get(..SHORT).unwrap_or(step.remark)
+        } else {
+            step.remark
+        };
+        let line = format!(" {:<width$}  {:<7}  {time:>8}  {remark}", step.name, step.outcome);
         // invariant: writing to a String does not fail.
         writeln!(text, "{}", line.trim_end()).unwrap_or_default();
     }
@@ -198,7 +218,7 @@ mod tests {
         let report = Report::new(&results, &Costs::new(), "change", None);
         let expected = " format  passed      1.0 s\n tests   partial    12.0 s\n ssh     skipped            no sshd\n \
             docs    FAILED      3.0 s  exit code 1\n\n slowest 2 of 2\n      7.2 s  tests/kv::a\n      0.5 s  \
-            tests/kv::b\n\n not verified\n   tests/kv::c: no namespaces\n   ssh: no sshd\n";
+            tests/kv::b\n\n not verified\n   tests/kv::c: no namespaces\n   ssh: no sshd\n\n failed\n   docs: exit code 1\n";
         assert_eq!(report.text(), expected);
         let expected = "2 steps and 2 parts verified in 16 s, 1 failed; not verified: 2";
         assert_eq!(report.coverage(), expected);

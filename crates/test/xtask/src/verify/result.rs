@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::command::Ended;
 
+/// The outcome of a failed step.
+pub const FAILED: &str = "FAILED";
+
 /// Result of a step, or of one lint of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -74,7 +77,7 @@ impl StepResult {
     /// The outcome in one word, for the table.
     pub fn outcome(&self) -> &'static str {
         match &self.state {
-            State::Failed(_) => "FAILED",
+            State::Failed(_) => FAILED,
             State::Skipped(_) => "skipped",
             State::Passed(_) if self.skipped.is_empty() => "passed",
             State::Passed(_) => "partial",

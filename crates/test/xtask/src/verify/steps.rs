@@ -240,6 +240,9 @@ fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
     if ran.tests.is_empty() && !result.failed() {
         result.state = State::Failed("no test ran".to_owned());
     }
+    if !ran.failed.is_empty() {
+        result.state = State::Failed(ran.failed.join(", "));
+    }
     result.timed = ran.tests;
     result.skipped = ran.skipped;
     Ok(())
