@@ -10,6 +10,7 @@ use super::cluster::{Member, form_with, put, start_each, ttl, user_data, wait_fo
 use super::heartbeats::{FOLDER, Heartbeats, Run, SERVICE};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
+use crate::slowdown::slowdown;
 
 pub const RESTARTS: Scenario = Scenario {
     name: "fleet-restarts",
@@ -32,14 +33,14 @@ const RESTART: &str = r"    - name: fleet.service
 ";
 
 /// Without etcd, machines query each other, and the queried machine first checks for a second that etcd is still
-/// unreachable. A shorter presence leaves no time for that.
+/// unreachable. A shorter presence leaves no time for that, nor for the start of fleetd on a slow host.
 fn presence(context: &Context<'_>) -> Duration {
-    ttl(context).max(Duration::from_secs(10))
+    ttl(context).max(Duration::from_secs(10)).mul_f64(slowdown())
 }
 
 fn restarts(context: &Context<'_>) -> Result<(), Failure> {
-    let settings =
-        [format!("agent-ttl: {}s", presence(context).as_secs()), "purge-on-stop: false".to_owned()];
+    let presence = presence(context);
+    let settings = [format!("agent-ttl: {}s", presence.as_secs()), "purge-on-stop: false".to_owned()];
     let members = form_with(context, &user_data(&settings, RESTART))?;
     let [one, two, three] = &members;
     let heartbeats = Heartbeats::new(&context.shared(1));
@@ -82,7 +83,7 @@ fn restarts(context: &Context<'_>) -> Result<(), Failure> {
     expect(three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
     three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
 
-    without_a_store(context, &members)?;
+    without_a_store(presence, &members)?;
     undisturbed("after the store was away")?;
     // No unit was stopped and started in between either.
     let all = heartbeats.runs()?;
@@ -106,7 +107,7 @@ fn start(members: &[Member<'_>; NODES], heartbeats: &Heartbeats) -> Result<Vec<R
 }
 
 /// Stops etcd everywhere for longer than a presence lives.
-fn without_a_store(context: &Context<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
+fn without_a_store(presence: Duration, members: &[Member<'_>]) -> Result<(), Failure> {
     let each = |command: &str| members.iter().try_for_each(|member| run(&member.machine, command));
     each("sudo systemctl stop --no-block etcd.service")?;
     let refused =
@@ -115,7 +116,7 @@ fn without_a_store(context: &Context<'_>, members: &[Member<'_>]) -> Result<(), 
         member.machine.wait_until_succeeds(refused, SOON)?;
     }
     // Not a wait: the length of the outage is what is tested. A third of a presence has passed before.
-    std::thread::sleep(presence(context));
+    std::thread::sleep(presence);
     each("sudo systemctl start --no-block etcd.service")?;
     members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))
 }

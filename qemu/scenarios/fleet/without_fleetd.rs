@@ -81,9 +81,9 @@ fn wait_for_failover(
     expect(heartbeats.alive()?.iter().any(is_everywhere), "a global unit to run on", "it was stopped")
 }
 
-/// Starts fleetd, which stops the fence.
+/// Starts fleetd, which stops the fence. `start` would join a start attempt that has read another configuration.
 fn restart_fleetd(member: &Member<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
-    member.machine.succeed("sudo systemctl start fleet.service")?;
+    member.machine.succeed("sudo systemctl restart fleet.service")?;
     wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
     member.machine.fail(FENCE)?;
     Ok(())

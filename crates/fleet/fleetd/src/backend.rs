@@ -45,7 +45,14 @@ impl Api {
 }
 
 fn failed(error: StoreError) -> Failure {
-    Failure::Store(error.to_string())
+    match error {
+        // The original responds with an empty 500, which does not name the store.
+        StoreError::Unavailable(_) => {
+            tracing::error!("a client's request failed: {error}");
+            Failure::NoStore
+        }
+        StoreError::Rejected(_) | StoreError::HistoryCleared => Failure::Store(error.to_string()),
+    }
 }
 
 impl Backend for Api {
@@ -86,5 +93,17 @@ impl Backend for Api {
 
     fn metrics(&self) -> String {
         self.metrics.text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unavailable_store_is_named() {
+        assert_eq!(failed(StoreError::Unavailable("header timeout".into())), Failure::NoStore);
+        let rejected = StoreError::Rejected("full".into());
+        assert_eq!(failed(rejected), Failure::Store("the store refuses: full".into()));
     }
 }
