@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Error, Result, bail};
 
 use super::result::{State, StepResult};
 use crate::cargo_build;
@@ -19,6 +21,11 @@ const UNAVAILABLE: i32 = 77;
 /// Number of concurrent tests of `etcdctl`: more would starve each other's servers.
 const CONCURRENCY: &str = "2";
 
+/// Number of concurrent checks.
+const WORKERS: usize = 2;
+/// Third-party clients.
+const CLIENTS: [&str; 2] = ["python", "rust"];
+
 struct Programs {
     runner: PathBuf,
     etcd: PathBuf,
@@ -26,42 +33,77 @@ struct Programs {
     local: PathBuf,
     /// Cache of downloads, below cargo's target folder.
     folder: PathBuf,
+    /// Held while a client is installed and runs: they share a folder.
+    clients: Mutex<()>,
+}
+
+/// A line of the table.
+struct Check<'a> {
+    name: String,
+    run: Box<dyn Fn() -> Result<State> + Send + Sync + 'a>,
 }
 
 pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
     let root = &workspace.root;
     let programs = build(root)?;
     let reference = Reference::find_or_fetch(&programs.folder.join("debian"));
-    let mut results = Vec::new();
-    let mut add = |name: &str, state: State| {
-        results.push(StepResult::new(format!("conformance: {name}"), state));
+    let checks = checks(root, &programs, reference.as_ref());
+    let states = run_all(&checks)?;
+    let name = |check: &Check<'_>| format!("conformance: {}", check.name);
+    Ok(checks.iter().zip(states).map(|(check, state)| StepResult::new(name(check), state)).collect())
+}
+
+fn checks<'a>(
+    root: &'a Path,
+    programs: &'a Programs,
+    reference: Result<&'a Reference, &'a Error>,
+) -> Vec<Check<'a>> {
+    let mut checks = Vec::new();
+    let mut add = |name: &str, run: Box<dyn Fn() -> Result<State> + Send + Sync + 'a>| {
+        checks.push(Check { name: name.to_owned(), run });
     };
-    add("model", runner(&programs, "model", &programs.local, &[])?);
+    add("model", Box::new(|| runner(programs, "model", &programs.local, None)));
     for kind in ["one", "three"] {
-        add(kind, runner(&programs, kind, &programs.etcd, &[])?);
+        add(kind, Box::new(move || runner(programs, kind, &programs.etcd, None)));
     }
-    let clients = programs.folder.display().to_string();
-    let clients = |name| ["--client", name, "--folder", &clients].map(str::to_owned).to_vec();
-    for name in ["python", "rust"] {
-        add(&format!("{name} on three"), runner(&programs, "three", &programs.etcd, &clients(name))?);
+    for name in CLIENTS {
+        let run = move || runner(programs, "three", &programs.etcd, Some(name));
+        add(&format!("{name} on three"), Box::new(run));
     }
-    match &reference {
+    match reference {
         Ok(reference) => {
-            add("reference", runner(&programs, "reference", &reference.etcd, &[])?);
-            for name in ["python", "rust"] {
-                let state = runner(&programs, "reference", &reference.etcd, &clients(name))?;
-                add(&format!("{name} on reference"), state);
+            add("reference", Box::new(|| runner(programs, "reference", &reference.etcd, None)));
+            for name in CLIENTS {
+                let run = move || runner(programs, "reference", &reference.etcd, Some(name));
+                add(&format!("{name} on reference"), Box::new(run));
             }
-            add("etcdctl", etcdctl(root, reference)?);
-            add("checkers", checkers(root, reference)?);
+            add("etcdctl", Box::new(|| etcdctl(root, reference)));
+            add("checkers", Box::new(|| checkers(root, reference)));
         }
         Err(why) => {
             for name in ["reference", "python on reference", "rust on reference", "etcdctl", "checkers"] {
-                add(name, State::Skipped(format!("{why:#}")));
+                add(name, Box::new(move || Ok(State::Skipped(format!("{why:#}")))));
             }
         }
     }
-    Ok(results)
+    checks
+}
+
+/// Runs the checks concurrently: they mostly wait. The states are in the order of the checks.
+fn run_all(checks: &[Check<'_>]) -> Result<Vec<State>> {
+    let queue = Mutex::new(checks.iter().enumerate());
+    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<Vec<(usize, State)>> {
+        std::iter::from_fn(take).map(|(number, check)| Ok((number, (check.run)()?))).collect()
+    };
+    let mut states = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|done| done.unwrap_or_else(|_| bail!("a check panicked"))).collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    states.sort_unstable_by_key(|(number, _)| *number);
+    Ok(states.into_iter().map(|(_, state)| state).collect())
 }
 
 fn build(root: &Path) -> Result<Programs> {
@@ -75,12 +117,18 @@ fn build(root: &Path) -> Result<Programs> {
         local: cargo_build::named(&built, "local")?.to_path_buf(),
         etcd,
         folder,
+        clients: Mutex::default(),
     })
 }
 
-fn runner(programs: &Programs, kind: &str, server: &Path, more: &[String]) -> Result<State> {
+fn runner(programs: &Programs, kind: &str, server: &Path, client: Option<&str>) -> Result<State> {
     let mut command = Command::new(&programs.runner);
-    let ended = show_and_read(command.args(["--on", kind, "--program"]).arg(server).args(more))?;
+    command.args(["--on", kind, "--program"]).arg(server);
+    if let Some(client) = client {
+        command.args(["--client", client, "--folder"]).arg(&programs.folder);
+    }
+    let _clients = client.map(|_| programs.clients.lock().unwrap_or_else(PoisonError::into_inner));
+    let ended = show_and_read(&mut command)?;
     eprint!("{}", ended.stdout);
     Ok(judge(&ended))
 }
@@ -119,11 +167,27 @@ fn checkers(root: &Path, reference: &Reference) -> Result<State> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn check(code: Option<i32>, stdout: &str, expected: State) {
         let ended = Ended { success: code == Some(0), code, stdout: stdout.into() };
         assert_eq!(judge(&ended), expected);
+    }
+
+    #[test]
+    fn concurrent_checks_keep_their_order_and_a_failure_is_not_lost() {
+        let check = |name: &str, milliseconds: u64, fails: bool| Check {
+            name: name.to_owned(),
+            run: Box::new(move || {
+                thread::sleep(Duration::from_millis(milliseconds));
+                if fails { bail!("no program") } else { Ok(State::Passed(milliseconds.to_string())) }
+            }),
+        };
+        let states = run_all(&[check("a", 30, false), check("b", 0, false), check("c", 10, false)]).unwrap();
+        assert_eq!(states, ["30", "0", "10"].map(|remark| State::Passed(remark.to_owned())));
+        assert!(run_all(&[check("a", 0, false), check("b", 0, true)]).is_err());
     }
 
     #[test]
