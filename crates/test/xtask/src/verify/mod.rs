@@ -3,6 +3,7 @@
 //! It runs all chosen steps even if one fails, never writes to a tracked file, and never counts what did not run as
 //! passed.
 
+mod beside;
 mod book;
 mod conformance;
 mod dependencies;
@@ -29,6 +30,7 @@ mod ssh;
 mod steps;
 mod touched;
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -81,6 +83,9 @@ pub struct Flags {
     /// Installs no packages that the host lacks for these steps: what needs them is not verified
     #[arg(long)]
     no_install: bool,
+    /// Where to store the report [default: target/verify/report.json]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Lists the steps
     #[arg(long)]
     list: bool,
@@ -139,7 +144,8 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let commit = touched::head(&workspace.root)?;
     let report =
         Report { least_space: disk_space.least(), ..Report::new(&results, &run.costs, name(&run), commit) };
-    write(&report, &workspace)?;
+    let default = target_folder(&workspace.root).join(report::FILE);
+    write(&report, flags.report.as_deref().unwrap_or(&default))?;
     let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
     println!("\n{}", report.text());
     println!("{}", next(&run, &results, verdict));
@@ -200,18 +206,13 @@ fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
 /// The failed steps, or the failed parts of a step.
 fn failed_parts(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
     let of = |step: &&Step| -> Vec<String> {
-        let failed = || results.iter().filter(|result| result.failed() && belongs_to(result, step));
+        let failed = || results.iter().filter(|result| result.failed() && result.is_of(step.name));
         if failed().any(|result| result.broken.is_empty()) {
             return vec![step.name.to_owned()];
         }
         failed().flat_map(|result| result.broken.clone()).collect()
     };
     chosen.iter().flat_map(of).collect()
-}
-
-/// Whether a line of the table belongs to this step.
-fn belongs_to(result: &StepResult, step: &Step) -> bool {
-    result.name.strip_prefix(step.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 fn verdict(results: &[StepResult], allowed: &Allowed, strict: bool) -> Verdict {
@@ -225,12 +226,11 @@ fn verdict(results: &[StepResult], allowed: &Allowed, strict: bool) -> Verdict {
     }
 }
 
-fn write(report: &Report<'_>, workspace: &Workspace) -> Result<()> {
-    let path = target_folder(&workspace.root).join(report::FILE);
-    let folder = path.parent().unwrap_or(&path);
+fn write(report: &Report<'_>, path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let text = serde_json::to_string_pretty(report)?;
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A step that returns an error counts as failed; the others still run.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
 use super::plan::Costs;
+use super::report::{Recorded, RecordedStep};
 use super::{report, run};
 use crate::command::target_folder;
 use crate::workspace;
@@ -19,33 +19,12 @@ pub struct Flags {
     report: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-struct Report {
-    size: String,
-    steps: Vec<Step>,
-    parts: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    name: String,
-    outcome: String,
-    seconds: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    part: String,
-    seconds: f64,
-}
-
 /// Replaces the times of what ran; keeps the others.
 pub fn record(flags: &Flags) -> Result<()> {
     let root = workspace::root();
     let path = flags.report.clone().unwrap_or_else(|| target_folder(&root).join(report::FILE));
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let report: Report =
-        serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+    let report = Recorded::parse(&text).with_context(|| path.display().to_string())?;
     let costs = root.join(run::COSTS);
     let before: Costs = match std::fs::read_to_string(&costs) {
         Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is malformed", run::COSTS))?,
@@ -59,9 +38,9 @@ pub fn record(flags: &Flags) -> Result<()> {
 }
 
 /// Tests of a single binary are not plannable parts: only their step is recorded.
-fn merge(mut costs: Costs, report: &Report) -> Costs {
+fn merge(mut costs: Costs, report: &Recorded) -> Costs {
     let whole = report.size != report::PARTS;
-    let passed = |step: &&Step| whole && (step.outcome == "passed" || step.outcome == "partial");
+    let passed = |step: &&RecordedStep| whole && (step.outcome == "passed" || step.outcome == "partial");
     let passed = report.steps.iter().filter(passed);
     let steps = passed.filter_map(|step| Some((step.name.clone(), step.seconds?)));
     let parts = report.parts.iter().filter(|part| !part.part.starts_with("tests/"));
@@ -77,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_ran_is_recorded_and_the_rest_is_kept() {
-        let report: Report = serde_json::from_str(
+        let report = Recorded::parse(
             r#"{"size":"ci","steps":[{"name":"tests","outcome":"partial","seconds":300.4},
                 {"name":"docs","outcome":"FAILED","seconds":2.0},{"name":"ssh","outcome":"skipped","seconds":null}],
                 "parts":[{"part":"tests/kv::a","seconds":7.0},{"part":"scenarios-qemu/update","seconds":400.0},

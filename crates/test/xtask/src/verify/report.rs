@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use super::disk_space::Least;
 use super::plan::Costs;
-use super::result::{FAILED, Skip, State, StepResult, Timed};
+use super::result::{FAILED, SKIPPED, Skip, State, StepResult, Timed};
 
 /// Path below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
@@ -49,6 +50,50 @@ pub struct StepLine<'a> {
     pub remark: &'a str,
     /// `STEP/PART` of each failed part; empty if the step failed as a whole.
     pub failed: &'a [String],
+}
+
+/// A stored report.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    pub size: String,
+    pub steps: Vec<RecordedStep>,
+    pub parts: Vec<Timed>,
+    #[serde(default)]
+    not_run: Vec<Skip>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RecordedStep {
+    pub name: String,
+    pub outcome: String,
+    pub seconds: Option<f64>,
+    #[serde(default)]
+    remark: String,
+}
+
+impl Recorded {
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).context("malformed report")
+    }
+
+    /// The results of steps without parts. Their times are those of another run, and left out.
+    pub fn results(self) -> Vec<StepResult> {
+        let mut not_run = self.not_run;
+        let results = self.steps.into_iter().map(|step| {
+            let state = match step.outcome.as_str() {
+                FAILED => State::Failed(step.remark),
+                SKIPPED => State::Skipped(step.remark),
+                _ => State::Passed(step.remark),
+            };
+            let mut result = StepResult::new(step.name, state);
+            let part_of = |skip: &mut Skip| {
+                skip.part.strip_prefix(&result.name).is_some_and(|part| part.starts_with('/'))
+            };
+            result.skipped = not_run.extract_if(.., part_of).collect();
+            result
+        });
+        results.collect()
+    }
 }
 
 impl<'a> Report<'a> {
@@ -222,6 +267,20 @@ mod tests {
         assert_eq!(report.text(), expected);
         let expected = "2 steps and 2 parts verified in 16 s, 1 failed; not verified: 2";
         assert_eq!(report.coverage(), expected);
+    }
+
+    #[test]
+    fn results_are_read_back() {
+        let results = [
+            passed("format", 1),
+            StepResult::new("ssh", State::Skipped("no sshd".into())),
+            result("docs: manual", State::Failed("shown above".into()), 3),
+        ];
+        let text = serde_json::to_string(&Report::new(&results, &Costs::new(), PARTS, None)).unwrap();
+        let read = Recorded::parse(&text).unwrap().results();
+        assert!(read.iter().map(|result| &result.state).eq(results.iter().map(|result| &result.state)));
+        assert!(read.iter().all(|result| result.took.is_none() && result.skipped.is_empty()));
+        assert!(Recorded::parse("{}").is_err());
     }
 
     #[test]

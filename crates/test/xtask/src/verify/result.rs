@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Ended;
 
-/// The outcome of a failed step.
+/// Outcomes of steps.
 pub const FAILED: &str = "FAILED";
+pub const SKIPPED: &str = "skipped";
 
 /// Result of a step, or of one lint of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum State {
 }
 
 /// A part of a step that did not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skip {
     /// `STEP/PART`, as `.ci/may-not-run.toml` lists it.
     pub part: String,
@@ -28,7 +29,7 @@ pub struct Skip {
 }
 
 /// A test, scenario or other part that ran.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timed {
     /// `STEP/PART`.
     pub part: String,
@@ -60,6 +61,11 @@ impl StepResult {
         }
     }
 
+    /// Whether this is a line of the step: `STEP` or `STEP: LINE`.
+    pub fn is_of(&self, step: &str) -> bool {
+        self.name.strip_prefix(step).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+
     pub fn failed(&self) -> bool {
         matches!(self.state, State::Failed(_))
     }
@@ -78,7 +84,7 @@ impl StepResult {
     pub fn outcome(&self) -> &'static str {
         match &self.state {
             State::Failed(_) => FAILED,
-            State::Skipped(_) => "skipped",
+            State::Skipped(_) => SKIPPED,
             State::Passed(_) if self.skipped.is_empty() => "passed",
             State::Passed(_) => "partial",
         }

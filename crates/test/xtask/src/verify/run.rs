@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::idle::Idle;
+use super::beside::Beside;
 use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
@@ -44,8 +44,8 @@ pub struct Run<'a> {
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
     plan: OnceCell<Plan>,
-    /// A command that runs concurrently with the steps before its own.
-    pub idle: Cell<Option<Idle>>,
+    /// Steps that run beside those before them.
+    pub beside: RefCell<Beside>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             slowdown: Cell::new(1.0),
             finished: RefCell::default(),
             plan: OnceCell::new(),
-            idle: Cell::new(None),
+            beside: RefCell::default(),
         })
     }
 

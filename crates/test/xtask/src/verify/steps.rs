@@ -2,12 +2,10 @@
 //!
 //! Cargo always gets `--locked`: a step must not write the lock file.
 
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::idle::Idle;
 use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
@@ -42,7 +40,7 @@ pub static STEPS: [Step; 16] = [
         run: |run| {
             // Planning runs cargo.
             let selected = run.select(BOOT)?;
-            start_clippy(run)?;
+            start_beside(run)?;
             scenarios::run(run, "qemu", BOOT, selected)
         },
     },
@@ -52,13 +50,19 @@ pub static STEPS: [Step; 16] = [
         parts: |run| scenarios::parts(run, "nspawn", NSPAWN),
         run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
     },
-    Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
     Step { name: "wants", about: "tests that need root or a program of the host", run: privileged, ..ALWAYS },
     Step {
         name: QEMU,
         about: "qemu/scenarios on QEMU machines",
         parts: |run| Ok(without_boot(scenarios::parts(run, "qemu", QEMU)?)),
         run: |run| scenarios::run(run, "qemu", QEMU, run.select(QEMU)?),
+    },
+    Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
+    Step {
+        name: DOCS,
+        about: "rustdoc without warnings, the reference pages, the book",
+        run: docs,
+        ..ALWAYS
     },
     Step {
         name: "image",
@@ -85,12 +89,6 @@ pub static STEPS: [Step; 16] = [
         run: ssh,
     },
     Step {
-        name: DOCS,
-        about: "rustdoc without warnings, the reference pages, the book",
-        parts: |_| Ok(docs_parts()),
-        run: docs,
-    },
-    Step {
         name: SOAKS,
         about: "tests named soak, randomized tests again and again",
         parts: |run| soaks::parts(run, SOAKS),
@@ -105,14 +103,12 @@ pub static STEPS: [Step; 16] = [
     },
 ];
 
-const SOURCES: Area = Area { packages: &[], paths: &["crates/", "qemu/"] };
 const IMAGES: Area = Area { packages: &["image", "sandbox"], paths: &["os/", "image/"] };
 const IMAGE_USUAL: &str = "usual";
 const IMAGE_LONG: &str = "two-checkouts";
 const DOCS: &str = "docs";
-const DOCS_RUSTDOC: &str = "rustdoc";
-const DOCS_MANUAL: &str = "manual";
-const DOCS_BOOK: &str = "book";
+/// Short steps that run beside [`BOOT`] and the scenarios, and end after them.
+const BESIDE: [&str; 2] = [CLIPPY, DOCS];
 
 fn whole(step: &str, packages: &'static [&'static str]) -> Vec<Part> {
     vec![Part::new(format!("{step}/all"), Kind::Touched(Area { packages, paths: &[] }))]
@@ -122,15 +118,6 @@ fn image_parts() -> Vec<Part> {
     vec![
         Part::new(format!("image/{IMAGE_USUAL}"), Kind::Touched(IMAGES)),
         Part::new(format!("image/{IMAGE_LONG}"), Kind::Long),
-    ]
-}
-
-fn docs_parts() -> Vec<Part> {
-    let book = Area { packages: &[], paths: &["docs/"] };
-    vec![
-        Part::new(format!("{DOCS}/{DOCS_RUSTDOC}"), Kind::Touched(SOURCES)),
-        Part::new(format!("{DOCS}/{DOCS_MANUAL}"), Kind::Touched(SOURCES)),
-        Part::new(format!("{DOCS}/{DOCS_BOOK}"), Kind::Touched(book)),
     ]
 }
 
@@ -156,32 +143,33 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
-/// Booted machines mostly wait: clippy runs concurrently, and its step waits for the rest. It starts after
-/// `keelson` is compiled, since it holds cargo's lock.
-fn start_clippy(run: &Run<'_>) -> Result<()> {
-    if run.chosen.iter().any(|step| step.name == CLIPPY) {
+/// Starts [`BESIDE`]. `keelson` is compiled before: they hold cargo's lock.
+fn start_beside(run: &Run<'_>) -> Result<()> {
+    let steps: Vec<_> =
+        run.chosen.iter().map(|step| step.name).filter(|name| BESIDE.contains(name)).collect();
+    if !steps.is_empty() {
         let root = &run.workspace.root;
         keelson::build_once(root)?;
-        let log = target_folder(root).join("verify/clippy.log");
-        std::fs::create_dir_all(log.parent().unwrap_or(root)).context("cannot create the log's folder")?;
-        run.idle.set(Some(Idle::start(&clippys_command(run), &log)?));
+        run.beside.borrow_mut().start(root, &steps)?;
     }
     Ok(())
 }
 
-fn clippy(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    let ended = match run.idle.take() {
-        Some(idle) => idle.finish()?,
-        None => show(&mut clippys_command(run))?,
-    };
-    one(CLIPPY, judge(&ended))
+/// The results of a step that ran beside others, or of `work` if it did not.
+fn beside(
+    run: &Run<'_>,
+    name: &str,
+    work: impl FnOnce() -> Result<Vec<StepResult>>,
+) -> Result<Vec<StepResult>> {
+    let results = run.beside.borrow_mut().take(name)?;
+    if results.is_empty() { work() } else { Ok(results) }
 }
 
-fn clippys_command(run: &Run<'_>) -> Command {
-    cargo(
-        &run.workspace.root,
-        &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
-    )
+fn clippy(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    beside(run, CLIPPY, || {
+        let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        one(CLIPPY, judge(&show(&mut cargo(&run.workspace.root, &arguments))?))
+    })
 }
 
 /// Common arguments of nextest and `cargo test`. Examples are benchmark programs, which clippy checks.
@@ -250,13 +238,15 @@ fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
 
 fn docs(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let root = &run.workspace.root;
-    run.each_part(DOCS, |part| match part {
-        DOCS_MANUAL => manual::is_current(root),
-        DOCS_BOOK => book::check(root),
-        _ => {
-            let mut command = cargo(root, &["doc", "--locked", "--workspace", "--no-deps"]);
-            Ok(show(command.env("RUSTDOCFLAGS", "-D warnings"))?.success)
-        }
+    let shown =
+        |holds| if holds { State::Passed(String::new()) } else { State::Failed("shown above".into()) };
+    beside(run, DOCS, || {
+        let mut rustdoc = cargo(root, &["doc", "--locked", "--workspace", "--no-deps", "--keep-going"]);
+        let rustdoc = judge(&show(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?);
+        let manual = shown(manual::is_current(root)?);
+        let book = shown(book::check(root)?);
+        let lines = [("rustdoc", rustdoc), ("manual", manual), ("book", book)];
+        Ok(lines.map(|(name, state)| StepResult::new(format!("{DOCS}: {name}"), state)).into())
     })
 }
 
