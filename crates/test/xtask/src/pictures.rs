@@ -1,4 +1,4 @@
-//! `cargo xtask pictures`: renders the documentation's diagrams with Graphviz.
+//! `cargo xtask pictures`: renders the documentation's diagrams with Graphviz, and takes screenshots of the web pages.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::command::show;
+use crate::command::{ignored_tests, show};
 
 /// `NAME.dot` is rendered to `NAME.svg` in the same folder.
 const FOLDER: &str = "docs/images";
+/// Tells the tests `screenshot` where to write; as in crate `browser`.
+const SCREENSHOTS: &str = "KEELSON_SCREENSHOTS";
 
 pub fn run(root: &Path) -> Result<bool> {
     for entry in fs::read_dir(root.join(FOLDER)).with_context(|| format!("cannot list {FOLDER}"))? {
@@ -22,5 +24,7 @@ pub fn run(root: &Path) -> Result<bool> {
             }
         }
     }
-    Ok(true)
+    let mut screenshots = ignored_tests(root, &["--test", "page"]);
+    screenshots.arg("screenshot").env(SCREENSHOTS, root.join(FOLDER));
+    Ok(show(&mut screenshots)?.success)
 }

@@ -143,7 +143,7 @@ function show(answer) {
   findings.replaceChildren(...shown.map(row));
   plan.replaceChildren(...(answer.plan || []).map(step));
   noPlan.hidden = Boolean(answer.plan && answer.plan.length);
-  noPlan.textContent = answer.plan ? "Nothing would be done." : "Nothing of this would be applied.";
+  noPlan.textContent = answer.plan ? "No actions." : "The user-data would be rejected.";
   fixAll.hidden = !shown.some((finding) => finding.fix);
   const of = (kind) => shown.filter((finding) => finding.kind === kind).length;
   summary.textContent = shown.length
@@ -166,7 +166,7 @@ async function ask() {
     show(JSON.parse(body));
   } catch (error) {
     if (mine !== asked) return;
-    summary.textContent = `The server did not answer: ${error.message}`;
+    summary.textContent = `The server does not respond: ${error.message}`;
     summary.className = "error";
   }
 }

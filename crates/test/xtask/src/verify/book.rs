@@ -1,4 +1,4 @@
-//! Builds the documentation with `mdbook build`, and checks links between the rendered pages.
+//! Builds the documentation with `mdbook build`, and checks links and images of the rendered pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -55,7 +55,8 @@ fn broken_links(folder: &Path) -> Result<Vec<String>> {
         pages.iter().map(|(path, text)| (path, attributes(text, "id").collect())).collect();
     let mut broken = Vec::new();
     for (path, text) in &pages {
-        for link in attributes(text, "href").filter(|link| !link.contains(':')) {
+        let links = ["href", "src"].into_iter().flat_map(|name| attributes(text, name));
+        for link in links.filter(|link| !link.contains(':')) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { path.clone() } else { joined(path, file) };
             let exists = match anchors.get(&target) {
@@ -129,10 +130,10 @@ mod tests {
         );
         write(
             "how-to/b.html",
-            "<h1 id=\"two\"><a href=\"../a.html#one\"><a href=\"../a.html#two\"><a href=\"c.html\">",
+            "<h1 id=\"two\"><a href=\"../a.html#one\"><a href=\"../a.html#two\"><a href=\"c.html\"><img src=\"d.png\">",
         );
         write("print.html", "<a href=\"nowhere.html\">");
         let broken = broken_links(folder.path()).unwrap();
-        assert_eq!(broken, ["how-to/b.html: ../a.html#two", "how-to/b.html: c.html"]);
+        assert_eq!(broken, ["how-to/b.html: ../a.html#two", "how-to/b.html: c.html", "how-to/b.html: d.png"]);
     }
 }

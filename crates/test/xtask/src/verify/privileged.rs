@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -82,6 +82,22 @@ const CASES: [Case; 10] = [
         about: "channel page's edges",
         target: &["--test", "page"],
         test: "a_viewer_has_read_only_access_and_sees_a_lost_connection",
+        file: "crates/update/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "validator's screenshot",
+        target: &["--test", "page"],
+        test: "validator_screenshot",
+        file: "crates/machines/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "channel page's screenshot",
+        target: &["--test", "page"],
+        test: "channel_page_screenshot",
         file: "crates/update/channel-server/tests/page.rs",
         root: None,
         program: Some(BROWSER),
