@@ -2,6 +2,7 @@
 //!
 //! Invariants: `verify` never writes to a tracked file, and never counts a check that could not run as passed.
 
+mod api_docs;
 mod bench;
 mod cargo_build;
 mod command;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use verify::Verdict;
+use workspace::Workspace;
 
 /// Exit code of an invalid command line.
 const WRONG_USE: u8 = 2;
@@ -59,8 +61,10 @@ enum Verb {
     Fuzz(fuzz::Flags),
     Mutate(mutate::Flags),
     Manual(manual::Flags),
-    /// Draws the diagrams of the documentation from their text
+    /// Draws the diagrams of the documentation from their text, and takes the screenshots
     Pictures,
+    /// Builds the API documentation of all packages, with ARCHITECTURE.md as the front page
+    Doc,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Mutate(flags) => mutate::run(&workspace::root(), &flags),
         Verb::Manual(flags) => manual::run(&workspace::root(), &flags),
         Verb::Pictures => pictures::run(&workspace::root()),
+        Verb::Doc => Workspace::load(&workspace::root()).and_then(|workspace| api_docs::build(&workspace)),
         Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {

@@ -14,7 +14,7 @@ use super::touched::Area;
 use super::{book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
-use crate::{keelson, manual, mutate, tidy};
+use crate::{api_docs, keelson, manual, mutate, tidy};
 
 /// Template of a short step, which every run includes as a whole.
 const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
@@ -241,8 +241,7 @@ fn docs(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let shown =
         |holds| if holds { State::Passed(String::new()) } else { State::Failed("shown above".into()) };
     beside(run, DOCS, || {
-        let mut rustdoc = cargo(root, &["doc", "--locked", "--workspace", "--no-deps", "--keep-going"]);
-        let rustdoc = judge(&show(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?);
+        let rustdoc = shown(api_docs::build(run.workspace)?);
         let manual = shown(manual::is_current(root)?);
         let book = shown(book::check(root)?);
         let lines = [("rustdoc", rustdoc), ("manual", manual), ("book", book)];
