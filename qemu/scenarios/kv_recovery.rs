@@ -122,7 +122,7 @@ fn lost_majority(context: &Context<'_>) -> Result<(), Failure> {
     survivor.wait_until_fails("etcdctl set /lost majority", SOON)?;
     let plan = "sudo etcdctl recover >/tmp/plan 2>&1; grep 'nothing was changed' /tmp/plan && cat /tmp/plan";
     let plan = survivor.wait_until_succeeds(plan, SOON)?;
-    expect(plan.matches("it forgets ").count() == 2, "two members to forget", &plan)?;
+    expect(plan.matches("removes ").count() == 2, "two members to forget", &plan)?;
     survivor.succeed("sudo etcdctl recover --yes && sudo systemctl restart etcd")?;
     survivor.wait_for_unit("etcd.service", FORMED)?;
     expect_output(survivor, KEPT, "60\n")?;

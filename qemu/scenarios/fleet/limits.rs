@@ -135,7 +135,7 @@ fn text(bytes: usize) -> String {
 fn too_long(machine: &Machine<'_>) -> Result<(), Failure> {
     put(machine, "long.service", &text(LONGEST + 1))?;
     let expected = "Error creating units: failed getting Unit(long.service) from file: unit file too long (max \
-                1048576 bytes)\nlong.service: keep long content in a file on the machines, and let the unit name it\n";
+                1048576 bytes)\nlong.service: put long content into a file on the machines, and refer to it in the unit\n";
     expect_error(machine, "fleetctl submit long.service", expected)
 }
 

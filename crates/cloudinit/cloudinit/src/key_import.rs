@@ -41,11 +41,11 @@ impl KeyImport {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
-    #[error("the answer is no JSON list of objects with a key (line {line}, column {column})")]
+    #[error("the response is not a JSON list of objects with a key (line {line}, column {column})")]
     NotList { line: usize, column: usize },
-    #[error("the answer has more than {MAX_IMPORTED_KEYS} keys")]
+    #[error("the response has more than {MAX_IMPORTED_KEYS} keys")]
     TooMany,
-    #[error("the answer has a key with a line break or another control character")]
+    #[error("the response has a key with a line break or another control character")]
     InvalidKey,
 }
 

@@ -178,7 +178,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     // Stored only now: a run killed earlier applied nothing, and the same file must be applied again.
     let written = || {
         if let Some(Err(error)) = applied_hash.as_ref().map(|hash| hash.store(&root, &fetched.sha256)) {
-            log.warning(format!("The next run does not know this user-data: {}", chain(&error)));
+            log.warning(format!("Storing the user-data for the next run failed: {}", chain(&error)));
         }
     };
     let mut applied = apply::apply(&prepared.plan, &settings, lock, written);

@@ -77,7 +77,7 @@ fn inline_content_is_the_fallback() {
     assert_eq!((&*machine.read("/etc/a"), &*machine.read("/etc/b")), ("from afar\n", "stand-in"));
     // Previously fetched content is preferred to the fallback.
     is_unavailable.store(true, Ordering::Relaxed);
-    run(&machine, &files, &[]).expect(0, &["File \"/etc/a\" is there and stays as it is"]);
+    run(&machine, &files, &[]).expect(0, &["File \"/etc/a\" exists and is not changed"]);
     assert_eq!(machine.read("/etc/a"), "from afar\n");
     assert!(machine.read("/run/coreos-cloudinit/result.json").contains("fetch /etc/a"));
     let files = format!(

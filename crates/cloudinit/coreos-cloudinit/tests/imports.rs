@@ -90,9 +90,9 @@ fn failed_imports_are_reported_and_the_rest_is_applied() {
         (Response::not_found(), "is not there: HTTP status 404"),
         (
             Response::ok("<html>hello</html>"),
-            "the answer is no JSON list of objects with a key (line 1, column 1)",
+            "the response is not a JSON list of objects with a key (line 1, column 1)",
         ),
-        (Response::ok("[{\"key\": \"a\\nb\"}]"), "the answer has a key with a line break"),
+        (Response::ok("[{\"key\": \"a\\nb\"}]"), "the response has a key with a line break"),
         (Response::Close, "Unable to fetch data: io: Peer disconnected"),
         (busy, "Unable to fetch data: HTTP status 503"),
         (Response::Silent, "Unable to fetch data within 60s"),

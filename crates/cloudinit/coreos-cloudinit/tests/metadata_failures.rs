@@ -188,7 +188,7 @@ fn service_that_appears_later_is_used() {
     let nothing = Server::pages(&[]);
     let from = ["-validate", "-from-digitalocean-metadata", &nothing.url("/")];
     let expected =
-        format!("No datasource is available: {} does not answer as digitalocean", nothing.url("/"));
+        format!("No datasource is available: {} does not respond as digitalocean", nothing.url("/"));
     machine.start(&from, &[], b"").expect(1, &[&expected]);
     assert_eq!(nothing.request_lines().len(), 1);
 }

@@ -74,7 +74,7 @@ fn ec2_of_the_first_version() {
         let output = plan("ec2", &server.url("/"));
         output.expect(
             0,
-            &["Fetching user-data from datasource of type \"ec2-metadata-service\"", "gives no tokens"],
+            &["Fetching user-data from datasource of type \"ec2-metadata-service\"", "has no tokens"],
         );
         assert_eq!(steps(&output), ec2_steps(""), "{refusal}");
         assert!(server.requests().iter().all(|request| request.header("x-aws-ec2-metadata-token").is_none()));
@@ -133,7 +133,7 @@ fn ec2_that_never_accepts_a_token() {
         _ => ec2_page(&request.path),
     });
     let output = plan("ec2", &server.url("/"));
-    output.expect(0, &["Warning: what the metadata service gives as token is none"]).never_contains(TOKEN);
+    output.expect(0, &["Warning: the metadata service's token is invalid"]).never_contains(TOKEN);
     assert_eq!(steps(&output), ec2_steps(""));
 }
 
@@ -187,8 +187,8 @@ fn ec2_with_less_than_everything() {
     });
     let output = plan("ec2", &server.url(""));
     let without =
-        "Warning: going on without the IPv6 address: Unable to fetch data. Maximum retries reached: 3";
-    output.expect(0, &["Warning: going on without the instance's identity: ", without]);
+        "Warning: continuing without the IPv6 address: Unable to fetch data. Maximum retries reached: 3";
+    output.expect(0, &["Warning: continuing without the instance's identity: ", without]);
     assert_eq!(steps(&output), ec2_steps(""));
     let server = Server::pages(&[EC2[0], EC2[1], ("/2009-04-04/meta-data/public-keys", "0=a\nfirst")]);
     let output = plan("ec2", &server.url(""));

@@ -210,7 +210,7 @@ fn append_is_idempotent_and_overwrite_false_keeps_files() {
     let config = "#cloud-config\nwrite_files:\n- {path: /etc/profile, content: \"second\\n\", append: true}\n\
                   - {path: /etc/kept, content: theirs, overwrite: false}\n- {path: /etc/new, content: x, overwrite: false, permissions: 0600}\n\
                   - {path: /etc/added, content: y, append: true, defer: true}\n";
-    machine.run(config, &[]).expect(0, &["File \"/etc/kept\" is there and stays as it is"]);
+    machine.run(config, &[]).expect(0, &["File \"/etc/kept\" exists and is not changed"]);
     machine.run(config, &[]).expect(0, &["Nothing changed"]);
     let read = ["/etc/profile", "/etc/kept", "/etc/new", "/etc/added"].map(|path| machine.read(path));
     assert_eq!(read, ["first\nsecond\n", "mine\n", "x", "y"]);

@@ -242,7 +242,7 @@ fn a_credential() {
     let from = "-from-credential=coreos-cloudinit.user-data";
     machine
         .start(&["-validate", from], &[], b"")
-        .expect(1, &["there is no credential coreos-cloudinit.user-data"]);
+        .expect(1, &["credential coreos-cloudinit.user-data does not exist"]);
     machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
     machine.put("/run/credentials/@system/coreos-cloudinit.user-data", "#cloud-config\nhostname: system\n");
     let expected = ["of type \"credential\"", r#"{"op":"hostname","name":"system","#];

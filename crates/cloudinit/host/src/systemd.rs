@@ -45,7 +45,7 @@ pub enum SystemdError {
     Command(String),
     #[error("{call} failed")]
     Call { call: String, source: Box<zbus::Error> },
-    #[error("{call} had no answer within {} s", limit.as_secs())]
+    #[error("{call} had no response within {} s", limit.as_secs())]
     TimedOut { call: String, limit: Duration },
     #[error("the connection to systemd was lost while waiting for a job")]
     Lost,

@@ -29,7 +29,7 @@ pub enum Reason {
     Redirects,
     #[error("client: {0}")]
     Redirect(&'static str),
-    #[error("client: answer of {endpoint} is longer than {limit} bytes")]
+    #[error("client: response of {endpoint} exceeds {limit} bytes")]
     TooLong { endpoint: String, limit: usize },
     /// The connection failed, or the response is not HTTP.
     #[error("{0}")]

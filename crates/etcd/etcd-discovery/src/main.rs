@@ -69,7 +69,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         (Some(url), _) => Store::Etcd(Upstream::new(url, flags.etcd_ca_file.clone())?),
         (None, Some(path)) => Store::local(Tokens::open(path)?),
         (None, None) => {
-            tracing::warn!("neither --data nor --etcd is given: a restart forgets all tokens");
+            tracing::warn!("neither --data nor --etcd is given: tokens are lost at a restart");
             Store::local(Tokens::in_memory())
         }
     };

@@ -30,7 +30,7 @@ impl Metrics {
         }
         let Some((tokens, watches)) = own else { return out };
         for (name, help, value) in [
-            ("etcd_discovery_tokens", "Tokens kept.", tokens),
+            ("etcd_discovery_tokens", "Stored tokens.", tokens),
             ("etcd_discovery_watches", "Open watches.", watches),
         ] {
             out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));

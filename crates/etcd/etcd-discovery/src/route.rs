@@ -183,8 +183,8 @@ async fn token(
                 Ok(handle) => handle,
                 Err(error) => {
                     Metrics::count(&service.metrics.errors);
-                    tracing::error!(error = %service::error::chain(&error), "cannot ask etcd");
-                    text(StatusCode::BAD_GATEWAY, "the etcd behind this service does not answer\n")
+                    tracing::error!(error = %service::error::chain(&error), "request to etcd failed");
+                    text(StatusCode::BAD_GATEWAY, "the etcd behind this service does not respond\n")
                 }
             }
         }
@@ -253,7 +253,7 @@ fn internal_error(service: &Service, error: &TokenError) -> Response<ResponseBod
         TokenError::ManyRegistrations => StatusCode::FORBIDDEN,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    tracing::error!(error = %service::error::chain(error), "cannot answer");
+    tracing::error!(error = %service::error::chain(error), "cannot respond");
     text(status, format!("{error}\n"))
 }
 

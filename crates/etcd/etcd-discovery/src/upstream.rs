@@ -38,9 +38,9 @@ pub enum UpstreamConfigError {
 
 #[derive(Debug, Error)]
 pub enum UpstreamError {
-    #[error("etcd does not answer: {0}")]
+    #[error("etcd does not respond: {0}")]
     Connection(String),
-    #[error("etcd does not answer within {UPSTREAM_TIMEOUT:?}")]
+    #[error("etcd does not respond within {UPSTREAM_TIMEOUT:?}")]
     TimedOut,
     #[error("etcd answered {0}")]
     Refused(StatusCode),

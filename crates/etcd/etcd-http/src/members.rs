@@ -110,7 +110,7 @@ fn change_error(error: &MemberChangeError) -> HttpResponse {
         MemberChangeError::Refused(MembershipError::Removed { .. }) => StatusCode::GONE,
         MemberChangeError::Refused(_) => StatusCode::CONFLICT,
         MemberChangeError::Unsafe | MemberChangeError::Unavailable(_) => {
-            tracing::warn!(%error, "the members stay as they are");
+            tracing::warn!(%error, "the membership is unchanged");
             return response::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
         }
     };

@@ -184,7 +184,7 @@ pub(crate) async fn execute<B: Backend>(
     command: AuthCommand,
 ) -> Result<Change, HttpResponse> {
     let outcome = context.backend.propose(Command::Auth(command)).await.map_err(|error| {
-        tracing::warn!(%error, "users and roles stay as they are");
+        tracing::warn!(%error, "users and roles are unchanged");
         unexpected()
     })?;
     outcome.result.map_err(|refusal| match refusal {

@@ -64,7 +64,7 @@ pub enum StartError {
     Removed,
     #[error("a new cluster needs this member among its first ones")]
     NotInitial,
-    #[error("there is no data to make a new cluster from")]
+    #[error("no data for a new cluster")]
     NoExistingData,
     #[error("timing: {0}")]
     Timing(#[from] openraft::ConfigError),
@@ -292,7 +292,7 @@ async fn remove_other_members(member: &Member) {
         Err(error) => return tracing::error!(%error, "the former members are still recorded"),
     }
     if let Err((path, error)) = force_new_cluster::complete(&member.inner.config.data_dir) {
-        tracing::error!(path = %path.display(), %error, "the next start will forget the members again");
+        tracing::error!(path = %path.display(), %error, "the next start removes the members again");
     }
 }
 

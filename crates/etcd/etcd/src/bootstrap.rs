@@ -162,7 +162,7 @@ async fn query_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerResponse 
     match send(&parameters).await {
         Ok(reply) => PeerResponse::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
         Err(error) => {
-            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer does not answer");
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer does not respond");
             PeerResponse::NoResponse
         }
     }

@@ -28,7 +28,7 @@ pub enum ConnectionError {
     NoTunnel { at: Url, status: StatusCode },
     #[error("asking the proxy {at}")]
     Tunnel { at: Url, source: hyper::Error },
-    #[error("an https URL, and nobody to trust is configured")]
+    #[error("an https URL without a configured CA")]
     NoTls,
 }
 

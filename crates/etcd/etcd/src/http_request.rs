@@ -21,11 +21,11 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    #[error("no answer in {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     TimedOut(Duration),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("the answer is no HTTP, or too long")]
+    #[error("the response is not HTTP or too long")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("it redirects to {0:?}, where nothing can be asked")]
     Redirect(String),

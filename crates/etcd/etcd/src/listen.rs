@@ -25,7 +25,7 @@ fn bind(address: SocketAddr, secure: bool, tls: Option<&Arc<ServerTls>>) -> anyh
     let tls = match (secure, tls) {
         (false, _) => None,
         (true, Some(tls)) => Some(Arc::clone(tls)),
-        (true, None) => bail!("listening on https://{address}: there is no certificate"),
+        (true, None) => bail!("listening on https://{address}: no certificate is configured"),
     };
     Ok(Listener::bind(address, tls)?)
 }

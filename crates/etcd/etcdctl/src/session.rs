@@ -64,7 +64,7 @@ impl Session {
         }
         config.slow = Some(SlowReport {
             after: SLOW_AFTER,
-            report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
+            report: Arc::new(|endpoint| eprintln!("Waiting for a response of {endpoint}")),
         });
         Client::new(config).map_err(|error| Failure::usage(error.to_string()))
     }

@@ -34,7 +34,7 @@ pub enum OpenError {
     Options(String),
     #[error("{doing} {name}")]
     Io { doing: &'static str, name: String, source: io::Error },
-    #[error("{file} has format version {found}; this program knows version {known}")]
+    #[error("{file} has format version {found}, supported is {known}")]
     UnknownVersion { file: String, found: u32, known: u32 },
     #[error("{file} belongs to log {found}, the segments before it to log {expected}")]
     Foreign { file: String, found: LogId, expected: LogId },

@@ -140,7 +140,7 @@ fn an_unknown_version_is_rejected() {
     bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
     let disk = run.disk.with_content(&name, bytes);
     let error = open(&disk).map(|opened| opened.2).expect_err("version 2");
-    assert_eq!(error.to_string(), format!("{name} has format version 2; this program knows version 1"));
+    assert_eq!(error.to_string(), format!("{name} has format version 2, supported is 1"));
     assert_eq!(disk.steps(), 0);
 }
 

@@ -29,11 +29,11 @@ pub enum QueryError {
     Name(#[source] SimpleDnsError),
     #[error("the server cannot be asked")]
     Network(#[from] io::Error),
-    #[error("the server's answer cannot be read")]
+    #[error("malformed response")]
     Answer(#[source] SimpleDnsError),
-    #[error("the server's answer is to another question")]
+    #[error("response to another question")]
     OtherQuestion,
-    #[error("the server answers {0:?}")]
+    #[error("response code {0:?}")]
     Code(RCODE),
 }
 

@@ -11,7 +11,7 @@ pub enum Error {
     /// An error response without a message.
     #[error("googleapi: got HTTP response code {code} with body: {body}")]
     Status { code: u16, body: String },
-    #[error("{0} is no answer of a fleet API: {1}")]
+    #[error("{0} is not a response of a fleet API: {1}")]
     InvalidJson(String, String),
     #[error("the list of {0} has no end")]
     TooManyPages(&'static str),

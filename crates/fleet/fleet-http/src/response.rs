@@ -33,7 +33,7 @@ pub fn response(content_type: HeaderValue, payload: Payload) -> ApiResponse {
 pub fn json<T: Serialize>(value: &T) -> ApiResult {
     match encode(value) {
         Ok(text) => Ok(response(JSON, Payload::Full(text.into()))),
-        Err(error) => Err(internal_error("an answer cannot be written", &error)),
+        Err(error) => Err(internal_error("cannot write the response", &error)),
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn serve<B: Backend>(
     shutdown_sender.send_replace(true);
     let all = async { while accept_tasks.join_next().await.is_some() {} };
     if timeout(limits::SHUTDOWN_TIMEOUT, all).await.is_err() {
-        tracing::warn!("connections are closed before their answers were read");
+        tracing::warn!("connections are closed before their responses were read");
         accept_tasks.shutdown().await;
     }
 }

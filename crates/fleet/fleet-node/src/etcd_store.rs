@@ -88,7 +88,7 @@ impl EtcdStore {
         match timeout(self.timeout * times, request).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(store_error(&error)),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.timeout * times))),
+            Err(_) => Err(StoreError::Unavailable(format!("no response within {:?}", self.timeout * times))),
         }
     }
 }

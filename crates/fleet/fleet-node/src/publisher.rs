@@ -149,7 +149,7 @@ impl KeyPublisher {
     fn send(&self, command: Command) {
         // The task ends with the node.
         if self.0.send(command).is_err() {
-            tracing::debug!("nothing is said any more");
+            tracing::debug!("no more notifications");
         }
     }
 }

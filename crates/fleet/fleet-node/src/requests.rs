@@ -160,7 +160,7 @@ impl Call {
     {
         let mut outcome = request().await;
         while let Err(StoreError::Unavailable(why)) = &outcome {
-            tracing::debug!("the store does not answer a client's request: {why}");
+            tracing::debug!("the store does not respond to a client's request: {why}");
             self.may_have_executed = true;
             if Instant::now() + REQUEST_RETRY_INTERVAL >= self.deadline {
                 break;

@@ -102,9 +102,9 @@ pub enum StoreError {
     #[error("the store refuses: {0}")]
     Rejected(String),
     /// The history no longer contains the requested events.
-    #[error("the store has forgotten the events that were asked for")]
+    #[error("the requested events are no longer in the store's history")]
     HistoryCleared,
     /// No response: a write may have been executed.
-    #[error("the store does not answer: {0}")]
+    #[error("the store does not respond: {0}")]
     Unavailable(String),
 }

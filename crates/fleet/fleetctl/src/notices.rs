@@ -45,7 +45,7 @@ impl Notices {
             return Err(Failure::new(format!("Error waiting for units: {error}")));
         }
         let text = error.to_string();
-        self.report(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
+        self.report(SERVER, &text, |_| format!("Waiting for a response of fleetd: {text}"));
         Ok(())
     }
 

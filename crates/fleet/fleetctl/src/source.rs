@@ -77,7 +77,7 @@ pub async fn find_source(registry: &Registry, argument: &str, name: &UnitName) -
     }
 }
 
-const TOO_LONG_HINT: &str = "keep long content in a file on the machines, and let the unit name it";
+const TOO_LONG_HINT: &str = "put long content into a file on the machines, and refer to it in the unit";
 
 const EXAMPLE_UNIT: &str = "[Service]\nExecStart=/usr/bin/sleep 60";
 

@@ -297,7 +297,7 @@ impl Waiter<'_> {
             lines.push(format!("Error waiting for units: unit {name} is not {state}: {}", reason.text));
             lines.extend(reason.hints.iter().map(|hint| format!("hint: {hint}")));
             lines.push(format!(
-                "hint: it stays asked for; `fleetctl unload --no-block {name}` takes that back"
+                "hint: its target state is unchanged; `fleetctl unload --no-block {name}` withdraws it"
             ));
         }
         Err(Failure::new(lines.join("\n")))

@@ -86,7 +86,7 @@ async fn run_until_stopped(
     let (mut hangup, mut user_signal) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let listeners = Listeners::inherited()?;
     if listeners.is_empty() {
-        tracing::warn!("no socket was handed over: there is no API on this machine");
+        tracing::warn!("no socket was passed by systemd: this machine has no API");
     }
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let process = Process {
@@ -200,7 +200,7 @@ impl Process {
         let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
         let told = |written: anyhow::Result<()>| {
             if let Err(error) = written {
-                tracing::warn!("what the next start has to know: {error:#}");
+                tracing::warn!("cannot store the state for the next start: {error:#}");
             }
         };
         told(self.kept.write_fence(&FenceSettings {

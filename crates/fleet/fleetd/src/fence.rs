@@ -56,7 +56,7 @@ pub fn run() -> anyhow::Result<()> {
         peers: Asker { port: partition_port },
         save_units: Arc::new(move |units: &_| {
             if let Err(error) = kept.write_units(units) {
-                tracing::warn!("what the next start has to know: {error:#}");
+                tracing::warn!("cannot store the state for the next start: {error:#}");
             }
         }),
     };

@@ -96,7 +96,9 @@ pub async fn respond<F: Future<Output = bool> + Send + 'static>(
                 Err(error) => error,
             },
         };
-        tracing::warn!("UDP port {port}, where other machines ask whether this one has the store: {error}");
+        tracing::warn!(
+            "UDP port {port}, on which other machines query this one's connection to the store: {error}"
+        );
         sleep(RESPONSE_TIMEOUT).await;
     }
 }

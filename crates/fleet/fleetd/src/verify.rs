@@ -24,7 +24,7 @@ pub async fn findings(file: &Path, name: &UnitName) -> Option<String> {
             return None;
         }
         Err(_) => {
-            tracing::debug!("systemd-analyze verify {name} had no answer within {} s", TIMEOUT.as_secs());
+            tracing::debug!("systemd-analyze verify {name} did not end within {} s", TIMEOUT.as_secs());
             return None;
         }
     };

@@ -59,7 +59,7 @@ impl Control {
         let mut control = Control(UnixStream::connect(socket).await?);
         let hello = control.receive().await?;
         if hello.kind != HELLO || hello.number(0) != Some(VERSION) {
-            return Err(io::Error::other("the control socket speaks another protocol"));
+            return Err(io::Error::other("unsupported protocol of the control socket"));
         }
         control.send(Request::new(HELLO).number(VERSION)).await?;
         Ok(control)

@@ -32,12 +32,12 @@ pub enum Error {
     /// The call may have been executed.
     #[error("{call}: the connection to systemd was lost")]
     Lost { call: String, source: Option<Box<zbus::Error>> },
-    #[error("{call} had no answer within {} s", limit.as_secs())]
+    #[error("{call} had no response within {} s", limit.as_secs())]
     TimedOut { call: String, limit: Duration },
     /// An error reply of systemd.
     #[error("{call}: {name}: {text}")]
     Method { call: String, name: String, text: String },
-    #[error("{call}: systemd's answer is not understood")]
+    #[error("{call}: systemd's response is malformed")]
     InvalidReply { call: String, source: Box<zbus::Error> },
     #[error(
         "{unit} is a unit of this machine itself, by {}: one of the folder would take its place; it needs another name",
@@ -50,7 +50,7 @@ pub enum Error {
     Enable { unit: UnitName, source: Box<Error> },
     #[error("its [Install] section names nothing that it could be enabled by")]
     NothingToEnable,
-    #[error("{unit} has not stopped within {} s; systemd goes on stopping it", limit.as_secs())]
+    #[error("{unit} has not stopped within {} s; systemd is still stopping it", limit.as_secs())]
     StillStopping { unit: UnitName, limit: Duration },
     /// The job ended, but the unit is active.
     #[error("{unit} was not stopped: the job's result is {result}, the unit is {active}")]

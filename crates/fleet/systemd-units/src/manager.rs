@@ -126,7 +126,7 @@ impl Session {
         let names: Vec<&str> = units.iter().map(|unit| unit.as_str()).collect();
         let listed: Vec<ListedUnit> = self.call(call, &names).await?;
         if listed.len() != units.len() {
-            let why = format!("{} units were asked for, {} told of", units.len(), listed.len());
+            let why = format!("{} units were requested, {} returned", units.len(), listed.len());
             return Err(invalid_reply("ListUnitsByNames", &subject, zbus::Error::Failure(why)));
         }
         let unit_status = |(_, _, load, active, sub, _, object, ..): ListedUnit| {

@@ -88,7 +88,7 @@ impl SignalListener {
             match signal::subscribe(&connection).await {
                 Ok(()) => watchers.request_resync(),
                 Err(error) => {
-                    tracing::warn!("systemd would send no more signals, connecting anew: {error}");
+                    tracing::warn!("no more signals from systemd, reconnecting: {error}");
                     if let Err(error) = connection.close().await {
                         tracing::warn!("cannot close the connection to systemd: {error}");
                     }

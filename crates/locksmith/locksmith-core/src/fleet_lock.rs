@@ -98,7 +98,7 @@ impl Refusal {
     pub fn message(status: u16, body: &[u8]) -> String {
         match serde_json::from_slice::<Self>(body) {
             Ok(Self { kind, value }) => format!("{value} ({kind})"),
-            Err(_) => format!("the FleetLock server answers {status}"),
+            Err(_) => format!("the FleetLock server responded {status}"),
         }
     }
 }
@@ -131,6 +131,6 @@ mod tests {
     fn refusals() {
         let reply = br#"{"kind":"failed_lock","value":"pre-reboot failed"}"#;
         assert_eq!(Refusal::message(404, reply), "pre-reboot failed (failed_lock)");
-        assert_eq!(Refusal::message(500, b"<html>"), "the FleetLock server answers 500");
+        assert_eq!(Refusal::message(500, b"<html>"), "the FleetLock server responded 500");
     }
 }

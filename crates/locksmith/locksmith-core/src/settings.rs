@@ -29,7 +29,7 @@ pub const FLAGS: &[Flag] = &[
 
 /// Flags of the daemon only; extensions of Keelson.
 pub const DAEMON_FLAGS: &[Flag] = &[
-    Flag::new("fleet-lock-url", ValueKind::Text, "a FleetLock server that keeps the lock instead of etcd"),
+    Flag::new("fleet-lock-url", ValueKind::Text, "a FleetLock server that holds the lock instead of etcd"),
     Flag::new("drain-timeout", ValueKind::Duration, "how long units may take to move away; 0 moves none")
         .default("5m"),
     Flag::new("login-delay", ValueKind::Duration, "how long who is logged in is warned before").default("5m"),

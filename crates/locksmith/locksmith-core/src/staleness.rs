@@ -36,13 +36,13 @@ pub fn staleness(
     after: Duration,
 ) -> Staleness {
     let Some(metadata) = metadata else {
-        return Staleness::Alive("nobody knows since when it holds the lock");
+        return Staleness::Alive("it is unknown since when it holds the lock");
     };
     if metadata.boot_id.is_empty() {
         return Staleness::Alive("a person took the lock for it");
     }
     let Some(present) = present else {
-        return Staleness::Alive("the cluster manager could not be asked for it");
+        return Staleness::Alive("the cluster manager could not be queried");
     };
     if present.contains(holder) {
         return Staleness::Alive("the cluster manager sees it");
@@ -83,10 +83,10 @@ mod tests {
         let old = Some(("b", "2026-11-21T13:59:59Z"));
         check(old, Some(&["n"]), "stale");
         check(old, Some(&["m", "n"]), "the cluster manager sees it");
-        check(old, None, "the cluster manager could not be asked for it");
+        check(old, None, "the cluster manager could not be queried");
         check(Some(("b", "2026-11-21T14:00:00Z")), Some(&["n"]), "it may still be rebooting");
         check(Some(("b", "2026-11-21T17:00:00Z")), Some(&["n"]), "it may still be rebooting");
         check(Some(("", "2026-11-20T14:00:00Z")), Some(&["n"]), "a person took the lock for it");
-        check(None, Some(&["n"]), "nobody knows since when it holds the lock");
+        check(None, Some(&["n"]), "it is unknown since when it holds the lock");
     }
 }

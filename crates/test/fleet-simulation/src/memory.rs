@@ -174,7 +174,7 @@ impl MemoryLink {
             return Err(StoreError::Unavailable("the answer was lost".into()));
         }
         if inbound >= left {
-            return Err(StoreError::Unavailable("no answer in time".into()));
+            return Err(StoreError::Unavailable("no response in time".into()));
         }
         outcome
     }

@@ -54,7 +54,7 @@ async fn serve(paths: &Paths) -> anyhow::Result<()> {
         std::thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run(&receiver))?;
     notify::ready("waits for the next check");
     tokio::select! {
-        result = emit_changes(connection, changed_status) => result.context("the system bus is gone")?,
+        result = emit_changes(connection, changed_status) => result.context("the connection to the system bus is closed")?,
         () = stop.wait() => {}
     }
     notify::stopping();

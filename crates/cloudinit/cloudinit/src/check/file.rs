@@ -136,7 +136,7 @@ fn check_nested(locations: &BTreeMap<String, Location>, refusals: &mut Vec<Refus
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         for (parent, parent_location) in parents.filter_map(|parent| locations.get_key_value(parent)) {
             let line = parent_location.line;
-            let problem = format!("path {path:?} is below {parent:?}, which line {line} says is a file");
+            let problem = format!("path {path:?} is below {parent:?}, which is a file by line {line}");
             refusals.push(Refusal::new(*location, problem));
         }
     }

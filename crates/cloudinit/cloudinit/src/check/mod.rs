@@ -134,7 +134,7 @@ fn update(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusa
     {
         if &*strategy.text == BEST_EFFORT {
             checked.notes.push(format!(
-                "Warning: reboot-strategy {BEST_EFFORT} is deprecated; it is kept with its old meaning"
+                "Warning: reboot-strategy {BEST_EFFORT} is deprecated; its meaning is unchanged"
             ));
         } else {
             let failure = format!(

@@ -48,7 +48,7 @@ fn files_below_usr_are_skipped() {
 
 #[test]
 fn a_path_is_not_a_file_and_a_directory() {
-    let problem = "path \"/a/b/c\" is below \"/a\", which line 3 says is a file";
+    let problem = "path \"/a/b/c\" is below \"/a\", which is a file by line 3";
     refused("write_files:\n- path: /a/x/../b/c\n- path: a\n- path: /ab/c\n- path: /a\n", &[(2, problem)]);
     assert_eq!(checked("write_files: [{path: /a/b}, {path: /a/b}, {path: /a.b}]").unwrap().files.len(), 3);
 }

@@ -133,7 +133,7 @@ fn fetched_contents() {
     let unsupported: Vec<_> = json.unsupported.iter().map(ToString::to_string).collect();
     assert_eq!(
         unsupported,
-        ["line 4: content: what cannot be fetched stops the first boot: nothing stands in for it"]
+        ["line 4: content: a failed download stops the first boot; there is no equivalent"]
     );
     let yaml: serde_yaml::Value = serde_yaml::from_str(&converted(text, Format::Butane).text).unwrap();
     assert_eq!(yaml["storage"]["files"][0]["contents"]["http_headers"][0]["value"].as_str(), Some("c"));

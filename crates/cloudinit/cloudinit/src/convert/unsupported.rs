@@ -30,7 +30,7 @@ impl Unsupported {
     }
 
     pub(super) fn script(line: u32, name: String) -> Self {
-        Self::new(line, name, "a script is not run: put it in a file, and a unit that runs it")
+        Self::new(line, name, "scripts are not run: put it into a file, and a unit that runs it")
     }
 }
 
@@ -49,7 +49,11 @@ pub(super) fn collect(
     let mut list = Vec::new();
     let Some(document) = root.and_then(Node::mapping) else { return list };
     for (token, line) in substitute(text, &Addresses::default()).unknown {
-        list.push(Unsupported::new(line, token, "no addresses are put in there; the text keeps the word"));
+        list.push(Unsupported::new(
+            line,
+            token,
+            "no addresses are substituted; the variable remains in the text",
+        ));
     }
     names(document, config, checked, &mut list);
     users(config, checked, &mut list);
@@ -79,22 +83,23 @@ fn items<'a>(mapping: &'a Mapping, key: &str) -> impl Iterator<Item = &'a Mappin
 
 fn names(document: &Mapping, config: &CloudConfig, checked: &Checked, list: &mut Vec<Unsupported>) {
     if let Some(name) = config.hostname.as_ref().filter(|name| has_token(&name.text)) {
-        let why = "the address in the name is not known before there is a machine; it is left out";
+        let why = "the address in the name is unknown before the machine exists; omitted";
         list.push(Unsupported::new(name.location.line, "hostname", why));
     }
     if let Some(entry) = document.get("manage_etc_hosts").filter(|_| checked.hostname.is_none()) {
-        list.push(unsupported_entry(entry, "the machine's name is not known here; /etc/hosts is left out"));
+        list.push(unsupported_entry(entry, "the machine's name is unknown; /etc/hosts is omitted"));
     }
 }
 
 fn users(config: &CloudConfig, checked: &Checked, list: &mut Vec<Unsupported>) {
     for import in config.users.iter().flat_map(|user| &user.imports) {
-        let why = "keys are not fetched there: name them in ssh_authorized_keys";
+        let why = "keys are not downloaded: list them in ssh_authorized_keys";
         list.push(Unsupported::new(import.text.location.line, import.key, why));
     }
     for Text { text, location } in config.groups.iter().flat_map(|group| &group.members) {
         if !is_known(text, checked) {
-            let why = format!("user {text:?} is not in users, and would be made; the membership is left out");
+            let why =
+                format!("user {text:?} is not in users and would be created; the membership is omitted");
             list.push(Unsupported::new(location.line, "groups", why));
         }
     }
@@ -105,7 +110,7 @@ fn files(document: &Mapping, config: &CloudConfig, list: &mut Vec<Unsupported>) 
         if let Some(path) = &file.path
             && is_volatile(&clean_path(&path.text))
         {
-            let why = "what is written there is gone when the machine runs; the file is left out";
+            let why = "files there do not exist on the running machine; the file is omitted";
             list.push(Unsupported::new(path.location.line, "path", why));
             continue;
         }
@@ -118,14 +123,11 @@ fn files(document: &Mapping, config: &CloudConfig, list: &mut Vec<Unsupported>) 
         if let Some(entry) = mapping.get("content").filter(|_| is_fetched) {
             list.push(unsupported_entry(
                 entry,
-                "what cannot be fetched stops the first boot: nothing stands in for it",
+                "a failed download stops the first boot; there is no equivalent",
             ));
         }
         if let Some(entry) = mapping.get("overwrite").filter(|_| file.keep && !file.append) {
-            list.push(unsupported_entry(
-                entry,
-                "a file that is there stops the first boot, unless it has this content",
-            ));
+            list.push(unsupported_entry(entry, "an existing file with other content stops the first boot"));
         }
     }
 }
@@ -137,7 +139,7 @@ fn services(coreos: &Mapping, config: &CloudConfig, list: &mut Vec<Unsupported>)
         if let (Some(entry), Some(unit), true) = (coreos.get(service.block), service.unit, is_set) {
             list.push(unsupported_entry(
                 entry,
-                format!("Flatcar has no {unit}; its drop-in is written all the same"),
+                format!("Flatcar has no {unit}; its drop-in is written regardless"),
             ));
         }
     }
@@ -148,11 +150,14 @@ fn unit(unit: &Unit, mapping: &Mapping, list: &mut Vec<Unsupported>) {
     if let Some(command) =
         unit.command.as_ref().filter(|_| unit_directory(&name.text) == UnitDirectory::System)
     {
-        let why = "no unit is started or stopped by name; what is enabled starts at each boot";
+        let why = "unit commands are not run; enabled units start at each boot";
         list.push(Unsupported::new(command.location.line, "command", why));
     }
     if let Some(entry) = mapping.get("runtime").filter(|_| unit.runtime && defines_unit(unit)) {
-        list.push(unsupported_entry(entry, "no unit is made for one boot only; it is made to stay"));
+        list.push(unsupported_entry(
+            entry,
+            "units for a single boot are not supported; the unit is permanent",
+        ));
     }
     for name in unit
         .drop_ins

@@ -44,7 +44,7 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
             changes.units = true;
         }
         Some(_) => {
-            let why = "reboot_strategy wants it to run";
+            let why = "reboot_strategy requires it";
             plan.push(Action::Unmask { path: runtime_path(LOCKSMITH_UNIT) }, why);
         }
         None => {}

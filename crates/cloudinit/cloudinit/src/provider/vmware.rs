@@ -90,7 +90,7 @@ pub fn metadata(get: &mut PropertyLookup<'_>) -> Metadata {
     (0..MAX_PROVIDER_KEYS).find(|number| !guest_info.interface(*number));
     let GuestInfo { remaining, network, addresses, mut notes, .. } = guest_info;
     if remaining == 0 {
-        notes.push(format!("no more than {MAX_PROVIDER_KEYS} keys of guestinfo are asked for"));
+        notes.push(format!("at most {MAX_PROVIDER_KEYS} keys of guestinfo are read"));
     }
     let network = (!network.is_empty()).then_some(NetworkSource::Vmware(network));
     Metadata { hostname, addresses, network, notes, ..Metadata::default() }

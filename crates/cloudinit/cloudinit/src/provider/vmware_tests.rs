@@ -133,7 +133,7 @@ fn invalid_value_does_not_affect_others() {
         Some("x".into())
     });
     assert_eq!(lookups, MAX_PROVIDER_KEYS);
-    assert_eq!(endless.notes.last().unwrap(), "no more than 1000 keys of guestinfo are asked for");
+    assert_eq!(endless.notes.last().unwrap(), "at most 1000 keys of guestinfo are read");
 }
 
 fn check(data: &str, encoding: &str, url: &str, expect: Result<UserData, &str>) {

@@ -43,7 +43,7 @@ impl ApplyContext<'_> {
         };
         if let Some(existing) = existing {
             let FileKind::Append { keeps_mode } = write.kind else {
-                self.info(format!("File {path:?} is there and stays as it is"));
+                self.info(format!("File {path:?} exists and is not changed"));
                 return Ok(Outcome::Unchanged);
             };
             content = Cow::Owned(self.appended_content(path, &write.content)?);
@@ -86,7 +86,7 @@ impl ApplyContext<'_> {
             Err(error) if has_fallback => {
                 self.record_missed(format!("fetch {path}"), service::error::chain(&error));
                 if exists {
-                    self.info(format!("File {path:?} is there and stays as it is"));
+                    self.info(format!("File {path:?} exists and is not changed"));
                     return Ok(Outcome::Unchanged);
                 }
                 self.write(write)
@@ -122,7 +122,7 @@ impl ApplyContext<'_> {
         if self.may_run("the check of the sudo rules")
             && !accounts::check_sudoers(&String::from_utf8_lossy(rules))?
         {
-            self.settings.log.warning("Warning: the sudo rules are not checked: there is no visudo");
+            self.settings.log.warning("Warning: the sudo rules are not checked: visudo is missing");
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ fn query(path: &Path, limit: Duration) -> io::Result<Vec<u8>> {
         let left = end.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         if left.is_zero() || poll(&mut [PollFd::new(port.as_fd(), PollFlags::POLLIN)], timeout)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no response in time"));
         }
         let count = match port.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

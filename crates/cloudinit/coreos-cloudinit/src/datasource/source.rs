@@ -105,11 +105,11 @@ impl Source {
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
             Self::Url(url) => format!("{} cannot be fetched", url.redacted()),
             Self::Service(service, url) => {
-                format!("{} does not answer as {}", url.redacted(), service.kind())
+                format!("{} does not respond as {}", url.redacted(), service.kind())
             }
             Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
             Self::CloudSigma(_) => "this is no server of CloudSigma with a lease".to_owned(),
-            Self::Credential { name, .. } => format!("there is no credential {name}"),
+            Self::Credential { name, .. } => format!("credential {name} does not exist"),
             Self::NoCloud(path) => format!("{} has neither user-data nor meta-data", path.display()),
             Self::Waagent(path) => format!("{} is not provisioned", path.display()),
             Self::VmwareGuestinfo => "VMware's guestinfo cannot be asked".to_owned(),

@@ -29,7 +29,7 @@ pub(super) const FLAGS: &[Flag] = &[
     text(
         "convert-netconf",
         "",
-        "Configure the network as the datasource says, in this format (debian, packet, vmware)",
+        "Configure the network as the datasource describes, in this format (debian, packet, vmware)",
     ),
     switch("dry-run", "The same as -plan"),
     text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
@@ -56,7 +56,7 @@ pub(super) const FLAGS: &[Flag] = &[
     switch("ignore-failure", "Exit with status 0 although the user-data was unreadable or malformed"),
     text("oem", "", "Use the flags of this platform; a flag that is given wins"),
     switch("once", "Do nothing if this user-data was applied to this instance before"),
-    switch("persist", "Keep the user-data for the next boots, once it is found to be valid"),
+    switch("persist", "Store valid user-data for the next boots"),
     switch("plan", "Print the steps as JSON lines and change nothing"),
     text("root", "/", "Read and write below this directory"),
     switch("root-run", "Run helper programs and call systemd although -root is given"),
@@ -65,7 +65,7 @@ pub(super) const FLAGS: &[Flag] = &[
     switch("validate", "Validate the user-data and change nothing"),
     text("validate-format", "text", "How -validate prints its findings (text, json)"),
     switch("version", "Print the version and exit"),
-    text("workspace", "/var/lib/coreos-cloudinit", "Where scripts and stamps are kept"),
+    text("workspace", "/var/lib/coreos-cloudinit", "Directory of scripts and stamps"),
 ];
 
 /// Flags that name a source, by rank.

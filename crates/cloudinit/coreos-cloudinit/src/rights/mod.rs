@@ -31,9 +31,9 @@ const STACK_BYTES: usize = 8 << 20;
 pub enum RightsError {
     #[error("cannot start a thread that only reads")]
     Thread(#[source] io::Error),
-    #[error("cannot give up capabilities")]
+    #[error("cannot drop capabilities")]
     Capabilities(#[from] CapsError),
-    #[error("cannot give up new privileges")]
+    #[error("cannot set no_new_privs")]
     NewPrivileges(#[from] Errno),
 }
 
@@ -111,13 +111,11 @@ fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
         Err(error) => Some(service::error::chain(&error)),
     };
     if let Some(reason) = reason {
-        FILES.call_once(|| log.debug(format!("What only reads is not kept from writing files: {reason}")));
+        FILES.call_once(|| log.debug(format!("File system access is not restricted: {reason}")));
     }
     if let Err(error) = syscalls::deny(rights.programs, sockets) {
         let reason = service::error::chain(&error);
-        CALLS.call_once(|| {
-            log.debug(format!("What only reads is not kept from calls of the kernel: {reason}"))
-        });
+        CALLS.call_once(|| log.debug(format!("System calls are not restricted: {reason}")));
     }
 }
 

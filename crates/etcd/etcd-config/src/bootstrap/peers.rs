@@ -148,7 +148,7 @@ impl Peers {
             ),
             Some((peer, _)) => format!("peer {peer} has another cluster token"),
             None => format!(
-                "{agreeing} of {} peers are up and agree, {majority} are needed; {silent} do not answer",
+                "{agreeing} of {} peers are up and agree, {majority} are required; {silent} do not respond",
                 self.proposal.set.len()
             ),
         };

@@ -313,7 +313,7 @@ fn peers_are_joined_or_bootstrapped_with() {
     check(
         base,
         vec![empty(), proposal(&same), no_response("http://10.0.0.3:1")],
-        &["log 2 of 3 peers are up and agree, 2 are needed; 1 do not answer", "Wait(500ms)"],
+        &["log 2 of 3 peers are up and agree, 2 are required; 1 do not respond", "Wait(500ms)"],
     );
     check(
         base,

@@ -25,7 +25,7 @@ pub enum DiscoveryError {
     /// The service's error message.
     #[error("{0}")]
     Refused(String),
-    #[error("{step}: no answer: {reason}")]
+    #[error("{step}: no response: {reason}")]
     NoAnswer { step: &'static str, reason: String },
 }
 

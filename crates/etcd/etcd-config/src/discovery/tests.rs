@@ -191,7 +191,7 @@ fn repeated_size_timeouts_fail() {
     check(
         Some(1),
         vec![out(), Event::TimerExpired, out(), Event::TimerExpired, out()],
-        &["failed cluster size check: no answer: timed out"],
+        &["failed cluster size check: no response: timed out"],
     );
 }
 

@@ -175,7 +175,7 @@ impl Proxy {
                 Err(error) => {
                     tracing::info!(
                         error = &error as &dyn std::error::Error,
-                        "a member does not answer; trying the next"
+                        "a member does not respond; trying the next"
                     );
                     upstream.mark_failed();
                 }

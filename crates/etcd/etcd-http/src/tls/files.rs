@@ -42,7 +42,7 @@ pub enum TlsError {
     Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("checking client certificates")]
     Verifier(#[from] VerifierBuilderError),
-    #[error("client certificates are asked for, but no trusted-ca-file is given")]
+    #[error("client-cert-auth requires trusted-ca-file")]
     NoAuthority,
     #[error("choosing the TLS versions")]
     Versions(#[from] rustls::Error),

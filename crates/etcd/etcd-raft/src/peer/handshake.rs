@@ -37,9 +37,9 @@ pub enum Rejection {
          remove the member and add it again"
     )]
     WrongDisk,
-    #[error("there is no version of the protocol that both members speak")]
+    #[error("no common version of the peer protocol")]
     Version,
-    #[error("it refuses for a reason that this version does not know")]
+    #[error("refused for an unknown reason")]
     Unknown,
 }
 

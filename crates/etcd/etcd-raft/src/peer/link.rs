@@ -27,7 +27,7 @@ pub enum LinkError {
     /// Possibly sent; there will be no response.
     #[error("the connection to the member broke")]
     Lost,
-    #[error("the member did not answer in time")]
+    #[error("the member did not respond in time")]
     TimedOut,
     #[error("the member could not handle the request")]
     Failed,

@@ -32,7 +32,7 @@ pub enum CheckpointError {
     Io(PathBuf, #[source] io::Error),
     #[error("the state's database {0}")]
     Database(PathBuf, #[source] heed::Error),
-    #[error("the state in {0} has format {1}; this program knows {FORMAT}")]
+    #[error("the state in {0} has format {1}, supported is {FORMAT}")]
     Format(PathBuf, u8),
     #[error("the state in {0} names no place in the log")]
     Meta(PathBuf, #[source] codec::DecodeError),

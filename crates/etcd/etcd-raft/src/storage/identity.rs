@@ -27,7 +27,7 @@ pub struct Identity {
 pub enum IdentityError {
     #[error("{0}")]
     Io(PathBuf, #[source] io::Error),
-    #[error("{0} has a format that this program does not know: {1:?}")]
+    #[error("{0} has an unsupported format: {1:?}")]
     Format(PathBuf, String),
     #[error("{0} is damaged at line {1}")]
     Damaged(PathBuf, usize),

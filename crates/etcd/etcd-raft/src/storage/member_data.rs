@@ -78,7 +78,7 @@ pub enum DataError {
     NoLog(PathBuf),
     #[error("the member in {0} never wrote anything")]
     Empty(PathBuf),
-    #[error("{0} is there already")]
+    #[error("{0} exists already")]
     Exists(PathBuf),
     #[error("the identity")]
     Identity(#[from] IdentityError),

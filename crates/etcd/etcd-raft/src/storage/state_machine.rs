@@ -142,7 +142,7 @@ impl RaftStateMachine<Types> for StateMachine {
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
         // The new state is in use. A backup may still have the old one open; the next start removes it.
         if let Err(error) = run_blocking(&*self.executor, move || snapshot_transfer::remove(&old)).await? {
-            tracing::warn!(%error, "the state that was replaced stays on the disk");
+            tracing::warn!(%error, "the replaced state could not be deleted");
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ fn with_hint(text: &str, hint: &str) -> Failure {
 fn io_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => "only root may: sudo etcdctl ...",
-        std::io::ErrorKind::StorageFull => "there is no room on that disk: name a directory on another one",
+        std::io::ErrorKind::StorageFull => "no space left on that disk: choose a directory on another one",
         _ => "look at that path",
     }
 }

@@ -60,10 +60,10 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let mut lines = format!("this member has {}\n", summary(&copy));
     for other in others.iter().filter(|other| other.id != copy.identity.member_id) {
         let status = match other.status {
-            Status::NoLeader(index) => format!("is there, without a majority, at index {index}"),
-            Status::Unreachable | Status::Unusable(_) | Status::Healthy(_) => "does not answer".to_owned(),
+            Status::NoLeader(index) => format!("alive, without a majority, at index {index}"),
+            Status::Unreachable | Status::Unusable(_) | Status::Healthy(_) => "does not respond".to_owned(),
         };
-        lines += &format!("it forgets {:x} {} ({}): {status}\n", other.id, other.name, other.urls.join(","));
+        lines += &format!("removes {:x} {} ({}): {status}\n", other.id, other.name, other.urls.join(","));
     }
     let mut report = document(&copy, &data.root);
     report["forgets"] = others
@@ -75,7 +75,7 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
         report["done"] = false.into();
         session.print_report(&lines, &report)?;
         return Err(Failure::usage(
-            "nothing was changed\nhint: if these machines are gone for good, say so: etcdctl recover --yes",
+            "nothing was changed\nhint: if these machines are lost permanently: etcdctl recover --yes",
         ));
     }
     let left = etcd_raft::leave_cluster(&data.location.folder, &copy.identity);

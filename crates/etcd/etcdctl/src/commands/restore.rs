@@ -40,7 +40,7 @@ pub const COMMAND: Command = Command {
         ),
         (
             "sudo etcdctl restore --backup-dir /var/backup/monday --replace",
-            "keep the existing data under another name",
+            "rename and keep the existing data",
         ),
     ],
     run: Run::Action(|session, args| Box::pin(async move { run(session, args) })),
@@ -61,7 +61,7 @@ fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     };
     let mut lines = format!("restored: {}\n", summary(&copy));
     for (_, to) in &moved {
-        lines += &format!("what was there is kept in {}\n", to.display());
+        lines += &format!("previous data: {}\n", to.display());
     }
     lines += &format!(
         "next: start etcd; it is member {:x} of the new cluster {:x}. Then add the other members.\n",
@@ -92,10 +92,7 @@ fn move_existing(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let existing: Vec<&Path> =
         all.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()).collect();
     if let Some(first) = existing.first().filter(|_| !replace) {
-        return reject(format!(
-            "{} is there already\nhint: --{REPLACE} moves it away and keeps it",
-            first.display()
-        ));
+        return reject(format!("{} exists already\nhint: --{REPLACE} renames and keeps it", first.display()));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut moved = Vec::new();

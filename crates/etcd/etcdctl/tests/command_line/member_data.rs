@@ -109,19 +109,16 @@ fn a_backup_is_made_checked_and_restored() {
     assert_eq!(output["keys"], 2);
     assert_ne!((&output["member"], &output["cluster"]), (&"1".into(), &"c".into()));
     let again = run(&["backup", "--data-dir", &source, "--backup-dir", &backup]);
-    expect(
-        &again,
-        &["deep/backup/member is there already\n", "err| hint: name another directory", "exit 1\n"],
-    );
+    expect(&again, &["deep/backup/member exists already\n", "err| hint: name another directory", "exit 1\n"]);
 
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
     expect(&output, &["out| restored: 2 keys at index ", "out| next: start etcd; it is member "]);
     let target_data = DataLocation { folder: Path::new(&target).join("member"), log: None };
     let first = MemberData::read(&target_data, 0).unwrap().identity;
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
-    expect(&output, &["is there already\n", "err| hint: --replace moves it away and keeps it", "exit 1\n"]);
+    expect(&output, &["exists already\n", "err| hint: --replace renames and keeps it", "exit 1\n"]);
     let output = run(&["restore", "--backup-dir", &backup, "--data-dir", &target, "--replace"]);
-    expect(&output, &["out| what was there is kept in ", "member.replaced-"]);
+    expect(&output, &["out| previous data: ", "member.replaced-"]);
     // Two restores of one backup are different clusters.
     let second = MemberData::read(&target_data, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
@@ -221,8 +218,7 @@ fn recover_requires_a_lost_majority() {
         &["has index 1000000, this one ", "do it there", "exit 1\n"],
         false,
     );
-    let forgets =
-        ["out| this member has 2 keys", "out| it forgets 2 m2 (http://127.0.0.1:1): does not answer"];
+    let forgets = ["out| this member has 2 keys", "out| removes 2 m2 (http://127.0.0.1:1): does not respond"];
     check(
         &[UNREACHABLE, UNREACHABLE],
         &[],

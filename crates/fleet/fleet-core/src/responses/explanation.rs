@@ -77,7 +77,9 @@ fn remedy(name: &UnitName, refusal: &Refusal) -> String {
     match refusal.scope {
         RefusalScope::Unit => format!("correct the unit file, then `fleetctl start --replace {name}`"),
         RefusalScope::Machine => {
-            format!("mend what the machine says, then `fleetctl start {name}`; or give the unit another name")
+            format!(
+                "fix the reported problem on the machine, then `fleetctl start {name}`; or rename the unit"
+            )
         }
         RefusalScope::Temporary => "it is tried again every few seconds".to_owned(),
     }

@@ -257,7 +257,7 @@ impl Obstacle {
             }
             Self::Peer { peer, .. } => format!("get {peer} onto this machine"),
             Self::Conflict { unit, .. } => format!("unload {unit}, or move it elsewhere"),
-            Self::Pinned { .. } => "destroy and submit the unit again: that forgets the machine".into(),
+            Self::Pinned { .. } => "destroy and submit the unit again, which removes its machine".into(),
             Self::Unreachable => "bring the machine back".into(),
             Self::Cordoned | Self::Draining => "uncordon the machine".into(),
             Self::Units { .. } => "raise the machine's limit of units, or move one elsewhere".into(),
@@ -321,7 +321,7 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotDesired => f.write_str("not asked for"),
+            Self::NotDesired => f.write_str("inactive by its target state"),
             Self::Global(machines) => write!(f, "global, on {} machines", machines.len()),
             Self::On(machine) => write!(f, "on Machine({machine})"),
             Self::MachineLost(machine) => write!(f, "waits for Machine({machine}), which is not present"),

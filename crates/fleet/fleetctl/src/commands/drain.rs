@@ -70,7 +70,7 @@ async fn wait_until_drained(
                     .partition(|unit| !unit.scheduling_message.is_empty());
                 if moving.is_empty() {
                     for unit in stuck {
-                        eprintln!("WARNING: Unit {} stays: {}", unit.name, unit.scheduling_message);
+                        eprintln!("WARNING: Unit {} remains: {}", unit.name, unit.scheduling_message);
                     }
                     return Ok(());
                 }

@@ -31,7 +31,7 @@ pub const COMMAND: Command = Command {
 pub fn request_failure(verb: &str, error: Error) -> Failure {
     match error {
         Error::Api(error) if error.is_unknown_path() => {
-            Failure::new(format!("the server does not know {verb}: it is no Keelson fleetd"))
+            Failure::new(format!("the server does not support {verb}: it is not Keelson's fleetd"))
         }
         Error::Api(ApiError::Refused { message, .. }) => Failure::new(format!("Error: {verb}: {message}")),
         other => Failure::new(format!("Error: {verb}: {other}")),

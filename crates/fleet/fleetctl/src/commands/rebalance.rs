@@ -13,7 +13,9 @@ pub const COMMAND: Command = Command {
     name: "rebalance",
     arguments: "",
     summary: "move units from machines with a high load to machines with a low load",
-    description: &["The cluster never rebalances automatically. Units that are bound to their machine stay."],
+    description: &[
+        "The cluster never rebalances automatically. Units that are bound to their machine remain.",
+    ],
     flags: &[Flag::switch("dry-run", "print the moves without executing them"), FULL, JSON],
     examples: &[("fleetctl rebalance --dry-run", "preview the moves after a machine has joined")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     name: "unload",
     arguments: "UNIT...",
     summary: "stop units and unload them from their machines",
-    description: &["The units stay in the cluster as inactive, without a target machine."],
+    description: &["The units remain in the cluster as inactive, without a target machine."],
     flags: &[NO_BLOCK, BLOCK_ATTEMPTS],
     examples: &[("fleetctl unload hello.service", "wait until the unit is stopped")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),

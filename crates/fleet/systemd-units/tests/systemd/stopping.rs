@@ -85,7 +85,7 @@ async fn check_patience(unit: &str, limit: Option<u64>, expected: Option<u64>) {
             let error = ended.unwrap().unwrap_err();
             let seconds = start.elapsed().as_secs();
             assert_eq!(Some(seconds), expected, "{unit}");
-            let text = format!("{unit} has not stopped within {seconds} s; systemd goes on stopping it");
+            let text = format!("{unit} has not stopped within {seconds} s; systemd is still stopping it");
             assert_eq!(error_chain(&error), text);
         }
         Err(_) => assert_eq!(expected, None, "{unit}"),

@@ -33,7 +33,7 @@ impl Session {
         let trace = self.store.debug.then(|| Trace(Arc::new(log_request)));
         let slow = SlowReport {
             after: SLOW_REPORT_AFTER,
-            report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
+            report: Arc::new(|endpoint| eprintln!("Waiting for a response of {endpoint}")),
         };
         let lock = EtcdLock::open(&self.store, trace, Some(slow)).map_err(init_failure)?;
         lock.create().await.map_err(init_failure)?;
@@ -57,7 +57,7 @@ pub fn holder_id(parsed: Option<&str>) -> Result<String, Failure> {
 /// Records why the lock is held. The lock does not depend on it, so that a failure is a warning.
 pub async fn write_metadata(lock: &EtcdLock, id: &str, metadata: Option<&HolderMetadata>) {
     if let Err(error) = lock.write_metadata(id, metadata).await {
-        eprintln!("WARNING: the note beside the lock: {error}");
+        eprintln!("WARNING: the lock's metadata: {error}");
     }
 }
 

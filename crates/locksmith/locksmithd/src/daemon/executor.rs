@@ -217,7 +217,7 @@ impl Executor {
         match fleet::drain(&self.fleet, &self.cordon_file, &self.id, limit).await {
             Ok(report) => {
                 for unit in &report.unmovable {
-                    tracing::warn!("Unit {unit} stays here");
+                    tracing::warn!("Unit {unit} remains on this machine");
                 }
                 match report.remaining.as_slice() {
                     [] => tracing::info!("The units have moved away"),

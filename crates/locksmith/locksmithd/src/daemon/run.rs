@@ -96,11 +96,11 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                     tracing::info!("The update agent is not on the bus: waiting for it");
                     Event::Tick
                 }
-                EngineEvent::BusClosed => bail!("the system bus is gone"),
+                EngineEvent::BusClosed => bail!("the connection to the system bus is closed"),
             },
             listener_exit = &mut listening => {
                 listener_exit.context("listening to the bus")?.context("listening to the bus")?;
-                bail!("the system bus is gone");
+                bail!("the connection to the system bus is closed");
             }
             () = wait_until_due(&machine, &clock) => Event::Tick,
         };

@@ -55,6 +55,6 @@ impl FleetLockClient {
             Err(FleetLockError::Refused(FleetLockRefusal::message(status.as_u16(), &body)))
         };
         let limited = tokio::time::timeout(HTTP_REQUEST, exchange).await;
-        limited.unwrap_or_else(|_| Err(failed(format!("no answer within {HTTP_REQUEST:?}"))))
+        limited.unwrap_or_else(|_| Err(failed(format!("no response within {HTTP_REQUEST:?}"))))
     }
 }

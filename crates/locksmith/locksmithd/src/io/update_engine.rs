@@ -126,7 +126,7 @@ impl Listener {
                 };
                 match self.classify_sender(sender.as_str()).await {
                     Some(kind) => self.emit(EngineEvent::StatusUpdate(kind, status(fields))).await,
-                    None => tracing::warn!("{sender} is neither the update agent nor root: not believed"),
+                    None => tracing::warn!("{sender} is neither the update agent nor root: ignored"),
                 }
             }
             _ => {}

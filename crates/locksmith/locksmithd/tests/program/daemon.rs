@@ -145,7 +145,7 @@ fn only_root_may_signal_a_needed_reboot() {
         .output()
         .unwrap();
     assert!(sent.status.success(), "{sent:?}");
-    daemon.logs("is neither the update agent nor root: not believed");
+    daemon.logs("is neither the update agent nor root: ignored");
     assert_eq!(machine.bus.reboots(), [""; 0]);
     let began = Instant::now();
     assert!(machine.send_need_reboot().status().unwrap().success());

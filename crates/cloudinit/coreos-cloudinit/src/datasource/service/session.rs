@@ -67,7 +67,8 @@ impl<'a> Session<'a> {
     /// Logs a failure and returns an empty item.
     pub fn optional(&self, what: &str, item: Result<Vec<u8>, DatasourceError>) -> Vec<u8> {
         item.unwrap_or_else(|error| {
-            self.log.warning(format!("Warning: going on without {what}: {}", service::error::chain(&error)));
+            self.log
+                .warning(format!("Warning: continuing without {what}: {}", service::error::chain(&error)));
             Vec::new()
         })
     }
@@ -121,7 +122,7 @@ impl<'a> Session<'a> {
         let token = match answer {
             Ok(token) => token,
             Err(DatasourceError::NotFound { .. }) => {
-                self.log.info("The metadata service gives no tokens, going on without");
+                self.log.info("The metadata service has no tokens, continuing without");
                 return Ok(Token::Unsupported);
             }
             Err(DatasourceError::TooLarge { .. }) => Vec::new(),
@@ -131,8 +132,7 @@ impl<'a> Session<'a> {
         match String::from_utf8(token.trim_ascii().to_vec()) {
             Ok(token) if is_header(&token) => Ok(Token::Value(token)),
             _ => {
-                self.log
-                    .warning("Warning: what the metadata service gives as token is none, going on without");
+                self.log.warning("Warning: the metadata service's token is invalid, continuing without");
                 Ok(Token::Unsupported)
             }
         }

@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[],
     examples: &[
-        ("locksmithctl lock", "nobody else reboots, with a maximum of 1"),
+        ("locksmithctl lock", "with a maximum of 1, no other machine reboots"),
         ("locksmithctl lock db-work", "any word"),
     ],
     run: Run::Execute(|session, args| Box::pin(run(session, args))),

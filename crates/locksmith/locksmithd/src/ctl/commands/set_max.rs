@@ -12,7 +12,7 @@ pub const COMMAND: Command = Command {
     arguments: "NUMBER",
     summary: "Set the maximum number of lock holders",
     description: &[
-        "Set the maximum number of machines that can be rebooting at a given time. Who holds the lock keeps it.",
+        "Set the maximum number of machines that can be rebooting at a given time. Current holders keep the lock.",
     ],
     flags: &[],
     examples: &[("locksmithctl set-max 4", "four at a time")],

@@ -179,7 +179,7 @@ mod tests {
             "Available: 0\nMax: 2\n\n\
              MACHINE ID  FOR     VERSION  REASON           STALE\n\
              m1          2h0m0s  2.0.0    update to 3.0.0  yes\n\
-             work        -       -        -                no: nobody knows since when it holds the lock\n"
+             work        -       -        -                no: it is unknown since when it holds the lock\n"
         );
         let none = Semaphore::default();
         assert_eq!(
@@ -195,7 +195,7 @@ mod tests {
         let report = Report::of(&held, &metadata, None, now, STALE_AFTER);
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"available":0,"max":2,"holders":[{"id":"m1","since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0","stale":false,"aliveBecause":"the cluster manager could not be asked for it"},{"id":"work","stale":false,"aliveBecause":"nobody knows since when it holds the lock"}]}"#
+            r#"{"available":0,"max":2,"holders":[{"id":"m1","since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0","stale":false,"aliveBecause":"the cluster manager could not be queried"},{"id":"work","stale":false,"aliveBecause":"it is unknown since when it holds the lock"}]}"#
         );
     }
 }

@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
     summary: "Unlock this machine or a given machine-id for reboot.",
     description: &[
         "Gives back the lock that the given machine holds, or this one if no id is given. A machine gives it back by",
-        "itself when it is healthy again; one that never comes back keeps the others from rebooting until then.",
+        "itself when it is healthy again; a machine that never returns blocks the others until then.",
         "",
         "Dead by the rule, for --stale, is a machine that took the lock itself to reboot, longer ago than --stale-after,",
         "and that the cluster manager does not see. Each that is unlocked so is named.",
@@ -31,7 +31,7 @@ pub const COMMAND: Command = Command {
     flags: &[STALE, AFTER],
     examples: &[
         ("locksmithctl unlock 69d27b356a94476da859461d3a3bc6fd", "that machine"),
-        ("locksmithctl unlock --stale", "machines that are gone for good"),
+        ("locksmithctl unlock --stale", "machines that are lost permanently"),
     ],
     run: Run::Execute(|session, args| Box::pin(run(session, args))),
 };
