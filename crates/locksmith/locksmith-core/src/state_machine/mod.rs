@@ -6,9 +6,17 @@
 //! users and requests the reboot. Anything that prevents the reboot rolls all of this back.
 
 mod events;
+#[cfg(test)]
+mod exploration;
 mod machine;
+mod reboot;
+mod rollback;
+mod settling;
+mod state;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod transition;
 
 pub use events::{Acquired, Action, Clocks, Config, Event, Exit, Level, LockFailure};
 pub use machine::StateMachine;

@@ -1,0 +1,119 @@
+//! The way to the reboot: inhibitors, lock, drain, warning, request.
+
+use std::time::Duration;
+
+use super::events::{Acquired, Action, Config, Level, LockFailure};
+use super::state::{Boot, Lock, Plan, State, Step};
+use super::texts::{format_duration, spell_duration};
+use super::transition::{Transition, time_until_window};
+use crate::coordinator;
+use crate::limits::REBOOT_TIMEOUT;
+use crate::strategy::Strategy;
+
+impl Transition<'_> {
+    pub fn on_inhibitors(&mut self, boot: Boot, plan: Option<Plan>, found: Vec<String>) -> State {
+        let Some(mut plan) = plan else { return self.start_due(boot, None) };
+        if found.is_empty() {
+            plan.logged_inhibitors.clear();
+            let Config { fleet_lock, strategy, .. } = self.config;
+            if *strategy == Strategy::BestEffort && !fleet_lock {
+                return self.begin(Action::CheckEtcd, Step::CheckingEtcd(boot), Some(plan));
+            }
+            return self.lock_if_needed(*fleet_lock || *strategy == Strategy::EtcdLock, boot, Some(plan));
+        }
+        let delay = self.back_off(Some(&mut plan));
+        if found != plan.logged_inhibitors {
+            let (found, delay) = (found.join("; "), format_duration(delay));
+            self.log(Level::Notice, format!("The reboot is inhibited: {found}. Retrying in {delay}."));
+        }
+        plan.logged_inhibitors = found;
+        match boot {
+            Boot::LockUnknown => self.release(Lock::Held(None), Some(plan)),
+            boot => self.start_due(boot, Some(plan)),
+        }
+    }
+
+    pub fn lock_if_needed(&mut self, needed: bool, boot: Boot, plan: Option<Plan>) -> State {
+        if !needed {
+            return self.proceed(Lock::NotHeld(boot), plan);
+        }
+        let reason = match &plan {
+            Some(plan) if !plan.version.is_empty() => format!("update to {}", plan.version),
+            _ => "update".to_owned(),
+        };
+        self.begin(Action::Lock { reason }, Step::Locking(boot), plan)
+    }
+
+    pub fn on_lock_result(
+        &mut self,
+        boot: Boot,
+        mut plan: Option<Plan>,
+        result: Result<Acquired, LockFailure>,
+    ) -> State {
+        let (boot, reason) = match (result, boot) {
+            (Ok(Acquired::New), Boot::Unsettled(settle)) => {
+                return self.proceed(Lock::Held(Some(settle)), plan);
+            }
+            (Ok(Acquired::New), _) | (Ok(_), Boot::LockUnknown) => {
+                return self.proceed(Lock::Held(None), plan);
+            }
+            // Belongs to an earlier boot, which settling releases, or to an operator.
+            (Ok(Acquired::AlreadyHeld), boot) => return self.proceed(Lock::NotHeld(boot), plan),
+            (Err(LockFailure::Unknown(reason)), Boot::Settled) => (Boot::LockUnknown, reason),
+            (Err(LockFailure::Unknown(reason) | LockFailure::Refused(reason)), boot) => (boot, reason),
+        };
+        let delay = format_duration(self.back_off(plan.as_mut()));
+        self.log(Level::Warning, format!("Failed to acquire lock: {reason}. Retrying in {delay}."));
+        self.start_due(boot, plan)
+    }
+
+    /// The lock is held or not needed. Acquiring it may have taken hours, so the window is checked again.
+    fn proceed(&mut self, lock: Lock, plan: Option<Plan>) -> State {
+        let Some(plan) = plan else { return self.release(lock, None) };
+        if time_until_window(self.config, self.now).is_some() {
+            self.log(Level::Notice, "The reboot window has closed meanwhile.");
+            return self.release(lock, Some(plan));
+        }
+        self.begin(Action::Drain, Step::Draining(lock), Some(plan))
+    }
+
+    pub fn on_drained(&mut self, lock: Lock, plan: Option<Plan>) -> State {
+        let Some(plan) = plan else { return self.undrain(lock, None) };
+        let text = format!("System reboot in {}!", spell_duration(self.config.login_delay));
+        self.begin(Action::Warn(text), Step::Warning(lock), Some(plan))
+    }
+
+    pub fn on_warned(&mut self, lock: Lock, plan: Option<Plan>, terminals: usize) -> State {
+        let Some(plan) = plan else { return self.undrain(lock, None) };
+        let delay = self.config.login_delay;
+        if terminals == 0 || delay.is_zero() {
+            return self.request_reboot(lock, plan);
+        }
+        self.log(Level::Notice, format!("Logins detected, delaying reboot for {}.", spell_duration(delay)));
+        State::Delaying { until: self.now.monotonic + delay, lock, plan }
+    }
+
+    pub fn request_reboot(&mut self, lock: Lock, plan: Plan) -> State {
+        self.actions.extend([Action::SetState(coordinator::State::Rebooting), Action::Reboot]);
+        State::RequestingReboot(lock, plan)
+    }
+
+    pub fn on_reboot_result(&mut self, lock: Lock, mut plan: Plan, result: Result<(), String>) -> State {
+        let Err(reason) = result else {
+            self.log(Level::Info, "Reboot sent. Going to sleep.");
+            return State::Rebooting { until: self.now.monotonic + REBOOT_TIMEOUT };
+        };
+        let delay = format_duration(self.back_off(Some(&mut plan)));
+        self.log(Level::Error, format!("The reboot was refused: {reason}. Retrying in {delay}."));
+        self.actions.push(Action::SetState(coordinator::State::RebootPlanned));
+        self.undrain(lock, Some(plan))
+    }
+
+    fn back_off(&mut self, plan: Option<&mut Plan>) -> Duration {
+        let delay = self.double_backoff();
+        if let Some(plan) = plan {
+            plan.retry_at = self.now.monotonic + delay;
+        }
+        delay
+    }
+}
