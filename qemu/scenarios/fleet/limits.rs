@@ -6,7 +6,7 @@ use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use super::super::kv::{NODES, SOON, expect_output};
-use super::cluster::{Member, form_three, put};
+use super::cluster::{Member, form_with, put, ttl, user_data};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
 use crate::slowdown::slowdown;
@@ -29,7 +29,10 @@ const LONGEST_EMULATED: usize = LONGEST / 8;
 const STEADY: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
 fn limits(context: &Context<'_>) -> Result<(), Failure> {
-    let [one, two, three] = form_three(context)?;
+    let slowdown = slowdown();
+    let settings =
+        [format!("agent-ttl: {}s", ttl(context).as_secs()), format!("etcd-request-timeout: {slowdown:.1}")];
+    let [one, two, three] = form_with(context, &user_data(&settings, ""))?;
     let client = &three.machine;
     let before = stored(client)?;
     let nothing = || expect(stored(client)? == before, "nothing of what was refused", &stored(client)?);
@@ -38,7 +41,7 @@ fn limits(context: &Context<'_>) -> Result<(), Failure> {
         ("lines", bad_lines(client)),
         ("length", too_long(client)),
         ("store", nothing()),
-        ("longest", longest(client, &one, longest_on(context))),
+        ("longest", longest(client, &one, longest_on(context), slowdown)),
         ("hopeless", never_active(client, &two, max_share(context))),
     ];
     // All parts run even if some fail.
@@ -144,10 +147,10 @@ fn longest_on(context: &Context<'_>) -> usize {
 }
 
 /// A unit of maximal size is stored, printed and run like any other.
-fn longest(client: &Machine<'_>, target: &Member<'_>, bytes: usize) -> Result<(), Failure> {
+fn longest(client: &Machine<'_>, target: &Member<'_>, bytes: usize, slowdown: f64) -> Result<(), Failure> {
     put(client, "long.service", &text(bytes))?;
-    // Three seconds on a host of ordinary speed, which is the default.
-    let timeout = 3.0 * slowdown();
+    // Three seconds on a host of ordinary speed, which is the default; as that of fleetd's requests to etcd.
+    let timeout = 3.0 * slowdown;
     expect_output(client, &format!("fleetctl --request-timeout={timeout:.1} submit long.service"), "")?;
     let cat = "fleetctl cat long.service | cmp - long.service && wc -c <long.service";
     expect_output(client, cat, &format!("{bytes}\n"))?;

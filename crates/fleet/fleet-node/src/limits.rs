@@ -27,7 +27,7 @@ pub const MIN_BACKOFF: Duration = Duration::from_millis(250);
 pub const SETTLE_TIME: Duration = Duration::from_secs(5);
 /// Interval of scans for unused unit files and orphaned keys.
 pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(60);
-/// Time for a client's request including the wait until this node has observed the write. fleetctl waits three
+/// Minimal time for a client's request including the wait until this node has observed the write. fleetctl waits three
 /// seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long the engine waits to observe its write.

@@ -139,6 +139,7 @@ impl<S: Store, H: UnitManager> Node<S, H> {
             store: self.agent.store.clone(),
             registry: self.registry.clone(),
             metrics: self.metrics.clone(),
+            timeout: self.settings.request_timeout(),
         }
     }
 

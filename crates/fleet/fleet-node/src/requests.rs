@@ -1,7 +1,8 @@
 //! Client requests. Each returns when this node has observed the write, so that a following read includes it.
-//! Unavailability of the store is retried within the client's timeout.
+//! Unavailability of the store is retried within the timeout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_api::additions::Plan;
 use fleet_core::registry::{Key, Write, writes_for_new_unit};
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 use unit_file::{UnitFile, UnitName};
 
-use crate::limits::{REQUEST_RETRY_INTERVAL, REQUEST_TIMEOUT};
+use crate::limits::REQUEST_RETRY_INTERVAL;
 use crate::metrics::Metrics;
 use crate::registry_cache::RegistryCache;
 use crate::store::{Precondition, Store, StoreError};
@@ -22,6 +23,8 @@ pub struct Requests<S> {
     pub store: S,
     pub registry: Arc<RegistryCache>,
     pub metrics: Arc<Metrics>,
+    /// Until a request fails, including the wait until this node has observed the write.
+    pub timeout: Duration,
 }
 
 impl<S: Store> Requests<S> {
@@ -32,7 +35,7 @@ impl<S: Store> Requests<S> {
         file: &UnitFile,
         desired: JobState,
     ) -> Result<(), StoreError> {
-        let mut call = Call::new();
+        let mut call = Call::new(self.timeout);
         let mut index = 0;
         for write in writes_for_new_unit(name, file, desired) {
             index = match write {
@@ -66,7 +69,7 @@ impl<S: Store> Requests<S> {
     }
 
     pub async fn destroy(&self, name: &UnitName) -> Result<(), StoreError> {
-        let mut call = Call::new();
+        let mut call = Call::new(self.timeout);
         match call.run(|| self.store.delete_job(name)).await {
             Ok(index) => self.wait_until_observed(index, &call).await,
             // An earlier attempt may have deleted it.
@@ -84,7 +87,7 @@ impl<S: Store> Requests<S> {
     pub async fn set_cordon(&self, machine: &MachineId, cordon: Cordon) -> Result<(), StoreError> {
         let key = Key::MachineCordon(machine.clone());
         let Some(value) = cordon.encode() else {
-            let mut call = Call::new();
+            let mut call = Call::new(self.timeout);
             return match call.run(|| self.store.delete(&key, Precondition::Always)).await {
                 Ok(index) => {
                     self.wait_until_observed(index, &call).await;
@@ -107,7 +110,7 @@ impl<S: Store> Requests<S> {
             (fleet_core::responses::relocations(&moves), moves)
         });
         let (plan, moves) = computed.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let mut call = Call::new();
+        let mut call = Call::new(self.timeout);
         for Relocation { unit, from, to, overlap } in moves {
             let (key, precondition) = (Key::Target(unit.clone()), Precondition::Value(from.to_string()));
             let moved = match overlap {
@@ -127,7 +130,7 @@ impl<S: Store> Requests<S> {
     }
 
     async fn put(&self, key: &Key, value: &str) -> Result<(), StoreError> {
-        let mut call = Call::new();
+        let mut call = Call::new(self.timeout);
         let index = call.run(|| self.store.put(key, value, None, Precondition::Always)).await?;
         self.wait_until_observed(index, &call).await;
         Ok(())
@@ -149,8 +152,8 @@ struct Call {
 }
 
 impl Call {
-    fn new() -> Self {
-        Self { deadline: Instant::now() + REQUEST_TIMEOUT, may_have_executed: false }
+    fn new(timeout: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, may_have_executed: false }
     }
 
     /// Retries a request while the store is unavailable. The request must be idempotent.

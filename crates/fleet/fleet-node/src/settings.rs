@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleet_core::{Capacity, MachineId};
 use unit_file::{UnitHash, UnitName};
 
+use crate::limits::REQUEST_TIMEOUT;
 use crate::unit_manager::Peer;
 
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub disable_engine: bool,
     /// Polls the registry each interval instead of watching it.
     pub disable_watches: bool,
+    /// Timeout of one request to the store.
+    pub store_timeout: Duration,
     /// Unique id of this start of fleetd.
     pub instance: String,
     /// Earlier starts on this machine. A presence written by one of them belongs to this machine.
@@ -82,6 +85,11 @@ impl Settings {
     /// After this time without a successful heartbeat the store counts as unreachable.
     pub fn heartbeat_timeout(&self) -> Duration {
         self.ttl / 3
+    }
+
+    /// Of a client's request: more than two attempts at the store.
+    pub fn request_timeout(&self) -> Duration {
+        REQUEST_TIMEOUT.max(self.store_timeout.mul_f64(2.5))
     }
 
     /// Between the starts of two attempts.

@@ -261,6 +261,7 @@ impl Process {
             engine_interval: config.engine_reconcile_interval,
             disable_engine: config.disable_engine,
             disable_watches: config.disable_watches,
+            store_timeout: config.etcd.request_timeout,
             instance: self.starts.instance.clone(),
             previous_instances: self.starts.earlier.clone(),
             saved_state: self.kept.contact(),

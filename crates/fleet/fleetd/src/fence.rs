@@ -47,6 +47,7 @@ pub fn run() -> anyhow::Result<()> {
         engine_interval: ttl,
         disable_engine: true,
         disable_watches: true,
+        store_timeout: Duration::ZERO,
         instance: String::new(),
         previous_instances: Vec::new(),
     };

@@ -143,6 +143,7 @@ impl<S: Service> Cluster<S> {
             engine_interval: Duration::from_secs(2),
             disable_engine: self.disable_engine,
             disable_watches: false,
+            store_timeout: Duration::from_secs(1),
             instance,
             previous_instances: host.instances.clone(),
             saved_state: host.systemd.saved_state.lock().unwrap().clone(),

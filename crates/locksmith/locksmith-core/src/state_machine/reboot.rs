@@ -67,11 +67,18 @@ impl Transition<'_> {
         self.start_due(boot, plan)
     }
 
+    fn window_has_closed(&mut self) -> bool {
+        let closed = time_until_window(self.config, self.now).is_some();
+        if closed {
+            self.log(Level::Notice, "The reboot window has closed.");
+        }
+        closed
+    }
+
     /// The lock is held or not needed. Acquiring it may have taken hours, so the window is checked again.
     fn proceed(&mut self, lock: Lock, plan: Option<Plan>) -> State {
         let Some(plan) = plan else { return self.release(lock, None) };
-        if time_until_window(self.config, self.now).is_some() {
-            self.log(Level::Notice, "The reboot window has closed meanwhile.");
+        if self.window_has_closed() {
             return self.release(lock, Some(plan));
         }
         self.begin(Action::Drain, Step::Draining(lock), Some(plan))
@@ -79,6 +86,9 @@ impl Transition<'_> {
 
     pub fn on_drained(&mut self, lock: Lock, plan: Option<Plan>) -> State {
         let Some(plan) = plan else { return self.undrain(lock, None) };
+        if self.window_has_closed() {
+            return self.undrain(lock, Some(plan));
+        }
         let text = format!("System reboot in {}!", spell_duration(self.config.login_delay));
         self.begin(Action::Warn(text), Step::Warning(lock), Some(plan))
     }
@@ -93,7 +103,11 @@ impl Transition<'_> {
         State::Delaying { until: self.now.monotonic + delay, lock, plan }
     }
 
+    /// Drain and login delay may have taken hours.
     pub fn request_reboot(&mut self, lock: Lock, plan: Plan) -> State {
+        if self.window_has_closed() {
+            return self.undrain(lock, Some(plan));
+        }
         self.actions.extend([Action::SetState(coordinator::State::Rebooting), Action::Reboot]);
         State::RequestingReboot(lock, plan)
     }

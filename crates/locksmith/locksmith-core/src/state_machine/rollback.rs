@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::events::{Action, Level};
-use super::state::{Lock, Plan, Settle, State, Step};
+use super::state::{Boot, Lock, Plan, Settle, State, Step};
 use super::texts::format_duration;
 use super::transition::Transition;
 
 impl Transition<'_> {
+    /// While this boot is unsettled the units stay away: settling takes them back once the machine is healthy.
     pub fn undrain(&mut self, lock: Lock, plan: Option<Plan>) -> State {
+        if let Lock::Held(Some(_)) | Lock::NotHeld(Boot::Unsettled(_)) = lock {
+            return self.release(lock, plan);
+        }
         self.begin(Action::Undrain, Step::Undraining(lock), plan)
     }
 

@@ -259,10 +259,7 @@ fn lock_acquired_after_the_window_is_released() {
     machine.step(reboot_needed());
     machine.step(Event::Inhibitors(vec![]));
     machine.advance(Duration::from_secs(3600));
-    machine.assert_step(
-        Event::Locked(Ok(Acquired::New)),
-        &["The reboot window has closed meanwhile.", "<Release>"],
-    );
+    machine.assert_step(Event::Locked(Ok(Acquired::New)), &["The reboot window has closed.", "<Release>"]);
     machine.assert_step(
         Event::Released(Err("no etcd".into())),
         &["Error: Unlocking failed: no etcd. Retrying in 10s."],
@@ -392,7 +389,7 @@ fn update_of_an_unhealthy_machine_reuses_its_lock() {
     machine.advance(Duration::from_secs(3600));
     machine.assert_step(
         Event::Locked(Ok(Acquired::AlreadyHeld)),
-        &["The reboot window has closed meanwhile.", "<CheckHealth>"],
+        &["The reboot window has closed.", "<CheckHealth>"],
     );
     machine.assert_step(
         Event::Health(Err("y".into())),
@@ -403,6 +400,48 @@ fn update_of_an_unhealthy_machine_reuses_its_lock() {
     );
     // Not acquired in vain while waiting for the window.
     assert_eq!(machine.sleep("5s"), ["<CheckHealth>"]);
+    machine.assert_step(Event::Health(Ok(())), &["<Undrain>"]);
+    machine.assert_step(Event::Undrained(Ok(())), &["<Release>"]);
+}
+
+#[test]
+fn drain_and_login_delay_do_not_end_in_a_reboot_outside_the_window() {
+    const CLOSED: &str = "The reboot window has closed.";
+    let draining = || {
+        let mut machine = Harness::settled(config(Strategy::EtcdLock, Some(("10:00", "1h"))));
+        machine.step(reboot_needed());
+        machine.step(Event::Inhibitors(vec![]));
+        machine.assert_step(Event::Locked(Ok(Acquired::New)), &["<Drain>"]);
+        machine
+    };
+    let mut machine = draining();
+    machine.advance(Duration::from_secs(3600));
+    machine.assert_step(Event::Drained, &[CLOSED, "<Undrain>"]);
+    machine.assert_step(Event::Undrained(Ok(())), &["<Release>"]);
+
+    let mut machine = draining();
+    machine.advance(Duration::from_secs(3400));
+    machine.step(Event::Drained);
+    machine.step(Event::Warned(1));
+    assert_eq!(machine.sleep("5m0s"), [CLOSED, "<Undrain>"]);
+}
+
+#[test]
+fn rollback_of_an_unhealthy_machine_keeps_its_lock_and_its_units_away() {
+    let mut machine = Harness::new(config(Strategy::EtcdLock, None));
+    machine.step(Event::Started);
+    machine.sleep("5s");
+    machine.step(Event::Health(Err("x".into())));
+    machine.step(reboot_needed());
+    machine.step(Event::Inhibitors(vec![]));
+    machine.step(Event::Locked(Ok(Acquired::AlreadyHeld)));
+    machine.assert_step(
+        Event::StatusUpdate(SignalSender::Engine, status("UPDATE_STATUS_IDLE")),
+        &["The reboot is called off: the update agent is at UPDATE_STATUS_IDLE", "<running>"],
+    );
+    machine.assert_step(Event::Drained, &[]);
+    machine.advance(Duration::from_secs(30));
+    machine.assert_step(Event::Tick, &["<CheckHealth>"]);
     machine.assert_step(Event::Health(Ok(())), &["<Undrain>"]);
     machine.assert_step(Event::Undrained(Ok(())), &["<Release>"]);
 }
@@ -437,7 +476,7 @@ fn lock_of_unknown_state_is_released() {
     machine.advance(Duration::from_secs(3600));
     machine.assert_step(
         Event::Locked(Ok(Acquired::AlreadyHeld)),
-        &["The reboot window has closed meanwhile.", "<Release>"],
+        &["The reboot window has closed.", "<Release>"],
     );
 }
 
@@ -508,7 +547,7 @@ fn operators_lock_is_not_released() {
     machine.advance(Duration::from_secs(3600));
     machine.assert_step(
         Event::Locked(Ok(Acquired::AlreadyHeld)),
-        &["The reboot window has closed meanwhile.", "Waiting for 22h59m55s to reboot."],
+        &["The reboot window has closed.", "Waiting for 22h59m55s to reboot."],
     );
 }
 

@@ -102,7 +102,7 @@ impl Executor {
                 if let Err(error) = self.marker.create() {
                     tracing::warn!("cannot record that the lock is requested: {error}");
                 }
-                let locked = self.acquire(reason).await;
+                let locked = self.acquire(reason, requested_before).await;
                 let not_ours = match &locked {
                     Err(LockFailure::Refused(_)) => true,
                     // An operator locked it with this machine's ID.
@@ -149,12 +149,13 @@ impl Executor {
         }
     }
 
-    async fn acquire(&self, reason: String) -> Result<Acquired, LockFailure> {
+    async fn acquire(&self, reason: String, requested_before: bool) -> Result<Acquired, LockFailure> {
         match &self.lock {
-            // The protocol does not tell whether the lock was held before; releasing it twice is allowed.
+            // The protocol does not tell whether the lock was held before: that of an earlier request may be.
             Lock::FleetLock(client) => {
                 let granted = client.send(FleetLockRequest::PreReboot, &self.id).await;
-                granted.map(|()| Acquired::New).map_err(|error| match &error {
+                let acquired = if requested_before { Acquired::AlreadyHeld } else { Acquired::New };
+                granted.map(|()| acquired).map_err(|error| match &error {
                     FleetLockError::Refused(_) => LockFailure::Refused(error.to_string()),
                     FleetLockError::Unreachable { .. } => LockFailure::Unknown(error.to_string()),
                 })

@@ -114,6 +114,38 @@ fn withdrawn_reboot_restores_the_units() {
     assert_eq!(machine.store.ctl(&["status"]), "Available: 1\nMax: 1\n");
 }
 
+/// A granted FleetLock request does not show whether the lock was held before.
+#[test]
+fn withdrawn_reboot_of_an_unhealthy_machine_keeps_its_fleet_lock() {
+    let machine = Machine::new();
+    machine.bus.change(|state| {
+        state.requires_good_boot = true;
+        state.units.insert("boot-complete.target".into(), "inactive".into());
+    });
+    // An earlier boot has requested the lock.
+    std::fs::create_dir_all(machine.path("state")).unwrap();
+    std::fs::write(machine.path("state/lock-requested"), "").unwrap();
+    let (url, lock_requests) = server::tcp(|_| (200, String::new()));
+    let requests = fleet(&machine, "open", 3);
+    let engine = machine.bus.engine(NEED_REBOOT);
+    let daemon = machine.start(&[REBOOT, ("LOCKSMITHD_FLEET_LOCK_URL", &url)]);
+    wait_until("a look at the units", || unit_requests(&requests), |count| *count > 0);
+    engine.logs("UPDATE_STATUS_IDLE", "0.0.0");
+    daemon.logs("The reboot is called off: the update agent is at UPDATE_STATUS_IDLE");
+    daemon.logs("Not healthy yet");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let lines: Vec<_> = lock_requests.lock().unwrap().iter().map(|request| request.line.clone()).collect();
+    assert_eq!(lines, ["POST /v1/pre-reboot"]);
+    assert_eq!(puts(&requests), [r#"{"cordon":"draining"}"#]);
+    machine.bus.change(|state| {
+        state.units.insert("boot-complete.target".into(), "active".into());
+    });
+    let lines =
+        || lock_requests.lock().unwrap().iter().map(|request| request.line.clone()).collect::<Vec<_>>();
+    wait_until("the lock's release", lines, |lines| lines.len() == 2);
+    assert_eq!(lines()[1], "POST /v1/steady-state");
+}
+
 #[test]
 fn inactive_cluster_manager_is_not_contacted() {
     let machine = Machine::new();
