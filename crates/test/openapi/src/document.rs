@@ -67,11 +67,20 @@ impl Document {
         target.unwrap_or_else(|| panic!("{reference} does not exist"))
     }
 
-    /// Parameters of an operation and of its path.
+    /// Parameters of an operation and of its path. Those of the operation take precedence.
     pub(crate) fn parameters<'a>(&'a self, operation: &Operation<'a>) -> Vec<&'a Value> {
-        let lists = [operation.item.get("parameters"), operation.value.get("parameters")];
-        let all = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
-        all.map(|parameter| self.resolve(parameter)).collect()
+        let mut parameters: Vec<&Value> = Vec::new();
+        for list in [operation.value.get("parameters"), operation.item.get("parameters")] {
+            let list = list.and_then(Value::as_array).into_iter().flatten();
+            for parameter in list.map(|parameter| self.resolve(parameter)) {
+                let same =
+                    |other: &&Value| other["name"] == parameter["name"] && other["in"] == parameter["in"];
+                if !parameters.iter().any(same) {
+                    parameters.push(parameter);
+                }
+            }
+        }
+        parameters
     }
 
     fn check_consistency(&self) {
@@ -97,7 +106,21 @@ impl Document {
         }
     }
 
-    /// The operation that serves a request: of several matching paths, the one with the fewest parameters.
+    /// The operations at a path: of several matching paths, the one with the fewest parameters.
+    fn operations_at(&self, path: &str) -> Vec<Operation<'_>> {
+        let parameters =
+            |operation: &Operation<'_>| operation.path.split('/').filter_map(parameter_name).count();
+        let matching = || self.operations().filter(|operation| matches_path(operation.path, path));
+        let fewest = matching().map(|operation| parameters(&operation)).min();
+        matching().filter(|operation| Some(parameters(operation)) == fewest).collect()
+    }
+
+    /// The documented methods of a request's path.
+    pub fn methods(&self, request: &Request) -> BTreeSet<String> {
+        self.operations_at(request.path()).into_iter().map(|operation| operation.method).collect()
+    }
+
+    /// Of several matching paths, the one with the fewest parameters that has the method.
     fn operation(&self, request: &Request) -> Option<Operation<'_>> {
         let matching = self.operations().filter(|operation| {
             operation.method == request.method && matches_path(operation.path, request.path())

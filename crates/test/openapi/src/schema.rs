@@ -23,6 +23,7 @@ impl Validator {
         }
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
+        compiler.enable_content_assertions();
         compiler.add_resource(LOCATION, closed).expect("a document");
         let mut schemas = Schemas::new();
         let compile = |pointer: String| {
