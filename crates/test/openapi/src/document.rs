@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::exchange::{Request, Response};
-use crate::schema::{Validator, pointer};
+use crate::schema::{Validator, children, pointer};
 
 /// Operations of a path. Other keys are not methods.
 const METHODS: [&str; 7] = ["get", "head", "put", "post", "patch", "delete", "options"];
@@ -41,6 +41,7 @@ impl Document {
         let root: Value = serde_yaml::from_str(yaml).expect("YAML");
         let version = root["openapi"].as_str().unwrap_or_default();
         assert!(version.starts_with("3.1."), "OpenAPI {version:?} instead of 3.1");
+        assert_no_null(&root, "");
         let document = Self { validator: Validator::new(&root), root, seen: BTreeSet::new() };
         document.check_consistency();
         document
@@ -205,6 +206,16 @@ impl<'a> Operation<'a> {
         let responses = self.value["responses"].as_object();
         let responses = responses.unwrap_or_else(|| panic!("{}: no responses", self.line()));
         responses.iter().map(|(status, response)| (status.clone(), response)).collect()
+    }
+}
+
+/// In YAML, a comma in an unquoted text within braces begins another key, without a value.
+fn assert_no_null(value: &Value, path: &str) {
+    for (key, child) in children(value) {
+        assert!(!child.is_null(), "{path}/{key} has no value");
+        if !matches!(key.as_str(), "example" | "examples") {
+            assert_no_null(child, &format!("{path}/{key}"));
+        }
     }
 }
 

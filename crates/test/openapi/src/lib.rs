@@ -15,6 +15,7 @@ mod document;
 mod example;
 mod exchange;
 mod schema;
+mod table;
 
 #[cfg(test)]
 mod tests;

@@ -90,7 +90,8 @@ fn close(schema: &mut Value) {
     }
 }
 
-fn children(value: &Value) -> Box<dyn Iterator<Item = (String, &Value)> + '_> {
+/// Keys and values, of an array its positions.
+pub fn children(value: &Value) -> Box<dyn Iterator<Item = (String, &Value)> + '_> {
     match value {
         Value::Array(list) => Box::new(list.iter().enumerate().map(|(at, child)| (at.to_string(), child))),
         Value::Object(map) => Box::new(map.iter().map(|(key, child)| (key.clone(), child))),

@@ -96,3 +96,11 @@ fn unseen_responses() {
     document.check(&Request::new("PUT /things/x"), &response(204, ""));
     assert_eq!(document.unseen().into_iter().collect::<Vec<_>>(), ["PUT /things/{name} 200"]);
 }
+
+#[test]
+fn table_of_operations() {
+    let document = Document::parse(DOCUMENT);
+    assert_eq!(document.table(), "| `/things/{name}` | PUT | Stores a thing |\n");
+    document.check_page(&format!("# Things\n\n{}", document.table()));
+    assert!(catch_unwind(AssertUnwindSafe(|| document.check_page("# Things"))).is_err());
+}

@@ -14,6 +14,7 @@ use crate::failing::Failing;
 use crate::site::{self, Client, FORM, Site, TIMEOUT};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/etcd.yaml");
+const PAGE: &str = include_str!("../../../../../docs/reference/http-api.md");
 const JSON: &str = "application/json";
 const ROOT: (&str, &str) = ("Authorization", "Basic cm9vdDpwdw==");
 /// Rejected without hashing a password.
@@ -280,4 +281,9 @@ fn fixed_paths_are_documented() {
         let allow: BTreeSet<String> = allow.split(',').map(str::to_owned).collect();
         assert_eq!(methods, allow, "{}", fixed.path);
     }
+}
+
+#[test]
+fn page_has_the_table() {
+    Document::read(DOCUMENT).check_page(PAGE);
 }

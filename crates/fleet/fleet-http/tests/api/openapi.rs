@@ -14,6 +14,7 @@ use crate::programs::with_programs;
 use crate::server::Server;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/fleet.yaml");
+const PAGE: &str = include_str!("../../../../../docs/reference/http-api.md");
 const JSON: &str = "application/json";
 const OPTIONS: &str = r#""options":[{"section":"Service","name":"ExecStart","value":"/bin/true"}]"#;
 
@@ -168,4 +169,9 @@ fn routes_are_documented() {
         [lines(PREFIX, &ORIGINAL), lines(additions::PREFIX, &ADDITIONS), vec!["GET /metrics".into()]];
     let routes: BTreeSet<String> = routes.concat().into_iter().collect();
     assert_eq!(routes, Document::read(DOCUMENT).operation_lines());
+}
+
+#[test]
+fn page_has_the_table() {
+    Document::read(DOCUMENT).check_page(PAGE);
 }
