@@ -10,14 +10,11 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::backend::Backend;
 use crate::context::{Context, Settings};
+use crate::fixed_paths::{FixedPath, Resource};
 use crate::response::{self, HttpResponse};
 use crate::server::{Handler, Never, Peer, Reply};
 use crate::watch::WatchChunks;
 use crate::{cors, information, keys, members, roles, statistics, users, v1};
-
-/// Endpoints that accept HEAD.
-const WITH_HEAD: &str = "GET,HEAD";
-const GET_ONLY: &str = "GET";
 
 /// The client API over a back end.
 pub struct Front<B>(Arc<Context<B>>);
@@ -142,41 +139,22 @@ async fn fixed_path<B: Backend>(
     path: &[u8],
     request: Request<Incoming>,
 ) -> HttpResponse {
-    let (get, head) = (request.method() == Method::GET, request.method() == Method::HEAD);
-    match path {
-        b"/config/local/log" if request.method() == Method::PUT => {
-            statistics::log_level(context, request).await
-        }
-        b"/config/local/log" => response::wrong_method("PUT"),
-        // Scrapers may use any method.
-        b"/metrics" => information::metrics(context),
-        _ if !is_read_only(path) => response::not_found(),
-        _ if accepts_head(path) && !get && !head => response::wrong_method(WITH_HEAD),
-        _ if !accepts_head(path) && !get => response::wrong_method(GET_ONLY),
-        b"/version" => information::version(context),
-        b"/health" => information::health(context).await,
-        b"/debug/vars" => statistics::vars(context),
-        b"/v2/stats/self" | b"/v1/stats/self" => statistics::self_statistics(context),
-        b"/v2/stats/leader" | b"/v1/stats/leader" => statistics::leader(context),
-        b"/v2/stats/store" | b"/v1/stats/store" => statistics::store(context),
-        b"/v2/leader" | b"/v1/leader" => information::leader(context),
-        _ => information::machines(context),
+    let Some(fixed) = FixedPath::find(path) else { return response::not_found() };
+    if !fixed.allows(request.method()) {
+        return response::wrong_method(fixed.allow);
     }
-}
-
-/// The part of a path after the API version.
-fn unversioned(path: &[u8]) -> Option<&[u8]> {
-    path.strip_prefix(b"/v1/").or_else(|| path.strip_prefix(b"/v2/"))
-}
-
-fn is_read_only(path: &[u8]) -> bool {
-    matches!(unversioned(path), Some(b"stats/self" | b"stats/leader" | b"stats/store"))
-        || accepts_head(path)
-        || matches!(path, b"/version" | b"/health" | b"/debug/vars")
-}
-
-fn accepts_head(path: &[u8]) -> bool {
-    matches!(unversioned(path), Some(b"machines" | b"peers" | b"leader"))
+    match fixed.resource {
+        Resource::Version => information::version(context),
+        Resource::Health => information::health(context).await,
+        Resource::Metrics => information::metrics(context),
+        Resource::Variables => statistics::vars(context),
+        Resource::LogLevel => statistics::log_level(context, request).await,
+        Resource::OwnStatistics => statistics::self_statistics(context),
+        Resource::LeaderStatistics => statistics::leader(context),
+        Resource::StoreStatistics => statistics::store(context),
+        Resource::Leader => information::leader(context),
+        Resource::Machines => information::machines(context),
+    }
 }
 
 impl<B: Backend> Handler for PeerFront<B> {
@@ -185,7 +163,7 @@ impl<B: Backend> Handler for PeerFront<B> {
     async fn handle(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Reply<Never> {
         let context = &*self.0;
         Reply::Response(match request.uri().path() {
-            "/members" | "/version" if request.method() != Method::GET => response::wrong_method(GET_ONLY),
+            "/members" | "/version" if request.method() != Method::GET => response::wrong_method("GET"),
             "/members" => information::peer_members(context),
             "/version" => information::version(context),
             _ => response::not_found(),

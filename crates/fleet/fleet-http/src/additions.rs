@@ -1,19 +1,18 @@
 //! Extensions of the original's API, below their own prefix.
 
+use fleet_api::ErrorDocument;
 use fleet_api::additions::{PlanRequest, RebalanceRequest};
-use hyper::Method;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use unit_file::UnitName;
 
 use crate::backend::Backend;
-use crate::body::{self, run_blocking};
+use crate::body::{self, Body, run_blocking};
 use crate::context::ApiContext;
 use crate::journal::Cancellation;
 use crate::request::{Target, require_json};
-use crate::response::{
-    ApiResult, api_error, backend_error, json, method_not_allowed, path_not_found, unit_not_found,
-};
+use crate::response::{ApiResult, api_error, backend_error, json, path_not_found, unit_not_found};
+use crate::routes::{self, ADDITIONS, Addition};
 use crate::{journal, machines, status, units};
 
 /// `segments` are the path segments after the prefix.
@@ -25,30 +24,28 @@ pub async fn handle<B: Backend>(
     body: &mut Incoming,
     cancellation: Cancellation,
 ) -> ApiResult {
-    let method = match segments {
-        ["units"] | ["units", _, "explanation" | "status" | "journal"] => Method::GET,
-        ["plan"] | ["rebalance"] => Method::POST,
-        ["machines", _, "cordon"] => Method::PUT,
-        _ => return Err(path_not_found()),
-    };
-    if head.method != method {
-        return Err(method_not_allowed(&format!("only {method} supported against this resource")));
-    }
-    match segments {
-        ["units"] => units::list_by_name(context, target),
-        ["units", name, "explanation"] => explanation(context, name),
-        ["units", name, "status"] => status::get(context, name, target).await,
-        ["units", name, _] => journal::get(context, name, target, cancellation),
-        segments => {
-            require_json(&head.headers)?;
-            let body = body::read(body, &context.body_budget).await?;
-            match segments {
-                ["machines", id, _] => machines::set_cordon(context, id, body).await,
-                ["plan"] => plan(context, body.decode_json().await?).await,
-                _ => rebalance(context, body.decode_json().await?).await,
-            }
+    match routes::find(&ADDITIONS, segments, &head.method)? {
+        Addition::Units => units::list_by_name(context, target),
+        Addition::Explanation => explanation(context, segments[1]),
+        Addition::Status => status::get(context, segments[1], target).await,
+        Addition::Journal => journal::get(context, segments[1], target, cancellation),
+        Addition::Plan => plan(context, json_body(context, head, body).await?.decode_json().await?).await,
+        Addition::Rebalance => {
+            rebalance(context, json_body(context, head, body).await?.decode_json().await?).await
+        }
+        Addition::Cordon => {
+            machines::set_cordon(context, segments[1], json_body(context, head, body).await?).await
         }
     }
+}
+
+async fn json_body<B: Backend>(
+    context: &ApiContext<B>,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<Body, ErrorDocument> {
+    require_json(&head.headers)?;
+    body::read(body, &context.body_budget).await
 }
 
 fn explanation<B: Backend>(context: &ApiContext<B>, name: &str) -> ApiResult {

@@ -18,6 +18,7 @@ mod put;
 mod request;
 mod response;
 mod route;
+mod routes;
 mod serve;
 mod settings;
 mod shutdown;
@@ -29,5 +30,6 @@ mod wire;
 
 pub use backend::{Backend, Failure};
 pub use listener::Listener;
+pub use routes::{ADDITIONS, ORIGINAL, Route};
 pub use serve::serve;
 pub use settings::{Programs, Settings};

@@ -13,6 +13,7 @@ use crate::context::ApiContext;
 use crate::payload::Payload;
 use crate::request::{Target, require_json};
 use crate::response::{ApiResult, JSON, api_error, method_not_allowed, path_not_found, response};
+use crate::routes::{self, ORIGINAL, Original};
 use crate::{machines, put, states, units};
 
 const GET_ONLY: &str = "only GET supported against this resource";
@@ -26,36 +27,46 @@ pub async fn handle<B: Backend>(
     head: &Parts,
     body: &mut Incoming,
 ) -> ApiResult {
-    match (segments, &head.method) {
-        ([], _) => Err(method_not_allowed("")),
-        (["discovery"], &Method::GET) => {
+    let method = &head.method;
+    match segments {
+        [] => return Err(method_not_allowed("")),
+        ["units" | "state", ""] => return Err(path_not_found()),
+        ["discovery"] if *method != Method::GET => {
+            return Err(api_error(400, "only HTTP GET supported against this resource"));
+        }
+        // Names with slashes are rejected with a specific message.
+        ["units", _, _, ..] if *method == Method::PUT => {
+            return put_unit(context, segments, head, body).await;
+        }
+        _ => {}
+    }
+    match (routes::find(&ORIGINAL, segments, method)?, method) {
+        (Original::Discovery, _) => {
             Ok(response(JSON, Payload::Full(Bytes::from_static(discovery().as_bytes()))))
         }
-        (["discovery"], _) => Err(api_error(400, "only HTTP GET supported against this resource")),
-        (["metrics"], method) => metrics(context, method),
-        (["units"], &Method::GET) => units::list(context, target),
-        (["state"], &Method::GET) => states::list(context, target),
-        (["units"] | ["state"], _) => Err(method_not_allowed(GET_ONLY)),
-        (["units" | "state", ""], _) => Err(path_not_found()),
-        (["units", name], &Method::GET) => units::get(context, name),
-        (["units", name], &Method::DELETE) => units::destroy(context, name).await,
-        // Names with slashes are rejected with a specific message.
-        (["units", name @ ..], &Method::PUT) => {
-            require_json(&head.headers)?;
-            put::put(context, &name.join("/"), body::read(body, &context.body_budget).await?).await
-        }
-        (["units", _], _) => {
-            Err(method_not_allowed("only GET, PUT and DELETE supported against this resource"))
-        }
-        (["state", name], &Method::GET) => states::get(context, name),
-        (["state", _], _) => Err(method_not_allowed(GET_ONLY)),
-        (["machines"], &Method::GET) => machines::list(context, target),
-        (["machines"], &Method::PATCH) => {
+        (Original::Metrics, _) => metrics(context, method),
+        (Original::Units, _) => units::list(context, target),
+        (Original::Unit, &Method::GET) => units::get(context, segments[1]),
+        (Original::Unit, &Method::DELETE) => units::destroy(context, segments[1]).await,
+        (Original::Unit, _) => put_unit(context, segments, head, body).await,
+        (Original::States, _) => states::list(context, target),
+        (Original::State, _) => states::get(context, segments[1]),
+        (Original::Machines, &Method::GET) => machines::list(context, target),
+        (Original::Machines, _) => {
             machines::patch(context, body::read(body, &context.body_budget).await?).await
         }
-        (["machines"], _) => Err(method_not_allowed("only GET and PATCH supported against this resource")),
-        _ => Err(path_not_found()),
     }
+}
+
+/// The name is everything after `units/`.
+async fn put_unit<B: Backend>(
+    context: &ApiContext<B>,
+    segments: &[&str],
+    head: &Parts,
+    body: &mut Incoming,
+) -> ApiResult {
+    require_json(&head.headers)?;
+    put::put(context, &segments[1..].join("/"), body::read(body, &context.body_budget).await?).await
 }
 
 /// Also served at the root, the default path of collectors.

@@ -4,8 +4,10 @@
 
 mod auth;
 mod endpoints;
+mod failing;
 mod idle;
 mod keys;
+mod openapi;
 mod proxy;
 mod script;
 mod site;

@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod functional;
 mod limits;
+mod openapi;
 mod pages;
 mod programs;
 mod put;

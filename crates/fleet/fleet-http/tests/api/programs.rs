@@ -25,7 +25,7 @@ const JOURNALCTL: &str = r#"echo "$@"
 for last; do :; done
 if [ "$last" = -f ]; then echo $$ > "$(dirname "$0")/following"; exec sleep 1000; fi"#;
 
-fn with_programs() -> Server {
+pub fn with_programs() -> Server {
     let server = Server::start(Cluster::with_units());
     server.cluster.store().create("-H.service", SLEEP, JobState::Launched);
     write_program(&server, "systemctl", "echo \"$@\"\necho oops >&2\nexit 3");

@@ -125,7 +125,7 @@ impl Drop for Server {
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
     pub code: u16,
-    head: Vec<(String, String)>,
+    pub head: Vec<(String, String)>,
     pub body: String,
 }
 

@@ -1,0 +1,292 @@
+//! `docs/reference/api/channel-server.yaml` describes what the server does.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use minisign::KeyPair;
+use openapi::{Document, Request, Response};
+use release::{KeySet, KeyText, NamedKey, SCHEMA};
+use serde_json::{Value, json};
+use support::{HttpReply, Server, keys, machine, write_release};
+
+const DOCUMENT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/channel-server.yaml");
+const PAGE: &str = include_str!("../../../../docs/reference/http-api.md");
+const JSON: &str = "application/json";
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Slow clients, errors of the disk, many streams and downloads.
+const NOT_PROVOKED: [u16; 3] = [408, 500, 503];
+
+/// A server with the versions and the machine of the examples.
+struct Fixture {
+    server: Server,
+    signer: KeyPair,
+}
+
+impl Fixture {
+    fn start() -> Self {
+        let (server, signer) = (Server::start(), keys());
+        for version in ["2.0.0", "3.0.0"] {
+            server.publish(version, "alpha", &signer);
+        }
+        server.omaha(machine("m1", "1.0.0", "alpha"));
+        Self { server, signer }
+    }
+
+    fn send_as(&self, token: Option<&str>, request: &Request) -> Response {
+        if request.target == "/api/events" && token.is_some() {
+            return first_event(&self.server, token.unwrap_or_default());
+        }
+        let mut headers: String =
+            request.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        headers.extend(token.map(|token| format!("Authorization: Bearer {token}\r\n")));
+        response(&self.server.raw(&request.method, &request.target, &headers, request.body.as_bytes()))
+    }
+
+    fn send(&self, request: &Request) -> Response {
+        self.send_as(Some(&self.server.admin()), request)
+    }
+
+    /// Changes the state so that an example succeeds, and returns it with the body that it needs.
+    fn prepare(&self, request: Request) -> Request {
+        let line = request.line().replace("%2E", ".");
+        match line.as_str() {
+            "DELETE /api/apps/keelson/channels/alpha" => {
+                self.server.admin_json("DELETE", "/api/apps/keelson/groups/alpha", "");
+            }
+            "PUT /api/apps/keelson/uploads/amd64/2.0.0/release.json" => {
+                return Request { body: release_json(&self.signer), ..request };
+            }
+            "POST /api/apps/keelson/keys" => return Request { body: key_set(1), ..request },
+            _ => {}
+        }
+        request
+    }
+}
+
+fn response(reply: &HttpReply) -> Response {
+    let headers = reply.head.lines().filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Response { status: reply.status, headers, body: reply.text() }
+}
+
+/// The stream does not end: reads up to the end of the first event.
+fn first_event(server: &Server, token: &str) -> Response {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let head = format!("GET /api/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    while !text.ends_with("\n\n\r\n") {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "the stream ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    let (head, chunk) = text.split_once("\r\n\r\n").unwrap();
+    let body = chunk.split_once("\r\n").unwrap().1.trim_end_matches("\r\n");
+    response(&HttpReply { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: body.into() })
+}
+
+fn release_json(signer: &KeyPair) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write_release(folder.path(), "2.0.0", signer);
+    std::fs::read_to_string(folder.path().join("release.json")).unwrap()
+}
+
+/// The body that publishes a key set with two root keys.
+fn key_set(epoch: u64) -> String {
+    let roots = [keys(), keys()];
+    let named = |(name, pair): (&str, &KeyPair)| {
+        let key = KeyText::of_file(&pair.pk.to_box().unwrap().to_string()).unwrap();
+        NamedKey { name: name.parse().unwrap(), key }
+    };
+    let set = KeySet {
+        schema: SCHEMA,
+        epoch,
+        issued: 100,
+        expires: 4_000_000_000,
+        threshold: 2,
+        root: ["one", "two"].into_iter().zip(&roots).map(named).collect(),
+        release: vec![named(("own", &keys()))],
+        channel: vec![named(("own", &keys()))],
+    };
+    let set = String::from_utf8(set.to_bytes().unwrap()).unwrap();
+    let sign =
+        |pair: &KeyPair| minisign::sign(None, &pair.sk, set.as_bytes(), Some("t"), None).unwrap().to_string();
+    let signatures: String = roots.iter().map(sign).collect();
+    json!({ "set": set, "signatures": signatures }).to_string()
+}
+
+/// Checks the requests of the document's examples, changes each on a new server.
+fn check_examples(document: &mut Document) {
+    let unchanged = Fixture::start();
+    for request in document.examples() {
+        let changed = (!["GET", "HEAD"].contains(&request.method.as_str())).then(Fixture::start);
+        let fixture = changed.as_ref().unwrap_or(&unchanged);
+        let request = fixture.prepare(request);
+        let response = fixture.send(&request);
+        assert!(response.status < 300, "{}: {response:?}", request.line());
+        document.check(&request, &response);
+        if request.target == "/api/events" {
+            let data = response.body.strip_prefix("event: overview\ndata: ").unwrap().to_owned();
+            let headers = vec![("Content-Type".to_owned(), JSON.to_owned())];
+            document.check(&Request::new("GET /api/overview"), &Response { body: data, headers, ..response });
+        }
+    }
+}
+
+/// Checks all operations below `/api` without a token and as a viewer, and below an application that does not exist.
+fn check_access(document: &mut Document) {
+    let fixture = Fixture::start();
+    for request in document.examples().iter().filter(|request| request.target.starts_with("/api")) {
+        let line = request.line();
+        let response = fixture.send_as(None, request);
+        assert_eq!(response.status, 401, "{line}");
+        document.check(request, &response);
+        if request.method != "GET" {
+            let response = fixture.send_as(Some(&fixture.server.viewer()), request);
+            assert_eq!(response.status, 403, "{line}");
+            document.check(request, &response);
+        }
+        if request.target.contains("/keelson") {
+            let other = Request { target: request.target.replace("/keelson", "/nope"), ..request.clone() };
+            let response = fixture.send(&other);
+            assert_eq!(response.status, 404, "{line}: {response:?}");
+            document.check(&other, &response);
+        }
+    }
+}
+
+/// Names that cannot be, bodies that are not JSON or too large, for all operations that document it.
+fn check_bodies(document: &mut Document) {
+    let fixture = Fixture::start();
+    for request in document.examples() {
+        if request.target.starts_with("/api/apps/keelson/") {
+            let invalid = ["/alpha", "/beta", "/2%2E0%2E0", "/2.0.0"];
+            let target =
+                invalid.iter().fold(request.target.clone(), |target, part| target.replace(part, "/.x"));
+            let invalid = Request { target, ..request.clone() };
+            if invalid != request {
+                document.check(&invalid, &fixture.send(&invalid));
+            }
+        }
+        if request.target.starts_with("/api")
+            && request.method != "GET"
+            && !request.target.contains("uploads")
+        {
+            let large = Request { body: " ".repeat((64 << 10) + 1), ..request.clone() };
+            let response = fixture.send(&large);
+            assert_eq!(response.status, 413, "{}", request.line());
+            document.check(&large, &response);
+        }
+        if request.headers.contains(&("Content-Type".to_owned(), JSON.to_owned())) {
+            let invalid = Request { body: "{".to_owned(), ..request.clone() };
+            let response = fixture.send(&invalid);
+            assert_eq!(response.status, 400, "{}", request.line());
+            document.check(&invalid, &response);
+        }
+    }
+}
+
+/// `METHOD TARGET STATUS [BODY]`, in order on one server.
+const REQUESTS: &[&str] = &[
+    "POST /v1/update 400 <request",
+    "GET /files/keelson/nope/timestamp.json 404",
+    "GET /files/keelson/alpha/2.0.0/nope 404",
+    "GET /files/keelson/alpha/2.0.0/release.json 200",
+    "GET /files/keelson/alpha/3.0.0/timestamp.json.sig 200",
+    "HEAD /files/keelson/alpha/2.0.0/nope 404",
+    "GET /api/apps/keelson/channels/nope 404",
+    "GET /api/apps/keelson/groups/nope 404",
+    "GET /api/apps/keelson/instances/nope 404",
+    // Conflicts.
+    "DELETE /api/apps/keelson/channels/alpha 409",
+    r#"POST /api/apps/keelson/channels/stable/promote 409 {"from":"beta"}"#,
+    r#"PUT /api/apps/keelson/channels/stable 409 {"version":"2.0.0"}"#,
+    "PUT /api/apps/keelson/channels/stable/floors/2.0.0 409",
+    "DELETE /api/apps/keelson/packages/3.0.0 409",
+    r#"POST /api/apps/keelson/packages 400 {"version":"9.0.0","arch":"../x"}"#,
+    r#"POST /api/apps/keelson/packages 409 {"version":"9.0.0","arch":"amd64"}"#,
+    "PUT /api/apps/keelson/uploads/amd64/9.0.0/usr.full 409 x",
+    "PUT /api/apps/keelson/uploads/amd64/9.0.0/release.json 400 {}",
+    // Optional parts of responses.
+    "PUT /api/apps/keelson/channels/alpha/floors/2.0.0 200",
+    "POST /api/apps/keelson/packages/2.0.0/ban 200",
+    "DELETE /api/apps/keelson/packages/2.0.0/ban 200",
+    r#"POST /api/apps/keelson/groups/alpha/pause 200 {"why":"a test"}"#,
+    r#"PUT /api/apps/keelson/channels/alpha 200 {"version":"3.0.0"}"#,
+    r#"POST /api/apps/keelson/packages 200 {"version":"2.0.0","arch":"amd64","channel":"alpha"}"#,
+    "GET /api/apps/keelson/groups/alpha 200",
+    "POST /api/apps/keelson/groups/alpha/resume 200",
+    "GET /api/overview 200",
+    r#"PUT /api/apps/keelson/instances/m1 200 {"alias":"one"}"#,
+    "GET /api/apps/keelson/instances 200",
+    "GET /api/apps/keelson/instances/m1/status_history 200",
+    "GET /api/activity 200",
+    // The files of the version are elsewhere.
+    r#"POST /api/apps/keelson/packages 200 {"version":"4.0.0","arch":"amd64","files_at":"http://cdn/4/"}"#,
+    "GET /api/apps/keelson/packages 200",
+    "GET /files/keelson/alpha/4.0.0/usr.full 302",
+    "HEAD /files/keelson/alpha/4.0.0/usr.full 302",
+];
+
+fn check_requests(document: &mut Document) {
+    let fixture = Fixture::start();
+    let mut check = |request: &Request, status: u16| {
+        let response = fixture.send(request);
+        assert_eq!(response.status, status, "{}: {response:?}", request.line());
+        document.check(request, &response);
+    };
+    check(&Request::new("POST /v1/update").body("text/xml", &" ".repeat((64 << 10) + 1)), 400);
+    let file = Request::new("GET /files/keelson/alpha/2.0.0/usr.full");
+    check(&file.header("Range", "bytes=99999999-"), 416);
+    // Events of a machine, up to a failure.
+    for (kind, result) in [(13, 1), (14, 1), (3, 0)] {
+        let mut failed = machine("m1", "1.0.0", "alpha");
+        (failed.ping, failed.update_check) = (false, false);
+        failed.events = vec![omaha::Event::new(omaha::EventType(kind), omaha::EventResult(result))];
+        fixture.server.omaha(failed);
+    }
+    let machine = Request::new("GET /api/apps/keelson/instances/m1");
+    assert!(serde_json::from_str::<Value>(&fixture.send(&machine).body).unwrap()["failure"].is_object());
+    check(&machine, 200);
+    let folder = tempfile::tempdir().unwrap();
+    write_release(folder.path(), "4.0.0", &fixture.signer);
+    fixture.server.upload(folder.path(), "4.0.0");
+    for line in REQUESTS {
+        let mut parts = line.splitn(4, ' ');
+        let mut request = Request::new(&format!("{} {}", parts.next().unwrap(), parts.next().unwrap()));
+        let status = parts.next().unwrap().parse().unwrap();
+        request.body = parts.next().unwrap_or_default().to_owned();
+        check(&request, status);
+    }
+    let keys = |body: String| Request::new("POST /api/apps/keelson/keys").body(JSON, &body);
+    check(&keys(key_set(1)), 200);
+    check(&keys(key_set(1)), 409);
+    check(&Request::new("GET /api/apps/keelson/keys"), 200);
+    check(&Request::new("GET /api/apps/keelson"), 200);
+}
+
+#[test]
+fn responses_are_documented() {
+    let mut document = Document::read(DOCUMENT);
+    check_examples(&mut document);
+    check_access(&mut document);
+    check_bodies(&mut document);
+    check_requests(&mut document);
+    let unseen = document.unseen();
+    let unseen =
+        unseen.iter().filter(|line| !NOT_PROVOKED.iter().any(|code| line.ends_with(&code.to_string())));
+    assert_eq!(unseen.collect::<Vec<_>>(), Vec::<&String>::new(), "documented responses that no request got");
+}
+
+#[test]
+fn page_has_the_table() {
+    Document::read(DOCUMENT).check_page(PAGE);
+}
