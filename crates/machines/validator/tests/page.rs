@@ -14,7 +14,7 @@ const WRONG: &str = "#cloud-config\nhost-nme: core-01\nwrite_files:\n  - path: /
 fn a_config_is_pasted_judged_and_fixed() {
     let server = Server::start();
     let mut page = Page::open(&server.url("/"));
-    assert_eq!(page.text("#summary"), "Nothing here yet.");
+    assert_eq!(page.text("#summary"), "No input.");
     page.click("#text");
     page.paste(WRONG);
     page.wait_for("document.getElementById('summary').textContent.startsWith('cloud-config: 1 error')");
@@ -56,7 +56,7 @@ fn what_is_no_config_and_a_server_that_is_gone_are_told() {
     page.wait_for(
         "document.getElementById('summary').textContent === 'unknown: 1 error, 0 warnings, 0 hints'",
     );
-    assert_eq!(page.text("#no-plan"), "Nothing of this would be applied.");
+    assert_eq!(page.text("#no-plan"), "The user-data is invalid: a machine would apply none of it.");
     page.click("#findings li:first-child button:last-child");
     page.wait_for("document.getElementById('summary').textContent === 'cloud-config: valid'");
     assert_eq!(page.value("document.getElementById('text').value"), "#cloud-config\nhostname: a\n");
@@ -71,5 +71,5 @@ fn what_is_no_config_and_a_server_that_is_gone_are_told() {
     assert_eq!(page.troubles(), [] as [String; 0]);
     server.stop();
     page.paste("x");
-    page.wait_for("document.getElementById('summary').textContent.startsWith('The server did not answer')");
+    page.wait_for("document.getElementById('summary').textContent.startsWith('No response from the server')");
 }

@@ -45,11 +45,11 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     let (server, signer) = (Server::start(), keys());
     let mut page = Page::open(&server.url("/"));
     log_in(&mut page, "no such token");
-    page.wait_for("document.getElementById('refused').textContent.includes('wants a token')");
+    page.wait_for("document.getElementById('refused').textContent.includes('a token is required')");
     log_in(&mut page, &server.admin());
     page.wait_for("document.getElementById('live').textContent === 'Live.'");
     page.wait_for("document.querySelectorAll('#channels tr').length === 3");
-    assert_eq!(page.text("#channel-alpha .version"), "nothing");
+    assert_eq!(page.text("#channel-alpha .version"), "none");
 
     // The page updates without a reload.
     server.publish("2.0.0", "alpha", &signer);
@@ -57,9 +57,9 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     for id in ["m1", "m2", "m3"] {
         server.omaha(machine(id, "1.0.0", "alpha"));
     }
-    page.wait_for("document.querySelector('#group-alpha .state').textContent === '0 of 3 on 2.0.0, 3 on the way, 0 failed'");
+    page.wait_for("document.querySelector('#group-alpha .state').textContent === '0 of 3 on 2.0.0, 3 in progress, 0 failed'");
     update(&server, "m1", "alpha", "1.0.0", "2.0.0");
-    page.wait_for("document.querySelector('#group-alpha .state').textContent === '1 of 3 on 2.0.0, 2 on the way, 0 failed'");
+    page.wait_for("document.querySelector('#group-alpha .state').textContent === '1 of 3 on 2.0.0, 2 in progress, 0 failed'");
     page.wait_for("document.querySelectorAll('#machines tr').length === 3");
     page.wait_for("document.querySelectorAll('#machines td:nth-child(4)')[0].textContent === 'complete'");
     let mut failed = machine("m2", "1.0.0", "alpha");
@@ -78,7 +78,9 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
         "document.getElementById('told').textContent.includes('2.0.0 is not signed for channel stable')",
     );
     page.click("#pause-alpha");
-    page.wait_for("document.querySelector('#group-alpha .state').textContent === 'Paused: by the page'");
+    page.wait_for(
+        "document.querySelector('#group-alpha .state').textContent === 'Paused: by an operator (web page)'",
+    );
     let paused = server.omaha(machine("m4", "1.0.0", "alpha"));
     assert_eq!(paused.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("paused"));
     page.click("#resume-alpha");
@@ -86,7 +88,7 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     page.value("document.getElementById('percent-alpha').value = '0'");
     page.click("#apply-alpha");
     // Not 100 %.
-    page.wait_for("/(^|\\D)0 % may have it/.test(document.querySelector('#group-alpha').textContent)");
+    page.wait_for("/(^|\\D)0 % eligible/.test(document.querySelector('#group-alpha').textContent)");
     let held = server.omaha(machine("m5", "1.0.0", "alpha"));
     assert_eq!(held.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("not-in-share"));
     server.publish("3.0.0", "alpha", &signer);
@@ -95,7 +97,9 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     choose(&mut page, "#version-alpha", "2.0.0");
     page.click("#set-alpha");
     page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
-    page.wait_for("document.getElementById('activity').textContent.includes('machines that run a newer version stay on it')");
+    page.wait_for(
+        "document.getElementById('activity').textContent.includes('machines with a newer version keep it')",
+    );
 
     // The timeline.
     page.wait_for("document.querySelectorAll('#group-alpha svg polygon').length >= 1");
@@ -123,5 +127,5 @@ fn a_viewer_has_read_only_access_and_sees_a_lost_connection() {
         "none"
     );
     server.stop();
-    page.wait_for("document.getElementById('live').textContent.startsWith('The connection is lost')");
+    page.wait_for("document.getElementById('live').textContent.startsWith('Connection lost')");
 }

@@ -118,7 +118,7 @@ function words({ op, why, ...rest }) {
     case "ssh-keys": return `authorize ${told(rest.keys.length, "key")} of ${rest.user}`;
     case "write": return `write ${rest.path} (${[rest.mode, rest.owner, told(rest.size, "byte")].filter(Boolean).join(", ")})`;
     case "enable": return `enable ${rest.unit}${rest.runtime ? " until the next reboot" : ""}`;
-    case "daemon-reload": return "have systemd read its units again";
+    case "daemon-reload": return "reload the units of systemd";
     case "unit": return `${rest.command} ${rest.unit}`;
     case "script": return "run the script";
     default: {
@@ -143,7 +143,7 @@ function show(answer) {
   findings.replaceChildren(...shown.map(row));
   plan.replaceChildren(...(answer.plan || []).map(step));
   noPlan.hidden = Boolean(answer.plan && answer.plan.length);
-  noPlan.textContent = answer.plan ? "Nothing would be done." : "Nothing of this would be applied.";
+  noPlan.textContent = answer.plan ? "No steps." : "The user-data is invalid: a machine would apply none of it.";
   fixAll.hidden = !shown.some((finding) => finding.fix);
   const of = (kind) => shown.filter((finding) => finding.kind === kind).length;
   summary.textContent = shown.length
@@ -166,7 +166,7 @@ async function ask() {
     show(JSON.parse(body));
   } catch (error) {
     if (mine !== asked) return;
-    summary.textContent = `The server did not answer: ${error.message}`;
+    summary.textContent = `No response from the server: ${error.message}`;
     summary.className = "error";
   }
 }

@@ -72,10 +72,10 @@ function channelRow(channel, packages, channels) {
   const target = choice(channels.filter((other) => other !== name), "", `target-${name}`);
   buttons.append(
     version, button("Set", () => act("PUT", path("channels", name), { version: version.value }), `set-${name}`),
-    target, button("Promote to it", () => act("POST", path("channels", target.value, "promote"), { from: name }), `promote-${name}`),
+    target, button("Promote", () => act("POST", path("channels", target.value, "promote"), { from: name }), `promote-${name}`),
   );
   change.append(buttons);
-  row.append(element("td", name), element("td", channel.package || "nothing", "version"),
+  row.append(element("td", name), element("td", channel.package || "none", "version"),
     element("td", time(channel.changed)), element("td", channel.floors.join(", ")), change);
   return row;
 }
@@ -98,15 +98,15 @@ function groupCard(group) {
   const rollout = group.rollout;
   const there = rollout ? group.versions[rollout.version] || 0 : 0;
   const head = element("h3", name);
-  head.append(element("span", ` takes ${group.channel}`, "soft"));
+  head.append(element("span", ` follows ${group.channel}`, "soft"));
   const state = element("p", "", "state");
   if (group.paused) {
     state.textContent = `Paused: ${group.paused.why}`;
     state.classList.add(group.paused.by === "operator" ? "warning" : "error");
   } else if (rollout) {
-    state.textContent = `${there} of ${group.machines} on ${rollout.version}, ${group.in_progress} on the way, ${rollout.failed} failed`;
+    state.textContent = `${there} of ${group.machines} on ${rollout.version}, ${group.in_progress} in progress, ${rollout.failed} failed`;
   } else {
-    state.textContent = `${group.machines} machines, nothing to give them`;
+    state.textContent = `${group.machines} machines, no version`;
   }
   const bar = element("div", null, "bar");
   const done = element("div");
@@ -120,11 +120,11 @@ function groupCard(group) {
   change.append(
     group.paused
       ? button("Resume", () => act("POST", path("groups", name, "resume")), `resume-${name}`)
-      : button("Pause", () => act("POST", path("groups", name, "pause"), { why: "by the page" }), `pause-${name}`),
+      : button("Pause", () => act("POST", path("groups", name, "pause"), { why: "by an operator (web page)" }), `pause-${name}`),
     percent,
     button("Percent", () => act("PUT", path("groups", name, "policy"), { ...group.policy, percent: Number(percent.value) }), `apply-${name}`),
   );
-  card.append(head, state, bar, element("p", `${words || "no machines"}; ${group.share} % may have it`, "soft"), change, svg, legend);
+  card.append(head, state, bar, element("p", `${words || "no machines"}; ${group.share} % eligible`, "soft"), change, svg, legend);
   return card;
 }
 
@@ -136,8 +136,8 @@ function packageRow(one) {
   if (one.banned !== null) version.append(element("span", ` banned: ${one.banned}`, "error"));
   const change = element("td", null, "change");
   change.append(one.banned === null
-    ? button("Ban", () => act("POST", path("packages", name, "ban"), { why: "by the page" }))
-    : button("Lift the ban", () => act("DELETE", path("packages", name, "ban"))));
+    ? button("Ban", () => act("POST", path("packages", name, "ban"), { why: "by an operator (web page)" }))
+    : button("Unban", () => act("DELETE", path("packages", name, "ban"))));
   row.append(version, element("td", one.board), element("td", size(one.size)),
     element("td", one.channels.join(", ") || "all"), element("td", time(one.created)), change);
   return row;
@@ -243,7 +243,7 @@ async function follow() {
     $("told").textContent = "";
   }
   if (stream !== mine) return;
-  $("live").textContent = "The connection is lost; trying again.";
+  $("live").textContent = "Connection lost, reconnecting.";
   setTimeout(() => { if (stream === mine) follow(); }, AGAIN);
 }
 
