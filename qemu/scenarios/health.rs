@@ -63,7 +63,7 @@ fn is_bad(machine: &Machine<'_>, why: &str) -> Result<(), Failure> {
         machine.succeed("sudo journalctl -b -p err -t keelson-health-check -o cat --no-pager | tail -n 1")?;
     let expected = format!("this machine is not healthy: {why}");
     expect(message.starts_with(&expected), &expected, &message)?;
-    expect(message.contains("; this machine stays up, since "), "no restart", &message)?;
+    expect(message.contains("; this machine stays up because "), "no restart", &message)?;
     let report = machine.read(REPORT)?;
     expect(report.contains("\"state\": \"unhealthy\""), "an unhealthy machine", &report)
 }
@@ -96,7 +96,7 @@ fn own_checks(machine: &Machine<'_>) -> Result<(), Failure> {
 
 fn failed_unit(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.fail("sudo systemd-run --quiet --wait --unit=broken.service /bin/false")?;
-    is_bad(machine, "units: failed, and had not in the last good boot: broken.service")?;
+    is_bad(machine, "units: failed, but not in the last good boot: broken.service")?;
     let banner = banner(machine)?;
     let unit = "\nFailed Units: 2\n  broken.service\n  keelson-health-check.service\n";
     expect(banner.contains(unit), unit, &banner)?;
@@ -110,7 +110,7 @@ fn member(machine: &Machine<'_>) -> Result<(), Failure> {
     let report = machine.read(REPORT)?;
     expect(report.contains("etcd.service is healthy at "), "the member to be asked", &report)?;
     machine.succeed("sudo systemctl kill --signal=STOP etcd.service")?;
-    is_bad(machine, "kv: etcd.service does not answer /health")?;
+    is_bad(machine, "kv: etcd.service does not respond to /health")?;
     machine.succeed("sudo systemctl kill --signal=CONT etcd.service")?;
     is_good(machine)
 }

@@ -141,7 +141,7 @@ fn login(context: &Context<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let channel = context.site.cluster().image.channel;
     contains(machine, "/usr/lib/keelson/keelson-motd", 0, &[&format!(" {channel} (")])?;
     if context.backend == Nspawn {
-        contains(machine, "update_engine_client -status", 1, &["container, which takes no updates"])?;
+        contains(machine, "update_engine_client -status", 1, &["container and is not updated"])?;
     }
     Ok(())
 }

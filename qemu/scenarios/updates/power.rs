@@ -34,7 +34,7 @@ const MOMENTS: u32 = 12;
 /// Minimal number of cuts before the last write: the speed of emulated machines varies.
 const MIN_CUTS: usize = 7;
 /// Progress messages of `update-agent apply` at each phase; it prints the percentage every ten seconds.
-const PHASES: [&str; 3] = ["[2-9][0-9] %", "reading back", "finishing"];
+const PHASES: [&str; 3] = ["[2-9][0-9] %", "verifying", "finishing"];
 
 /// Prepares a machine that could apply an update.
 fn ready(context: &Context<'_>) -> Result<(), Failure> {

@@ -117,7 +117,7 @@ fn roll_broken(context: &Context<'_>) -> Result<(), Failure> {
     channel.run(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
     rollout.publish(NEXT)?;
     wait_until(ROLLED, "a machine that went back", || {
-        Ok(channel.run(&["channel", "activity"])?.contains("and went back"))
+        Ok(channel.run(&["channel", "activity"])?.contains("and rolled back"))
     })?;
     wait_until(ROLLED, &format!("all machines on {running} again"), || all_run(members, running))?;
     let groups = channel.run(&["channel", "list", "--json"])?;
@@ -132,7 +132,7 @@ fn roll_broken(context: &Context<'_>) -> Result<(), Failure> {
         })?;
     }
     expect(all_run(members, running)?, &format!("all machines still on {running}"), "another one")?;
-    let banned = "sudo update-agent status | grep -c 'did not come up'; true";
+    let banned = "sudo update-agent status | grep -c 'failed to boot'; true";
     let mut count = 0;
     for member in members {
         count += member.machine.succeed(banned)?.trim().parse::<usize>().unwrap_or(0);

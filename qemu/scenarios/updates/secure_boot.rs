@@ -50,7 +50,7 @@ fn secure_boot(context: &Context<'_>) -> Result<(), Failure> {
         .wait_until_succeeds("systemctl is-active apply.service | grep -E '^(active|failed)$'", APPLIED)?;
     let output =
         machine.succeed("sudo journalctl --unit=apply.service --boot --no-pager --lines=20 --output=cat")?;
-    let why = "Secure Boot is on, and would not start this version: its boot image is not signed";
+    let why = "Secure Boot is enabled and would reject this version: its boot image is not signed";
     expect(output.contains(why), why, &output)?;
     let images = machine.succeed("sudo ls /boot/EFI/Linux")?;
     expect(!images.contains(NOT_SIGNED), "no boot image of what was refused", &images)?;

@@ -119,12 +119,10 @@ fn reboot_into_failing(context: &Context<'_>, machine: &Machine<'_>) -> Result<(
 /// Checks the machine's record of the version that it left.
 fn fell_back(machine: &Machine<'_>, from: &str, to: &str) -> Result<(), Failure> {
     runs(machine, to)?;
-    machine.wait_until_succeeds(
-        &format!("sudo update-agent status | grep '{from}: it did not come up'"),
-        APPLIED,
-    )?;
+    machine
+        .wait_until_succeeds(&format!("sudo update-agent status | grep '{from}: failed to boot'"), APPLIED)?;
     let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", guest_path(from)))?;
-    expect(again.contains("is not wanted on this machine"), "a ban", &again)
+    expect(again.contains("is banned on this machine"), "a ban", &again)
 }
 
 fn broken(context: &Context<'_>) -> Result<(), Failure> {
@@ -288,6 +286,6 @@ fn install_bad(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), 
 
 /// Whether the machine answers and has recorded that it left this version.
 fn has_fallen_back(machine: &Machine<'_>, version: &str) -> bool {
-    let noted = format!("{version}: it did not come up");
+    let noted = format!("{version}: failed to boot");
     machine.execute("sudo update-agent status").is_ok_and(|output| output.stdout.contains(&noted))
 }

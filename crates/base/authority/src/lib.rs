@@ -30,13 +30,13 @@ const KEY: &str = "ca-key.pem";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("{path}")]
+    #[error("cannot access {path}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} holds no private key that can be used")]
+    #[error("{path} contains no usable private key")]
     Key { path: PathBuf },
-    #[error("{0:?} cannot be a name in a certificate")]
+    #[error("invalid name in a certificate: {0:?}")]
     Name(String),
-    #[error("a certificate could not be made")]
+    #[error("cannot create a certificate")]
     Make(#[source] rcgen::Error),
 }
 
@@ -291,7 +291,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(KEY), "no key").unwrap();
         let error = Authority::open(folder.path(), "c").err().unwrap().to_string();
-        assert!(error.ends_with("ca-key.pem holds no private key that can be used"), "{error}");
+        assert!(error.ends_with("ca-key.pem contains no usable private key"), "{error}");
         assert_eq!(fs::read_to_string(folder.path().join(KEY)).unwrap(), "no key");
     }
 

@@ -17,7 +17,7 @@ pub struct UnknownShell(pub String);
 
 impl fmt::Display for UnknownShell {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{:?} is no shell that is known here: {SHELLS}", self.0)
+        write!(to, "unsupported shell {:?}, expected {SHELLS}", self.0)
     }
 }
 

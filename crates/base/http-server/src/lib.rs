@@ -37,7 +37,7 @@ impl Shutdown {
     async fn wait(&mut self) {
         // A dropped sender means shutdown, too.
         if self.0.wait_for(|shutdown| *shutdown).await.is_err() {
-            tracing::debug!("the server has ended");
+            tracing::debug!("the server has stopped");
         }
     }
 }
@@ -113,7 +113,7 @@ pub async fn serve_requests<S, F, B>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "a connection failed");
     }
 }
 

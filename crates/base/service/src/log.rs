@@ -11,9 +11,9 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("the journal's socket")]
+    #[error("cannot connect to the journal")]
     Journal(#[source] std::io::Error),
-    #[error("the log")]
+    #[error("cannot initialize logging")]
     Init(#[from] TryInitError),
 }
 

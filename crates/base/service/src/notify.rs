@@ -27,7 +27,7 @@ pub fn stopping() {
 fn notify(states: &[NotifyState<'_>]) {
     // Does nothing if the service does not run under systemd.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd cannot be told");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }
 

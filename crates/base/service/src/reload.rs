@@ -61,7 +61,7 @@ impl<T, E: Error + 'static> Reloading<T, E> {
                 }
                 Err(error) => tracing::warn!(
                     error = &error as &dyn Error,
-                    "changed files are invalid; keeping what was loaded before"
+                    "changed files are invalid, keeping the previous content"
                 ),
             }
         }

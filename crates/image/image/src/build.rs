@@ -68,11 +68,11 @@ pub enum BuildError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    #[error("interrupted; the same command goes on where it was")]
+    #[error("interrupted; the same command resumes the build")]
     Interrupted,
     #[error("{full}")]
     Full { full: DiskFull, source: Box<BuildError> },
-    #[error("cannot use the build's files")]
+    #[error("cannot access the files of the build")]
     Tree(#[from] TreeError),
 }
 
@@ -154,7 +154,7 @@ impl<'a> Build<'a> {
         release.profile = options.profile;
         let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
         let work = Work::open(&options.work, &options.cancel, |holder| {
-            progress.note(&format!("waiting for {holder} that builds in {}", options.work.display()));
+            progress.note(&format!("waiting for {holder}, which builds in {}", options.work.display()));
         })?;
         Ok(Self { options, progress, release, lock, work, seconds: Vec::new(), _modes: modes })
     }
@@ -322,11 +322,14 @@ impl<'a> Build<'a> {
             Err(FetchError::Unavailable(unavailable)) if self.options.renew_missing => unavailable,
             outcome => return Ok(outcome?),
         };
-        step.set(format!("{} are gone from every mirror: resolving all anew", unavailable.len()));
+        step.set(format!(
+            "{} packages are unavailable on all mirrors, resolving all packages",
+            unavailable.len()
+        ));
         let request = Request::read(&self.options.checkout.join("os/packages"))?;
         let newer = resolve(&request, &Mirrors::of_host()?, &self.options.apt_folder())?;
         let changes = newer.changes_since(&self.lock).join(", ");
-        self.progress.note(&format!("some packages are gone, all are resolved again: {changes}"));
+        self.progress.note(&format!("some packages are unavailable, resolved all packages again: {changes}"));
         // All are resolved again: packages of one source depend on each other's exact version.
         self.lock = newer;
         RENEWED_MARK.clone_into(&mut self.release.mark);
@@ -354,7 +357,7 @@ impl<'a> Build<'a> {
                 // If one file is damaged, others may be: all are checked before any is downloaded again.
                 Err(UnpackError::Damaged { .. }) => {
                     let damaged = list_names(&cache.discard_damaged(&packages)?);
-                    self.progress.note(&format!("damaged in the cache, fetching again: {damaged}"));
+                    self.progress.note(&format!("damaged in the cache, downloading again: {damaged}"));
                     cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
                     remove(folder)?;
                     make_folder(folder)?;

@@ -48,9 +48,9 @@ pub struct LinkedCrate {
 pub enum CratesError {
     #[error("cannot run cargo")]
     Run(#[source] io::Error),
-    #[error("cargo could not list the crates of the node's programs: {0}")]
+    #[error("cargo cannot list the crates of the node's programs: {0}")]
     Cargo(String),
-    #[error("cargo metadata printed something else than metadata")]
+    #[error("cannot parse the output of cargo metadata")]
     Format(#[from] serde_json::Error),
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },

@@ -28,7 +28,7 @@ pub const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    #[error("cannot write the disk's parts")]
+    #[error("cannot write the partitions of the disk")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -36,7 +36,7 @@ pub enum DiskError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Keys(#[from] EnrolmentError),
-    #[error("veritysetup gave no root hash")]
+    #[error("veritysetup printed no root hash")]
     RootHash,
 }
 

@@ -14,8 +14,8 @@ const MESSAGES: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 /// The folder whose disk is full.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no room on the disk of {folder} ({free} of {total} MiB are free): \
-     make room there, or choose another folder, and run the same command again"
+    "the disk of {folder} is full ({free} of {total} MiB are free): \
+     free some space or use another folder, and run the same command again"
 )]
 pub struct DiskFull {
     pub folder: PathBuf,

@@ -47,18 +47,18 @@ pub enum FetchError {
     Mirror(#[from] MirrorError),
     #[error("{}", describe_unavailable(.0))]
     Unavailable(Vec<Package>),
-    #[error("{0}: what the mirror sent does not match the SHA-256 in os/packages.lock")]
+    #[error("{0}: the download does not match the SHA-256 in os/packages.lock")]
     Mismatch(String),
-    #[error("stopped between two downloads")]
+    #[error("interrupted between two downloads")]
     Stopped,
-    #[error("the cache lacks {}, and no mirror could be asked for it:\n{log}", list_names(.missing))]
+    #[error("the cache lacks {}, and no mirror can be reached:\n{log}", list_names(.missing))]
     Download { missing: Vec<Package>, log: String },
 }
 
 fn describe_unavailable(packages: &[Package]) -> String {
     format!(
-        "no mirror has {} any more: `keelson image lock` pins what they have now, a snapshot archive in \
-         KEELSON_SNAPSHOT has old ones",
+        "no mirror has {} any more: `keelson image lock` pins the current versions, a snapshot archive in \
+         KEELSON_SNAPSHOT provides old ones",
         list_names(packages)
     )
 }

@@ -40,9 +40,9 @@ impl FromStr for Format {
             "raw" => Ok(Self::Raw),
             "qcow2" => Ok(Self::Qcow2),
             "vmdk" | "vdi" | "ova" | "vagrant" | "pxe" => {
-                Err(format!("format {name} is not built yet; there are raw and qcow2"))
+                Err(format!("format {name} is not supported yet (expected raw or qcow2)"))
             }
-            other => Err(format!("`{other}` is no format; there are raw and qcow2")),
+            other => Err(format!("unknown format `{other}` (expected raw or qcow2)")),
         }
     }
 }
@@ -75,13 +75,13 @@ pub struct Record {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("cannot write the finished files")]
+    #[error("cannot write the image files")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    #[error("cannot write the build's record")]
+    #[error("cannot write the build record")]
     Record(#[from] serde_json::Error),
     #[error("{full}")]
     Full { full: DiskFull, source: Box<FormatError> },

@@ -35,15 +35,15 @@ struct Metadata {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    #[error("cannot take the image apart")]
+    #[error("cannot extract the image")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    #[error("{path} does not tell about an image")]
+    #[error("{path} is not an image manifest")]
     Metadata { path: PathBuf, source: serde_json::Error },
-    #[error("{folder} holds no image of {} or {}", Format::Raw.extension(), Format::Qcow2.extension())]
+    #[error("{folder} contains no {} or {} image", Format::Raw.extension(), Format::Qcow2.extension())]
     NoImage { folder: PathBuf },
-    #[error("{folder} holds several images: name one of {}", .names.join(", "))]
+    #[error("{folder} contains several images: use one of {}", .names.join(", "))]
     Ambiguous { folder: PathBuf, names: Vec<String> },
 }
 
@@ -156,7 +156,7 @@ mod tests {
                 expect.replace("DIR", &folder.path().to_string_lossy())
             );
         };
-        check(folder.path(), "DIR holds no image of raw or qcow2");
+        check(folder.path(), "DIR contains no raw or qcow2 image");
         for name in ["keelson-1.2.3-alpha.json", "keelson-1.2.3-alpha.qcow2"] {
             fs::write(at(name), "").unwrap();
         }
@@ -168,7 +168,7 @@ mod tests {
         fs::write(at("keelson-1.2.4-alpha.raw"), "").unwrap();
         check(
             folder.path(),
-            "DIR holds several images: name one of keelson-1.2.3-alpha, keelson-1.2.4-alpha",
+            "DIR contains several images: use one of keelson-1.2.3-alpha, keelson-1.2.4-alpha",
         );
     }
 

@@ -30,7 +30,7 @@ const COMPRESSION_LEVEL: i32 = 15;
 
 #[derive(Debug, thiserror::Error)]
 pub enum InitrdError {
-    #[error("cannot read the initrd's files")]
+    #[error("cannot read the files of the initrd")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -38,7 +38,7 @@ pub enum InitrdError {
     List { list: PathBuf, line: usize, problem: String },
     #[error("{program} needs {library}, which is not in the tree")]
     Library { program: PathBuf, library: String },
-    #[error("{path} is no ELF file that is understood here")]
+    #[error("{path} is not a supported ELF file")]
     Elf { path: PathBuf, source: object::Error },
     #[error("cannot write the archive")]
     Write(#[source] io::Error),
@@ -105,7 +105,7 @@ pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
                 InitrdError::List { problem, .. } => bad(problem),
                 other => other,
             })?,
-            _ => return Err(bad(format!("`{line}` is neither file, link nor module"))),
+            _ => return Err(bad(format!("`{line}` is none of file, link and module"))),
         }
     }
     collector.add_modules(inputs.kernel, &modules, &folder.join("modules"), inputs.tools)?;
@@ -167,7 +167,7 @@ impl Collector<'_> {
         let missing = || InitrdError::List {
             list: PathBuf::new(),
             line: 0,
-            problem: format!("nothing in the image matches {pattern}"),
+            problem: format!("no file in the image matches {pattern}"),
         };
         if let Some(relative) = pattern.strip_prefix("etc/") {
             let source = self.tree.join(FACTORY_ETC).join(relative);

@@ -10,11 +10,11 @@ use crate::tree::{PathContext, TreeError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    #[error("cannot look for the kernel")]
+    #[error("cannot find the kernel")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
-    #[error("the packages hold {0} kernels; one is wanted")]
+    #[error("the packages contain {0} kernels, expected one")]
     Kernels(usize),
 }
 

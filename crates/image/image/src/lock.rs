@@ -105,7 +105,7 @@ impl Lock {
                 return Err(bad("path is not below pool/"));
             }
             if package.trees.is_empty() {
-                return Err(bad("it belongs to no tree"));
+                return Err(bad("it is in no tree"));
             }
         }
         Ok(lock)
@@ -162,7 +162,7 @@ impl Lock {
         }
         for (name, gone) in &before {
             if !after.contains_key(name) {
-                lines.push(format!("{name} {} (gone)", gone.join(", ")));
+                lines.push(format!("{name} {} (removed)", gone.join(", ")));
             }
         }
         lines
@@ -202,7 +202,7 @@ impl Request {
             if let Some(existing) = Tree::ALL.iter().find(|tree| entry == format!("[{}]", tree.name())) {
                 tree = Some(*existing);
             } else if is_package_name(name) {
-                let tree = tree.ok_or_else(|| bad(format!("{entry} stands before [system] or [tools]")))?;
+                let tree = tree.ok_or_else(|| bad(format!("{entry} is before [system] or [tools]")))?;
                 let names = request.of_mut(tree);
                 let list = if entry == name { &mut names.wanted } else { &mut names.excluded };
                 list.push(name.to_owned());
@@ -272,7 +272,7 @@ mod tests {
     fn changes_are_listed_by_name() {
         let old = Lock::merge(vec![(Tree::System, vec![package("a", "1"), package("b", "1")])]);
         let new = Lock::merge(vec![(Tree::System, vec![package("a", "2"), package("c", "1")])]);
-        assert_eq!(new.changes_since(&old), ["a 1 -> 2", "c 1 (new)", "b 1 (gone)"]);
+        assert_eq!(new.changes_since(&old), ["a 1 -> 2", "c 1 (new)", "b 1 (removed)"]);
         assert!(new.changes_since(&new).is_empty());
     }
 
@@ -298,7 +298,7 @@ mod tests {
         let check = |text: &str, expect: &str| {
             assert_eq!(Request::parse(text, Path::new("p")).unwrap_err().to_string(), expect);
         };
-        check("curl\n", "p:1: curl stands before [system] or [tools]");
+        check("curl\n", "p:1: curl is before [system] or [tools]");
         check("[system]\n--force\n", "p:2: `--force` is neither a package name nor [system] or [tools]");
         let request = Request::parse("[system]\naa # why\n-cc\n\n[tools]\nbb\n", Path::new("p")).unwrap();
         assert_eq!((request.system.wanted, request.system.excluded), (vec!["aa".into()], vec!["cc".into()]));

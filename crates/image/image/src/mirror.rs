@@ -21,10 +21,10 @@ pub struct Mirrors {
 
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
-    #[error("cannot run apt-get to learn this machine's mirrors")]
+    #[error("cannot run apt-get to list this machine's mirrors")]
     Apt(#[source] io::Error),
     #[error(
-        "this machine's apt names no Debian mirror and KEELSON_MIRROR is not set \
+        "this machine's apt configuration has no Debian mirror, and KEELSON_MIRROR is not set \
          (KEELSON_MIRROR=http://mirror/debian/ KEELSON_SECURITY_MIRROR=http://mirror/debian-security/)"
     )]
     None,

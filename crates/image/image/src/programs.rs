@@ -67,7 +67,7 @@ impl FromStr for Profile {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = [Self::Node, Self::Quick].into_iter().find(|profile| profile.name() == name);
-        known.ok_or_else(|| format!("`{name}` is no profile; there are node and quick"))
+        known.ok_or_else(|| format!("unknown profile `{name}` (expected node or quick)"))
     }
 }
 
@@ -94,11 +94,11 @@ struct Programs {
 pub enum ProgramsError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} does not list programs")]
+    #[error("{path} is not a list of programs")]
     Syntax { path: PathBuf, source: Box<toml::de::Error> },
     #[error("cannot run cargo")]
     Cargo(#[source] io::Error),
-    #[error("cargo could not build the node's programs:\n{0}")]
+    #[error("cargo cannot build the node's programs:\n{0}")]
     Build(String),
 }
 

@@ -56,11 +56,11 @@ pub struct SecureBoot {
 pub enum ReleaseError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} does not name a release")]
+    #[error("{path} does not describe a release")]
     Syntax { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("`{0}` is no version: it wants numbers and dots, as 9999.1.0")]
+    #[error("invalid version `{0}`: expected numbers and dots, such as 9999.1.0")]
     Version(String),
-    #[error("`{0}` is no channel: it wants letters, digits, - and .")]
+    #[error("invalid channel `{0}`: expected letters, digits, - and .")]
     Channel(String),
 }
 

@@ -24,7 +24,7 @@ pub enum ResolveError {
     Run { program: &'static str, source: io::Error },
     #[error("{program} failed:\n{output}")]
     Apt { program: &'static str, output: String },
-    #[error("apt describes {package} without {field}")]
+    #[error("apt's description of {package} lacks {field}")]
     Field { package: String, field: &'static str },
 }
 
@@ -149,7 +149,7 @@ fn parse_stanzas(output: &str) -> Result<Vec<Package>, ResolveError> {
             path: field("Filename")?,
             size: field("Size")?
                 .parse()
-                .map_err(|_| ResolveError::Field { package: package.clone(), field: "a Size in digits" })?,
+                .map_err(|_| ResolveError::Field { package: package.clone(), field: "a numeric Size" })?,
             sha256: field("SHA256")?,
             trees: Vec::new(),
         });
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((packages[0].size, packages[0].sha256.as_str()), (7, "ab"));
         assert_eq!(packages[0].archive(), crate::lock::Archive::Security);
         let error = parse_stanzas("Package: a\nVersion: 1\n\n").unwrap_err().to_string();
-        assert_eq!(error, "apt describes a without Architecture");
+        assert_eq!(error, "apt's description of a lacks Architecture");
     }
 
     /// apt-get fails if the sources lack the default release.

@@ -44,11 +44,11 @@ impl Finding {
 
     fn detail(&self) -> String {
         match self {
-            Self::Unsigned => "not signed: a developer's image".to_owned(),
-            Self::Broken => "changed after it was signed".to_owned(),
-            Self::Untrusted(signer_name) => format!("signed by {signer_name}, who is not trusted"),
+            Self::Unsigned => "not signed: a development image".to_owned(),
+            Self::Broken => "modified after it was signed".to_owned(),
+            Self::Untrusted(signer_name) => format!("signed by {signer_name}, which is not trusted"),
             Self::Unchecked(signer_name) => {
-                format!("signed by {signer_name}; no certificate to check that with (--certificate)")
+                format!("signed by {signer_name}; not verified without a certificate (--certificate)")
             }
             Self::Trusted(signer_name) => format!("signed by {signer_name}"),
         }

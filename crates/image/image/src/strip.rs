@@ -8,16 +8,16 @@ use object::{LittleEndian, from_bytes_mut};
 type Header = FileHeader64<LittleEndian>;
 
 #[derive(Debug, thiserror::Error)]
-#[error("it is no program of a node: {0}")]
+#[error("not a supported ELF program: {0}")]
 pub struct StripError(String);
 
 /// Removes everything after the last segment: debug information, symbols, and the section table.
 pub fn strip_to_segments(program: &mut Vec<u8>) -> Result<(), StripError> {
     let end = end_of_segments(program).map_err(|error| StripError(error.to_string()))?;
     let length = usize::try_from(end).ok().filter(|end| *end <= program.len());
-    program.truncate(length.ok_or_else(|| StripError("it is shorter than its segments".to_owned()))?);
+    program.truncate(length.ok_or_else(|| StripError("the file is shorter than its segments".to_owned()))?);
     let header = from_bytes_mut::<Header>(program);
-    let (header, _) = header.map_err(|()| StripError("it is shorter than its header".to_owned()))?;
+    let (header, _) = header.map_err(|()| StripError("the file is shorter than its header".to_owned()))?;
     header.e_shoff.set(LittleEndian, 0);
     header.e_shnum.set(LittleEndian, 0);
     header.e_shstrndx.set(LittleEndian, SHN_UNDEF);

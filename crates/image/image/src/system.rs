@@ -55,7 +55,7 @@ pub enum SystemError {
         "etc/{file}: {name} has the allocated number {id}, which the next build may change: add a line to {IDS_FILE}"
     )]
     AllocatedId { file: &'static str, name: String, id: u32 },
-    #[error("cannot make the busybox container image")]
+    #[error("cannot create the busybox container image")]
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
     Sbom(#[from] serde_json::Error),
@@ -223,7 +223,7 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
             continue;
         }
         let bad = |problem: &str| SystemError::Modes { line: index + 1, problem: problem.to_owned() };
-        let (mode, glob) = rule.split_once(' ').ok_or_else(|| bad("it wants a mode and a path"))?;
+        let (mode, glob) = rule.split_once(' ').ok_or_else(|| bad("expected a mode and a path"))?;
         let mode = u32::from_str_radix(mode, 8).map_err(|_| bad("the mode is not octal"))?;
         let glob = Glob::new(glob.trim()).map_err(|error| bad(&error.to_string()))?.compile_matcher();
         for path in paths.iter().filter(|path| glob.is_match(path)) {

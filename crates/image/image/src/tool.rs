@@ -17,7 +17,7 @@ pub enum ToolError {
     Start { program: String, source: io::Error },
     #[error("{program} failed ({status}):\n{output}")]
     Failed { program: String, status: String, output: String },
-    #[error("{0} was interrupted; the same command goes on where it was")]
+    #[error("{0} was interrupted; the same command resumes the build")]
     Interrupted(String),
 }
 

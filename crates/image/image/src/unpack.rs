@@ -30,15 +30,15 @@ pub enum UnpackError {
     Read { path: PathBuf, source: io::Error },
     #[error("{package} in the cache does not match its SHA-256 in os/packages.lock: {path}")]
     Damaged { package: String, path: PathBuf },
-    #[error("{package} is no readable .deb")]
+    #[error("{package} is not a readable .deb")]
     Format { package: String, source: io::Error },
-    #[error("{package} has no data archive that is known here (xz, zstd or plain)")]
+    #[error("{package} has no supported data archive (xz, zstd or uncompressed)")]
     NoData { package: String },
     #[error("{package}: cannot unpack {path}")]
     Write { package: String, path: PathBuf, source: io::Error },
     #[error("{path}:{line}: {problem}")]
     Rule { path: PathBuf, line: usize, problem: String },
-    #[error("stopped between two packages")]
+    #[error("interrupted between two packages")]
     Stopped,
 }
 
@@ -218,8 +218,8 @@ fn unpack_entry(entry: &mut tar::Entry<'_, impl Read>, tree: &Path, path: &Path)
         }
         EntryType::Symlink => symlink(link_target(entry)?, &target),
         EntryType::Link => {
-            let original =
-                target_path(&link_target(entry)?).ok_or_else(|| io::Error::other("link out of the tree"))?;
+            let original = target_path(&link_target(entry)?)
+                .ok_or_else(|| io::Error::other("link to a target outside of the tree"))?;
             fs::hard_link(tree.join(original), &target)
         }
         other => Err(io::Error::other(format!("unexpected kind of file: {other:?}"))),

@@ -40,19 +40,19 @@ pub struct Check {
 pub enum VerifyError {
     #[error("cannot read the image")]
     Read(#[from] TreeError),
-    #[error("{path} has no partition table that can be read")]
+    #[error("{path} has no readable partition table")]
     Table { path: PathBuf, source: gpt::GptError },
     #[error("{path} has no partition {label}")]
     Partition { path: PathBuf, label: String },
-    #[error("the boot image {0:?} does not name its version")]
+    #[error("the boot image {0:?} has no version in its name")]
     NoVersion(String),
-    #[error("the image's OEM partition does not name a channel")]
+    #[error("the OEM partition of the image has no channel")]
     NoChannel,
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    #[error("cannot make room for the image's parts")]
+    #[error("cannot create a temporary folder for the partitions of the image")]
     Scratch(#[source] io::Error),
 }
 
@@ -271,11 +271,11 @@ impl Disk {
     fn check_keys(&self, trust: &Trust) -> Result<Check, VerifyError> {
         let (name, found) = ("keys to enrol", self.keys()?);
         if found.is_empty() {
-            return Ok(check(name, true, "none: no machine learns from it whom to trust".to_owned()));
+            return Ok(check(name, true, "none: machines cannot enrol keys from this image".to_owned()));
         }
         let missing: Vec<&str> = enrolment::FILES.into_iter().filter(|key| !found.contains(key)).collect();
         if !missing.is_empty() {
-            return Ok(check(name, false, format!("without {}", missing.join(" "))));
+            return Ok(check(name, false, format!("missing: {}", missing.join(" "))));
         }
         let mut trusted = Vec::new();
         for certificate in &trust.certificates {
@@ -287,7 +287,7 @@ impl Disk {
             let contains =
                 |der: &Vec<u8>| !der.is_empty() && content.windows(der.len()).any(|part| part == &**der);
             if !trusted.is_empty() && !trusted.iter().any(contains) {
-                return Ok(check(name, false, format!("{key} is of somebody who is not trusted")));
+                return Ok(check(name, false, format!("{key} is not trusted")));
             }
         }
         Ok(check(name, true, found.join(" ")))
@@ -304,7 +304,7 @@ impl Disk {
             }
         };
         let sha256 = sha256_of(&self.raw).at(&self.raw)?;
-        let detail = format!("disk {sha256}, the record says {}", record.disk_sha256);
+        let detail = format!("disk {sha256}, expected {}", record.disk_sha256);
         Ok(check("record of the build", sha256 == record.disk_sha256, detail))
     }
 }
@@ -313,8 +313,8 @@ impl Disk {
 /// other is damaged too.
 fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>, TreeError> {
     let (first, last) = match (table.primary_header(), table.backup_header()) {
-        (Err(error), _) => return Ok(Some(format!("the header at the front: {error}"))),
-        (_, Err(error)) => return Ok(Some(format!("the header's copy at the end: {error}"))),
+        (Err(error), _) => return Ok(Some(format!("primary header: {error}"))),
+        (_, Err(error)) => return Ok(Some(format!("backup header: {error}"))),
         (Ok(first), Ok(last)) => (first, last),
     };
     let entries = |header: &gpt::header::Header| -> Result<Vec<u8>, TreeError> {
@@ -326,7 +326,7 @@ fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>
         Ok(bytes)
     };
     let same = first.crc32_parts == last.crc32_parts && entries(first)? == entries(last)?;
-    Ok((!same).then(|| "the entries at the front differ from their copy at the end".to_owned()))
+    Ok((!same).then(|| "the entries of the primary and the backup table differ".to_owned()))
 }
 
 /// `None` if there is no record; an unreadable one is an error.

@@ -48,11 +48,11 @@ pub struct Work {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    #[error("cannot use the work folder")]
+    #[error("cannot access the work folder")]
     Folder(#[from] TreeError),
     #[error("cannot lock the work folder {path}")]
     Lock { path: PathBuf, source: io::Error },
-    #[error("stopped waiting for another build in {0}")]
+    #[error("interrupted while waiting for another build in {0}")]
     Stopped(PathBuf),
 }
 

@@ -29,11 +29,11 @@ const ROOTS: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/boot"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    #[error("{0} is no tools tree: it has no usr/bin")]
+    #[error("{0} is not a tools tree: it lacks usr/bin")]
     NoTree(PathBuf),
-    #[error("path {0} holds a NUL byte")]
+    #[error("path {0} contains a NUL byte")]
     Nul(PathBuf),
-    #[error("something is used below each of {}: one of them must be free", ROOTS.join(", "))]
+    #[error("all of these folders are in use, but one must be free: {}", ROOTS.join(", "))]
     NoRoot,
     #[error("shared folder {0} is not absolute")]
     Relative(PathBuf),

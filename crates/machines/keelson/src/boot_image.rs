@@ -110,10 +110,10 @@ fn from_file(context: &Context, named: &Path, request: ImageRequest<'_>) -> anyh
     let tools = tools(context, request.on)?;
     let test_images = context.state_dir.join(TEST_IMAGES);
     let folder = request.keep_in.unwrap_or(&test_images);
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let target = folder.join(format!("{KEPT_PREFIX}{}", import_name(&file)?));
     let step = context.progress.step("image");
-    step.set(format!("looking into {}", file.display()));
+    step.set(format!("reading {}", file.display()));
     let tree = request.on != Some(BackendKind::Qemu) && !mounts_erofs();
     let ImportedImage { version, channel, raw, usr_erofs, usr_tree } =
         import(&file, tools.path(), &target, tree)?;
@@ -136,7 +136,7 @@ pub fn mounts_erofs() -> bool {
 
 /// Keeps a file of the build in `folder`, since later builds clear their own folder.
 pub fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let extension = file.extension().context("a file without an extension")?;
+    let extension = file.extension().context("the file name has no extension")?;
     let kept = folder.join(format!("{KEPT_PREFIX}{}.{}", key_of(file)?, extension.to_string_lossy()));
     if was_rebuilt(file, &kept) {
         std::fs::remove_file(&kept).with_context(|| format!("cannot replace {}", kept.display()))?;
@@ -145,7 +145,7 @@ pub fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
         let partial = kept.with_extension("partial");
         copy_sparse(file, &partial)
             .and_then(|()| std::fs::rename(&partial, &kept))
-            .with_context(|| format!("cannot keep the image as {}", kept.display()))?;
+            .with_context(|| format!("cannot save the image as {}", kept.display()))?;
     }
     Ok(kept)
 }
@@ -159,7 +159,7 @@ fn was_rebuilt(file: &Path, kept: &Path) -> bool {
 
 /// Keeps a folder by hard links. Returns the build's folder if hard links are not possible.
 pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let key = tree.file_name().context("a folder without a name")?.to_string_lossy();
+    let key = tree.file_name().context("the path has no file name")?.to_string_lossy();
     let kept = folder.join(format!("{KEPT_PREFIX}{key}.{TREE_EXTENSION}"));
     if kept.exists() {
         return Ok(kept);
@@ -170,13 +170,13 @@ pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
         remove(&partial)?;
         return Ok(tree.to_path_buf());
     }
-    std::fs::rename(&partial, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
+    std::fs::rename(&partial, &kept).with_context(|| format!("cannot save {}", kept.display()))?;
     Ok(kept)
 }
 
 /// The build's folder of a file is named after the digest of the file's inputs.
 fn key_of(file: &Path) -> anyhow::Result<String> {
-    let key = file.parent().and_then(Path::file_name).context("a file without a folder")?;
+    let key = file.parent().and_then(Path::file_name).context("the path has no parent folder")?;
     Ok(key.to_string_lossy().into_owned())
 }
 

@@ -57,11 +57,11 @@ pub struct ChannelImageRequest<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelImageError {
-    #[error("channel {channel} of {server}")]
+    #[error("cannot read channel {channel} of {server}")]
     Server { channel: String, server: String, source: Failure },
-    #[error("channel {channel} of {server}")]
+    #[error("cannot read channel {channel} of {server}")]
     Folder { channel: String, server: String, source: Box<ReleaseFolderError> },
-    #[error("interrupted; the same command goes on where it was")]
+    #[error("interrupted; the same command resumes the download")]
     Interrupted,
 }
 
@@ -70,28 +70,28 @@ impl ChannelImageError {
     pub fn hint(&self) -> Option<String> {
         let publish = |channel: &str| {
             format!(
-                "keelson channel list shows what is published, keelson publish --channel {channel} VERSION publishes"
+                "keelson channel list shows the published versions, keelson publish --channel {channel} VERSION publishes one"
             )
         };
         match self {
             Self::Server { source, .. } if source.is_signature() => Some(
-                "--keys DIR names those who may sign (release/*.pub, channel/*.pub); without it those of `keelson \
-                 keys` and of this checkout count"
+                "--keys DIR sets the trusted public keys (release/*.pub, channel/*.pub); the default is those of `keelson \
+                 keys` and of this checkout"
                     .to_owned(),
             ),
             Self::Server { channel, source, .. } if source.http_status == Some(404) => {
                 Some(publish(channel))
             }
             Self::Server { source, .. } if matches!(source.kind, Kind::Transient | Kind::Busy) => Some(
-                "keelson serve-updates starts a server, --update-server names another; without --channel this checkout \
-                 is built"
+                "keelson serve-updates starts a server, --update-server selects another; without --channel, keelson up builds \
+                 this checkout"
                     .to_owned(),
             ),
             Self::Folder { channel, source, .. } => match **source {
                 ReleaseFolderError::NoRelease(_) => Some(publish(channel)),
-                ReleaseFolderError::Elsewhere { .. } => Some("--update-server wants this server's URL".to_owned()),
+                ReleaseFolderError::Elsewhere { .. } => Some("set --update-server to the URL of this server".to_owned()),
                 ReleaseFolderError::Store(_) => {
-                    Some("--update-server wants a URL, or what --data of serve-updates names".to_owned())
+                    Some("set --update-server to a URL, or to the folder that serve-updates has as --data".to_owned())
                 }
                 ReleaseFolderError::Name { .. } => None,
             },
@@ -112,7 +112,9 @@ fn default_source(context: &Context, appid: &str, request: ChannelImageRequest<'
         Err(ReleaseFolderError::NoRelease(_)) => None,
         Err(error) => {
             let why = service::error::chain(&error);
-            context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
+            context
+                .progress
+                .note(&format!("warning: ignoring the channel server in {}: {why}", data.display()));
             None
         }
     }
@@ -162,7 +164,7 @@ pub fn find(
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);
     let work = Work::open(&folder, cancel, |holder| {
-        context.progress.note(&format!("waiting for {holder} that fetches into {}", folder.display()));
+        context.progress.note(&format!("waiting for {holder}, which fetches into {}", folder.display()));
     })?;
     let step = context.progress.step("image");
     let builder = ImageBuilder {
@@ -234,7 +236,7 @@ impl ImageBuilder<'_> {
         let origin = self.fetch(files, complete.exists(), &progress_watch).map_err(failed)?;
         // Only an optimization: existing files are verified against the signature.
         File::create(&complete).with_context(|| format!("cannot write {}", complete.display()))?;
-        step.set("laying out the disk");
+        step.set("building the disk image");
         let tools = prebuilt::sandbox(&self.tools.path, &[self.checkout, self.work.folder()])?;
         // The boot image's name does not contain the version's mark.
         let Version { major, minor, patch, .. } = release.version;
@@ -284,13 +286,13 @@ impl ImageBuilder<'_> {
         progress_watch: &FetchProgress<'_>,
     ) -> Result<String, Failure> {
         if was_complete {
-            progress_watch.step.set("looking at what was fetched");
+            progress_watch.step.set("verifying the cached files");
             match self.published.verify(files, progress_watch) {
                 Ok(()) => return Ok("cache".to_owned()),
                 Err(failure) if failure.kind == Kind::Cancelled => return Err(failure),
                 Err(_) => {
                     self.published.fetch(files, progress_watch)?;
-                    return Ok("what was damaged in the cache is fetched again".to_owned());
+                    return Ok("damaged files in the cache fetched again".to_owned());
                 }
             }
         }
@@ -308,7 +310,7 @@ struct FetchProgress<'a> {
 impl Observer for FetchProgress<'_> {
     fn operation(&self, operation: Operation) {
         if operation == Operation::Verifying {
-            self.step.set(format!("reading {} back", self.version));
+            self.step.set(format!("verifying {}", self.version));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::global::Global;
 use crate::verbs;
 
 #[derive(Debug, Parser)]
-#[command(name = "keelson", version, about = "Builds Keelson images, and runs machines from them", long_about = None)]
+#[command(name = "keelson", version, about = "Build Keelson images and run machines from them", long_about = None)]
 #[command(after_help = "Examples:\n  keelson up                 three machines, ready to log in\n  \
     keelson ssh core-01        log in\n  keelson destroy            remove them again")]
 pub struct Cli {
@@ -20,12 +20,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show what this host needs, and whether it has it
+    /// Check the host's requirements, and install missing packages
     #[command(
         after_help = "Examples:\n  keelson doctor\n  keelson doctor --install\n  keelson doctor --json"
     )]
     Doctor(verbs::doctor::Flags),
-    /// Build and check images
+    /// Build, verify and compare images
     #[command(after_help = "Example:\n  keelson image build --out out")]
     Image(crate::image::Flags),
     /// Boot machines and wait until they are ready
@@ -37,14 +37,14 @@ pub enum Verb {
     /// Show the machines of the cluster
     #[command(after_help = "Examples:\n  keelson status\n  keelson status --json --cluster test")]
     Status,
-    /// Log in to a machine, or run a command there
+    /// Log in to a machine, or run a command on it
     #[command(after_help = "Examples:\n  keelson ssh core-01\n  keelson ssh core-01 -- -A\n  \
         keelson ssh core-01 -- systemctl --failed")]
     Ssh(verbs::ssh::Flags),
-    /// Attach to a machine's console (Ctrl-] leaves), or show what it has shown
+    /// Attach to a machine's serial console (Ctrl-] detaches), or print its log
     #[command(after_help = "Examples:\n  keelson console core-01\n  keelson console core-01 --log")]
     Console(verbs::console::Flags),
-    /// Pull a machine's plug
+    /// Power off a machine without a shutdown
     #[command(after_help = "Example:\n  keelson crash core-02 && keelson start core-02")]
     Crash(verbs::power::Flags),
     /// Reboot a machine and wait until it is ready
@@ -56,44 +56,44 @@ pub enum Verb {
     /// Stop the machines and keep their disks
     #[command(after_help = "Example:\n  keelson down && keelson up")]
     Down,
-    /// Remove the machines with their disks
+    /// Stop the machines and remove their disks
     #[command(after_help = "Example:\n  keelson destroy --cluster test")]
     Destroy,
-    /// Run scenarios on machines of their own
+    /// Run test scenarios on temporary machines
     #[command(
         after_help = "Examples:\n  keelson test --list\n  keelson test boots --on nspawn\n  keelson test --long"
     )]
     Test(verbs::test::Flags),
-    /// Certificates of a cluster that speaks TLS
+    /// Issue and rotate the certificates of a cluster with TLS
     Ca(verbs::ca::Flags),
-    /// Make the keys that releases and channels are signed with, and change them
+    /// Create and rotate the keys that sign releases and channels
     #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme\n  \
         keelson keys rotate --replace release && keelson keys publish")]
     Keys(verbs::keys::Flags),
-    /// Build a version, and pack and sign it for machines that run another
+    /// Build a version, and pack and sign it as an update
     #[command(after_help = "Examples:\n  keelson release --version 9999.2.0\n  \
         keelson release --version 9999.3.0 --from target/releases/9999.2.0 --bundle")]
     Release(verbs::release::Flags),
-    /// Check a cloud-config
+    /// Validate a cloud-config
     #[command(
         after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"
     )]
     Validate(verbs::validate::Flags),
-    /// Serve updates to machines, with a page for their operators
+    /// Run the channel server, which serves updates to machines and a web page to operators
     #[command(after_help = "Examples:\n  keelson serve-updates\n  \
         keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --public-url https://updates.example.net")]
     ServeUpdates(verbs::serve_updates::Flags),
-    /// Put a version into a channel
+    /// Publish a version to a channel
     #[command(after_help = "Examples:\n  keelson publish --channel alpha target/releases/9999.2.0\n  \
         keelson publish --channel beta 9999.2.0\n  \
         keelson publish --channel alpha target/releases/9999.2.0 --server https://updates.example.net --token-file token")]
     Publish(verbs::publish::Flags),
-    /// Show and change channels, their rollouts and their machines
+    /// Show and change channels, rollouts and machines
     #[command(after_help = "Examples:\n  keelson channel list\n  keelson channel promote alpha beta\n  \
         keelson channel pause alpha --why \"it hangs\"\n  keelson channel rollout stable --percent 10 --at-once 5\n  \
         keelson channel set alpha 9999.1.0")]
     Channel(verbs::channel::Flags),
-    /// Poll a server as many machines that are none, to try it or to measure it
+    /// Simulate machines that poll a channel server, to test or measure it
     #[command(
         hide = true,
         after_help = "Examples:\n  \
@@ -101,16 +101,16 @@ pub enum Verb {
         keelson fake-machines --url http://127.0.0.1:8041/v1/update/ --count 10000 --version 1.0.0 --load 60"
     )]
     FakeMachines(verbs::fake_machines::Flags),
-    /// Print completions for a shell
+    /// Print the completions for a shell
     #[command(after_help = "Example:\n  keelson completions bash >/etc/bash_completion.d/keelson")]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page, or write all of them to a folder
+    /// Print the manual page, or write all manual pages to a folder
     #[command(after_help = "Examples:\n  keelson man | man -l -\n  keelson man --out share/man/man1")]
     Man {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// What keelson starts in the background
+    /// Background processes that keelson starts
     #[command(subcommand, hide = true)]
     Internal(verbs::internal::Task),
 }

@@ -53,7 +53,7 @@ pub fn read(text: &str) -> (ConfigRb, Vec<String>) {
 }
 
 fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
-    let unknown = || format!("`{statement}` is not understood and has no effect");
+    let unknown = || format!("ignoring `{statement}`: not an assignment of a supported value");
     let (name, value) =
         statement.strip_prefix('$').and_then(|rest| rest.split_once('=')).ok_or_else(unknown)?;
     let name = name.trim();
@@ -61,13 +61,13 @@ fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
         return Err(unknown());
     }
     let value = parse(value.trim()).ok_or_else(unknown)?;
-    let wrong = |what: &str| format!("${name} must be {what}; it has no effect");
+    let wrong = |what: &str| format!("ignoring ${name}: it must be {what}");
     match name {
         "num_instances" => config.num_instances = Some(number(&value).ok_or_else(|| wrong("a number"))?),
         "instance_name_prefix" => {
-            config.instance_name_prefix = Some(text(value).ok_or_else(|| wrong("a word"))?)
+            config.instance_name_prefix = Some(text(value).ok_or_else(|| wrong("a string"))?)
         }
-        "update_channel" => config.update_channel = Some(text(value).ok_or_else(|| wrong("a word"))?),
+        "update_channel" => config.update_channel = Some(text(value).ok_or_else(|| wrong("a string"))?),
         "image_version" => config.image_version = version(value).ok_or_else(|| wrong("a version"))?,
         "vm_memory" | "vb_memory" => {
             config.vm_memory = Some(number(&value).ok_or_else(|| wrong("a number of MiB"))?);
@@ -79,7 +79,7 @@ fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
         "shared_folders" => {
             config.shared_folders = folders(value).ok_or_else(|| wrong("a hash such as { '/a' => '/b' }"))?;
         }
-        _ => return Err(format!("${name} is not known here and has no effect")),
+        _ => return Err(format!("ignoring ${name}: unknown setting")),
     }
     Ok(())
 }
@@ -200,14 +200,14 @@ mod tests {
             assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
             assert!(warnings[0].starts_with(expect), "{text}: {}", warnings[0]);
         };
-        check("\n\nrequire 'open-uri'", "line 3: `require 'open-uri'` is not understood");
-        check("$num_instances = many", "line 1: `$num_instances = many` is not understood");
-        check("$num_instances = 'many'", "line 1: $num_instances must be a number");
-        check("$vm_memory = 99999999999", "line 1: $vm_memory must be a number of MiB");
-        check("$vm_gui = false", "line 1: $vm_gui is not known here");
-        check("$forwarded_ports = { 80 => 99999 }", "line 1: $forwarded_ports must be a hash");
-        check("$forwarded_ports = { 80 => 8080", "line 1: `$forwarded_ports = { 80 => 8080` is not");
-        check("$update_channel = \"#{ENV['C']}\"", "line 1: `$update_channel");
-        check("num_instances = 3", "line 1: `num_instances = 3` is not understood");
+        check("\n\nrequire 'open-uri'", "line 3: ignoring `require 'open-uri'`");
+        check("$num_instances = many", "line 1: ignoring `$num_instances = many`");
+        check("$num_instances = 'many'", "line 1: ignoring $num_instances: it must be a number");
+        check("$vm_memory = 99999999999", "line 1: ignoring $vm_memory: it must be a number of MiB");
+        check("$vm_gui = false", "line 1: ignoring $vm_gui");
+        check("$forwarded_ports = { 80 => 99999 }", "line 1: ignoring $forwarded_ports: it must be a hash");
+        check("$forwarded_ports = { 80 => 8080", "line 1: ignoring `$forwarded_ports = { 80 => 8080`");
+        check("$update_channel = \"#{ENV['C']}\"", "line 1: ignoring `$update_channel");
+        check("num_instances = 3", "line 1: ignoring `num_instances = 3`");
     }
 }

@@ -31,7 +31,7 @@ impl Context {
             None => default_state_dir()?,
         };
         let arguments = |subcommand: &str| vec!["internal".to_owned(), subcommand.to_owned()];
-        let program = std::env::current_exe().context("where keelson itself is")?;
+        let program = std::env::current_exe().context("cannot determine the path of keelson")?;
         let background = Background {
             program,
             lan: arguments("lan"),
@@ -102,6 +102,6 @@ fn default_state_dir() -> anyhow::Result<PathBuf> {
     if let Some(state) = absolute("XDG_STATE_HOME") {
         return Ok(state.join("keelson"));
     }
-    let home = absolute("HOME").context("neither XDG_STATE_HOME nor HOME is set; give --state-dir")?;
+    let home = absolute("HOME").context("neither XDG_STATE_HOME nor HOME is set; use --state-dir")?;
     Ok(home.join(Path::new(".local/state/keelson")))
 }

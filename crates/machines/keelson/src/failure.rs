@@ -93,15 +93,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.downcast_ref::<ImageError>().is_some() {
             return Some(
-                "--image wants a disk that keelson image build wrote (raw or qcow2), or the folder of one; without it \
-                 keelson up boots what the checkout describes"
+                "set --image to a disk that keelson image build wrote (raw or qcow2), or to its folder; without --image, \
+                 keelson up builds an image from the checkout"
                     .to_owned(),
             );
         }
         if let Some(KeysError::Exists(_)) = cause.downcast_ref() {
             return Some(
-                "the keys that are there sign already: keelson keys pin puts their set into this checkout, keelson keys \
-                 rotate replaces one, --out makes others in another folder"
+                "keelson keys pin adds the existing key set to this checkout, keelson keys rotate replaces a key, --out \
+                 creates new keys in another folder"
                     .to_owned(),
             );
         }
@@ -113,7 +113,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 }
 
 fn not_ready(error: &NotReady) -> String {
-    format!("keelson console {} --log shows all of its console ({})", error.node, error.console.display())
+    format!("keelson console {} --log shows the whole console log ({})", error.node, error.console.display())
 }
 
 fn site(error: &SiteError) -> Option<String> {
@@ -127,12 +127,14 @@ fn site(error: &SiteError) -> Option<String> {
 fn backend(error: &BackendError) -> Option<String> {
     match error {
         BackendError::Port { port, .. } => Some(format!(
-            "`ss -ltnp 'sport = :{port}'` shows who has it; $forwarded_ports in config.rb chooses another"
+            "`ss -ltnp 'sport = :{port}'` shows the process; $forwarded_ports in config.rb selects another port"
         )),
-        BackendError::Full { .. } => Some("make room, or give --state-dir on another disk".to_owned()),
-        BackendError::Usr(_) => Some("keelson up gives stopped machines the newest".to_owned()),
-        BackendError::Tools(_) => Some("keelson up builds what starts machines anew".to_owned()),
-        BackendError::Root => Some("sudo keelson ..., or --on qemu, which needs no rights".to_owned()),
+        BackendError::Full { .. } => {
+            Some("free some space, or set --state-dir to a folder on another disk".to_owned())
+        }
+        BackendError::Usr(_) => Some("keelson up starts stopped machines with the newest /usr".to_owned()),
+        BackendError::Tools(_) => Some("keelson up rebuilds the tools tree".to_owned()),
+        BackendError::Root => Some("use sudo keelson ..., or --on qemu, which does not need root".to_owned()),
         _ => None,
     }
 }
@@ -168,7 +170,7 @@ mod tests {
         let error = anyhow::Error::from(SiteError::Backend { node: "core-01".into(), source }).context("up");
         let text = chain(&error);
         assert!(
-            text.starts_with(&format!("error: up: core-01: port {port} of 127.0.0.1 is in use")),
+            text.starts_with(&format!("error: up: core-01: cannot forward port {port} of 127.0.0.1")),
             "{text}"
         );
         assert_eq!(text.matches("in use").count(), 2, "ours and the system's: {text}");

@@ -15,13 +15,13 @@ pub const DEFAULT_CLUSTER: &str = "default";
 
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Set of machines that the verb is about
+    /// Name of the cluster
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_CLUSTER, env = "KEELSON_CLUSTER")]
     pub cluster: String,
     /// Folder of the clusters' files [default: $XDG_STATE_HOME/keelson]
     #[arg(long, global = true, value_name = "DIR", env = "KEELSON_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Print one JSON document on stdout, and nothing else there
+    /// Print one JSON document to stdout, and nothing else
     #[arg(long, global = true)]
     pub json: bool,
     /// Show no progress
@@ -50,7 +50,7 @@ impl Global {
 /// How long machines are waited for.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct WaitFlags {
-    /// Seconds that machines may take to get ready, in all [default: as long as something changes on them]
+    /// Seconds until all machines must be ready [default: no limit while their boot makes progress]
     #[arg(long, value_name = "S")]
     timeout: Option<u64>,
 }

@@ -32,52 +32,52 @@ pub struct Flags {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Resolve os/packages anew and write os/packages.lock
+    /// Resolve os/packages and write os/packages.lock
     Lock {
-        /// Only tell what would change; exit 1 if anything would
+        /// Only print the changes; exit with 1 if there are any
         #[arg(long)]
         check: bool,
     },
-    /// Build the programs and the image, from cache where the inputs are the same
+    /// Build the programs and the image; parts with unchanged inputs come from the cache
     Build(BuildFlags),
-    /// Look at an image from its bytes alone: partitions, hashes, signature, record
+    /// Verify the partitions, hashes, signature and build record of an image
     Verify(VerifyFlags),
-    /// Tell which packages and files of /usr differ between two images
+    /// Print the packages and the files of /usr that differ between two images
     Diff { before: PathBuf, after: PathBuf },
 }
 
 #[derive(Debug, clap::Args)]
 struct VerifyFlags {
     file: PathBuf,
-    /// PEM certificate that the image must be signed with; more than one may be named [default: os/release.toml's]
+    /// PEM certificate that the image must be signed with; may be repeated [default: that of os/release.toml]
     #[arg(long, value_name = "FILE")]
     certificate: Vec<PathBuf>,
-    /// An image that is not signed is a fault
+    /// Fail if the image is not signed
     #[arg(long)]
     require_signature: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct BuildFlags {
-    /// Version of the image [default: os/release.toml's]
+    /// Version of the image [default: that of os/release.toml]
     #[arg(long, value_name = "V")]
     version: Option<String>,
     /// Channel that the image follows
     #[arg(long, value_name = "C", default_value = "alpha")]
     channel: String,
-    /// How the programs are compiled: node, as they are shipped, or quick, for trying out
+    /// Build profile of the programs: node, as in releases, or quick, for development
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
     profile: Profile,
-    /// Formats to write, separated by commas
+    /// Comma-separated list of formats to write
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
-    /// Sign for Secure Boot with this PEM key; its certificate is the file beside it that ends in .crt
+    /// PEM key that signs for Secure Boot; its certificate has the same path with the extension .crt
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// Folder of the finished files [default: the checkout's target/dist]
+    /// Output folder [default: target/dist in the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Folder of intermediate results [default: the checkout's target/image]
+    /// Folder of intermediate results [default: target/image in the checkout]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
 }
@@ -97,7 +97,7 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
     let path = checkout.join("os/packages.lock");
     let old = if path.exists() { Lock::read(&path)? } else { Lock::default() };
     let step = context.progress.step("lock");
-    step.set("asking the mirrors");
+    step.set("querying the mirrors");
     let request = Request::read(&checkout.join("os/packages"))?;
     let new = resolve(&request, &Mirrors::of_host()?, &options.apt_folder())?;
     let changed = new.changes_since(&old);
@@ -129,7 +129,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     let step = context.progress.step("formats");
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/dist"));
     // Absolute and without symbolic links, for steps that run in another folder and for messages.
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = std::fs::canonicalize(&out).context("--out")?;
     let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
     let names: Vec<String> = record
@@ -159,7 +159,7 @@ pub fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
     let certificate = key.with_extension("crt");
     for file in [&key, &certificate] {
         if !file.is_file() {
-            bail!("--sign wants a key and its certificate: {} is not there", file.display());
+            bail!("--sign needs a key and its certificate: {} does not exist", file.display());
         }
     }
     Ok(SigningKey { key, certificate })
@@ -221,7 +221,7 @@ fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<Exi
         }
     }
     if found.packages.is_empty() && found.files.is_empty() {
-        text += "no difference in /usr\n";
+        text += "no differences in /usr\n";
     }
     output::print(text)?;
     Ok(ExitCode::SUCCESS)

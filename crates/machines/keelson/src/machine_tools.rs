@@ -46,7 +46,9 @@ pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<Machi
         }
         Err(reason) => match missing_packages(host, on) {
             missing_packages if missing_packages.is_empty() => Ok(MachineTools::Host),
-            missing_packages => bail!("{reason}; this host lacks {}", missing_packages.join(", ")),
+            missing_packages => {
+                bail!("{reason}; missing packages on this host: {}", missing_packages.join(", "))
+            }
         },
     }
 }
@@ -54,9 +56,11 @@ pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<Machi
 /// The checkout whose tools can be downloaded, or the reason why there is none.
 fn fetchable_checkout(checkout: Option<PathBuf>, host: &Path) -> Result<PathBuf, &'static str> {
     let checkout =
-        checkout.ok_or("this is no checkout of Keelson, which would bring the programs that run images")?;
+        checkout.ok_or("not in a checkout of Keelson, so the programs that run images cannot be fetched")?;
     let has_apt = host.join(APT).exists();
-    has_apt.then_some(checkout).ok_or("without apt the programs that run images cannot be fetched")
+    has_apt
+        .then_some(checkout)
+        .ok_or("this host has no apt, so the programs that run images cannot be fetched")
 }
 
 fn missing_packages(host: &Path, on: Option<BackendKind>) -> Vec<&'static str> {
@@ -89,10 +93,10 @@ mod tests {
     fn a_host_without_apt_runs_images_with_its_own_programs() {
         let host = tempfile::tempdir().unwrap();
         let checkout = Some(PathBuf::from("/checkout"));
-        assert!(fetchable_checkout(checkout.clone(), host.path()).unwrap_err().contains("without apt"));
+        assert!(fetchable_checkout(checkout.clone(), host.path()).unwrap_err().contains("has no apt"));
         std::fs::create_dir_all(host.path().join("usr/lib/apt")).unwrap();
         std::fs::write(host.path().join(APT), "").unwrap();
         assert_eq!(fetchable_checkout(checkout.clone(), host.path()).ok(), checkout);
-        assert!(fetchable_checkout(None, host.path()).unwrap_err().contains("no checkout"));
+        assert!(fetchable_checkout(None, host.path()).unwrap_err().contains("not in a checkout"));
     }
 }

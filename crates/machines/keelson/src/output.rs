@@ -89,10 +89,10 @@ pub fn profiles(nodes: &[NodeStatus]) -> String {
 pub fn cluster_notes(cluster: &Cluster) -> String {
     let mut lines = String::new();
     if cluster.secure_boot {
-        lines.push_str("Secure Boot: the firmware runs only what is signed\n");
+        lines.push_str("Secure Boot: enabled\n");
     }
     if let Some(server) = &cluster.update_server {
-        lines.extend(["Updates: asked of ", server, ", where /etc/coreos/update.conf says no other\n"]);
+        lines.extend(["Update server: ", server, " (unless /etc/coreos/update.conf sets another)\n"]);
     }
     lines
 }
@@ -152,7 +152,7 @@ mod tests {
         cluster.secure_boot = true;
         assert!(cluster_notes(&cluster).starts_with("Secure Boot"));
         cluster.update_server = Some("http://a/v1/update/".to_owned());
-        assert!(cluster_notes(&cluster).contains("\nUpdates: asked of http://a/v1/update/, "));
+        assert!(cluster_notes(&cluster).contains("\nUpdate server: http://a/v1/update/ "));
         assert_eq!(status_json(&cluster, &[])["secure_boot"], true);
     }
 

@@ -20,7 +20,7 @@ pub struct ServerUrl {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no URL of a server: it has to be http://HOST or https://HOST")]
+#[error("invalid server URL `{0}`: expected http://HOST or https://HOST")]
 pub struct ParseServerUrlError(String);
 
 impl ServerUrl {

@@ -39,13 +39,13 @@ const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_'
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerFlags {
-    /// The channel server
+    /// URL of the channel server
     #[arg(long, value_name = "URL", env = "KEELSON_UPDATE_SERVER", default_value = "http://127.0.0.1:8041")]
     server: String,
-    /// File with a token [default: that of a server on this machine]
+    /// File with the admin token [default: that of the local server]
     #[arg(long, value_name = "FILE", env = "KEELSON_UPDATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The application, by its id or its name
+    /// ID or name of the application
     #[arg(long, value_name = "ID", default_value = "keelson")]
     app: String,
 }
@@ -81,7 +81,7 @@ impl Source {
                 }
             }
         };
-        let url = url.trim().parse().with_context(|| format!("the URL of {}", self.name()))?;
+        let url = url.trim().parse().with_context(|| format!("cannot read the URL of {}", self.name()))?;
         Ok(Some(update_url_for_machines(&url).to_string()))
     }
 }
@@ -108,7 +108,7 @@ pub fn parse_source(text: &str) -> Result<Source, String> {
     }
     match std::path::absolute(text) {
         Ok(folder) if folder.is_dir() => Ok(Source::Folder(folder)),
-        _ => Err("it is no http:// or https:// URL, and no folder".to_owned()),
+        _ => Err("neither an http:// or https:// URL nor an existing folder".to_owned()),
     }
 }
 
@@ -132,7 +132,7 @@ impl UpdateServer {
         let own = || context.state_dir.join(FOLDER).join(channel_server::ADMIN_TOKEN);
         let path = flags.token_file.clone().unwrap_or_else(own);
         let token = std::fs::read_to_string(&path).with_context(|| {
-            format!("cannot read the token {} (--token-file names another)", path.display())
+            format!("cannot read the token {} (set another with --token-file)", path.display())
         })?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -192,23 +192,25 @@ impl UpdateServer {
         send: impl FnOnce() -> Result<Response<ureq::Body>, ureq::Error>,
     ) -> anyhow::Result<Value> {
         let step = self.progress.step("server");
-        step.set(format!("waiting for {}, for {} min at most", self.url, RESPONSE_TIMEOUT.as_secs() / 60));
+        step.set(format!("waiting for {} (at most {} min)", self.url, RESPONSE_TIMEOUT.as_secs() / 60));
         self.read_response(send())
     }
 
     fn read_response(&self, response: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let mut response = response.with_context(|| format!("no channel server answers at {}", self.url))?;
+        let mut response =
+            response.with_context(|| format!("cannot reach the channel server at {}", self.url))?;
         let status = response.status().as_u16();
         let text = response.body_mut().with_config().limit(RESPONSE_MAX).read_to_string();
-        let text = text.with_context(|| format!("the answer of {} broke off", self.url))?;
+        let text = text.with_context(|| format!("cannot read the response of {}", self.url))?;
         let value: Option<Value> = serde_json::from_str(&text).ok();
         if status == 200 {
-            return value.ok_or_else(|| anyhow!("what answers at {} is no channel server", self.url));
+            return value
+                .ok_or_else(|| anyhow!("unexpected response from {}: is it a channel server?", self.url));
         }
         let message = value.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
         match message {
             Some(message) => Err(ApiError { status, message }.into()),
-            None => bail!("{} answered {status}, which no channel server does", self.url),
+            None => bail!("unexpected status {status} from {}: is it a channel server?", self.url),
         }
     }
 }
@@ -219,7 +221,9 @@ fn tls_config(url: &str) -> anyhow::Result<TlsConfig> {
     let pem = match std::fs::read(&path) {
         Ok(pem) => pem,
         Err(_) if !url.starts_with("https:") => Vec::new(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read the authorities in {path}")),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the CA certificates in {path}"));
+        }
     };
     let certificates = parse_pem(&pem).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),

@@ -122,7 +122,7 @@ fn a_machine_installs_a_published_version_and_reports_a_failed_one() {
     assert!(!matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);
     assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     let output = server.succeed(&["channel", "activity"]);
-    assert!(output.contains("booted 3.0.0 and went back"), "{output}");
+    assert!(output.contains("booted 3.0.0 and rolled back"), "{output}");
 }
 
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
@@ -185,15 +185,15 @@ fn new_machines_download_a_published_version() {
     let trusted = keys(&releases.keys);
     let refused =
         |channel: &str, keys: &TrustAnchors| published(&server, channel, keys).err().unwrap().message;
-    assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
+    assert!(refused("alpha", &trusted).contains("channel alpha has no version"));
     server.succeed(&["publish", "--channel", "alpha", with_delta.folder.to_str().unwrap()]);
     // A paused rollout does not affect it.
     server.succeed(&["channel", "pause", "alpha"]);
-    assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
+    assert!(refused("gamma", &trusted).contains("channel gamma does not exist"));
     let foreign = tempfile::tempdir().unwrap();
     release_folder::generate_keys(foreign.path(), "foreign").unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
-    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no key"));
+    assert!(refused("alpha", &TrustAnchors::default()).contains("there is no trusted key"));
     let found = published(&server, "alpha", &trusted).unwrap();
     assert_eq!(found.release.version, new.version);
 
@@ -247,7 +247,7 @@ fn a_changed_byte_of_what_is_published_is_never_used() {
     let found = published(&server, "alpha", &trusted).unwrap();
     let fetched = Fetched(tempfile::tempdir().unwrap());
     let failure = fetched.fetch(&found, &Counting::default()).unwrap_err();
-    assert!(failure.message.contains("is not what was signed"), "{failure}");
+    assert!(failure.message.contains("does not match its signed hash"), "{failure}");
     assert!(!fetched.matches(&releases.new));
 }
 
@@ -289,8 +289,8 @@ fn an_operator_rotates_and_a_machine_follows() {
     server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
 
     let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
-    assert!(output.contains("1 of root-2, root-3 (root keys of set 1) have to sign"), "{output}");
-    server.fail(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not signed yet");
+    assert!(output.contains("1 of root-2, root-3 (root keys of set 1) must sign"), "{output}");
+    server.fail(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not fully signed");
     // The set is signed in the other place; only the signature comes back.
     for name in ["keys.1.json", "keys.2.json"] {
         std::fs::copy(keys.join(name), safe.join(name)).unwrap();
@@ -303,7 +303,7 @@ fn an_operator_rotates_and_a_machine_follows() {
         output.contains("signed by root-1, root-3 of set 1") && output.contains("Next: keelson keys publish")
     );
     let output = server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
-    assert_eq!(output, "machines follow to set 2 with their next offer\n");
+    assert_eq!(output, "published set 2; machines accept it with the next update offer\n");
 
     let failure = server.check(&machine).outcome.unwrap_err();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
@@ -312,7 +312,7 @@ fn an_operator_rotates_and_a_machine_follows() {
     // The same version, signed by the new key, is on another server, because a published version never changes.
     let other = Server::with_key(&keys.join("channel.key"));
     other.succeed(&["keys", "publish", "--keys", &at(&keys)]);
-    other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
+    other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server trusts");
     other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);
     let checked = other.check(&machine);
     assert!(matches!(&checked.outcome, Ok(Outcome::Installed { .. })), "{:?}", checked.outcome);

@@ -132,7 +132,7 @@ fn a_release_is_published_and_promoted() {
         serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"]))
             .unwrap();
     assert_eq!((&published["version"], &published["channel"]), (&"2.0.0".into(), &"alpha".into()));
-    assert_eq!(done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]), "channel alpha has 2.0.0\n");
+    assert_eq!(done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]), "channel alpha is at 2.0.0\n");
     assert!(server.check("m1", "1.0.0").contains("<manifest version=\"2.0.0\">"));
     done(at, &server, &["channel", "promote", "alpha", "beta"]);
     let list = done(at, &server, &["channel", "list"]);
@@ -148,10 +148,9 @@ fn a_release_is_published_and_promoted() {
     let policy: Value = serde_json::from_str(&done(at, &server, &arguments)).unwrap();
     assert_eq!((&policy["percent"], &policy["waves"][1]["percent"]), (&0.into(), &100.into()));
     assert!(server.check("m9", "1.0.0").contains("keelson-reason=\"not-in-share\""));
-    assert!(done(at, &server, &["channel", "machines"]).contains("its turn comes with a later wave"));
+    assert!(done(at, &server, &["channel", "machines"]).contains("waiting for a later wave"));
     assert!(
-        done(at, &server, &["channel", "activity"])
-            .contains("channel alpha: 3.0.0 -> 2.0.0; machines that run")
+        done(at, &server, &["channel", "activity"]).contains("channel alpha: 3.0.0 -> 2.0.0; machines with")
     );
 
     let failed = |arguments: &[&str], code: i32, expect: &str| {
@@ -166,17 +165,17 @@ fn a_release_is_published_and_promoted() {
         1,
         "error: cannot publish 2.0.0 to stable: version 2.0.0 is signed for alpha, beta",
     );
-    failed(&["publish", "--channel", "alpha", "9.0.0"], 1, "there is no version 9.0.0");
+    failed(&["publish", "--channel", "alpha", "9.0.0"], 1, "version 9.0.0 for amd64 does not exist");
     failed(
         &["publish", "--channel", "alpha", "none"],
         2,
-        "no folder with release.json in it, and no version",
+        "neither a folder that contains release.json nor a version",
     );
-    failed(&["channel", "promote", "gamma", "beta"], 1, "there is no channel gamma");
-    failed(&["channel", "rollout", "alpha", "--window", "Mon 1:00-2:00"], 1, "want a timezone");
-    failed(&["channel", "rollout", "alpha", "--wave", "x"], 1, "is no wave");
+    failed(&["channel", "promote", "gamma", "beta"], 1, "channel gamma does not exist");
+    failed(&["channel", "rollout", "alpha", "--window", "Mon 1:00-2:00"], 1, "need a timezone");
+    failed(&["channel", "rollout", "alpha", "--wave", "x"], 1, "invalid wave");
     failed(&["channel", "list", "--token-file", "none"], 1, "cannot read the token none");
-    failed(&["channel", "list", "--server", "http://127.0.0.1:1"], 1, "no channel server answers");
+    failed(&["channel", "list", "--server", "http://127.0.0.1:1"], 1, "cannot reach the channel server");
 }
 
 /// A grant is on disk before its machine receives it, so a killed server keeps its limits.
@@ -242,5 +241,5 @@ fn a_slow_server_is_reported() {
     BufReader::new(waits.stderr.take().unwrap()).read_line(&mut line).unwrap();
     waits.kill().unwrap();
     waits.wait().unwrap();
-    assert!(line.contains(&format!("waiting for {url}, for 10 min at most")), "{line:?}");
+    assert!(line.contains(&format!("waiting for {url} (at most 10 min)")), "{line:?}");
 }

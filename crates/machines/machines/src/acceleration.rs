@@ -37,7 +37,7 @@ struct Verdict {
 pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     match std::env::var(OVERRIDE).as_deref() {
         Ok("kvm") => return Ok(Acceleration::Kvm),
-        Ok("tcg") => return Ok(Acceleration::Tcg { reason: format!("{OVERRIDE} says so") }),
+        Ok("tcg") => return Ok(Acceleration::Tcg { reason: format!("set by {OVERRIDE}") }),
         _ => {}
     }
     let made = |path: &Path, source| BackendError::Make { path: path.to_path_buf(), source };
@@ -49,7 +49,7 @@ pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError
     }
     let acceleration = match File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => probe(tools, folder)?,
-        Err(error) => Acceleration::Tcg { reason: format!("/dev/kvm cannot be opened: {error}") },
+        Err(error) => Acceleration::Tcg { reason: format!("cannot open /dev/kvm: {error}") },
     };
     let verdict = Verdict { boot_id: boot_id.trim().to_owned(), acceleration };
     let text = serde_json::to_vec(&verdict).map_err(|error| made(&cache, error.into()))?;
@@ -107,14 +107,16 @@ impl Probe {
             let errors = read_limited(&self.errors, limits::TAIL_BYTES).unwrap_or_default();
             let errors = String::from_utf8_lossy(&errors);
             if ended || errors.contains(KVM_ERROR) {
-                let first = errors.lines().next().unwrap_or("QEMU ended without a word");
+                let first = errors.lines().next().unwrap_or("QEMU exited without a message");
                 let message = first.trim_start_matches("qemu-system-x86_64: ").trim_start_matches("error: ");
                 return Acceleration::Tcg { reason: format!("/dev/kvm does not run guests: {message}") };
             }
             if Instant::now() > deadline {
                 let seconds = limit.as_secs();
                 return Acceleration::Tcg {
-                    reason: format!("/dev/kvm does not run guests: no sign of life in {seconds} s"),
+                    reason: format!(
+                        "/dev/kvm does not run guests: no output of the probe guest in {seconds} s"
+                    ),
                 };
             }
             // QEMU writes the files; polling every few milliseconds ends the probe promptly.
@@ -170,11 +172,11 @@ mod tests {
         };
         let msr = "failed to set MSR 0x10a to 0xc000069";
         check(&format!("echo 'qemu-system-x86_64: error: {msr}' >&2; exit 1"), long, msr);
-        check("exit 1", long, "QEMU ended without a word");
+        check("exit 1", long, "QEMU exited without a message");
         // QEMU keeps running with a halted guest.
         let gave_up = "KVM internal error. Suberror: 1";
         check(&format!("echo '{gave_up}' >&2; exec sleep 600"), long, gave_up);
-        check("exec sleep 600", Duration::from_secs(1), "no sign of life in 1 s");
+        check("exec sleep 600", Duration::from_secs(1), "no output of the probe guest in 1 s");
         let boots = "printf 'BdsDxe: failed to load Boot0001' >$1; exec sleep 600";
         assert_eq!(verdict(boots, long), Acceleration::Kvm);
     }

@@ -57,33 +57,33 @@ pub trait Backend: Send + Sync {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    #[error("cannot make {path}")]
+    #[error("cannot create {path}")]
     Make { path: PathBuf, source: io::Error },
     #[error("{program} failed: {message}")]
     Tool { program: &'static str, message: String },
-    #[error("the tools tree cannot be used")]
+    #[error("cannot use the tools tree")]
     Tools(#[from] sandbox::SandboxError),
-    #[error("{0} cannot be run")]
+    #[error("cannot run {0}")]
     Run(&'static str, #[source] io::Error),
-    #[error("port {port} of 127.0.0.1 is in use, and {node} shall have it")]
+    #[error("cannot forward port {port} of 127.0.0.1 to {node}: the port is in use")]
     Port { port: u16, node: String, source: io::Error },
     #[error("{path} has only {free_mib} MiB free; a node needs {need_mib}")]
     Full { path: PathBuf, free_mib: u64, need_mib: u64 },
     #[error(
-        "the image {0} that its disk is based on is gone; only a new machine can be made (keelson destroy)"
+        "{0}, the backing image of the disk, does not exist any more; recreate the machine (keelson destroy)"
     )]
     Image(PathBuf),
-    #[error("{0}, the /usr that it is to run, is gone: it was cleared by newer builds")]
+    #[error("{0}, the /usr of the machine, does not exist any more: a newer build has removed it")]
     Usr(PathBuf),
-    #[error("nspawn needs root, because it makes mounts and network namespaces (sudo, or --on qemu)")]
+    #[error("nspawn needs root for mounts and network namespaces (use sudo, or --on qemu)")]
     Root,
-    #[error("{program} ended at once: {message} (all of it: {log})")]
+    #[error("{program} exited immediately: {message} (log: {log})")]
     Ended { program: &'static str, message: String, log: PathBuf },
-    #[error("the node's control group cannot be removed")]
+    #[error("cannot remove the node's control group")]
     Group { source: io::Error },
-    #[error("a container has no disk of its own that could fail")]
+    #[error("disk faults are not supported for containers")]
     NoDisk,
-    #[error("QEMU does not obey")]
+    #[error("cannot control QEMU")]
     Qmp(#[from] QmpError),
     #[error(transparent)]
     Drive(#[from] DriveError),
@@ -139,7 +139,7 @@ mod tests {
         let mut node = Cluster::new("a", &ClusterSpec::default(), image()).nodes.remove(0);
         node.forwards = vec![Forward { host: port, guest: 80 }];
         let error = check_ports(&node).unwrap_err().to_string();
-        assert_eq!(error, format!("port {port} of 127.0.0.1 is in use, and core-01 shall have it"));
+        assert_eq!(error, format!("cannot forward port {port} of 127.0.0.1 to core-01: the port is in use"));
         drop(taken);
         check_ports(&node).unwrap();
     }

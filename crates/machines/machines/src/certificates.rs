@@ -98,7 +98,7 @@ pub fn save(root: &Path, issued: &[(&str, String)]) -> Result<(), CertificatesEr
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
-    #[error("the cluster's certificate authority")]
+    #[error("cannot use the cluster's certificate authority")]
     Authority(#[from] AuthorityError),
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: std::io::Error },

@@ -45,7 +45,7 @@ impl std::str::FromStr for BackendKind {
         match text {
             "qemu" => Ok(Self::Qemu),
             "nspawn" => Ok(Self::Nspawn),
-            _ => Err(format!("{text} is no back end (qemu or nspawn)")),
+            _ => Err(format!("unknown back end {text} (expected qemu or nspawn)")),
         }
     }
 }
@@ -75,7 +75,7 @@ impl std::str::FromStr for Datasource {
         match text {
             "config-drive" => Ok(Self::ConfigDrive),
             "fw-cfg" => Ok(Self::FwCfg),
-            _ => Err(format!("{text} is no way to hand over user-data (config-drive or fw-cfg)")),
+            _ => Err(format!("unknown datasource {text} (expected config-drive or fw-cfg)")),
         }
     }
 }
@@ -143,23 +143,27 @@ impl Default for ClusterSpec {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ClusterSpecError {
-    #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
+    #[error("invalid number of nodes {0}: must be 1 to {max}", max = limits::NODES_MAX)]
     Nodes(usize),
-    #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
+    #[error("{0} MiB of memory is too little for a node: the minimum is {min} MiB", min = limits::MEMORY_MIN_MIB)]
     Memory(u32),
-    #[error("a node needs 1 to 64 processors, not {0}")]
+    #[error("invalid number of processors {0}: must be 1 to 64")]
     Cpus(u32),
-    #[error("{0:?} cannot begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
+    #[error("invalid node name prefix {0:?}: use letters, digits and - only, a letter first, at most {max} characters", max = limits::NAME_PREFIX_MAX)]
     Prefix(String),
-    #[error("{0:?} cannot be where a shared folder stands: an absolute path of plain words is needed")]
+    #[error(
+        "invalid mount point {0:?} of a shared folder: use an absolute path of letters, digits and ._-+ only"
+    )]
     Guest(String),
-    #[error("host ports {0} and {1} meet: each of {2} nodes has the port of the one before it plus 1")]
+    #[error("host ports {0} and {1} overlap: each of {2} nodes uses the port of the previous node plus 1")]
     PortsMeet(u16, u16, usize),
-    #[error("host port {0} is too high for {1} nodes: each has the port of the one before it plus 1")]
+    #[error("host port {0} is too high for {1} nodes: each uses the port of the previous node plus 1")]
     PortTooHigh(u16, usize),
-    #[error("containers have no firmware that could check signatures (--on qemu)")]
+    #[error("containers do not support Secure Boot (use --on qemu)")]
     SecureBoot,
-    #[error("cluster {name} runs on {has}; {wanted} needs another cluster (--cluster) or keelson destroy")]
+    #[error(
+        "cluster {name} runs on {has}, not on {wanted}: use another cluster (--cluster), or keelson destroy first"
+    )]
     Backend { name: String, has: BackendKind, wanted: BackendKind },
 }
 
@@ -240,9 +244,10 @@ mod tests {
         };
         assert_eq!(forwards(3, &[(8080, 80), (8443, 443)]), Ok(()));
         assert_eq!(forwards(1, &[(8080, 80), (8081, 81)]), Ok(()));
-        let both = "host ports 8080 and 8081 meet: each of 2 nodes has the port of the one before it plus 1";
+        let both =
+            "host ports 8080 and 8081 overlap: each of 2 nodes uses the port of the previous node plus 1";
         assert_eq!(forwards(2, &[(8080, 80), (8081, 81)]), Err(both.to_owned()));
-        let last = "host port 65534 is too high for 3 nodes: each has the port of the one before it plus 1";
+        let last = "host port 65534 is too high for 3 nodes: each uses the port of the previous node plus 1";
         assert_eq!(forwards(3, &[(65534, 80)]), Err(last.to_owned()));
         let shared = |guest: &str| ClusterSpec {
             shared: vec![SharedFolder { host: "/tmp".into(), guest: guest.into() }],

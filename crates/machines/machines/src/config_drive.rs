@@ -19,7 +19,7 @@ pub const FOLDER: &str = "openstack/latest";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
-    #[error("user-data has {has} bytes; {max} are the most", max = limits::USER_DATA_MAX)]
+    #[error("user-data has {has} bytes; the maximum is {max}", max = limits::USER_DATA_MAX)]
     Large { has: usize },
     #[error("cannot write the config drive {path}")]
     Write { path: PathBuf, source: io::Error },

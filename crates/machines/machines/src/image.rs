@@ -28,7 +28,7 @@ pub struct Image {
 pub enum ImageError {
     #[error("cannot read the image manifest {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is no image manifest")]
+    #[error("{path} is not an image manifest")]
     Format { path: PathBuf, source: serde_json::Error },
     #[error("the image manifest {manifest} names {path}, which does not exist")]
     Missing { manifest: PathBuf, path: PathBuf },

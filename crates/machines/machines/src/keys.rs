@@ -7,7 +7,7 @@ use std::process::Command;
 pub enum KeyError {
     #[error("cannot run ssh-keygen (package openssh-client)")]
     Run(#[source] std::io::Error),
-    #[error("ssh-keygen could not make {path}: {message}")]
+    #[error("ssh-keygen cannot create {path}: {message}")]
     Failed { path: PathBuf, message: String },
     #[error("cannot read the public key {path}")]
     Read { path: PathBuf, source: std::io::Error },

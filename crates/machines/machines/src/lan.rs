@@ -43,11 +43,11 @@ struct Response {
 pub enum LanError {
     #[error("cannot open the socket {path}")]
     Listen { path: PathBuf, source: io::Error },
-    #[error("the LAN's switch does not answer on {path}")]
+    #[error("the LAN switch does not respond on {path}")]
     Control { path: PathBuf, source: io::Error },
-    #[error("the LAN's switch refused: {0}")]
+    #[error("the LAN switch rejected the command: {0}")]
     Refused(String),
-    #[error("the LAN's switch did not start; {log} says: {message}")]
+    #[error("the LAN switch did not start: {message} (log: {log})")]
     Start { log: PathBuf, message: String },
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -124,7 +124,7 @@ pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     loop {
         let (stream, _) = listener.accept().map_err(failed)?;
         if let Err(error) = control(&state, folder, stream) {
-            eprintln!("control: {error}");
+            eprintln!("cannot handle a control command: {error}");
         }
     }
 }
@@ -165,7 +165,7 @@ fn control(state: &Shared, folder: &Path, stream: UnixStream) -> io::Result<()> 
 fn execute(state: &Shared, folder: &Path, command: &PortCommand) -> Result<(), String> {
     let set = |name: &String, isolated| {
         let mut state = lock(state);
-        let port = *state.ports.get(name).ok_or_else(|| format!("there is no port {name}"))?;
+        let port = *state.ports.get(name).ok_or_else(|| format!("no such port: {name}"))?;
         state.switch.isolate(port, isolated);
         Ok(())
     };
@@ -371,7 +371,7 @@ mod tests {
         write_frame(&mut ports[1], &frame(0xff, 7)).unwrap();
         assert_eq!(next_frame(&mut again), frame(0xff, 7));
         let error = send_command(&folder, &PortCommand::Isolate("nobody".into())).unwrap_err();
-        assert_eq!(error.to_string(), "the LAN's switch refused: there is no port nobody");
+        assert_eq!(error.to_string(), "the LAN switch rejected the command: no such port: nobody");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn limit_logs(root: &Path, names: impl Fn() -> Vec<String>) {
             if !unsupported.contains(&log)
                 && let Err(error) = limit_size(&log)
             {
-                eprintln!("{} grows without a bound: {error}", log.display());
+                eprintln!("cannot limit the size of {}: {error}", log.display());
                 unsupported.insert(log);
             }
         }
@@ -102,7 +102,7 @@ pub fn read_all(log: &Path) -> io::Result<Vec<u8>> {
     let mut at = 0;
     for extent in extents(&file)? {
         if extent.0 > at {
-            text.extend_from_slice(format!("\r\n[{} bytes were left out]\r\n", extent.0 - at).as_bytes());
+            text.extend_from_slice(format!("\r\n[{} bytes omitted]\r\n", extent.0 - at).as_bytes());
         }
         text.extend(read(&file, extent)?);
         at = extent.1;
@@ -175,7 +175,7 @@ mod tests {
         let length = path.metadata().unwrap().len();
         let text = String::from_utf8(read_all(&path).unwrap()).unwrap();
         assert!(length > limits::LOG_MAX && u64::try_from(text.len()).unwrap() < limits::LOG_MAX);
-        assert!(text.ends_with("the end") && text.contains("bytes were left out]"));
+        assert!(text.ends_with("the end") && text.contains("bytes omitted]"));
         for boot in boots - limits::LOG_BOOTS..boots {
             assert!(text.contains(&format!("first words of boot {boot};")), "boot {boot} is gone");
         }

@@ -15,11 +15,11 @@ use crate::ssh::{self, Output, RunError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
-    #[error("{node}: `{command}` ended with {code}, not 0{}", output_suffix(.output))]
+    #[error("{node}: `{command}` exited with {code}{}", output_suffix(.output))]
     Failed { node: String, command: String, code: i32, output: String },
-    #[error("{node}: `{command}` should fail and did not{}", output_suffix(.output))]
+    #[error("{node}: `{command}` succeeded, but was expected to fail{}", output_suffix(.output))]
     UnexpectedSuccess { node: String, command: String, output: String },
-    #[error("{node}: `{command}` did not succeed within {} s; at last it ended with {code}{}",
+    #[error("{node}: `{command}` did not succeed within {} s; last exit code {code}{}",
         .limit.as_secs(), output_suffix(.output))]
     TimedOut { node: String, command: String, limit: Duration, code: i32, output: String },
     #[error("{node}: unit {unit} is {state}")]

@@ -137,7 +137,7 @@ impl Backend for Nspawn {
         check_image(&cluster.image)?;
         // Without a higher limit the host still runs a few nodes.
         if let Err(error) = inotify::raise(Path::new(inotify::LIMIT)) {
-            eprintln!("warning: {} stays as it is, enough for ten nodes: {error}", inotify::LIMIT);
+            eprintln!("warning: cannot raise {}, which suffices for ten nodes: {error}", inotify::LIMIT);
         }
         let files = self.layout.node(&node.name);
         let node_plan = self.node_plan(cluster, node);
@@ -195,7 +195,7 @@ impl Backend for Nspawn {
 
     fn diagnose(&self, node: &Node) -> Option<String> {
         let log = self.layout.node(&node.name).process_log();
-        crate::console::tail(&log, 1).pop().map(|line| format!("systemd-nspawn said: {line}"))
+        crate::console::tail(&log, 1).pop().map(|line| format!("systemd-nspawn: {line}"))
     }
 
     fn processor_registers(&self, _node: &Node) -> Option<String> {
@@ -214,7 +214,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let image = Image { usr_erofs: at("usr.erofs"), usr_tree: at("usr"), tools: at("tools"), ..image() };
         let error = check_image(&image).unwrap_err().to_string();
-        assert!(error.contains("usr.erofs, the /usr that it is to run, is gone"), "{error}");
+        assert!(error.contains("usr.erofs, the /usr of the machine, does not exist any more"), "{error}");
         for folder in ["usr", "tools/usr/bin"] {
             std::fs::create_dir_all(at(folder)).unwrap();
         }

@@ -28,15 +28,15 @@ pub struct Process {
 pub enum ProcessError {
     #[error("cannot start {program}")]
     Spawn { program: String, source: io::Error },
-    #[error("cannot write its log {path}")]
+    #[error("cannot write the log {path}")]
     Log { path: PathBuf, source: io::Error },
-    #[error("{program} ended at once; {log} says: {message}")]
+    #[error("{program} exited immediately: {message} (log: {log})")]
     Ended { program: String, log: PathBuf, message: String },
-    #[error("process {pid} could not be signalled")]
+    #[error("cannot signal process {pid}")]
     Signal { pid: i32, source: io::Error },
-    #[error("process {pid} is still there {} s after it was killed", limits::KILL.as_secs())]
+    #[error("process {pid} still exists {} s after SIGKILL", limits::KILL.as_secs())]
     Stuck { pid: i32 },
-    #[error("process {pid} cannot be frozen: it has exited, or did not stop within {} s", limits::FREEZE.as_secs())]
+    #[error("cannot freeze process {pid}: it has exited, or did not stop within {} s", limits::FREEZE.as_secs())]
     NotFrozen { pid: i32 },
 }
 

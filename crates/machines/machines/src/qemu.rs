@@ -197,8 +197,10 @@ impl Backend for Qemu {
         let status = Qmp::connect(&self.files(node).qmp()).ok()?.run("query-status").ok()?;
         match status.get("status")?.as_str()? {
             "running" => None,
-            "io-error" => Some("QEMU has stopped it: the host's disk is full or fails".to_owned()),
-            other => Some(format!("QEMU says that it is {other}")),
+            "io-error" => Some(
+                "QEMU paused the machine after an I/O error: the host's disk is full or failing".to_owned(),
+            ),
+            other => Some(format!("QEMU reports the state {other}")),
         }
     }
 

@@ -45,11 +45,11 @@ pub struct Mark {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadyError {
-    #[error("it was not ready after {} s", .limit.as_secs())]
+    #[error("not ready after {} s", .limit.as_secs())]
     TimedOut { limit: Duration },
-    #[error("nothing has changed on it for {} s", .limit.as_secs())]
+    #[error("no boot progress for {} s", .limit.as_secs())]
     Silent { limit: Duration },
-    #[error("its process ended before it was ready")]
+    #[error("the machine's process exited before it was ready")]
     Ended,
     #[error("interrupted")]
     Interrupted,

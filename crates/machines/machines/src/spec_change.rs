@@ -24,8 +24,7 @@ impl Cluster {
         let has = self.nodes.len();
         if let Some(nodes) = change.nodes.filter(|nodes| *nodes < has) {
             ignored.push(format!(
-                "{nodes} machines were asked for and {has} are there: no verb removes a single one (keelson destroy \
-                 removes all)"
+                "cannot reduce {has} machines to {nodes}: single machines cannot be removed (keelson destroy removes all)"
             ));
         }
         ignored.extend(self.check_names(change));
@@ -41,8 +40,9 @@ impl Cluster {
         let prefix = change.name_prefix.as_ref()?;
         let others = || self.nodes.iter().map(|node| node.name.as_str());
         let keep: Vec<&str> = others().filter(|name| !has_name_prefix(name, prefix)).collect();
-        (!keep.is_empty())
-            .then(|| format!("{} keep their names: only new machines begin with {prefix}", keep.join(", ")))
+        (!keep.is_empty()).then(|| {
+            format!("{} keep their names: the prefix {prefix} applies to new machines only", keep.join(", "))
+        })
     }
 
     fn change_sizes(&mut self, change: &SpecChange) -> Vec<String> {
@@ -64,7 +64,7 @@ impl Cluster {
         if self.nodes.iter().any(|node| node.process.is_some_and(Process::alive)) {
             let remedy = "keelson down, then keelson up with the same flags";
             return Some(format!(
-                "machines get their user-data by {} while any runs ({remedy})",
+                "cannot change the datasource from {} while machines are running ({remedy})",
                 self.datasource
             ));
         }
@@ -97,7 +97,7 @@ impl Cluster {
         }
         (!running.is_empty()).then(|| {
             let names = running.join(", ");
-            format!("{names} cannot have {wanted} while running (keelson down, then keelson up with the same flags)")
+            format!("cannot set {wanted} on {names} while running (keelson down, then keelson up with the same flags)")
         })
     }
 }
@@ -122,14 +122,12 @@ fn unsupported_in_containers(backend: BackendKind, change: &SpecChange) -> Vec<S
         return Vec::new();
     }
     let unsupported = [
-        ("memory of their own", change.memory_mib.is_some()),
-        ("processors of their own", change.cpus.is_some()),
-        ("a firmware that hands over user-data", change.datasource == Some(Datasource::FwCfg)),
+        ("a memory size", change.memory_mib.is_some()),
+        ("a number of processors", change.cpus.is_some()),
+        ("fw-cfg", change.datasource == Some(Datasource::FwCfg)),
     ];
     let unsupported = unsupported.into_iter().filter(|(_, requested)| *requested);
-    unsupported
-        .map(|(what, _)| format!("containers have no {} (--on qemu)", what.trim_start_matches("a ")))
-        .collect()
+    unsupported.map(|(what, _)| format!("containers do not support {what} (use --on qemu)")).collect()
 }
 
 fn has_name_prefix(name: &str, prefix: &str) -> bool {
@@ -169,26 +167,26 @@ mod tests {
         assert_eq!(check(same, &[]), before);
         let after = check(
             SpecChange { memory_mib: Some(2048), ..SpecChange::default() },
-            &["core-02 cannot have 2048 MiB"],
+            &["cannot set 2048 MiB of memory on core-02 while running"],
         );
         assert_eq!((after.nodes[0].memory_mib, after.nodes[1].memory_mib), (2048, 1024));
         let after = check(
             SpecChange { cpus: Some(1), ..SpecChange::default() },
-            &["core-02 cannot have 1 processors"],
+            &["cannot set 1 processors on core-02"],
         );
         assert_eq!((after.nodes[0].cpus, after.nodes[1].cpus), (1, 2));
         let ports = Some(vec![Forward { host: 8080, guest: 80 }]);
         let after = check(
             SpecChange { forwards: ports, ..SpecChange::default() },
-            &["core-02 cannot have the forwarded"],
+            &["cannot set the forwarded ports on core-02"],
         );
         assert_eq!((after.nodes[0].forwards[0].host, after.nodes[1].forwards.len()), (8080, 0));
         let fw_cfg = SpecChange { datasource: Some(Datasource::FwCfg), ..SpecChange::default() };
-        assert_eq!(check(fw_cfg.clone(), &["by config-drive while any runs (keelson down"]), before);
-        check(
-            SpecChange { nodes: Some(1), ..SpecChange::default() },
-            &["1 machines were asked for and 2 are there"],
+        assert_eq!(
+            check(fw_cfg.clone(), &["from config-drive while machines are running (keelson down"]),
+            before
         );
+        check(SpecChange { nodes: Some(1), ..SpecChange::default() }, &["cannot reduce 2 machines to 1"]);
         check(SpecChange { name_prefix: Some("core".into()), ..SpecChange::default() }, &[]);
         check(
             SpecChange { name_prefix: Some("co".into()), ..SpecChange::default() },
@@ -208,8 +206,8 @@ mod tests {
         assert_eq!(
             ignored,
             [
-                "containers have no memory of their own (--on qemu)",
-                "containers have no processors of their own (--on qemu)"
+                "containers do not support a memory size (use --on qemu)",
+                "containers do not support a number of processors (use --on qemu)"
             ]
         );
     }

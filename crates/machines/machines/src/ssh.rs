@@ -39,11 +39,11 @@ pub struct Output {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("ssh cannot be run (package openssh-client)")]
+    #[error("cannot run ssh (package openssh-client)")]
     Spawn(#[source] io::Error),
-    #[error("ssh broke off")]
+    #[error("the SSH connection failed")]
     Io(#[source] io::Error),
-    #[error("{command:?} did not end within {} s", .limit.as_secs())]
+    #[error("{command:?} did not exit within {} s", .limit.as_secs())]
     TimedOut { command: String, limit: Duration },
 }
 
@@ -120,7 +120,7 @@ fn close_connection(layout: &Layout, node: &Node, options: &[String]) {
     let mut ssh = command(layout, node, &[options, &["-O".to_owned(), "exit".to_owned()]].concat());
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = ssh.status() {
-        eprintln!("the connection to {} could not be closed: {error}", node.name);
+        eprintln!("cannot close the connection to {}: {error}", node.name);
     }
 }
 

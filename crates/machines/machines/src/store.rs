@@ -27,9 +27,9 @@ pub struct Layout {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{0:?} is no cluster name: letters, digits, - and _ only, at most 32")]
+    #[error("invalid cluster name {0:?}: use letters, digits, - and _ only, at most 32 characters")]
     Name(String),
-    #[error("the path {path} of a socket has {length} bytes; unix allows {max}. A shorter --state-dir helps",
+    #[error("the socket path {path} has {length} bytes; the maximum is {max} (use a shorter --state-dir)",
         max = limits::SOCKET_PATH_MAX)]
     LongPath { path: PathBuf, length: usize },
     #[error("cannot read {path}")]
@@ -38,9 +38,9 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is damaged; `keelson destroy` removes the cluster")]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("{path} has format {has}, this program knows {FORMAT}; `keelson destroy` removes the cluster")]
+    #[error("{path} has format {has}, this keelson supports {FORMAT}; `keelson destroy` removes the cluster")]
     Format { path: PathBuf, has: u32 },
-    #[error("interrupted while {holder} was being waited for")]
+    #[error("interrupted while waiting for {holder}")]
     Interrupted { holder: String },
 }
 

@@ -42,7 +42,7 @@ pub async fn handle(request: Request<Incoming>, permits: Arc<Semaphore>) -> Http
         (Method::OPTIONS, _) => respond(StatusCode::NO_CONTENT, TEXT, ""),
         (Method::PUT | Method::POST, Some(check)) => run_check(request, check, &permits).await,
         (Method::GET | Method::HEAD, None) => static_content(&path),
-        _ => respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{path} takes {allowed}\n")),
+        _ => respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{path} supports {allowed} only\n")),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -58,9 +58,11 @@ fn static_content(path: &str) -> HttpResponse {
         ("/schema.json", _) => respond(StatusCode::OK, JSON, cloudinit::json_schema().to_string()),
         ("/health", _) => respond(StatusCode::OK, JSON, "{\"health\":\"true\"}"),
         (_, Some((kind, text))) => respond(StatusCode::OK, kind, text),
-        (_, None) => {
-            respond(StatusCode::NOT_FOUND, TEXT, "not here: try /, /validate, /preview or /schema.json\n")
-        }
+        (_, None) => respond(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "not found; the paths are /, /validate, /preview and /schema.json\n",
+        ),
     }
 }
 
@@ -68,23 +70,25 @@ fn static_content(path: &str) -> HttpResponse {
 async fn run_check(request: Request<Incoming>, check: Check, permits: &Semaphore) -> HttpResponse {
     let body = Limited::new(request.into_body(), BODY_MAX).collect();
     let text = match timeout(BODY_TIMEOUT, body).await {
-        Err(_) => return respond(StatusCode::REQUEST_TIMEOUT, TEXT, "the body did not come in time\n"),
+        Err(_) => {
+            return respond(StatusCode::REQUEST_TIMEOUT, TEXT, "timeout while reading the request body\n");
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let message = format!("user-data has more than {BODY_MAX} bytes\n");
             return respond(StatusCode::PAYLOAD_TOO_LARGE, TEXT, message);
         }
-        Ok(Err(_)) => return respond(StatusCode::BAD_REQUEST, TEXT, "the body was cut off\n"),
+        Ok(Err(_)) => return respond(StatusCode::BAD_REQUEST, TEXT, "the request body is incomplete\n"),
         Ok(Ok(body)) => body.to_bytes(),
     };
     let Ok(_permit) = permits.acquire().await else {
-        return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "this server is about to end\n");
+        return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the server is shutting down\n");
     };
     match tokio::task::spawn_blocking(move || check(&text)).await {
         Ok(Ok(json)) => respond(StatusCode::OK, JSON, json),
         // Neither contains the text: a panic logs its own message.
         Ok(Err(_)) | Err(_) => {
-            tracing::error!("a text could not be judged");
-            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "this text could not be judged\n")
+            tracing::error!("the validation failed");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "internal error: the validation failed\n")
         }
     }
 }

@@ -57,9 +57,9 @@ fn what_is_wrong_with_a_request_is_said() {
         head
     };
     check("PUT", "/validate", &vec![b'#'; (2 << 20) + 1], "413", "more than 2097152 bytes");
-    let head = check("GET", "/validate", b"", "405", "takes PUT, POST, OPTIONS");
+    let head = check("GET", "/validate", b"", "405", "supports PUT, POST, OPTIONS");
     assert!(head.contains("allow: put, post, options"), "{head}");
-    check("POST", "/", b"", "405", "takes GET");
+    check("POST", "/", b"", "405", "supports GET");
     check("GET", "/nothing", b"", "404", "/schema.json");
     let head = check("OPTIONS", "/validate", b"", "204", "");
     assert!(head.contains("access-control-allow-methods: get, post, put, options"), "{head}");

@@ -46,11 +46,11 @@ pub enum BootError {
     Program(#[from] ProgramError),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("no disk has the partitions of root hash {0}")]
+    #[error("no disk with the partitions of root hash {0} found")]
     NoDisk(Digest),
-    #[error("a factory reset is asked for")]
+    #[error("a factory reset is requested")]
     Reset,
-    #[error("systemd-repart made no root file system")]
+    #[error("systemd-repart created no root file system")]
     NoRoot,
     #[error("cannot start systemd")]
     Start(#[source] io::Error),
@@ -90,9 +90,9 @@ pub fn mount_node() -> Result<(), BootError> {
 fn limit_trial() {
     thread::spawn(|| {
         thread::sleep(TRIAL_TIMEOUT);
-        kernel_log::warning("the version on trial hangs in the initrd: restarting");
+        kernel_log::warning("the version on trial hangs in the initrd: rebooting");
         let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
-        kernel_log::warning(&format!("cannot restart: {error}"));
+        kernel_log::warning(&format!("cannot reboot: {error}"));
     });
 }
 
@@ -116,7 +116,7 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
         }
         if last_device.elapsed() > REPORT_AFTER && !is_reported {
             kernel_log::warning(&format!(
-                "waiting for the disk that has the partitions of root hash {root_hash}"
+                "waiting for the disk with the partitions of root hash {root_hash}"
             ));
             is_reported = true;
         }

@@ -32,7 +32,7 @@ const SYSTEMD_OPTIONS: [&str; 14] = [
 pub enum CommandLineError {
     #[error("the kernel command line has no usrhash=")]
     NoRootHash,
-    #[error("the kernel command line has {0}")]
+    #[error("unexpected kernel command line option {0}")]
     Option(String),
 }
 

@@ -25,11 +25,11 @@ const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
-        eprintln!("initrd: it runs as the first process of a boot only");
+        eprintln!("error: initrd must run as PID 1");
         return ExitCode::from(2);
     }
     let Err(error) = start_node();
-    kernel_log::warning(&format!("systemd takes over in the initrd: {}", service::error::chain(&error)));
+    kernel_log::warning(&format!("continuing with systemd in the initrd: {}", service::error::chain(&error)));
     mounts::unmount_node();
     boot::close_usr();
     let error = Command::new(SYSTEMD).exec();
@@ -42,10 +42,7 @@ fn start_node() -> Result<Infallible, BootError> {
     let started = Instant::now();
     mounts::mount_kernel_interfaces()?;
     boot::mount_node()?;
-    kernel_log::info(&format!(
-        "the node's file systems are mounted after {} ms",
-        started.elapsed().as_millis()
-    ));
+    kernel_log::info(&format!("file systems mounted after {} ms", started.elapsed().as_millis()));
     mounts::switch_root(Path::new(mounts::ROOT))?;
     let error = Command::new(SYSTEMD).exec();
     Err(BootError::Start(error))

@@ -89,7 +89,7 @@ pub fn link_mapped_usr() -> Result<(), MountError> {
     // No other device-mapper device exists yet.
     let target = Path::new("../dm-0");
     fs::remove_file(mapped).map_err(mount_error("remove", mapped))?;
-    symlink(target, mapped).map_err(mount_error("make", mapped))
+    symlink(target, mapped).map_err(mount_error("create", mapped))
 }
 
 /// Moves a mount.
@@ -105,14 +105,16 @@ pub fn make_base(root: &Path) -> Result<(), MountError> {
         let link = root.join(name);
         match symlink(Path::new("usr").join(name), &link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(mount_error("make", &link)(error));
+                return Err(mount_error("create", &link)(error));
             }
             _ => {}
         }
     }
     let home = root.join("root");
     match fs::DirBuilder::new().mode(0o750).create(&home) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(mount_error("make", &home)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(mount_error("create", &home)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -134,11 +136,11 @@ pub fn switch_root(root: &Path) -> Result<(), MountError> {
         make_folder(&to)?;
         move_to(&Path::new("/").join(name), &to)?;
     }
-    let initrd = fs::metadata("/").map_err(mount_error("look at", Path::new("/")))?.dev();
+    let initrd = fs::metadata("/").map_err(mount_error("stat", Path::new("/")))?.dev();
     remove_files(Path::new("/"), initrd);
     std::env::set_current_dir(root).map_err(mount_error("enter", root))?;
     move_to(Path::new("."), Path::new("/"))?;
-    std::os::unix::fs::chroot(".").map_err(mount_error("make the root of", root))?;
+    std::os::unix::fs::chroot(".").map_err(mount_error("change the root to", root))?;
     std::env::set_current_dir("/").map_err(mount_error("enter", Path::new("/")))
 }
 

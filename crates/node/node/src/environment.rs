@@ -24,14 +24,14 @@ const PLATFORM_PROGRAM: &str = "/usr/share/oem/bin/coreos-setup-environment";
 /// Sorted by name; missing lines are added in this order.
 const KEYS: [&str; 2] = ["COREOS_PRIVATE_IPV4", "COREOS_PUBLIC_IPV4"];
 
-/// Writes this node's address to FILE, for units that read it as environment.
+/// Writes the address of this machine to FILE, an environment file for units.
 #[derive(Parser)]
 #[command(
     name = "coreos-setup-environment",
     after_help = "Example:\n  coreos-setup-environment /etc/environment"
 )]
 struct Flags {
-    /// The file whose lines are merged
+    /// Environment file to update; other lines are kept
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Seconds to wait for an address
@@ -47,18 +47,15 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         let error = Command::new(&program).arg(&flags.file).exec();
         return Err(error).with_context(|| format!("cannot run {}", program.display()));
     }
-    let names = hosts::write(&flags.root).context("cannot write the given names to /etc/hosts")?;
+    let names = hosts::write(&flags.root).context("cannot write the configured host names to /etc/hosts")?;
     if !names.is_empty() {
         eprintln!("{} written to /etc/hosts", names.join(", "));
     }
     let limit = Duration::from_secs(flags.timeout);
     let preferred = address::wait_for(limit, || Network::observe(&flags.root).preferred())
-        .context("cannot follow the changes of the network")?;
+        .context("cannot watch the network")?;
     let Some(found) = preferred.or_else(|| Network::observe(&flags.root).best_available()) else {
-        eprintln!(
-            "no address after {} s: neither a LAN nor a default route; nothing is written",
-            flags.timeout
-        );
+        eprintln!("no address after {} s: neither a LAN nor a default route; nothing written", flags.timeout);
         return Ok(ExitCode::SUCCESS);
     };
     let path = flags.root.at(&flags.file);

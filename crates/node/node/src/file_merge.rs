@@ -19,9 +19,8 @@ pub fn merge_file(path: &Path, merge: impl FnOnce(&str) -> String) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), NEW_MODE),
         Err(error) => return Err(error),
     };
-    let old = String::from_utf8(old).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("it is no UTF-8 text: {error}"))
-    })?;
+    let old = String::from_utf8(old)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("invalid UTF-8: {error}")))?;
     let new = merge(&old);
     if new == old {
         return Ok(false);
@@ -55,7 +54,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("environment");
         fs::write(&path, b"A=\xff\n").unwrap();
-        assert!(write(&path, "A=1\n").unwrap_err().to_string().starts_with("it is no UTF-8 text"));
+        assert!(write(&path, "A=1\n").unwrap_err().to_string().starts_with("invalid UTF-8"));
         assert_eq!(fs::read(&path).unwrap(), b"A=\xff\n");
     }
 }

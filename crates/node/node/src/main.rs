@@ -60,7 +60,7 @@ fn program_name(args: &[OsString]) -> Option<String> {
 fn list_applets(name: &str) -> ExitCode {
     if !name.is_empty() && name != "--links" {
         let names: Vec<_> = APPLETS.iter().map(|applet| applet.name).collect();
-        eprintln!("error: no program is called {name}: there are {}", names.join(", "));
+        eprintln!("error: unknown program {name}; the programs are {}", names.join(", "));
         return ExitCode::from(EXIT_USAGE);
     }
     for applet in &APPLETS {

@@ -35,7 +35,7 @@ const STATUS: &str = "/run/update-engine/status.json";
 const DEFAULT_GROUP: &str = "stable";
 const DEFAULT_STRATEGY: &str = "reboot";
 
-/// Prints the version, how it is updated, and what is wrong with this machine.
+/// Prints the version, the update strategy, and problems of this machine.
 #[derive(Parser)]
 #[command(name = "keelson-motd")]
 struct Flags {

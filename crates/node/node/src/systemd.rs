@@ -66,11 +66,11 @@ pub trait Unit {
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    #[error("cannot start the runtime")]
+    #[error("cannot start the async runtime")]
     Runtime(#[source] std::io::Error),
-    #[error("systemd does not answer on the bus")]
+    #[error("systemd does not respond on D-Bus")]
     Bus(#[from] zbus::Error),
-    #[error("systemd did not answer in {} ms", .0.as_millis())]
+    #[error("systemd did not respond within {} ms", .0.as_millis())]
     Timeout(Duration),
 }
 

@@ -51,7 +51,7 @@ fn the_address_of_the_default_route_is_written_once() {
     let routes = format!("{ROUTE_HEAD}lo 00000000 00000000 0003 0 0 0 00000000 0 0 0\n");
     let machine = Machine::new(&[("proc/net/route", &routes), ("etc/environment", "A=b\n")]);
     let first = machine.call("coreos-setup-environment", &["/etc/environment"]);
-    check(&first, 0, "127.0.0.1 of lo (it has the default route) written to /etc/environment");
+    check(&first, 0, "127.0.0.1 of lo (default route) written to /etc/environment");
     let expected = "A=b\nCOREOS_PRIVATE_IPV4=127.0.0.1\nCOREOS_PUBLIC_IPV4=127.0.0.1\n";
     assert_eq!(machine.read("etc/environment"), expected);
     check(&machine.call("coreos-setup-environment", &["/etc/environment"]), 0, "already in /etc/environment");
@@ -64,20 +64,20 @@ fn the_platforms_own_program_goes_first() {
     let machine = Machine::new(&[(path, script), ("proc/net/route", ROUTE_HEAD)]);
     let call = || machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
     // A program that is not executable does not count.
-    check(&call(), 0, "nothing is written");
+    check(&call(), 0, "nothing written");
     fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
     check(&call(), 3, "platform: /etc/environment\n");
     // It may be a link to this one, which must not start itself in a loop.
     fs::remove_file(machine.root().join(path)).unwrap();
     symlink(env!("CARGO_BIN_EXE_node"), machine.root().join(path)).unwrap();
-    check(&call(), 0, "nothing is written");
+    check(&call(), 0, "nothing written");
 }
 
 #[test]
 fn without_a_route_nothing_is_written_and_nothing_fails() {
     let machine = Machine::new(&[("proc/net/route", ROUTE_HEAD), ("etc/environment", "A=b\n")]);
     let output = machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
-    check(&output, 0, "nothing is written");
+    check(&output, 0, "nothing written");
     assert_eq!(machine.read("etc/environment"), "A=b\n");
 }
 
@@ -85,7 +85,7 @@ fn without_a_route_nothing_is_written_and_nothing_fails() {
 fn reset_requires_confirmation() {
     let variable = "sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
     let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", "")]);
-    check(&machine.call("keelson-reset", &[]), 2, "add --yes");
+    check(&machine.call("keelson-reset", &[]), 2, "use --yes");
     assert!(!machine.root().join(variable).exists());
     check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 0, "the next boot resets this machine");
     assert!(machine.root().join(variable).exists());
@@ -108,7 +108,7 @@ fn reset_is_refused_while_locked_or_drained() {
 #[test]
 fn container_cannot_be_reset() {
     let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);
-    check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on its host, `cargo keelson destroy`");
+    check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on the host, `cargo keelson destroy`");
     check(&Machine::new(&[]).call("keelson-reset", &["--yes"]), 1, "no EFI variables");
 }
 
@@ -116,10 +116,10 @@ fn container_cannot_be_reset() {
 fn etc_changes_are_listed_and_reverted() {
     let machine = Machine::new(&[("usr/share/factory/etc/motd", "image"), ("etc/motd", "mine")]);
     check(&machine.call("keelson-etc", &["diff"]), 0, "M /etc/motd\n");
-    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 0, "is as the image has it");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 0, "restored from the image");
     check(&machine.call("keelson-etc", &["diff", "--json"]), 0, "\"changes\": []");
-    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 1, "is as the image has it");
-    check(&machine.call("keelson-etc", &["revert", "/usr/bin/x"]), 1, "is no path below /etc");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 1, "is unchanged");
+    check(&machine.call("keelson-etc", &["revert", "/usr/bin/x"]), 1, "is not a path below /etc");
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn program_name_selects_the_applet() {
     let node = || Command::new(env!("CARGO_BIN_EXE_node"));
     check(&node().output().unwrap(), 0, "usr/bin/keelson-reset\n");
     check(&node().args(["keelson-etc", "--help"]).output().unwrap(), 0, "sudo keelson-etc diff");
-    check(&node().arg("keelson-nothing").output().unwrap(), 2, "no program is called keelson-nothing");
-    check(&machine.call("keelson-wrong", &[]), 2, "no program is called keelson-wrong");
+    check(&node().arg("keelson-nothing").output().unwrap(), 2, "unknown program keelson-nothing");
+    check(&machine.call("keelson-wrong", &[]), 2, "unknown program keelson-wrong");
     check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
 }
 
@@ -170,13 +170,13 @@ fn machine_without_systemd_is_unhealthy() {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &socket).env("KEELSON_HEALTH_LIMIT", limit);
         command.arg("--root").arg(machine.root()).output().unwrap()
     };
-    let expected = "this machine is not healthy: systemd: systemd does not answer on the bus: ";
+    let expected = "this machine is not healthy: systemd: systemd does not respond on D-Bus: ";
     check(&check_health("0"), 1, expected);
     let report = machine.read("run/keelson/health.json");
     for part in ["\"state\": \"unhealthy\"", "\"version\": \"1.2.3\"", "\"boot_id\": \"abcd\""] {
         assert!(report.contains(part), "{report}");
     }
-    check(&check_health("soon"), 1, "error: KEELSON_HEALTH_LIMIT=soon is no number of seconds");
+    check(&check_health("soon"), 1, "error: KEELSON_HEALTH_LIMIT=soon is not a number of seconds");
     check(&machine.call("keelson-health-check", &["--is-trial"]), 1, "the machine stays up: the boot loader");
 }
 

@@ -32,11 +32,11 @@ pub struct ApiRequest<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    #[error("there is nothing at this path, or it does not take this method")]
+    #[error("not found, or the method is not supported")]
     NotFound,
-    #[error("this is not the JSON that is wanted here: {0}")]
+    #[error("invalid request body: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("{0:?} is no version")]
+    #[error("invalid version {0:?}")]
     InvalidVersion(String),
     #[error(transparent)]
     Track(#[from] rollout::ParseTrackError),
@@ -46,11 +46,11 @@ pub enum ApiError {
     Files(#[from] FilesError),
     #[error("{}", causes(.0))]
     KeySet(#[from] KeySetError),
-    #[error("{what} {text:?} cannot be")]
+    #[error("invalid {what} {text:?}")]
     InvalidText { what: &'static str, text: String },
-    #[error("what was done could not be kept: {0}")]
+    #[error("cannot save the change: {0}")]
     Store(#[from] crate::store::StoreError),
-    #[error("the work broke off")]
+    #[error("internal error: the task failed")]
     TaskFailed,
 }
 
@@ -316,7 +316,7 @@ async fn publish_key_set(server: &Arc<Server>, app: &str, new: KeySetRequest) ->
     let own = server.signer.lock().public();
     let is_channel_key =
         newest.is_none_or(|set| set.channel.iter().any(|key| Some(&key.key) == own.as_ref()));
-    tracing::info!(epoch, online_key_counts = is_channel_key, "a set of keys was published");
+    tracing::info!(epoch, online_key_counts = is_channel_key, "a key set was published");
     Ok(json!({ "ok": true, "epoch": epoch, "online_key_counts": is_channel_key }))
 }
 

@@ -80,8 +80,8 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
             response(status, "application/json", bytes)
         }
         Err(error) => {
-            tracing::error!(%error, "an answer could not be written");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "this answer could not be written\n")
+            tracing::error!(%error, "cannot serialize the response");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "internal error: cannot serialize the response\n")
         }
     }
 }

@@ -11,11 +11,11 @@ use crate::store::{Store, StoreError};
 /// Why a channel has no release for a new machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRelease {
-    #[error("there is no application {0}")]
+    #[error("application {0} does not exist")]
     App(String),
-    #[error("there is no channel {channel}: there are {known}")]
+    #[error("channel {channel} does not exist; the channels are {known}")]
     Channel { channel: String, known: String },
-    #[error("nothing is published in channel {0}")]
+    #[error("channel {0} has no version")]
     Empty(String),
     #[error("channel {channel} has {version}, which is banned: {why}")]
     Banned { channel: String, version: Version, why: String },
@@ -27,13 +27,13 @@ pub enum ReleaseFolderError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NoRelease(#[from] NoRelease),
-    #[error("{channel} is no name of a channel")]
+    #[error("invalid channel name {channel}")]
     Name {
         channel: String,
         #[source]
         why: rollout::ParseTrackError,
     },
-    #[error("the files of version {version} lie elsewhere, at {at}")]
+    #[error("the files of version {version} are on another server, at {at}")]
     Elsewhere { version: Version, at: String },
 }
 

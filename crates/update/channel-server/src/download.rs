@@ -37,7 +37,7 @@ pub async fn download(
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
-    let not_found = || text(StatusCode::NOT_FOUND, "there is no such file\n");
+    let not_found = || text(StatusCode::NOT_FOUND, "no such file\n");
     if let [app, group, name] = segments {
         return channel_timestamp(server, app, group, name).await;
     }
@@ -85,9 +85,9 @@ pub async fn download(
 /// The signed timestamp of a channel, for its current version.
 async fn channel_timestamp(server: &Server, app: &str, group: &str, name: &str) -> HttpResponse {
     let not_found = |why: &dyn std::fmt::Display| text(StatusCode::NOT_FOUND, format!("{why}\n"));
-    let Ok(track) = group.parse::<Track>() else { return not_found(&"there is no such channel") };
+    let Ok(track) = group.parse::<Track>() else { return not_found(&"no such channel") };
     if ![files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name) {
-        return not_found(&"there is no such file");
+        return not_found(&"no such file");
     }
     let found = current(&server.state.lock(), app, &track)
         .map(|(_, package)| (package.version.clone(), package.release_sha256.clone()));
@@ -110,7 +110,7 @@ async fn timestamp_response(
         Err(_) => None,
     };
     let Some(signed) = signed else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp cannot be signed at the moment\n");
+        return text(StatusCode::SERVICE_UNAVAILABLE, "cannot sign the timestamp\n");
     };
     let is_signature = name == files::TIMESTAMP_SIGNATURE;
     let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
@@ -118,10 +118,10 @@ async fn timestamp_response(
 }
 
 fn redirect(url: &str) -> HttpResponse {
-    let mut response = text(StatusCode::FOUND, "it lies elsewhere\n");
+    let mut response = text(StatusCode::FOUND, "the file is on another server\n");
     match HeaderValue::from_str(url) {
         Ok(url) => drop(response.headers_mut().insert(LOCATION, url)),
-        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "where it lies cannot be told\n"),
+        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "invalid URL of the file\n"),
     }
     response
 }
@@ -138,7 +138,7 @@ async fn serve(
     let stat_path = path.clone();
     let size =
         tokio::task::spawn_blocking(move || std::fs::metadata(stat_path).map(|found| found.len())).await;
-    let Ok(Ok(size)) = size else { return text(StatusCode::NOT_FOUND, "there is no such file\n") };
+    let Ok(Ok(size)) = size else { return text(StatusCode::NOT_FOUND, "no such file\n") };
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     // A range applies only if the file is still the same (`If-Range`).
     let is_unchanged = header(IF_RANGE).is_none_or(|of| Some(of) == etag.as_deref());
@@ -146,8 +146,7 @@ async fn serve(
         ByteRange::Full => (StatusCode::OK, 0, size),
         ByteRange::Bytes(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
         ByteRange::Unsatisfiable => {
-            let mut response =
-                text(StatusCode::RANGE_NOT_SATISFIABLE, "nothing of that range is in the file\n");
+            let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable\n");
             set_header(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
             return response;
         }
@@ -156,7 +155,7 @@ async fn serve(
     *response.status_mut() = status;
     if method != Method::HEAD {
         let Ok(release) = server.readers.clone().try_acquire_owned() else {
-            let mut unavailable = text(StatusCode::SERVICE_UNAVAILABLE, "too many files are being read\n");
+            let mut unavailable = text(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent downloads\n");
             set_header(&mut unavailable, RETRY_AFTER, "10");
             return unavailable;
         };
@@ -214,7 +213,7 @@ fn send(
                 Err(SendTimeoutError::Closed(_)) => break,
                 // Frees the slot. The connection is closed before all announced bytes are sent.
                 Err(SendTimeoutError::Timeout(_)) => {
-                    tracing::debug!(path = %path.display(), "a client took nothing for {chunk_timeout:?}");
+                    tracing::debug!(path = %path.display(), "a client read nothing for {chunk_timeout:?}");
                     break;
                 }
             }
@@ -222,10 +221,10 @@ fn send(
         Ok(())
     };
     if let Err(error) = read() {
-        tracing::warn!(%error, path = %path.display(), "a file of a release could not be read");
+        tracing::warn!(%error, path = %path.display(), "cannot read a file of a release");
         // Aborts the connection, so that clients do not take the part for the whole.
         if runtime.block_on(chunks.send_timeout(Err(error), chunk_timeout)).is_err() {
-            tracing::debug!("nobody waited for the rest");
+            tracing::debug!("the client has disconnected");
         }
     }
     sent

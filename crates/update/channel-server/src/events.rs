@@ -18,7 +18,7 @@ pub fn subscribe(server: &Arc<Server>) -> HttpResponse {
     let (send, chunks) = mpsc::channel(2);
     let shared = server.clone();
     if server.subscribers.available_permits() == 0 {
-        return error_response(StatusCode::SERVICE_UNAVAILABLE, "too many follow already");
+        return error_response(StatusCode::SERVICE_UNAVAILABLE, "too many event streams");
     }
     tokio::spawn(async move {
         let Ok(_permit) = shared.subscribers.try_acquire() else { return };

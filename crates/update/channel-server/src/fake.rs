@@ -21,21 +21,21 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FakeError {
-    #[error("{0} is no address of a server: it wants http://HOST:PORT/PATH")]
+    #[error("invalid server URL {0}: expected http://HOST:PORT/PATH")]
     Url(String),
     #[error("cannot reach {0}")]
     Connect(String, #[source] io::Error),
     #[error("the request failed")]
     Http(#[from] hyper::Error),
-    #[error("the request cannot be")]
+    #[error("cannot build the request")]
     Request(#[from] hyper::http::Error),
-    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    #[error("no response within {RESPONSE_TIMEOUT:?}")]
     Timeout,
-    #[error("the server answered {0}")]
+    #[error("the server responded with {0}")]
     Status(StatusCode),
-    #[error("the answer cannot be read")]
+    #[error("cannot parse the response")]
     InvalidResponse(#[from] omaha::ReadError),
-    #[error("the answer is of no use")]
+    #[error("unusable response")]
     UnusableResponse(#[from] omaha::ResponseError),
 }
 
@@ -87,7 +87,7 @@ impl Connection {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+                tracing::debug!(%error, "a connection failed");
             }
         });
         Ok(sender)

@@ -25,27 +25,27 @@ const PARTIAL: &str = ".part";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    #[error("{0}")]
+    #[error("cannot access {0}")]
     Io(PathBuf, #[source] io::Error),
-    #[error("{0} was not sent yet")]
+    #[error("{0} is not uploaded yet")]
     Missing(String),
-    #[error("{0} is no file of this release")]
+    #[error("{0} is not a file of this release")]
     UnknownFile(String),
-    #[error("{name} has {found} bytes, not {wanted}")]
+    #[error("{name} has {found} bytes, expected {wanted}")]
     Size { name: String, found: u64, wanted: u64 },
-    #[error("{name} has SHA-256 {found}, not {wanted}")]
+    #[error("{name} has SHA-256 {found}, expected {wanted}")]
     Digest { name: String, found: Digest, wanted: Digest },
-    #[error("release.json cannot be taken")]
+    #[error("invalid release.json")]
     Metadata(#[from] release::MetadataError),
-    #[error("release.json says {0}")]
+    #[error("release.json is for another release: {0}")]
     Mismatch(String),
-    #[error("release.json.sig is no text")]
+    #[error("release.json.sig is not valid UTF-8")]
     InvalidSignatureText,
-    #[error("release.json is not signed by a key that this server knows")]
+    #[error("release.json is not signed by a key that this server trusts")]
     Signature(#[from] release::SignatureError),
-    #[error("version {0} is here already with another release.json: what was published never changes")]
+    #[error("version {0} is already published with another release.json: published versions are immutable")]
     AlreadyPublished(Version),
-    #[error("what was sent broke off")]
+    #[error("the upload was interrupted")]
     Interrupted,
 }
 
@@ -256,16 +256,13 @@ fn read_release(folder: &Path) -> Result<Release, FilesError> {
 fn check_identity(release: &Release, id: &ReleaseId) -> Result<(), FilesError> {
     let arch = omaha::architecture(&release.board, None);
     if release.version != id.version {
-        return Err(FilesError::Mismatch(format!("version {}, not {}", release.version, id.version)));
+        return Err(FilesError::Mismatch(format!("version {}, expected {}", release.version, id.version)));
     }
     if arch != id.arch {
-        return Err(FilesError::Mismatch(format!(
-            "board {}, which is {arch}, not {}",
-            release.board, id.arch
-        )));
+        return Err(FilesError::Mismatch(format!("board {} ({arch}), expected {}", release.board, id.arch)));
     }
     if !omaha::same_app(&release.appid, &id.app) {
-        return Err(FilesError::Mismatch(format!("appid {}, not {}", release.appid, id.app)));
+        return Err(FilesError::Mismatch(format!("appid {}, expected {}", release.appid, id.app)));
     }
     Ok(())
 }

@@ -17,21 +17,21 @@ const FOLDER: &str = "key-sets";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
-    #[error("{0}")]
+    #[error("cannot access {0}")]
     Io(PathBuf, #[source] io::Error),
-    #[error("{0} is not what was written there")]
+    #[error("{0} is damaged")]
     Damaged(PathBuf, #[source] Box<KeySetError>),
-    #[error("the set cannot be read")]
+    #[error("invalid key set")]
     Metadata(#[from] MetadataError),
-    #[error("the signatures have {0} bytes; {MAX_KEY_SET_SIGNATURES} are the most")]
+    #[error("the signatures have {0} bytes; the maximum is {MAX_KEY_SET_SIGNATURES}")]
     TooLong(usize),
-    #[error("machines would refuse it")]
+    #[error("machines would reject the key set")]
     Refused(#[from] ChainError),
-    #[error("key set {0} is here already, and is another one: what was published never changes")]
+    #[error("key set {0} is already published with other content: published key sets are immutable")]
     AlreadyPublished(u64),
-    #[error("key set {first} is the first here: {found} is older")]
+    #[error("key set {found} is older than {first}, the first one on this server")]
     Older { found: u64, first: u64 },
-    #[error("there are {0} sets already, which is the most")]
+    #[error("too many key sets: the maximum is {0}")]
     TooMany(usize),
 }
 

@@ -22,17 +22,16 @@ impl Metrics {
         let counter_vec =
             |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
-            checks: counter_vec(
-                "keelson_updates_checks_total",
-                "Update checks by what came of them",
-                "answer",
-            )?,
+            checks: counter_vec("keelson_updates_checks_total", "Update checks by result", "answer")?,
             events: counter_vec(
                 "keelson_updates_events_total",
-                "Events of machines by what they tell",
+                "Events of machines by type and result",
                 "event",
             )?,
-            malformed: IntCounter::new("keelson_updates_malformed_total", "Requests that were no Omaha")?,
+            malformed: IntCounter::new(
+                "keelson_updates_malformed_total",
+                "Requests that were not valid Omaha",
+            )?,
             sent_bytes: IntCounter::new("keelson_updates_file_bytes_total", "Bytes of release files sent")?,
         })
     }
@@ -66,10 +65,10 @@ impl Metrics {
         let timed_out =
             per_group("keelson_updates_timed_out", "Machines that timed out since the last resume")?;
         let in_progress = per_group("keelson_updates_in_progress", "Machines with a version granted")?;
-        let paused = gauge("keelson_updates_paused", "1 where a group is paused", &["app", "group"])?;
+        let paused = gauge("keelson_updates_paused", "1 if the group is paused", &["app", "group"])?;
         let key_set_expiry = gauge(
             "keelson_updates_key_set_expiry_timestamp_seconds",
-            "When the newest set of keys ends",
+            "Expiry of the newest key set, in seconds since the epoch",
             &["app"],
         )?;
         for (key, app) in state.apps() {

@@ -40,11 +40,11 @@ pub fn application(key: &str, app: &Application, sets: &KeySets) -> Value {
 fn key_set(set: &KeySet, now: u64) -> Value {
     let warning = match set.expires.saturating_sub(now) {
         0 => Some(format!(
-            "The time of key set {} is over: machines take nothing until there is a newer one.",
+            "Key set {} has expired: machines install no updates until a newer set is published.",
             set.epoch
         )),
         left if left < KEY_SET_EXPIRY_WARNING => {
-            Some(format!("The time of key set {} is over in {} days.", set.epoch, left / 86_400))
+            Some(format!("Key set {} expires in {} days.", set.epoch, left / 86_400))
         }
         _ => None,
     };

@@ -44,14 +44,16 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
         .skip(1)
         .map(|segment| percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned))
         .collect();
-    let Some(segments) = segments else { return text(StatusCode::BAD_REQUEST, "the path is no text\n") };
+    let Some(segments) = segments else {
+        return text(StatusCode::BAD_REQUEST, "the path is not valid UTF-8\n");
+    };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = request.method().clone();
     let is_get = [Method::GET, Method::HEAD].contains(&method);
     match &segments[..] {
         ["v1", "update"] | ["v1", "update", ""] => {
             if method != Method::POST {
-                return text(StatusCode::METHOD_NOT_ALLOWED, "this takes POST\n");
+                return text(StatusCode::METHOD_NOT_ALLOWED, "only POST is supported\n");
             }
             let base = base_url(server, &request);
             match body(request, omaha::limits::REQUEST_BYTES).await {
@@ -75,11 +77,12 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
         ["api", rest @ ..] => authorize_and_dispatch(server, request, rest).await,
         _ if is_get => match page::file(&path) {
             Some((content_type, bytes)) => crate::body::response(StatusCode::OK, content_type, bytes),
-            None => {
-                text(StatusCode::NOT_FOUND, "not here: try /, /api/apps, /metrics or POST to /v1/update\n")
-            }
+            None => text(
+                StatusCode::NOT_FOUND,
+                "not found; the paths are /, /api/apps, /metrics and POST to /v1/update\n",
+            ),
         },
-        _ => text(StatusCode::NOT_FOUND, "not here\n"),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 
@@ -94,12 +97,12 @@ async fn authorize_and_dispatch(
     match server.tokens.role(request.headers()) {
         None => {
             let mut response =
-                error_response(StatusCode::UNAUTHORIZED, "this wants a token: Authorization: Bearer TOKEN");
+                error_response(StatusCode::UNAUTHORIZED, "a token is required: Authorization: Bearer TOKEN");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
         Some(role) if role < required => {
-            return error_response(StatusCode::FORBIDDEN, "this wants an administrator's token");
+            return error_response(StatusCode::FORBIDDEN, "an administrator's token is required");
         }
         Some(_) => {}
     }
@@ -142,9 +145,11 @@ enum BodyError {
 impl BodyError {
     fn response(&self) -> HttpResponse {
         match self {
-            Self::TooLarge => error_response(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::Timeout => error_response(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-            Self::Truncated => error_response(StatusCode::BAD_REQUEST, "the body was cut off"),
+            Self::TooLarge => error_response(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
+            Self::Timeout => {
+                error_response(StatusCode::REQUEST_TIMEOUT, "timeout while reading the request body")
+            }
+            Self::Truncated => error_response(StatusCode::BAD_REQUEST, "the request body is incomplete"),
         }
     }
 }

@@ -47,7 +47,7 @@ async fn run_timers(server: &Server) {
                 };
                 // Usually empty: removals are not urgent.
                 if let Err(error) = server.commit(pending).await {
-                    tracing::error!(%error, "removed machines are still on disk");
+                    tracing::error!(%error, "cannot remove machines from the database");
                 }
             }
         }

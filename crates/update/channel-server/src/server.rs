@@ -41,15 +41,15 @@ pub enum OpenError {
     Token(#[from] TokenError),
     #[error("cannot open the releases")]
     Files(#[from] FilesError),
-    #[error("cannot make the application")]
+    #[error("cannot create the application")]
     App(#[from] rollout::OperateError),
-    #[error("the key {0}")]
+    #[error("cannot read the key {0}")]
     Key(PathBuf, #[source] std::io::Error),
-    #[error("cannot open the sets of keys")]
+    #[error("cannot open the key sets")]
     KeySets(#[from] KeySetError),
-    #[error("cannot count")]
+    #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
-    #[error("a key of releases is none")]
+    #[error("invalid release key")]
     InvalidKey(#[from] release::KeyError),
 }
 
@@ -149,7 +149,7 @@ impl Server {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "a record cannot be written");
+                tracing::error!(%error, "cannot encode a record");
                 false
             }
         });
@@ -185,7 +185,7 @@ impl Server {
             self.queue(&state, records)
         };
         if let Err(error) = self.commit(pending).await {
-            tracing::error!(%error, "what machines said last is not on disk");
+            tracing::error!(%error, "cannot save the latest reports of machines");
         }
     }
 
@@ -197,7 +197,7 @@ impl Server {
             self.stage_changes(&mut state)
         };
         if let Err(error) = self.commit(changes).await {
-            tracing::error!(%error, "what ran out of time is not on disk");
+            tracing::error!(%error, "cannot save expired grants");
         }
     }
 

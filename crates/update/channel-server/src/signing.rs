@@ -19,13 +19,13 @@ pub const PUBLIC: &str = "online.pub";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
-    #[error("the online key {0}")]
+    #[error("cannot access the online key {0}")]
     Io(PathBuf, #[source] io::Error),
-    #[error("the online key {0} is no minisign key without password")]
+    #[error("the online key {0} is not a minisign key without a password")]
     Key(PathBuf, #[source] minisign::PError),
-    #[error("a timestamp could not be signed")]
+    #[error("cannot sign a timestamp")]
     Sign(#[source] minisign::PError),
-    #[error("a timestamp cannot be")]
+    #[error("cannot create a timestamp")]
     Metadata(#[source] MetadataError),
 }
 

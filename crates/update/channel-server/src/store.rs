@@ -27,17 +27,17 @@ const SEPARATOR: char = '\0';
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the folder {0}")]
+    #[error("cannot access the folder {0}")]
     Io(PathBuf, #[source] io::Error),
-    #[error("another server works on {0}")]
+    #[error("another server uses {0}")]
     InUse(PathBuf),
-    #[error("the database {0}")]
+    #[error("cannot access the database {0}")]
     Database(PathBuf, #[source] heed::Error),
     #[error("the database {0} is damaged at {1:?}: {2}")]
     Damaged(PathBuf, String, String),
-    #[error("the writer of the database has ended")]
+    #[error("the database writer has exited")]
     WriterExited,
-    #[error("what changed could not be written: {0}")]
+    #[error("cannot write to the database: {0}")]
     WriteFailed(String),
 }
 
@@ -78,7 +78,7 @@ impl Drop for Store {
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!("the writer of the database broke down");
+            tracing::error!("the database writer panicked");
         }
     }
 }
@@ -214,7 +214,7 @@ pub fn encode_change(
     let value = state.value(record).map(|value| serde_json::to_vec(&value)).transpose();
     let (key, value) = (key(record), value.map_err(|error| failed(error.to_string()))?);
     if key.len() > MAX_KEY {
-        return Err(failed("its name is too long".to_owned()));
+        return Err(failed("the key is too long".to_owned()));
     }
     Ok((key, value))
 }
@@ -238,7 +238,7 @@ impl Writer {
             }
             let result = self.commit(batches.iter().flat_map(|(changes, _)| changes)).map_err(Arc::new);
             if let Err(error) = &result {
-                tracing::error!(%error, "the database could not be written");
+                tracing::error!(%error, "cannot write to the database");
             }
             for (_, sender) in batches {
                 // A dropped receiver needs no result.
@@ -283,7 +283,7 @@ fn load(env: &Env<WithoutTls>, records: Database<Raw, Raw>, path: &Path) -> Resu
         let value = bytes
             .split_first_chunk()
             .filter(|(sum, value)| u32::from_le_bytes(**sum) == checksum(key, value));
-        let (_, value) = value.ok_or_else(|| damaged("it does not fit its checksum".to_owned()))?;
+        let (_, value) = value.ok_or_else(|| damaged("checksum mismatch".to_owned()))?;
         if key == ISSUED {
             issued = json(value).map_err(damaged)?;
             continue;
@@ -315,6 +315,6 @@ fn decode(key: &[u8], value: &[u8]) -> Result<LoadedRecord, String> {
         }
         "machine" => LoadedRecord::Machine(app, json(value)?),
         "activity" => LoadedRecord::Activity(json(value)?),
-        other => return Err(format!("{other:?} is of no known kind")),
+        other => return Err(format!("unknown record type {other:?}")),
     })
 }

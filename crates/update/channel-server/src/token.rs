@@ -16,7 +16,7 @@ const BYTES: usize = 24;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("the token {0}")]
+    #[error("cannot access the token {0}")]
     Io(PathBuf, #[source] io::Error),
     #[error("the token {0} has fewer than 16 characters")]
     Short(PathBuf),

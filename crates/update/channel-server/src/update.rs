@@ -24,10 +24,10 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> H
         Ok(request) => request,
         Err(error) => {
             server.metrics.malformed.inc();
-            tracing::debug!(%error, %from, "a request is no Omaha");
+            tracing::debug!(%error, %from, "invalid Omaha request");
             return crate::body::error_response(
                 StatusCode::BAD_REQUEST,
-                format!("this is no Omaha request: {error}"),
+                format!("invalid Omaha request: {error}"),
             );
         }
     };
@@ -51,10 +51,10 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> H
     };
     // A grant must be on disk before the machine learns of it.
     if let Err(error) = server.commit(pending).await {
-        tracing::error!(%error, "a machine was not answered");
+        tracing::error!(%error, "cannot respond to a machine");
         return crate::body::error_response(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the server cannot write at the moment",
+            "the server cannot write to its database",
         );
     }
     let mut apps = Vec::new();
@@ -190,13 +190,13 @@ pub async fn timestamp(
     if after != before
         && let Err(error) = server.commit_issued(after).await
     {
-        tracing::error!(%error, "when the last timestamp was issued is not on disk");
+        tracing::error!(%error, "cannot save the issue time of the last timestamp");
         return None;
     }
     match signed {
         Ok(signed) => Some(signed),
         Err(error) => {
-            tracing::error!(%error, "a timestamp could not be signed");
+            tracing::error!(%error, "cannot sign a timestamp");
             None
         }
     }

@@ -75,7 +75,7 @@ fn key_sets_are_verified_stored_and_offered() {
     rejected(
         &operator.upload(&server, &one, 1),
         400,
-        "wants 2 root keys of set 1 that signed it, and has one",
+        "needs signatures by 2 root keys of set 1, and has one",
     );
     let taken = operator.upload(&server, &one, 2);
     assert_eq!(taken.json(), json!({ "ok": true, "epoch": 1, "online_key_counts": false }));
@@ -84,10 +84,10 @@ fn key_sets_are_verified_stored_and_offered() {
     rejected(
         &operator.upload(&server, &operator.set(1, &second), 2),
         409,
-        "what was published never changes",
+        "published key sets are immutable",
     );
-    rejected(&operator.upload(&server, &three, 2), 400, "behind key set 1 comes 2, and this is 3");
-    rejected(&operator.upload(&server, &two, 1), 400, "wants 2 root keys of set 1");
+    rejected(&operator.upload(&server, &three, 2), 400, "key set 1 must be followed by set 2, not by 3");
+    rejected(&operator.upload(&server, &two, 1), 400, "needs signatures by 2 root keys of set 1");
     rejected(&operator.upload(&server, "{}", 2), 400, "missing field");
     server.publish("2.0.0", "alpha", &first);
     assert_eq!(operator.upload(&server, &two, 2).status, 200);
@@ -97,7 +97,7 @@ fn key_sets_are_verified_stored_and_offered() {
     server.upload(folder.path(), "3.0.0");
     let publish =
         || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
-    rejected(&publish(), 400, "not signed by a key that this server knows");
+    rejected(&publish(), 400, "not signed by a key that this server trusts");
     write_release(folder.path(), "3.0.0", &second);
     server.upload(folder.path(), "3.0.0");
     assert_eq!(publish().status, 200);
@@ -135,7 +135,7 @@ fn a_key_set_close_to_expiry_causes_a_warning() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let soon = now + 11 * 86_400;
     assert_eq!(operator.upload(&server, &operator.set_until(soon - 3600, 1, &key), 2).status, 200);
-    let warning = "The time of key set 1 is over in 10 days.";
+    let warning = "Key set 1 expires in 10 days.";
     assert_eq!(key_set(), json!({ "epoch": 1, "expires": soon - 3600, "warning": warning }));
     assert_eq!(operator.upload(&server, &operator.set(2, &key), 2).status, 200);
     assert_eq!(key_set(), json!({ "epoch": 2, "expires": 4_000_000_000_u64, "warning": null }));
@@ -159,5 +159,5 @@ fn a_damaged_key_set_is_reported_and_not_served() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(channel_server::Server::open(settings)).err().unwrap();
     let error = std::error::Error::source(&error).unwrap().to_string();
-    assert!(error.ends_with("keys.1.json is not what was written there"), "{error}");
+    assert!(error.ends_with("keys.1.json is damaged"), "{error}");
 }

@@ -45,7 +45,7 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     let (server, signer) = (Server::start(), keys());
     let mut page = Page::open(&server.url("/"));
     log_in(&mut page, "no such token");
-    page.wait_for("document.getElementById('refused').textContent.includes('wants a token')");
+    page.wait_for("document.getElementById('refused').textContent.includes('a token is required')");
     log_in(&mut page, &server.admin());
     page.wait_for("document.getElementById('live').textContent === 'Live.'");
     page.wait_for("document.querySelectorAll('#channels tr').length === 3");
@@ -96,7 +96,9 @@ fn an_operator_watches_promotes_pauses_and_rolls_back() {
     choose(&mut page, "#version-alpha", "2.0.0");
     page.click("#set-alpha");
     page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
-    page.wait_for("document.getElementById('activity').textContent.includes('machines that run a newer version stay on it')");
+    page.wait_for(
+        "document.getElementById('activity').textContent.includes('machines with a newer version keep it')",
+    );
 
     // The timeline.
     page.wait_for("document.querySelectorAll('#group-alpha svg polygon').length >= 1");

@@ -156,7 +156,7 @@ fn the_current_release_of_a_channel_is_public() {
         let reply = server.raw("GET", &format!("/files/{path}"), "", b"");
         (reply.status, reply.text())
     };
-    let nothing = (404, "nothing is published in channel alpha\n".to_owned());
+    let nothing = (404, "channel alpha has no version\n".to_owned());
     assert_eq!(get("keelson/alpha/timestamp.json"), nothing);
     server.publish("2.0.0", "alpha", &signer);
     server.admin_json("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
@@ -171,9 +171,11 @@ fn the_current_release_of_a_channel_is_public() {
     online.verify(timestamp.1.as_bytes(), &signature).unwrap();
     assert_eq!(Timestamp::parse(timestamp.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
     assert!(
-        get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable")
+        get("keelson/gamma/timestamp.json")
+            .1
+            .contains("channel gamma does not exist; the channels are alpha, beta, stable")
     );
-    assert!(get("other/alpha/timestamp.json").1.contains("no application other"));
+    assert!(get("other/alpha/timestamp.json").1.contains("application other does not exist"));
     let done = server.admin_json("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
     assert_eq!(done["floor_of"], serde_json::Value::Null);
     let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());
@@ -249,22 +251,22 @@ fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     let publish =
         || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"2.0.0","arch":"amd64"}"#);
-    assert!(put("usr.full", b"x").1.contains("release.json was not sent yet"));
+    assert!(put("usr.full", b"x").1.contains("release.json is not uploaded yet"));
     assert_eq!(put("release.json", &read("release.json")).0, 200);
-    assert!(put("other", b"x").1.contains("other is no file of this release"));
+    assert!(put("other", b"x").1.contains("other is not a file of this release"));
     let mut wrong = read("usr.full");
     wrong[5] ^= 1;
     assert!(put("usr.full", &wrong).1.contains("usr.full has SHA-256"));
     let short = put("usr.full", &wrong[1..]).1;
     assert!(
-        short.contains(&format!("usr.full has {} bytes, not {}", wrong.len() - 1, wrong.len())),
+        short.contains(&format!("usr.full has {} bytes, expected {}", wrong.len() - 1, wrong.len())),
         "{short}"
     );
     wrong.push(0);
-    assert!(put("usr.full", &wrong).1.contains("bytes, not"));
-    assert!(publish().text().contains("release.json.sig was not sent yet"));
+    assert!(put("usr.full", &wrong).1.contains("bytes, expected"));
+    assert!(publish().text().contains("release.json.sig is not uploaded yet"));
     assert_eq!(put("release.json.sig", &read("release.json.sig")).0, 200);
-    assert_eq!((publish().status, publish().text().contains("usr.full was not sent yet")), (409, true));
+    assert_eq!((publish().status, publish().text().contains("usr.full is not uploaded yet")), (409, true));
     assert_eq!(put("usr.full", &read("usr.full")).0, 200);
     assert_eq!(put("usr.full.index", &read("usr.full.index")).0, 200);
     let uploaded = server.admin_json("GET", "/api/apps/keelson/uploads/amd64/2.0.0", "");
@@ -277,7 +279,7 @@ fn files_that_do_not_match_the_signed_metadata_are_rejected() {
     text = text.replace("\"epoch\": 1", "\"epoch\": 2");
     assert_eq!(put("release.json", text.as_bytes()).0, 200);
     let rejected = publish();
-    assert_eq!((rejected.status, rejected.text().contains("what was published never changes")), (409, true));
+    assert_eq!((rejected.status, rejected.text().contains("published versions are immutable")), (409, true));
     // A version in a channel cannot be removed.
     server.admin_json("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
     assert_eq!(server.as_admin("DELETE", "/api/apps/keelson/packages/2.0.0", "").status, 409);
@@ -300,7 +302,7 @@ fn a_server_with_release_keys_rejects_other_signatures() {
     let rejected =
         server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
     assert_eq!(rejected.status, 400);
-    assert!(rejected.text().contains("not signed by a key that this server knows"), "{}", rejected.text());
+    assert!(rejected.text().contains("not signed by a key that this server trusts"), "{}", rejected.text());
 }
 
 #[test]

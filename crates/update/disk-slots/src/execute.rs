@@ -18,9 +18,9 @@ pub enum ExecuteError<F> {
     /// The `fill` callback failed.
     #[error(transparent)]
     Fill(F),
-    #[error("the partition table cannot be changed")]
+    #[error("cannot change the partition table")]
     Table(#[source] InspectError),
-    #[error("{file} in the boot partition cannot be changed")]
+    #[error("cannot change {file} in the boot partition")]
     Esp { file: String, source: io::Error },
 }
 

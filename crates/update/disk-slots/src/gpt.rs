@@ -21,15 +21,17 @@ const MOST_ENTRIES: u32 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    #[error("the disk has no valid partition table, neither at its beginning nor at its end")]
+    #[error("the disk has no valid partition table, neither primary nor backup")]
     None,
-    #[error("the disk's two partition tables are both valid and of different disks")]
+    #[error(
+        "the primary and the backup partition table of the disk are valid, but belong to different disks"
+    )]
     Mismatch,
     #[error("the disk has no partition {0}")]
     NoPartition(u32),
-    #[error("the disk cannot be read")]
+    #[error("cannot read the disk")]
     Read(#[source] io::Error),
-    #[error("the partition table at {location} of the disk cannot be written; the other copy is whole")]
+    #[error("cannot write the partition table at {location} of the disk; the other copy is intact")]
     Write { location: &'static str, source: io::Error },
 }
 

@@ -20,7 +20,7 @@ pub enum InspectError {
     Table(#[from] gpt::TableError),
     #[error("the disk has no partition {0}")]
     NoPartition(&'static str),
-    #[error("the boot partition cannot be read")]
+    #[error("cannot read the boot partition")]
     Esp(#[source] io::Error),
 }
 

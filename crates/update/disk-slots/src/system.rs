@@ -12,9 +12,9 @@ const PARAMETER: &str = "usrhash=";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
-    #[error("this machine was not booted from a slot: its kernel was given no usrhash=")]
+    #[error("this machine was not booted from a slot: the kernel command line lacks usrhash=")]
     NoRootHash,
-    #[error("the disk that /usr is on is not found: {0}")]
+    #[error("cannot find the disk of /usr: {0}")]
     NoDisk(String),
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
@@ -59,9 +59,9 @@ pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
                 return Ok(Devices { running, disk: root.join("dev").join(&disk), name: disk });
             }
         }
-        return Err(SystemError::NoDisk(format!("{mapped} is on no partition of a disk")));
+        return Err(SystemError::NoDisk(format!("{mapped} is not on a partition of a disk")));
     }
-    Err(SystemError::NoDisk("no device-mapper device is called `usr`".to_owned()))
+    Err(SystemError::NoDisk("there is no device-mapper device `usr`".to_owned()))
 }
 
 impl Devices {

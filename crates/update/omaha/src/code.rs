@@ -38,7 +38,7 @@ impl EventType {
             100 => "setup failure",
             102 => "COM server failure",
             103 => "setup update failure",
-            800 => "completion held back",
+            800 => "completion deferred by the machine",
             _ => return None,
         })
     }
@@ -99,7 +99,7 @@ pub struct ErrorCode(pub u32);
 /// The bits of the code without flags.
 const CODE_MASK: u32 = 0x0fff_ffff;
 const FLAGS: [(u32, &str); 4] =
-    [(1 << 31, "dev mode"), (1 << 30, "resumed"), (1 << 29, "test image"), (1 << 28, "own server")];
+    [(1 << 31, "dev mode"), (1 << 30, "resumed"), (1 << 29, "test image"), (1 << 28, "custom server")];
 /// `HTTP_BASE + N`: the check got HTTP status N; `HTTP_BASE + HTTP_UNKNOWN`: an invalid status.
 const HTTP_BASE: u32 = 2000;
 const HTTP_UNKNOWN: u32 = 999;
@@ -185,7 +185,7 @@ impl ErrorCode {
     }
 }
 
-/// `9 DownloadTransferError (268435465 sent: own server)`.
+/// `9 DownloadTransferError (268435465 sent: custom server)`.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code();
@@ -210,8 +210,8 @@ mod tests {
     fn codes_are_displayed_with_their_flags() {
         let check = |code: u32, expect: &str| assert_eq!(ErrorCode(code).to_string(), expect);
         check(9, "9 DownloadTransferError");
-        check(0x1000_0009, "9 DownloadTransferError (268435465 sent: own server)");
-        check(0xf000_002c, "44 Rollback (4026531884 sent: dev mode, resumed, test image, own server)");
+        check(0x1000_0009, "9 DownloadTransferError (268435465 sent: custom server)");
+        check(0xf000_002c, "44 Rollback (4026531884 sent: dev mode, resumed, test image, custom server)");
         check(2404, "2404 HTTP status 404");
         check(2999, "2999");
         check(77, "77");

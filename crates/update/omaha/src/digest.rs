@@ -12,7 +12,7 @@ pub struct Sha256(pub [u8; 32]);
 
 /// The text is neither hexadecimal nor base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither 64 hexadecimal digits nor 44 characters of base64")]
+#[error("expected 64 hexadecimal digits or 44 characters of base64")]
 pub struct ParseSha256Error;
 
 impl Sha256 {

@@ -17,20 +17,20 @@ impl fmt::Display for Position {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    #[error("it has {bytes} bytes, more than {limit}")]
+    #[error("{bytes} bytes, the maximum is {limit}")]
     Large { bytes: usize, limit: usize },
-    #[error("it is not UTF-8 behind byte {valid}")]
+    #[error("invalid UTF-8 after byte {valid}")]
     NotUtf8 { valid: usize },
-    #[error("it is empty")]
+    #[error("empty document")]
     Empty,
     /// Includes DTDs.
-    #[error("it is not well-formed XML ({position}): {why}")]
+    #[error("malformed XML ({position}): {why}")]
     Xml { position: Position, why: String },
-    #[error("the outermost element is {found}, not {expected} ({position})")]
+    #[error("the root element is {found}, expected {expected} ({position})")]
     Root { position: Position, expected: &'static str, found: String },
-    #[error("protocol {found:?} is not 3.0 ({position})")]
+    #[error("unsupported protocol {found:?}, expected 3.0 ({position})")]
     Protocol { position: Position, found: String },
-    #[error("{element} has {attribute}={text:?}: {why} ({position})")]
+    #[error("invalid {attribute}={text:?} of {element}: {why} ({position})")]
     Attribute {
         position: Position,
         element: String,
@@ -38,8 +38,8 @@ pub enum ReadError {
         text: String,
         why: &'static str,
     },
-    #[error("{element} has no {attribute} ({position})")]
+    #[error("{element} lacks {attribute} ({position})")]
     Missing { position: Position, element: String, attribute: &'static str },
-    #[error("more than {limit} of {element} ({position})")]
+    #[error("more than {limit} elements {element} ({position})")]
     Many { position: Position, element: &'static str, limit: usize },
 }

@@ -44,9 +44,9 @@ impl<'a> Offer<'a> {
 /// Why a valid response is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
-    #[error("the server says {check:?} (of the application: {app:?})")]
+    #[error("the server responded with status {check:?} (application status {app:?})")]
     Status { check: String, app: String },
-    #[error("the answer says nothing of an update")]
+    #[error("the response has no updatecheck element")]
     NoCheck,
     #[error("the offer has no URL")]
     NoUrl,

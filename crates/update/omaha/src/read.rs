@@ -93,11 +93,11 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
     }
 
     pub fn number<T: FromStr>(self, attribute: &'static str) -> Result<Option<T>, ReadError> {
-        self.value(attribute, "it is no such number", |text| text.trim().parse().ok())
+        self.value(attribute, "not a number in range", |text| text.trim().parse().ok())
     }
 
     pub fn digest(self, attribute: &'static str) -> Result<Option<Sha256>, ReadError> {
-        let why = "it is neither 64 hexadecimal digits nor 44 characters of base64";
+        let why = "expected 64 hexadecimal digits or 44 characters of base64";
         self.value(attribute, why, |text| text.trim().parse().ok())
     }
 

@@ -179,7 +179,7 @@ fn event(event: Element<'_, '_>) -> Result<Event, ReadError> {
     Ok(Event {
         kind: EventType(number("eventtype")?),
         result: EventResult(number("eventresult")?),
-        error: event.value("errorcode", "it is no error code", error_code)?,
+        error: event.value("errorcode", "not an error code", error_code)?,
         previous_version: event.attribute_text("previousversion").map(str::to_owned),
     })
 }

@@ -152,21 +152,21 @@ fn errors_have_positions() {
     let check = |text: &str, expect: &str| {
         assert_eq!(Request::read(text.as_bytes()).unwrap_err().to_string(), expect, "{text}");
     };
-    check("  ", "it is empty");
-    check("<response protocol='3.0'/>", "the outermost element is response, not request (line 1, column 1)");
-    check("\n <request protocol='2.0'/>", "protocol \"2.0\" is not 3.0 (line 2, column 2)");
-    check("<request/>", "protocol \"\" is not 3.0 (line 1, column 1)");
+    check("  ", "empty document");
+    check("<response protocol='3.0'/>", "the root element is response, expected request (line 1, column 1)");
+    check("\n <request protocol='2.0'/>", "unsupported protocol \"2.0\", expected 3.0 (line 2, column 2)");
+    check("<request/>", "unsupported protocol \"\", expected 3.0 (line 1, column 1)");
     check(
         "<request protocol='3.0'>\n<app><event eventtype='3'/></app></request>",
-        "event has no eventresult (line 2, column 6)",
+        "event lacks eventresult (line 2, column 6)",
     );
     check(
         "<request protocol='3.0'><app><event eventtype='3' eventresult='x'/></app></request>",
-        "event has eventresult=\"x\": it is no such number (line 1, column 30)",
+        "invalid eventresult=\"x\" of event: not a number in range (line 1, column 30)",
     );
     check(
         "<request protocol='3.0'><app><event eventtype='3' eventresult='0' errorcode='4294967296'/></app></request>",
-        "event has errorcode=\"4294967296\": it is no error code (line 1, column 30)",
+        "invalid errorcode=\"4294967296\" of event: not an error code (line 1, column 30)",
     );
     for text in [
         "<request protocol='3.0'>\n<app>",
@@ -176,9 +176,9 @@ fn errors_have_positions() {
         assert!(matches!(error, ReadError::Xml { .. }), "{error}");
     }
     let many = format!("<request protocol='3.0'>{}</request>", "<app/>".repeat(17));
-    check(&many, "more than 16 of app (line 1, column 121)");
+    check(&many, "more than 16 elements app (line 1, column 121)");
     let large = format!("{CHECK}{}", " ".repeat(64 << 10));
-    check(&large, &format!("it has {} bytes, more than 65536", large.len()));
+    check(&large, &format!("{} bytes, the maximum is 65536", large.len()));
     assert_eq!(Request::read(b"<r\xff>").unwrap_err(), ReadError::NotUtf8 { valid: 2 });
 }
 
@@ -188,7 +188,7 @@ fn the_first_of_each_element_counts() {
     let second = second.replace("</actions>", "<action event='postinstall' sha256='x'/></actions>");
     // Unused elements must be valid, too.
     let error = Response::read(second.as_bytes()).unwrap_err();
-    assert!(error.to_string().contains("action has sha256=\"x\": it is neither"), "{error}");
+    assert!(error.to_string().contains("invalid sha256=\"x\" of action: expected"), "{error}");
     let second = second.replace("sha256='x'", "");
     let response = Response::read(second.as_bytes()).unwrap();
     let CheckResponse::Update(offer) = response.check_response().unwrap() else { panic!("no offer") };
@@ -222,7 +222,7 @@ fn incomplete_offers_are_rejected() {
     assert_eq!(response_error(" sha256=\"47", " sha1=\"47"), ResponseError::NoSha256);
     let nothing = UPDATE.replace("updatecheck", "other");
     let error = Response::read(nothing.as_bytes()).unwrap().check_response().unwrap_err();
-    assert_eq!(error.to_string(), "the answer says nothing of an update");
+    assert_eq!(error.to_string(), "the response has no updatecheck element");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn errors_of_other_servers_are_reported() {
     assert_eq!(response.apps[0].status, AppStatus::Other("error-updatesDisabled".into()));
     assert_eq!(
         response.check_response().unwrap_err().to_string(),
-        "the server says \"error-internal\" (of the application: \"error-updatesDisabled\")"
+        "the server responded with status \"error-internal\" (application status \"error-updatesDisabled\")"
     );
     assert_eq!(Response::read(b"").unwrap_err().code(), ErrorCode(30));
     assert_eq!(Response::read(b"<html><body>log in").unwrap_err().code(), ErrorCode(31));

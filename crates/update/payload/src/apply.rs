@@ -72,17 +72,17 @@ pub enum ApplyError {
     /// Targets and images do not match: a mistake of the caller.
     #[error("{role}: {what}")]
     InvalidTargets { role: String, what: &'static str },
-    #[error("{role} has {needed} bytes and does not fit its place of {capacity}")]
+    #[error("{role} has {needed} bytes and does not fit in {capacity} bytes")]
     TooSmall { role: String, needed: u64, capacity: u64 },
     /// Can be retried.
     #[error("cannot fetch {role} at byte {offset}")]
     Transfer { role: String, offset: u64, source: TransferError },
     /// The fetched data does not match the index. Another mirror may have the right data.
-    #[error("what came for {role} at byte {offset} is not what was signed")]
+    #[error("the data received for {role} at byte {offset} does not match its signed hash")]
     WrongHash { role: String, offset: u64 },
     /// Only a full payload can help.
     #[error(
-        "{role} cannot be made of what is installed: that is damaged, or another version, near byte {offset}"
+        "cannot apply the delta to the installed {role}: it is damaged or another version, near byte {offset}"
     )]
     OldDamaged { role: String, offset: u64 },
     #[error("cannot write {role} at byte {offset}")]
@@ -151,15 +151,15 @@ fn check_targets(index: &Index, parts: &[ImageTarget<'_>], has_full: bool) -> Re
     let mismatch = |role: &str, what| Err(ApplyError::InvalidTargets { role: role.to_owned(), what });
     for part in parts {
         if parts.iter().filter(|other| other.role == part.role).count() != 1 {
-            return mismatch(part.role, "two places for one image");
+            return mismatch(part.role, "two targets for the same image");
         }
         if index.image(part.role).is_none() {
-            return mismatch(part.role, "no such image is in the payload");
+            return mismatch(part.role, "the payload does not contain this image");
         }
     }
     for image in &index.images {
         let Some(part) = parts.iter().find(|part| part.role == image.role) else {
-            return mismatch(&image.role, "there is no place for this image");
+            return mismatch(&image.role, "there is no target for this image");
         };
         if image.old.is_some() && part.old.is_none() && !has_full {
             return mismatch(&image.role, "the old image is missing");

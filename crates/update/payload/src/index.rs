@@ -92,13 +92,13 @@ pub struct OldRange {
 pub enum IndexError {
     #[error("the index has {0} bytes, more than {MAX_INDEX_BYTES}")]
     TooLong(usize),
-    #[error("the index cannot be read")]
+    #[error("cannot parse the index")]
     Syntax(#[source] serde_json::Error),
-    #[error("the index is of schema {0}; this version reads {SCHEMA}")]
+    #[error("the index has schema {0}, supported is {SCHEMA}")]
     Schema(u32),
-    #[error("the index is not written as indexes are")]
+    #[error("the index is not in canonical form")]
     Form,
-    #[error("the index does not hold together: {0}")]
+    #[error("the index is inconsistent: {0}")]
     Content(String),
 }
 
@@ -180,7 +180,7 @@ impl Index {
         let role = &image.role;
         let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if role.is_empty() || role.len() > MAX_ROLE_BYTES || !role.bytes().all(is_allowed) {
-            return invalid(format!("an image called {role:?}"));
+            return invalid(format!("an image with the name {role:?}"));
         }
         if image.size == 0 || image.size > MAX_IMAGE_BYTES {
             return invalid(format!("{role} of {} bytes", image.size));
@@ -218,7 +218,10 @@ impl Index {
                 let old = image.old.as_ref().map_or(0, |old| old.size);
                 let is_within = range.offset.checked_add(range.length.into()).is_some_and(|end| end <= old);
                 if !is_within || range.length == 0 || range.length > MAX_OLD_BYTES {
-                    return invalid(format!("{role} looks at {end} at {}+{}", range.offset, range.length));
+                    return invalid(format!(
+                        "{role} refers at {end} to {}+{} of the old image",
+                        range.offset, range.length
+                    ));
                 }
             }
             end += wanted;

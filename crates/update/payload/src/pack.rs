@@ -90,9 +90,9 @@ pub enum PackError {
     Write(#[from] WriteError),
     #[error("cannot pack {role} at byte {offset}")]
     Frame { role: String, offset: u64, source: FrameError },
-    #[error("{role} at byte {offset} does not unpack to what was packed: a defect, or damaged memory")]
+    #[error("{role} at byte {offset} differs after decompression: a bug or faulty memory")]
     VerifyFailed { role: String, offset: u64 },
-    #[error("what shall be packed breaks a limit")]
+    #[error("the images exceed a limit")]
     Limits(#[source] crate::index::IndexError),
     #[error("{0} changed while it was packed")]
     Changed(PathBuf),

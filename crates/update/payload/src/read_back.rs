@@ -19,11 +19,11 @@ const CHUNKS: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    #[error("cannot read {role} back, from byte {offset} on")]
+    #[error("cannot read back {role} from byte {offset}")]
     Read { role: String, offset: u64, source: io::Error },
-    #[error("what is read back of {role} is not what was written: its SHA-256 is {got}, not {wanted}")]
+    #[error("{role} differs from what was written: its SHA-256 is {got}, expected {wanted}")]
     WrongHash { role: String, wanted: Digest, got: Digest },
-    #[error("what is read back of {role} is not what was written: its verity root is {got}, not {wanted}")]
+    #[error("{role} differs from what was written: its verity root hash is {got}, expected {wanted}")]
     WrongRoot { role: String, wanted: Digest, got: Digest },
     #[error(transparent)]
     Verity(#[from] VerityError),

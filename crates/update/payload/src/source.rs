@@ -26,7 +26,7 @@ where
 pub enum TransferError {
     #[error("the transfer failed after {got} bytes")]
     Failed { got: u64, source: io::Error },
-    #[error("the transfer ended after {got} bytes, {wanted} were asked for")]
+    #[error("the transfer ended after {got} of {wanted} bytes")]
     Short { got: u64, wanted: u64 },
 }
 

@@ -38,19 +38,19 @@ impl Parameters {
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerityError {
-    #[error("`{0}` is no UUID")]
+    #[error("invalid UUID `{0}`")]
     Uuid(String),
-    #[error("a salt of {0} bytes is longer than {MAX_SALT_BYTES}")]
+    #[error("the salt has {0} bytes; the maximum is {MAX_SALT_BYTES}")]
     Salt(usize),
-    #[error("an image of {0} bytes is not made of blocks of {BLOCK_BYTES}")]
+    #[error("the image size of {0} bytes is not a multiple of {BLOCK_BYTES}")]
     Blocks(u64),
-    #[error("{needed} bytes of hashes do not fit {capacity}")]
+    #[error("the hash tree has {needed} bytes and does not fit in {capacity} bytes")]
     TooSmall { needed: u64, capacity: u64 },
-    #[error("cannot write the hashes")]
+    #[error("cannot write the hash tree")]
     Write(#[source] io::Error),
-    #[error("cannot read the hashes back")]
+    #[error("cannot read back the hash tree")]
     Read(#[source] io::Error),
-    #[error("the hashes that are read back differ from what was written, at byte {0}")]
+    #[error("the hash tree differs from what was written at byte {0}")]
     Differs(u64),
 }
 

@@ -100,7 +100,7 @@ impl<'a> WriteBehind<'a> {
 
 /// The thread exited without an error: only after a panic.
 fn thread_exited(role: String, offset: u64) -> WriteFailed {
-    WriteFailed { role, offset, source: io::Error::other("the writing thread is gone") }
+    WriteFailed { role, offset, source: io::Error::other("the writer thread has exited") }
 }
 
 /// Stops at the first failure, so that no gap is left behind.

@@ -72,16 +72,16 @@ pub enum BuildError {
     Sets(#[from] KeySetError),
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("the older release in {folder}")]
+    #[error("cannot verify the older release in {folder}")]
     OldSignature { folder: PathBuf, source: SignatureError },
     #[error("the older release in {folder} is damaged: {what}")]
     OldDamaged { folder: PathBuf, what: String },
-    #[error("the older release in {folder} cannot be unpacked")]
+    #[error("cannot unpack the older release in {folder}")]
     OldApply { folder: PathBuf, source: Box<ApplyError> },
     /// Machines would reject the result.
-    #[error("the hash tree that is said to belong to {path} does not")]
+    #[error("the hash tree does not match {path}")]
     Tree { path: PathBuf, source: ReadBackError },
-    #[error("{0} is there and holds another release: it is never overwritten")]
+    #[error("{0} already contains another release, which is not overwritten")]
     Exists(PathBuf),
 }
 
@@ -251,7 +251,7 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
     let bytes = fs::read(&index_path).map_err(|source| BuildError::Read { path: index_path, source })?;
     let damaged = |what: &str| BuildError::OldDamaged { folder: folder.to_owned(), what: what.to_owned() };
     if Digest::of(&bytes) != release.full.index.sha256 {
-        return Err(damaged("its index is not the signed one"));
+        return Err(damaged("its index does not match the signed hash"));
     }
     let index = Index::parse(&bytes).map_err(|error| damaged(&error.to_string()))?;
     let blob_path = folder.join(release.full.blob.url.as_str());

@@ -23,31 +23,31 @@ pub enum KeySetError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot rename {path}")]
     Rename { path: PathBuf, source: io::Error },
-    #[error("{0} is there already: a set of keys never changes")]
+    #[error("{0} already exists: key sets are immutable")]
     Exists(PathBuf),
-    #[error("there is no set of keys in {0}")]
+    #[error("there is no key set in {0}")]
     None(PathBuf),
-    #[error("{path}")]
+    #[error("cannot parse {path}")]
     Metadata { path: PathBuf, source: MetadataError },
-    #[error("the set of keys cannot be")]
+    #[error("invalid key set")]
     New(#[from] MetadataError),
-    #[error("{path}")]
+    #[error("cannot parse {path}")]
     Key { path: PathBuf, source: KeyTextError },
-    #[error("{path}")]
+    #[error("cannot verify {path}")]
     Signature { path: PathBuf, source: SignatureError },
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("{path} is set {found}, by its name it should be {wanted}")]
+    #[error("{path} contains set {found}, its name requires {wanted}")]
     Number { path: PathBuf, found: u64, wanted: u64 },
-    #[error("{0} is no name of a set: it wants keys.N.json")]
+    #[error("invalid key set name {0}: expected keys.N.json")]
     InvalidName(PathBuf),
-    #[error("the set before it is wanted beside it: {0}")]
+    #[error("the previous set must be in the same folder: {0}")]
     NoPrevious(PathBuf),
-    #[error("{key} is no root key of set {epoch}, nor of the one before it")]
+    #[error("{key} is neither a root key of set {epoch} nor of the previous set")]
     UnknownKey { key: PathBuf, epoch: u64 },
-    #[error("set {epoch} is not signed yet: {missing}")]
+    #[error("set {epoch} is not fully signed: {missing}")]
     Incomplete { epoch: u64, missing: String },
     #[error("there is no {role} key `{name}` in set {epoch}")]
     NoKey { role: &'static str, name: String, epoch: u64 },
@@ -95,7 +95,7 @@ fn missing_signatures(of: &KeySet, found: &[FileName]) -> Option<String> {
     let more = of.threshold.checked_sub(found.len()).filter(|more| *more > 0)?;
     let names = of.root.iter().map(|key| &key.name).filter(|name| !found.contains(name));
     let names: Vec<_> = names.map(FileName::as_str).collect();
-    Some(format!("{more} of {} (root keys of set {}) have to sign", names.join(", "), of.epoch))
+    Some(format!("{more} of {} (root keys of set {}) must sign", names.join(", "), of.epoch))
 }
 
 /// Generates three root keys in `folder`, `root-1.key` to `root-3.key`, and the first set, which they sign. It

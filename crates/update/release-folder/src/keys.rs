@@ -9,17 +9,17 @@ use release::KeyText;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    #[error("{0} is there already: a key is never overwritten")]
+    #[error("{0} already exists: keys are not overwritten")]
     Exists(PathBuf),
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is no minisign secret key: {why}")]
+    #[error("{path} is not a minisign secret key: {why}")]
     Format { path: PathBuf, why: String },
-    #[error("a key could not be made: {0}")]
+    #[error("cannot create a key: {0}")]
     Make(String),
-    #[error("the signature could not be made: {0}")]
+    #[error("cannot create the signature: {0}")]
     Sign(String),
 }
 

@@ -54,7 +54,7 @@ fn another_tree_is_rejected_before_any_write() {
     let salted = wrong(Verity { salt: Digest([4; 32]), ..good.clone() });
     assert!(matches!(salted, ReadBackError::WrongRoot { .. }), "{salted}");
     let unnamed = wrong(Verity { uuid: "0011".to_owned(), ..good.clone() });
-    assert!(unnamed.to_string().contains("`0011` is no UUID"), "{unnamed}");
+    assert!(unnamed.to_string().contains("invalid UUID `0011`"), "{unnamed}");
     assert!(!at.join("1.0.0").exists());
 
     build(at, good).unwrap();

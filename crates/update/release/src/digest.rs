@@ -12,7 +12,7 @@ use sha2::Sha256;
 pub struct Digest(pub [u8; 32]);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 digest has 64 lower-case hex digits")]
+#[error("expected a SHA-256 digest of 64 lowercase hexadecimal digits")]
 pub struct DigestError;
 
 impl Digest {

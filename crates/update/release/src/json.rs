@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    #[error("{file} has {bytes} bytes; {limit} are the most")]
+    #[error("{file} has {bytes} bytes; the maximum is {limit}")]
     TooLong { file: &'static str, bytes: usize, limit: usize },
     #[error("{file}, line {line}, column {column}: {why}")]
     Syntax { file: &'static str, line: usize, column: usize, why: String },
-    #[error("{file} is of schema {found}, this machine reads {SCHEMA}")]
+    #[error("{file} has schema {found}, supported is {SCHEMA}")]
     Schema { file: &'static str, found: u64 },
     #[error("{file}: {why}")]
     Invalid { file: &'static str, why: String },

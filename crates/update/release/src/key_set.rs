@@ -64,7 +64,7 @@ pub struct KeyText {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no minisign public key")]
+#[error("invalid minisign public key `{0}`")]
 pub struct KeyTextError(String);
 
 /// The role of a key.
@@ -183,9 +183,7 @@ impl KeySet {
     /// The signatures are malformed or too long.
     pub fn signed_by(&self, bytes: &[u8], signatures: &str) -> Result<Vec<&FileName>, SignatureError> {
         if signatures.len() > MAX_KEY_SET_SIGNATURES {
-            return Err(SignatureError::Malformed(format!(
-                "it has more than {MAX_KEY_SET_SIGNATURES} bytes"
-            )));
+            return Err(SignatureError::Malformed(format!("more than {MAX_KEY_SET_SIGNATURES} bytes")));
         }
         let signed = self.keys(Role::Root).which_signed(bytes, signatures)?;
         Ok(self.root.iter().zip(signed).filter(|(_, signed)| *signed).map(|(key, _)| &key.name).collect())
@@ -193,31 +191,31 @@ impl KeySet {
 
     fn check(&self) -> Result<(), String> {
         if self.epoch == 0 {
-            return Err("epoch: the first set has number 1".to_owned());
+            return Err("epoch: must be at least 1".to_owned());
         }
         if self.expires <= self.issued {
-            return Err("expires: it was out of date when it was issued".to_owned());
+            return Err("expires: must be later than `issued`".to_owned());
         }
         if self.threshold < MIN_THRESHOLD {
-            return Err(format!("threshold: {MIN_THRESHOLD} root keys are the least"));
+            return Err(format!("threshold: must be at least {MIN_THRESHOLD}"));
         }
         if self.threshold > self.root.len() {
-            return Err(format!("threshold: it has {} root keys", self.root.len()));
+            return Err(format!("threshold: greater than the number of root keys, {}", self.root.len()));
         }
         let mut names = BTreeMap::new();
         let mut keys = BTreeMap::new();
         for role in Role::ALL {
             let (kind, all) = (role.name(), self.named_keys(role));
             if !(1..=MAX_KEYS).contains(&all.len()) {
-                return Err(format!("{kind}: it wants 1 to {MAX_KEYS} keys"));
+                return Err(format!("{kind}: must have 1 to {MAX_KEYS} keys"));
             }
             for named in all {
                 // A key with two roles would compromise both when stolen.
                 if let Some(other) = keys.insert(named.key.key, &named.name) {
-                    return Err(format!("`{other}` and {kind} `{}` are one key", named.name));
+                    return Err(format!("`{other}` and {kind} `{}` are the same key", named.name));
                 }
                 if names.insert((role, &named.name), ()).is_some() {
-                    return Err(format!("two {kind} keys are called `{}`", named.name));
+                    return Err(format!("two {kind} keys have the name `{}`", named.name));
                 }
             }
         }
@@ -291,22 +289,22 @@ mod tests {
             let error = KeySet::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expect), "{from} -> {to}: {error}");
         };
-        check("\"epoch\": 1", "\"epoch\": 0", "the first set has number 1");
+        check("\"epoch\": 1", "\"epoch\": 0", "epoch: must be at least 1");
         check("\"epoch\": 1", "\"epoch\": 1, \"epoch\": 2", "duplicate field `epoch`");
         check("\"epoch\": 1", "\"Epoch\": 1", "unknown field `Epoch`");
         check("\"epoch\": 1", "\"epoch\": 1, \"note\": 1", "unknown field `note`");
-        check("\"schema\": 1", "\"schema\": 2", "schema 2, this machine reads 1");
-        check("\"threshold\": 2", "\"threshold\": 1", "2 root keys are the least");
-        check("\"threshold\": 2", "\"threshold\": 4", "it has 3 root keys");
+        check("\"schema\": 1", "\"schema\": 2", "schema 2, supported is 1");
+        check("\"threshold\": 2", "\"threshold\": 1", "must be at least 2");
+        check("\"threshold\": 2", "\"threshold\": 4", "number of root keys, 3");
         check("\"threshold\": 2", "\"threshold\": -1", "line");
-        check("\"expires\": 200", "\"expires\": 100", "out of date when it was issued");
-        check("\"name\": \"two\"", "\"name\": \"one\"", "two root keys are called `one`");
-        check("\"name\": \"two\"", "\"name\": \"../two\"", "no file's name");
+        check("\"expires\": 200", "\"expires\": 100", "must be later than `issued`");
+        check("\"name\": \"two\"", "\"name\": \"one\"", "two root keys have the name `one`");
+        check("\"name\": \"two\"", "\"name\": \"../two\"", "invalid file name");
         let one = set.root[0].key.as_str();
-        check(set.root[1].key.as_str(), one, "`one` and root `two` are one key");
-        check(set.release[0].key.as_str(), one, "`one` and release `own` are one key");
-        check(one, &one[1..], "no minisign public key");
-        check(one, &format!("{one}AAAA"), "no minisign public key");
+        check(set.root[1].key.as_str(), one, "`one` and root `two` are the same key");
+        check(set.release[0].key.as_str(), one, "`one` and release `own` are the same key");
+        check(one, &one[1..], "invalid minisign public key");
+        check(one, &format!("{one}AAAA"), "invalid minisign public key");
     }
 
     #[test]
@@ -316,7 +314,7 @@ mod tests {
         assert!(twin != set.root[0].key && twin.is_same_key(&set.root[0].key));
         set.root[1].key = twin;
         let error = set.to_bytes().unwrap_err().to_string();
-        assert!(error.contains("`one` and root `two` are one key"), "{error}");
+        assert!(error.contains("`one` and root `two` are the same key"), "{error}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Key {
 pub struct Keys(Vec<Key>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is no minisign public key: {why}")]
+#[error("invalid minisign public key {name}: {why}")]
 pub struct KeyError {
     name: String,
     why: String,
@@ -27,7 +27,7 @@ pub struct KeyError {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    #[error("there is no key that may sign this: updates are accepted only by machines that know one")]
+    #[error("there is no trusted key for this signature: a machine without trusted keys accepts no updates")]
     NoKeys,
     #[error("the signature is not in minisign's format: {0}")]
     Malformed(String),
@@ -143,7 +143,7 @@ mod tests {
     fn an_invalid_key_is_reported_with_its_name() {
         let mut keys = Keys::default();
         let error = keys.add("a.pub", "untrusted comment: x\nAAAA\n").unwrap_err();
-        assert!(error.to_string().starts_with("a.pub is no minisign public key"), "{error}");
+        assert!(error.to_string().starts_with("invalid minisign public key a.pub"), "{error}");
         assert!(keys.is_empty());
     }
 }

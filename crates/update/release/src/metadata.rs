@@ -83,22 +83,22 @@ impl TryFrom<Vec<ImageEntry>> for Images {
         for ImageEntry { role, size, sha256, verity } in list {
             let image = Image { size, sha256 };
             if size == 0 {
-                return Err(format!("image `{role}` has no bytes"));
+                return Err(format!("image `{role}` is empty"));
             }
             let is_duplicate = match (role.as_str(), verity) {
                 ("usr", Some(verity)) => usr.replace((image, verity)).is_some(),
                 ("uki", None) => uki.replace(image).is_some(),
-                ("usr", None) => return Err("image `usr` wants verity".to_owned()),
-                ("uki", Some(_)) => return Err("image `uki` has no verity".to_owned()),
-                _ => return Err(format!("image `{role}` is not known: `usr` and `uki` are")),
+                ("usr", None) => return Err("image `usr` lacks verity".to_owned()),
+                ("uki", Some(_)) => return Err("image `uki` must not have verity".to_owned()),
+                _ => return Err(format!("unknown image `{role}`: expected `usr` or `uki`")),
             };
             if is_duplicate {
-                return Err(format!("image `{role}` stands twice"));
+                return Err(format!("duplicate image `{role}`"));
             }
         }
         match (usr, uki) {
             (Some((usr, verity)), Some(uki)) => Ok(Self { usr, verity, uki }),
-            _ => Err("images `usr` and `uki` are wanted, both".to_owned()),
+            _ => Err("images `usr` and `uki` are required".to_owned()),
         }
     }
 }
@@ -182,24 +182,24 @@ impl Release {
 
     fn check(&self) -> Result<(), String> {
         if self.channels.is_empty() {
-            return Err("channels: it may be promoted to none".to_owned());
+            return Err("channels: must not be empty".to_owned());
         }
         if self.expires <= self.build_time {
-            return Err("expires: it was out of date when it was built".to_owned());
+            return Err("expires: must be later than `build_time`".to_owned());
         }
         let mut names = BTreeSet::new();
         for blob in self.blobs() {
             if !names.insert(&blob.url) {
-                return Err(format!("`{}` is named twice", blob.url));
+                return Err(format!("duplicate file `{}`", blob.url));
             }
             if blob.size == 0 {
-                return Err(format!("`{}` has no bytes", blob.url));
+                return Err(format!("`{}` is empty", blob.url));
             }
         }
         let mut from = BTreeSet::new();
         for delta in &self.deltas {
             if !from.insert(delta.from_root_hash) {
-                return Err(format!("two deltas are from {}", delta.from_version));
+                return Err(format!("two deltas from {}", delta.from_version));
             }
         }
         Ok(())
@@ -269,16 +269,16 @@ mod tests {
         check("\"board\"", "\"bo\u{430}rd\": \"x\", \"board\"", "unknown field");
         check("\"sha256\"", "\"sha256\": \"\", \"sha256\"", "line");
         check("\"role\": \"usr\"", "\"role\": \"usr\", \"role\": \"uki\"", "duplicate field `role`");
-        check("\"role\": \"uki\"", "\"role\": \"usr\"", "`usr` wants verity");
-        check("\"role\": \"usr\"", "\"role\": \"uki\"", "`uki` has no verity");
-        check("\"role\": \"uki\"", "\"role\": \"efi\"", "`efi` is not known");
-        check("\"schema\": 1", "\"schema\": 2", "schema 2, this machine reads 1");
-        check("\"full.index\"", "\"full\"", "`full` is named twice");
-        check("\"full\",", "\"../full\",", "no file's name");
-        check("\"expires\": 200", "\"expires\": 100", "out of date when it was built");
+        check("\"role\": \"uki\"", "\"role\": \"usr\"", "`usr` lacks verity");
+        check("\"role\": \"usr\"", "\"role\": \"uki\"", "`uki` must not have verity");
+        check("\"role\": \"uki\"", "\"role\": \"efi\"", "unknown image `efi`");
+        check("\"schema\": 1", "\"schema\": 2", "schema 2, supported is 1");
+        check("\"full.index\"", "\"full\"", "duplicate file `full`");
+        check("\"full\",", "\"../full\",", "invalid file name");
+        check("\"expires\": 200", "\"expires\": 100", "must be later than `build_time`");
         check("\"version\": \"2.0.0\"", "\"version\": \"2.0\"", "line");
         check("\"size\": 4096", "\"size\": -1", "line");
-        check("\"size\": 4096", "\"size\": 0", "`usr` has no bytes");
+        check("\"size\": 4096", "\"size\": 0", "`usr` is empty");
     }
 
     #[test]

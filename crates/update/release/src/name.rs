@@ -12,7 +12,7 @@ const MAX_NAME: usize = 128;
 pub struct FileName(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no file's name: it wants 1 to 128 letters, digits or `._+-`, and no dot in front")]
+#[error("invalid file name `{0}`: expected 1 to 128 letters, digits or `._+-`, without a leading dot")]
 pub struct NameError(String);
 
 impl FileName {

@@ -30,7 +30,7 @@ impl Timestamp {
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
         let timestamp: Self = parse_strict(Self::FILE, bytes, MAX_TIMESTAMP)?;
         if timestamp.expires <= timestamp.issued {
-            let why = "expires: it was out of date when it was issued".to_owned();
+            let why = "expires: must be later than `issued`".to_owned();
             return Err(MetadataError::Invalid { file: Self::FILE, why });
         }
         Ok(timestamp)

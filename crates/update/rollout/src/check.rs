@@ -174,7 +174,7 @@ impl UpdateState {
         self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
         self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
         if let Some(version) = started {
-            let text = format!("group {track} begins to take {version}");
+            let text = format!("group {track} started the rollout of {version}");
             let entry = NewEntry::new(Severity::Info, Kind::RolloutStarted, text);
             self.log_activity(
                 id,
@@ -197,7 +197,8 @@ impl UpdateState {
         });
         // Logged once per machine.
         if reason == Reason::NoPackage && was != Some(Some(reason)) {
-            let text = format!("a machine of group {track} asked, and its channel has nothing");
+            let text =
+                format!("a machine of group {track} checked for updates, but its channel has no version");
             let entry = NewEntry::new(Severity::Warning, Kind::PackageNotFound, text);
             let machine = Some(machine.to_string());
             self.log_activity(id, now, NewEntry { group: Some(track.clone()), machine, ..entry });

@@ -113,7 +113,7 @@ impl UpdateState {
         if rejects {
             let version = grant.version.to_string();
             let code = code.map(|code| format!(": error {code}")).unwrap_or_default();
-            let text = format!("{machine} rejects {version}{code}; it is not offered there again");
+            let text = format!("{machine} rejected {version}{code}; it is not offered to this machine again");
             let entry = NewEntry::new(Severity::Info, Kind::InstanceUpdateFailed, text);
             let (group, machine) = (Some(track.clone()), Some(machine.to_string()));
             self.log_activity(id, now, NewEntry { group, version: Some(version), machine, ..entry });
@@ -128,7 +128,7 @@ impl UpdateState {
         // A rollback is reported two boots later, possibly after the grant expired.
         let Some(version) = granted.or(if gave_up { last } else { None }) else { return };
         let text = match gave_up {
-            true => format!("{machine} booted {version} and went back"),
+            true => format!("{machine} booted {version} and rolled back"),
             false => format!("{machine} failed with {version}: error {code}"),
         };
         self.count_failure(id, track, machine, FailureReport { version, code, gave_up, text }, now);
@@ -265,7 +265,7 @@ impl UpdateState {
         let (version, count) = (rollout.version.to_string(), state.counts.machines);
         self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
         if finished {
-            let text = format!("group {track} has {version} on all of its machines: {count}");
+            let text = format!("group {track} finished the rollout of {version}: {count} machines");
             let entry = NewEntry::new(Severity::Success, Kind::RolloutFinished, text);
             self.log_activity(
                 id,

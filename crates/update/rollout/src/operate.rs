@@ -20,37 +20,37 @@ use crate::track::{Track, is_identifier};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperateError {
-    #[error("there is no application {0:?}")]
+    #[error("application {0:?} does not exist")]
     AppNotFound(String),
-    #[error("there is no channel {0}")]
+    #[error("channel {0} does not exist")]
     ChannelNotFound(Track),
-    #[error("there is no group {0}")]
+    #[error("group {0} does not exist")]
     GroupNotFound(Track),
-    #[error("there is no machine {0:?}")]
+    #[error("machine {0:?} does not exist")]
     MachineNotFound(String),
-    #[error("there is no version {0} for {1}")]
+    #[error("version {0} for {1} does not exist")]
     PackageNotFound(Version, String),
     #[error("channel {0} has no version")]
     EmptyChannel(Track),
-    #[error("version {0} is there already, and its files are others: what was published never changes")]
+    #[error("version {0} is already published with other files: published versions are immutable")]
     ContentsDiffer(Version),
-    #[error("version {version} is not signed for channel {channel}: it may be in {}", .allowed.join(", "))]
+    #[error("version {version} is not signed for channel {channel}, only for {}", .allowed.join(", "))]
     NotForChannel { version: Version, channel: Track, allowed: Vec<String> },
     #[error("version {0} is banned: {1}")]
     Banned(Version, String),
-    #[error("version {0} is in channel {1}")]
+    #[error("version {0} is in use by channel {1}")]
     InUse(Version, Track),
-    #[error("group {1} takes its versions from channel {0}")]
+    #[error("channel {0} is in use by group {1}")]
     ChannelInUse(Track, Track),
-    #[error("a floor below the channel's version is wanted, and {0} is not")]
+    #[error("a floor must be below the channel's version, and {0} is not")]
     FloorNotBelow(Version),
-    #[error("group {group} and channel {channel} are for two architectures")]
+    #[error("group {group} and channel {channel} are for different architectures")]
     ArchitectureMismatch { group: Track, channel: Track },
-    #[error("{what}: {limit} are the most")]
+    #[error("too many {what}: the maximum is {limit}")]
     LimitExceeded { what: &'static str, limit: usize },
-    #[error("{what} {text:?} cannot be: it wants up to {limit} characters, none of them control characters")]
+    #[error("invalid {what} {text:?}: at most {limit} characters, without control characters")]
     InvalidText { what: &'static str, text: String, limit: usize },
-    #[error("the policy of {0} cannot be")]
+    #[error("invalid policy of {0}")]
     InvalidPolicy(Track, #[source] PolicyError),
 }
 
@@ -204,7 +204,7 @@ impl UpdateState {
         let format_version =
             |version: Option<&Version>| version.map_or("nothing".to_owned(), Version::to_string);
         let is_downgrade = matches!((&before, to), (Some(before), Some(to)) if is_older(to, before));
-        let note = if is_downgrade { "; machines that run a newer version stay on it" } else { "" };
+        let note = if is_downgrade { "; machines with a newer version keep it" } else { "" };
         let text =
             format!("channel {track}: {} -> {}{note}", format_version(before.as_ref()), format_version(to));
         let entry = NewEntry::new(Severity::Info, Kind::ChannelPackageChanged, text);
@@ -246,7 +246,7 @@ impl UpdateState {
         }
         channel.floors.insert(version.clone());
         self.mark_changed(RecordKey::Channel(key.clone(), track.clone()), true);
-        self.log_operation(&key, Some(track), format!("{version} is a floor of channel {track}"), now);
+        self.log_operation(&key, Some(track), format!("{version} is now a floor of channel {track}"), now);
         Ok(())
     }
 
@@ -261,7 +261,7 @@ impl UpdateState {
             self.log_operation(
                 &key,
                 Some(track),
-                format!("{version} is no floor of channel {track} any more"),
+                format!("{version} is not a floor of channel {track} any more"),
                 now,
             );
         }
@@ -301,7 +301,7 @@ impl UpdateState {
             rollout.resumed = Some(Resumed { at: now, attempted: 0 });
         }
         self.mark_changed(RecordKey::Group(key.clone(), group.clone()), true);
-        self.log_operation(&key, Some(group), format!("group {group} goes on"), now);
+        self.log_operation(&key, Some(group), format!("group {group} is resumed"), now);
         Ok(())
     }
 
@@ -326,7 +326,7 @@ impl UpdateState {
         // A longer period counts grants that the counts have dropped.
         app.put_group(changed, timeline);
         self.mark_changed(RecordKey::Group(key.clone(), group.clone()), true);
-        self.log_operation(&key, Some(group), format!("group {group} has another policy"), now);
+        self.log_operation(&key, Some(group), format!("the policy of group {group} was changed"), now);
         Ok(())
     }
 
@@ -358,7 +358,7 @@ impl UpdateState {
             None => app.put_group(Group { rollout, ..new_group(app, group, channel) }, Timeline::default()),
         }
         self.mark_changed(RecordKey::Group(key.clone(), group.clone()), true);
-        self.log_operation(&key, Some(group), format!("group {group} takes from channel {channel}"), now);
+        self.log_operation(&key, Some(group), format!("group {group} follows channel {channel}"), now);
         Ok(())
     }
 
@@ -410,7 +410,7 @@ impl UpdateState {
         self.mark_changed(RecordKey::Package(key.clone(), package_key.0, package_key.1), true);
         let text = match why {
             Some(why) => format!("{version} is banned: {why}"),
-            None => format!("{version} is banned no more"),
+            None => format!("{version} is not banned any more"),
         };
         self.log_operation(&key, None, text, now);
         Ok(())

@@ -67,17 +67,17 @@ impl Default for Policy {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error("{field}: {found} percent are more than all")]
+    #[error("{field}: {found} is more than 100 percent")]
     Percent { field: &'static str, found: u8 },
-    #[error("{field}: it wants seconds from 1 to 31,536,000")]
+    #[error("{field}: must be 1 to 31,536,000 seconds")]
     Seconds { field: &'static str },
-    #[error("waves come in order of time, and each has no fewer percent than the one before")]
+    #[error("waves must be in order of time, with non-decreasing percentages")]
     Waves,
-    #[error("{field}: {limit} are the most")]
+    #[error("{field}: the maximum is {limit}")]
     TooMany { field: &'static str, limit: usize },
-    #[error("timezone: {0:?} is not known here")]
+    #[error("timezone: unknown time zone {0:?}")]
     UnknownTimeZone(String),
-    #[error("windows and office hours want a timezone")]
+    #[error("windows and office hours need a timezone")]
     MissingTimeZone,
 }
 
@@ -184,14 +184,14 @@ mod tests {
         };
         Policy::default().check(&zones).unwrap();
         let policy = Policy::default;
-        check(Policy { percent: 101, ..policy() }, "percent: 101 percent are more than all");
-        check(Policy { timeout: 0, ..policy() }, "timeout: it wants seconds from 1 to 31,536,000");
-        check(Policy { office_hours: true, ..policy() }, "windows and office hours want a timezone");
-        check(Policy { timezone: Some("Mars".into()), ..policy() }, "timezone: \"Mars\" is not known here");
+        check(Policy { percent: 101, ..policy() }, "percent: 101 is more than 100 percent");
+        check(Policy { timeout: 0, ..policy() }, "timeout: must be 1 to 31,536,000 seconds");
+        check(Policy { office_hours: true, ..policy() }, "windows and office hours need a timezone");
+        check(Policy { timezone: Some("Mars".into()), ..policy() }, "timezone: unknown time zone \"Mars\"");
         let waves = vec![Wave { after: 5, percent: 50 }, Wave { after: 9, percent: 40 }];
         check(
             Policy { waves, ..policy() },
-            "waves come in order of time, and each has no fewer percent than the one before",
+            "waves must be in order of time, with non-decreasing percentages",
         );
     }
 

@@ -25,20 +25,20 @@ macro_rules! reasons {
 }
 
 reasons! {
-    NoPackage = "no-package": "nothing was published to the channel yet",
-    UpToDate = "up-to-date": "it runs the channel's version",
-    Newer = "newer-than-channel": "it runs a newer version than the channel has; nothing is ever offered downward",
+    NoPackage = "no-package": "the channel has no version",
+    UpToDate = "up-to-date": "the machine runs the channel's version",
+    Newer = "newer-than-channel": "the machine runs a newer version than the channel's; downgrades are never offered",
     Banned = "banned": "the version was banned by an operator",
     Blacklisted = "blacklisted": "the version is not for this channel",
-    GivenUp = "rolled-back-here": "the machine booted this version and gave it up",
-    TooOld = "too-old": "the version cannot be reached from this one, and no floor lies between",
-    UpdateInProgress = "update-in-progress": "it has installed the version and not booted it yet",
+    GivenUp = "rolled-back-here": "the machine booted this version and rolled back",
+    TooOld = "too-old": "the machine's version is too old for a direct update, and there is no floor in between",
+    UpdateInProgress = "update-in-progress": "the machine has installed the version and not booted it yet",
     Paused = "paused": "the group is paused",
-    Window = "outside-window": "it is not the time of updates",
-    Share = "not-in-share": "its turn comes with a later wave or a higher percentage",
-    SafeMode = "safe-mode": "one machine tries the version first",
-    MaxPerPeriod = "max-per-period": "as many machines as may began in this period",
-    MaxInProgress = "max-concurrent": "as many machines as may are on their way",
+    Window = "outside-window": "outside of the group's update windows",
+    Share = "not-in-share": "waiting for a later wave or a higher percentage",
+    SafeMode = "safe-mode": "safe mode: another machine tries the version first",
+    MaxPerPeriod = "max-per-period": "the limit of updates per period is reached",
+    MaxInProgress = "max-concurrent": "the limit of concurrent updates is reached",
 }
 
 #[cfg(test)]

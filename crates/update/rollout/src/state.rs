@@ -313,8 +313,7 @@ impl UpdateState {
         let stops = state.group.policy.safe_mode && rollout.timed_out >= limit;
         self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
         if stops {
-            let why =
-                "a machine that was to try the version did not come back in time (safe mode)".to_owned();
+            let why = "a machine that tried the version timed out (safe mode)".to_owned();
             self.pause_by(id, track, PausedBy::TimeOuts, why, now);
         }
     }

@@ -17,7 +17,9 @@ pub struct Track {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no name: it wants 1 to 64 letters, digits or `._-`, and perhaps `@` and an architecture")]
+#[error(
+    "invalid name `{0}`: expected 1 to 64 letters, digits or `._-`, optionally with `@` and an architecture"
+)]
 pub struct ParseTrackError(String);
 
 impl Track {

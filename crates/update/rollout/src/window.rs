@@ -23,7 +23,9 @@ pub struct Window {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no window: one is written `Mon-Fri 09:00-17:00`, with days as `Sat,Sun` or none for each")]
+#[error(
+    "invalid window `{0}`: expected `Mon-Fri 09:00-17:00`, with days such as `Sat,Sun`, or none for every day"
+)]
 pub struct ParseWindowError(String);
 
 impl Window {

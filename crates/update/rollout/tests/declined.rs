@@ -28,7 +28,7 @@ fn a_rejected_version_does_not_count_as_failed() {
     let rollout = world.group().rollout.as_ref().unwrap();
     assert_eq!((rollout.attempted, rollout.failed, world.group().paused.is_some()), (0, 0, false));
     assert!(world.log().contains(
-        &"a rejects 2.0.0: error 35 OmahaUpdateIgnoredPerPolicy (268435491 sent: own server); it is not offered there again"
+        &"a rejected 2.0.0: error 35 OmahaUpdateIgnoredPerPolicy (268435491 sent: custom server); it is not offered to this machine again"
     ), "{:?}", world.log());
     // `update-agent retry` checks on demand.
     assert_eq!(world.check_on_demand("a", "1.0.0"), Ok("2.0.0".into()));

@@ -43,7 +43,7 @@ impl Manager {
         match self.shared.status().operation {
             Operation::Idle => return Ok(()),
             Operation::NeedReboot => {}
-            other => return Err(fdo::Error::Failed(format!("an update goes on: {}", other.name()))),
+            other => return Err(fdo::Error::Failed(format!("an update is in progress: {}", other.name()))),
         }
         let (reply, result) = oneshot::channel();
         self.command(Command::Reset(reply))?;

@@ -43,7 +43,7 @@ Usage: update_engine_client [FLAG]
   -version            Print the version.
   -help               Print this.
 
-Flags have one dash or two. More, as progress, failures, slots and going back: update-agent --help
+Flags have one dash or two. For failures, slots and rollback, see: update-agent --help
 ";
 /// Created by systemd in containers, where the daemon does not run.
 const CONTAINER: &str = "/run/systemd/container";
@@ -125,7 +125,7 @@ pub fn run(args: &[String]) -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("no runtime: {error}")),
+        Err(error) => return fail(&format!("cannot start the async runtime: {error}")),
     };
     match runtime.block_on(execute(&flags)) {
         Ok(code) => code,
@@ -155,7 +155,7 @@ async fn execute(flags: &Flags) -> zbus::Result<ExitCode> {
         log('I', "Setting Update Engine status to idle ...");
         return Ok(match call_with_timeout(manager.reset_status()).await {
             Ok(()) => {
-                log('I', "ResetStatus succeeded; what waited for a reboot is forgotten.");
+                log('I', "ResetStatus succeeded; the pending update is discarded.");
                 ExitCode::SUCCESS
             }
             Err(error) => fail(&format!("ResetStatus failed: {error}")),
@@ -188,10 +188,7 @@ async fn connect() -> Option<ManagerProxy<'static>> {
             Err(error) => log('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
         }
         if Path::new(CONTAINER).exists() {
-            log(
-                'E',
-                "This machine is a container, which takes no updates: its host gives it the image that it runs.",
-            );
+            log('E', "This machine is a container and is not updated: its host provides the image.");
             return None;
         }
         if attempt < ATTEMPTS {
@@ -208,9 +205,9 @@ async fn call_with_timeout<T>(call: impl Future<Output = zbus::Result<T>>) -> zb
         return reply;
     }
     let limit = CALL_TIMEOUT.as_secs();
-    log('I', &format!("Waiting for update_engine to answer, for {limit} s at most."));
+    log('I', &format!("Waiting for update_engine to respond (at most {limit} s)."));
     let timeout_message =
-        format!("update_engine did not answer within {limit} s; see systemctl status update-engine");
+        format!("update_engine did not respond within {limit} s; see systemctl status update-engine");
     timeout(CALL_TIMEOUT - QUIET_PERIOD, call).await.unwrap_or(Err(zbus::Error::Failure(timeout_message)))
 }
 
@@ -293,7 +290,7 @@ mod tests {
         };
         assert_eq!(call_with_timeout(slow_call).await, Ok(7));
         let error = call_with_timeout(std::future::pending::<zbus::Result<()>>()).await.unwrap_err();
-        assert!(error.to_string().contains("did not answer within 25 s"), "{error}");
+        assert!(error.to_string().contains("did not respond within 25 s"), "{error}");
     }
 
     #[test]

@@ -20,14 +20,14 @@ use update_engine::{Hold, Observer, Outcome, Paths, Settings, Updater, now};
 
 use crate::timing::retry_policy;
 
-/// Updates this machine into its other slot: what runs is never written to.
+/// Updates this machine. A new version is written to the inactive slot; the running slot is never modified.
 #[derive(Parser)]
 #[command(
     name = "update-agent",
     version,
     after_help = "Examples:\n  update-agent status\n  update-agent keys\n  update-agent apply /media/usb/keelson-2.kup\n  \
                   update-agent rollback && systemctl reboot\n  update-agent hold \"until the audit is over\"\n\n\
-                  Checks and downloads are update-engine.service's; `update_engine_client -update` asks for one now."
+                  update-engine.service checks for and downloads updates; `update_engine_client -update` starts a check now."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -36,49 +36,49 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// How it stands: version, server, the last check, what waits or is held back
+    /// Show the version, the server, the last check, a pending reboot, a hold and banned versions
     Status {
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
-    /// The two slots and the boot images, in the order that the machine would boot them
+    /// Show the slots and the boot images in boot order
     Slots {
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
-    /// Whose signatures this machine believes: the set of keys that counts, and until when
+    /// Show the trusted keys: the key set in force, and its expiry
     Keys {
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
-    /// Installs a release from a folder or a .kup file; no network, no server
+    /// Install a release from a folder or a .kup file, without a network
     Apply {
         path: PathBuf,
-        /// Also a version older than what runs or ran
+        /// Accept a version that is older than the running version or a version that ran successfully
         #[arg(long)]
         allow_downgrade: bool,
-        /// Also a version that failed on this machine
+        /// Accept a version that is banned because it failed on this machine
         #[arg(long)]
         retry: bool,
     },
-    /// Boots the other version next, and does not install this one again by itself
+    /// Boot the other version next, and ban the running version on this machine
     Rollback,
-    /// Nothing is installed by itself until `unhold`
+    /// Suspend automatic updates until `unhold`
     Hold {
-        /// For people
-        #[arg(default_value = "held by hand")]
+        /// Reason that `status` shows
+        #[arg(default_value = "held by an operator")]
         reason: String,
     },
-    /// Ends a hold
+    /// Resume automatic updates
     Unhold,
-    /// Allows a version again that failed on this machine or was rolled back, and checks for updates
+    /// Remove the ban of a version that failed or was rolled back, and check for updates
     Retry { version: String },
-    /// The daemon: run by update-engine.service
+    /// Run the daemon (used by update-engine.service)
     Daemon,
-    /// Completion for a shell, to be sourced
+    /// Print the completions for a shell
     Completions { shell: clap_complete::Shell },
 }
 
@@ -119,18 +119,18 @@ fn execute(paths: &Paths, command: Command) -> anyhow::Result<()> {
             let printer = ProgressPrinter { last: Mutex::default(), replaces: updater.pending().is_some() };
             match updater.apply(&Settings::read(paths), &path, options, &printer)? {
                 Outcome::Installed { version } => {
-                    println!("Version {version} is installed and boots next: systemctl reboot");
+                    println!("Version {version} is installed and boots next. To reboot: systemctl reboot");
                 }
                 other => anyhow::bail!("nothing was installed: {other:?}"),
             }
         }
         Command::Rollback => {
             let version = updater.roll_back()?;
-            println!("Version {version} boots next: systemctl reboot");
+            println!("Version {version} boots next. To reboot: systemctl reboot");
         }
         Command::Hold { reason } => {
             updater.state.set_hold(Some(&Hold { reason, since: now() }))?;
-            println!("Nothing is installed by itself until: update-agent unhold");
+            println!("Automatic updates are suspended. To resume: update-agent unhold");
         }
         Command::Unhold => updater.state.set_hold(None)?,
         Command::Retry { version } => {
@@ -141,12 +141,14 @@ fn execute(paths: &Paths, command: Command) -> anyhow::Result<()> {
             };
             let is_allowed = updater.state.update_bans(allow)?;
             anyhow::ensure!(is_allowed, "version {version} is not banned; see `update-agent status`");
-            println!("Version {version} may be installed again.");
+            println!("Version {version} is not banned any more.");
             // The server offers the version again only after an on-demand check.
             match updater.state.hold()? {
-                Some(_) => println!("A hold is in force; to check for updates: update_engine_client -update"),
+                Some(_) => println!(
+                    "Automatic updates are suspended. To check for updates: update_engine_client -update"
+                ),
                 None => {
-                    println!("Checking for updates: update_engine_client -status");
+                    println!("Checking for updates. To show the progress: update_engine_client -status");
                     call_daemon("com.coreos.update1.Manager", "AttemptUpdate");
                     return Ok(());
                 }
@@ -174,7 +176,7 @@ fn call_daemon(interface: &str, method: &str) {
     });
     if result.is_err() {
         eprintln!(
-            "note: update-engine.service does not run: nothing checks for updates or reboots this machine"
+            "note: update-engine.service is not running: this machine does not check for updates or reboot for them"
         );
     }
 }
@@ -182,12 +184,12 @@ fn call_daemon(interface: &str, method: &str) {
 fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
     let path = paths.status();
     let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("{}: does update-engine.service run?", path.display()))?;
+        .with_context(|| format!("cannot read {} (is update-engine.service running?)", path.display()))?;
     if json {
         print!("{text}");
         return Ok(());
     }
-    let value: serde_json::Value = serde_json::from_str(&text).context("the status file is damaged")?;
+    let value: serde_json::Value = serde_json::from_str(&text).context("the status file is invalid")?;
     let field = |key: &str| match value.get(key) {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -199,13 +201,13 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
         ("Version", field("version")),
         ("Channel", field("group")),
         ("Server", field("server")),
-        ("Keys", updater.key_set()?.map(|set| format!("set {}, until {}", set.epoch, date(set.expires)))),
+        ("Keys", updater.key_set()?.map(|set| format!("set {}, expires {}", set.epoch, date(set.expires)))),
         ("Operation", field("operation")),
         ("Last result", field("last_result")),
         ("Last failure", field("last_error")),
-        ("Waits for a reboot", field("pending")),
-        ("Held back", updater.state.hold()?.map(|hold| hold.reason)),
-        ("Not wanted", Some(bans.join("; ")).filter(|text| !text.is_empty())),
+        ("Pending reboot", field("pending")),
+        ("Hold", updater.state.hold()?.map(|hold| hold.reason)),
+        ("Banned", Some(bans.join("; ")).filter(|text| !text.is_empty())),
     ];
     for (name, value) in rows {
         if let Some(value) = value {
@@ -224,19 +226,19 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
     }
     match &set {
         Some(set) => {
-            let until = if set.expires < now() { "counted until" } else { "counts until" };
+            let until = if set.expires < now() { "expired" } else { "expires" };
             println!("Set {}, {until} {}", set.epoch, date(set.expires));
-            println!("The next one wants {} of its root keys.", set.threshold);
+            println!("The next set needs signatures by {} of its root keys.", set.threshold);
             for role in Role::ALL {
                 for key in set.named_keys(role) {
                     println!("{:<8} {:<16} {}", role.name(), key.name, key.key.as_str());
                 }
             }
         }
-        None => println!("No set: the image names single keys, which only another image changes."),
+        None => println!("No key set: the trusted keys are part of the image."),
     }
     if local {
-        println!("Those in /etc/keelson/keys.d count too.");
+        println!("The keys in /etc/keelson/keys.d are trusted, too.");
     }
     Ok(())
 }
@@ -244,7 +246,7 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
 /// `2027-01-31`.
 fn date(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| "the end of time".to_owned(), |time| time.to_zoned(TimeZone::UTC).date().to_string())
+    time.map_or_else(|| "never".to_owned(), |time| time.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 fn slots(boot_state: &BootState, json: bool) -> anyhow::Result<()> {
@@ -313,7 +315,7 @@ impl Observer for ProgressPrinter {
     fn operation(&self, operation: Operation) {
         let what = match operation {
             Operation::Downloading => "writing",
-            Operation::Verifying => "reading back",
+            Operation::Verifying => "verifying",
             Operation::Finalizing => "finishing",
             _ => return,
         };

@@ -37,7 +37,7 @@ fn start_runtime(paths: &Paths) -> anyhow::Result<()> {
 }
 
 async fn serve(paths: &Paths) -> anyhow::Result<()> {
-    let stop = Stop::by_signal().context("the signals to end cannot be heard")?;
+    let stop = Stop::by_signal().context("cannot handle signals")?;
     let updater = Updater::new(paths, retry_policy())?;
     let (changes, changed_status) = tokio::sync::mpsc::unbounded_channel();
     let (commands, receiver) = mpsc::channel();
@@ -49,12 +49,12 @@ async fn serve(paths: &Paths) -> anyhow::Result<()> {
         .name(NAME)
         .build()
         .await
-        .context("the system bus does not take this service")?;
+        .context("cannot register the service on the system bus")?;
     let worker =
         std::thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run(&receiver))?;
-    notify::ready("waits for the next check");
+    notify::ready("Waiting for the next update check");
     tokio::select! {
-        result = emit_changes(connection, changed_status) => result.context("the connection to the system bus is closed")?,
+        result = emit_changes(connection, changed_status) => result.context("lost the connection to the system bus")?,
         () = stop.wait() => {}
     }
     notify::stopping();

@@ -127,8 +127,8 @@ impl Engine {
             Ok(bans) => bans.iter().for_each(|ban| {
                 tracing::error!(
                     version = %ban.version,
-                    "version {} did not come up on this machine and is not installed again; \
-                     `update-agent retry` allows it", ban.version
+                    "version {} failed to boot on this machine and is banned; \
+                     `update-agent retry` allows it again", ban.version
                 );
             }),
             Err(failure) => tracing::warn!(error = %failure, "cannot read the slots"),
@@ -204,22 +204,24 @@ impl Engine {
         let result = match outcome {
             Ok(Outcome::Disabled(why)) => {
                 if self.disabled.as_ref() != Some(why) {
-                    tracing::info!("no server is asked for updates: {why}");
+                    tracing::info!("updates are disabled: {why}");
                     self.disabled = Some(why.clone());
                 }
                 format!("disabled: {why}")
             }
             Ok(Outcome::UpToDate(None)) => "no update".to_owned(),
             Ok(Outcome::UpToDate(Some(reason))) => format!("no update: {reason}"),
-            Ok(Outcome::Held { version, reason }) => format!("version {version} is held back: {reason}"),
-            Ok(Outcome::Installed { version }) => format!("version {version} waits for a reboot"),
+            Ok(Outcome::Held { version, reason }) => {
+                format!("version {version} is not installed because of a hold: {reason}")
+            }
+            Ok(Outcome::Installed { version }) => format!("version {version} is installed, reboot pending"),
             Err(failure) => {
                 let of = failure.version.as_ref().map_or(String::new(), |version| format!(" to {version}"));
                 let hint = match failure.kind {
-                    Kind::Transient | Kind::Busy => "tried again soon",
-                    Kind::Rejected => "the running version is untouched; the next offer may do",
-                    Kind::Machine => "see `update-agent status`; the running version is untouched",
-                    Kind::Cancelled => "it goes on from here at the next attempt",
+                    Kind::Transient | Kind::Busy => "will retry",
+                    Kind::Rejected => "the running version is not affected; waiting for the next offer",
+                    Kind::Machine => "see `update-agent status`; the running version is not affected",
+                    Kind::Cancelled => "the next attempt resumes it",
                 };
                 tracing::error!(code = failure.code.0, "the update{of} failed: {failure} ({hint})");
                 self.file(|file| {

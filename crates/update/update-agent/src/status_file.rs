@@ -40,7 +40,7 @@ impl StatusFile {
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = folder.and_then(|()| service::file::replace(&path, &bytes, 0o644)) {
-            tracing::warn!(%error, path = %path.display(), "the status file is not written");
+            tracing::warn!(%error, path = %path.display(), "cannot write the status file");
         }
     }
 }

@@ -35,19 +35,19 @@ impl Clock {
 /// Why a key set is rejected. The current one stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    #[error("the signatures of key set {epoch}: {why}")]
+    #[error("invalid signatures of key set {epoch}: {why}")]
     Signature { epoch: u64, why: SignatureError },
-    #[error("key set {epoch} wants {wanted} root keys of set {of} that signed it, and has {}", names(.found))]
+    #[error("key set {epoch} needs signatures by {wanted} root keys of set {of}, and has {}", names(.found))]
     TooFew { epoch: u64, of: u64, wanted: usize, found: Vec<FileName> },
     #[error("key set {expected}: {why}")]
     Metadata { expected: u64, why: MetadataError },
-    #[error("behind key set {} comes {expected}, and this is {found}", expected - 1)]
+    #[error("key set {} must be followed by set {expected}, not by {found}", expected - 1)]
     Epoch { found: u64, expected: u64 },
-    #[error("key set {epoch} counted until {expires} (seconds since 1970)")]
+    #[error("key set {epoch} expired at {expires} (Unix time)")]
     Expired { epoch: u64, expires: u64 },
-    #[error("{0} key sets at once are too many: {MAX_STEPS} are the most")]
+    #[error("too many key sets: {0}, the maximum is {MAX_STEPS}")]
     TooMany(usize),
-    #[error("there is no set behind the last number")]
+    #[error("no key set can follow the highest epoch")]
     End,
 }
 

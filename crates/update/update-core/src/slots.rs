@@ -60,28 +60,24 @@ pub enum Step {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    #[error("version {0} is what runs")]
+    #[error("version {0} is already running")]
     Running(Version),
-    #[error("no slot of this disk holds what runs: there is nowhere to go back to")]
+    #[error("no slot of this disk contains the running version: rollback is not possible")]
     NoSlot,
-    #[error(
-        "version {0}, which runs, has not been found good yet: its other slot is what this machine would fall back to"
-    )]
+    #[error("the running version {0} is not marked good yet: the other slot is still its fallback")]
     RunningNotGood(Version),
-    #[error("the boot partition has no image of what runs")]
+    #[error("the boot partition has no boot image of the running version")]
     NoEntry,
-    #[error("/usr has {wanted} bytes, slot {slot} room for {capacity}")]
+    #[error("/usr has {wanted} bytes and does not fit in slot {slot} with {capacity} bytes")]
     SlotTooSmall { slot: char, wanted: u64, capacity: u64 },
     #[error(
-        "the boot partition has {free} bytes free, the new boot image needs {wanted}; what power cuts have left there is \
-         free again after: umount /boot; fsck.vfat -a /dev/disk/by-partlabel/EFI-SYSTEM; rm -f /boot/FSCK*.REC"
+        "the boot partition has {free} bytes free, the new boot image needs {wanted}; to recover space lost in power \
+         cuts: umount /boot; fsck.vfat -a /dev/disk/by-partlabel/EFI-SYSTEM; rm -f /boot/FSCK*.REC"
     )]
     BootPartitionFull { free: u64, wanted: u64 },
-    #[error("there is no other version on this machine to go back to")]
+    #[error("there is no other version on this machine to roll back to")]
     NoOtherVersion,
-    #[error(
-        "version {0}, in the other slot, was not found good on this machine: there is nothing to go back to"
-    )]
+    #[error("version {0} in the other slot is not marked good on this machine: rollback is not possible")]
     OtherNotGood(Version),
 }
 

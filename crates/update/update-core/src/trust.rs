@@ -96,36 +96,36 @@ pub enum VerifyError {
     Signature { file: &'static str, why: SignatureError },
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    #[error("key set {epoch} counted until {expires} (seconds since 1970), and no newer one was seen")]
+    #[error("key set {epoch} expired at {expires} (Unix time), and no newer set is known")]
     KeysExpired { epoch: u64, expires: u64 },
     #[error(
-        "key set {recorded} counted here, and of it nothing is left but its number: set {known} is older"
+        "key set {recorded} was in force on this machine but its file is lost: the known set {known} is older"
     )]
     KeysLost { recorded: u64, known: u64 },
-    #[error("the release is of product {0}, this machine is another")]
+    #[error("the release is for product {0}, not for this machine's")]
     WrongProduct(String),
-    #[error("the release is for board {0}")]
+    #[error("the release is for board {0}, not for this machine's")]
     WrongBoard(String),
-    #[error("version {version} may not be in channel {channel}")]
+    #[error("version {version} is not signed for channel {channel}")]
     NotForChannel { version: Version, channel: String },
-    #[error("the server's word is about channel {found}, this machine follows {wanted}")]
+    #[error("timestamp.json is for channel {found}, this machine follows {wanted}")]
     WrongChannel { found: String, wanted: String },
-    #[error("timestamp.json is of another release than the one that came with it")]
+    #[error("timestamp.json is for another release than release.json")]
     MixedReleases,
-    #[error("the server's word was issued at {issued}, an earlier one at {recorded}: it is an old one")]
+    #[error("timestamp.json is replayed: it was issued at {issued}, an earlier one at {recorded}")]
     Replayed { issued: u64, recorded: u64 },
-    #[error("the server's word counted until {0} (seconds since 1970): the channel shows an old state")]
+    #[error("timestamp.json expired at {0} (Unix time): the state of the channel is outdated")]
     Stale(u64),
-    #[error("version {version} was to be installed until {expires} (seconds since 1970)")]
+    #[error("version {version} expired at {expires} (Unix time)")]
     Expired { version: Version, expires: u64 },
     #[error("version {offered} is older than {than}")]
     Downgrade { offered: Version, than: Version },
-    #[error("the release is from epoch {offered} of the signing keys, {recorded} was seen")]
+    #[error("the release has epoch {offered} of the signing keys, but epoch {recorded} is known")]
     OldEpoch { offered: u64, recorded: u64 },
-    #[error("version {version} can be reached from {from} on; this is {running}")]
+    #[error("version {version} can be installed from version {from} or later; {running} is running")]
     BelowMinFrom { version: Version, from: Version, running: Version },
     #[error(
-        "version {version} is not wanted on this machine: {reason}; `update-agent retry {version}` allows it"
+        "version {version} is banned on this machine: {reason}; `update-agent retry {version}` allows it"
     )]
     Banned { version: Version, reason: String },
 }

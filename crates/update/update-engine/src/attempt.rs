@@ -72,7 +72,7 @@ impl Updater {
         observer: &dyn Observer,
     ) -> Result<Outcome, Failure> {
         let origin = Origin::at_path(path).map_err(|error| {
-            let message = format!("{} cannot be read: {error}", path.display());
+            let message = format!("cannot read {}: {error}", path.display());
             Failure::text(Kind::Rejected, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
         self.follow_key_sets(&origin, &|name| origin.has(name))?;
@@ -91,7 +91,7 @@ impl Updater {
         let mut slots = Slots::open(&self.paths, &self.identity.id)?;
         let (version, steps) = slots.boot_state.plan_rollback().map_err(plan_failed)?;
         let running = slots.boot_state.running_entry().map_err(plan_failed)?.clone();
-        self.ban(&running.name.version, slots.boot_state.running, "an operator rolled it back")?;
+        self.ban(&running.name.version, slots.boot_state.running, "rolled back by an operator")?;
         let lower = |state: &mut TrustState| state.version = Some(version.clone());
         self.state.update_trust_state(lower).map_err(state_failed)?;
         slots.change(&steps)?;
@@ -126,13 +126,13 @@ impl Updater {
                 let version = &entry.name.version;
                 tracing::warn!(
                     %version,
-                    "version {version} was good and no longer boots: its slot may be damaged; installing the version again \
-                     rewrites it"
+                    "version {version} booted before and fails to boot now: its slot may be damaged; reinstall the version to \
+                     rewrite the slot"
                 );
                 continue;
             }
             if !bans.iter().any(|ban| ban.root_hash == root_hash) {
-                new.push(self.ban(&entry.name.version, root_hash, "it did not come up on this machine")?);
+                new.push(self.ban(&entry.name.version, root_hash, "failed to boot on this machine")?);
             }
         }
         Ok(new)
@@ -182,7 +182,7 @@ impl Updater {
         let differ = configured.cmp_precedence(booted).is_ne();
         if differ {
             tracing::warn!(
-                "the release file says {configured}, and {booted} runs: older versions than were found good are accepted"
+                "the release file contains version {configured}, but {booted} is running: downgrades are accepted"
             );
         }
         differ
@@ -216,7 +216,9 @@ impl Updater {
         };
         let accepted: VerifiedRelease = self.state.update_trust_state(accept).map_err(state_failed)??;
         if accepted.clock_is_wrong {
-            tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
+            tracing::warn!(
+                "the system clock is before the build time of this version: expiry is not checked"
+            );
         }
         Ok(accepted)
     }
@@ -303,7 +305,7 @@ pub(crate) fn fetch_offer(origin: &Origin, from_server: bool) -> Result<Offer, F
     let release = origin.metadata(files::RELEASE)?;
     if !release.trim_ascii_start().starts_with(b"{") {
         let begin: String = String::from_utf8_lossy(&release).chars().take(200).collect();
-        let message = format!("release.json is none, as if a portal answered: it begins: {begin:?}");
+        let message = format!("release.json is not JSON (a captive portal?), it starts with {begin:?}");
         return Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message));
     }
     let timestamp = match from_server {

@@ -133,7 +133,7 @@ impl Session<'_> {
         }
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
             if offer.file(name).is_none() {
-                let message = format!("the server offers version {} without {name}", offer.version);
+                let message = format!("the offer of version {} lacks {name}", offer.version);
                 return Err(Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
             }
         }
@@ -164,7 +164,7 @@ impl Session<'_> {
             .omaha_request(false, vec![event])
             .and_then(|omaha_request| omaha_request.send(self.http, self.url));
         if let Err(failure) = sent {
-            tracing::info!(error = %failure, "the server was not told how it goes");
+            tracing::info!(error = %failure, "cannot report the progress to the server");
         }
     }
 

@@ -110,7 +110,7 @@ pub fn fill(
     resume: bool,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
-    let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the new boot image", &error))?;
     download(method, release, origin, targets, &uki, resume, observer)?;
     drop(uki);
     observer.operation(Operation::Verifying);
@@ -142,7 +142,7 @@ fn read_images(release: &Release, targets: &Targets<'_>, observer: &dyn Observer
     let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
     let tree =
         read_back_tree(&usr, &parameters, from, &mut continue_unless_cancelled).map_err(not_verified)?;
-    let from = DirectReader::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    let from = DirectReader::open(targets.uki).map_err(|error| write_failed("the new boot image", &error))?;
     read_back(&uki, from, &mut continue_unless_cancelled).map_err(not_verified)?;
     Ok(tree)
 }
@@ -197,14 +197,14 @@ fn download(
                     kept = applied.kept,
                     written = applied.written,
                     replaced = applied.replaced,
-                    "all bytes are on the disk"
+                    "payload written to disk"
                 );
                 return Ok(());
             }
             Err(error @ (ApplyError::Transfer { .. } | ApplyError::WrongHash { .. }))
                 if attempt < ATTEMPTS =>
             {
-                tracing::warn!(error = service::error::chain(&error), "another attempt at the payload");
+                tracing::warn!(error = service::error::chain(&error), "retrying the payload");
                 blob.next_base();
                 full_blob.next_base();
                 resume = true;
@@ -220,7 +220,7 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
     let digest = Digest::of(&bytes);
     let refused = |message: String| Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
     if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {
-        return Err(refused(format!("{} is not what was signed", payload.index.url)));
+        return Err(refused(format!("{} does not match its signed hash", payload.index.url)));
     }
     let index = Index::parse(&bytes).map_err(|error| refused(service::error::chain(&error)))?;
     // Both are signed with the same key: a mismatch is a mistake in the release.
@@ -229,7 +229,7 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
             index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
         });
     if index.images.len() != 2 || !images_match {
-        return Err(refused(format!("{} is about other images than release.json", payload.index.url)));
+        return Err(refused(format!("{} describes other images than release.json", payload.index.url)));
     }
     Ok(index)
 }
@@ -254,5 +254,5 @@ fn not_verified(error: ReadBackError) -> Failure {
 }
 
 pub fn write_failed(what: &str, error: &io::Error) -> Failure {
-    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} cannot be opened: {error}"))
+    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("cannot open {what}: {error}"))
 }

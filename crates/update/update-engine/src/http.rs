@@ -37,9 +37,9 @@ pub enum HttpError {
     Status { url: String, status: u16, body: String },
     #[error("{url}")]
     Transport { url: String, source: Box<ureq::Error> },
-    #[error("{url}: the server sends another part than was asked for")]
+    #[error("{url}: the server sent another range than requested")]
     Range { url: String },
-    #[error("{url}: the answer has more than {limit} bytes")]
+    #[error("{url}: the response has more than {limit} bytes")]
     TooLong { url: String, limit: u64 },
 }
 
@@ -155,7 +155,7 @@ fn status_error(url: &str, status: u16, body: Body) -> HttpError {
     // Ignores a body that cannot be read.
     drop(body.into_reader().take(EXCERPT as u64).read_to_end(&mut text));
     let text: String = String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ");
-    let body = if text.is_empty() { text } else { format!(", saying: {text}") };
+    let body = if text.is_empty() { text } else { format!(": {text}") };
     HttpError::Status { url: redact_url(url), status, body }
 }
 
@@ -222,7 +222,7 @@ impl ResumingReader<'_> {
         self.window.1 += read as u64;
         if self.window.0.elapsed() > MIN_RATE.1 {
             if self.window.1 < MIN_RATE.0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "hardly anything comes"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the transfer is too slow"));
             }
             self.window = (Instant::now(), 0);
         }
@@ -248,7 +248,7 @@ impl Read for ResumingReader<'_> {
                     if self.failed_attempts >= self.http.retry.attempts || (self.cancelled)() {
                         return Err(error);
                     }
-                    tracing::info!(%error, attempt = self.failed_attempts, "the transfer broke off, going on");
+                    tracing::info!(%error, attempt = self.failed_attempts, "the transfer was interrupted, resuming");
                     sleep(self.http.retry.pause);
                 }
             }

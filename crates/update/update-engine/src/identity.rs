@@ -29,9 +29,9 @@ pub struct Identity {
 pub enum IdentityError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} says no {key}")]
+    #[error("{path} lacks {key}")]
     Missing { path: PathBuf, key: &'static str },
-    #[error("{path}: `{version}` is no version")]
+    #[error("{path}: invalid version `{version}`")]
     Version { path: PathBuf, version: String },
 }
 

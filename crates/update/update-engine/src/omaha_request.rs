@@ -90,14 +90,14 @@ impl OmahaRequest<'_> {
             Failure::new(kind, code, &error)
         })?;
         if body.iter().all(u8::is_ascii_whitespace) {
-            let message = "the server's answer is empty".to_owned();
+            let message = "the server's response is empty".to_owned();
             return Err(Failure::text(Kind::Transient, omaha::ErrorCode::EMPTY_RESPONSE, message));
         }
         Response::read(&body).map_err(|error| {
             let text = String::from_utf8_lossy(&body);
             let excerpt: String = text.chars().take(EXCERPT).collect();
             let message = format!(
-                "the server's answer is none: {}; it begins: {excerpt:?}",
+                "invalid response of the server: {}; it starts with {excerpt:?}",
                 service::error::chain(&error)
             );
             Failure::text(Kind::Transient, omaha::ErrorCode::XML_PARSE, message)

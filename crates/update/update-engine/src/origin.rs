@@ -68,7 +68,7 @@ impl Origin {
             |message: String| Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
         match self {
             Self::Server { http, code_bases } => {
-                let mut last = failed("the server names no place of its files".to_owned());
+                let mut last = failed("the server's offer contains no URL".to_owned());
                 for base in code_bases {
                     match http.get(&omaha::file_url(base, name), limit) {
                         Ok(bytes) => return Ok(bytes),
@@ -82,16 +82,14 @@ impl Origin {
             }
             Self::Folder(path) | Self::Bundle(path) => {
                 let mut bytes = Vec::new();
-                let (file, length) = self.open(name).map_err(|error| {
-                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
-                })?;
+                let (file, length) = self
+                    .open(name)
+                    .map_err(|error| failed(format!("cannot read {name} in {}: {error}", path.display())))?;
                 if length > limit {
-                    return Err(failed(format!("{name} of {} has more than {limit} bytes", path.display())));
+                    return Err(failed(format!("{name} in {} has more than {limit} bytes", path.display())));
                 }
                 let read = file.take(length).read_to_end(&mut bytes);
-                read.map_err(|error| {
-                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
-                })?;
+                read.map_err(|error| failed(format!("cannot read {name} in {}: {error}", path.display())))?;
                 Ok(bytes)
             }
         }
@@ -118,7 +116,7 @@ impl Origin {
                         return Ok((file, length));
                     }
                 }
-                Err(io::Error::new(io::ErrorKind::NotFound, "the file has no such member"))
+                Err(io::Error::new(io::ErrorKind::NotFound, "no such member in the archive"))
             }
         }
     }

@@ -21,17 +21,17 @@ pub fn check(paths: &Paths, targets: &Targets<'_>) -> Result<(), Failure> {
     let running = signature_status(&signers, old.uki);
     if !matches!(running, Ok(SignatureStatus::Allowed)) {
         // The firmware started it, so it knows more than this code, for example a certificate authority.
-        tracing::warn!(found = ?running, "whether Secure Boot lets the new version start is not known here");
+        tracing::warn!(found = ?running, "cannot check whether Secure Boot allows the new version");
         return Ok(());
     }
     let why = match signature_status(&signers, targets.uki) {
         Ok(SignatureStatus::Allowed) => return Ok(()),
         Ok(SignatureStatus::Unsigned) => "is not signed".to_owned(),
-        Ok(SignatureStatus::Changed) => "was changed after it was signed".to_owned(),
-        Ok(SignatureStatus::Unknown) => "is signed by nobody whom the firmware knows".to_owned(),
+        Ok(SignatureStatus::Changed) => "was modified after it was signed".to_owned(),
+        Ok(SignatureStatus::Unknown) => "is not signed by a key that the firmware trusts".to_owned(),
         Err(error) => format!("cannot be read ({error})"),
     };
-    let message = format!("Secure Boot is on, and would not start this version: its boot image {why}");
+    let message = format!("Secure Boot is enabled and would reject this version: its boot image {why}");
     Err(Failure::text(Kind::Rejected, code::KERNEL_DEVICE, message))
 }
 
@@ -42,7 +42,7 @@ fn enforced_signers(paths: &Paths) -> Option<AllowedSigners> {
     }
     let known = variable(&paths.allowed_signers());
     if known.is_none() {
-        tracing::warn!("Secure Boot is on, and whom the firmware knows cannot be read");
+        tracing::warn!("Secure Boot is enabled, but the firmware's trusted keys cannot be read");
     }
     known.map(|lists| AllowedSigners::read(&lists))
 }

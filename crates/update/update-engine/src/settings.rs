@@ -45,7 +45,7 @@ impl Settings {
                     text: String::from_utf8_lossy(&text).into_owned(),
                 }),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => warnings.push(format!("{} is not read: {error}", path.display())),
+                Err(error) => warnings.push(format!("cannot read {}: {error}", path.display())),
             }
         }
         let built_in = lookup(image_files(&files, paths), "SERVER");
@@ -74,7 +74,7 @@ fn image_files<'a>(files: &'a [ConfFile], paths: &Paths) -> &'a [ConfFile] {
 }
 
 fn parse_server(found: Option<Setting>) -> Server {
-    let Some(found) = found else { return Server::Disabled("no file names a SERVER".to_owned()) };
+    let Some(found) = found else { return Server::Disabled("no SERVER is configured".to_owned()) };
     let value = found.value.trim();
     if value.starts_with("http://") || value.starts_with("https://") {
         return Server::Url(value.to_owned());
@@ -86,7 +86,10 @@ fn parse_server(found: Option<Setting>) -> Server {
 fn parse_rate(found: &Setting, warnings: &mut Vec<String>) -> Option<u64> {
     let parse_rate = found.value.parse().ok().filter(|parse_rate| *parse_rate > 0);
     if parse_rate.is_none() {
-        warnings.push(format!("RATE_LIMIT={} in {} is no number of bytes", found.value, found.location));
+        warnings.push(format!(
+            "ignoring RATE_LIMIT={} in {}: not a number of bytes",
+            found.value, found.location
+        ));
     }
     parse_rate
 }

@@ -37,7 +37,7 @@ impl Slots {
     /// Locks the slots, without waiting, and reads their state.
     pub fn open(paths: &Paths, id: &str) -> Result<Self, Failure> {
         let lock = lock(&paths.lock(), FlockArg::LockExclusiveNonblock).map_err(|error| {
-            let message = format!("another program changes the slots: {error}");
+            let message = format!("another program is modifying the slots: {error}");
             Failure::text(Kind::Transient, code::STATE, message)
         })?;
         let devices = find_devices(paths.root()).map_err(|error| device_failed(&error))?;
@@ -89,8 +89,8 @@ fn device_failed(error: &dyn std::error::Error) -> Failure {
 }
 
 fn not_opened(devices: &Devices, error: &io::Error) -> Failure {
-    let next = if error.kind() == io::ErrorKind::PermissionDenied { " (root may: sudo)" } else { "" };
-    let message = format!("{} cannot be opened: {error}{next}", devices.disk.display());
+    let next = if error.kind() == io::ErrorKind::PermissionDenied { " (use sudo)" } else { "" };
+    let message = format!("cannot open {}: {error}{next}", devices.disk.display());
     Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
 }
 

@@ -37,7 +37,7 @@ pub struct StateStore(Paths);
 pub enum StateError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is not what was written there: {why}; remove it to begin anew")]
+    #[error("{path} is damaged: {why}; remove the file to reset the state")]
     Damaged { path: PathBuf, why: String },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
@@ -219,11 +219,11 @@ mod tests {
         assert_eq!(memory.trust_state().unwrap(), TrustState { keys: 0, ..seen.clone() });
         fs::write(paths.state_file(TRUST), "{\"epoch\":1,").unwrap();
         let error = memory.trust_state().unwrap_err().to_string();
-        assert!(error.contains("trust.json is not what was written there"), "{error}");
+        assert!(error.contains("trust.json is damaged"), "{error}");
         assert_eq!(memory.key_set().unwrap(), None);
         fs::write(paths.state_file(files::KEYS), "{").unwrap();
         let error = memory.key_set().unwrap_err().to_string();
-        assert!(error.contains("keys.json is not what was written there"), "{error}");
+        assert!(error.contains("keys.json is damaged"), "{error}");
         assert_eq!(memory.previous_version().unwrap(), None);
         memory.set_previous_version("").unwrap();
         assert_eq!(memory.previous_version().unwrap().as_deref(), Some(""));

@@ -22,7 +22,7 @@ const LOCAL: &str = "etc/keelson/keys.d";
 enum ImageKeySetError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}, the image's own, is no set of keys")]
+    #[error("{path}, the key set of the image, is invalid")]
     Damaged { path: PathBuf, source: MetadataError },
 }
 
@@ -61,7 +61,7 @@ impl Updater {
             self.state.set_key_set(&last).map_err(state_failed)?;
         }
         if last.epoch > trust_anchors.epoch {
-            tracing::info!(epoch = last.epoch, "key set {} counts from now on", last.epoch);
+            tracing::info!(epoch = last.epoch, "key set {} is now in force", last.epoch);
         }
         Ok(())
     }

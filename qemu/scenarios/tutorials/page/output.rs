@@ -131,7 +131,7 @@ mod tests {
                 "core-01  10.77.0.11  127.0.0.1:41435  9999.1.0  a",
                 "core-01  10.77.0.11  127.0.0.1:39387  1.2.3  -",
             ),
-            ("no cluster (keelson up makes it)", "no cluster (keelson --state-dir /a/b up makes it)"),
+            ("no cluster (keelson up creates it)", "no cluster (keelson --state-dir /a/b up creates it)"),
             ("Keelson alpha (9999.1.0)", "Keelson alpha (9999.2.0)"),
             (
                 "member 1a is at 10.77.0.11\nmember 2b is at 10.77.0.12",

@@ -47,5 +47,5 @@ fn other_shells() {
     assert!(script("zsh").starts_with("#compdef etcdctl"));
     assert!(script("fish").contains("complete -c etcdctl"));
     let output = Program::ours().run(&["completion", "tcsh"], "");
-    assert_eq!(output, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 1\n");
+    assert_eq!(output, "err| unsupported shell \"tcsh\", expected bash|zsh|fish\nexit 1\n");
 }

@@ -41,7 +41,7 @@ fn other_shells() {
     assert!(script("zsh").starts_with("#compdef fleetctl"));
     assert!(script("fish").contains("complete -c fleetctl"));
     let output = Program::in_folder("/".as_ref()).run(&["completion", "tcsh"], "");
-    assert_eq!(output, "err| \"tcsh\" is no shell that is known here: bash|zsh|fish\nexit 2\n");
+    assert_eq!(output, "err| unsupported shell \"tcsh\", expected bash|zsh|fish\nexit 2\n");
 }
 
 /// TestClientHelpFlag and TestClientVersionHelpOutput.

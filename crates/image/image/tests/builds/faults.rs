@@ -28,7 +28,7 @@ fn a_full_disk_is_reported_and_the_build_resumes() {
         let finished = build.in_shell(&user, SCRIPT).run();
         // The free space varies: partial files were removed before it was measured.
         let (before, after) =
-            (format!("no room on the disk of {} (", full.display()), " of 1 MiB are free): make room");
+            (format!("the disk of {} is full (", full.display()), " of 1 MiB are free): free some space");
         let messages = finished
             .stderr
             .split(&before)

@@ -48,7 +48,7 @@ fn a_build_completes_after_an_interruption_in_any_step() {
             assert!(!ended.status.success(), "{step} was not cut by {signal}: {}", ended.stderr);
             if signal == Signal::SIGINT {
                 assert!(
-                    ended.stderr.contains("error: interrupted; the same command goes on"),
+                    ended.stderr.contains("error: interrupted; the same command resumes the build"),
                     "{}",
                     ended.stderr
                 );

@@ -60,7 +60,7 @@ fn a_mirror_that_serves_a_wrong_file_stops_the_build() {
     fs::remove_file(&deb).unwrap();
     build.environment = only_mirror(&lock, &[(VICTIM, Fault::WrongContent)]);
     let stderr = build.fail();
-    let expect = format!("{VICTIM} {}: what the mirror sent does not match the SHA-256", victim.version);
+    let expect = format!("{VICTIM} {}: the download does not match the SHA-256", victim.version);
     assert!(stderr.contains(&expect), "{stderr}");
     assert!(!deb.exists(), "the wrong file came into the cache");
 }
@@ -73,7 +73,7 @@ fn a_full_cache_is_sufficient_offline_and_a_gap_is_reported() {
     assert_eq!(build.run().sha256("raw"), first().finished.sha256("raw"));
     fs::remove_file(&deb).unwrap();
     let stderr = build.fail();
-    let expect = format!("the cache lacks {VICTIM} {}, and no mirror could be asked", victim.version);
+    let expect = format!("the cache lacks {VICTIM} {}, and no mirror can be reached", victim.version);
     assert!(stderr.contains(&expect) && stderr.contains("127.0.0.1"), "{stderr}");
 }
 

@@ -23,19 +23,19 @@ pub struct Flags {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Where the authority's certificate is
+    /// Print the certificate of the cluster's certificate authority, and its path
     Show,
-    /// Issues a client's certificate: NAME.pem, NAME-key.pem, and ca.pem beside them
+    /// Issue a client certificate: writes NAME.pem, NAME-key.pem and ca.pem
     Issue {
-        /// Who it is for
+        /// Common name of the certificate, and name of its files
         name: String,
-        /// Folder for the files
+        /// Output folder
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
-    /// Gives all machines new certificates, while they run and serve
+    /// Replace the certificates of all machines without a restart
     Rotate {
-        /// Replace the authority too
+        /// Also replace the certificate authority
         #[arg(long)]
         authority: bool,
     },
@@ -52,7 +52,10 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 fn opened(context: &Context) -> anyhow::Result<Authority> {
     let cluster = context.load()?;
     if !cluster.tls {
-        bail!("cluster {} was made without TLS (keelson up --tls makes one with it)", context.cluster);
+        bail!(
+            "cluster {} was created without TLS (keelson up --tls creates a cluster with TLS)",
+            context.cluster
+        );
     }
     Ok(certificates::open(&context.layout()?, &cluster)?)
 }
@@ -71,10 +74,10 @@ fn show(context: &Context) -> anyhow::Result<ExitCode> {
 fn issue(context: &Context, name: &str, out: &std::path::Path) -> anyhow::Result<ExitCode> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-        bail!("{name:?} cannot name a file: letters, digits, and -_.@ only");
+        bail!("{name:?} is not a valid name: use letters, digits, and -_.@ only, without a leading dot");
     }
     let authority = opened(context)?;
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let subject = Subject { name: name.to_owned(), host_names: Vec::new(), addresses: Vec::new() };
     authority.issue(&subject)?.write(out, name)?;
     let ca = out.join("ca.pem");

@@ -23,26 +23,26 @@ struct Common {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Channels, their versions, and how their groups fare
+    /// List the channels with their versions, and the progress of their groups
     List {
         #[command(flatten)]
         common: Common,
     },
-    /// Lets a channel have the version of another
+    /// Set a channel to the version of another channel
     Promote {
         from: String,
         to: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Lets a channel have a version, be it older: machines never go back by themselves
+    /// Set a channel to a version; machines never install an older version than their own
     Set {
         channel: String,
         version: String,
         #[command(flatten)]
         common: Common,
     },
-    /// No machine of the group gets anything
+    /// Pause the rollout of a group: its machines are offered no update
     Pause {
         group: String,
         #[arg(long, default_value = "")]
@@ -50,13 +50,13 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// The group goes on
+    /// Resume the rollout of a group
     Resume {
         group: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Shows how a group takes its updates, and changes it
+    /// Show or change the rollout settings of a group
     Rollout {
         group: String,
         #[command(flatten)]
@@ -64,7 +64,7 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// The machines, those first that were heard of last
+    /// List the machines, most recently seen first
     Machines {
         #[arg(long)]
         group: Option<String>,
@@ -72,18 +72,18 @@ enum Verb {
         status: Option<String>,
         #[arg(long)]
         version: Option<String>,
-        /// Part of an id, an address or a name
+        /// Substring of the machine's ID, address or name
         #[arg(long)]
         search: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// What happened, the newest first
+    /// Print the activity log, newest entry first
     Activity {
         #[command(flatten)]
         common: Common,
     },
-    /// Nobody gets the version any more
+    /// Ban a version: no machine is offered it
     Ban {
         version: String,
         #[arg(long, default_value = "by an operator")]
@@ -91,13 +91,13 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Takes that back
+    /// Remove the ban of a version
     Unban {
         version: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Forgets what a machine failed with, gave up and is on its way to
+    /// Clear the failures and the update in progress of a machine
     Reset {
         machine: String,
         #[command(flatten)]
@@ -107,34 +107,34 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Changes {
-    /// Share of the machines that may have the version
+    /// Percentage of the machines that are offered the version
     #[arg(long)]
     percent: Option<u8>,
-    /// Machines that may be on their way at once; none: any number
+    /// Maximum number of machines that update concurrently; none: no limit
     #[arg(long, value_name = "N|none")]
     at_once: Option<String>,
-    /// Machines that may begin within a period; none: any number
+    /// Maximum number of updates that start within a period; none: no limit
     #[arg(long, value_name = "N|none")]
     per_period: Option<String>,
-    /// Seconds of a period
+    /// Length of a period
     #[arg(long, value_name = "SECONDS")]
     period: Option<u64>,
-    /// Seconds that a machine has for each step
+    /// Time limit of each step of a machine's update
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// When updates may begin: "Mon-Fri 22:00-04:00"; none: always. May be given more than once
+    /// Time window in which updates may start, such as "Mon-Fri 22:00-04:00"; none: any time; may be repeated
     #[arg(long, value_name = "WINDOW|none")]
     window: Vec<String>,
-    /// Of the windows: Europe/Berlin
+    /// Time zone of the windows, such as Europe/Berlin
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Seconds since the channel changed, and the share from then on: 3600:10. May be given more than once
+    /// Percentage of the machines from this time after the channel changed, such as 3600:10; may be repeated
     #[arg(long, value_name = "SECONDS:PERCENT|none")]
     wave: Vec<String>,
-    /// One machine goes first
+    /// Update one machine alone until one has succeeded
     #[arg(long, value_name = "BOOL")]
     safe_mode: Option<bool>,
-    /// So many failures pause the group; none: it goes on
+    /// Number of failures that pauses the group; none: never
     #[arg(long, value_name = "N|none")]
     max_failures: Option<String>,
 }
@@ -159,7 +159,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         Verb::Set { channel, version, common } => {
             let set = open(context, common)?.put(&["channels", channel], &json!({ "version": version }));
-            let set = set.with_context(|| format!("cannot let {channel} have {version}"))?;
+            let set = set.with_context(|| format!("cannot set {channel} to {version}"))?;
             warn_paused(context, &set);
             set
         }
@@ -192,7 +192,7 @@ pub fn warn_paused(context: &Context, pointed: &Value) {
         let field = |key: &str| paused[key].as_str().unwrap_or_default();
         let (group, why) = (field("group"), field("why"));
         context.progress.note(&format!(
-            "group {group} is paused ({why}): its machines get nothing until `cargo keelson channel resume {group}`"
+            "group {group} is paused ({why}): its machines get no updates until `cargo keelson channel resume {group}`"
         ));
     }
 }
@@ -201,7 +201,7 @@ pub fn warn_paused(context: &Context, pointed: &Value) {
 fn warn_floors(context: &Context, version: &str, banned: &Value) {
     for channel in banned["floor_of"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         context.progress.note(&format!(
-            "{version} is a floor of channel {channel}: machines below it get nothing until the floor is removed or \
+            "{version} is a floor of channel {channel}: machines below it get no updates until the floor is removed or \
              `cargo keelson channel unban {version}`"
         ));
     }
@@ -235,11 +235,11 @@ fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
             group["paused"]["why"].as_str().map_or("no", |why| why).to_owned(),
         ]
     });
-    let head = ["GROUP", "CHANNEL", "THERE", "ON THE WAY", "FAILED", "SHARE", "PAUSED"];
+    let head = ["GROUP", "CHANNEL", "UPDATED", "IN PROGRESS", "FAILED", "SHARE", "PAUSED"];
     text.push_str(&output::table(&head, &groups.collect::<Vec<_>>()));
     output::print(format!("{text}\n"))?;
     if let Some(warning) = app["key_set"]["warning"].as_str() {
-        context.progress.note(&format!("warning: {warning} `keelson keys rotate` makes the next one"));
+        context.progress.note(&format!("warning: {warning} `keelson keys rotate` creates the next one"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -337,7 +337,7 @@ impl Changes {
                 Some("none") => put(name, Value::Null),
                 Some(text) => {
                     let number: u32 =
-                        text.parse().with_context(|| format!("{text:?} is no number, nor `none`"))?;
+                        text.parse().with_context(|| format!("{text:?} is neither a number nor `none`"))?;
                     put(name, number.into());
                 }
             }
@@ -363,7 +363,7 @@ fn wave(text: &str) -> anyhow::Result<Value> {
         .and_then(|(after, percent)| Some((after.parse::<u64>().ok()?, percent.parse::<u8>().ok()?)));
     match parts {
         Some((after, percent)) => Ok(json!({ "after": after, "percent": percent })),
-        None => bail!("{text:?} is no wave: 3600:10 is one"),
+        None => bail!("invalid wave {text:?}: expected SECONDS:PERCENT, such as 3600:10"),
     }
 }
 

@@ -9,9 +9,9 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Machine
+    /// Name of the machine
     name: String,
-    /// Print what the console has shown since the machine was made; of much, the end and each boot's beginning
+    /// Print the console log of all boots; a long log is shortened to each boot's start and the end
     #[arg(long)]
     log: bool,
 }
@@ -27,7 +27,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let node = context.running(&node.name)?;
-    context.progress.note(&format!("console of {}; Ctrl-] leaves", node.name));
-    machines::console::attach(&files.console_socket()).context("the console cannot be reached")?;
+    context.progress.note(&format!("console of {}; Ctrl-] detaches", node.name));
+    machines::console::attach(&files.console_socket()).context("cannot attach to the console")?;
     Ok(ExitCode::SUCCESS)
 }

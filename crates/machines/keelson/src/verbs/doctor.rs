@@ -17,7 +17,7 @@ const ERROR_LINES: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Install what is missing with apt-get
+    /// Install missing packages with apt-get
     #[arg(long)]
     install: bool,
     /// Image whose tools boot the KVM probe guest
@@ -68,13 +68,13 @@ enum Check {
 /// Name, check, package, reason, and whether only nspawn needs it. The list is short because programs that build and
 /// run images come from the locked tools tree.
 const REQUIREMENTS: [(&str, Check, &str, &str, bool); 7] = [
-    ("ssh", Check::Program("ssh"), "openssh-client", "logs in to machines", false),
-    ("ssh-keygen", Check::Program("ssh-keygen"), "openssh-client", "makes a cluster's key", false),
-    ("namespaces", Check::Namespaces, "", "the locked tools run in a user and mount namespace", false),
-    ("mount", Check::Program("mount"), "mount", "mounts /usr of nspawn machines", true),
-    ("systemd-nspawn", Check::Program("systemd-nspawn"), "systemd-container", "runs nspawn machines", true),
-    ("/dev/net/tun", Check::File("/dev/net/tun"), "", "is the LAN interface of nspawn machines", true),
-    ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
+    ("ssh", Check::Program("ssh"), "openssh-client", "login to machines", false),
+    ("ssh-keygen", Check::Program("ssh-keygen"), "openssh-client", "SSH key of the cluster", false),
+    ("namespaces", Check::Namespaces, "", "user and mount namespace of the build tools", false),
+    ("mount", Check::Program("mount"), "mount", "mount of /usr in nspawn machines", true),
+    ("systemd-nspawn", Check::Program("systemd-nspawn"), "systemd-container", "nspawn machines", true),
+    ("/dev/net/tun", Check::File("/dev/net/tun"), "", "LAN interface of nspawn machines", true),
+    ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mount of /usr in nspawn machines", true),
 ];
 
 /// sysctl name, the value that disables user namespaces, and one that enables them: Ubuntu since 23.10, old Debian,
@@ -175,7 +175,7 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
     let state = |requirement: &Requirement| match (requirement.present, requirement.nspawn_only) {
         (true, _) => "present",
         (false, false) => "MISSING",
-        (false, true) => "missing (only nspawn)",
+        (false, true) => "missing (nspawn only)",
     };
     let rows: Vec<_> = report
         .needs
@@ -186,8 +186,8 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
         })
         .collect();
     let machines = match acceleration {
-        Acceleration::Kvm => "Machines run on KVM: a probe guest booted.".to_owned(),
-        Acceleration::Tcg { reason } => format!("Machines will be emulated: {reason}."),
+        Acceleration::Kvm => "Machines use KVM: the probe guest booted.".to_owned(),
+        Acceleration::Tcg { reason } => format!("Machines use emulation: {reason}."),
     };
     let remedies: String = report.remedies().map(|line| format!("{line}\n")).collect();
     let table = output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows);
@@ -197,7 +197,7 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
 /// Boots the probe guest if its tools are available.
 fn detect_acceleration(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Ok(Acceleration::Tcg { reason: format!("/dev/kvm cannot be opened: {error}") });
+        return Ok(Acceleration::Tcg { reason: format!("cannot open /dev/kvm: {error}") });
     }
     let known =
         context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
@@ -208,12 +208,12 @@ fn detect_acceleration(context: &Context, image: Option<&Path>) -> anyhow::Resul
         },
         (None, Some(image)) => image.tools,
         (None, None) => {
-            return Ok(Acceleration::Tcg { reason: "KVM is tried once an image is built".to_owned() });
+            return Ok(Acceleration::Tcg { reason: "KVM is not tested before an image is built".to_owned() });
         }
     };
     let step = context.progress.step("kvm");
     step.set("booting a probe guest");
-    std::fs::create_dir_all(&context.state_dir).context("cannot make the state folder")?;
+    std::fs::create_dir_all(&context.state_dir).context("cannot create the state folder")?;
     let tools = Tools::open(&tree, std::slice::from_ref(&context.state_dir))?;
     let acceleration = acceleration::decide(&tools, &context.state_dir)?;
     step.done(acceleration.name());
@@ -230,14 +230,17 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     packages.sort_unstable();
     packages.dedup();
     if packages.is_empty() {
-        context.progress.note("nothing is missing that a package could bring");
+        context.progress.note("no package to install");
         return Ok(());
     }
     if !program("apt-get") {
-        bail!("this host has no apt-get; it needs what Debian calls {}", packages.join(", "));
+        bail!(
+            "this host has no apt-get; install the equivalents of these Debian packages: {}",
+            packages.join(", ")
+        );
     }
     if !nix::unistd::geteuid().is_root() {
-        context.progress.note(&format!("sudo is needed to install {} on this host", packages.join(", ")));
+        context.progress.note(&format!("installing {} on this host with sudo", packages.join(", ")));
     }
     let step = context.progress.step("install");
     step.set(packages.join(", "));
@@ -245,11 +248,11 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     let mut done = apt_get(&arguments)?;
     if done.is_err() {
         // New machines have no package lists; old lists name files that no longer exist.
-        step.set("asking for the newest lists of packages");
+        step.set("updating the package lists");
         done = apt_get(&["update"])?.and(apt_get(&arguments)?);
     }
     if let Err(output) = done {
-        bail!("apt-get could not install {}:\n{output}", packages.join(", "));
+        bail!("cannot install {} with apt-get:\n{output}", packages.join(", "));
     }
     step.done(&format!("{} packages", packages.len()));
     Ok(())
@@ -263,7 +266,7 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<Result<(), String>> {
         command.arg("apt-get");
     }
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
-    let output = command.output().context("apt-get cannot be run")?;
+    let output = command.output().context("cannot run apt-get")?;
     if output.status.success() {
         return Ok(Ok(()));
     }

@@ -14,7 +14,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     step.set("waiting for the machines to shut down");
     let site = context.open("down")?;
     site.down()?;
-    step.done("all machines are off; keelson up boots them again");
+    step.done("all machines are stopped; keelson up starts them");
     if context.json {
         output::print_json(&output::status_json(&site.cluster(), &site.status()))?;
     }
@@ -25,7 +25,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
 pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("destroy");
     let existed = remove(context)?;
-    step.done(if existed { "machines and their disks are removed" } else { "there is nothing to remove" });
+    step.done(if existed { "machines and disks removed" } else { "nothing to remove" });
     if context.json {
         output::print_json(&json!({ "cluster": context.cluster, "removed": existed }))?;
     }

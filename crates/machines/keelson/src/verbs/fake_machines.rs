@@ -10,36 +10,36 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Where the server answers Omaha
+    /// URL of the server's Omaha endpoint
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8041/v1/update/")]
     url: String,
-    /// The application that they say to be
+    /// Application ID that the machines report
     #[arg(long, value_name = "UUID", default_value = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}")]
     app_id: String,
-    /// Their group
+    /// Group that the machines report
     #[arg(long, default_value = "alpha")]
     track: String,
     #[arg(long, default_value = "amd64-usr")]
     board: String,
-    /// That they run at first
+    /// Initial version of the machines
     #[arg(long, default_value = "0.0.1")]
     version: String,
-    /// How many
+    /// Number of machines
     #[arg(long, alias = "clients-per-app", default_value_t = 1)]
     count: usize,
-    /// Seconds between two checks of one, at least
+    /// Minimum time between two checks of a machine
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     min_sleep: f64,
-    /// At most
+    /// Maximum time between two checks of a machine
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     max_sleep: f64,
-    /// Measure for so long instead
+    /// Run a load test of this duration instead
     #[arg(long, value_name = "SECONDS")]
     load: Option<u64>,
-    /// Connections of the measurement
+    /// Number of connections of the load test
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Checks a second of the measurement, in all [default: as fast as the server answers]
+    /// Checks per second of the load test, in total [default: unlimited]
     #[arg(long)]
     rate: Option<f64>,
 }
@@ -61,7 +61,7 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             output::print_json(&serde_json::to_value(&found)?)?;
         } else {
             output::print(format!(
-                "{} checks in {:.1} s: {:.0} a second; half within {} us, 99 % within {} us, the slowest {} us; {} failed\n",
+                "{} checks in {:.1} s: {:.0}/s; latency p50 {} us, p99 {} us, max {} us; {} failed\n",
                 found.checks,
                 found.seconds,
                 found.per_second,

@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Task {
-    /// The switch of a cluster's LAN
+    /// Switch of a cluster's LAN
     Lan { folder: PathBuf },
-    /// The process that holds an nspawn node
+    /// Supervisor of an nspawn machine
     #[command(name = "keeper")]
     Supervisor { file: PathBuf },
-    /// The discovery service of a cluster
+    /// Discovery service of a cluster
     Discovery { folder: PathBuf, port: u16 },
 }
 
@@ -23,11 +23,11 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Lan { folder } => match machines::lan::serve(folder)? {},
         Task::Discovery { folder, port } => {
-            discovery(folder, *port).context("the discovery service")?;
+            discovery(folder, *port).context("the discovery service failed")?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Supervisor { file } => {
-            let code = machines::nspawn::supervisor::run(file).context("the node cannot be run")?;
+            let code = machines::nspawn::supervisor::run(file).context("cannot run the machine")?;
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
         }
     }

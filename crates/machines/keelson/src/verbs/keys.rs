@@ -24,42 +24,42 @@ pub use sets::send;
 pub struct Flags {
     #[command(subcommand)]
     verb: Option<Verb>,
-    /// Folder of the secret keys [default: ~/.config/keelson/keys]
+    /// Output folder of the secret keys [default: ~/.config/keelson/keys]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Names the public keys
+    /// Name of the public keys
     #[arg(long, value_name = "NAME", default_value = "own")]
     name: String,
-    /// Put the set into this checkout, so that the images built from it begin with it
+    /// Copy the key set to this checkout: images that are built from it trust the set
     #[arg(long)]
     pin: bool,
-    /// Make only root keys, and the first set, for keys that are there already
+    /// Only create root keys and the first set, for existing release and channel keys
     #[arg(long)]
     roots: bool,
-    /// Days until machines take nothing more without a newer set
+    /// Validity of the set in days; machines with an expired set install no updates
     #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Make the next set: with a key replaced, added or revoked, or only for longer
+    /// Create the next set: replace, add or revoke a key, or extend the validity
     #[command(after_help = "Examples:\n  keelson keys rotate --replace release\n  \
         keelson keys rotate --revoke release/own --add release=second.pub\n  \
         keelson keys rotate --replace root-2 --key /media/safe/root-3.key")]
     Rotate(sets::Rotate),
-    /// Sign a set with a root key, or collect what others signed
+    /// Sign a set with a root key, or collect the signatures of others
     #[command(after_help = "Examples:\n  keelson keys sign keys.2.json --key /media/safe/root-2.key\n  \
         keelson keys sign keys.2.json --collect from-alice/keys.2.json.sig")]
     Sign(sets::Sign),
-    /// Show a set: its keys, until when it counts, and whose signatures it wants
+    /// Show a set: its keys, validity and missing signatures
     #[command(after_help = "Examples:\n  keelson keys show\n  keelson keys show keys.2.json --json")]
     Show(sets::Show),
-    /// Send the sets to the channel server: machines follow them with the next offer
+    /// Upload the sets to the channel server: machines accept them with the next update offer
     #[command(after_help = "Examples:\n  keelson keys publish\n  \
         keelson keys publish --server https://updates.example.net --token-file token")]
     Publish(sets::Publish),
-    /// Put the newest set into this checkout: the images built from now on begin with it
+    /// Copy the newest set to this checkout: images that are built from it trust the set
     #[command(after_help = "Example:\n  keelson keys pin")]
     Pin {
         #[command(flatten)]
@@ -76,7 +76,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Some(Verb::Publish(flags)) => sets::publish(context, flags)?,
         Some(Verb::Pin { from }) => {
             let pinned = pin(&from.folder()?, &checkout()?.join(PINNED))?;
-            output::print(format!("Images built from now on begin with it: {}\n", pinned.display()))?;
+            output::print(format!("New images of this checkout trust the set: {}\n", pinned.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -100,20 +100,20 @@ fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
         }));
     }
     let pin = match pinned {
-        Some(path) => format!("Images built from now on begin with it: {}\n", path.display()),
+        Some(path) => format!("New images of this checkout trust the set: {}\n", path.display()),
         None => format!(
-            "Images begin with it when it stands in the checkout (keelson keys pin). Machines of other images trust\n\
-             {0}/release and {0}/channel below /etc/keelson/keys.d, with ALLOW_LOCAL_KEYS=yes in\n\
+            "Images trust the set once it is in the checkout (keelson keys pin). On machines with other images, copy\n\
+             {0}/release and {0}/channel to /etc/keelson/keys.d, and set ALLOW_LOCAL_KEYS=yes in\n\
              /etc/coreos/update.conf.\n",
             folder.display()
         ),
     };
     output::print(format!(
-        "{}  signs releases: keep it off every server, and a copy in a safe\n\
-         {}  signs what a channel has: the channel server's\n\
-         {}/root-1.key, root-2.key, root-3.key  two of them replace any of these keys: keep them apart from each\n\
-         other, off every server and off this machine\n\
-         {}  the first set, which names them all\n{pin}\n\
+        "{}  signs releases: keep it off every server, and keep a backup offline\n\
+         {}  signs channels: belongs to the channel server\n\
+         {}/root-1.key, root-2.key, root-3.key  two of them replace any of these keys: store them separately,\n\
+         off every server and off this machine\n\
+         {}  the first key set, with all public keys\n{pin}\n\
          Next: keelson release --version V\n",
         key("release").display(),
         key("channel").display(),

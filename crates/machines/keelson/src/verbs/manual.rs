@@ -25,7 +25,9 @@ pub fn man(out: Option<&Path>) -> anyhow::Result<ExitCode> {
         }
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).context("cannot make the page")?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .context("cannot generate the manual page")?;
             output::print(page)?;
         }
     }

@@ -21,8 +21,8 @@ pub fn not_ready_error(context: &Context, site: &Site, error: SiteError) -> anyh
     let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
     let keelson = &context.command;
     anyhow::Error::from(SiteError::NotReady(error)).context(format!(
-        "{ready} of {} machines are ready, and none was switched off; `{keelson} up` goes on waiting, \
-         `{keelson} console NAME` shows one",
+        "{ready} of {} machines are ready, and no machine was stopped; `{keelson} up` continues to wait, \
+         `{keelson} console NAME` shows a console",
         nodes.len()
     ))
 }

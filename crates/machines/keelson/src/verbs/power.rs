@@ -14,7 +14,7 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Machine
+    /// Name of the machine
     name: String,
     #[command(flatten)]
     waiting: WaitFlags,
@@ -24,7 +24,7 @@ pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("crash");
     let site = context.open("crash")?;
     site.crash(&flags.name)?;
-    step.done(&format!("{} is off", flags.name));
+    step.done(&format!("{} is powered off", flags.name));
     if context.json {
         output::print_json(&output::status_json(&site.cluster(), &site.status()))?;
     }

@@ -15,13 +15,13 @@ use crate::update_server::{ServerFlags, UpdateServer};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Channel that gets it
+    /// Channel to publish to
     #[arg(long, value_name = "CHANNEL")]
     channel: String,
-    /// Folder of a release, or a version that the server has
+    /// Folder of a release, or a version that is already on the server
     #[arg(value_name = "FOLDER|VERSION")]
     what: String,
-    /// Where machines find the payload, on any web server; only the metadata goes to the channel server
+    /// URL of the payload on another web server; only the metadata is uploaded to the channel server
     #[arg(long, value_name = "URL")]
     files_at: Option<String>,
     #[command(flatten)]
@@ -32,7 +32,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let folder = folder(&flags.what)?;
     let version: Result<Version, _> = flags.what.parse();
     if folder.is_none() && version.is_err() {
-        let why = format!("{} is no folder with {} in it, and no version", flags.what, files::RELEASE);
+        let why =
+            format!("{} is neither a folder that contains {} nor a version", flags.what, files::RELEASE);
         return Err(UsageError(why).into());
     }
     let server = UpdateServer::open(context, &flags.reached)?;
@@ -54,7 +55,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         output::print_json(&published)?;
     } else {
         let version = published["version"].as_str().unwrap_or_default();
-        output::print(format!("channel {} has {version}\n", flags.channel))?;
+        output::print(format!("channel {} is at {version}\n", flags.channel))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +91,7 @@ fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) 
             // The metadata is small and determines the other files.
             let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
             if is_uploaded(&name) && !is_metadata {
-                context.progress.note(&format!("{name} is there already"));
+                context.progress.note(&format!("{name} is already on the server"));
                 continue;
             }
             let step = context.progress.step(&name);

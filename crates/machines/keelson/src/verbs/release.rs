@@ -23,37 +23,37 @@ const QUICK_LEVEL: i32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Version [default: os/release.toml's]
+    /// Version of the release [default: that of os/release.toml]
     #[arg(long, value_name = "V")]
     version: Option<String>,
-    /// Channels that it may be promoted to
+    /// Channels that the release may be published to
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
     channels: Vec<String>,
-    /// Secret key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
+    /// Secret key that signs the release; created by `keelson keys` [default: ~/.config/keelson/keys/release.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Folder of an older release, for machines that run it: they fetch only the difference; more than one may be named
+    /// Folder of an older release to build a delta from: its machines download only the difference; may be repeated
     #[arg(long, value_name = "DIR")]
     from: Vec<PathBuf>,
     /// Sign the boot image for Secure Boot with this PEM key, as `image build` does
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// Days until it is not installed any more
+    /// Days until the release expires; machines do not install an expired release
     #[arg(long, value_name = "N", default_value_t = 365)]
     expires_days: u32,
-    /// Oldest version that can go to this one directly
+    /// Oldest version that can update directly to this one
     #[arg(long, value_name = "V")]
     min_from: Option<Version>,
-    /// Counts up when a signing key was stolen and changed
+    /// Epoch; increment it after a signing key was compromised and replaced
     #[arg(long, value_name = "N", default_value_t = 0)]
     epoch: u64,
-    /// Pack quickly, for trying out: what is downloaded is larger
+    /// Use fast compression, for development: downloads are larger
     #[arg(long)]
     quick: bool,
-    /// Also one file with all of it, for machines without a network
+    /// Also write a single file with the whole release, for offline machines
     #[arg(long)]
     bundle: bool,
-    /// Folder of releases; this one gets a folder of its own there [default: the checkout's target/releases]
+    /// Output folder; the release is written to a subfolder named VERSION [default: target/releases in the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -65,7 +65,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
-    let secret = SigningKey::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    let secret =
+        SigningKey::read(&key).context("cannot read the release key (`keelson keys` creates one)")?;
     if let Some(note) = unlisted_key_note(&key, &secret)? {
         context.progress.note(&note);
     }
@@ -98,7 +99,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         let percent = packing.done * 100 / packing.total.max(1);
         match doing {
             BuildStep::Full => step.set(format!("packing {percent} %")),
-            BuildStep::Delta(from) => step.set(format!("difference to {from} {percent} %")),
+            BuildStep::Delta(from) => step.set(format!("delta from {from} {percent} %")),
         }
     })?;
     // A machine that installs this release may know older keys only.
@@ -124,7 +125,7 @@ fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<S
     let is_in = set.release.iter().any(|named| named.key == public);
     let note = || {
         format!(
-            "{} is no release key of set {}: machines that follow it refuse the release",
+            "warning: {} is not a release key of set {}: machines with this set will reject the release",
             key.display(),
             set.epoch
         )
@@ -135,9 +136,10 @@ fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<S
 fn summary(release: &Release) -> String {
     let mut parts = vec![format!("{} MiB to download", release.full.blob.size >> 20)];
     let deltas = release.deltas.iter();
-    parts.extend(
-        deltas.map(|delta| format!("from {} {} KiB", delta.from_version, delta.payload.blob.size >> 10)),
-    );
+    parts
+        .extend(deltas.map(|delta| {
+            format!("delta from {}: {} KiB", delta.from_version, delta.payload.blob.size >> 10)
+        }));
     parts.join(", ")
 }
 
@@ -165,7 +167,7 @@ fn print_result(
 }
 
 fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the system clock is before 1970")?;
     for channel in &flags.channels {
         image::release::check_channel(channel)?;
     }
@@ -173,7 +175,7 @@ fn about(flags: &Flags, built: &Built) -> anyhow::Result<ReleaseInfo> {
         appid: built.release.update.appid.clone(),
         board: built.release.board.clone(),
         channels: flags.channels.clone(),
-        version: built.version.parse().context("the version")?,
+        version: built.version.parse().context("invalid version")?,
         epoch: flags.epoch,
         build_time: built.release.epoch,
         expires: (now + DAY * flags.expires_days).as_secs().max(built.release.epoch + 1),

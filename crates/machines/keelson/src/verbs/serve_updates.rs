@@ -22,20 +22,20 @@ const APP_ID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Where to listen
+    /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = ADDRESS)]
     listen: SocketAddr,
-    /// Folder for all that it keeps [default: updates in the state folder]
+    /// Data folder [default: updates in the state folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// What machines reach it by, where that is not what they call it (a proxy, TLS)
+    /// URL at which machines reach the server, if it is behind a proxy or TLS
     #[arg(long, value_name = "URL")]
     public_url: Option<ServerUrl>,
-    /// Key that signs what channels have; `keelson keys` makes one [default: ~/.config/keelson/keys/channel.key, or
-    /// one that the server makes for itself]
+    /// Key that signs channels; created by `keelson keys` [default: ~/.config/keelson/keys/channel.key, or
+    /// a new key in the data folder]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The application that it begins with
+    /// ID of the initial application
     #[arg(long, value_name = "UUID", default_value = APP_ID)]
     app_id: String,
 }
@@ -57,9 +57,9 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     let opened = Server::open(settings).await;
     let server = Arc::new(opened.with_context(|| format!("cannot serve from {}", data.display()))?);
-    let listener = TcpListener::bind(flags.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", flags.listen)
-    })?;
+    let listener = TcpListener::bind(flags.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (set another address with --listen)", flags.listen))?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let address = listener.local_addr()?;
     let url: ServerUrl = format!("http://{address}/").parse()?;
@@ -73,10 +73,10 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         )?;
     } else {
         output::print(format!("{url}\n"))?;
-        eprintln!("The page is there; its token is in {}", output::with_home(&token));
+        eprintln!("Web page:        the URL above, with the token in {}", output::with_home(&token));
         eprintln!("On the machines: SERVER={update} in /etc/coreos/update.conf");
         if here != update {
-            eprintln!("                 (on those of keelson up: SERVER={here}; --channel C tells them)");
+            eprintln!("                 (keelson up --channel C sets SERVER={here} on its machines)");
         }
         eprintln!("Publish:         keelson publish --channel alpha VERSION --server http://{address}");
     }

@@ -12,7 +12,7 @@ const OPTIONS_WITH_VALUE: &str = "BbcDEeFIiJLlmOopPQRSWw";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Machine to log in to
+    /// Name of the machine
     name: String,
     /// Options for ssh (such as -A), then the command to run instead of a shell
     #[arg(last = true, value_name = "ARGS")]
@@ -24,7 +24,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (options, command) = split(&flags.arguments);
     let mut ssh = machines::ssh::command(&context.layout()?, &node, options);
     ssh.args(command);
-    Err(ssh.exec()).context("ssh cannot be run (package openssh-client)")
+    Err(ssh.exec()).context("cannot run ssh (package openssh-client)")
 }
 
 /// Splits the arguments into ssh options and the remote command.

@@ -22,28 +22,28 @@ use crate::{global, output};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Scenarios [default: all that are not long]
+    /// Scenarios to run [default: all except long ones]
     #[arg(value_name = "SCENARIO")]
     names: Vec<String>,
-    /// Only on this back end [default: on each that a scenario is for]
+    /// Run on this back end only [default: all back ends of each scenario]
     #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
     on: Option<BackendKind>,
-    /// Also those that take minutes
+    /// Also run long scenarios
     #[arg(long)]
     long: bool,
-    /// How many run at a time, each on machines of its own; on QEMU one of several machines runs alone
+    /// Number of scenarios that run concurrently; on QEMU a scenario with several machines runs alone
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     jobs: NonZeroUsize,
-    /// Start no scenario after this time; those that remain count as skipped
+    /// Start no scenario after this time; the remaining ones are skipped
     #[arg(long, value_name = "SECONDS")]
     start_within: Option<u64>,
-    /// Only show what there is
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
     /// Image to test: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
-    /// How the programs are compiled where this checkout is built: quick, or node as they are shipped
+    /// Build profile of the programs if this checkout is built: quick, or node, as in releases
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Quick)]
     profile: Profile,
 }
@@ -66,7 +66,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let runs =
         |scenario: &Scenario| scenario.on.iter().any(|backend| flags.on.is_none_or(|on| on == *backend));
     if !chosen.iter().any(|scenario| runs(scenario)) {
-        return Err(UsageError("no such scenario is for this back end".to_owned()).into());
+        return Err(UsageError("none of these scenarios supports this back end".to_owned()).into());
     }
     let cancel = interrupt()?;
     let request = ImageRequest {
@@ -138,7 +138,7 @@ fn run_all(
                 return;
             }
             let result = if last_start.is_some_and(|last| Instant::now() > last) {
-                let why = "not started: the time of --start-within is over".to_owned();
+                let why = "not started: the time limit of --start-within is exceeded".to_owned();
                 ScenarioResult {
                     scenario: scenario.name,
                     on: *on,
@@ -220,7 +220,9 @@ fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
     let find = |name: &String| {
         let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
         let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
-        found.ok_or_else(|| UsageError(format!("there is no scenario {name}; there are {}", known())).into())
+        found.ok_or_else(|| {
+            UsageError(format!("unknown scenario {name}; the scenarios are {}", known())).into()
+        })
     };
     flags.names.iter().map(find).collect()
 }

@@ -32,7 +32,7 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Number of machines [default: config.rb's, the existing ones, or 3]
+    /// Number of machines [default: that of config.rb or of the existing cluster, or 3]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
     #[command(flatten)]
@@ -40,32 +40,32 @@ pub struct Flags {
     /// Cloud-config or script for the machines [default: ./user-data, or the sample]
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
-    /// Settings [default: ./config.rb]
+    /// Settings file [default: ./config.rb]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What runs the machines: qemu or nspawn [default: the existing cluster's, or qemu]
+    /// Back end: qemu or nspawn [default: that of the existing cluster, or qemu]
     #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
     on: Option<BackendKind>,
-    /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key) [default:
+    /// Datasource of user-data on QEMU: config-drive, or fw-cfg (without the cluster's SSH key) [default:
     /// config-drive]
     #[arg(long, value_name = "WAY")]
     datasource: Option<Datasource>,
     /// Memory of each machine
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
-    /// Discovery URL for the machines' etcd [default: a service of this cluster's own on this host]
+    /// Discovery URL for etcd [default: that of the cluster's own discovery service on this host]
     #[arg(long, value_name = "URL")]
     discovery: Option<String>,
-    /// TLS with client certificates between all members of etcd and their clients, when the machines are made
+    /// Use TLS with client certificates for etcd; only for new clusters
     #[arg(long)]
     tls: bool,
-    /// Machines whose firmware runs only what is signed, when they are made; the image must be (image build --sign)
+    /// Enable Secure Boot; only for new clusters, needs a signed image (image build --sign)
     #[arg(long)]
     secure_boot: bool,
-    /// Apply the user-data to machines that run already: what is as it says stays as it is
+    /// Also apply the user-data to running machines; unchanged parts are not touched
     #[arg(long)]
     provision: bool,
-    /// Boot the machines also where they cannot use the user-data
+    /// Boot the machines even if the user-data is invalid
     #[arg(long)]
     no_validate: bool,
     #[command(flatten)]
@@ -139,7 +139,7 @@ fn ensure_requirements(context: &Context, backend: BackendKind) -> anyhow::Resul
     let missing = missing(&report);
     if !missing.is_empty() {
         let remedies: Vec<String> = report.remedies().collect();
-        bail!("this host lacks {}\n{}", missing.join(", "), remedies.join("\n"));
+        bail!("missing on this host: {}\n{}", missing.join(", "), remedies.join("\n"));
     }
     let installed = if before == 0 { String::new() } else { format!(" ({before} installed)") };
     step.done(&format!("{0} of {0}{installed}", report.needs.len()));
@@ -153,7 +153,7 @@ fn read_config(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     }
     let bytes =
         read_limited(path, config_rb::SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not valid UTF-8", path.display()))?;
     let (config, warnings) = config_rb::read(&text);
     for warning in warnings {
         context.progress.note(&format!("warning: {}, {warning}", path.display()));
@@ -197,9 +197,10 @@ fn spec_change(flags: &Flags, config: &ConfigRb) -> SpecChange {
 /// The folders of `$shared_folders`; host paths are relative to the current folder.
 fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
     let folder = |(host, guest): &(String, String)| {
-        let host = std::fs::canonicalize(host).with_context(|| format!("$shared_folders: {host}"))?;
+        let host =
+            std::fs::canonicalize(host).with_context(|| format!("$shared_folders: cannot open {host}"))?;
         if !host.is_dir() {
-            bail!("$shared_folders: {} is no folder", host.display());
+            bail!("$shared_folders: {} is not a folder", host.display());
         }
         Ok(SharedFolder { host, guest: guest.clone() })
     };
@@ -232,10 +233,10 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
     if let Err(error) = up {
         return Err(not_ready_error(context, site, error));
     }
-    let took = step.done(&format!("{started} started, {} ran already", running.len()));
+    let took = step.done(&format!("{started} started, {} already running", running.len()));
     if started > 0 {
         times.record(kind, started, cores, took);
-        times.write(&context.state_dir).context("cannot remember how long it took")?;
+        times.write(&context.state_dir).context("cannot save the boot time")?;
     }
     let action = Reprovision::of(flags.provision, changed, running.len());
     if action == Reprovision::Now {

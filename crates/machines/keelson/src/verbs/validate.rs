@@ -23,13 +23,13 @@ const LINE_MAX: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// File, or - for standard input
+    /// Cloud-config file, or - for standard input
     #[arg(required_unless_present_any = ["serve", "schema"], conflicts_with_all = ["serve", "schema"])]
     file: Option<PathBuf>,
-    /// Print what a new machine would do, one JSON object a line, instead of the findings
+    /// Print the steps that a new machine would perform, one JSON object per line, instead of the findings
     #[arg(long, requires = "file", conflicts_with = "json")]
     plan: bool,
-    /// Serve the validator: a page at /, the classic web API at /validate
+    /// Serve the validator: a web page at /, the API of the CoreOS validator at /validate
     #[arg(
         long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8040", conflicts_with = "schema"
     )]
@@ -66,7 +66,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 fn plan(file: &Path, text: &[u8]) -> anyhow::Result<ExitCode> {
     let preview = cloudinit::preview(text);
     eprint!("{}", report(&file.display().to_string(), text, &preview.findings));
-    let Some(plan) = preview.plan else { bail!("nothing of {} would be applied", file.display()) };
+    let Some(plan) = preview.plan else {
+        bail!("{} is invalid: a machine would apply none of it", file.display())
+    };
     output::print(cloudinit::plan::print(&plan)?)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +77,7 @@ fn plan(file: &Path, text: &[u8]) -> anyhow::Result<ExitCode> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve(context: &Context, address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: choose another address, as in --serve 127.0.0.1:9000")
+        format!("cannot listen on {address} (set another address, such as --serve 127.0.0.1:9000)")
     })?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let url = format!("http://{}/", listener.local_addr()?);
@@ -84,7 +86,7 @@ async fn serve(context: &Context, address: SocketAddr) -> anyhow::Result<()> {
     } else {
         output::print(format!("{url}\n"))?;
         eprintln!(
-            "Open it in a browser, or: curl -X PUT --data-binary @user-data {url}validate (Ctrl-C ends this)"
+            "Open the URL in a browser, or run: curl -X PUT --data-binary @user-data {url}validate (Ctrl-C to stop)"
         );
     }
     let stop = async move {

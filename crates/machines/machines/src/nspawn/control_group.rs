@@ -117,7 +117,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         for folder in &self.folders {
             if let Err(error) = remove(folder) {
-                eprintln!("the control group {} stays: {error}", folder.display());
+                eprintln!("cannot remove the control group {}: {error}", folder.display());
             }
         }
     }

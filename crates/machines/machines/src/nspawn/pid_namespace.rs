@@ -56,7 +56,7 @@ impl Drop for PidNamespace {
     fn drop(&mut self) {
         // `wait` closes the pipe; SIGKILL is faster. When init is reaped, all other processes are gone.
         if let Err(error) = self.init.kill().and_then(|()| self.init.wait()) {
-            eprintln!("the first process of the node's namespace: {error}");
+            eprintln!("cannot run the first process of the node's PID namespace: {error}");
         }
     }
 }

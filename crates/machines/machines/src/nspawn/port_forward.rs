@@ -31,7 +31,7 @@ pub fn forward_to_node(listener: &TcpListener, target: (Ipv4Addr, u16), namespac
         let Some(descriptor) = current else { continue };
         std::thread::spawn(move || match in_namespace(&descriptor, || TcpStream::connect(target)) {
             Ok(inside) => relay(&outside, &inside),
-            Err(error) => eprintln!("forward to port {}: {error}", target.1),
+            Err(error) => eprintln!("cannot forward to port {}: {error}", target.1),
         });
     }
 }
@@ -57,7 +57,7 @@ pub fn forward_to_host(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<Ho
             while let Some(inside) = accept(&listener, &watched) {
                 std::thread::spawn(move || match TcpStream::connect(target) {
                     Ok(outside) => relay(&inside, &outside),
-                    Err(error) => eprintln!("the host's port {}: {error}", target.1),
+                    Err(error) => eprintln!("cannot connect to host port {}: {error}", target.1),
                 });
             }
         });

@@ -31,10 +31,10 @@ pub fn mount_root(plan: &NodePlan) -> io::Result<()> {
     if let Err(error) = mount_erofs(&plan.usr_erofs, &usr) {
         let inner = plan.usr_tree.join("usr");
         if !plan.usr_tree.exists() {
-            let said = format!("/usr cannot be mounted ({error}), and there is no folder with its content");
+            let said = format!("cannot mount /usr ({error}), and the unpacked /usr does not exist");
             return Err(io::Error::other(said));
         }
-        eprintln!("/usr is a bound folder: {error}");
+        eprintln!("/usr is a bind mount of the unpacked folder, because erofs cannot be mounted: {error}");
         bind_read_only(if inner.is_dir() { &inner } else { &plan.usr_tree }, &usr)?;
     }
     overlay_etc(plan, &usr.join("share/factory/etc"))?;

@@ -74,7 +74,7 @@ fn parse(mac: &str) -> io::Result<[u8; 6]> {
         .map(|part| u8::from_str_radix(part, 16))
         .collect::<Result<_, _>>()
         .map_err(io::Error::other)?;
-    bytes.try_into().map_err(|_| io::Error::other(format!("{mac} is no hardware address")))
+    bytes.try_into().map_err(|_| io::Error::other(format!("invalid hardware address {mac}")))
 }
 
 /// Relays frames between a tap and the switch until it is dropped.

@@ -39,7 +39,7 @@ impl Disk {
         let nodes = qmp.run("query-named-block-nodes")?;
         Self::from_query(&drives, &nodes).ok_or_else(|| QmpError::Refused {
             command: "query-block".into(),
-            message: "there is no disk".into(),
+            message: "the machine has no disk".into(),
         })
     }
 

@@ -11,11 +11,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
-    #[error("no answer on {path}")]
+    #[error("no response on {path}")]
     Socket { path: PathBuf, source: io::Error },
-    #[error("an answer on {path} is not JSON")]
+    #[error("a response on {path} is not JSON")]
     Format { path: PathBuf, source: serde_json::Error },
-    #[error("{command} was refused: {message}")]
+    #[error("{command} failed: {message}")]
     Refused { command: String, message: String },
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let mut qmp = Qmp::connect(&path).unwrap();
         assert_eq!(qmp.run("query-status").unwrap()["status"], "running");
         let error = qmp.run("quit").unwrap_err().to_string();
-        assert_eq!(error, "quit was refused: no");
+        assert_eq!(error, "quit failed: no");
         assert!(server.join().unwrap().contains("query-status"));
     }
 }

@@ -74,7 +74,7 @@ impl Site {
         let token = token_of(response.trim());
         let good = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !good {
-            return Err(SiteError::Discovery { message: format!("{token:?} is no token"), log });
+            return Err(SiteError::Discovery { message: format!("invalid token {token:?}"), log });
         }
         Ok(url_of(port, token))
     }
@@ -116,7 +116,10 @@ fn get(port: u16, path: &str) -> io::Result<String> {
     stream.take(RESPONSE_MAX).read_to_string(&mut response)?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(io::Error::other(format!("it answered {:?}", head.lines().next().unwrap_or_default())));
+        return Err(io::Error::other(format!(
+            "unexpected response {:?}",
+            head.lines().next().unwrap_or_default()
+        )));
     }
     Ok(body.to_owned())
 }

@@ -14,23 +14,23 @@ use crate::store::{Layout, STATE, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    #[error("there is no cluster {name}{} (keelson up makes it)", others(.has))]
+    #[error("cluster {name} does not exist{} (keelson up creates it)", others(.has))]
     NoCluster { name: String, has: Vec<String> },
-    #[error("there is no node {name}; there are {}", .has.join(", "))]
+    #[error("node {name} does not exist; the nodes are {}", .has.join(", "))]
     NoNode { name: String, has: Vec<String> },
     #[error("{0} is not running (keelson start {0})")]
     Stopped(String),
-    #[error("{0} is running already")]
+    #[error("{0} is already running")]
     Running(String),
-    #[error("cluster {0} was made without TLS: its machines have no certificates")]
+    #[error("cluster {0} was created without TLS: its machines have no certificates")]
     NoTls(String),
     #[error("{node}: port {port} does not show the new certificates after {} s", crate::limits::CERTIFICATES_TIMEOUT.as_secs())]
     CertificatesNotServed { node: String, port: u16 },
     #[error(transparent)]
     Certificates(#[from] crate::certificates::CertificatesError),
-    #[error("the cluster's certificate authority")]
+    #[error("cannot use the cluster's certificate authority")]
     Authority(#[from] authority::AuthorityError),
-    #[error("the discovery service did not start; {log} says: {message}")]
+    #[error("the discovery service did not start: {message} (log: {log})")]
     Discovery { log: PathBuf, message: String },
     #[error(transparent)]
     NotReady(#[from] Box<NotReady>),
@@ -38,13 +38,13 @@ pub enum SiteError {
     Interrupted,
     #[error("{node}")]
     Backend { node: String, source: BackendError },
-    #[error("no free port was found")]
+    #[error("cannot find a free port")]
     Port(#[source] std::io::Error),
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{node} does not answer by ssh")]
+    #[error("cannot log in to {node} with SSH")]
     Ssh { node: String, source: ssh::RunError },
     #[error("{node}: {command} failed with code {code}: {message}")]
     Command { node: String, command: &'static str, code: i32, message: String },
@@ -85,7 +85,7 @@ fn others(has: &[String]) -> String {
 
 /// A node that did not become ready, with the known details.
 #[derive(Debug, thiserror::Error)]
-#[error("{node} did not come up: {reason}{}", report(.console_tail, .unit, .diagnosis))]
+#[error("{node} is not ready: {reason}{}", report(.console_tail, .unit, .diagnosis))]
 pub struct NotReady {
     pub node: String,
     pub reason: ReadyError,
@@ -98,13 +98,13 @@ pub struct NotReady {
 
 fn report(console_tail: &[String], unit: &Option<String>, diagnosis: &Option<String>) -> String {
     let mut text = String::new();
-    for (what, value) in [("it waited for ", unit), ("", diagnosis)] {
+    for (what, value) in [("it is waiting for ", unit), ("", diagnosis)] {
         text.extend(value.iter().flat_map(|value| ["; ", what, value]));
     }
     if console_tail.is_empty() {
-        return text + "; its console shows nothing";
+        return text + "; the console is empty";
     }
-    text += "\nits console ends with:";
+    text += "\nlast lines of the console:";
     for line in console_tail {
         text += "\n    ";
         text += line;

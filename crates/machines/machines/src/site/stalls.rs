@@ -86,19 +86,21 @@ impl Stall {
     /// Logs the reset, or why it failed, and the processor registers to the machine's log.
     pub fn log_reset<E: Display>(self, log: &Path, processors: Option<&str>, reset: Result<(), E>) {
         let cause = match self {
-            Self::LostTimer => "the emulated processor lost its timer (the console tells)".to_owned(),
+            Self::LostTimer => "the emulated processor lost its timer (see the console)".to_owned(),
             Self::Silent => {
-                format!("said nothing for {} s since the firmware's last line", SILENCE.as_secs())
+                format!("no output for {} s after the firmware's last line", SILENCE.as_secs())
             }
         };
-        let done =
-            reset.map_or_else(|error| format!("and cannot be reset: {error}"), |()| "and was reset".into());
+        let done = reset.map_or_else(
+            |error| format!("the machine cannot be reset: {error}"),
+            |()| "the machine was reset".into(),
+        );
         let processors = processors.unwrap_or_default().replace('\r', "");
         let written = File::options()
             .create(true)
             .append(true)
             .open(log)
-            .and_then(|mut file| writeln!(file, "keelson: {cause}, {done}\n{}", processors.trim_end()));
+            .and_then(|mut file| writeln!(file, "keelson: {cause}; {done}\n{}", processors.trim_end()));
         if let Err(error) = written {
             eprintln!("{}: {error}", log.display());
         }
@@ -184,8 +186,8 @@ mod tests {
         Stall::Silent.log_reset(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
         Stall::LostTimer.log_reset(&log.log(), None, Ok::<(), String>(()));
         let text = std::fs::read_to_string(log.log()).unwrap();
-        assert!(text.starts_with("keelson: said nothing for 120 s"), "{text}");
-        assert!(text.contains("and cannot be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
-        assert!(text.contains("lost its timer (the console tells), and was reset\n"), "{text}");
+        assert!(text.starts_with("keelson: no output for 120 s"), "{text}");
+        assert!(text.contains("the machine cannot be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
+        assert!(text.contains("lost its timer (see the console); the machine was reset\n"), "{text}");
     }
 }

@@ -118,7 +118,7 @@ function words({ op, why, ...rest }) {
     case "ssh-keys": return `authorize ${told(rest.keys.length, "key")} of ${rest.user}`;
     case "write": return `write ${rest.path} (${[rest.mode, rest.owner, told(rest.size, "byte")].filter(Boolean).join(", ")})`;
     case "enable": return `enable ${rest.unit}${rest.runtime ? " until the next reboot" : ""}`;
-    case "daemon-reload": return "have systemd read its units again";
+    case "daemon-reload": return "reload the units of systemd";
     case "unit": return `${rest.command} ${rest.unit}`;
     case "script": return "run the script";
     default: {

@@ -53,7 +53,7 @@ impl Network {
     /// The address of the configured network, `None` until it is complete.
     pub fn preferred(&self) -> Option<NodeAddress> {
         match &self.lan {
-            Some(interface) => self.address_of(interface, "it is the LAN"),
+            Some(interface) => self.address_of(interface, "LAN"),
             None => self.default_route(),
         }
     }
@@ -64,7 +64,7 @@ impl Network {
     }
 
     fn default_route(&self) -> Option<NodeAddress> {
-        self.address_of(default_interface(&self.routes)?, "it has the default route")
+        self.address_of(default_interface(&self.routes)?, "default route")
     }
 
     fn address_of(&self, interface: &str, reason: &'static str) -> Option<NodeAddress> {

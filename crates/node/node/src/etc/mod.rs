@@ -23,11 +23,11 @@ const LOWER: &str = "/usr/share/factory/etc";
 const UPPER: &str = "/var/lib/keelson/etc/upper";
 
 const EXAMPLES: &str = "Examples:
-  sudo keelson-etc diff                   A added, M modified, D deleted, T of another type
+  sudo keelson-etc diff                   A added, M modified, D deleted, T type changed
   sudo keelson-etc diff --json
-  sudo keelson-etc revert /etc/motd       as the image has it";
+  sudo keelson-etc revert /etc/motd       restore the file of the image";
 
-/// Lists what /etc has changed against the image, and takes changes back.
+/// Lists and reverts the changes of /etc relative to the image.
 #[derive(Parser)]
 #[command(name = "keelson-etc", after_help = EXAMPLES)]
 struct Flags {
@@ -39,15 +39,15 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Lists added, modified, deleted files and those of another type
+    /// List added, modified and deleted files, and files whose type changed
     Diff {
-        /// One JSON document: {"changes":[{"change":"M","path":"/etc/motd"}]}
+        /// Print one JSON document: {"changes":[{"change":"M","path":"/etc/motd"}]}
         #[arg(long)]
         json: bool,
     },
-    /// Makes one file (or link, or folder that was deleted) as the image has it
+    /// Restore one file, link or deleted folder from the image
     Revert {
-        /// Path below /etc, as `diff` shows it
+        /// Path below /etc, as printed by `diff`
         path: PathBuf,
     },
 }
@@ -69,7 +69,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
 fn changes(root: &Root) -> Result<Vec<Change>> {
     let lower = root.at(LOWER);
     if !lower.is_dir() {
-        bail!("there is no {LOWER}: this is no node of an image that keeps its /etc there");
+        bail!("{LOWER} does not exist: this machine does not run a Keelson image");
     }
     let upper = root.at(UPPER);
     let found = if upper.is_dir() {
@@ -77,7 +77,7 @@ fn changes(root: &Root) -> Result<Vec<Change>> {
     } else {
         compare::compare(&root.at(ETC), &lower, Missing::Deleted)
     };
-    found.context("cannot compare /etc with the image's")
+    found.context("cannot compare /etc with the image")
 }
 
 /// The path relative to `/etc`.
@@ -87,7 +87,7 @@ fn relative_to_etc(path: &Path) -> Result<PathBuf> {
         lower_path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
     };
     let Some(lower_path) = lower_path.filter(is_normal) else {
-        bail!("{} is no path below /etc, as `keelson-etc diff` shows it", path.display());
+        bail!("{} is not a path below /etc, as printed by `keelson-etc diff`", path.display());
     };
     Ok(lower_path.to_path_buf())
 }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn invalid_machines_and_paths_are_refused() {
         let (_folder, root) = machine(&[("/etc/motd", "")]);
-        assert!(changes(&root).unwrap_err().to_string().starts_with("there is no /usr/share/factory/etc"));
+        assert!(changes(&root).unwrap_err().to_string().starts_with("/usr/share/factory/etc does not exist"));
         for path in ["/etc", "/etc/", "motd", "/usr/x", "/etc/../usr/x", "/etc/a/../../usr"] {
             assert!(relative_to_etc(Path::new(path)).is_err(), "{path}");
         }

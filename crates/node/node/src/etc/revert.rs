@@ -15,13 +15,15 @@ const PARTIAL: &str = ".keelson-revert";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RevertError {
-    #[error("/etc/{0} is as the image has it")]
+    #[error("/etc/{0} is unchanged")]
     Unchanged(PathBuf),
-    #[error("/etc/{0} is a folder with {1} changes: name one of them, as `keelson-etc diff` shows it")]
+    #[error(
+        "/etc/{0} is a folder with {1} changes: use the path of one of them, as printed by `keelson-etc diff`"
+    )]
     Several(PathBuf, usize),
-    #[error("/etc/{0} lies behind a link")]
+    #[error("/etc/{0} is behind a symbolic link")]
     BehindLink(PathBuf),
-    #[error("/etc/{path} cannot be put back")]
+    #[error("cannot restore /etc/{path}")]
     Write { path: PathBuf, source: io::Error },
 }
 
@@ -45,12 +47,12 @@ pub fn revert(
     }
     let target = etc.join(path);
     let done = match change.kind {
-        ChangeKind::Added => remove(&target).map(|()| "removed: the image has none"),
+        ChangeKind::Added => remove(&target).map(|()| "removed: it is not in the image"),
         ChangeKind::Modified if target.is_dir() && !target.is_symlink() => {
-            attributes(&lower.join(path), &target).map(|()| "has the image's owner and mode")
+            attributes(&lower.join(path), &target).map(|()| "owner and mode restored from the image")
         }
         ChangeKind::Modified | ChangeKind::Deleted | ChangeKind::Type => {
-            restore(&lower.join(path), &target).map(|()| "is as the image has it")
+            restore(&lower.join(path), &target).map(|()| "restored from the image")
         }
     };
     done.map_err(|source| RevertError::Write { path: path.to_path_buf(), source })
@@ -90,7 +92,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             fs::File::open(to)?.sync_all()?;
         }
         Kind::Whiteout | Kind::Other => {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the image has a device there"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the image has a device at this path"));
         }
     }
     attributes(from, to)

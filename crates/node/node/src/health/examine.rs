@@ -55,7 +55,7 @@ impl<'a> Examination<'a> {
         if let Some(warning) = warning {
             journal.log(Priority::Warning, None, &warning);
         }
-        let scripts = script::find(root).context("cannot read the folders of checks")?;
+        let scripts = script::find(root).context("cannot read the health.d folders")?;
         Ok(Self {
             root,
             settings,
@@ -96,7 +96,7 @@ impl<'a> Examination<'a> {
                 (None, Ok(_)) if !settle_remaining.is_zero() => {
                     let seconds = settle_remaining.as_secs();
                     let line = format!(
-                        "all is well; this version is on trial, so it is looked at again in {seconds} s"
+                        "all checks passed; this version is on trial, so they are repeated in {seconds} s"
                     );
                     self.journal.log(Priority::Info, None, &line);
                     self.write(Health::Checking, &checks)?;
@@ -213,13 +213,17 @@ impl<'a> Examination<'a> {
         };
         // A full disk must not cause a rollback: the other version has the same disk.
         if let Err(error) = good_boot::write(self.root, &boot) {
-            self.journal.log(Priority::Warning, None, &format!("cannot record this good boot: {error:#}"));
+            self.journal.log(
+                Priority::Warning,
+                None,
+                &format!("cannot save the record of this good boot: {error:#}"),
+            );
         }
         self.write(Health::Healthy, checks)?;
         let count = |state: State| checks.iter().filter(|check| check.state == state).count();
         let mut logged = format!("this machine is healthy: {} checks passed", count(State::Passed));
         if count(State::Failed) > 0 {
-            logged.push_str(&format!("; {} that is only wanted failed", count(State::Failed)));
+            logged.push_str(&format!("; {} optional failed", count(State::Failed)));
         }
         Ok(Verdict::Healthy(logged))
     }

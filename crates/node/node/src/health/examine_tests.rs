@@ -78,7 +78,7 @@ fn good_boot_is_the_baseline_of_the_next() {
 
     let worse = [("active", &["new.service", "old.service"] as &[_])];
     let (verdict, _) = machine.examine(false, Duration::ZERO, &worse);
-    let reason = "units: failed, and had not in the last good boot: new.service";
+    let reason = "units: failed, but not in the last good boot: new.service";
     assert_eq!(verdict, Verdict::Unhealthy(reason.into()));
     let report = machine.report();
     assert_eq!((&report["state"], &report["why"]), (&"unhealthy".into(), &reason.into()));
@@ -95,7 +95,7 @@ fn failed_checks_are_retried_and_passed_ones_are_not() {
     machine.script("20-later", "echo x >>later; test $(wc -l <later) -ge 3");
     machine.script("wanted.d/30-never", "echo x >>never; exit 1");
     let (verdict, pauses) = machine.examine(false, LIMIT, &[("inactive", &[]), ("active", &[])]);
-    let expected = "this machine is healthy: 4 checks passed; 1 that is only wanted failed";
+    let expected = "this machine is healthy: 4 checks passed; 1 optional failed";
     assert_eq!((verdict, pauses), (Verdict::Healthy(expected.into()), vec![1, 2]));
     for (file, times) in [("once", 1), ("later", 3), ("never", 1)] {
         let lines = fs::read_to_string(machine.0.path().join(file)).unwrap().lines().count();
@@ -107,14 +107,14 @@ fn failed_checks_are_retried_and_passed_ones_are_not() {
 fn unfinished_boot_and_missing_bus_are_unhealthy() {
     let machine = Machine::new();
     let (verdict, _) = machine.examine(false, Duration::ZERO, &[("inactive", &[])]);
-    let reason = "boot: multi-user.target is inactive; still on the way: late.service";
+    let reason = "boot: multi-user.target is inactive; pending jobs: late.service";
     assert_eq!(verdict, Verdict::Unhealthy(reason.into()));
 
     let settings = Settings { limit: Duration::ZERO, ..Settings::from(|_| None).unwrap() };
     let journal = Journal::open(&machine.1);
     let mut examination = Examination::new(&machine.1, settings, &journal, false).unwrap();
     let verdict = examination.run(|| Err(QueryError::Timeout(LIMIT)), |_| {}).unwrap();
-    assert_eq!(verdict, Verdict::Unhealthy("systemd: systemd did not answer in 600000 ms".into()));
+    assert_eq!(verdict, Verdict::Unhealthy("systemd: systemd did not respond within 600000 ms".into()));
 }
 
 /// After a power outage, the first machine that is back.
@@ -221,7 +221,7 @@ fn unrecorded_good_boot_is_healthy() {
         loop {
             let count = journal.recv(&mut datagram).unwrap();
             let text = String::from_utf8_lossy(&datagram[..count]);
-            if text.contains("cannot record this good boot: ") {
+            if text.contains("cannot save the record of this good boot: ") {
                 break text.into_owned();
             }
         }

@@ -28,7 +28,7 @@ pub struct GoodBoot {
 pub enum GoodBootError {
     #[error("cannot write {FOLDER}/{FILE}")]
     Write(#[source] io::Error),
-    #[error("cannot write the good boot as JSON")]
+    #[error("cannot serialize the record of the good boot")]
     Json(#[source] serde_json::Error),
 }
 
@@ -47,9 +47,7 @@ fn read_file(root: &Root, file: &str) -> Result<Option<GoodBoot>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read {FOLDER}/{file}: {error}")),
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| format!("{FOLDER}/{file} is no good boot: {error}"))
+    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{FOLDER}/{file} is invalid: {error}"))
 }
 
 pub fn write(root: &Root, boot: &GoodBoot) -> Result<(), GoodBootError> {
@@ -85,7 +83,7 @@ mod tests {
         damage();
         let (none, reason) = read(&root);
         assert_eq!(none, None);
-        assert!(reason.unwrap().starts_with("/var/lib/keelson/health/good.json is no good boot: "));
+        assert!(reason.unwrap().starts_with("/var/lib/keelson/health/good.json is invalid: "));
         // Two records back still counts if the last one is damaged, even after the damaged one was overwritten.
         let second = GoodBoot { boot_id: "02".into(), ..boot.clone() };
         write(&root, &boot).unwrap();

@@ -36,21 +36,25 @@ pub struct Unit {
 }
 
 pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
-    let Some(unit) = unit else { return Check::new(NAME, State::Skipped, "no member on this machine") };
+    let Some(unit) = unit else { return Check::new(NAME, State::Skipped, "no etcd member on this machine") };
     let name = &unit.name;
     let failed = |reason: String| Check::new(NAME, State::Failed, reason);
     match unit.active.as_str() {
         "active" | "reloading" | "refreshing" => {}
-        "activating" => return failed(format!("{name} is still starting: it is in no cluster yet")),
+        "activating" => return failed(format!("{name} is still starting: it has not joined a cluster")),
         "inactive" if !unit.enabled || !unit.condition_met => {
-            return Check::new(NAME, State::Skipped, format!("{name} is not for this machine"));
+            return Check::new(
+                NAME,
+                State::Skipped,
+                format!("{name} is not enabled, or a condition is not met"),
+            );
         }
-        "inactive" => return failed(format!("{name} is enabled, and does not run")),
+        "inactive" => return failed(format!("{name} is enabled, but not running")),
         other => return failed(format!("{name} is {other}")),
     }
     let addresses = match listening_addresses(root, unit.pid) {
         Ok(addresses) => addresses,
-        Err(error) => return failed(format!("where {name} listens cannot be read: {error}")),
+        Err(error) => return failed(format!("cannot determine the listen addresses of {name}: {error}")),
     };
     let mut failures = Vec::new();
     let deadline = Instant::now() + RESPONSE_TIMEOUT;
@@ -60,12 +64,12 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
                 return Check::new(NAME, State::Passed, format!("{name} is healthy at {address}"));
             }
             Ok(HealthResponse::Unhealthy) => {
-                return failed(format!("{name} says at {address} that it is not healthy"));
+                return failed(format!("{name} reports at {address} that it is not healthy"));
             }
             Ok(HealthResponse::Tls) => failures.push(format!("{address}: TLS")),
             Ok(HealthResponse::Other(line)) => failures.push(format!("{address}: {line}")),
             Err(error) if is_timeout(&error) => {
-                failures.push(format!("{address}: nothing in {} s", RESPONSE_TIMEOUT.as_secs()));
+                failures.push(format!("{address}: no response in {} s", RESPONSE_TIMEOUT.as_secs()));
                 break;
             }
             Err(error) => failures.push(format!("{address}: {error}")),
@@ -73,9 +77,13 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
     }
     if failures.iter().any(|line| line.ends_with(": TLS")) {
         // It requires a client certificate. It reported to systemd that it is in its cluster.
-        return Check::new(NAME, State::Passed, format!("{name} is in its cluster (it speaks TLS only)"));
+        return Check::new(
+            NAME,
+            State::Passed,
+            format!("{name} has joined its cluster (health not checked: TLS only)"),
+        );
     }
-    failed(format!("{name} does not answer /health ({})", failures.join("; ")))
+    failed(format!("{name} does not respond to /health ({})", failures.join("; ")))
 }
 
 /// Why the member is in no cluster, if too few other members are reachable.
@@ -228,11 +236,11 @@ mod tests {
     #[test]
     fn member_is_queried_where_its_process_listens() {
         check_responses(&[GOOD], State::Passed, "etcd.service is healthy at 127.0.0.1:");
-        check_responses(&[UNHEALTHY], State::Failed, "says at 127.0.0.1:");
+        check_responses(&[UNHEALTHY], State::Failed, "reports at 127.0.0.1:");
         check_responses(&[PEER], State::Failed, "404 Not Found");
         check_responses(&[b"\x15\x03\x03\x00\x02\x02\x32"], State::Passed, "TLS only");
-        check_responses(&[b""], State::Failed, "does not answer /health");
-        check_responses(&[], State::Failed, "does not answer /health");
+        check_responses(&[b""], State::Failed, "does not respond to /health");
+        check_responses(&[], State::Failed, "does not respond to /health");
     }
 
     #[test]
@@ -257,7 +265,7 @@ mod tests {
         fs::write(root.at(format!("/proc/{PID}/net/tcp")), table).unwrap();
         let started = Instant::now();
         let check = check(&root, Some(&unit("active", true)));
-        assert!(check.reason.ends_with(": nothing in 8 s)"), "{check:?}");
+        assert!(check.reason.ends_with(": no response in 8 s)"), "{check:?}");
         assert_eq!(check.reason.matches("127.0.0.1").count(), 1, "{check:?}");
         assert!(started.elapsed() < 2 * RESPONSE_TIMEOUT);
     }

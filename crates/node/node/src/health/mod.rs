@@ -35,17 +35,17 @@ use trial::Trial;
 
 pub use report::{Health, HealthSummary, read as summary};
 
-/// Checks whether this boot is a good one.
+/// Checks whether this boot is good.
 ///
-/// Runs what is executable below /usr/lib/keelson/health.d and /etc/keelson/health.d, and asks systemd, the network and
-/// the key-value store's member of this machine. What fails is tried again until the time is over.
+/// Runs the executables in /usr/lib/keelson/health.d and /etc/keelson/health.d, and checks systemd, the network and
+/// the etcd member of this machine. Failed checks are retried until the time limit.
 #[derive(Parser)]
 #[command(
     name = "keelson-health-check",
     after_help = "Example:\n  keelson-health-check; cat /run/keelson/health.json"
 )]
 struct Flags {
-    /// Checks nothing; exit status 0 means that this boot is a trial after which another version can be taken
+    /// Run no checks; exit with 0 if this boot is a trial and another version can be booted
     #[arg(long)]
     is_trial: bool,
     #[arg(long, hide = true, default_value = "/")]
@@ -59,7 +59,8 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     if flags.is_trial {
         let trial = if report::is_waiting(&flags.root) {
             Trial::Over(
-                "too few members of its cluster can be reached: this version is not judged yet".to_owned(),
+                "too few members of the etcd cluster are reachable: the trial of this version is pending"
+                    .to_owned(),
             )
         } else {
             trial
@@ -75,14 +76,15 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verdict::Waiting(reason) => {
-            let line = format!("this version is on trial, and is judged when its cluster is there: {reason}");
+            let line =
+                format!("the trial of this version is pending until its etcd cluster is available: {reason}");
             journal.log(Priority::Warning, None, &line);
             Ok(ExitCode::from(EXIT_FAILURE))
         }
         Verdict::Unhealthy(reason) => {
             let then = match &trial {
-                Trial::Running(reason) => format!("this machine restarts ({reason})"),
-                Trial::Over(reason) => format!("this machine stays up, since {reason}"),
+                Trial::Running(reason) => format!("this machine reboots ({reason})"),
+                Trial::Over(reason) => format!("this machine stays up because {reason}"),
             };
             journal.log(Priority::Error, None, &format!("this machine is not healthy: {reason}; {then}"));
             Ok(ExitCode::from(EXIT_FAILURE))
@@ -94,11 +96,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
 fn restart(journal: &Journal, trial: &Trial) -> ExitCode {
     match trial {
         Trial::Running(reason) => {
-            journal.log(
-                Priority::Error,
-                None,
-                &format!("this boot failed, so the machine restarts: {reason}"),
-            );
+            journal.log(Priority::Error, None, &format!("this boot failed, rebooting: {reason}"));
             ExitCode::SUCCESS
         }
         Trial::Over(reason) => {

@@ -20,16 +20,16 @@ pub fn online(root: &Root) -> Option<bool> {
 pub fn check(good_boot: Option<&GoodBoot>, now: Option<bool>) -> Check {
     match (good_boot.and_then(|good_boot| good_boot.online), now) {
         (Some(true), Some(false)) => {
-            Check::new(NAME, State::Failed, "it is offline, and was online in the last good boot")
+            Check::new(NAME, State::Failed, "offline, but was online in the last good boot")
         }
         (Some(true), None) => Check::new(
             NAME,
             State::Failed,
-            "systemd-networkd does not tell its state, and did in the last good boot",
+            "systemd-networkd reports no state, but did in the last good boot",
         ),
         (_, Some(true)) => Check::new(NAME, State::Passed, "online"),
-        (Some(false), _) => Check::new(NAME, State::Skipped, "the last good boot was offline, too"),
-        (None, _) => Check::new(NAME, State::Skipped, "no good boot before tells that it should be online"),
+        (Some(false), _) => Check::new(NAME, State::Skipped, "the last good boot was also offline"),
+        (None, _) => Check::new(NAME, State::Skipped, "no record of a good boot with a network"),
     }
 }
 

@@ -76,7 +76,7 @@ async fn update_engine_status(bus: &zbus::Connection) -> Result<(), String> {
     match tokio::time::timeout(UPDATE_ENGINE_TIMEOUT, call).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("nothing in {} s", UPDATE_ENGINE_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no response in {} s", UPDATE_ENGINE_TIMEOUT.as_secs())),
     }
 }
 

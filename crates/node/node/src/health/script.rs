@@ -94,7 +94,7 @@ pub fn run(path: &Path, limit: Duration) -> ScriptResult {
     match run_to_end(path, limit) {
         Ok(ran) => ran,
         Err(error) => {
-            ScriptResult { output: String::new(), failure: Some(format!("cannot be run: {error}")) }
+            ScriptResult { output: String::new(), failure: Some(format!("cannot run the script: {error}")) }
         }
     }
 }
@@ -115,8 +115,11 @@ fn run_to_end(path: &Path, limit: Duration) -> io::Result<ScriptResult> {
         kill_process_group(group, Signal::KILL).ok();
     }
     let status = child.wait()?;
-    let failure =
-        if finished? { failure(status) } else { Some(format!("did not end in {} s", limit.as_secs_f32())) };
+    let failure = if finished? {
+        failure(status)
+    } else {
+        Some(format!("did not exit within {} s", limit.as_secs_f32()))
+    };
     Ok(ScriptResult { output: String::from_utf8_lossy(&output).into_owned(), failure })
 }
 
@@ -179,7 +182,7 @@ fn failure(status: ExitStatus) -> Option<String> {
         (Some(0), _) => None,
         (Some(code), _) => Some(format!("exit status {code}")),
         (None, Some(signal)) => Some(format!("killed by signal {signal}")),
-        (None, None) => Some("it ended in an unknown way".to_owned()),
+        (None, None) => Some("unknown exit status".to_owned()),
     }
 }
 
@@ -250,14 +253,19 @@ mod tests {
         check_run("echo full; exit 3", AMPLE, "full\n", Some("exit status 3"));
         check_run("kill -TERM $$", AMPLE, "", Some("killed by signal 15"));
         let missing = run(Path::new("/nowhere"), AMPLE).failure.unwrap();
-        assert!(missing.starts_with("cannot be run: "), "{missing}");
+        assert!(missing.starts_with("cannot run the script: "), "{missing}");
     }
 
     #[test]
     fn hanging_check_is_killed_with_its_children() {
         let began = Instant::now();
         let limit = Duration::from_millis(300);
-        check_run("echo waiting; sleep 1000 & sleep 1000", limit, "waiting\n", Some("did not end in 0.3 s"));
+        check_run(
+            "echo waiting; sleep 1000 & sleep 1000",
+            limit,
+            "waiting\n",
+            Some("did not exit within 0.3 s"),
+        );
         // A background process that holds the streams is not waited for.
         check_run("sleep 1000 & exit 0", AMPLE, "", None);
         assert!(began.elapsed() < AMPLE);
@@ -274,6 +282,6 @@ mod tests {
     fn endless_output_times_out() {
         let (_folder, root) = machine(&[("/check", "yes")]);
         let ran = run(&root.at("/check"), Duration::from_millis(300));
-        assert_eq!(ran.failure.as_deref(), Some("did not end in 0.3 s"));
+        assert_eq!(ran.failure.as_deref(), Some("did not exit within 0.3 s"));
     }
 }

@@ -27,7 +27,7 @@ impl Settings {
         let seconds = |(name, default): (&str, u64)| {
             let Some(text) = environment(name) else { return Ok(Duration::from_secs(default)) };
             let number: u64 =
-                text.parse().with_context(|| format!("{name}={text} is no number of seconds"))?;
+                text.parse().with_context(|| format!("{name}={text} is not a number of seconds"))?;
             if number > MAX_SECONDS {
                 bail!("{name}={text} is more than a day ({MAX_SECONDS} seconds)");
             }

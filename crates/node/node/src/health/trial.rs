@@ -33,32 +33,34 @@ pub fn detect(root: &Root) -> Trial {
         return Trial::Over("the boot loader does not count this version's tries".to_owned());
     };
     if report::is_healthy(root) {
-        return Trial::Over("this boot was found healthy before".to_owned());
+        return Trial::Over("this boot was already healthy".to_owned());
     }
     let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
     let Some(id) = os_release::value(root, "ID") else {
-        return Trial::Over("what this system is called cannot be read".to_owned());
+        return Trial::Over("the ID of this system cannot be read from os-release".to_owned());
     };
     match EntryName::parse(&id, file) {
         Some(name) => evaluate(&name, images(&root.at(IMAGES), &id)),
-        None => Trial::Over(format!("the boot loader counts {file}, which is no boot image of {id}")),
+        None => Trial::Over(format!("the boot loader counts {file}, which is not a boot image of {id}")),
     }
 }
 
 fn evaluate(current: &EntryName, images: io::Result<Vec<EntryName>>) -> Trial {
     let Some(tries) = current.tries else {
-        return Trial::Over(format!("version {} has come up well before", current.version));
+        return Trial::Over(format!("version {} has booted successfully before", current.version));
     };
     if current.has_failed_after_good() {
-        return Trial::Over(format!("version {} has come up well before", current.version));
+        return Trial::Over(format!("version {} has booted successfully before", current.version));
     }
     let attempt = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
     match images {
         Ok(images) => {
             let other = images.into_iter().find(|name| name.version != current.version && !name.is_bad());
             match other {
-                Some(other) => Trial::Running(format!("{attempt}; then version {} is taken", other.version)),
-                None => Trial::Over(format!("{attempt}; but there is no other version that could be taken")),
+                Some(other) => {
+                    Trial::Running(format!("{attempt}; the fallback is version {}", other.version))
+                }
+                None => Trial::Over(format!("{attempt}; there is no version to fall back to")),
             }
         }
         // The boot loader may still be able to read them, and each reboot uses up a try.
@@ -119,9 +121,9 @@ mod tests {
         check(
             Some(new),
             Some(&[new, "keelson_1.0.0.efi"]),
-            Ok("try 1 of version 2.0.0, 2 left; then version 1.0.0 is taken"),
+            Ok("try 1 of version 2.0.0, 2 left; the fallback is version 1.0.0"),
         );
-        check(Some(new), Some(&[new, "keelson_1.0.0+1-2.efi"]), Ok("then version 1.0.0 is taken"));
+        check(Some(new), Some(&[new, "keelson_1.0.0+1-2.efi"]), Ok("the fallback is version 1.0.0"));
         let last = "keelson_2.0.0+0-3.efi";
         check(Some(last), Some(&[last, "keelson_1.0.0.efi"]), Ok("try 3 of version 2.0.0, 0 left"));
     }
@@ -129,20 +131,20 @@ mod tests {
     #[test]
     fn no_trial_without_another_version() {
         let new = "keelson_2.0.0+2-1.efi";
-        check(Some(new), Some(&[new]), Err("there is no other version"));
-        check(Some(new), Some(&[new, "keelson_1.0.0+0-3.efi"]), Err("there is no other version"));
+        check(Some(new), Some(&[new]), Err("there is no version to fall back to"));
+        check(Some(new), Some(&[new, "keelson_1.0.0+0-3.efi"]), Err("there is no version to fall back to"));
         check(
             Some(new),
             Some(&[new, "keelson_2.0.0.efi", "other_1.0.0.efi"]),
-            Err("there is no other version"),
+            Err("there is no version to fall back to"),
         );
-        check(Some("keelson_2.0.0.efi"), Some(&["keelson_1.0.0.efi"]), Err("has come up well before"));
+        check(Some("keelson_2.0.0.efi"), Some(&["keelson_1.0.0.efi"]), Err("has booted successfully before"));
         check(
             Some("keelson_2.0.0+1-3.efi"),
             Some(&["keelson_2.0.0+1-3.efi", "keelson_1.0.0.efi"]),
-            Err("has come up well before"),
+            Err("has booted successfully before"),
         );
-        check(Some("other.efi"), Some(&["keelson_1.0.0.efi"]), Err("no boot image of keelson"));
+        check(Some("other.efi"), Some(&["keelson_1.0.0.efi"]), Err("not a boot image of keelson"));
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn images_that_cannot_be_read_leave_the_loader_s_tries_and_no_more() {
         check(Some("keelson_2.0.0+0-3.efi"), None, Ok("cannot be read"));
-        check(Some("keelson_2.0.0+0-4.efi"), None, Err("has come up well before"));
+        check(Some("keelson_2.0.0+0-4.efi"), None, Err("has booted successfully before"));
     }
 
     #[test]
@@ -164,6 +166,6 @@ mod tests {
         fs::write(root.at(VARIABLE), [6, 0, 0, 0, b'x', 0]).unwrap();
         fs::create_dir_all(root.at("/run/keelson")).unwrap();
         fs::write(root.at("/run/keelson/health.json"), "{\"state\":\"healthy\"}").unwrap();
-        assert_eq!(detect(&root), Trial::Over("this boot was found healthy before".into()));
+        assert_eq!(detect(&root), Trial::Over("this boot was already healthy".into()));
     }
 }

@@ -12,11 +12,11 @@ const MAX_NAMES: usize = 5;
 /// `target` is the default target, `jobs` the running jobs.
 pub fn check_boot(target: &str, active: &str, jobs: &[String]) -> Check {
     if active == "active" {
-        return Check::new("boot", State::Passed, format!("{target} is reached"));
+        return Check::new("boot", State::Passed, format!("{target} is active"));
     }
     let reason = match jobs {
-        [] => format!("{target} is {active}, and nothing is on the way to it"),
-        _ => format!("{target} is {active}; still on the way: {}", format_names(jobs)),
+        [] => format!("{target} is {active}, and no jobs are pending"),
+        _ => format!("{target} is {active}; pending jobs: {}", format_names(jobs)),
     };
     Check::new("boot", State::Failed, reason)
 }
@@ -35,7 +35,7 @@ pub fn check(good: Option<&GoodBoot>, failed: &[String], restarted: &[String]) -
     let Some(good) = good else {
         let reason = match failed {
             [] => "none failed".to_owned(),
-            _ => format!("there was no good boot before, so these count as usual: {}", format_names(failed)),
+            _ => format!("no record of a good boot, so these failures are ignored: {}", format_names(failed)),
         };
         return Check::new("units", State::Passed, reason);
     };
@@ -44,7 +44,7 @@ pub fn check(good: Option<&GoodBoot>, failed: &[String], restarted: &[String]) -
         ([], []) => Check::new("units", State::Passed, "none failed"),
         ([], _) => Check::new("units", State::Passed, format!("failed as before: {}", format_names(failed))),
         (new, _) => {
-            let reason = format!("failed, and had not in the last good boot: {}", format_names(new));
+            let reason = format!("failed, but not in the last good boot: {}", format_names(new));
             Check::new("units", State::Failed, reason)
         }
     }
@@ -79,7 +79,7 @@ mod tests {
             None,
             &["a.service"],
             State::Passed,
-            "there was no good boot before, so these count as usual: a.service",
+            "no record of a good boot, so these failures are ignored: a.service",
         );
         checked(Some(&["a.service"]), &[], State::Passed, "none failed");
         checked(Some(&["a.service"]), &["a.service"], State::Passed, "failed as before: a.service");
@@ -87,14 +87,14 @@ mod tests {
             Some(&["a.service"]),
             &["a.service", "b.service"],
             State::Failed,
-            "failed, and had not in the last good boot: b.service",
+            "failed, but not in the last good boot: b.service",
         );
         checked(Some(&[]), &["keelson-health-check.service"], State::Passed, "none failed");
         checked(
             Some(&[]),
             &["1", "2", "3", "4", "5", "6", "7"],
             State::Failed,
-            "failed, and had not in the last good boot: 1, 2, 3, 4, 5 and 2 more",
+            "failed, but not in the last good boot: 1, 2, 3, 4, 5 and 2 more",
         );
     }
 
@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(check_boot("multi-user.target", "active", &[]).state, State::Passed);
         let check = check_boot("multi-user.target", "inactive", &names(&["etcd.service"]));
         assert_eq!(check.state, State::Failed);
-        assert_eq!(check.reason, "multi-user.target is inactive; still on the way: etcd.service");
+        assert_eq!(check.reason, "multi-user.target is inactive; pending jobs: etcd.service");
         let check = check_boot("multi-user.target", "inactive", &[]);
-        assert_eq!(check.reason, "multi-user.target is inactive, and nothing is on the way to it");
+        assert_eq!(check.reason, "multi-user.target is inactive, and no jobs are pending");
     }
 }

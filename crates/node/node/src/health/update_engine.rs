@@ -24,8 +24,8 @@ pub fn check(unit: Option<&Unit>) -> Check {
     match (unit.load.as_str(), unit.active.as_str(), &unit.response) {
         ("masked" | "not-found", ..) => skipped(&format!("{UNIT} is {}", unit.load)),
         // Stopped by an operator, or not meant for this machine.
-        (_, "inactive", _) => skipped(&format!("{UNIT} does not run")),
-        (_, "active", Some(Ok(()))) => Check::new(NAME, State::Passed, format!("{UNIT} answers")),
+        (_, "inactive", _) => skipped(&format!("{UNIT} is not running")),
+        (_, "active", Some(Ok(()))) => Check::new(NAME, State::Passed, format!("{UNIT} responds")),
         (_, "active", Some(Err(reason))) => {
             Check::new(NAME, State::Failed, format!("{UNIT} does not report its status: {reason}"))
         }

@@ -46,7 +46,7 @@ pub fn deliver_progress(root: &Root, line: &str) {
     if shared.is_dir()
         && let Err(error) = replace(&shared.join(FILE), line.as_bytes(), FILE_MODE)
     {
-        eprintln!("{}: {error}", shared.display());
+        eprintln!("cannot write to {}: {error}", shared.display());
     }
     let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
     let port = OpenOptions::new().append(true).custom_flags(flags).open(root.at(PORT));
@@ -54,7 +54,7 @@ pub fn deliver_progress(root: &Root, line: &str) {
     match written {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {}
-        Err(error) => eprintln!("{PORT}: {error}"),
+        Err(error) => eprintln!("cannot write to {PORT}: {error}"),
     }
 }
 

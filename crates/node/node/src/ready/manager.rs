@@ -76,9 +76,9 @@ pub enum Outcome {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    #[error("systemd does not answer on the bus")]
+    #[error("systemd does not respond on D-Bus")]
     Bus(#[from] zbus::Error),
-    #[error("the bus closed before the boot had finished; systemd was in state {0}")]
+    #[error("the D-Bus connection was closed before the boot finished; the state of systemd was {0}")]
     Closed(String),
 }
 

@@ -28,12 +28,12 @@ const MAX_RUNNING: usize = 4;
 
 /// Waits until the boot has finished, and reports it to the host.
 ///
-/// The report is one line of JSON, on the virtio port org.keelson.ready and in /run/keelson/host/ready.json,
-/// where the host has made them.
+/// The report is one line of JSON, written to the virtio port org.keelson.ready and to
+/// /run/keelson/host/ready.json, if the host provides them.
 #[derive(Parser)]
 #[command(name = "keelson-ready", after_help = "Example:\n  keelson-ready --print")]
 struct Flags {
-    /// Prints the line, and gives it to nobody
+    /// Print the report instead of sending it
     #[arg(long)]
     print: bool,
     #[arg(long, hide = true, default_value = "/")]
@@ -50,22 +50,22 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let boot = match wait_for_boot(on_progress)? {
         Outcome::Finished(boot) => boot,
         Outcome::Stopping => {
-            eprintln!("the system stops before its boot has finished: nothing to report");
+            eprintln!("the system is shutting down before the boot has finished: nothing to report");
             return Ok(ExitCode::SUCCESS);
         }
     };
     let report = observe(&flags.root, boot)?;
-    let line = report.line().context("cannot write the report as JSON")?;
+    let line = report.line().context("cannot serialize the report")?;
     if flags.print {
         print!("{line}");
         return Ok(ExitCode::SUCCESS);
     }
     let delivered = deliver::deliver(&flags.root, &line)?;
     if delivered.is_empty() {
-        eprintln!("no host waits for it: {}", line.trim_end());
+        eprintln!("no host to report to: {}", line.trim_end());
     }
     for target in delivered {
-        eprintln!("told {target}: {}", line.trim_end());
+        eprintln!("reported to {target}: {}", line.trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +75,7 @@ fn report_progress(root: &Root, jobs: &Jobs) {
     let status = jobs.status.as_ref();
     match (Starting { state: "starting", jobs: jobs.left, running, status }).line() {
         Ok(line) => deliver::deliver_progress(root, &line),
-        Err(error) => eprintln!("cannot write the jobs as JSON: {error}"),
+        Err(error) => eprintln!("cannot serialize the progress report: {error}"),
     }
 }
 
@@ -84,13 +84,15 @@ fn wait_for_boot(on_progress: impl Fn(&Jobs)) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let bus = zbus::Connection::system().await.context("cannot reach the system bus")?;
-        manager::wait_for_boot(&bus, on_progress).await.context("systemd does not say how the boot went")
+        manager::wait_for_boot(&bus, on_progress)
+            .await
+            .context("cannot get the result of the boot from systemd")
     })
 }
 
 fn observe(root: &Root, boot: Boot) -> Result<Report> {
     let preferred = address::wait_for(ADDRESS_TIMEOUT, || Network::observe(root).preferred())
-        .context("cannot follow the changes of the network")?;
+        .context("cannot watch the network")?;
     let found = preferred.or_else(|| Network::observe(root).best_available());
     Ok(Report {
         state: "ready",

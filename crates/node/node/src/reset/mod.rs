@@ -24,38 +24,38 @@ const DRAIN_MARKER: &str = "/var/lib/locksmith/drained";
 const BLOCKERS: [(&str, &str); 2] = [
     (
         LOCK_MARKER,
-        "error: this machine may hold the cluster's reboot lock, and after the reset its id may be another one\n\
-         hint: locksmithctl unlock, then again; or --ignore-lock, and where no machine reboots any more: locksmithctl \
+        "error: this machine may hold the cluster's reboot lock, and its machine ID may change with the reset\n\
+         hint: locksmithctl unlock, then retry; or use --ignore-lock, and if the lock stays held: locksmithctl \
          unlock --stale",
     ),
     (
         DRAIN_MARKER,
-        "error: this machine is drained for a reboot, and after the reset nothing ends that\n\
-         hint: sudo systemctl restart locksmithd, then again; or --ignore-lock, and after the reset: fleetctl uncordon \
+        "error: this machine is drained for a reboot, and would stay cordoned after the reset\n\
+         hint: sudo systemctl restart locksmithd, then retry; or use --ignore-lock, and after the reset: fleetctl uncordon \
          MACHINE",
     ),
 ];
 /// The text that confirms the reset.
 const CONFIRMATION: &str = "reset";
 const EXAMPLES: &str = "Examples:
-  sudo keelson-reset              asks, then reboots into the reset
-  sudo keelson-reset --yes        does not ask
-  sudo keelson-reset --no-reboot  the next boot resets, whenever it comes
+  sudo keelson-reset              ask for confirmation, then reset with a reboot
+  sudo keelson-reset --yes        do not ask
+  sudo keelson-reset --no-reboot  reset at the next boot
 
-What goes: /etc, /var, /home and everything else on the ROOT partition.
-What stays: the system in both slots, the OEM partition, the boot partition.";
+Erased: /etc, /var, /home and everything else on the ROOT partition.
+Kept: the system in both slots, the OEM partition, the boot partition.";
 
-/// Makes this machine as on its first boot: all of its own files are erased at the next start.
+/// Resets this machine to its state at the first boot: the next boot erases all local files.
 #[derive(Parser)]
 #[command(name = "keelson-reset", after_help = EXAMPLES)]
 struct Flags {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only mark the next boot
+    /// Do not reboot now; the next boot resets the machine
     #[arg(long)]
     no_reboot: bool,
-    /// Reset also while this machine may hold the cluster's reboot lock, or is drained for a reboot
+    /// Reset even if this machine may hold the cluster's reboot lock, or is drained for a reboot
     #[arg(long)]
     ignore_lock: bool,
     #[arg(long, hide = true, default_value = "/")]
@@ -75,12 +75,12 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     if !flags.yes {
         if !std::io::stdin().is_terminal() {
             eprintln!(
-                "error: nobody can be asked here\nhint: add --yes to erase this machine's files unasked"
+                "error: stdin is not a terminal, cannot ask for confirmation\nhint: use --yes to reset without confirmation"
             );
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         if !confirmed()? {
-            eprintln!("nothing was changed");
+            eprintln!("aborted, nothing was changed");
             return Ok(ExitCode::from(EXIT_FAILURE));
         }
     }
@@ -91,8 +91,8 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         eprintln!("the next boot resets this machine");
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("rebooting into the reset");
-    power::reboot().context("the next boot resets this machine, but it cannot be rebooted from here")?;
+    eprintln!("rebooting to reset this machine");
+    power::reboot().context("the next boot resets this machine, but the reboot failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,10 +106,10 @@ fn refuse(error: &RequestError) -> ExitCode {
 
 fn confirmed() -> Result<bool> {
     eprint!(
-        "This erases /etc, /var, /home and all else of this machine's own.\nType `{CONFIRMATION}` to go on: "
+        "This erases /etc, /var, /home and all other local files of this machine.\nType `{CONFIRMATION}` to continue: "
     );
     std::io::stderr().flush()?;
     let mut reply = String::new();
-    std::io::stdin().read_line(&mut reply).context("cannot read the answer")?;
+    std::io::stdin().read_line(&mut reply).context("cannot read the confirmation")?;
     Ok(reply.trim() == CONFIRMATION)
 }

@@ -7,11 +7,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RebootError {
-    #[error("cannot start the bus client")]
+    #[error("cannot start the D-Bus client")]
     Runtime(#[source] std::io::Error),
     #[error("cannot reach the system bus")]
     Bus(#[source] zbus::Error),
-    #[error("neither logind ({logind}) nor systemd reboots")]
+    #[error("neither logind ({logind}) nor systemd can reboot")]
     Refused { logind: Box<zbus::Error>, source: Box<zbus::Error> },
 }
 
@@ -44,7 +44,7 @@ pub fn reboot() -> Result<(), RebootError> {
 
 /// Fails after [`CALL_TIMEOUT`].
 async fn with_timeout<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
-    let timed_out = || zbus::Error::Failure(format!("no answer after {} s", CALL_TIMEOUT.as_secs()));
+    let timed_out = || zbus::Error::Failure(format!("no response after {} s", CALL_TIMEOUT.as_secs()));
     tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_elapsed| Err(timed_out()))
 }
 

@@ -22,7 +22,7 @@ const CONTAINER: &str = "/run/systemd/container";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    #[error("this node is a container ({kind}): it has no firmware to remember a reset")]
+    #[error("this machine is a container ({kind}) and has no EFI variables to request a reset")]
     Container { kind: String },
     #[error("this machine has no EFI variables in {0}")]
     NoVariables(PathBuf),
@@ -35,15 +35,15 @@ impl RequestError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Container { .. } => {
-                Some("on its host, `cargo keelson destroy` and `cargo keelson up` make it anew")
+                Some("on the host, `cargo keelson destroy` and `cargo keelson up` recreate it")
             }
             Self::NoVariables(_) => {
                 Some("boot once with systemd.factory_reset=yes on the kernel command line")
             }
             Self::Write { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => Some("sudo keelson-reset"),
+                io::ErrorKind::PermissionDenied => Some("use sudo keelson-reset"),
                 io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("sudo mount -o remount,rw /sys/firmware/efi/efivars, then again")
+                    Some("sudo mount -o remount,rw /sys/firmware/efi/efivars, then retry")
                 }
                 _ => Some("boot once with systemd.factory_reset=yes on the kernel command line"),
             },

@@ -59,11 +59,11 @@ fn signatures_from_several_folders_are_merged() {
         fs::rename(at.join(&file), folder.path().join(&file)).unwrap();
     }
     let next = rotate(at, &replace(Role::Channel, "channel"), 200, 2000).unwrap();
-    let wants = "1 of root-2, root-3 (root keys of set 1) have to sign";
+    let wants = "1 of root-2, root-3 (root keys of set 1) must sign";
     assert_eq!(next.missing()[0], wants);
     // An incomplete set is neither the base of another one nor published.
     let error = rotate(at, &Change::default(), 300, 3000).unwrap_err().to_string();
-    assert!(error.starts_with("set 2 is not signed yet: 1 of root-2, root-3"), "{error}");
+    assert!(error.starts_with("set 2 is not fully signed: 1 of root-2, root-3"), "{error}");
     assert_eq!(copy_sets(at, elsewhere[0].path()).unwrap(), ["keys.1.json", "keys.1.json.sig"]);
     // The set is signed elsewhere, and the signature is merged.
     let other = elsewhere[0].path();
@@ -89,7 +89,7 @@ fn unknown_keys_and_other_texts_are_rejected() {
     rotate(at, &Change::default(), 200, 2000).unwrap();
     let path = at.join(files::keys(2));
     let error = sign_set(&path, &at.join("release.key")).unwrap_err().to_string();
-    assert!(error.ends_with("release.key is no root key of set 2, nor of the one before it"), "{error}");
+    assert!(error.ends_with("release.key is neither a root key of set 2 nor of the previous set"), "{error}");
     let of_the_first = at.join(files::keys_signatures(1));
     let before = status(&path).unwrap();
     assert!(matches!(merge_signatures(&path, &[of_the_first]), Err(KeySetError::Signature { .. })));
@@ -134,9 +134,9 @@ fn keys_are_added_and_revoked_and_invalid_changes_have_no_effect() {
         assert!(causes(&error).contains(expect), "{error}");
     };
     fails(&revoke("own"), "no release key `own` in set 3");
-    fails(&revoke("second"), "release: it wants 1 to 16 keys");
-    fails(&Change { add, ..Change::default() }, "are one key");
-    fails(&Change { threshold: Some(1), ..replace(Role::Root, "root-1") }, "2 root keys are the least");
+    fails(&revoke("second"), "release: must have 1 to 16 keys");
+    fails(&Change { add, ..Change::default() }, "are the same key");
+    fails(&Change { threshold: Some(1), ..replace(Role::Root, "root-1") }, "threshold: must be at least 2");
     fails(&replace(Role::Release, "release"), "no release key `release` in set 3");
     assert!(!at.join(files::keys(4)).exists() && !at.join("root-1.e4.key").exists());
     assert!(matches!(create_first_set(at, 1, 2), Err(KeySetError::Exists(_))));

@@ -122,7 +122,7 @@ fn a_revoked_key_is_rejected_after_a_rotation() {
         "release.json: no trusted key made this signature",
     );
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
-    assert!(output.starts_with("Set 2, counts until 20") && output.contains("release  test.e2"), "{output}");
+    assert!(output.starts_with("Set 2, expires 20") && output.contains("release  test.e2"), "{output}");
     operator.sign();
     apply(&machine, operator.release.path()).unwrap();
     assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
@@ -154,7 +154,7 @@ fn two_rotations_reset_values_signed_by_stolen_keys() {
     write_file(&machine.path("var/lib/keelson/update/trust.json"), huge.as_bytes());
     let server = operator.server();
     let failure = check(&machine, &server).outcome.unwrap_err();
-    assert!(failure.message.contains("counted until"), "{failure}");
+    assert!(failure.message.contains("expired at"), "{failure}");
     operator.replace(Role::Release);
     operator.replace(Role::Channel);
     operator.copy_key_sets();
@@ -197,19 +197,19 @@ fn invalid_key_sets_change_nothing() {
     changed[200] ^= 1;
     let twice = [format_status(4), format_status(4), format_status(4)].concat();
     for (set, signatures, expect) in [
-        (&two, format_status(4), "key set 2 wants 2 root keys of set 1 that signed it, and has root-1"),
-        (&two, twice, "key set 2 wants 2 root keys of set 1 that signed it, and has root-1"),
-        (&two, Vec::new(), "that signed it, and has none"),
-        (&two, by_three.clone(), "that signed it, and has none"),
-        (&changed, by_two.clone(), "that signed it, and has none"),
-        (&three, by_three.clone(), "behind key set 1 comes 2, and this is 3"),
-        (&operator.set(1), fs::read(keys.join("keys.1.json.sig")).unwrap(), "comes 2, and this is 1"),
-        (&b"garbage".to_vec(), by_two.clone(), "that signed it, and has none"),
+        (&two, format_status(4), "key set 2 needs signatures by 2 root keys of set 1, and has root-1"),
+        (&two, twice, "key set 2 needs signatures by 2 root keys of set 1, and has root-1"),
+        (&two, Vec::new(), "root keys of set 1, and has none"),
+        (&two, by_three.clone(), "root keys of set 1, and has none"),
+        (&changed, by_two.clone(), "root keys of set 1, and has none"),
+        (&three, by_three.clone(), "key set 1 must be followed by set 2, not by 3"),
+        (&operator.set(1), fs::read(keys.join("keys.1.json.sig")).unwrap(), "followed by set 2, not by 1"),
+        (&b"garbage".to_vec(), by_two.clone(), "root keys of set 1, and has none"),
         (&vec![b' '; MAX_KEY_SET + 1], by_two.clone(), "has more than 16384 bytes"),
         (
             &two,
             b"nonsense".to_vec(),
-            "the signatures of key set 2: the signature is not in minisign's format",
+            "invalid signatures of key set 2: the signature is not in minisign's format",
         ),
     ] {
         let machine = operator.machine();
@@ -230,11 +230,11 @@ fn expired_key_sets_are_rejected_and_expire_in_force() {
     let machine = operator.machine();
     rotate(operator.keys.path(), &Change::default(), now() - 50, now() - 10).unwrap();
     operator.copy_key_sets();
-    assert_rejected(&machine, operator.release.path(), "key set 2 counted until");
+    assert_rejected(&machine, operator.release.path(), "key set 2 expired at");
     assert_eq!(key_set_epoch(&machine), 1);
     // An image that is older than the expiry of its key set.
     machine.set_image_key_set(&operator.set(2));
-    assert_rejected(&machine, operator.without_key_sets(), "key set 2 counted until");
+    assert_rejected(&machine, operator.without_key_sets(), "key set 2 expired at");
     // The next set resolves that.
     rotate(operator.keys.path(), &Change::default(), now(), now() + YEAR).unwrap();
     operator.copy_key_sets();
@@ -275,7 +275,7 @@ fn a_newer_key_set_of_an_image_wins_and_an_older_one_does_not() {
     assert_rejected(
         &machine,
         operator.without_key_sets(),
-        "key set 4 counted here, and of it nothing is left but its number: set 1",
+        "key set 4 was in force on this machine but its file is lost: the known set 1",
     );
 }
 
@@ -288,7 +288,7 @@ fn an_image_without_a_key_set_accepts_none_and_local_keys_stay_trusted() {
     apply(&machine, operator.release.path()).unwrap();
     assert!(!machine.path("var/lib/keelson/update/keys.json").exists());
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
-    assert!(output.starts_with("No set"), "{output}");
+    assert!(output.starts_with("No key set"), "{output}");
     // The operator trusts the revoked key locally.
     let machine = operator.machine();
     assert_rejected(&machine, operator.release.path(), "no trusted key");
@@ -304,8 +304,8 @@ fn a_damaged_key_set_stops_updates_with_an_error() {
     let operator = Operator::new();
     let machine = operator.machine();
     write_file(&machine.path("var/lib/keelson/update/keys.json"), b"{");
-    assert_rejected(&machine, operator.release.path(), "keys.json is not what was written there");
+    assert_rejected(&machine, operator.release.path(), "keys.json is damaged");
     fs::remove_file(machine.path("var/lib/keelson/update/keys.json")).unwrap();
     machine.set_image_key_set(b"{");
-    assert_rejected(&machine, operator.release.path(), "the image's own, is no set of keys");
+    assert_rejected(&machine, operator.release.path(), "the key set of the image, is invalid");
 }

@@ -30,19 +30,17 @@ impl KeysFolder {
 pub fn folder() -> anyhow::Result<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let config = config.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
-    Ok(config
-        .context("neither XDG_CONFIG_HOME nor HOME is set: --out DIR says where keys are")?
-        .join("keelson/keys"))
+    Ok(config.context("neither XDG_CONFIG_HOME nor HOME is set; use --out or --keys")?.join("keelson/keys"))
 }
 
 /// Unix time.
 pub fn now() -> anyhow::Result<u64> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs())
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the system clock is before 1970")?.as_secs())
 }
 
 /// Fails unless the set has enough signatures.
 pub fn ensure_complete(standing: &KeySetStatus) -> anyhow::Result<()> {
     let missing = standing.missing().join("; ");
-    ensure!(standing.is_complete(), "set {} is not signed yet: {missing}", standing.set.epoch);
+    ensure!(standing.is_complete(), "set {} is not fully signed: {missing}", standing.set.epoch);
     Ok(())
 }

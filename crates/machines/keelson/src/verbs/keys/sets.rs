@@ -17,35 +17,35 @@ use crate::update_server::{ServerFlags, UpdateServer};
 pub struct Rotate {
     #[command(flatten)]
     from: KeysFolder,
-    /// Make a new key in the place of this one of the folder: release, channel, root-1, ...
+    /// Replace this key of the folder by a new one: release, channel, root-1, ...
     #[arg(long, value_name = "KEY", value_parser = parse_replace)]
     replace: Vec<Replace>,
-    /// Take a key out: release/own, channel/own, root/root-1
+    /// Revoke a key: release/own, channel/own, root/root-1
     #[arg(long, value_name = "ROLE/NAME", value_parser = parse_revoke)]
     revoke: Vec<(Role, String)>,
-    /// Put a key in: release=second.pub
+    /// Add a public key: release=second.pub
     #[arg(long, value_name = "ROLE=FILE", value_parser = parse_add)]
     add: Vec<(Role, PathBuf)>,
-    /// So many root keys sign the set after it
+    /// Number of root keys that must sign the set after this one
     #[arg(long, value_name = "N")]
     threshold: Option<usize>,
-    /// A root key that is not in the folder, to sign with
+    /// Root key outside of the folder to sign with
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Days until machines take nothing more without a newer set
+    /// Validity of the set in days; machines with an expired set install no updates
     #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Sign {
-    /// The set, keys.N.json; the one before it stands beside it
+    /// The set, keys.N.json; the previous set must be in the same folder
     #[arg(value_name = "FILE")]
     set: PathBuf,
     /// Root key to sign with
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Signatures of the same set that were made elsewhere
+    /// Signature of the same set that was created elsewhere
     #[arg(long, value_name = "FILE")]
     collect: Vec<PathBuf>,
 }
@@ -69,7 +69,7 @@ pub struct Publish {
 
 fn role(text: &str) -> Result<Role, String> {
     let found = Role::ALL.into_iter().find(|role| role.name() == text);
-    found.ok_or_else(|| format!("`{text}` is no kind of key: root, release and channel are"))
+    found.ok_or_else(|| format!("invalid role `{text}`: expected root, release or channel"))
 }
 
 fn parse_replace(text: &str) -> Result<Replace, String> {
@@ -79,12 +79,12 @@ fn parse_replace(text: &str) -> Result<Replace, String> {
 }
 
 fn parse_revoke(text: &str) -> Result<(Role, String), String> {
-    let (kind, name) = text.split_once('/').ok_or("it wants ROLE/NAME, as `keelson keys show` has them")?;
+    let (kind, name) = text.split_once('/').ok_or("expected ROLE/NAME, as printed by `keelson keys show`")?;
     Ok((role(kind)?, name.to_owned()))
 }
 
 fn parse_add(text: &str) -> Result<(Role, PathBuf), String> {
-    let (kind, path) = text.split_once('=').ok_or("it wants ROLE=FILE, as release=second.pub")?;
+    let (kind, path) = text.split_once('=').ok_or("expected ROLE=FILE, such as release=second.pub")?;
     Ok((role(kind)?, path.into()))
 }
 
@@ -104,9 +104,7 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
 
 pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
     if flags.key.is_empty() && flags.collect.is_empty() {
-        return Err(
-            UsageError("--key signs, --collect takes what others signed: one is wanted".into()).into()
-        );
+        return Err(UsageError("use --key to sign, or --collect to add signatures of others".into()).into());
     }
     for key in &flags.key {
         release_folder::sign_set(&flags.set, key)?;
@@ -130,7 +128,7 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     if context.json {
         return output::print_json(&sent);
     }
-    output::print(format!("machines follow to set {} with their next offer\n", sent["epoch"]))
+    output::print(format!("published set {}; machines accept it with the next update offer\n", sent["epoch"]))
 }
 
 /// Sends the sets of a folder in order; returns the server's last response, or null if there are no sets.
@@ -147,8 +145,8 @@ pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::
         step.done("sent");
     }
     if response["online_key_counts"] == false {
-        let key = "the server signs what channels have with a key that the set does not name, and machines that \
-                   follow will not believe it: start it again with the new channel.key";
+        let key = "warning: the server signs channels with a key that is not in the set, and machines with this set \
+                   will reject its updates: restart the server with the new channel.key";
         context.progress.note(key);
     }
     Ok(response)
@@ -164,7 +162,7 @@ fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
         }));
     }
     let left = set.expires.saturating_sub(now()?) / DAY_SECONDS;
-    let mut text = format!("{}\nset {}, counts for {left} more days\n", path.display(), set.epoch);
+    let mut text = format!("{}\nset {}, valid for {left} more days\n", path.display(), set.epoch);
     for role in Role::ALL {
         for key in set.named_keys(role) {
             let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
@@ -183,10 +181,10 @@ fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
     }
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     match missing.is_empty() {
-        true => text += "\nNext: keelson keys publish, and keelson keys pin for the images of tomorrow\n",
+        true => text += "\nNext: keelson keys publish, and keelson keys pin for new images\n",
         false => writeln!(
             text,
-            "\nNext, where such a key is, with the set before it beside it:\n  keelson keys sign {file} --key FILE"
+            "\nNext, on a machine with such a key and with the previous set in the same folder:\n  keelson keys sign {file} --key FILE"
         )?,
     }
     output::print(text)

@@ -99,8 +99,8 @@ pub fn describe(kind: MachineKind, nodes: usize, estimate: Duration) -> String {
         MachineKind::Emulated => ("emulated machine", "s"),
     };
     let suggestion = match (kind, nodes) {
-        (MachineKind::Emulated, 1) => "; sooner: --on nspawn",
-        (MachineKind::Emulated, _) => "; sooner: --on nspawn, or --nodes 1",
+        (MachineKind::Emulated, 1) => "; faster: --on nspawn",
+        (MachineKind::Emulated, _) => "; faster: --on nspawn, or --nodes 1",
         _ => "",
     };
     format!("{time} for {nodes} {what}{}{suggestion}", if nodes == 1 { "" } else { s })
@@ -136,9 +136,9 @@ mod tests {
             MachineKind::Emulated,
             3,
             110,
-            "about 2 min for 3 emulated machines; sooner: --on nspawn, or --nodes 1",
+            "about 2 min for 3 emulated machines; faster: --on nspawn, or --nodes 1",
         );
-        check(MachineKind::Emulated, 1, 41, "about 45 s for 1 emulated machine; sooner: --on nspawn");
+        check(MachineKind::Emulated, 1, 41, "about 45 s for 1 emulated machine; faster: --on nspawn");
         check(MachineKind::Virtual, 2, 12, "about 15 s for 2 machines");
         check(MachineKind::Container, 3, 2, "a few seconds for 3 containers");
     }

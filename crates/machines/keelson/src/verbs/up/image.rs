@@ -22,17 +22,17 @@ pub struct Flags {
     /// Image to boot: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
-    /// How the programs are compiled where this checkout is built: quick, or node as they are shipped
+    /// Build profile of the programs if this checkout is built: quick, or node, as in releases
     #[arg(long, value_name = "PROFILE", default_value_t = Profile::Quick)]
     profile: Profile,
-    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout;
-    /// the machines ask that server for updates [default: alpha, and nobody is asked]
+    /// Channel: boot its version from the channel server, or build the checkout if no server has one; machines get
+    /// updates from that server [default: alpha, without an update server]
     #[arg(long, value_name = "C")]
     channel: Option<String>,
-    /// Channel server, or the data folder of one [default: that of a server on this machine]
+    /// Channel server, or its data folder [default: that of the local server]
     #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = parse_source)]
     update_server: Option<Source>,
-    /// Folder with the public keys of who may sign what a channel has: release/*.pub, channel/*.pub [default: those
+    /// Folder with the trusted public keys of releases and channels: release/*.pub, channel/*.pub [default: those
     /// of `keelson keys` and of the checkout]
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -86,9 +86,9 @@ pub fn find(
         if let Some(image) = channel_image::find(context, request, cancel)? {
             return Ok((image, ImageSource::Channel));
         }
-        context.progress.note(&format!(
-            "channel {channel}: no channel server that has a version is known, this checkout is built"
-        ));
+        context
+            .progress
+            .note(&format!("no channel server has a version of channel {channel}: building this checkout"));
     }
     let request = ImageRequest {
         named: flags.image.as_deref(),
@@ -103,7 +103,7 @@ pub fn find(
         context.progress.note(&warning);
     }
     if let Some(channel) = channel.filter(|channel| **channel != image.channel) {
-        let warning = format!("warning: channel {channel} was asked for, the image is of {}", image.channel);
+        let warning = format!("warning: channel {channel} was requested, the image is of {}", image.channel);
         context.progress.note(&warning);
     }
     Ok((image, if flags.image.is_some() { ImageSource::File } else { ImageSource::Checkout }))

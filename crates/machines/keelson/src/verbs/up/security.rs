@@ -14,8 +14,8 @@ pub fn check_image(cluster: Option<&Cluster>, image: &Image, spec: &ClusterSpec)
         return Ok(());
     }
     bail!(
-        "Secure Boot wants an image that is signed, and brings its keys; {} of {} does not: \
-         keelson image build --sign KEY makes one, keelson up --image FILE takes it",
+        "Secure Boot needs a signed image that contains its keys; {} of {} does not: \
+         keelson image build --sign KEY builds one, keelson up --image FILE boots it",
         image.version,
         image.channel
     );
@@ -33,7 +33,7 @@ pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<(
     let wanted = [("TLS", spec.tls, cluster.tls), ("Secure Boot", spec.secure_boot, cluster.secure_boot)];
     match wanted.into_iter().find(|(_, wanted, has)| *wanted && !has) {
         Some((feature, ..)) => bail!(
-            "the machines of {} were made without {feature}; only new ones can have it (keelson destroy)",
+            "the machines of {} were created without {feature}; only new machines can have it (keelson destroy)",
             cluster.name
         ),
         None => Ok(()),
@@ -66,7 +66,7 @@ mod tests {
         let tls = ClusterSpec { tls: true, ..spec(2, false) };
         for (spec, feature) in [(spec(2, true), "Secure Boot"), (tls, "TLS")] {
             let refused = check_machines(&plain, &spec).unwrap_err().to_string();
-            assert!(refused.contains(&format!("made without {feature}")), "{refused}");
+            assert!(refused.contains(&format!("created without {feature}")), "{refused}");
         }
     }
 }

@@ -50,8 +50,8 @@ fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()>
     }
     let errors: Vec<String> = errors.into_iter().map(format_finding).collect();
     bail!(
-        "no machine can use this user-data\n{}\nhint: `{} validate {}` shows the lines; with --no-validate the machines \
-         boot all the same",
+        "the user-data is invalid\n{}\nhint: `{} validate {}` shows the lines; --no-validate boots the machines \
+         anyway",
         errors.join("\n"),
         context.command,
         path.display()
