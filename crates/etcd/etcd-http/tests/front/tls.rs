@@ -181,7 +181,7 @@ fn invalid_tls_files() {
         "has no PEM block with a readable private key",
     );
     check(TlsFiles { certificate: folder.path().join("none"), ..one.clone() }, "reading ");
-    check(TlsFiles { client_certificates: true, ..one.clone() }, "no trusted-ca-file is given");
+    check(TlsFiles { client_certificates: true, ..one.clone() }, "client-cert-auth requires trusted-ca-file");
     let no_authority = Some(two.key.clone());
     check(
         TlsFiles { client_certificates: true, authority: no_authority, ..one.clone() },
