@@ -89,7 +89,7 @@ fn own_checks(machine: &Machine<'_>) -> Result<(), Failure> {
 
     machine.write(&format!("{folder}/20-hangs"), b"#!/bin/sh\nexec sleep 1000\n")?;
     machine.succeed(&format!("sudo chmod 755 {folder}/20-hangs"))?;
-    is_bad(machine, "20-hangs: did not end in 5 s")?;
+    is_bad(machine, "20-hangs: did not exit within 5 s")?;
     machine.succeed(&format!("sudo rm {folder}/20-hangs"))?;
     is_good(machine)
 }
