@@ -137,13 +137,16 @@ impl UpdateState {
         let is_full = app.packages.len() >= ITEMS_PER_APP;
         match app.packages.get_mut(&package_key) {
             Some(known) => {
-                let same = known.payload == package.payload
+                let same = known.payload.has_content_of(&package.payload)
                     && known.further == package.further
                     && known.release_sha256 == package.release_sha256;
                 if !same {
                     return Err(OperateError::ContentsDiffer(package.version));
                 }
                 known.files_at = package.files_at;
+                if known.payload.sha1.is_empty() {
+                    known.payload.sha1 = package.payload.sha1;
+                }
             }
             None if is_full => {
                 return Err(OperateError::LimitExceeded { what: "versions", limit: ITEMS_PER_APP });

@@ -54,6 +54,14 @@ pub struct File {
     pub sha1: String,
 }
 
+impl File {
+    /// Whether the contents are the same. An unknown SHA-1 is ignored.
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        let sha1 = self.sha1 == other.sha1 || self.sha1.is_empty() || other.sha1.is_empty();
+        sha1 && (&self.name, self.size, &self.sha256) == (&other.name, other.size, &other.sha256)
+    }
+}
+
 impl Package {
     pub fn may_be_in(&self, channel: &str) -> bool {
         self.channels.is_empty() || self.channels.iter().any(|name| name == channel)
