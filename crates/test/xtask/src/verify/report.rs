@@ -58,8 +58,6 @@ pub struct Recorded {
     pub size: String,
     pub steps: Vec<RecordedStep>,
     pub parts: Vec<Timed>,
-    #[serde(default)]
-    not_run: Vec<Skip>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,19 +76,13 @@ impl Recorded {
 
     /// The results of steps without parts. Their times are those of another run, and left out.
     pub fn results(self) -> Vec<StepResult> {
-        let mut not_run = self.not_run;
         let results = self.steps.into_iter().map(|step| {
             let state = match step.outcome.as_str() {
                 FAILED => State::Failed(step.remark),
                 SKIPPED => State::Skipped(step.remark),
                 _ => State::Passed(step.remark),
             };
-            let mut result = StepResult::new(step.name, state);
-            let part_of = |skip: &mut Skip| {
-                skip.part.strip_prefix(&result.name).is_some_and(|part| part.starts_with('/'))
-            };
-            result.skipped = not_run.extract_if(.., part_of).collect();
-            result
+            StepResult::new(step.name, state)
         });
         results.collect()
     }

@@ -21,7 +21,7 @@ pub enum State {
 }
 
 /// A part of a step that did not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skip {
     /// `STEP/PART`, as `.ci/may-not-run.toml` lists it.
     pub part: String,
