@@ -195,6 +195,13 @@ impl Document {
         });
         documented.filter(|line| !self.seen.contains(line)).collect()
     }
+
+    /// Checks that requests got every documented response, except those of some statuses.
+    pub fn check_all_seen(&self, except: &[u16]) {
+        let mut unseen = self.unseen();
+        unseen.retain(|line| !except.iter().any(|status| line.ends_with(&format!(" {status}"))));
+        assert_eq!(unseen, BTreeSet::new(), "documented responses that no request got");
+    }
 }
 
 impl<'a> Operation<'a> {
