@@ -20,6 +20,8 @@ use crate::programs::{ProgramError, run, run_accepting};
 
 /// Required by every boot, whatever disk it has.
 const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
+/// Hashes with the processor's instructions. dm-verity keeps the driver that it finds when `/usr` is opened.
+const SHA256: &str = "sha256_ssse3";
 /// Buses that disks may be attached to.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
 /// How long to wait for the disk after the last new device. systemd waits longer, and reports for what.
@@ -62,6 +64,8 @@ pub fn mount_node() -> Result<(), BootError> {
     let line = fs::read_to_string(&path).map_err(|source| BootError::Read { path, source })?;
     let root_hash = root_hash(&line)?;
     run(Command::new("modprobe").arg("-a").args(MODULES))?;
+    // A processor without these instructions refuses the module; the kernel's own driver remains.
+    run(Command::new("modprobe").args(["-q", SHA256])).ok();
     if mounts::mount_efi_variables()? {
         if mounts::has_efi_variable(RESET_VARIABLE) {
             return Err(BootError::Reset);
