@@ -139,6 +139,10 @@ impl DebCache {
         stop: &AtomicBool,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(), FetchError> {
+        // Only the main archive's mirrors always exist.
+        if missing.iter().any(|package| mirrors.of(package.archive()).is_empty()) {
+            return Err(MirrorError::NoSecurity.into());
+        }
         let rounds = mirrors.main.len().max(mirrors.security.len());
         let mut wanted: Vec<&Package> = missing.to_vec();
         let mut log = String::new();
@@ -343,6 +347,16 @@ mod tests {
             "the second mirror may have it"
         );
         assert!(!is_unavailable(&unavailable, &package("b")));
+    }
+
+    #[test]
+    fn a_missing_archive_is_reported_before_a_download() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DebCache::open(folder.path()).unwrap();
+        let mirrors = Mirrors { main: vec!["http://127.0.0.1:1/trixie/".into()], security: vec![] };
+        let update = Package { path: "pool/updates/main/a_1.deb".into(), ..package("a") };
+        let outcome = cache.download(&[&update], &mirrors, &AtomicBool::new(false), &|_| panic!("it ran"));
+        assert!(matches!(outcome, Err(FetchError::Mirror(MirrorError::NoSecurity))), "{outcome:?}");
     }
 
     #[test]

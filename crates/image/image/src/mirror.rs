@@ -28,6 +28,10 @@ pub enum MirrorError {
          (KEELSON_MIRROR=http://mirror/debian/ KEELSON_SECURITY_MIRROR=http://mirror/debian-security/)"
     )]
     None,
+    #[error(
+        "no mirror for security updates is known (KEELSON_SECURITY_MIRROR=http://mirror/debian-security/)"
+    )]
+    NoSecurity,
 }
 
 impl Mirrors {
@@ -64,6 +68,9 @@ impl Mirrors {
                 // Repositories of third parties are not Debian mirrors.
                 _ => {}
             }
+        }
+        if mirrors.security.is_empty() {
+            mirrors.security = mirrors.main.iter().filter_map(|main| security_beside(main)).collect();
         }
         for snapshot in from_variable("KEELSON_SNAPSHOT") {
             if last_segment(&snapshot) == "debian-security" {
@@ -107,6 +114,11 @@ fn with_slash(uri: &str) -> String {
     format!("{}/", uri.trim_end_matches('/'))
 }
 
+/// `http://m/debian-security/` of `http://m/debian/`.
+fn security_beside(main: &str) -> Option<String> {
+    Some(format!("{}/debian-security/", main.trim_end_matches('/').strip_suffix("/debian")?))
+}
+
 fn last_segment(uri: &str) -> &str {
     uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
@@ -144,6 +156,14 @@ mod tests {
         };
         let uris: Vec<String> = repositories(printed, read).into_iter().collect();
         assert_eq!(uris, ["http://m.invalid/debian", "https://s.invalid/debian-security"]);
+    }
+
+    #[test]
+    fn security_updates_are_expected_beside_the_main_archive() {
+        let choose = |main: &str| Mirrors::choose(&[main.to_owned()].into(), |_| None).unwrap();
+        assert_eq!(choose("http://m.invalid/debian").security, ["http://m.invalid/debian-security/"]);
+        let own = |name: &str| (name == "KEELSON_MIRROR").then(|| "http://m.invalid/trixie".to_owned());
+        assert!(Mirrors::choose(&BTreeSet::new(), own).unwrap().security.is_empty());
     }
 
     #[test]
