@@ -95,6 +95,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         backend,
         datasource: scenario.datasource,
         shared: shared_folders(&layout, scenario)?,
+        outbound: scenario.outbound,
         tls: scenario.tls,
         secure_boot: scenario.secure_boot,
         qemu_arguments: scenario.qemu_arguments.iter().map(|word| (*word).to_owned()).collect(),

@@ -91,6 +91,8 @@ pub struct Scenario {
     pub datasource: Datasource,
     /// Guest paths of the folders that the host shares with the machines; [`Context::shared`] is the host path.
     pub shared: &'static [&'static str],
+    /// The machines reach the host's networks and name servers.
+    pub outbound: bool,
     /// etcd uses TLS.
     pub tls: bool,
     /// The image is signed, and the firmware enforces Secure Boot.
@@ -112,6 +114,7 @@ pub const DEFAULTS: Scenario = Scenario {
     user_data: None,
     datasource: Datasource::ConfigDrive,
     shared: &[],
+    outbound: false,
     tls: false,
     secure_boot: false,
     qemu_arguments: &[],

@@ -31,6 +31,7 @@ pub static ALL: &[Scenario] = &[
     network::LAN,
     network::PARTITION,
     network::HOST,
+    network::OUTBOUND,
     provisioning::NETWORK_AND_TRUST,
     provisioning::BAD_USER_DATA,
     provisioning::PROVISION,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use machines::cluster::BackendKind::Qemu;
+use machines::cluster::BackendKind::{Nspawn, Qemu};
 use machines::site::SiteError;
 
 use crate::failure::{Failure, expect};
@@ -82,19 +82,26 @@ pub const HOST: Scenario = Scenario {
     ..DEFAULTS
 };
 
-fn host(context: &Context<'_>) -> Result<(), Failure> {
-    let failed = |path: &str| {
-        let path = path.into();
-        move |source| Failure::Disk { path, source }
-    };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("127.0.0.1"))?;
-    let port = listener.local_addr().map_err(failed("127.0.0.1"))?.port();
+/// Serves [`GREETING`] on a port of the host's loopback.
+fn serve_greeting() -> Result<u16, Failure> {
+    let failed = |source| Failure::Disk { path: "127.0.0.1".into(), source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
     std::thread::spawn(move || {
         while let Ok((mut caller, _)) = listener.accept() {
             // A machine that disconnects early fails its own command.
             drop(caller.write_all(GREETING.as_bytes()));
         }
     });
+    Ok(port)
+}
+
+fn host(context: &Context<'_>) -> Result<(), Failure> {
+    let failed = |path: &str| {
+        let path = path.into();
+        move |source| Failure::Disk { path, source }
+    };
+    let port = serve_greeting()?;
     context.site.expose_host_port(port)?;
     let ours = context.shared(1);
     let path = ours.display().to_string();
@@ -112,4 +119,34 @@ fn host(context: &Context<'_>) -> Result<(), Failure> {
         expect(written == "here\n", "what the machine wrote", &written)?;
     }
     Ok(())
+}
+
+pub const OUTBOUND: Scenario = Scenario {
+    name: "outbound",
+    about: "a container reaches the host's networks through its uplink, before and after a reboot",
+    on: &[Nspawn],
+    outbound: true,
+    run: outbound,
+    ..DEFAULTS
+};
+
+fn outbound(context: &Context<'_>) -> Result<(), Failure> {
+    let port = serve_greeting()?;
+    context.boot()?;
+    let machine = context.machine(1);
+    // The host's loopback is behind the gateway: no traffic leaves the host.
+    let greeting = format!("cat </dev/tcp/10.0.2.2/{port}");
+    let reached = || {
+        let output = machine.wait_until_succeeds(&greeting, SOON)?;
+        expect(output == GREETING, GREETING, &output)
+    };
+    reached()?;
+    let route = machine.succeed("ip -4 route show default; resolvectl dns uplink0")?;
+    expect(route.contains("default via 10.0.2.2 dev uplink0"), "the default route", &route)?;
+    expect(route.contains("10.0.2.3"), "the name server", &route)?;
+    let address = machine.succeed("grep ^COREOS_PRIVATE_IPV4= /etc/environment")?;
+    let own = machine.node()?.address;
+    expect(address.trim().ends_with(&format!("={own}")), "the address on the LAN", &address)?;
+    machine.reboot()?;
+    reached()
 }

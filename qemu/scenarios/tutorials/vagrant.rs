@@ -32,7 +32,7 @@ fn config_rb(context: &Context<'_>) -> Result<(), Failure> {
 
 fn up(reader: &Reader<'_>, more: &[&str]) -> Result<String, Failure> {
     let backend = reader.context.backend.to_string();
-    reader.run(&[&["up", "--quiet", "--on", &backend][..], &READY, more].concat())
+    reader.run(&[&["up", "--quiet", "--isolated", "--on", &backend][..], &READY, more].concat())
 }
 
 fn walk(reader: &Reader<'_>) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
 use crate::tree::{FACTORY_ETC, TreeError, make_folder, remove};
 use crate::umask::BuildUmask;
-use crate::unpack::{Exclusions, UnpackError, unpack};
+use crate::unpack::{Exclusions, UnpackError, make_mount_point, unpack};
 use crate::work::{Key, Work, WorkError};
 
 pub use crate::options::{Options, user_cache};
@@ -243,7 +243,7 @@ impl<'a> Build<'a> {
         self.finish_step("packages", took)?;
 
         let started = Instant::now();
-        let tools_tree = self.unpack_tree(Tree::Tools, &cache, |_| Ok(()))?;
+        let tools_tree = self.unpack_tree(Tree::Tools, &cache, |tree| Ok(make_mount_point(tree)?))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
         // The signing key may be outside of the shared folders.
         let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use sandbox::NAME_SERVERS;
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
@@ -36,10 +37,18 @@ pub enum UnpackError {
     NoData { package: String },
     #[error("{package}: cannot unpack {path}")]
     Write { package: String, path: PathBuf, source: io::Error },
+    #[error("cannot create {path}")]
+    MountPoint { path: PathBuf, source: io::Error },
     #[error("{path}:{line}: {problem}")]
     Rule { path: PathBuf, line: usize, problem: String },
     #[error("interrupted between two packages")]
     Stopped,
+}
+
+/// Creates the file of a tools tree that the sandbox mounts the host's over.
+pub fn make_mount_point(tree: &Path) -> Result<(), UnpackError> {
+    let path = tree.join(&NAME_SERVERS[1..]);
+    File::create(&path).map(drop).map_err(|source| UnpackError::MountPoint { path, source })
 }
 
 /// Paths of packages that are excluded from the tree: `os/cut`.

@@ -20,6 +20,8 @@ use nix::sched::{CloneFlags, unshare};
 
 /// Host directories that are visible in every sandbox.
 const HOST_DIRECTORIES: [&str; 3] = ["/proc", "/dev", "/sys"];
+/// The host's name servers; a tree has an empty file to mount them over.
+pub const NAME_SERVERS: &str = "/etc/resolv.conf";
 /// Links of a merged-/usr root directory.
 const ROOT_LINKS: [(&str, &str); 4] =
     [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("usr/lib64", "lib64")];
@@ -44,6 +46,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     tree: PathBuf,
     shared: Vec<PathBuf>,
+    name_servers: bool,
 }
 
 impl Sandbox {
@@ -52,7 +55,7 @@ impl Sandbox {
         if !tree.join("usr/bin").is_dir() {
             return Err(SandboxError::NoTree(tree.to_path_buf()));
         }
-        Ok(Self { tree: tree.to_path_buf(), shared: vec!["/tmp".into(), "/run".into()] })
+        Ok(Self { tree: tree.to_path_buf(), shared: vec!["/tmp".into(), "/run".into()], name_servers: false })
     }
 
     /// Makes `folder` (absolute, existing) visible at its own path, including its mounts.
@@ -60,6 +63,12 @@ impl Sandbox {
     pub fn share(mut self, folder: impl Into<PathBuf>) -> Self {
         self.shared.push(folder.into());
         self
+    }
+
+    /// Lets programs find the host's name servers, as those that forward a machine's DNS requests.
+    #[must_use]
+    pub fn with_name_servers(self) -> Self {
+        Self { name_servers: true, ..self }
     }
 
     /// Path of a program in the tree and in the namespace.
@@ -73,7 +82,7 @@ impl Sandbox {
     /// caller adds; its working directory is `/` unless the caller sets a shared one.
     #[allow(unsafe_code, reason = "system calls between fork and exec")]
     pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
-        let plan = MountPlan::new(&self.tree, &self.shared)?;
+        let plan = MountPlan::new(self)?;
         let mut command = Command::new(self.program(program));
         command.env_clear();
         command.env("PATH", "/usr/bin:/usr/sbin").env("HOME", "/tmp").env("LC_ALL", "C.UTF-8");
@@ -99,8 +108,9 @@ struct MountPlan {
 }
 
 impl MountPlan {
-    fn new(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
-        let root = &choose_root(shared.iter().map(PathBuf::as_path).chain([tree]))?;
+    fn new(sandbox: &Sandbox) -> Result<Self, SandboxError> {
+        let Sandbox { tree, shared, name_servers } = sandbox;
+        let root = &choose_root(shared.iter().map(PathBuf::as_path).chain([tree.as_path()]))?;
         let mut plan = Self {
             root: c_string(root)?,
             directories: Vec::new(),
@@ -112,6 +122,12 @@ impl MountPlan {
         };
         for name in ["usr", "etc"] {
             plan.bind(&tree.join(name), root, Path::new(name), true)?;
+        }
+        let mount_point = tree.join(&NAME_SERVERS[1..]);
+        // A link, as systemd-resolved's, may lead to a file that the tree does not have.
+        let file = Path::new(NAME_SERVERS).canonicalize();
+        if let Some(file) = file.ok().filter(|_| *name_servers && mount_point.is_file()) {
+            plan.bind(&file, root, Path::new(&NAME_SERVERS[1..]), true)?;
         }
         for host in HOST_DIRECTORIES {
             plan.bind(Path::new(host), root, Path::new(&host[1..]), false)?;
@@ -210,5 +226,21 @@ mod tests {
         assert_eq!(root(&["/home/a", "/mnt-of-mine"]).unwrap(), Path::new("/mnt"));
         assert_ne!(root(&["/home/a", "/mnt/c/Users/a"]).unwrap(), Path::new("/mnt"));
         assert!(matches!(root(&ROOTS), Err(SandboxError::NoRoot)));
+    }
+
+    #[test]
+    fn programs_see_the_name_servers_of_the_host_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path();
+        std::os::unix::fs::symlink("/usr", tree.join("usr")).unwrap();
+        std::fs::create_dir(tree.join("etc")).unwrap();
+        std::fs::write(tree.join(&NAME_SERVERS[1..]), "").unwrap();
+        let seen_by = |sandbox: Sandbox| sandbox.command("cat").unwrap().arg(NAME_SERVERS).output().unwrap();
+        let expected = std::fs::read(NAME_SERVERS).unwrap_or_default();
+        let sandbox = Sandbox::new(tree).unwrap();
+        assert_eq!(seen_by(sandbox.clone().with_name_servers()).stdout, expected);
+        let output = seen_by(sandbox);
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        assert!(std::fs::read(tree.join(&NAME_SERVERS[1..])).unwrap().is_empty(), "the tree was written");
     }
 }

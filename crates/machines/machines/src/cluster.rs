@@ -72,6 +72,9 @@ pub struct Cluster {
     /// Secure Boot, active once a machine has enrolled its image's keys.
     #[serde(default)]
     pub secure_boot: bool,
+    /// Nodes reach the host's networks and name servers.
+    #[serde(default)]
+    pub outbound: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
     #[serde(default, rename = "qemu_words")]
@@ -95,6 +98,7 @@ impl Cluster {
             update_server: None,
             tls: spec.tls,
             secure_boot: spec.secure_boot,
+            outbound: spec.outbound,
             shared: vec![],
             qemu_arguments: vec![],
         };
@@ -102,9 +106,10 @@ impl Cluster {
         cluster
     }
 
-    /// Adds the nodes that `spec` has in excess. Existing nodes keep their settings, except for shared folders and
-    /// QEMU arguments, which take effect at the next start.
+    /// Adds the nodes that `spec` has in excess. Existing nodes keep their settings, except for shared folders, the
+    /// uplink and QEMU arguments, which take effect at the next start.
     pub fn grow(&mut self, spec: &ClusterSpec) {
+        self.outbound = spec.outbound;
         self.shared.clone_from(&spec.shared);
         self.qemu_arguments.clone_from(&spec.qemu_arguments);
         for index in self.nodes.len()..spec.nodes {

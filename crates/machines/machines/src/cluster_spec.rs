@@ -115,6 +115,8 @@ pub struct ClusterSpec {
     /// Ports of the first node. Node N+1 has the same host ports plus N.
     pub forwards: Vec<Forward>,
     pub shared: Vec<SharedFolder>,
+    /// Nodes reach the host's networks and name servers. Without it QEMU nodes reach the networks only.
+    pub outbound: bool,
     /// Enables TLS for etcd. Takes effect only when the cluster is created.
     pub tls: bool,
     /// Enables Secure Boot with the keys that the image provides. Takes effect only when the cluster is created.
@@ -134,6 +136,7 @@ impl Default for ClusterSpec {
             datasource: Datasource::ConfigDrive,
             forwards: Vec::new(),
             shared: Vec::new(),
+            outbound: false,
             tls: false,
             secure_boot: false,
             qemu_arguments: Vec::new(),

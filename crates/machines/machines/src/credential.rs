@@ -17,6 +17,11 @@ use crate::cluster::{BackendKind, Cluster, HOST_NAME, LAN_PREFIX, Node};
 /// Sorts before the image's own files, so it takes precedence for this interface.
 pub const LAN_NAME: &str = "network.network.70-lan";
 
+/// The interface of a container's uplink.
+pub const UPLINK_INTERFACE: &str = "uplink0";
+
+pub const UPLINK: &str = "network.network.71-uplink";
+
 /// The node's name, unless its user-data or its config drive sets another.
 pub const HOSTNAME: &str = "system.hostname";
 
@@ -46,6 +51,9 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         (HOSTNAME.to_owned(), node.name.clone()),
         (HOSTS.to_owned(), format!("{} {HOST_NAME}\n", cluster.backend.host_address())),
     ];
+    if cluster.backend == BackendKind::Nspawn && cluster.outbound {
+        all.push((UPLINK.to_owned(), uplink_network()));
+    }
     if let Some(discovery) = &cluster.discovery {
         let tls = if cluster.tls { certificates::variables() } else { String::new() };
         all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
@@ -73,12 +81,21 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
 }
 
 /// The `.network` file of the node's LAN interface. LLMNR resolves the nodes' names. The interface counts for
-/// network-online.target: in an nspawn node it is the only one.
+/// network-online.target: in an nspawn node without an uplink it is the only one.
 fn lan_network(node: &Node) -> String {
     format!(
         "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
          LLMNR=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         node.mac, node.address
+    )
+}
+
+/// The `.network` file of a container's uplink, with slirp's fixed addresses, as in QEMU's user network: 10.0.2.2 is
+/// the gateway and the host's loopback, 10.0.2.3 forwards to the host's name servers.
+fn uplink_network() -> String {
+    format!(
+        "[Match]\nName={UPLINK_INTERFACE}\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nDNS=10.0.2.3\n\
+         LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     )
 }
 

@@ -12,6 +12,7 @@ mod port_forward;
 mod root_mounts;
 pub mod supervisor;
 mod tap;
+mod uplink;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,6 +88,7 @@ impl Nspawn {
                 .collect(),
             services: cluster.services.clone(),
             shared: cluster.shared.clone(),
+            outbound: cluster.outbound,
         }
     }
 

@@ -163,6 +163,8 @@ impl Backend for Qemu {
             remove(&stale)?;
         }
         let Runtime { tools, acceleration } = self.runtime()?;
+        let tools = tools.clone();
+        let tools = if cluster.outbound { tools.with_name_servers() } else { tools };
         let mut command = tools.command(PROGRAM)?;
         command.args(arguments::arguments(&self.layout, cluster, node, acceleration));
         let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {

@@ -26,6 +26,15 @@ impl Tools {
         Ok(Self::Tree(sandbox))
     }
 
+    /// Lets programs forward a machine's DNS requests to the host's name servers.
+    #[must_use]
+    pub fn with_name_servers(self) -> Self {
+        match self {
+            Self::Tree(sandbox) => Self::Tree(sandbox.with_name_servers()),
+            Self::Host => self,
+        }
+    }
+
     pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
         match self {
             Self::Tree(sandbox) => sandbox.command(program),

@@ -56,6 +56,9 @@ pub struct Flags {
     /// Discovery URL for etcd [default: that of the cluster's own discovery service on this host]
     #[arg(long, value_name = "URL")]
     discovery: Option<String>,
+    /// Let machines reach each other and this host only (nspawn), or the networks but no name servers (QEMU)
+    #[arg(long)]
+    isolated: bool,
     /// Use TLS with client certificates for etcd; only for new clusters
     #[arg(long)]
     tls: bool,
@@ -176,6 +179,7 @@ fn spec(flags: &Flags, config: &ConfigRb, existing: Option<&Cluster>) -> Cluster
         cpus: config.vm_cpus.unwrap_or_else(|| default_cpus(defaults.cpus, nodes, cores)),
         datasource: flags.datasource.unwrap_or(defaults.datasource),
         forwards: config.forwarded_ports.clone(),
+        outbound: !flags.isolated,
         tls: flags.tls,
         secure_boot: flags.secure_boot,
         ..defaults

@@ -44,6 +44,8 @@ pub struct NodePlan {
     /// Ports of the host's loopback that the node reaches at the host's name.
     pub services: Vec<u16>,
     pub shared: Vec<SharedFolder>,
+    /// Whether the node reaches the host's networks.
+    pub outbound: bool,
 }
 
 impl NodePlan {

@@ -19,6 +19,7 @@ use nix::libc;
 use super::control_group::Group;
 use super::pid_namespace::PidNamespace;
 use super::plan::{Guest, NodePlan};
+use super::uplink::{Uplink, UplinkError};
 use super::{port_forward, root_mounts, tap};
 use crate::logs::CONTAINER_BOOT_LINE;
 use crate::process::Process;
@@ -50,6 +51,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
         let descriptor = Arc::new(made.descriptor);
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
         let host_forwards = port_forward::forward_to_host(&descriptor, &plan.services)?;
+        let uplink = plan.outbound.then(|| Uplink::start(&plan.tools, &descriptor)).and_then(report);
         remove(&plan.host.join("ready.json"))?;
         console.log_line(CONTAINER_BOOT_LINE)?;
         let status = std::thread::scope(|scope| {
@@ -57,11 +59,16 @@ pub fn run(file: &Path) -> io::Result<i32> {
             booted.unwrap_or_else(|_| Err(io::Error::other("the thread of the boot panicked")))
         })?;
         // The namespace of this boot is dropped; a reboot gets a new one.
-        drop((relay, host_forwards));
+        drop((relay, host_forwards, uplink));
         if status.code() != Some(REBOOTED) {
             return Ok(status.code().or(status.signal()).unwrap_or(1));
         }
     }
+}
+
+/// A node without an uplink still serves its cluster.
+fn report(started: Result<Uplink, UplinkError>) -> Option<Uplink> {
+    started.inspect_err(|error| eprintln!("no uplink: {}", service::error::chain(error))).ok()
 }
 
 #[allow(unsafe_code, reason = "system calls between fork and exec")]
