@@ -4,6 +4,8 @@
 //! One certificate serves a member as server for clients and as server and client of its peers. Private keys exist
 //! only in their files and in [`Issued`]; no message contains one.
 
+#![warn(missing_docs)]
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::IpAddr;
@@ -18,7 +20,7 @@ use time::{Duration, OffsetDateTime};
 
 /// Validity of an authority, and of the certificates that it issues.
 pub const AUTHORITY_VALIDITY: Duration = Duration::days(3650);
-pub const CERTIFICATE_VALIDITY: Duration = Duration::days(365);
+const CERTIFICATE_VALIDITY: Duration = Duration::days(365);
 /// How far machines' clocks may be behind the issuer's.
 const CLOCK_SKEW: Duration = Duration::days(1);
 /// File modes of trusted certificates and of keys.
@@ -28,7 +30,9 @@ const PRIVATE: u32 = 0o600;
 const TRUSTED: &str = "ca.pem";
 const KEY: &str = "ca-key.pem";
 
+/// Why a certificate or its files could not be created or read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum AuthorityError {
     #[error("cannot access {path}")]
     Io { path: PathBuf, source: io::Error },
@@ -43,15 +47,20 @@ pub enum AuthorityError {
 /// The subject of a certificate, for server and client authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// The common name; for a client certificate, the user.
     pub name: String,
+    /// DNS names among the subject alternative names.
     pub host_names: Vec<String>,
+    /// IP addresses among the subject alternative names.
     pub addresses: Vec<IpAddr>,
 }
 
 /// A certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
+    /// One `CERTIFICATE` block, without the authority's.
     pub certificate: String,
+    /// One PKCS #8 `PRIVATE KEY` block, not encrypted.
     pub key: String,
 }
 
@@ -61,6 +70,7 @@ impl std::fmt::Debug for Issued {
     }
 }
 
+/// A folder with the authority's key and the certificates that its cluster trusts.
 pub struct Authority {
     folder: PathBuf,
     name: String,
@@ -112,6 +122,7 @@ impl Authority {
         fs::read_to_string(&path).map_err(|source| AuthorityError::Io { path, source })
     }
 
+    /// Issues a certificate with a new key. Fails if a name cannot be part of a certificate.
     pub fn issue(&self, subject: &Subject) -> Result<Issued, AuthorityError> {
         let mut parameters = subject.parameters()?;
         set_validity(&mut parameters, CERTIFICATE_VALIDITY);
@@ -131,9 +142,12 @@ impl Issued {
     }
 }
 
+/// Where a self-signed pair is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairFiles {
+    /// PEM, readable by all.
     pub certificate: PathBuf,
+    /// PEM, readable by the owner.
     pub key: PathBuf,
 }
 

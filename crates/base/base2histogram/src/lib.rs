@@ -5,6 +5,8 @@
 //! for statistics that members do not read. Here buckets are computed from the value: powers of two, divided into
 //! four like that scale. Only the functions that openraft calls exist.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -28,14 +30,17 @@ impl<T> Default for Histogram<T> {
 }
 
 impl<T> Histogram<T> {
+    /// A histogram without samples; its size is constant, about 2 KB.
     pub fn new() -> Self {
         Self { buckets: vec![0; BUCKETS], slots: PhantomData }
     }
 
+    /// Adds a sample.
     pub fn record(&mut self, value: u64) {
         self.record_n(value, 1);
     }
 
+    /// Adds the same sample several times.
     pub fn record_n(&mut self, value: u64, times: u64) {
         if let Some(count) = self.buckets.get_mut(bucket(value)) {
             *count = count.saturating_add(times);
@@ -57,6 +62,7 @@ impl<T> Histogram<T> {
         self.buckets.iter().position(reaches_rank).map_or(0, lower_bound)
     }
 
+    /// Percentiles as lower bounds of their buckets; all 0 without samples.
     pub fn percentile_stats(&self) -> PercentileStats {
         PercentileStats {
             samples: self.samples(),
@@ -89,6 +95,7 @@ fn lower_bound(bucket: usize) -> u64 {
 
 /// Percentiles of a histogram; 99.9 % of the samples are below `p99_9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a field is named after its percentile")]
 pub struct PercentileStats {
     pub samples: u64,
     pub p0_1: u64,
@@ -118,10 +125,12 @@ pub struct AsciiChart {
 }
 
 impl AsciiChart {
+    /// A chart without lines.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Adds a line `NAME: PERCENTILES`.
     #[must_use]
     pub fn add<T>(mut self, name: &str, histogram: Histogram<T>) -> Self {
         self.lines.push(format!("{name}: {}", histogram.percentile_stats()));

@@ -12,6 +12,7 @@ use crate::flag::{Flag, ValueKind};
 /// Supported shells.
 pub const SHELLS: &str = "bash|zsh|fish";
 
+/// The name as given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownShell(pub String);
 

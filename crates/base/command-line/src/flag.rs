@@ -1,10 +1,13 @@
 //! Descriptions of flags.
 
+/// Which values a flag accepts, and how they are completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
     /// No value, or `=true` and `=false`.
     Switch,
+    /// Any text.
     Text,
+    /// Not negative.
     Number,
     /// A signed integer.
     Integer,
@@ -14,16 +17,22 @@ pub enum ValueKind {
     OptionalNumber,
     /// Go's format: `1s`, `500ms`, `1m30s`.
     Duration,
+    /// A path; the shell completes it.
     File,
+    /// A path; the shell completes directories.
     Directory,
+    /// Exactly one of these.
     OneOf(&'static [&'static str]),
 }
 
+/// A flag of a program or command.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
     /// Without dashes; a one-letter name follows after a comma: `output,o`.
     names: &'static str,
+    /// Checked while parsing.
     pub value_kind: ValueKind,
+    /// One line in help pages and completions.
     pub help: &'static str,
     /// Shown in the help page; `""` for none.
     pub default: &'static str,
@@ -37,14 +46,17 @@ impl Flag {
         Flag { names, value_kind, help, default: "", hidden: false }
     }
 
+    /// A flag without a value, initially off.
     pub const fn switch(names: &'static str, help: &'static str) -> Flag {
         Flag::new(names, ValueKind::Switch, help)
     }
 
+    /// Sets the default that the help page shows.
     pub const fn default(self, default: &'static str) -> Flag {
         Flag { default, ..self }
     }
 
+    /// Leaves the flag out of help pages and completions.
     pub const fn hidden(self) -> Flag {
         Flag { hidden: true, ..self }
     }
@@ -59,10 +71,12 @@ impl Flag {
         self.default
     }
 
+    /// The one-letter name, if there is one.
     pub fn letter(&self) -> Option<&'static str> {
         self.names.split(',').nth(1)
     }
 
+    /// By its long or its one-letter name.
     pub fn is_called(&self, name: &str) -> bool {
         self.names.split(',').any(|one| one == name)
     }
@@ -83,4 +97,5 @@ impl Flag {
     }
 }
 
+/// Part of every program.
 pub const HELP: Flag = Flag::switch("help,h", "show help");

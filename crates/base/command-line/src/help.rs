@@ -3,6 +3,7 @@
 use crate::command::{Command, Program, Subcommands};
 use crate::flag::{Flag, HELP};
 
+/// The help page of the program.
 pub fn program<R: Subcommands>(program: &Program<R>) -> String {
     let name = program.name;
     let mut page = format!("NAME:\n   {name} - {}\n\n", program.summary);

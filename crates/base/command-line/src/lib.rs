@@ -3,6 +3,8 @@
 //!
 //! This crate never prints, never reads the environment, and does not know what a command does.
 
+#![warn(missing_docs)]
+
 mod command;
 mod completion;
 mod duration;

@@ -10,6 +10,7 @@ use crate::flag::{Flag, HELP, ValueKind};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ParsedArgs {
     values: BTreeMap<&'static str, Vec<String>>,
+    /// In order, with everything after `--`.
     pub arguments: Vec<String>,
 }
 
@@ -18,6 +19,7 @@ pub struct ParsedArgs {
 pub struct BadFlag(pub String);
 
 impl ParsedArgs {
+    /// For switches: set, and not to `false`.
     pub fn is_set(&self, name: &str) -> bool {
         self.text(name).is_some_and(|value| value == "true")
     }
@@ -37,22 +39,27 @@ impl ParsedArgs {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
+    /// The last value; `None` if the flag was not set.
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
+    /// The last value; `None` if the flag was not set.
     pub fn seconds(&self, name: &str) -> Option<Duration> {
         self.text(name).and_then(parse_seconds)
     }
 
+    /// The last value; `None` if the flag was not set.
     pub fn duration(&self, name: &str) -> Option<Duration> {
         self.text(name).and_then(duration::parse)
     }
 
+    /// Whether `--help` or `-h` was given.
     pub fn wants_help(&self) -> bool {
         self.is_set(HELP.name())
     }
 
+    /// `None` if there are fewer.
     pub fn argument(&self, at: usize) -> Option<&str> {
         self.arguments.get(at).map(String::as_str)
     }

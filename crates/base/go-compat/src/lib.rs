@@ -2,6 +2,8 @@
 //! JavaScript are escaped, and of the control characters only newline, return and tab have short forms (`\u0008` and
 //! `\u000c`, not `\b` and `\f`).
 
+#![warn(missing_docs)]
+
 use std::io;
 
 use serde::Serialize;

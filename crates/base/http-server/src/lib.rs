@@ -2,6 +2,8 @@
 //!
 //! Independent of what is served.
 
+#![warn(missing_docs)]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use tokio::task::JoinSet;
 /// Pause after a failed accept, usually because there are no free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Concurrent connections; further ones are closed immediately.

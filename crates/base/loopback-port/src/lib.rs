@@ -1,5 +1,7 @@
 //! A free TCP port of 127.0.0.1 for a server that is started later.
 
+#![warn(missing_docs)]
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 

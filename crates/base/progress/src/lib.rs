@@ -3,6 +3,8 @@
 //! Everything goes to stderr, since stdout is for results. On a terminal a running step is a live line; otherwise a
 //! line is printed at its end, and periodically while it runs. It has no influence on the work.
 
+#![warn(missing_docs)]
+
 mod periodic;
 
 use std::io::{self, Write as _};
@@ -31,6 +33,7 @@ static LIVE: LazyLock<MultiProgress> =
 pub enum Progress {
     /// A live line on a terminal, otherwise one line per finished step.
     Visible,
+    /// Neither steps nor notes are printed.
     Quiet,
 }
 
@@ -68,6 +71,7 @@ impl Progress {
 
 const LIVE_LINE: &str = " {prefix}{wide_msg} {elapsed:>6} {spinner}";
 
+/// A running step. Dropping it without a result ends its live line.
 #[derive(Debug)]
 pub struct Step {
     name: String,

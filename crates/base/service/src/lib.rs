@@ -3,6 +3,8 @@
 //!
 //! A service behaves the same without systemd.
 
+#![warn(missing_docs)]
+
 pub mod error;
 pub mod file;
 pub mod log;

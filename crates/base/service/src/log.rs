@@ -9,7 +9,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, reload};
 
+/// Why logging was not initialized.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum LogError {
     #[error("cannot connect to the journal")]
     Journal(#[source] std::io::Error),
@@ -17,6 +19,7 @@ pub enum LogError {
     Init(#[from] TryInitError),
 }
 
+/// Changes the filter of the running process, as on a reload.
 #[derive(Clone)]
 pub struct Filter(reload::Handle<Targets, Registry>);
 

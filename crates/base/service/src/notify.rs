@@ -20,6 +20,7 @@ pub fn reloading(monotonic: Duration) {
     notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
 }
 
+/// The service has begun to shut down: systemd starts `TimeoutStopSec`.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }

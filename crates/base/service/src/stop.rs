@@ -25,6 +25,7 @@ impl Stop {
         Ok(Stop(receiver))
     }
 
+    /// Completes after the first signal, immediately if there was one. Never completes without.
     pub async fn wait(mut self) {
         // The sender lives as long as the process.
         if self.0.wait_for(|stopped| *stopped).await.is_err() {

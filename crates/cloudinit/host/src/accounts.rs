@@ -20,7 +20,9 @@ const NO_PASSWORD: &str = "*";
 /// Prefix of a locked hash.
 const LOCKED: &str = "!";
 
+/// Why an account was not read or changed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum AccountError {
     #[error("no user '{0}'")]
     NoUser(String),
@@ -36,10 +38,14 @@ pub enum AccountError {
     Program(#[from] ProgramError),
 }
 
+/// An entry of the user database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// 0 for root.
     pub uid: u32,
+    /// The primary group.
     pub gid: u32,
+    /// Absolute path, as in the user database.
     pub home: String,
 }
 

@@ -1,6 +1,8 @@
 //! Files: size-capped reads, atomic writes, masks.
 //!
 //! Files that are up to date are not rewritten. At no time is content readable beyond the final owner and mode.
+//!
+//! Long because it is a list: one function per operation on files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,23 +35,33 @@ static TEMPORARY_NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The owner of a file. `None` is root, or the current user without root privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Owner {
+    /// User id.
     pub uid: Option<u32>,
+    /// Group id.
     pub gid: Option<u32>,
 }
 
+/// A file to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// Absolute, below the root.
     pub path: &'a str,
+    /// Permission bits, whatever the umask.
     pub mode: u32,
+    /// Of the file; created parent directories belong to the current user.
     pub owner: Owner,
+    /// The complete content.
     pub content: &'a [u8],
+    /// Permission bits of created parent directories.
     pub directory_mode: u32,
 }
 
 /// The result of an unmask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmasked {
+    /// The link or empty file was removed.
     Removed,
+    /// The unit was not masked.
     NotFound,
     /// The file has content and is kept.
     Refused,
@@ -70,7 +82,9 @@ pub fn read(root: &Root, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Fi
 /// Mode and owner of an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStatus {
+    /// Permission bits.
     pub mode: u32,
+    /// Both ids are set.
     pub owner: Owner,
 }
 

@@ -16,7 +16,9 @@ pub const PATH: &str = "/etc/hostname";
 const MODE: u32 = 0o644;
 const MAX_BYTES: usize = 4096;
 
+/// Why the hostname was not set.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum HostnameError {
     #[error(transparent)]
     File(#[from] FileError),

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
+/// Why a program had no success.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ProgramError {
     #[error("cannot run {program}")]
     Run { program: &'static str, source: io::Error },

@@ -20,7 +20,9 @@ const RETRY_DELAY: Duration = Duration::from_micros(200);
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 
+/// Why a file was not read or changed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum FileError {
     #[error("{0} is not a directory")]
     NotADirectory(String),

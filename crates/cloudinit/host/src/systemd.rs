@@ -35,7 +35,9 @@ const REPORT_AFTER: Duration = Duration::from_secs(3);
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 const SIGNAL_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
+/// Why systemd did not do it.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum SystemdError {
     #[error("cannot reach systemd over D-Bus")]
     Connect(#[source] zbus::Error),
@@ -77,11 +79,15 @@ pub struct Job {
 /// A transient service unit.
 #[derive(Debug, Clone, Copy)]
 pub struct TransientUnit<'a> {
+    /// Full name with `.service`.
     pub unit: &'a str,
+    /// For the journal and `systemctl status`.
     pub description: &'a str,
+    /// Absolute path of the program, and its arguments.
     pub argv: &'a [&'a str],
     /// `Type=oneshot`: the unit is activating until the program exits, so that others can be ordered after it.
     pub one_shot: bool,
+    /// A unit to order it after; it is not required.
     pub after: Option<&'a str>,
 }
 

@@ -1,6 +1,7 @@
 //! Actions of events.
 
 /// The `action` of a response or event.
+#[expect(missing_docs, reason = "each variant is the action of its name in etcd")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Get,
@@ -14,6 +15,7 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action, in the order of declaration.
     pub const ALL: [Self; 8] = [
         Self::Get,
         Self::Create,

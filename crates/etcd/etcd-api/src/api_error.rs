@@ -9,6 +9,7 @@ use crate::ErrorCode;
 /// `Display` is etcdctl's form: `100: Key not found (/nope) [1097]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ApiError {
+    /// `errorCode`; `message` and the HTTP status follow from it.
     pub code: ErrorCode,
     /// Omitted from the response if empty.
     pub cause: String,
@@ -17,6 +18,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// `index` is 0 for an invalid request.
     pub fn new(code: ErrorCode, cause: impl Into<String>, index: u64) -> Self {
         Self { code, cause: cause.into(), index }
     }
@@ -26,6 +28,7 @@ impl ApiError {
         Self::new(code, cause, 0)
     }
 
+    /// The status of a response with this error.
     pub fn http_status(&self) -> u16 {
         self.code.http_status()
     }

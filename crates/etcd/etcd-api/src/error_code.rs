@@ -4,10 +4,11 @@ macro_rules! error_codes {
     ($($name:ident = $code:literal, $status:literal, $message:literal;)*) => {
         /// An `errorCode`. Includes those that only etcd 0.4 sends, for clients.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum ErrorCode { $($name),* }
+        pub enum ErrorCode { $(#[doc = $message] $name),* }
 
         impl ErrorCode {
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The numeric code.
             pub fn number(self) -> u16 {

@@ -7,8 +7,11 @@ use crate::{Action, Key, Timestamp};
 /// A successful response, and a watch event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// What was done, which is more specific than the method.
     pub action: Action,
+    /// The node after the change; without a value if it was removed.
     pub node: Node,
+    /// The node before the change; `None` if there was none.
     pub prev_node: Option<Node>,
 }
 
@@ -19,10 +22,15 @@ pub struct Node {
     pub key: Key,
     /// `None` for directories, and for the node of a delete or expire.
     pub value: Option<Bytes>,
+    /// Directories have `nodes`, files have a `value`.
     pub dir: bool,
+    /// When the node is removed; `None`: never.
     pub expiration: Option<Timestamp>,
+    /// Children that the request listed, sorted by key; empty otherwise.
     pub nodes: Vec<Node>,
+    /// Index of the last change of the node.
     pub modified_index: u64,
+    /// Index of its creation.
     pub created_index: u64,
 }
 

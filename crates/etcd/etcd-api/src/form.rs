@@ -18,6 +18,7 @@ type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// An invalid form. `Display` is the response's cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum FormError {
     #[error(transparent)]
     Escape(#[from] EscapeError),

@@ -32,7 +32,7 @@ pub fn format_go_duration(duration: Duration) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no duration (as 300ms, 1.5s or 1h30m)")]
 pub struct DurationError {
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Parses like Go's `ParseDuration`, except negative durations.

@@ -16,6 +16,7 @@ pub struct Key(Bytes);
 
 /// An invalid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum KeyError {
     #[error("key of {bytes} bytes is longer than {MAX_KEY_BYTES}")]
     TooLong { bytes: usize },
@@ -24,6 +25,7 @@ pub enum KeyError {
 }
 
 impl Key {
+    /// The key `/`.
     pub const fn root() -> Self {
         Self(Bytes::from_static(b"/"))
     }
@@ -61,10 +63,12 @@ impl Key {
         if levels > MAX_KEY_LEVELS { Err(KeyError::TooDeep { levels }) } else { Ok(()) }
     }
 
+    /// The path, with a leading slash and without a trailing one. Not necessarily UTF-8.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
         self.0.len() == 1
     }

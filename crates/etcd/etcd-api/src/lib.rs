@@ -2,6 +2,8 @@
 //!
 //! Pure: does not decide about the effect of requests, and has no clock or I/O.
 
+#![warn(missing_docs)]
+
 mod action;
 mod api_error;
 mod auth;

@@ -12,10 +12,13 @@ pub struct Member {
     /// Hex for clients, decimal between peers; both are parsed.
     #[serde(deserialize_with = "id_of_either_form")]
     pub id: u64,
+    /// `--name` of the member; need not be unique.
     #[serde(default)]
     pub name: String,
+    /// Where other members reach it.
     #[serde(default, rename = "peerURLs")]
     pub peer_urls: Vec<String>,
+    /// Where clients reach it, as it advertises.
     #[serde(default, rename = "clientURLs")]
     pub client_urls: Vec<String>,
 }

@@ -12,10 +12,15 @@ use crate::{ApiError, ErrorCode, Key};
 /// The supported methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// A GET without the response's body.
     Head,
+    /// Reads or watches.
     Get,
+    /// Sets, creates, updates, swaps or refreshes.
     Put,
+    /// Creates in order.
     Post,
+    /// Removes.
     Delete,
 }
 
@@ -23,6 +28,7 @@ impl Method {
     /// The value of `Allow` for other methods.
     pub const ALLOW: &'static str = "HEAD,GET,PUT,POST,DELETE";
 
+    /// `None` for methods that are not supported; names are case-sensitive.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "HEAD" => Some(Self::Head),
@@ -38,12 +44,15 @@ impl Method {
 /// The parts of a request to `/v2/keys`.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestParts<'a> {
+    /// The method of the request line.
     pub method: Method,
     /// Decoded, from `RequestPath::Clean`.
     pub path: &'a [u8],
     /// Not decoded.
     pub query: Option<&'a str>,
+    /// The body is a form only if this says so.
     pub content_type: Option<&'a [u8]>,
+    /// Empty without a body.
     pub body: &'a [u8],
 }
 
@@ -59,6 +68,7 @@ impl KeysRequest {
         Ok(fields.into_request(parts.method, key, &form))
     }
 
+    /// The key, or the directory of a POST.
     pub fn key(&self) -> &Key {
         match self {
             Self::Get(request) => &request.key,

@@ -12,7 +12,10 @@ pub enum RequestPath {
     /// Decoded and clean, except for an optional trailing slash.
     Clean(Vec<u8>),
     /// Contains `//`, `.` or `..`: 301 to this `Location`, for every method.
-    Redirect { location: String },
+    Redirect {
+        /// The clean path, with the query.
+        location: String,
+    },
     /// Contains an invalid escape: 400 before routing.
     Malformed,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Counters since the creation of the member's data; serialized in etcd's order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is the counter of its name in `/v2/stats/store`")]
 pub struct StoreStatistics {
     pub gets_success: u64,
     pub gets_fail: u64,

@@ -11,10 +11,12 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// Nanoseconds since 1970, until the year 2554.
     pub const fn from_unix_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
+    /// Nanoseconds since 1970.
     pub const fn unix_nanos(self) -> u64 {
         self.0
     }
@@ -24,12 +26,14 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(NANOS_PER_SECOND)))
     }
 
+    /// Saturates at the greatest time.
     pub const fn plus(self, duration: Duration) -> Self {
         let nanos = duration.as_nanos();
         let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         Self(self.0.saturating_add(nanos))
     }
 
+    /// Saturates at 1970.
     pub const fn minus(self, duration: Duration) -> Self {
         let nanos = duration.as_nanos();
         let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };

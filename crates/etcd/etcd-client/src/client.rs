@@ -90,6 +90,7 @@ impl Client {
         }
     }
 
+    /// The current list.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.current().list.to_vec()
     }

@@ -15,7 +15,9 @@ use crate::tls::TlsFiles;
 /// Credentials for HTTP basic authentication. `Debug` omits the password.
 #[derive(Clone)]
 pub struct Credentials {
+    /// A user of etcd's auth.
     pub user: String,
+    /// In plain text.
     pub password: String,
 }
 
@@ -37,10 +39,13 @@ pub enum Order {
 
 /// A request before it is sent.
 pub struct TracedRequest<'a> {
+    /// Upper case.
     pub method: &'a str,
+    /// With the endpoint, path and query.
     pub url: &'a str,
     /// `None` if there is no body, or if it contains a password.
     pub body: Option<&'a str>,
+    /// The body exists, and is omitted since it contains a password.
     pub body_is_secret: bool,
 }
 
@@ -57,7 +62,9 @@ impl fmt::Debug for Trace {
 /// Reports an endpoint that has not responded within `after`, once per attempt. For interactive commands.
 #[derive(Clone)]
 pub struct SlowReport {
+    /// Measured from the start of the attempt.
     pub after: Duration,
+    /// Must not block.
     pub report: Arc<dyn Fn(&Endpoint) + Send + Sync>,
 }
 
@@ -73,6 +80,7 @@ pub struct Dial(pub Arc<DialFunction>);
 
 type DialFunction = dyn Fn(&str, u16) -> DialFuture + Send + Sync;
 
+/// Completes with the connected stream.
 pub type DialFuture = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
 
 impl fmt::Debug for Dial {
@@ -81,11 +89,16 @@ impl fmt::Debug for Dial {
     }
 }
 
+/// How a [`Client`](crate::Client) reaches its cluster.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Without any, each request fails with [`Error::NoEndpoints`](crate::Error::NoEndpoints).
     pub endpoints: Vec<Endpoint>,
+    /// Applies to the first request; later ones start at the endpoint that responded last.
     pub order: Order,
+    /// `None` sends no `Authorization`.
     pub credentials: Option<Credentials>,
+    /// For `https` endpoints.
     pub tls: TlsFiles,
     /// Timeout until the response head, including connecting.
     pub request_timeout: Duration,
@@ -94,8 +107,11 @@ pub struct Config {
     /// Whether a request that timed out is retried at the next endpoint. Otherwise it fails with
     /// [`Error::Undecided`](crate::Error::Undecided), and the next request starts at another endpoint.
     pub retry_after_timeout: bool,
+    /// For options such as etcdctl's `--debug`.
     pub trace: Option<Trace>,
+    /// `None` waits silently.
     pub slow: Option<SlowReport>,
+    /// `None` uses TCP.
     pub dial: Option<Dial>,
 }
 

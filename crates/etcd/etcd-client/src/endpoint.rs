@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
+/// Parsed from text such as `https://10.0.0.1:2379`; without a scheme, `http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// As configured, with a scheme; used in messages.
@@ -15,11 +16,12 @@ pub struct Endpoint {
     prefix: String,
 }
 
+/// Why a text is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("parse {text:?}: {problem}")]
 pub struct EndpointError {
-    pub text: String,
-    pub problem: &'static str,
+    pub(crate) text: String,
+    pub(crate) problem: &'static str,
 }
 
 impl Endpoint {
@@ -28,7 +30,7 @@ impl Endpoint {
         format!("{}://{}", if self.https { "https" } else { "http" }, self.authority)
     }
 
-    pub fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.https
     }
 

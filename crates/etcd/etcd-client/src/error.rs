@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 
 /// Why a request failed at one endpoint. The texts are those of etcd's own client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum Reason {
     /// Connection failed; nothing was sent.
     #[error("{0}")]
@@ -51,7 +52,9 @@ impl Reason {
 /// A failed attempt at one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// The endpoint that was tried.
     pub endpoint: Endpoint,
+    /// Why it failed.
     pub reason: Reason,
 }
 
@@ -67,7 +70,9 @@ const KEY_NOT_FOUND: u32 = 100;
 const COMPARE_FAILED: u32 = 101;
 const KEY_EXISTS: u32 = 105;
 
+/// Why a request failed. The texts are those of etcd's own client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum Error {
     /// An error of the keys API, with the store's index.
     #[error("{code}: {message} ({cause}) [{index}]")]
@@ -105,14 +110,17 @@ impl Error {
         matches!(self, Error::Api { code, .. } if *code == wanted)
     }
 
+    /// Error 100 of the keys API.
     pub fn is_key_not_found(&self) -> bool {
         self.has_code(KEY_NOT_FOUND)
     }
 
+    /// Error 101 of the keys API: the precondition does not hold.
     pub fn is_compare_failed(&self) -> bool {
         self.has_code(COMPARE_FAILED)
     }
 
+    /// Error 105 of the keys API: a `create` of a key that exists.
     pub fn is_key_exists(&self) -> bool {
         self.has_code(KEY_EXISTS)
     }

@@ -6,6 +6,8 @@
 //! Passwords never appear in errors, traces or logs. A non-idempotent write (`create`, `post`) that may have been
 //! executed is never repeated.
 
+#![warn(missing_docs)]
+
 mod api;
 mod client;
 mod config;

@@ -13,15 +13,20 @@ use crate::error::error_text;
 /// Without a CA file, the system's CA bundle is used.
 #[derive(Debug, Clone, Default)]
 pub struct TlsFiles {
+    /// PEM bundle to verify servers with.
     pub ca: Option<PathBuf>,
+    /// PEM chain of the client certificate; needs `key`.
     pub certificate: Option<PathBuf>,
+    /// PEM key of the client certificate; needs `certificate`.
     pub key: Option<PathBuf>,
 }
 
 /// CA bundle of Debian and CoreOS.
 const SYSTEM_CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// Why no TLS configuration could be made from the files.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum TlsError {
     #[error("open {}: {}", path.display(), error_text(source))]
     Read { path: PathBuf, source: std::io::Error },

@@ -18,6 +18,7 @@ use crate::transport::{Call, index_of};
 /// Options of a watch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WatchOptions {
+    /// Watches the keys below it, too.
     pub recursive: bool,
     /// Starts after this index, including past events that the server has. `None`: starts at the first call of
     /// [`Watcher::next`].
@@ -51,6 +52,7 @@ struct Open {
 }
 
 impl Client {
+    /// Watches a key. Sends nothing until the first call of [`Watcher::next`].
     pub fn watch(&self, key: &str, options: WatchOptions) -> Watcher {
         let wait_index = options.after.map(|after| after.saturating_add(1));
         Watcher { client: self.clone(), key: key.to_owned(), options, wait_index, open: None }

@@ -26,7 +26,9 @@ pub struct Auth {
 /// Access to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
+    /// Reads, lists and watches.
     Read,
+    /// Every change, also a conditional one.
     Write,
 }
 
@@ -171,6 +173,7 @@ impl Auth {
         }
     }
 
+    /// Whether requests are checked. Initially false.
     pub fn is_enabled(&self) -> bool {
         self.enabled
     }
@@ -180,6 +183,7 @@ impl Auth {
         self.users.values()
     }
 
+    /// `None` if there is no user of that name.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name)
     }
@@ -189,6 +193,7 @@ impl Auth {
         self.roles.values()
     }
 
+    /// `None` if there is no role of that name.
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name)
     }

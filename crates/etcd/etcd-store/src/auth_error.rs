@@ -2,6 +2,7 @@
 
 /// Why a user or role change was rejected. `Display` is the response's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum AuthError {
     #[error("auth: already enabled")]
     AlreadyEnabled,
@@ -42,6 +43,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
+    /// The status of a response with this error.
     pub fn http_status(&self) -> u16 {
         match self {
             Self::NoSuchUser { .. }

@@ -42,14 +42,18 @@ pub enum Table {
 }
 
 impl Table {
+    /// In the order of restoring.
     pub const ALL: [Self; 3] = [Self::Meta, Self::Nodes, Self::History];
 }
 
 /// A record to write, or to remove if `bytes` is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// The table of the record.
     pub table: Table,
+    /// Unique within its table.
     pub key: u64,
+    /// The format is private to this crate.
     pub bytes: Option<Vec<u8>>,
 }
 

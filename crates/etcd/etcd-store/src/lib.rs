@@ -3,6 +3,8 @@
 //!
 //! It has no access to clocks, files, sockets, random numbers or hash map order: times and ids are part of commands.
 
+#![warn(missing_docs)]
+
 mod arena;
 mod auth;
 mod auth_error;

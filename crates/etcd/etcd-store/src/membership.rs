@@ -164,10 +164,12 @@ impl Membership {
         self.members.values()
     }
 
+    /// `None` for ids that were removed or never added.
     pub fn get(&self, id: u64) -> Option<&Member> {
         self.members.get(&id)
     }
 
+    /// Whether a member of that id existed and was removed.
     pub fn is_removed(&self, id: u64) -> bool {
         self.removed.contains(&id)
     }

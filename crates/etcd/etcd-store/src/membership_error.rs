@@ -2,6 +2,7 @@
 
 /// Why a membership change was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum MembershipError {
     #[error("etcdserver: ID exists")]
     IdExists { id: u64 },

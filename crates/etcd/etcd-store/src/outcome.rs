@@ -13,6 +13,7 @@ use crate::user::User;
 pub struct Outcome {
     /// The store's index after the command: `X-Etcd-Index` of the response.
     pub index: u64,
+    /// A rejected command changes nothing.
     pub result: Result<Change, CommandError>,
 }
 
@@ -27,26 +28,38 @@ pub enum Change {
     Expired(Vec<Arc<Event>>),
     /// The resulting member; for a removal, the removed one.
     Member(Member),
+    /// The version that was set.
     ClusterVersion(String),
     /// A member's disk was recorded; not visible to clients, and without an index.
     Disk,
+    /// Auth was enabled or disabled.
     AuthSwitched {
+        /// The new setting.
         enabled: bool,
     },
+    /// A user was created or modified.
     User {
+        /// False for a modification.
         created: bool,
+        /// The user afterwards.
         user: User,
     },
+    /// A role was created or modified.
     Role {
+        /// False for a modification.
         created: bool,
+        /// The role afterwards.
         role: Role,
     },
+    /// A user was removed.
     UserDeleted,
+    /// A role was removed.
     RoleDeleted,
 }
 
 /// Why a command was rejected; the state is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum CommandError {
     #[error(transparent)]
     Keys(#[from] ApiError),

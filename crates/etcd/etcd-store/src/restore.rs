@@ -42,6 +42,7 @@ struct Counters {
 
 /// An invalid checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum RestoreError {
     #[error("state format {found} is not known here (this version writes {known})")]
     UnknownVersion { found: u8, known: u8 },
@@ -52,6 +53,7 @@ pub enum RestoreError {
 }
 
 impl Restore {
+    /// Without any records.
     pub fn new() -> Self {
         let tree = Tree::new();
         let directories = HashMap::from([(ROOT_RECORD, tree.root())]);
@@ -67,6 +69,7 @@ impl Restore {
         }
     }
 
+    /// Adds a record. Those of [`Table::Nodes`] must be in the order of their keys.
     pub fn add(&mut self, table: Table, key: u64, bytes: &[u8]) -> Result<(), RestoreError> {
         let mut input = Reader::new(bytes);
         let known = |format: u8| matches!(format, FORMAT | FORMAT_WITH_DISKS);

@@ -44,6 +44,7 @@ pub(crate) struct MetaChanged {
 }
 
 impl Store {
+    /// The state before the first command: an empty root, no members, auth disabled.
     pub fn new() -> Self {
         Self {
             tree: Tree::new(),
@@ -146,10 +147,12 @@ impl Store {
         self.tree.first_expiration().map(|(at, _)| *at)
     }
 
+    /// The recorded members.
     pub fn membership(&self) -> &Membership {
         &self.membership
     }
 
+    /// Users and roles, and whether auth is enabled.
     pub fn auth(&self) -> &Auth {
         &self.auth
     }

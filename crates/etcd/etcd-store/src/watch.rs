@@ -15,7 +15,9 @@ pub struct WatcherId(u64);
 /// Whether a watcher remains after a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatcherAction {
+    /// Further events are delivered.
     Keep,
+    /// The watcher is removed, without another call.
     Remove,
 }
 
@@ -35,6 +37,7 @@ struct Watcher<T> {
 }
 
 impl<T> Hub<T> {
+    /// A hub without watchers.
     pub fn new() -> Self {
         Self { next_id: 0, by_key: BTreeMap::new(), count: 0 }
     }
@@ -60,10 +63,12 @@ impl<T> Hub<T> {
         Some(watcher.receiver)
     }
 
+    /// Number of open watches.
     pub fn len(&self) -> usize {
         self.count
     }
 
+    /// Whether no watch is open.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -27,11 +27,13 @@ pub struct Receiver(Arc<Mutex<Queue>>);
 /// Result of sending an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendResult {
+    /// The reader will receive it.
     Queued,
     /// The reader was dropped or too slow: the watch is closed.
     Closed,
 }
 
+/// A queue whose ends are owned by the hub and by the watch.
 pub fn watch_queue() -> (Sender, Receiver) {
     let queue = Arc::new(Mutex::new(Queue::default()));
     (Sender(Arc::downgrade(&queue)), Receiver(queue))

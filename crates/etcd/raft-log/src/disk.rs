@@ -10,6 +10,7 @@ use std::io;
 
 /// A directory. File names contain no separators.
 pub trait Disk: Send + Sync + 'static {
+    /// An open file.
     type File: DiskFile;
     /// Locks the directory until it is dropped.
     type Lock: Send + Sync + 'static;
@@ -30,6 +31,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Renames a file. `to` must not exist.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Removes a name; the removal is durable after [`Disk::sync_folder`].
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Makes all changes of names durable.
@@ -41,6 +43,7 @@ pub trait Disk: Send + Sync + 'static {
 
 /// An open file. It stays readable after it is removed.
 pub trait DiskFile: Send + Sync + 'static {
+    /// In bytes.
     fn size(&self) -> io::Result<u64>;
 
     /// Fills `buffer`. Fails with `UnexpectedEof` if the file ends before.

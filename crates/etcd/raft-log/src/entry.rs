@@ -11,8 +11,11 @@ use crate::limits::STATE_KEYS_MAX;
 /// An entry. Indexes are contiguous; `term` is stored for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The previous entry's plus one.
     pub index: u64,
+    /// Not interpreted.
     pub term: u64,
+    /// Not interpreted; may be empty.
     pub payload: Bytes,
 }
 
@@ -39,7 +42,9 @@ impl StateKey {
 /// Entries up to and including `index` are purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purged {
+    /// The last purged entry.
     pub index: u64,
+    /// Its term.
     pub term: u64,
     /// Data of the caller, at most [`crate::limits::STATE_BYTES_MAX`] bytes.
     pub note: Bytes,
@@ -48,8 +53,11 @@ pub struct Purged {
 /// The range of readable entries, `first..=last`; both are `None` if it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
+    /// The entry after the purged ones.
     pub first: Option<u64>,
+    /// The entry that the next append follows.
     pub last: Option<u64>,
+    /// `None`: nothing was purged.
     pub purged: Option<Purged>,
 }
 

@@ -11,11 +11,12 @@ use crate::entry::LogId;
 /// Where a segment differs from what is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corruption {
+    /// The name in the log's directory.
     pub file: String,
     /// In bytes from the start of the file.
     pub offset: u64,
-    pub expected: String,
-    pub found: String,
+    pub(crate) expected: String,
+    pub(crate) found: String,
 }
 
 impl fmt::Display for Corruption {
@@ -27,6 +28,7 @@ impl fmt::Display for Corruption {
 
 /// Why a log could not be opened. Nothing was written, except possibly with `Io`.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum OpenError {
     #[error("{folder} is in use by another process")]
     Locked { folder: String },
@@ -48,13 +50,14 @@ pub enum OpenError {
 #[derive(Clone, Debug, Error)]
 #[error("the log stopped after a failure while {doing} {name}, and is not tried again")]
 pub struct Failed {
-    pub doing: &'static str,
-    pub name: String,
-    pub source: Arc<io::Error>,
+    pub(crate) doing: &'static str,
+    pub(crate) name: String,
+    pub(crate) source: Arc<io::Error>,
 }
 
 /// Why nothing was appended. An append is all or nothing.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum AppendError {
     #[error("entry {given} does not follow: expected {expected}")]
     Gap { given: u64, expected: u64 },
@@ -69,7 +72,9 @@ pub enum AppendError {
     Failed(#[from] Failed),
 }
 
+/// Why a flush made nothing durable.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum FlushError {
     /// The pending writes are kept, and the next flush retries them.
     #[error("no space to write {name}")]
@@ -78,7 +83,9 @@ pub enum FlushError {
     Failed(#[from] Failed),
 }
 
+/// Why no entries were returned.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ReadError {
     #[error("index {index} is gone: the first one there is {first}")]
     Purged { index: u64, first: u64 },
@@ -88,7 +95,9 @@ pub enum ReadError {
     Corrupt(Corruption),
 }
 
+/// Why maintenance is incomplete. The log remains usable, except after `Failed`.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum MaintainError {
     #[error("no space for the next segment")]
     Full { source: io::Error },

@@ -32,6 +32,7 @@ pub struct Flusher<D: Disk> {
     sectors: Vec<u8>,
 }
 
+/// Result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
     /// Everything up to this ticket is durable.

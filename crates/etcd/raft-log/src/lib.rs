@@ -25,6 +25,8 @@
 //! before. Each sector names its flush and the first sector of that flush, which distinguishes a hole from damage: it
 //! is a torn tail only if it lies in the last flush. Damage is never repaired: see [`OpenError::Corrupt`].
 
+#![warn(missing_docs)]
+
 pub mod disk;
 mod entry;
 mod error;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::Disk;
-use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
+use crate::entry::{Bounds, Entry, Purged, StateKey, Ticket};
 use crate::error::{AppendError, MaintainError};
 use crate::inner::Inner;
 use crate::limits::{PAYLOAD_BYTES_MAX, STATE_BYTES_MAX};
@@ -93,10 +93,6 @@ impl<D: Disk> Log<D> {
     /// The current states, flushed or not.
     pub fn states(&self) -> BTreeMap<StateKey, Bytes> {
         self.inner.state().states.clone()
-    }
-
-    pub fn id(&self) -> LogId {
-        self.inner.state().id
     }
 
     /// Everything up to this ticket is durable.

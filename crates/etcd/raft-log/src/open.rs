@@ -21,6 +21,7 @@ use crate::scan::{Extent, ScanError, Tail, scan};
 use crate::segment::{Header, HeaderError, Kind, VERSION, is_segment_size, segment_name, unfinished_name};
 use crate::state::{Reserve, State, WritePosition};
 
+/// Parameters of [`Log::open`](crate::Log::open).
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Of new segments; existing ones keep their size.
@@ -32,6 +33,7 @@ pub struct Options {
 }
 
 impl Options {
+    /// The sizes of production.
     pub fn new(new_id: LogId) -> Self {
         Self { segment_bytes: SEGMENT_BYTES, cache_bytes: CACHE_BYTES, new_id }
     }
@@ -40,8 +42,7 @@ impl Options {
 /// What opening the log has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    pub id: LogId,
-    pub bounds: Bounds,
+    /// The last version of each state.
     pub states: BTreeMap<StateKey, Bytes>,
     /// Bytes of an incomplete, never acknowledged write that were removed.
     pub truncated_bytes: u64,
@@ -86,12 +87,7 @@ impl<D: Disk> Log<D> {
         state.segments.insert(current.header.sequence, Arc::clone(&current));
         state.mark_synced(current.header.sequence, tail.end);
         state.removable_below = state.oldest_needed();
-        let recovered = Recovered {
-            id: state.id,
-            bounds: state.bounds(),
-            states: state.states.clone(),
-            truncated_bytes: repaired.truncated_bytes,
-        };
+        let recovered = Recovered { states: state.states.clone(), truncated_bytes: repaired.truncated_bytes };
         let (state, reserve_number) = (Mutex::new(state), Mutex::new(reserve_number));
         let inner = Arc::new(Inner { disk, _lock: Some(lock), state, reserve_number });
         let flusher = Flusher::new(Arc::clone(&inner), current, tail.flush, repaired.tail);
@@ -130,6 +126,7 @@ impl<D: Disk> ReadOnlyLog<D> {
         self.in_use
     }
 
+    /// As found when the log was opened; a writer may have appended since.
     pub fn bounds(&self) -> Bounds {
         self.log.bounds()
     }

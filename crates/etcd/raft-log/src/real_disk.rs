@@ -25,6 +25,7 @@ pub enum Preallocation {
     Fill,
 }
 
+/// A directory of the file system, on local storage.
 pub struct RealDisk {
     path: PathBuf,
     /// Kept open to sync the directory.
@@ -43,6 +44,7 @@ impl RealDisk {
         Ok(Self { path: path.to_owned(), folder: File::open(path)?, preallocation: Preallocation::Fill })
     }
 
+    /// Instead of [`Preallocation::Fill`].
     pub fn with_preallocation(self, preallocation: Preallocation) -> Self {
         Self { preallocation, ..self }
     }

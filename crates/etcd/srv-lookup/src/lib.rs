@@ -3,6 +3,8 @@
 //! Keeps the order in which records are to be tried, and omits invalid host names. A missing record is an error,
 //! whose meaning is up to the caller.
 
+#![warn(missing_docs)]
+
 mod query;
 mod settings;
 
@@ -24,11 +26,13 @@ mod tests;
 pub struct Service {
     /// Host name without a trailing dot.
     pub host: String,
+    /// As in the record.
     pub port: u16,
 }
 
 /// Errors of lookups, in the format of Go's resolver, as known from etcd.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum LookupError {
     #[error("the machine's resolvers (/etc/resolv.conf)")]
     Settings(#[source] io::Error),
@@ -43,6 +47,7 @@ pub enum LookupError {
 /// A name, with the server if known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueriedName {
+    /// Fully qualified, as queried.
     pub name: String,
     /// The server, if it is the only one; with several it is unknown which one responded.
     pub server: Option<SocketAddr>,

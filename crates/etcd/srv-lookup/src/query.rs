@@ -23,7 +23,9 @@ pub(crate) struct Record {
     pub target: Vec<Vec<u8>>,
 }
 
+/// Why one server's response is unusable.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum QueryError {
     #[error("it is no name of DNS")]
     Name(#[source] SimpleDnsError),

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 /// `{"error":{"code":404,"message":"unit does not exist"}}`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDocument {
+    /// Status and message.
     pub error: ErrorBody,
 }
 
+/// The original's `error` object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// HTTP status.
@@ -18,6 +20,7 @@ pub struct ErrorBody {
 }
 
 impl ErrorDocument {
+    /// `code` is the HTTP status.
     pub fn new(code: u16, message: impl Into<String>) -> Self {
         Self { error: ErrorBody { code, message: message.into() } }
     }

@@ -8,13 +8,17 @@ use thiserror::Error;
 /// As a desired state: known, loaded on a machine, started. In the order of starting a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum JobState {
+    /// Known to the cluster; on no machine.
     #[default]
     Inactive,
+    /// Its file is on a machine, and it is not started.
     Loaded,
+    /// Started, or to be started.
     Launched,
 }
 
 impl JobState {
+    /// As in the API: `inactive`, `loaded`, `launched`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",

@@ -3,6 +3,8 @@
 //! The JSON is a contract with the original's programs: sorted keys, empty fields omitted. Extensions are in
 //! [`additions`], below their own paths. This crate must never open a connection, nor decide what a request does.
 
+#![warn(missing_docs)]
+
 pub mod additions;
 mod discovery;
 mod error;

@@ -6,18 +6,25 @@ use thiserror::Error;
 
 use crate::json::{DecodeError, decode};
 
+/// The `op` of a change. `Add` and `Replace` have the same effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchOperation {
+    /// Sets the key.
     Add,
+    /// Removes the key.
     Remove,
+    /// Sets the key.
     Replace,
 }
 
 /// A validated change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePatch {
+    /// What to do with `key`.
     pub operation: PatchOperation,
+    /// The machine whose metadata changes; need not exist.
     pub machine_id: String,
+    /// Letters, digits, `_`, `.` and `-`.
     pub key: String,
     /// Empty if the key is removed.
     pub value: String,
@@ -25,6 +32,7 @@ pub struct MachinePatch {
 
 /// The texts are the contract's.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum PatchError {
     #[error("unable to decode body: {0}")]
     Decode(DecodeError),

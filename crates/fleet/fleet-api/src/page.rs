@@ -8,6 +8,7 @@ use thiserror::Error;
 /// Page number and size. Encoded as URL-safe base64 of both as little-endian 16-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageToken {
+    /// Entries per page; the server accepts its own limit only.
     pub limit: u16,
     /// From 1.
     pub page: u16,
@@ -15,6 +16,7 @@ pub struct PageToken {
 
 /// The texts are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum TokenError {
     #[error("too many values for page token")]
     TooMany,
@@ -29,10 +31,11 @@ pub enum TokenError {
 }
 
 impl PageToken {
-    pub fn first(limit: u16) -> Self {
+    pub(crate) fn first(limit: u16) -> Self {
         Self { limit, page: 1 }
     }
 
+    /// The value of `nextPageToken`.
     pub fn encode(self) -> String {
         let [a, b] = self.limit.to_le_bytes();
         let [c, d] = self.page.to_le_bytes();

@@ -33,6 +33,7 @@ impl Default for Query {
 }
 
 impl Query {
+    /// Appends a parameter; names may repeat.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.0.push('&');
         self.0.push_str(name);
@@ -46,6 +47,7 @@ impl Query {
         if value.is_empty() { self } else { self.with(name, value) }
     }
 
+    /// Percent-encoded, without the `?`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

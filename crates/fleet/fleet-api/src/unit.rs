@@ -10,13 +10,16 @@ pub struct Unit {
     /// Empty for global units.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub current_state: String,
+    /// A [`JobState`](crate::JobState).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub desired_state: String,
     /// The unit's machine; empty for global and unscheduled units.
     #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
     pub machine_id: String,
+    /// Full name with suffix.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// In the order of the unit file.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_or_null")]
     pub options: Vec<UnitOption>,
     /// Extension: why the unit has no machine, in one sentence.
@@ -32,8 +35,11 @@ fn list_or_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<UnitOpt
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnitOption {
+    /// Such as `ExecStart`.
     pub name: String,
+    /// Such as `Service`, without brackets.
     pub section: String,
+    /// Continuation lines keep their backslashes and newlines.
     pub value: String,
 }
 
@@ -48,12 +54,14 @@ impl Unit {
         }
     }
 
+    /// The unit file of the options, in normalized text.
     pub fn file(&self) -> UnitFile {
         UnitFile::from_options(self.options.iter().map(UnitOption::to_file).collect())
     }
 }
 
 impl UnitOption {
+    /// One per option of the file, in its order.
     pub fn from_file(file: &UnitFile) -> Vec<Self> {
         let to_option = |option: &unit_file::UnitOption| Self {
             name: option.name.clone(),
@@ -77,8 +85,10 @@ impl UnitOption {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UnitPage {
+    /// Empty on the last page.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next_page_token: String,
+    /// The units of this page.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<Unit>,
 }

@@ -17,7 +17,9 @@ use crate::limits::{MAX_NAMES_BYTES, MAX_PAGES};
 /// Selects unit states; empty strings match all.
 #[derive(Debug, Clone, Default)]
 pub struct StateFilter<'a> {
+    /// Full name of a unit.
     pub unit: &'a str,
+    /// Id of a machine.
     pub machine: &'a str,
 }
 
@@ -32,6 +34,7 @@ impl Client {
         .await
     }
 
+    /// `None` if the unit does not exist.
     pub async fn unit(&self, name: &str) -> Result<Option<Unit>, Error> {
         let units = self.get(&path(PREFIX, &["units", name]), &Query::default()).await;
         match units {
@@ -80,6 +83,7 @@ impl Client {
         self.write(Method::PUT, &path(PREFIX, &["units", &unit.name]), unit).await.map(drop)
     }
 
+    /// Fails with 404 if the unit does not exist.
     pub async fn destroy_unit(&self, name: &str) -> Result<(), Error> {
         let target = format!("{}?{}", path(PREFIX, &["units", name]), Query::default().as_str());
         self.fetch(&Call { method: Method::DELETE, target, body: None }).await.map(drop)
@@ -103,24 +107,29 @@ impl Client {
         .await
     }
 
+    /// Extension: why the unit runs where it does, or why nowhere.
     pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
         self.get(&path(additions::PREFIX, &["units", name, "explanation"]), &Query::default()).await
     }
 
+    /// Extension: what would happen to these units. Changes nothing.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {
         self.exchange(Method::POST, &path(additions::PREFIX, &["plan"]), request).await
     }
 
+    /// Extension: evens out the load. Returns the steps, which a dry run does not take.
     pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
         let request = RebalanceRequest { dry_run };
         self.exchange(Method::POST, &path(additions::PREFIX, &["rebalance"]), &request).await
     }
 
+    /// Extension: `machine` is a full id.
     pub async fn set_cordon(&self, machine: &str, cordon: Cordon) -> Result<(), Error> {
         let target = path(additions::PREFIX, &["machines", machine, "cordon"]);
         self.write(Method::PUT, &target, &CordonRequest { cordon }).await.map(drop)
     }
 
+    /// Extension: `systemctl status` of each machine that has the unit; of one only if `machine` is not empty.
     pub async fn status(&self, name: &str, machine: &str) -> Result<StatusReport, Error> {
         let query = Query::default().with_some("machineID", machine);
         self.get(&path(additions::PREFIX, &["units", name, "status"]), &query).await

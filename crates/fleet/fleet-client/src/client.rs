@@ -34,6 +34,7 @@ impl fmt::Debug for Trace {
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// A client of one server. Concurrent calls are sent one after the other, except streams.
 pub struct Client {
     endpoint: Endpoint,
     dial: Arc<dyn Dial>,
@@ -84,7 +85,7 @@ impl Client {
         Client { endpoint, dial, tls, timeout, trace, idle: Mutex::new(None) }
     }
 
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 

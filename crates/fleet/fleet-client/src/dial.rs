@@ -23,6 +23,7 @@ pub type DialFuture<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Connection>
 
 /// Opens connections, directly or through a tunnel. TLS is added by the caller.
 pub trait Dial: Send + Sync {
+    /// Opens one connection, without a timeout of its own.
     fn dial<'a>(&'a self, to: &'a Transport) -> DialFuture<'a>;
 }
 

@@ -6,15 +6,31 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
+/// What carries the HTTP requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
+    /// A socket file: `unix://` and `file://` URLs.
     Unix(PathBuf),
-    Tcp { host: String, port: u16 },
-    Tls { host: String, port: u16 },
+    /// Plain TCP: `http://` URLs.
+    Tcp {
+        /// Name or address, without brackets.
+        host: String,
+        /// 80 if the URL has none.
+        port: u16,
+    },
+    /// TLS: `https://` URLs.
+    Tls {
+        /// Name or address, without brackets; verified against the certificate.
+        host: String,
+        /// 443 if the URL has none.
+        port: u16,
+    },
 }
 
+/// A server, as parsed from a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// How the server is reached.
     pub transport: Transport,
     /// Base URL of requests and messages: `http://domain-sock`, `http://127.0.0.1:49153`.
     base: String,
@@ -25,6 +41,7 @@ pub struct Endpoint {
 
 /// The messages are those of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum EndpointError {
     #[error("URL scheme undefined")]
     NoScheme,
@@ -40,10 +57,12 @@ pub enum EndpointError {
 const SOCKET_HOST: &str = "domain-sock";
 
 impl Endpoint {
+    /// Whether a client needs a TLS configuration.
     pub fn is_tls(&self) -> bool {
         matches!(self.transport, Transport::Tls { .. })
     }
 
+    /// `None` for Unix sockets.
     pub fn port(&self) -> Option<u16> {
         match self.transport {
             Transport::Unix(_) => None,

@@ -1,6 +1,8 @@
 //! Errors of requests, with the original's messages.
 
+/// Why a call failed. The texts are those of the original's client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum Error {
     /// No response.
     #[error("{method} {url}: {cause}")]

@@ -3,6 +3,8 @@
 //! [`Client`] keeps one connection and reconnects after the server has closed it. It never repeats a request that may
 //! have been executed, and never accepts an invalid certificate.
 
+#![warn(missing_docs)]
+
 mod calls;
 mod client;
 mod dial;

@@ -32,6 +32,7 @@ enum Route<'a> {
 }
 
 impl Connection {
+    /// Connects and logs in. May ask the user about an unknown host key.
     pub async fn open(settings: &Settings, address: &Address) -> Result<Connection, Error> {
         login(settings, address, Route::Direct).await
     }

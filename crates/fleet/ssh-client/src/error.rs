@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+/// Why an operation failed. Most texts are those of Go's ssh package, as known from the original.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum Error {
     #[error(
         "SSH_AUTH_SOCK environment variable is not set. Verify ssh-agent is running. See \

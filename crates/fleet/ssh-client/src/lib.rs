@@ -11,6 +11,8 @@
 //! `ssh` and its directory never outlive this process, even after SIGKILL. This crate never connects to a host whose
 //! key has changed, and never writes secrets.
 
+#![warn(missing_docs)]
+
 mod connection;
 mod control;
 mod copy;

@@ -12,8 +12,10 @@ use crate::input::Interruptible;
 use crate::limits::OUTPUT_BYTES;
 use crate::terminal::RawMode;
 
+/// What the server runs.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionRequest<'a> {
+    /// Executed by the user's shell on the server.
     Command(&'a str),
     /// With a terminal if standard input is one.
     Shell,

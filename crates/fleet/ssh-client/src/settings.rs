@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What the user's flags determine.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The account on the server.
     pub user: String,
     /// Limit for connecting and for the login, each; prompts do not count.
     pub timeout: Duration,
@@ -21,13 +23,17 @@ pub struct Settings {
 
 const PORT: u16 = 22;
 
+/// An SSH server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    /// Name or IP address, without brackets.
     pub host: String,
+    /// 22 unless stated otherwise.
     pub port: u16,
 }
 
 impl Address {
+    /// Neither part is checked.
     pub fn new(host: &str, port: u16) -> Address {
         Address { host: host.to_owned(), port }
     }

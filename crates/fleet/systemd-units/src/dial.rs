@@ -29,10 +29,12 @@ impl Bus {
     }
 }
 
+/// Completes with an authenticated connection.
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = zbus::Result<Connection>> + Send + 'a>>;
 
 /// Connects to a bus. Tests have their own.
 pub trait Dial: Send + Sync {
+    /// Opens one connection; called again after each loss.
     fn dial(&self) -> Dialing<'_>;
 }
 

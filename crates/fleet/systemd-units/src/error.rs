@@ -23,7 +23,9 @@ const NO_SUCH_JOB: &str = "org.freedesktop.systemd1.NoSuchJob";
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 const FILE_NOT_FOUND: &str = "org.freedesktop.DBus.Error.FileNotFound";
 
+/// Why an operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum Error {
     #[error("cannot {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: Arc<io::Error> },

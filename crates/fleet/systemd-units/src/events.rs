@@ -16,6 +16,7 @@ use crate::watcher::{Batch, PendingChange, Watcher};
 /// An event for a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEvent {
+    /// A unit's state after a change. Intermediate states may be omitted.
     StateChanged(UnitName, SystemdState),
     /// Signals may have been lost: all states must be read. Sent first, after each daemon-reload, after a reconnect,
     /// and to slow subscribers.

@@ -4,6 +4,8 @@
 //! report a unit stopped before systemd does, remove the file of a unit that may run, or replace a unit outside of
 //! its directory.
 
+#![warn(missing_docs)]
+
 mod call;
 mod call_batcher;
 mod dial;

@@ -15,6 +15,7 @@ pub struct UnitFile {
 }
 
 impl UnitFile {
+    /// Parses a complete text, up to the first syntax error.
     pub fn from_text(text: &str) -> Result<Self, ParseError> {
         Ok(Self { text: text.to_owned(), options: parse::parse(text)? })
     }
@@ -52,6 +53,7 @@ impl UnitFile {
         self.options.iter().filter(of_name).map(|option| option.value.as_str())
     }
 
+    /// False for a section without options.
     pub fn has_section(&self, section: &str) -> bool {
         self.options.iter().any(|option| option.section == section)
     }

@@ -5,7 +5,9 @@ use std::fmt;
 /// Line and column, from one. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
+    /// Lines end at newlines; continuation lines count.
     pub line: u32,
+    /// Of the first character.
     pub column: u32,
 }
 
@@ -50,8 +52,11 @@ impl fmt::Display for Severity {
 /// A diagnostic. `position` is `None` for a unit that was created from options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// Whether the unit is refused.
     pub severity: Severity,
+    /// Of the option that causes it.
     pub position: Option<Position>,
+    /// One sentence, without the position.
     pub message: String,
 }
 

@@ -12,6 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Glob(Arc<str>);
 
+/// A malformed pattern, such as `a[`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("syntax error in pattern {0:?}: it matches nothing")]
 pub struct GlobError(String);
@@ -30,10 +31,11 @@ enum Token<'a> {
 }
 
 impl Glob {
-    pub fn new(pattern: &str) -> Self {
+    pub(crate) fn new(pattern: &str) -> Self {
         Self(pattern.into())
     }
 
+    /// The pattern as given.
     pub fn as_str(&self) -> &str {
         &self.0
     }

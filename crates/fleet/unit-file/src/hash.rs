@@ -14,6 +14,7 @@ const SHORT_DIGITS: usize = 7;
 pub struct UnitHash(pub [u8; 20]);
 
 impl UnitHash {
+    /// Hashes a text; units are compared by the hash of their normalized text.
     pub fn of(normalised: &str) -> Self {
         Self(Sha1::digest(normalised.as_bytes()).into())
     }
@@ -38,6 +39,7 @@ impl fmt::Debug for UnitHash {
     }
 }
 
+/// A text that is not 40 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a unit's hash has 40 hex digits, {0:?} has not")]
 pub struct HashError(String);

@@ -3,6 +3,8 @@
 //! The hash is part of a contract with other programs, so parsing and normalization match the original byte for byte.
 //! This crate must never open a file, nor ignore a setting without a finding.
 
+#![warn(missing_docs)]
+
 mod file;
 mod finding;
 mod glob;

@@ -10,6 +10,7 @@ use crate::limits::NAME_BYTES;
 
 /// The type of a unit: the suffix of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each variant is the suffix of its name")]
 pub enum UnitKind {
     Automount,
     BusName,
@@ -48,10 +49,6 @@ impl UnitKind {
         KINDS.iter().find(|(_, text)| *text == suffix).map(|(kind, _)| *kind)
     }
 
-    pub fn suffix(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, text)| text)
-    }
-
     /// Whether the agent can run it: the original's seven types, and targets.
     pub fn runs(self) -> bool {
         matches!(
@@ -78,6 +75,7 @@ pub struct UnitName(Arc<str>);
 
 /// The texts are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum NameError {
     #[error("unit name cannot be empty")]
     Empty,
@@ -123,6 +121,7 @@ impl UnitName {
         Ok(Self(text.into()))
     }
 
+    /// The full name with suffix.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -137,6 +136,7 @@ impl UnitName {
         self.0.rsplit_once('.').map_or("", |(_, suffix)| suffix)
     }
 
+    /// By the suffix.
     pub fn kind(&self) -> UnitKind {
         // A valid name has a known suffix.
         UnitKind::from_suffix(self.suffix()).unwrap_or(UnitKind::Service)
@@ -153,6 +153,7 @@ impl UnitName {
         self.stem().split_once('@').map(|(_, instance)| instance).filter(|instance| !instance.is_empty())
     }
 
+    /// Whether the instance is empty: `ssh@.service`.
     pub fn is_template(&self) -> bool {
         self.stem().split_once('@').is_some_and(|(_, instance)| instance.is_empty())
     }

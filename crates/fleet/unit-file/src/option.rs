@@ -5,7 +5,9 @@ use crate::finding::Position;
 /// One `Name=value` of a section. Options may repeat, and their order is significant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitOption {
+    /// Without brackets.
     pub section: String,
+    /// The text before `=`.
     pub name: String,
     /// Including backslashes and newlines of continuation lines.
     pub value: String,

@@ -14,12 +14,15 @@ use crate::option::UnitOption;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind}")]
 pub struct ParseError {
+    /// Where parsing stopped.
     pub position: Position,
+    /// What is wrong there.
     pub kind: ParseErrorKind,
 }
 
 /// Texts are the contract's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ParseErrorKind {
     #[error("unable to find end of section")]
     SectionEnd,

@@ -8,6 +8,8 @@
 //!
 //! It never writes to the tree, and leaves no set-up behind.
 
+#![warn(missing_docs)]
+
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +31,9 @@ const ROOT_LINKS: [(&str, &str); 4] =
 /// Common host directories, one of which is the mount point of the new root.
 const ROOTS: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/boot"];
 
+/// Why no sandbox was set up.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum SandboxError {
     #[error("{0} is not a tools tree: it lacks usr/bin")]
     NoTree(PathBuf),

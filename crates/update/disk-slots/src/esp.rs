@@ -10,6 +10,7 @@ use nix::sys::statvfs::statvfs;
 /// The unit of atomic writes.
 pub const SECTOR: usize = 512;
 
+/// An open file of the boot partition.
 pub trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
@@ -24,11 +25,13 @@ pub fn head(esp: &(impl Esp + ?Sized), name: &str) -> io::Result<[u8; SECTOR]> {
 pub trait Esp {
     /// Names of all files, unordered.
     fn list(&self) -> io::Result<Vec<String>>;
+    /// Opens a file for reading.
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadSeek + '_>>;
     /// Size in bytes; `None` if the file does not exist.
     fn size(&self, name: &str) -> io::Result<Option<u64>>;
     /// Free bytes.
     fn free(&self) -> io::Result<u64>;
+    /// Removes a file; fails if it does not exist.
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// Overwrites the first sector of a file of at least that size.
     fn set_head(&mut self, name: &str, head: &[u8; SECTOR]) -> io::Result<()>;
@@ -47,6 +50,7 @@ impl EspFolder {
         Self(boot.join("EFI/Linux"))
     }
 
+    /// Where a file of the folder is, for messages and other readers.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)

@@ -13,7 +13,9 @@ use crate::inspect::{InspectError, partitions};
 /// it either complete or disarmed.
 const PE_MAGIC: &[u8] = b"MZ";
 
+/// Why a step failed. The machine boots nevertheless.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ExecuteError<F> {
     /// The `fill` callback failed.
     #[error(transparent)]

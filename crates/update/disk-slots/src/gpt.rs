@@ -19,7 +19,9 @@ const ENTRY: usize = 128;
 /// Usually 128.
 const MOST_ENTRIES: u32 = 4096;
 
+/// Why the partition table cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum TableError {
     #[error("the disk has no valid partition table, neither primary nor backup")]
     None,
@@ -35,14 +37,18 @@ pub enum TableError {
     Write { location: &'static str, source: io::Error },
 }
 
+/// An entry of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// From 1.
     pub number: u32,
+    /// Such as `USR-A`.
     pub label: String,
+    /// The partition's own UUID, not its type's.
     pub uuid: Uuid,
     /// From the start of the disk, in bytes.
     pub offset: u64,
+    /// Size.
     pub bytes: u64,
 }
 
@@ -64,6 +70,7 @@ struct TableCopy {
 }
 
 impl Table {
+    /// In the order of the table's entries.
     #[must_use]
     pub fn partitions(&self) -> &[Partition] {
         &self.partitions

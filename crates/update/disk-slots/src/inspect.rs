@@ -14,7 +14,9 @@ use crate::gpt::{self, Partition, Table};
 /// Labels of the slots' partitions, as in `image/repart.d`.
 const LABELS: [(char, &str, &str); 2] = [('a', "USR-A", "USR-A-verity"), ('b', "USR-B", "USR-B-verity")];
 
+/// Why the state of the slots is unknown.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum InspectError {
     #[error(transparent)]
     Table(#[from] gpt::TableError),

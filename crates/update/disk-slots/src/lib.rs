@@ -6,6 +6,8 @@
 //! under a name without its tries. Disk and boot partition are traits, so that tests can cut the power between any
 //! two writes.
 
+#![warn(missing_docs)]
+
 mod boot_image;
 mod disk;
 mod esp;

@@ -26,11 +26,13 @@ const PKCS_SIGNED_DATA: u16 = 2;
 /// Result of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureStatus {
+    /// Without a signature.
     Unsigned,
     /// Modified after signing.
     Changed,
     /// Signed by an unknown signer.
     Unknown,
+    /// By a signer of the firmware's database.
     Allowed,
 }
 

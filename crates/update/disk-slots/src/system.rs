@@ -10,7 +10,9 @@ use release::Digest;
 const MAPPED: &str = "usr";
 const PARAMETER: &str = "usrhash=";
 
+/// Why the machine's disk was not found.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum SystemError {
     #[error("this machine was not booted from a slot: the kernel command line lacks usrhash=")]
     NoRootHash,

@@ -7,12 +7,16 @@ use std::fmt;
 pub struct EventType(pub u32);
 
 impl EventType {
+    /// With [`EventResult::SUCCESS`]: installed, before the reboot. With `ERROR`: failed at any time.
     pub const UPDATE_COMPLETE: Self = Self(3);
+    /// The download has begun.
     pub const DOWNLOAD_STARTED: Self = Self(13);
+    /// The payload is complete, before its installation.
     pub const DOWNLOAD_FINISHED: Self = Self(14);
     /// CoreUpdate's: installed, but the machine holds the completion.
     pub const COMPLETION_HELD: Self = Self(800);
 
+    /// Omaha's description; `None` for unknown types.
     pub fn name(self) -> Option<&'static str> {
         Some(match self.0 {
             0 => "unknown",
@@ -55,11 +59,15 @@ impl fmt::Display for EventType {
 pub struct EventResult(pub u32);
 
 impl EventResult {
+    /// The operation failed; see [`Event::error`](crate::Event::error).
     pub const ERROR: Self = Self(0);
+    /// The operation is complete.
     pub const SUCCESS: Self = Self(1);
-    pub const SUCCESS_REBOOT: Self = Self(2);
+    pub(crate) const SUCCESS_REBOOT: Self = Self(2);
+    /// The machine postpones the operation.
     pub const DEFERRED: Self = Self(9);
 
+    /// Omaha's description; `None` for unknown results.
     pub fn name(self) -> Option<&'static str> {
         Some(match self.0 {
             0 => "error",
@@ -105,19 +113,28 @@ const HTTP_BASE: u32 = 2000;
 const HTTP_UNKNOWN: u32 = 999;
 
 impl ErrorCode {
+    /// The connection failed, or the transfer is incomplete.
     pub const DOWNLOAD_TRANSFER: Self = Self(9);
+    /// The data does not match the signed hash.
     pub const PAYLOAD_HASH_MISMATCH: Self = Self(10);
-    pub const PAYLOAD_SIZE_MISMATCH: Self = Self(11);
+    /// The old image that a delta is based on is damaged.
     pub const PAYLOAD_VERIFICATION: Self = Self(12);
+    /// The disk failed, or has too little space.
     pub const DOWNLOAD_WRITE: Self = Self(14);
+    /// The data was written, but reads back differently.
     pub const NEW_ROOTFS_VERIFICATION: Self = Self(15);
+    /// The signature of the metadata is not trusted.
     pub const PAYLOAD_PUBLIC_KEY: Self = Self(18);
+    /// The server's response has no content.
     pub const EMPTY_RESPONSE: Self = Self(30);
+    /// The response is not XML.
     pub const XML_PARSE: Self = Self(31);
+    /// The response is XML without a usable answer.
     pub const RESPONSE_INVALID: Self = Self(34);
+    /// The machine does not accept the offered version.
     pub const IGNORED_PER_POLICY: Self = Self(35);
+    /// The machine postpones the offered version.
     pub const DEFERRED_PER_POLICY: Self = Self(36);
-    pub const DEFERRED_FOR_BACKOFF: Self = Self(40);
     /// The new version booted and was rolled back.
     pub const ROLLBACK: Self = Self(44);
 
@@ -132,10 +149,12 @@ impl ErrorCode {
         self.0 & CODE_MASK
     }
 
+    /// Descriptions of the flag bits, the highest first.
     pub fn flags(self) -> impl Iterator<Item = &'static str> {
         FLAGS.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
     }
 
+    /// update_engine's name of the code; `None` for unknown ones.
     pub fn name(self) -> Option<&'static str> {
         Some(match self.code() {
             0 => "Success",

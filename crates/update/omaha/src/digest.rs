@@ -7,6 +7,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// As bytes. Displayed in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
@@ -16,6 +17,7 @@ pub struct Sha256(pub [u8; 32]);
 pub struct ParseSha256Error;
 
 impl Sha256 {
+    /// The other notation of the protocol.
     pub fn base64(&self) -> String {
         STANDARD.encode(self.0)
     }

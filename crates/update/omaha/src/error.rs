@@ -5,7 +5,9 @@ use std::fmt;
 /// Both from 1. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
+    /// Lines end at newlines.
     pub line: u32,
+    /// Of the first character at fault.
     pub column: u32,
 }
 
@@ -15,7 +17,9 @@ impl fmt::Display for Position {
     }
 }
 
+/// Why a message is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ReadError {
     #[error("{bytes} bytes, the maximum is {limit}")]
     Large { bytes: usize, limit: usize },

@@ -3,6 +3,8 @@
 //! Pure: decides nothing, reads no clock and does no I/O. Parsing ignores unknown content and rejects DTDs. Invalid
 //! values cause an error with their position.
 
+#![warn(missing_docs)]
+
 mod app_id;
 mod code;
 mod digest;

@@ -6,6 +6,7 @@ pub const REQUEST_BYTES: usize = 64 << 10;
 pub const RESPONSE_BYTES: usize = 1 << 20;
 /// Elements, attributes and texts per message.
 pub const NODES: u32 = 20_000;
+/// Apps per message.
 pub const APPS: usize = 16;
 /// Per app.
 pub const EVENTS: usize = 64;

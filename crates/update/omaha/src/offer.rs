@@ -7,28 +7,38 @@ use crate::response::{Action, Package, Response, UpdateStatus};
 /// Default of the protocol.
 const MAX_FAILURES_PER_URL: u32 = 10;
 
+/// What the server decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckResponse<'a> {
     /// With the reason if sent by a Keelson server.
     NoUpdate {
+        /// Keelson's `keelson-reason`.
         reason: Option<&'a str>,
+        /// In seconds.
         poll_interval: Option<u32>,
     },
+    /// A complete offer.
     Update(Offer<'a>),
 }
 
+/// An update, as the machine needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer<'a> {
     /// For display only: the signed metadata determines the version.
     pub version: &'a str,
     /// Base URLs in order of preference, at least one.
     pub urls: &'a [String],
+    /// The first package.
     pub payload: &'a Package,
     /// Of the payload.
     pub sha256: Sha256,
+    /// All other packages: the signed metadata.
     pub additional: &'a [Package],
+    /// Failures at a URL before the next one is used.
     pub max_failures_per_url: u32,
+    /// For display only: the signed metadata determines the method.
     pub is_delta_payload: bool,
+    /// Failures do not delay the next attempt.
     pub disable_payload_backoff: bool,
     /// In seconds.
     pub poll_interval: Option<u32>,
@@ -43,6 +53,7 @@ impl<'a> Offer<'a> {
 
 /// Why a valid response is unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ResponseError {
     #[error("the server responded with status {check:?} (application status {app:?})")]
     Status { check: String, app: String },

@@ -12,22 +12,29 @@ pub const ON_DEMAND: &str = "ondemandupdate";
 /// `installsource` of a periodic check.
 pub const SCHEDULED: &str = "scheduler";
 
+/// `request`: what one machine sends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request {
     /// Of the updater: `update_engine-0.4.10`.
     pub version: String,
+    /// `updaterversion`; usually equal to `version`.
     pub updater_version: String,
     /// [`ON_DEMAND`] or [`SCHEDULED`].
     pub install_source: String,
+    /// `ismachine`: the updater works for the system, not for a user.
     pub is_machine: bool,
+    /// `os`: the operating system.
     pub os: Os,
+    /// `app`: usually one, the operating system itself.
     pub apps: Vec<App>,
 }
 
+/// Strings are empty if absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Os {
     /// `Chateau` for CoreOS.
     pub version: String,
+    /// `CoreOS`.
     pub platform: String,
     /// `VERSION_MACHINE`, for example `2023.5.0_x86_64`.
     pub sp: String,
@@ -46,7 +53,9 @@ pub struct App {
     pub track: String,
     /// In braces.
     pub boot_id: String,
+    /// `oem`: the id in `/etc/oem-release` or `/usr/share/oem/oem-release`.
     pub oem: String,
+    /// `oemversion`: the version in the same file.
     pub oem_version: String,
     /// The version at the machine's first boot.
     pub aleph_version: String,
@@ -54,25 +63,37 @@ pub struct App {
     pub machine_id: String,
     /// Flatcar's extension.
     pub machine_alias: Option<String>,
+    /// `lang`: `en-US`.
     pub lang: String,
+    /// `board`: `amd64-usr`.
     pub board: String,
+    /// `hardware_class`; empty on CoreOS.
     pub hardware_class: String,
+    /// `delta_okay`: the machine can apply deltas.
     pub delta_okay: bool,
+    /// The element `ping` is present.
     pub ping: bool,
+    /// The element `updatecheck` is present.
     pub update_check: bool,
+    /// `event`: what happened since the last request.
     pub events: Vec<Event>,
 }
 
+/// `event`: a report about an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// `eventtype`.
     pub kind: EventType,
+    /// `eventresult`.
     pub result: EventResult,
+    /// `errorcode`; absent if 0.
     pub error: Option<ErrorCode>,
     /// With `3/2`: the version before the reboot, empty without an update.
     pub previous_version: Option<String>,
 }
 
 impl Event {
+    /// Without error code and previous version.
     pub fn new(kind: EventType, result: EventResult) -> Self {
         Self { kind, result, error: None, previous_version: None }
     }

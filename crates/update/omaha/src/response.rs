@@ -10,30 +10,40 @@ use crate::write::{HEAD, attribute, plain};
 
 /// Additional packages with the signed metadata (contract 5.2.4). Other clients ignore them.
 pub mod file {
+    /// The signed description of the version.
     pub const RELEASE: &str = "release.json";
+    /// Its signature.
     pub const RELEASE_SIGNATURE: &str = "release.json.sig";
+    /// The signed pointer of the channel.
     pub const TIMESTAMP: &str = "timestamp.json";
+    /// Its signature.
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
 }
 
 /// Keelson's extension: why there is no update.
 const REASON: &str = "keelson-reason";
 
+/// `response`: the answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Response {
     /// Name of the server.
     pub server: String,
     /// Seconds since midnight.
     pub day_start: u32,
+    /// `app`, in the order of the request.
     pub apps: Vec<ResponseApp>,
 }
 
+/// `app`: the answer to one app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseApp {
     /// As in the request.
     pub app_id: String,
+    /// `status`.
     pub status: AppStatus,
+    /// The element `ping` is acknowledged.
     pub ping: bool,
+    /// The element `updatecheck`; absent if the request had none.
     pub update_check: Option<UpdateCheck>,
     /// Number of acknowledged events.
     pub events: usize,
@@ -57,12 +67,13 @@ macro_rules! status {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $name {
-            $($variant,)*
+            $(#[doc = concat!("`", $text, "`")] $variant,)*
             /// A status of another server.
             Other(String),
         }
 
         impl $name {
+            /// As in the attribute.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -108,8 +119,10 @@ status! {
     }
 }
 
+/// `updatecheck`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateCheck {
+    /// `status`; all else is meaningful for `ok` only, except the reason and the interval.
     pub status: UpdateStatus,
     /// Why there is no update; sent by Keelson servers.
     pub reason: Option<String>,
@@ -117,47 +130,62 @@ pub struct UpdateCheck {
     pub poll_interval: Option<u32>,
     /// Base URLs in order, each with a trailing slash.
     pub urls: Vec<String>,
+    /// `manifest`; present if there is an update.
     pub manifest: Option<Manifest>,
 }
 
 impl UpdateCheck {
+    /// Without an interval.
     pub fn without_update(status: UpdateStatus, reason: Option<String>) -> Self {
         Self { status, reason, poll_interval: None, urls: Vec::new(), manifest: None }
     }
 }
 
+/// `manifest`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
+    /// Informational: the signed metadata has the version, too.
     pub version: String,
     /// The payload comes first.
     pub packages: Vec<Package>,
+    /// `actions`; only `postinstall` has a meaning.
     pub actions: Vec<Action>,
 }
 
+/// `package`: a file below one of the URLs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Package {
+    /// Relative to a base URL.
     pub name: String,
     /// SHA-1 in base64. Some clients verify it; update_engine and Keelson do not.
     pub sha1: String,
+    /// Of the file; absent in responses of other servers.
     pub sha256: Option<Sha256>,
     /// In bytes.
     pub size: u64,
+    /// `required`: the installation needs the file.
     pub required: bool,
 }
 
+/// `action`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Action {
+    /// `event`: when it is executed.
     pub event: String,
     /// Of the payload.
     pub sha256: Option<Sha256>,
+    /// `needsadmin`.
     pub needs_admin: bool,
+    /// `DisablePayloadBackoff`.
     pub disable_payload_backoff: bool,
+    /// `IsDeltaPayload`.
     pub is_delta_payload: bool,
+    /// `MaxFailureCountPerUrl`.
     pub max_failures_per_url: Option<u32>,
 }
 
 impl Action {
-    pub const POSTINSTALL: &str = "postinstall";
+    pub(crate) const POSTINSTALL: &str = "postinstall";
 
     /// The action of an installation. Disables the backoff after failures (contract 2.5.3).
     pub fn postinstall(payload: Sha256) -> Self {
@@ -197,6 +225,7 @@ impl Response {
         })
     }
 
+    /// As XML, with the declaration.
     pub fn write(&self) -> String {
         let mut out = HEAD.to_owned();
         out.push_str("<response protocol=\"3.0\"");

@@ -20,7 +20,9 @@ use release::Digest;
 /// The target of one image, and its old image.
 #[derive(Clone, Copy)]
 pub struct ImageTarget<'a> {
+    /// The image of the index to write.
     pub role: &'a str,
+    /// Where it is written.
     pub target: &'a dyn Target,
     /// For a delta.
     pub old: Option<&'a dyn ReadAt>,
@@ -28,7 +30,9 @@ pub struct ImageTarget<'a> {
 
 /// Arguments of [`apply`].
 pub struct Apply<'a> {
+    /// The verified index of the payload.
     pub index: &'a Index,
+    /// The payload's file.
     pub blob: &'a mut dyn Source,
     /// The full payload of the same images, for segments whose old bytes are damaged.
     pub full: Option<(&'a Index, &'a mut dyn Source)>,
@@ -47,6 +51,7 @@ pub struct Apply<'a> {
 pub struct Progress {
     /// Image bytes on the disk, including reused ones.
     pub done: u64,
+    /// Bytes of all images.
     pub total: u64,
     /// Blob bytes.
     pub fetched: u64,
@@ -67,7 +72,9 @@ pub struct ApplyStats {
     pub replaced: u32,
 }
 
+/// Why the images are not written. Already written segments remain.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ApplyError {
     /// Targets and images do not match: a mistake of the caller.
     #[error("{role}: {what}")]

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// Published files are world-readable.
 const FILE_MODE: u32 = 0o644;
 
+/// A file that could not be written, or not made durable.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {path}")]
 pub struct WriteError {
-    pub path: PathBuf,
-    pub source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// Overwrites the remains of a killed run.

@@ -22,6 +22,7 @@ use release::Digest;
 /// The supported schema.
 const SCHEMA: u32 = 1;
 
+/// What a payload requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -36,30 +37,40 @@ pub enum Kind {
 #[serde(deny_unknown_fields)]
 pub struct Index {
     schema: u32,
+    /// In a full payload, no image has an `old` one.
     pub kind: Kind,
     /// Size of all segments except the last one of an image.
     pub segment_size: u32,
+    /// Size of the file with all frames.
     pub blob_size: u64,
+    /// In the order of their frames.
     pub images: Vec<Image>,
 }
 
+/// A resulting image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// `usr`, `uki`: lower-case letters, digits and `-`.
     pub role: String,
+    /// The end of the last segment.
     pub size: u64,
+    /// Of the complete image.
     pub sha256: Digest,
     /// In a delta: the image that its segments are based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<OldImage>,
+    /// Contiguous from 0.
     pub segments: Vec<Segment>,
 }
 
+/// The image that a delta starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OldImage {
+    /// The end of the ranges that may be read.
     pub size: u64,
+    /// Of the complete image.
     pub sha256: Digest,
 }
 
@@ -69,26 +80,34 @@ pub struct OldImage {
 pub struct Segment {
     /// In the image.
     pub offset: u64,
+    /// Unpacked.
     pub length: u32,
     /// Of the unpacked segment.
     pub sha256: Digest,
+    /// Start of the frame in the blob.
     pub blob_offset: u64,
+    /// Compressed.
     pub blob_length: u32,
     /// The range of the old image that the frame is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<OldRange>,
 }
 
+/// A part of the old image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OldRange {
+    /// In the old image.
     pub offset: u64,
+    /// May differ from the segment's.
     pub length: u32,
+    /// Of the range, verified before it is used.
     pub sha256: Digest,
 }
 
 /// Why an index is rejected.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum IndexError {
     #[error("the index has {0} bytes, more than {MAX_INDEX_BYTES}")]
     TooLong(usize),
@@ -125,12 +144,14 @@ impl Index {
         Ok(index)
     }
 
+    /// The canonical form, which is the only one that [`Index::parse`] accepts.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // invariant: numbers, strings and lists always serialize.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The image with this role.
     #[must_use]
     pub fn image(&self, role: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.role == role)

@@ -11,11 +11,12 @@ use release::Digest;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// A file that could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}")]
 pub struct ReadError {
-    pub path: PathBuf,
-    pub source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 #[derive(Debug)]

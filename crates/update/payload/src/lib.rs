@@ -4,6 +4,8 @@
 //! Does no networking and knows no slots: frames come from a [`Source`], images go to a [`Target`]. It never writes
 //! an unverified byte, never holds a complete image in memory, and never trusts a record of earlier writes.
 
+#![warn(missing_docs)]
+
 mod apply;
 mod atomic_file;
 mod frame;

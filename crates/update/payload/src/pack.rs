@@ -26,6 +26,7 @@ const COMPARE_RATIO: u32 = 64;
 
 /// An image to pack.
 #[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the image's role, `usr` or `uki`, and its file")]
 pub struct Input<'a> {
     pub role: &'a str,
     pub path: &'a Path,
@@ -63,6 +64,7 @@ pub struct DeltaBase<'a> {
 
 /// Image bytes packed so far and in total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are named in the struct's documentation")]
 pub struct PackProgress {
     pub done: u64,
     pub total: u64,
@@ -70,6 +72,7 @@ pub struct PackProgress {
 
 /// A payload in a folder.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the index as written; sizes in bytes and digests as in the release")]
 pub struct Packed {
     pub index: Index,
     /// `full.index.json` or `delta.index.json`.
@@ -82,7 +85,9 @@ pub struct Packed {
     pub blob_sha256: Digest,
 }
 
+/// Why no payload was written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum PackError {
     #[error(transparent)]
     Read(#[from] ReadError),

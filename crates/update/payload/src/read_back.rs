@@ -17,7 +17,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks in flight.
 const CHUNKS: usize = 4;
 
+/// Why written data is not as expected.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ReadBackError {
     #[error("cannot read back {role} from byte {offset}")]
     Read { role: String, offset: u64, source: io::Error },
@@ -34,6 +36,7 @@ pub enum ReadBackError {
 /// The expected image.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
+    /// For messages.
     pub role: &'a str,
     /// In bytes. Data after that is ignored.
     pub size: u64,

@@ -23,6 +23,7 @@ where
 
 /// Why a fetch failed. Can be retried.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum TransferError {
     #[error("the transfer failed after {got} bytes")]
     Failed { got: u64, source: io::Error },

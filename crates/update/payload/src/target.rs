@@ -157,6 +157,7 @@ pub struct DirectReader {
 }
 
 impl DirectReader {
+    /// Opens a file or block device, bypassing the page cache if the file system can.
     pub fn open(path: &Path) -> io::Result<Self> {
         let direct = i32::try_from(OFlags::DIRECT.bits()).map_err(io::Error::other)?;
         let file = match OpenOptions::new().read(true).custom_flags(direct).open(path) {

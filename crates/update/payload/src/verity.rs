@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::target::Target;
 use release::{Digest, Verity};
 
+/// Size of data and hash blocks.
 pub const BLOCK_BYTES: usize = 4096;
 /// Size of the superblock's field.
 pub const MAX_SALT_BYTES: usize = 256;
@@ -21,6 +22,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Parameters of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
+    /// Prepended to each block; at most [`MAX_SALT_BYTES`].
     pub salt: Vec<u8>,
     /// In the superblock, in text order.
     pub uuid: [u8; 16],
@@ -36,7 +38,9 @@ impl Parameters {
     }
 }
 
+/// Why there is no hash tree, or not the expected one.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum VerityError {
     #[error("invalid UUID `{0}`")]
     Uuid(String),
@@ -81,6 +85,7 @@ impl Hasher {
         })
     }
 
+    /// Adds the next bytes of the image, of any number.
     pub fn update(&mut self, mut bytes: &[u8]) {
         self.size += bytes.len() as u64;
         if !self.partial_block.is_empty() {
@@ -100,6 +105,7 @@ impl Hasher {
         self.partial_block.extend_from_slice(rest);
     }
 
+    /// Fails unless the size is a multiple of [`BLOCK_BYTES`], and not 0.
     pub fn finish(self) -> Result<Tree, VerityError> {
         if !self.partial_block.is_empty() || self.size == 0 {
             return Err(VerityError::Blocks(self.size));
@@ -164,6 +170,7 @@ pub fn tree_bytes(size: u64) -> u64 {
 /// The content of a verity partition.
 #[derive(Debug, Clone)]
 pub struct Tree {
+    /// The root hash.
     pub root: Digest,
     superblock: Vec<u8>,
     /// From the top down.

@@ -21,42 +21,58 @@ use crate::keys::{KeysError, SigningKey};
 /// Image files of a version.
 #[derive(Debug, Clone)]
 pub struct ImageFiles<'a> {
+    /// The file system of `/usr`.
     pub usr: &'a Path,
+    /// The boot image.
     pub uki: &'a Path,
+    /// Parameters and root hash of the tree that `usr` was built with.
     pub verity: Verity,
 }
 
 /// Properties of a release.
 #[derive(Debug, Clone)]
 pub struct ReleaseInfo {
+    /// UUID of the product, in braces.
     pub appid: String,
+    /// `amd64-usr`.
     pub board: String,
+    /// Channels that may offer it; at least one.
     pub channels: Vec<String>,
+    /// Of all images.
     pub version: Version,
+    /// Of the release signing key; see [`Release::epoch`].
     pub epoch: u64,
     /// Unix time in seconds.
     pub build_time: u64,
     /// Unix time in seconds.
     pub expires: u64,
+    /// The oldest version that can update to this one directly; `None`: any.
     pub min_from: Option<Version>,
+    /// For operators.
     pub notes_url: Option<String>,
 }
 
 /// A complete release folder.
 #[derive(Debug, Clone)]
 pub struct BuiltRelease {
+    /// As passed to [`build_release`].
     pub folder: PathBuf,
+    /// As signed.
     pub release: Release,
 }
 
 /// The current step, for progress output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildStep<'a> {
+    /// Packs the full payload.
     Full,
+    /// Packs the delta from this version.
     Delta(&'a Version),
 }
 
+/// Why no release was built. The next run reuses the payloads of this one.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum BuildError {
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
@@ -87,8 +103,11 @@ pub enum BuildError {
 
 /// Arguments of [`build_release`].
 pub struct ReleaseSpec<'a> {
+    /// What the release contains.
     pub images: ImageFiles<'a>,
+    /// What the release states.
     pub info: ReleaseInfo,
+    /// An offline key for releases.
     pub secret: &'a SigningKey,
     /// Release folders to create deltas from.
     pub older: &'a [PathBuf],

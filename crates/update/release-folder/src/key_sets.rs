@@ -17,7 +17,9 @@ use crate::keys::{KeysError, SigningKey, generate_pair, write_file};
 const ROOTS: usize = 3;
 const THRESHOLD: usize = 2;
 
+/// Why a key set was not read or changed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum KeySetError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
@@ -56,15 +58,20 @@ pub enum KeySetError {
 /// A key set as served, with its concatenated signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedSet {
+    /// Of the set in `bytes`.
     pub epoch: u64,
+    /// `keys.N.json`.
     pub bytes: Vec<u8>,
+    /// `keys.N.json.sig`.
     pub signatures: String,
 }
 
 /// A key set and its signers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySetStatus {
+    /// Of the set's file.
     pub path: PathBuf,
+    /// As parsed; its signatures may be incomplete.
     pub set: KeySet,
     /// The preceding set, if any, and those of its root keys that signed.
     pub previous: Option<(KeySet, Vec<FileName>)>,

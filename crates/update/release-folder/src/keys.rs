@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use release::KeyText;
 
+/// Why a key was not generated, read or used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum KeysError {
     #[error("{0} already exists: keys are not overwritten")]
     Exists(PathBuf),
@@ -29,7 +31,9 @@ pub struct SigningKey(SecretKey);
 /// The secret keys: an offline one for releases, and one for a channel server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedKeys {
+    /// Path of the secret key for releases.
     pub release: PathBuf,
+    /// Path of the secret key for timestamps.
     pub channel: PathBuf,
 }
 
@@ -90,6 +94,7 @@ impl SigningKey {
         Ok(Self(key))
     }
 
+    /// The public key of this secret key.
     pub fn public(&self) -> Result<KeyText, KeysError> {
         let public = PublicKey::from_secret_key(&self.0).and_then(|public| public.to_box());
         let text = public.map_err(|error| KeysError::Make(error.to_string()))?.to_string();

@@ -3,6 +3,8 @@
 //!
 //! Runs where images are built. Verifies the older releases that deltas are based on as a machine would.
 
+#![warn(missing_docs)]
+
 mod build;
 mod key_sets;
 mod keys;

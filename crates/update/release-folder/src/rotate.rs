@@ -11,11 +11,13 @@ use crate::keys::{SigningKey, generate_pair};
 /// Changes for the next set. Without any, the next set extends the validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
+    /// Keys to replace by new ones of the same role.
     pub replace: Vec<Replace>,
     /// Keys to remove, by name.
     pub revoke: Vec<(Role, String)>,
     /// `.pub` files of keys to add, named after the files.
     pub add: Vec<(Role, PathBuf)>,
+    /// `None` keeps the previous set's.
     pub threshold: Option<usize>,
     /// Root keys to sign with, in addition to those in the folder.
     pub signers: Vec<PathBuf>,
@@ -24,6 +26,7 @@ pub struct Change {
 /// A key in the folder to replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replace {
+    /// The role of both the old and the new key.
     pub role: Role,
     /// Base name of the secret key file: `release`, `channel`, `root-2`.
     pub file: String,

@@ -11,11 +11,13 @@ use sha2::Sha256;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
+/// A text in another form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a SHA-256 digest of 64 lowercase hexadecimal digits")]
 pub struct DigestError;
 
 impl Digest {
+    /// Hashes bytes in memory.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// Schema of all files. New fields require a new number: unknown fields in signed data are never ignored.
 pub const SCHEMA: u32 = 1;
+/// Why a file is rejected, apart from its signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum MetadataError {
     #[error("{file} has {bytes} bytes; the maximum is {limit}")]
     TooLong { file: &'static str, bytes: usize, limit: usize },

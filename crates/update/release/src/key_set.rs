@@ -30,6 +30,7 @@ const KEY_END: usize = 42;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySet {
+    /// [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
     /// Consecutive, from 1.
     pub epoch: u64,
@@ -39,6 +40,7 @@ pub struct KeySet {
     pub expires: u64,
     /// Number of root keys that must sign the next set.
     pub threshold: usize,
+    /// Each one can sign the next set, together with others.
     pub root: Vec<NamedKey>,
     /// Each one can sign releases.
     pub release: Vec<NamedKey>,
@@ -50,7 +52,9 @@ pub struct KeySet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedKey {
+    /// Unique within its role.
     pub name: FileName,
+    /// Unique within its role, whatever its key id.
     pub key: KeyText,
 }
 
@@ -63,6 +67,7 @@ pub struct KeyText {
     key: [u8; KEY_END - KEY_OFFSET],
 }
 
+/// A text that is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid minisign public key `{0}`")]
 pub struct KeyTextError(String);
@@ -70,14 +75,19 @@ pub struct KeyTextError(String);
 /// The role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// Signs key sets. Offline.
     Root,
+    /// Signs releases. Offline.
     Release,
+    /// Signs timestamps. Online: in the server.
     Channel,
 }
 
 impl Role {
+    /// In the order of the fields of [`KeySet`].
     pub const ALL: [Self; 3] = [Self::Root, Self::Release, Self::Channel];
 
+    /// `root`, `release`, `channel`: the field of [`KeySet`].
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -89,6 +99,7 @@ impl Role {
 }
 
 impl KeyText {
+    /// 56 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -157,6 +168,7 @@ impl KeySet {
         to_canonical(Self::FILE, self, Self::parse)
     }
 
+    /// In the order of the file.
     #[must_use]
     pub fn named_keys(&self, role: Role) -> &[NamedKey] {
         match role {

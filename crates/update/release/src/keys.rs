@@ -18,6 +18,7 @@ pub struct Key {
 #[derive(Debug, Default)]
 pub struct Keys(Vec<Key>);
 
+/// A key file that is not in minisign's format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid minisign public key {name}: {why}")]
 pub struct KeyError {
@@ -25,7 +26,9 @@ pub struct KeyError {
     why: String,
 }
 
+/// Why a signature is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum SignatureError {
     #[error("there is no trusted key for this signature: a machine without trusted keys accepts no updates")]
     NoKeys,
@@ -54,13 +57,10 @@ impl Keys {
         self.0.push(Key { name, key });
     }
 
+    /// Whether nothing is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Key> {
-        self.0.iter()
     }
 
     /// Verifies that one of the keys signed `bytes`, and returns that key. `signature` is the text of a `.sig` file.

@@ -5,6 +5,8 @@
 //! and is signed by a threshold of the root keys of its predecessor. Signatures cover the bytes as served: metadata
 //! is never re-encoded before it is verified.
 
+#![warn(missing_docs)]
+
 mod digest;
 mod json;
 mod key_set;
@@ -29,9 +31,13 @@ pub use timestamp::{MAX_TIMESTAMP, Timestamp};
 
 /// Names of the files in a release folder.
 pub mod files {
+    /// The signed description of a version.
     pub const RELEASE: &str = "release.json";
+    /// minisign signature of [`RELEASE`] by a release key.
     pub const RELEASE_SIGNATURE: &str = "release.json.sig";
+    /// The signed pointer to a channel's current release.
     pub const TIMESTAMP: &str = "timestamp.json";
+    /// minisign signature of [`TIMESTAMP`] by a channel key.
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
     /// The key set in an image, or the one in force on a machine.
     pub const KEYS: &str = "keys.json";

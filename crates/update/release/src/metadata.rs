@@ -20,6 +20,7 @@ pub const SEGMENTS: &str = "zstd-segments";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
+    /// [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
     /// UUID of the product, in braces.
     pub appid: String,
@@ -27,6 +28,7 @@ pub struct Release {
     pub board: String,
     /// Channels that may offer it.
     pub channels: Vec<String>,
+    /// As in os-release; higher ones are newer.
     pub version: Version,
     /// Incremented when a stolen signing key is replaced. Releases of earlier epochs are older, whatever their
     /// version.
@@ -38,11 +40,14 @@ pub struct Release {
     /// The oldest version that can update to this one directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_from: Option<Version>,
+    /// What a machine has after the update.
     pub images: Images,
     /// The full payload.
     pub full: Payload,
+    /// Alternatives to `full`, at most one per older version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<Delta>,
+    /// For operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes_url: Option<String>,
 }
@@ -53,15 +58,18 @@ pub struct Release {
 pub struct Images {
     /// The file system of `/usr`.
     pub usr: Image,
+    /// How the hash tree of `usr` is computed.
     pub verity: Verity,
     /// The boot image.
     pub uki: Image,
 }
 
+/// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// In bytes.
     pub size: u64,
+    /// Of the whole file.
     pub sha256: Digest,
 }
 
@@ -119,8 +127,11 @@ impl From<Images> for Vec<ImageEntry> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verity {
+    /// The machine boots with it as `usrhash=`.
     pub root_hash: Digest,
+    /// Prepended to each hashed block.
     pub salt: Digest,
+    /// Of the superblock, in text form.
     pub uuid: String,
 }
 
@@ -128,9 +139,11 @@ pub struct Verity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
+    /// Relative to the base URL of the release.
     pub url: FileName,
     /// In bytes.
     pub size: u64,
+    /// Of the whole file.
     pub sha256: Digest,
 }
 
@@ -138,7 +151,9 @@ pub struct Blob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
+    /// The compressed segments.
     pub blob: Blob,
+    /// Describes the segments.
     pub index: Blob,
     /// [`SEGMENTS`].
     pub algo: String,
@@ -148,11 +163,13 @@ pub struct Payload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delta {
+    /// The version that the machine runs.
     pub from_version: Version,
     /// Of the older version's `usr` image.
     pub from_sha256: Digest,
     /// Identifies the running `usr` image.
     pub from_root_hash: Digest,
+    /// As `full`, for the same images.
     pub payload: Payload,
 }
 

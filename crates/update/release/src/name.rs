@@ -11,11 +11,13 @@ const MAX_NAME: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(String);
 
+/// A text that is no safe file name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid file name `{0}`: expected 1 to 128 letters, digits or `._+-`, without a leading dot")]
 pub struct NameError(String);
 
 impl FileName {
+    /// Safe in URLs and paths.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,8 +12,11 @@ pub const MAX_TIMESTAMP: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timestamp {
+    /// [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
+    /// Such as `stable`.
     pub channel: String,
+    /// The channel's current version.
     pub version: Version,
     /// Of `release.json`, as served.
     pub release_sha256: Digest,

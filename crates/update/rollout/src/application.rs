@@ -13,22 +13,30 @@ use crate::package::Package;
 use crate::timeline::Timeline;
 use crate::track::Track;
 
+/// What operators state about an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
     /// As the machines send it, with or without braces.
     pub id: String,
+    /// For operators.
     pub name: String,
     /// Alternative to the id in API paths.
     #[serde(default)]
     pub product_id: Option<String>,
 }
 
+/// An application with all that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Application {
+    /// What operators state about it.
     pub app: App,
+    /// By version and architecture.
     pub packages: BTreeMap<(Version, String), Package>,
+    /// By the channel's track.
     pub channels: BTreeMap<Track, Channel>,
+    /// By the group's track.
     pub groups: BTreeMap<Track, GroupState>,
+    /// By the machine's id.
     pub machines: BTreeMap<Arc<str>, Machine>,
 }
 
@@ -43,6 +51,7 @@ impl Application {
         }
     }
 
+    /// `None` if there is no such package.
     pub fn package(&self, version: &Version, arch: &str) -> Option<&Package> {
         self.packages.get(&(version.clone(), arch.to_owned()))
     }

@@ -21,17 +21,24 @@ use crate::track::Track;
 /// One `app` element of an Omaha request.
 #[derive(Debug, Clone, Copy)]
 pub struct AppRequest<'a> {
+    /// As parsed.
     pub app: &'a omaha::App,
+    /// `arch` of the request's `os`, which CoreOS does not send.
     pub os_arch: Option<&'a str>,
+    /// The client's address, as recorded.
     pub ip: &'a str,
     /// The check was requested on the machine, not scheduled.
     pub is_on_demand: bool,
 }
 
+/// What the response to an `app` states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppOutcome {
+    /// The id is empty.
     NoAppId,
+    /// No application has the id.
     UnknownApp,
+    /// The application has no group of the machine's track.
     UnknownGroup,
     /// The version that the machine reports is not a semantic version.
     InvalidVersion,
@@ -41,14 +48,19 @@ pub enum AppOutcome {
     Known(Option<CheckResult>),
 }
 
+/// The response to an update check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckResult {
     /// `group` is the machine's group, not the channel that the group follows.
     Update {
+        /// The version to install.
         version: Version,
+        /// Of the package.
         arch: String,
+        /// The group that granted the update.
         group: Track,
     },
+    /// Why the machine gets no update now.
     NoUpdate(Reason),
 }
 

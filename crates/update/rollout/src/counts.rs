@@ -7,10 +7,14 @@ use crate::limits::VERSIONS;
 use crate::machine::{Machine, Status};
 use crate::track::Track;
 
+/// Counts of the machines of one group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Machines in total.
     pub machines: usize,
+    /// By reported version.
     pub versions: BTreeMap<String, usize>,
+    /// By status; those without machines are absent.
     pub statuses: BTreeMap<Status, usize>,
     /// Time of each machine's last grant, within the period.
     pub(crate) recent_grants: BTreeSet<(u64, Arc<str>)>,
@@ -79,6 +83,7 @@ impl Counts {
         common.chain((rest > 0).then(|| ("other".to_owned(), rest))).collect()
     }
 
+    /// Machines with an update in progress.
     pub fn in_progress(&self) -> usize {
         self.active_grants.len()
     }

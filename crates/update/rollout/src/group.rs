@@ -11,9 +11,12 @@ use crate::policy::Policy;
 use crate::timeline::Timeline;
 use crate::track::Track;
 
+/// What machines of a kind should run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
+    /// The name and the architecture.
     pub track: Track,
+    /// The current version; `None`: no updates.
     pub package: Option<Version>,
     /// Unix time in seconds.
     pub changed: u64,
@@ -22,31 +25,43 @@ pub struct Channel {
     pub floors: BTreeSet<Version>,
 }
 
+/// Machines that update by one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// As the machines send it.
     pub track: Track,
+    /// The channel that the group follows.
     pub channel: Track,
+    /// When, and how many machines at a time, update.
     pub policy: Policy,
+    /// `None` unless the group is paused.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// Towards the channel's version; `None` before the first one.
     #[serde(default)]
     pub rollout: Option<Rollout>,
 }
 
+/// A paused group grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
+    /// Who paused it.
     pub by: PausedBy,
+    /// For operators.
     pub why: String,
     /// Unix time in seconds.
     pub at: u64,
 }
 
+/// Who paused a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PausedBy {
+    /// An operator, by a command.
     Operator,
+    /// [`Policy::max_failures`] was reached.
     Failures,
+    /// Machines were lost in safe mode.
     TimeOuts,
 }
 
@@ -57,13 +72,21 @@ const UNATTENDED: u64 = 3600;
 /// field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
+    /// The version to reach.
     pub version: Version,
+    /// When the channel began to point to it.
     pub since: u64,
+    /// Machines that were granted the version.
     pub attempted: u32,
+    /// Machines that run it.
     pub succeeded: u32,
+    /// Machines that reported a failure.
     pub failed: u32,
+    /// Machines that did not come back in time.
     pub timed_out: u32,
+    /// When the first machine was granted the version.
     pub started: Option<u64>,
+    /// When all machines had the version for the first time.
     pub finished: Option<u64>,
     /// Seconds since `since` without grants: group paused, windows closed, or server down.
     #[serde(default)]
@@ -76,6 +99,7 @@ pub struct Rollout {
     pub resumed: Option<Resumed>,
 }
 
+/// A resume of a paused group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     /// Unix time in seconds.
@@ -153,7 +177,10 @@ impl Rollout {
 /// A group with the counts of its machines.
 #[derive(Debug, Clone)]
 pub struct GroupState {
+    /// As configured, with its rollout.
     pub group: Group,
+    /// Of the group's machines.
     pub counts: Counts,
+    /// History of the counts.
     pub timeline: Timeline,
 }

@@ -5,6 +5,8 @@
 //! are reported as [`RecordKey`]s. It never offers a version that is not newer than the running one, exceeds a limit
 //! of a policy, or waits forever for an unreachable machine.
 
+#![warn(missing_docs)]
+
 mod activity;
 mod application;
 mod check;
@@ -37,6 +39,6 @@ pub use reason::Reason;
 pub use record::{LoadedRecord, RecordKey, Value};
 pub use share::is_in_share;
 pub use state::UpdateState;
-pub use timeline::{Timeline, TimelinePoint};
+pub use timeline::Timeline;
 pub use track::{ParseTrackError, Track, is_identifier};
 pub use window::{ParseWindowError, Window};

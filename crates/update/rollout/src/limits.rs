@@ -2,12 +2,12 @@
 
 /// Per application. Further machines are not registered and get no updates.
 pub const MACHINES: usize = 200_000;
-pub const APPS: usize = 64;
+pub(crate) const APPS: usize = 64;
 /// Channels, groups or packages per application.
 pub const ITEMS_PER_APP: usize = 1024;
 /// Bytes of each text that a machine reports.
 pub const TEXT: usize = 128;
-pub const NAME: usize = 64;
+pub(crate) const NAME: usize = 64;
 /// Status changes kept per machine.
 pub const HISTORY: usize = 12;
 /// Versions kept that a machine gave up.
@@ -16,10 +16,10 @@ pub const GIVEN_UP: usize = 8;
 pub const ACTIVITY: usize = 10_000;
 /// Points of a group's timeline.
 pub const POINTS: usize = 1500;
-pub const FURTHER_FILES: usize = 128;
-pub const WINDOWS: usize = 32;
-pub const WAVES: usize = 32;
-pub const FLOORS: usize = 64;
+pub(crate) const FURTHER_FILES: usize = 128;
+pub(crate) const WINDOWS: usize = 32;
+pub(crate) const WAVES: usize = 32;
+pub(crate) const FLOORS: usize = 64;
 /// Limits of a policy from here on mean "unlimited", as in CoreUpdate.
 pub const UNLIMITED: u32 = 900_000;
 /// Seconds in which download progress renews a machine's grant.

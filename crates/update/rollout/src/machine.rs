@@ -10,6 +10,7 @@ use crate::track::Track;
 /// Numbered as in CoreUpdate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each variant is a status of its name in CoreUpdate")]
 pub enum Status {
     Undefined,
     Granted,
@@ -22,17 +23,6 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 8] = [
-        Self::Undefined,
-        Self::Granted,
-        Self::Error,
-        Self::Complete,
-        Self::Installed,
-        Self::Downloaded,
-        Self::Downloading,
-        Self::OnHold,
-    ];
-
     /// The number in CoreUpdate's API, 1 to 8.
     pub fn number(self) -> u8 {
         match self {
@@ -47,6 +37,7 @@ impl Status {
         }
     }
 
+    /// As in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Undefined => "undefined",
@@ -75,22 +66,34 @@ impl Status {
 /// Times are Unix time in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
+    /// As sent, without braces.
     pub id: String,
+    /// Flatcar's extension: a name for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// The group.
     pub track: Track,
     /// As reported.
     pub version: String,
+    /// Of the last request.
     pub ip: String,
+    /// As reported: the id of the platform.
     pub oem: String,
+    /// As reported.
     pub oem_version: String,
+    /// As reported: the version at the first boot.
     pub aleph_version: String,
+    /// As reported; changes with each boot.
     pub boot_id: String,
+    /// The first request.
     pub first_seen: u64,
+    /// The last request.
     pub last_seen: u64,
     /// 0: never.
     pub last_check: u64,
+    /// By the events of the machine.
     pub status: Status,
+    /// The last change of `status`.
     pub status_since: u64,
     /// The update in progress.
     pub grant: Option<Grant>,
@@ -99,17 +102,22 @@ pub struct Machine {
     /// The version of the last rollout that counted this machine as a success, and when.
     #[serde(default)]
     pub last_success: Option<(Version, u64)>,
+    /// The last one.
     pub failure: Option<Failure>,
     /// Versions that failed here or that the machine rejects. An on-demand check clears them.
     pub given_up: Vec<Version>,
     /// Why the last check got no update.
     pub refusal: Option<Reason>,
+    /// The latest changes, oldest first.
     pub history: Vec<StatusChange>,
 }
 
+/// Permission to install a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
+    /// What the machine may install.
     pub version: Version,
+    /// When it was given.
     pub at: u64,
     /// Start of the timeout.
     pub renewed: u64,
@@ -118,19 +126,27 @@ pub struct Grant {
     pub before: Option<(Version, u64)>,
 }
 
+/// A failure that the machine reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
+    /// The granted version, if there was a grant.
     pub version: Option<Version>,
     /// As sent, with its flags.
     pub code: u32,
+    /// When it was reported.
     pub at: u64,
 }
 
+/// An entry of a machine's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusChange {
+    /// Unix time in seconds.
     pub at: u64,
+    /// The status after the change.
     pub status: Status,
+    /// The version that the machine reported.
     pub version: String,
+    /// With [`Status::Error`]: the reported code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
 }

@@ -18,7 +18,9 @@ use crate::state::{NewEntry, UpdateState, canonical_id};
 use crate::timeline::Timeline;
 use crate::track::{Track, is_identifier};
 
+/// Why a command of an operator was rejected. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum OperateError {
     #[error("application {0:?} does not exist")]
     AppNotFound(String),

@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
+    /// Unique within an architecture.
     pub version: Version,
+    /// `amd64`, `aarch64`.
     pub arch: String,
     /// `amd64-usr`.
     pub board: String,
+    /// The full payload.
     pub payload: File,
     /// All other files that machines fetch, except the metadata of a channel.
     #[serde(default)]
@@ -29,6 +32,7 @@ pub struct Package {
     /// Of `release.json`, in hexadecimal.
     #[serde(default)]
     pub release_sha256: Option<String>,
+    /// For operators.
     #[serde(default)]
     pub notes_url: Option<String>,
     /// Unix time in seconds.
@@ -41,9 +45,11 @@ pub struct Package {
     pub blacklist: BTreeSet<String>,
 }
 
+/// A file that machines fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
+    /// Relative to the base URL.
     pub name: String,
     /// Bytes.
     pub size: u64,
@@ -63,7 +69,7 @@ impl File {
 }
 
 impl Package {
-    pub fn may_be_in(&self, channel: &str) -> bool {
+    pub(crate) fn may_be_in(&self, channel: &str) -> bool {
         self.channels.is_empty() || self.channels.iter().any(|name| name == channel)
     }
 }

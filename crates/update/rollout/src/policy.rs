@@ -9,6 +9,7 @@ use crate::window::Window;
 /// Looks up a time zone by name.
 pub type Zones<'a> = &'a dyn Fn(&str) -> Option<TimeZone>;
 
+/// When, and how many machines at a time, a group updates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -34,14 +35,17 @@ pub struct Policy {
     pub waves: Vec<Wave>,
     /// Pauses the group when this many machines, and `failure_percent` of those that tried, failed with a version.
     pub max_failures: Option<u32>,
+    /// 0 to 100.
     pub failure_percent: u8,
 }
 
+/// A step of a gradual rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wave {
     /// Seconds since the channel points to the version.
     pub after: u64,
+    /// Share of the machines, 0 to 100.
     pub percent: u8,
 }
 
@@ -65,7 +69,9 @@ impl Default for Policy {
     }
 }
 
+/// Why a policy is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum PolicyError {
     #[error("{field}: {found} is more than 100 percent")]
     Percent { field: &'static str, found: u8 },

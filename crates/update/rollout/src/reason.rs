@@ -4,19 +4,22 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
     ($($(#[$about:meta])* $variant:ident = $key:literal: $description:literal,)*) => {
+        /// Why a machine gets no update.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
-            $($(#[$about])* #[serde(rename = $key)] $variant,)*
+            $($(#[$about])* #[doc = $description] #[serde(rename = $key)] $variant,)*
         }
 
         impl Reason {
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// As in the response.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $key,)* }
             }
 
+            /// A sentence for operators.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$variant => $description,)* }
             }

@@ -13,6 +13,7 @@ use crate::track::Track;
 
 /// The key of a record. The application comes first, by its canonical id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "a key is the application, and the item's own key in it")]
 pub enum RecordKey {
     App(String),
     Package(String, Version, String),
@@ -26,6 +27,7 @@ pub enum RecordKey {
 /// A record to write.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
+#[expect(missing_docs, reason = "each variant is the record of the key of its name")]
 pub enum Value<'a> {
     App(&'a App),
     Package(&'a Package),
@@ -38,6 +40,7 @@ pub enum Value<'a> {
 
 /// A record as loaded, with the application it belongs to.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each variant is the record of the key of its name")]
 pub enum LoadedRecord {
     App(App),
     Package(String, Package),

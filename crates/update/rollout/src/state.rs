@@ -16,6 +16,7 @@ use crate::track::Track;
 /// Seconds without contact after which a machine is removed.
 const MACHINE_RETENTION: u64 = 90 * 24 * 3600;
 
+/// All applications, with what has to be persisted of them.
 #[derive(Debug, Default)]
 pub struct UpdateState {
     /// Keyed by [`canonical_id`].
@@ -53,6 +54,7 @@ pub(crate) fn canonical_id(id: &str) -> String {
 }
 
 impl UpdateState {
+    /// By canonical id, in its order.
     pub fn apps(&self) -> impl Iterator<Item = (&str, &Application)> {
         self.apps.iter().map(|(id, app)| (id.as_str(), app))
     }

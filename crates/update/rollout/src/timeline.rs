@@ -13,9 +13,10 @@ const THINNING: [(u64, u64); 2] = [(24 * 3600, 3600), (3600, 300)];
 const RETENTION: u64 = 30 * 24 * 3600;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimelinePoint {
+pub(crate) struct TimelinePoint {
     /// Unix time in seconds.
     pub at: u64,
+    /// Machines by version, as in [`crate::Counts::common_versions`].
     pub versions: BTreeMap<String, usize>,
     /// Keyed by [`crate::Status::as_str`].
     pub statuses: BTreeMap<String, usize>,
@@ -26,10 +27,6 @@ pub struct TimelinePoint {
 pub struct Timeline(Vec<TimelinePoint>);
 
 impl Timeline {
-    pub fn points(&self) -> &[TimelinePoint] {
-        &self.0
-    }
-
     /// Adds a point. Returns false if nothing changed since the last one.
     pub(crate) fn record(&mut self, point: TimelinePoint) -> bool {
         let count = self.0.len();
@@ -88,11 +85,11 @@ mod tests {
         let mut line = Timeline::default();
         assert!(line.record(point(100, 1)) && !line.record(point(200, 1)) && line.record(point(300, 2)));
         assert!(line.record(point(301, 3)));
-        assert_eq!(line.points(), [point(100, 1), point(300, 3)]);
+        assert_eq!(line.0, [point(100, 1), point(300, 3)]);
         for minute in 10..80 * 24 * 60 {
             line.record(point(minute * 60, minute as usize));
         }
-        let points = line.points();
+        let points = &line.0;
         assert!(points.len() <= POINTS, "{}", points.len());
         assert!(points.windows(2).all(|pair| pair[0].at < pair[1].at));
         let (first, last) = (points[0].at, points[points.len() - 1].at);

@@ -16,6 +16,7 @@ pub struct Track {
     arch: String,
 }
 
+/// A text that is no track.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid name `{0}`: expected 1 to 64 letters, digits or `._-`, optionally with `@` and an architecture"
@@ -33,10 +34,12 @@ impl Track {
         }
     }
 
+    /// Without the architecture.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// `amd64` unless stated otherwise.
     pub fn arch(&self) -> &str {
         &self.arch
     }

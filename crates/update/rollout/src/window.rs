@@ -22,6 +22,7 @@ pub struct Window {
     minutes: u16,
 }
 
+/// A text that is no window, with what is valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid window `{0}`: expected `Mon-Fri 09:00-17:00`, with days such as `Sat,Sun`, or none for every day"

@@ -1,16 +1,21 @@
 //! `update.conf`: `KEY=value` lines in shell syntax, in several files. The first file that has a key wins (contract
 //! 2.1).
 
+/// A file of settings, as read.
 #[derive(Debug, Clone)]
 pub struct ConfFile {
+    /// For locations in messages.
     pub path: String,
+    /// The complete content.
     pub text: String,
 }
 
 /// A value and its location, `/etc/coreos/update.conf:3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
+    /// Without surrounding quotes; may be empty.
     pub value: String,
+    /// File and line.
     pub location: String,
 }
 

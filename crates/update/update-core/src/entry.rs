@@ -15,6 +15,7 @@ const ENDING: &str = ".efi";
 pub struct EntryName {
     /// `keelson`: the `id` of os-release.
     pub id: String,
+    /// The version that the image boots.
     pub version: Version,
     /// `None`: the version is good.
     pub tries: Option<Tries>,
@@ -23,7 +24,9 @@ pub struct EntryName {
 /// The boot loader's counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
+    /// Attempts until the loader selects another version.
     pub left: u32,
+    /// Attempts so far.
     pub done: u32,
 }
 

@@ -20,6 +20,7 @@ pub struct SignedKeySet {
 /// The machine's time, Unix time in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
+    /// By the machine's clock.
     pub now: u64,
     /// Of the running image. A clock before it is wrong; expiry is not checked then.
     pub build_time: u64,
@@ -27,13 +28,14 @@ pub struct Clock {
 
 impl Clock {
     #[must_use]
-    pub fn is_wrong(self) -> bool {
+    pub(crate) fn is_wrong(self) -> bool {
         self.now < self.build_time
     }
 }
 
 /// Why a key set is rejected. The current one stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum ChainError {
     #[error("invalid signatures of key set {epoch}: {why}")]
     Signature { epoch: u64, why: SignatureError },

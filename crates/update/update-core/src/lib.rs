@@ -4,6 +4,8 @@
 //! Input: the disk's slots, the boot entries, the server's response, the time. Output: a plan, or an error with its
 //! reason.
 
+#![warn(missing_docs)]
+
 pub mod conf;
 pub mod entry;
 pub mod key_sets;

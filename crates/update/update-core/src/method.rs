@@ -10,6 +10,7 @@ pub const DELTA_ATTEMPTS: u32 = 3;
 /// The payload to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method<'a> {
+    /// Requires nothing from the machine.
     Full(&'a Payload),
     /// Reads the running slot. The full payload replaces damaged parts of that.
     Delta(&'a Delta),
@@ -30,6 +31,7 @@ pub fn choose(release: &Release, running_root: Digest, failed: u32) -> Method<'_
 }
 
 impl<'a> Method<'a> {
+    /// What to fetch, whatever the method.
     #[must_use]
     pub fn payload(self) -> &'a Payload {
         match self {

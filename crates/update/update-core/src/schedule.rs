@@ -13,6 +13,7 @@ pub struct Intervals {
     pub fuzz: Duration,
 }
 
+/// Those of CoreOS.
 pub const INTERVALS: Intervals = Intervals {
     initial: Duration::from_secs(7 * 60),
     periodic: Duration::from_secs(45 * 60),
@@ -29,11 +30,20 @@ pub enum LastCheck {
     /// No check since the start.
     None,
     /// The server responded, with an interval if it requested one.
-    Answered { poll: Option<Duration> },
+    Answered {
+        /// `None`: the usual interval.
+        poll: Option<Duration>,
+    },
     /// Consecutive responses with HTTP status 500 or 503.
-    Busy { times: u32 },
+    Busy {
+        /// From 1.
+        times: u32,
+    },
     /// The server responded; consecutive failures to install its offer.
-    Failed { times: u32 },
+    Failed {
+        /// From 1.
+        times: u32,
+    },
 }
 
 /// Time until the next check. `chance` is between 0 and 1.

@@ -23,9 +23,11 @@ pub struct Slot {
 /// One of our boot images in the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// As the file is named.
     pub name: EntryName,
     /// The root hash of its `/usr`; `None` if the file is damaged.
     pub root_hash: Option<Digest>,
+    /// Size of the file.
     pub bytes: u64,
 }
 
@@ -34,7 +36,9 @@ pub struct Entry {
 pub struct BootState {
     /// The root hash in the running kernel's command line.
     pub running: Digest,
+    /// [`BootState::running`] tells which one is active.
     pub slots: [Slot; 2],
+    /// In any order; those of other systems are not listed.
     pub entries: Vec<Entry>,
     /// Free bytes in the ESP, including those of [`TEMPORARY`].
     pub esp_free: u64,
@@ -45,20 +49,45 @@ pub struct BootState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Disarms the entry first: the slot it refers to is about to be overwritten.
-    RemoveEntry { file: String },
+    RemoveEntry {
+        /// Name of the boot image.
+        file: String,
+    },
     /// Writes `/usr`, its hash tree and the boot image under a temporary name, and reads all of it back from the
     /// disk.
-    Fill { slot: char, temporary: String },
+    Fill {
+        /// Name of the slot.
+        slot: char,
+        /// File name of the boot image until the slot is complete.
+        temporary: String,
+    },
     /// Sets the UUIDs of the partitions, by which the boot image finds them.
-    SetSlotUuids { slot: char, root_hash: Digest },
+    SetSlotUuids {
+        /// Name of the slot.
+        slot: char,
+        /// The new version's; both UUIDs are made of it.
+        root_hash: Digest,
+    },
     /// Disarms, renames and arms the entry.
-    ActivateEntry { from: String, to: String },
+    ActivateEntry {
+        /// Current file name.
+        from: String,
+        /// File name with the version and its tries.
+        to: String,
+    },
     /// Changes the tries of the running entry, or of one that was good. It is never disarmed: after a power cut it
     /// has one name or the other.
-    SetTries { from: String, to: String },
+    SetTries {
+        /// Current file name.
+        from: String,
+        /// File name with other tries, or none.
+        to: String,
+    },
 }
 
+/// Why the slots cannot be changed as requested. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum PlanError {
     #[error("version {0} is already running")]
     Running(Version),

@@ -3,13 +3,21 @@
 /// The state of an update. The names are an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
+    /// Nothing to do until the next check.
     Idle,
+    /// A request is sent, and not answered yet.
     Checking,
+    /// An offer was accepted.
     Available,
+    /// The payload is fetched and written.
     Downloading,
+    /// The written data is read back.
     Verifying,
+    /// The boot entry is activated.
     Finalizing,
+    /// The next boot starts the new version.
     NeedReboot,
+    /// An attempt failed.
     ReportingError,
 }
 
@@ -20,6 +28,7 @@ pub struct Status {
     pub last_checked: i64,
     /// From 0 to 1.
     pub progress: f64,
+    /// What happens now.
     pub operation: Operation,
     /// `0.0.0` without an update.
     pub new_version: String,
@@ -27,9 +36,11 @@ pub struct Status {
     pub new_size: i64,
 }
 
+/// The version that clients show for none.
 pub const NO_VERSION: &str = "0.0.0";
 
 impl Operation {
+    /// As on D-Bus, and in the output of `update_engine_client`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 /// An unverified offer.
 #[derive(Debug, Clone)]
 pub struct Offer {
+    /// `release.json`, as served.
     pub release: Vec<u8>,
+    /// `release.json.sig`.
     pub release_signature: String,
     /// SHA-256 of `release`.
     pub release_sha256: Digest,
@@ -20,8 +22,11 @@ pub struct Offer {
 /// The machine's side of the verification.
 #[derive(Debug, Clone)]
 pub struct VerifyContext<'a> {
+    /// The machine's product, in braces.
     pub appid: &'a str,
+    /// The machine's board.
     pub board: &'a str,
+    /// The channel that the machine follows.
     pub channel: &'a str,
     /// `None` when provisioning a new machine.
     pub running: Option<&'a Version>,
@@ -29,14 +34,18 @@ pub struct VerifyContext<'a> {
     pub now: u64,
     /// Unix time in seconds, of the running image.
     pub build_time: u64,
+    /// What was accepted before.
     pub state: TrustState,
+    /// Versions that are never accepted, unless by [`UpdateOptions::retry`].
     pub bans: &'a [Ban],
+    /// What the operator allows this time.
     pub options: UpdateOptions,
 }
 
 /// Options that an operator sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UpdateOptions {
+    /// Accept older versions than the running one.
     pub downgrade: bool,
     /// Accept versions that failed on this machine.
     pub retry: bool,
@@ -50,6 +59,7 @@ pub struct TrustState {
     /// key may have signed arbitrary numbers.
     #[serde(default, skip_serializing_if = "is_none")]
     pub keys: u64,
+    /// The highest epoch of an accepted release.
     pub epoch: u64,
     /// The highest version of `epoch` found good on this machine, or the one that an operator rolled back to.
     pub version: Option<Version>,
@@ -81,7 +91,9 @@ impl TrustState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ban {
+    /// The version of the image, for messages.
     pub version: Version,
+    /// Identifies the banned image.
     pub root_hash: Digest,
     /// For operators.
     pub reason: String,
@@ -91,6 +103,7 @@ pub struct Ban {
 
 /// Why an offer is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum VerifyError {
     #[error("{file}: {why}")]
     Signature { file: &'static str, why: SignatureError },
@@ -133,6 +146,7 @@ pub enum VerifyError {
 /// A verified offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRelease {
+    /// Signed, and acceptable for this machine.
     pub release: Release,
     /// Persist it before the installation.
     pub state: TrustState,
@@ -178,12 +192,14 @@ impl TrustAnchors {
 /// The key set in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveKeySet {
+    /// Of the key set.
     pub epoch: u64,
     /// Unix time in seconds.
     pub expires: u64,
 }
 
 impl ActiveKeySet {
+    /// The epoch and the expiry of a key set.
     #[must_use]
     pub fn of(key_set: &KeySet) -> Self {
         Self { epoch: key_set.epoch, expires: key_set.expires }

@@ -8,22 +8,30 @@ use crate::error::Error;
 use crate::escape;
 use crate::transport::{Body, Call, JSON};
 
+/// A user with its roles, as in `GET /v2/auth/users/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct User {
+    /// The user's name.
     pub user: String,
+    /// Roles with their permissions.
     #[serde(default, deserialize_with = "or_null")]
     pub roles: Vec<Role>,
 }
 
+/// `root` may do everything; `guest` applies to requests without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Role {
+    /// The role's name.
     pub role: String,
+    /// What the role grants.
     #[serde(default)]
     pub permissions: Permissions,
 }
 
+/// Permissions by resource.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Permissions {
+    /// For keys, the only resource.
     #[serde(default)]
     pub kv: KeyPermissions,
 }
@@ -31,22 +39,29 @@ pub struct Permissions {
 /// Key patterns: a key, or a key prefix followed by `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeyPermissions {
+    /// May be read and watched.
     #[serde(default, deserialize_with = "or_null")]
     pub read: Vec<String>,
+    /// May be changed and removed.
     #[serde(default, deserialize_with = "or_null")]
     pub write: Vec<String>,
 }
 
 /// A user to create.
 pub struct NewUser<'a> {
+    /// The name.
     pub user: &'a str,
+    /// In plain text; never traced.
     pub password: &'a str,
 }
 
 /// A change of a user.
 pub enum UserChange<'a> {
+    /// Adds roles.
     Grant(&'a [String]),
+    /// Takes roles away.
     Revoke(&'a [String]),
+    /// Replaces the password.
     Password(&'a str),
 }
 
@@ -98,18 +113,22 @@ fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Ve
 }
 
 impl Client {
+    /// Whether credentials are required.
     pub async fn auth_enabled(&self) -> Result<bool, Error> {
         Ok(self.send_for_json::<Enabled>(&Call::get(ENABLE), &[200]).await?.enabled)
     }
 
+    /// Requires a user `root`. Creates the role `guest` if there is none.
     pub async fn enable_auth(&self) -> Result<(), Error> {
         self.send_expecting(&Call::with(Method::PUT, ENABLE), &[200]).await.map(drop)
     }
 
+    /// Requires credentials of `root`.
     pub async fn disable_auth(&self) -> Result<(), Error> {
         self.send_expecting(&Call::with(Method::DELETE, ENABLE), &[200]).await.map(drop)
     }
 
+    /// All users with their roles.
     pub async fn users(&self) -> Result<Vec<User>, Error> {
         Ok(self.send_for_json::<Users>(&Call::get(USERS), &[200]).await?.users)
     }
@@ -119,10 +138,12 @@ impl Client {
         self.send_for_json(&Call::get(resource_path(USERS, user)), &[200]).await
     }
 
+    /// Fails if the user exists.
     pub async fn add_user(&self, new: &NewUser<'_>) -> Result<(), Error> {
         self.put_user(UserBody { password: Some(new.password), ..UserBody::of(new.user) }).await
     }
 
+    /// Fails if the user does not exist, is granted a role that it has, or revoked one that it lacks.
     pub async fn change_user(&self, user: &str, change: &UserChange<'_>) -> Result<(), Error> {
         let mut body = UserBody::of(user);
         match *change {
@@ -133,6 +154,7 @@ impl Client {
         self.put_user(body).await
     }
 
+    /// `root` cannot be removed while auth is enabled.
     pub async fn remove_user(&self, user: &str) -> Result<(), Error> {
         self.send_expecting(&Call::with(Method::DELETE, resource_path(USERS, user)), &[200]).await.map(drop)
     }
@@ -145,26 +167,32 @@ impl Client {
         self.send_expecting(&call, &[200, 201]).await.map(drop)
     }
 
+    /// All roles with their permissions.
     pub async fn roles(&self) -> Result<Vec<Role>, Error> {
         Ok(self.send_for_json::<Roles>(&Call::get(ROLES), &[200]).await?.roles)
     }
 
+    /// One role with its permissions.
     pub async fn role(&self, role: &str) -> Result<Role, Error> {
         self.send_for_json(&Call::get(resource_path(ROLES, role)), &[200]).await
     }
 
+    /// Creates a role without permissions.
     pub async fn add_role(&self, role: &str) -> Result<(), Error> {
         self.put_role(role, None, None).await
     }
 
+    /// Adds permissions. Fails if the role has one of them.
     pub async fn grant_role(&self, role: &str, more: &Permissions) -> Result<(), Error> {
         self.put_role(role, Some(more), None).await
     }
 
+    /// Takes permissions away. Fails if the role has none of them.
     pub async fn revoke_role(&self, role: &str, less: &Permissions) -> Result<(), Error> {
         self.put_role(role, None, Some(less)).await
     }
 
+    /// Users keep the name of the removed role.
     pub async fn remove_role(&self, role: &str) -> Result<(), Error> {
         self.send_expecting(&Call::with(Method::DELETE, resource_path(ROLES, role)), &[200]).await.map(drop)
     }

@@ -12,8 +12,10 @@ use crate::error::{Error, Reason};
 use crate::limits::MAX_SMALL_RESPONSE_BYTES;
 use crate::transport::Call;
 
+/// `GET /version`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Version {
+    /// Version of the responding member.
     #[serde(rename = "etcdserver")]
     pub server: String,
     /// `not_decided` before the first leader.
@@ -24,21 +26,30 @@ pub struct Version {
 /// The health that an endpoint reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
+    /// `/health` reports true: the member has a leader and commits.
     Healthy,
+    /// It reports any other value.
     Unhealthy,
 }
 
+/// `GET /v2/stats/self`: the responding member.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfStatistics {
+    /// `--name` of the member.
     pub name: String,
+    /// Lower-case hex.
     pub id: String,
     /// `StateLeader`, `StateFollower` or `StateCandidate`.
     pub state: String,
+    /// RFC 3339.
     pub start_time: String,
+    /// The leader as known to the member.
     pub leader_info: LeaderInfo,
+    /// Append requests received from the leader.
     #[serde(default)]
     pub recv_append_request_cnt: u64,
+    /// Append requests sent to followers.
     #[serde(default)]
     pub send_append_request_cnt: u64,
 }
@@ -52,9 +63,12 @@ pub struct LeaderInfo {
     pub start_time: String,
 }
 
+/// `GET /v2/stats/leader`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct LeaderStatistics {
+    /// The leader's id in lower-case hex.
     pub leader: String,
+    /// Keyed by id in lower-case hex.
     pub followers: BTreeMap<String, Follower>,
 }
 
@@ -88,6 +102,7 @@ struct HealthResponse {
 }
 
 impl Client {
+    /// Version of the responding member and of the cluster.
     pub async fn version(&self) -> Result<Version, Error> {
         self.send_for_json(&Call::get("/version"), &[200]).await
     }
@@ -104,6 +119,7 @@ impl Client {
         Ok(if healthy { Health::Healthy } else { Health::Unhealthy })
     }
 
+    /// Statistics of the responding member.
     pub async fn self_statistics(&self) -> Result<SelfStatistics, Error> {
         self.send_for_json(&Call::get("/v2/stats/self"), &[200]).await
     }
@@ -113,6 +129,7 @@ impl Client {
         self.send_for_json(&Call::get("/v2/stats/leader"), &[200]).await
     }
 
+    /// Operation counters of the responding member.
     pub async fn store_statistics(&self) -> Result<StoreStatistics, Error> {
         self.send_for_json(&Call::get("/v2/stats/store"), &[200]).await
     }

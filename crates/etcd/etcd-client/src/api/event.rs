@@ -9,6 +9,7 @@ use crate::transport::Reply;
 /// A successful response of the keys API: the event, and the store's index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
+    /// For a read, its `action` is `get`.
     pub event: Event,
     /// `X-Etcd-Index`. A watch after a read starts after this index.
     pub index: u64,

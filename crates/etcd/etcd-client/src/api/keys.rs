@@ -10,9 +10,12 @@ use crate::error::Error;
 use crate::escape;
 use crate::transport::{Body, Call, FORM};
 
+/// Options of a read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GetOptions {
+    /// Lists subdirectories, too.
     pub recursive: bool,
+    /// Sorts listings by key, as Keelson's server always does.
     pub sorted: bool,
     /// Linearizable read; fails without a majority.
     pub quorum: bool,
@@ -21,9 +24,12 @@ pub struct GetOptions {
 /// Precondition of a `set`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PrevExist {
+    /// Sets the key either way.
     #[default]
     Ignore,
+    /// Updates: fails if the key does not exist.
     Exist,
+    /// Creates: fails if the key exists.
     NoExist,
 }
 
@@ -32,7 +38,9 @@ pub enum PrevExist {
 pub struct SetOptions {
     /// Rounded up to seconds. `None` means no expiration, and removes an existing TTL.
     pub ttl: Option<Duration>,
+    /// Creates a directory, without a value.
     pub dir: bool,
+    /// Whether the key must exist.
     pub prev_exist: PrevExist,
     /// An empty value is not sent, since the server rejects it.
     pub prev_value: Option<String>,
@@ -44,17 +52,23 @@ pub struct SetOptions {
     pub no_value_on_success: bool,
 }
 
+/// Options of a DELETE.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
+    /// Allows an empty directory.
     pub dir: bool,
+    /// Allows a directory with content.
     pub recursive: bool,
+    /// Removes the key only with this value. An empty value is not sent.
     pub prev_value: Option<String>,
+    /// Removes the key only with this `modifiedIndex`. 0 is not sent.
     pub prev_index: Option<u64>,
 }
 
 const YES: &str = "true";
 
 impl Client {
+    /// Reads a key, or lists a directory.
     pub async fn get(&self, key: &str, options: GetOptions) -> Result<Response, Error> {
         let query = escape::form(&[
             ("quorum", options.quorum.to_string()),
@@ -146,6 +160,7 @@ impl Client {
         self.keys(call).await
     }
 
+    /// Removes a key, or a directory if the options allow it.
     pub async fn delete(&self, key: &str, options: &DeleteOptions) -> Result<Response, Error> {
         let mut query = comparison_query(options.prev_value.as_ref(), options.prev_index);
         let flags = [("dir", options.dir), ("recursive", options.recursive)];

@@ -14,10 +14,13 @@ use crate::transport::Call;
 pub struct Member {
     /// Lower-case hex without padding.
     pub id: String,
+    /// `--name` of the member.
     #[serde(default)]
     pub name: String,
+    /// Where other members reach it.
     #[serde(default, rename = "peerURLs")]
     pub peer_urls: Vec<String>,
+    /// Where clients reach it, as it advertises.
     #[serde(default, rename = "clientURLs")]
     pub client_urls: Vec<String>,
 }
@@ -37,6 +40,7 @@ const PATH: &str = "/v2/members";
 const NOT_FOUND: u16 = 404;
 
 impl Client {
+    /// All members, also those that have not started.
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
         Ok(self.send_for_json::<List>(&Call::get(PATH), &[200]).await?.members)
     }
@@ -61,12 +65,14 @@ impl Client {
         }
     }
 
+    /// Adds a member, which can then start. Returns it with its id.
     pub async fn add_member(&self, peer_urls: &[String]) -> Result<Member, Error> {
         let mut call = Call::with(Method::POST, PATH).json(change(peer_urls)?);
         call.repeatable = false;
         self.send_for_json(&call, &[201]).await
     }
 
+    /// Replaces all peer URLs of a member; `id` as in [`Member`].
     pub async fn update_member(&self, id: &str, peer_urls: &[String]) -> Result<(), Error> {
         let path = format!("{PATH}/{}", escape::segment(id));
         let call = Call::with(Method::PUT, path).json(change(peer_urls)?);

@@ -18,11 +18,13 @@ pub struct SimulatedDisk {
     state: Arc<Mutex<DiskState>>,
 }
 
+/// An open file of a [`SimulatedDisk`].
 pub struct SimulatedFile {
     state: Arc<Mutex<DiskState>>,
     file: usize,
 }
 
+/// Held until it is dropped.
 pub struct SimulatedLock {
     state: Arc<Mutex<DiskState>>,
 }
@@ -39,7 +41,6 @@ struct DiskState {
     full_writes: bool,
     syncs_to_failure: Option<u64>,
     lying_syncs: bool,
-    reads_fail: bool,
 }
 
 fn lock(state: &Mutex<DiskState>) -> MutexGuard<'_, DiskState> {
@@ -47,6 +48,7 @@ fn lock(state: &Mutex<DiskState>) -> MutexGuard<'_, DiskState> {
 }
 
 impl SimulatedDisk {
+    /// An empty disk that never fails.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,14 +90,12 @@ impl SimulatedDisk {
         lock(&self.state).lying_syncs = lying;
     }
 
-    pub fn set_failing_reads(&self, failing: bool) {
-        lock(&self.state).reads_fail = failing;
-    }
-
+    /// The names in the directory, as processes see them: not necessarily durable.
     pub fn names(&self) -> Vec<String> {
         lock(&self.state).now.names.keys().cloned().collect()
     }
 
+    /// The content as processes see it; `None` if there is no such file.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = lock(&self.state);
         state.now.names.get(name).map(|file| state.now.files[*file].clone())
@@ -222,9 +222,6 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let state = lock(&self.state);
-        if state.reads_fail {
-            return Err(io::Error::from_raw_os_error(5));
-        }
         let from = usize::try_from(offset).map_err(io::Error::other)?;
         let bytes = state.now.files[self.file].get(from..from.saturating_add(buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);

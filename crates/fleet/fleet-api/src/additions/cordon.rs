@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Set by an operator, per machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cordon {
+    /// Gets units.
     #[default]
     Open,
     /// Gets no new units.
@@ -16,6 +18,7 @@ pub enum Cordon {
 }
 
 impl Cordon {
+    /// For serde: an open machine's is omitted.
     pub fn is_open(&self) -> bool {
         *self == Self::Open
     }
@@ -29,6 +32,7 @@ impl Cordon {
         }
     }
 
+    /// The inverse of `encode`; `None` for unknown values.
     pub fn decode(text: &str) -> Option<Self> {
         [Self::Cordoned, Self::Draining].into_iter().find(|cordon| cordon.encode() == Some(text))
     }
@@ -40,7 +44,9 @@ impl fmt::Display for Cordon {
     }
 }
 
+/// Body of `PUT machines/ID/cordon`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CordonRequest {
+    /// The new value; `open` removes the cordon.
     pub cordon: Cordon,
 }

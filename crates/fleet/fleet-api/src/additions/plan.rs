@@ -8,9 +8,11 @@ use crate::unit::Unit;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanRequest {
+    /// As in `PUT /fleet/v1/units/NAME`.
     pub units: Vec<Unit>,
 }
 
+/// Body of `POST rebalance`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RebalanceRequest {
@@ -22,6 +24,7 @@ pub struct RebalanceRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Plan {
+    /// What the engine does next, if nothing else changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
 }
@@ -35,7 +38,9 @@ pub struct Step {
     /// The machine that has the unit before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
+    /// The unit's name.
     pub name: String,
+    /// Why, in one sentence.
     pub reason: String,
     /// The machine that has the unit after.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Refusal {
     /// systemd's message, if there is one.
     pub cause: String,
+    /// How long it lasts.
     pub scope: RefusalScope,
+    /// What the machine refused.
     pub step: RefusedStep,
 }
 
@@ -26,10 +28,13 @@ pub enum RefusalScope {
     Temporary,
 }
 
+/// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RefusedStep {
+    /// Writing the unit file and reloading systemd.
     Load,
+    /// Starting the loaded unit.
     Start,
 }
 

@@ -29,8 +29,9 @@ pub enum UpdatePolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("invalid value {value:?} for {key}: {expected}")]
 pub struct SettingError {
-    pub key: &'static str,
-    pub value: String,
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    /// For the message.
     pub expected: &'static str,
 }
 

@@ -6,6 +6,7 @@ use super::Requirements;
 
 /// The texts are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub enum RequirementsConflict {
     #[error("unresolvable requirements: peer {peer:?} matches conflict {pattern:?}")]
     PeerConflicts { peer: String, pattern: String },
