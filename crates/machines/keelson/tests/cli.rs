@@ -3,6 +3,7 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -142,7 +143,6 @@ fn closed_and_full_outputs_do_not_panic() {
 #[test]
 fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let at = |name: &str| folder.path().join(name);
     // Another user must be able to execute it. `cp` copies it, since a file that a fork of this process has open for
@@ -197,6 +197,28 @@ fn doctor_updates_package_lists_if_a_package_is_unknown() {
     let calls = std::fs::read_to_string(folder.path().join("asked")).unwrap();
     let verbs: Vec<&str> = calls.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(verbs, ["install", "update", "install"], "{calls}");
+}
+
+#[test]
+fn doctor_without_sudo_prints_what_root_must_run() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let (program, apt_get) = (folder.path().join("keelson"), folder.path().join("apt-get"));
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_keelson")).arg(&program).status().unwrap().success());
+    std::fs::write(&apt_get, "#!/bin/sh\nexit 1\n").unwrap();
+    for path in [folder.path(), &apt_get] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.args(["doctor", "--install"]).current_dir("/").env_clear();
+    command.env("PATH", folder.path()).env("HOME", folder.path());
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("run as root: apt-get install "), "{stderr}");
+    assert!(stderr.contains("openssh-client"), "{stderr}");
 }
 
 #[test]

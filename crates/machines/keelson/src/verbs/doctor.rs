@@ -240,6 +240,9 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
         );
     }
     if !nix::unistd::geteuid().is_root() {
+        if !program("sudo") {
+            bail!("this host has no sudo; run as root: apt-get install {}", packages.join(" "));
+        }
         context.progress.note(&format!("installing {} on this host with sudo", packages.join(", ")));
     }
     let step = context.progress.step("install");
