@@ -5,7 +5,6 @@
 
 mod command;
 mod completion;
-mod duration;
 mod flag;
 mod help;
 mod parsed_args;

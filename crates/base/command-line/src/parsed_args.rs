@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::duration;
+use go_compat::{parse_bool, parse_duration};
+
 use crate::flag::{Flag, HELP, ValueKind};
 
 /// The flags that were set, with all their values, and the positional arguments.
@@ -46,7 +47,7 @@ impl ParsedArgs {
     }
 
     pub fn duration(&self, name: &str) -> Option<Duration> {
-        self.text(name).and_then(duration::parse)
+        self.text(name).and_then(parse_duration)
     }
 
     pub fn wants_help(&self) -> bool {
@@ -180,16 +181,15 @@ impl ParsedArgs {
 /// The value as it is stored: switches as `true` or `false`, numbers as decimals.
 fn normalize(flag: &Flag, name: &str, value: String) -> Result<String, BadFlag> {
     let normalized = match flag.value_kind {
-        ValueKind::Switch => match value.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some("true".to_owned()),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some("false".to_owned()),
-            _ => return Err(BadFlag(format!("invalid boolean value {value:?} for -{name}: parse error"))),
+        ValueKind::Switch => match parse_bool(&value) {
+            Some(on) => Some(on.to_string()),
+            None => return Err(BadFlag(format!("invalid boolean value {value:?} for -{name}: parse error"))),
         },
         ValueKind::Number => value.parse::<u64>().ok().map(|number| number.to_string()),
         ValueKind::Integer => value.parse::<i64>().ok().map(|number| number.to_string()),
         ValueKind::Seconds => parse_seconds(&value).map(|_| value.clone()),
         ValueKind::OptionalNumber => (value == "true" || value.parse::<u64>().is_ok()).then(|| value.clone()),
-        ValueKind::Duration => duration::parse(&value).map(|_| value.clone()),
+        ValueKind::Duration => parse_duration(&value).map(|_| value.clone()),
         // Values of `OneOf` are validated by the command: some do so only after their work.
         ValueKind::Text | ValueKind::File | ValueKind::Directory | ValueKind::OneOf(_) => Some(value.clone()),
     };

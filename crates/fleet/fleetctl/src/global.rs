@@ -108,12 +108,8 @@ impl Sources<'_> {
     }
 
     fn switch(&self, flag: &str, default: bool) -> Result<bool, Failure> {
-        match self.text(flag).as_deref() {
-            None => Ok(default),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(invalid_value(flag, other)),
-        }
+        let Some(text) = self.text(flag) else { return Ok(default) };
+        go_compat::parse_bool(&text).ok_or_else(|| invalid_value(flag, &text))
     }
 
     fn seconds(&self, flag: &str, default: Duration) -> Result<Duration, Failure> {

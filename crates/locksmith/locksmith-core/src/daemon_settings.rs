@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use command_line::ParsedArgs;
-use etcd_api::parse_go_duration;
+use go_compat::parse_duration;
 use thiserror::Error;
 
 use crate::fleet_lock::FleetLock;
@@ -109,8 +109,8 @@ fn duration(
 ) -> Result<Duration, SettingError> {
     let read = source.read(flag, |text| {
         let error = |reason: &dyn fmt::Display| format!("{text:?} {reason}");
-        let parsed = parse_go_duration(text)
-            .map_err(|_| error(&"is no length of time: it needs a unit, like 30s or 5m"))?;
+        let parsed = parse_duration(text)
+            .ok_or_else(|| error(&"is no length of time: it needs a unit, like 30s or 5m"))?;
         if parsed < min {
             return Err(error(&format_args!("is less than {min:?}")));
         }

@@ -124,10 +124,8 @@ fn tls(source: &SettingSource<'_>) -> Result<Option<Tls>, SettingError> {
 }
 
 fn switch(source: &SettingSource<'_>, flag: &'static str) -> Result<bool, SettingError> {
-    let read = source.read(flag, |text| match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(format!("{other:?} is neither `true` nor `false`")),
+    let read = source.read(flag, |text| {
+        go_compat::parse_bool(text).ok_or_else(|| format!("{text:?} is neither `true` nor `false`"))
     })?;
     Ok(read.unwrap_or(false))
 }

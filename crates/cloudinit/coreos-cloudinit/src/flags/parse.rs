@@ -83,11 +83,8 @@ pub(super) fn parse(arguments: &[String]) -> Result<ParsedArgs, UsageError> {
 }
 
 fn boolean(flag: &Flag, value: Option<&str>) -> Result<bool, UsageError> {
-    match value {
-        None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(value) => {
-            Err(UsageError::Flag(format!("invalid boolean value {value:?} for -{}: parse error", flag.name)))
-        }
-    }
+    let Some(value) = value else { return Ok(true) };
+    let error =
+        || UsageError::Flag(format!("invalid boolean value {value:?} for -{}: parse error", flag.name));
+    go_compat::parse_bool(value).ok_or_else(error)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_api::format_go_duration;
+use go_compat::format_duration;
 use jiff::Timestamp;
 use locksmith_core::{HolderMetadata, LockMetadata, STALE_AFTER, Semaphore, Staleness, staleness};
 use serde::Serialize;
@@ -130,7 +130,7 @@ impl Holder<'_> {
     fn row(&self, now: Timestamp) -> [String; 5] {
         let since = |metadata: &HolderMetadata| {
             let age = Duration::try_from(now.duration_since(metadata.since)).unwrap_or_default();
-            format_go_duration(Duration::from_secs(age.as_secs()))
+            format_duration(Duration::from_secs(age.as_secs()))
         };
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         [
