@@ -11,6 +11,7 @@ use crate::flag::{Flag, HELP, ValueKind};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ParsedArgs {
     values: BTreeMap<&'static str, Vec<String>>,
+    defaults: BTreeMap<&'static str, &'static str>,
     pub arguments: Vec<String>,
 }
 
@@ -33,21 +34,32 @@ impl ParsedArgs {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The default in the flag's description, `false` for a switch without one; `""` for none.
+    pub fn default_value(&self, name: &str) -> &'static str {
+        self.defaults.get(name).copied().unwrap_or_default()
+    }
+
+    pub fn text_or_default(&self, name: &str) -> &str {
+        self.text(name).unwrap_or(self.default_value(name))
+    }
+
     /// Numbers are validated when they are parsed.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.text(name).and_then(|value| value.parse().ok())
+    }
+
+    /// Zero if there is no default either.
+    pub fn number_or_default(&self, name: &str) -> u64 {
+        self.text_or_default(name).parse().unwrap_or_default()
     }
 
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
-    pub fn seconds(&self, name: &str) -> Option<Duration> {
-        self.text(name).and_then(parse_seconds)
-    }
-
-    pub fn duration(&self, name: &str) -> Option<Duration> {
-        self.text(name).and_then(parse_duration)
+    /// Zero if there is no default either.
+    pub fn duration_or_default(&self, name: &str) -> Duration {
+        parse_duration(self.text_or_default(name)).unwrap_or_default()
     }
 
     pub fn wants_help(&self) -> bool {
@@ -61,7 +73,7 @@ impl ParsedArgs {
 
 /// Parses flags up to the first argument that is none, or up to `--`; the rest are positional arguments.
 pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -82,7 +94,7 @@ pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedAr
 /// positional argument is positional, so that `set --ttl 5 /key -1` works.
 pub fn around_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
     let flag_first = arguments.first().is_some_and(|argument| is_flag(argument));
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -103,7 +115,7 @@ pub fn around_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedAr
 
 /// Parses flags before, between and after the positional arguments; `--` is dropped and ends the flags.
 pub fn anywhere(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -122,7 +134,7 @@ pub fn anywhere(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadF
 
 /// Index of the first argument that is neither a flag nor a flag's value.
 pub fn first_argument(flags: &[Flag], arguments: &[String]) -> Result<Option<usize>, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -146,6 +158,16 @@ fn is_flag(argument: &str) -> bool {
 }
 
 impl ParsedArgs {
+    /// An invalid default is an error, as an invalid value is.
+    fn new(flags: &[Flag]) -> Result<ParsedArgs, BadFlag> {
+        let mut parsed = ParsedArgs::default();
+        for flag in flags.iter().filter(|flag| !flag.default_value().is_empty()) {
+            normalize(flag, flag.name(), flag.default_value().to_owned())?;
+            parsed.defaults.insert(flag.name(), flag.default_value());
+        }
+        Ok(parsed)
+    }
+
     /// Parses one flag, and its value from `after` if it needs one; returns the remaining arguments.
     fn read_flag<'a>(
         &mut self,
@@ -199,7 +221,8 @@ fn normalize(flag: &Flag, name: &str, value: String) -> Result<String, BadFlag> 
 /// Ten years exceed any reasonable limit.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
 
-fn parse_seconds(text: &str) -> Option<Duration> {
+/// Seconds, optionally with a fraction: `3`, `0.5`.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
     (0.0..=SECONDS_MAX).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
@@ -286,12 +309,35 @@ mod tests {
         ];
         let parsed = anywhere(OTHERS, &arguments("--attempts -3 --timeout 0.5 --active=9 x")).unwrap();
         assert_eq!(parsed.integer("attempts"), Some(-3));
-        assert_eq!(parsed.seconds("timeout"), Some(Duration::from_millis(500)));
+        assert_eq!(parsed.text("timeout").and_then(parse_seconds), Some(Duration::from_millis(500)));
         assert_eq!(parsed.number("active"), Some(9));
+        assert_eq!(parsed.text_or_default("active"), "9");
         assert!(anywhere(OTHERS, &arguments("--active 9")).unwrap().is_set("active"));
         for bad in ["--attempts x", "--timeout -1", "--timeout inf", "--timeout NaN", "--active=soon"] {
             assert!(anywhere(OTHERS, &arguments(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn defaults() {
+        const DEFAULTS: &[Flag] = &[
+            Flag::new("name", ValueKind::Text, "").default("core"),
+            Flag::new("lines", ValueKind::Number, "").default("10"),
+            Flag::new("wait", ValueKind::Duration, "").default("5s"),
+        ];
+        let check = |text: &str, name: &str, lines: u64, seconds: f64| {
+            let parsed = anywhere(DEFAULTS, &arguments(text)).unwrap();
+            assert_eq!(parsed.text_or_default("name"), name, "{text}");
+            assert_eq!(parsed.number_or_default("lines"), lines, "{text}");
+            assert_eq!(parsed.duration_or_default("wait"), Duration::from_secs_f64(seconds), "{text}");
+        };
+        check("", "core", 10, 5.0);
+        check("--name= --lines=3 --wait=+1.5s", "", 3, 1.5);
+        let invalid = [Flag::new("wait", ValueKind::Duration, "").default("5")];
+        assert_eq!(
+            anywhere(&invalid, &[]),
+            Err(BadFlag("invalid value \"5\" for flag -wait: parse error".into()))
+        );
     }
 
     #[test]
