@@ -16,7 +16,8 @@ pub use completion::{SHELLS, UnknownShell, script as completion};
 pub use flag::{Flag, HELP, ValueKind};
 pub use help::{command as command_page, program as program_page};
 pub use parsed_args::{
-    BadFlag, ParsedArgs, anywhere, around_arguments, before_arguments, first_argument, parse_seconds,
+    BadFlag, ParsedArgs, anywhere, around_arguments, before_arguments, before_arguments_or_help,
+    first_argument, parse_seconds,
 };
 pub use setting_source::{EmptyFlag, Environment, Origin, SettingError, SettingSource};
 pub use suggestion::nearest;

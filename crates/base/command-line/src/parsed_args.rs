@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use go_compat::{parse_bool, parse_duration};
+use go_compat::{parse_bool, parse_duration, split_flag};
 
 use crate::flag::{Flag, HELP, ValueKind};
 
@@ -37,6 +37,11 @@ impl ParsedArgs {
     /// The default in the flag's description, `false` for a switch without one; `""` for none.
     pub fn default_value(&self, name: &str) -> &'static str {
         self.defaults.get(name).copied().unwrap_or_default()
+    }
+
+    /// Sets the value for the case that the command line has none.
+    pub fn set_default(&mut self, name: &'static str, value: &'static str) {
+        self.defaults.insert(name, value);
     }
 
     pub fn text_or_default(&self, name: &str) -> &str {
@@ -73,6 +78,16 @@ impl ParsedArgs {
 
 /// Parses flags up to the first argument that is none, or up to `--`; the rest are positional arguments.
 pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
+    leading_flags(flags, arguments, false)
+}
+
+/// Parses flags as Go's `flag` does by itself: like [`before_arguments`], but `-h` and `-help`, with any value, end
+/// the parsing, so that errors after them are not reported.
+pub fn before_arguments_or_help(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
+    leading_flags(flags, arguments, true)
+}
+
+fn leading_flags(flags: &[Flag], arguments: &[String], ends_at_help: bool) -> Result<ParsedArgs, BadFlag> {
     let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
@@ -80,8 +95,10 @@ pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedAr
             rest = after;
             break;
         }
-        if !is_flag(argument) {
-            break;
+        let Some((name, _)) = split_flag(argument).map_err(BadFlag)? else { break };
+        if ends_at_help && HELP.is_called(name) {
+            parsed.values.insert(HELP.name(), vec!["true".to_owned()]);
+            return Ok(parsed);
         }
         rest = parsed.read_flag(flags, argument, after)?;
     }
@@ -175,21 +192,14 @@ impl ParsedArgs {
         argument: &str,
         after: &'a [String],
     ) -> Result<&'a [String], BadFlag> {
-        let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).unwrap_or(argument);
-        if body.is_empty() || body.starts_with(['-', '=']) {
-            return Err(BadFlag(format!("bad flag syntax: {argument}")));
-        }
-        let (name, value) = match body.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (body, None),
-        };
+        let (name, value) = split_flag(argument).map_err(BadFlag)?.unwrap_or((argument, None));
         let flag = flags
             .iter()
             .chain([&HELP])
             .find(|flag| flag.is_called(name))
             .ok_or_else(|| BadFlag(format!("flag provided but not defined: -{name}")))?;
         let (value, after) = match (value, flag.value_kind, after.split_first()) {
-            (Some(value), _, _) => (value, after),
+            (Some(value), _, _) => (value.to_owned(), after),
             (None, ValueKind::Switch | ValueKind::OptionalNumber, _) => ("true".to_owned(), after),
             (None, _, Some((value, after))) => (value.clone(), after),
             (None, _, None) => return Err(BadFlag(format!("flag needs an argument: -{name}"))),
@@ -316,6 +326,23 @@ mod tests {
         for bad in ["--attempts x", "--timeout -1", "--timeout inf", "--timeout NaN", "--active=soon"] {
             assert!(anywhere(OTHERS, &arguments(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn help_may_end_the_flags() {
+        let check = |text: &str, expect: Result<bool, &str>| {
+            let parsed = before_arguments_or_help(FLAGS, &arguments(text));
+            let got = parsed.map(|parsed| parsed.wants_help()).map_err(|BadFlag(text)| text);
+            assert_eq!(got.as_ref().map_err(String::as_str).copied(), expect, "{text}");
+        };
+        for help in ["-h", "--help", "-h=false", "-help=x", "-r -h -nope", "-h ---"] {
+            check(help, Ok(true));
+        }
+        for none in ["", "-r", "x -h", "-- -h", "-output -h"] {
+            check(none, Ok(false));
+        }
+        check("-nope -h", Err("flag provided but not defined: -nope"));
+        assert!(before_arguments(FLAGS, &arguments("-h -nope")).is_err());
     }
 
     #[test]

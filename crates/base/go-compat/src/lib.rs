@@ -2,8 +2,10 @@
 
 mod boolean;
 mod duration;
+mod flag;
 mod json;
 
 pub use boolean::parse_bool;
 pub use duration::{format_duration, parse_duration};
+pub use flag::split_flag;
 pub use json::{push_string, to_string};
