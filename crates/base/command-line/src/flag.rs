@@ -35,7 +35,7 @@ pub struct Flag {
     /// One line in help pages and completions.
     pub help: &'static str,
     /// Shown in the help page; `""` for none.
-    pub default: &'static str,
+    pub(crate) default: &'static str,
     /// Parsed, but not in help pages and completions.
     pub hidden: bool,
 }
@@ -68,7 +68,10 @@ impl Flag {
 
     /// The value if the flag is not set; `""` for none.
     pub fn default_value(&self) -> &'static str {
-        self.default
+        match self.value_kind {
+            ValueKind::Switch if self.default.is_empty() => "false",
+            _ => self.default,
+        }
     }
 
     /// The one-letter name, if there is one.

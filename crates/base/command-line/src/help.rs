@@ -1,7 +1,7 @@
 //! Help pages, generated from the command descriptions.
 
 use crate::command::{Command, Program, Subcommands};
-use crate::flag::{Flag, HELP};
+use crate::flag::{Flag, HELP, ValueKind};
 
 /// The help page of the program.
 pub fn program<R: Subcommands>(program: &Program<R>) -> String {
@@ -72,8 +72,9 @@ fn options(title: &str, flags: &[Flag]) -> String {
 }
 
 fn flag_help(flag: &Flag) -> String {
-    match flag.default {
-        "" => flag.help.to_owned(),
-        default => format!("{} (default: {default:?})", flag.help),
+    match (flag.default, flag.value_kind) {
+        ("", _) => flag.help.to_owned(),
+        (default, ValueKind::Switch) => format!("{} (default: {default})", flag.help),
+        (default, _) => format!("{} (default: {default:?})", flag.help),
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::duration;
+use go_compat::{parse_bool, parse_duration, split_flag};
+
 use crate::flag::{Flag, HELP, ValueKind};
 
 /// The flags that were set, with all their values, and the positional arguments.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ParsedArgs {
     values: BTreeMap<&'static str, Vec<String>>,
+    defaults: BTreeMap<&'static str, &'static str>,
     /// In order, with everything after `--`.
     pub arguments: Vec<String>,
 }
@@ -34,9 +36,29 @@ impl ParsedArgs {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The default in the flag's description, `false` for a switch without one; `""` for none.
+    pub fn default_value(&self, name: &str) -> &'static str {
+        self.defaults.get(name).copied().unwrap_or_default()
+    }
+
+    /// Sets the value for the case that the command line has none.
+    pub fn set_default(&mut self, name: &'static str, value: &'static str) {
+        self.defaults.insert(name, value);
+    }
+
+    /// The last value, else the default.
+    pub fn text_or_default(&self, name: &str) -> &str {
+        self.text(name).unwrap_or(self.default_value(name))
+    }
+
     /// Numbers are validated when they are parsed.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.text(name).and_then(|value| value.parse().ok())
+    }
+
+    /// Zero if there is no default either.
+    pub fn number_or_default(&self, name: &str) -> u64 {
+        self.text_or_default(name).parse().unwrap_or_default()
     }
 
     /// The last value; `None` if the flag was not set.
@@ -44,14 +66,9 @@ impl ParsedArgs {
         self.text(name).and_then(|value| value.parse().ok())
     }
 
-    /// The last value; `None` if the flag was not set.
-    pub fn seconds(&self, name: &str) -> Option<Duration> {
-        self.text(name).and_then(parse_seconds)
-    }
-
-    /// The last value; `None` if the flag was not set.
-    pub fn duration(&self, name: &str) -> Option<Duration> {
-        self.text(name).and_then(duration::parse)
+    /// Zero if there is no default either.
+    pub fn duration_or_default(&self, name: &str) -> Duration {
+        parse_duration(self.text_or_default(name)).unwrap_or_default()
     }
 
     /// Whether `--help` or `-h` was given.
@@ -67,15 +84,27 @@ impl ParsedArgs {
 
 /// Parses flags up to the first argument that is none, or up to `--`; the rest are positional arguments.
 pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    leading_flags(flags, arguments, false)
+}
+
+/// Parses flags as Go's `flag` does by itself: like [`before_arguments`], but `-h` and `-help`, with any value, end
+/// the parsing, so that errors after them are not reported.
+pub fn before_arguments_or_help(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
+    leading_flags(flags, arguments, true)
+}
+
+fn leading_flags(flags: &[Flag], arguments: &[String], ends_at_help: bool) -> Result<ParsedArgs, BadFlag> {
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
             rest = after;
             break;
         }
-        if !is_flag(argument) {
-            break;
+        let Some((name, _)) = split_flag(argument).map_err(BadFlag)? else { break };
+        if ends_at_help && HELP.is_called(name) {
+            parsed.values.insert(HELP.name(), vec!["true".to_owned()]);
+            return Ok(parsed);
         }
         rest = parsed.read_flag(flags, argument, after)?;
     }
@@ -88,7 +117,7 @@ pub fn before_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedAr
 /// positional argument is positional, so that `set --ttl 5 /key -1` works.
 pub fn around_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
     let flag_first = arguments.first().is_some_and(|argument| is_flag(argument));
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -109,7 +138,7 @@ pub fn around_arguments(flags: &[Flag], arguments: &[String]) -> Result<ParsedAr
 
 /// Parses flags before, between and after the positional arguments; `--` is dropped and ends the flags.
 pub fn anywhere(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -128,7 +157,7 @@ pub fn anywhere(flags: &[Flag], arguments: &[String]) -> Result<ParsedArgs, BadF
 
 /// Index of the first argument that is neither a flag nor a flag's value.
 pub fn first_argument(flags: &[Flag], arguments: &[String]) -> Result<Option<usize>, BadFlag> {
-    let mut parsed = ParsedArgs::default();
+    let mut parsed = ParsedArgs::new(flags)?;
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
         if argument == "--" {
@@ -152,6 +181,16 @@ fn is_flag(argument: &str) -> bool {
 }
 
 impl ParsedArgs {
+    /// An invalid default is an error, as an invalid value is.
+    fn new(flags: &[Flag]) -> Result<ParsedArgs, BadFlag> {
+        let mut parsed = ParsedArgs::default();
+        for flag in flags.iter().filter(|flag| !flag.default_value().is_empty()) {
+            normalize(flag, flag.name(), flag.default_value().to_owned())?;
+            parsed.defaults.insert(flag.name(), flag.default_value());
+        }
+        Ok(parsed)
+    }
+
     /// Parses one flag, and its value from `after` if it needs one; returns the remaining arguments.
     fn read_flag<'a>(
         &mut self,
@@ -159,21 +198,14 @@ impl ParsedArgs {
         argument: &str,
         after: &'a [String],
     ) -> Result<&'a [String], BadFlag> {
-        let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).unwrap_or(argument);
-        if body.is_empty() || body.starts_with(['-', '=']) {
-            return Err(BadFlag(format!("bad flag syntax: {argument}")));
-        }
-        let (name, value) = match body.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (body, None),
-        };
+        let (name, value) = split_flag(argument).map_err(BadFlag)?.unwrap_or((argument, None));
         let flag = flags
             .iter()
             .chain([&HELP])
             .find(|flag| flag.is_called(name))
             .ok_or_else(|| BadFlag(format!("flag provided but not defined: -{name}")))?;
         let (value, after) = match (value, flag.value_kind, after.split_first()) {
-            (Some(value), _, _) => (value, after),
+            (Some(value), _, _) => (value.to_owned(), after),
             (None, ValueKind::Switch | ValueKind::OptionalNumber, _) => ("true".to_owned(), after),
             (None, _, Some((value, after))) => (value.clone(), after),
             (None, _, None) => return Err(BadFlag(format!("flag needs an argument: -{name}"))),
@@ -187,16 +219,15 @@ impl ParsedArgs {
 /// The value as it is stored: switches as `true` or `false`, numbers as decimals.
 fn normalize(flag: &Flag, name: &str, value: String) -> Result<String, BadFlag> {
     let normalized = match flag.value_kind {
-        ValueKind::Switch => match value.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some("true".to_owned()),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some("false".to_owned()),
-            _ => return Err(BadFlag(format!("invalid boolean value {value:?} for -{name}: parse error"))),
+        ValueKind::Switch => match parse_bool(&value) {
+            Some(on) => Some(on.to_string()),
+            None => return Err(BadFlag(format!("invalid boolean value {value:?} for -{name}: parse error"))),
         },
         ValueKind::Number => value.parse::<u64>().ok().map(|number| number.to_string()),
         ValueKind::Integer => value.parse::<i64>().ok().map(|number| number.to_string()),
         ValueKind::Seconds => parse_seconds(&value).map(|_| value.clone()),
         ValueKind::OptionalNumber => (value == "true" || value.parse::<u64>().is_ok()).then(|| value.clone()),
-        ValueKind::Duration => duration::parse(&value).map(|_| value.clone()),
+        ValueKind::Duration => parse_duration(&value).map(|_| value.clone()),
         // Values of `OneOf` are validated by the command: some do so only after their work.
         ValueKind::Text | ValueKind::File | ValueKind::Directory | ValueKind::OneOf(_) => Some(value.clone()),
     };
@@ -206,7 +237,8 @@ fn normalize(flag: &Flag, name: &str, value: String) -> Result<String, BadFlag> 
 /// Ten years exceed any reasonable limit.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
 
-fn parse_seconds(text: &str) -> Option<Duration> {
+/// Seconds, optionally with a fraction: `3`, `0.5`.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
     (0.0..=SECONDS_MAX).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
@@ -293,12 +325,52 @@ mod tests {
         ];
         let parsed = anywhere(OTHERS, &arguments("--attempts -3 --timeout 0.5 --active=9 x")).unwrap();
         assert_eq!(parsed.integer("attempts"), Some(-3));
-        assert_eq!(parsed.seconds("timeout"), Some(Duration::from_millis(500)));
+        assert_eq!(parsed.text("timeout").and_then(parse_seconds), Some(Duration::from_millis(500)));
         assert_eq!(parsed.number("active"), Some(9));
+        assert_eq!(parsed.text_or_default("active"), "9");
         assert!(anywhere(OTHERS, &arguments("--active 9")).unwrap().is_set("active"));
         for bad in ["--attempts x", "--timeout -1", "--timeout inf", "--timeout NaN", "--active=soon"] {
             assert!(anywhere(OTHERS, &arguments(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn help_may_end_the_flags() {
+        let check = |text: &str, expect: Result<bool, &str>| {
+            let parsed = before_arguments_or_help(FLAGS, &arguments(text));
+            let got = parsed.map(|parsed| parsed.wants_help()).map_err(|BadFlag(text)| text);
+            assert_eq!(got.as_ref().map_err(String::as_str).copied(), expect, "{text}");
+        };
+        for help in ["-h", "--help", "-h=false", "-help=x", "-r -h -nope", "-h ---"] {
+            check(help, Ok(true));
+        }
+        for none in ["", "-r", "x -h", "-- -h", "-output -h"] {
+            check(none, Ok(false));
+        }
+        check("-nope -h", Err("flag provided but not defined: -nope"));
+        assert!(before_arguments(FLAGS, &arguments("-h -nope")).is_err());
+    }
+
+    #[test]
+    fn defaults() {
+        const DEFAULTS: &[Flag] = &[
+            Flag::new("name", ValueKind::Text, "").default("core"),
+            Flag::new("lines", ValueKind::Number, "").default("10"),
+            Flag::new("wait", ValueKind::Duration, "").default("5s"),
+        ];
+        let check = |text: &str, name: &str, lines: u64, seconds: f64| {
+            let parsed = anywhere(DEFAULTS, &arguments(text)).unwrap();
+            assert_eq!(parsed.text_or_default("name"), name, "{text}");
+            assert_eq!(parsed.number_or_default("lines"), lines, "{text}");
+            assert_eq!(parsed.duration_or_default("wait"), Duration::from_secs_f64(seconds), "{text}");
+        };
+        check("", "core", 10, 5.0);
+        check("--name= --lines=3 --wait=+1.5s", "", 3, 1.5);
+        let invalid = [Flag::new("wait", ValueKind::Duration, "").default("5")];
+        assert_eq!(
+            anywhere(&invalid, &[]),
+            Err(BadFlag("invalid value \"5\" for flag -wait: parse error".into()))
+        );
     }
 
     #[test]

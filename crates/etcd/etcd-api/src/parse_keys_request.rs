@@ -231,11 +231,7 @@ fn bare_flag(form: &Form<'_>, name: &str) -> Result<Option<bool>, ApiError> {
 }
 
 fn boolean(text: &[u8]) -> Option<bool> {
-    match text {
-        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
-        _ => None,
-    }
+    go_compat::parse_bool(std::str::from_utf8(text).ok()?)
 }
 
 /// Digits only; Rust's parser would accept a leading `+`.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use etcd_api::{StoreStatistics, Timestamp, format_go_duration, format_id};
+use etcd_api::{StoreStatistics, Timestamp, format_id};
+use go_compat::format_duration;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
@@ -61,7 +62,7 @@ impl SelfStatistics {
             start_time: time(status.started),
             leader_info: LeaderInfo {
                 leader: status.leader.map(format_id).unwrap_or_default(),
-                uptime: format_go_duration(uptime),
+                uptime: format_duration(uptime),
                 start_time: time(since),
             },
             recv_append_request_cnt: status.appends_received,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, ParsedArgs, ValueKind};
+use command_line::{EmptyFlag, Environment, Flag, ParsedArgs, SettingSource, ValueKind};
 use etcd_client::{Endpoint, TlsFiles};
 
 use crate::failure::Failure;
@@ -22,7 +22,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new("peers,C", ValueKind::Text, "deprecated: use --endpoints"),
     Flag::new("endpoint", ValueKind::Text, "deprecated: use --endpoints"),
     Flag::new("endpoints", ValueKind::Text, "comma-separated client URLs of the cluster")
-        .default(DEFAULT_ENDPOINTS),
+        .default("http://127.0.0.1:2379,http://127.0.0.1:4001"),
     Flag::new("cert-file", ValueKind::File, "client certificate for https (PEM)"),
     Flag::new("key-file", ValueKind::File, "private key of the client certificate (PEM)"),
     Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),
@@ -39,13 +39,8 @@ pub const FLAGS: &[Flag] = &[
     Flag::switch("version,v", "print the version"),
 ];
 
-const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// In order of precedence; empty values are ignored.
-const ENDPOINT_SOURCES: [(&str, &str); 3] =
-    [("endpoints", "ETCDCTL_ENDPOINTS"), ("endpoint", "ETCDCTL_ENDPOINT"), ("peers", "ETCDCTL_PEERS")];
+/// In order of precedence.
+const ENDPOINT_FLAGS: [&str; 3] = ["endpoints", "endpoint", "peers"];
 
 #[derive(Debug)]
 pub struct Global {
@@ -75,36 +70,23 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Returns the value of an environment variable.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 impl Global {
     pub fn from(args: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
-        let flag_or_variable = |flag: &str, variable: &str| {
-            let flag = args.text(flag).map(str::to_owned);
-            flag.filter(|text| !text.is_empty())
-                .or_else(|| environment(variable).filter(|text| !text.is_empty()))
-        };
-        let domain = flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
-        let file = |flag: &str, variable: &str| flag_or_variable(flag, variable).map(PathBuf::from);
-        let addresses = ENDPOINT_SOURCES
-            .iter()
-            .find_map(|(flag, variable)| flag_or_variable(flag, variable))
-            .unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
+        let source = SettingSource { args, environment, prefix: "ETCDCTL", empty_flag: EmptyFlag::IsUnset };
+        let domain = source.text("discovery-srv");
+        let file = |flag| source.text(flag).map(PathBuf::from);
+        let addresses = ENDPOINT_FLAGS.into_iter().find_map(|flag| source.text(flag));
+        let addresses = addresses.unwrap_or_else(|| source.text_or_default("endpoints"));
         Ok(Global {
             debug: args.is_set("debug"),
             sync: !args.is_set("no-sync"),
-            format: args.text("output").unwrap_or("simple").to_owned(),
+            format: args.text_or_default("output").to_owned(),
             endpoints: if domain.is_some() { Vec::new() } else { endpoints(&addresses)? },
             domain,
-            tls: TlsFiles {
-                ca: file("ca-file", "ETCDCTL_CA_FILE"),
-                certificate: file("cert-file", "ETCDCTL_CERT_FILE"),
-                key: file("key-file", "ETCDCTL_KEY_FILE"),
-            },
+            tls: TlsFiles { ca: file("ca-file"), certificate: file("cert-file"), key: file("key-file") },
             user: user(args.text("username"), args.text("password")),
-            timeout: args.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
-            total_timeout: args.duration("total-timeout").unwrap_or(DEFAULT_TOTAL_TIMEOUT),
+            timeout: args.duration_or_default("timeout"),
+            total_timeout: args.duration_or_default("total-timeout"),
         })
     }
 }
@@ -127,6 +109,8 @@ fn user(name: Option<&str>, password: Option<&str>) -> Option<User> {
 mod tests {
     use super::*;
     use command_line::before_arguments;
+
+    const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
     type Arguments<'a> = &'a [&'a str];
     type Variables<'a> = &'a [(&'a str, &'a str)];

@@ -1,8 +1,8 @@
 //! Parses the command line and runs the command.
 
 use command_line::{
-    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
-    nearest, program_page,
+    BadFlag, Environment, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page,
+    completion, nearest, program_page,
 };
 
 use crate::command::{Command, Run};
@@ -61,7 +61,7 @@ fn dispatch(
     path: Vec<&'static str>,
     command: &'static Command,
     arguments: &[String],
-    environment: global::Environment<'_>,
+    environment: Environment<'_>,
 ) -> Result<(), Failure> {
     let parsed = match command.run {
         Run::Group(_) => before_arguments(command.flags, arguments),

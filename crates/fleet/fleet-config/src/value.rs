@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd_api::parse_go_duration;
+use go_compat::{parse_bool, parse_duration};
 use thiserror::Error;
 
 use crate::limits::{MAX_DURATION, MAX_SERVERS};
@@ -32,13 +32,8 @@ pub enum ValueError {
     Amount { text: String, right: &'static str },
 }
 
-/// The values of Go's `strconv.ParseBool`.
 pub fn switch(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(ValueError::Switch(text.to_owned())),
-    }
+    parse_bool(text).ok_or_else(|| ValueError::Switch(text.to_owned()))
 }
 
 pub fn number(text: &str, least: i64, most: i64) -> Result<i64, ValueError> {
@@ -64,7 +59,7 @@ pub fn seconds(text: &str, least: Duration) -> Result<Duration, ValueError> {
 }
 
 pub fn duration(text: &str, least: Duration) -> Result<Duration, ValueError> {
-    let duration = parse_go_duration(text).map_err(|_| ValueError::Duration(text.to_owned()))?;
+    let duration = parse_duration(text).ok_or_else(|| ValueError::Duration(text.to_owned()))?;
     in_range(text, duration, least)
 }
 

@@ -351,7 +351,7 @@ fn help_names_every_key_with_its_default() {
         assert!(help.contains(line), "{line}{help}");
     }
     assert!(help.lines().all(|line| line.len() <= 110), "{help}");
-    for argument in ["-h", "-help", "help"] {
+    for argument in ["-h", "-help", "-help=false", "help"] {
         assert_eq!(text(argument), help);
     }
 }

@@ -22,10 +22,9 @@ pub const fn fields(default: &'static str) -> Flag {
 /// The columns that `--fields` names, in its order. Fails before any request is made.
 pub fn selected_columns<'a, R>(
     args: &ParsedArgs,
-    default: &str,
     available: &'a [Column<R>],
 ) -> Result<Vec<&'a Column<R>>, Failure> {
-    let names = args.text("fields").unwrap_or(default);
+    let names = args.text_or_default("fields");
     if names.is_empty() {
         return Err(Failure::new("Must define output format"));
     }

@@ -3,16 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, ParsedArgs, ValueKind};
+use command_line::{EmptyFlag, Environment, Flag, ParsedArgs, SettingSource, ValueKind, parse_seconds};
 use etcd_client::TlsFiles;
+use go_compat::parse_bool;
 
 use crate::failure::Failure;
-
-const DEFAULT_ENDPOINT: &str = "unix:///var/run/fleet.sock";
-const DEFAULT_PREFIX: &str = "/_coreos.com/fleet/";
-const DEFAULT_KNOWN_HOSTS: &str = "~/.fleetctl/known_hosts";
-const DEFAULT_SSH_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The registered client port of etcd, and its former one.
 pub const ETCD_PORTS: [u16; 2] = [2379, 4001];
@@ -24,16 +19,16 @@ pub const FLAGS: &[Flag] = &[
         ValueKind::Text,
         "URL of the API (unix://, http:// or https://), or URLs of etcd with --driver=etcd",
     )
-    .default(DEFAULT_ENDPOINT),
+    .default("unix:///var/run/fleet.sock"),
     Flag::new(
         "driver",
         ValueKind::OneOf(&["API", "etcd"]),
         "access the cluster through the fleet API or etcd",
     )
     .default("API"),
-    Flag::new("experimental-api", ValueKind::Switch, "ignored").hidden(),
+    Flag::switch("experimental-api", "ignored").default("true").hidden(),
     Flag::new("etcd-key-prefix", ValueKind::Text, "prefix of the keys in etcd, with --driver=etcd")
-        .default(DEFAULT_PREFIX),
+        .default("/_coreos.com/fleet/"),
     Flag::new("request-timeout", ValueKind::Seconds, "timeout of a request, in seconds").default("3"),
     Flag::new("tunnel", ValueKind::Text, "connect through this machine over SSH: host[:port]"),
     Flag::new("ssh-username", ValueKind::Text, "user name for SSH connections").default("core"),
@@ -44,8 +39,9 @@ pub const FLAGS: &[Flag] = &[
         ValueKind::File,
         "private key for SSH, in addition to the keys of the agent",
     ),
-    Flag::switch("strict-host-key-checking", "verify host keys against --known-hosts-file (default: true)"),
-    Flag::new("known-hosts-file", ValueKind::File, "file of trusted host keys").default(DEFAULT_KNOWN_HOSTS),
+    Flag::switch("strict-host-key-checking", "verify host keys against --known-hosts-file").default("true"),
+    Flag::new("known-hosts-file", ValueKind::File, "file of trusted host keys")
+        .default("~/.fleetctl/known_hosts"),
     Flag::new("ca-file", ValueKind::File, "CA bundle to verify https servers with (PEM)"),
     Flag::new("cert-file", ValueKind::File, "client certificate for https (PEM)"),
     Flag::new("key-file", ValueKind::File, "private key of the client certificate (PEM)"),
@@ -87,50 +83,25 @@ pub struct Ssh {
     pub known_hosts: Option<PathBuf>,
 }
 
-/// Looks up an environment variable.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Values of flags, else of their environment variables. Empty values count as unset.
-struct Sources<'a> {
-    args: &'a ParsedArgs,
-    environment: Environment<'a>,
+fn file(source: &SettingSource<'_>, flag: &'static str, alias: &'static str) -> Option<PathBuf> {
+    source.text(flag).or_else(|| source.text(alias)).map(PathBuf::from)
 }
 
-impl Sources<'_> {
-    fn text(&self, flag: &str) -> Option<String> {
-        let variable = format!("FLEETCTL_{}", flag.to_uppercase().replace('-', "_"));
-        let args = self.args.text(flag).map(str::to_owned);
-        args.or_else(|| (self.environment)(&variable)).filter(|text| !text.is_empty())
-    }
-
-    fn file(&self, flag: &str, old: &str) -> Option<PathBuf> {
-        self.text(flag).or_else(|| self.text(old)).map(PathBuf::from)
-    }
-
-    fn switch(&self, flag: &str, default: bool) -> Result<bool, Failure> {
-        match self.text(flag).as_deref() {
-            None => Ok(default),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(invalid_value(flag, other)),
-        }
-    }
-
-    fn seconds(&self, flag: &str, default: Duration) -> Result<Duration, Failure> {
-        let Some(text) = self.text(flag) else { return Ok(default) };
-        let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        seconds.ok_or_else(|| invalid_value(flag, &text))
-    }
-}
-
-fn invalid_value(flag: &str, value: &str) -> Failure {
-    Failure::usage(format!("invalid value {value:?} for flag -{flag}: parse error"))
+fn read<T>(
+    source: &SettingSource<'_>,
+    flag: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, Failure> {
+    let invalid = |text: &str| format!("invalid value {text:?} for flag -{flag}: parse error");
+    let value = source.read_or_default(flag, |text| parse(text).ok_or_else(|| invalid(text)));
+    value.map_err(|error| Failure::usage(error.cause))
 }
 
 impl Global {
     pub fn from(args: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
-        let sources = Sources { args, environment };
-        let driver = match sources.text("driver").as_deref() {
+        let empty_flag = EmptyFlag::HidesVariable;
+        let source = SettingSource { args, environment, prefix: "FLEETCTL", empty_flag };
+        let driver = match source.text("driver").as_deref() {
             None => Driver::Auto,
             Some("API") => Driver::Api,
             Some("etcd") => Driver::Etcd,
@@ -140,27 +111,29 @@ impl Global {
                 )));
             }
         };
-        let plain_etcd = driver == Driver::Etcd || !sources.switch("experimental-api", true)?;
-        let default_endpoint = if plain_etcd { ETCD_ENDPOINTS } else { DEFAULT_ENDPOINT };
+        let plain_etcd = driver == Driver::Etcd || !read(&source, "experimental-api", parse_bool)?;
         let home = environment("HOME");
-        let strict = sources.switch("strict-host-key-checking", true)?;
-        let known_hosts = sources.text("known-hosts-file").unwrap_or_else(|| DEFAULT_KNOWN_HOSTS.to_owned());
+        let strict = read(&source, "strict-host-key-checking", parse_bool)?;
+        let known_hosts = source.text_or_default("known-hosts-file");
         Ok(Global {
-            endpoint: sources.text("endpoint").unwrap_or_else(|| default_endpoint.to_owned()),
-            driver,
-            key_prefix: sources.text("etcd-key-prefix").unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
-            request_timeout: sources.seconds("request-timeout", DEFAULT_REQUEST_TIMEOUT)?,
-            tls: TlsFiles {
-                ca: sources.file("ca-file", "etcd-cafile"),
-                certificate: sources.file("cert-file", "etcd-certfile"),
-                key: sources.file("key-file", "etcd-keyfile"),
+            endpoint: match source.text("endpoint") {
+                None if plain_etcd => ETCD_ENDPOINTS.to_owned(),
+                _ => source.text_or_default("endpoint"),
             },
-            debug: sources.switch("debug", false)?,
+            driver,
+            key_prefix: source.text_or_default("etcd-key-prefix"),
+            request_timeout: read(&source, "request-timeout", parse_seconds)?,
+            tls: TlsFiles {
+                ca: file(&source, "ca-file", "etcd-cafile"),
+                certificate: file(&source, "cert-file", "etcd-certfile"),
+                key: file(&source, "key-file", "etcd-keyfile"),
+            },
+            debug: read(&source, "debug", parse_bool)?,
             ssh: Ssh {
-                tunnel: sources.text("tunnel"),
-                user: sources.text("ssh-username").unwrap_or_else(|| "core".to_owned()),
-                timeout: sources.seconds("ssh-timeout", DEFAULT_SSH_TIMEOUT)?,
-                identity: sources
+                tunnel: source.text("tunnel"),
+                user: source.text_or_default("ssh-username"),
+                timeout: read(&source, "ssh-timeout", parse_seconds)?,
+                identity: source
                     .text("ssh-identity-file")
                     .map(|text| expand_home(&text, home.as_deref()))
                     .transpose()?,
@@ -239,6 +212,7 @@ mod tests {
         };
         assert_eq!(text(&["--driver=foo"], &[]), "Unable to initialize client: unrecognized driver \"foo\"");
         assert!(text(&[], &[("FLEETCTL_SSH_TIMEOUT", "soon")]).contains("ssh-timeout"));
+        assert!(text(&[], &[("FLEETCTL_REQUEST_TIMEOUT", "1e9")]).contains("request-timeout"));
         assert!(text(&[], &[("FLEETCTL_DEBUG", "maybe")]).contains("debug"));
     }
 }

@@ -17,14 +17,11 @@ pub const SSH_PORT: Flag =
 
 const PREFIX: &str = "Unable to SSH to remote host: ";
 const MACHINE_ID: &str = "/etc/machine-id";
-const DEFAULT_PORT: u16 = 22;
 
 pub fn port(args: &ParsedArgs) -> Result<u16, Failure> {
-    match args.number(SSH_PORT.name()) {
-        None => Ok(DEFAULT_PORT),
-        Some(port) => u16::try_from(port)
-            .map_err(|_| Failure::usage(format!("invalid value \"{port}\" for flag -ssh-port: not a port"))),
-    }
+    let port = args.number_or_default(SSH_PORT.name());
+    u16::try_from(port)
+        .map_err(|_| Failure::usage(format!("invalid value \"{port}\" for flag -ssh-port: not a port")))
 }
 
 /// Connects to a machine, through the tunnel if one is configured.

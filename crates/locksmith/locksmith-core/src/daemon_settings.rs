@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use command_line::ParsedArgs;
-use etcd_api::parse_go_duration;
+use command_line::{Environment, ParsedArgs, SettingError, SettingSource};
+use go_compat::parse_duration;
 use thiserror::Error;
 
 use crate::fleet_lock::FleetLock;
-use crate::setting_source::{Environment, SettingError, SettingSource, invalid};
-use crate::settings::{StoreSettings, read_store};
+use crate::settings::{StoreSettings, read_store, source};
 use crate::strategy::Strategy;
 use crate::window::Window;
 
@@ -51,10 +50,10 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// # Errors
 /// A setting is invalid.
-pub fn daemon_mode(flags: &ParsedArgs, environment: Environment<'_>) -> Result<DaemonMode, DaemonError> {
-    let source = SettingSource { flags, environment, prefix: "LOCKSMITHD" };
+pub fn daemon_mode(args: &ParsedArgs, environment: Environment<'_>) -> Result<DaemonMode, DaemonError> {
+    let source = source("LOCKSMITHD", args, environment);
     let strategy = match source.variable("REBOOT_STRATEGY") {
-        Some((origin, text)) => text.parse().map_err(|error| invalid(origin, error))?,
+        Some((origin, text)) => text.parse().map_err(|error| SettingError::new(origin, error))?,
         None => Strategy::default(),
     };
     let settings = settings(&source, strategy).map(Box::new);
@@ -67,21 +66,16 @@ pub fn daemon_mode(flags: &ParsedArgs, environment: Environment<'_>) -> Result<D
 fn settings(source: &SettingSource<'_>, strategy: Strategy) -> Result<DaemonSettings, DaemonError> {
     let window = window(source)?;
     let store = read_store(source)?;
-    let fleet_lock = match source.text("fleet-lock-url") {
-        Some((origin, url)) => {
-            Some(FleetLock::new(&url, &store.group).map_err(|error| invalid(origin, error))?)
-        }
-        None => None,
-    };
-    let drain = duration(source, "drain-timeout", Duration::ZERO, Duration::from_secs(300))?;
+    let fleet_lock = source.read("fleet-lock-url", |url| FleetLock::new(url, &store.group))?;
+    let drain = duration(source, "drain-timeout", Duration::ZERO)?;
     Ok(DaemonSettings {
         strategy,
         window,
         store,
         fleet_lock,
         drain_timeout: (!drain.is_zero()).then_some(drain),
-        login_delay: duration(source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
-        retry_interval: duration(source, "retry-interval", MIN_RETRY_INTERVAL, Duration::from_secs(5))?,
+        login_delay: duration(source, "login-delay", Duration::ZERO)?,
+        retry_interval: duration(source, "retry-interval", MIN_RETRY_INTERVAL)?,
     })
 }
 
@@ -95,22 +89,17 @@ fn window(source: &SettingSource<'_>) -> Result<Option<Window>, DaemonError> {
             // Attributes the error to the start if it is invalid with any length.
             let origin = if Window::parse(&start, "0").is_err() { origin } else { length_origin };
             let parsed = Window::parse(&start, &length);
-            parsed.map(Some).map_err(|error| DaemonError::Window(invalid(origin, error)))
+            parsed.map(Some).map_err(|error| DaemonError::Window(SettingError::new(origin, error)))
         }
         _ => Err(DaemonError::HalfWindow),
     }
 }
 
-fn duration(
-    source: &SettingSource<'_>,
-    flag: &'static str,
-    min: Duration,
-    default: Duration,
-) -> Result<Duration, SettingError> {
-    let read = source.read(flag, |text| {
+fn duration(source: &SettingSource<'_>, flag: &'static str, min: Duration) -> Result<Duration, SettingError> {
+    source.read_or_default(flag, |text| {
         let error = |reason: &dyn fmt::Display| format!("{text:?} {reason}");
-        let parsed = parse_go_duration(text)
-            .map_err(|_| error(&"is no length of time: it needs a unit, like 30s or 5m"))?;
+        let parsed = parse_duration(text)
+            .ok_or_else(|| error(&"is no length of time: it needs a unit, like 30s or 5m"))?;
         if parsed < min {
             return Err(error(&format_args!("is less than {min:?}")));
         }
@@ -118,8 +107,7 @@ fn duration(
             return Err(error(&"is more than a day"));
         }
         Ok(parsed)
-    })?;
-    Ok(read.unwrap_or(default))
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! Settings of both programs: the store and the lock group.
 
-use command_line::{Flag, ParsedArgs, ValueKind};
+use command_line::{EmptyFlag, Environment, Flag, ParsedArgs, SettingError, SettingSource, ValueKind};
 
 use crate::key::Keys;
-use crate::setting_source::{Environment, Origin, SettingError, SettingSource, invalid};
-
-const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 /// The flags before the command.
 pub const FLAGS: &[Flag] = &[
@@ -15,14 +12,14 @@ pub const FLAGS: &[Flag] = &[
         ValueKind::Text,
         "etcd endpoint for locksmith. Specify multiple times to use multiple endpoints.",
     )
-    .default(DEFAULT_ENDPOINTS),
+    .default("http://127.0.0.1:2379,http://127.0.0.1:4001"),
     Flag::new("etcd-cafile", ValueKind::File, "etcd CA file authentication"),
     Flag::new("etcd-certfile", ValueKind::File, "etcd cert file authentication"),
     Flag::new("etcd-keyfile", ValueKind::File, "etcd key file authentication"),
     Flag::new("etcd-password", ValueKind::Text, "password for secure etcd communication"),
     Flag::new("etcd-username", ValueKind::Text, "username for secure etcd communication"),
     Flag::new("fleet-endpoint", ValueKind::Text, "where the cluster manager is asked")
-        .default(FLEET_ENDPOINT),
+        .default("unix:///var/run/fleet.sock"),
     Flag::new("group", ValueKind::Text, "locksmith group"),
     Flag::switch("version", "Print the version and exit."),
 ];
@@ -35,8 +32,6 @@ pub const DAEMON_FLAGS: &[Flag] = &[
     Flag::new("login-delay", ValueKind::Duration, "how long who is logged in is warned before").default("5m"),
     Flag::new("retry-interval", ValueKind::Duration, "how long what failed rests at first").default("5s"),
 ];
-
-const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
 
 /// Where the lock is stored.
 #[derive(Debug, Clone)]
@@ -78,58 +73,58 @@ impl std::fmt::Debug for User {
 /// # Errors
 /// A setting is invalid.
 pub fn store_settings(
-    flags: &ParsedArgs,
+    args: &ParsedArgs,
     environment: Environment<'_>,
 ) -> Result<StoreSettings, SettingError> {
-    read_store(&SettingSource { flags, environment, prefix: "LOCKSMITHCTL" })
+    read_store(&source("LOCKSMITHCTL", args, environment))
+}
+
+pub(crate) fn source<'a>(
+    prefix: &'static str,
+    args: &'a ParsedArgs,
+    environment: Environment<'a>,
+) -> SettingSource<'a> {
+    SettingSource { args, environment, prefix, empty_flag: EmptyFlag::HidesVariable }
 }
 
 pub(crate) fn read_store(source: &SettingSource<'_>) -> Result<StoreSettings, SettingError> {
-    let (origin, values) =
-        source.texts("endpoint").unwrap_or_else(|| (Origin::Default, vec![DEFAULT_ENDPOINTS.to_owned()]));
+    let (origin, values) = source.texts_or_default("endpoint");
     let endpoints: Vec<String> =
         values.iter().flat_map(|text| text.split(',')).map(|one| one.trim().to_owned()).collect();
     if endpoints.iter().any(String::is_empty) {
-        return Err(invalid(
+        return Err(SettingError::new(
             origin,
             "an address is empty: use addresses like http://127.0.0.1:2379, with commas between",
         ));
     }
-    let (group_origin, group) = source.text("group").unwrap_or((Origin::Default, String::new()));
-    let keys = Keys::for_group(&group).map_err(|error| invalid(group_origin, error))?;
-    let name = source.text("etcd-username").map(|(_, text)| text);
-    let password = source.text("etcd-password").map(|(_, text)| text).unwrap_or_default();
+    let keys = source.read_or_default("group", Keys::for_group)?;
+    let password = source.text_or_default("etcd-password");
     Ok(StoreSettings {
         endpoints,
         tls: tls(source)?,
-        user: name.map(|name| User { name, password }),
-        group,
+        user: source.text("etcd-username").map(|name| User { name, password }),
+        group: source.text_or_default("group"),
         keys,
-        fleet: source.text("fleet-endpoint").map_or_else(|| FLEET_ENDPOINT.to_owned(), |(_, url)| url),
-        debug: switch(source, "debug")?,
+        fleet: source.text_or_default("fleet-endpoint"),
+        debug: source.read_or_default("debug", |text| {
+            go_compat::parse_bool(text).ok_or_else(|| format!("{text:?} is neither `true` nor `false`"))
+        })?,
     })
 }
 
 /// The three files are valid only together.
 fn tls(source: &SettingSource<'_>) -> Result<Option<Tls>, SettingError> {
-    let files = ["etcd-cafile", "etcd-certfile", "etcd-keyfile"].map(|flag| (flag, source.text(flag)));
+    let files = ["etcd-cafile", "etcd-certfile", "etcd-keyfile"].map(|flag| (flag, source.find(flag)));
     let Some(origin) = files.iter().find_map(|(_, values)| values.as_ref().map(|(origin, _)| origin.clone()))
     else {
         return Ok(None);
     };
     let [ca, certificate, key] = files.map(|(flag, values)| {
-        values.map(|(_, path)| path).ok_or_else(|| invalid(origin.clone(), format!("it needs -{flag} too")))
+        values
+            .map(|(_, path)| path)
+            .ok_or_else(|| SettingError::new(origin.clone(), format!("it needs -{flag} too")))
     });
     Ok(Some(Tls { ca: ca?, certificate: certificate?, key: key? }))
-}
-
-fn switch(source: &SettingSource<'_>, flag: &'static str) -> Result<bool, SettingError> {
-    let read = source.read(flag, |text| match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(format!("{other:?} is neither `true` nor `false`")),
-    })?;
-    Ok(read.unwrap_or(false))
 }
 
 #[cfg(test)]

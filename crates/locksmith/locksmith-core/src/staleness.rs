@@ -5,18 +5,21 @@
 //! `locksmithctl unlock --stale`, if it
 //!
 //! - took the lock itself to reboot (an operator's lock is the operator's to release),
-//! - did so longer ago than [`STALE_AFTER`] or the requested age, and
+//! - did so longer ago than the age in [`STALE_AFTER`], and
 //! - is not among the machines that the cluster manager reports, while that is reachable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use command_line::{Flag, ValueKind};
 use jiff::Timestamp;
 
 use crate::metadata::HolderMetadata;
 
 /// A reboot with its health checks takes minutes.
-pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+pub const STALE_AFTER: Flag =
+    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
+        .default("1h");
 
 /// The verdict on one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,7 @@ pub fn staleness(
 mod tests {
     use super::*;
 
+    const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
     const NOW: &str = "2026-11-21T15:00:00Z";
 
     /// Metadata as boot ID and timestamp, the present machines, and the verdict.

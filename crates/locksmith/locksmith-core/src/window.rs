@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use etcd_api::parse_go_duration;
+use go_compat::parse_duration;
 use jiff::civil::Weekday;
 use jiff::{SignedDuration, ToSpan as _, Unit, Zoned};
 use thiserror::Error;
@@ -70,7 +70,7 @@ impl Window {
         if length.starts_with('-') {
             return Err(WindowError::Negative);
         }
-        let parsed = parse_go_duration(length).map_err(|_| WindowError::Length(length.to_owned()))?;
+        let parsed = parse_duration(length).ok_or_else(|| WindowError::Length(length.to_owned()))?;
         let (limit, name) = if day.is_some() { (WEEK, "week") } else { (DAY, "day") };
         if parsed >= limit {
             return Err(WindowError::TooLong(length.to_owned(), name));
@@ -182,7 +182,7 @@ mod tests {
             "open".to_owned()
         } else {
             let wait = window.next(&now).unwrap().start.duration_since(&now);
-            etcd_api::format_go_duration(wait.unsigned_abs())
+            go_compat::format_duration(wait.unsigned_abs())
         };
         assert_eq!(got, expect, "{start} {length} at {now}");
     }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use go_compat::format_duration;
 use tokio::sync::mpsc::UnboundedSender;
 use update_core::schedule::{Intervals, LastCheck, delay};
 use update_core::status::{Operation, Status};
@@ -116,7 +117,7 @@ impl Engine {
     /// Schedules the next check. Other commands do not postpone it.
     fn next_check(&self) -> Instant {
         let interval = delay(self.last, &self.intervals, rand::random());
-        tracing::info!("Next update check in {}", format_duration(interval));
+        tracing::info!("Next update check in {}", format_duration(Duration::from_secs(interval.as_secs())));
         self.file(|file| file.next_check = now() + interval.as_secs());
         Instant::now() + interval
     }
@@ -298,16 +299,6 @@ impl Observer for Engine {
 
     fn cancelled(&self) -> bool {
         self.shared.stopping.load(Ordering::Relaxed)
-    }
-}
-
-/// `42m13s`.
-fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use cloudinit::convert::Format as Convert;
 use cloudinit::network::Format;
+use command_line::{BadFlag, ParsedArgs, ValueKind, before_arguments_or_help};
 
-use super::parse::{self, ParsedArgs, UsageError};
-use super::table;
+use super::table::{self, FLAGS};
 use crate::datasource::{Service, Source, Url};
 
 /// Relative to the root.
@@ -45,22 +45,33 @@ pub struct Request {
     pub ssh_key_name: String,
 }
 
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// Printed on stderr, followed by the usage.
+    #[error("{0}")]
+    Flag(String),
+    /// Printed on stdout, as the original does.
+    #[error("{0}")]
+    Value(String),
+}
+
 /// # Errors
 /// The arguments are invalid; the error tells which stream reports it.
 pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
-    let mut args = parse::parse(arguments)?;
+    let mut args =
+        before_arguments_or_help(FLAGS, arguments).map_err(|BadFlag(text)| UsageError::Flag(text))?;
     let mut request = Request {
         task: task(&args),
         sources: Vec::new(),
-        root: PathBuf::from(args.text("root")),
+        root: PathBuf::from(args.text_or_default("root")),
         root_run: args.is_set("root-run"),
         ignore_failure: args.is_set("ignore-failure"),
         once: args.is_set("once"),
         if_changed: args.is_set("if-changed"),
         persist: args.is_set("persist"),
         convert_network: None,
-        workspace: args.text("workspace").to_owned(),
-        ssh_key_name: args.text("ssh-key-name").to_owned(),
+        workspace: args.text_or_default("workspace").to_owned(),
+        ssh_key_name: args.text_or_default("ssh-key-name").to_owned(),
     };
     if request.task == Task::Help {
         return Ok(request);
@@ -70,7 +81,7 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
         return Ok(request);
     }
     check_values(&args)?;
-    request.convert_network = Format::parse(args.text("convert-netconf"));
+    request.convert_network = Format::parse(args.text_or_default("convert-netconf"));
     request.sources = sources(&args)?;
     if request.if_changed && !matches!(*request.sources, [Source::File(_)]) {
         return Err(UsageError::Value("-if-changed is for one -from-file".to_owned()));
@@ -80,20 +91,20 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
 
 fn task(args: &ParsedArgs) -> Task {
     let tasks = [
-        (args.help, Task::Help),
+        (args.wants_help(), Task::Help),
         (args.is_set("version"), Task::Version),
         (args.is_set("status"), Task::Status),
-        (args.is_set("validate"), Task::Validate { json: args.text("validate-format") == "json" }),
+        (args.is_set("validate"), Task::Validate { json: args.text_or_default("validate-format") == "json" }),
     ];
     let task = tasks.into_iter().find(|(is_set, _)| *is_set).map(|(_, task)| task);
-    let convert = || Convert::parse(args.text("convert")).map(Task::Convert);
+    let convert = || Convert::parse(args.text_or_default("convert")).map(Task::Convert);
     let plan = || (args.is_set("plan") || args.is_set("dry-run")).then_some(Task::Plan);
     task.or_else(convert).or_else(plan).unwrap_or(Task::Apply)
 }
 
 /// Flags on the command line take precedence over the preset.
 fn apply_preset(args: &mut ParsedArgs) -> Result<(), UsageError> {
-    let name = args.text("oem").to_owned();
+    let name = args.text_or_default("oem").to_owned();
     if name.is_empty() {
         return Ok(());
     }
@@ -111,31 +122,31 @@ fn apply_preset(args: &mut ParsedArgs) -> Result<(), UsageError> {
 }
 
 fn check_values(args: &ParsedArgs) -> Result<(), UsageError> {
-    let network = args.text("convert-netconf");
+    let network = args.text_or_default("convert-netconf");
     if !network.is_empty() && !table::NETWORK_FORMATS.contains(&network) {
         return Err(UsageError::Value(format!(
             "Invalid option to -convert-netconf: '{network}'. Supported options: '{}'",
             table::NETWORK_FORMATS.join(", ")
         )));
     }
-    let format = args.text("convert");
+    let format = args.text_or_default("convert");
     if !format.is_empty() && Convert::parse(format).is_none() {
         return Err(UsageError::Value(format!(
             "Invalid option to -convert: '{format}'. Supported options: '{}'",
             Convert::NAMES.join(", ")
         )));
     }
-    let format = args.text("validate-format");
+    let format = args.text_or_default("validate-format");
     if !VALIDATE_FORMATS.contains(&format) {
         return Err(UsageError::Value(format!(
             "Invalid option to -validate-format: '{format}'. Supported options: 'text, json'"
         )));
     }
-    let name = args.text("ssh-key-name");
+    let name = args.text_or_default("ssh-key-name");
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']) {
         return Err(UsageError::Value(format!("Invalid option to -ssh-key-name: '{name}' is no file name")));
     }
-    let credential = args.text("from-credential");
+    let credential = args.text_or_default("from-credential");
     if credential.starts_with('.') || credential.contains(['/', '\0', '\n']) {
         return Err(UsageError::Value(format!(
             "Invalid option to -from-credential: '{credential}' is no file name"
@@ -162,8 +173,9 @@ fn sources(args: &ParsedArgs) -> Result<Vec<Source>, UsageError> {
 
 /// The source of one flag, `None` if the flag is unset.
 fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
-    let text = args.text(flag);
-    if !args.is_present(flag) {
+    let text = args.text_or_default(flag);
+    let is_switch = FLAGS.iter().any(|one| one.name() == flag && one.value_kind == ValueKind::Switch);
+    if text == if is_switch { "false" } else { "" } {
         return None;
     }
     let service = |service| Some(Source::Service(service, Url::new(text)));
@@ -178,12 +190,12 @@ fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
         "from-packet-metadata" => service(Service::Packet),
         "from-azure-metadata" => service(Service::Azure),
         "from-openstack-metadata" => service(Service::OpenStack),
-        "from-proc-cmdline" => {
-            Some(Source::KernelCommandLine(PathBuf::from(args.text("root")).join(KERNEL_COMMAND_LINE)))
-        }
+        "from-proc-cmdline" => Some(Source::KernelCommandLine(
+            PathBuf::from(args.text_or_default("root")).join(KERNEL_COMMAND_LINE),
+        )),
         "from-fw-cfg" => Some(Source::FwCfg),
         "from-credential" => {
-            let system = PathBuf::from(args.text("root")).join(SYSTEM_CREDENTIALS);
+            let system = PathBuf::from(args.text_or_default("root")).join(SYSTEM_CREDENTIALS);
             Some(Source::Credential { name: text.to_owned(), system })
         }
         "from-nocloud" => Some(Source::NoCloud(text.into())),
@@ -191,7 +203,7 @@ fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
         "from-azure-ovf-env" => Some(Source::AzureOvfEnvironment(text.into())),
         "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
         "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
-        "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text("root").into())),
+        "from-cloudsigma-metadata" => Some(Source::CloudSigma(args.text_or_default("root").into())),
         "from-virtualbox" => Some(Source::VirtualBox),
         _ => None,
     }

@@ -1,23 +1,9 @@
 //! The table of flags: name, value kind, default, help.
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueKind {
-    Switch,
-    Text { default: &'static str },
-}
-
-pub(super) struct Flag {
-    pub name: &'static str,
-    pub value_kind: ValueKind,
-    pub help: &'static str,
-}
-
-const fn switch(name: &'static str, help: &'static str) -> Flag {
-    Flag { name, value_kind: ValueKind::Switch, help }
-}
+use command_line::{Flag, ValueKind};
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, value_kind: ValueKind::Text { default }, help }
+    Flag::new(name, ValueKind::Text, help).default(default)
 }
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -31,40 +17,40 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         "Configure the network as the datasource describes, in this format (debian, packet, vmware)",
     ),
-    switch("dry-run", "The same as -plan"),
+    Flag::switch("dry-run", "The same as -plan"),
     text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
     text("from-azure-ovf-env", "", "Read data from this file, ovf-env.xml of Azure's provisioning disk"),
-    switch("from-cloudsigma-metadata", "Read data from the server context of CloudSigma"),
+    Flag::switch("from-cloudsigma-metadata", "Read data from the server context of CloudSigma"),
     text("from-configdrive", "", "Read data from the mounted config drive in this directory"),
     text("from-credential", "", "Read user-data from the systemd credential of this name"),
     text("from-digitalocean-metadata", "", "Read data from DigitalOcean's metadata service at this URL"),
     text("from-ec2-metadata", "", "Read data from the EC2 metadata service at this URL"),
     text("from-file", "", "Read user-data from this file; - is standard input"),
-    switch("from-fw-cfg", "Read user-data from QEMU's fw_cfg entry opt/com.coreos/config"),
+    Flag::switch("from-fw-cfg", "Read user-data from QEMU's fw_cfg entry opt/com.coreos/config"),
     text("from-gce-metadata", "", "Read data from Google Compute Engine's metadata service at this URL"),
-    switch("from-metadata-service", "Deprecated: -from-ec2-metadata http://169.254.169.254/"),
+    Flag::switch("from-metadata-service", "Deprecated: -from-ec2-metadata http://169.254.169.254/"),
     text("from-nocloud", "", "Read data from the NoCloud seed (user-data, meta-data) in this directory"),
     text("from-openstack-metadata", "", "Read data from OpenStack's metadata service at this URL"),
     text("from-packet-metadata", "", "Read data from Packet's metadata service at this URL"),
-    switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
+    Flag::switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
     text("from-url", "", "Read user-data from this http or https URL"),
-    switch("from-virtualbox", "Read data from the guest properties below /coreos-cloudinit"),
-    switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
+    Flag::switch("from-virtualbox", "Read data from the guest properties below /coreos-cloudinit"),
+    Flag::switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
     text("from-vmware-ovf-env", "", "Read data from this file, an OVF environment of VMware"),
     text("from-waagent", "", "Read data from the folder of Azure's agent"),
-    switch("if-changed", "Do nothing if -from-file was applied as it is since the machine was started"),
-    switch("ignore-failure", "Exit with status 0 although the user-data was unreadable or malformed"),
+    Flag::switch("if-changed", "Do nothing if -from-file was applied as it is since the machine was started"),
+    Flag::switch("ignore-failure", "Exit with status 0 although the user-data was unreadable or malformed"),
     text("oem", "", "Use the flags of this platform; a flag that is given wins"),
-    switch("once", "Do nothing if this user-data was applied to this instance before"),
-    switch("persist", "Store valid user-data for the next boots"),
-    switch("plan", "Print the steps as JSON lines and change nothing"),
+    Flag::switch("once", "Do nothing if this user-data was applied to this instance before"),
+    Flag::switch("persist", "Store valid user-data for the next boots"),
+    Flag::switch("plan", "Print the steps as JSON lines and change nothing"),
     text("root", "/", "Read and write below this directory"),
-    switch("root-run", "Run helper programs and call systemd although -root is given"),
+    Flag::switch("root-run", "Run helper programs and call systemd although -root is given"),
     text("ssh-key-name", "coreos-cloudinit", "Store ssh keys under this name"),
-    switch("status", "Print the result of the last run"),
-    switch("validate", "Validate the user-data and change nothing"),
+    Flag::switch("status", "Print the result of the last run"),
+    Flag::switch("validate", "Validate the user-data and change nothing"),
     text("validate-format", "text", "How -validate prints its findings (text, json)"),
-    switch("version", "Print the version and exit"),
+    Flag::switch("version", "Print the version and exit"),
     text("workspace", "/var/lib/coreos-cloudinit", "Directory of scripts and stamps"),
 ];
 
@@ -114,12 +100,12 @@ pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware"];
 pub fn usage() -> String {
     let mut text = "Usage of coreos-cloudinit:\n".to_owned();
     for flag in FLAGS {
-        let (value, default) = match flag.value_kind {
-            ValueKind::Switch => ("", String::new()),
-            ValueKind::Text { default: "" } => (" string", String::new()),
-            ValueKind::Text { default } => (" string", format!(" (default {default:?})")),
+        let (value, default) = match (flag.value_kind, flag.default_value()) {
+            (ValueKind::Switch, _) => ("", String::new()),
+            (_, "") => (" string", String::new()),
+            (_, default) => (" string", format!(" (default {default:?})")),
         };
-        text.push_str(&format!("  -{}{value}\n    \t{}{default}\n", flag.name, flag.help));
+        text.push_str(&format!("  -{}{value}\n    \t{}{default}\n", flag.name(), flag.help));
     }
     text
 }

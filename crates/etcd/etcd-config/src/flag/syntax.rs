@@ -1,7 +1,8 @@
 //! Go's flag syntax: `-x v`, `--x v`, `-x=v`, `--x=v`; switches take a value only with `=`.
 //!
-//! No common flag library supports this syntax.
+//! `command-line` has neither aliases nor flags with an optional value in either form.
 
+use go_compat::split_flag;
 use thiserror::Error;
 
 use super::kind::{Flag, Status, Value, ValueKind};
@@ -18,7 +19,7 @@ pub struct ParsedFlag {
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SyntaxError {
-    #[error("bad flag syntax: {0}")]
+    #[error("{0}")]
     Bad(String),
     #[error("flag provided but not defined: -{0}")]
     Unknown(String),
@@ -38,28 +39,22 @@ pub fn parse(arguments: &[String]) -> Result<(Vec<ParsedFlag>, Option<String>), 
         if argument == "--" {
             return Ok((flags, after.first().cloned()));
         }
-        let Some(body) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+        let Some((name, written)) = split_flag(argument).map_err(SyntaxError::Bad)? else {
             return Ok((flags, Some(argument.clone())));
         };
-        if body.is_empty() {
-            return Ok((flags, Some(argument.clone())));
-        }
-        if body.starts_with(['-', '=']) {
-            return Err(SyntaxError::Bad(argument.clone()));
-        }
-        let (flag, consumed) = parse_flag(body, after)?;
+        let (flag, consumed) = parse_flag(name, written, after)?;
         flags.push(flag);
         rest = after.get(consumed..).unwrap_or_default();
     }
     Ok((flags, None))
 }
 
-/// Parses `name` or `name=value`. Returns how many of the following arguments it consumed.
-fn parse_flag(body: &str, after: &[String]) -> Result<(ParsedFlag, usize), SyntaxError> {
-    let (name, written) = match body.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (body, None),
-    };
+/// `written` is the value after `=`. Returns how many of the following arguments the flag consumed.
+fn parse_flag(
+    name: &str,
+    written: Option<&str>,
+    after: &[String],
+) -> Result<(ParsedFlag, usize), SyntaxError> {
     let flag = table::find(name).ok_or_else(|| SyntaxError::Unknown(name.to_owned()))?;
     let (text, consumed) = match (written, flag.kind) {
         (Some(text), _) => (text.to_owned(), 0),

@@ -1,5 +1,6 @@
 //! Parses a single value. Error texts are those of Go where clients depend on them.
 
+use go_compat::parse_bool;
 use thiserror::Error;
 
 use super::kind::{Address, Value, ValueKind};
@@ -28,7 +29,7 @@ pub fn parse(kind: ValueKind, text: &str) -> Result<Value, ValueError> {
         return Err(ValueError::TooLong);
     }
     Ok(match kind {
-        ValueKind::Switch => Value::Switch(switch(text)?),
+        ValueKind::Switch => Value::Switch(parse_bool(text).ok_or(ValueError::NotParsed)?),
         ValueKind::Text | ValueKind::Path => Value::Text(text.to_owned()),
         ValueKind::Number => Value::Number(number(text)?),
         ValueKind::Urls => Value::Urls(url::parse_list(text)?),
@@ -39,14 +40,6 @@ pub fn parse(kind: ValueKind, text: &str) -> Result<Value, ValueError> {
         ValueKind::Choice(_) => return Err(ValueError::NotAChoice),
         ValueKind::Ignored | ValueKind::IgnoredSwitch => Value::Ignored,
     })
-}
-
-fn switch(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(ValueError::NotParsed),
-    }
 }
 
 fn number(text: &str) -> Result<u64, ValueError> {

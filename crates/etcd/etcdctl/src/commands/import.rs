@@ -15,7 +15,6 @@ use crate::stdout::print;
 
 /// Minimum TTL of imported keys, also of expired ones: services renew their keys within that time.
 const MIN_TTL: Duration = Duration::from_secs(300);
-const DEFAULT_CLIENTS: u64 = 10;
 /// Upper limit of `-c`.
 const MAX_CLIENTS: u64 = 1024;
 
@@ -52,7 +51,7 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     for hidden in args.texts("hidden") {
         keys.extend(keys_at(&snapshot, path, hidden)?);
     }
-    let clients = args.number("c").unwrap_or(DEFAULT_CLIENTS).clamp(1, MAX_CLIENTS);
+    let clients = args.number_or_default("c").clamp(1, MAX_CLIENTS);
     print(&format!("starting to import snapshot {path} with {clients} clients\n"))?;
     let (client, count) = (session.client().await?, keys.len());
     set_all(&client, keys, clients as usize).await?;

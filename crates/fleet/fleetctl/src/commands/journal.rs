@@ -42,7 +42,7 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     if unit.current_state == "inactive" || unit.machine_id.is_empty() {
         return Err(Failure::new(format!("Unit {name} does not appear to be running.")));
     }
-    let lines = args.text("lines").unwrap_or("10");
+    let lines = args.text_or_default("lines");
     let output = args.text("output").unwrap_or_default();
     let machine = &unit.machine_id;
     if !is_local_machine(machine) && !has_keys(&session.global.ssh) {

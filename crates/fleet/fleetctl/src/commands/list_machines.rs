@@ -11,14 +11,12 @@ use crate::legend::short_id;
 use crate::listing::{Listing, print_list};
 use crate::session::Session;
 
-const FIELDS: &str = "machine,ip,metadata";
-
 pub const COMMAND: Command = Command {
     name: "list-machines",
     arguments: "",
     summary: "list the machines in the cluster",
     description: &["Fields: machine, ip, metadata; cordon (open, cordoned, draining)."],
-    flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
+    flags: &[FULL, NO_LEGEND, fields("machine,ip,metadata"), JSON, WATCH],
     examples: &[
         ("fleetctl list-machines -l", "print full machine ids"),
         ("fleetctl list-machines --fields=machine,cordon", "show which machines are cordoned"),
@@ -39,7 +37,7 @@ fn metadata(machine: &Machine) -> String {
 }
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
-    let columns = selected_columns(args, FIELDS, COLUMNS)?;
+    let columns = selected_columns(args, COLUMNS)?;
     let registry = session.registry().await?;
     print_list(args, async || {
         let machines = registry.machines().await.map_err(|cause| {

@@ -12,8 +12,6 @@ use crate::listing::{Listing, print_list};
 use crate::lookup::is_global;
 use crate::session::Session;
 
-const FIELDS: &str = "unit,hash,dstate,state,target";
-
 pub const COMMAND: Command = Command {
     name: "list-unit-files",
     arguments: "",
@@ -22,7 +20,7 @@ pub const COMMAND: Command = Command {
         "Fields: desc, dstate, global, hash, state, target, unit.",
         "DSTATE is the desired state, STATE the current state.",
     ],
-    flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
+    flags: &[FULL, NO_LEGEND, fields("unit,hash,dstate,state,target"), JSON, WATCH],
     examples: &[
         ("fleetctl list-unit-files", "list all units by name"),
         ("fleetctl list-unit-files --fields=unit,desc", "print descriptions"),
@@ -90,7 +88,7 @@ impl Row {
 }
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
-    let columns = selected_columns(args, FIELDS, COLUMNS)?;
+    let columns = selected_columns(args, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
     print_list(args, async || {

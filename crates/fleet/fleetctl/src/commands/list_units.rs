@@ -11,8 +11,6 @@ use crate::legend::Machines;
 use crate::listing::{Listing, print_list};
 use crate::session::Session;
 
-const FIELDS: &str = "unit,machine,active,sub";
-
 pub const COMMAND: Command = Command {
     name: "list-units",
     arguments: "",
@@ -20,7 +18,7 @@ pub const COMMAND: Command = Command {
     description: &[
         "Fields: active, hash, load, machine, reason, sub, unit. REASON is why a unit failed to load or start.",
     ],
-    flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
+    flags: &[FULL, NO_LEGEND, fields("unit,machine,active,sub"), JSON, WATCH],
     examples: &[
         ("fleetctl list-units", "list all units by name and machine"),
         ("fleetctl list-units --no-legend --fields=unit,active", "print output for scripts"),
@@ -56,7 +54,7 @@ const COLUMNS: &[Column<Row>] = &[
 ];
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
-    let columns = selected_columns(args, FIELDS, COLUMNS)?;
+    let columns = selected_columns(args, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
     print_list(args, async || {

@@ -41,7 +41,7 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     if args.arguments.is_empty() {
         return Err(Failure::warning("No units given"));
     }
-    let state = args.text("state").unwrap_or("launched");
+    let state = args.text_or_default("state");
     state.parse::<fleet_api::JobState>().map_err(|error| Failure::usage(error.to_string()))?;
     let registry = session.registry().await?;
     let mut units = Vec::new();

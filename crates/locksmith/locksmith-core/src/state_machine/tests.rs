@@ -107,7 +107,7 @@ impl Harness {
     #[track_caller]
     fn sleep(&mut self, expect: &str) -> Vec<String> {
         let time = self.state_machine.timeout(&self.now).expect("it has nothing to wait for");
-        assert_eq!(etcd_api::format_go_duration(time), expect);
+        assert_eq!(go_compat::format_duration(time), expect);
         self.advance(time);
         self.step(Event::Tick)
     }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_api::format_go_duration;
-
 use super::events::{Action, Clocks, Config, Level};
 
 pub fn log(level: Level, text: impl Into<String>) -> Action {
@@ -22,7 +20,7 @@ pub fn describe_window(config: &Config, now: &Clocks) -> Vec<Action> {
 /// Truncated to whole seconds if at least one.
 pub fn format_duration(time: Duration) -> String {
     let whole = if time >= Duration::from_secs(1) { Duration::from_secs(time.as_secs()) } else { time };
-    format_go_duration(whole)
+    go_compat::format_duration(whole)
 }
 
 /// `5 minutes`, `90 seconds`.

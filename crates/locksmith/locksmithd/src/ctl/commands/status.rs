@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_api::format_go_duration;
+use command_line::{Flag, ParsedArgs};
+use go_compat::format_duration;
 use jiff::Timestamp;
 use locksmith_core::{HolderMetadata, LockMetadata, STALE_AFTER, Semaphore, Staleness, staleness};
 use serde::Serialize;
@@ -18,9 +18,6 @@ use crate::io::fleet;
 const VERBOSE: Flag =
     Flag::switch("verbose", "with each holder, since when and why, and whether it is dead by the rule");
 const JSON: Flag = Flag::switch("json", "the same as one JSON document");
-const AFTER: Flag =
-    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
-        .default("1h");
 
 pub const COMMAND: Command = Command {
     name: "status",
@@ -29,7 +26,7 @@ pub const COMMAND: Command = Command {
     description: &[
         "Shows how many machines may reboot at once, how many more of them now, and who holds the lock.",
     ],
-    flags: &[VERBOSE, JSON, AFTER],
+    flags: &[VERBOSE, JSON, STALE_AFTER],
     examples: &[
         ("locksmithctl status", "as it always was"),
         ("locksmithctl status --verbose", "since when and why"),
@@ -47,7 +44,7 @@ async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     let semaphore = lock.semaphore().await.map_err(failed)?;
     // Optional: only staleness depends on it.
     let live = fleet::live_machines(&session.fleet()?).await.ok();
-    let min_age = args.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+    let min_age = args.duration_or_default(STALE_AFTER.name());
     let report = Report::of(&semaphore, &metadata, live.as_ref(), Timestamp::now(), min_age);
     if args.is_set(JSON.name()) {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error.to_string()))?;
@@ -130,7 +127,7 @@ impl Holder<'_> {
     fn row(&self, now: Timestamp) -> [String; 5] {
         let since = |metadata: &HolderMetadata| {
             let age = Duration::try_from(now.duration_since(metadata.since)).unwrap_or_default();
-            format_go_duration(Duration::from_secs(age.as_secs()))
+            format_duration(Duration::from_secs(age.as_secs()))
         };
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         [
@@ -150,6 +147,7 @@ impl Holder<'_> {
 mod tests {
     use super::*;
 
+    const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
     const NOW: &str = "2026-11-21T15:00:00Z";
 
     fn held() -> Semaphore {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, ParsedArgs, ValueKind};
+use command_line::{Flag, ParsedArgs};
 use jiff::Timestamp;
 use locksmith_core::{STALE_AFTER, Staleness, staleness};
 
@@ -13,9 +13,6 @@ use super::super::stdout::print;
 use crate::io::fleet;
 
 const STALE: Flag = Flag::switch("stale", "unlock each machine that is dead by the rule below");
-const AFTER: Flag =
-    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
-        .default("1h");
 
 pub const COMMAND: Command = Command {
     name: "unlock",
@@ -28,7 +25,7 @@ pub const COMMAND: Command = Command {
         "Dead by the rule, for --stale, is a machine that took the lock itself to reboot, longer ago than --stale-after,",
         "and that the cluster manager does not see. Each that is unlocked so is named.",
     ],
-    flags: &[STALE, AFTER],
+    flags: &[STALE, STALE_AFTER],
     examples: &[
         ("locksmithctl unlock 69d27b356a94476da859461d3a3bc6fd", "that machine"),
         ("locksmithctl unlock --stale", "machines that are lost permanently"),
@@ -38,7 +35,7 @@ pub const COMMAND: Command = Command {
 
 async fn run(session: &Session, args: &ParsedArgs) -> Result<(), Failure> {
     if args.is_set(STALE.name()) {
-        let min_age = args.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+        let min_age = args.duration_or_default(STALE_AFTER.name());
         return unlock_stale(session, args, min_age).await;
     }
     let lock = session.lock().await?;

@@ -1,9 +1,9 @@
-//! Go's format of durations: `1m58.607298433s`, in flags and statistics.
+//! Durations in Go's format: `1m58.607298433s`.
 
 use std::time::Duration;
 
 /// Formats like Go's `Duration.String`.
-pub fn format_go_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let decimals = |per_unit: u128, digits: usize| {
         let text = format!("{}.{:0digits$}", nanos / per_unit, nanos % per_unit);
@@ -28,41 +28,29 @@ pub fn format_go_duration(duration: Duration) -> String {
     }
 }
 
-/// An invalid duration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no duration (as 300ms, 1.5s or 1h30m)")]
-pub struct DurationError {
-    pub(crate) text: String,
-}
-
-/// Parses like Go's `ParseDuration`, except negative durations.
-pub fn parse_go_duration(text: &str) -> Result<Duration, DurationError> {
-    let error = || DurationError { text: text.to_owned() };
+/// Parses like Go's `time.ParseDuration`, to the nanosecond. A sign `-` is invalid.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
-        return Ok(Duration::ZERO);
+        return Some(Duration::ZERO);
     }
     if rest.is_empty() {
-        return Err(error());
+        return None;
     }
-    let mut nanos: u128 = 0;
+    let mut nanos: u64 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
-        let (number, tail) = rest.split_at(end);
-        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        nanos = nanos.checked_add(part_nanos(number, unit).ok_or_else(error)?).ok_or_else(error)?;
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let (unit, tail) = tail.split_at(tail.find(is_number).unwrap_or(tail.len()));
+        nanos = nanos.checked_add(part_nanos(number, unit)?)?;
         rest = tail;
     }
     // Go's durations are 63 bits of nanoseconds.
-    match i64::try_from(nanos) {
-        Ok(nanos) => Ok(Duration::from_nanos(nanos.unsigned_abs())),
-        Err(_) => Err(error()),
-    }
+    (nanos <= i64::MAX.unsigned_abs()).then(|| Duration::from_nanos(nanos))
 }
 
-fn part_nanos(number: &str, unit: &str) -> Option<u128> {
-    let unit: u128 = match unit {
+fn part_nanos(number: &str, unit: &str) -> Option<u64> {
+    let unit: u64 = match unit {
         "ns" => 1,
         "us" | "µs" | "μs" => 1_000,
         "ms" => 1_000_000,
@@ -75,15 +63,24 @@ fn part_nanos(number: &str, unit: &str) -> Option<u128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    // More digits are below a nanosecond even for hours.
-    let digits = &fraction[..fraction.len().min(15)];
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    whole.checked_mul(unit)?.checked_add(fraction_nanos(fraction, unit)?)
+}
+
+/// In floating point, as Go does: `0.333333333333333333h` is 20 minutes. Digits beyond 63 bits are ignored.
+fn fraction_nanos(digits: &str, unit: u64) -> Option<u64> {
+    const MAX: u64 = i64::MAX.unsigned_abs();
+    let (mut fraction, mut scale, mut is_full) = (0_u64, 1.0, false);
+    for digit in digits.chars() {
+        let digit = u64::from(digit.to_digit(10)?);
+        is_full |= fraction > (MAX - digit) / 10;
+        if !is_full {
+            fraction = fraction * 10 + digit;
+            scale *= 10.0;
+        }
     }
-    let part = if digits.is_empty() { 0 } else { digits.parse::<u128>().ok()? };
-    let scale = 10_u128.pow(u32::try_from(digits.len()).ok()?);
-    whole.checked_mul(unit)?.checked_add(part * unit / scale)
+    // Less than one hour.
+    Some((fraction as f64 * (unit as f64 / scale)) as u64)
 }
 
 #[cfg(test)]
@@ -93,8 +90,8 @@ mod tests {
     #[test]
     fn durations_round_trip_in_go_format() {
         let check = |nanos: u64, expect: &str| {
-            assert_eq!(format_go_duration(Duration::from_nanos(nanos)), expect);
-            assert_eq!(parse_go_duration(expect), Ok(Duration::from_nanos(nanos)));
+            assert_eq!(format_duration(Duration::from_nanos(nanos)), expect);
+            assert_eq!(parse_duration(expect), Some(Duration::from_nanos(nanos)));
         };
         check(0, "0s");
         check(1, "1ns");
@@ -113,7 +110,7 @@ mod tests {
     #[test]
     fn other_forms_are_parsed_and_invalid_ones_rejected() {
         let check = |text: &str, expect: Option<u64>| {
-            assert_eq!(parse_go_duration(text).ok(), expect.map(Duration::from_nanos), "{text}");
+            assert_eq!(parse_duration(text), expect.map(Duration::from_nanos), "{text}");
         };
         check("0", Some(0));
         check("+5s", Some(5_000_000_000));
@@ -121,7 +118,30 @@ mod tests {
         check("1.s", Some(1_000_000_000));
         check("1h30m", Some(5_400_000_000_000));
         check("39h9m14.425s", Some(140_954_425_000_000));
-        for bad in ["", "3", "-", "s", ".", ".s", "+", "1x", "-5s", "1..5s", "9223372036854775808ns", "1s1"] {
+        check("5μs1µs", Some(6_000));
+        // From the tests of Go's `time`.
+        check("0.3333333333333333333h", Some(1_200_000_000_000));
+        check("0.100000000000000000000h", Some(360_000_000_000));
+        check("0.830103483285477580700h", Some(2_988_372_539_827));
+        check("9007199254.740993ms", Some((1 << 53) + 1));
+        check("9223372036s854ms775us807ns", Some(i64::MAX as u64));
+        for bad in [
+            "",
+            "3",
+            "-",
+            "s",
+            ".",
+            ".s",
+            "+",
+            "1x",
+            "-5s",
+            "1..5s",
+            "9223372036854775808ns",
+            "9223372036854775.808us",
+            "3000000h",
+            "1s1",
+            "1 s",
+        ] {
             check(bad, None);
         }
     }
