@@ -19,7 +19,7 @@ impl Transition<'_> {
             if *strategy == Strategy::BestEffort && !fleet_lock {
                 return self.begin(Action::CheckEtcd, Step::CheckingEtcd(boot), Some(plan));
             }
-            return self.lock_if_needed(*fleet_lock || *strategy == Strategy::EtcdLock, boot, Some(plan));
+            return self.lock_if_needed(*fleet_lock || *strategy == Strategy::EtcdLock, boot, plan);
         }
         let delay = self.back_off(Some(&mut plan));
         if found != plan.logged_inhibitors {
@@ -33,15 +33,15 @@ impl Transition<'_> {
         }
     }
 
-    pub fn lock_if_needed(&mut self, needed: bool, boot: Boot, plan: Option<Plan>) -> State {
+    pub fn lock_if_needed(&mut self, needed: bool, boot: Boot, plan: Plan) -> State {
         if !needed {
-            return self.proceed(Lock::NotHeld(boot), plan);
+            return self.proceed(Lock::NotHeld(boot), Some(plan));
         }
-        let reason = match &plan {
-            Some(plan) if !plan.version.is_empty() => format!("update to {}", plan.version),
-            _ => "update".to_owned(),
+        let reason = match plan.version.as_str() {
+            "" => "update".to_owned(),
+            version => format!("update to {version}"),
         };
-        self.begin(Action::Lock { reason }, Step::Locking(boot), plan)
+        self.begin(Action::Lock { reason }, Step::Locking(boot), Some(plan))
     }
 
     pub fn on_lock_result(

@@ -191,6 +191,16 @@ fn complete_reboot_with_lock() {
 }
 
 #[test]
+fn request_withdrawn_while_etcd_is_checked_acquires_no_lock() {
+    let mut machine = Harness::settled(config(Strategy::BestEffort, None));
+    machine.step(reboot_needed());
+    machine.assert_step(Event::Inhibitors(vec![]), &["<CheckEtcd>"]);
+    machine.step(Event::StatusUpdate(SignalSender::Engine, status("UPDATE_STATUS_IDLE")));
+    machine.assert_step(Event::EtcdRunning(true), &[]);
+    assert_eq!(machine.state_machine.timeout(&machine.now), None, "nothing is held or due");
+}
+
+#[test]
 fn reboot_without_lock() {
     let mut machine = Harness::settled(config(Strategy::Reboot, None));
     machine.assert_step(reboot_needed(), &["<reboot-planned>", "<ListInhibitors>"]);
