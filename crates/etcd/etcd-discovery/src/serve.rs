@@ -17,12 +17,20 @@ use crate::route;
 use crate::service::{Service, Settings, Store, with_tokens};
 
 /// Serves until `stop`. Then pending responses get a grace period, and watches end.
-pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop: impl Future<Output = ()>) {
+///
+/// # Errors
+/// None in practice: the metrics have valid names.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+) -> Result<(), prometheus::Error> {
     let service = Arc::new(Service {
         store,
         settings,
         rate_limiter: Mutex::new(RateLimiter::default()),
-        metrics: Metrics::default(),
+        metrics: Metrics::new()?,
     });
     let limits = Limits { connections: MAX_CONNECTIONS, grace: SHUTDOWN_GRACE };
     let each = |stream, from, stopped| connection(stream, from, service.clone(), stopped);
@@ -32,6 +40,7 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
         drop(serving);
     };
     tokio::join!(serve, expire(&service.store, ended));
+    Ok(())
 }
 
 async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Shutdown) {
