@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +22,66 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Pause after a failed accept, usually because there are no free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Concurrent connections; further ones are closed immediately.
+    /// Concurrent connections.
     pub connections: usize,
+    /// What happens to more of them.
+    pub excess: Excess,
     /// How long responses in progress may take at shutdown.
     pub grace: Duration,
 }
 
-/// Notifies connections of the server's shutdown.
+/// What happens to connections beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// They are closed immediately.
+    Close,
+    /// They wait in the kernel's queue.
+    Wait,
+}
+
+/// A listening socket.
+pub trait Listen {
+    /// An accepted connection.
+    type Stream;
+    /// The address of its client.
+    type Peer;
+
+    /// The next connection. Cancel safe: a dropped future loses none.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+    type Peer = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, from) = TcpListener::accept(self).await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        Ok((stream, from))
+    }
+}
+
+/// Notifies of the server's shutdown.
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Receiver<bool>);
 
 impl Shutdown {
-    async fn wait(&mut self) {
+    /// Also returns the sender, which notifies by `true` or when it is dropped.
+    #[must_use]
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Returns once the server shuts down.
+    pub async fn requested(&mut self) {
         // A dropped sender means shutdown, too.
         if self.0.wait_for(|shutdown| *shutdown).await.is_err() {
             tracing::debug!("the server has stopped");
@@ -46,27 +90,32 @@ impl Shutdown {
 }
 
 /// Accepts connections until `stop`, then waits for responses in progress within the grace period.
-pub async fn serve<F: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
+pub async fn serve<L: Listen, F: Future<Output = ()> + Send + 'static>(
+    listener: L,
     limits: Limits,
     stop: impl Future<Output = ()>,
-    connection: impl Fn(TcpStream, SocketAddr, Shutdown) -> F,
+    connection: impl Fn(L::Stream, L::Peer, Shutdown) -> F,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let (shutdown_sender, shutdown) = watch::channel(false);
+    let (shutdown_sender, shutdown) = Shutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
+        let next = async {
+            let permit = match limits.excess {
+                Excess::Wait => permits.clone().acquire_owned().await.ok(),
+                Excess::Close => None,
+            };
+            (permit, listener.accept().await)
+        };
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            (permit, accepted) = next => match accepted {
                 Ok((stream, from)) => {
-                    let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "cannot set TCP_NODELAY");
-                    }
-                    let connection = connection(stream, from, Shutdown(shutdown.clone()));
+                    let permit = permit.or_else(|| permits.clone().try_acquire_owned().ok());
+                    let Some(permit) = permit else { continue };
+                    let connection = connection(stream, from, shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -83,14 +132,23 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     shutdown_sender.send_replace(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.grace, drained).await.is_err() {
-        connections.abort_all();
+        tracing::warn!("connections are closed before their responses were read");
+        connections.shutdown().await;
     }
 }
 
-/// Serves the requests of one connection; `header_timeout` applies to each request's header.
+/// HTTP/1 with a timeout of each request's header.
+#[must_use]
+pub fn http1(header_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    http
+}
+
+/// Serves the requests of one connection.
 pub async fn serve_requests<S, F, B>(
     stream: S,
-    header_timeout: Duration,
+    http: &http1::Builder,
     mut shutdown: Shutdown,
     handle: impl Fn(Request<Incoming>) -> F,
 ) where
@@ -103,14 +161,11 @@ pub async fn serve_requests<S, F, B>(
         let response = handle(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = shutdown.wait() => {
+        () = shutdown.requested() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

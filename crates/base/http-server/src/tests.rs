@@ -18,16 +18,20 @@ struct Server {
 
 /// Each response takes `delay`.
 async fn start(connections: usize, grace: Duration, delay: Duration) -> Server {
+    start_with(connections, Excess::Close, grace, delay).await
+}
+
+async fn start_with(connections: usize, excess: Excess, grace: Duration, delay: Duration) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, shutdown) = oneshot::channel();
     let shutdown = async { shutdown.await.unwrap() };
     let ended = tokio::spawn(serve(
         listener,
-        Limits { connections, grace },
+        Limits { connections, excess, grace },
         shutdown,
         move |stream, _, shutdown| async move {
-            serve_requests(stream, HEADER_TIMEOUT, shutdown, |_| async move {
+            serve_requests(stream, &http1(HEADER_TIMEOUT), shutdown, |_| async move {
                 tokio::time::sleep(delay).await;
                 Response::new(Full::new(Bytes::from_static(b"here")))
             })
@@ -100,4 +104,24 @@ async fn connections_beyond_the_grace_period_are_closed() {
     server.stop.send(()).unwrap();
     server.ended.await.unwrap();
     assert!(!read_all(&mut client).await.contains("200"));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_may_wait() {
+    let server = start_with(1, Excess::Wait, Duration::from_secs(5), Duration::ZERO).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(REQUEST).await.unwrap();
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(REQUEST).await.unwrap();
+    // The first connection ends by its header timeout at the latest.
+    let mut head = [0; 12];
+    let waited = tokio::time::timeout(HEADER_TIMEOUT / 4, second.read_exact(&mut head)).await;
+    assert!(waited.is_err(), "served beside the first");
+    drop(first);
+    second.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    server.stop.send(()).unwrap();
+    server.ended.await.unwrap();
 }

@@ -29,7 +29,7 @@ pub struct Config {
     /// URL lists are sorted by text, since ids are computed from `advertise_peer`; except for `advertise_client`.
     pub listen_peer: Vec<Url>,
     pub listen_client: Vec<Url>,
-    /// 3.x's `listen-metrics-urls`: `/metrics` and `/health` over plain HTTP.
+    /// 3.x's `listen-metrics-urls`: only `/metrics` and `/health`. https URLs have the clients' certificate.
     pub listen_metrics: Vec<Url>,
     pub advertise_peer: Vec<Url>,
     /// In publishing order: on the node, the URL with port 2379 is first.
@@ -45,8 +45,6 @@ pub struct Config {
     pub strict_reconfig_check: bool,
     pub proxy: Proxy,
     pub log: Log,
-    /// Serve profiles at `/debug/pprof`.
-    pub enable_pprof: bool,
     /// `etcdserver` in `/version`; Patroni's v3 driver requires 3.x.
     pub reported_version: String,
     pub v3: V3,

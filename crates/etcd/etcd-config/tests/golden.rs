@@ -120,7 +120,7 @@ fn the_default_configuration_is_that_of_2_3_8() {
         "proxy": {"mode": "off", "failure-wait-ms": 5000, "refresh-interval-ms": 30000,
             "dial-timeout-ms": 1000, "write-timeout-ms": 5000, "read-timeout-ms": 0},
         "log": {"debug": false, "package-levels": null},
-        "enable-pprof": false, "reported-version": "2.3.8",
+        "reported-version": "2.3.8",
         "v3": {"quota-backend-bytes": 2147483648u64, "max-request-bytes": 1572864, "max-txn-ops": 128,
             "auto-compaction-retention": "0", "auto-compaction-mode": "periodic"},
     });

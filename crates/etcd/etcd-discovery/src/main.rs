@@ -91,6 +91,5 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         }
     };
     tracing::info!(address = %listener.local_addr()?, "serving");
-    serve(listener, store, Settings { public_url: flags.public_url, tls }, stop).await;
-    Ok(())
+    serve(listener, store, Settings { public_url: flags.public_url, tls }, stop).await.context("metrics")
 }

@@ -13,13 +13,13 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::body::{Events, ResponseBody, complete};
 use crate::limits::{BODY_TIMEOUT, DEFAULT_SIZE, MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_SIZE, NEW_TOKEN_COST};
-use crate::metrics::Metrics;
 use crate::page;
 use crate::service::{Service, Store, with_tokens};
 use crate::tokens::{REGISTRY, TokenError, TokenResponse};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TOKEN_DIGITS: usize = 32;
 
@@ -28,7 +28,7 @@ pub async fn handle(
     from: IpAddr,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    Metrics::count(&service.metrics.requests);
+    service.metrics.requests.inc();
     let path = request.uri().path().to_owned();
     let cost = if path == "/new" { NEW_TOKEN_COST } else { 1.0 };
     let allowed = match service.rate_limiter.lock() {
@@ -37,7 +37,7 @@ pub async fn handle(
     };
     // Monitoring is exempt from the rate limit.
     if !allowed && path != "/health" && path != "/metrics" {
-        Metrics::count(&service.metrics.rate_limited);
+        service.metrics.rate_limited.inc();
         let mut api_error = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
         api_error.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return api_error;
@@ -47,11 +47,17 @@ pub async fn handle(
         "/new" => new(&service, &request).await,
         "/health" => health(&service).await,
         "/metrics" => {
-            let handle_local = match &service.store {
+            let own = match &service.store {
                 Store::Local(tokens) => tokens.lock().ok().map(|tokens| (tokens.count(), tokens.watches())),
                 Store::Etcd(_) => None,
             };
-            text(StatusCode::OK, service.metrics.text(handle_local))
+            match service.metrics.text(own) {
+                Ok(page) => with_content_type(StatusCode::OK, METRICS, page),
+                Err(error) => {
+                    tracing::error!(%error, "cannot write the metrics");
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n")
+                }
+            }
         }
         _ => match TokenPath::parse(request.method(), &path) {
             Some(path_in_token) => token(&service, path_in_token, request).await,
@@ -95,11 +101,11 @@ async fn new(service: &Service, request: &Request<Incoming>) -> Response<Respons
     };
     match create_directory {
         Ok(token) => {
-            Metrics::count(&service.metrics.tokens_created);
+            service.metrics.tokens_created.inc();
             text(StatusCode::OK, format!("{base}/{token}"))
         }
         Err(error) => {
-            Metrics::count(&service.metrics.errors);
+            service.metrics.errors.inc();
             tracing::error!(error, "cannot make a token");
             text(StatusCode::BAD_REQUEST, "Unable to generate token\n")
         }
@@ -182,7 +188,7 @@ async fn token(
             match etcd.forward(parts.method, &path_in_token.token, &path, &parts.headers, body).await {
                 Ok(handle) => handle,
                 Err(error) => {
-                    Metrics::count(&service.metrics.errors);
+                    service.metrics.errors.inc();
                     tracing::error!(error = %service::error::chain(&error), "request to etcd failed");
                     text(StatusCode::BAD_GATEWAY, "the etcd behind this service does not respond\n")
                 }
@@ -248,7 +254,7 @@ fn api_error(error: &etcd_api::ApiError) -> Response<ResponseBody> {
 }
 
 fn internal_error(service: &Service, error: &TokenError) -> Response<ResponseBody> {
-    Metrics::count(&service.metrics.errors);
+    service.metrics.errors.inc();
     let status = match error {
         TokenError::ManyRegistrations => StatusCode::FORBIDDEN,
         _ => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use etcd_http::tls::accept;
-use http_server::{Limits, Shutdown, serve_requests};
+use http_server::{Excess, Limits, Shutdown, http1, serve_requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -17,14 +17,22 @@ use crate::route;
 use crate::service::{Service, Settings, Store, with_tokens};
 
 /// Serves until `stop`. Then pending responses get a grace period, and watches end.
-pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop: impl Future<Output = ()>) {
+///
+/// # Errors
+/// None in practice: the metrics have valid names.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+) -> Result<(), prometheus::Error> {
     let service = Arc::new(Service {
         store,
         settings,
         rate_limiter: Mutex::new(RateLimiter::default()),
-        metrics: Metrics::default(),
+        metrics: Metrics::new()?,
     });
-    let limits = Limits { connections: MAX_CONNECTIONS, grace: SHUTDOWN_GRACE };
+    let limits = Limits { connections: MAX_CONNECTIONS, excess: Excess::Close, grace: SHUTDOWN_GRACE };
     let each = |stream, from, stopped| connection(stream, from, service.clone(), stopped);
     let (serving, ended) = oneshot::channel::<()>();
     let serve = async {
@@ -32,17 +40,18 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
         drop(serving);
     };
     tokio::join!(serve, expire(&service.store, ended));
+    Ok(())
 }
 
 async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Shutdown) {
     let tls = service.settings.tls.clone();
     let handle = move |request| route::handle(service.clone(), from.ip(), request);
     match tls {
-        None => serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await,
+        None => serve_requests(stream, &http1(HEAD_TIMEOUT), stopped, handle).await,
         Some(tls) => {
             // `accept` logs failed handshakes.
             if let Some(stream) = accept(&tls, stream, from).await {
-                serve_requests(stream, HEAD_TIMEOUT, stopped, handle).await;
+                serve_requests(stream, &http1(HEAD_TIMEOUT), stopped, handle).await;
             }
         }
     }

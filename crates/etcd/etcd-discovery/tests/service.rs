@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Running {
     base: String,
     stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Result<(), prometheus::Error>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -45,7 +45,7 @@ impl Running {
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
     }
 
     /// Returns status, `X-Etcd-Index` and body.
@@ -149,6 +149,8 @@ async fn paths_and_rejections() {
         let (got, _, body) = service.request(method, &path, value).await;
         assert!(got == status && body.contains(text), "{method} {path}: {got} {body}");
     }
+    let metrics = service.client.get(format!("{}/metrics", service.base).parse().unwrap()).await.unwrap();
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4");
     let large = "x".repeat(limits::MAX_BODY_BYTES + 1);
     assert_eq!(service.request("PUT", &format!("/{token}/a"), Some(&large)).await.0, 413);
     for number in 0..limits::MAX_REGISTRATIONS {

@@ -29,6 +29,9 @@ pub const RESERVED_FILES: u64 = 150;
 pub const MAX_CONNECTIONS: usize = 1 << 20;
 /// Idle time after which a connection releases its buffers.
 pub const IDLE_RELEASE_TIME: Duration = Duration::from_secs(10);
+/// Maximum number of connections to `-listen-metrics-urls`, and the time after which an idle one is closed.
+pub const MAX_METRICS_CONNECTIONS: usize = 64;
+pub const METRICS_IDLE_TIME: Duration = Duration::from_secs(60);
 /// TCP keepalive interval.
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 /// Initial and maximum pause after a failed accept, such as without file descriptors.

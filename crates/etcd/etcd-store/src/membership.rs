@@ -83,6 +83,10 @@ impl Membership {
     }
 
     fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<Change, MembershipError> {
+        // In etcd's order: the id, then its URLs.
+        if !self.members.contains_key(&id) {
+            return Err(self.not_found_error(id));
+        }
         self.check_unique_peer_urls(id, peer_urls)?;
         self.change(id, |member| member.peer_urls = peer_urls.to_vec())
     }

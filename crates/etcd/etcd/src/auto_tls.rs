@@ -11,7 +11,8 @@ use etcd_config::{Config, Url};
 /// Returns the configuration with these certificates. The data directory must exist.
 pub fn with_certificates(config: &Config) -> anyhow::Result<Config> {
     let mut result = config.clone();
-    create(&mut result.client_tls, config, "client", &[&config.listen_client, &config.advertise_client])?;
+    let client_urls = [&config.listen_client, &config.advertise_client, &config.listen_metrics];
+    create(&mut result.client_tls, config, "client", &client_urls)?;
     create(&mut result.peer_tls, config, "peer", &[&config.listen_peer, &config.advertise_peer])?;
     Ok(result)
 }

@@ -10,6 +10,7 @@ mod http_request;
 mod http_request_tests;
 mod listen;
 mod logging;
+mod metrics_listeners;
 mod peer_port;
 mod run_member;
 mod run_proxy;

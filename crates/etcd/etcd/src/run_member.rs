@@ -14,6 +14,7 @@ use etcd_http::{Cors, Front, SetLogLevel, Settings};
 use etcd_raft::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
 use prometheus::Registry;
 
+use crate::metrics_listeners::MetricsListeners;
 use crate::peer_port::PeerPort;
 use crate::{data_dir, tls};
 use service::{Stop, notify};
@@ -28,6 +29,7 @@ pub struct Parts<'a> {
     pub peers: Arc<PeerPort>,
     pub peer_serving: Running,
     pub client_listeners: Vec<Listener>,
+    pub metrics_port: MetricsListeners<'a>,
 }
 
 pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Result<ExitCode> {
@@ -44,8 +46,11 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let registry = metrics.registry();
     let strict = config.strict_reconfig_check;
     let backend = MemberBackend::new(member.clone(), metrics, &config.name, &token(config), strict);
-    let front = Front::new(backend, settings(config, parts.set_level, registry)?).context("metrics")?;
+    let front =
+        Arc::new(Front::new(backend, settings(config, parts.set_level, registry)?).context("metrics")?);
     parts.peers.run(front.for_peers(), member.clone());
+    // Before it has joined, the member reports that it is unhealthy.
+    let metrics_serving = parts.metrics_port.serve(&front)?;
     notify::status("waiting for a majority of the cluster");
     // A resumed member has all state that it served before, so plain reads need no majority. Other members join
     // first: see 7.1.3 of the contract.
@@ -59,7 +64,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let reason = match stopped {
         Some(reason) => reason,
         None => {
-            let serving = serve(parts.client_listeners, Arc::new(front), connections)?;
+            let serving = serve(parts.client_listeners, front, connections)?;
             let addresses: Vec<_> = serving.addresses().iter().map(ToString::to_string).collect();
             tracing::info!(member = %id, name = config.name, "serving clients on {}", addresses.join(", "));
             let ready = async {
@@ -81,6 +86,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
         }
     };
     member.stop().await;
+    metrics_serving.stop(GRACE).await;
     parts.peer_serving.stop(GRACE).await;
     exit_code(reason)
 }

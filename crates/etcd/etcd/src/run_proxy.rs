@@ -9,6 +9,7 @@ use etcd_config::{Config, Url};
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::{Listener, connection_limit, serve};
 
+use crate::metrics_listeners::MetricsListeners;
 use crate::run_member::cors;
 use crate::{data_dir, tls};
 use service::{Stop, notify};
@@ -20,6 +21,7 @@ pub async fn run(
     config: &Config,
     peers: &[Url],
     listeners: Vec<Listener>,
+    metrics_port: MetricsListeners<'_>,
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let saved = data_dir::proxy_file(&config.data_dir);
@@ -42,6 +44,7 @@ pub async fn run(
         saved: Some(saved),
         cors: cors(&config.cors),
     })?;
+    let metrics_serving = metrics_port.serve(&proxy)?;
     let serving = serve(listeners, proxy, connection_limit())?;
     let addresses: Vec<_> = serving.addresses().iter().map(ToString::to_string).collect();
     tracing::info!("proxy: passing requests from {} on to the members", addresses.join(", "));
@@ -49,5 +52,6 @@ pub async fn run(
     stop.wait().await;
     notify::stopping();
     serving.stop(GRACE).await;
+    metrics_serving.stop(GRACE).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use etcd_config::bootstrap::Start;
 use etcd_http::server::{connection_limit, serve};
 
 use crate::bootstrap::{self, BootstrapTls};
+use crate::metrics_listeners::MetricsListeners;
 use crate::peer_port::PeerPort;
 use crate::{auto_tls, data_dir, listen, logging, run_member, run_proxy, tls};
 use service::{Stop, notify};
@@ -46,6 +47,8 @@ async fn bootstrap_and_run(config: &Config, set_level: etcd_http::SetLogLevel) -
     let peer_listeners = listen::listeners(&config.listen_peer, peer_tls.as_ref()).await?;
     let client_tls = tls::server(&config.client_tls)?;
     let client_listeners = listen::listeners(&config.listen_client, client_tls.as_ref()).await?;
+    let metrics_listeners = listen::listeners(&config.listen_metrics, client_tls.as_ref()).await?;
+    let metrics_port = MetricsListeners { urls: &config.listen_metrics, listeners: metrics_listeners };
     let peer_serving = serve(peer_listeners, Arc::clone(&peers), PEER_CONNECTIONS)?;
     notify::status("looking for the cluster");
     let start = tokio::select! {
@@ -62,8 +65,9 @@ async fn bootstrap_and_run(config: &Config, set_level: etcd_http::SetLogLevel) -
     };
     if let Start::Proxy { peers } = start {
         drop(peer_serving);
-        return run_proxy::run(config, &peers, client_listeners, stop).await;
+        return run_proxy::run(config, &peers, client_listeners, metrics_port, stop).await;
     }
-    let parts = run_member::Parts { config, start, set_level, peers, peer_serving, client_listeners };
+    let parts =
+        run_member::Parts { config, start, set_level, peers, peer_serving, client_listeners, metrics_port };
     run_member::run(parts, connection_limit(), stop).await
 }

@@ -2,6 +2,7 @@
 
 use fleet_api::ErrorDocument;
 use fleet_api::additions::{PlanRequest, RebalanceRequest};
+use fleet_core::responses::PlanError;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use unit_file::UnitName;
@@ -61,7 +62,15 @@ fn explanation<B: Backend>(context: &ApiContext<B>, name: &str) -> ApiResult {
 async fn plan<B: Backend>(context: &ApiContext<B>, request: PlanRequest) -> ApiResult {
     let (view, scheduler) = context.with_view(|view, scheduler| (view.clone(), scheduler.clone()))?;
     let plan = run_blocking(move || fleet_core::responses::plan(&view, &scheduler, &request.units)).await?;
-    json(&plan.map_err(|error| api_error(400, error.to_string()))?)
+    json(&plan.map_err(|error| api_error(plan_error_code(&error), error.to_string()))?)
+}
+
+/// As for `PUT` of a unit.
+fn plan_error_code(error: &PlanError) -> u16 {
+    match error {
+        PlanError::Name(_) | PlanError::State(_) => 400,
+        PlanError::NoOptions | PlanError::NoDesiredState => 409,
+    }
 }
 
 async fn rebalance<B: Backend>(context: &ApiContext<B>, request: RebalanceRequest) -> ApiResult {

@@ -18,9 +18,6 @@ pub enum Failure {
     /// The object no longer exists: 404.
     #[error("it does not exist")]
     Missing,
-    /// Rejected, with a status, mostly 409, and the reason.
-    #[error("{1}")]
-    Refused(u16, String),
 }
 
 /// Changes are complete when their future resolves.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use fleet_api::ErrorDocument;
+use http_server::Shutdown;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
@@ -14,7 +15,6 @@ use crate::payload::Payload;
 use crate::program::RunningProgram;
 use crate::request::Target;
 use crate::response::{ApiResult, TEXT, api_error, response};
-use crate::shutdown::Shutdown;
 use crate::status::local_unit;
 use crate::stream::Stream;
 

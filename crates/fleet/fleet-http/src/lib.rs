@@ -21,7 +21,6 @@ mod route;
 mod routes;
 mod serve;
 mod settings;
-mod shutdown;
 mod states;
 mod status;
 mod stream;

@@ -23,8 +23,6 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Per listener; further connections wait in the kernel's queue. Clients on the network cannot exhaust the connections
 /// of the local socket.
 pub const MAX_CONNECTIONS: usize = 256;
-/// Pause after a failed accept, mostly caused by a lack of file descriptors.
-pub const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// For pending requests at shutdown.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Operations per `PATCH`; each is a write to the store.

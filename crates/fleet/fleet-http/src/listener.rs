@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::os::unix::net::UnixListener as StdUnixListener;
 
+use http_server::Listen;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::stream::Stream;
@@ -48,15 +49,24 @@ pub(crate) enum AsyncListener {
     Tcp(TcpListener),
 }
 
-impl AsyncListener {
-    pub async fn accept(&self) -> io::Result<Stream> {
-        match self {
+impl Listen for AsyncListener {
+    type Stream = Stream;
+    type Peer = ();
+
+    async fn accept(&self) -> io::Result<(Stream, ())> {
+        let accepted = match self {
             AsyncListener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
-            AsyncListener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
-        }
+            AsyncListener::Tcp(listener) => accept_tcp(listener).await,
+        };
+        // The original's message.
+        let accepted =
+            accepted.inspect_err(|error| tracing::error!("Failed serving HTTP on listener: {error}"));
+        accepted.map(|stream| (stream, ()))
     }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<Stream> {
+    let (stream, _) = TcpListener::accept(listener).await?;
+    stream.set_nodelay(true)?;
+    Ok(Stream::Tcp(stream))
 }

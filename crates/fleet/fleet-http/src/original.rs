@@ -52,6 +52,8 @@ pub async fn handle<B: Backend>(
         (Original::States, _) => states::list(context, target),
         (Original::State, _) => states::get(context, segments[1]),
         (Original::Machines, &Method::GET) => machines::list(context, target),
+        // The original does not check the content type, and its clients may not send one. Browsers send no PATCH to
+        // another site without its consent.
         (Original::Machines, _) => {
             machines::patch(context, body::read(body, &context.body_budget).await?).await
         }

@@ -65,7 +65,6 @@ pub fn backend_error(failure: Failure, missing: fn() -> ErrorDocument) -> ErrorD
         Failure::NoStore => ErrorDocument::no_store(),
         Failure::Store(why) => internal_error("the store refused", &why),
         Failure::Missing => missing(),
-        Failure::Refused(code, why) => api_error(code, why),
     }
 }
 

@@ -14,6 +14,10 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// How often the wall clock is read while waiting for a window: it may be changed meanwhile.
 pub const WALL_CLOCK_POLL: Duration = Duration::from_secs(60);
 
+/// How long before the end of the window a reboot is requested at the latest, if users are logged in: a timer may be
+/// late.
+pub const WINDOW_MARGIN: Duration = Duration::from_secs(5);
+
 /// How long a requested reboot may take before the daemon fails.
 pub const REBOOT_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

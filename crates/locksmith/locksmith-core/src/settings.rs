@@ -29,7 +29,8 @@ pub const DAEMON_FLAGS: &[Flag] = &[
     Flag::new("fleet-lock-url", ValueKind::Text, "a FleetLock server that holds the lock instead of etcd"),
     Flag::new("drain-timeout", ValueKind::Duration, "how long units may take to move away; 0 moves none")
         .default("5m"),
-    Flag::new("login-delay", ValueKind::Duration, "how long who is logged in is warned before").default("5m"),
+    Flag::new("login-delay", ValueKind::Duration, "how long logged-in users are warned before the reboot")
+        .default("5m"),
     Flag::new("retry-interval", ValueKind::Duration, "how long what failed rests at first").default("5s"),
 ];
 

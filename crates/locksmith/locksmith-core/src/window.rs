@@ -81,11 +81,21 @@ impl Window {
 
     #[must_use]
     pub fn is_open(&self, now: &Zoned) -> bool {
+        self.current(now).is_some()
+    }
+
+    /// The time until the window closes. `None` if it is closed.
+    #[must_use]
+    pub fn remaining(&self, now: &Zoned) -> Option<Duration> {
+        // Zero within the last second.
+        self.current(now).map(|span| Duration::try_from(span.end.duration_since(now)).unwrap_or_default())
+    }
+
+    /// The opening that `now` is in.
+    fn current(&self, now: &Zoned) -> Option<Span> {
         let now = whole_seconds(now);
-        self.starts_around(&now)
-            .rev()
-            .find(|start| *start <= now)
-            .is_some_and(|start| now <= self.span(start).end)
+        let start = self.starts_around(&now).rev().find(|start| *start <= now)?;
+        Some(self.span(start)).filter(|span| now <= span.end)
     }
 
     /// The next opening after `now`. `None` only at the end of representable time.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http_server::{Limits, serve_requests};
+use http_server::{Excess, Limits, http1, serve_requests};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -11,11 +11,11 @@ use crate::route;
 
 pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
-    let limits = Limits { connections: CONNECTIONS, grace: GRACE };
+    let limits = Limits { connections: CONNECTIONS, excess: Excess::Close, grace: GRACE };
     http_server::serve(listener, limits, stop, |stream, _, stopped| {
         let permits = permits.clone();
         async move {
-            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| {
+            serve_requests(stream, &http1(HEADER_TIMEOUT), stopped, |request| {
                 route::handle(request, permits.clone())
             })
             .await;

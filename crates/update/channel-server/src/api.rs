@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::{Method, StatusCode};
 use release::FileName;
 use rollout::{OperateError, Policy, Track, UpdateState, is_identifier};
 use semver::Version;
@@ -16,19 +16,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::body::{HttpResponse, error_response, json as json_response};
+use crate::endpoint::Change;
 use crate::files::FilesError;
 use crate::key_sets::KeySetError;
 use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
 use crate::release_id::ReleaseId;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
-
-/// An API request. `segments` are the percent-decoded segments of the path below `/api/`.
-pub struct ApiRequest<'a> {
-    pub method: &'a Method,
-    pub segments: Vec<&'a str>,
-    pub body: &'a [u8],
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -170,23 +164,25 @@ fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
 }
 
 /// Handles every request that changes state, except uploads.
-pub async fn apply_change(server: &Arc<Server>, request: &ApiRequest<'_>) -> Result<Value, ApiError> {
-    if let (&Method::POST, ["apps", app, "packages"]) = (request.method, &request.segments[..]) {
-        return publish(server, app, parse_body(request.body)?).await;
-    }
-    if let (&Method::POST, ["apps", app, "keys"]) = (request.method, &request.segments[..]) {
-        return publish_key_set(server, app, parse_body(request.body)?).await;
+pub async fn apply_change(
+    server: &Arc<Server>,
+    change: Change,
+    parameters: &[&str],
+    body: &[u8],
+) -> Result<Value, ApiError> {
+    match (change, parameters) {
+        (Change::Publish, [app]) => return publish(server, app, parse_body(body)?).await,
+        (Change::PublishKeySet, [app]) => return publish_key_set(server, app, parse_body(body)?).await,
+        _ => {}
     }
     let (result, pending) = {
         let mut state = server.state.lock();
-        let result = operate(&mut state, request);
+        let result = operate(&mut state, change, parameters, body);
         // A rejected command may still have changed state, for example created a channel.
         (result, server.stage_changes(&mut state))
     };
     server.commit(pending).await?;
-    if let (Ok(_), &Method::DELETE, ["apps", app, "packages", package]) =
-        (&result, request.method, &request.segments[..])
-    {
+    if let (Ok(_), Change::RemovePackage, [app, package]) = (&result, change, parameters) {
         let (version, arch) = version_and_arch(package)?;
         let release = release_id(server, app, &arch, version)?;
         let files = server.files.clone();
@@ -197,59 +193,65 @@ pub async fn apply_change(server: &Arc<Server>, request: &ApiRequest<'_>) -> Res
     result
 }
 
-fn operate(state: &mut UpdateState, request: &ApiRequest<'_>) -> Result<Value, ApiError> {
-    let (now, body) = (now(), request.body);
+fn operate(
+    state: &mut UpdateState,
+    change: Change,
+    parameters: &[&str],
+    body: &[u8],
+) -> Result<Value, ApiError> {
+    let now = now();
     let track = |text: &str| -> Result<Track, ApiError> { Ok(text.parse::<Track>()?) };
-    match (request.method.as_str(), &request.segments[..]) {
-        ("POST", ["apps"]) => state.put_app(parse_body(body)?)?,
-        ("PUT", ["apps", app, "channels", channel]) => {
+    match (change, parameters) {
+        (Change::SetApp, []) => state.put_app(parse_body(body)?)?,
+        (Change::PointChannel, [app, channel]) => {
             let (channel, point) = (track(channel)?, parse_body::<PointRequest>(body)?);
             state.ensure_channel(app, &channel, now)?;
             state.point_channel(app, &channel, point.version.as_ref(), now)?;
             return Ok(with_paused(state, app, &channel, json!({ "ok": true })));
         }
-        ("DELETE", ["apps", app, "channels", channel]) => state.remove_channel(app, &track(channel)?, now)?,
-        ("POST", ["apps", app, "channels", channel, "promote"]) => {
+        (Change::RemoveChannel, [app, channel]) => state.remove_channel(app, &track(channel)?, now)?,
+        (Change::Promote, [app, channel]) => {
             let (channel, from) = (track(channel)?, parse_body::<PromoteRequest>(body)?.from);
             state.ensure_channel(app, &channel, now)?;
             let version = state.promote(app, &from, &channel, now)?;
             return Ok(with_paused(state, app, &channel, json!({ "ok": true, "version": version })));
         }
-        ("PUT", ["apps", app, "channels", channel, "floors", floor]) => {
+        (Change::AddFloor, [app, channel, floor]) => {
             state.add_floor(app, &track(channel)?, &version(floor)?, now)?;
         }
-        ("DELETE", ["apps", app, "channels", channel, "floors", floor]) => {
+        (Change::RemoveFloor, [app, channel, floor]) => {
             state.remove_floor(app, &track(channel)?, &version(floor)?, now)?;
         }
-        ("PUT", ["apps", app, "groups", group]) => {
+        (Change::SetGroup, [app, group]) => {
             state.put_group(app, &track(group)?, &parse_body::<GroupRequest>(body)?.channel, now)?;
         }
-        ("DELETE", ["apps", app, "groups", group]) => state.remove_group(app, &track(group)?, now)?,
-        ("PUT", ["apps", app, "groups", group, "policy"]) => {
+        (Change::RemoveGroup, [app, group]) => state.remove_group(app, &track(group)?, now)?,
+        (Change::SetPolicy, [app, group]) => {
             state.set_policy(app, &track(group)?, parse_body::<Policy>(body)?, now, &zones)?;
         }
-        ("POST", ["apps", app, "groups", group, "pause"]) => {
+        (Change::Pause, [app, group]) => {
             state.pause(app, &track(group)?, &parse_body::<ReasonRequest>(body)?.why, now)?;
         }
-        ("POST", ["apps", app, "groups", group, "resume"]) => state.resume(app, &track(group)?, now)?,
-        ("DELETE", ["apps", app, "packages", package]) => {
+        (Change::Resume, [app, group]) => state.resume(app, &track(group)?, now)?,
+        (Change::RemovePackage, [app, package]) => {
             let (version, arch) = version_and_arch(package)?;
             state.remove_package(app, &version, &arch)?;
         }
-        ("POST", ["apps", app, "packages", package, "ban"]) => {
+        (Change::Ban, [app, package]) => {
             let (version, arch) = version_and_arch(package)?;
             state.ban(app, &version, &arch, Some(&parse_body::<ReasonRequest>(body)?.why), now)?;
             return Ok(with_floors(state, app, (&version, &arch), json!({ "ok": true })));
         }
-        ("DELETE", ["apps", app, "packages", package, "ban"]) => {
+        (Change::Unban, [app, package]) => {
             let (version, arch) = version_and_arch(package)?;
             state.ban(app, &version, &arch, None, now)?;
         }
-        ("PUT", ["apps", app, "instances", machine]) => {
+        (Change::NameInstance, [app, machine]) => {
             state.name_machine(app, machine, parse_body::<AliasRequest>(body)?.alias.as_deref())?;
         }
-        ("POST", ["apps", app, "instances", machine, "reset"]) => state.reset_machine(app, machine, now)?,
-        ("DELETE", ["apps", app, "instances", machine]) => state.forget_machine(app, machine)?,
+        (Change::ResetInstance, [app, machine]) => state.reset_machine(app, machine, now)?,
+        (Change::ForgetInstance, [app, machine]) => state.forget_machine(app, machine)?,
+        // invariant: the routes have these parameters, and `apply_change` handles the others.
         _ => return Err(ApiError::NotFound),
     }
     Ok(json!({ "ok": true }))
@@ -336,10 +338,13 @@ fn is_url(text: &str) -> bool {
 }
 
 /// `PUT /api/apps/APP/uploads/ARCH/VERSION/NAME`: uploads one file of a release, of any size.
-pub async fn upload(server: &Arc<Server>, segments: &[&str], mut body: Incoming) -> Result<Value, ApiError> {
-    let ["apps", app, "uploads", arch, number, name] = segments else { return Err(ApiError::NotFound) };
+pub async fn upload(
+    server: &Arc<Server>,
+    [app, arch, number, name]: [&str; 4],
+    mut body: Incoming,
+) -> Result<Value, ApiError> {
     let name: FileName =
-        name.parse().map_err(|_| ApiError::InvalidText { what: "name", text: (*name).to_owned() })?;
+        name.parse().map_err(|_| ApiError::InvalidText { what: "name", text: name.to_owned() })?;
     let release = release_id(server, app, arch, version(number)?)?;
     let (send, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let size = hyper::body::Body::size_hint(&body).exact();
@@ -373,8 +378,7 @@ pub async fn upload(server: &Arc<Server>, segments: &[&str], mut body: Incoming)
 }
 
 /// `GET /api/apps/APP/uploads/ARCH/VERSION`: the names of the uploaded files of a release.
-pub async fn uploaded_files(server: &Arc<Server>, segments: &[&str]) -> Result<Value, ApiError> {
-    let ["apps", app, "uploads", arch, number] = segments else { return Err(ApiError::NotFound) };
+pub async fn uploaded_files(server: &Arc<Server>, [app, arch, number]: [&str; 3]) -> Result<Value, ApiError> {
     let release = release_id(server, app, arch, version(number)?)?;
     let published = server
         .state

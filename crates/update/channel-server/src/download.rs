@@ -30,18 +30,18 @@ use crate::update::timestamp;
 
 const OCTETS: &str = "application/octet-stream";
 
-/// `segments` are those of the path below `/files/`.
+/// `parameters` are those of the path: three for a channel's timestamp, four for a file of a version.
 pub async fn download(
     server: &Arc<Server>,
-    segments: &[String],
+    parameters: &[&str],
     method: &Method,
     headers: &HeaderMap,
 ) -> HttpResponse {
     let not_found = || text(StatusCode::NOT_FOUND, "no such file\n");
-    if let [app, group, name] = segments {
+    if let [app, group, name] = parameters {
         return channel_timestamp(server, app, group, name).await;
     }
-    let [app, group, version, name] = segments else { return not_found() };
+    let [app, group, version, name] = parameters else { return not_found() };
     let (Ok(track), Ok(version), Ok(name)) =
         (group.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
     else {

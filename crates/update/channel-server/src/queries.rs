@@ -7,6 +7,7 @@ use rollout::{Application, Machine, Track, UpdateState};
 use serde_json::{Value, json};
 
 use crate::api::ApiError;
+use crate::endpoint::View;
 use crate::key_sets::KeySets;
 use crate::limits::PAGE;
 use crate::overview;
@@ -29,64 +30,65 @@ impl Query {
     }
 }
 
-/// `segments` are those of the path below `/api/`.
+/// `parameters` are those of the path.
 pub fn query(
     state: &UpdateState,
     sets: &KeySets,
-    segments: &[&str],
+    view: View,
+    parameters: &[&str],
     query: &Query,
 ) -> Result<Value, ApiError> {
-    match segments {
-        ["overview"] => return Ok(overview::overview(state, sets)),
-        ["activity"] => return Ok(activity(state, query)),
-        ["apps"] => {
+    match view {
+        View::Overview => return Ok(overview::overview(state, sets)),
+        View::Activity => return Ok(activity(state, query)),
+        View::Apps => {
             let apps: Vec<Value> =
                 state.apps().map(|(key, app)| overview::application(key, app, sets)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
     }
-    let ["apps", id, rest @ ..] = segments else { return Err(ApiError::NotFound) };
+    let [id, rest @ ..] = parameters else { return Err(ApiError::NotFound) };
     let (key, app) = state.app(id).ok_or_else(|| rollout::OperateError::AppNotFound((*id).to_owned()))?;
-    match rest {
-        [] => Ok(overview::application(key, app, sets)),
-        ["channels"] => Ok(json!(app.channels.values().collect::<Vec<_>>())),
-        ["channels", channel] => {
+    match (view, rest) {
+        (View::App, []) => Ok(overview::application(key, app, sets)),
+        (View::Channels, []) => Ok(json!(app.channels.values().collect::<Vec<_>>())),
+        (View::Channel, [channel]) => {
             let channel: Track = channel.parse()?;
             let found = app.channels.get(&channel).ok_or(rollout::OperateError::ChannelNotFound(channel))?;
             Ok(json!(found))
         }
-        ["packages"] => Ok(json!(app.packages.values().rev().map(overview::package).collect::<Vec<_>>())),
-        ["groups"] => Ok(json!(app.groups.values().map(overview::group).collect::<Vec<_>>())),
-        ["groups", group, rest @ ..] => group_query(app, group, rest, query),
-        ["instances"] => Ok(instances(app, None, query)),
-        ["instances", id] => {
-            let machine = app.machines.get(*id);
-            let machine = machine.ok_or_else(|| rollout::OperateError::MachineNotFound((*id).to_owned()))?;
-            Ok(json!(overview::machine(machine)))
+        (View::Packages, []) => {
+            Ok(json!(app.packages.values().rev().map(overview::package).collect::<Vec<_>>()))
         }
-        ["instances", id, "status_history"] => {
-            let machine = app.machines.get(*id);
-            let machine = machine.ok_or_else(|| rollout::OperateError::MachineNotFound((*id).to_owned()))?;
-            Ok(json!(machine.history))
-        }
+        (View::Groups, []) => Ok(json!(app.groups.values().map(overview::group).collect::<Vec<_>>())),
+        (View::Instances, []) => Ok(instances(app, None, query)),
+        (View::Instance, [id]) => Ok(json!(overview::machine(machine(app, id)?))),
+        (View::StatusHistory, [id]) => Ok(json!(machine(app, id)?.history)),
+        (_, [group]) => group_query(app, group, view, query),
+        // invariant: the routes have these parameters.
         _ => Err(ApiError::NotFound),
     }
 }
 
-fn group_query(app: &Application, group: &str, rest: &[&str], query: &Query) -> Result<Value, ApiError> {
+fn machine<'a>(app: &'a Application, id: &str) -> Result<&'a Machine, ApiError> {
+    let machine = app.machines.get(id);
+    Ok(machine.ok_or_else(|| rollout::OperateError::MachineNotFound(id.to_owned()))?)
+}
+
+fn group_query(app: &Application, group: &str, view: View, query: &Query) -> Result<Value, ApiError> {
     let track: Track = group.parse()?;
     let state = app.groups.get(&track).ok_or_else(|| rollout::OperateError::GroupNotFound(track.clone()))?;
-    match rest {
-        [] => Ok(overview::group(state)),
-        ["timeline" | "version_timeline" | "status_timeline"] => Ok(json!(state.timeline)),
-        ["version_breakdown"] => Ok(json!(state.counts.versions)),
-        ["instances_stats"] => {
+    match view {
+        View::Group => Ok(overview::group(state)),
+        View::Timeline => Ok(json!(state.timeline)),
+        View::VersionBreakdown => Ok(json!(state.counts.versions)),
+        View::InstancesStats => {
             let counts = state.counts.statuses.iter().map(|(status, count)| (status.as_str(), *count));
             Ok(json!({ "total": state.counts.machines, "statuses": counts.collect::<BTreeMap<_, _>>() }))
         }
-        ["instancescount"] => Ok(json!({ "count": state.counts.machines })),
-        ["instances"] => Ok(instances(app, Some(&track), query)),
+        View::InstancesCount => Ok(json!({ "count": state.counts.machines })),
+        View::GroupInstances => Ok(instances(app, Some(&track), query)),
         _ => Err(ApiError::NotFound),
     }
 }

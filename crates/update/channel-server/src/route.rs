@@ -12,13 +12,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::api::{self, ApiRequest};
+use crate::api::{self, ApiError};
 use crate::body::{HttpResponse, error_response, json as json_response, text};
 use crate::download::download;
+use crate::endpoint::Endpoint;
 use crate::events::subscribe;
 use crate::limits::{API_BYTES, BODY_TIMEOUT};
 use crate::page;
 use crate::queries::{self, Query};
+use crate::routes;
 use crate::server::Server;
 use crate::token::Role;
 use crate::update::update;
@@ -49,40 +51,43 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
     };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = request.method().clone();
-    let is_get = [Method::GET, Method::HEAD].contains(&method);
-    match &segments[..] {
-        ["v1", "update"] | ["v1", "update", ""] => {
-            if method != Method::POST {
-                return text(StatusCode::METHOD_NOT_ALLOWED, "only POST is supported\n");
-            }
+    let found = routes::find(&method, &segments);
+    if segments.first() == Some(&"api") {
+        return authorize_and_dispatch(server, request, found).await;
+    }
+    match found {
+        Some((Endpoint::Update, _)) => {
             let base = base_url(server, &request);
             match body(request, omaha::limits::REQUEST_BYTES).await {
                 Ok(body) => update(server, &body, from, &base).await,
+                // As Nebraska (contract 1.1).
                 Err(BodyError::TooLarge) => text(StatusCode::BAD_REQUEST, ""),
                 Err(error) => error.response(),
             }
         }
-        ["files", rest @ ..] if is_get => {
-            let rest: Vec<String> = rest.iter().map(|segment| (*segment).to_owned()).collect();
-            download(server, &rest, &method, request.headers()).await
-        }
-        ["health"] if is_get => json_response(StatusCode::OK, &json!({ "health": "true" })),
-        ["config"] if is_get => {
+        Some((Endpoint::File, parameters)) => download(server, &parameters, &method, request.headers()).await,
+        Some((Endpoint::Health, _)) => json_response(StatusCode::OK, &json!({ "health": "true" })),
+        Some((Endpoint::Config, _)) => {
             json_response(StatusCode::OK, &json!({ "title": "Keelson channels", "auth_mode": "token" }))
         }
-        ["metrics"] if is_get => match server.metrics.text(&server.state.lock(), &server.key_sets) {
+        Some((Endpoint::Metrics, _)) => match server.metrics.text(&server.state.lock(), &server.key_sets) {
             Ok(bytes) => crate::body::response(StatusCode::OK, "text/plain; version=0.0.4", bytes),
             Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, error),
         },
-        ["api", rest @ ..] => authorize_and_dispatch(server, request, rest).await,
-        _ if is_get => match page::file(&path) {
-            Some((content_type, bytes)) => crate::body::response(StatusCode::OK, content_type, bytes),
-            None => text(
-                StatusCode::NOT_FOUND,
-                "not found; the paths are /, /api/apps, /metrics and POST to /v1/update\n",
-            ),
-        },
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        _ => file_of_page(&method, &path, &segments),
+    }
+}
+
+fn file_of_page(method: &Method, path: &str, segments: &[&str]) -> HttpResponse {
+    if let Some(other) = routes::other_method(segments) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, format!("only {other} is supported\n"));
+    }
+    match page::file(path).filter(|_| routes::is_read(method)) {
+        Some((content_type, bytes)) => crate::body::response(StatusCode::OK, content_type, bytes),
+        None => text(
+            StatusCode::NOT_FOUND,
+            "not found; the paths are /, /api/apps, /metrics and POST to /v1/update\n",
+        ),
     }
 }
 
@@ -90,10 +95,9 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
 async fn authorize_and_dispatch(
     server: &Arc<Server>,
     request: Request<Incoming>,
-    segments: &[&str],
+    found: Option<(Endpoint, Vec<&str>)>,
 ) -> HttpResponse {
-    let is_get = request.method() == Method::GET;
-    let required = if is_get { Role::Viewer } else { Role::Admin };
+    let required = if routes::is_read(request.method()) { Role::Viewer } else { Role::Admin };
     match server.tokens.role(request.headers()) {
         None => {
             let mut response =
@@ -106,34 +110,32 @@ async fn authorize_and_dispatch(
         }
         Some(_) => {}
     }
-    match segments {
-        ["events"] if is_get => subscribe(server),
-        ["role"] if is_get => {
+    let Some((endpoint, parameters)) = found else { return ApiError::NotFound.response() };
+    let result = match (endpoint, &parameters[..]) {
+        (Endpoint::Events, _) => return subscribe(server),
+        (Endpoint::Role, _) => {
             let is_admin = server.tokens.role(request.headers()) == Some(Role::Admin);
-            json_response(StatusCode::OK, &json!({ "role": if is_admin { "admin" } else { "viewer" } }))
+            Ok(json!({ "role": if is_admin { "admin" } else { "viewer" } }))
         }
-        ["apps", app, "keys"] if is_get => api::to_response(api::key_sets(server, app)),
-        ["apps", _, "uploads", ..] if is_get => api::to_response(api::uploaded_files(server, segments).await),
-        ["apps", _, "uploads", ..] if request.method() == Method::PUT => {
-            api::to_response(api::upload(server, segments, request.into_body()).await)
+        (Endpoint::KeySets, [app]) => api::key_sets(server, app),
+        (Endpoint::UploadedFiles, [app, arch, version]) => {
+            api::uploaded_files(server, [app, arch, version]).await
         }
-        _ if is_get => {
+        (Endpoint::Upload, [app, arch, version, name]) => {
+            api::upload(server, [app, arch, version, name], request.into_body()).await
+        }
+        (Endpoint::View(view), parameters) => {
             let query = Query::read(request.uri().query().unwrap_or_default());
-            let result = queries::query(&server.state.lock(), &server.key_sets, segments, &query);
-            api::to_response(result)
+            queries::query(&server.state.lock(), &server.key_sets, view, parameters, &query)
         }
-        _ => {
-            let method = request.method().clone();
-            match body(request, API_BYTES).await {
-                Ok(body) => {
-                    let api_request =
-                        ApiRequest { method: &method, segments: segments.to_vec(), body: &body };
-                    api::to_response(api::apply_change(server, &api_request).await)
-                }
-                Err(error) => error.response(),
-            }
-        }
-    }
+        (Endpoint::Change(change), parameters) => match body(request, API_BYTES).await {
+            Ok(body) => api::apply_change(server, change, parameters, &body).await,
+            Err(error) => return error.response(),
+        },
+        // invariant: the other endpoints are not below /api, and the routes have these parameters.
+        _ => Err(ApiError::NotFound),
+    };
+    api::to_response(result)
 }
 
 enum BodyError {

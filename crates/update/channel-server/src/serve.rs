@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http_server::{Limits, serve_requests};
+use http_server::{Excess, Limits, http1, serve_requests};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -12,13 +12,13 @@ use crate::server::{Server, now};
 
 /// Serves until `stop` completes. All changes are on disk on return.
 pub async fn serve(server: Arc<Server>, listener: TcpListener, stop: impl Future<Output = ()>) {
-    let limits = Limits { connections: CONNECTIONS, grace: GRACE };
+    let limits = Limits { connections: CONNECTIONS, excess: Excess::Close, grace: GRACE };
     let shared = server.clone();
     let background = tokio::spawn(async move { run_timers(&shared).await });
     http_server::serve(listener, limits, stop, |stream, from, stopped| {
         let server = server.clone();
         async move {
-            serve_requests(stream, HEADER_TIMEOUT, stopped, |request| {
+            serve_requests(stream, &http1(HEADER_TIMEOUT), stopped, |request| {
                 route(server.clone(), request, from.ip())
             })
             .await;

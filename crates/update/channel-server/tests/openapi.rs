@@ -4,10 +4,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use channel_server::ROUTES;
 use minisign::KeyPair;
 use openapi::{Document, Request, Response};
 use release::{KeySet, KeyText, NamedKey, SCHEMA};
@@ -40,7 +42,7 @@ impl Fixture {
     }
 
     fn send_as(&self, token: Option<&str>, request: &Request) -> Response {
-        if request.target == "/api/events" && token.is_some() {
+        if request.line() == "GET /api/events" && token.is_some() {
             return first_event(&self.server, token.unwrap_or_default());
         }
         let mut headers: String =
@@ -281,6 +283,36 @@ fn responses_are_documented() {
     check_bodies(&mut document);
     check_requests(&mut document);
     document.check_all_seen(&NOT_PROVOKED);
+}
+
+#[test]
+fn all_routes_are_documented() {
+    let documented = Document::read(DOCUMENT).operation_lines();
+    let routes = ROUTES.iter().filter(|route| !route.is_alias);
+    let routes: BTreeSet<String> = routes.map(|route| format!("{} {}", route.method, route.path)).collect();
+    // HEAD is documented where its response differs from that of GET.
+    let (heads, documented): (BTreeSet<_>, _) =
+        documented.into_iter().partition(|line| line.starts_with("HEAD "));
+    assert_eq!(routes, documented);
+    for head in heads {
+        assert!(routes.contains(&head.replacen("HEAD", "GET", 1)), "{head}");
+    }
+}
+
+#[test]
+fn head_reads_as_get_does() {
+    let fixture = Fixture::start();
+    let document = Document::read(DOCUMENT);
+    for request in document.examples().iter().filter(|request| request.method == "GET") {
+        let head = Request { method: "HEAD".to_owned(), ..request.clone() };
+        let viewer = fixture.server.viewer();
+        let response = fixture.send_as(Some(&viewer), &head);
+        let of_get = fixture.send_as(Some(&viewer), request);
+        assert_eq!((response.status, response.body.as_str()), (of_get.status, ""), "{}", head.line());
+    }
+    for (line, status) in [("HEAD /api/nope", 404), ("POST /health", 405), ("GET /v1/update", 405)] {
+        assert_eq!(fixture.send(&Request::new(line)).status, status, "{line}");
+    }
 }
 
 #[test]

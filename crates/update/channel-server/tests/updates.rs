@@ -130,7 +130,11 @@ fn grants_and_timestamps_survive_a_restart() {
     assert!(again["issued"].as_u64() >= issued["issued"].as_u64());
     let response = server.admin_json("GET", "/api/activity", "");
     assert!(
-        response.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0")
+        response
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["text"] == "channel alpha: no version -> 2.0.0")
     );
 }
 

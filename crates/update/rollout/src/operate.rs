@@ -207,7 +207,7 @@ impl UpdateState {
         }
         records.into_iter().for_each(|record| self.mark_changed(record, true));
         let format_version =
-            |version: Option<&Version>| version.map_or("nothing".to_owned(), Version::to_string);
+            |version: Option<&Version>| version.map_or("no version".to_owned(), Version::to_string);
         let is_downgrade = matches!((&before, to), (Some(before), Some(to)) if is_older(to, before));
         let note = if is_downgrade { "; machines with a newer version keep it" } else { "" };
         let text =

@@ -30,7 +30,7 @@ fn an_update_from_grant_to_completion() {
     assert_eq!(
         world.log(),
         [
-            "channel alpha: nothing -> 2.0.0",
+            "channel alpha: no version -> 2.0.0",
             "group alpha started the rollout of 2.0.0",
             "group alpha finished the rollout of 2.0.0: 1 machines"
         ]

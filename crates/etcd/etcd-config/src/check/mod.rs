@@ -28,7 +28,12 @@ pub fn check(raw: &RawConfig, facts: &Facts) -> Result<(Config, Vec<String>), Ch
     let addresses = address::addresses(raw, facts, with_tls)?;
     warnings.extend(security::check_listeners(&addresses.listen_client, &client_tls, &security::CLIENT)?);
     warnings.extend(security::check_listeners(&addresses.listen_peer, &peer_tls, &security::PEER)?);
+    let listen_metrics = raw.urls("listen-metrics-urls");
+    security::check_certificate(&listen_metrics, &client_tls, &security::CLIENT)?;
     warnings.extend(security::check_public_peers(&addresses.advertise_peer));
+    if raw.switch("enable-pprof") {
+        warnings.push("flag \"-enable-pprof\" has no effect: there is no Go runtime to profile".to_owned());
+    }
     let proxy = proxy(raw);
     check_advertised(raw, &proxy)?;
     let (heartbeat_interval, election_timeout) = timing(raw, &mut warnings)?;
@@ -50,7 +55,7 @@ pub fn check(raw: &RawConfig, facts: &Facts) -> Result<(Config, Vec<String>), Ch
         election_timeout,
         listen_peer: addresses.listen_peer,
         listen_client: addresses.listen_client,
-        listen_metrics: raw.urls("listen-metrics-urls"),
+        listen_metrics,
         advertise_peer: addresses.advertise_peer,
         advertise_client: addresses.advertise_client,
         client_tls,
@@ -61,7 +66,6 @@ pub fn check(raw: &RawConfig, facts: &Facts) -> Result<(Config, Vec<String>), Ch
         strict_reconfig_check: raw.switch("strict-reconfig-check"),
         proxy,
         log: Log { debug: raw.switch("debug"), package_levels: raw.text("log-package-levels") },
-        enable_pprof: raw.switch("enable-pprof"),
         reported_version: raw.text("report-version").unwrap_or_default(),
         v3: v3(raw),
     };

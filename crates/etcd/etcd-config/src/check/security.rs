@@ -61,13 +61,19 @@ pub fn tls(raw: &RawConfig, names: &Names, warnings: &mut Vec<String>) -> Result
     Ok(tls)
 }
 
+/// https requires a certificate.
+pub fn check_certificate(urls: &[Url], tls: &Tls, names: &Names) -> Result<(), CheckError> {
+    match urls.iter().find(|url| url.scheme.is_tls() && !tls.is_set()) {
+        Some(url) => Err(CheckError::NoCertificate(url.clone(), names.cert, names.key)),
+        None => Ok(()),
+    }
+}
+
 /// https requires a certificate; for http an unused certificate is a warning.
 pub fn check_listeners(urls: &[Url], tls: &Tls, names: &Names) -> Result<Vec<String>, CheckError> {
+    check_certificate(urls, tls, names)?;
     let mut warnings = Vec::new();
     for url in urls {
-        if url.scheme.is_tls() && !tls.is_set() {
-            return Err(CheckError::NoCertificate(url.clone(), names.cert, names.key));
-        }
         if !url.scheme.is_tls() && tls.cert_file.is_some() {
             warnings.push(format!(
                 "The scheme of url {url} is http while -{} and -{} are given. Ignored them for it.",

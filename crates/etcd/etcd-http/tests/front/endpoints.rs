@@ -59,9 +59,16 @@ fn member_changes() {
     check(&moved, 204, None, "");
     let unknown = site.send_request("PUT", "/v2/members/123", &[JSON], url);
     check(&unknown, 404, APPLICATION_JSON, r#"{"message":"No such member: 123"}"#);
+    // The id is checked before the URLs, here those of the own member.
+    let in_use = r#"{"peerURLs":["http://127.0.0.1:2380"]}"#;
+    let unknown = site.send_request("PUT", "/v2/members/123", &[JSON], in_use);
+    check(&unknown, 404, APPLICATION_JSON, r#"{"message":"No such member: 123"}"#);
+    let used = site.send_request("PUT", &one, &[JSON], in_use);
+    check(&used, 409, APPLICATION_JSON, r#"{"message":"etcdserver: peerURL exists"}"#);
     check(&site.send_request("DELETE", &one, &[], ""), 204, None, "");
     let removed = format!("{{\"message\":\"Member permanently removed: {id}\"}}");
     check(&site.send_request("DELETE", &one, &[], ""), 410, APPLICATION_JSON, &removed);
+    check(&site.send_request("PUT", &one, &[JSON], in_use), 410, APPLICATION_JSON, &removed);
     for id in ["123", "nonsense"] {
         let response = site.send_request("DELETE", &format!("/v2/members/{id}"), &[], "");
         check(&response, 404, APPLICATION_JSON, &format!("{{\"message\":\"No such member: {id}\"}}"));

@@ -33,6 +33,7 @@ impl Members {
                 Ok(Change::Member(member))
             }
             Command::UpdateMember { id, peer_urls } => {
+                self.find(*id)?;
                 self.free_urls(*id, peer_urls)?;
                 self.find(*id)?.peer_urls.clone_from(peer_urls);
                 Ok(Change::Member(self.find(*id)?.clone()))

@@ -4,6 +4,7 @@
 
 mod auto_tls;
 mod discovery_proxy;
+mod metrics_urls;
 mod process;
 mod srv;
 #[allow(dead_code, reason = "the lookups' own tests use all of it")]

@@ -6,7 +6,7 @@ use crate::registry::View;
 use crate::schedule::{Reason, Relocation, Scheduler, Task};
 use crate::{JobState, JobStateError, Unit};
 use fleet_api::additions::{Plan, Step};
-use unit_file::{NameError, Requirements, UnitName};
+use unit_file::{NameError, Requirements, UnitFile, UnitName};
 
 /// A scheduler with the view's facts, in which every machine without a presence has failed.
 pub fn scheduler(view: &View) -> Scheduler {
@@ -24,16 +24,27 @@ pub enum PlanError {
     Name(#[from] NameError),
     #[error(transparent)]
     State(#[from] JobStateError),
+    #[error("unit does not exist and options field empty")]
+    NoOptions,
+    #[error("must provide DesiredState to update existing unit")]
+    NoDesiredState,
 }
 
-/// The steps if these units were created or replaced and their desired states set.
+/// The steps if each of these units were sent in a `PUT`.
 pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
     let mut steps = Vec::new();
     let mut units = Vec::new();
     for one in requested {
         let name = UnitName::parse(&one.name)?;
-        let desired: JobState = one.desired_state.parse()?;
-        let file = one.file();
+        let desired: Option<JobState> = match one.desired_state.as_str() {
+            "" => None,
+            state => Some(state.parse()?),
+        };
+        let file = match view.file(&name) {
+            Some(stored) if one.options.is_empty() => UnitFile::clone(stored),
+            None if one.options.is_empty() => return Err(PlanError::NoOptions),
+            _ => one.file(),
+        };
         let changed = match view.hash(&name) {
             None => Some(("create", "it is not known yet")),
             Some(hash) if hash != file.hash() => Some(("replace", "its text differs")),
@@ -44,6 +55,11 @@ pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -
             let target = target.map(|machine| machine.to_string()).unwrap_or_default();
             steps.push(step(action, &name, target.clone(), target, reason.to_owned()));
         }
+        let desired = match (desired, changed) {
+            (Some(desired), _) => desired,
+            (None, Some(_)) => JobState::default(),
+            (None, None) => return Err(PlanError::NoDesiredState),
+        };
         units.push(Unit::new(name.clone(), desired, Requirements::read(&file, &name).0));
     }
     let planned = scheduler.plan(units);

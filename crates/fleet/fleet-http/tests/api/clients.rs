@@ -112,7 +112,7 @@ async fn launched_unit_can_be_launched_again() {
     let client = client(&server);
     // The backend receives the request and may restart the unit.
     client.set_unit(&Unit::new("a.service", "launched", None)).await.unwrap();
-    server.cluster.store().failure = Some(fleet_http::Failure::Refused(409, "asked".into()));
+    server.cluster.store().failure = Some(fleet_http::Failure::Missing);
     let asked = client.set_unit(&Unit::new("a.service", "launched", None)).await.unwrap_err();
-    assert_eq!(asked.to_string(), "googleapi: Error 409: asked");
+    assert_eq!(asked.to_string(), "googleapi: Error 404: unit does not exist");
 }

@@ -56,6 +56,11 @@ fn machines_patch_delete() {
     let server = Server::start(Cluster::empty());
     let add = |value: &str| format!(r#"{{"op":"add","path":"/{ME}/metadata/foo","value":"{value}"}}"#);
     assert_eq!(patch(&server, &format!("[{},{}]", add("one"), add("two"))).code, 204);
+    // As curl's `-d` sends it: the original does not check the content type.
+    for head in [&["Content-Type: application/x-www-form-urlencoded"][..], &[]] {
+        let sent = server.request(&format!("PATCH {MACHINES}"), head, &format!("[{}]", add("two")));
+        assert_eq!(sent.code, 204, "{head:?}");
+    }
     assert_eq!(metadata(&server, ME), "az=x,foo=two");
     let remove = format!(r#"{{"op":"remove","path":"/{ME}/metadata/foo"}}"#);
     assert_eq!(patch(&server, &format!("[{},{remove}]", add("three"))).code, 204);

@@ -126,6 +126,8 @@ fn check_requests(document: &mut Document) {
         r#"{{"units":[{{"name":"hello.service","desiredState":"launched",{OPTIONS}}},{{"name":"stuck.service","desiredState":"launched"}}]}}"#
     );
     check(&Request::new("POST /keelson/v1/plan").body(JSON, &plan), 200);
+    let unchanged = r#"{"units":[{"name":"hello.service"}]}"#;
+    check(&Request::new("POST /keelson/v1/plan").body(JSON, unchanged), 409);
     // A refusal of a machine.
     let hello = UnitName::parse("hello.service").unwrap();
     let refusal = Refusal { cause: "masked".into(), scope: RefusalScope::Machine, step: RefusedStep::Load };

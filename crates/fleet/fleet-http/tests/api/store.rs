@@ -64,7 +64,6 @@ fn check(failure: Failure, expect: impl Fn(&str) -> String) {
 fn failed_changes() {
     check(Failure::Store("disk full at /secret".into()), |_| error(500, ""));
     check(Failure::NoStore, |_| error(503, "fleet server unable to communicate with etcd"));
-    check(Failure::Refused(409, "not now".into()), |_| error(409, "not now"));
     check(Failure::Missing, |line| match line {
         line if line.contains("/units/") => error(404, "unit does not exist"),
         line if line.contains("machines") => error(404, "machine does not exist"),

@@ -265,6 +265,35 @@ fn extensions() {
     addition("POST /plan", &body, "200 {}");
 }
 
+/// The desired state of a new or changed unit is optional.
+#[test]
+fn plan_accepts_the_units_of_a_put() {
+    let sleep = options(SLEEP);
+    for (unit, expect) in [
+        (
+            format!(r#"{{"name":"x.service","options":{sleep}}}"#),
+            r#"200 {"steps":[{"action":"create","name":"x.service","reason":"it is not known yet"}]}"#
+                .to_owned(),
+        ),
+        (r#"{"name":"x.service"}"#.to_owned(), error(409, "unit does not exist and options field empty")),
+        (
+            r#"{"name":"x.service","desiredState":"launched"}"#.to_owned(),
+            error(409, "unit does not exist and options field empty"),
+        ),
+        (
+            r#"{"name":"hello.service"}"#.to_owned(),
+            error(409, "must provide DesiredState to update existing unit"),
+        ),
+        (
+            format!(r#"{{"name":"hello.service","options":{sleep}}}"#),
+            error(409, "must provide DesiredState to update existing unit"),
+        ),
+        (r#"{"name":"hello.service","desiredState":"launched"}"#.to_owned(), "200 {}".to_owned()),
+    ] {
+        check_extension("POST /plan", &format!(r#"{{"units":[{unit}]}}"#), &expect);
+    }
+}
+
 fn options(text: &str) -> String {
     let file = unit_file::UnitFile::from_text(text).unwrap();
     serde_json::to_string(&fleet_api::UnitOption::from_file(&file)).unwrap()

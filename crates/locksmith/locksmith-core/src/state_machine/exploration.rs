@@ -176,6 +176,10 @@ impl World {
                 assert!(lock_checked || !self.lock_needed(), "drained without the lock: {self:?}");
                 self.drained = true;
             }
+            Action::Lock { .. } => {
+                let planned = matches!(self.machine.state, State::InProgress(Step::Locking(_), Some(_)));
+                assert!(planned, "locks for no reboot: {self:?}");
+            }
             Action::Reboot => assert!(self.drained, "not drained: {self:?}"),
             Action::Release => {
                 let settling = matches!(self.machine.state, State::InProgress(Step::Settling(..), _));

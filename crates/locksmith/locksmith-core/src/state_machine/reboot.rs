@@ -7,7 +7,7 @@ use super::state::{Boot, Lock, Plan, State, Step};
 use super::texts::{format_duration, spell_duration};
 use super::transition::{Transition, time_until_window};
 use crate::coordinator;
-use crate::limits::REBOOT_TIMEOUT;
+use crate::limits::{REBOOT_TIMEOUT, WINDOW_MARGIN};
 use crate::strategy::Strategy;
 
 impl Transition<'_> {
@@ -19,7 +19,7 @@ impl Transition<'_> {
             if *strategy == Strategy::BestEffort && !fleet_lock {
                 return self.begin(Action::CheckEtcd, Step::CheckingEtcd(boot), Some(plan));
             }
-            return self.lock_if_needed(*fleet_lock || *strategy == Strategy::EtcdLock, boot, Some(plan));
+            return self.lock_if_needed(*fleet_lock || *strategy == Strategy::EtcdLock, boot, plan);
         }
         let delay = self.back_off(Some(&mut plan));
         if found != plan.logged_inhibitors {
@@ -33,15 +33,15 @@ impl Transition<'_> {
         }
     }
 
-    pub fn lock_if_needed(&mut self, needed: bool, boot: Boot, plan: Option<Plan>) -> State {
+    pub fn lock_if_needed(&mut self, needed: bool, boot: Boot, plan: Plan) -> State {
         if !needed {
-            return self.proceed(Lock::NotHeld(boot), plan);
+            return self.proceed(Lock::NotHeld(boot), Some(plan));
         }
-        let reason = match &plan {
-            Some(plan) if !plan.version.is_empty() => format!("update to {}", plan.version),
-            _ => "update".to_owned(),
+        let reason = match plan.version.as_str() {
+            "" => "update".to_owned(),
+            version => format!("update to {version}"),
         };
-        self.begin(Action::Lock { reason }, Step::Locking(boot), plan)
+        self.begin(Action::Lock { reason }, Step::Locking(boot), Some(plan))
     }
 
     pub fn on_lock_result(
@@ -89,18 +89,27 @@ impl Transition<'_> {
         if self.window_has_closed() {
             return self.undrain(lock, Some(plan));
         }
-        let text = format!("System reboot in {}!", spell_duration(self.config.login_delay));
+        let text = format!("System reboot in {}!", spell_duration(self.login_delay()));
         self.begin(Action::Warn(text), Step::Warning(lock), Some(plan))
     }
 
     pub fn on_warned(&mut self, lock: Lock, plan: Option<Plan>, terminals: usize) -> State {
         let Some(plan) = plan else { return self.undrain(lock, None) };
-        let delay = self.config.login_delay;
+        let delay = self.login_delay();
         if terminals == 0 || delay.is_zero() {
             return self.request_reboot(lock, plan);
         }
         self.log(Level::Notice, format!("Logins detected, delaying reboot for {}.", spell_duration(delay)));
         State::Delaying { until: self.now.monotonic + delay, lock, plan }
+    }
+
+    /// At most what is left of the window: a machine whose window is shorter than the delay would never reboot while
+    /// somebody is logged in.
+    fn login_delay(&self) -> Duration {
+        let Config { login_delay, window, .. } = self.config;
+        let remaining = window.as_ref().and_then(|window| window.remaining(&self.now.wall));
+        let left = remaining.map(|time| Duration::from_secs(time.saturating_sub(WINDOW_MARGIN).as_secs()));
+        left.map_or(*login_delay, |left| left.min(*login_delay))
     }
 
     /// Drain and login delay may have taken hours.

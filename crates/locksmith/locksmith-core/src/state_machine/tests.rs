@@ -191,6 +191,16 @@ fn complete_reboot_with_lock() {
 }
 
 #[test]
+fn request_withdrawn_while_etcd_is_checked_acquires_no_lock() {
+    let mut machine = Harness::settled(config(Strategy::BestEffort, None));
+    machine.step(reboot_needed());
+    machine.assert_step(Event::Inhibitors(vec![]), &["<CheckEtcd>"]);
+    machine.step(Event::StatusUpdate(SignalSender::Engine, status("UPDATE_STATUS_IDLE")));
+    machine.assert_step(Event::EtcdRunning(true), &[]);
+    assert_eq!(machine.state_machine.timeout(&machine.now), None, "nothing is held or due");
+}
+
+#[test]
 fn reboot_without_lock() {
     let mut machine = Harness::settled(config(Strategy::Reboot, None));
     machine.assert_step(reboot_needed(), &["<reboot-planned>", "<ListInhibitors>"]);
@@ -419,11 +429,42 @@ fn drain_and_login_delay_do_not_end_in_a_reboot_outside_the_window() {
     machine.assert_step(Event::Drained, &[CLOSED, "<Undrain>"]);
     machine.assert_step(Event::Undrained(Ok(())), &["<Release>"]);
 
+    // The wall clock is set forward.
     let mut machine = draining();
-    machine.advance(Duration::from_secs(3400));
     machine.step(Event::Drained);
     machine.step(Event::Warned(1));
+    machine.now.wall = at("2026-11-21T11:00:01");
     assert_eq!(machine.sleep("5m0s"), [CLOSED, "<Undrain>"]);
+}
+
+#[test]
+fn login_delay_ends_before_the_window_does() {
+    let warned = |window, seconds, text: &str, delay: &str| {
+        let mut machine = Harness::settled(config(Strategy::EtcdLock, Some(window)));
+        machine.step(reboot_needed());
+        machine.step(Event::Inhibitors(vec![]));
+        machine.step(Event::Locked(Ok(Acquired::New)));
+        machine.advance(Duration::from_secs(seconds));
+        machine.assert_step(Event::Drained, &[&format!("<warn System reboot in {text}!>")]);
+        let delayed = format!("Logins detected, delaying reboot for {text}.");
+        machine.assert_step(Event::Warned(1), &[&delayed]);
+        assert_eq!(machine.sleep(delay), ["<rebooting>", "<Reboot>"]);
+    };
+    // A window that is shorter than the delay, from its fifth second.
+    warned(("10:00", "3m"), 0, "170 seconds", "2m50s");
+    warned(("10:00", "1h"), 3400, "190 seconds", "3m10s");
+    warned(("10:00", "1h"), 3000, "5 minutes", "5m0s");
+}
+
+#[test]
+fn login_delay_is_none_at_the_end_of_the_window() {
+    let mut machine = Harness::settled(config(Strategy::EtcdLock, Some(("10:00", "1m"))));
+    machine.step(reboot_needed());
+    machine.step(Event::Inhibitors(vec![]));
+    machine.step(Event::Locked(Ok(Acquired::New)));
+    machine.advance(Duration::from_secs(50));
+    machine.assert_step(Event::Drained, &["<warn System reboot in 0 seconds!>"]);
+    machine.assert_step(Event::Warned(1), &["<rebooting>", "<Reboot>"]);
 }
 
 #[test]

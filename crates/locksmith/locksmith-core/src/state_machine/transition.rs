@@ -110,7 +110,11 @@ impl Transition<'_> {
             (Step::ListingInhibitors(boot), Event::Inhibitors(found)) => {
                 self.on_inhibitors(boot, plan, found)
             }
-            (Step::CheckingEtcd(boot), Event::EtcdRunning(here)) => self.lock_if_needed(here, boot, plan),
+            (Step::CheckingEtcd(boot), Event::EtcdRunning(here)) => match plan {
+                Some(plan) => self.lock_if_needed(here, boot, plan),
+                // Withdrawn: other machines may need the lock.
+                None => self.start_due(boot, None),
+            },
             (Step::Locking(boot), Event::Locked(result)) => self.on_lock_result(boot, plan, result),
             (Step::Draining(lock), Event::Drained) => self.on_drained(lock, plan),
             (Step::Warning(lock), Event::Warned(terminals)) => self.on_warned(lock, plan, terminals),

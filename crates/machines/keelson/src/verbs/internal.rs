@@ -40,6 +40,5 @@ async fn discovery(folder: &Path, port: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     // Runs until it is killed, like the cluster's other background processes.
     let settings = Settings::default();
-    serve(listener, Store::local(tokens), settings, std::future::pending()).await;
-    Ok(())
+    Ok(serve(listener, Store::local(tokens), settings, std::future::pending()).await?)
 }

@@ -1,0 +1,64 @@
+//! What the server does at its paths.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Omaha.
+    Update,
+    File,
+    Health,
+    Config,
+    Metrics,
+    Role,
+    Events,
+    View(View),
+    UploadedFiles,
+    Upload,
+    KeySets,
+    Change(Change),
+}
+
+/// Parts of the state that `/api` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    Overview,
+    Activity,
+    Apps,
+    App,
+    Channels,
+    Channel,
+    Packages,
+    Groups,
+    Group,
+    Timeline,
+    VersionBreakdown,
+    InstancesStats,
+    InstancesCount,
+    GroupInstances,
+    Instances,
+    Instance,
+    StatusHistory,
+}
+
+/// Changes with a JSON body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    SetApp,
+    PointChannel,
+    RemoveChannel,
+    Promote,
+    AddFloor,
+    RemoveFloor,
+    SetGroup,
+    RemoveGroup,
+    SetPolicy,
+    Pause,
+    Resume,
+    Publish,
+    RemovePackage,
+    Ban,
+    Unban,
+    PublishKeySet,
+    NameInstance,
+    ForgetInstance,
+    ResetInstance,
+}
