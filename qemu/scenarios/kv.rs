@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
-use machines::machine::Machine;
+use machines::machine::{Machine, MachineError};
 use machines::site::Rotate;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Context, DEFAULTS, Scenario};
+use crate::slowdown::slowdown;
 
 pub(super) const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
 /// Limit for forming the cluster and electing a leader.
@@ -15,6 +16,9 @@ pub(super) const FORMED: Duration = Duration::from_secs(300);
 /// Much longer than an election takes.
 pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const NODES: usize = 3;
+/// Of a whole request; the original's.
+const ETCDCTL_LIMIT: Duration = Duration::from_secs(5);
+const TIMED_OUT: &str = "context deadline exceeded";
 
 /// Boots the machines and waits until every member serves.
 pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failure> {
@@ -30,8 +34,24 @@ pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failur
 
 /// Runs a command and compares its whole output.
 pub(super) fn expect_output(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
-    let output = machine.succeed(command)?;
+    let output = match machine.succeed(command) {
+        Err(failed) if failed.to_string().contains(TIMED_OUT) => retry(machine, command, failed)?,
+        outcome => outcome?,
+    };
     expect(output == expected, &format!("{command} to print {expected:?}"), &output)
+}
+
+/// Repeats a command that reached etcdctl's limit, for as much longer as the host is slower than the reference.
+fn retry(machine: &Machine<'_>, command: &str, failed: MachineError) -> Result<String, Failure> {
+    let more = ETCDCTL_LIMIT.mul_f64(slowdown() - 1.0);
+    if more.is_zero() {
+        return Err(failed.into());
+    }
+    eprintln!(
+        "{command}: etcdctl's limit was reached on a slow host, retrying for {:.1} s",
+        more.as_secs_f64()
+    );
+    Ok(machine.wait_until_succeeds(command, more)?)
 }
 
 /// The leader's machine number, from 1, as the members report it.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use commands::{command, key};
 use etcd_api::{Event, Key, StoreStatistics};
 use etcd_store::watch::{Hub, WatcherAction, WatcherId};
-use etcd_store::{Command, Outcome, Restore, Store, Table};
+use etcd_store::{AuthCommand, Command, Outcome, PasswordHash, Restore, Store, Table};
 use naive::{Naive, sees};
 use proptest::prelude::*;
 
@@ -209,6 +209,28 @@ proptest! {
         }
         pair.end();
     }
+}
+
+/// The random sequences rarely revoke it twice.
+#[test]
+fn the_user_root_keeps_its_role() {
+    let mut pair = Pair::new();
+    let put = |password: Option<&str>, revoke: &[&str]| {
+        let password = password.map(|text| PasswordHash(text.to_owned()));
+        let revoke = revoke.iter().map(|role| (*role).to_owned()).collect();
+        Command::Auth(AuthCommand::PutUser {
+            name: "root".to_owned(),
+            password,
+            roles: vec![],
+            grant: vec![],
+            revoke,
+        })
+    };
+    for command in [put(Some("hash"), &[]), put(None, &["root"]), put(None, &["root"])] {
+        pair.apply(&command);
+        pair.checkpoint(true);
+    }
+    pair.end();
 }
 
 /// The random sequences are too short for this.

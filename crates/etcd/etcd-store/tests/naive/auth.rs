@@ -78,6 +78,10 @@ impl Auth {
         let mut user = old.clone();
         user.roles.sort();
         user.roles.dedup();
+        // etcd attaches the role whenever it reads this user.
+        if name == "root" && !user.roles.contains(name) {
+            user.roles.push(name.clone());
+        }
         for role in grant {
             if user.roles.contains(role) {
                 return Err(AuthError::DuplicateRole { role: role.clone(), user: name.clone() });
