@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
-use machines::machine::{Machine, MachineError};
+use machines::machine::Machine;
 use machines::site::Rotate;
 
 use crate::failure::{Failure, expect};
@@ -16,9 +16,8 @@ pub(super) const FORMED: Duration = Duration::from_secs(300);
 /// Much longer than an election takes.
 pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const NODES: usize = 3;
-/// Of a whole request; the original's.
-const ETCDCTL_LIMIT: Duration = Duration::from_secs(5);
-const TIMED_OUT: &str = "context deadline exceeded";
+/// etcdctl's time-outs, the original's: until the headers of a response, and of a whole command.
+const ETCDCTL_TIMEOUTS: [(&str, f64); 2] = [("ETCDCTL_TIMEOUT", 1.0), ("ETCDCTL_TOTAL_TIMEOUT", 5.0)];
 
 /// Boots the machines and waits until every member serves.
 pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failure> {
@@ -29,29 +28,27 @@ pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failur
         let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
         expect(failed.trim().is_empty(), "no failed unit", &failed)?;
     }
+    scale_timeouts(&machines)?;
     Ok(machines)
+}
+
+/// On a host that is slower than the reference, the time-outs of etcdctl grow like other limits.
+fn scale_timeouts(machines: &[Machine<'_>]) -> Result<(), Failure> {
+    let slowdown = slowdown();
+    if slowdown > 1.0 {
+        let variables = ETCDCTL_TIMEOUTS.map(|(name, seconds)| format!("{name}={:.1}s", seconds * slowdown));
+        eprintln!("host slowdown {slowdown:.2}: {}", variables.join(" "));
+        // Sessions get these variables.
+        let add = format!("printf '%s\\n' {} | sudo tee -a /etc/environment", variables.join(" "));
+        machines.iter().try_for_each(|machine| machine.succeed(&add).map(drop))?;
+    }
+    Ok(())
 }
 
 /// Runs a command and compares its whole output.
 pub(super) fn expect_output(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
-    let output = match machine.succeed(command) {
-        Err(failed) if failed.to_string().contains(TIMED_OUT) => retry(machine, command, failed)?,
-        outcome => outcome?,
-    };
+    let output = machine.succeed(command)?;
     expect(output == expected, &format!("{command} to print {expected:?}"), &output)
-}
-
-/// Repeats a command that reached etcdctl's limit, for as much longer as the host is slower than the reference.
-fn retry(machine: &Machine<'_>, command: &str, failed: MachineError) -> Result<String, Failure> {
-    let more = ETCDCTL_LIMIT.mul_f64(slowdown() - 1.0);
-    if more.is_zero() {
-        return Err(failed.into());
-    }
-    eprintln!(
-        "{command}: etcdctl's limit was reached on a slow host, retrying for {:.1} s",
-        more.as_secs_f64()
-    );
-    Ok(machine.wait_until_succeeds(command, more)?)
 }
 
 /// The leader's machine number, from 1, as the members report it.

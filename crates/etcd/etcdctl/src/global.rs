@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use command_line::{EmptyFlag, Environment, Flag, ParsedArgs, SettingSource, ValueKind};
 use etcd_client::{Endpoint, TlsFiles};
+use go_compat::parse_duration;
 
 use crate::failure::Failure;
 use crate::output::FORMATS;
@@ -38,6 +39,8 @@ pub const FLAGS: &[Flag] = &[
         .default("5s"),
     Flag::switch("version,v", "print the version"),
 ];
+
+const INVALID_DURATION: &str = "not a duration, such as 1s or 500ms";
 
 /// In order of precedence.
 const ENDPOINT_FLAGS: [&str; 3] = ["endpoints", "endpoint", "peers"];
@@ -77,6 +80,10 @@ impl Global {
         let file = |flag| source.text(flag).map(PathBuf::from);
         let addresses = ENDPOINT_FLAGS.into_iter().find_map(|flag| source.text(flag));
         let addresses = addresses.unwrap_or_else(|| source.text_or_default("endpoints"));
+        let duration = |flag| {
+            let read = source.read_or_default(flag, |text| parse_duration(text).ok_or(INVALID_DURATION));
+            read.map_err(|error| Failure::usage(error.to_string()))
+        };
         Ok(Global {
             debug: args.is_set("debug"),
             sync: !args.is_set("no-sync"),
@@ -85,8 +92,8 @@ impl Global {
             domain,
             tls: TlsFiles { ca: file("ca-file"), certificate: file("cert-file"), key: file("key-file") },
             user: user(args.text("username"), args.text("password")),
-            timeout: args.duration_or_default("timeout"),
-            total_timeout: args.duration_or_default("total-timeout"),
+            timeout: duration("timeout")?,
+            total_timeout: duration("total-timeout")?,
         })
     }
 }
@@ -142,6 +149,20 @@ mod tests {
             let got: Vec<_> = global.endpoints.iter().map(ToString::to_string).collect();
             assert_eq!(got.join(","), expect, "{arguments:?} {environment:?}");
         }
+    }
+
+    #[test]
+    fn timeouts() {
+        let slow = [("ETCDCTL_TIMEOUT", "4s"), ("ETCDCTL_TOTAL_TIMEOUT", "1m")];
+        let of = |arguments: &[&str], environment: &[(&str, &str)]| {
+            global(arguments, environment)
+                .map(|global| (global.timeout.as_secs(), global.total_timeout.as_secs()))
+        };
+        assert_eq!(of(&[], &[]).unwrap(), (1, 5));
+        assert_eq!(of(&[], &slow).unwrap(), (4, 60));
+        assert_eq!(of(&["--timeout", "2s"], &slow).unwrap(), (2, 60));
+        let error = of(&[], &[("ETCDCTL_TIMEOUT", "4")]).unwrap_err();
+        assert_eq!(error, Failure::usage("$ETCDCTL_TIMEOUT: not a duration, such as 1s or 500ms"));
     }
 
     #[test]

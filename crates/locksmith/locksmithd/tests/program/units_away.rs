@@ -109,6 +109,8 @@ fn withdrawn_reboot_restores_the_units() {
     engine.logs("UPDATE_STATUS_IDLE", "0.0.0");
     daemon.logs("The reboot is called off: the update agent is at UPDATE_STATUS_IDLE");
     daemon.logs("Released the lock: this machine does not reboot now");
+    // The units follow the lock.
+    wait_until("the return of the units", || puts(&requests), |puts| puts.len() > 1);
     assert_eq!(puts(&requests), [r#"{"cordon":"draining"}"#, r#"{"cordon":"open"}"#]);
     assert_eq!(machine.bus.reboots(), [""; 0]);
     assert_eq!(machine.store.ctl(&["status"]), "Available: 1\nMax: 1\n");
