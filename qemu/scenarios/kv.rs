@@ -21,6 +21,8 @@ const ETCDCTL_TIMEOUTS: [(&str, f64); 2] = [("ETCDCTL_TIMEOUT", 1.0), ("ETCDCTL_
 
 /// Boots the machines and waits until every member serves.
 pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failure> {
+    // Before the boot: emulated machines load the host themselves.
+    let slowdown = slowdown();
     context.boot()?;
     let machines: Vec<_> = (1..=NODES).map(|number| context.machine(number)).collect();
     for machine in &machines {
@@ -28,13 +30,12 @@ pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failur
         let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
         expect(failed.trim().is_empty(), "no failed unit", &failed)?;
     }
-    scale_timeouts(&machines)?;
+    scale_timeouts(&machines, slowdown)?;
     Ok(machines)
 }
 
 /// On a host that is slower than the reference, the time-outs of etcdctl grow like other limits.
-fn scale_timeouts(machines: &[Machine<'_>]) -> Result<(), Failure> {
-    let slowdown = slowdown();
+fn scale_timeouts(machines: &[Machine<'_>], slowdown: f64) -> Result<(), Failure> {
     if slowdown > 1.0 {
         let variables = ETCDCTL_TIMEOUTS.map(|(name, seconds)| format!("{name}={:.1}s", seconds * slowdown));
         eprintln!("host slowdown {slowdown:.2}: {}", variables.join(" "));

@@ -50,7 +50,7 @@ pub struct RequestParts<'a> {
     pub path: &'a [u8],
     /// Not decoded.
     pub query: Option<&'a str>,
-    /// The body is a form only if this says so.
+    /// The `Content-Type`: the body is parsed only if it is a form.
     pub content_type: Option<&'a [u8]>,
     /// Empty without a body.
     pub body: &'a [u8],

@@ -4,12 +4,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -176,6 +177,17 @@ const SYSTEM_TIME: usize = 12;
 const START_TIME: usize = 19;
 /// USER_HZ is 100 on all Linux architectures.
 const MILLIS_PER_TICK: u64 = 10;
+
+/// Lets the program that this process executes next inherit a descriptor: a system call only, so that it may run
+/// between fork and exec.
+#[allow(unsafe_code, reason = "the descriptor belongs to the process before the fork")]
+pub fn inherit(descriptor: RawFd) -> io::Result<()> {
+    // SAFETY: fcntl takes integers.
+    match unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
 
 fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -20,7 +20,8 @@ use crate::programs::{ProgramError, run, run_accepting};
 
 /// Required by every boot, whatever disk it has.
 const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
-/// Hashes with the processor's instructions. dm-verity keeps the driver that it finds when `/usr` is opened.
+/// Hashes with the processor's instructions; one without them refuses the module. dm-verity keeps the driver that it
+/// finds when `/usr` is opened.
 const SHA256: &str = "sha256_ssse3";
 /// Buses that disks may be attached to.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
@@ -64,8 +65,6 @@ pub fn mount_node() -> Result<(), BootError> {
     let line = fs::read_to_string(&path).map_err(|source| BootError::Read { path, source })?;
     let root_hash = root_hash(&line)?;
     run(Command::new("modprobe").arg("-a").args(MODULES))?;
-    // A processor without these instructions refuses the module; the kernel's own driver remains.
-    run(Command::new("modprobe").args(["-q", SHA256])).ok();
     if mounts::mount_efi_variables()? {
         if mounts::has_efi_variable(RESET_VARIABLE) {
             return Err(BootError::Reset);
@@ -109,7 +108,7 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
             aliases(Path::new("/sys/bus")).into_iter().filter(|alias| loaded.insert(alias.clone())).collect();
         if !new.is_empty() {
             // Most devices have no driver in the initrd.
-            run(Command::new("modprobe").args(["-a", "-b", "-q"]).args(&new)).ok();
+            run(Command::new("modprobe").args(["-a", "-b", "-q", SHA256]).args(&new)).ok();
             last_device = Instant::now();
         }
         if let Some(devices) = disk::find(Path::new("/"), root_hash) {

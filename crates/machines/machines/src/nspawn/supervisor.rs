@@ -22,7 +22,7 @@ use super::plan::{Guest, NodePlan};
 use super::uplink::{Uplink, UplinkError};
 use super::{port_forward, root_mounts, tap};
 use crate::logs::CONTAINER_BOOT_LINE;
-use crate::process::Process;
+use crate::process::{Process, inherit};
 use crate::store::replace;
 use crate::tools::Tools;
 
@@ -89,9 +89,7 @@ fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) 
                 }
             }
             // nspawn inherits the network namespace's descriptor, and the terminal becomes its controlling terminal.
-            if libc::fcntl(namespace, libc::F_SETFD, 0) != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            inherit(namespace)?;
             nix::unistd::setsid()?;
             if libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
                 return Err(io::Error::last_os_error());

@@ -8,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use nix::libc;
 use sandbox::SandboxError;
 
 use crate::credential::UPLINK_INTERFACE;
+use crate::process::inherit;
 use crate::tools::Tools;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +24,12 @@ pub enum UplinkError {
     Exited,
 }
 
-/// A running slirp4netns. It exits when this value is dropped, and with the process that has it.
+/// A running slirp4netns. It is killed when this value is dropped, and exits with the process that has it.
 #[derive(Debug)]
 pub struct Uplink {
     child: Child,
-    exit: Option<PipeWriter>,
+    /// It exits when the pipe closes, also if this process is killed.
+    _exit: PipeWriter,
 }
 
 impl Uplink {
@@ -38,7 +39,7 @@ impl Uplink {
         let (mut ready, ready_end) = io::pipe()?;
         let command = Tools::open(tools, &[])?.with_name_servers().command("slirp4netns")?;
         let child = spawn(command, namespace, &exit_end, &ready_end)?;
-        let uplink = Self { child, exit: Some(exit) };
+        let uplink = Self { child, _exit: exit };
         drop(ready_end);
         if ready.read(&mut [0])? == 0 {
             return Err(UplinkError::Exited);
@@ -49,9 +50,7 @@ impl Uplink {
 
 impl Drop for Uplink {
     fn drop(&mut self) {
-        // slirp4netns exits when the pipe closes.
-        drop(self.exit.take());
-        if let Err(error) = self.child.wait() {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
             eprintln!("slirp4netns: {error}");
         }
     }
@@ -73,14 +72,7 @@ fn spawn(
     command.stdin(Stdio::null()).stdout(Stdio::null());
     // SAFETY: only system calls on integers between fork and exec.
     unsafe {
-        command.pre_exec(move || {
-            for descriptor in inherited {
-                if libc::fcntl(descriptor, libc::F_SETFD, 0) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        });
+        command.pre_exec(move || inherited.into_iter().try_for_each(inherit));
     }
     command.spawn()
 }
