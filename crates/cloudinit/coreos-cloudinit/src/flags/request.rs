@@ -174,6 +174,7 @@ fn sources(args: &ParsedArgs) -> Result<Vec<Source>, UsageError> {
 /// The source of one flag, `None` if the flag is unset.
 fn source(args: &ParsedArgs, flag: &str) -> Option<Source> {
     let text = args.text_or_default(flag);
+    // Not the current default, which `-oem` sets.
     let is_switch = FLAGS.iter().any(|one| one.name() == flag && one.value_kind == ValueKind::Switch);
     if text == if is_switch { "false" } else { "" } {
         return None;
