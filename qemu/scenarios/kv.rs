@@ -1,6 +1,6 @@
 //! etcd on a cluster that was formed by discovery: its users' commands and their output.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -16,8 +16,10 @@ pub(super) const FORMED: Duration = Duration::from_secs(300);
 /// Much longer than an election takes.
 pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const NODES: usize = 3;
-/// etcdctl's time-outs, the original's: until the headers of a response, and of a whole command.
-const ETCDCTL_TIMEOUTS: [(&str, f64); 2] = [("ETCDCTL_TIMEOUT", 1.0), ("ETCDCTL_TOTAL_TIMEOUT", 5.0)];
+/// etcdctl's time-out until the headers of a response, the original's.
+const ETCDCTL_TIMEOUT: Duration = Duration::from_secs(1);
+/// etcdctl's time-out of a whole command, the original's.
+const ETCDCTL_TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Boots the machines and waits until every member serves.
 pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failure> {
@@ -37,7 +39,9 @@ pub(super) fn form<'a>(context: &Context<'a>) -> Result<Vec<Machine<'a>>, Failur
 /// On a host that is slower than the reference, the time-outs of etcdctl grow like other limits.
 fn scale_timeouts(machines: &[Machine<'_>], slowdown: f64) -> Result<(), Failure> {
     if slowdown > 1.0 {
-        let variables = ETCDCTL_TIMEOUTS.map(|(name, seconds)| format!("{name}={:.1}s", seconds * slowdown));
+        let variables =
+            [("ETCDCTL_TIMEOUT", ETCDCTL_TIMEOUT), ("ETCDCTL_TOTAL_TIMEOUT", ETCDCTL_TOTAL_TIMEOUT)]
+                .map(|(name, default)| format!("{name}={:.1}s", default.as_secs_f64() * slowdown));
         eprintln!("host slowdown {slowdown:.2}: {}", variables.join(" "));
         // Sessions get these variables.
         let add = format!("printf '%s\\n' {} | sudo tee -a /etc/environment", variables.join(" "));
@@ -173,26 +177,48 @@ fn http(machine: &Machine<'_>) -> Result<(), Failure> {
 /// All machines acquire the lock concurrently; one holds it, and only the holder releases it.
 fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
     for round in 0..3 {
-        let taken: Vec<Result<bool, Failure>> = std::thread::scope(|scope| {
-            let wants = |machine: &Machine<'_>| -> Result<bool, Failure> {
-                let take = format!("etcdctl mk /lock/{round} {} --ttl 60", machine.name());
-                Ok(machine.execute(&take)?.code == 0)
-            };
-            let threads: Vec<_> =
-                machines.iter().map(|machine| scope.spawn(move || wants(machine))).collect();
-            let lost = || Err(Failure::Expected("expected an answer; a thread ended without one".to_owned()));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
-        });
-        let holders: Vec<_> = taken.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let count = holders.iter().filter(|has| **has).count();
-        expect(count == 1, "one holder", &format!("{holders:?}"))?;
-        let holder = holders.iter().position(|has| *has).unwrap_or_default();
-        let other = (holder + 1) % machines.len();
-        let release = |with: &str| format!("etcdctl rm /lock/{round} --with-value {with}");
-        machines[other].fail(&release(machines[other].name()))?;
-        machines[holder].succeed(&release(machines[holder].name()))?;
+        let key = format!("/lock/{round}");
+        let holder = &machines[take_lock(machines, &key)?];
+        expect_output(holder, &format!("etcdctl get {key}"), &format!("{}\n", holder.name()))?;
+        let release = |machine: &Machine<'_>| format!("etcdctl rm {key} --with-value {}", machine.name());
+        for other in machines.iter().filter(|machine| machine.name() != holder.name()) {
+            other.fail(&release(other))?;
+        }
+        holder.succeed(&release(holder))?;
     }
     Ok(())
+}
+
+/// All machines create the key at once. Returns the index of the only one that did.
+fn take_lock(machines: &[Machine<'_>], key: &str) -> Result<usize, Failure> {
+    let attempts: Vec<Result<(bool, Duration), Failure>> = std::thread::scope(|scope| {
+        let attempt = |machine: &Machine<'_>| {
+            let began = Instant::now();
+            let code = machine.execute(&format!("etcdctl mk {key} {} --ttl 60", machine.name()))?.code;
+            Ok((code == 0, began.elapsed()))
+        };
+        let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(move || attempt(machine))).collect();
+        let lost = || Err(Failure::Expected("expected an answer; a thread ended without one".to_owned()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    });
+    let attempts = attempts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let created: Vec<usize> = (0..attempts.len()).filter(|index| attempts[*index].0).collect();
+    match *created {
+        [holder] => return Ok(holder),
+        // etcdctl repeats a request whose response exceeds its time-out; if the first one took effect, the second
+        // reports that the key exists.
+        [] => {
+            let value = machines[0].succeed(&format!("etcdctl get --quorum {key}"))?;
+            let repeated = |index: &usize| {
+                attempts[*index].1 > ETCDCTL_TIMEOUT && machines[*index].name() == value.trim_end()
+            };
+            if let Some(holder) = (0..machines.len()).find(repeated) {
+                return Ok(holder);
+            }
+        }
+        _ => {}
+    }
+    Err(Failure::Expected(format!("expected one machine to create {key}; attempts: {attempts:?}")))
 }
 
 /// In-order keys are read in the order of their creation, each once.
