@@ -1,5 +1,6 @@
 //! All scenarios, one module per subject; [`ALL`] lists them.
 
+mod attacks;
 mod boot;
 mod corruption;
 mod fleet;
@@ -46,6 +47,7 @@ pub static ALL: &[Scenario] = &[
     tutorials::walk::NO_DISCOVERY,
     tutorials::tour::TOUR,
     tutorials::page::TUTORIAL,
+    attacks::cluster_ports::CLUSTER_PORTS,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

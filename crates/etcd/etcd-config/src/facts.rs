@@ -1,6 +1,6 @@
 //! The environment of the program: all input of the flags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,6 +12,8 @@ pub struct Facts {
     pub hostname: String,
     /// Source address of the default route.
     pub default_route_address: Option<IpAddr>,
+    /// Addresses of the interfaces.
+    pub interface_addresses: BTreeSet<IpAddr>,
     /// Contents of the files in [`crate::command::required_files`], or why they cannot be read.
     pub files: BTreeMap<PathBuf, Result<String, String>>,
 }

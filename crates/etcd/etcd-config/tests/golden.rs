@@ -4,7 +4,7 @@
 //! A case, up to an empty line:
 //!     # what it shows
 //!     $ arguments, split at spaces
-//!     env NAME=value | host NAME | route IP | file PATH = text, \n for line breaks | node
+//!     env NAME=value | host NAME | route IP | interface IP | file PATH = text, \n for line breaks | node
 //!     config {..} and warn ..., or exit N and the text, or print and the first line
 
 // A test may panic.
@@ -54,6 +54,7 @@ fn evaluate(block: &str) -> String {
             }
             "host" => facts.hostname = rest.to_owned(),
             "route" => facts.default_route_address = Some(rest.parse().unwrap()),
+            "interface" => drop(facts.interface_addresses.insert(rest.parse().unwrap())),
             "file" => {
                 let (path, text) = rest.split_once(" = ").unwrap();
                 facts.files.insert(PathBuf::from(path), Ok(text.replace("\\n", "\n")));

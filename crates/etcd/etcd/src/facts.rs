@@ -1,6 +1,6 @@
 //! Gathers the input of the configuration: flags, environment, host name, addresses, files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -26,6 +26,7 @@ pub fn gather() -> Facts {
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
         default_route_address: default_route_address(),
+        interface_addresses: interface_addresses(),
         files: BTreeMap::new(),
     };
     add_defaults(&mut facts, &credential());
@@ -94,6 +95,17 @@ fn default_route_address() -> Option<IpAddr> {
         let address = socket.local_addr().ok()?.ip();
         (!address.is_loopback() && !address.is_unspecified()).then_some(address)
     })
+}
+
+/// None if they cannot be listed.
+fn interface_addresses() -> BTreeSet<IpAddr> {
+    let list = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    list.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    })
+    .collect()
 }
 
 #[cfg(test)]

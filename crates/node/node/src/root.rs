@@ -16,6 +16,11 @@ impl Root {
         joined
     }
 
+    /// The running machine's.
+    pub fn machine() -> Self {
+        Self(PathBuf::from("/"))
+    }
+
     /// Whether this is the running machine.
     pub fn is_machine(&self) -> bool {
         self.0 == Path::new("/")

@@ -4,6 +4,7 @@
 //! the table that the config reader uses, too.
 
 mod document;
+mod files;
 mod keys;
 mod ports;
 mod rules;

@@ -1,6 +1,6 @@
 //! Checks single values beyond their type.
 
-use super::{keys, ports, secrets, units};
+use super::{files, keys, ports, secrets, units};
 use crate::config::{CloudConfig, File, ImportFrom, Text, User};
 use crate::encoding::{ContentEncoding, decode_base64};
 use crate::finding::{Finding, Severity};
@@ -132,6 +132,7 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
         warn(source.location, "source has no uri: nothing is fetched", findings);
     }
     secrets::check(file, findings);
+    files::check_firewall(file, findings);
 }
 
 /// All members of a cluster use the URL to bootstrap, so that an error keeps all of them from starting.

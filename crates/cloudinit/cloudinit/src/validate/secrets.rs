@@ -1,14 +1,12 @@
 //! Finds secrets in files that other users can read.
 
+use super::files::text;
 use crate::config::File;
-use crate::encoding::ContentEncoding;
 use crate::finding::{Finding, Severity};
 use crate::schema::mode;
 
 const DEFAULT_MODE: u32 = 0o644;
 const OTHER_READ: u32 = 0o004;
-/// Only the start of a file is scanned.
-const MAX_SCANNED_BYTES: usize = 1 << 20;
 /// Suffixes of setting names that denote a secret.
 const SECRET_NAMES: [&str; 7] =
     ["password", "passphrase", "secret", "secret_key", "access_key", "api_key", "token"];
@@ -17,16 +15,7 @@ pub(super) fn check(file: &File, findings: &mut Vec<Finding>) {
     let permissions = file.permissions.as_ref();
     let mode = permissions.map_or(Some(DEFAULT_MODE), |permissions| mode(&permissions.text));
     let Some(mode) = mode.filter(|mode| mode & OTHER_READ != 0) else { return };
-    let Some(content) = &file.content else { return };
-    let encoding = file.encoding.as_ref().map(|encoding| &*encoding.text).unwrap_or_default();
-    let Some(encoding) = ContentEncoding::parse(encoding) else { return };
-    let decoded = if encoding.is_plain() {
-        content.bytes.to_vec()
-    } else {
-        let Ok(decoded) = encoding.decode(&content.bytes, MAX_SCANNED_BYTES) else { return };
-        decoded
-    };
-    let text = String::from_utf8_lossy(&decoded[..decoded.len().min(MAX_SCANNED_BYTES)]);
+    let (Some(content), Some(text)) = (&file.content, text(file)) else { return };
     let Some(what) = text.lines().find_map(secret_kind) else { return };
     let location = permissions.map_or(content.location, |permissions| permissions.location);
     let message = format!("file holds {what} and with mode {mode:04o} everybody can read it");

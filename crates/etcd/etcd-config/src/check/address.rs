@@ -12,6 +12,7 @@ use crate::url::{Scheme, Url, sorted};
 const PRIVATE_ADDRESS_VARIABLE: &str = "COREOS_PRIVATE_IPV4";
 /// All interfaces, IPv4 and IPv6.
 const ALL_INTERFACES: &str = "::";
+const LOOPBACK: &str = "127.0.0.1";
 
 /// The flags of client or peer traffic, and the ports of etcd 2 and etcd 0.4.
 struct Side {
@@ -68,8 +69,8 @@ pub fn addresses(raw: &RawConfig, facts: &Facts, tls: (bool, bool)) -> Result<Ad
         advertise_client.insert(0, first);
     }
     Ok(Addresses {
-        listen_client: CLIENT.listen_urls(raw, public, client_tls, node),
-        listen_peer: PEER.listen_urls(raw, public, peer_tls, node),
+        listen_client: CLIENT.listen_urls(raw, facts, public, client_tls),
+        listen_peer: PEER.listen_urls(raw, facts, public, peer_tls),
         advertise_client,
         // As configured, even on the node: ids are computed from these URLs.
         advertise_peer: PEER.advertise_urls(raw, public, peer_tls),
@@ -98,9 +99,9 @@ pub fn url_of(address: &Address, tls: bool, default_port: u16) -> Url {
     Url::new(scheme, address.host.clone(), address.port.unwrap_or(default_port))
 }
 
-fn at_ports(scheme: Scheme, host: &str, ports: &[u16]) -> Vec<Url> {
-    let mut urls: Vec<_> = ports.iter().map(|port| Url::new(scheme, host, *port)).collect();
-    urls = sorted(urls);
+fn at_ports(scheme: Scheme, hosts: &[String], ports: &[u16]) -> Vec<Url> {
+    let of_host = |host: &String| ports.iter().map(|port| Url::new(scheme, host, *port)).collect::<Vec<_>>();
+    let mut urls = sorted(hosts.iter().flat_map(of_host).collect());
     urls.dedup();
     urls
 }
@@ -111,32 +112,44 @@ impl Side {
             return vec![url_of(addr, tls, self.ports[0])];
         }
         match public {
-            Some(address) => at_ports(scheme(tls), &address.to_string(), &self.ports),
+            Some(address) => at_ports(scheme(tls), &[address.to_string()], &self.ports),
             None => raw.urls(self.advertise),
         }
     }
 
-    fn listen_urls(&self, raw: &RawConfig, public: Option<IpAddr>, tls: bool, node: bool) -> Vec<Url> {
+    fn listen_urls(&self, raw: &RawConfig, facts: &Facts, public: Option<IpAddr>, tls: bool) -> Vec<Url> {
         let (addr, bind) = (raw.address(self.addr), raw.address(self.bind));
-        if raw.is_set(self.listen) || (addr.is_none() && bind.is_none() && public.is_none()) {
-            return raw.urls(self.listen);
-        }
-        if public.is_some() {
-            return at_ports(scheme(tls), ALL_INTERFACES, &self.ports);
-        }
-        let named = addr.and_then(|addr| addr.port).unwrap_or(self.ports[0]);
-        let bound = match bind {
-            Some(bind) => url_of(bind, tls, named),
-            None => {
-                let configured = addr.and_then(|addr| addr.scheme).unwrap_or(Scheme::Http);
-                Url::new(if tls { Scheme::Https } else { configured }, ALL_INTERFACES, named)
-            }
+        let port = addr.and_then(|addr| addr.port).unwrap_or(self.ports[0]);
+        let first = match (bind.or(addr), public) {
+            _ if raw.is_set(self.listen) => return raw.urls(self.listen),
+            (Some(address), _) => url_of(address, tls, port),
+            (None, Some(public)) => Url::new(scheme(tls), public.to_string(), port),
+            (None, None) => return raw.urls(self.listen),
         };
-        if node {
-            let ports = [bound.port, self.ports[0], self.ports[1]];
-            return at_ports(bound.scheme, &bound.host, &ports);
+        let node = raw.switch("node-mode");
+        let hosts = match bind {
+            Some(_) => vec![first.host],
+            None if node => on_node(facts, first.host),
+            None => vec![ALL_INTERFACES.to_owned()],
+        };
+        let mut ports = vec![first.port];
+        if node || public.is_some() {
+            ports.extend(self.ports);
         }
-        vec![bound]
+        at_ports(first.scheme, &hosts, &ports)
+    }
+}
+
+/// Hosts on which a node listens that advertises this one: loopback and the advertised address, so that the machine's
+/// other networks do not reach the store. All interfaces if the machine does not have the address: it is a name, or
+/// that of a NAT.
+fn on_node(facts: &Facts, advertised: String) -> Vec<String> {
+    match advertised.parse::<IpAddr>() {
+        Ok(address) if address.is_loopback() => vec![advertised],
+        Ok(address) if facts.interface_addresses.contains(&address) => {
+            vec![LOOPBACK.to_owned(), advertised]
+        }
+        _ => vec![ALL_INTERFACES.to_owned()],
     }
 }
 

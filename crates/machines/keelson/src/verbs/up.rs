@@ -82,6 +82,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let backend = spec.backend;
     spec.shared = shared(&config)?;
     spec.check()?;
+    security::warn_of_closed_forwards(context, &spec);
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
     if spec.datasource == Datasource::FwCfg && user_data.is_none() {
         return Err(UsageError("--datasource fw-cfg needs user-data".to_owned()).into());
@@ -298,11 +299,17 @@ fn finish(
     ));
     let keelson = &context.command;
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
+    let with_tls = if site.cluster().tls {
+        String::new()
+    } else {
+        format!("Untrusted LAN   {keelson} destroy ; {keelson} up --tls\n")
+    };
     output::print(format!(
         "\n{}\n\n{}{}{}Log in          {keelson} ssh {first}\n\
          Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
          Run a service   fleetctl start /usr/share/keelson/examples/tour.service\n\
          Your own keys   ssh-add {} ; {keelson} ssh {first} -- -A\n\
+         {with_tls}\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),

@@ -31,6 +31,7 @@ fn run(bytes: &[u8]) {
         environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         hostname: "host".to_owned(),
         default_route_address: Some([10, 0, 0, 1].into()),
+        interface_addresses: [[127, 0, 0, 1].into(), [10, 0, 0, 1].into()].into(),
         files: BTreeMap::new(),
     };
     let file = next().to_owned();

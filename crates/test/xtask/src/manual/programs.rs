@@ -17,7 +17,7 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 19] = [
+pub const PROGRAMS: [Program; 20] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
     program("etcd", "etcd", 8, "distributed key-value store"),
@@ -26,6 +26,7 @@ pub const PROGRAMS: [Program; 19] = [
     program("fleetctl", "fleetctl", 1, "command-line client of the cluster manager"),
     program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
     program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
+    program("keelson-cluster-interfaces", "node", 8, "open the cluster's ports on its interfaces"),
     program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
     program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
     program("keelson-motd", "node", 8, "print the message of the day"),

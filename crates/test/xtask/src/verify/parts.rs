@@ -38,7 +38,14 @@ const ALWAYS_ON_QEMU: &str = "boots";
 const MACHINE: [&str; 5] = ["os/", "image/", "units/", "qemu/user-data/", "crates/machines/machines/"];
 
 /// Name prefixes of scenarios, and the area that they exercise. The first match counts.
-const AREAS: [(&str, Area); 6] = [
+const AREAS: [(&str, Area); 7] = [
+    (
+        "attack",
+        Area {
+            packages: &["coreos-cloudinit", "etcd", "fleetd", "node"],
+            paths: &["qemu/scenarios/attacks"],
+        },
+    ),
     (
         "update",
         Area {

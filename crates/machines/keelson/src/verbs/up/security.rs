@@ -1,11 +1,15 @@
 //! Requirements of TLS and Secure Boot, which are fixed when machines are created, on the image and on existing
-//! machines.
+//! machines; forwarded ports that the machines' firewall closes.
 
 use anyhow::bail;
-use machines::cluster::{Cluster, ClusterSpec};
+use machines::cluster::{BackendKind, Cluster, ClusterSpec, Forward};
 use machines::image::Image;
 
 use crate::boot_image;
+use crate::context::Context;
+
+/// TCP ports that a machine's firewall closes to other networks than the cluster's.
+const CLUSTER_PORTS: [u16; 4] = [2379, 2380, 4001, 7001];
 
 /// New machines enrol the image's keys at their first boot; without keys they would stay in setup mode, in which the
 /// firmware runs unsigned code. `cluster` is the existing cluster.
@@ -37,6 +41,19 @@ pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<(
             cluster.name
         ),
         None => Ok(()),
+    }
+}
+
+/// The machines' firewall accepts connections to the cluster's ports from their LAN, but QEMU's user network forwards.
+pub fn warn_of_closed_forwards(context: &Context, spec: &ClusterSpec) {
+    let closed = |forward: &&Forward| CLUSTER_PORTS.contains(&forward.guest);
+    if spec.backend == BackendKind::Qemu
+        && let Some(Forward { guest, .. }) = spec.forwards.iter().find(closed)
+    {
+        context.progress.note(&format!(
+            "warning: $forwarded_ports: the machines accept connections to port {guest} from their LAN only; \
+             docs/how-to/firewall.md shows how to open it"
+        ));
     }
 }
 

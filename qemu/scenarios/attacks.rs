@@ -1,0 +1,3 @@
+//! Attacks on machines: each scenario passes if its attack fails. `docs/security.md` lists them.
+
+pub mod cluster_ports;

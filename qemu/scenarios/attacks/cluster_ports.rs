@@ -1,0 +1,103 @@
+//! A container and a machine of another network try the cluster's ports: through the store, either could start units
+//! on every machine, which run as root.
+
+use machines::machine::Machine;
+
+use super::super::fleet::{self, cluster};
+use super::super::kv::SOON;
+use crate::failure::{Failure, expect};
+use crate::scenario::{Context, DEFAULTS, Scenario};
+
+pub const CLUSTER_PORTS: Scenario = Scenario {
+    name: "attack-cluster-ports",
+    about: "containers and other networks do not reach the cluster's ports, unless the operator opens them",
+    nodes: 2,
+    user_data: Some(fleet::TUTORIAL),
+    run: cluster_ports,
+    ..DEFAULTS
+};
+
+const TCP_PORTS: [u16; 4] = [2379, 4001, 2380, 7001];
+/// fleetd's `partition_port`.
+const UDP_PORT: u16 = 49154;
+/// The machine's address on another network, and that of its neighbour there, which is a network namespace.
+const OTHER_NETWORK: &str = "192.0.2.1";
+const NEIGHBOUR: &str = "sudo ip netns exec neighbour";
+const DOCKER_BRIDGE: &str = "172.17.0.1";
+/// Where etcd of the tutorials of 2015 listens.
+const LISTEN_EVERYWHERE: &str = "sudo mkdir -p /run/systemd/system/etcd.service.d && printf '[Service]\\n\
+    Environment=ETCD_LISTEN_CLIENT_URLS=http://0.0.0.0:2379,http://0.0.0.0:4001\\n\
+    Environment=ETCD_LISTEN_PEER_URLS=http://0.0.0.0:2380,http://0.0.0.0:7001\\n' \
+    | sudo tee /run/systemd/system/etcd.service.d/90-listen.conf && \
+    sudo systemctl daemon-reload && sudo systemctl restart etcd.service";
+const OPEN: &str = "echo 'add element inet keelson trusted_interfaces { \"docker0\" }' \
+    | sudo tee /etc/nftables.d/docker.nft";
+const OPEN_WRONGLY: &str = "echo 'add element inet keelson trusted_interfaces { docker0 ' \
+    | sudo tee /etc/nftables.d/docker.nft";
+const FIREWALL_FAILED: &str = "systemctl is-failed keelson-firewall.service";
+
+fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
+    cluster::form(context)?;
+    let (target, member) = (context.machine(1), context.machine(2));
+    let address = target.node()?.address.to_string();
+    target.succeed(&format!(
+        "sudo sh -ec 'ip netns add neighbour; ip link add other0 type veth peer name eth0 netns neighbour; \
+         ip address add {OTHER_NETWORK}/24 dev other0; ip link set other0 up; \
+         ip -n neighbour address add 192.0.2.2/24 dev eth0; ip -n neighbour link set eth0 up; \
+         ip -n neighbour route add default via {OTHER_NETWORK}'"
+    ))?;
+    // The network between them works.
+    target.wait_until_succeeds(&connect(NEIGHBOUR, &address, 22), SOON)?;
+    let addresses = [address.as_str(), OTHER_NETWORK, DOCKER_BRIDGE];
+    for configured in ["true", LISTEN_EVERYWHERE] {
+        target.succeed(configured)?;
+        cluster::wait_for_cluster(context)?;
+        for port in TCP_PORTS {
+            member.succeed(&connect("", &address, port))?;
+            target.succeed(&connect("", "127.0.0.1", port))?;
+            for address in addresses {
+                target.fail(&connect(NEIGHBOUR, address, port))?;
+            }
+        }
+        let id = target.succeed("cat /etc/machine-id")?;
+        member.succeed(&partition_request("", &address, id.trim()))?;
+        target.fail(&partition_request(NEIGHBOUR, &address, id.trim()))?;
+        for address in addresses {
+            target.fail(&read_keys(address))?;
+        }
+    }
+    additions(&target, &member, &address)
+}
+
+/// What the operator opens is open from then on, and closed when the file is gone; a file with an error opens nothing.
+fn additions(target: &Machine<'_>, member: &Machine<'_>, address: &str) -> Result<(), Failure> {
+    target.succeed(OPEN)?;
+    target.wait_until_succeeds(&read_keys(DOCKER_BRIDGE), SOON)?;
+    target.succeed(OPEN_WRONGLY)?;
+    target.wait_until_succeeds(FIREWALL_FAILED, SOON)?;
+    target.fail(&read_keys(DOCKER_BRIDGE))?;
+    member.succeed(&connect("", address, TCP_PORTS[0]))?;
+    let reason = target.succeed("journalctl -b -u keelson-firewall.service -o cat")?;
+    expect(reason.contains("/etc/nftables.d/docker.nft: not loaded"), "the file with the error", &reason)?;
+    target.succeed("sudo rm /etc/nftables.d/docker.nft")?;
+    target.wait_until_succeeds(&format!("! {FIREWALL_FAILED}"), SOON)?;
+    target.fail(&read_keys(DOCKER_BRIDGE))?;
+    member.succeed(&connect("", address, TCP_PORTS[0]))?;
+    Ok(())
+}
+
+/// A TCP connection from `place`, a command prefix.
+fn connect(place: &str, address: &str, port: u16) -> String {
+    format!("{place} timeout 5 bash -c '</dev/tcp/{address}/{port}'")
+}
+
+/// A request of fleetd's protocol between machines, and its response.
+fn partition_request(place: &str, address: &str, id: &str) -> String {
+    let ask = format!("exec 3<>/dev/udp/{address}/{UDP_PORT}; printf fleet2?12345678{id} >&3");
+    format!("{place} timeout 5 bash -c '{ask}; head -c 6 <&3' | grep -q fleet2")
+}
+
+/// The attack as a container makes it.
+fn read_keys(address: &str) -> String {
+    format!("sudo docker run --rm busybox wget -q -T 5 -O - http://{address}:2379/v2/keys")
+}
