@@ -48,6 +48,8 @@ struct Flags {
 struct Status {
     #[serde(default)]
     last_error: Option<String>,
+    #[serde(default)]
+    outdated: Option<String>,
 }
 
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -82,7 +84,10 @@ fn render(root: &Root, failed: &[String]) -> String {
         lines.push(format!("Failed Units: {}", failed.len()));
         lines.extend(failed.iter().map(|unit| format!("  {unit}")));
     }
-    lines.extend(last_error(root).map(|error| format!("Last update failed: {error}")));
+    let status = status(root).unwrap_or_default();
+    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+    lines.extend(present(status.last_error).map(|error| format!("Last update failed: {error}")));
+    lines.extend(present(status.outdated).map(|reason| format!("Updates: {reason}")));
     let is_unhealthy =
         |summary: &health::HealthSummary| matches!(summary.state, Health::Unhealthy | Health::Waiting);
     if let Some(summary) = health::summary(root).filter(is_unhealthy) {
@@ -94,9 +99,8 @@ fn render(root: &Root, failed: &[String]) -> String {
     lines.into_iter().map(|line| sanitize(line) + "\n").collect()
 }
 
-fn last_error(root: &Root) -> Option<String> {
-    let status: Status = serde_json::from_slice(&fs::read(root.at(STATUS)).ok()?).ok()?;
-    status.last_error.filter(|error| !error.is_empty())
+fn status(root: &Root) -> Option<Status> {
+    serde_json::from_slice(&fs::read(root.at(STATUS)).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -139,7 +143,10 @@ mod tests {
     fn problems_are_listed() {
         check(
             &[
-                (STATUS, "{\"last_error\":\"no space in /boot\\u001b[31m\",\"new\":1}"),
+                (
+                    STATUS,
+                    "{\"last_error\":\"no space in /boot\\u001b[31m\",\"outdated\":\"no new timestamp\",\"new\":1}",
+                ),
                 (
                     "/run/keelson/health.json",
                     "{\"state\":\"unhealthy\",\"why\":\"kv: etcd.service is failed\",\"checks\":[]}",
@@ -147,7 +154,7 @@ mod tests {
             ],
             &["a.service", "b.mount"],
             "Keelson alpha (9999.1.0)\nUpdate Strategy: best-effort\nFailed Units: 2\n  a.service\n  b.mount\n\
-             Last update failed: no space in /boot [31m\nNot healthy: kv: etcd.service is failed\n",
+             Last update failed: no space in /boot [31m\nUpdates: no new timestamp\nNot healthy: kv: etcd.service is failed\n",
         );
     }
 

@@ -1,5 +1,6 @@
 //! `/files/APP/GROUP/VERSION/NAME`: the files of a release and the key sets, with byte ranges, and
-//! `/files/APP/GROUP/timestamp.json`: the channel's current version, for provisioning new machines.
+//! `/files/APP/GROUP/timestamp.json`: the channel's current version, for checks and for provisioning new machines. The
+//! key sets are beside it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -30,7 +31,7 @@ use crate::update::timestamp;
 
 const OCTETS: &str = "application/octet-stream";
 
-/// `parameters` are those of the path: three for a channel's timestamp, four for a file of a version.
+/// `parameters` are those of the path: three for a file of a channel, four for a file of a version.
 pub async fn download(
     server: &Arc<Server>,
     parameters: &[&str],
@@ -39,7 +40,7 @@ pub async fn download(
 ) -> HttpResponse {
     let not_found = || text(StatusCode::NOT_FOUND, "no such file\n");
     if let [app, group, name] = parameters {
-        return channel_timestamp(server, app, group, name).await;
+        return channel_file(server, app, group, name).await;
     }
     let [app, group, version, name] = parameters else { return not_found() };
     let (Ok(track), Ok(version), Ok(name)) =
@@ -82,12 +83,16 @@ pub async fn download(
     serve(server, &release, &name, etag, method, headers).await
 }
 
-/// The signed timestamp of a channel, for its current version.
-async fn channel_timestamp(server: &Server, app: &str, group: &str, name: &str) -> HttpResponse {
+/// The signed timestamp of a channel, for its current version, or a key set.
+async fn channel_file(server: &Server, app: &str, group: &str, name: &str) -> HttpResponse {
     let not_found = |why: &dyn std::fmt::Display| text(StatusCode::NOT_FOUND, format!("{why}\n"));
     let Ok(track) = group.parse::<Track>() else { return not_found(&"no such channel") };
     if ![files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name) {
-        return not_found(&"no such file");
+        let known = server.state.lock().app(app).map(|(key, _)| key.to_owned());
+        return match known.and_then(|app| server.key_sets.file(&app, name)) {
+            Some(bytes) => crate::body::response(StatusCode::OK, OCTETS, bytes),
+            None => not_found(&"no such file"),
+        };
     }
     let found = current(&server.state.lock(), app, &track)
         .map(|(_, package)| (package.version.clone(), package.release_sha256.clone()));

@@ -40,6 +40,8 @@ pub const CHUNKS_AHEAD: usize = 4;
 pub const READERS: usize = 256;
 /// Seconds for which a timestamp is valid.
 pub const TIMESTAMP_LIFETIME: u64 = 7 * 24 * 3600;
+/// Seconds by which the last timestamp may be ahead of the clock. Machines allow the same.
+pub const MAX_CLOCK_DIFFERENCE: u64 = 24 * 3600;
 /// Seconds after which a timestamp is signed again.
 pub const TIMESTAMP_REFRESH: u64 = 6 * 3600;
 /// Key sets per application.

@@ -11,7 +11,7 @@ use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use release::{Digest, KeyText, MetadataError, SCHEMA, Timestamp};
 use semver::Version;
 
-use crate::limits::{TIMESTAMP_LIFETIME, TIMESTAMP_REFRESH};
+use crate::limits::{MAX_CLOCK_DIFFERENCE, TIMESTAMP_LIFETIME, TIMESTAMP_REFRESH};
 
 const SECRET: &str = "online.key";
 /// The public key, for machines.
@@ -42,7 +42,8 @@ pub struct Signer {
     public: PublicKey,
     /// By channel, version and digest of the release.
     cache: HashMap<(String, Version, Digest), SignedTimestamp>,
-    /// Issue time of the latest timestamp. It never decreases: machines reject older timestamps.
+    /// Issue time of the latest timestamp. It does not decrease, since machines reject older timestamps, unless it is so
+    /// far ahead of the clock that they reject it, too.
     issued: u64,
 }
 
@@ -87,14 +88,24 @@ impl Signer {
         now: u64,
     ) -> Result<SignedTimestamp, SigningError> {
         let key = (channel.to_owned(), version.clone(), release);
-        let is_fresh = |signed: &&SignedTimestamp| {
-            (signed.issued..signed.issued + TIMESTAMP_REFRESH).contains(&now.max(self.issued))
-        };
+        if self.issued > now.saturating_add(MAX_CLOCK_DIFFERENCE) {
+            let issued = self.issued;
+            tracing::error!(
+                issued,
+                now,
+                "the clock was ahead when the last timestamp was issued, or is behind now"
+            );
+            // Machines whose clock is right did not accept it.
+            self.issued = now;
+            self.cache.clear();
+        }
+        let issued = self.issued.max(now);
+        let is_fresh =
+            |signed: &&SignedTimestamp| (signed.issued..signed.issued + TIMESTAMP_REFRESH).contains(&issued);
         if let Some(signed) = self.cache.get(&key).filter(is_fresh) {
             return Ok(signed.clone());
         }
-        self.issued = self.issued.max(now);
-        let issued = self.issued;
+        self.issued = issued;
         let timestamp = Timestamp {
             schema: SCHEMA,
             channel: channel.to_owned(),
@@ -164,12 +175,19 @@ mod tests {
         signer.timestamp("alpha", &other, Digest([2; 32]), later).unwrap();
         assert_eq!(sign(&mut signer, later).issued, later);
         // The clock was set back.
-        assert_eq!(sign(&mut signer, 5).issued, later);
+        assert_eq!(sign(&mut signer, later - 5).issued, later);
 
         let mut reopened = Signer::open(folder.path(), None, signer.issued()).unwrap();
-        let signed = sign(&mut reopened, 5);
+        let signed = sign(&mut reopened, later - 5);
         keys.verify(&signed.bytes, &signed.signature).unwrap();
         assert_eq!(signed.issued, later);
+        // It was a day and more ahead.
+        let ahead = later + 2 * MAX_CLOCK_DIFFERENCE;
+        assert_eq!(sign(&mut reopened, ahead).issued, ahead);
+        assert_eq!(sign(&mut reopened, ahead - MAX_CLOCK_DIFFERENCE).issued, ahead);
+        let corrected = ahead - MAX_CLOCK_DIFFERENCE - 1;
+        assert_eq!(sign(&mut reopened, corrected).issued, corrected);
+        assert_eq!(sign(&mut reopened, corrected + 1).issued, corrected);
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join(SECRET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -115,6 +115,11 @@ fn key_sets_are_verified_stored_and_offered() {
             assert!(name.ends_with(".sig") || reply.text() == *set, "{name}");
         }
     }
+    // Machines also look for the next set without an offer.
+    let beside = |name: &str| server.raw("GET", &format!("/files/keelson/alpha/{name}"), "", b"");
+    assert_eq!((beside("keys.2.json").status, beside("keys.2.json").text()), (200, two));
+    assert_eq!(beside("keys.2.json.sig").status, 200);
+    assert_eq!(beside("keys.3.json").status, 404);
     assert!(offer.file("keys.3.json").is_none());
     assert_eq!(server.raw("GET", &omaha::file_url(&base, "keys.3.json"), "", b"").status, 404);
     let response = server.admin_json("GET", PATH, "");

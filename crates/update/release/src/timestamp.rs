@@ -8,6 +8,8 @@ use crate::json::{MetadataError, parse_strict, to_canonical};
 
 /// Maximum size of `timestamp.json` in bytes.
 pub const MAX_TIMESTAMP: usize = 16 << 10;
+/// Maximum seconds from issue to expiry: a stolen channel key is useless after that time.
+pub const MAX_TIMESTAMP_LIFETIME: u64 = 8 * 86_400;
 /// `timestamp.json`: the current release of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,11 +34,14 @@ impl Timestamp {
     /// Parses verified metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
         let timestamp: Self = parse_strict(Self::FILE, bytes, MAX_TIMESTAMP)?;
-        if timestamp.expires <= timestamp.issued {
-            let why = "expires: must be later than `issued`".to_owned();
-            return Err(MetadataError::Invalid { file: Self::FILE, why });
+        match timestamp.expires.checked_sub(timestamp.issued) {
+            Some(1..=MAX_TIMESTAMP_LIFETIME) => Ok(timestamp),
+            _ => {
+                let days = MAX_TIMESTAMP_LIFETIME / 86_400;
+                let why = format!("expires: must be later than `issued`, by at most {days} days");
+                Err(MetadataError::Invalid { file: Self::FILE, why })
+            }
         }
-        Ok(timestamp)
     }
 
     /// The bytes to sign and serve.
@@ -54,7 +59,7 @@ mod tests {
     use crate::json::SCHEMA;
 
     #[test]
-    fn a_timestamp_round_trips_unless_expired_when_issued() {
+    fn a_timestamp_round_trips_if_it_is_valid_for_some_days() {
         let timestamp = Timestamp {
             schema: SCHEMA,
             channel: "alpha".to_owned(),
@@ -64,6 +69,11 @@ mod tests {
             expires: 200,
         };
         assert_eq!(Timestamp::parse(&timestamp.to_bytes().unwrap()).unwrap(), timestamp);
-        Timestamp { expires: 100, ..timestamp }.to_bytes().unwrap_err();
+        let with_expiry = |expires| Timestamp { expires, ..timestamp.clone() }.to_bytes();
+        with_expiry(100).unwrap_err();
+        with_expiry(99).unwrap_err();
+        with_expiry(100 + MAX_TIMESTAMP_LIFETIME).unwrap();
+        with_expiry(101 + MAX_TIMESTAMP_LIFETIME).unwrap_err();
+        with_expiry(u64::MAX).unwrap_err();
     }
 }

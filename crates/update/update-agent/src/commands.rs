@@ -36,7 +36,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the version, the server, the last check, a pending reboot, a hold and banned versions
+    /// Show the version, the server, the last check, a pending reboot, a hold and banned versions; exits with 3 if the
+    /// channel had no new timestamp for a week
     Status {
         /// Print one JSON document
         #[arg(long)]
@@ -100,7 +101,7 @@ pub fn run(paths: &Paths, args: &[String]) -> ExitCode {
         command => execute(paths, command),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -108,12 +109,18 @@ pub fn run(paths: &Paths, args: &[String]) -> ExitCode {
     }
 }
 
-fn execute(paths: &Paths, command: Command) -> anyhow::Result<()> {
+fn execute(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
     let updater = Updater::new(paths, retry_policy())?;
     match command {
         Command::Status { json } => return status(paths, &updater, json),
-        Command::Slots { json } => return slots(&updater.inspect()?, json),
-        Command::Keys { json } => return keys(&updater, &Settings::read(paths), json),
+        Command::Slots { json } => {
+            slots(&updater.inspect()?, json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Keys { json } => {
+            keys(&updater, &Settings::read(paths), json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Apply { path, allow_downgrade, retry } => {
             let options = UpdateOptions { downgrade: allow_downgrade, retry };
             let printer = ProgressPrinter { last: Mutex::default(), replaces: updater.pending().is_some() };
@@ -150,14 +157,14 @@ fn execute(paths: &Paths, command: Command) -> anyhow::Result<()> {
                 None => {
                     println!("Checking for updates. To show the progress: update_engine_client -status");
                     call_daemon("com.coreos.update1.Manager", "AttemptUpdate");
-                    return Ok(());
+                    return Ok(ExitCode::SUCCESS);
                 }
             }
         }
         Command::Daemon | Command::Completions { .. } => {}
     }
     refresh();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes the daemon, if it runs, read the state again and notify locksmithd.
@@ -181,20 +188,29 @@ fn call_daemon(interface: &str, method: &str) {
     }
 }
 
-fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
+/// Exit code of `status` if the channel is outdated.
+const EXIT_OUTDATED: u8 = 3;
+
+fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<ExitCode> {
     let path = paths.status();
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {} (is update-engine.service running?)", path.display()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).context("the status file is invalid")?;
+    let outdated = value.get("outdated").is_some_and(serde_json::Value::is_string);
+    let code = if outdated { ExitCode::from(EXIT_OUTDATED) } else { ExitCode::SUCCESS };
     if json {
         print!("{text}");
-        return Ok(());
+        return Ok(code);
     }
-    let value: serde_json::Value = serde_json::from_str(&text).context("the status file is invalid")?;
     let field = |key: &str| match value.get(key) {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
         Some(other) => Some(other.to_string()),
     };
+    let issued = value.get("channel_issued").and_then(serde_json::Value::as_u64);
+    let channel_version = field("channel_version")
+        .zip(issued)
+        .map(|(version, issued)| format!("{version}, signed {}", date(issued)));
     let bans: Vec<String> =
         updater.state.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
     let rows = [
@@ -203,6 +219,8 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
         ("Server", field("server")),
         ("Keys", updater.key_set()?.map(|set| format!("set {}, expires {}", set.epoch, date(set.expires)))),
         ("Operation", field("operation")),
+        ("Channel version", channel_version),
+        ("Outdated", field("outdated")),
         ("Last result", field("last_result")),
         ("Last failure", field("last_error")),
         ("Pending reboot", field("pending")),
@@ -214,7 +232,7 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<()> {
             println!("{name:<19} {value}");
         }
     }
-    Ok(())
+    Ok(code)
 }
 
 fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! The daemon's worker thread: schedules and runs checks, and publishes the status.
 
+mod freshness;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +72,8 @@ pub struct Engine {
     download: Mutex<Option<(Instant, Instant)>>,
     /// The last logged reason why updates are disabled.
     disabled: Option<String>,
+    /// When an outdated channel was last logged as an error.
+    logged_outdated: Option<Instant>,
 }
 
 impl Engine {
@@ -84,6 +88,7 @@ impl Engine {
             file: Mutex::new(file),
             download: Mutex::default(),
             disabled: None,
+            logged_outdated: None,
         }
     }
 
@@ -184,6 +189,9 @@ impl Engine {
             Err(failure) => self.last_check(failure),
         };
         self.log_result(&checked.outcome);
+        if let Some(confirmed) = &checked.confirmed {
+            self.report_freshness(confirmed);
+        }
         self.publish_idle();
     }
 

@@ -1,4 +1,5 @@
-//! `/run/update-engine/status.json`: the status for operators, the login message and scripts.
+//! `/run/update-engine/status.json`: the status for operators, the login message and scripts. `metrics.prom` beside it
+//! is for the textfile collector of Prometheus's node exporter.
 
 use serde::Serialize;
 use update_engine::Paths;
@@ -27,6 +28,12 @@ pub struct StatusFile {
     pub last_result: Option<String>,
     pub last_error: Option<String>,
     pub last_error_time: Option<u64>,
+    /// The channel's version by its newest verified timestamp.
+    pub channel_version: Option<String>,
+    /// Issue time of that timestamp.
+    pub channel_issued: Option<u64>,
+    /// Set if the newest verified timestamp is more than a week old: the server may hide newer releases.
+    pub outdated: Option<String>,
     /// The reason of an operator's hold.
     pub hold: Option<String>,
     /// Rejected versions with their reasons.
@@ -34,13 +41,70 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// Best effort: updates do not depend on this file.
+    /// Best effort: updates do not depend on these files.
     pub fn write(&self, paths: &Paths) {
-        let path = paths.status();
-        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| service::file::replace(&path, &bytes, 0o644)) {
-            tracing::warn!(%error, path = %path.display(), "cannot write the status file");
+        let status = serde_json::to_vec_pretty(self).unwrap_or_default();
+        for (path, bytes) in [(paths.status(), status), (paths.metrics(), self.metrics().into_bytes())] {
+            let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+            if let Err(error) = folder.and_then(|()| service::file::replace(&path, &bytes, 0o644)) {
+                tracing::warn!(%error, path = %path.display(), "cannot write the status file");
+            }
         }
+    }
+
+    /// In Prometheus's text format.
+    fn metrics(&self) -> String {
+        let last_checked = u64::try_from(self.last_checked).unwrap_or(0);
+        let gauges = [
+            (
+                "keelson_update_last_checked_timestamp_seconds",
+                "Time of the last check with a response; 0: never.",
+                last_checked,
+            ),
+            (
+                "keelson_update_channel_issued_timestamp_seconds",
+                "Issue time of the channel's newest verified timestamp; 0: none.",
+                self.channel_issued.unwrap_or(0),
+            ),
+            (
+                "keelson_update_channel_outdated",
+                "1 if the channel had no new timestamp for a week.",
+                u64::from(self.outdated.is_some()),
+            ),
+            (
+                "keelson_update_reboot_pending",
+                "1 if a new version awaits a reboot.",
+                u64::from(self.pending.is_some()),
+            ),
+        ];
+        let lines = gauges.map(|(name, help, value)| {
+            format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+        });
+        lines.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_gauges_of_the_status() {
+        let file = StatusFile {
+            last_checked: 1000,
+            channel_issued: Some(900),
+            outdated: Some("x".to_owned()),
+            ..StatusFile::default()
+        };
+        let text = file.metrics();
+        for line in [
+            "keelson_update_last_checked_timestamp_seconds 1000",
+            "keelson_update_channel_issued_timestamp_seconds 900",
+            "keelson_update_channel_outdated 1",
+            "keelson_update_reboot_pending 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert_eq!(text.matches("# TYPE ").count(), 4);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod conf;
 pub mod entry;
+pub mod freshness;
 pub mod key_sets;
 pub mod method;
 pub mod schedule;

@@ -1,10 +1,13 @@
 //! Verification of offers: signatures, freshness and rollback protection (contract 5).
 
+mod verifier;
+
 use release::{
     Digest, KeySet, Keys, MetadataError, Release, Role, SignatureError, Timestamp, Version, files::RELEASE,
-    files::TIMESTAMP,
 };
 use serde::{Deserialize, Serialize};
+
+use verifier::{Verifier, verify_any};
 
 /// An unverified offer.
 #[derive(Debug, Clone)]
@@ -63,7 +66,7 @@ pub struct TrustState {
     pub epoch: u64,
     /// The highest version of `epoch` found good on this machine, or the one that an operator rolled back to.
     pub version: Option<Version>,
-    /// The latest issue time of a timestamp, Unix time in seconds.
+    /// The latest issue time of a timestamp, Unix time in seconds. No evidence of the time of day: only a floor.
     pub issued: u64,
 }
 
@@ -127,6 +130,11 @@ pub enum VerifyError {
     MixedReleases,
     #[error("timestamp.json is replayed: it was issued at {issued}, an earlier one at {recorded}")]
     Replayed { issued: u64, recorded: u64 },
+    #[error(
+        "timestamp.json was issued at {issued} (Unix time), more than a day after this machine's clock, {now}: one of \
+         the clocks is wrong"
+    )]
+    FromFuture { issued: u64, now: u64 },
     #[error("timestamp.json expired at {0} (Unix time): the state of the channel is outdated")]
     Stale(u64),
     #[error("version {version} expired at {expires} (Unix time)")]
@@ -212,30 +220,20 @@ pub fn verify_offer(
     authorities: &TrustAnchors,
     context: &VerifyContext<'_>,
 ) -> Result<VerifiedRelease, VerifyError> {
-    let keys = authorities.key_set.map_or(0, |key_set| key_set.epoch);
-    let context = &VerifyContext { state: context.state.valid_under(keys), ..context.clone() };
-    let clock_is_wrong = context.now < context.build_time;
-    let now = context.now.max(context.build_time).max(context.state.issued);
-    let signed = |file, kind: fn(&RoleKeys) -> &Keys, bytes: &[u8], signature: &str| {
-        let by = verify_any(authorities, kind, bytes, signature);
-        match by.map_err(|why| VerifyError::Signature { file, why })? {
-            KeySource::Local => Ok(()),
-            KeySource::Vendor => {
-                check_key_set(authorities.key_set, context.state.keys, (!clock_is_wrong).then_some(now))
-            }
-        }
-    };
-    signed(RELEASE, |roles| &roles.release, &offer.release, &offer.release_signature)?;
+    let verifier = Verifier::new(authorities, context);
+    let context = &verifier.context;
+    verifier.check_signature(RELEASE, |roles| &roles.release, &offer.release, &offer.release_signature)?;
     let release = Release::parse(&offer.release)?;
     let mut state = context.state.clone();
     if let Some((bytes, signature)) = &offer.timestamp {
-        signed(TIMESTAMP, |roles| &roles.channel, bytes, signature)?;
-        let timestamp = Timestamp::parse(bytes)?;
-        check_freshness(&timestamp, offer, context, now, clock_is_wrong)?;
-        state.issued = state.issued.max(timestamp.issued);
+        let timestamp = verifier.timestamp(bytes, signature)?;
+        if timestamp.release_sha256 != offer.release_sha256 {
+            return Err(VerifyError::MixedReleases);
+        }
+        state.issued = verifier.latest_issued(&timestamp);
     }
     check_target(&release, context)?;
-    if !clock_is_wrong && now > release.expires {
+    if verifier.time().is_some_and(|now| now > release.expires) {
         return Err(VerifyError::Expired { version: release.version, expires: release.expires });
     }
     check_version(&release, context)?;
@@ -245,64 +243,32 @@ pub fn verify_offer(
     if context.options.downgrade {
         state.version = Some(release.version.clone());
     }
-    Ok(VerifiedRelease { release, state, clock_is_wrong })
+    Ok(VerifiedRelease { release, state, clock_is_wrong: verifier.clock_is_wrong() })
 }
 
-/// Where the key comes from.
-enum KeySource {
-    Local,
-    Vendor,
+/// A verified timestamp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedTimestamp {
+    /// Signed, for this machine's channel, and not expired.
+    pub timestamp: Timestamp,
+    /// To persist.
+    pub state: TrustState,
+    /// The clock is before the image's build time: expiry was not checked, so the timestamp may be outdated.
+    pub clock_is_wrong: bool,
 }
 
-fn verify_any(
-    authorities: &TrustAnchors,
-    kind: fn(&RoleKeys) -> &Keys,
+/// Verifies the timestamp of the machine's channel, without an offer: proof that the server does not hide newer
+/// releases.
+pub fn verify_timestamp(
     bytes: &[u8],
     signature: &str,
-) -> Result<KeySource, SignatureError> {
-    let [local, vendor] = [kind(&authorities.local), kind(&authorities.vendor)];
-    match local.verify(bytes, signature) {
-        Ok(_) => Ok(KeySource::Local),
-        Err(SignatureError::NotTrusted) if vendor.is_empty() => Err(SignatureError::NotTrusted),
-        Err(_) => vendor.verify(bytes, signature).map(|_| KeySource::Vendor),
-    }
-}
-
-/// Checks that the key set is neither lost nor expired. `now`: `None` if unknown.
-fn check_key_set(key_set: Option<ActiveKeySet>, recorded: u64, now: Option<u64>) -> Result<(), VerifyError> {
-    let known = key_set.map_or(0, |key_set| key_set.epoch);
-    if known < recorded {
-        return Err(VerifyError::KeysLost { recorded, known });
-    }
-    match (key_set, now) {
-        (Some(ActiveKeySet { epoch, expires }), Some(now)) if now > expires => {
-            Err(VerifyError::KeysExpired { epoch, expires })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_freshness(
-    timestamp: &Timestamp,
-    offer: &Offer,
+    authorities: &TrustAnchors,
     context: &VerifyContext<'_>,
-    now: u64,
-    clock_is_wrong: bool,
-) -> Result<(), VerifyError> {
-    if timestamp.channel != context.channel {
-        let (found, wanted) = (timestamp.channel.clone(), context.channel.to_owned());
-        return Err(VerifyError::WrongChannel { found, wanted });
-    }
-    if timestamp.release_sha256 != offer.release_sha256 {
-        return Err(VerifyError::MixedReleases);
-    }
-    if timestamp.issued < context.state.issued {
-        return Err(VerifyError::Replayed { issued: timestamp.issued, recorded: context.state.issued });
-    }
-    if !clock_is_wrong && now > timestamp.expires {
-        return Err(VerifyError::Stale(timestamp.expires));
-    }
-    Ok(())
+) -> Result<VerifiedTimestamp, VerifyError> {
+    let verifier = Verifier::new(authorities, context);
+    let timestamp = verifier.timestamp(bytes, signature)?;
+    let state = TrustState { issued: verifier.latest_issued(&timestamp), ..verifier.context.state.clone() };
+    Ok(VerifiedTimestamp { timestamp, state, clock_is_wrong: verifier.clock_is_wrong() })
 }
 
 fn check_target(release: &Release, context: &VerifyContext<'_>) -> Result<(), VerifyError> {

@@ -75,7 +75,8 @@ impl Updater {
             let message = format!("cannot read {}: {error}", path.display());
             Failure::text(Kind::Rejected, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
-        self.follow_key_sets(&origin, &|name| origin.has(name))?;
+        let if_exists = |name: &str| origin.has(name).then(|| origin.metadata(name)).transpose();
+        self.follow_key_sets(if_exists)?;
         let offer = fetch_offer(&origin, false)?;
         let accepted = self.verify_offer(&offer, settings, options)?;
         self.install(&accepted, &origin, observer, &|_| {})
@@ -188,6 +189,26 @@ impl Updater {
         differ
     }
 
+    pub(crate) fn verify_context<'a>(
+        &'a self,
+        settings: &'a Settings,
+        state: TrustState,
+        bans: &'a [Ban],
+        options: UpdateOptions,
+    ) -> VerifyContext<'a> {
+        VerifyContext {
+            appid: &self.identity.appid,
+            board: &self.identity.board,
+            channel: &settings.group,
+            running: Some(&self.identity.version),
+            now: now(),
+            build_time: self.identity.build_time,
+            state,
+            bans,
+            options,
+        }
+    }
+
     pub(crate) fn verify_offer(
         &self,
         offer: &Offer,
@@ -196,20 +217,11 @@ impl Updater {
     ) -> Result<VerifiedRelease, Failure> {
         let authorities = self.authorities(settings)?;
         let downgrade = options.downgrade || self.has_version_override();
+        let options = UpdateOptions { downgrade, ..options };
         let bans = self.state.bans().map_err(state_failed)?;
-        let facts = |state: &TrustState| VerifyContext {
-            appid: &self.identity.appid,
-            board: &self.identity.board,
-            channel: &settings.group,
-            running: Some(&self.identity.version),
-            now: now(),
-            build_time: self.identity.build_time,
-            state: state.clone(),
-            bans: &bans,
-            options: UpdateOptions { downgrade, ..options },
-        };
         let accept = |state: &mut TrustState| {
-            let judged = verify_offer(offer, &authorities, &facts(state));
+            let context = self.verify_context(settings, state.clone(), &bans, options);
+            let judged = verify_offer(offer, &authorities, &context);
             let accepted = judged.map_err(|refusal| rejected(&refusal))?;
             state.clone_from(&accepted.state);
             Ok(accepted)
@@ -328,9 +340,10 @@ pub(crate) fn rejected(refusal: &VerifyError) -> Failure {
         }
         VerifyError::Metadata(_) => code::MANIFEST,
         VerifyError::MixedReleases => ErrorCode::PAYLOAD_HASH_MISMATCH,
-        VerifyError::Stale(_) | VerifyError::Replayed { .. } | VerifyError::Expired { .. } => {
-            ErrorCode::DEFERRED_PER_POLICY
-        }
+        VerifyError::Stale(_)
+        | VerifyError::Replayed { .. }
+        | VerifyError::FromFuture { .. }
+        | VerifyError::Expired { .. } => ErrorCode::DEFERRED_PER_POLICY,
         // Published incorrectly: a failure of the version.
         VerifyError::WrongProduct(_)
         | VerifyError::WrongBoard(_)

@@ -23,6 +23,8 @@ pub struct CheckOutcome {
     pub poll_interval: Option<u32>,
     /// Whether the server responded.
     pub responded: bool,
+    /// Whether the channel's timestamp was verified. `None` without a response.
+    pub confirmed: Option<Result<(), Failure>>,
 }
 
 impl Updater {
@@ -34,8 +36,12 @@ impl Updater {
         options: UpdateOptions,
         observer: &dyn Observer,
     ) -> CheckOutcome {
-        let mut checked =
-            CheckOutcome { outcome: Ok(Outcome::UpToDate(None)), poll_interval: None, responded: false };
+        let mut checked = CheckOutcome {
+            outcome: Ok(Outcome::UpToDate(None)),
+            poll_interval: None,
+            responded: false,
+            confirmed: None,
+        };
         let url = match &settings.server {
             Server::Url(url) => url.clone(),
             Server::Disabled(why) => {
@@ -45,8 +51,7 @@ impl Updater {
         };
         let http = HttpClient::new(self.retry, settings.rate_limit);
         let session = Session { updater: self, settings, http: &http, url: &url, interactive };
-        checked.outcome =
-            session.check(options, observer, &mut checked.poll_interval, &mut checked.responded);
+        checked.outcome = session.check(options, observer, &mut checked);
         if let Err(failure) = &checked.outcome
             && failure.kind != Kind::Cancelled
         {
@@ -80,8 +85,7 @@ impl Session<'_> {
         &self,
         options: UpdateOptions,
         observer: &dyn Observer,
-        poll_interval: &mut Option<u32>,
-        responded: &mut bool,
+        checked: &mut CheckOutcome,
     ) -> Result<Outcome, Failure> {
         let pending = self.updater.pending();
         set_operation(pending.as_ref(), observer, Operation::Checking);
@@ -96,7 +100,11 @@ impl Session<'_> {
             None => Event::rebooted("0.0.0.0"),
         };
         let response = self.omaha_request(true, vec![event])?.send(self.http, self.url)?;
-        *responded = true;
+        checked.responded = true;
+        // Whatever the answer, which is not signed. A failure is not one of the update.
+        let confirmed = self.updater.confirm_channel(self.http, self.url, self.settings);
+        let is_confirmed = confirmed.is_ok();
+        checked.confirmed = Some(confirmed);
         if pending.is_none() {
             memory.set_previous_version("").map_err(state_failed)?;
         }
@@ -105,8 +113,9 @@ impl Session<'_> {
             .map_err(|refusal| Failure::new(Kind::Rejected, refusal.code(), &refusal))?;
         let offer = match answer {
             CheckResponse::NoUpdate { reason, poll_interval: poll } => {
-                *poll_interval = poll;
-                if reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
+                checked.poll_interval = poll;
+                if is_confirmed
+                    && reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
                     && let Some(version) = self.updater.pending_offer()
                 {
                     self.updater.discard_pending()?;
@@ -119,10 +128,11 @@ impl Session<'_> {
             }
             CheckResponse::Update(offer) => offer,
         };
-        *poll_interval = offer.poll_interval;
+        checked.poll_interval = offer.poll_interval;
         let origin = Origin::Server { http: self.http.clone(), code_bases: offer.urls.to_vec() };
         // Even if the version is not wanted: a stolen key must lose its trust as early as possible.
-        self.updater.follow_key_sets(&origin, &|name| offer.file(name).is_some())?;
+        let if_offered = |name: &str| offer.file(name).map(|_| origin.metadata(name)).transpose();
+        self.updater.follow_key_sets(if_offered)?;
         if pending.as_deref() == Some(offer.version) {
             return Ok(Outcome::UpToDate(None));
         }

@@ -4,6 +4,7 @@
 //! All paths are relative to a root folder, so that tests use a folder as a machine and a file as its disk.
 
 mod attempt;
+mod channel;
 mod check;
 mod error;
 mod fill;

@@ -58,6 +58,14 @@ impl Origin {
         self.small(name, Self::limit(name))
     }
 
+    /// As [`Origin::metadata`]; `None` if the server responds that the file does not exist.
+    pub fn metadata_if_exists(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        match self.metadata(name) {
+            Err(failure) if failure.http_status == Some(404) => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
     /// Fetches a payload's index of at most `limit` bytes.
     pub fn index(&self, name: &FileName, limit: u64) -> Result<Vec<u8>, Failure> {
         self.small(name.as_str(), limit)

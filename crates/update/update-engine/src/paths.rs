@@ -65,6 +65,12 @@ impl Paths {
         self.at("run/update-engine/status.json")
     }
 
+    /// Metrics in Prometheus's text format.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.at("run/update-engine/metrics.prom")
+    }
+
     /// EFI variable: whether Secure Boot is enabled.
     #[must_use]
     pub fn secure_boot(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use nix::fcntl::{Flock, FlockArg};
 use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use update_core::freshness::Freshness;
 use update_core::trust::{Ban, TrustState};
 
 use crate::lock::lock;
@@ -45,6 +46,7 @@ pub enum StateError {
 
 const TRUST: &str = "trust.json";
 const TRUST_LOCK: &str = "trust.lock";
+const FRESHNESS: &str = "freshness.json";
 const BANS: &str = "bans.json";
 const BANS_LOCK: &str = "bans.lock";
 const HOLD: &str = "hold.json";
@@ -75,6 +77,21 @@ impl StateStore {
             self.write(TRUST, &state)?;
         }
         Ok(changed)
+    }
+
+    /// Of the channel's timestamp. Unlike the rollback protection it protects nothing: an unreadable file is a new start.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.read(FRESHNESS).ok().flatten().unwrap_or_default()
+    }
+
+    /// Changes it under a lock, and writes only changes.
+    pub fn update_freshness(&self, change: impl FnOnce(&mut Freshness)) -> Result<(), StateError> {
+        let _lock = self.lock(TRUST_LOCK)?;
+        let before = self.freshness();
+        let mut freshness = before.clone();
+        change(&mut freshness);
+        if freshness == before { Ok(()) } else { self.write(FRESHNESS, &freshness) }
     }
 
     /// The newest key set that was in force. An unreadable file is an error: it revokes keys.

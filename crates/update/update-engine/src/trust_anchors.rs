@@ -11,7 +11,6 @@ use update_core::trust::{ActiveKeySet, RoleKeys, TrustAnchors};
 
 use crate::attempt::{Updater, now, state_failed};
 use crate::error::{Failure, Kind, code};
-use crate::origin::Origin;
 use crate::settings::Settings;
 
 /// Contain `release/*.pub` and `channel/*.pub`; the first one may contain a key set, too.
@@ -36,22 +35,22 @@ impl Updater {
         Ok(newer(image_key_set(&self.paths.at(VENDOR))?, self.state.key_set().map_err(state_failed)?))
     }
 
-    /// Verifies and persists the key sets of `origin` that follow the current one; `has` tells which files exist.
-    /// Without a key set in force it does nothing.
+    /// Verifies and persists the key sets that follow the current one. `fetch` returns a file, or `None` if it does not
+    /// exist. Without a key set in force it does nothing.
     ///
     /// # Errors
     /// A set is rejected or cannot be fetched. The current set stays in force.
-    pub(crate) fn follow_key_sets(&self, origin: &Origin, has: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+    pub(crate) fn follow_key_sets(
+        &self,
+        fetch: impl Fn(&str) -> Result<Option<Vec<u8>>, Failure>,
+    ) -> Result<(), Failure> {
         let Some(trust_anchors) = self.key_set()? else { return Ok(()) };
         let mut chain = Vec::new();
         for epoch in (trust_anchors.epoch..).skip(1).take(MAX_STEPS) {
-            let [key_set, signatures] = [files::keys(epoch), files::keys_signatures(epoch)];
-            if !has(&key_set) {
-                break;
-            }
-            let signatures = origin.metadata(&signatures)?;
+            let Some(bytes) = fetch(&files::keys(epoch))? else { break };
+            let signatures = fetch(&files::keys_signatures(epoch))?.unwrap_or_default();
             let signatures = String::from_utf8_lossy(&signatures).into_owned();
-            chain.push(SignedKeySet { bytes: origin.metadata(&key_set)?, signatures });
+            chain.push(SignedKeySet { bytes, signatures });
         }
         let clock = Clock { now: now(), build_time: self.identity.build_time };
         let last = verify_chain(&trust_anchors, &chain, clock)

@@ -4,6 +4,7 @@
 // clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
+mod freeze;
 mod recall;
 mod rotation;
 mod server;

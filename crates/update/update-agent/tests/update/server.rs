@@ -40,6 +40,12 @@ pub enum Fault {
     MixedReleases,
     /// No update, for this reason.
     NoUpdate(&'static str),
+    /// No update, and the channel's last timestamp is expired.
+    Frozen,
+    /// No update, and no timestamp.
+    NoTimestamp,
+    /// No update, and the timestamp is signed by another key.
+    Forged,
 }
 
 pub struct Server {
@@ -136,7 +142,8 @@ impl Shared {
             if path == "/v1/update/" {
                 self.check(&body, stream)?
             } else {
-                self.file(&path[1..], range, stream)?
+                // Files of a version, and those of the channel.
+                self.file(path.rsplit('/').next().unwrap_or_default(), range, stream)?
             }
         }
     }
@@ -150,10 +157,13 @@ impl Shared {
             Fault::Status(status) => return respond(to, status, "text/plain", "", b"too much to do"),
             Fault::Body(text) => text,
             _ => {
-                let check = if let Fault::NoUpdate(reason) = fault {
-                    UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.into()))
-                } else {
-                    self.offer()
+                let no_update = |reason: &str| {
+                    UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.to_owned()))
+                };
+                let check = match fault {
+                    Fault::NoUpdate(reason) => no_update(reason),
+                    Fault::Frozen | Fault::NoTimestamp | Fault::Forged => no_update("up-to-date"),
+                    _ => self.offer(),
                 };
                 let apps = vec![ResponseApp::echo(&app, AppStatus::Ok, check)];
                 Response { server: "test".into(), day_start: 0, apps }.write()
@@ -201,7 +211,12 @@ impl Shared {
         {
             return respond(&mut to, 404, "text/plain", "", b"");
         }
-        if name.starts_with(files::TIMESTAMP) {
+        let is_timestamp = name.starts_with(files::TIMESTAMP);
+        let is_key_set = name.starts_with("keys.") && !self.folder.join(name).exists();
+        if is_key_set || is_timestamp && fault == Fault::NoTimestamp {
+            return respond(&mut to, 404, "text/plain", "", b"");
+        }
+        if is_timestamp {
             let (bytes, signature) = self.timestamp(&fault);
             let body = if name == files::TIMESTAMP { bytes } else { signature.into_bytes() };
             return respond(&mut to, 200, "application/json", "", &body);
@@ -242,7 +257,7 @@ impl Shared {
         let bytes = fs::read(self.folder.join(files::RELEASE)).unwrap();
         let release = Release::parse(&bytes).unwrap();
         let now = self.started;
-        let stale = *fault == Fault::Stale;
+        let stale = [Fault::Stale, Fault::Frozen].contains(fault);
         let timestamp = Timestamp {
             schema: SCHEMA,
             channel: "alpha".into(),
@@ -252,7 +267,8 @@ impl Shared {
             expires: if stale { now - 10 } else { now + 1000 },
         };
         let bytes = timestamp.to_bytes().unwrap();
-        let secret = SigningKey::read(&self.keys.join("channel.key")).unwrap();
+        let key = if *fault == Fault::Forged { "release.key" } else { "channel.key" };
+        let secret = SigningKey::read(&self.keys.join(key)).unwrap();
         let signature = secret.sign(&bytes, "t").unwrap();
         (bytes, signature)
     }

@@ -88,21 +88,27 @@ impl World {
     }
 
     fn verify_offer(&self, offer: &Offer) -> Result<VerifiedRelease, VerifyError> {
-        verify_offer(
-            offer,
-            &self.keys,
-            &VerifyContext {
-                appid: "6E7F4B0C-3c5e-4f0e-8f0b-2b0d6f1c9a54",
-                board: "amd64-usr",
-                channel: "alpha",
-                running: Some(&self.running),
-                now: self.now,
-                build_time: BUILT,
-                state: self.state.clone(),
-                bans: &self.bans,
-                options: self.options,
-            },
-        )
+        verify_offer(offer, &self.keys, &self.context())
+    }
+
+    fn context(&self) -> VerifyContext<'_> {
+        VerifyContext {
+            appid: "6E7F4B0C-3c5e-4f0e-8f0b-2b0d6f1c9a54",
+            board: "amd64-usr",
+            channel: "alpha",
+            running: Some(&self.running),
+            now: self.now,
+            build_time: BUILT,
+            state: self.state.clone(),
+            bans: &self.bans,
+            options: self.options,
+        }
+    }
+
+    /// Of the channel's timestamp without an offer.
+    fn verify_timestamp(&self, change: impl Fn(&mut Timestamp)) -> Result<VerifiedTimestamp, VerifyError> {
+        let (bytes, signature) = self.timestamp(change);
+        verify_timestamp(&bytes, &signature, &self.keys, &self.context())
     }
 
     fn rejection(&self, offer: &Offer) -> String {
@@ -201,7 +207,7 @@ fn a_frozen_channel_is_detected() {
     let offer = world.offer(&release());
     world.now = BUILT + 9 * DAY;
     assert_contains(&world.rejection(&offer), "timestamp.json expired");
-    // The machine's clock may be set back, but not before the last timestamp.
+    // The machine's clock was set back, before the last timestamp.
     world.now = BUILT + DAY;
     world.state.issued = BUILT + 2 * DAY;
     assert_contains(&world.rejection(&offer), "timestamp.json is replayed");
@@ -213,6 +219,52 @@ fn a_frozen_channel_is_detected() {
         timestamp.release_sha256 = digest;
     }));
     assert_contains(&world.rejection(&offer), "expired at");
+}
+
+#[test]
+fn a_timestamp_is_verified_without_an_offer() {
+    let mut world = World::new();
+    let verified = world.verify_timestamp(|_| {}).unwrap();
+    assert_eq!((verified.timestamp.version, verified.state.issued), (Version::new(2, 0, 0), BUILT + DAY));
+    assert!(!verified.clock_is_wrong);
+    let refusal = |world: &World, change: &dyn Fn(&mut Timestamp)| {
+        world.verify_timestamp(|timestamp| change(timestamp)).unwrap_err().to_string()
+    };
+    assert_contains(&refusal(&world, &|timestamp| timestamp.channel = "beta".into()), "for channel beta");
+    world.state.issued = BUILT + DAY + 1;
+    assert_contains(&refusal(&world, &|_| {}), "replayed");
+    world.state.issued = BUILT;
+    world.now = BUILT + 9 * DAY;
+    assert_contains(&refusal(&world, &|_| {}), "timestamp.json expired");
+    std::mem::swap(&mut world.release_key, &mut world.channel_key);
+    assert_contains(&refusal(&world, &|_| {}), "timestamp.json: no trusted key");
+}
+
+/// A stolen channel key, or a server whose clock is wrong.
+#[test]
+fn a_timestamp_of_the_future_is_neither_accepted_nor_a_clock() {
+    let mut world = World::new();
+    let at = |world: &World, issued: u64| {
+        world.verify_timestamp(|timestamp| (timestamp.issued, timestamp.expires) = (issued, issued + DAY))
+    };
+    assert_eq!(at(&world, world.now + DAY).unwrap().state.issued, world.now + DAY);
+    let refusal = at(&world, world.now + DAY + 1).unwrap_err().to_string();
+    assert_contains(&refusal, "more than a day after this machine's clock");
+    // Before the build time, no time is known: the floor stays, so that honest timestamps are no replays later.
+    world.now = 5;
+    let verified = at(&world, BUILT + 1000 * DAY).unwrap();
+    assert!(verified.clock_is_wrong);
+    assert_eq!(verified.state.issued, BUILT);
+    // A recorded time does not make releases expire.
+    world.now = BUILT + DAY;
+    world.state.issued = BUILT + 2 * DAY;
+    let mut offer = world.offer(&Release { expires: BUILT + DAY + 10, ..release() });
+    let digest = offer.release_sha256;
+    offer.timestamp = Some(world.timestamp(|timestamp| {
+        (timestamp.issued, timestamp.expires) = (BUILT + 2 * DAY, BUILT + 3 * DAY);
+        timestamp.release_sha256 = digest;
+    }));
+    world.verify_offer(&offer).unwrap();
 }
 
 #[test]

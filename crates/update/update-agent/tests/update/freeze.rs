@@ -1,0 +1,94 @@
+//! Servers that claim that there is no update.
+
+use std::path::PathBuf;
+
+use folder_machine::{Machine, releases};
+use update_engine::{CheckOutcome, Kind, Outcome, now};
+
+use crate::server::{Fault, Server};
+use crate::{check, server_with};
+
+const DAY: u64 = 86_400;
+
+fn refusal(checked: &CheckOutcome) -> (Kind, String) {
+    let failure = checked.confirmed.as_ref().unwrap().as_ref().unwrap_err();
+    (failure.kind, failure.message.clone())
+}
+
+#[track_caller]
+fn assert_up_to_date(checked: &CheckOutcome) {
+    assert!(matches!(checked.outcome, Ok(Outcome::UpToDate(_))), "{:?}", checked.outcome);
+}
+
+#[test]
+fn a_check_without_an_update_verifies_the_channels_timestamp() {
+    let machine = Machine::new();
+    let server = server_with(Fault::NoUpdate("up-to-date"));
+    let checked = check(&machine, &server);
+    assert_up_to_date(&checked);
+    checked.confirmed.unwrap().unwrap();
+    let freshness = machine.updater().state.freshness();
+    assert_eq!(freshness.channel, "alpha");
+    assert_eq!(freshness.version.as_ref().unwrap().to_string(), "3.0.0");
+    assert_eq!(freshness.issued.unwrap(), machine.updater().state.trust_state().unwrap().issued);
+    assert!(freshness.outdated(now() + 6 * DAY).is_none());
+}
+
+#[test]
+fn a_server_that_hides_new_releases_is_noticed_after_a_week() {
+    for (fault, kind, reason) in [
+        (Fault::Frozen, Kind::Rejected, "timestamp.json expired at"),
+        (Fault::Forged, Kind::Rejected, "timestamp.json: no trusted key made this signature"),
+        (Fault::NoTimestamp, Kind::Transient, "timestamp.json: HTTP status 404"),
+    ] {
+        let machine = Machine::new();
+        let server = server_with(fault.clone());
+        let checked = check(&machine, &server);
+        assert_up_to_date(&checked);
+        let (found, message) = refusal(&checked);
+        assert_eq!(found, kind, "{fault:?}");
+        assert!(message.contains(reason), "{fault:?}: {message}");
+        let state = machine.updater().state;
+        assert!(state.freshness().outdated(now()).is_none(), "{fault:?}");
+        state.update_freshness(|freshness| freshness.since = now() - 8 * DAY).unwrap();
+        check(&machine, &server);
+        assert!(state.freshness().outdated(now()).is_some_and(|age| age / DAY == 8), "{fault:?}");
+        server.set(Fault::NoUpdate("up-to-date"));
+        check(&machine, &server).confirmed.unwrap().unwrap();
+        assert!(state.freshness().outdated(now()).is_none(), "{fault:?}");
+    }
+}
+
+/// An older timestamp of the same channel, while it is still valid.
+#[test]
+fn a_replayed_timestamp_confirms_nothing() {
+    let machine = Machine::new();
+    let server = server_with(Fault::NoUpdate("up-to-date"));
+    machine.updater().state.update_trust_state(|state| state.issued = now() + 100).unwrap();
+    let (kind, message) = refusal(&check(&machine, &server));
+    assert_eq!(kind, Kind::Rejected);
+    assert!(message.contains("timestamp.json is replayed"), "{message}");
+}
+
+/// Only a server that proves to be the channel's may take an update back.
+#[test]
+fn an_unconfirmed_server_withdraws_nothing() {
+    let machine = Machine::new();
+    let server = server_with(Fault::None);
+    check(&machine, &server).outcome.unwrap();
+    let forged =
+        Server::new(releases().full_only.folder.clone(), other_keys(&machine), Fault::NoUpdate("banned"));
+    assert_up_to_date(&check(&machine, &forged));
+    assert_eq!(machine.updater().pending().as_deref(), Some("3.0.0"));
+    server.set(Fault::NoUpdate("banned"));
+    check(&machine, &server);
+    assert_eq!(machine.updater().pending(), None);
+}
+
+/// A folder whose channel key is not one of the channel's.
+fn other_keys(machine: &Machine) -> PathBuf {
+    let folder = machine.path("other-keys");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(releases().keys.join("release.key"), folder.join("channel.key")).unwrap();
+    folder
+}

@@ -1,0 +1,108 @@
+//! Verification of single files.
+
+use release::{Keys, SignatureError, Timestamp, files::TIMESTAMP};
+
+use super::{ActiveKeySet, RoleKeys, TrustAnchors, VerifyContext, VerifyError};
+
+/// Seconds that a timestamp may be issued after this machine's time: clocks differ.
+const MAX_CLOCK_DIFFERENCE: u64 = 86_400;
+
+/// Verifies files by the trusted keys and this machine's time.
+pub(super) struct Verifier<'a> {
+    authorities: &'a TrustAnchors,
+    /// With the state that is valid under the key set in force.
+    pub(super) context: VerifyContext<'a>,
+}
+
+impl<'a> Verifier<'a> {
+    pub(super) fn new(authorities: &'a TrustAnchors, context: &VerifyContext<'a>) -> Self {
+        let keys = authorities.key_set.map_or(0, |key_set| key_set.epoch);
+        let state = context.state.valid_under(keys);
+        Self { authorities, context: VerifyContext { state, ..context.clone() } }
+    }
+
+    pub(super) fn clock_is_wrong(&self) -> bool {
+        self.context.now < self.context.build_time
+    }
+
+    /// `None` if the clock is wrong.
+    pub(super) fn time(&self) -> Option<u64> {
+        (!self.clock_is_wrong()).then_some(self.context.now)
+    }
+
+    pub(super) fn check_signature(
+        &self,
+        file: &'static str,
+        role: fn(&RoleKeys) -> &Keys,
+        bytes: &[u8],
+        signature: &str,
+    ) -> Result<(), VerifyError> {
+        let by = verify_any(self.authorities, role, bytes, signature);
+        match by.map_err(|why| VerifyError::Signature { file, why })? {
+            KeySource::Local => Ok(()),
+            KeySource::Vendor => {
+                check_key_set(self.authorities.key_set, self.context.state.keys, self.time())
+            }
+        }
+    }
+
+    pub(super) fn timestamp(&self, bytes: &[u8], signature: &str) -> Result<Timestamp, VerifyError> {
+        self.check_signature(TIMESTAMP, |roles| &roles.channel, bytes, signature)?;
+        let timestamp = Timestamp::parse(bytes)?;
+        let Timestamp { issued, expires, .. } = timestamp;
+        if timestamp.channel != self.context.channel {
+            let (found, wanted) = (timestamp.channel, self.context.channel.to_owned());
+            return Err(VerifyError::WrongChannel { found, wanted });
+        }
+        if issued < self.context.state.issued {
+            return Err(VerifyError::Replayed { issued, recorded: self.context.state.issued });
+        }
+        match self.time() {
+            Some(now) if issued > now.saturating_add(MAX_CLOCK_DIFFERENCE) => {
+                Err(VerifyError::FromFuture { issued, now })
+            }
+            Some(now) if now > expires => Err(VerifyError::Stale(expires)),
+            _ => Ok(timestamp),
+        }
+    }
+
+    /// The floor against replay. A wrong clock does not raise it: a stolen key may have signed any time.
+    pub(super) fn latest_issued(&self, timestamp: &Timestamp) -> u64 {
+        let recorded = self.context.state.issued;
+        if self.clock_is_wrong() { recorded } else { recorded.max(timestamp.issued) }
+    }
+}
+
+/// Where the key comes from.
+pub(super) enum KeySource {
+    Local,
+    Vendor,
+}
+
+pub(super) fn verify_any(
+    authorities: &TrustAnchors,
+    kind: fn(&RoleKeys) -> &Keys,
+    bytes: &[u8],
+    signature: &str,
+) -> Result<KeySource, SignatureError> {
+    let [local, vendor] = [kind(&authorities.local), kind(&authorities.vendor)];
+    match local.verify(bytes, signature) {
+        Ok(_) => Ok(KeySource::Local),
+        Err(SignatureError::NotTrusted) if vendor.is_empty() => Err(SignatureError::NotTrusted),
+        Err(_) => vendor.verify(bytes, signature).map(|_| KeySource::Vendor),
+    }
+}
+
+/// Checks that the key set is neither lost nor expired. `now`: `None` if unknown.
+fn check_key_set(key_set: Option<ActiveKeySet>, recorded: u64, now: Option<u64>) -> Result<(), VerifyError> {
+    let known = key_set.map_or(0, |key_set| key_set.epoch);
+    if known < recorded {
+        return Err(VerifyError::KeysLost { recorded, known });
+    }
+    match (key_set, now) {
+        (Some(ActiveKeySet { epoch, expires }), Some(now)) if now > expires => {
+            Err(VerifyError::KeysExpired { epoch, expires })
+        }
+        _ => Ok(()),
+    }
+}
