@@ -1,6 +1,7 @@
 //! A container and a machine of another network try the cluster's ports: through the store, either could start units
 //! on every machine, which run as root.
 
+use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use super::super::fleet::{self, cluster};
@@ -12,6 +13,7 @@ pub const CLUSTER_PORTS: Scenario = Scenario {
     name: "attack-cluster-ports",
     about: "containers and other networks do not reach the cluster's ports, unless the operator opens them",
     nodes: 2,
+    long_on: &[Qemu],
     user_data: Some(fleet::TUTORIAL),
     run: cluster_ports,
     ..DEFAULTS

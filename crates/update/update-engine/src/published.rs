@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use release::{Digest, Release, Timestamp, Version, files};
+use release::{Digest, Release, Version, files};
 use update_core::method::Method;
 use update_core::trust::{
-    Offer, TrustAnchors, TrustState, UpdateOptions, VerifyContext, VerifyError, verify_offer,
+    Offer, TrustAnchors, TrustState, UpdateOptions, VerifyContext, verify_offer, verify_timestamp,
 };
 
 use crate::attempt::{fetch_offer, now, rejected};
@@ -38,6 +38,21 @@ pub struct ImageFiles<'a> {
     pub uki: &'a Path,
 }
 
+/// The context of a machine without a history.
+fn context_of(spec: MachineSpec<'_>) -> VerifyContext<'_> {
+    VerifyContext {
+        appid: spec.appid,
+        board: spec.board,
+        channel: spec.channel,
+        running: None,
+        now: now(),
+        build_time: 0,
+        state: TrustState::default(),
+        bans: &[],
+        options: UpdateOptions::default(),
+    }
+}
+
 impl PublishedRelease {
     /// The current release of a channel. `files` is the URL of the application's files. With `version` that release,
     /// whether or not the channel points to it.
@@ -57,11 +72,10 @@ impl PublishedRelease {
         let timestamp = channel.metadata(files::TIMESTAMP)?;
         let signature = channel.metadata(files::TIMESTAMP_SIGNATURE)?;
         let signature = String::from_utf8_lossy(&signature).into_owned();
-        // It determines the URL. Its content is verified with the rest.
-        let signature_error = |why| rejected(&VerifyError::Signature { file: files::TIMESTAMP, why });
-        keys.verify_timestamp(&timestamp, &signature).map_err(signature_error)?;
-        let parsed = Timestamp::parse(&timestamp).map_err(|error| rejected(&error.into()))?;
-        Self::verified(at(&parsed.version), Some((timestamp, signature)), spec, keys)
+        // It determines the URL. Verified again with the release, whose digest it has.
+        let current = verify_timestamp(&timestamp, &signature, keys, &context_of(spec))
+            .map_err(|refusal| rejected(&refusal))?;
+        Self::verified(at(&current.timestamp.version), Some((timestamp, signature)), spec, keys)
     }
 
     /// The release in a folder. The caller vouches for its freshness.
@@ -76,18 +90,7 @@ impl PublishedRelease {
         keys: &TrustAnchors,
     ) -> Result<Self, Failure> {
         let offer = Offer { timestamp, ..fetch_offer(&origin, false)? };
-        let facts = VerifyContext {
-            appid: spec.appid,
-            board: spec.board,
-            channel: spec.channel,
-            running: None,
-            now: now(),
-            build_time: 0,
-            state: TrustState::default(),
-            bans: &[],
-            options: UpdateOptions::default(),
-        };
-        let accepted = verify_offer(&offer, keys, &facts).map_err(|refusal| rejected(&refusal))?;
+        let accepted = verify_offer(&offer, keys, &context_of(spec)).map_err(|refusal| rejected(&refusal))?;
         Ok(Self { release: accepted.release, origin })
     }
 

@@ -1,7 +1,7 @@
 //! One test per row of the contract's table of attacks (5.1), and offers that must pass.
 
 use minisign::KeyPair;
-use release::{Blob, Image, Images, Payload, SCHEMA, SEGMENTS, Verity};
+use release::{Blob, Image, Images, Payload, SCHEMA, SEGMENTS, Verity, Version};
 
 use super::*;
 

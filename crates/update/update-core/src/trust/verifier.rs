@@ -2,7 +2,7 @@
 
 use release::{Keys, SignatureError, Timestamp, files::TIMESTAMP};
 
-use super::{ActiveKeySet, RoleKeys, TrustAnchors, VerifyContext, VerifyError};
+use super::facts::{ActiveKeySet, RoleKeys, TrustAnchors, VerifyContext, VerifyError};
 
 /// Seconds that a timestamp may be issued after this machine's time: clocks differ.
 const MAX_CLOCK_DIFFERENCE: u64 = 86_400;
@@ -74,12 +74,12 @@ impl<'a> Verifier<'a> {
 }
 
 /// Where the key comes from.
-pub(super) enum KeySource {
+enum KeySource {
     Local,
     Vendor,
 }
 
-pub(super) fn verify_any(
+fn verify_any(
     authorities: &TrustAnchors,
     kind: fn(&RoleKeys) -> &Keys,
     bytes: &[u8],
