@@ -189,8 +189,8 @@ impl Engine {
             Err(failure) => self.last_check(failure),
         };
         self.log_result(&checked.outcome);
-        if let Some(confirmed) = &checked.confirmed {
-            self.report_freshness(confirmed);
+        if !matches!(checked.outcome, Ok(Outcome::Disabled(_))) {
+            self.report_freshness(checked.confirmed.as_ref());
         }
         self.publish_idle();
     }

@@ -32,7 +32,7 @@ pub struct StatusFile {
     pub channel_version: Option<String>,
     /// Issue time of that timestamp.
     pub channel_issued: Option<u64>,
-    /// Set if the newest verified timestamp is more than a week old: the server may hide newer releases.
+    /// Set if the newest verified timestamp is more than a week old.
     pub outdated: Option<String>,
     /// The reason of an operator's hold.
     pub hold: Option<String>,

@@ -4,7 +4,7 @@
 use release::files;
 use update_core::trust::{TrustState, UpdateOptions, verify_timestamp};
 
-use crate::attempt::{Updater, now, rejected, state_failed};
+use crate::attempt::{Updater, rejected, state_failed};
 use crate::error::{Failure, Kind};
 use crate::http::HttpClient;
 use crate::origin::Origin;
@@ -24,9 +24,7 @@ impl Updater {
         server: &str,
         settings: &Settings,
     ) -> Result<(), Failure> {
-        let channel = &settings.group;
-        self.state.update_freshness(|freshness| freshness.follow(channel, now())).map_err(state_failed)?;
-        let Some(url) = files_of_channel(server, &self.identity.appid, channel) else {
+        let Some(url) = files_of_channel(server, &self.identity.appid, &settings.group) else {
             let message =
                 format!("{server} is not the URL of a channel server: it does not end with {ENDPOINT}/");
             return Err(Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message));

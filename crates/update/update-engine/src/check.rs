@@ -5,7 +5,7 @@ use release::files;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
 
-use crate::attempt::{Outcome, Updater, fetch_offer, state_failed};
+use crate::attempt::{Outcome, Updater, fetch_offer, now, state_failed};
 use crate::error::{Failure, Kind};
 use crate::http::HttpClient;
 use crate::observer::Observer;
@@ -90,6 +90,8 @@ impl Session<'_> {
         let pending = self.updater.pending();
         set_operation(pending.as_ref(), observer, Operation::Checking);
         let memory = &self.updater.state;
+        let channel = &self.settings.group;
+        memory.update_freshness(|freshness| freshness.follow(channel, now())).map_err(state_failed)?;
         let previous = memory.previous_version().map_err(state_failed)?;
         let running = self.updater.identity.version.to_string();
         let event = match previous.as_deref() {

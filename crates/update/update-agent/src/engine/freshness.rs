@@ -10,18 +10,19 @@ use super::Engine;
 const LOG_OUTDATED_EVERY: Duration = Duration::from_secs(86_400);
 
 impl Engine {
-    /// Logs and publishes whether the channel's timestamp is recent. Only after a response: a machine that was off for a
-    /// week, or has no network, is not at fault.
-    pub(super) fn report_freshness(&mut self, confirmed: &Result<(), Failure>) {
+    /// Logs and publishes whether the channel's timestamp is recent. Only after a check: a machine that was off for a week
+    /// is not at fault. `confirmed` is `None` if the server did not respond.
+    pub(super) fn report_freshness(&mut self, confirmed: Option<&Result<(), Failure>>) {
         let freshness = self.updater.state.freshness();
         let channel = &freshness.channel;
         let outdated = freshness.outdated(now()).map(|age| {
             format!(
-                "channel {channel} has had no new timestamp for {} days: its server may hide newer releases",
+                "channel {channel} has had no new timestamp for {} days: its server is out of reach, or hides newer \
+                 releases",
                 age / 86_400
             )
         });
-        if let Err(failure) = confirmed {
+        if let Some(Err(failure)) = confirmed {
             tracing::warn!(
                 code = failure.code.0,
                 "the timestamp of channel {channel} is not verified: {failure}"
@@ -46,5 +47,45 @@ impl Engine {
             file.channel_issued = freshness.issued;
             file.outdated = outdated;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use folder_machine::Machine;
+    use omaha::ErrorCode;
+    use update_core::schedule::INTERVALS;
+    use update_engine::Paths;
+
+    use super::super::Shared;
+    use super::*;
+
+    #[test]
+    fn an_outdated_channel_is_published_until_its_next_timestamp() {
+        let machine = Machine::new();
+        let shared = Arc::new(Shared::new(tokio::sync::mpsc::unbounded_channel().0));
+        let mut engine = Engine::new(&Paths::new(machine.root()), machine.updater(), shared, INTERVALS);
+        let state = &machine.updater().state;
+        let status = || -> serde_json::Value {
+            serde_json::from_slice(&std::fs::read(machine.path("run/update-engine/status.json")).unwrap())
+                .unwrap()
+        };
+        let forged = || Failure::text(Kind::Rejected, ErrorCode::PAYLOAD_PUBLIC_KEY, "no key".to_owned());
+        state.update_freshness(|freshness| freshness.follow("alpha", now() - 8 * 86_400)).unwrap();
+        engine.report_freshness(None);
+        let expect = "channel alpha has had no new timestamp for 8 days: its server is out of reach, or hides newer releases";
+        assert_eq!(status()["outdated"], expect);
+        assert_eq!(status()["last_error"], serde_json::Value::Null);
+        assert!(engine.logged_outdated.is_some());
+        engine.report_freshness(Some(&Err(forged())));
+        assert_eq!(status()["last_error"], "timestamp of channel alpha: no key");
+        state.update_freshness(|freshness| freshness.issued = Some(now())).unwrap();
+        engine.report_freshness(Some(&Ok(())));
+        assert_eq!(status()["outdated"], serde_json::Value::Null);
+        assert!(engine.logged_outdated.is_none());
+        let metrics = std::fs::read_to_string(machine.path("run/update-engine/metrics.prom")).unwrap();
+        assert!(metrics.contains("\nkeelson_update_channel_outdated 0\n"), "{metrics}");
     }
 }

@@ -6,7 +6,7 @@ use folder_machine::{Machine, releases};
 use update_engine::{CheckOutcome, Kind, Outcome, now};
 
 use crate::server::{Fault, Server};
-use crate::{check, server_with};
+use crate::{check, run, server_with};
 
 const DAY: u64 = 86_400;
 
@@ -59,6 +59,18 @@ fn a_server_that_hides_new_releases_is_noticed_after_a_week() {
     }
 }
 
+#[test]
+fn a_server_out_of_reach_is_noticed_after_a_week() {
+    let machine = Machine::new();
+    let server = server_with(Fault::Status(503));
+    let state = machine.updater().state;
+    let checked = check(&machine, &server);
+    checked.outcome.unwrap_err();
+    assert!(checked.confirmed.is_none());
+    assert!(state.freshness().outdated(now() + 6 * DAY).is_none());
+    assert!(state.freshness().outdated(now() + 8 * DAY).is_some());
+}
+
 /// An older timestamp of the same channel, while it is still valid.
 #[test]
 fn a_replayed_timestamp_confirms_nothing() {
@@ -91,4 +103,23 @@ fn other_keys(machine: &Machine) -> PathBuf {
     std::fs::create_dir(&folder).unwrap();
     std::fs::copy(releases().keys.join("release.key"), folder.join("channel.key")).unwrap();
     folder
+}
+
+#[test]
+fn status_exits_with_3_if_the_channel_is_outdated() {
+    let machine = Machine::new();
+    let path = machine.path("run/update-engine/status.json");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let status = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let output = run(&machine, &["status"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) =
+        status(r#"{"outdated":"no new timestamp","channel_version":"3.0.0","channel_issued":86400}"#);
+    assert_eq!(code, Some(3));
+    assert_eq!(text, "Channel version     3.0.0, signed 1970-01-02\nOutdated            no new timestamp\n");
+    let (code, text) = status(r#"{"outdated":null}"#);
+    assert_eq!(code, Some(0));
+    assert!(!text.contains("Outdated"), "{text}");
 }
