@@ -24,6 +24,7 @@ const TCP_PORTS: [u16; 4] = [2379, 4001, 2380, 7001];
 const UDP_PORT: u16 = 49154;
 /// The machine's address on another network, and that of its neighbour there, which is a network namespace.
 const OTHER_NETWORK: &str = "192.0.2.1";
+const LATE_ADDRESS: &str = "192.0.2.3";
 const NEIGHBOUR: &str = "sudo ip netns exec neighbour";
 const DOCKER_BRIDGE: &str = "172.17.0.1";
 /// Where etcd of the tutorials of 2015 listens.
@@ -68,7 +69,8 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
             target.fail(&read_keys(address))?;
         }
     }
-    additions(&target, &member, &address)
+    additions(&target, &member, &address)?;
+    late_address(&target)
 }
 
 /// What the operator opens is open from then on, and closed when the file is gone; a file with an error opens nothing.
@@ -85,6 +87,18 @@ fn additions(target: &Machine<'_>, member: &Machine<'_>, address: &str) -> Resul
     target.wait_until_succeeds(&format!("! {FIREWALL_FAILED}"), SOON)?;
     target.fail(&read_keys(DOCKER_BRIDGE))?;
     member.succeed(&connect("", address, TCP_PORTS[0]))?;
+    Ok(())
+}
+
+/// A slow network: the address of the configuration appears after etcd has started.
+fn late_address(target: &Machine<'_>) -> Result<(), Failure> {
+    target.succeed(&format!(
+        "sudo env ETCD_ADDR={LATE_ADDRESS}:4001 /usr/lib/keelson/keelson-cluster-addresses"
+    ))?;
+    target.succeed(&format!("sudo ip address add {LATE_ADDRESS}/24 dev other0"))?;
+    target.succeed(&connect(NEIGHBOUR, LATE_ADDRESS, TCP_PORTS[0]))?;
+    target.fail(&connect(NEIGHBOUR, OTHER_NETWORK, TCP_PORTS[0]))?;
+    target.fail(&read_keys(LATE_ADDRESS))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 mod address;
 mod applet;
-mod cluster_interfaces;
+mod cluster_addresses;
 mod environment;
 mod etc;
 mod file_merge;
@@ -27,7 +27,7 @@ use applet::{Applet, EXIT_FAILURE, EXIT_USAGE};
 /// The applets and the folders of their links.
 const APPLETS: [Applet; 7] = [
     Applet { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
-    Applet { name: "keelson-cluster-interfaces", link: "usr/lib/keelson", run: cluster_interfaces::run },
+    Applet { name: "keelson-cluster-addresses", link: "usr/lib/keelson", run: cluster_addresses::run },
     Applet { name: "keelson-etc", link: "usr/bin", run: etc::run },
     Applet { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
     Applet { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },

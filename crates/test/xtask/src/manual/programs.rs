@@ -26,7 +26,7 @@ pub const PROGRAMS: [Program; 20] = [
     program("fleetctl", "fleetctl", 1, "command-line client of the cluster manager"),
     program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
     program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
-    program("keelson-cluster-interfaces", "node", 8, "open the cluster's ports on its interfaces"),
+    program("keelson-cluster-addresses", "node", 8, "open the cluster's ports for its addresses"),
     program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
     program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
     program("keelson-motd", "node", 8, "print the message of the day"),
