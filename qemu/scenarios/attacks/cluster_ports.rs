@@ -65,9 +65,12 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
         let id = target.succeed("cat /etc/machine-id")?;
         member.succeed(&partition_request("", &address, id.trim()))?;
         target.fail(&partition_request(NEIGHBOUR, &address, id.trim()))?;
-        for address in addresses {
+        let member_address = member.node()?.address.to_string();
+        // The last one by way of this machine, as whose traffic it arrives there.
+        for address in addresses.into_iter().chain([member_address.as_str()]) {
             target.fail(&read_keys(address))?;
         }
+        target.succeed(&connect("", &member_address, TCP_PORTS[0]))?;
     }
     additions(&target, &member, &address)?;
     late_address(&target)
@@ -77,6 +80,7 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
 fn additions(target: &Machine<'_>, member: &Machine<'_>, address: &str) -> Result<(), Failure> {
     target.succeed(OPEN)?;
     target.wait_until_succeeds(&read_keys(DOCKER_BRIDGE), SOON)?;
+    target.succeed(&read_keys(&member.node()?.address.to_string()))?;
     target.succeed(OPEN_WRONGLY)?;
     target.wait_until_succeeds(FIREWALL_FAILED, SOON)?;
     target.fail(&read_keys(DOCKER_BRIDGE))?;
@@ -87,7 +91,11 @@ fn additions(target: &Machine<'_>, member: &Machine<'_>, address: &str) -> Resul
     target.wait_until_succeeds(&format!("! {FIREWALL_FAILED}"), SOON)?;
     target.fail(&read_keys(DOCKER_BRIDGE))?;
     member.succeed(&connect("", address, TCP_PORTS[0]))?;
-    Ok(())
+    // Other rules were replaced: those of the cluster are complete after the next load.
+    target.succeed("sudo nft flush ruleset && sudo systemctl start keelson-firewall.service")?;
+    member.succeed(&connect("", address, TCP_PORTS[0]))?;
+    // Its rules are gone, too.
+    target.succeed("sudo systemctl restart docker.service").map(drop).map_err(Failure::from)
 }
 
 /// A slow network: the address of the configuration appears after etcd has started.

@@ -1,29 +1,30 @@
 //! `keelson-cluster-addresses`: opens the cluster's ports for connections to the addresses that the cluster uses.
 //!
-//! `keelson-firewall.service` rejects connections to these ports otherwise: those to other addresses, and those that
-//! arrive at an interface which does not have the address, as from containers. The addresses are those of the
-//! environment: the machine's own, and those that etcd and fleet are configured with. They need not exist yet. Without
-//! any, it is the address of the default route.
+//! `keelson-firewall.service` rejects connections to these ports otherwise: those to other addresses, those that arrive
+//! at an interface which does not have the address, as from containers, and those that the node forwards to other
+//! members. The addresses are those of the environment: the machine's own, and those that etcd and fleet are configured
+//! with. They need not exist yet. Without any, it is the address of the default route.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, ExitCode, Stdio};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use service::file::replace;
 
-use crate::address::Network;
+use crate::address::{self, Network};
 use crate::root::Root;
 
 const NFT: &str = "/usr/sbin/nft";
-/// The sets of IPv4 and IPv6 addresses.
-const SETS: [&str; 2] = ["cluster_addresses", "cluster_addresses_ipv6"];
+/// nft's commands of all calls in this boot: another load of the rules includes them.
+const FILE: &str = "/run/keelson/cluster-addresses.nft";
+const FILE_MODE: u32 = 0o644;
 /// Lists of addresses, with ports or URLs.
-const VARIABLES: [&str; 11] = [
+const CLUSTER_VARIABLES: [&str; 9] = [
     "COREOS_PRIVATE_IPV4",
-    "COREOS_PUBLIC_IPV4",
     "ETCD_ADDR",
     "ETCD_ADVERTISE_CLIENT_URLS",
     "ETCD_BIND_ADDR",
@@ -32,8 +33,9 @@ const VARIABLES: [&str; 11] = [
     "ETCD_LISTEN_PEER_URLS",
     "ETCD_PEER_ADDR",
     "ETCD_PEER_BIND_ADDR",
-    "FLEET_PUBLIC_IP",
 ];
+/// For fleetd's port only: often the public address, for operators.
+const FLEET_VARIABLES: [&str; 1] = ["FLEET_PUBLIC_IP"];
 
 /// Opens the cluster's ports for connections to the machine's, etcd's and fleet's addresses, which it takes from its
 /// environment.
@@ -43,31 +45,37 @@ const VARIABLES: [&str; 11] = [
     after_help = "Examples:\n  keelson-cluster-addresses\n  ETCD_ADDR=10.0.0.1:4001 keelson-cluster-addresses --dry-run"
 )]
 struct Flags {
-    /// Print the addresses, and open nothing
+    /// Print nft's commands, and open nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(args);
-    let values: Vec<String> = VARIABLES.iter().filter_map(|name| std::env::var(name).ok()).collect();
-    let mut used: BTreeSet<IpAddr> = values.iter().flat_map(|value| addresses(value)).collect();
-    if used.is_empty() {
-        let machine = Network::observe(&Root::machine()).best_available();
-        used.extend(machine.map(|found| IpAddr::V4(found.address)));
+    let mut cluster = of_environment(&CLUSTER_VARIABLES);
+    let fleet = of_environment(&FLEET_VARIABLES);
+    let default = default_address();
+    if cluster.is_empty() {
+        cluster.extend(default);
     }
+    let used: BTreeSet<IpAddr> = cluster.union(&fleet).copied().chain(default).collect();
+    let interfaces = address::of_interfaces()?.into_iter().filter(|(_, address)| used.contains(address));
+    let commands = commands(&cluster, &fleet, &interfaces.map(|(name, _)| name).collect());
     if flags.dry_run {
-        for address in &used {
-            println!("{address}");
-        }
-    } else if used.is_empty() {
+        commands.iter().for_each(|command| println!("{command}"));
+    } else if cluster.is_empty() {
         eprintln!("the machine has no address yet; the cluster's ports stay closed");
     } else {
-        open(&used)?;
-        let list: Vec<String> = used.iter().map(ToString::to_string).collect();
+        open(commands)?;
+        let list: Vec<String> = cluster.iter().map(ToString::to_string).collect();
         eprintln!("the cluster's ports are open at {}", list.join(", "));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn of_environment(variables: &[&str]) -> BTreeSet<IpAddr> {
+    let values = variables.iter().filter_map(|name| std::env::var(name).ok());
+    values.flat_map(|value| addresses(&value).collect::<Vec<_>>()).collect()
 }
 
 /// The IP addresses of a list: with a scheme, a port, both or neither. Names are no addresses, and unspecified ones and
@@ -82,31 +90,54 @@ fn addresses(list: &str) -> impl Iterator<Item = IpAddr> + '_ {
     })
 }
 
-fn open(used: &BTreeSet<IpAddr>) -> Result<()> {
-    let mut nft = Command::new(NFT)
-        .args(["--file", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {NFT}"))?;
-    if let Some(mut input) = nft.stdin.take() {
-        input.write_all(add_elements(used).as_bytes()).context("cannot write to nft")?;
-    }
-    let status = nft.wait().context("cannot wait for nft")?;
+/// The address of the LAN or of the default route, as etcd chooses it.
+fn default_address() -> Option<IpAddr> {
+    let ipv4 = Network::observe(&Root::machine()).best_available().map(|found| IpAddr::V4(found.address));
+    ipv4.or_else(|| {
+        let socket = UdpSocket::bind("[::]:0").ok()?;
+        // A documentation address, which only a default route has. No packet is sent.
+        socket.connect("[2001:db8::1]:9").ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    })
+}
+
+/// nft's commands, one for each element.
+fn commands(
+    cluster: &BTreeSet<IpAddr>,
+    fleet: &BTreeSet<IpAddr>,
+    interfaces: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let add = |set: &str, element: &str| format!("add element inet keelson {set} {{ {element} }}");
+    let of_address = |set: &str, address: &IpAddr| {
+        let family = if address.is_ipv4() { "" } else { "_ipv6" };
+        add(&format!("{set}{family}"), &address.to_string())
+    };
+    let mut commands = BTreeSet::new();
+    commands.extend(cluster.iter().map(|address| of_address("cluster_addresses", address)));
+    commands.extend(fleet.iter().map(|address| of_address("fleet_addresses", address)));
+    // nft has no escapes.
+    let quotable = interfaces.iter().filter(|name| !name.contains(['"', '\\', '*']));
+    commands.extend(quotable.map(|name| add("cluster_interfaces", &format!("\"{name}\""))));
+    commands
+}
+
+/// Adds to the commands of earlier calls, and runs all.
+fn open(mut commands: BTreeSet<String>) -> Result<()> {
+    let before = std::fs::read_to_string(FILE).unwrap_or_default();
+    commands.extend(before.lines().map(str::to_owned));
+    let text: String = commands.iter().flat_map(|command| [command.as_str(), "\n"]).collect();
+    let path = Path::new(FILE);
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| replace(path, text.as_bytes(), FILE_MODE))
+        .with_context(|| format!("cannot write {FILE}"))?;
+    let status =
+        Command::new(NFT).args(["--file", FILE]).status().with_context(|| format!("cannot start {NFT}"))?;
     ensure!(
         status.success(),
         "nft: {status}; `systemctl status keelson-firewall` shows whether the sets exist"
     );
     Ok(())
-}
-
-/// nft's commands, one for each address.
-fn add_elements(used: &BTreeSet<IpAddr>) -> String {
-    let command = |address: &IpAddr| {
-        let [ipv4, ipv6] = SETS;
-        let set = if address.is_ipv4() { ipv4 } else { ipv6 };
-        format!("add element inet keelson {set} {{ {address} }}\n")
-    };
-    used.iter().map(command).collect()
 }
 
 #[cfg(test)]
@@ -129,12 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_added_to_the_set_of_their_family() {
-        let used = ["fd00::1", "10.0.0.1"].map(|address| address.parse().unwrap()).into();
-        assert_eq!(
-            add_elements(&used),
-            "add element inet keelson cluster_addresses { 10.0.0.1 }\n\
-             add element inet keelson cluster_addresses_ipv6 { fd00::1 }\n"
-        );
+    fn elements_are_added_to_the_set_of_their_kind() {
+        let addresses = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+        let interfaces = ["enp0s3", "a\" }", "a*"].map(str::to_owned).into();
+        let commands =
+            commands(&addresses(&["fd00::1", "10.0.0.1"]), &addresses(&["203.0.113.7"]), &interfaces);
+        let expect = [
+            "cluster_addresses { 10.0.0.1 }",
+            "cluster_addresses_ipv6 { fd00::1 }",
+            "cluster_interfaces { \"enp0s3\" }",
+            "fleet_addresses { 203.0.113.7 }",
+        ];
+        assert!(commands.iter().eq(&expect.map(|element| format!("add element inet keelson {element}"))));
     }
 }

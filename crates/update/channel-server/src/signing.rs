@@ -29,6 +29,9 @@ pub enum SigningError {
     Metadata(#[source] MetadataError),
 }
 
+/// Unix time before which the clock is not set: this program was written later.
+const EARLIEST: u64 = 1_790_000_000;
+
 /// A signed timestamp.
 #[derive(Debug, Clone)]
 pub struct SignedTimestamp {
@@ -88,7 +91,7 @@ impl Signer {
         now: u64,
     ) -> Result<SignedTimestamp, SigningError> {
         let key = (channel.to_owned(), version.clone(), release);
-        if self.issued > now.saturating_add(MAX_CLOCK_DIFFERENCE) {
+        if self.issued > now.saturating_add(MAX_CLOCK_DIFFERENCE) && now > EARLIEST {
             let issued = self.issued;
             tracing::error!(
                 issued,
@@ -182,12 +185,14 @@ mod tests {
         keys.verify(&signed.bytes, &signed.signature).unwrap();
         assert_eq!(signed.issued, later);
         // It was a day and more ahead.
-        let ahead = later + 2 * MAX_CLOCK_DIFFERENCE;
+        let ahead = EARLIEST + 10 * MAX_CLOCK_DIFFERENCE;
         assert_eq!(sign(&mut reopened, ahead).issued, ahead);
         assert_eq!(sign(&mut reopened, ahead - MAX_CLOCK_DIFFERENCE).issued, ahead);
         let corrected = ahead - MAX_CLOCK_DIFFERENCE - 1;
         assert_eq!(sign(&mut reopened, corrected).issued, corrected);
         assert_eq!(sign(&mut reopened, corrected + 1).issued, corrected);
+        // A clock that is not set yet.
+        assert_eq!(sign(&mut reopened, 5).issued, corrected);
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join(SECRET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

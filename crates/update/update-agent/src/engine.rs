@@ -189,7 +189,9 @@ impl Engine {
             Err(failure) => self.last_check(failure),
         };
         self.log_result(&checked.outcome);
-        if !matches!(checked.outcome, Ok(Outcome::Disabled(_))) {
+        if matches!(checked.outcome, Ok(Outcome::Disabled(_))) {
+            self.file(|file| file.outdated = None);
+        } else {
             self.report_freshness(checked.confirmed.as_ref());
         }
         self.publish_idle();

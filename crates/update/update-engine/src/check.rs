@@ -105,7 +105,6 @@ impl Session<'_> {
         checked.responded = true;
         // Whatever the answer, which is not signed. A failure is not one of the update.
         let confirmed = self.updater.confirm_channel(self.http, self.url, self.settings);
-        let is_confirmed = confirmed.is_ok();
         checked.confirmed = Some(confirmed);
         if pending.is_none() {
             memory.set_previous_version("").map_err(state_failed)?;
@@ -116,8 +115,8 @@ impl Session<'_> {
         let offer = match answer {
             CheckResponse::NoUpdate { reason, poll_interval: poll } => {
                 checked.poll_interval = poll;
-                if is_confirmed
-                    && reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
+                // Unsigned, but it only keeps the running version.
+                if reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
                     && let Some(version) = self.updater.pending_offer()
                 {
                     self.updater.discard_pending()?;

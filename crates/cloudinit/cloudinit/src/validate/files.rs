@@ -8,8 +8,8 @@ use crate::finding::{Finding, Severity};
 const MAX_SCANNED_BYTES: usize = 1 << 20;
 /// Files that the node's firewall loads.
 const FIREWALL: &str = "/etc/nftables.d/";
-/// Parts of statements that let others use the cluster's ports.
-const OPENS: [&str; 2] = ["inet keelson trusted_interfaces", "inet keelson cluster "];
+/// The only statements on the node's table that open nothing.
+const CLOSES: [&str; 2] = ["add element inet keelson cluster_tcp ", "add element inet keelson cluster_udp "];
 
 /// The decoded text; none without content, or if it cannot be decoded.
 pub(super) fn text(file: &File) -> Option<String> {
@@ -26,11 +26,15 @@ pub(super) fn text(file: &File) -> Option<String> {
 
 /// Warns of files that open the cluster's ports.
 pub(super) fn check_firewall(file: &File, findings: &mut Vec<Finding>) {
-    let loaded = file.path.as_ref().is_some_and(|path| path.text.starts_with(FIREWALL));
+    let is_loaded = |path: &str| path.starts_with(FIREWALL) && path.ends_with(".nft");
+    let loaded = file.path.as_ref().is_some_and(|path| is_loaded(&path.text));
     let (true, Some(content), Some(text)) = (loaded, &file.content, text(file)) else { return };
-    let opens =
-        |line: &&str| !line.trim_start().starts_with('#') && OPENS.iter().any(|part| line.contains(part));
-    if text.lines().any(|line| opens(&line)) {
+    let opens = |line: &str| {
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let concerns = words.contains("flush ruleset") || words.contains("inet keelson");
+        concerns && !words.starts_with('#') && !CLOSES.iter().any(|statement| words.starts_with(statement))
+    };
+    if text.lines().any(opens) {
         let message =
             "file opens the cluster's ports: who reaches them can start units on every machine, as root";
         findings.push(Finding::new(Severity::Warning, content.location, message));
@@ -52,6 +56,9 @@ mod tests {
                 true,
             ),
             ("/etc/nftables.d/a.nft", "insert rule inet keelson cluster ip saddr 10.0.0.0/8 accept", true),
+            ("/etc/nftables.d/a.nft", "flush  ruleset", true),
+            ("/etc/nftables.d/a.nft", "delete table inet keelson", true),
+            ("/etc/nftables.d/a.conf", "flush ruleset", false),
             ("/etc/nftables.d/a.nft", "# add element inet keelson trusted_interfaces { \"docker0\" }", false),
             ("/etc/nftables.d/a.nft", "add element inet keelson cluster_tcp { 2375 }", false),
             ("/etc/docker.nft", "add element inet keelson trusted_interfaces { \"docker0\" }", false),

@@ -1,5 +1,6 @@
 //! Addresses to listen on and to advertise, for clients and peers, from current flags and those of etcd 0.4.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::error::CheckError;
@@ -12,7 +13,6 @@ use crate::url::{Scheme, Url, sorted};
 const PRIVATE_ADDRESS_VARIABLE: &str = "COREOS_PRIVATE_IPV4";
 /// All interfaces, IPv4 and IPv6.
 const ALL_INTERFACES: &str = "::";
-const LOOPBACK: &str = "127.0.0.1";
 
 /// The flags of client or peer traffic, and the ports of etcd 2 and etcd 0.4.
 struct Side {
@@ -129,7 +129,7 @@ impl Side {
         let node = raw.switch("node-mode");
         let hosts = match bind {
             Some(_) => vec![first.host],
-            None if node => on_node(facts, first.host),
+            None if node => on_node(facts, &first.host),
             None => vec![ALL_INTERFACES.to_owned()],
         };
         let mut ports = vec![first.port];
@@ -143,11 +143,14 @@ impl Side {
 /// Hosts on which a node listens that advertises this one: loopback and the advertised address, so that the machine's
 /// other networks do not reach the store. All interfaces if the machine does not have the address: it is a name, or
 /// that of a NAT.
-fn on_node(facts: &Facts, advertised: String) -> Vec<String> {
+fn on_node(facts: &Facts, advertised: &str) -> Vec<String> {
+    let addresses = &facts.interface_addresses;
     match advertised.parse::<IpAddr>() {
-        Ok(address) if address.is_loopback() => vec![advertised],
-        Ok(address) if facts.interface_addresses.contains(&address) => {
-            vec![LOOPBACK.to_owned(), advertised]
+        Ok(address) if address.is_loopback() || addresses.contains(&address) => {
+            let listens = |other: &&IpAddr| other.is_loopback() || **other == address;
+            let hosts: BTreeSet<String> =
+                addresses.iter().filter(listens).chain([&address]).map(ToString::to_string).collect();
+            hosts.into_iter().collect()
         }
         _ => vec![ALL_INTERFACES.to_owned()],
     }

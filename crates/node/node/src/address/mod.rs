@@ -8,7 +8,9 @@ mod wait;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result};
 
 use crate::root::Root;
 
@@ -89,6 +91,18 @@ fn default_interface(routes: &str) -> Option<&str> {
     });
     // The first of equal metrics, like the kernel.
     defaults.min_by_key(|(metric, _)| *metric).map(|(_, interface)| interface)
+}
+
+/// Each address of either family, with its interface.
+pub fn of_interfaces() -> Result<Vec<(String, IpAddr)>> {
+    let list = nix::ifaddrs::getifaddrs().context("cannot list the addresses of the interfaces")?;
+    let with_ip = list.filter_map(|entry| {
+        let address = entry.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))?;
+        Some((entry.interface_name, ip))
+    });
+    Ok(with_ip.collect())
 }
 
 #[derive(Default)]

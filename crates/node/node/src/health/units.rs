@@ -3,9 +3,13 @@
 use super::check::{Check, State};
 use super::good_boot::GoodBoot;
 
-/// The units that run these checks; they are not judged.
-const OWN: [&str; 3] =
-    ["keelson-health-check.service", "keelson-health-reboot.service", "systemd-bless-boot.service"];
+/// Not judged: the units that run these checks, and the one that loads the operator's firewall files.
+const OWN: [&str; 4] = [
+    "keelson-firewall.service",
+    "keelson-health-check.service",
+    "keelson-health-reboot.service",
+    "systemd-bless-boot.service",
+];
 /// Names in a message; further ones are counted.
 const MAX_NAMES: usize = 5;
 

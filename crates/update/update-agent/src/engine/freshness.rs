@@ -10,8 +10,8 @@ use super::Engine;
 const LOG_OUTDATED_EVERY: Duration = Duration::from_secs(86_400);
 
 impl Engine {
-    /// Logs and publishes whether the channel's timestamp is recent. Only after a check: a machine that was off for a week
-    /// is not at fault. `confirmed` is `None` if the server did not respond.
+    /// Logs and publishes whether the channel's timestamp is recent. Called after a check, not at the start: a machine may
+    /// have been off for a week. `confirmed` is `None` if the server did not respond.
     pub(super) fn report_freshness(&mut self, confirmed: Option<&Result<(), Failure>>) {
         let freshness = self.updater.state.freshness();
         let channel = &freshness.channel;
@@ -29,8 +29,11 @@ impl Engine {
             );
             if failure.kind == Kind::Rejected {
                 self.file(|file| {
-                    file.last_error = Some(format!("timestamp of channel {channel}: {failure}"));
-                    file.last_error_time = Some(now());
+                    // A failed update is more urgent.
+                    if file.last_error.is_none() {
+                        file.last_error = Some(format!("timestamp of channel {channel}: {failure}"));
+                        file.last_error_time = Some(now());
+                    }
                 });
             }
         }

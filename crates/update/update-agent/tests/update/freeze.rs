@@ -1,11 +1,9 @@
 //! Servers that claim that there is no update.
 
-use std::path::PathBuf;
-
-use folder_machine::{Machine, releases};
+use folder_machine::Machine;
 use update_engine::{CheckOutcome, Kind, Outcome, now};
 
-use crate::server::{Fault, Server};
+use crate::server::Fault;
 use crate::{check, run, server_with};
 
 const DAY: u64 = 86_400;
@@ -82,27 +80,18 @@ fn a_replayed_timestamp_confirms_nothing() {
     assert!(message.contains("timestamp.json is replayed"), "{message}");
 }
 
-/// Only a server that proves to be the channel's may take an update back.
+/// The server has no timestamp for a banned version.
 #[test]
-fn an_unconfirmed_server_withdraws_nothing() {
+fn a_ban_withdraws_a_pending_version() {
     let machine = Machine::new();
     let server = server_with(Fault::None);
     check(&machine, &server).outcome.unwrap();
-    let forged =
-        Server::new(releases().full_only.folder.clone(), other_keys(&machine), Fault::NoUpdate("banned"));
-    assert_up_to_date(&check(&machine, &forged));
     assert_eq!(machine.updater().pending().as_deref(), Some("3.0.0"));
-    server.set(Fault::NoUpdate("banned"));
-    check(&machine, &server);
+    server.set(Fault::Banned);
+    let checked = check(&machine, &server);
+    assert_up_to_date(&checked);
+    refusal(&checked);
     assert_eq!(machine.updater().pending(), None);
-}
-
-/// A folder whose channel key is not one of the channel's.
-fn other_keys(machine: &Machine) -> PathBuf {
-    let folder = machine.path("other-keys");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::copy(releases().keys.join("release.key"), folder.join("channel.key")).unwrap();
-    folder
 }
 
 #[test]

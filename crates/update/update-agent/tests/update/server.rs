@@ -40,6 +40,8 @@ pub enum Fault {
     MixedReleases,
     /// No update, for this reason.
     NoUpdate(&'static str),
+    /// No update, since the channel's version is banned, and no timestamp.
+    Banned,
     /// No update, and the channel's last timestamp is expired.
     Frozen,
     /// No update, and no timestamp.
@@ -162,6 +164,7 @@ impl Shared {
                 };
                 let check = match fault {
                     Fault::NoUpdate(reason) => no_update(reason),
+                    Fault::Banned => no_update("banned"),
                     Fault::Frozen | Fault::NoTimestamp | Fault::Forged => no_update("up-to-date"),
                     _ => self.offer(),
                 };
@@ -213,7 +216,7 @@ impl Shared {
         }
         let is_timestamp = name.starts_with(files::TIMESTAMP);
         let is_key_set = name.starts_with("keys.") && !self.folder.join(name).exists();
-        if is_key_set || is_timestamp && fault == Fault::NoTimestamp {
+        if is_key_set || is_timestamp && [Fault::NoTimestamp, Fault::Banned].contains(&fault) {
             return respond(&mut to, 404, "text/plain", "", b"");
         }
         if is_timestamp {

@@ -255,9 +255,11 @@ fn a_timestamp_of_the_future_is_neither_accepted_nor_a_clock() {
     let verified = at(&world, BUILT + 1000 * DAY).unwrap();
     assert!(verified.clock_is_wrong);
     assert_eq!(verified.state.issued, BUILT);
+    // Recorded by an older version of this program, by which it is no floor.
+    (world.now, world.state.issued) = (BUILT + 2 * DAY, u64::MAX);
+    assert_eq!(at(&world, BUILT + DAY + 1).unwrap().state.issued, BUILT + DAY + 1);
     // A recorded time does not make releases expire.
-    world.now = BUILT + DAY;
-    world.state.issued = BUILT + 2 * DAY;
+    (world.now, world.state.issued) = (BUILT + DAY, BUILT + 2 * DAY);
     let mut offer = world.offer(&Release { expires: BUILT + DAY + 10, ..release() });
     let digest = offer.release_sha256;
     offer.timestamp = Some(world.timestamp(|timestamp| {

@@ -54,8 +54,9 @@ impl<'a> Verifier<'a> {
             let (found, wanted) = (timestamp.channel, self.context.channel.to_owned());
             return Err(VerifyError::WrongChannel { found, wanted });
         }
-        if issued < self.context.state.issued {
-            return Err(VerifyError::Replayed { issued, recorded: self.context.state.issued });
+        let recorded = self.floor();
+        if issued < recorded {
+            return Err(VerifyError::Replayed { issued, recorded });
         }
         match self.time() {
             Some(now) if issued > now.saturating_add(MAX_CLOCK_DIFFERENCE) => {
@@ -66,10 +67,19 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// The floor against replay. A wrong clock does not raise it: a stolen key may have signed any time.
-    pub(super) fn latest_issued(&self, timestamp: &Timestamp) -> u64 {
+    /// The floor against replay. One in the future does not count: an older version of this program recorded a wrong
+    /// time.
+    fn floor(&self) -> u64 {
         let recorded = self.context.state.issued;
-        if self.clock_is_wrong() { recorded } else { recorded.max(timestamp.issued) }
+        match self.time() {
+            Some(now) if recorded > now.saturating_add(MAX_CLOCK_DIFFERENCE) => 0,
+            _ => recorded,
+        }
+    }
+
+    /// The next floor. A wrong clock does not change it: a stolen key may have signed any time.
+    pub(super) fn latest_issued(&self, timestamp: &Timestamp) -> u64 {
+        if self.clock_is_wrong() { self.context.state.issued } else { self.floor().max(timestamp.issued) }
     }
 }
 
