@@ -97,7 +97,7 @@ fn default_route_address() -> Option<IpAddr> {
     })
 }
 
-/// None if they cannot be listed.
+/// Empty if they cannot be listed.
 fn interface_addresses() -> BTreeSet<IpAddr> {
     let list = nix::ifaddrs::getifaddrs().into_iter().flatten();
     list.filter_map(|interface| {

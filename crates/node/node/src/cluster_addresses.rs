@@ -121,10 +121,14 @@ fn commands(
     commands
 }
 
-/// Adds to the commands of earlier calls, and runs all.
+/// Adds to the commands of earlier calls, and runs all. Each load of the rules runs those of earlier calls.
 fn open(mut commands: BTreeSet<String>) -> Result<()> {
-    let before = std::fs::read_to_string(FILE).unwrap_or_default();
-    commands.extend(before.lines().map(str::to_owned));
+    let before: BTreeSet<String> =
+        std::fs::read_to_string(FILE).unwrap_or_default().lines().map(str::to_owned).collect();
+    if commands.is_subset(&before) {
+        return Ok(());
+    }
+    commands.extend(before);
     let text: String = commands.iter().flat_map(|command| [command.as_str(), "\n"]).collect();
     let path = Path::new(FILE);
     path.parent()
