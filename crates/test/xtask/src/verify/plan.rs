@@ -21,8 +21,7 @@ pub enum Size {
 pub const TARGET: f64 = 0.9 * 45.0 * 60.0;
 /// Seconds after which a CI run starts no optional part: CI aborts a run after 90 minutes.
 pub const LIMIT: f64 = 78.0 * 60.0;
-/// Steps whose parts run on booted nodes: they come first in a slice, so that ten runs cover all of them if changes
-/// touch little.
+/// Steps whose parts run on booted nodes: their slice has reserved time, so that ten runs cover all of them.
 const SCENARIOS: &str = "scenarios-";
 /// Assumed seconds of a part without a record.
 const UNKNOWN: f64 = 150.0;
@@ -44,7 +43,8 @@ pub struct Clock {
 pub enum LeftOut {
     /// The change touches it, and it does not fit before [`LIMIT`].
     Touched,
-    /// It belongs to the rotating slice, and does not fit before [`TARGET`], scaled by the host's speed.
+    /// It belongs to the rotating slice: a scenario does not fit into half of the time before [`LIMIT`], another part
+    /// not before [`TARGET`], scaled by the host's speed.
     Slice,
 }
 
@@ -75,10 +75,8 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
             plan.run.insert(id.to_owned());
         }
     };
-    let touched_parts: Vec<&Part> = parts.iter().filter(|part| is_touched(part)).collect();
-    for part in &touched_parts {
-        fit(&part.id, LIMIT, LeftOut::Touched);
-    }
+    let touched_parts: Vec<&str> =
+        parts.iter().filter(|part| is_touched(part)).map(|part| part.id.as_str()).collect();
     // The slice is computed over all rotating parts, so that a part that is touched today keeps its slot.
     let (scenarios, others): (Vec<String>, Vec<String>) = parts
         .iter()
@@ -87,17 +85,24 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
         .partition(|id| id.starts_with(SCENARIOS));
     // Rotates the order per round: a part that was omitted for lack of time comes first in another round.
     let round = usize::try_from(number / SLICES).unwrap_or(0);
-    let turn = [scenarios, others].into_iter().flat_map(|parts| {
-        let mut turn: Vec<String> = slice(&parts, cost, number).into_iter().collect();
+    let turn = |parts: &[String]| -> Vec<String> {
+        let mut turn: Vec<String> = slice(parts, cost, number).into_iter().collect();
         let first = round % turn.len().max(1);
         turn.rotate_left(first);
+        turn.retain(|id| !touched_parts.contains(&id.as_str()));
         turn
-    });
-    let until = (TARGET * clock.slowdown).min(LIMIT);
-    for id in turn {
-        if !touched_parts.iter().any(|part| part.id == id) {
-            fit(&id, until, LeftOut::Slice);
-        }
+    };
+    // A change that touches every machine would leave no time for the slice, and most changes do: its scenarios get
+    // up to half of the time that is left.
+    let reserved = clock.elapsed + (LIMIT - clock.elapsed) / 2.0;
+    for id in turn(&scenarios) {
+        fit(&id, reserved, LeftOut::Slice);
+    }
+    for id in touched_parts.iter().copied() {
+        fit(id, LIMIT, LeftOut::Touched);
+    }
+    for id in turn(&others) {
+        fit(&id, (TARGET * clock.slowdown).min(LIMIT), LeftOut::Slice);
     }
     plan
 }
@@ -190,6 +195,25 @@ mod tests {
         let run: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
         let scenarios = run.iter().filter(|id| id.starts_with(SCENARIOS)).count();
         assert_eq!((scenarios, run.len() - scenarios), (60, 20));
+    }
+
+    #[test]
+    fn ten_runs_take_every_scenario_though_each_touches_all() {
+        let scenario = |name: String, kind| Part::new(format!("scenarios-qemu/{name}"), kind);
+        let long = (0..40).map(|number| scenario(format!("long-{number}"), Kind::Long));
+        let usual = (0..8).map(|number| scenario(format!("usual-{number}"), Kind::Touched(AREA)));
+        let parts: Vec<Part> = usual.chain(long).collect();
+        let clock = Clock { elapsed: 1500.0, slowdown: 1.0 };
+        let plans: Vec<Plan> =
+            (0..10).map(|number| of_ci(&parts, &touching(&["etcd"]), number, &Costs::new(), clock)).collect();
+        let run: BTreeSet<&String> = plans.iter().flat_map(|plan| &plan.run).collect();
+        assert_eq!(run.len(), parts.len());
+        assert!(plans.iter().all(|plan| plan.left_out.is_empty()));
+        // On a slow host, neither the slice nor the touched parts take all of the time.
+        let slow = Clock { elapsed: 3000.0, slowdown: 2.0 };
+        let plan = of_ci(&parts, &touching(&["etcd"]), 0, &Costs::new(), slow);
+        let run = |kind: &str| plan.run.iter().filter(|id| id.contains(kind)).count();
+        assert_eq!((run("long"), run("usual")), (2, 3));
     }
 
     #[test]
