@@ -48,6 +48,7 @@ pub static ALL: &[Scenario] = &[
     tutorials::tour::TOUR,
     tutorials::page::TUTORIAL,
     attacks::cluster_ports::CLUSTER_PORTS,
+    attacks::disks::DISKS,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,

@@ -1,3 +1,4 @@
 //! Attacks on machines: each scenario passes if its attack fails. `docs/security.md` lists them.
 
 pub mod cluster_ports;
+pub mod disks;

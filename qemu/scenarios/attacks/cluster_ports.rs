@@ -1,5 +1,5 @@
 //! A container and a machine of another network try the cluster's ports: through the store, either could start units
-//! on every machine, which run as root.
+//! on every machine, which run as root. The other network also opens SSH connections.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -72,8 +72,20 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
         }
         target.succeed(&connect("", &member_address, TCP_PORTS[0]))?;
     }
+    ssh_connections(&target, &member, &address)?;
     additions(&target, &member, &address)?;
     late_address(&target)
+}
+
+/// One source does not take all connections of the SSH server.
+fn ssh_connections(target: &Machine<'_>, member: &Machine<'_>, address: &str) -> Result<(), Failure> {
+    target.succeed(&format!(
+        "sudo systemd-run --quiet --unit=connections ip netns exec neighbour bash -c \
+         'for number in {{1..70}}; do exec {{connection}}<>/dev/tcp/{address}/22; done; touch /run/connected; sleep 60'"
+    ))?;
+    target.wait_until_succeeds("test -e /run/connected", SOON)?;
+    member.succeed(&format!("timeout 20 bash -c 'head --bytes=4 </dev/tcp/{address}/22' | grep SSH-"))?;
+    target.succeed("sudo systemctl stop connections.service").map(drop).map_err(Failure::from)
 }
 
 /// What the operator opens is open from then on, and closed when the file is gone; a file with an error opens nothing.

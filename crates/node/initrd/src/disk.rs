@@ -25,10 +25,15 @@ pub struct Devices {
     pub has_free_space: bool,
 }
 
-/// Searches the disks of `/sys` below `system` for the partitions that `root_hash` identifies.
+/// Searches the disks of `/sys` below `system` for the partitions that `root_hash` identifies. Removable disks come
+/// last: the medium from which this version was installed may still be attached.
 pub fn find(system: &Path, root_hash: Digest) -> Option<Devices> {
-    let mut disks = names(&system.join("sys/block"));
-    disks.sort();
+    let folder = system.join("sys/block");
+    let is_removable = |disk: &str| {
+        fs::read_to_string(folder.join(disk).join("removable")).is_ok_and(|value| value.trim() == "1")
+    };
+    let mut disks = names(&folder);
+    disks.sort_by_cached_key(|disk| (is_removable(disk), disk.clone()));
     disks.iter().find_map(|disk| devices_of(system, disk, root_hash))
 }
 
@@ -149,6 +154,14 @@ mod tests {
     fn root_file_system_is_on_the_same_disk() {
         let two = Machine::new().disk("vda", OTHER, &["ROOT"], 5).disk("vdb", HASH, &["OEM"], 5);
         two.check(Some(("vdb1", "vdb2", None, false)));
+    }
+
+    #[test]
+    fn removable_disk_of_the_same_version_is_the_last_choice() {
+        let two = Machine::new().disk("sda", HASH, &["ROOT"], 5).disk("vda", HASH, &["ROOT"], 5);
+        two.check(Some(("sda1", "sda2", Some("sda3"), false)));
+        fs::write(two.0.path().join("sys/block/sda/removable"), "1\n").unwrap();
+        two.check(Some(("vda1", "vda2", Some("vda3"), false)));
     }
 
     #[test]

@@ -67,10 +67,16 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The platform's program, which takes precedence, unless it is a link to this one.
+/// The platform's program, which takes precedence, unless it is a link to this one. The OEM partition is mounted
+/// `noexec`, so that only an operator who changes that has one.
 fn platform_program(root: &Root) -> Option<PathBuf> {
     let program = root.at(PLATFORM_PROGRAM);
-    access(&program, AccessFlags::X_OK).ok()?;
+    if access(&program, AccessFlags::X_OK).is_err() {
+        if program.exists() {
+            eprintln!("{PLATFORM_PROGRAM} is not executable there: the image's program runs instead");
+        }
+        return None;
+    }
     let is_own = program.canonicalize().ok()? == std::env::current_exe().ok()?.canonicalize().ok()?;
     (!is_own).then_some(program)
 }

@@ -6,6 +6,7 @@
 mod address;
 mod applet;
 mod cluster_addresses;
+mod config_media;
 mod environment;
 mod etc;
 mod file_merge;
@@ -25,9 +26,10 @@ use std::process::ExitCode;
 use applet::{Applet, EXIT_FAILURE, EXIT_USAGE};
 
 /// The applets and the folders of their links.
-const APPLETS: [Applet; 7] = [
+const APPLETS: [Applet; 8] = [
     Applet { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
     Applet { name: "keelson-cluster-addresses", link: "usr/lib/keelson", run: cluster_addresses::run },
+    Applet { name: "keelson-config-media", link: "usr/lib/keelson", run: config_media::run },
     Applet { name: "keelson-etc", link: "usr/bin", run: etc::run },
     Applet { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
     Applet { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },

@@ -64,7 +64,7 @@ fn the_platforms_own_program_goes_first() {
     let machine = Machine::new(&[(path, script), ("proc/net/route", ROUTE_HEAD)]);
     let call = || machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
     // A program that is not executable does not count.
-    check(&call(), 0, "nothing written");
+    check(&call(), 0, "is not executable there: the image's program runs instead\n");
     fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
     check(&call(), 3, "platform: /etc/environment\n");
     // It may be a link to this one, which must not start itself in a loop.
@@ -193,4 +193,49 @@ fn motd_works_without_a_bus() {
     let output =
         command.env("DBUS_SYSTEM_BUS_ADDRESS", socket).arg("--root").arg(machine.root()).output().unwrap();
     check(&output, 0, "Keelson alpha (1.2.3)\nUpdate Strategy: No Reboots\n");
+}
+
+/// `keelson-config-media check` as udev runs it.
+fn check_medium(machine: &Machine, device: &str, system_path: &str, path: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_node"))
+        .args(["keelson-config-media", "check", "--root"])
+        .arg(machine.root())
+        .envs([("DEVNAME", device), ("DEVPATH", system_path), ("ID_PATH", path)])
+        .envs([("ID_FS_LABEL", "CIDATA"), ("ID_FS_UUID", "12AB-34CD")])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn disks_provide_cloud_config_during_the_boot_only() {
+    const DISK: &str = "/devices/pci0000:00/virtio1/block/vdb";
+    let machine = Machine::new(&[("run/coreos-cloudinit/result.json", "{}"), ("var/lib/keelson/x", "")]);
+    let virtual_disk = check_medium(&machine, "/dev/loop0", "/devices/virtual/block/loop0", "");
+    check(&virtual_disk, 1, "/dev/loop0 (CIDATA) does not provide cloud-config: it is a virtual device");
+    check(&check_medium(&machine, "/dev/vdb", DISK, "pci-1"), 0, "");
+    check(&machine.call("keelson-config-media", &["close"]), 0, "");
+    check(&check_medium(&machine, "/dev/vdb", DISK, "pci-1"), 0, "");
+    check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 1, "the boot is over");
+
+    // The next boot.
+    let record = "{\"media\":[{\"label\":\"CIDATA\",\"path\":\"pci-1\",\"uuid\":\"12AB-34CD\"}]}\n";
+    assert_eq!(machine.read("var/lib/keelson/config-media.json"), record);
+    fs::remove_dir_all(machine.root().join("run")).unwrap();
+    fs::write(machine.root().join("var/lib/keelson/config-media.json"), record.replace("12AB", "56EF"))
+        .unwrap();
+    check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 1, "it is writable, and is not the one");
+    let disk = machine.root().join("sys").join(&DISK[1..]);
+    fs::create_dir_all(&disk).unwrap();
+    fs::write(disk.join("ro"), "1\n").unwrap();
+    check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 0, "");
+    check(&machine.call("keelson-config-media", &["close"]), 0, "");
+    assert!(machine.read("var/lib/keelson/config-media.json").contains("pci-2"));
+}
+
+#[test]
+fn a_machine_without_configuration_records_no_disks() {
+    let machine = Machine::new(&[("var/lib/keelson/x", "")]);
+    check(&machine.call("keelson-config-media", &["close"]), 0, "");
+    assert!(!machine.root().join("var/lib/keelson/config-media.json").exists());
+    check(&check_medium(&machine, "/dev/vdb", "/devices/pci/vdb", "pci-1"), 1, "the boot is over");
 }

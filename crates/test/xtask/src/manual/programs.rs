@@ -17,7 +17,7 @@ const fn program(name: &'static str, binary: &'static str, section: u8, summary:
 }
 
 /// Sorted by name.
-pub const PROGRAMS: [Program; 20] = [
+pub const PROGRAMS: [Program; 21] = [
     program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
     program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
     program("etcd", "etcd", 8, "distributed key-value store"),
@@ -27,6 +27,7 @@ pub const PROGRAMS: [Program; 20] = [
     program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
     program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
     program("keelson-cluster-addresses", "node", 8, "open the cluster's ports for its addresses"),
+    program("keelson-config-media", "node", 8, "decide which disks may provide cloud-config"),
     program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
     program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
     program("keelson-motd", "node", 8, "print the message of the day"),
