@@ -39,7 +39,8 @@ const CACHE: &str = "channels";
 const COMPLETE: &str = "whole";
 /// The application's name in a server's URLs.
 const APP: &str = "keelson";
-const PATIENCE: RetryPolicy = RetryPolicy { attempts: 3, pause: Duration::from_secs(1) };
+const PATIENCE: RetryPolicy =
+    RetryPolicy { attempts: 3, pause: Duration::from_secs(1), limit: Duration::from_secs(24 * 3600) };
 
 /// Which image of a channel to find.
 #[derive(Debug, Clone, Copy)]

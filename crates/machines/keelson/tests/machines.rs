@@ -126,7 +126,8 @@ fn a_machine_installs_a_published_version_and_reports_a_failed_one() {
 }
 
 const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-const PATIENCE: RetryPolicy = RetryPolicy { attempts: 2, pause: Duration::from_millis(10) };
+const PATIENCE: RetryPolicy =
+    RetryPolicy { attempts: 2, pause: Duration::from_millis(10), limit: Duration::from_secs(3600) };
 
 /// Counts fetched bytes; may cancel the download at a limit.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
@@ -175,7 +176,7 @@ impl Machine {
             .write(true)
             .open(root.path().join("usr/lib/os-release"))
             .unwrap()
-            .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(BUILT))
+            .set_modified(std::time::UNIX_EPOCH + Duration::from_secs(BUILT))
             .unwrap();
         let release = format!(
             "COREOS_RELEASE_VERSION={}\nCOREOS_RELEASE_BOARD=amd64-usr\nCOREOS_RELEASE_APPID={APPID}\n",
@@ -235,7 +236,8 @@ impl Machine {
     }
 
     pub fn updater(&self) -> Updater {
-        let retry = RetryPolicy { attempts: 3, pause: std::time::Duration::from_millis(10) };
+        let (pause, limit) = (Duration::from_millis(10), Duration::from_secs(3600));
+        let retry = RetryPolicy { attempts: 3, pause, limit };
         Updater::new(&Paths::new(self.root.path()), retry).unwrap()
     }
 

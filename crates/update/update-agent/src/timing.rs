@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use update_engine::RetryPolicy;
 
-/// Retries of a transfer without progress (contract 2.5.3).
-const RETRY_POLICY: RetryPolicy = RetryPolicy { attempts: 20, pause: Duration::from_secs(20) };
+/// Retries of a transfer without progress (contract 2.5.3), for a day: then the channel is asked again.
+const RETRY_POLICY: RetryPolicy =
+    RetryPolicy { attempts: 20, pause: Duration::from_secs(20), limit: Duration::from_secs(24 * 3600) };
 
 /// A duration in seconds from an environment variable.
 pub fn seconds(variable: &str, default: Duration) -> Duration {

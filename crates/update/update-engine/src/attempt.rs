@@ -79,7 +79,7 @@ impl Updater {
         self.follow_key_sets(if_exists)?;
         let offer = fetch_offer(&origin, false)?;
         let accepted = self.verify_offer(&offer, settings, options)?;
-        self.install(&accepted, &origin, observer, &|_| {})
+        self.install(&accepted, &origin, observer, &|_| {}, &|| Ok(()))
     }
 
     /// The slots and boot entries.
@@ -235,19 +235,21 @@ impl Updater {
         Ok(accepted)
     }
 
+    /// `still_offered` is called after the transfer, which may take days, and before the version can boot.
     pub(crate) fn install(
         &self,
         accepted: &VerifiedRelease,
         origin: &Origin,
         observer: &dyn Observer,
         notify: Notify<'_>,
+        still_offered: &dyn Fn() -> Result<(), Failure>,
     ) -> Result<Outcome, Failure> {
         let release = &accepted.release;
         let with_version = |mut failure: Failure| {
             failure.version = Some(release.version.to_string());
             failure
         };
-        self.install_release(release, origin, observer, notify).map_err(with_version)?;
+        self.install_release(release, origin, observer, notify, still_offered).map_err(with_version)?;
         Ok(Outcome::Installed { version: release.version.clone() })
     }
 
@@ -257,6 +259,7 @@ impl Updater {
         origin: &Origin,
         observer: &dyn Observer,
         notify: Notify<'_>,
+        still_offered: &dyn Fn() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut slots = Slots::open(&self.paths, &self.identity.id)?;
         let steps = slots.boot_state.plan_install(release).map_err(plan_failed)?;
@@ -284,7 +287,8 @@ impl Updater {
         let outcome = slots.execute(&steps, |targets| {
             fill(release, method, origin, targets, is_retry, &reporting)?;
             notify(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
-            secure_boot::check(&self.paths, targets)
+            secure_boot::check(&self.paths, targets)?;
+            still_offered()
         });
         if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled) {
             // An interrupted attempt is no evidence against the delta.

@@ -150,7 +150,17 @@ impl Session<'_> {
         }
         let accepted = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
         set_operation(pending.as_ref(), observer, Operation::Available);
-        self.updater.install(&accepted, &origin, observer, &|event| self.report(event))
+        let still_offered = || {
+            // For newer key sets, which the offer does not list. The offer is verified in any case.
+            drop(self.updater.confirm_channel(self.http, self.url, self.settings));
+            let again = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
+            if again.release.images.verity.root_hash == accepted.release.images.verity.root_hash {
+                return Ok(());
+            }
+            let message = format!("the channel has version {} now", again.release.version);
+            Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message))
+        };
+        self.updater.install(&accepted, &origin, observer, &|event| self.report(event), &still_offered)
     }
 
     fn omaha_request(&self, check: bool, events: Vec<Event>) -> Result<OmahaRequest<'_>, Failure> {

@@ -29,6 +29,9 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// Delay between attempts.
     pub pause: Duration,
+    /// Time for all transfers of a client, however fast they are. A slow server could otherwise keep a machine from
+    /// asking again. The next attempt resumes.
+    pub limit: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,7 @@ impl HttpError {
 #[derive(Clone)]
 pub struct HttpClient {
     agent: Agent,
+    started: Instant,
     pub retry: RetryPolicy,
     pub rate_limit: Option<u64>,
 }
@@ -73,7 +77,7 @@ impl HttpClient {
             .timeout_recv_response(Some(MIN_RATE.1))
             .timeout_per_read(Some(MIN_RATE.1))
             .tls_config(tls_config());
-        Self { agent: config.build().new_agent(), retry, rate_limit }
+        Self { agent: config.build().new_agent(), started: Instant::now(), retry, rate_limit }
     }
 
     /// Posts XML. Returns a response of at most `limit` bytes.
@@ -206,7 +210,16 @@ struct ResumingReader<'a> {
 }
 
 impl ResumingReader<'_> {
+    fn is_over_limit(&self) -> bool {
+        self.http.started.elapsed() > self.http.retry.limit
+    }
+
     fn attempt(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.is_over_limit() {
+            let limit = self.http.retry.limit.as_secs();
+            let message = format!("the transfer took longer than {limit} s; the next attempt resumes it");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
         let mut body = match self.body.take() {
             Some(body) => body,
             None => {
@@ -245,7 +258,8 @@ impl Read for ResumingReader<'_> {
                 }
                 Err(error) => {
                     self.failed_attempts += 1;
-                    if self.failed_attempts >= self.http.retry.attempts || (self.cancelled)() {
+                    let is_final = self.failed_attempts >= self.http.retry.attempts || self.is_over_limit();
+                    if is_final || (self.cancelled)() {
                         return Err(error);
                     }
                     tracing::info!(%error, attempt = self.failed_attempts, "the transfer was interrupted, resuming");

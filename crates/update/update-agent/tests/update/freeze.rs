@@ -1,10 +1,13 @@
 //! Servers that claim that there is no update.
 
+use std::time::Duration;
+
 use folder_machine::Machine;
+use update_core::trust::UpdateOptions;
 use update_engine::{CheckOutcome, Kind, Outcome, now};
 
 use crate::server::Fault;
-use crate::{check, run, server_with};
+use crate::{Operations, check, installed, run, server_with};
 
 const DAY: u64 = 86_400;
 
@@ -111,4 +114,37 @@ fn status_exits_with_3_if_the_channel_is_outdated() {
     let (code, text) = status(r#"{"outdated":null}"#);
     assert_eq!(code, Some(0));
     assert!(!text.contains("Outdated"), "{text}");
+}
+
+/// A slow transfer gives the server time to hide what was signed since.
+#[test]
+fn a_version_that_is_withdrawn_during_its_transfer_does_not_boot() {
+    let machine = Machine::new();
+    let server = server_with(Fault::Withdrawn);
+    let failure = check(&machine, &server).outcome.unwrap_err();
+    assert_eq!(failure.kind, Kind::Transient);
+    assert!(failure.message.contains("timestamp.json: HTTP status 404"), "{failure}");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
+    assert_eq!(machine.updater().pending(), None);
+    // What was transferred is kept.
+    let sent = server.sent();
+    server.set(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    assert_eq!(server.sent(), sent);
+}
+
+#[test]
+fn a_transfer_over_the_limit_ends_and_the_next_check_installs() {
+    let machine = Machine::new();
+    let server = server_with(Fault::Slow(Duration::from_millis(300)));
+    let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
+    let mut updater = machine.updater();
+    updater.retry.limit = Duration::from_millis(200);
+    let checked = updater.check(&settings, false, UpdateOptions::default(), &Operations::default());
+    let failure = checked.outcome.unwrap_err();
+    assert_eq!(failure.kind, Kind::Transient);
+    assert!(failure.message.contains("the transfer took longer than 0 s"), "{failure}");
+    assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
+    server.set(Fault::None);
+    assert!(installed(&check(&machine, &server)));
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use omaha::{
     Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, UpdateCheck, UpdateStatus,
@@ -32,6 +32,10 @@ pub enum Fault {
     Flipped,
     /// Ranges are ignored.
     NoRanges,
+    /// The version is withdrawn while its blob is transferred.
+    Withdrawn,
+    /// Each blob response takes this time.
+    Slow(Duration),
     /// The file does not exist.
     Missing(&'static str),
     /// The timestamp is expired.
@@ -232,6 +236,14 @@ impl Shared {
         if is_blob && fault == Fault::Flipped {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
+        }
+        if is_blob && fault == Fault::Withdrawn {
+            *self.fault.lock().unwrap() = Fault::NoTimestamp;
+        }
+        if let Fault::Slow(delay) = fault
+            && is_blob
+        {
+            std::thread::sleep(delay);
         }
         let Some((from, last)) = range.filter(|_| fault != Fault::NoRanges) else {
             return respond(&mut to, 200, "application/octet-stream", "", &bytes);
