@@ -2,7 +2,8 @@
 //!
 //! The default mirrors are those of the host's apt, so that a local mirror, proxy and credentials apply.
 //! `KEELSON_MIRROR` and `KEELSON_SECURITY_MIRROR` (space-separated URIs) take precedence; those in `KEELSON_SNAPSHOT`
-//! come last: snapshot archives keep packages that mirrors have removed.
+//! come last: snapshot archives keep packages that mirrors have removed. `KEELSON_SECURITY_MIRROR=none` accepts that there
+//! is no mirror for security updates.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -17,7 +18,11 @@ use crate::lock::Archive;
 pub struct Mirrors {
     pub main: Vec<String>,
     pub security: Vec<String>,
+    /// Packages may be resolved without security updates.
+    pub without_security: bool,
 }
+
+const NO_MIRROR: &str = "none";
 
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
@@ -29,7 +34,8 @@ pub enum MirrorError {
     )]
     None,
     #[error(
-        "no mirror for security updates is known (KEELSON_SECURITY_MIRROR=http://mirror/debian-security/)"
+        "no mirror for security updates is known (KEELSON_SECURITY_MIRROR=http://mirror/debian-security/, or \
+         KEELSON_SECURITY_MIRROR=none to resolve packages without security updates)"
     )]
     NoSecurity,
 }
@@ -57,19 +63,22 @@ impl Mirrors {
         let from_variable = |name: &str| -> Vec<String> {
             variable(name).unwrap_or_default().split_whitespace().map(with_slash).collect()
         };
+        let without_security =
+            variable("KEELSON_SECURITY_MIRROR").is_some_and(|value| value.trim() == NO_MIRROR);
         let mut mirrors = Self {
             main: from_variable("KEELSON_MIRROR"),
-            security: from_variable("KEELSON_SECURITY_MIRROR"),
+            security: if without_security { Vec::new() } else { from_variable("KEELSON_SECURITY_MIRROR") },
+            without_security,
         };
         for uri in uris {
             match last_segment(uri) {
                 "debian" => mirrors.main.push(with_slash(uri)),
-                "debian-security" => mirrors.security.push(with_slash(uri)),
+                "debian-security" if !without_security => mirrors.security.push(with_slash(uri)),
                 // Repositories of third parties are not Debian mirrors.
                 _ => {}
             }
         }
-        if mirrors.security.is_empty() {
+        if mirrors.security.is_empty() && !without_security {
             mirrors.security = mirrors.main.iter().filter_map(|main| security_beside(main)).collect();
         }
         for snapshot in from_variable("KEELSON_SNAPSHOT") {
@@ -164,6 +173,10 @@ mod tests {
         assert_eq!(choose("http://m.invalid/debian").security, ["http://m.invalid/debian-security/"]);
         let own = |name: &str| (name == "KEELSON_MIRROR").then(|| "http://m.invalid/trixie".to_owned());
         assert!(Mirrors::choose(&BTreeSet::new(), own).unwrap().security.is_empty());
+        let uris = ["http://m.invalid/debian", "http://m.invalid/debian-security"].map(str::to_owned);
+        let none = |name: &str| (name == "KEELSON_SECURITY_MIRROR").then(|| "none".to_owned());
+        let mirrors = Mirrors::choose(&uris.into(), none).unwrap();
+        assert!(mirrors.security.is_empty() && mirrors.without_security);
     }
 
     #[test]

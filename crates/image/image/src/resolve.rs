@@ -1,7 +1,8 @@
 //! Resolves requested names to locked packages with apt in a private root.
 //!
-//! Uses the host's apt program and keys, but not its state: nothing outside of the work folder is read or written,
-//! and no root is needed.
+//! Uses the host's apt program and keys, but not its state: nothing outside of the work folder is written, and no root is
+//! needed. Of the host's configuration only what concerns transfers counts, such as proxies: the rest could disable the
+//! verification of signatures, or run commands.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::lock::{Lock, Package, Request, Tree};
-use crate::mirror::Mirrors;
+use crate::mirror::{MirrorError, Mirrors};
 
 /// The Debian release of the images.
 const SUITE: &str = "trixie";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Prefix of apt's options for transfers.
+const TRANSFERS: &str = "Acquire::";
+const CONFIGURATION: &str = "apt.conf";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -24,13 +28,18 @@ pub enum ResolveError {
     Run { program: &'static str, source: io::Error },
     #[error("{program} failed:\n{output}")]
     Apt { program: &'static str, output: String },
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     #[error("apt's description of {package} lacks {field}")]
     Field { package: String, field: &'static str },
 }
 
 /// Resolves every tree of `request`; `work` is the folder of apt's index, which is reused.
 pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock, ResolveError> {
-    let apt = PrivateApt::new(mirrors, work)?;
+    if mirrors.security.is_empty() && !mirrors.without_security {
+        return Err(MirrorError::NoSecurity.into());
+    }
+    let apt = PrivateApt::new(mirrors, work, &host_configuration()?)?;
     apt.run("apt-get", &["-qq", "update"])?;
     let mut resolved = Vec::new();
     for tree in Tree::ALL {
@@ -46,13 +55,34 @@ pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock
     Ok(Lock::merge(resolved))
 }
 
+/// All of the host's configuration, as `apt-config dump` prints it.
+fn host_configuration() -> Result<String, ResolveError> {
+    let program = "apt-config";
+    let output =
+        Command::new(program).arg("dump").output().map_err(|source| ResolveError::Run { program, source })?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Replaces the host's configuration, except for transfers.
+fn configuration(host: &str) -> String {
+    let is_kept = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default();
+        // One value, without quotes in it.
+        name.starts_with(TRANSFERS) && line.ends_with("\";") && line.matches('"').count() == 2
+    };
+    let isolated = ["Dir::Etc::main \"/dev/null\";", "Dir::Etc::parts \"/dev/null\";"];
+    let lines = isolated.into_iter().chain(host.lines().filter(is_kept));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// apt with private folders.
 struct PrivateApt {
+    configuration: PathBuf,
     options: Vec<String>,
 }
 
 impl PrivateApt {
-    fn new(mirrors: &Mirrors, work: &Path) -> Result<Self, ResolveError> {
+    fn new(mirrors: &Mirrors, work: &Path, host: &str) -> Result<Self, ResolveError> {
         let create_folder = |path: PathBuf| {
             fs::create_dir_all(&path).map_err(|source| ResolveError::Folder { path: path.clone(), source })
         };
@@ -67,13 +97,16 @@ impl PrivateApt {
         if let Some(uri) = mirrors.security.first() {
             sources += &line(uri, &format!("{SUITE}-security"));
         }
-        for (name, content) in [("sources.list", sources.as_str()), ("status", "")] {
+        let configuration = configuration(host);
+        let files = [("sources.list", sources.as_str()), ("status", ""), (CONFIGURATION, &configuration)];
+        for (name, content) in files {
             let path = work.join(name);
             fs::write(&path, content).map_err(|source| ResolveError::Folder { path, source })?;
         }
         let set = |name: &str, value: &str| format!("--option={name}={value}");
         let at = |name: &str, below: &str| set(name, &work.join(below).to_string_lossy());
         Ok(Self {
+            configuration: work.join(CONFIGURATION),
             options: vec![
                 at("Dir::State", "state"),
                 at("Dir::State::status", "status"),
@@ -82,10 +115,14 @@ impl PrivateApt {
                 set("Dir::Etc::sourceparts", "/dev/null"),
                 set("Dir::Etc::preferences", "/dev/null"),
                 set("Dir::Etc::preferencesparts", "/dev/null"),
-                set("APT::Default-Release", ""),
                 set("APT::Architecture", "amd64"),
                 set("APT::Sandbox::User", ""),
                 set("Acquire::Languages", "none"),
+                set("Acquire::AllowInsecureRepositories", "false"),
+                set("Acquire::AllowWeakRepositories", "false"),
+                set("Acquire::AllowDowngradeToInsecureRepositories", "false"),
+                set("Acquire::Check-Date", "true"),
+                set("Acquire::Check-Valid-Until", "true"),
                 // Index files for other consumers (software centres) are not needed.
                 set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false"),
                 set("Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled", "false"),
@@ -95,7 +132,11 @@ impl PrivateApt {
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.env("LC_ALL", "C.UTF-8").args(&self.options).args(arguments);
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env("APT_CONFIG", &self.configuration)
+            .args(&self.options)
+            .args(arguments);
         command
     }
 
@@ -179,23 +220,35 @@ mod tests {
         assert_eq!(error, "apt's description of a lacks Architecture");
     }
 
-    /// apt-get fails if the sources lack the default release.
+    /// The host's configuration could install unsigned packages, run commands, or name a release that the sources lack.
     #[test]
-    fn the_hosts_default_release_does_not_count() {
+    fn of_the_hosts_configuration_only_transfers_count() {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("apt.conf");
-        fs::write(&config, "APT::Default-Release \"bookworm\";\n").unwrap();
-        let mirrors = Mirrors { main: Vec::new(), security: Vec::new() };
-        let apt = PrivateApt::new(&mirrors, folder.path()).unwrap();
-        let release = |mut command: Command| {
-            command.env("APT_CONFIG", &config);
+        let host = "APT::Default-Release \"bookworm\";\nAPT::Get::AllowUnauthenticated \"true\";\n\
+            APT::Update::Pre-Invoke:: \"touch /tmp/owned\";\nAcquire::AllowInsecureRepositories \"true\";\n\
+            Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::x \"a\"; APT::y \"b\";\n";
+        let mirrors = Mirrors { main: Vec::new(), security: Vec::new(), without_security: true };
+        let apt = PrivateApt::new(&mirrors, folder.path(), host).unwrap();
+        let value = |name: &str| {
+            let mut command = apt.command("apt-config", &["dump", "--format", "%v", name]);
             let output = command.output().expect("apt-config (package apt) is needed");
             String::from_utf8(output.stdout).unwrap()
         };
-        let dump = ["dump", "--format", "%v", "APT::Default-Release"];
-        let mut of_host = Command::new("apt-config");
-        of_host.args(dump);
-        assert_eq!(release(of_host), "bookworm");
-        assert_eq!(release(apt.command("apt-config", &dump)), "");
+        for name in
+            ["APT::Default-Release", "APT::Get::AllowUnauthenticated", "APT::Update::Pre-Invoke", "APT::y"]
+        {
+            assert_eq!(value(name), "", "{name}");
+        }
+        assert_eq!(value("Acquire::AllowInsecureRepositories"), "false");
+        assert_eq!(value("Acquire::http::Proxy"), "http://p.invalid:3128");
+    }
+
+    #[test]
+    fn packages_are_not_resolved_without_security_updates() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = vec!["http://127.0.0.1:1/debian/".to_owned()];
+        let mirrors = Mirrors { main, security: Vec::new(), without_security: false };
+        let error = resolve(&Request::default(), &mirrors, folder.path()).unwrap_err().to_string();
+        assert!(error.contains("KEELSON_SECURITY_MIRROR=none"), "{error}");
     }
 }
