@@ -84,7 +84,8 @@ fn ssh_connections(target: &Machine<'_>, member: &Machine<'_>, address: &str) ->
          'for number in {{1..70}}; do exec {{connection}}<>/dev/tcp/{address}/22; done; touch /run/connected; sleep 60'"
     ))?;
     target.wait_until_succeeds("test -e /run/connected", SOON)?;
-    member.succeed(&format!("timeout 20 bash -c 'head --bytes=4 </dev/tcp/{address}/22' | grep SSH-"))?;
+    let banner = format!("timeout 20 bash -c 'head --bytes=4 </dev/tcp/{address}/22' | grep SSH-");
+    member.wait_until_succeeds(&banner, SOON)?;
     target.succeed("sudo systemctl stop connections.service").map(drop).map_err(Failure::from)
 }
 

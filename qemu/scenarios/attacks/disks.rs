@@ -37,32 +37,34 @@ fn disks(context: &Context<'_>) -> Result<(), Failure> {
 
     machine.write("/tmp/user-data", SEED.as_bytes())?;
     machine.succeed("truncate --size=8M /tmp/seed")?;
-    for (device, refusal) in [("/tmp/seed", "it is a virtual device"), (PARTITION, "the boot is over")] {
+    // The second is like the config drive in all that its writer can set.
+    let uuid = machine.succeed("lsblk --noheadings --output UUID /dev/config-media/configdrive")?;
+    let uuid = uuid.trim().replace('-', "");
+    expect(uuid.len() == 8, "the config drive's volume id", &uuid)?;
+    let seeds = [("/tmp/seed", "12345678", "CIDATA"), (PARTITION, uuid.as_str(), "config-2")];
+    for (device, id, label) in seeds {
         machine.succeed(&format!(
-            "sudo sh -ec 'mkfs.vfat -n CIDATA {device} >/dev/null; mount {device} /mnt; cp /tmp/user-data /mnt/; \
-             echo instance-id: attack >/mnt/meta-data; umount /mnt'"
+            "sudo sh -ec 'mkfs.vfat -i {id} -n {label} {device} >/dev/null; mount {device} /mnt; \
+             cp /tmp/user-data /mnt/; echo instance-id: attack >/mnt/meta-data; \
+             mkdir -p /mnt/openstack/latest; cp /tmp/user-data /mnt/openstack/latest/user_data; umount /mnt'"
         ))?;
-        let event = match device {
-            PARTITION => {
-                "sudo udevadm trigger --settle /sys/class/block/$(basename $(readlink -f PARTITION))"
-            }
-            _ => "sudo losetup --find /tmp/seed && sudo udevadm settle",
-        };
-        machine.succeed(&event.replace("PARTITION", device))?;
-        machine.wait_until_succeeds(&refused(refusal), EVENT_LIMIT)?;
-        machine.succeed(NOT_OWNED)?;
     }
-    let record = machine.succeed("sudo cat /var/lib/keelson/config-media.json")?;
-    expect(record.contains("config-2") && !record.contains("CIDATA"), "the config drive only", &record)?;
+    machine.succeed("sudo losetup --find /tmp/seed && sudo udevadm settle")?;
+    machine.wait_until_succeeds(&refused("CIDATA", "it is a virtual device"), EVENT_LIMIT)?;
+    machine.succeed(&format!(
+        "sudo udevadm trigger --settle /sys/class/block/$(basename $(readlink -f {PARTITION}))"
+    ))?;
+    machine.wait_until_succeeds(&refused("config-2", "the boot is over"), EVENT_LIMIT)?;
+    machine.succeed(NOT_OWNED)?;
 
     machine.reboot()?;
-    machine
-        .wait_until_succeeds(&refused("it is writable, and is not the one of the first boot"), EVENT_LIMIT)?;
+    let why = "it is writable, and is not the one of the last boot";
+    machine.wait_until_succeeds(&refused("config-2", why), EVENT_LIMIT)?;
     machine.succeed(NOT_OWNED)?;
     machine.succeed(configured)?;
     // What the message advises.
     machine.succeed(&format!(
-        "sudo sh -ec 'mount -o ro {PARTITION} /mnt; coreos-cloudinit --from-nocloud=/mnt; test -e /run/owned'"
+        "sudo sh -ec 'mount -o ro {PARTITION} /mnt; coreos-cloudinit --from-configdrive=/mnt; test -e /run/owned'"
     ))?;
     Ok(())
 }
@@ -76,11 +78,14 @@ fn other_partitions(machine: &Machine<'_>) -> Result<(), Failure> {
          sudo ln -sfn /dev/loop7p2 /dev/disk/by-partlabel/EFI-SYSTEM",
     )?;
     machine.succeed("sudo systemctl restart usr-share-oem.mount boot.mount")?;
-    let disk = "lsblk --noheadings --nodeps --output PKNAME /dev/disk/by-partlabel/USR-A";
+    let disk = machine.succeed("lsblk --noheadings --nodeps --output PKNAME /dev/disk/by-partlabel/USR-A")?;
+    let disk = format!("/dev/{}", disk.trim());
     for mount in ["/usr/share/oem", "/boot"] {
-        machine.succeed(&format!(
-            "findmnt --noheadings --real --output SOURCE {mount} | grep \"^/dev/$({disk})\""
-        ))?;
+        // Mounts the boot partition.
+        machine.succeed(&format!("sudo ls {mount}"))?;
+        let source = machine.succeed(&format!("findmnt --noheadings --real --output SOURCE {mount}"))?;
+        let is_ours = disk != "/dev/" && source.starts_with(&disk);
+        expect(is_ours, &format!("a partition of {disk} on {mount}"), &source)?;
     }
     machine.succeed(
         "sudo losetup --detach /dev/loop7 && sudo udevadm trigger --settle --subsystem-match=block",
@@ -93,8 +98,9 @@ fn other_partitions(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(why: &str) -> String {
+fn refused(label: &str, why: &str) -> String {
     format!(
-        "sudo journalctl -b --no-pager -t keelson-config-media | grep 'CIDATA. does not provide cloud-config: {why}'"
+        "sudo journalctl -b --no-pager -t keelson-config-media | \
+         grep -i '({label}) does not provide cloud-config: {why}'"
     )
 }

@@ -195,47 +195,63 @@ fn motd_works_without_a_bus() {
     check(&output, 0, "Keelson alpha (1.2.3)\nUpdate Strategy: No Reboots\n");
 }
 
-/// `keelson-config-media check` as udev runs it.
+/// `keelson-config-media check` as udev runs it, for a disk at this place of the bus.
 fn check_medium(machine: &Machine, device: &str, system_path: &str, path: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_node"))
         .args(["keelson-config-media", "check", "--root"])
         .arg(machine.root())
-        .envs([("DEVNAME", device), ("DEVPATH", system_path), ("ID_PATH", path)])
-        .envs([("ID_FS_LABEL", "CIDATA"), ("ID_FS_UUID", "12AB-34CD")])
+        .envs([("DEVNAME", device), ("DEVPATH", system_path), ("ID_PATH", path), ("ID_FS_LABEL", "CIDATA")])
         .output()
         .unwrap()
 }
 
+const RECORD: &str = "var/lib/keelson/config-media.json";
+
 #[test]
 fn disks_provide_cloud_config_during_the_boot_only() {
     const DISK: &str = "/devices/pci0000:00/virtio1/block/vdb";
-    let machine = Machine::new(&[("run/coreos-cloudinit/result.json", "{}"), ("var/lib/keelson/x", "")]);
+    let files = ["ro", "size"].map(|name| format!("sys{DISK}/{name}"));
+    let [read_only, size] = files.each_ref().map(String::as_str);
+    let machine =
+        Machine::new(&[("run/coreos-cloudinit/result.json", "{}"), (read_only, "0\n"), (size, "2048\n")]);
     let virtual_disk = check_medium(&machine, "/dev/loop0", "/devices/virtual/block/loop0", "");
     check(&virtual_disk, 1, "/dev/loop0 (CIDATA) does not provide cloud-config: it is a virtual device");
     check(&check_medium(&machine, "/dev/vdb", DISK, "pci-1"), 0, "");
+    check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 1, "another disk provides the configuration");
     check(&machine.call("keelson-config-media", &["close"]), 0, "");
     check(&check_medium(&machine, "/dev/vdb", DISK, "pci-1"), 0, "");
-    check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 1, "the boot is over");
+    check(&check_medium(&machine, "/dev/vdb", DISK, "pci-2"), 1, "the boot is over");
 
     // The next boot.
-    let record = "{\"media\":[{\"label\":\"CIDATA\",\"path\":\"pci-1\",\"uuid\":\"12AB-34CD\"}]}\n";
-    assert_eq!(machine.read("var/lib/keelson/config-media.json"), record);
+    assert_eq!(
+        machine.read(RECORD),
+        "{\"media\":[{\"path\":\"pci-1\",\"partition\":null,\"serial\":null}]}\n"
+    );
     fs::remove_dir_all(machine.root().join("run")).unwrap();
-    fs::write(machine.root().join("var/lib/keelson/config-media.json"), record.replace("12AB", "56EF"))
-        .unwrap();
     check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 1, "it is writable, and is not the one");
-    let disk = machine.root().join("sys").join(&DISK[1..]);
-    fs::create_dir_all(&disk).unwrap();
-    fs::write(disk.join("ro"), "1\n").unwrap();
+    fs::write(machine.root().join(read_only), "1\n").unwrap();
     check(&check_medium(&machine, "/dev/vdc", DISK, "pci-2"), 0, "");
+    // The recorded one is gone: another disk at its place is another disk.
     check(&machine.call("keelson-config-media", &["close"]), 0, "");
-    assert!(machine.read("var/lib/keelson/config-media.json").contains("pci-2"));
+    assert_eq!(machine.read(RECORD), "{\"media\":[]}\n");
 }
 
 #[test]
-fn a_machine_without_configuration_records_no_disks() {
-    let machine = Machine::new(&[("var/lib/keelson/x", "")]);
+fn a_damaged_record_accepts_no_writable_disk_and_is_replaced() {
+    let machine = Machine::new(&[(RECORD, "{")]);
+    check(
+        &check_medium(&machine, "/dev/vdb", "/devices/pci/vdb", "pci-1"),
+        1,
+        "config-media.json is not valid",
+    );
+    check(&machine.call("keelson-config-media", &["close"]), 0, "config-media.json is not valid");
+    assert_eq!(machine.read(RECORD), "{\"media\":[]}\n");
+}
+
+#[test]
+fn a_machine_without_configuration_accepts_its_first_one_at_any_time() {
+    let machine = Machine::new(&[("sys/devices/pci/vdb/size", "2048\n")]);
     check(&machine.call("keelson-config-media", &["close"]), 0, "");
-    assert!(!machine.root().join("var/lib/keelson/config-media.json").exists());
-    check(&check_medium(&machine, "/dev/vdb", "/devices/pci/vdb", "pci-1"), 1, "the boot is over");
+    assert!(!machine.root().join(RECORD).exists());
+    check(&check_medium(&machine, "/dev/vdb", "/devices/pci/vdb", "pci-1"), 0, "");
 }

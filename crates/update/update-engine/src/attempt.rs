@@ -1,5 +1,6 @@
 //! Attempts to update, and the other changes of the slots.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -284,14 +285,16 @@ impl Updater {
         observer.operation(Operation::Downloading);
         notify(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
         let reporting = ProgressReporter::new(observer, notify, self.report_interval);
+        let is_written = Cell::new(false);
         let outcome = slots.execute(&steps, |targets| {
             fill(release, method, origin, targets, is_retry, &reporting)?;
+            is_written.set(true);
             notify(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.paths, targets)?;
             still_offered()
         });
-        if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled) {
-            // An interrupted attempt is no evidence against the delta.
+        if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled || is_written.get()) {
+            // No evidence against the delta.
             self.state.set_attempts(&Attempts { delta: before, ..attempts }).map_err(state_failed)?;
         }
         outcome?;

@@ -3,7 +3,7 @@
 use omaha::{CheckResponse, ErrorCode, Event, EventResult, EventType};
 use release::files;
 use update_core::status::Operation;
-use update_core::trust::UpdateOptions;
+use update_core::trust::{UpdateOptions, VerifiedRelease};
 
 use crate::attempt::{Outcome, Updater, fetch_offer, now, state_failed};
 use crate::error::{Failure, Kind};
@@ -150,17 +150,32 @@ impl Session<'_> {
         }
         let accepted = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
         set_operation(pending.as_ref(), observer, Operation::Available);
-        let still_offered = || {
-            // For newer key sets, which the offer does not list. The offer is verified in any case.
-            drop(self.updater.confirm_channel(self.http, self.url, self.settings));
-            let again = self.updater.verify_offer(&fetch_offer(&origin, true)?, self.settings, options)?;
-            if again.release.images.verity.root_hash == accepted.release.images.verity.root_hash {
-                return Ok(());
-            }
-            let message = format!("the channel has version {} now", again.release.version);
-            Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message))
-        };
+        let still_offered = || self.still_offered(&accepted, &origin, options);
         self.updater.install(&accepted, &origin, observer, &|event| self.report(event), &still_offered)
+    }
+
+    /// Fetches and verifies the offer of an installed version again.
+    fn still_offered(
+        &self,
+        accepted: &VerifiedRelease,
+        origin: &Origin,
+        options: UpdateOptions,
+    ) -> Result<(), Failure> {
+        // For newer key sets, which the offer does not list. The offer is verified in any case.
+        drop(self.updater.confirm_channel(self.http, self.url, self.settings));
+        let verify = || self.updater.verify_offer(&fetch_offer(origin, true)?, self.settings, options);
+        let again = match verify() {
+            // The server may have signed anew between the two requests.
+            Err(failure) if failure.is_signature() => verify(),
+            outcome => outcome,
+        };
+        let message = match again {
+            Ok(again) if again.release == accepted.release => return Ok(()),
+            Ok(again) => format!("the channel has version {} now", again.release.version),
+            Err(failure) => format!("after the transfer: {}", failure.message),
+        };
+        // No failure of the version: the next check gets another offer, or none.
+        Err(Failure::text(Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER, message))
     }
 
     fn omaha_request(&self, check: bool, events: Vec<Event>) -> Result<OmahaRequest<'_>, Failure> {

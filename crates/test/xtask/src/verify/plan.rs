@@ -65,16 +65,6 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     };
     let mut plan = Plan::default();
     plan.run.extend(parts.iter().filter(|part| part.kind == Kind::Always).map(|part| part.id.clone()));
-    let mut at = clock.elapsed;
-    let mut fit = |id: &str, limit: f64, why: LeftOut| {
-        let after = at + cost(id) * clock.slowdown;
-        if after > limit {
-            plan.left_out.insert(id.to_owned(), why);
-        } else {
-            at = after;
-            plan.run.insert(id.to_owned());
-        }
-    };
     let touched_parts: Vec<&str> =
         parts.iter().filter(|part| is_touched(part)).map(|part| part.id.as_str()).collect();
     // The slice is computed over all rotating parts, so that a part that is touched today keeps its slot.
@@ -92,17 +82,30 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
         turn.retain(|id| !touched_parts.contains(&id.as_str()));
         turn
     };
+    let mut at = clock.elapsed;
+    let mut fit = |plan: &mut Plan, id: &str, limit: f64, why: LeftOut| {
+        let after = at + cost(id) * clock.slowdown;
+        if after > limit {
+            plan.left_out.insert(id.to_owned(), why);
+        } else {
+            at = after;
+            plan.left_out.remove(id);
+            plan.run.insert(id.to_owned());
+        }
+    };
+    let until = (TARGET * clock.slowdown).min(LIMIT);
+    let scenarios = turn(&scenarios);
     // A change that touches every machine would leave no time for the slice, and most changes do: its scenarios get
     // up to half of the time that is left.
-    let reserved = clock.elapsed + (LIMIT - clock.elapsed) / 2.0;
-    for id in turn(&scenarios) {
-        fit(&id, reserved, LeftOut::Slice);
+    if !touched_parts.is_empty() {
+        let reserved = clock.elapsed + (LIMIT - clock.elapsed) / 2.0;
+        scenarios.iter().for_each(|id| fit(&mut plan, id, reserved, LeftOut::Slice));
+        touched_parts.iter().for_each(|id| fit(&mut plan, id, LIMIT, LeftOut::Touched));
     }
-    for id in touched_parts.iter().copied() {
-        fit(id, LIMIT, LeftOut::Touched);
-    }
-    for id in turn(&others) {
-        fit(&id, (TARGET * clock.slowdown).min(LIMIT), LeftOut::Slice);
+    for id in scenarios.iter().chain(&turn(&others)) {
+        if !plan.run.contains(id) {
+            fit(&mut plan, id, until, LeftOut::Slice);
+        }
     }
     plan
 }
