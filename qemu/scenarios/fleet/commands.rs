@@ -176,7 +176,7 @@ fn stopped_and_destroyed(client: &Member<'_>, location: &Member<'_>) -> Result<(
     machine.wait_until_succeeds(row, SOON)?;
     location.machine.fail("systemctl is-active hello.service")?;
     expect_output(machine, "fleetctl unload hello.service", "Unit hello.service inactive\n")?;
-    // As in the original, the command does not wait until the machine has removed its state.
+    // The unit is inactive without a target; its row stays until the machine has removed the state (contract 1.2, 1.3).
     machine.wait_until_succeeds("fleetctl list-units >/tmp/units && ! grep hello /tmp/units", SOON)?;
     // The machine keeps no trace of it.
     location.machine.fail("systemctl cat hello.service || ls /run/fleet/units/hello.service")?;

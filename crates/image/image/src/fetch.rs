@@ -353,11 +353,7 @@ mod tests {
     fn a_missing_archive_is_reported_before_a_download() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DebCache::open(folder.path()).unwrap();
-        let mirrors = Mirrors {
-            main: vec!["http://127.0.0.1:1/trixie/".into()],
-            security: vec![],
-            without_security: false,
-        };
+        let mirrors = Mirrors { main: vec!["http://127.0.0.1:1/trixie/".into()], ..Mirrors::default() };
         let update = Package { path: "pool/updates/main/a_1.deb".into(), ..package("a") };
         let outcome = cache.download(&[&update], &mirrors, &AtomicBool::new(false), &|_| panic!("it ran"));
         assert!(matches!(outcome, Err(FetchError::Mirror(MirrorError::NoSecurity))), "{outcome:?}");
@@ -367,11 +363,7 @@ mod tests {
     fn no_download_starts_after_an_interrupt() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DebCache::open(folder.path()).unwrap();
-        let mirrors = Mirrors {
-            main: vec!["http://127.0.0.1:1/debian/".into()],
-            security: vec![],
-            without_security: false,
-        };
+        let mirrors = Mirrors { main: vec!["http://127.0.0.1:1/debian/".into()], ..Mirrors::default() };
         let outcome =
             cache.download(&[&package("a")], &mirrors, &AtomicBool::new(true), &|_| panic!("it ran"));
         assert!(matches!(outcome, Err(FetchError::Stopped)), "{outcome:?}");

@@ -14,7 +14,7 @@ use std::process::Command;
 use crate::lock::Archive;
 
 /// Base URIs in order of preference, each with a trailing `/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mirrors {
     pub main: Vec<String>,
     pub security: Vec<String>,

@@ -2,7 +2,7 @@
 //!
 //! Uses the host's apt program and keys, but not its state: nothing outside of the work folder is written, and no root is
 //! needed. Of the host's configuration only what concerns transfers counts, such as proxies: the rest could disable the
-//! verification of signatures, or run commands.
+//! verification of signatures, or run commands after an update of the index.
 
 use std::collections::HashMap;
 use std::fs;
@@ -58,9 +58,18 @@ pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock
 /// All of the host's configuration, as `apt-config dump` prints it.
 fn host_configuration() -> Result<String, ResolveError> {
     let program = "apt-config";
-    let output =
-        Command::new(program).arg("dump").output().map_err(|source| ResolveError::Run { program, source })?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    output_of(program, Command::new(program).arg("dump"))
+}
+
+/// What the program prints, if it succeeds.
+fn output_of(program: &'static str, command: &mut Command) -> Result<String, ResolveError> {
+    let output = command.output().map_err(|source| ResolveError::Run { program, source })?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(ResolveError::Apt { program, output })
+    }
 }
 
 /// Replaces the host's configuration, except for transfers.
@@ -141,16 +150,7 @@ impl PrivateApt {
     }
 
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, ResolveError> {
-        let output = self
-            .command(program, arguments)
-            .output()
-            .map_err(|source| ResolveError::Run { program, source })?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        } else {
-            let output = String::from_utf8_lossy(&output.stderr).into_owned();
-            Err(ResolveError::Apt { program, output })
-        }
+        output_of(program, &mut self.command(program, arguments))
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let host = "APT::Default-Release \"bookworm\";\nAPT::Get::AllowUnauthenticated \"true\";\n\
             APT::Update::Pre-Invoke:: \"touch /tmp/owned\";\nAcquire::AllowInsecureRepositories \"true\";\n\
             Acquire::http::Proxy \"http://p.invalid:3128\";\nAcquire::x \"a\"; APT::y \"b\";\n";
-        let mirrors = Mirrors { main: Vec::new(), security: Vec::new(), without_security: true };
+        let mirrors = Mirrors::default();
         let apt = PrivateApt::new(&mirrors, folder.path(), host).unwrap();
         let value = |name: &str| {
             let mut command = apt.command("apt-config", &["dump", "--format", "%v", name]);
@@ -247,7 +247,7 @@ mod tests {
     fn packages_are_not_resolved_without_security_updates() {
         let folder = tempfile::tempdir().unwrap();
         let main = vec!["http://127.0.0.1:1/debian/".to_owned()];
-        let mirrors = Mirrors { main, security: Vec::new(), without_security: false };
+        let mirrors = Mirrors { main, ..Mirrors::default() };
         let error = resolve(&Request::default(), &mirrors, folder.path()).unwrap_err().to_string();
         assert!(error.contains("KEELSON_SECURITY_MIRROR=none"), "{error}");
     }

@@ -162,7 +162,9 @@ impl Session<'_> {
         options: UpdateOptions,
     ) -> Result<(), Failure> {
         // For newer key sets, which the offer does not list. The offer is verified in any case.
-        drop(self.updater.confirm_channel(self.http, self.url, self.settings));
+        if let Err(failure) = self.updater.confirm_channel(self.http, self.url, self.settings) {
+            tracing::info!(error = %failure, "cannot confirm the channel after the transfer");
+        }
         let verify = || self.updater.verify_offer(&fetch_offer(origin, true)?, self.settings, options);
         let again = match verify() {
             // The server may have signed anew between the two requests.

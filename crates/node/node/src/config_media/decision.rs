@@ -46,7 +46,7 @@ pub enum Refusal {
     NotRecorded,
     #[error("it is writable, and another disk provides the configuration")]
     Second,
-    #[error("it is writable, and larger than 256 MiB; attach it read-only")]
+    #[error("it is writable, and larger than {} MiB; attach it read-only", MAX_WRITABLE_BYTES >> 20)]
     TooLarge,
 }
 

@@ -43,8 +43,8 @@ pub struct Clock {
 pub enum LeftOut {
     /// The change touches it, and it does not fit before [`LIMIT`].
     Touched,
-    /// It belongs to the rotating slice: a scenario does not fit into half of the time before [`LIMIT`], another part
-    /// not before [`TARGET`], scaled by the host's speed.
+    /// It belongs to the rotating slice, and fits neither before [`TARGET`], scaled by the host's speed, nor, as a
+    /// scenario beside touched parts, into half of the time before [`LIMIT`].
     Slice,
 }
 
