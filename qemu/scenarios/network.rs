@@ -51,6 +51,7 @@ pub const PARTITION: Scenario = Scenario {
     name: "partition",
     about: "a machine that is cut off the LAN reaches nobody until it is healed, and ssh still works",
     nodes: 2,
+    long_on: &[Qemu],
     run: partition,
     ..DEFAULTS
 };
@@ -77,6 +78,7 @@ pub const HOST: Scenario = Scenario {
     name: "host",
     about: "machines reach what the host offers as host.keelson, and a shared folder is one on both sides",
     nodes: 2,
+    long_on: &[Qemu],
     shared: &["/home/core/share"],
     run: host,
     ..DEFAULTS

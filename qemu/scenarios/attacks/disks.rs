@@ -13,7 +13,6 @@ pub const DISKS: Scenario = Scenario {
     name: "attack-disks",
     about: "disks labelled as a seed, OEM or boot partition are not used, neither now nor after a reboot; the real ones are",
     on: &[Qemu],
-    long_on: &[Qemu],
     user_data: Some("#cloud-config\nwrite_files: [{path: /run/configured, content: yes}]\n"),
     run: disks,
     ..DEFAULTS

@@ -13,34 +13,48 @@ use crate::command::{ignored_tests, show};
 use crate::keelson;
 use crate::workspace::Workspace;
 
-/// Prefix of the tests that take several minutes.
-const LONG: &str = "same_bytes::two_whole_checkouts";
+/// Part of the step, and the modules of the test binary that it runs. All tests of a run share a first build.
+const MODULES: [(&str, &[&str]); 2] = [
+    (USUAL, &["same_bytes", "verify_and_diff", "packages"]),
+    (FAULTS, &["incremental", "interruptions", "faults"]),
+];
+/// The image is the same bytes wherever it is built; damage to it or its packages is found.
+pub const USUAL: &str = "usual";
+/// Builds that are interrupted, repeated or without space.
+pub const FAULTS: &str = "faults";
+/// The test of [`USUAL`]'s modules that takes several minutes: two whole checkouts, including cargo's work.
+pub const TWO_CHECKOUTS: &str = "two-checkouts";
+const TWO_CHECKOUTS_TEST: &str = "same_bytes::two_whole_checkouts";
 /// Has space for several gigabytes; `/tmp` may be a tmpfs.
 const WORK_FOLDER: &str = "/var/tmp";
 
-/// Runs the usual tests, the build of two whole checkouts including cargo's work, or both.
-pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult> {
+/// Runs these parts of the step in one process.
+pub fn run(workspace: &Workspace, parts: &[String]) -> Result<StepResult> {
     let root = &workspace.root;
     let keelson = keelson::build_once(root)?;
     let folder = Path::new(WORK_FOLDER).join(format!("keelson-builds-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Another user builds in it too.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("cannot open the folder")?;
-    let outcome = run_tests(root, &keelson, &folder, usual, long);
+    let outcome = run_tests(root, &keelson, &folder, parts);
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     outcome
 }
 
-fn run_tests(root: &Path, keelson: &Path, folder: &Path, usual: bool, long: bool) -> Result<StepResult> {
+fn run_tests(root: &Path, keelson: &Path, folder: &Path, parts: &[String]) -> Result<StepResult> {
     let mut command = ignored_tests(root, &["--test", "builds"]);
     // The tests share a first build in one process. Each needs gigabytes for a while, and the tools assume two
     // processors.
     command.args(["--test-threads", "2"]);
-    match (usual, long) {
-        (true, false) => command.args(["--skip", LONG]),
-        (false, true) => command.arg(LONG),
-        _ => &mut command,
-    };
+    let has = |name: &str| parts.iter().any(|part| part == name);
+    for (_, modules) in MODULES.iter().filter(|(part, _)| has(part)) {
+        command.args(modules.iter().map(|module| format!("{module}::")));
+    }
+    if has(TWO_CHECKOUTS) {
+        command.arg(TWO_CHECKOUTS_TEST);
+    } else {
+        command.args(["--skip", TWO_CHECKOUTS_TEST]);
+    }
     let ended = show(command.env("KEELSON", keelson).env("KEELSON_BUILDS", folder))?;
     let mut result = StepResult::new("image", judge(&ended));
     result.skipped = skipped(folder)?;

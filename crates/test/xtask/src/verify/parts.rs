@@ -34,23 +34,15 @@ impl Part {
 
 /// The boot of a real disk image in every run: it asserts that dm-verity verifies `/usr`.
 const ALWAYS_ON_QEMU: &str = "boots";
-/// Paths that affect every machine.
-const MACHINE: [&str; 5] = ["os/", "image/", "units/", "qemu/user-data/", "crates/machines/machines/"];
 
-/// Name prefixes of scenarios, and the area that they exercise. The first match counts.
-const AREAS: [(&str, Area); 7] = [
-    (
-        "attack",
-        Area {
-            packages: &["coreos-cloudinit", "etcd", "fleetd", "node"],
-            paths: &["qemu/scenarios/attacks"],
-        },
-    ),
+/// Name prefixes of scenarios, and the area that they exercise. The first match counts. Only the scenarios of the
+/// machine itself run for every change of it: the others run on nspawn machines in each run, and rotate on QEMU.
+const AREAS: [(&str, Area); 6] = [
     (
         "update",
         Area {
-            packages: &["update-agent", "channel-server", "release-folder", "node"],
-            paths: &["qemu/scenarios/updates", "qemu/signing.rs"],
+            packages: &["update-agent", "channel-server", "release-folder", "initrd", "node"],
+            paths: &["qemu/scenarios/updates", "qemu/signing.rs", "image/repart.d/", "image/esp/"],
         },
     ),
     ("secure-boot", Area { packages: &["update-agent", "image"], paths: &["qemu/signing.rs"] }),
@@ -60,8 +52,13 @@ const AREAS: [(&str, Area); 7] = [
     (
         "",
         Area {
-            packages: &["node", "coreos-cloudinit", "machines", "image"],
+            packages: &["node", "initrd", "coreos-cloudinit", "machines", "image"],
             paths: &[
+                "os/",
+                "image/",
+                "units/",
+                "qemu/user-data/",
+                "qemu/scenarios/attacks",
                 "qemu/scenarios/boot",
                 "qemu/scenarios/power",
                 "qemu/scenarios/network",
@@ -79,9 +76,6 @@ pub fn area_of_scenario(name: &str) -> Area {
     // invariant: the last prefix is empty, so that every name has an area.
     found.map_or(Area { packages: &[], paths: &[] }, |(_, area)| *area)
 }
-
-/// The area of every machine: a change of it affects each scenario.
-pub const EVERY_MACHINE: Area = Area { packages: &["machines", "image"], paths: &MACHINE };
 
 /// One line of `keelson test --list --json`.
 #[derive(Debug, Deserialize)]

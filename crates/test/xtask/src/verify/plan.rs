@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parts::{EVERY_MACHINE, Kind, Part};
+use super::parts::{Kind, Part};
 use super::rotation::{SLICES, slice};
 use super::touched::Touched;
 
@@ -58,9 +58,7 @@ pub struct Plan {
 pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, clock: Clock) -> Plan {
     let cost = |id: &str| cost(costs, id);
     let is_touched = |part: &Part| match part.kind {
-        Kind::Touched(area) => {
-            touched.touches(area) || part.step().starts_with(SCENARIOS) && touched.touches(EVERY_MACHINE)
-        }
+        Kind::Touched(area) => touched.touches(area),
         Kind::Always | Kind::Long => false,
     };
     let mut plan = Plan::default();

@@ -103,9 +103,9 @@ pub static STEPS: [Step; 16] = [
     },
 ];
 
-const IMAGES: Area = Area { packages: &["image", "sandbox"], paths: &["os/", "image/"] };
-const IMAGE_USUAL: &str = "usual";
-const IMAGE_LONG: &str = "two-checkouts";
+/// What is in an image, and what builds it.
+const IMAGES: Area = Area { packages: BUILDER, paths: &["os/", "image/"] };
+const BUILDER: &[&str] = &["image", "sandbox"];
 const DOCS: &str = "docs";
 /// Short steps that run beside [`BOOT`] and the scenarios, and end after them.
 const BESIDE: [&str; 2] = [CLIPPY, DOCS];
@@ -116,8 +116,9 @@ fn whole(step: &str, packages: &'static [&'static str]) -> Vec<Part> {
 
 fn image_parts() -> Vec<Part> {
     vec![
-        Part::new(format!("image/{IMAGE_USUAL}"), Kind::Touched(IMAGES)),
-        Part::new(format!("image/{IMAGE_LONG}"), Kind::Long),
+        Part::new(format!("image/{}", image::USUAL), Kind::Touched(IMAGES)),
+        Part::new(format!("image/{}", image::FAULTS), Kind::Touched(Area { packages: BUILDER, paths: &[] })),
+        Part::new(format!("image/{}", image::TWO_CHECKOUTS), Kind::Long),
     ]
 }
 
@@ -266,10 +267,7 @@ fn etcd(run: &Run<'_>) -> Result<Vec<StepResult>> {
 }
 
 fn images(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    selected(run, "image", |names| {
-        let has = |name: &str| names.iter().any(|part| part == name);
-        Ok(vec![image::run(run.workspace, has(IMAGE_USUAL), has(IMAGE_LONG))?])
-    })
+    selected(run, "image", |names| Ok(vec![image::run(run.workspace, names)?]))
 }
 
 /// Runs a step if any of its parts is selected; its last result reports the omitted ones.
