@@ -39,7 +39,7 @@ pub mod files {
     pub const TIMESTAMP: &str = "timestamp.json";
     /// minisign signature of [`TIMESTAMP`] by a channel key.
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
-    /// The key set in an image, or the one in force on a machine.
+    /// The key set in an image.
     pub const KEYS: &str = "keys.json";
 
     /// A key set, as served.

@@ -68,12 +68,21 @@ pub fn verify_chain(trusted: &KeySet, chain: &[SignedKeySet], clock: Clock) -> R
     if chain.len() > MAX_STEPS {
         return Err(ChainError::TooMany(chain.len()));
     }
-    let mut last = trusted.clone();
-    for link in chain {
-        last = verify_link(&last, link)?;
-    }
+    let last = replay(trusted, chain)?;
     if !chain.is_empty() && !clock.is_wrong() && clock.now > last.expires {
         return Err(ChainError::Expired { epoch: last.epoch, expires: last.expires });
+    }
+    Ok(last)
+}
+
+/// Verifies the sets that were accepted after `trusted`, and returns the last one, expired or not.
+///
+/// # Errors
+/// A set is invalid.
+pub fn replay(trusted: &KeySet, accepted: &[SignedKeySet]) -> Result<KeySet, ChainError> {
+    let mut last = trusted.clone();
+    for link in accepted {
+        last = verify_link(&last, link)?;
     }
     Ok(last)
 }

@@ -44,7 +44,13 @@ impl Paths {
     /// Files of this implementation.
     #[must_use]
     pub fn state_file(&self, file: &str) -> PathBuf {
-        self.at("var/lib/keelson/update").join(file)
+        self.state_folder().join(file)
+    }
+
+    /// Contains them.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.at("var/lib/keelson/update")
     }
 
     /// Exists while a reboot is pending. Lost at reboot.

@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use release::{Digest, KeySet, Version, files};
+use release::{Digest, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update_core::freshness::Freshness;
+use update_core::key_sets::{ChainError, SignedKeySet};
 use update_core::trust::{Ban, TrustState};
 
 use crate::lock::lock;
@@ -42,6 +43,8 @@ pub enum StateError {
     Damaged { path: PathBuf, why: String },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("{folder}: {why}; remove keys.*.json there: the next check fetches the sets again")]
+    KeySets { folder: PathBuf, why: ChainError },
 }
 
 const TRUST: &str = "trust.json";
@@ -94,20 +97,32 @@ impl StateStore {
         if freshness == before { Ok(()) } else { self.write(FRESHNESS, &freshness) }
     }
 
-    /// The newest key set that was in force. An unreadable file is an error: it revokes keys.
-    pub fn key_set(&self) -> Result<Option<KeySet>, StateError> {
-        let path = self.0.state_file(files::KEYS);
-        let Some(bytes) = bytes(&path)? else { return Ok(None) };
-        let set = KeySet::parse(&bytes);
-        set.map(Some).map_err(|error| StateError::Damaged { path, why: error.to_string() })
+    /// The accepted key sets after set `epoch`, in sequence, with their signatures: whoever can write here cannot add
+    /// one of their own. An unreadable file is an error: it revokes keys.
+    pub fn key_sets_after(&self, epoch: u64) -> Result<Vec<SignedKeySet>, StateError> {
+        let mut sets = Vec::new();
+        for epoch in (epoch..).skip(1) {
+            let Some(set) = bytes(&self.0.state_file(&files::keys(epoch)))? else { break };
+            let signatures = bytes(&self.0.state_file(&files::keys_signatures(epoch)))?.unwrap_or_default();
+            let signatures = String::from_utf8_lossy(&signatures).into_owned();
+            sets.push(SignedKeySet { bytes: set, signatures });
+        }
+        Ok(sets)
     }
 
-    pub fn set_key_set(&self, set: &KeySet) -> Result<(), StateError> {
-        let path = self.0.state_file(files::KEYS);
-        match set.to_bytes() {
-            Ok(bytes) => replace_file(path, &bytes),
-            Err(error) => Err(StateError::Write { path, source: io::Error::other(error) }),
+    /// Persists accepted sets; the first one has epoch `first`.
+    pub fn add_key_sets(&self, first: u64, sets: &[SignedKeySet]) -> Result<(), StateError> {
+        for (epoch, set) in (first..).zip(sets) {
+            // The signatures first: a set without them is invalid.
+            replace_file(self.0.state_file(&files::keys_signatures(epoch)), set.signatures.as_bytes())?;
+            replace_file(self.0.state_file(&files::keys(epoch)), &set.bytes)?;
         }
+        Ok(())
+    }
+
+    /// Reports key sets that the image's does not lead to.
+    pub(crate) fn invalid_key_sets(&self, why: ChainError) -> StateError {
+        StateError::KeySets { folder: self.0.state_folder(), why }
     }
 
     pub fn bans(&self) -> Result<Vec<Ban>, StateError> {
@@ -237,10 +252,6 @@ mod tests {
         fs::write(paths.state_file(TRUST), "{\"epoch\":1,").unwrap();
         let error = memory.trust_state().unwrap_err().to_string();
         assert!(error.contains("trust.json is damaged"), "{error}");
-        assert_eq!(memory.key_set().unwrap(), None);
-        fs::write(paths.state_file(files::KEYS), "{").unwrap();
-        let error = memory.key_set().unwrap_err().to_string();
-        assert!(error.contains("keys.json is damaged"), "{error}");
         assert_eq!(memory.previous_version().unwrap(), None);
         memory.set_previous_version("").unwrap();
         assert_eq!(memory.previous_version().unwrap().as_deref(), Some(""));
@@ -252,6 +263,18 @@ mod tests {
         memory.set_hold(None).unwrap();
         memory.set_hold(None).unwrap();
         assert_eq!(memory.hold().unwrap(), None);
+    }
+
+    #[test]
+    fn key_sets_end_at_the_first_gap() {
+        let root = tempfile::tempdir().unwrap();
+        let memory = StateStore::new(&Paths::new(root.path()));
+        let set = |text: &str| SignedKeySet { bytes: text.into(), signatures: format!("by {text}") };
+        memory.add_key_sets(2, &[set("two"), set("three")]).unwrap();
+        memory.add_key_sets(5, &[set("five")]).unwrap();
+        assert_eq!(memory.key_sets_after(1).unwrap(), [set("two"), set("three")]);
+        assert_eq!(memory.key_sets_after(2).unwrap(), [set("three")]);
+        assert_eq!(memory.key_sets_after(3).unwrap(), []);
     }
 
     #[test]

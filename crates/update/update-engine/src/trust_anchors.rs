@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use omaha::ErrorCode;
 use release::{KeySet, MetadataError, files};
-use update_core::key_sets::{Clock, MAX_STEPS, SignedKeySet, newer, verify_chain};
-use update_core::trust::{ActiveKeySet, RoleKeys, TrustAnchors};
+use update_core::key_sets::{Clock, MAX_STEPS, SignedKeySet, newer, replay, verify_chain};
+use update_core::trust::{ActiveKeySet, RoleKeys, TrustAnchors, TrustState};
 
 use crate::attempt::{Updater, now, state_failed};
 use crate::error::{Failure, Kind, code};
@@ -26,13 +26,16 @@ enum ImageKeySetError {
 }
 
 impl Updater {
-    /// The key set in force: the image's or a newer one. `None` if the image contains single keys and no set was ever
-    /// seen.
+    /// The key set in force: the image's, or the last of the accepted ones that it leads to. `None` if the image
+    /// contains single keys. The image's is protected by dm-verity; the others are verified at each read.
     ///
     /// # Errors
-    /// A set cannot be read, so the trusted keys are unknown.
+    /// A set cannot be read or is invalid, so the trusted keys are unknown.
     pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
-        Ok(newer(image_key_set(&self.paths.at(VENDOR))?, self.state.key_set().map_err(state_failed)?))
+        let Some(image) = image_key_set(&self.paths.at(VENDOR))? else { return Ok(None) };
+        let accepted = self.state.key_sets_after(image.epoch).map_err(state_failed)?;
+        let last = replay(&image, &accepted).map_err(|why| state_failed(self.state.invalid_key_sets(why)))?;
+        Ok(Some(last))
     }
 
     /// Verifies and persists the key sets that follow the current one. `fetch` returns a file, or `None` if it does not
@@ -55,10 +58,10 @@ impl Updater {
         let clock = Clock { now: now(), build_time: self.identity.build_time };
         let last = verify_chain(&trust_anchors, &chain, clock)
             .map_err(|refusal| Failure::new(Kind::Rejected, ErrorCode::PAYLOAD_PUBLIC_KEY, &refusal))?;
-        // Persists the image's set, too: after a rollback to an older image its old keys must stay revoked.
-        if self.state.key_set().map_err(state_failed)?.is_none_or(|kept| kept.epoch < last.epoch) {
-            self.state.set_key_set(&last).map_err(state_failed)?;
-        }
+        self.state.add_key_sets(trust_anchors.epoch.saturating_add(1), &chain).map_err(state_failed)?;
+        // The image's set, too: after a rollback to an older image, the keys that it revoked stay revoked.
+        let record = |state: &mut TrustState| *state = state.valid_under(last.epoch);
+        self.state.update_trust_state(record).map_err(state_failed)?;
         if last.epoch > trust_anchors.epoch {
             tracing::info!(epoch = last.epoch, "key set {} is now in force", last.epoch);
         }

@@ -217,7 +217,7 @@ fn invalid_key_sets_change_nothing() {
         write_file(&operator.release.path().join("keys.2.json.sig"), &signatures);
         assert_rejected(&machine, operator.release.path(), expect);
         assert_eq!(key_set_epoch(&machine), 1, "{expect}");
-        assert!(!machine.path("var/lib/keelson/update/keys.json").exists(), "{expect}");
+        assert!(!machine.path("var/lib/keelson/update/keys.2.json").exists(), "{expect}");
     }
     // The keys of set 1 stay in force.
     let machine = operator.machine();
@@ -262,21 +262,42 @@ fn a_newer_key_set_of_an_image_wins_and_an_older_one_does_not() {
     machine.set_image_key_set(&operator.set(3));
     assert_eq!(key_set_epoch(&machine), 3);
     apply(&machine, &only(2)).unwrap_err();
+    // The image that had set 3 is not booted any more: the keys that it revoked are not accepted again.
     machine.set_image_key_set(&operator.set(1));
-    assert_eq!(key_set_epoch(&machine), 3, "the image that had set 3 is not booted any more");
-    apply(&machine, &only(4)).unwrap_err();
-    assert_eq!(key_set_epoch(&machine), 4);
-    // The set's file is removed, but not the record of its epoch.
-    write_file(
-        &machine.path("var/lib/keelson/update/trust.json"),
-        br#"{"keys":4,"epoch":0,"version":null,"issued":0}"#,
-    );
-    fs::remove_file(machine.path("var/lib/keelson/update/keys.json")).unwrap();
+    assert_eq!(key_set_epoch(&machine), 2);
+    assert_rejected(&machine, operator.without_key_sets(), "no trusted key made this signature");
+    fs::remove_file(machine.path("var/lib/keelson/update/keys.2.json")).unwrap();
     assert_rejected(
         &machine,
         operator.without_key_sets(),
-        "key set 4 was in force on this machine but its file is lost: the known set 1",
+        "key set 3 was in force on this machine, but the sets that lead to it are lost: set 1 is known",
     );
+    operator.copy_key_sets();
+    operator.sign();
+    apply(&machine, operator.release.path()).unwrap();
+    assert_eq!(key_set_epoch(&machine), 4);
+}
+
+/// Root on a machine must not be able to replace its keys for good: the next image has the vendor's.
+#[test]
+fn a_key_set_of_an_intruder_is_not_in_force() {
+    let operator = Operator::new();
+    let machine = operator.machine();
+    let intruder = Operator::new();
+    intruder.replace(Role::Release);
+    intruder.copy_key_sets();
+    intruder.sign();
+    let state = machine.path("var/lib/keelson/update");
+    // Versions 0.1 accepted this file.
+    write_file(&state.join("keys.json"), &intruder.set(2));
+    assert_rejected(&machine, intruder.release.path(), "key set 2 needs signatures by 2 root keys of set 1");
+    assert_eq!(key_set_epoch(&machine), 1);
+    for name in [files::keys(2), files::keys_signatures(2)] {
+        write_file(&state.join(&name), &fs::read(intruder.keys.path().join(&name)).unwrap());
+    }
+    assert_rejected(&machine, intruder.release.path(), "key set 2 needs signatures by 2 root keys of set 1");
+    let failure = check(&machine, &intruder.server()).outcome.unwrap_err();
+    assert!(failure.message.contains("remove keys.*.json"), "{failure}");
 }
 
 #[test]
@@ -286,7 +307,7 @@ fn an_image_without_a_key_set_accepts_none_and_local_keys_stay_trusted() {
     operator.copy_key_sets();
     let machine = Machine::new();
     apply(&machine, operator.release.path()).unwrap();
-    assert!(!machine.path("var/lib/keelson/update/keys.json").exists());
+    assert!(!machine.path("var/lib/keelson/update/keys.2.json").exists());
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
     assert!(output.starts_with("No key set"), "{output}");
     // The operator trusts the revoked key locally.
@@ -303,9 +324,13 @@ fn an_image_without_a_key_set_accepts_none_and_local_keys_stay_trusted() {
 fn a_damaged_key_set_stops_updates_with_an_error() {
     let operator = Operator::new();
     let machine = operator.machine();
-    write_file(&machine.path("var/lib/keelson/update/keys.json"), b"{");
-    assert_rejected(&machine, operator.release.path(), "keys.json is damaged");
-    fs::remove_file(machine.path("var/lib/keelson/update/keys.json")).unwrap();
+    write_file(&machine.path("var/lib/keelson/update/keys.2.json"), b"{");
+    assert_rejected(
+        &machine,
+        operator.release.path(),
+        "var/lib/keelson/update: key set 2 needs signatures by 2 root keys of set 1, and has none; remove keys.*.json",
+    );
+    fs::remove_file(machine.path("var/lib/keelson/update/keys.2.json")).unwrap();
     machine.set_image_key_set(b"{");
     assert_rejected(&machine, operator.release.path(), "the key set of the image, is invalid");
 }

@@ -66,7 +66,8 @@ impl TrustState {
     }
 
     /// The state that is valid under key set `keys`.
-    pub(super) fn valid_under(&self, keys: u64) -> Self {
+    #[must_use]
+    pub fn valid_under(&self, keys: u64) -> Self {
         if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
     }
 }
@@ -96,7 +97,8 @@ pub enum VerifyError {
     #[error("key set {epoch} expired at {expires} (Unix time), and no newer set is known")]
     KeysExpired { epoch: u64, expires: u64 },
     #[error(
-        "key set {recorded} was in force on this machine but its file is lost: the known set {known} is older"
+        "key set {recorded} was in force on this machine, but the sets that lead to it are lost: set {known} is known; a \
+         check of a server that has them resolves this"
     )]
     KeysLost { recorded: u64, known: u64 },
     #[error("the release is for product {0}, not for this machine's")]

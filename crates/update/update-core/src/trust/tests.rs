@@ -366,12 +366,12 @@ fn an_older_key_set_does_not_reset_the_trust_state() {
     world.state = TrustState { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
     let offer = world.offer(&release());
     assert_contains(&world.rejection(&offer), "2.0.0 is older than 2.5.0");
-    // The file of set 2 was lost or removed, but not its number.
-    let refused = "key set 2 was in force on this machine but its file is lost: the known set ";
+    // Set 2 was lost or removed, but not its number.
+    let refused = "key set 2 was in force on this machine, but the sets that lead to it are lost: set ";
     use_key_set(&mut world, 1);
-    assert_contains(&world.rejection(&offer), &format!("{refused}1 is older"));
+    assert_contains(&world.rejection(&offer), &format!("{refused}1 is known"));
     world.keys.key_set = None;
-    assert_contains(&world.rejection(&offer), &format!("{refused}0 is older"));
+    assert_contains(&world.rejection(&offer), &format!("{refused}0 is known"));
 }
 
 #[test]
