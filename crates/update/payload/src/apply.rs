@@ -1,4 +1,5 @@
-//! Applies a payload: writes images segment by segment, each verified before it is written.
+//! Applies a payload: writes images segment by segment. Frames are verified before they are unpacked, and segments
+//! before they are written.
 //!
 //! At any time a target contains complete verified segments and its old content, whatever the blob contains and
 //! wherever an earlier attempt stopped. Success means that all segments are written and synced. [`read_back`]
@@ -258,7 +259,7 @@ impl Assembler<'_> {
         if unpack_and_verify(&self.frame, Some(bytes), segment, output) {
             return Ok(true);
         }
-        // A correct output digest suffices. On a mismatch, find out whether the old bytes or the blob are wrong.
+        // A correct output digest suffices. On a mismatch, find out whether the old bytes or the index are wrong.
         if Digest::of(bytes) == range.sha256 {
             return Err(ApplyError::WrongHash { role: image.role.clone(), offset: segment.offset });
         }
@@ -296,6 +297,7 @@ fn unpack_and_verify(frame: &[u8], old: Option<&[u8]>, segment: &Segment, output
     length.is_ok_and(|length| length == output.len()) && Digest::of(output) == segment.sha256
 }
 
+/// Fetches the frame and verifies it.
 fn fetch_frame(
     source: &mut dyn Source,
     role: &str,
@@ -311,7 +313,8 @@ fn fetch_frame(
         !(tracker.cancelled)()
     });
     match fetched {
-        Ok(Fetched::Complete) => Ok(()),
+        Ok(Fetched::Complete) if Digest::of(frame) == segment.blob_sha256 => Ok(()),
+        Ok(Fetched::Complete) => Err(ApplyError::WrongHash { role: role.to_owned(), offset: segment.offset }),
         Ok(Fetched::Cancelled) => Err(ApplyError::Cancelled),
         Err(source) => Err(ApplyError::Transfer { role: role.to_owned(), offset: segment.offset, source }),
     }

@@ -4,9 +4,9 @@
 //! values beyond the limits.
 //!
 //! ```json
-//! {"schema":1,"kind":"delta","segment_size":16777216,"blob_size":1234,"images":[{"role":"usr","size":617492480,
+//! {"schema":2,"kind":"delta","segment_size":16777216,"blob_size":1234,"images":[{"role":"usr","size":617492480,
 //!   "sha256":"...","old":{"size":617488384,"sha256":"..."},"segments":[{"offset":0,"length":16777216,"sha256":"...",
-//!   "blob_offset":0,"blob_length":1234,"old":{"offset":0,"length":33554432,"sha256":"..."}}]}]}
+//!   "blob_offset":0,"blob_length":1234,"blob_sha256":"...","old":{"offset":0,"length":33554432,"sha256":"..."}}]}]}
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::limits::{
 use release::Digest;
 
 /// The supported schema.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// What a payload requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -88,6 +88,8 @@ pub struct Segment {
     pub blob_offset: u64,
     /// Compressed.
     pub blob_length: u32,
+    /// Of the frame, verified before it is unpacked.
+    pub blob_sha256: Digest,
     /// The range of the old image that the frame is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<OldRange>,
@@ -101,7 +103,7 @@ pub struct OldRange {
     pub offset: u64,
     /// May differ from the segment's.
     pub length: u32,
-    /// Of the range, verified before it is used.
+    /// Of the range, verified if the segment is not the expected one.
     pub sha256: Digest,
 }
 

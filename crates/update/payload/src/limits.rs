@@ -4,7 +4,7 @@
 pub const SEGMENT_BYTES: u32 = 16 << 20;
 /// Minimum bytes per segment: one block of dm-verity.
 pub const MIN_SEGMENT_BYTES: u32 = 4096;
-/// Size of an index. That of a 590 MiB image in 8 MiB segments has about 30 KiB.
+/// Size of an index. That of a 590 MiB image in 8 MiB segments has tens of KiB.
 pub const MAX_INDEX_BYTES: usize = 1 << 20;
 /// Size of an image, many times that of a slot.
 pub const MAX_IMAGE_BYTES: u64 = 16 << 30;

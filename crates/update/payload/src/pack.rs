@@ -260,6 +260,7 @@ impl<'a> Job<'a> {
             for segment in &image.segments {
                 let mut frame = vec![0; segment.blob_length as usize];
                 blob.read_at(&mut frame, segment.blob_offset).ok()?;
+                let is_listed = Digest::of(&frame) == segment.blob_sha256;
                 let range = segment.old.as_ref();
                 let range = range.map(|range| old.as_ref()?.bytes(range.offset, range.length.into()).ok());
                 let range = match range {
@@ -268,7 +269,7 @@ impl<'a> Job<'a> {
                 };
                 let mut output = vec![0; segment.length as usize];
                 let length = frame::unpack(&frame, range.as_deref(), &mut output).ok()?;
-                if length != output.len() || Digest::of(&output) != segment.sha256 {
+                if !is_listed || length != output.len() || Digest::of(&output) != segment.sha256 {
                     return None;
                 }
             }
@@ -308,6 +309,7 @@ impl<'a> Job<'a> {
                     sha256: made.sha256,
                     blob_offset: blob.length,
                     blob_length: u32::try_from(made.frame.len()).map_err(|_| failed_verification())?,
+                    blob_sha256: Digest::of(&made.frame),
                     old: made.old,
                 });
                 blob.append(&made.frame)?;

@@ -20,7 +20,7 @@ fn an_index_round_trips() {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     let index = Index::parse(text.as_bytes()).unwrap();
     assert_eq!(index.to_bytes(), text.as_bytes());
-    assert!(text.starts_with(r#"{"schema":1,"kind":"delta","segment_size":8192,"blob_size":"#));
+    assert!(text.starts_with(r#"{"schema":2,"kind":"delta","segment_size":8192,"blob_size":"#));
     assert_eq!(index.output_size(), index.images[0].size);
     assert!(index.image("usr").is_some() && index.image("uki").is_none());
 }
@@ -64,11 +64,11 @@ fn other_keys_and_encodings_are_rejected() {
         ],
         "syntax",
     );
-    check(&[(r#""schema":1"#, r#""schema":2"#)], "schema");
+    check(&[(r#""schema":2"#, r#""schema":1"#)], "schema");
     check(
         &[
             (r#""kind":"delta""#, r#" "kind":"delta""#),
-            (r#""schema":1,"kind":"delta""#, r#""kind":"delta","schema":1"#),
+            (r#""schema":2,"kind":"delta""#, r#""kind":"delta","schema":2"#),
             (r#""role":"usr""#, r#""role":"u\u0073r""#),
         ],
         "form",
@@ -157,7 +157,7 @@ fn duplicate_roles_are_rejected() {
     let head = head.replace(&blob_size.to_string(), &(blob_size + 9).to_string());
     for (role, is_right) in [("usr", false), ("uki", true)] {
         let other = format!(
-            r#"{{"role":"{role}","size":1,"sha256":"{digest}","segments":[{{"offset":0,"length":1,"sha256":"{digest}","blob_offset":{blob_size},"blob_length":9}}]}}"#
+            r#"{{"role":"{role}","size":1,"sha256":"{digest}","segments":[{{"offset":0,"length":1,"sha256":"{digest}","blob_offset":{blob_size},"blob_length":9,"blob_sha256":"{digest}"}}]}}"#
         );
         let text = format!(r#"{head}"images":[{image},{other}]}}"#);
         assert_eq!(Index::parse(text.as_bytes()).is_ok(), is_right, "{text}");

@@ -96,8 +96,9 @@ fn arbitrary(mut input: Input<'_>) {
     let frame = input.rest();
     let signed = Digest::of(&vec![9; length]);
     let text = format!(
-        r#"{{"schema":1,"kind":"full","segment_size":{SEGMENT},"blob_size":{size},"images":[{{"role":"usr","size":{length},"sha256":"{signed}","segments":[{{"offset":0,"length":{length},"sha256":"{signed}","blob_offset":0,"blob_length":{size}}}]}}]}}"#,
-        size = frame.len()
+        r#"{{"schema":2,"kind":"full","segment_size":{SEGMENT},"blob_size":{size},"images":[{{"role":"usr","size":{length},"sha256":"{signed}","segments":[{{"offset":0,"length":{length},"sha256":"{signed}","blob_offset":0,"blob_length":{size},"blob_sha256":"{of_frame}"}}]}}]}}"#,
+        size = frame.len(),
+        of_frame = Digest::of(frame),
     );
     // Longer than any frame, or empty.
     let Ok(index) = Index::parse(text.as_bytes()) else { return };

@@ -48,17 +48,17 @@ fn seeds() -> Vec<Vec<u8>> {
     let digest = "0".repeat(64);
     let segment = |offset: u32, length: u32, blob: u32| {
         format!(
-            r#"{{"offset":{offset},"length":{length},"sha256":"{digest}","blob_offset":{blob},"blob_length":9}}"#
+            r#"{{"offset":{offset},"length":{length},"sha256":"{digest}","blob_offset":{blob},"blob_length":9,"blob_sha256":"{digest}"}}"#
         )
     };
     let full = format!(
-        r#"{{"schema":1,"kind":"full","segment_size":4096,"blob_size":27,"images":[{{"role":"usr","size":5000,"sha256":"{digest}","segments":[{},{}]}},{{"role":"uki","size":1,"sha256":"{digest}","segments":[{}]}}]}}"#,
+        r#"{{"schema":2,"kind":"full","segment_size":4096,"blob_size":27,"images":[{{"role":"usr","size":5000,"sha256":"{digest}","segments":[{},{}]}},{{"role":"uki","size":1,"sha256":"{digest}","segments":[{}]}}]}}"#,
         segment(0, 4096, 0),
         segment(4096, 904, 9),
         segment(0, 1, 18)
     );
     let delta = format!(
-        r#"{{"schema":1,"kind":"delta","segment_size":16777216,"blob_size":9,"images":[{{"role":"usr","size":7,"sha256":"{digest}","old":{{"size":10,"sha256":"{digest}"}},"segments":[{{"offset":0,"length":7,"sha256":"{digest}","blob_offset":0,"blob_length":9,"old":{{"offset":2,"length":8,"sha256":"{digest}"}}}}]}}]}}"#
+        r#"{{"schema":2,"kind":"delta","segment_size":16777216,"blob_size":9,"images":[{{"role":"usr","size":7,"sha256":"{digest}","old":{{"size":10,"sha256":"{digest}"}},"segments":[{{"offset":0,"length":7,"sha256":"{digest}","blob_offset":0,"blob_length":9,"blob_sha256":"{digest}","old":{{"offset":2,"length":8,"sha256":"{digest}"}}}}]}}]}}"#
     );
     vec![full.into_bytes(), delta.into_bytes(), b"{}".to_vec()]
 }
