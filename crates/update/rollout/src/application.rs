@@ -1,13 +1,15 @@
 //! One product: its packages, channels, groups and machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Contribution, Counts};
+use crate::counts::{Contribution, Counts, decrement, source_of};
 use crate::group::{Channel, Group, GroupState};
+use crate::limits::{MACHINES, MACHINES_PER_SOURCE};
 use crate::machine::Machine;
 use crate::package::Package;
 use crate::timeline::Timeline;
@@ -38,7 +40,15 @@ pub struct Application {
     pub groups: BTreeMap<Track, GroupState>,
     /// By the machine's id.
     pub machines: BTreeMap<Arc<str>, Machine>,
+    /// Machines by the network that their last request came from.
+    sources: BTreeMap<IpAddr, usize>,
+    /// Last contact of each provisional machine.
+    provisional: BTreeSet<(u64, Arc<str>)>,
 }
+
+/// There is no room for another machine, in total or from its source.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 impl Application {
     pub(crate) fn new(app: App) -> Self {
@@ -48,6 +58,8 @@ impl Application {
             channels: BTreeMap::new(),
             groups: BTreeMap::new(),
             machines: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            provisional: BTreeSet::new(),
         }
     }
 
@@ -80,6 +92,7 @@ impl Application {
         let contribution = Contribution::of(&machine);
         self.remove_machine(&id);
         self.machines.insert(id.clone(), machine);
+        self.add(&id, &contribution);
         if let Some(state) = self.groups.get_mut(&contribution.track) {
             state.counts.add(&id, &contribution);
         }
@@ -87,10 +100,47 @@ impl Application {
 
     pub(crate) fn remove_machine(&mut self, id: &str) -> Option<Machine> {
         let (id, machine) = self.machines.remove_entry(id)?;
+        let contribution = Contribution::of(&machine);
+        self.remove(&id, &contribution);
         if let Some(state) = self.groups.get_mut(&machine.track) {
-            state.counts.remove(&id, &Contribution::of(&machine));
+            state.counts.remove(&id, &contribution);
         }
         Some(machine)
+    }
+
+    /// Makes room for a new machine at the address `ip`. `Err`: there is none. `Ok(Some(_))`: the provisional machine that
+    /// was removed.
+    pub(crate) fn make_room(&mut self, ip: &str) -> Result<Option<Arc<str>>, Full> {
+        self.make_room_within(MACHINES, MACHINES_PER_SOURCE, ip)
+    }
+
+    fn make_room_within(
+        &mut self,
+        total: usize,
+        of_source: usize,
+        ip: &str,
+    ) -> Result<Option<Arc<str>>, Full> {
+        if self.sources.get(&source_of(ip)).is_some_and(|count| *count >= of_source) {
+            return Err(Full);
+        }
+        if self.machines.len() < total {
+            return Ok(None);
+        }
+        let (_, oldest) = self.provisional.first().cloned().ok_or(Full)?;
+        self.remove_machine(&oldest);
+        Ok(Some(oldest))
+    }
+
+    fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
+        *self.sources.entry(contribution.source).or_default() += 1;
+        self.provisional.extend(contribution.provisional.map(|at| (at, id.clone())));
+    }
+
+    fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
+        decrement(&mut self.sources, &contribution.source);
+        if let Some(at) = contribution.provisional {
+            self.provisional.remove(&(at, id.clone()));
+        }
     }
 
     /// Changes a machine and its group's counts. `None` if the machine does not exist.
@@ -100,6 +150,8 @@ impl Application {
         let changed = change(machine);
         let after = Contribution::of(machine);
         if before != after {
+            self.remove(id, &before);
+            self.add(id, &after);
             if let Some(state) = self.groups.get_mut(&before.track) {
                 state.counts.remove(id, &before);
             }
@@ -108,5 +160,52 @@ impl Application {
             }
         }
         Some(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn application() -> Application {
+        Application::new(App { id: "id".to_owned(), name: String::new(), product_id: None })
+    }
+
+    fn machine(id: &str, ip: &str, [first_seen, last_seen]: [u64; 2]) -> Machine {
+        let track = "alpha".parse().unwrap();
+        Machine { ip: ip.to_owned(), last_seen, ..Machine::new(id, track, first_seen) }
+    }
+
+    #[test]
+    fn a_full_table_gives_the_room_of_machines_that_did_not_come_back() {
+        let mut app = application();
+        app.put_machine(machine("known", "10.0.0.1", [1000, 9000]));
+        app.put_machine(machine("late", "10.0.0.2", [3000, 3001]));
+        app.put_machine(machine("early", "10.0.0.3", [2000, 2001]));
+        let mut room = || app.make_room_within(3, 9, "10.0.0.9").map(|id| id.map(|id| id.to_string()));
+        assert_eq!(room(), Ok(Some("early".to_owned())));
+        assert_eq!(room(), Ok(None));
+        app.put_machine(machine("third", "10.0.0.9", [4000, 4000]));
+        app.change(&"late".into(), |late| late.last_seen = 6000);
+        assert_eq!(app.make_room_within(3, 9, "10.0.0.9").unwrap().as_deref(), Some("third"));
+        app.put_machine(machine("fourth", "10.0.0.9", [4000, 8000]));
+        assert_eq!(app.make_room_within(3, 9, "10.0.0.9"), Err(Full));
+        assert!(["known", "late", "fourth"].iter().all(|id| app.machines.contains_key(*id)));
+    }
+
+    #[test]
+    fn one_source_has_a_share_of_the_table() {
+        let mut app = application();
+        let full = |app: &mut Application, ip: &str| app.make_room_within(9, 2, ip) == Err(Full);
+        app.put_machine(machine("a", "10.0.0.1", [0, 0]));
+        app.put_machine(machine("b", "::ffff:10.0.0.1", [0, 0]));
+        assert!(full(&mut app, "10.0.0.1") && !full(&mut app, "10.0.0.2"));
+        app.put_machine(machine("c", "2001:db8:1:2::1", [0, 0]));
+        app.put_machine(machine("d", "2001:db8:1:2:ffff::9", [0, 0]));
+        assert!(full(&mut app, "2001:db8:1:2:3:4:5:6") && !full(&mut app, "2001:db8:1:3::1"));
+        // A machine moves to another network.
+        app.change(&"a".into(), |machine| machine.ip = "10.0.0.2".to_owned());
+        app.remove_machine("d");
+        assert!(!full(&mut app, "10.0.0.1") && !full(&mut app, "2001:db8:1:2::1"));
     }
 }

@@ -8,7 +8,7 @@ use semver::Version;
 use crate::activity::{Kind, Severity};
 use crate::application::Application;
 use crate::group::GroupState;
-use crate::limits::{MACHINES, TEXT};
+use crate::limits::TEXT;
 use crate::machine::{Grant, Machine, Status};
 use crate::package::{Package, is_older};
 use crate::policy::Zones;
@@ -79,7 +79,12 @@ impl UpdateState {
             return AppOutcome::UnknownGroup;
         }
         let Ok(version) = reported.version.parse::<Version>() else { return AppOutcome::InvalidVersion };
-        let Some(machine) = register(app, request, &track, now) else { return AppOutcome::NotRegistered };
+        let Some((machine, removed)) = register(app, request, &track, now) else {
+            return AppOutcome::NotRegistered;
+        };
+        if let Some(removed) = removed {
+            self.mark_changed(RecordKey::Machine(id.clone(), removed.to_string()), false);
+        }
         self.mark_changed(RecordKey::Machine(id.clone(), machine.to_string()), false);
         self.expire(&id, &track, now);
         self.account_hold(&id, &track, now, zones);
@@ -167,11 +172,14 @@ impl UpdateState {
     fn grant(&mut self, id: &str, track: &Track, machine: &Arc<str>, version: &Version, now: u64) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let Some(state) = app.groups.get_mut(track) else { return };
-        let before = app.machines.get(machine).and_then(|machine| machine.last_grant.clone());
+        let Some(known) = app.machines.get(machine) else { return };
+        let before = known.last_grant.clone();
         let grant = Grant { version: version.clone(), at: now, renewed: now, before };
         let mut started = None;
         if let Some(rollout) = &mut state.group.rollout {
-            rollout.count_attempt(&grant);
+            if rollout.counts(known) {
+                rollout.count_attempt(&grant);
+            }
             if rollout.started.is_none() {
                 rollout.started = Some(now);
                 started = Some(rollout.version.to_string());
@@ -283,21 +291,30 @@ fn apply_policy(
     let in_progress = counts.active_grants.len()
         - usize::from(own_active.is_some_and(|own| counts.active_grants.contains(&own)));
     let none_succeeded = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
+    // Anyone can invent machines: they never go first, and leave half of the slots to the others.
+    let is_newcomer = group.rollout.as_ref().is_some_and(|rollout| rollout.is_newcomer(machine, now));
+    let of_slots = |limit: usize| if is_newcomer { (limit / 2).max(1) } else { limit };
     let pending_reboots = counts.reboot_pending.len() - usize::from(is_pending(machine));
-    if group.policy.safe_mode && none_succeeded && in_progress + pending_reboots >= 1 {
+    if group.policy.safe_mode && none_succeeded && (is_newcomer || in_progress + pending_reboots >= 1) {
         return Decision::NoUpdate(Reason::SafeMode);
     }
-    if group.policy.per_period().is_some_and(|limit| recent >= limit) {
+    if group.policy.per_period().map(of_slots).is_some_and(|limit| recent >= limit) {
         return Decision::NoUpdate(Reason::MaxPerPeriod);
     }
-    if group.policy.in_progress().is_some_and(|limit| in_progress >= limit) {
+    if group.policy.in_progress().map(of_slots).is_some_and(|limit| in_progress >= limit) {
         return Decision::NoUpdate(Reason::MaxInProgress);
     }
     Decision::Grant(target.clone())
 }
 
-/// Registers or updates the machine. `None`: the request is invalid, or the application has too many machines.
-fn register(app: &mut Application, request: AppRequest<'_>, track: &Track, now: u64) -> Option<Arc<str>> {
+/// Registers or updates the machine. Returns its id and the machine that was removed for it. `None`: the request is
+/// invalid, or the application has too many machines, in total or from this source.
+fn register(
+    app: &mut Application,
+    request: AppRequest<'_>,
+    track: &Track,
+    now: u64,
+) -> Option<(Arc<str>, Option<Arc<str>>)> {
     let reported = request.app;
     // Diskless machines have no persistent id.
     let id = [&reported.machine_id, &reported.boot_id].into_iter().find(|id| !id.is_empty())?;
@@ -314,10 +331,9 @@ fn register(app: &mut Application, request: AppRequest<'_>, track: &Track, now: 
         return None;
     }
     let id: Arc<str> = id.as_str().into();
+    let mut removed = None;
     if !app.machines.contains_key(&id) {
-        if app.machines.len() >= MACHINES {
-            return None;
-        }
+        removed = app.make_room(request.ip).ok()?;
         app.put_machine(Machine::new(&id, track.clone(), now));
     }
     app.change(&id, |machine| {
@@ -348,7 +364,7 @@ fn register(app: &mut Application, request: AppRequest<'_>, track: &Track, now: 
             machine.alias = Some(alias.clone());
         }
     });
-    Some(id)
+    Some((id, removed))
 }
 
 /// Reuses the allocation.

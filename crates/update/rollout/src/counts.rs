@@ -1,9 +1,10 @@
 //! Counts of a group's machines, so that a check does not iterate over them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::limits::VERSIONS;
+use crate::limits::{PROVISIONAL, VERSIONS};
 use crate::machine::{Machine, Status};
 use crate::track::Track;
 
@@ -24,7 +25,7 @@ pub struct Counts {
     pub(crate) reboot_pending: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// What one machine contributes to its group's counts.
+/// What one machine contributes to its group's and its application's counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contribution {
     pub track: Track,
@@ -33,6 +34,21 @@ pub(crate) struct Contribution {
     recent_grants: Option<u64>,
     active_grants: Option<u64>,
     reboot_pending: Option<u64>,
+    pub source: IpAddr,
+    /// The last request of a machine that was seen for less than [`PROVISIONAL`] seconds.
+    pub provisional: Option<u64>,
+}
+
+/// The part of a machine's address that one network has.
+pub(crate) fn source_of(ip: &str) -> IpAddr {
+    match ip.parse() {
+        Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(address) => address.into(),
+            None => Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64).into(),
+        },
+        Ok(address) => address,
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
 }
 
 impl Contribution {
@@ -44,6 +60,9 @@ impl Contribution {
             recent_grants: machine.last_grant.as_ref().map(|(_, at)| *at),
             active_grants: machine.grant.as_ref().map(|grant| grant.renewed),
             reboot_pending: machine.is_reboot_pending().then_some(machine.last_seen),
+            source: source_of(&machine.ip),
+            provisional: (machine.last_seen.saturating_sub(machine.first_seen) < PROVISIONAL)
+                .then_some(machine.last_seen),
         }
     }
 }
@@ -94,7 +113,7 @@ impl Counts {
     }
 }
 
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+pub(crate) fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {

@@ -105,8 +105,10 @@ impl UpdateState {
         });
         let Some((grant, rejects)) = declined.flatten() else { return };
         self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
-        let group = self.apps.get_mut(id).and_then(|app| app.groups.get_mut(track));
-        if let Some(rollout) = group.and_then(|state| state.group.rollout.as_mut()) {
+        if let Some(app) = self.apps.get_mut(id)
+            && let Some(rollout) = app.groups.get_mut(track).and_then(|state| state.group.rollout.as_mut())
+            && app.machines.get(machine).is_some_and(|known| rollout.counts(known))
+        {
             rollout.uncount_attempt(&grant);
             self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
         }
@@ -146,10 +148,12 @@ impl UpdateState {
             self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
             return false;
         };
+        let counts =
+            rollout.zip(app.machines.get(machine)).is_some_and(|(rollout, known)| rollout.counts(known));
         let text = format!("{machine} installed {version} and stopped reporting");
         let failed = FailureReport { version, code: ErrorCode(1), gave_up: false, text };
         self.count_failure(id, track, machine, failed, now);
-        true
+        counts
     }
 
     fn count_failure(
@@ -167,11 +171,12 @@ impl UpdateState {
         let since = state.group.rollout.as_ref().map_or(0, Rollout::counting_since);
         let is_first = !(known.has_failed(&version)
             && known.failure.as_ref().is_some_and(|failure| failure.at >= since));
-        if is_first && let Some(rollout) = &mut state.group.rollout {
+        let counts = is_first && state.group.rollout.as_ref().is_some_and(|rollout| rollout.counts(known));
+        if counts && let Some(rollout) = &mut state.group.rollout {
             rollout.failed += 1;
         }
         let limit_exceeded = state.group.rollout.as_ref().filter(|rollout| {
-            is_first && state.group.policy.is_failing(rollout.failed, rollout.attempts_in_period())
+            counts && state.group.policy.is_failing(rollout.failed, rollout.attempts_in_period())
         });
         let why = limit_exceeded.map(|rollout| {
             format!(
@@ -235,6 +240,7 @@ impl UpdateState {
         let rollout = app.groups.get(track).and_then(|state| state.group.rollout.as_ref());
         let reached = rollout.filter(|rollout| at >= rollout.since && !is_older(version, &rollout.version));
         let success = reached.map(|rollout| (rollout.version.clone(), now));
+        let counts = rollout.is_some_and(|rollout| rollout.counts(known));
         let changed = app.change(machine, |machine| {
             machine.grant = None;
             machine.set_status(Status::Complete, None, now);
@@ -249,10 +255,12 @@ impl UpdateState {
             return;
         }
         // After a reset or a fallback the machine reaches the version a second time.
-        if !last_success.is_some_and(|(version, at)| version == rollout.version && at >= rollout.since) {
+        let is_repeated =
+            last_success.is_some_and(|(version, at)| version == rollout.version && at >= rollout.since);
+        if counts && !is_repeated {
             rollout.succeeded += 1;
         }
-        if failed_at.is_some_and(|failed| failed >= rollout.counting_since()) {
+        if counts && failed_at.is_some_and(|failed| failed >= rollout.counting_since()) {
             rollout.failed = rollout.failed.saturating_sub(1);
         }
         let has_version = |(name, _): (&String, &usize)| {

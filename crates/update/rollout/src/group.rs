@@ -6,7 +6,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
-use crate::machine::Grant;
+use crate::limits::NEWCOMER;
+use crate::machine::{Grant, Machine};
 use crate::policy::Policy;
 use crate::timeline::Timeline;
 use crate::track::Track;
@@ -69,13 +70,16 @@ pub enum PausedBy {
 const UNATTENDED: u64 = 3600;
 
 /// Progress of a group towards its channel's version. Times are Unix time in seconds. Each machine counts once per
-/// field.
+/// field, if [`Rollout::counts`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The version to reach.
     pub version: Version,
     /// When the channel began to point to it.
     pub since: u64,
+    /// Machines in the group then. Only these count below, since anyone can invent others: unless there were none.
+    #[serde(default)]
+    pub known: u64,
     /// Machines that were granted the version.
     pub attempted: u32,
     /// Machines that run it.
@@ -109,10 +113,12 @@ pub struct Resumed {
 }
 
 impl Rollout {
-    pub(crate) fn new(version: Version, since: u64) -> Self {
+    /// `known`: the machines of the group.
+    pub(crate) fn new(version: Version, since: u64, known: usize) -> Self {
         Self {
             version,
             since,
+            known: u64::try_from(known).unwrap_or(u64::MAX),
             attempted: 0,
             succeeded: 0,
             failed: 0,
@@ -123,6 +129,16 @@ impl Rollout {
             counted: since,
             resumed: None,
         }
+    }
+
+    /// Whether the machine was in the group when the rollout began, or none was.
+    pub fn counts(&self, machine: &Machine) -> bool {
+        self.known == 0 || machine.first_seen <= self.since
+    }
+
+    /// Whether the machine does not count and was first seen less than a day ago.
+    pub(crate) fn is_newcomer(&self, machine: &Machine, now: u64) -> bool {
+        !self.counts(machine) && now < machine.first_seen.saturating_add(NEWCOMER)
     }
 
     /// Seconds in which the group could grant the version. Waves depend on it.

@@ -202,7 +202,7 @@ impl UpdateState {
         channel.changed = now;
         let mut records = vec![RecordKey::Channel(key.clone(), track.clone())];
         for state in app.groups.values_mut().filter(|state| state.group.channel == *track) {
-            state.group.rollout = to.map(|version| Rollout::new(version.clone(), now));
+            state.group.rollout = to.map(|version| Rollout::new(version.clone(), now, state.counts.machines));
             records.push(RecordKey::Group(key.clone(), state.group.track.clone()));
         }
         records.into_iter().for_each(|record| self.mark_changed(record, true));
@@ -349,18 +349,21 @@ impl UpdateState {
                 channel: channel.clone(),
             });
         }
-        let rollout = found.package.clone().map(|version| Rollout::new(version, now));
+        let rollout = |known| found.package.clone().map(|version| Rollout::new(version, now, known));
         let is_full = app.groups.len() >= ITEMS_PER_APP;
         match app.groups.get_mut(group) {
             Some(state) if state.group.channel == *channel => return Ok(()),
             Some(state) => {
+                state.group.rollout = rollout(state.counts.machines);
                 state.group.channel = channel.clone();
-                state.group.rollout = rollout;
             }
             None if is_full => {
                 return Err(OperateError::LimitExceeded { what: "groups", limit: ITEMS_PER_APP });
             }
-            None => app.put_group(Group { rollout, ..new_group(app, group, channel) }, Timeline::default()),
+            None => {
+                let rollout = rollout(0);
+                app.put_group(Group { rollout, ..new_group(app, group, channel) }, Timeline::default());
+            }
         }
         self.mark_changed(RecordKey::Group(key.clone(), group.clone()), true);
         self.log_operation(&key, Some(group), format!("group {group} follows channel {channel}"), now);
@@ -486,7 +489,7 @@ fn check_allowed(app: &Application, track: &Track, version: &Version) -> Operate
 
 fn new_group(app: &Application, track: &Track, channel: &Track) -> Group {
     let found = app.channels.get(channel);
-    let rollout = found.and_then(|found| Some(Rollout::new(found.package.clone()?, found.changed)));
+    let rollout = found.and_then(|found| Some(Rollout::new(found.package.clone()?, found.changed, 0)));
     let (track, channel) = (track.clone(), channel.clone());
     Group { track, channel, policy: Policy::default(), paused: None, rollout }
 }

@@ -257,6 +257,7 @@ impl UpdateState {
             });
         }
         let mut timed_out = 0;
+        let rollout = app.groups.get(track).and_then(|state| state.group.rollout.clone());
         for machine in &expired {
             let vanished = app.change(machine, |machine| {
                 machine.grant = None;
@@ -264,7 +265,7 @@ impl UpdateState {
                 if vanished {
                     machine.set_status(Status::Undefined, None, now);
                 }
-                vanished
+                vanished && rollout.as_ref().is_some_and(|rollout| rollout.counts(machine))
             });
             timed_out += u32::from(vanished == Some(true));
         }
