@@ -37,6 +37,8 @@ pub struct Config {
     pub client_tls: Tls,
     pub peer_tls: Tls,
     pub cors: Cors,
+    /// `-host-whitelist`, as configured.
+    pub host_whitelist: Vec<String>,
     #[serde(rename = "founding")]
     pub bootstrap_method: BootstrapMethod,
     /// Replace the membership by this member and keep the data, after a permanent loss of quorum.

@@ -114,7 +114,7 @@ fn the_default_configuration_is_that_of_2_3_8() {
         "advertise-client": ["http://localhost:2379", "http://localhost:4001"],
         "client-tls": {"cert-file": null, "key-file": null, "trusted-ca-file": null, "client-cert-auth": false, "auto": false},
         "peer-tls": {"cert-file": null, "key-file": null, "trusted-ca-file": null, "client-cert-auth": false, "auto": false},
-        "cors": "off",
+        "cors": "off", "host-whitelist": [],
         "founding": {"by": "static", "state": "new", "token": "etcd-cluster",
             "cluster": "default=http://localhost:2380,default=http://localhost:7001"},
         "force-new-cluster": false, "strict-reconfig-check": false,

@@ -78,7 +78,7 @@ async fn https_with_reloaded_certificates() {
 
 #[tokio::test]
 async fn the_upstream_certificate_is_verified() {
-    use etcd_http::{Cors, Front, Local, Settings as FrontSettings};
+    use etcd_http::{Cors, Front, Hosts, Local, Settings as FrontSettings};
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (folder.path().join("own"), folder.path().join("other"));
     Authority::open(&own, "test").unwrap();
@@ -93,6 +93,7 @@ async fn the_upstream_certificate_is_verified() {
     let settings = FrontSettings {
         server_version: "2.3.8".to_owned(),
         cors: Cors::default(),
+        hosts: Hosts::default(),
         command_line: Vec::new(),
         set_log_level: None,
         registries: Vec::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use etcd_api::Member;
 use etcd_http::server::{Listener, connection_limit, serve};
-use etcd_http::{Cors, Front, Local, Settings};
+use etcd_http::{Cors, Front, Hosts, Local, Settings};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -43,6 +43,7 @@ async fn run(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings {
         server_version: "2.3.8".to_owned(),
         cors: Cors::default(),
+        hosts: Hosts::default(),
         command_line: std::env::args().collect(),
         set_log_level: None,
         registries: Vec::new(),

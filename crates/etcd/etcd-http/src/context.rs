@@ -11,6 +11,7 @@ use crate::backend::Backend;
 use crate::cors::Cors;
 use crate::credentials::{Credentials, Identity};
 use crate::event_cache::EventCache;
+use crate::hosts::Hosts;
 use crate::metrics::Metrics;
 use crate::response::{self, CLUSTER_ID, HttpResponse};
 
@@ -20,6 +21,8 @@ pub struct Settings {
     /// Server version at `/version`: must parse as 2.x.
     pub server_version: String,
     pub cors: Cors,
+    /// Other names of this member than those of [`Hosts`] itself.
+    pub hosts: Hosts,
     /// The command line, for `/debug/vars`.
     pub command_line: Vec<String>,
     /// Changes the log level; returns false for an unknown one.

@@ -57,8 +57,11 @@ fn decode(request: &Request<Incoming>) -> Result<Cow<'_, [u8]>, HttpResponse> {
 impl<B: Backend> Handler for Front<B> {
     type Chunks = WatchChunks<B::Watch>;
 
-    async fn handle(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Reply<Self::Chunks> {
+    async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Self::Chunks> {
         let context = &*self.0;
+        if let Some(refused) = context.settings.hosts.refuse(peer, &request) {
+            return Reply::Response(refused);
+        }
         if context.settings.cors.is_off() && request.method() != Method::OPTIONS {
             return route(context, request).await;
         }

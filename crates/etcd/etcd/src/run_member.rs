@@ -10,7 +10,7 @@ use etcd_config::bootstrap::Start;
 use etcd_config::config::{BootstrapMethod, Config, Cors as CorsFlag};
 use etcd_config::{Url, ids};
 use etcd_http::server::{Listener, Running, serve};
-use etcd_http::{Cors, Front, SetLogLevel, Settings};
+use etcd_http::{Cors, Front, Hosts, SetLogLevel, Settings};
 use etcd_raft::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
 use prometheus::Registry;
 
@@ -166,11 +166,18 @@ fn settings(config: &Config, set_level: SetLogLevel, registry: Registry) -> anyh
     Ok(Settings {
         server_version: config.reported_version.clone(),
         cors: cors(&config.cors),
+        hosts: hosts(config),
         command_line: std::env::args().collect(),
         set_log_level: Some(set_level),
         registries: vec![registry],
         secret,
     })
+}
+
+/// The configured names, and those in the member's URLs.
+pub fn hosts(config: &Config) -> Hosts {
+    let urls = config.advertise_client.iter().chain(&config.listen_client);
+    Hosts::new(urls.map(|url| &url.host).chain(&config.host_whitelist))
 }
 
 pub fn cors(flag: &CorsFlag) -> Cors {

@@ -10,7 +10,7 @@ use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::{Listener, connection_limit, serve};
 
 use crate::metrics_listeners::MetricsListeners;
-use crate::run_member::cors;
+use crate::run_member::{cors, hosts};
 use crate::{data_dir, tls};
 use service::{Stop, notify};
 
@@ -43,6 +43,7 @@ pub async fn run(
         },
         saved: Some(saved),
         cors: cors(&config.cors),
+        hosts: hosts(config),
     })?;
     let metrics_serving = metrics_port.serve(&proxy)?;
     let serving = serve(listeners, proxy, connection_limit())?;

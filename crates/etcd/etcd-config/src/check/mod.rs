@@ -61,6 +61,7 @@ pub fn check(raw: &RawConfig, facts: &Facts) -> Result<(Config, Vec<String>), Ch
         client_tls,
         peer_tls,
         cors: cors(raw),
+        host_whitelist: list(raw, "host-whitelist"),
         bootstrap_method: selection.method,
         force_new_cluster: raw.switch("force-new-cluster"),
         strict_reconfig_check: raw.switch("strict-reconfig-check"),
@@ -157,10 +158,14 @@ fn timing(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<(Duration, Dura
     Ok((Duration::from_millis(heartbeat), Duration::from_millis(election)))
 }
 
+/// The elements of a comma-separated value.
+fn list(raw: &RawConfig, name: &str) -> Vec<String> {
+    let text = raw.text(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
+}
+
 fn cors(raw: &RawConfig) -> Cors {
-    let text = raw.text("cors").unwrap_or_default();
-    let origins: Vec<_> =
-        text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
+    let origins = list(raw, "cors");
     if origins.iter().any(|origin| origin == "*") {
         Cors::Any
     } else if origins.is_empty() {

@@ -225,6 +225,13 @@ pub static FLAGS: &[Flag] = &[
         "",
         "Read the configuration from this YAML file and ignore all other flags.",
     ),
+    flag(
+        Version3,
+        "host-whitelist",
+        Text,
+        "",
+        "Comma-separated further host names that HTTP requests may use, or *. Addresses and private names always may.",
+    ),
     flag(Version3, "quota-backend-bytes", Number, "2147483648", "Maximum size of the v3 store in bytes."),
     flag(Version3, "max-request-bytes", Number, "1572864", "Maximum size of a v3 request in bytes."),
     flag(Version3, "max-txn-ops", Number, "128", "Maximum number of operations in a v3 transaction."),

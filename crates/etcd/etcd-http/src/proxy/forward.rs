@@ -20,6 +20,7 @@ use super::saved::{self, SavedError};
 use super::upstream::{Dial, payload};
 use crate::body;
 use crate::cors::{self, Cors};
+use crate::hosts::Hosts;
 use crate::limits;
 use crate::process;
 use crate::response::{self, HttpResponse, to_json};
@@ -55,6 +56,7 @@ pub struct ProxySettings {
     /// `DATA/proxy/cluster`; nothing is saved if `None`.
     pub saved: Option<PathBuf>,
     pub cors: Cors,
+    pub hosts: Hosts,
 }
 
 /// Why a proxy could not be started.
@@ -190,6 +192,9 @@ impl Handler for Proxy {
     type Chunks = Never;
 
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
+        if let Some(refused) = self.settings.hosts.refuse(peer, &request) {
+            return Reply::Response(refused);
+        }
         let origin = self.settings.cors.allowed(request.headers());
         let mut response = match *request.method() {
             Method::OPTIONS => response::no_content(StatusCode::OK),
@@ -214,12 +219,10 @@ fn upstream_request(parts: &Parts, body: &Bytes, url: &str) -> Request<Payload> 
     let target = parts.uri.path_and_query().map(|target| Uri::from(target.clone()));
     *request.uri_mut() = target.unwrap_or_default();
     *request.headers_mut() = parts.headers.clone();
-    if !request.headers().contains_key(HOST) {
-        // Required by HTTP/1.1, and missing in an HTTP/1.0 request.
-        let host = url.split_once("://").map_or(url, |(_, host)| host);
-        if let Ok(host) = HeaderValue::from_str(host) {
-            request.headers_mut().insert(HOST, host);
-        }
+    // The member's: it does not know the proxy's names.
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(HOST, host);
     }
     request
 }

@@ -11,7 +11,7 @@ use etcd_http::backend::Backend;
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::Running;
 use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
-use etcd_http::{Cors, Front, Local};
+use etcd_http::{Cors, Front, Hosts, Local};
 use tokio::runtime::Runtime;
 
 use crate::site::{self, Client, FORM, Response, TIMEOUT};
@@ -48,6 +48,7 @@ fn proxy_settings(peers: Vec<String>, saved: PathBuf, read_only: bool) -> ProxyS
         },
         saved: Some(saved),
         cors: Cors::default(),
+        hosts: Hosts::default(),
     }
 }
 

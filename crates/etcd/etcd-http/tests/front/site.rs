@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_api::Member;
 use etcd_http::server::{Handler, Listener, Running, serve};
 use etcd_http::tls::ServerTls;
-use etcd_http::{Cors, Front, Local, Settings};
+use etcd_http::{Cors, Front, Hosts, Local, Settings};
 use tokio::runtime::Runtime;
 
 /// Timeout of a request.
@@ -29,6 +29,7 @@ pub fn settings() -> Settings {
     Settings {
         server_version: "2.3.8".to_owned(),
         cors: Cors::default(),
+        hosts: Hosts::default(),
         command_line: vec!["etcd".to_owned(), "-name".to_owned(), "n1".to_owned()],
         set_log_level: Some(Arc::new(|level| ["DEBUG", "INFO"].contains(&level))),
         registries: Vec::new(),

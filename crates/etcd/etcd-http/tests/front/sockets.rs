@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::net::Shutdown;
 
-use crate::site::{FORM, Site};
+use etcd_http::{Hosts, Settings};
+
+use crate::site::{self, FORM, Site};
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -98,6 +100,23 @@ fn rejected_heads() {
     check(format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(2 << 20)), 431);
     // The server still works.
     assert_eq!(site.get("/version").status, 200);
+}
+
+/// DNS rebinding: a browser that was sent to this address by a name of the page's domain.
+#[test]
+fn a_page_whose_name_was_rebound_to_this_address_is_refused() {
+    let page = "GET /v2/keys/ HTTP/1.1\r\nHost: rebind.example.org:2379\r\n\r\n";
+    let site = Site::start();
+    let mut client = site.connect();
+    client.write(page);
+    let refused = client.response_to("GET");
+    assert_eq!(refused.status, 421);
+    assert!(refused.body.contains("-host-whitelist=rebind.example.org"), "{}", refused.body);
+    let hosts = Hosts::new(["rebind.example.org"]);
+    let site = Site::with(Settings { hosts, ..site::settings() }, None);
+    let mut client = site.connect();
+    client.write(page);
+    assert_eq!(client.response_to("GET").status, 200);
 }
 
 #[test]
