@@ -22,6 +22,11 @@ pub enum Error {
     Dial { address: String, cause: String },
     #[error("host key mismatch")]
     HostKeyChanged,
+    #[error(
+        "{}:{line}: the host key of {address} is revoked: {key}; give the host a new key, then connect again",
+        path.display()
+    )]
+    HostKeyRevoked { path: PathBuf, line: usize, address: String, key: String },
     #[error("Host key verification failed.")]
     HostKeyRefused,
     #[error("{}: {cause}", path.display())]

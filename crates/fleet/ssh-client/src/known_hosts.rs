@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::host_key::HostKey;
+use crate::host_pattern::HostPattern;
 use crate::limits::KNOWN_HOSTS_BYTES;
 use crate::settings::Address;
 
@@ -17,6 +18,10 @@ pub enum Verdict {
     Unknown,
     /// Only other keys are known; `line` of the first.
     Changed {
+        line: usize,
+    },
+    /// The key must not be used for this host, even if another line trusts it.
+    Revoked {
         line: usize,
     },
 }
@@ -32,8 +37,10 @@ pub struct KnownHosts {
 #[derive(Debug)]
 struct Line {
     number: usize,
-    hosts: Vec<String>,
+    hosts: HostPattern,
     key: HostKey,
+    /// Marked `@revoked`.
+    revoked: bool,
 }
 
 impl KnownHosts {
@@ -63,24 +70,34 @@ impl KnownHosts {
         Ok(KnownHosts { path: path.to_owned(), keys, lines: text.lines().count() })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn verdict(&self, address: &Address, key: &HostKey) -> Verdict {
-        let mut lines_of_host = self.lines_of_host(address).peekable();
-        let first = lines_of_host.peek().map(|line| line.number);
+        let lines = self.lines_of_host(address);
+        if let Some(line) = revocation(&lines, key) {
+            return Verdict::Revoked { line };
+        }
+        let mut trusting = lines.iter().filter(|line| !line.revoked).peekable();
+        let first = trusting.peek().map(|line| line.number);
         match first {
             None => Verdict::Unknown,
-            Some(_) if lines_of_host.any(|line| line.key == *key) => Verdict::Known,
+            Some(_) if trusting.any(|line| line.key == *key) => Verdict::Known,
             Some(line) => Verdict::Changed { line },
         }
     }
 
-    /// Known keys of the host.
-    pub fn keys<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a HostKey> {
-        self.lines_of_host(address).map(|line| &line.key)
+    /// Known keys of the host that are not revoked.
+    pub fn keys(&self, address: &Address) -> Vec<&HostKey> {
+        let lines = self.lines_of_host(address);
+        let trusting = lines.iter().filter(|line| !line.revoked && revocation(&lines, &line.key).is_none());
+        trusting.map(|line| &line.key).collect()
     }
 
-    fn lines_of_host<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a Line> {
+    fn lines_of_host(&self, address: &Address) -> Vec<&Line> {
         let name = address.to_string();
-        self.keys.iter().filter(move |line| line.hosts.contains(&name))
+        self.keys.iter().filter(|line| line.hosts.matches(&name)).collect()
     }
 
     /// Appends the key to the file.
@@ -89,9 +106,15 @@ impl KnownHosts {
             |error: io::Error| Error::KnownHosts { path: self.path.clone(), cause: error.to_string() };
         append(&self.path, &format!("{address} {key}\n")).map_err(failed)?;
         self.lines += 1;
-        self.keys.push(Line { number: self.lines, hosts: vec![address.to_string()], key: key.clone() });
+        let hosts = HostPattern::exact(&address.to_string());
+        self.keys.push(Line { number: self.lines, hosts, key: key.clone(), revoked: false });
         Ok(())
     }
+}
+
+/// The first line that revokes the key.
+fn revocation(lines_of_host: &[&Line], key: &HostKey) -> Option<usize> {
+    lines_of_host.iter().find(|line| line.revoked && line.key == *key).map(|line| line.number)
 }
 
 fn append(path: &Path, line: &str) -> io::Result<()> {
@@ -115,15 +138,19 @@ fn parse_line(number: usize, line: &str) -> Result<Option<Line>, &'static str> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    if line.starts_with('@') {
-        return Err("markers are not supported");
-    }
-    if line.starts_with("|1|") {
-        return Err("hashed host names are not supported");
-    }
-    let (hosts, key) = line.split_once(char::is_whitespace).ok_or("no key")?;
+    let (marker, rest) = match line.split_once(char::is_whitespace) {
+        Some((marker, rest)) if marker.starts_with('@') => (Some(marker), rest.trim_start()),
+        _ => (None, line),
+    };
+    let revoked = match marker {
+        None => false,
+        Some("@revoked") => true,
+        Some("@cert-authority") => return Err("certificate authorities are not supported"),
+        Some(_) => return Err("unknown marker"),
+    };
+    let (hosts, key) = rest.split_once(char::is_whitespace).ok_or("no key")?;
     let key = HostKey::parse(key).ok_or("no key that can be read")?;
-    Ok(Some(Line { number, hosts: hosts.split(',').map(str::to_owned).collect(), key }))
+    Ok(Some(Line { number, hosts: HostPattern::parse(hosts)?, key, revoked }))
 }
 
 #[cfg(test)]
@@ -134,19 +161,28 @@ mod tests {
     const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
     const TWO: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
+    /// `hidden`, hashed by `ssh-keygen -H`.
+    const HASHED: &str = "|1|GprogWTqw1Wnrl3QC9c8EElnWBk=|e8M9XJ2Boz+ArtxzyCl3Zjxlouw=";
+
     fn key(text: &str) -> HostKey {
         HostKey::parse(text).unwrap()
     }
 
-    #[test]
-    fn verdicts() {
+    fn hosts(text: &str) -> (tempfile::TempDir, KnownHosts) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known_hosts");
-        let text = format!(
-            "# comment\n\na,[b]:2222 {ONE} me\n@revoked * {ONE}\n|1|x|y {ONE}\nc nonsense\nc {TWO}\nc {ONE}\n"
-        );
         std::fs::write(&path, text).unwrap();
         let hosts = KnownHosts::read(&path).unwrap();
+        (folder, hosts)
+    }
+
+    #[test]
+    fn verdicts() {
+        let text = format!(
+            "# comment\n\na,[b]:2222 {ONE} me\n@cert-authority * {TWO}\n|1|x|y {ONE}\n@other * {TWO}\n\
+             c nonsense\nc {TWO}\nc {ONE}\n*.example,!x.example {ONE}\n{HASHED} {ONE}\n"
+        );
+        let (_folder, hosts) = hosts(&text);
         let check = |host: &str, port: u16, text: &str, expect: Verdict| {
             assert_eq!(hosts.verdict(&Address::new(host, port), &key(text)), expect, "{host}:{port}");
         };
@@ -157,6 +193,31 @@ mod tests {
         check("b", 22, ONE, Verdict::Unknown);
         check("c", 22, ONE, Verdict::Known);
         check("d", 22, ONE, Verdict::Unknown);
+        check("y.example", 22, ONE, Verdict::Known);
+        check("x.example", 22, ONE, Verdict::Unknown);
+        check("hidden", 22, ONE, Verdict::Known);
+        // A hashed line protects against another key, too: it is no unknown host to be confirmed.
+        check("hidden", 22, TWO, Verdict::Changed { line: 11 });
+        check("hidden", 2222, ONE, Verdict::Unknown);
+    }
+
+    #[test]
+    fn revoked_keys_are_never_trusted() {
+        let check = |text: &str, expect: Verdict, keys: &[&str]| {
+            let (_folder, hosts) = hosts(text);
+            let address = Address::new("hidden", 22);
+            assert_eq!(hosts.verdict(&address, &key(ONE)), expect, "{text}");
+            let trusted: Vec<String> = hosts.keys(&address).iter().map(ToString::to_string).collect();
+            assert_eq!(trusted, keys, "{text}");
+        };
+        check(&format!("hidden {ONE}\n@revoked * {ONE}\n"), Verdict::Revoked { line: 2 }, &[]);
+        check(&format!("@revoked hidden {ONE} stolen\n* {ONE}\n"), Verdict::Revoked { line: 1 }, &[]);
+        check(&format!("@revoked\t{HASHED}\t{ONE}\n"), Verdict::Revoked { line: 1 }, &[]);
+        check(&format!("@revoked * {TWO}\nhidden {TWO}\nhidden {ONE}\n"), Verdict::Known, &[ONE]);
+        // Other hosts may use it.
+        check(&format!("@revoked *,!hidden {ONE}\nhidden {ONE}\n"), Verdict::Known, &[ONE]);
+        // Not a changed key: the host has no other.
+        check(&format!("@revoked * {TWO}\n"), Verdict::Unknown, &[]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! the caller's flags: a `Host *` block must not change the machine that is reached or a message that scripts compare.
 //!
 //! `ssh` and its directory never outlive this process, even after SIGKILL. This crate never connects to a host whose
-//! key has changed, and never writes secrets.
+//! key has changed or is revoked, and never writes secrets.
 
 #![warn(missing_docs)]
 
@@ -18,6 +18,7 @@ mod control;
 mod copy;
 mod error;
 mod host_key;
+mod host_pattern;
 mod identity;
 mod input;
 mod known_hosts;

@@ -20,7 +20,7 @@ impl<'a> Trust<'a> {
 
     /// The trusted keys of the host; `None` for any.
     pub fn keys(&self) -> Option<Vec<&HostKey>> {
-        self.known.as_ref().map(|known| known.keys(self.address).collect())
+        self.known.as_ref().map(|known| known.keys(self.address))
     }
 
     /// Prompts for an unknown key and stores it if the user accepts. Returns whether the key is newly trusted.
@@ -39,6 +39,12 @@ impl<'a> Trust<'a> {
                 eprintln!("{}", changed_key_warning(self.address, key, line));
                 Err(Error::HostKeyChanged)
             }
+            Verdict::Revoked { line } => Err(Error::HostKeyRevoked {
+                path: known.path().to_owned(),
+                line,
+                address: self.address.to_string(),
+                key: format!("{} key {}", key.kind(), key.sha256()),
+            }),
         }
     }
 }

@@ -77,6 +77,37 @@ fn a_changed_host_key_is_rejected() {
 
 #[test]
 #[ignore = "wants an SSH server and root: cargo verify ssh"]
+fn a_revoked_host_key_is_rejected_although_another_line_trusts_it() {
+    let fixture = Fixture::new().with_agent().with_known_host();
+    let file = fixture.path(".fleetctl/known_hosts");
+    let trusted = std::fs::read_to_string(&file).unwrap();
+    let (_, key) = trusted.trim_end().split_once(' ').unwrap();
+    let revoked = format!("{trusted}@revoked * {key}\n");
+    std::fs::write(&file, &revoked).unwrap();
+    let got = fixture.ssh(&["echo", "reached"], "yes\n");
+    let host = format!("[127.0.0.1]:{}", fixture.port);
+    let expect = format!(
+        "err| Failed building SSH client: {file}:2: the host key of {host} is revoked: ED25519 key SHA256:"
+    );
+    assert!(got.starts_with(&expect), "{got}");
+    assert!(got.ends_with("; give the host a new key, then connect again\nexit 1\n"), "{got}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), revoked);
+}
+
+/// Hashed by OpenSSH.
+#[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
+fn a_hashed_host_is_known() {
+    let fixture = Fixture::new().with_agent().with_known_host();
+    let file = fixture.path(".fleetctl/known_hosts");
+    let hashed = Command::new("ssh-keygen").args(["-q", "-H", "-f", &file]).output().unwrap();
+    assert!(hashed.status.success(), "{hashed:?}");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("|1|"));
+    assert_eq!(fixture.ssh(&["echo", "reached"], ""), "out| reached\n");
+}
+
+#[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn output_and_exit_codes_of_commands() {
     let fixture = Fixture::new().with_agent().with_known_host();
     let check = |arguments: &[&str], input: &str, expect: &str| {
