@@ -33,6 +33,11 @@ impl ServerUrl {
         Self { host: host.to_owned(), ..self.clone() }
     }
 
+    /// Whether others on the way to the server can read requests.
+    pub fn is_readable_on_the_network(&self) -> bool {
+        self.scheme == "http" && !self.is_loopback()
+    }
+
     pub fn is_loopback(&self) -> bool {
         let address = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match address {

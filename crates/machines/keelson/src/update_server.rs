@@ -134,6 +134,9 @@ impl UpdateServer {
         let token = std::fs::read_to_string(&path).with_context(|| {
             format!("cannot read the token {} (set another with --token-file)", path.display())
         })?;
+        if let Some(warning) = plain_text_warning(&flags.server) {
+            context.progress.note(&warning);
+        }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -215,6 +218,21 @@ impl UpdateServer {
     }
 }
 
+/// Warns if the token would cross a network unencrypted.
+fn plain_text_warning(url: &str) -> Option<String> {
+    let readable = match url.parse::<ServerUrl>() {
+        Ok(url) => url.is_readable_on_the_network(),
+        // In doubt, for example with a user name in the URL.
+        Err(_) => !url.to_ascii_lowercase().starts_with("https:"),
+    };
+    readable.then(|| {
+        format!(
+            "warning: the admin token is sent to {url} unencrypted: whoever reads it on the network can change which \
+             version machines get; use an https:// URL, or a tunnel (ssh -L 8041:127.0.0.1:8041 HOST)"
+        )
+    })
+}
+
 /// TLS with the certificate authorities that this machine trusts.
 fn tls_config(url: &str) -> anyhow::Result<TlsConfig> {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES_PATH.to_owned());
@@ -252,6 +270,28 @@ mod tests {
             let url: ServerUrl = url.parse().unwrap();
             assert_eq!(update_url(&url).to_string(), format!("{here}/v1/update/"));
             assert_eq!(update_url_for_machines(&url).to_string(), format!("{machines}/v1/update/"));
+        }
+    }
+
+    #[test]
+    fn tokens_are_not_sent_in_plain_text_without_a_warning() {
+        for (url, warned) in [
+            ("http://192.0.2.7:8041", true),
+            ("HTTP://updates.example.net/", true),
+            ("http://[2001:db8::1]:8041", true),
+            ("http://127.0.0.1.example.net", true),
+            ("http://localhost.example.net", true),
+            ("http://u:p@updates.example.net", true),
+            ("https://updates.example.net", false),
+            ("HTTPS://u:p@updates.example.net", false),
+            ("http://127.0.0.1:8041", false),
+            ("http://127.9.9.9", false),
+            ("http://[::1]:8041", false),
+            ("http://localhost:8041/", false),
+        ] {
+            let warning = plain_text_warning(url);
+            assert_eq!(warning.is_some(), warned, "{url}");
+            assert!(warning.is_none_or(|text| text.contains(url) && text.contains("https://")), "{url}");
         }
     }
 

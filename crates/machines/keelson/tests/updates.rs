@@ -178,6 +178,45 @@ fn a_release_is_published_and_promoted() {
     failed(&["channel", "list", "--server", "http://127.0.0.1:1"], 1, "cannot reach the channel server");
 }
 
+/// The address is not routed: the command fails before it sends anything.
+#[test]
+fn a_token_is_not_sent_in_plain_text_without_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("token"), "0123456789abcdef").unwrap();
+    let list = |server: &str| {
+        let mut command = keelson(at);
+        command.args(["channel", "list", "--json", "--token-file", "token", "--server", server]);
+        let output = command.output().unwrap();
+        assert!(output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warning = "warning: the admin token is sent to http://255.255.255.255:1 unencrypted";
+    assert_eq!(list("http://255.255.255.255:1").matches(warning).count(), 1);
+    assert!(!list("http://127.0.0.1:1").contains("warning"));
+    assert!(!list("https://255.255.255.255:1").contains("warning"));
+}
+
+#[test]
+fn a_server_of_a_network_without_tls_warns_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first_errors = |arguments: &[&str]| {
+        let mut command = keelson(folder.path());
+        command.arg("serve-updates").args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let read: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("Publish:")).collect();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        read.into_iter().chain(lines).filter(|line| line.contains("warning")).collect::<Vec<_>>()
+    };
+    let warned = first_errors(&["--listen", "0.0.0.0:0"]);
+    assert!(warned.len() == 1 && warned[0].contains("accepts the admin token unencrypted"), "{warned:?}");
+    assert_eq!(first_errors(&["--listen", "127.0.0.1:0"]), [""; 0]);
+    let with_proxy = ["--listen", "0.0.0.0:0", "--public-url", "https://updates.example.net"];
+    assert_eq!(first_errors(&with_proxy), [""; 0]);
+}
+
 /// A grant is on disk before its machine receives it, so a killed server keeps its limits.
 #[test]
 fn a_killed_server_exceeds_no_limit() {

@@ -63,6 +63,9 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let address = listener.local_addr()?;
     let url: ServerUrl = format!("http://{address}/").parse()?;
+    if let Some(warning) = plain_text_warning(address, flags.public_url.as_ref()) {
+        context.progress.note(&warning);
+    }
     let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
     let by = flags.public_url.as_ref().unwrap_or(&url);
     update_server::record_url(&data, by)?;
@@ -88,4 +91,41 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     channel_server::serve(server, listener, stop).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warns if the server accepts tokens unencrypted from a network, unless it has a public URL with TLS.
+fn plain_text_warning(address: SocketAddr, public_url: Option<&ServerUrl>) -> Option<String> {
+    let is_encrypted = public_url.is_some_and(|url| !url.is_readable_on_the_network() && !url.is_loopback());
+    (!address.ip().to_canonical().is_loopback() && !is_encrypted).then(|| {
+        format!(
+            "warning: {address} accepts the admin token unencrypted: whoever reads it on the network can change which \
+             version machines get; listen on 127.0.0.1, and put a reverse proxy with TLS in front (--public-url \
+             https://HOST)"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_beyond_loopback_is_warned_of() {
+        for (listen, public_url, warned) in [
+            ("127.0.0.1:8041", None, false),
+            ("[::1]:8041", None, false),
+            ("[::ffff:127.0.0.1]:8041", None, false),
+            ("127.0.0.1:8041", Some("http://updates.example.net"), false),
+            ("0.0.0.0:8041", None, true),
+            ("[::]:8041", None, true),
+            ("192.0.2.7:8041", None, true),
+            ("0.0.0.0:8041", Some("http://updates.example.net"), true),
+            ("0.0.0.0:8041", Some("https://localhost"), true),
+            ("0.0.0.0:8041", Some("https://updates.example.net"), false),
+        ] {
+            let public_url: Option<ServerUrl> = public_url.map(|url| url.parse().unwrap());
+            let warning = plain_text_warning(listen.parse().unwrap(), public_url.as_ref());
+            assert_eq!(warning.is_some(), warned, "{listen} {public_url:?}");
+        }
+    }
 }
