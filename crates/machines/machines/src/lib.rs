@@ -20,6 +20,7 @@ pub mod limits;
 pub mod logs;
 pub mod machine;
 pub mod nspawn;
+mod pidfd;
 pub mod process;
 pub mod processor;
 pub mod qemu;

@@ -1,10 +1,10 @@
 //! Processes that outlive the command that started them, identified by pid and start time.
 //!
-//! A pid may be reused: no signal is sent to a process whose start time differs.
+//! A pid may be reused: no signal is sent to a process whose start time differs, and signals go to a descriptor.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::pidfd::PidFd;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -55,7 +55,7 @@ impl Drop for Frozen {
 
 impl Process {
     /// Starts `command` in its own session without a terminal; appends its output to `log`.
-    #[allow(unsafe_code, reason = "system calls between fork and exec, and pidfd_open")]
+    #[allow(unsafe_code, reason = "a system call between fork and exec")]
     pub fn spawn(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let failed = |source| ProcessError::Log { path: log.to_path_buf(), source };
@@ -100,13 +100,19 @@ impl Process {
         Some(Duration::from_millis(ticks * MILLIS_PER_TICK))
     }
 
+    /// `None` if it has exited.
+    pub(crate) fn descriptor(self) -> io::Result<Option<PidFd>> {
+        let opened = PidFd::open(self.pid);
+        // Checked after opening: if it has its pid now, it had it then, and the descriptor is its own.
+        if self.alive() { opened.map(Some) } else { Ok(None) }
+    }
+
     pub fn signal(self, signal: Signal) -> Result<(), ProcessError> {
-        if !self.alive() {
-            return Ok(());
-        }
-        match nix::sys::signal::kill(Pid::from_raw(self.pid), signal) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-            Err(error) => Err(ProcessError::Signal { pid: self.pid, source: error.into() }),
+        let failed = |source| ProcessError::Signal { pid: self.pid, source };
+        let Some(descriptor) = self.descriptor().map_err(failed)? else { return Ok(()) };
+        match descriptor.send(signal as libc::c_int) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(failed(error)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -143,30 +149,20 @@ impl Process {
     /// Waits until it has exited; returns false after `limit`.
     #[must_use]
     pub fn wait(self, limit: Duration) -> bool {
-        let Some(descriptor) = self.descriptor() else { return !self.alive() };
+        let Ok(Some(descriptor)) = self.descriptor() else { return !self.alive() };
         let deadline = std::time::Instant::now() + limit;
         while self.alive() {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 return false;
             }
-            let mut wait = [PollFd::new(std::os::fd::AsFd::as_fd(&descriptor), PollFlags::POLLIN)];
+            let mut wait = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
             let timeout = PollTimeout::try_from(left.min(limits::TICK)).unwrap_or(PollTimeout::ZERO);
             if poll(&mut wait, timeout).is_err() {
                 continue;
             }
         }
         true
-    }
-
-    /// A pidfd: becomes readable when the process exits.
-    #[allow(unsafe_code, reason = "system calls between fork and exec, and pidfd_open")]
-    fn descriptor(self) -> Option<OwnedFd> {
-        // SAFETY: pidfd_open takes two integers and returns a new descriptor that has no other owner.
-        let number = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, self.pid, 0) };
-        let number = i32::try_from(number).ok().filter(|number| *number >= 0)?;
-        // SAFETY: the descriptor is new and has no other owner.
-        Some(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
     }
 }
 
@@ -248,6 +244,7 @@ mod tests {
         // Our own pid with a wrong start time is another process.
         let other = Process { pid: std::process::id().cast_signed(), started: 1 };
         assert!(!other.alive());
+        assert!(other.descriptor().unwrap().is_none());
         other.signal(Signal::SIGKILL).unwrap();
     }
 }

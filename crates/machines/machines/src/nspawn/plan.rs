@@ -90,13 +90,11 @@ impl Guest {
         self.send(libc::SIGRTMIN() + REBOOT_NOW)
     }
 
-    #[allow(unsafe_code, reason = "nix has no type for real-time signals")]
     fn send(self, signal: i32) -> io::Result<()> {
-        let Some(init) = self.init().filter(|_| self.nspawn.alive()) else { return Ok(()) };
-        // SAFETY: kill takes two integers. nix has no type for real-time signals.
-        match unsafe { libc::kill(init, signal) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let Some(init) = self.init().and_then(Process::of) else { return Ok(()) };
+        let Some(descriptor) = init.descriptor()? else { return Ok(()) };
+        // Checked after opening: the pid may have been reused before.
+        let is_init = self.nspawn.alive() && self.init() == Some(init.pid) && init.alive();
+        if is_init { descriptor.send(signal) } else { Ok(()) }
     }
 }

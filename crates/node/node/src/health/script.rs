@@ -109,7 +109,8 @@ fn run_to_end(path: &Path, limit: Duration) -> io::Result<ScriptResult> {
     drop(command);
     let mut output = Vec::new();
     let finished = read_output(&child, &mut reader, deadline, &mut output);
-    // Also kills background processes, which nothing waits for.
+    // Also kills background processes, which nothing waits for. By its id: the group is not reused before `wait` reaps
+    // its leader, and Linux signals groups by pidfd only since 6.9.
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // ESRCH: the group has exited.
         kill_process_group(group, Signal::KILL).ok();
