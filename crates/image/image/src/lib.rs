@@ -5,6 +5,7 @@
 //! inputs. Builds must not need root, must not mount anything on the host, and must not let the host's programs, time
 //! or paths into an image.
 
+mod beneath;
 pub mod build;
 mod built;
 pub mod crates;

@@ -5,9 +5,9 @@
 //! everything.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +17,7 @@ use sandbox::NAME_SERVERS;
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
+use crate::beneath::TreeRoot;
 use crate::fetch::{DebCache, hex};
 use crate::lock::Package;
 
@@ -47,8 +48,10 @@ pub enum UnpackError {
 
 /// Creates the file of a tools tree that the sandbox mounts the host's over.
 pub fn make_mount_point(tree: &Path) -> Result<(), UnpackError> {
-    let path = tree.join(&NAME_SERVERS[1..]);
-    File::create(&path).map(drop).map_err(|source| UnpackError::MountPoint { path, source })
+    let created = TreeRoot::open(tree).and_then(|root| root.create_file(Path::new(&NAME_SERVERS[1..])));
+    created
+        .map(drop)
+        .map_err(|source| UnpackError::MountPoint { path: tree.join(&NAME_SERVERS[1..]), source })
 }
 
 /// Paths of packages that are excluded from the tree: `os/cut`.
@@ -104,6 +107,8 @@ pub fn unpack(
     stop: &AtomicBool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(), UnpackError> {
+    let root =
+        &TreeRoot::open(tree).map_err(|source| UnpackError::Read { path: tree.to_path_buf(), source })?;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(None);
     let mut by_size: Vec<&Package> = packages.to_vec();
@@ -114,7 +119,7 @@ pub fn unpack(
             let outcome = if stop.load(Ordering::Relaxed) {
                 Err(UnpackError::Stopped)
             } else {
-                unpack_one(package, &cache.path(package), exclusions, tree)
+                unpack_one(package, &cache.path(package), exclusions, root)
             };
             if let Err(error) = outcome {
                 next.store(by_size.len(), Ordering::Relaxed);
@@ -136,7 +141,7 @@ fn unpack_one(
     package: &Package,
     deb: &Path,
     exclusions: &Exclusions,
-    tree: &Path,
+    root: &TreeRoot,
 ) -> Result<(), UnpackError> {
     let name = format!("{} {}", package.name, package.version);
     let bytes = fs::read(deb).map_err(|source| UnpackError::Read { path: deb.into(), source })?;
@@ -160,7 +165,7 @@ fn unpack_one(
             let Some(path) = target_path(&package_path).filter(|path| !exclusions.excludes(path)) else {
                 continue;
             };
-            unpack_entry(&mut entry, tree, &path).map_err(|source| UnpackError::Write {
+            unpack_entry(&mut entry, root, &path).map_err(|source| UnpackError::Write {
                 package: name.clone(),
                 path,
                 source,
@@ -198,38 +203,29 @@ fn target_path(package_path: &Path) -> Option<PathBuf> {
     Some(parts.iter().collect())
 }
 
-fn unpack_entry(entry: &mut tar::Entry<'_, impl Read>, tree: &Path, path: &Path) -> io::Result<()> {
-    let target = tree.join(path);
+fn unpack_entry(entry: &mut tar::Entry<'_, impl Read>, root: &TreeRoot, path: &Path) -> io::Result<()> {
     let mode = entry.header().mode()? & 0o7777;
-    if entry.header().entry_type() == EntryType::Directory {
-        return match fs::create_dir_all(&target) {
-            // The builder must be able to write to and to remove it.
-            Ok(()) => fs::set_permissions(&target, Permissions::from_mode(mode | 0o700)),
-            Err(error) => Err(error),
-        };
-    }
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
     match entry.header().entry_type() {
+        // The builder must be able to write to and to remove it.
+        EntryType::Directory => root.make_folder(path)?.set_permissions(Permissions::from_mode(mode | 0o700)),
         EntryType::Regular | EntryType::Continuous => {
-            let compressed_module = is_compressed_module(path);
-            let target = if compressed_module { target.with_extension("") } else { target };
-            let mut file = File::create_new(&target)?;
-            if compressed_module {
+            let mut file;
+            if is_compressed_module(path) {
+                file = root.create_new_file(&path.with_extension(""))?;
                 io::copy(&mut liblzma::read::XzDecoder::new(entry), &mut file)?;
             } else {
+                file = root.create_new_file(path)?;
                 io::copy(entry, &mut file)?;
             }
             // Set after the content, since a write clears set-user-id. All groups become root, so set-group-id would
             // grant root's group.
             file.set_permissions(Permissions::from_mode(mode & !0o2000 | 0o400))
         }
-        EntryType::Symlink => symlink(link_target(entry)?, &target),
+        EntryType::Symlink => root.create_link(&link_target(entry)?, path),
         EntryType::Link => {
             let original = target_path(&link_target(entry)?)
                 .ok_or_else(|| io::Error::other("link to a target outside of the tree"))?;
-            fs::hard_link(tree.join(original), &target)
+            root.create_hard_link(&original, path)
         }
         other => Err(io::Error::other(format!("unexpected kind of file: {other:?}"))),
     }
@@ -246,41 +242,4 @@ fn link_target(entry: &tar::Entry<'_, impl Read>) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_mapped_to_usr_and_cannot_leave_the_tree() {
-        let check = |from: &str, to: Option<&str>| {
-            assert_eq!(target_path(Path::new(from)).as_deref(), to.map(Path::new), "{from}");
-        };
-        check("./usr/bin/a", Some("usr/bin/a"));
-        check("./lib/systemd/x", Some("usr/lib/systemd/x"));
-        check("./boot/vmlinuz-6.12", Some("usr/lib/modules/6.12/vmlinuz"));
-        check("./boot/System.map-6.12", None);
-        check("./bin", None);
-        check("./var/lib/x", None);
-        check("./etc/../../x", None);
-        check("./", None);
-    }
-
-    /// The copyright files of most packages refer to them.
-    #[test]
-    fn the_texts_of_licences_are_not_cut() {
-        let exclusions =
-            Exclusions::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/cut")).unwrap();
-        assert!(!exclusions.excludes(Path::new("usr/share/common-licenses/GPL-3")));
-        assert!(exclusions.excludes(Path::new("usr/share/man/man1/ls.1.gz")));
-    }
-
-    #[test]
-    fn included_paths_take_precedence() {
-        let exclusions =
-            Exclusions::parse("usr/share/doc/**\n!usr/share/doc/*/copyright # wanted\n", Path::new("c"))
-                .unwrap();
-        assert!(exclusions.excludes(Path::new("usr/share/doc/a/README")));
-        assert!(!exclusions.excludes(Path::new("usr/share/doc/a/copyright")));
-        let error = Exclusions::parse("ok\n[x\n", Path::new("c")).unwrap_err();
-        assert!(error.to_string().starts_with("c:2: "), "{error}");
-    }
-}
+mod tests;
