@@ -28,6 +28,10 @@ impl Log {
         Self { journal: std::env::var_os("JOURNAL_STREAM").is_some() }
     }
 
+    pub fn is_journal(&self) -> bool {
+        self.journal
+    }
+
     pub fn info(&self, message: impl AsRef<str>) {
         self.line(Priority::Info, message.as_ref());
     }

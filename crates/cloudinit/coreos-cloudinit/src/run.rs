@@ -162,6 +162,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let prepared = rights::read_only(&ExtraRights::default(), log, || {
         prepare(request, &root, &fetched, metadata, log)
     })??;
+    rights::warn_once_per_boot(&root, log);
     if prepared.foreign {
         return Ok(true);
     }
@@ -191,8 +192,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     if request.once && is_complete && !(fetched.broken || prepared.malformed) {
         state_file::write_durable(&root, &stamp_path, stamp.as_bytes())?;
     }
-    let steps = prepared.plan.steps.len();
-    log_summary(log, steps, applied.changed, applied.failed.len());
+    log_summary(log, prepared.plan.steps.len(), applied.changed, applied.failed.len());
     let successful = is_successful(request, &fetched, &prepared) && applied.failed.is_empty();
     let report = Report {
         source: fetched.source.kind().to_owned(),
@@ -203,7 +203,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         missed: applied.missed,
         scripts: applied.scripts,
         changed: applied.changed,
-        steps,
+        steps: prepared.plan.steps.len(),
     };
     report::store(&root, &report)?;
     Ok(successful)

@@ -6,7 +6,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
+use nix::libc;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use support::Machine;
 
 /// Capability bits.
@@ -98,4 +102,45 @@ fn what_reads_has_the_rights_to_read_and_what_applies_has_all() {
             }
         }
     }
+}
+
+/// Makes the command's kernel one without Landlock.
+#[allow(unsafe_code, reason = "system calls between fork and exec")]
+fn without_landlock(command: &mut Command) {
+    let rules = [(libc::SYS_landlock_create_ruleset, Vec::new())].into_iter().collect();
+    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
+    let target = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, target).unwrap();
+    let filter = BpfProgram::try_from(filter).unwrap();
+    // SAFETY: only system calls on a filter that was built before the fork.
+    unsafe {
+        command.pre_exec(move || apply_filter(&filter).map_err(|_| std::io::Error::last_os_error()));
+    }
+}
+
+#[test]
+fn a_kernel_without_landlock_is_reported_once_per_boot() {
+    let machine = Machine::new();
+    let user_data = machine.folder().join("user-data");
+    std::fs::write(&user_data, "#cloud-config\nhostname: a\n").unwrap();
+    let from = format!("-from-file={}", user_data.display());
+    let warnings = |arguments: &[&str], journal: bool| {
+        let mut command = machine.command(arguments);
+        command.arg(&from).envs(journal.then_some(("JOURNAL_STREAM", "1:2")));
+        without_landlock(&mut command);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let can = |line: &&str| line.contains("can create, write and remove files that root owns");
+        let lines: Vec<_> = text.lines().filter(can).filter(|line| !line.starts_with("<7>")).collect();
+        assert!(lines.iter().all(|line| line.starts_with("<4>") && line.contains("no Landlock")), "{text}");
+        lines.len()
+    };
+    assert_eq!(warnings(&["-validate"], true), 0, "what changes nothing leaves no record either");
+    assert_eq!(warnings(&[], false), 0, "a terminal shows what the original shows");
+    assert_eq!(warnings(&[], true), 1);
+    assert_eq!(warnings(&[], true), 0);
+    // A boot empties /run.
+    std::fs::remove_dir_all(machine.path("/run")).unwrap();
+    assert_eq!(warnings(&[], true), 1);
 }

@@ -7,12 +7,12 @@
 //! path, helper program or system call.
 
 mod files;
+mod missing;
 mod syscalls;
 
 use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::Once;
 use std::thread;
 
 use caps::errors::CapsError;
@@ -22,8 +22,12 @@ use nix::sys::prctl;
 
 use crate::log::Log;
 
+pub use missing::warn_once_per_boot;
+
 /// User-data and databases may be readable by another user only.
 const READ_CAPABILITY: Capability = Capability::CAP_DAC_READ_SEARCH;
+const NO_LANDLOCK: &str =
+    "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, and landlock in lsm= on its command line)";
 /// The stack size of a main thread: parsers may recurse as deep as there.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -101,21 +105,17 @@ fn drop_capabilities(program_capabilities: &[Capability]) -> Result<(), RightsEr
     Ok(())
 }
 
-/// Missing kernel support is logged once and not fatal: a machine must not stay unconfigured for it.
 fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
-    static FILES: Once = Once::new();
-    static CALLS: Once = Once::new();
     let reason = match files::restrict(rights.programs, &rights.devices) {
         Ok(true) => None,
-        Ok(false) => Some("this kernel has no Landlock".to_owned()),
+        Ok(false) => Some(NO_LANDLOCK.to_owned()),
         Err(error) => Some(service::error::chain(&error)),
     };
     if let Some(reason) = reason {
-        FILES.call_once(|| log.debug(format!("File system access is not restricted: {reason}")));
+        missing::record(format!("create, write and remove files that root owns: {reason}"), log);
     }
     if let Err(error) = syscalls::deny(rights.programs, sockets) {
-        let reason = service::error::chain(&error);
-        CALLS.call_once(|| log.debug(format!("System calls are not restricted: {reason}")));
+        missing::record(format!("use all system calls: {}", service::error::chain(&error)), log);
     }
 }
 
