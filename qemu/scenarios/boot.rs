@@ -42,6 +42,7 @@ fn boots(context: &Context<'_>) -> Result<(), Failure> {
     expect(config.lines().any(|line| line == format!("SERVER={server}")), server, &config)?;
     if context.backend == Qemu {
         verified(&machine)?;
+        confined(context)?;
     }
     waits_for_nothing_slow(&machine)
 }
@@ -63,6 +64,19 @@ fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     // The initrd runs without systemd (crates/node/initrd).
     machine.fail("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
     Ok(())
+}
+
+/// Checks that the kernel filters system calls of QEMU, beyond those of a container that this test runs in.
+fn confined(context: &Context<'_>) -> Result<(), Failure> {
+    let filters = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let count = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+        count.and_then(|count| count.trim().parse::<u32>().ok())
+    };
+    let cluster = context.site.cluster();
+    let process = cluster.nodes.first().and_then(|node| node.process);
+    let (own, of_qemu) = (filters("self"), process.and_then(|process| filters(&process.pid.to_string())));
+    expect(of_qemu > own, "a system call filter of QEMU", &format!("{of_qemu:?} filters, here {own:?}"))
 }
 
 /// Units that wait for a network, a registry or other machines.

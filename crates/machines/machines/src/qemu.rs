@@ -3,6 +3,7 @@
 pub mod arguments;
 mod disk;
 pub mod qmp;
+mod sandbox;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,27 @@ impl Qemu {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+
+    /// Returns when QEMU responds.
+    fn start_qemu(&self, cluster: &Cluster, node: &Node, confined: bool) -> Result<Process, BackendError> {
+        let files = self.files(node);
+        for stale in [files.qmp(), files.console_socket(), files.ready()] {
+            remove(&stale)?;
+        }
+        let Runtime { tools, acceleration } = self.runtime()?;
+        let tools = tools.clone();
+        let tools = if cluster.outbound { tools.with_name_servers() } else { tools };
+        let mut command = tools.command(PROGRAM)?;
+        command.args(arguments::arguments(&self.layout, cluster, node, acceleration, confined));
+        let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
+            crate::process::ProcessError::Ended { log, message, .. } => {
+                BackendError::Ended { program: PROGRAM, message, log }
+            }
+            other => other.into(),
+        })?;
+        Self::wait_for_qmp(&files, process)?;
+        Ok(process)
+    }
 }
 
 impl Backend for Qemu {
@@ -158,23 +180,15 @@ impl Backend for Qemu {
         if let Some(raw) = node.made_from.as_ref().filter(|raw| !raw.exists()) {
             return Err(BackendError::Image(raw.clone()));
         }
-        let files = self.files(node);
-        for stale in [files.qmp(), files.console_socket(), files.ready()] {
-            remove(&stale)?;
-        }
-        let Runtime { tools, acceleration } = self.runtime()?;
-        let tools = tools.clone();
-        let tools = if cluster.outbound { tools.with_name_servers() } else { tools };
-        let mut command = tools.command(PROGRAM)?;
-        command.args(arguments::arguments(&self.layout, cluster, node, acceleration));
-        let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
-            crate::process::ProcessError::Ended { log, message, .. } => {
-                BackendError::Ended { program: PROGRAM, message, log }
-            }
-            other => other.into(),
-        })?;
-        Self::wait_for_qmp(&files, process)?;
-        Ok(process)
+        sandbox::start_confined(
+            |confined| self.start_qemu(cluster, node, confined),
+            |reason| {
+                eprintln!(
+                    "warning: QEMU of {} runs without a system call filter: {reason}; use a QEMU built with seccomp",
+                    node.name
+                );
+            },
+        )
     }
 
     fn shut_down(&self, node: &Node, _process: Process) -> Result<(), BackendError> {

@@ -13,21 +13,29 @@ use crate::ready::PORT;
 use crate::resets;
 use crate::store::Layout;
 
+/// Denies QEMU system calls that no machine needs, so that a guest that takes over QEMU starts no program on the host.
+/// A user network that starts programs (`guestfwd=...-cmd:`, `smb=`) would need `spawn`.
+const SANDBOX: [&str; 2] =
+    ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
+
 /// Name of the firmware configuration file that contains the user-data.
 pub const FW_CFG: &str = "opt/com.coreos/config";
 
+/// `confined` requires a QEMU with seccomp.
 #[must_use]
 pub fn arguments(
     layout: &Layout,
     cluster: &Cluster,
     node: &Node,
     acceleration: &Acceleration,
+    confined: bool,
 ) -> Vec<String> {
     let files = layout.node(&node.name);
     let mut all = Vec::new();
     let mut add = |arguments: &[&str]| all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
     add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    add(if confined { &SANDBOX } else { &[] });
     add(machine(cluster.secure_boot));
     add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
@@ -146,7 +154,7 @@ mod tests {
 
     fn lines(cluster: &Cluster, state: &str, acceleration: &Acceleration) -> String {
         let layout = Layout::new(Path::new(state), &cluster.name).unwrap();
-        let arguments = arguments(&layout, cluster, &cluster.nodes[0], acceleration);
+        let arguments = arguments(&layout, cluster, &cluster.nodes[0], acceleration, true);
         let mut text = String::new();
         for argument in arguments {
             text.push_str(if argument.starts_with('-') && !text.is_empty() { "\n" } else { "" });
@@ -176,6 +184,9 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(text, GOLDEN);
+        let (layout, cluster) = (Layout::new(Path::new("/state"), "default").unwrap(), cluster());
+        let unconfined = arguments(&layout, &cluster, &cluster.nodes[0], &tcg, false).join(" ");
+        assert_eq!(unconfined, GOLDEN.trim_end().replace('\n', " ").replace(&(SANDBOX.join(" ") + " "), ""));
     }
 
     #[test]
