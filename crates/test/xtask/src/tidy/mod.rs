@@ -21,6 +21,7 @@ mod shell_scripts;
 mod spelling;
 mod unit_exposure;
 mod unit_files;
+mod workspace_lints;
 
 pub use finding::Outcome;
 
@@ -32,7 +33,7 @@ pub struct Rule {
 }
 
 /// Every lint, in output order.
-pub const RULES: [Rule; 17] = [
+pub const RULES: [Rule; 18] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -43,6 +44,7 @@ pub const RULES: [Rule; 17] = [
     Rule { name: "spelling", check: spelling::check },
     Rule { name: "links", check: links::check },
     Rule { name: "licences", check: licences::check },
+    Rule { name: "workspace-lints", check: workspace_lints::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
     Rule { name: "equal-features", check: equal_features::check },
