@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_api::Member;
 use etcd_http::server::fuzz::serve_pipe;
-use etcd_http::{Cors, Front, Local, Settings};
+use etcd_http::{Cors, Front, Hosts, Local, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
@@ -58,6 +58,7 @@ fn http_server() -> Arc<Front<Local>> {
     let settings = Settings {
         server_version: "2.3.8".into(),
         cors: Cors::new(vec!["http://a".into()]),
+        hosts: Hosts::default(),
         command_line: Vec::new(),
         set_log_level: None,
         registries: Vec::new(),
