@@ -48,6 +48,7 @@ pub static ALL: &[Scenario] = &[
     tutorials::tour::TOUR,
     tutorials::page::TUTORIAL,
     attacks::cluster_ports::CLUSTER_PORTS,
+    attacks::container_profile::CONTAINER_PROFILE,
     attacks::disks::DISKS,
     kv::KEYS,
     kv::MOVES,
