@@ -96,6 +96,10 @@ impl Runner {
         let mut cargo = cargo(&self.checkout, &["test", "--locked", "--package", &command.package]);
         cargo.args(command.target.flags());
         cargo.env("CARGO_TARGET_DIR", &self.build).env("CARGO_BUILD_BUILD_DIR", &self.shared_build);
+        // Cargo names a member's files by its path in the workspace and its profile. With the profile of the checkout, the
+        // copy's would replace the checkout's, which cargo would take for current whatever changes there. Dependencies
+        // have no debug information in either.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
         cargo.env("CARGO_TERM_COLOR", "never").envs(&command.env);
         cargo
     }
