@@ -3,3 +3,4 @@
 pub mod cluster_ports;
 pub mod container_profile;
 pub mod disks;
+pub mod host;

@@ -51,6 +51,8 @@ fn cluster_ports(context: &Context<'_>) -> Result<(), Failure> {
     ))?;
     // The network between them works.
     target.wait_until_succeeds(&connect(NEIGHBOUR, &address, 22), SOON)?;
+    // A container runs: Docker's socket serves before the node's images are loaded.
+    target.succeed("sudo systemctl start docker.service && sudo docker run --rm busybox true")?;
     let addresses = [address.as_str(), OTHER_NETWORK, DOCKER_BRIDGE];
     for configured in ["true", LISTEN_EVERYWHERE] {
         target.succeed(configured)?;

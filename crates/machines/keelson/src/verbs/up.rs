@@ -82,7 +82,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let backend = spec.backend;
     spec.shared = shared(&config)?;
     spec.check()?;
-    security::warn_of_closed_forwards(context, &spec);
+    security::warnings(&spec).iter().for_each(|warning| context.progress.note(warning));
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
     if spec.datasource == Datasource::FwCfg && user_data.is_none() {
         return Err(UsageError("--datasource fw-cfg needs user-data".to_owned()).into());

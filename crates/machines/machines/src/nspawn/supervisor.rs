@@ -108,7 +108,11 @@ fn record(plan: &NodePlan, child: &Child) -> io::Result<()> {
     replace(&plan.guest, &serde_json::to_vec(&Guest { nspawn })?)
 }
 
-/// nspawn's command line. The capabilities and system calls are those that docker needs.
+/// Capabilities that act on the host's kernel as a whole: its clock, modules, memory, log and security modules.
+const OF_THE_HOST: &str = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_PACCT,CAP_SYSLOG,CAP_MAC_ADMIN,\
+    CAP_MAC_OVERRIDE,CAP_WAKE_ALARM,CAP_BLOCK_SUSPEND";
+
+/// nspawn's command line. The other capabilities and the system calls are those that docker needs.
 fn nspawn(plan: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     let mut command = Tools::open(&plan.tools, &[plan.folder().to_path_buf()])
         .and_then(|tools| tools.command("systemd-nspawn"))
@@ -119,7 +123,8 @@ fn nspawn(plan: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     command.arg(format!("--uuid={}", plan.uuid));
     command.arg("--directory").arg(&plan.tree);
     command.arg(format!("--network-namespace-path=/proc/self/fd/{}", namespace.as_raw_fd()));
-    command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
+    command.args(["--capability=all", &format!("--drop-capability={OF_THE_HOST}")]);
+    command.arg("--system-call-filter=add_key keyctl bpf");
     command.arg(format!("--bind-ro={}:/media/configdrive", escape_bind_path(&plan.config_drive)));
     command.arg(format!("--bind={}:/run/keelson/host", escape_bind_path(&plan.host)));
     for (index, folder) in plan.shared.iter().enumerate() {

@@ -6,7 +6,6 @@ use machines::cluster::{BackendKind, Cluster, ClusterSpec, Forward};
 use machines::image::Image;
 
 use crate::boot_image;
-use crate::context::Context;
 
 /// TCP ports that a machine's firewall closes to other networks than the cluster's.
 const CLUSTER_PORTS: [u16; 4] = [2379, 2380, 4001, 7001];
@@ -44,22 +43,50 @@ pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<(
     }
 }
 
-/// The machines' firewall accepts connections to the cluster's ports from their LAN, but QEMU's user network forwards.
-pub fn warn_of_closed_forwards(context: &Context, spec: &ClusterSpec) {
+/// What the operator should know about the machines' place on this host.
+pub fn warnings(spec: &ClusterSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    // The machines' firewall accepts connections to the cluster's ports from their LAN, but QEMU's user network forwards.
     let closed = |forward: &&Forward| CLUSTER_PORTS.contains(&forward.guest);
     if spec.backend == BackendKind::Qemu
         && let Some(Forward { guest, .. }) = spec.forwards.iter().find(closed)
     {
-        context.progress.note(&format!(
+        warnings.push(format!(
             "warning: $forwarded_ports: the machines accept connections to port {guest} from their LAN only; \
              docs/how-to/firewall.md shows how to open it"
         ));
     }
+    if spec.backend == BackendKind::Nspawn {
+        warnings.push(
+            "warning: nspawn machines are containers of this host's kernel, and their root can become root here: for \
+             software that you trust; otherwise --on qemu"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn closed_forwards_and_the_shared_kernel_are_warned_of() {
+        let forwards = |guest| vec![Forward { host: 1, guest }];
+        for (backend, guest, expect) in [
+            (BackendKind::Qemu, 80, &[][..]),
+            (BackendKind::Qemu, 2379, &["port 2379 from their LAN only"]),
+            (BackendKind::Nspawn, 2379, &["--on qemu"]),
+        ] {
+            let spec = ClusterSpec { backend, forwards: forwards(guest), ..ClusterSpec::default() };
+            let warnings = warnings(&spec);
+            assert_eq!(warnings.len(), expect.len(), "{warnings:?}");
+            assert!(
+                warnings.iter().zip(expect).all(|(warning, text)| warning.contains(text)),
+                "{warnings:?}"
+            );
+        }
+    }
 
     #[test]
     fn only_new_machines_with_secure_boot_need_an_image_s_keys() {

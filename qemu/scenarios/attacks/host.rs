@@ -1,0 +1,44 @@
+//! Root in an nspawn machine, which has the host's kernel, tries to change the host.
+
+use machines::cluster::BackendKind::Nspawn;
+
+use crate::failure::{Failure, expect};
+use crate::scenario::{Context, DEFAULTS, Scenario};
+
+pub const HOST: Scenario = Scenario {
+    name: "attack-host",
+    about: "root in a container machine changes neither the host's clock nor its kernel's settings, and reads no kernel log",
+    on: &[Nspawn],
+    run: host,
+    ..DEFAULTS
+};
+
+/// Harmless where they succeed: the clock is set to itself, and files are opened without a write.
+const ATTACKS: [&str; 6] = [
+    "sudo date --set=@$(date +%s)",
+    "sudo dmesg",
+    "sudo sh -c ': >>/proc/sys/kernel/core_pattern'",
+    "sudo sh -c ': >>/proc/sys/vm/drop_caches'",
+    "sudo sh -c ': >>/proc/sysrq-trigger'",
+    "sudo sh -c ': >>/sys/power/state'",
+];
+/// Bits of `CapBnd`: `CAP_SYS_MODULE`, `CAP_SYS_RAWIO`, `CAP_MAC_OVERRIDE`, `CAP_MAC_ADMIN`.
+const DROPPED: [u32; 4] = [16, 17, 32, 33];
+const BOUNDING_SET: &str = "sudo sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status";
+
+fn host(context: &Context<'_>) -> Result<(), Failure> {
+    context.boot()?;
+    let machine = context.machine(1);
+    for attack in ATTACKS {
+        machine.fail(attack)?;
+    }
+    let set = machine.succeed(BOUNDING_SET)?;
+    let bits =
+        u64::from_str_radix(set.trim(), 16).map_err(|error| Failure::Expected(format!("{set}: {error}")))?;
+    expect(DROPPED.iter().all(|bit| bits >> bit & 1 == 0), "no capability of the whole kernel", &set)?;
+    // What containers in the machine need.
+    machine
+        .succeed("sudo systemctl start docker.service && docker run --rm busybox true")
+        .map(drop)
+        .map_err(Failure::from)
+}
