@@ -40,12 +40,17 @@ fn boots(context: &Context<'_>) -> Result<(), Failure> {
     expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)?;
     let config = machine.read("/run/coreos/update.conf")?;
     expect(config.lines().any(|line| line == format!("SERVER={server}")), server, &config)?;
+    machine.succeed(SCANNERS)?;
     if context.backend == Qemu {
         verified(&machine)?;
         confined(context)?;
     }
     waits_for_nothing_slow(&machine)
 }
+
+/// Scanners find the packages that the bill of materials lists.
+const SCANNERS: &str = "test $(grep -c '^Status: install ok installed$' /var/lib/dpkg/status) = \
+    $(grep -o 'pkg:deb/' /usr/share/keelson/sbom.spdx.json | wc -l) && grep -q '^Package: libc6$' /var/lib/dpkg/status";
 
 /// Checks that dm-verity verifies `/usr` against the root hash of the boot image.
 fn verified(machine: &Machine<'_>) -> Result<(), Failure> {

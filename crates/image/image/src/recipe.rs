@@ -8,7 +8,7 @@ macro_rules! sources {
 }
 
 /// Trees of packages.
-pub const UNPACKING: &str = sources!("unpack" "beneath" "kernel" "tree");
+pub const UNPACKING: &str = sources!("unpack" "unpack/status" "beneath" "kernel" "tree");
 pub const COMPOSING: &str =
     sources!("system" "crates" "kernel" "sbom" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");

@@ -4,13 +4,16 @@
 //! instead (users by sysusers, links and files in `os/rootfs`). Owners are ignored: in the image root owns
 //! everything.
 
+mod status;
+
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use sandbox::NAME_SERVERS;
@@ -36,6 +39,10 @@ pub enum UnpackError {
     Format { package: String, source: io::Error },
     #[error("{package} has no supported data archive (xz, zstd or uncompressed)")]
     NoData { package: String },
+    #[error("{package} has no supported control archive (xz, zstd or uncompressed)")]
+    NoControl { package: String },
+    #[error("cannot write {path}")]
+    Status { path: PathBuf, source: io::Error },
     #[error("{package}: cannot unpack {path}")]
     Write { package: String, path: PathBuf, source: io::Error },
     #[error("cannot create {path}")]
@@ -97,8 +104,8 @@ impl Exclusions {
     }
 }
 
-/// Unpacks `packages` into the empty folder `tree` on all cores, until `stop` is set. `progress` gets the number of
-/// unpacked packages.
+/// Unpacks `packages` into the empty folder `tree` on all cores, until `stop` is set, and writes dpkg's status. `progress`
+/// gets the number of unpacked packages.
 pub fn unpack(
     packages: &[&Package],
     cache: &DebCache,
@@ -111,6 +118,7 @@ pub fn unpack(
         &TreeRoot::open(tree).map_err(|source| UnpackError::Read { path: tree.to_path_buf(), source })?;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(None);
+    let entries = Mutex::new(BTreeMap::new());
     let mut by_size: Vec<&Package> = packages.to_vec();
     // Largest first: a large package at the end would leave the other cores idle.
     by_size.sort_by_key(|package| std::cmp::Reverse(package.size));
@@ -121,10 +129,16 @@ pub fn unpack(
             } else {
                 unpack_one(package, &cache.path(package), exclusions, root)
             };
-            if let Err(error) = outcome {
-                next.store(by_size.len(), Ordering::Relaxed);
-                // invariant: no thread panics while it holds this lock.
-                *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+            match outcome {
+                Ok(entry) => {
+                    let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+                    entries.insert(&package.name, entry);
+                }
+                Err(error) => {
+                    next.store(by_size.len(), Ordering::Relaxed);
+                    // invariant: no thread panics while it holds this lock.
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
             }
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
@@ -134,15 +148,25 @@ pub fn unpack(
             scope.spawn(worker);
         }
     });
-    failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let entries: Vec<String> =
+        entries.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let written = root.create_file(Path::new(status::PATH)).and_then(|mut file| {
+        file.write_all(entries.join("\n").as_bytes())?;
+        file.set_permissions(Permissions::from_mode(0o644))
+    });
+    written.map_err(|source| UnpackError::Status { path: tree.join(status::PATH), source })
 }
 
+/// Returns the package's entry in dpkg's status.
 fn unpack_one(
     package: &Package,
     deb: &Path,
     exclusions: &Exclusions,
     root: &TreeRoot,
-) -> Result<(), UnpackError> {
+) -> Result<String, UnpackError> {
     let name = format!("{} {}", package.name, package.version);
     let bytes = fs::read(deb).map_err(|source| UnpackError::Read { path: deb.into(), source })?;
     if hex(&Sha256::digest(&bytes)) != package.sha256 {
@@ -150,14 +174,23 @@ fn unpack_one(
     }
     let format = |source| UnpackError::Format { package: name.clone(), source };
     let mut members = ar::Archive::new(Cursor::new(bytes));
+    let mut status = None;
     while let Some(member) = members.next_entry() {
         let member = member.map_err(format)?;
-        let data: Box<dyn Read> = match member.header().identifier() {
-            b"data.tar.xz" => Box::new(liblzma::read::XzDecoder::new(member)),
-            b"data.tar.zst" => Box::new(zstd::Decoder::new(member).map_err(format)?),
-            b"data.tar" => Box::new(member),
-            _ => continue,
+        let file = member.header().identifier().to_owned();
+        let data: Box<dyn Read> = match file.splitn(3, |byte| *byte == b'.').nth(2) {
+            Some(b"xz") => Box::new(liblzma::read::XzDecoder::new(member)),
+            Some(b"zst") => Box::new(zstd::Decoder::new(member).map_err(format)?),
+            None => Box::new(member),
+            Some(_) => continue,
         };
+        if file.starts_with(b"control.tar") {
+            status = Some(status::entry(data, package).map_err(format)?);
+            continue;
+        }
+        if !file.starts_with(b"data.tar") {
+            continue;
+        }
         let mut files = tar::Archive::new(io::BufReader::with_capacity(1 << 18, data));
         for entry in files.entries().map_err(format)? {
             let mut entry = entry.map_err(format)?;
@@ -171,7 +204,7 @@ fn unpack_one(
                 source,
             })?;
         }
-        return Ok(());
+        return status.ok_or(UnpackError::NoControl { package: name });
     }
     Err(UnpackError::NoData { package: name })
 }

@@ -71,7 +71,13 @@ impl Scratch {
             .unwrap();
         }
         let data = data.into_inner().unwrap();
+        let (mut control, text) = (tar::Builder::new(Vec::new()), format!("Package: {name}\nVersion: 1\n"));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        control.append_data(&mut header, "./control", text.as_bytes()).unwrap();
+        let control = control.into_inner().unwrap();
         let mut deb = ar::Builder::new(Vec::new());
+        deb.append(&ar::Header::new(b"control.tar".to_vec(), control.len() as u64), &*control).unwrap();
         deb.append(&ar::Header::new(b"data.tar".to_vec(), data.len() as u64), &*data).unwrap();
         let deb = deb.into_inner().unwrap();
         let package = Package {
