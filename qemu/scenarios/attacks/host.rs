@@ -7,7 +7,7 @@ use crate::scenario::{Context, DEFAULTS, Scenario};
 
 pub const HOST: Scenario = Scenario {
     name: "attack-host",
-    about: "root in a container machine changes neither the host's clock nor its kernel's settings, and reads no kernel log",
+    about: "root in a container machine does not set the host's clock, read its kernel log or change its settings by accident",
     on: &[Nspawn],
     run: host,
     ..DEFAULTS

@@ -13,9 +13,22 @@ use hyper::{Request, StatusCode};
 use crate::response::{self, HttpResponse};
 use crate::server::Peer;
 
-/// Domains that are not in the public DNS (RFC 6761, RFC 6762, RFC 8375, ICANN's reservation of `internal`).
-const PRIVATE: [&str; 7] =
-    [".localhost", ".local", ".internal", ".home.arpa", ".test", ".invalid", ".example"];
+/// Domains that are not in the public DNS: reserved (RFC 6761, RFC 6762, RFC 8375, `internal` by ICANN), or in common use
+/// by networks and not delegated.
+const PRIVATE: [&str; 12] = [
+    ".localhost",
+    ".local",
+    ".internal",
+    ".home.arpa",
+    ".test",
+    ".invalid",
+    ".example",
+    ".lan",
+    ".home",
+    ".corp",
+    ".svc",
+    ".consul",
+];
 /// Allows every name.
 const ANY: &str = "*";
 
@@ -29,7 +42,7 @@ pub struct Hosts {
 impl Hosts {
     /// Takes host names or addresses, or `*`.
     pub fn new<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Hosts {
-        Hosts { names: names.into_iter().map(|name| name.as_ref().to_ascii_lowercase()).collect() }
+        Hosts { names: names.into_iter().map(|name| canonical(name.as_ref())).collect() }
     }
 
     /// A response if the request is to a name of another host.
@@ -55,7 +68,7 @@ impl Hosts {
     }
 
     fn allows(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = canonical(host);
         if host.is_empty() {
             return false;
         }
@@ -67,13 +80,17 @@ impl Hosts {
     }
 }
 
+fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_names_in_the_public_dns_are_refused_unless_they_are_the_members() {
-        let hosts = Hosts::new(["etcd.example.com", "10.0.0.1"]);
+        let hosts = Hosts::new(["etcd.example.com.", "10.0.0.1"]);
         let check = |host: &str, allowed: bool| assert_eq!(hosts.allows(host), allowed, "{host}");
         for host in [
             "127.0.0.1",

@@ -176,7 +176,7 @@ fn settings(config: &Config, set_level: SetLogLevel, registry: Registry) -> anyh
 
 /// The configured names, and those in the member's URLs.
 pub fn hosts(config: &Config) -> Hosts {
-    let urls = config.advertise_client.iter().chain(&config.listen_client);
+    let urls = config.advertise_client.iter().chain(&config.listen_client).chain(&config.listen_metrics);
     Hosts::new(urls.map(|url| &url.host).chain(&config.host_whitelist))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Contribution, Counts, decrement, source_of};
+use crate::counts::{Contribution, Counts, source_of};
 use crate::group::{Channel, Group, GroupState};
 use crate::limits::{MACHINES, MACHINES_PER_SOURCE};
 use crate::machine::Machine;
@@ -40,9 +40,16 @@ pub struct Application {
     pub groups: BTreeMap<Track, GroupState>,
     /// By the machine's id.
     pub machines: BTreeMap<Arc<str>, Machine>,
-    /// Machines by the network that their last request came from.
-    sources: BTreeMap<IpAddr, usize>,
+    /// By the network that the last request of a machine came from.
+    sources: BTreeMap<IpAddr, Source>,
     /// Last contact of each provisional machine.
+    provisional: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// Machines of one network.
+#[derive(Debug, Clone, Default)]
+struct Source {
+    machines: usize,
     provisional: BTreeSet<(u64, Arc<str>)>,
 }
 
@@ -120,26 +127,48 @@ impl Application {
         of_source: usize,
         ip: &str,
     ) -> Result<Option<Arc<str>>, Full> {
-        if self.sources.get(&source_of(ip)).is_some_and(|count| *count >= of_source) {
-            return Err(Full);
-        }
-        if self.machines.len() < total {
-            return Ok(None);
-        }
-        let (_, oldest) = self.provisional.first().cloned().ok_or(Full)?;
+        let provisional = match self.full_source(source_of(ip), of_source) {
+            Some(source) => &source.provisional,
+            None if self.machines.len() < total => return Ok(None),
+            None => &self.provisional,
+        };
+        let (_, oldest) = provisional.first().cloned().ok_or(Full)?;
         self.remove_machine(&oldest);
         Ok(Some(oldest))
     }
 
+    fn full_source(&self, source: IpAddr, most: usize) -> Option<&Source> {
+        self.sources.get(&source).filter(|found| found.machines >= most && !source.is_loopback())
+    }
+
+    /// Whether the machine, if it exists, may report from the address `ip`.
+    pub(crate) fn may_move(&self, id: &str, ip: &str) -> bool {
+        let from = self.machines.get(id).map(|machine| source_of(&machine.ip));
+        from.is_none_or(|from| {
+            from == source_of(ip) || self.full_source(source_of(ip), MACHINES_PER_SOURCE).is_none()
+        })
+    }
+
     fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
-        *self.sources.entry(contribution.source).or_default() += 1;
-        self.provisional.extend(contribution.provisional.map(|at| (at, id.clone())));
+        let source = self.sources.entry(contribution.source).or_default();
+        source.machines += 1;
+        let provisional = contribution.provisional.map(|at| (at, id.clone()));
+        source.provisional.extend(provisional.clone());
+        self.provisional.extend(provisional);
     }
 
     fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
-        decrement(&mut self.sources, &contribution.source);
-        if let Some(at) = contribution.provisional {
-            self.provisional.remove(&(at, id.clone()));
+        let provisional = contribution.provisional.map(|at| (at, id.clone()));
+        if let Some(provisional) = &provisional {
+            self.provisional.remove(provisional);
+        }
+        let Some(source) = self.sources.get_mut(&contribution.source) else { return };
+        source.machines = source.machines.saturating_sub(1);
+        if let Some(provisional) = &provisional {
+            source.provisional.remove(provisional);
+        }
+        if source.machines == 0 {
+            self.sources.remove(&contribution.source);
         }
     }
 
@@ -197,15 +226,23 @@ mod tests {
     fn one_source_has_a_share_of_the_table() {
         let mut app = application();
         let full = |app: &mut Application, ip: &str| app.make_room_within(9, 2, ip) == Err(Full);
-        app.put_machine(machine("a", "10.0.0.1", [0, 0]));
-        app.put_machine(machine("b", "::ffff:10.0.0.1", [0, 0]));
+        let machine = |id: &str, ip: &str| machine(id, ip, [0, 9000]);
+        app.put_machine(machine("a", "10.0.0.1"));
+        app.put_machine(machine("b", "::ffff:10.0.0.1"));
         assert!(full(&mut app, "10.0.0.1") && !full(&mut app, "10.0.0.2"));
-        app.put_machine(machine("c", "2001:db8:1:2::1", [0, 0]));
-        app.put_machine(machine("d", "2001:db8:1:2:ffff::9", [0, 0]));
+        app.put_machine(machine("c", "2001:db8:1:2::1"));
+        app.put_machine(machine("d", "2001:db8:1:2:ffff::9"));
         assert!(full(&mut app, "2001:db8:1:2:3:4:5:6") && !full(&mut app, "2001:db8:1:3::1"));
         // A machine moves to another network.
         app.change(&"a".into(), |machine| machine.ip = "10.0.0.2".to_owned());
         app.remove_machine("d");
         assert!(!full(&mut app, "10.0.0.1") && !full(&mut app, "2001:db8:1:2::1"));
+        // A reverse proxy.
+        ["e", "f", "g"].into_iter().for_each(|id| app.put_machine(machine(id, "127.0.0.1")));
+        assert!(!full(&mut app, "127.0.0.1"));
+        // Machines that did not come back give their room to others of their source.
+        app.put_machine(super::tests::machine("once", "10.0.0.3", [0, 0]));
+        app.put_machine(machine("known", "10.0.0.3"));
+        assert_eq!(app.make_room_within(99, 2, "10.0.0.3").unwrap().as_deref(), Some("once"));
     }
 }

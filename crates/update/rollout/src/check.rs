@@ -177,7 +177,7 @@ impl UpdateState {
         let grant = Grant { version: version.clone(), at: now, renewed: now, before };
         let mut started = None;
         if let Some(rollout) = &mut state.group.rollout {
-            if rollout.counts(known) {
+            if rollout.counts(known, now) {
                 rollout.count_attempt(&grant);
             }
             if rollout.started.is_none() {
@@ -292,8 +292,8 @@ fn apply_policy(
         - usize::from(own_active.is_some_and(|own| counts.active_grants.contains(&own)));
     let none_succeeded = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
     // Anyone can invent machines: they never go first, and leave half of the slots to the others.
-    let is_newcomer = group.rollout.as_ref().is_some_and(|rollout| rollout.is_newcomer(machine, now));
-    let of_slots = |limit: usize| if is_newcomer { (limit / 2).max(1) } else { limit };
+    let is_newcomer = group.rollout.as_ref().is_some_and(|rollout| !rollout.counts(machine, now));
+    let of_slots = |limit: usize| if is_newcomer { limit.div_ceil(2) } else { limit };
     let pending_reboots = counts.reboot_pending.len() - usize::from(is_pending(machine));
     if group.policy.safe_mode && none_succeeded && (is_newcomer || in_progress + pending_reboots >= 1) {
         return Decision::NoUpdate(Reason::SafeMode);
@@ -331,7 +331,7 @@ fn register(
         return None;
     }
     let id: Arc<str> = id.as_str().into();
-    let mut removed = None;
+    let (mut removed, moves) = (None, app.may_move(&id, request.ip));
     if !app.machines.contains_key(&id) {
         removed = app.make_room(request.ip).ok()?;
         app.put_machine(Machine::new(&id, track.clone(), now));
@@ -348,6 +348,8 @@ fn register(
             }
         }
         machine.last_seen = now;
+        // The clock was set back.
+        machine.first_seen = machine.first_seen.min(now);
         if reported.update_check {
             machine.last_check = now;
         }
@@ -359,7 +361,9 @@ fn register(
         ] {
             assign(field, reported);
         }
-        assign(&mut machine.ip, request.ip);
+        if moves {
+            assign(&mut machine.ip, request.ip);
+        }
         if let Some(alias) = &reported.machine_alias {
             machine.alias = Some(alias.clone());
         }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use semver::Version;
+
 use crate::limits::{PROVISIONAL, VERSIONS};
 use crate::machine::{Machine, Status};
+use crate::package::is_older;
 use crate::track::Track;
 
 /// Counts of the machines of one group.
@@ -102,6 +105,12 @@ impl Counts {
         common.chain((rest > 0).then(|| ("other".to_owned(), rest))).collect()
     }
 
+    /// Machines whose version is older. One that is no version counts as older.
+    pub(crate) fn older_than(&self, version: &Version) -> usize {
+        let older = |name: &str| name.parse().map_or(true, |found: Version| is_older(&found, version));
+        self.versions.iter().filter(|(name, _)| older(name)).map(|(_, count)| count).sum()
+    }
+
     /// Machines with an update in progress.
     pub fn in_progress(&self) -> usize {
         self.active_grants.len()
@@ -113,7 +122,7 @@ impl Counts {
     }
 }
 
-pub(crate) fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {

@@ -107,7 +107,7 @@ impl UpdateState {
         self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
         if let Some(app) = self.apps.get_mut(id)
             && let Some(rollout) = app.groups.get_mut(track).and_then(|state| state.group.rollout.as_mut())
-            && app.machines.get(machine).is_some_and(|known| rollout.counts(known))
+            && app.machines.get(machine).is_some_and(|known| rollout.counts(known, grant.at))
         {
             rollout.uncount_attempt(&grant);
             self.mark_changed(RecordKey::Group(id.to_owned(), track.clone()), true);
@@ -148,8 +148,9 @@ impl UpdateState {
             self.mark_changed(RecordKey::Machine(id.to_owned(), machine.to_string()), true);
             return false;
         };
-        let counts =
-            rollout.zip(app.machines.get(machine)).is_some_and(|(rollout, known)| rollout.counts(known));
+        let counts = rollout
+            .zip(app.machines.get(machine))
+            .is_some_and(|(rollout, known)| rollout.counts_granted(known));
         let text = format!("{machine} installed {version} and stopped reporting");
         let failed = FailureReport { version, code: ErrorCode(1), gave_up: false, text };
         self.count_failure(id, track, machine, failed, now);
@@ -171,7 +172,8 @@ impl UpdateState {
         let since = state.group.rollout.as_ref().map_or(0, Rollout::counting_since);
         let is_first = !(known.has_failed(&version)
             && known.failure.as_ref().is_some_and(|failure| failure.at >= since));
-        let counts = is_first && state.group.rollout.as_ref().is_some_and(|rollout| rollout.counts(known));
+        let counts =
+            is_first && state.group.rollout.as_ref().is_some_and(|rollout| rollout.counts_granted(known));
         if counts && let Some(rollout) = &mut state.group.rollout {
             rollout.failed += 1;
         }
@@ -240,7 +242,7 @@ impl UpdateState {
         let rollout = app.groups.get(track).and_then(|state| state.group.rollout.as_ref());
         let reached = rollout.filter(|rollout| at >= rollout.since && !is_older(version, &rollout.version));
         let success = reached.map(|rollout| (rollout.version.clone(), now));
-        let counts = rollout.is_some_and(|rollout| rollout.counts(known));
+        let counts = rollout.is_some_and(|rollout| rollout.counts(known, at));
         let changed = app.change(machine, |machine| {
             machine.grant = None;
             machine.set_status(Status::Complete, None, now);

@@ -77,9 +77,12 @@ pub struct Rollout {
     pub version: Version,
     /// When the channel began to point to it.
     pub since: u64,
-    /// Machines in the group then. Only these count below, since anyone can invent others: unless there were none.
+    /// Machines of the group that ran an older version then.
     #[serde(default)]
     pub known: u64,
+    /// `since`, not changed when the clock is set back.
+    #[serde(default)]
+    known_until: u64,
     /// Machines that were granted the version.
     pub attempted: u32,
     /// Machines that run it.
@@ -113,12 +116,14 @@ pub struct Resumed {
 }
 
 impl Rollout {
-    /// `known`: the machines of the group.
-    pub(crate) fn new(version: Version, since: u64, known: usize) -> Self {
+    /// `counts`: those of the group.
+    pub(crate) fn new(version: Version, since: u64, counts: &Counts) -> Self {
+        let known = counts.older_than(&version);
         Self {
             version,
             since,
             known: u64::try_from(known).unwrap_or(u64::MAX),
+            known_until: since,
             attempted: 0,
             succeeded: 0,
             failed: 0,
@@ -131,14 +136,17 @@ impl Rollout {
         }
     }
 
-    /// Whether the machine was in the group when the rollout began, or none was.
-    pub fn counts(&self, machine: &Machine) -> bool {
-        self.known == 0 || machine.first_seen <= self.since
+    /// Whether the machine, which gets or got its version at `granted`, is no newcomer: anyone can invent machines. It was
+    /// there when the rollout began, or a day before its grant, or there were no machines to update.
+    pub fn counts(&self, machine: &Machine, granted: u64) -> bool {
+        self.known == 0
+            || machine.first_seen <= self.known_until
+            || granted >= machine.first_seen.saturating_add(NEWCOMER)
     }
 
-    /// Whether the machine does not count and was first seen less than a day ago.
-    pub(crate) fn is_newcomer(&self, machine: &Machine, now: u64) -> bool {
-        !self.counts(machine) && now < machine.first_seen.saturating_add(NEWCOMER)
+    /// [`Rollout::counts`] of a machine that got its version.
+    pub(crate) fn counts_granted(&self, machine: &Machine) -> bool {
+        machine.last_grant.as_ref().is_some_and(|(_, at)| self.counts(machine, *at))
     }
 
     /// Seconds in which the group could grant the version. Waves depend on it.

@@ -8,6 +8,7 @@ use semver::Version;
 
 use crate::activity::{Kind, Severity};
 use crate::application::{App, Application};
+use crate::counts::Counts;
 use crate::group::{Channel, Group, GroupState, PausedBy, Resumed, Rollout};
 use crate::limits::{APPS, FLOORS, FURTHER_FILES, ITEMS_PER_APP, NAME, TEXT};
 use crate::machine::Status;
@@ -202,7 +203,7 @@ impl UpdateState {
         channel.changed = now;
         let mut records = vec![RecordKey::Channel(key.clone(), track.clone())];
         for state in app.groups.values_mut().filter(|state| state.group.channel == *track) {
-            state.group.rollout = to.map(|version| Rollout::new(version.clone(), now, state.counts.machines));
+            state.group.rollout = to.map(|version| Rollout::new(version.clone(), now, &state.counts));
             records.push(RecordKey::Group(key.clone(), state.group.track.clone()));
         }
         records.into_iter().for_each(|record| self.mark_changed(record, true));
@@ -349,19 +350,20 @@ impl UpdateState {
                 channel: channel.clone(),
             });
         }
-        let rollout = |known| found.package.clone().map(|version| Rollout::new(version, now, known));
+        let rollout =
+            |counts: &Counts| found.package.clone().map(|version| Rollout::new(version, now, counts));
         let is_full = app.groups.len() >= ITEMS_PER_APP;
         match app.groups.get_mut(group) {
             Some(state) if state.group.channel == *channel => return Ok(()),
             Some(state) => {
-                state.group.rollout = rollout(state.counts.machines);
+                state.group.rollout = rollout(&state.counts);
                 state.group.channel = channel.clone();
             }
             None if is_full => {
                 return Err(OperateError::LimitExceeded { what: "groups", limit: ITEMS_PER_APP });
             }
             None => {
-                let rollout = rollout(0);
+                let rollout = rollout(&Counts::default());
                 app.put_group(Group { rollout, ..new_group(app, group, channel) }, Timeline::default());
             }
         }
@@ -489,7 +491,8 @@ fn check_allowed(app: &Application, track: &Track, version: &Version) -> Operate
 
 fn new_group(app: &Application, track: &Track, channel: &Track) -> Group {
     let found = app.channels.get(channel);
-    let rollout = found.and_then(|found| Some(Rollout::new(found.package.clone()?, found.changed, 0)));
+    let rollout =
+        found.and_then(|found| Some(Rollout::new(found.package.clone()?, found.changed, &Counts::default())));
     let (track, channel) = (track.clone(), channel.clone());
     Group { track, channel, policy: Policy::default(), paused: None, rollout }
 }

@@ -257,15 +257,15 @@ impl UpdateState {
             });
         }
         let mut timed_out = 0;
-        let rollout = app.groups.get(track).and_then(|state| state.group.rollout.clone());
+        let rollout = expired.first().and_then(|_| app.groups.get(track)?.group.rollout.clone());
         for machine in &expired {
             let vanished = app.change(machine, |machine| {
                 machine.grant = None;
-                let vanished = machine.status != Status::Installed;
-                if vanished {
-                    machine.set_status(Status::Undefined, None, now);
+                if machine.status == Status::Installed {
+                    return false;
                 }
-                vanished && rollout.as_ref().is_some_and(|rollout| rollout.counts(machine))
+                machine.set_status(Status::Undefined, None, now);
+                rollout.as_ref().is_some_and(|rollout| rollout.counts_granted(machine))
             });
             timed_out += u32::from(vanished == Some(true));
         }

@@ -110,8 +110,14 @@ impl StateStore {
         Ok(sets)
     }
 
-    /// Persists accepted sets; the first one has epoch `first`.
+    /// Persists accepted sets, under a lock; the first one has epoch `first`.
     pub fn add_key_sets(&self, first: u64, sets: &[SignedKeySet]) -> Result<(), StateError> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.lock(TRUST_LOCK)?;
+        // A later one, behind a gap, may follow other sets than these.
+        remove_file(self.0.state_file(&files::keys(first.saturating_add(sets.len() as u64))))?;
         for (epoch, set) in (first..).zip(sets) {
             // The signatures first: a set without them is invalid.
             replace_file(self.0.state_file(&files::keys_signatures(epoch)), set.signatures.as_bytes())?;
@@ -272,9 +278,12 @@ mod tests {
         let set = |text: &str| SignedKeySet { bytes: text.into(), signatures: format!("by {text}") };
         memory.add_key_sets(2, &[set("two"), set("three")]).unwrap();
         memory.add_key_sets(5, &[set("five")]).unwrap();
+        memory.add_key_sets(6, &[]).unwrap();
         assert_eq!(memory.key_sets_after(1).unwrap(), [set("two"), set("three")]);
         assert_eq!(memory.key_sets_after(2).unwrap(), [set("three")]);
         assert_eq!(memory.key_sets_after(3).unwrap(), []);
+        memory.add_key_sets(4, &[set("four")]).unwrap();
+        assert_eq!(memory.key_sets_after(3).unwrap(), [set("four")]);
     }
 
     #[test]

@@ -42,7 +42,15 @@ const AREAS: [(&str, Area); 6] = [
         "update",
         Area {
             packages: &["update-agent", "channel-server", "release-folder", "initrd", "node"],
-            paths: &["qemu/scenarios/updates", "qemu/signing.rs", "image/repart.d/", "image/esp/"],
+            paths: &[
+                "qemu/scenarios/updates",
+                "qemu/signing.rs",
+                "image/repart.d/",
+                "image/esp/",
+                "image/initrd/",
+                "os/cmdline",
+                "units/usr/lib/systemd/system/update-engine",
+            ],
         },
     ),
     ("secure-boot", Area { packages: &["update-agent", "image"], paths: &["qemu/signing.rs"] }),
