@@ -69,7 +69,7 @@ pub struct Keys {
 
 impl Keys {
     pub fn make(folder: &Path) -> Result<Self, Failure> {
-        generate_keys(folder, "test").map_err(other)?;
+        generate_keys(folder, "test", None).map_err(other)?;
         let read = |kind: &str| {
             let path = folder.join(kind).join("test.pub");
             fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })
@@ -84,7 +84,7 @@ impl Keys {
 
     /// Path of the channel's secret key.
     pub fn channel_key(&self) -> PathBuf {
-        self.folder.join("channel.key")
+        release_folder::secret_key_path(&self.folder, "channel")
     }
 }
 

@@ -67,8 +67,13 @@ pub enum Verb {
     /// Issue and rotate the certificates of a cluster with TLS
     Ca(verbs::ca::Flags),
     /// Create and rotate the keys that sign releases and channels
-    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme\n  \
-        keelson keys rotate --replace release && keelson keys publish")]
+    #[command(
+        after_help = "Root and release keys are encrypted with a password, in minisign's format. The channel key is not:\n\
+        the channel server reads it unattended. It can only select among signed releases.\n\n\
+        Examples:\n  keelson keys\n  keelson keys --pin --name acme\n  \
+        keelson keys --root-dir /media/a --root-dir /media/b --root-dir /media/c\n  \
+        keelson keys rotate --replace release && keelson keys publish"
+    )]
     Keys(verbs::keys::Flags),
     /// Build a version, and pack and sign it as an update
     #[command(after_help = "Examples:\n  keelson release --version 9999.2.0\n  \
@@ -81,7 +86,8 @@ pub enum Verb {
     Validate(verbs::validate::Flags),
     /// Run the channel server, which serves updates to machines and a web page to operators
     #[command(after_help = "Examples:\n  keelson serve-updates\n  \
-        keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --public-url https://updates.example.net")]
+        keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --key /srv/keys/channel.key \\\n    \
+        --public-url https://updates.example.net")]
     ServeUpdates(verbs::serve_updates::Flags),
     /// Publish a version to a channel
     #[command(after_help = "Examples:\n  keelson publish --channel alpha target/releases/9999.2.0\n  \

@@ -1,7 +1,9 @@
 //! Error output: the error with its causes on one line, a hint if there is one, and the exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use channel_server::SigningError;
 use clap::CommandFactory as _;
 use image::build::BuildError;
 use image::release::ReleaseError;
@@ -14,6 +16,7 @@ use release_folder::KeysError;
 
 use crate::channel_image::ChannelImageError;
 use crate::cli::Cli;
+use crate::verbs::serve_updates::OfflineKeyOnServer;
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -102,6 +105,22 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             return Some(
                 "keelson keys pin adds the existing key set to this checkout, keelson keys rotate replaces a key, --out \
                  creates new keys in another folder"
+                    .to_owned(),
+            );
+        }
+        if let Some(SigningError::Offline { online, .. }) = cause.downcast_ref() {
+            return Some(format!(
+                "move the key that signs channels to a folder of its own: mkdir -p {0}/server && mv {1} {0}/server/, then \
+                 keelson serve-updates --key {0}/server/{2}; on another host, copy only that file to it",
+                online.parent().unwrap_or(Path::new(".")).display(),
+                online.display(),
+                online.file_name().unwrap_or_default().display(),
+            ));
+        }
+        if cause.is::<OfflineKeyOnServer>() {
+            return Some(
+                "run it on another host or as another user, and copy only server/channel.key there, or move the root and \
+                 release keys to removable media"
                     .to_owned(),
             );
         }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use folder_machine::{Images, Machine, Releases, release, releases};
-use release_folder::latest_complete;
+use release_folder::{latest_complete, secret_key_path};
 use serde_json::Value;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
@@ -45,7 +45,7 @@ struct Server {
 impl Server {
     /// With the channel key of the test releases.
     fn start() -> Self {
-        Self::with_key(&releases().keys.join("channel.key"))
+        Self::with_key(&secret_key_path(&releases().keys, "channel"))
     }
 
     fn with_key(key: &Path) -> Self {
@@ -192,7 +192,7 @@ fn new_machines_download_a_published_version() {
     server.succeed(&["channel", "pause", "alpha"]);
     assert!(refused("gamma", &trusted).contains("channel gamma does not exist"));
     let foreign = tempfile::tempdir().unwrap();
-    release_folder::generate_keys(foreign.path(), "foreign").unwrap();
+    release_folder::generate_keys(foreign.path(), "foreign", None).unwrap();
     assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
     assert!(refused("alpha", &TrustAnchors::default()).contains("there is no trusted key"));
     let found = published(&server, "alpha", &trusted).unwrap();
@@ -271,7 +271,7 @@ fn an_operator_rotates_and_a_machine_follows() {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    run(&["keys", "--out", &at(&keys), "--name", "test"]);
+    run(&["keys", "--out", &at(&keys), "--name", "test", "--no-password"]);
     let signed_by = |name: &str| {
         let folder = work.path().join(name);
         release(&releases.new, &keys, &[], &folder);
@@ -284,12 +284,12 @@ fn an_operator_rotates_and_a_machine_follows() {
     }
     let machine = Machine::new();
     machine.set_image_key_set(&std::fs::read(keys.join("keys.1.json")).unwrap());
-    let server = Server::with_key(&keys.join("channel.key"));
+    let server = Server::with_key(&secret_key_path(&keys, "channel"));
     let old = signed_by("old");
     server.succeed(&["publish", "--channel", "alpha", &old]);
     server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
 
-    let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
+    let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release", "--no-password"]);
     assert!(output.contains("1 of root-2, root-3 (root keys of set 1) must sign"), "{output}");
     server.fail(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not fully signed");
     // The set is signed in the other place; only the signature comes back.
@@ -311,7 +311,7 @@ fn an_operator_rotates_and_a_machine_follows() {
     assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
     assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     // The same version, signed by the new key, is on another server, because a published version never changes.
-    let other = Server::with_key(&keys.join("channel.key"));
+    let other = Server::with_key(&secret_key_path(&keys, "channel"));
     other.succeed(&["keys", "publish", "--keys", &at(&keys)]);
     other.fail(&["publish", "--channel", "alpha", &old], "not signed by a key that this server trusts");
     other.succeed(&["publish", "--channel", "alpha", &signed_by("new")]);

@@ -56,7 +56,7 @@ pub fn releases() -> Arc<Releases> {
     }
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    generate_keys(&keys, "test").unwrap();
+    generate_keys(&keys, "test", None).unwrap();
     let [old, new] = ["2.0.0", "3.0.0"].map(Images::new);
     let at = |name: &str| folder.path().join(name);
     let oldest = release(&old, &keys, &[], &at("2.0.0"));

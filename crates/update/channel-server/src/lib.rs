@@ -2,7 +2,8 @@
 //! operators.
 //!
 //! It never decides which machine gets which version (`rollout` does), never acknowledges a change that is not on
-//! disk, never logs a token, and signs nothing but which version a channel has.
+//! disk, never logs a token, signs nothing but which version a channel has, and does not start
+//! beside the keys that sign anything else.
 
 mod api;
 mod body;
@@ -15,6 +16,7 @@ mod files;
 mod key_sets;
 mod limits;
 mod metrics;
+mod offline_keys;
 mod overview;
 mod page;
 mod queries;
@@ -33,6 +35,7 @@ mod warnings;
 pub use current::{NoRelease, ReleaseFolderError, release_folder};
 pub use files::FilesError;
 pub use key_sets::KeySetError;
+pub use offline_keys::{OfflineKey, offline_key};
 pub use routes::{ROUTES, Route};
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};

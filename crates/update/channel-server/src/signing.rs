@@ -12,6 +12,7 @@ use release::{Digest, KeyText, MetadataError, SCHEMA, Timestamp};
 use semver::Version;
 
 use crate::limits::{MAX_CLOCK_DIFFERENCE, TIMESTAMP_LIFETIME, TIMESTAMP_REFRESH};
+use crate::offline_keys::{ONLINE_COMMENT, OfflineKey, offline_key};
 
 const SECRET: &str = "online.key";
 /// The public key, for machines.
@@ -21,6 +22,12 @@ pub const PUBLIC: &str = "online.pub";
 pub enum SigningError {
     #[error("cannot access the online key {0}")]
     Io(PathBuf, #[source] io::Error),
+    #[error(
+        "{key} is in the folder of the online key {online}: whoever takes over this server could sign with it"
+    )]
+    Offline { key: OfflineKey, online: PathBuf },
+    #[error("{0} cannot be the online key: it belongs on no server")]
+    IsOffline(OfflineKey),
     #[error("the online key {0} is not a minisign key without a password")]
     Key(PathBuf, #[source] minisign::PError),
     #[error("cannot sign a timestamp")]
@@ -54,11 +61,17 @@ impl Signer {
     /// Reads the key at `key`, or the one in `folder`, or generates that. Writes the public key to `folder`.
     ///
     /// # Errors
-    /// The key cannot be read or written, or is invalid.
+    /// The key cannot be read or written, is invalid, or has an offline key beside it.
     pub fn open(folder: &Path, key: Option<&Path>, issued: u64) -> Result<Self, SigningError> {
         let path = key.map_or_else(|| folder.join(SECRET), Path::to_owned);
         let failed = |error| SigningError::Io(path.clone(), error);
         let invalid_key = |error| SigningError::Key(path.clone(), error);
+        if let Some(key) = beside(&path).map_err(failed)? {
+            return Err(match key.path.file_name() == path.file_name() {
+                true => SigningError::IsOffline(key),
+                false => SigningError::Offline { key, online: path },
+            });
+        }
         let secret = match fs::read_to_string(&path) {
             Ok(text) => {
                 let text = SecretKeyBox::from_string(&text).map_err(invalid_key)?;
@@ -66,8 +79,7 @@ impl Signer {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && key.is_none() => {
                 let pair = KeyPair::generate_unencrypted_keypair().map_err(invalid_key)?;
-                let text =
-                    pair.sk.to_box(Some("online key of a Keelson channel server")).map_err(invalid_key)?;
+                let text = pair.sk.to_box(Some(ONLINE_COMMENT)).map_err(invalid_key)?;
                 service::file::replace(&path, text.into_string().as_bytes(), 0o600).map_err(failed)?;
                 pair.sk
             }
@@ -146,6 +158,18 @@ impl Signer {
     pub fn issued(&self) -> u64 {
         self.issued
     }
+}
+
+/// An offline key in the folder of the key, or of the file that it links to.
+fn beside(key: &Path) -> io::Result<Option<OfflineKey>> {
+    let target = fs::canonicalize(key).ok();
+    for path in [Some(key), target.as_deref()].into_iter().flatten() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Some(found) = offline_key(folder, Some(path))? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use release::{
     FileName, KeySet, KeyText, KeyTextError, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MetadataError, NameError,
-    NamedKey, Role, SCHEMA, SignatureError, files, split_signatures,
+    NamedKey, SignatureError, files, split_signatures,
 };
 
-use crate::keys::{KeysError, SigningKey, generate_pair, write_file};
+use crate::keys::{KeysError, SigningKey, write_file};
+use crate::password::Passwords;
 
-/// Number of root keys to generate, of which [`THRESHOLD`] must sign.
-const ROOTS: usize = 3;
-const THRESHOLD: usize = 2;
+/// Number of root keys to generate.
+pub(crate) const ROOTS: usize = 3;
 
 /// Why a key set was not read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,10 @@ pub enum KeySetError {
     UnknownKey { key: PathBuf, epoch: u64 },
     #[error("set {epoch} is not fully signed: {missing}")]
     Incomplete { epoch: u64, missing: String },
+    #[error("each of the {ROOTS} root keys needs a folder of its own: {0} given")]
+    RootFolders(usize),
+    #[error("each of the {ROOTS} root keys needs a folder of its own: {0} is given twice")]
+    SameRootFolder(PathBuf),
     #[error("there is no {role} key `{name}` in set {epoch}")]
     NoKey { role: &'static str, name: String, epoch: u64 },
 }
@@ -105,37 +109,6 @@ fn missing_signatures(of: &KeySet, found: &[FileName]) -> Option<String> {
     Some(format!("{more} of {} (root keys of set {}) must sign", names.join(", "), of.epoch))
 }
 
-/// Generates three root keys in `folder`, `root-1.key` to `root-3.key`, and the first set, which they sign. It
-/// contains them and the public keys in `folder/release` and `folder/channel`. Times are Unix time in seconds.
-///
-/// # Errors
-/// A file exists already or cannot be written.
-pub fn create_first_set(folder: &Path, issued: u64, expires: u64) -> Result<KeySetStatus, KeySetError> {
-    let path = folder.join(files::keys(1));
-    if path.exists() {
-        return Err(KeySetError::Exists(path));
-    }
-    let names: Vec<_> = (1..=ROOTS).map(|number| format!("root-{number}")).collect();
-    for name in &names {
-        let public = folder.join(Role::Root.name()).join(format!("{name}.pub"));
-        generate_pair(&folder.join(format!("{name}.key")), &public, &format!("Keelson's {name} key"))?;
-    }
-    let of = |role: Role| public_keys(&folder.join(role.name()));
-    let set = KeySet {
-        schema: SCHEMA,
-        epoch: 1,
-        issued,
-        expires,
-        threshold: THRESHOLD,
-        root: of(Role::Root)?,
-        release: of(Role::Release)?,
-        channel: of(Role::Channel)?,
-    };
-    let secrets: Result<Vec<_>, _> =
-        names.iter().map(|name| SigningKey::read(&folder.join(format!("{name}.key")))).collect();
-    write(folder, &set, &secrets?)
-}
-
 /// A key from a `.pub` file, named after the file.
 pub(crate) fn named(path: &Path) -> Result<NamedKey, KeySetError> {
     let read = |source| KeySetError::Read { path: path.to_owned(), source };
@@ -145,7 +118,7 @@ pub(crate) fn named(path: &Path) -> Result<NamedKey, KeySetError> {
     Ok(NamedKey { name: name.parse()?, key })
 }
 
-fn public_keys(folder: &Path) -> Result<Vec<NamedKey>, KeySetError> {
+pub(crate) fn public_keys(folder: &Path) -> Result<Vec<NamedKey>, KeySetError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
@@ -242,9 +215,9 @@ fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, KeySetError> {
 /// Adds the signature of a root key of the set, or of the preceding one. Idempotent.
 ///
 /// # Errors
-/// The key is not such a key.
-pub fn sign_set(path: &Path, key: &Path) -> Result<KeySetStatus, KeySetError> {
-    let (secret, previous_status) = (SigningKey::read(key)?, status(path)?);
+/// The key is not such a key, or its password is wrong.
+pub fn sign_set(path: &Path, key: &Path, passwords: &mut dyn Passwords) -> Result<KeySetStatus, KeySetError> {
+    let (previous_status, secret) = (status(path)?, SigningKey::unlock(key, passwords)?);
     let public = secret.public()?;
     let known = |set: &KeySet| set.root.iter().any(|root| root.key == public);
     let previous = previous_status.previous.as_ref().is_some_and(|(set, _)| known(set));

@@ -1,11 +1,18 @@
 //! Signing keys in minisign's format.
 
+use std::error::Error;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
-use release::KeyText;
+use release::{KeyText, Role, SecretKeyHeader};
+
+use crate::password::{Password, Passwords};
+
+/// Folder of the channel key in the folder of all keys. The channel server refuses a key that has offline keys beside it.
+const SERVER: &str = "server";
 
 /// Why a key was not generated, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +26,12 @@ pub enum KeysError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a minisign secret key: {why}")]
     Format { path: PathBuf, why: String },
+    #[error("{0} is encrypted: its password is missing")]
+    Encrypted(PathBuf),
+    #[error("wrong password for {0}")]
+    WrongPassword(PathBuf),
+    #[error("cannot decrypt {path}")]
+    Password { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     #[error("cannot create a key: {0}")]
     Make(String),
     #[error("cannot create the signature: {0}")]
@@ -37,41 +50,88 @@ pub struct GeneratedKeys {
     pub channel: PathBuf,
 }
 
-/// Generates both key pairs in `folder`: `release.key`, `channel.key` (private), and `release/NAME.pub`,
-/// `channel/NAME.pub` for an image or `/etc/keelson/keys.d`.
-pub fn generate_keys(folder: &Path, name: &str) -> Result<GeneratedKeys, KeysError> {
-    let mut result = Vec::new();
-    for kind in ["release", "channel"] {
-        let secret = folder.join(format!("{kind}.key"));
-        if secret.exists() {
-            return Err(KeysError::Exists(secret));
-        }
-        result.push((kind, secret));
-    }
-    for (kind, secret) in &result {
+/// Path of the secret key `name` (`release`, `channel`, `root-2`) in the folder of all keys.
+#[must_use]
+pub fn secret_key_path(folder: &Path, name: &str) -> PathBuf {
+    let file = format!("{name}.key");
+    if name == Role::Channel.name() { folder.join(SERVER).join(file) } else { folder.join(file) }
+}
+
+/// Like [`secret_key_path`]; if only a channel key beside the other keys exists, as older versions created it, that one.
+#[must_use]
+pub fn existing_key_path(folder: &Path, name: &str) -> PathBuf {
+    let (path, older) = (secret_key_path(folder, name), folder.join(format!("{name}.key")));
+    if !path.exists() && older.exists() { older } else { path }
+}
+
+/// Generates both key pairs in `folder`: `release.key`, encrypted with `password`, `server/channel.key`, which a server
+/// reads unattended and which is therefore unencrypted, and `release/NAME.pub`, `channel/NAME.pub` for an image or
+/// `/etc/keelson/keys.d`.
+///
+/// # Errors
+/// A key exists already or cannot be written.
+pub fn generate_keys(
+    folder: &Path,
+    name: &str,
+    password: Option<&Password>,
+) -> Result<GeneratedKeys, KeysError> {
+    let of = |role: Role| existing_key_path(folder, role.name());
+    let (release, channel) = (of(Role::Release), of(Role::Channel));
+    ensure_absent([&release, &channel])?;
+    for (role, secret, password) in [(Role::Release, &release, password), (Role::Channel, &channel, None)] {
+        let kind = role.name();
         let public = folder.join(kind).join(format!("{name}.pub"));
-        generate_pair(secret, &public, &format!("Keelson's {kind} key {name}"))?;
+        generate_pair(secret, &public, &format!("Keelson's {kind} key {name}"), password)?;
     }
-    Ok(GeneratedKeys { release: folder.join("release.key"), channel: folder.join("channel.key") })
+    Ok(GeneratedKeys { release, channel })
 }
 
-/// Generates a key pair. The secret key is readable by its owner only.
-pub fn generate_pair(secret: &Path, public: &Path, comment: &str) -> Result<(), KeysError> {
-    for path in [secret, public] {
-        if path.exists() {
-            return Err(KeysError::Exists(path.to_owned()));
-        }
-    }
-    let pair = KeyPair::generate_unencrypted_keypair().map_err(|error| KeysError::Make(error.to_string()))?;
-    let text =
-        |result: Result<String, minisign::PError>| result.map_err(|error| KeysError::Make(error.to_string()));
-    let secret_text = text(pair.sk.to_box(Some(comment)).map(SecretKeyBox::into_string))?;
-    let public_text = text(pair.pk.to_box().map(minisign::PublicKeyBox::into_string))?;
-    write_file(secret, &secret_text, 0o600)?;
-    write_file(public, &public_text, 0o644)
+/// Fails if one of the files exists.
+pub(crate) fn ensure_absent<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), KeysError> {
+    let found = paths.into_iter().find(|path| path.exists());
+    found.map_or(Ok(()), |path| Err(KeysError::Exists(path.clone())))
 }
 
-pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
+/// Generates a key pair. The secret key is readable by its owner only, where the file system has permissions, and
+/// encrypted if there is a password.
+pub(crate) fn generate_pair(
+    secret: &Path,
+    public: &Path,
+    comment: &str,
+    password: Option<&Password>,
+) -> Result<SigningKey, KeysError> {
+    ensure_absent([&secret.to_owned(), &public.to_owned()])?;
+    let made = |error: minisign::PError| KeysError::Make(error.to_string());
+    let pair = match password {
+        Some(password) => KeyPair::generate_encrypted_keypair(Some(password.text())),
+        None => KeyPair::generate_unencrypted_keypair(),
+    };
+    let pair = pair.map_err(made)?;
+    let boxed = pair.sk.to_box(Some(comment)).map_err(made)?;
+    // Decrypted from the text that is written: a key whose file cannot be read signs nothing.
+    let key = match password {
+        Some(password) => boxed.clone().into_secret_key(Some(password.text())).map_err(made)?,
+        None => pair.sk,
+    };
+    write_secret(secret, &boxed.into_string())?;
+    write_file(public, &pair.pk.to_box().map_err(made)?.into_string(), 0o644)?;
+    Ok(SigningKey(key))
+}
+
+/// Without a change of permissions after the creation: FAT, the usual file system of USB sticks, refuses it.
+fn write_secret(path: &Path, text: &str) -> Result<(), KeysError> {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| KeysError::Write { path: path.to_owned(), source })
+}
+
+pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
         .and_then(|()| service::file::replace(path, text.as_bytes(), mode))
@@ -79,19 +139,45 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
 }
 
 impl SigningKey {
-    /// Reads a secret key. Prompts for the password of an encrypted one.
+    /// Reads an unencrypted secret key.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no secret key, or is encrypted.
     pub fn read(path: &Path) -> Result<Self, KeysError> {
+        Self::unlock(path, &mut None)
+    }
+
+    /// Reads a secret key, and decrypts it with one of `passwords` if it is encrypted.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no secret key, or none of the passwords is right.
+    pub fn unlock(path: &Path, passwords: &mut dyn Passwords) -> Result<Self, KeysError> {
         let text =
             fs::read_to_string(path).map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
-        let wrong =
-            |error: minisign::PError| KeysError::Format { path: path.to_owned(), why: error.to_string() };
-        let boxed = || SecretKeyBox::from_string(&text).map_err(wrong);
-        // Fails for an encrypted key.
-        let key = match boxed()?.into_unencrypted_secret_key() {
-            Ok(key) => key,
-            Err(_) => boxed()?.into_secret_key(None).map_err(wrong)?,
-        };
-        Ok(Self(key))
+        let format = |why: String| KeysError::Format { path: path.to_owned(), why };
+        let header =
+            SecretKeyHeader::of_file(&text).ok_or_else(|| format("unexpected content".to_owned()))?;
+        let boxed = || SecretKeyBox::from(text.clone());
+        if !header.is_encrypted {
+            let key = boxed().into_unencrypted_secret_key();
+            return key.map(Self).map_err(|error| format(error.to_string()));
+        }
+        let mut rejected = 0;
+        loop {
+            let failed = |source| KeysError::Password { path: path.to_owned(), source };
+            let Some(password) = passwords.next(path, rejected).map_err(failed)? else {
+                return Err(match rejected {
+                    0 => KeysError::Encrypted(path.to_owned()),
+                    _ => KeysError::WrongPassword(path.to_owned()),
+                });
+            };
+            match boxed().into_secret_key(Some(password.text())) {
+                Ok(key) => return Ok(Self(key)),
+                // The checksum of the decrypted key.
+                Err(error) if matches!(error.kind(), minisign::ErrorKind::Verify) => rejected += 1,
+                Err(error) => return Err(format(error.to_string())),
+            }
+        }
     }
 
     /// The public key of this secret key.
@@ -109,32 +195,4 @@ impl SigningKey {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use release::Keys;
-
-    use super::*;
-
-    #[test]
-    fn generated_keys_sign_and_are_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let result = generate_keys(folder.path(), "test").unwrap();
-        let mut keys = Keys::default();
-        keys.add("x", &fs::read_to_string(folder.path().join("release/test.pub")).unwrap()).unwrap();
-        let signature = SigningKey::read(&result.release).unwrap().sign(b"text", "about").unwrap();
-        keys.verify(b"text", &signature).unwrap();
-        let other = SigningKey::read(&result.channel).unwrap().sign(b"text", "about").unwrap();
-        keys.verify(b"text", &other).unwrap_err();
-        assert_eq!(result.release.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(generate_keys(folder.path(), "test"), Err(KeysError::Exists(_))));
-    }
-
-    #[test]
-    fn an_invalid_key_is_reported_with_its_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.key");
-        fs::write(&path, "nonsense").unwrap();
-        assert!(matches!(SigningKey::read(&path), Err(KeysError::Format { .. })));
-    }
-}
+mod tests;

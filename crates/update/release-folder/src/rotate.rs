@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use release::{FileName, KeySet, NamedKey, Role};
 
 use crate::key_sets::{KeySetError, KeySetStatus, latest_status, named, write};
-use crate::keys::{SigningKey, generate_pair};
+use crate::keys::{SigningKey, existing_key_path, generate_pair, secret_key_path};
+use crate::password::{Password, Passwords};
 
 /// Changes for the next set. Without any, the next set extends the validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Change {
     pub threshold: Option<usize>,
     /// Root keys to sign with, in addition to those in the folder.
     pub signers: Vec<PathBuf>,
+    /// Encrypts new root and release keys.
+    pub password: Option<Password>,
 }
 
 /// A key in the folder to replace.
@@ -37,10 +40,11 @@ pub struct Replace {
 /// A replaced secret key is renamed to `FILE.revoked-in-N.key`, and the new one takes its name.
 ///
 /// # Errors
-/// The preceding set lacks signatures, or the change is invalid.
+/// The preceding set lacks signatures, the change is invalid, or a password is wrong.
 pub fn rotate(
     folder: &Path,
     change: &Change,
+    passwords: &mut dyn Passwords,
     issued: u64,
     expires: u64,
 ) -> Result<KeySetStatus, KeySetError> {
@@ -64,9 +68,12 @@ pub fn rotate(
     // Reject invalid changes before generating keys.
     set.to_bytes()?;
     // A replaced root key still signs: it belongs to the preceding set.
-    let mut secrets = secrets(folder, &change.signers)?;
+    let mut secrets = secrets(folder, &change.signers, passwords)?;
+    let mut renames = Vec::new();
     for replace in &change.replace {
-        secrets.push(SigningKey::read(&replace_key(folder, &mut set, replace)?)?);
+        let (secret, new_key) = replace_key(folder, &mut set, replace, passwords, change.password.as_ref())?;
+        secrets.push(secret);
+        renames.push(new_key);
     }
     let mut signers = Vec::new();
     for secret in secrets {
@@ -76,16 +83,22 @@ pub fn rotate(
         }
     }
     let status = write(folder, &set, &signers)?;
-    for Replace { file, .. } in &change.replace {
-        let current = folder.join(format!("{file}.key"));
-        let revoked_path = folder.join(format!("{file}.revoked-in-{}.key", set.epoch));
-        for (from, to) in [(&current, &revoked_path), (&new_secret(folder, file, set.epoch), &current)] {
-            if from.exists() {
-                fs::rename(from, to).map_err(|source| KeySetError::Rename { path: from.clone(), source })?;
-            }
-        }
+    for (replace, new_key) in change.replace.iter().zip(renames) {
+        put_in_place(folder, &replace.file, &new_key, set.epoch)?;
     }
     Ok(status)
+}
+
+/// Renames the secret key `file`, and the new one to its name.
+fn put_in_place(folder: &Path, file: &str, new_key: &Path, epoch: u64) -> Result<(), KeySetError> {
+    let current = existing_key_path(folder, file);
+    let revoked = current.with_file_name(format!("{file}.revoked-in-{epoch}.key"));
+    for (from, to) in [(&*current, &*revoked), (new_key, &*secret_key_path(folder, file))] {
+        if from.exists() {
+            fs::rename(from, to).map_err(|source| KeySetError::Rename { path: from.to_owned(), source })?;
+        }
+    }
+    Ok(())
 }
 
 fn keys_mut(set: &mut KeySet, role: Role) -> &mut Vec<NamedKey> {
@@ -106,32 +119,39 @@ fn position(
     found.ok_or_else(|| KeySetError::NoKey { role: role.name(), name: name.to_owned(), epoch: set.epoch - 1 })
 }
 
-/// Replaces a key by a new pair. Finds it by its secret key file, or by name if that is lost. Returns the secret
-/// key's path.
-fn replace_key(folder: &Path, set: &mut KeySet, replace: &Replace) -> Result<PathBuf, KeySetError> {
+/// Replaces a key by a new pair. Finds it by its secret key file; if that is lost, it is the only key of its role, or has
+/// this name. Returns the new secret key and its path, which is temporary until the rotation is complete.
+fn replace_key(
+    folder: &Path,
+    set: &mut KeySet,
+    replace: &Replace,
+    passwords: &mut dyn Passwords,
+    password: Option<&Password>,
+) -> Result<(SigningKey, PathBuf), KeySetError> {
     let Replace { role, file } = replace;
-    let current = folder.join(format!("{file}.key"));
-    let public = if current.exists() { Some(SigningKey::read(&current)?.public()?) } else { None };
-    let at = position(set, *role, file, |key| match &public {
-        Some(public) => key.key == *public,
-        None => base_name(&key.name) == file,
-    })?;
+    let current = existing_key_path(folder, file);
+    let at = match set.named_keys(*role) {
+        _ if current.exists() => {
+            let public = SigningKey::unlock(&current, passwords)?.public()?;
+            position(set, *role, file, |key| key.key == public)?
+        }
+        [_] => 0,
+        _ => position(set, *role, file, |key| base_name(&key.name) == file)?,
+    };
     let keys = keys_mut(set, *role);
     let name = keys.get(at).map_or(file.as_str(), |key| base_name(&key.name)).to_owned();
     let epoch = set.epoch;
     let to = folder.join(role.name()).join(format!("{name}.e{epoch}.pub"));
-    let secret = new_secret(folder, file, epoch);
-    generate_pair(&secret, &to, &format!("Keelson's {} key {name}, of set {epoch} on", role.name()))?;
+    let path = secret_key_path(folder, file).with_file_name(format!("{file}.e{epoch}.key"));
+    let comment = format!("Keelson's {} key {name}, of set {epoch} on", role.name());
+    // A server reads the channel key unattended.
+    let password = password.filter(|_| *role != Role::Channel);
+    let secret = generate_pair(&path, &to, &comment, password)?;
     let new = named(&to)?;
     if let Some(key) = keys_mut(set, *role).get_mut(at) {
         *key = new;
     }
-    Ok(secret)
-}
-
-/// Name of a new secret key until the rotation is complete.
-fn new_secret(folder: &Path, file: &str, epoch: u64) -> PathBuf {
-    folder.join(format!("{file}.e{epoch}.key"))
+    Ok((secret, path))
 }
 
 /// A key's name without the suffix of its epoch.
@@ -144,7 +164,11 @@ fn base_name(name: &FileName) -> &str {
 }
 
 /// The root keys in the folder, and additional ones.
-fn secrets(folder: &Path, additional: &[PathBuf]) -> Result<Vec<SigningKey>, KeySetError> {
+fn secrets(
+    folder: &Path,
+    additional: &[PathBuf],
+    passwords: &mut dyn Passwords,
+) -> Result<Vec<SigningKey>, KeySetError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| {
@@ -154,7 +178,7 @@ fn secrets(folder: &Path, additional: &[PathBuf]) -> Result<Vec<SigningKey>, Key
             .is_some_and(|n| !n.contains('.'))
     });
     paths.sort();
-    paths.iter().chain(additional).map(|path| Ok(SigningKey::read(path)?)).collect()
+    paths.iter().chain(additional).map(|path| Ok(SigningKey::unlock(path, passwords)?)).collect()
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn build(folder: &Path, verity: Verity) -> Result<(), BuildError> {
 fn another_tree_is_rejected_before_any_write() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    generate_keys(&at.join("keys"), "test").unwrap();
+    generate_keys(&at.join("keys"), "test", None).unwrap();
     let usr: Vec<u8> = (0..40_960_u32).map(|number| number.to_le_bytes()[1]).collect();
     fs::write(at.join("usr"), &usr).unwrap();
     fs::write(at.join("uki"), b"a boot image").unwrap();

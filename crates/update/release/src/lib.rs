@@ -13,6 +13,7 @@ mod key_set;
 mod keys;
 mod metadata;
 mod name;
+mod secret_key;
 mod timestamp;
 
 pub use digest::{Digest, DigestError};
@@ -26,6 +27,7 @@ pub use metadata::{
     Blob, Delta, Image, Images, MAX_RELEASE, MAX_SIGNATURE, Payload, Release, SEGMENTS, Verity,
 };
 pub use name::{FileName, NameError};
+pub use secret_key::SecretKeyHeader;
 pub use semver::Version;
 pub use timestamp::{MAX_TIMESTAMP, Timestamp};
 

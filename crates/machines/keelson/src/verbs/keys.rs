@@ -1,22 +1,28 @@
 //! `keelson keys`: manages the signing keys of releases and channels, and the key sets that name them.
 
+mod created;
 pub mod location;
+pub mod password;
 mod sets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use release::files;
-use release_folder::{create_first_set, generate_keys, latest_status};
-use serde_json::json;
+use release::{Role, files};
+use release_folder::{
+    FirstSet, KeySetError, KeysError, create_first_set, existing_key_path, generate_keys, latest_status,
+};
 
 use crate::checkout::checkout;
 use crate::context::Context;
+use crate::failure::UsageError;
 use crate::output;
 
+use created::Created;
 pub use location::folder;
 use location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, PINNED, ensure_complete, now};
+use password::NewPasswordFlags;
 pub use sets::send;
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +42,11 @@ pub struct Flags {
     /// Only create root keys and the first set, for existing release and channel keys
     #[arg(long)]
     roots: bool,
+    /// Folder of a root key, such as a USB stick; once for each of the three [default: --out]
+    #[arg(long, value_name = "DIR")]
+    root_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    password: NewPasswordFlags,
     /// Validity of the set in days; machines with an expired set install no updates
     #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
@@ -85,41 +96,45 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 fn create(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     let folder = flags.out.clone().map_or_else(folder, Ok)?;
     let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
-    if !flags.roots {
-        generate_keys(&folder, &flags.name)?;
-    }
     let now = now()?;
-    let first = create_first_set(&folder, now, now + DAY_SECONDS * flags.expires_days)?;
-    let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
-    let key = |name: &str| folder.join(format!("{name}.key"));
-    if context.json {
-        let root: Vec<_> = first.set.root.iter().map(|root| key(root.name.as_str())).collect();
-        return output::print_json(&json!({
-            "release": key("release"), "channel": key("channel"), "root": root, "set": first.path,
-            "pinned": pinned,
-        }));
-    }
-    let pin = match pinned {
-        Some(path) => format!("New images of this checkout trust the set: {}\n", path.display()),
-        None => format!(
-            "Images trust the set once it is in the checkout (keelson keys pin). On machines with other images, copy\n\
-             {0}/release and {0}/channel to /etc/keelson/keys.d, and set ALLOW_LOCAL_KEYS=yes in\n\
-             /etc/coreos/update.conf.\n",
-            folder.display()
-        ),
+    let first = FirstSet {
+        root_folders: &flags.root_dir,
+        password: None,
+        issued: now,
+        expires: now + DAY_SECONDS * flags.expires_days,
     };
-    output::print(format!(
-        "{}  signs releases: keep it off every server, and keep a backup offline\n\
-         {}  signs channels: belongs to the channel server\n\
-         {}/root-1.key, root-2.key, root-3.key  two of them replace any of these keys: store them separately,\n\
-         off every server and off this machine\n\
-         {}  the first key set, with all public keys\n{pin}\n\
-         Next: keelson release --version V\n",
-        key("release").display(),
-        key("channel").display(),
-        folder.display(),
-        first.path.display()
-    ))
+    // Checked before the password is asked for.
+    if !flags.roots {
+        ensure_absent(&folder)?;
+    }
+    first.check(&folder).map_err(usage)?;
+    let password = flags.password.new_password(&mut flags.password.existing.passwords()?)?;
+    if !flags.roots {
+        generate_keys(&folder, &flags.name, password.as_ref())?;
+    }
+    let first = FirstSet { password: password.as_ref(), ..first };
+    let set = create_first_set(&folder, &first)
+        .context("cannot create the root keys and the first set (keelson keys --roots tries it again)")?;
+    let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
+    let root = first.root_keys(&folder)?;
+    let together = flags.root_dir.is_empty();
+    created::print(context, &folder, Created { set: &set, root: &root, together, pinned })
+}
+
+fn ensure_absent(folder: &Path) -> Result<(), KeysError> {
+    let mut paths =
+        [Role::Release, Role::Channel].map(|role| existing_key_path(folder, role.name())).into_iter();
+    paths.find(|path| path.exists()).map_or(Ok(()), |path| Err(KeysError::Exists(path)))
+}
+
+fn usage(error: KeySetError) -> anyhow::Error {
+    match error {
+        KeySetError::RootFolders(_) | KeySetError::SameRootFolder(_) => {
+            UsageError(format!("--root-dir: {error}")).into()
+        }
+        KeySetError::Keys(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! `keelson release`: builds a version, and packs and signs it as an update.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,13 +10,14 @@ use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
 use release::{Digest, KeySet, Keys, Release, Verity, Version};
 use release_folder::{
-    BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
+    BuildStep, BuiltRelease, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
 };
 use serde_json::json;
 
 use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
 use crate::output;
+use crate::verbs::keys::password::PasswordFlags;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// zstd level of trial releases.
@@ -32,6 +34,8 @@ pub struct Flags {
     /// Secret key that signs the release; created by `keelson keys` [default: ~/.config/keelson/keys/release.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    password: PasswordFlags,
     /// Folder of an older release to build a delta from: its machines download only the difference; may be repeated
     #[arg(long, value_name = "DIR")]
     from: Vec<PathBuf>,
@@ -65,8 +69,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
-    let secret =
-        SigningKey::read(&key).context("cannot read the release key (`keelson keys` creates one)")?;
+    let secret = SigningKey::unlock(&key, &mut flags.password.passwords()?).map_err(release_key_error)?;
     if let Some(note) = unlisted_key_note(&key, &secret)? {
         context.progress.note(&note);
     }
@@ -115,6 +118,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     step.done(&summary(&made.release));
     print_result(context, flags, &built.version, &made, bundle.as_deref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn release_key_error(error: KeysError) -> anyhow::Error {
+    let is_missing = matches!(&error, KeysError::Read { source, .. } if source.kind() == ErrorKind::NotFound);
+    let hint = if is_missing { " (`keelson keys` creates one)" } else { "" };
+    anyhow::Error::from(error).context(format!("cannot use the release key{hint}"))
 }
 
 /// A note if the key is not in the newest key set of its folder.

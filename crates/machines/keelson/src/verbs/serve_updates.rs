@@ -1,12 +1,15 @@
 //! `keelson serve-updates`: runs the channel server of the crate `channel-server`.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use channel_server::{ADMIN_TOKEN, PUBLIC_KEY, Server, Settings};
+use channel_server::{ADMIN_TOKEN, OfflineKey, PUBLIC_KEY, Server, Settings, offline_key};
+use release::Role;
+use release_folder::existing_key_path;
 use rollout::App;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -31,8 +34,8 @@ pub struct Flags {
     /// URL at which machines reach the server, if it is behind a proxy or TLS
     #[arg(long, value_name = "URL")]
     public_url: Option<ServerUrl>,
-    /// Key that signs channels; created by `keelson keys` [default: ~/.config/keelson/keys/channel.key, or
-    /// a new key in the data folder]
+    /// Unencrypted key that signs channels, without root and release keys beside it; created by `keelson keys` [default:
+    /// ~/.config/keelson/keys/server/channel.key, or a new key in the data folder]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// ID of the initial application
@@ -40,15 +43,42 @@ pub struct Flags {
     app_id: String,
 }
 
+impl Flags {
+    fn is_for_other_hosts(&self) -> bool {
+        !self.listen.ip().is_loopback() || self.public_url.as_ref().is_some_and(|url| !url.is_loopback())
+    }
+}
+
+/// On a developer's machine the server may run beside the offline keys. A server of other hosts may be taken over, and
+/// then reads what its account can read.
+fn ensure_no_offline_key(keys: &Path) -> anyhow::Result<()> {
+    let found = match offline_key(keys, None) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        found => found.with_context(|| format!("cannot list {}", keys.display()))?,
+    };
+    match found {
+        Some(key) => Err(OfflineKeyOnServer(key).into()),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is in the key folder of this account, which therefore cannot run a server for other hosts")]
+pub struct OfflineKeyOnServer(OfflineKey);
+
 /// Serves until it is interrupted.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let data = flags.data.clone().unwrap_or_else(|| context.state_dir.join(FOLDER));
     let app =
         App { id: flags.app_id.clone(), name: "Keelson".to_owned(), product_id: Some("keelson".to_owned()) };
-    let made =
-        || super::keys::folder().ok().map(|folder| folder.join("channel.key")).filter(|key| key.is_file());
-    let signer = flags.key.clone().or_else(made);
+    let keys = super::keys::folder().ok();
+    if let Some(keys) = keys.as_deref().filter(|_| flags.is_for_other_hosts()) {
+        ensure_no_offline_key(keys)?;
+    }
+    let created =
+        || keys.map(|folder| existing_key_path(&folder, Role::Channel.name())).filter(|key| key.is_file());
+    let signer = flags.key.clone().or_else(created);
     let settings = Settings {
         data: data.clone(),
         public_url: flags.public_url.as_ref().map(ServerUrl::to_string),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use folder_machine::{Machine, Releases, releases};
 use release::{MAX_KEY_SET, Role, files};
-use release_folder::{Change, Replace, SigningKey, copy_sets, create_first_set, rotate};
+use release_folder::{Change, FirstSet, Replace, SigningKey, copy_sets, create_first_set, rotate};
 use tempfile::TempDir;
 use update_engine::{Outcome, now};
 
@@ -27,10 +27,11 @@ impl Operator {
     fn new() -> Self {
         let (keys, release) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let releases = releases();
-        for file in ["release.key", "channel.key", "release/test.pub", "channel/test.pub"] {
+        for file in ["release.key", "server/channel.key", "release/test.pub", "channel/test.pub"] {
             write_file(&keys.path().join(file), &fs::read(releases.keys.join(file)).unwrap());
         }
-        create_first_set(keys.path(), now() - 100, now() + YEAR).unwrap();
+        let first = FirstSet { issued: now() - 100, expires: now() + YEAR, ..FirstSet::default() };
+        create_first_set(keys.path(), &first).unwrap();
         for entry in fs::read_dir(&releases.full_only.folder).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), release.path().join(entry.file_name())).unwrap();
@@ -56,7 +57,7 @@ impl Operator {
     fn replace(&self, role: Role) {
         let change =
             Change { replace: vec![Replace { role, file: role.name().into() }], ..Change::default() };
-        assert!(rotate(self.keys.path(), &change, now(), now() + YEAR).unwrap().is_complete());
+        assert!(rotate(self.keys.path(), &change, &mut None, now(), now() + YEAR).unwrap().is_complete());
     }
 
     /// Copies the key sets to the release.
@@ -228,7 +229,7 @@ fn invalid_key_sets_change_nothing() {
 fn expired_key_sets_are_rejected_and_expire_in_force() {
     let operator = Operator::new();
     let machine = operator.machine();
-    rotate(operator.keys.path(), &Change::default(), now() - 50, now() - 10).unwrap();
+    rotate(operator.keys.path(), &Change::default(), &mut None, now() - 50, now() - 10).unwrap();
     operator.copy_key_sets();
     assert_rejected(&machine, operator.release.path(), "key set 2 expired at");
     assert_eq!(key_set_epoch(&machine), 1);
@@ -236,7 +237,7 @@ fn expired_key_sets_are_rejected_and_expire_in_force() {
     machine.set_image_key_set(&operator.set(2));
     assert_rejected(&machine, operator.without_key_sets(), "key set 2 expired at");
     // The next set resolves that.
-    rotate(operator.keys.path(), &Change::default(), now(), now() + YEAR).unwrap();
+    rotate(operator.keys.path(), &Change::default(), &mut None, now(), now() + YEAR).unwrap();
     operator.copy_key_sets();
     apply(&machine, operator.release.path()).unwrap();
     assert_eq!(key_set_epoch(&machine), 3);

@@ -11,7 +11,7 @@ use omaha::{
     Action, AppStatus, Manifest, Package, Request, Response, ResponseApp, UpdateCheck, UpdateStatus,
 };
 use release::{Digest, Release, SCHEMA, Timestamp, files};
-use release_folder::SigningKey;
+use release_folder::{SigningKey, secret_key_path};
 
 /// The fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,8 +282,8 @@ impl Shared {
             expires: if stale { now - 10 } else { now + 1000 },
         };
         let bytes = timestamp.to_bytes().unwrap();
-        let key = if *fault == Fault::Forged { "release.key" } else { "channel.key" };
-        let secret = SigningKey::read(&self.keys.join(key)).unwrap();
+        let key = if *fault == Fault::Forged { "release" } else { "channel" };
+        let secret = SigningKey::read(&secret_key_path(&self.keys, key)).unwrap();
         let signature = secret.sign(&bytes, "t").unwrap();
         (bytes, signature)
     }

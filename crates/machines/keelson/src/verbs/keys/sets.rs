@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use release::{FileName, Role, files};
-use release_folder::{Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, status};
+use release_folder::{
+    Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, secret_key_path, status,
+};
 use serde_json::{Value, json};
 
+use super::created;
 use super::location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, ensure_complete, now};
+use super::password::{NewPasswordFlags, PasswordFlags};
 use crate::context::Context;
 use crate::failure::UsageError;
 use crate::output;
@@ -35,6 +39,8 @@ pub struct Rotate {
     /// Validity of the set in days; machines with an expired set install no updates
     #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
     expires_days: u64,
+    #[command(flatten)]
+    password: NewPasswordFlags,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +54,8 @@ pub struct Sign {
     /// Signature of the same set that was created elsewhere
     #[arg(long, value_name = "FILE")]
     collect: Vec<PathBuf>,
+    #[command(flatten)]
+    password: PasswordFlags,
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,25 +97,40 @@ fn parse_add(text: &str) -> Result<(Role, PathBuf), String> {
 }
 
 pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
+    let mut passwords = flags.password.existing.passwords()?;
+    let is_encrypted = flags.replace.iter().any(|replace| replace.role != Role::Channel);
+    let password = match is_encrypted {
+        true => flags.password.new_password(&mut passwords)?,
+        false => None,
+    };
     let change = Change {
         replace: flags.replace.clone(),
         revoke: flags.revoke.clone(),
         add: flags.add.clone(),
         threshold: flags.threshold,
         signers: flags.key.clone(),
+        password,
     };
     let now = now()?;
     let folder = flags.from.folder()?;
-    let made = release_folder::rotate(&folder, &change, now, now + DAY_SECONDS * flags.expires_days)?;
-    print_set(context, &made)
+    let expires = now + DAY_SECONDS * flags.expires_days;
+    let made = release_folder::rotate(&folder, &change, &mut passwords, now, expires)?;
+    print_set(context, &made)?;
+    let new_roots = flags.replace.iter().filter(|replace| replace.role == Role::Root);
+    let new_roots: Vec<_> = new_roots.map(|replace| secret_key_path(&folder, &replace.file)).collect();
+    if !context.json && !new_roots.is_empty() {
+        output::print(created::separate(&new_roots)?)?;
+    }
+    Ok(())
 }
 
 pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
     if flags.key.is_empty() && flags.collect.is_empty() {
         return Err(UsageError("use --key to sign, or --collect to add signatures of others".into()).into());
     }
+    let mut passwords = flags.password.passwords()?;
     for key in &flags.key {
-        release_folder::sign_set(&flags.set, key)?;
+        release_folder::sign_set(&flags.set, key, &mut passwords)?;
     }
     print_set(context, &merge_signatures(&flags.set, &flags.collect)?)
 }

@@ -1,0 +1,280 @@
+//! Passwords and places of signing keys, as an operator and as a thief use them.
+
+// The lints for panicking calls know unit tests only; in here everything is a test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use release_folder::{Password, SigningKey};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+struct Operator {
+    home: tempfile::TempDir,
+    variable: Option<&'static str>,
+}
+
+impl Operator {
+    /// With an empty home directory and without a password.
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap(), variable: None }
+    }
+
+    /// With keys in the default folder.
+    fn with_keys() -> Self {
+        let operator = Self { variable: Some(PASSWORD), ..Self::new() };
+        operator.succeed(&["keys"]);
+        operator
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.home.path().join(".config/keelson/keys")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
+        if let Some(password) = self.variable {
+            command.env("KEELSON_KEYS_PASSWORD", password);
+        }
+        command
+    }
+
+    /// With a deadline: a server that starts against expectation would serve forever.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command("timeout");
+        command.args(["120", env!("CARGO_BIN_EXE_keelson")]).args(arguments).output().unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let both = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(both).unwrap();
+        assert!(!text.contains(PASSWORD), "{text}");
+        text
+    }
+
+    fn fail(&self, arguments: &[&str], code: i32, expected: &str) {
+        let output = self.run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && error.contains(expected), "{arguments:?}: {error}");
+        assert!(!error.contains(PASSWORD), "{error}");
+    }
+
+    /// Types lines on a terminal, one at each prompt. Returns what the terminal shows.
+    fn types(&self, arguments: &[&str], lines: &[&str]) -> (bool, String) {
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let mut command = self.command("setsid");
+        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_keelson")]).args(arguments);
+        command.stdout(slave.try_clone().unwrap()).stderr(slave.try_clone().unwrap()).stdin(slave);
+        let mut child = command.spawn().unwrap();
+        // Holds the terminal open.
+        drop(command);
+        let mut terminal = File::from(master);
+        let mut shown = Vec::new();
+        for line in lines {
+            read_prompt(&mut terminal, &mut shown);
+            terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        // Linux reports EIO when the last process has closed the terminal.
+        assert!(terminal.read_to_end(&mut shown).is_err());
+        (child.wait().unwrap().success(), String::from_utf8(shown).unwrap())
+    }
+}
+
+/// Reads up to the next prompt, which ends with a colon and a space, and waits until the echo is off.
+fn read_prompt(terminal: &mut File, shown: &mut Vec<u8>) {
+    let from = shown.len();
+    let mut byte = [0];
+    while !shown[from..].ends_with(b": ") {
+        let read = terminal.read(&mut byte);
+        assert!(read.is_ok(), "{}", String::from_utf8_lossy(shown));
+        shown.push(byte[0]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while tcgetattr(&*terminal).unwrap().local_flags.contains(LocalFlags::ECHO) {
+        assert!(Instant::now() < deadline, "the echo is still on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn unlock(path: &Path, password: &str) -> Result<SigningKey, release_folder::KeysError> {
+    SigningKey::unlock(path, &mut Some(Password::of_line(password).unwrap()))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Attack: someone copies the folder of the keys, from a backup or a stolen disk, and signs a release or a key set.
+#[test]
+fn copied_root_and_release_keys_do_not_sign_without_the_password() {
+    let operator = Operator::with_keys();
+    let keys = operator.keys();
+    for name in ["release.key", "root-1.key", "root-2.key", "root-3.key"] {
+        let path = keys.join(name);
+        assert!(SigningKey::read(&path).is_err(), "{name} signs without a password");
+        unlock(&path, PASSWORD).unwrap();
+    }
+    let thief = Operator { variable: Some("a guess"), ..Operator::new() };
+    let at = |name: &str| keys.join(name).to_str().unwrap().to_owned();
+    let sign = ["keys", "sign", &at("keys.1.json"), "--key", &at("root-1.key")];
+    thief.fail(&sign, 1, &format!("error: wrong password for {}", at("root-1.key")));
+    // The server reads this one unattended.
+    SigningKey::read(&keys.join("server/channel.key")).unwrap();
+    assert_eq!(names(&keys.join("server")), ["channel.key"]);
+}
+
+#[test]
+fn without_a_password_nothing_is_created() {
+    let operator = Operator::new();
+    let keys = operator.keys();
+    let ways = "error: new keys need a password, and stdin is no terminal: set --password-file or \
+                KEELSON_KEYS_PASSWORD; --no-password writes unencrypted keys\n";
+    operator.fail(&["keys"], 2, ways);
+    let file = operator.home.path().join("password");
+    let file = file.to_str().unwrap();
+    operator.fail(&["keys", "--password-file", file], 1, &format!("cannot read the password from {file}"));
+    fs::write(file, "\n").unwrap();
+    operator.fail(&["keys", "--password-file", file], 1, "the password is empty");
+    fs::write(file, "one\ntwo\n").unwrap();
+    operator.fail(&["keys", "--password-file", file], 1, "more than one line");
+    let empty = Operator { home: operator.home, variable: Some("") };
+    empty.fail(&["keys"], 1, "invalid password in KEELSON_KEYS_PASSWORD: the password is empty");
+    assert!(!keys.exists());
+}
+
+#[test]
+fn a_password_comes_from_a_file_or_from_stdin() {
+    let operator = Operator::new();
+    fs::write(operator.home.path().join("password"), format!("{PASSWORD}\n")).unwrap();
+    operator.succeed(&["keys", "--out", "a", "--password-file", "password"]);
+    unlock(&operator.home.path().join("a/release.key"), PASSWORD).unwrap();
+    let mut command = operator.command(env!("CARGO_BIN_EXE_keelson"));
+    let mut child = command
+        .args(["keys", "rotate", "--keys", "a", "--replace", "release", "--password-file", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let replaced = operator.home.path().join("a/release.key");
+    assert!(SigningKey::read(&replaced).is_err());
+    unlock(&replaced, PASSWORD).unwrap();
+    operator.succeed(&["keys", "--out", "b", "--no-password"]);
+    SigningKey::read(&operator.home.path().join("b/release.key")).unwrap();
+    operator.fail(&["keys", "rotate", "--keys", "a"], 2, "set --password-file or KEELSON_KEYS_PASSWORD");
+    operator.fail(&["keys", "rotate", "--keys", "b", "--replace", "root-1"], 2, "--no-password writes");
+    let output = operator.succeed(&["keys", "rotate", "--keys", "b", "--replace", "root-1", "--no-password"]);
+    assert!(output.contains("mv b/root-1.key /media/root-1/"), "{output}");
+}
+
+#[test]
+fn a_password_is_typed_twice_and_not_shown() {
+    let operator = Operator::new();
+    let (succeeded, shown) = operator.types(&["keys"], &["one", "another"]);
+    assert!(!succeeded && shown.contains("error: the passwords differ"), "{shown}");
+    let (succeeded, shown) = operator.types(&["keys"], &[""]);
+    assert!(!succeeded && shown.contains("error: the password is empty"), "{shown}");
+    assert!(!operator.keys().exists());
+    let (succeeded, shown) = operator.types(&["keys"], &[PASSWORD, PASSWORD]);
+    assert!(succeeded && !shown.contains(PASSWORD), "{shown}");
+    // Existing keys are found before the password is asked for.
+    let (succeeded, shown) = operator.types(&["keys"], &[]);
+    assert!(
+        !succeeded
+            && shown.contains("release.key already exists")
+            && shown.contains("hint: keelson keys pin"),
+        "{shown}"
+    );
+    // Once for all root keys.
+    let (succeeded, shown) = operator.types(&["keys", "rotate"], &[PASSWORD]);
+    assert!(succeeded && shown.matches("Password of ").count() == 1, "{shown}");
+    let (succeeded, shown) = operator.types(&["keys", "rotate"], &["wrong"]);
+    let expected = format!("error: wrong password for {}", operator.keys().join("root-1.key").display());
+    assert!(!succeeded && shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn root_keys_are_created_in_places_of_their_own_or_the_output_separates_them() {
+    let operator = Operator { variable: Some(PASSWORD), ..Operator::new() };
+    let keys = operator.keys();
+    let [a, b, c] = ["a", "b", "c"].map(|name| operator.home.path().join(name));
+    let [a, b, c] = [&a, &b, &c].map(|path| path.to_str().unwrap());
+    let places = ["keys", "--root-dir", a, "--root-dir", b, "--root-dir", c];
+    operator.fail(&places, 1, &format!("cannot read {a}: No such file"));
+    operator.fail(&places[..5], 2, "--root-dir: each of the 3 root keys needs a folder of its own: 2 given");
+    for place in [a, b, c] {
+        fs::create_dir(place).unwrap();
+    }
+    operator.succeed(&places);
+    assert_eq!(
+        [a, b, c].map(|place| names(Path::new(place))),
+        [["root-1.key"], ["root-2.key"], ["root-3.key"]]
+    );
+    assert!(!names(&keys).iter().any(|name| name.starts_with("root-")));
+    let two = ["keys", "rotate", "--key", &format!("{a}/root-1.key"), "--key", &format!("{c}/root-3.key")];
+    assert!(operator.succeed(&two).contains("signed by root-1, root-3 of set 1"));
+
+    let output = operator.succeed(&["keys", "--out", "together"]);
+    for name in ["root-1", "root-2", "root-3"] {
+        assert!(output.contains(&format!("\n  mv together/{name}.key /media/{name}/\n")), "{output}");
+    }
+}
+
+/// Attack: whoever takes over the channel server reads the keys beside the channel key, and replaces every other key.
+#[test]
+fn a_server_does_not_start_beside_root_and_release_keys() {
+    let operator = Operator::with_keys();
+    let keys = operator.keys();
+    let data = operator.home.path().join("data");
+    let serve = |key: &str| {
+        let key = keys.join(key);
+        let arguments =
+            ["serve-updates", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--key"];
+        [&arguments[..], &[key.to_str().unwrap()]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = |arguments: &[String], expected: &str| {
+        operator.fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 1, expected);
+    };
+    // Where older versions created it: also the default.
+    fs::rename(keys.join("server/channel.key"), keys.join("channel.key")).unwrap();
+    let release =
+        format!("the secret release key {} is in the folder of", keys.join("release.key").display());
+    refused(&serve("channel.key"), &release);
+    refused(&["serve-updates".to_owned()], &release);
+    let next = format!("mkdir -p {0}/server && mv {0}/channel.key {0}/server/", keys.display());
+    refused(&["serve-updates".to_owned()], &next);
+    fs::rename(keys.join("channel.key"), keys.join("server/channel.key")).unwrap();
+    // One root key under another name, beside a copy and beside the target of a link.
+    fs::copy(keys.join("root-2.key"), keys.join("server/backup")).unwrap();
+    let root = format!("the secret root key {} is in the folder of", keys.join("server/backup").display());
+    refused(&serve("server/channel.key"), &root);
+    fs::create_dir(keys.join("link")).unwrap();
+    std::os::unix::fs::symlink("../server/channel.key", keys.join("link/channel.key")).unwrap();
+    refused(&serve("link/channel.key"), "the secret root key ");
+    fs::remove_file(keys.join("server/backup")).unwrap();
+    refused(&serve("release.key"), "release.key cannot be the online key: it belongs on no server");
+}
+
+/// Attack: as above, on a server for other hosts, which runs as the account that has the keys.
+#[test]
+fn a_server_for_other_hosts_does_not_start_as_the_account_that_has_the_keys() {
+    let operator = Operator::with_keys();
+    let expected = "in the key folder of this account, which therefore cannot run a server for other hosts";
+    operator.fail(&["serve-updates", "--listen", "0.0.0.0:0"], 1, expected);
+    let public = ["serve-updates", "--listen", "127.0.0.1:0", "--public-url", "https://updates.example.net"];
+    operator.fail(&public, 1, expected);
+}

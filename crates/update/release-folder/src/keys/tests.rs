@@ -1,0 +1,66 @@
+//! Keys with and without a password.
+
+use std::os::unix::fs::PermissionsExt;
+
+use release::Keys;
+
+use super::*;
+
+fn password(text: &str) -> Password {
+    Password::of_line(text).unwrap()
+}
+
+fn public(path: &Path) -> Keys {
+    let mut keys = Keys::default();
+    keys.add("x", &fs::read_to_string(path).unwrap()).unwrap();
+    keys
+}
+
+#[test]
+fn generated_keys_sign_and_are_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = generate_keys(folder.path(), "test", None).unwrap();
+    let keys = public(&folder.path().join("release/test.pub"));
+    let signature = SigningKey::read(&result.release).unwrap().sign(b"text", "about").unwrap();
+    keys.verify(b"text", &signature).unwrap();
+    let other = SigningKey::read(&result.channel).unwrap().sign(b"text", "about").unwrap();
+    keys.verify(b"text", &other).unwrap_err();
+    for secret in [&result.release, &result.channel] {
+        assert_eq!(secret.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(matches!(generate_keys(folder.path(), "test", None), Err(KeysError::Exists(_))));
+    // Where older versions created the channel key.
+    fs::remove_file(&result.release).unwrap();
+    fs::rename(&result.channel, folder.path().join("channel.key")).unwrap();
+    assert_eq!(existing_key_path(folder.path(), "channel"), folder.path().join("channel.key"));
+    assert!(matches!(generate_keys(folder.path(), "test", None), Err(KeysError::Exists(_))));
+}
+
+#[test]
+fn a_stolen_file_of_the_release_key_does_not_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = generate_keys(folder.path(), "test", Some(&password("right"))).unwrap();
+    assert!(matches!(SigningKey::read(&result.release), Err(KeysError::Encrypted(_))));
+    let error = SigningKey::unlock(&result.release, &mut Some(password("wrong"))).err().unwrap();
+    assert_eq!(error.to_string(), format!("wrong password for {}", result.release.display()));
+    let key = SigningKey::unlock(&result.release, &mut Some(password("right"))).unwrap();
+    let keys = public(&folder.path().join("release/test.pub"));
+    keys.verify(b"text", &key.sign(b"text", "about").unwrap()).unwrap();
+    // A server reads the channel key unattended.
+    SigningKey::read(&result.channel).unwrap();
+}
+
+#[test]
+fn an_invalid_key_is_reported_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.key");
+    let text = fs::read_to_string(generate_keys(folder.path(), "test", None).unwrap().release).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    let mut damaged = line.to_owned();
+    // A character of the key.
+    damaged.replace_range(100..101, if &line[100..101] == "A" { "B" } else { "A" });
+    for text in ["nonsense".to_owned(), text.replace(line, &damaged)] {
+        fs::write(&path, text).unwrap();
+        assert!(matches!(SigningKey::read(&path), Err(KeysError::Format { .. })));
+    }
+}
