@@ -50,7 +50,7 @@ impl Operator {
     /// With a deadline: a server that starts against expectation would serve forever.
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command("timeout");
-        command.args(["120", env!("CARGO_BIN_EXE_keelson")]).args(arguments).output().unwrap()
+        command.args(["60", env!("CARGO_BIN_EXE_keelson")]).args(arguments).output().unwrap()
     }
 
     fn succeed(&self, arguments: &[&str]) -> String {

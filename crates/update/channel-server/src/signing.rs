@@ -179,6 +179,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_online_key_with_an_offline_key_beside_it_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        Signer::open(folder.path(), None, 0).unwrap();
+        let secret = KeyPair::generate_unencrypted_keypair().unwrap().sk;
+        let text = secret.to_box(Some("Keelson's release key own")).unwrap().into_string();
+        fs::write(at("release.key"), &text).unwrap();
+        for key in [None, Some(at(SECRET))] {
+            let refused = Signer::open(folder.path(), key.as_deref(), 0);
+            assert!(matches!(refused, Err(SigningError::Offline { .. })));
+        }
+        fs::rename(at("release.key"), at(SECRET)).unwrap();
+        assert!(matches!(Signer::open(folder.path(), None, 0), Err(SigningError::IsOffline(_))));
+    }
+
+    #[test]
     fn timestamps_are_cached_and_never_decrease() {
         let folder = tempfile::tempdir().unwrap();
         let mut signer = Signer::open(folder.path(), None, 0).unwrap();

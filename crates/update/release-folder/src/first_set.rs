@@ -60,8 +60,14 @@ impl FirstSet<'_> {
         if path.exists() {
             return Err(KeySetError::Exists(path));
         }
-        Ok(ensure_absent(&self.root_keys(folder)?)?)
+        let secrets = self.root_keys(folder)?;
+        let public: Vec<_> = secrets.iter().map(|secret| public_path(folder, secret)).collect();
+        Ok(ensure_absent(secrets.iter().chain(&public))?)
     }
+}
+
+fn public_path(folder: &Path, secret: &Path) -> PathBuf {
+    folder.join(Role::Root.name()).join(secret.with_extension("pub").file_name().unwrap_or_default())
 }
 
 fn root_name(number: usize) -> String {
@@ -76,14 +82,11 @@ fn root_name(number: usize) -> String {
 pub fn create_first_set(folder: &Path, first: &FirstSet<'_>) -> Result<KeySetStatus, KeySetError> {
     first.check(folder)?;
     let secrets = first.root_keys(folder)?;
-    let public = |secret: &Path| {
-        folder.join(Role::Root.name()).join(secret.with_extension("pub").file_name().unwrap_or_default())
-    };
     let create = || {
         let mut keys = Vec::new();
         for (secret, number) in secrets.iter().zip(1..) {
             let comment = format!("Keelson's {} key", root_name(number));
-            keys.push(generate_pair(secret, &public(secret), &comment, first.password)?);
+            keys.push(generate_pair(secret, &public_path(folder, secret), &comment, first.password)?);
         }
         let of = |role: Role| public_keys(&folder.join(role.name()));
         let set = KeySet {
@@ -99,9 +102,10 @@ pub fn create_first_set(folder: &Path, first: &FirstSet<'_>) -> Result<KeySetSta
         write(folder, &set, &keys)
     };
     create().inspect_err(|_| {
-        // A medium may be full or read-only. The next attempt creates all of them.
-        for secret in &secrets {
-            for path in [secret.clone(), public(secret)] {
+        // A medium may be full or read-only. The next attempt creates all of them. They did not exist before, and no set
+        // names them.
+        for secret in secrets.iter().filter(|_| !folder.join(files::keys(1)).exists()) {
+            for path in [secret.clone(), public_path(folder, secret)] {
                 fs::remove_file(path).ok();
             }
         }

@@ -202,11 +202,16 @@ fn root_keys_need_folders_of_their_own_and_none_is_left_after_a_failure() {
         fs::create_dir(place).unwrap();
     }
     fails(&[places[0].clone(), places[1].clone(), at.join("b/../a")], "a is given twice");
-    // In place of the last public key.
-    fs::create_dir_all(at.join("root/root-3.pub/x")).unwrap();
+    // The public key of another root key is not overwritten, and kept.
+    fs::create_dir(at.join("root")).unwrap();
+    fs::write(at.join("root/root-3.pub"), "x").unwrap();
     fails(&places, "root-3.pub already exists");
+    fs::remove_file(at.join("root/root-3.pub")).unwrap();
+    // The last file cannot be written.
+    fs::create_dir_all(at.join("keys.1.json.sig/x")).unwrap();
+    fails(&places, "cannot write");
     assert_eq!(fs::read_dir(&places[0]).unwrap().count(), 0, "the next attempt creates all of them");
-    fs::remove_dir_all(at.join("root/root-3.pub")).unwrap();
+    fs::remove_dir_all(at.join("keys.1.json.sig")).unwrap();
     let first = create_first_set(at, &FirstSet { root_folders: &places, ..FIRST }).unwrap();
     assert!(first.is_complete());
 }
