@@ -136,6 +136,32 @@ fn copied_root_and_release_keys_do_not_sign_without_the_password() {
     assert_eq!(names(&keys.join("server")), ["channel.key"]);
 }
 
+/// Attack: as above, with the program that signs.
+#[test]
+fn a_release_is_not_signed_without_the_password() {
+    let mut operator = Operator::with_keys();
+    // What makes a folder a checkout. It cannot be built.
+    fs::create_dir(operator.home.path().join("os")).unwrap();
+    fs::write(operator.home.path().join("os/packages"), "").unwrap();
+    let key = operator.keys().join("release.key");
+    operator.variable = None;
+    operator.fail(
+        &["release"],
+        2,
+        &format!("error: cannot use the release key: cannot decrypt {}", key.display()),
+    );
+    operator.fail(&["release"], 2, "no password, and stdin is no terminal: set --password-file or");
+    operator.variable = Some("a guess");
+    operator.fail(
+        &["release"],
+        1,
+        &format!("cannot use the release key: wrong password for {}\n", key.display()),
+    );
+    // The build begins.
+    operator.variable = Some(PASSWORD);
+    operator.fail(&["release"], 1, "os/release.toml");
+}
+
 #[test]
 fn without_a_password_nothing_is_created() {
     let operator = Operator::new();
