@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use etcd_api::Member;
 use etcd_client::{Client, Config, DeleteOptions, GetOptions};
 use etcd_http::server::{Listener, Running, serve};
-use etcd_http::{Cors, Front, Local, Settings};
+use etcd_http::{Cors, Front, Hosts, Local, Settings};
 use tokio::runtime::Runtime;
 
 use crate::program::Program;
@@ -35,6 +35,7 @@ impl Fixture {
         let settings = Settings {
             server_version: "2.3.8".into(),
             cors: Cors::default(),
+            hosts: Hosts::default(),
             command_line: vec!["etcd".into()],
             set_log_level: None,
             registries: Vec::new(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use etcd_api::Member;
 use etcd_client::{Client, Config, GetOptions};
 use etcd_http::server::{Listener, Running, serve};
-use etcd_http::{Cors, Front, Local, Settings};
+use etcd_http::{Cors, Front, Hosts, Local, Settings};
 use tokio::runtime::Runtime;
 
 pub const SEMAPHORE: &str = "/coreos.com/updateengine/rebootlock/semaphore";
@@ -31,6 +31,7 @@ impl Store {
         let settings = Settings {
             server_version: "2.3.8".into(),
             cors: Cors::default(),
+            hosts: Hosts::default(),
             command_line: vec!["etcd".into()],
             set_log_level: None,
             registries: Vec::new(),

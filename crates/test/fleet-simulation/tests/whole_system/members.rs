@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use etcd::{MemberBackend, Metrics};
 use etcd_api::Key;
 use etcd_http::server::{Peer, serve_in_memory};
-use etcd_http::{Cors, Front, Settings};
+use etcd_http::{Cors, Front, Hosts, Settings};
 use etcd_raft::simulated::SimulatedEnvironment;
 use etcd_raft::{Clock, Dialing, InitialMember, Member, MemberConfig, Start, Target};
 use parking_lot::Mutex;
@@ -145,6 +145,7 @@ impl Members {
         let settings = Settings {
             server_version: "2.3.8".to_owned(),
             cors: Cors::default(),
+            hosts: Hosts::default(),
             command_line: Vec::new(),
             set_log_level: None,
             registries: Vec::new(),
