@@ -50,13 +50,15 @@ impl Hosts {
         if peer.secure || self.names.contains(ANY) {
             return None;
         }
-        let header = request.headers().get(HOST).map(|host| Authority::try_from(host.as_bytes()));
-        // An absolute URI takes precedence (RFC 9112, 3.2.2). HTTP/1.0 and an empty header name no host.
-        let host = match (request.uri().host(), &header) {
+        // HTTP/1.0 and an empty header name no host.
+        let header = request.headers().get(HOST).filter(|host| !host.is_empty());
+        let authority = header.map(|host| Authority::try_from(host.as_bytes()));
+        // An absolute URI takes precedence (RFC 9112, 3.2.2).
+        let host = match (request.uri().host(), &authority) {
             (Some(host), _) => host,
             (None, Some(Ok(authority))) => authority.host(),
-            (None, Some(Err(_))) if request.headers().get(HOST).is_some_and(|host| !host.is_empty()) => "",
-            _ => return None,
+            (None, Some(Err(_))) => "",
+            (None, None) => return None,
         };
         (!self.allows(host)).then(|| {
             let text = format!(
@@ -68,15 +70,12 @@ impl Hosts {
     }
 
     fn allows(&self, host: &str) -> bool {
-        let host = canonical(host);
-        if host.is_empty() {
-            return false;
+        if host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok() {
+            return true;
         }
-        let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
-        is_address
-            || !host.contains('.')
-            || PRIVATE.iter().any(|domain| host.ends_with(domain))
-            || self.names.contains(&host)
+        let host = canonical(host);
+        let is_single = !host.is_empty() && !host.contains('.');
+        is_single || PRIVATE.iter().any(|domain| host.ends_with(domain)) || self.names.contains(&host)
     }
 }
 

@@ -6,8 +6,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -81,7 +81,7 @@ impl Operator {
         let mut terminal = File::from(master);
         let mut shown = Vec::new();
         for line in lines {
-            read_prompt(&mut terminal, &mut shown);
+            read_prompt(&mut terminal, &mut shown, &mut child);
             terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
         }
         // Linux reports EIO when the last process has closed the terminal.
@@ -91,7 +91,7 @@ impl Operator {
 }
 
 /// Reads up to the next prompt, which ends with a colon and a space, and waits until the echo is off.
-fn read_prompt(terminal: &mut File, shown: &mut Vec<u8>) {
+fn read_prompt(terminal: &mut File, shown: &mut Vec<u8>, child: &mut Child) {
     let from = shown.len();
     let mut byte = [0];
     while !shown[from..].ends_with(b": ") {
@@ -99,9 +99,9 @@ fn read_prompt(terminal: &mut File, shown: &mut Vec<u8>) {
         assert!(read.is_ok(), "{}", String::from_utf8_lossy(shown));
         shown.push(byte[0]);
     }
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // Nothing reports a change of the terminal's settings.
     while tcgetattr(&*terminal).unwrap().local_flags.contains(LocalFlags::ECHO) {
-        assert!(Instant::now() < deadline, "the echo is still on");
+        assert!(child.try_wait().unwrap().is_none(), "it ended with the echo on");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

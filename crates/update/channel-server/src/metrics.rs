@@ -58,8 +58,10 @@ impl Metrics {
             gauge("keelson_updates_machines", "Machines by version", &["app", "group", "version"])?;
         let statuses = gauge("keelson_updates_instances", "Machines by status", &["app", "group", "status"])?;
         let per_group = |name: &str, help: &str| gauge(name, help, &["app", "group"]);
-        let attempted =
-            per_group("keelson_updates_attempted", "Machines that attempted this rollout's version")?;
+        let attempted = per_group(
+            "keelson_updates_attempted",
+            "Machines, except newcomers, that attempted this rollout's version",
+        )?;
         let succeeded = per_group("keelson_updates_succeeded", "Machines that run this rollout's version")?;
         let failed = per_group("keelson_updates_failed", "Machines that failed since the last resume")?;
         let timed_out =

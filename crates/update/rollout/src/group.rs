@@ -70,7 +70,7 @@ pub enum PausedBy {
 const UNATTENDED: u64 = 3600;
 
 /// Progress of a group towards its channel's version. Times are Unix time in seconds. Each machine counts once per
-/// field, if [`Rollout::counts`].
+/// field; one that appeared during the rollout does not count for a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The version to reach.
@@ -138,7 +138,7 @@ impl Rollout {
 
     /// Whether the machine, which gets or got its version at `granted`, is no newcomer: anyone can invent machines. It was
     /// there when the rollout began, or a day before its grant, or there were no machines to update.
-    pub fn counts(&self, machine: &Machine, granted: u64) -> bool {
+    pub(crate) fn counts(&self, machine: &Machine, granted: u64) -> bool {
         self.known == 0
             || machine.first_seen <= self.known_until
             || granted >= machine.first_seen.saturating_add(NEWCOMER)

@@ -49,6 +49,7 @@ const AREAS: [(&str, Area); 6] = [
                 "image/esp/",
                 "image/initrd/",
                 "os/cmdline",
+                "units/usr/lib/systemd/system/keelson-boot-limit",
                 "units/usr/lib/systemd/system/update-engine",
             ],
         },
