@@ -4,6 +4,7 @@
 
 mod contract_tests;
 mod declared_names;
+mod documented_tests;
 mod equal_features;
 mod file_sizes;
 mod finding;
@@ -33,7 +34,7 @@ pub struct Rule {
 }
 
 /// Every lint, in output order.
-pub const RULES: [Rule; 18] = [
+pub const RULES: [Rule; 19] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -47,6 +48,7 @@ pub const RULES: [Rule; 18] = [
     Rule { name: "workspace-lints", check: workspace_lints::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
+    Rule { name: "documented-tests", check: documented_tests::check },
     Rule { name: "equal-features", check: equal_features::check },
     Rule { name: "ignored-tests", check: ignored_tests::check },
     Rule { name: "unit-files", check: unit_files::check },
