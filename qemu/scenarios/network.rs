@@ -1,7 +1,7 @@
 //! Networks of a machine: the cluster's LAN, on which machines resolve each other and can be cut off, and the host.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
@@ -71,8 +71,10 @@ fn partition(context: &Context<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the test serves on the host's loopback.
+/// What the test serves.
 const GREETING: &str = "greetings from the host";
+/// An address of the documentation's networks (RFC 5737), which is behind the default route.
+const DISTANT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 pub const HOST: Scenario = Scenario {
     name: "host",
@@ -84,10 +86,10 @@ pub const HOST: Scenario = Scenario {
     ..DEFAULTS
 };
 
-/// Serves [`GREETING`] on a port of the host's loopback.
-fn serve_greeting() -> Result<u16, Failure> {
-    let failed = |source| Failure::Disk { path: "127.0.0.1".into(), source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+/// Serves [`GREETING`] on a port of one of the host's addresses.
+fn serve_greeting(address: IpAddr) -> Result<u16, Failure> {
+    let failed = |source| Failure::Disk { path: address.to_string().into(), source };
+    let listener = TcpListener::bind((address, 0)).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     std::thread::spawn(move || {
         while let Ok((mut caller, _)) = listener.accept() {
@@ -103,7 +105,7 @@ fn host(context: &Context<'_>) -> Result<(), Failure> {
         let path = path.into();
         move |source| Failure::Disk { path, source }
     };
-    let port = serve_greeting()?;
+    let port = serve_greeting(Ipv4Addr::LOCALHOST.into())?;
     context.site.expose_host_port(port)?;
     let ours = context.shared(1);
     let path = ours.display().to_string();
@@ -125,24 +127,40 @@ fn host(context: &Context<'_>) -> Result<(), Failure> {
 
 pub const OUTBOUND: Scenario = Scenario {
     name: "outbound",
-    about: "a container reaches the host's networks through its uplink, before and after a reboot",
+    about: "a container reaches the host's networks through its uplink, before and after a reboot, but not its loopback",
     on: &[Nspawn],
     outbound: true,
     run: outbound,
     ..DEFAULTS
 };
 
+/// The host's address on its default route. No packet is sent.
+fn host_address() -> Result<IpAddr, Failure> {
+    let of_route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((DISTANT, 9))?;
+        socket.local_addr()
+    };
+    let address = of_route().map_err(|error| Failure::Unavailable(format!("no default route: {error}")))?;
+    Ok(address.ip())
+}
+
 fn outbound(context: &Context<'_>) -> Result<(), Failure> {
-    let port = serve_greeting()?;
+    // Through the uplink to the host itself: no traffic leaves it.
+    let address = host_address()?;
+    let port = serve_greeting(address)?;
+    let on_loopback = serve_greeting(Ipv4Addr::LOCALHOST.into())?;
     context.boot()?;
     let machine = context.machine(1);
-    // The host's loopback is behind the gateway: no traffic leaves the host.
-    let greeting = format!("cat </dev/tcp/10.0.2.2/{port}");
+    let greeting = format!("cat </dev/tcp/{address}/{port}");
     let reached = || {
         let output = machine.wait_until_succeeds(&greeting, SOON)?;
         expect(output == GREETING, GREETING, &output)
     };
     reached()?;
+    // Services that the host offers are relayed one by one; none is in this scenario.
+    machine.fail(&format!("timeout 5 cat </dev/tcp/10.0.2.2/{on_loopback}"))?;
+    machine.fail(&format!("timeout 5 cat </dev/tcp/host.keelson/{on_loopback}"))?;
     let route = machine.succeed("ip -4 route show default; resolvectl dns uplink0")?;
     expect(route.contains("default via 10.0.2.2 dev uplink0"), "the default route", &route)?;
     expect(route.contains("10.0.2.3"), "the name server", &route)?;

@@ -91,7 +91,7 @@ fn lan_network(node: &Node) -> String {
 }
 
 /// The `.network` file of a container's uplink, with slirp's fixed addresses, as in QEMU's user network: 10.0.2.2 is
-/// the gateway and the host's loopback, 10.0.2.3 forwards to the host's name servers.
+/// the gateway, 10.0.2.3 forwards to the host's name servers.
 fn uplink_network() -> String {
     format!(
         "[Match]\nName={UPLINK_INTERFACE}\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nDNS=10.0.2.3\n\

@@ -64,8 +64,10 @@ fn spawn(
     ready: &PipeWriter,
 ) -> io::Result<Child> {
     let inherited: [RawFd; 3] = [namespace.as_raw_fd(), exit.as_raw_fd(), ready.as_raw_fd()];
-    // It parses frames of the node: without capabilities, files and most system calls.
+    // It parses frames of the node: without capabilities, files and most system calls. `port_forward` relays the
+    // services that the host offers: the rest of its loopback is not the node's.
     command.args(["--netns-type=path", "--mtu=1500", "--enable-sandbox", "--enable-seccomp"]);
+    command.arg("--disable-host-loopback");
     command.arg(format!("--exit-fd={}", inherited[1])).arg(format!("--ready-fd={}", inherited[2]));
     command.arg(format!("/proc/self/fd/{}", inherited[0])).arg(UPLINK_INTERFACE);
     // It reports addresses to stdout; errors go to the supervisor's log.
