@@ -24,7 +24,7 @@ pub const BOOTS: Scenario = Scenario {
 
 fn boots(context: &Context<'_>) -> Result<(), Failure> {
     let server = "http://host.keelson:8041/v1/update/";
-    context.site.set_update_server(server)?;
+    context.site.set_update_server(server, Some(REGISTRATION_TOKEN))?;
     context.boot()?;
     let machine = context.machine(1);
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
@@ -43,9 +43,20 @@ fn boots(context: &Context<'_>) -> Result<(), Failure> {
     machine.succeed(SCANNERS)?;
     if context.backend == Qemu {
         verified(&machine)?;
+        registered(&machine)?;
         confined(context)?;
     }
     waits_for_nothing_slow(&machine)
+}
+
+const REGISTRATION_TOKEN: &str = "a token of 24 characters";
+
+/// Checks that the machine has the registration token of its update server, and only root can read it.
+fn registered(machine: &Machine<'_>) -> Result<(), Failure> {
+    let file = "/run/coreos/registration.token";
+    machine.fail(&format!("cat {file}"))?;
+    let token = machine.succeed(&format!("sudo cat {file}"))?;
+    expect(token == REGISTRATION_TOKEN, REGISTRATION_TOKEN, &token)
 }
 
 /// Scanners find the packages that the bill of materials lists.

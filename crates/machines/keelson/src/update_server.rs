@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use channel_server::{MIN_TOKEN, REGISTRATION_TOKEN};
 use machines::cluster::HOST_NAME;
 use machines::store::read_limited;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -34,6 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
 const RESPONSE_MAX: u64 = 64 << 20;
 const URL_MAX: u64 = 4096;
+const TOKEN_MAX: u64 = 4096;
 /// Characters that are escaped in a path segment.
 const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
@@ -83,6 +85,39 @@ impl Source {
         };
         let url = url.trim().parse().with_context(|| format!("cannot read the URL of {}", self.name()))?;
         Ok(Some(update_url_for_machines(&url).to_string()))
+    }
+}
+
+/// The registration token for machines that get their updates from `source`: that of `file`, or of the server whose
+/// data folder is `source` or has recorded it as its URL. `local` is the folder of the local server.
+pub fn registration_token(
+    source: &Source,
+    file: Option<&Path>,
+    local: &Path,
+) -> anyhow::Result<Option<String>> {
+    let of_server = || match source {
+        Source::Folder(folder) => Some(folder.join(REGISTRATION_TOKEN)),
+        Source::Url(url) => {
+            let recorded = read_limited(&local.join(URL_FILE), URL_MAX).ok()?;
+            let recorded = String::from_utf8_lossy(&recorded);
+            (recorded.trim().trim_end_matches('/') == url).then(|| local.join(REGISTRATION_TOKEN))
+        }
+    };
+    let Some(path) = file.map(Path::to_owned).or_else(of_server) else { return Ok(None) };
+    match read_limited(&path, TOKEN_MAX) {
+        Ok(bytes) => {
+            let token = String::from_utf8_lossy(&bytes).trim().to_owned();
+            if token.len() < MIN_TOKEN {
+                bail!(
+                    "{} is no registration token: it has fewer than {MIN_TOKEN} characters",
+                    path.display()
+                );
+            }
+            Ok(Some(token))
+        }
+        // A server of an earlier version.
+        Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Cluster {
     /// Default update server of the nodes: `http://HOST/v1/update/`.
     #[serde(default)]
     pub update_server: Option<String>,
+    /// QEMU nodes get the registration token of the update server.
+    #[serde(default)]
+    pub registration: bool,
     /// etcd uses TLS with certificates of the cluster's own authority.
     #[serde(default)]
     pub tls: bool,
@@ -96,6 +99,7 @@ impl Cluster {
             services: vec![],
             discovery: None,
             update_server: None,
+            registration: false,
             tls: spec.tls,
             secure_boot: spec.secure_boot,
             outbound: spec.outbound,

@@ -43,7 +43,10 @@ pub const LOCKSMITH: &str = "locksmith.environment";
 /// Update settings of the node, from its next start; its `/etc/coreos/update.conf` takes precedence.
 pub const UPDATE: &str = "update.conf";
 
-/// All credentials of a node: name and content.
+/// The registration token of the update server: a secret. The image writes it to `/run/coreos/registration.token`.
+pub const REGISTRATION: &str = "update.registration";
+
+/// All credentials of a node that are no secrets: name and content.
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
     let mut all = vec![

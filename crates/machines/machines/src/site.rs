@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, DiskFault, free_port};
 use crate::cluster::{BackendKind, Cluster, ClusterSpec, ClusterSpecError, Node, NodeStatus};
+use crate::credential;
 use crate::image::Image;
 use crate::lan::{self, PortCommand};
 use crate::nspawn::{Nspawn, SupervisorCommand};
@@ -31,7 +32,7 @@ use crate::processor::Acceleration;
 use crate::qemu::Qemu;
 use crate::spec_change::SpecChange;
 use crate::status;
-use crate::store::{Layout, Lock};
+use crate::store::{Layout, Lock, StoreError, replace};
 
 pub use crate::background::Background;
 pub use certificates::Rotate;
@@ -212,10 +213,17 @@ impl Site {
         Ok(())
     }
 
-    /// Sets the nodes' update server, from each node's next start. `url` ends in `/v1/update/`.
-    pub fn set_update_server(&self, url: &str) -> Result<(), SiteError> {
+    /// Sets the nodes' update server, from each node's next start. `url` ends in `/v1/update/`; `registration` is the
+    /// server's token. Containers do not update, and do not get it.
+    pub fn set_update_server(&self, url: &str, registration: Option<&str>) -> Result<(), SiteError> {
+        if let Some(token) = registration {
+            let (path, text) =
+                (self.layout.registration(), credential::smbios(credential::REGISTRATION, token));
+            replace(&path, text.as_bytes()).map_err(|source| StoreError::Write { path, source })?;
+        }
         let mut state = self.state();
         state.update_server = Some(url.to_owned());
+        state.registration = registration.is_some();
         Ok(self.layout.save(&state)?)
     }
 

@@ -80,6 +80,12 @@ impl Layout {
         self.root.join("ca")
     }
 
+    /// SMBIOS string with the registration token of the update server.
+    #[must_use]
+    pub fn registration(&self) -> PathBuf {
+        self.root.join("registration.smbios")
+    }
+
     #[must_use]
     pub fn discovery(&self) -> PathBuf {
         self.root.join("discovery")

@@ -36,9 +36,12 @@ pub use current::{NoRelease, ReleaseFolderError, release_folder};
 pub use files::FilesError;
 pub use key_sets::KeySetError;
 pub use offline_keys::{OfflineKey, offline_key};
+pub use omaha::registration::MIN_TOKEN;
 pub use routes::{ROUTES, Route};
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};
 pub use signing::{PUBLIC as PUBLIC_KEY, SigningError};
 pub use store::StoreError;
-pub use token::{ADMIN as ADMIN_TOKEN, TokenError, VIEWER as VIEWER_TOKEN};
+pub use token::{
+    ADMIN as ADMIN_TOKEN, REGISTRATION as REGISTRATION_TOKEN, TokenError, VIEWER as VIEWER_TOKEN,
+};

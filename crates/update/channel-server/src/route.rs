@@ -23,7 +23,7 @@ use crate::queries::{self, Query};
 use crate::routes;
 use crate::server::Server;
 use crate::token::Role;
-use crate::update::update;
+use crate::update::{Client, update};
 
 const HEADERS: [(&str, &str); 3] = [
     ("content-security-policy", page::POLICY),
@@ -57,9 +57,12 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
     }
     match found {
         Some((Endpoint::Update, _)) => {
-            let base = base_url(server, &request);
+            let (base, headers) = (base_url(server, &request), request.headers().clone());
             match body(request, omaha::limits::REQUEST_BYTES).await {
-                Ok(body) => update(server, &body, from, &base).await,
+                Ok(body) => {
+                    let is_registered = server.tokens.is_registered(&headers, &body);
+                    update(server, &body, Client { from, is_registered }, &base).await
+                }
                 // As Nebraska (contract 1.1).
                 Err(BodyError::TooLarge) => text(StatusCode::BAD_REQUEST, ""),
                 Err(error) => error.response(),

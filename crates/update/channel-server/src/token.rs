@@ -1,4 +1,4 @@
-//! Authorization by bearer tokens. One token per role, in files.
+//! Tokens, in files: one for each role of the API, and the one that machines prove.
 
 use std::fs;
 use std::io;
@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
+use omaha::registration;
 use sha2::{Digest as _, Sha256};
 
 /// Full access.
 pub const ADMIN: &str = "admin.token";
 /// Read-only access.
 pub const VIEWER: &str = "viewer.token";
+/// Proved by the requests of the operator's machines.
+pub const REGISTRATION: &str = "registration.token";
 const BYTES: usize = 24;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,19 +31,30 @@ pub enum Role {
     Admin,
 }
 
-/// Hashes of the tokens. Comparing hashes leaks no timing information about a token.
 pub struct Tokens {
+    /// Hashes of the tokens: comparing hashes leaks no timing information about a token.
     admin: [u8; 32],
     viewer: [u8; 32],
+    registration: String,
 }
 
 impl Tokens {
-    /// Reads both tokens from `folder`, or generates them.
+    /// Reads the tokens from `folder`, or generates them.
     ///
     /// # Errors
     /// A file cannot be read or written, or its token is too short.
     pub fn open(folder: &Path) -> Result<Self, TokenError> {
-        Ok(Self { admin: hash(&token(&folder.join(ADMIN))?), viewer: hash(&token(&folder.join(VIEWER))?) })
+        Ok(Self {
+            admin: hash(&token(&folder.join(ADMIN))?),
+            viewer: hash(&token(&folder.join(VIEWER))?),
+            registration: token(&folder.join(REGISTRATION))?,
+        })
+    }
+
+    /// Whether the Omaha request with this body is of a machine that has the registration token.
+    pub fn is_registered(&self, headers: &HeaderMap, body: &[u8]) -> bool {
+        let code = headers.get(registration::HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        code.is_some_and(|code| registration::is_valid(&self.registration, body, code))
     }
 
     /// The role of the request's token.
@@ -59,7 +73,7 @@ fn hash(token: &str) -> [u8; 32] {
 fn token(path: &Path) -> Result<String, TokenError> {
     let failed = |error| TokenError::Io(path.to_owned(), error);
     match fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= 16 => Ok(text.trim().to_owned()),
+        Ok(text) if text.trim().len() >= registration::MIN_TOKEN => Ok(text.trim().to_owned()),
         Ok(_) => Err(TokenError::Short(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut bytes = [0; BYTES];

@@ -18,8 +18,17 @@ use crate::signing::SignedTimestamp;
 const NAME: &str = "keelson";
 const DAY: u64 = 24 * 3600;
 
+/// Who sends a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    pub from: IpAddr,
+    /// It proved the registration token.
+    pub is_registered: bool,
+}
+
 /// `base` is the URL of this server from the machine's view: `http://host:port`.
-pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> HttpResponse {
+pub async fn update(server: &Server, body: &[u8], client: Client, base: &str) -> HttpResponse {
+    let Client { from, is_registered } = client;
     let request = match Request::read(body) {
         Ok(request) => request,
         Err(error) => {
@@ -37,7 +46,8 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> H
         let mut state = server.state.lock();
         for app in &request.apps {
             let is_on_demand = request.install_source == omaha::ON_DEMAND;
-            let app_request = AppRequest { app, os_arch: request.os.arch.as_deref(), ip: &ip, is_on_demand };
+            let os_arch = request.os.arch.as_deref();
+            let app_request = AppRequest { app, os_arch, ip: &ip, is_on_demand, is_registered };
             let outcome = state.handle(app_request, now, &zones);
             let package = match &outcome {
                 AppOutcome::Known(Some(CheckResult::Update { version, arch, .. })) => state

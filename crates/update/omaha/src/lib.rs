@@ -12,6 +12,7 @@ mod error;
 pub mod limits;
 mod offer;
 mod read;
+pub mod registration;
 mod request;
 mod response;
 mod write;

@@ -40,13 +40,15 @@ pub struct Application {
     pub groups: BTreeMap<Track, GroupState>,
     /// By the machine's id.
     pub machines: BTreeMap<Arc<str>, Machine>,
-    /// By the network that the last request of a machine came from.
+    /// Registered machines.
+    registered: usize,
+    /// By the network that the last request of an unregistered machine came from.
     sources: BTreeMap<IpAddr, Source>,
     /// Last contact of each provisional machine.
     provisional: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// Machines of one network.
+/// Unregistered machines of one network.
 #[derive(Debug, Clone, Default)]
 struct Source {
     machines: usize,
@@ -65,6 +67,7 @@ impl Application {
             channels: BTreeMap::new(),
             groups: BTreeMap::new(),
             machines: BTreeMap::new(),
+            registered: 0,
             sources: BTreeMap::new(),
             provisional: BTreeSet::new(),
         }
@@ -116,8 +119,11 @@ impl Application {
     }
 
     /// Makes room for a new machine at the address `ip`. `Err`: there is none. `Ok(Some(_))`: the provisional machine that
-    /// was removed.
-    pub(crate) fn make_room(&mut self, ip: &str) -> Result<Option<Arc<str>>, Full> {
+    /// was removed. The room of registered machines is their own.
+    pub(crate) fn make_room(&mut self, ip: &str, is_registered: bool) -> Result<Option<Arc<str>>, Full> {
+        if is_registered {
+            return if self.registered < MACHINES { Ok(None) } else { Err(Full) };
+        }
         self.make_room_within(MACHINES, MACHINES_PER_SOURCE, ip)
     }
 
@@ -129,7 +135,7 @@ impl Application {
     ) -> Result<Option<Arc<str>>, Full> {
         let provisional = match self.full_source(source_of(ip), of_source) {
             Some(source) => &source.provisional,
-            None if self.machines.len() < total => return Ok(None),
+            None if self.machines.len() - self.registered < total => return Ok(None),
             None => &self.provisional,
         };
         let (_, oldest) = provisional.first().cloned().ok_or(Full)?;
@@ -141,7 +147,7 @@ impl Application {
         self.sources.get(&source).filter(|found| found.machines >= most && !source.is_loopback())
     }
 
-    /// Whether the machine, if it exists, may report from the address `ip`.
+    /// Whether the machine, if it exists and is not registered, may report from the address `ip`.
     pub(crate) fn may_move(&self, id: &str, ip: &str) -> bool {
         let from = self.machines.get(id).map(|machine| source_of(&machine.ip));
         from.is_none_or(|from| {
@@ -150,6 +156,10 @@ impl Application {
     }
 
     fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
+        if contribution.registered {
+            self.registered += 1;
+            return;
+        }
         let source = self.sources.entry(contribution.source).or_default();
         source.machines += 1;
         let provisional = contribution.provisional.map(|at| (at, id.clone()));
@@ -158,6 +168,10 @@ impl Application {
     }
 
     fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
+        if contribution.registered {
+            self.registered = self.registered.saturating_sub(1);
+            return;
+        }
         let provisional = contribution.provisional.map(|at| (at, id.clone()));
         if let Some(provisional) = &provisional {
             self.provisional.remove(provisional);
@@ -240,6 +254,10 @@ mod tests {
         // A reverse proxy.
         ["e", "f", "g"].into_iter().for_each(|id| app.put_machine(machine(id, "127.0.0.1")));
         assert!(!full(&mut app, "127.0.0.1"));
+        // Registered ones have a room of their own.
+        assert_eq!(app.make_room("10.0.0.2", true), Ok(None));
+        app.put_machine(Machine { registered: Some(9000), ..machine("registered", "10.0.0.2") });
+        assert!(!full(&mut app, "10.0.0.2"));
         // Machines that did not come back give their room to others of their source.
         app.put_machine(super::tests::machine("once", "10.0.0.3", [0, 0]));
         app.put_machine(machine("known", "10.0.0.3"));

@@ -8,7 +8,7 @@ use semver::Version;
 use crate::activity::{Kind, Severity};
 use crate::application::Application;
 use crate::group::GroupState;
-use crate::limits::TEXT;
+use crate::limits::{NEWCOMER, TEXT};
 use crate::machine::{Grant, Machine, Status};
 use crate::package::{Package, is_older};
 use crate::policy::Zones;
@@ -29,6 +29,8 @@ pub struct AppRequest<'a> {
     pub ip: &'a str,
     /// The check was requested on the machine, not scheduled.
     pub is_on_demand: bool,
+    /// The client proved the registration token.
+    pub is_registered: bool,
 }
 
 /// What the response to an `app` states.
@@ -42,7 +44,8 @@ pub enum AppOutcome {
     UnknownGroup,
     /// The version that the machine reports is not a semantic version.
     InvalidVersion,
-    /// The machine has no id, a field is too long, or the application has too many machines.
+    /// The machine has no id, a field is too long, the application has too many machines, or the id is that of a
+    /// registered machine and the client did not prove the token.
     NotRegistered,
     /// `None`: the request had no update check.
     Known(Option<CheckResult>),
@@ -291,11 +294,12 @@ fn apply_policy(
     let in_progress = counts.active_grants.len()
         - usize::from(own_active.is_some_and(|own| counts.active_grants.contains(&own)));
     let none_succeeded = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
-    // Anyone can invent machines: they never go first, and leave half of the slots to the others.
+    // Anyone can invent machines: they do not go first, and leave half of the slots to the others.
     let is_newcomer = group.rollout.as_ref().is_some_and(|rollout| !rollout.counts(machine, now));
     let of_slots = |limit: usize| if is_newcomer { limit.div_ceil(2) } else { limit };
+    let may_go_first = group.rollout.as_ref().is_none_or(|rollout| rollout.may_go_first(machine, now));
     let pending_reboots = counts.reboot_pending.len() - usize::from(is_pending(machine));
-    if group.policy.safe_mode && none_succeeded && (is_newcomer || in_progress + pending_reboots >= 1) {
+    if group.policy.safe_mode && none_succeeded && (!may_go_first || in_progress + pending_reboots >= 1) {
         return Decision::NoUpdate(Reason::SafeMode);
     }
     if group.policy.per_period().map(of_slots).is_some_and(|limit| recent >= limit) {
@@ -331,22 +335,29 @@ fn register(
         return None;
     }
     let id: Arc<str> = id.as_str().into();
-    let (mut removed, moves) = (None, app.may_move(&id, request.ip));
-    if !app.machines.contains_key(&id) {
-        removed = app.make_room(request.ip).ok()?;
-        app.put_machine(Machine::new(&id, track.clone(), now));
+    let (mut removed, moves) = (None, request.is_registered || app.may_move(&id, request.ip));
+    match app.machines.get(&id).map(|machine| machine.registered) {
+        // Another client uses its id, or it lost its token.
+        Some(Some(registered)) if !request.is_registered && now.saturating_sub(registered) < NEWCOMER => {
+            return None;
+        }
+        Some(_) => {}
+        None => {
+            removed = app.make_room(request.ip, request.is_registered).ok()?;
+            app.put_machine(Machine::new(&id, track.clone(), now));
+        }
     }
     app.change(&id, |machine| {
         if machine.track != *track {
-            // Grants of the previous group do not apply.
             machine.track = track.clone();
-            machine.grant = None;
-            machine.last_grant = None;
-            machine.last_success = None;
-            if machine.status.step().is_some() {
-                machine.set_status(Status::Undefined, None, now);
-            }
+            machine.forget_grants(now);
         }
+        if machine.registered.is_some() != request.is_registered {
+            // It counted otherwise until now.
+            machine.forget_grants(now);
+            machine.first_seen = if request.is_registered { machine.first_seen } else { now };
+        }
+        machine.registered = request.is_registered.then_some(now);
         machine.last_seen = now;
         // The clock was set back.
         machine.first_seen = machine.first_seen.min(now);

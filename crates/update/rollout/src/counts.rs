@@ -18,6 +18,8 @@ pub struct Counts {
     pub machines: usize,
     /// By reported version.
     pub versions: BTreeMap<String, usize>,
+    /// Registered machines by reported version.
+    pub registered: BTreeMap<String, usize>,
     /// By status; those without machines are absent.
     pub statuses: BTreeMap<Status, usize>,
     /// Time of each machine's last grant, within the period.
@@ -38,7 +40,8 @@ pub(crate) struct Contribution {
     active_grants: Option<u64>,
     reboot_pending: Option<u64>,
     pub source: IpAddr,
-    /// The last request of a machine that was seen for less than [`PROVISIONAL`] seconds.
+    pub registered: bool,
+    /// The last request of an unregistered machine that was seen for less than [`PROVISIONAL`] seconds.
     pub provisional: Option<u64>,
 }
 
@@ -64,7 +67,9 @@ impl Contribution {
             active_grants: machine.grant.as_ref().map(|grant| grant.renewed),
             reboot_pending: machine.is_reboot_pending().then_some(machine.last_seen),
             source: source_of(&machine.ip),
-            provisional: (machine.last_seen.saturating_sub(machine.first_seen) < PROVISIONAL)
+            registered: machine.registered.is_some(),
+            provisional: (machine.registered.is_none()
+                && machine.last_seen.saturating_sub(machine.first_seen) < PROVISIONAL)
                 .then_some(machine.last_seen),
         }
     }
@@ -74,6 +79,9 @@ impl Counts {
     pub(crate) fn add(&mut self, id: &Arc<str>, contribution: &Contribution) {
         self.machines += 1;
         *self.versions.entry(contribution.version.clone()).or_default() += 1;
+        if contribution.registered {
+            *self.registered.entry(contribution.version.clone()).or_default() += 1;
+        }
         *self.statuses.entry(contribution.status).or_default() += 1;
         self.recent_grants.extend(contribution.recent_grants.map(|at| (at, id.clone())));
         self.active_grants.extend(contribution.active_grants.map(|at| (at, id.clone())));
@@ -83,6 +91,9 @@ impl Counts {
     pub(crate) fn remove(&mut self, id: &Arc<str>, contribution: &Contribution) {
         self.machines = self.machines.saturating_sub(1);
         decrement(&mut self.versions, &contribution.version);
+        if contribution.registered {
+            decrement(&mut self.registered, &contribution.version);
+        }
         decrement(&mut self.statuses, &contribution.status);
         if let Some(at) = contribution.recent_grants {
             self.recent_grants.remove(&(at, id.clone()));
@@ -105,10 +116,14 @@ impl Counts {
         common.chain((rest > 0).then(|| ("other".to_owned(), rest))).collect()
     }
 
-    /// Machines whose version is older. One that is no version counts as older.
+    /// Machines whose version is older.
     pub(crate) fn older_than(&self, version: &Version) -> usize {
-        let older = |name: &str| name.parse().map_or(true, |found: Version| is_older(&found, version));
-        self.versions.iter().filter(|(name, _)| older(name)).map(|(_, count)| count).sum()
+        older(&self.versions, version)
+    }
+
+    /// Registered machines whose version is older.
+    pub(crate) fn registered_older_than(&self, version: &Version) -> usize {
+        older(&self.registered, version)
     }
 
     /// Machines with an update in progress.
@@ -120,6 +135,12 @@ impl Counts {
     pub fn granted_in_period(&self) -> usize {
         self.recent_grants.len()
     }
+}
+
+/// A name that is no version counts as older.
+fn older(versions: &BTreeMap<String, usize>, version: &Version) -> usize {
+    let older = |name: &str| name.parse().map_or(true, |found: Version| is_older(&found, version));
+    versions.iter().filter(|(name, _)| older(name)).map(|(_, count)| count).sum()
 }
 
 fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {

@@ -70,7 +70,8 @@ pub enum PausedBy {
 const UNATTENDED: u64 = 3600;
 
 /// Progress of a group towards its channel's version. Times are Unix time in seconds. Each machine counts once per
-/// field; one that appeared during the rollout does not count for a day.
+/// field. One that is not registered does not count if it appeared during the rollout, for a day, or if there are
+/// registered ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The version to reach.
@@ -80,6 +81,9 @@ pub struct Rollout {
     /// Machines of the group that ran an older version then.
     #[serde(default)]
     pub known: u64,
+    /// Some of them were registered: only registered machines count.
+    #[serde(default)]
+    pub registered_only: bool,
     /// `since`, not changed when the clock is set back.
     #[serde(default)]
     known_until: u64,
@@ -120,9 +124,10 @@ impl Rollout {
     pub(crate) fn new(version: Version, since: u64, counts: &Counts) -> Self {
         let known = counts.older_than(&version);
         Self {
-            version,
             since,
             known: u64::try_from(known).unwrap_or(u64::MAX),
+            registered_only: counts.registered_older_than(&version) > 0,
+            version,
             known_until: since,
             attempted: 0,
             succeeded: 0,
@@ -136,12 +141,21 @@ impl Rollout {
         }
     }
 
-    /// Whether the machine, which gets or got its version at `granted`, is no newcomer: anyone can invent machines. It was
-    /// there when the rollout began, or a day before its grant, or there were no machines to update.
+    /// Whether the machine, which gets or got its version at `granted`, counts: anyone can invent machines. It is
+    /// registered; or no registered machine had to be updated, and it was there when the rollout began, or a day before
+    /// its grant, or there were no machines to update.
     pub(crate) fn counts(&self, machine: &Machine, granted: u64) -> bool {
-        self.known == 0
-            || machine.first_seen <= self.known_until
-            || granted >= machine.first_seen.saturating_add(NEWCOMER)
+        let is_known = || {
+            self.known == 0
+                || machine.first_seen <= self.known_until
+                || granted >= machine.first_seen.saturating_add(NEWCOMER)
+        };
+        machine.registered.is_some() || !self.registered_only && is_known()
+    }
+
+    /// Whether the machine may be the first one that gets the version. After a day the registered ones may be gone.
+    pub(crate) fn may_go_first(&self, machine: &Machine, now: u64) -> bool {
+        self.counts(machine, now) || self.registered_only && now >= self.known_until.saturating_add(NEWCOMER)
     }
 
     /// [`Rollout::counts`] of a machine that got its version.

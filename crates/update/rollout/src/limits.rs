@@ -1,15 +1,16 @@
 //! Limits of everything that can grow.
 
-/// Per application. A further machine replaces a provisional one; without one it is not registered and gets no
-/// updates.
+/// Machines of an application that are registered, and as many that are not. A further unregistered one replaces a
+/// provisional one; without one it gets no updates.
 pub const MACHINES: usize = 200_000;
-/// Machines per application and source: an IPv4 address, or the first 64 bits of an IPv6 address. Loopback, where a reverse
+/// Unregistered machines per application and source: an IPv4 address, or the first 64 bits of an IPv6 address. Loopback, where a reverse
 /// proxy is, has no limit of its own.
 pub const MACHINES_PER_SOURCE: usize = 20_000;
 /// Seconds between the first and the last request below which a machine is provisional. Machines check every 40 to 50
 /// minutes.
 pub const PROVISIONAL: u64 = 30 * 60;
-/// Seconds after its first request in which a machine that came after a rollout began does not count.
+/// Seconds after its first request in which a machine that came after a rollout began does not count, unless it is
+/// registered. Seconds after the last request of a registered machine in which nobody else uses its id.
 pub const NEWCOMER: u64 = 24 * 3600;
 pub(crate) const APPS: usize = 64;
 /// Channels, groups or packages per application.

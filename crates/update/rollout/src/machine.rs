@@ -89,6 +89,9 @@ pub struct Machine {
     pub first_seen: u64,
     /// The last request.
     pub last_seen: u64,
+    /// The last request, if it proved the registration token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<u64>,
     /// 0: never.
     pub last_check: u64,
     /// By the events of the machine.
@@ -165,6 +168,7 @@ impl Machine {
             boot_id: String::new(),
             first_seen: now,
             last_seen: now,
+            registered: None,
             last_check: 0,
             status: Status::Undefined,
             status_since: now,
@@ -175,6 +179,16 @@ impl Machine {
             given_up: Vec::new(),
             refusal: None,
             history: Vec::new(),
+        }
+    }
+
+    /// Forgets the grants: they do not apply to the machine's group, or to what is known of the machine, any more.
+    pub(crate) fn forget_grants(&mut self, now: u64) {
+        self.grant = None;
+        self.last_grant = None;
+        self.last_success = None;
+        if self.status.step().is_some() {
+            self.set_status(Status::Undefined, None, now);
         }
     }
 

@@ -80,9 +80,18 @@ impl HttpClient {
         Self { agent: config.build().new_agent(), started: Instant::now(), retry, rate_limit }
     }
 
-    /// Posts XML. Returns a response of at most `limit` bytes.
-    pub fn post(&self, url: &str, body: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
-        let request = self.agent.post(url).config().timeout_global(Some(REQUEST_TIMEOUT)).build();
+    /// Posts XML, with a further header. Returns a response of at most `limit` bytes.
+    pub fn post(
+        &self,
+        url: &str,
+        body: &str,
+        header: Option<(&str, &str)>,
+        limit: u64,
+    ) -> Result<Vec<u8>, HttpError> {
+        let mut request = self.agent.post(url).config().timeout_global(Some(REQUEST_TIMEOUT)).build();
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
         let response = request.content_type("text/xml").send(body);
         read_body(url, response.map_err(|error| transport(url, error))?, limit)
     }

@@ -1,6 +1,6 @@
 //! Omaha requests to the server.
 
-use omaha::{App, Event, Os, Request, Response};
+use omaha::{App, Event, Os, Request, Response, registration};
 
 use crate::error::{Failure, Kind};
 use crate::http::{HttpClient, HttpError};
@@ -79,7 +79,10 @@ impl OmahaRequest<'_> {
 
     /// Sends the request and parses the response.
     pub fn send(&self, http: &HttpClient, url: &str) -> Result<Response, Failure> {
-        let body = http.post(url, &self.text(), MAX_RESPONSE).map_err(|error| {
+        let text = self.text();
+        let code = self.settings.registration.as_ref().map(|token| token.code(&text));
+        let header = code.as_deref().map(|code| (registration::HEADER, code));
+        let body = http.post(url, &text, header, MAX_RESPONSE).map_err(|error| {
             let (kind, code) = match error {
                 HttpError::Status { status: status @ (500 | 503), .. } => {
                     (Kind::Busy, omaha::ErrorCode::http(status))

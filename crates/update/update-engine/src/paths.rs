@@ -35,6 +35,12 @@ impl Paths {
         .map(|path| self.at(path))
     }
 
+    /// Files with the registration token, in order of precedence: the operator's, and the host's.
+    #[must_use]
+    pub fn registration_tokens(&self) -> [PathBuf; 2] {
+        ["etc/keelson/registration.token", "run/coreos/registration.token"].map(|path| self.at(path))
+    }
+
     /// Files of the CoreOS update engine, one value each.
     #[must_use]
     pub fn preference(&self, key: &str) -> PathBuf {

@@ -1,8 +1,10 @@
 //! Reads `update.conf`, at every check.
 
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 
+use omaha::registration::MIN_TOKEN;
 use update_core::conf::{ConfFile, Setting, lookup};
 
 use crate::paths::Paths;
@@ -22,12 +24,32 @@ pub struct Settings {
     /// The channel.
     pub group: String,
     pub machine_alias: Option<String>,
+    /// Proved to the server.
+    pub registration: Option<RegistrationToken>,
     /// Trust the keys in `/etc/keelson/keys.d`.
     pub allow_local_keys: bool,
     /// Bytes per second; `None`: unlimited.
     pub rate_limit: Option<u64>,
     /// Invalid settings with their location.
     pub warnings: Vec<String>,
+}
+
+/// A secret. Not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistrationToken(String);
+
+impl RegistrationToken {
+    /// The header's value for a request with this body.
+    #[must_use]
+    pub fn code(&self, body: &str) -> String {
+        omaha::registration::code(&self.0, body.as_bytes()).to_string()
+    }
+}
+
+impl fmt::Debug for RegistrationToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("RegistrationToken")
+    }
 }
 
 const DEFAULT_GROUP: &str = "stable";
@@ -48,6 +70,7 @@ impl Settings {
                 Err(error) => warnings.push(format!("cannot read {}: {error}", path.display())),
             }
         }
+        let registration = read_registration(paths, &mut warnings);
         let built_in = lookup(image_files(&files, paths), "SERVER");
         let server = lookup(&files, "SERVER");
         let custom_server =
@@ -59,11 +82,30 @@ impl Settings {
             custom_server,
             group: group.unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
             machine_alias: lookup(&files, "MACHINE_ALIAS").map(|found| found.value),
+            registration,
             allow_local_keys: lookup(&files, "ALLOW_LOCAL_KEYS").is_some_and(|found| found.value == "yes"),
             rate_limit,
             warnings,
         }
     }
+}
+
+/// The first token that exists.
+fn read_registration(paths: &Paths, warnings: &mut Vec<String>) -> Option<RegistrationToken> {
+    for path in paths.registration_tokens() {
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().len() >= MIN_TOKEN => {
+                return Some(RegistrationToken(text.trim().to_owned()));
+            }
+            Ok(_) => warnings.push(format!(
+                "ignoring {}: a registration token has at least {MIN_TOKEN} characters",
+                path.display()
+            )),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => warnings.push(format!("cannot read {}: {error}", path.display())),
+        }
+    }
+    None
 }
 
 /// The image's files, which come after the machine's.
@@ -126,6 +168,28 @@ mod tests {
         assert_eq!(settings.rate_limit, Some(1000));
         assert!(!read(Some("GROUP=\n"), image).custom_server);
         assert_eq!(read(Some("GROUP=\n"), image).group, "stable");
+    }
+
+    #[test]
+    fn the_owner_s_registration_token_takes_precedence_and_is_not_printed() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let [own, of_host] = paths.registration_tokens();
+        let code = || Settings::read(&paths).registration.map(|token| token.code("body"));
+        assert_eq!(code(), None);
+        for path in [&own, &of_host] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        fs::write(&of_host, "0123456789abcdef of the host\n").unwrap();
+        let expected = |token: &str| Some(omaha::registration::code(token, b"body").to_string());
+        assert_eq!(code(), expected("0123456789abcdef of the host"));
+        fs::write(&own, "short\n").unwrap();
+        let settings = Settings::read(&paths);
+        assert!(settings.warnings[0].contains("etc/keelson/registration.token"), "{:?}", settings.warnings);
+        assert!(!settings.warnings[0].contains("short"), "{:?}", settings.warnings);
+        fs::write(&own, "0123456789abcdef of the owner\n").unwrap();
+        assert_eq!(code(), expected("0123456789abcdef of the owner"));
+        assert!(!format!("{:?}", Settings::read(&paths)).contains("0123456789"));
     }
 
     #[test]

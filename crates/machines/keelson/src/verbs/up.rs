@@ -106,7 +106,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         site.set_discovery(url)?;
     }
     if let Some(server) = &server {
-        site.set_update_server(server)?;
+        site.set_update_server(&server.url, server.registration.as_deref())?;
     }
     if let Some(Acceleration::Tcg { reason }) = site.acceleration()? {
         context.progress.note(&format!("machines are emulated: {reason}"));

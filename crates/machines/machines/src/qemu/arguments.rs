@@ -90,6 +90,9 @@ pub fn arguments(
         let path = value(&credential::smbios_file(files.root(), name));
         add(&["-smbios", &format!("type=11,path={path}")]);
     }
+    if cluster.registration {
+        add(&["-smbios", &format!("type=11,path={}", value(&layout.registration()))]);
+    }
     all.extend(cluster.qemu_arguments.iter().cloned());
     if let Some(arguments) = acceleration.kernel_arguments() {
         append_kernel_arguments(&mut all, arguments);

@@ -154,8 +154,14 @@ impl Server {
     }
 
     pub fn omaha(&self, app: omaha::App) -> omaha::Response {
-        let request = omaha::Request { apps: vec![app], ..omaha::Request::default() };
-        let reply = self.raw("POST", "/v1/update/", "Content-Type: text/xml\r\n", request.write().as_bytes());
+        self.omaha_with(app, |_| String::new())
+    }
+
+    /// `header`: further headers for a body.
+    pub fn omaha_with(&self, app: omaha::App, header: impl Fn(&[u8]) -> String) -> omaha::Response {
+        let request = omaha::Request { apps: vec![app], ..omaha::Request::default() }.write();
+        let headers = format!("Content-Type: text/xml\r\n{}", header(request.as_bytes()));
+        let reply = self.raw("POST", "/v1/update/", &headers, request.as_bytes());
         assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/xml")));
         omaha::Response::read(&reply.body).unwrap()
     }

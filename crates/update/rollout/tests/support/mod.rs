@@ -102,12 +102,14 @@ impl MemoryStorage {
 pub struct World {
     pub state: UpdateState,
     pub now: u64,
+    /// Machines that prove the registration token.
+    pub registered: BTreeSet<String>,
 }
 
 impl World {
     /// Channel `alpha` points to 2.0.0.
     pub fn new(policy: Policy) -> Self {
-        let mut world = Self { state: initial_state(), now: START };
+        let mut world = Self { state: initial_state(), now: START, registered: BTreeSet::new() };
         world.policy(policy);
         world.point_channel("2.0.0");
         world
@@ -134,7 +136,8 @@ impl World {
     }
 
     pub fn handle_as(&mut self, request: &omaha::App, is_on_demand: bool) -> AppOutcome {
-        let request = AppRequest { app: request, os_arch: None, ip: "10.0.0.1", is_on_demand };
+        let is_registered = self.registered.contains(&request.machine_id);
+        let request = AppRequest { app: request, os_arch: None, ip: "10.0.0.1", is_on_demand, is_registered };
         self.state.handle(request, self.now, &zones)
     }
 

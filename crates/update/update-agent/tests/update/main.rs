@@ -83,6 +83,24 @@ fn a_release_folder_is_installed_to_the_other_slot() {
 }
 
 #[test]
+fn each_request_proves_the_registration_token() {
+    const TOKEN: &str = "000102030405060708090a0b0c0d0e0f1011121314151617";
+    let machine = Machine::new();
+    let server = server_with(Fault::None);
+    check(&machine, &server);
+    let before = server.registered(TOKEN);
+    assert!(!before.is_empty() && !before.contains(&true), "{before:?}");
+    let machine = Machine::new();
+    fs::create_dir_all(machine.path("etc/keelson")).unwrap();
+    fs::write(machine.path("etc/keelson/registration.token"), format!("{TOKEN}\n")).unwrap();
+    assert!(installed(&check(&machine, &server)));
+    let after = server.registered(TOKEN).split_off(before.len());
+    // The check, and events of the update.
+    assert!(after.len() >= 4 && !after.contains(&false), "{after:?}");
+    assert!(!server.registered("another token of this length").contains(&true));
+}
+
+#[test]
 fn a_bundle_is_installed_to_the_other_slot() {
     let machine = Machine::new();
     let bundle = machine.path("keelson-3.kup");

@@ -67,6 +67,8 @@ struct Shared {
     started: u64,
     fault: Mutex<Fault>,
     requests: Mutex<Vec<Request>>,
+    /// Bodies of checks, and the registration codes sent with them.
+    codes: Mutex<Vec<(Vec<u8>, Option<String>)>>,
     /// Bytes of blobs sent.
     sent: Mutex<u64>,
 }
@@ -82,6 +84,7 @@ impl Server {
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
             fault: Mutex::new(fault),
             requests: Mutex::default(),
+            codes: Mutex::default(),
             sent: Mutex::default(),
         });
         let serving = shared.clone();
@@ -101,6 +104,16 @@ impl Server {
 
     pub fn sent(&self) -> u64 {
         *self.shared.sent.lock().unwrap()
+    }
+
+    /// Whether each request so far proved the registration token.
+    pub fn registered(&self, token: &str) -> Vec<bool> {
+        let codes = self.shared.codes.lock().unwrap();
+        let valid = |(body, code): &(Vec<u8>, Option<String>)| {
+            let code = code.as_ref().map(|code| code.parse().unwrap());
+            code.is_some_and(|code| omaha::registration::is_valid(token, body, code))
+        };
+        codes.iter().map(valid).collect()
     }
 
     /// All reported events: type and result, error code and version.
@@ -126,7 +139,7 @@ impl Shared {
                 return Ok(());
             }
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            let (mut length, mut range) = (0, None);
+            let (mut length, mut range, mut code) = (0, None, None);
             loop {
                 let mut header = String::new();
                 reader.read_line(&mut header)?;
@@ -137,6 +150,9 @@ impl Shared {
                 if let Some(value) = header.strip_prefix("content-length: ") {
                     length = value.parse().unwrap();
                 }
+                if let Some(value) = header.strip_prefix(omaha::registration::HEADER) {
+                    code = Some(value.trim_start_matches(": ").to_owned());
+                }
                 if let Some((from, to)) =
                     header.strip_prefix("range: bytes=").and_then(|value| value.split_once('-'))
                 {
@@ -146,6 +162,7 @@ impl Shared {
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
             if path == "/v1/update/" {
+                self.codes.lock().unwrap().push((body.clone(), code));
                 self.check(&body, stream)?
             } else {
                 // Files of a version, and those of the channel.

@@ -13,7 +13,7 @@ use crate::boot_image::{self, ImageRequest};
 use crate::channel_image;
 use crate::config_rb::ConfigRb;
 use crate::context::Context;
-use crate::update_server::{FOLDER, Source, parse_source};
+use crate::update_server::{FOLDER, Source, parse_source, registration_token};
 
 // Its default group id would be that of the verb's own `Flags`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,9 @@ pub struct Flags {
     /// Channel server, or its data folder [default: that of the local server]
     #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = parse_source)]
     update_server: Option<Source>,
+    /// File with the channel server's registration token [default: that of the local server]
+    #[arg(long, value_name = "FILE", env = "KEELSON_REGISTRATION_TOKEN_FILE")]
+    registration_token: Option<PathBuf>,
     /// Folder with the trusted public keys of releases and channels: release/*.pub, channel/*.pub [default: those
     /// of `keelson keys` and of the checkout]
     #[arg(long, value_name = "DIR")]
@@ -57,11 +60,21 @@ impl ImageSource {
     }
 }
 
-/// The update URL of the machines; `None` without a channel or a known server.
-pub fn server(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Option<String>> {
+/// The machines' update server.
+pub struct MachinesServer {
+    pub url: String,
+    pub registration: Option<String>,
+}
+
+/// `None` without a channel or a known server.
+pub fn server(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Option<MachinesServer>> {
     let has_channel = flags.channel.is_some() || config.update_channel.is_some();
-    let default_source = || has_channel.then(|| Source::Folder(context.state_dir.join(FOLDER)));
-    flags.update_server.clone().or_else(default_source).map_or(Ok(None), |source| source.update_url())
+    let local = context.state_dir.join(FOLDER);
+    let default_source = || has_channel.then(|| Source::Folder(local.clone()));
+    let Some(source) = flags.update_server.clone().or_else(default_source) else { return Ok(None) };
+    let Some(url) = source.update_url()? else { return Ok(None) };
+    let registration = registration_token(&source, flags.registration_token.as_deref(), &local)?;
+    Ok(Some(MachinesServer { url, registration }))
 }
 
 /// Finds or builds the image; prints warnings about deviations from the request.
