@@ -50,6 +50,7 @@ pub static ALL: &[Scenario] = &[
     attacks::cluster_ports::CLUSTER_PORTS,
     attacks::container_profile::CONTAINER_PROFILE,
     attacks::disks::DISKS,
+    attacks::features::FEATURES,
     attacks::host::HOST,
     kv::KEYS,
     kv::MOVES,
