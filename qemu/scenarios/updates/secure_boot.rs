@@ -59,12 +59,13 @@ fn secure_boot(context: &Context<'_>) -> Result<(), Failure> {
     enforced(&machine)
 }
 
-/// Checks the firmware's variables.
+/// Checks the firmware's variables, and that root cannot change the kernel.
 fn enforced(machine: &Machine<'_>) -> Result<(), Failure> {
     for (name, wanted) in [("SecureBoot", "1"), ("SetupMode", "0")] {
         let file = format!("/sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c");
         let found = machine.succeed(&format!("od --address-radix=n --format=u1 --skip-bytes=4 {file}"))?;
         expect(found.trim() == wanted, &format!("{name} {wanted}"), &found)?;
     }
-    Ok(())
+    let lockdown = machine.succeed("cat /sys/kernel/security/lockdown")?;
+    expect(lockdown.contains("[integrity]"), "kernel lockdown", &lockdown)
 }
