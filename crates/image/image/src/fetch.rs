@@ -311,6 +311,7 @@ mod tests {
             name: name.into(),
             version: "1".into(),
             architecture: "all".into(),
+            source: None,
             path: format!("pool/main/{name}_1.deb"),
             size: 1,
             sha256: "0".repeat(64),

@@ -18,6 +18,7 @@ pub mod fetch;
 pub mod formats;
 pub mod import;
 pub mod initrd;
+pub mod installed;
 pub mod kernel;
 pub mod lock;
 pub mod mirror;

@@ -43,6 +43,10 @@ pub struct Package {
     pub name: String,
     pub version: String,
     pub architecture: String,
+    /// The field `Source` of the package, `NAME` or `NAME (VERSION)`; `None` if the source package has the same name and
+    /// version, and in locks that were written without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Path relative to the mirror's root, `pool/...`.
     pub path: String,
     /// Size of the .deb in bytes.
@@ -247,6 +251,7 @@ mod tests {
             name: name.into(),
             version: version.into(),
             architecture: "amd64".into(),
+            source: None,
             path: format!("pool/main/{name}.deb"),
             size: 1,
             sha256: "0".repeat(64),

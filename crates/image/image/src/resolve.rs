@@ -14,7 +14,7 @@ use crate::lock::{Lock, Package, Request, Tree};
 use crate::mirror::{MirrorError, Mirrors};
 
 /// The Debian release of the images.
-const SUITE: &str = "trixie";
+pub const SUITE: &str = "trixie";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Prefix of apt's options for transfers.
 const TRANSFERS: &str = "Acquire::";
@@ -187,6 +187,7 @@ fn parse_stanzas(output: &str) -> Result<Vec<Package>, ResolveError> {
             name: field("Package")?,
             version: field("Version")?,
             architecture: field("Architecture")?,
+            source: fields.get("Source").map(|source| (*source).to_owned()),
             path: field("Filename")?,
             size: field("Size")?
                 .parse()
@@ -212,9 +213,10 @@ mod tests {
 
     #[test]
     fn stanzas_are_parsed_and_missing_fields_reported() {
-        let text = "Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/updates/a.deb\nSize: 7\nDescription: x\n SHA256: no\nSHA256: ab\n\n";
+        let text = "Package: a\nSource: b (2)\nVersion: 1\nArchitecture: all\nFilename: pool/updates/a.deb\nSize: 7\nDescription: x\n SHA256: no\nSHA256: ab\n\n";
         let packages = parse_stanzas(text).unwrap();
         assert_eq!((packages[0].size, packages[0].sha256.as_str()), (7, "ab"));
+        assert_eq!(packages[0].source.as_deref(), Some("b (2)"));
         assert_eq!(packages[0].archive(), crate::lock::Archive::Security);
         let error = parse_stanzas("Package: a\nVersion: 1\n\n").unwrap_err().to_string();
         assert_eq!(error, "apt's description of a lacks Architecture");

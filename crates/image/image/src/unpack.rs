@@ -4,7 +4,7 @@
 //! instead (users by sysusers, links and files in `os/rootfs`). Owners are ignored: in the image root owns
 //! everything.
 
-mod status;
+pub(crate) mod status;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

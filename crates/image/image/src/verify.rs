@@ -139,6 +139,17 @@ impl Disk {
         Ok(folder)
     }
 
+    /// A file of slot A's `/usr`, by its path there; empty if it does not exist.
+    pub(crate) fn usr_file(&self, path: &str) -> Result<String, VerifyError> {
+        let mut dump = self.tools.command("dump.erofs")?;
+        dump.args([
+            "--cat",
+            &format!("--path={path}"),
+            &format!("--offset={}", self.partition("USR-A")?.start),
+        ]);
+        Ok(run(dump.arg(&self.raw))?)
+    }
+
     pub(crate) fn unpack_erofs(&self, data: &Path, folder: &Path) -> Result<(), VerifyError> {
         run(self.tools.command("fsck.erofs")?.arg(format!("--extract={}", folder.display())).arg(data))?;
         Ok(())

@@ -117,6 +117,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 online.file_name().unwrap_or_default().display(),
             ));
         }
+        if cause.is::<crate::image::NoData>() {
+            return Some("keelson image cves --refresh downloads it; --data uses another file".to_owned());
+        }
         if cause.is::<OfflineKeyOnServer>() {
             return Some(
                 "run it on another host or as another user, and copy only server/channel.key there, or move the root and \

@@ -1,5 +1,10 @@
 //! The verb `image`.
 
+mod cves;
+mod tracker_copy;
+
+pub use tracker_copy::NoData;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,7 +28,7 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  keelson image build --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image lock --check"
+    after_help = "Examples:\n  keelson image build --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image cves keelson-9999.1.0-alpha.qcow2\n  keelson image lock --check"
 )]
 pub struct Flags {
     #[command(subcommand)]
@@ -44,6 +49,8 @@ enum Verb {
     Verify(VerifyFlags),
     /// Print the packages and the files of /usr that differ between two images
     Diff { before: PathBuf, after: PathBuf },
+    /// Print the known vulnerabilities of an image's packages, or of a node's
+    Cves(cves::Flags),
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,6 +95,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Verb::Build(flags) => build_files(context, flags),
         Verb::Verify(flags) => verify(context, flags),
         Verb::Diff { before, after } => compare(context, before, after),
+        Verb::Cves(flags) => cves::run(context, flags),
     }
 }
 

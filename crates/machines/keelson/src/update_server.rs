@@ -269,7 +269,7 @@ fn plain_text_warning(url: &str) -> Option<String> {
 }
 
 /// TLS with the certificate authorities that this machine trusts.
-fn tls_config(url: &str) -> anyhow::Result<TlsConfig> {
+pub fn tls_config(url: &str) -> anyhow::Result<TlsConfig> {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES_PATH.to_owned());
     let pem = match std::fs::read(&path) {
         Ok(pem) => pem,

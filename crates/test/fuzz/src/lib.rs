@@ -38,6 +38,7 @@ pub static ALL: &[Target] = &[
     targets::peer::TARGET,
     targets::provider::TARGET,
     targets::release::TARGET,
+    targets::security_tracker::TARGET,
     targets::slots::TARGET,
     targets::user_data::TARGET,
     targets::yaml::TARGET,

@@ -201,6 +201,7 @@ targets! {
     peer soak_peer
     provider soak_provider
     release soak_release
+    security_tracker soak_security_tracker
     slots soak_slots
     user_data soak_user_data
     yaml soak_yaml

@@ -55,6 +55,7 @@ mod tests {
             name: name.to_owned(),
             version: version.to_owned(),
             architecture: "amd64".to_owned(),
+            source: None,
             path: String::new(),
             size: 0,
             sha256: String::new(),

@@ -84,6 +84,7 @@ impl Scratch {
             name: name.to_owned(),
             version: "1".to_owned(),
             architecture: "all".to_owned(),
+            source: None,
             path: String::new(),
             size: deb.len() as u64,
             sha256: hex(&Sha256::digest(&deb)),

@@ -18,6 +18,7 @@ pub mod payload_index;
 pub mod peer;
 pub mod provider;
 pub mod release;
+pub mod security_tracker;
 pub mod slots;
 pub mod user_data;
 pub mod yaml;

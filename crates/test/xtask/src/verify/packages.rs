@@ -16,11 +16,12 @@ struct Need {
     steps: &'static [&'static str],
 }
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 11] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
     Need { program: "openssl", package: "openssl", steps: &["tests", "wants"] },
+    Need { program: "debsecan", package: "debsecan", steps: &["wants", "image"] },
     Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },
     Need { program: "unshare", package: "util-linux", steps: &["tests", "image"] },
     Need { program: "ip", package: "iproute2", steps: &["tests"] },

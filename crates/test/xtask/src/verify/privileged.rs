@@ -29,7 +29,7 @@ struct Case {
 /// A headless browser.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -53,6 +53,14 @@ const CASES: [Case; 12] = [
         file: "crates/cloudinit/coreos-cloudinit/tests/certificates.rs",
         root: None,
         program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "debsecan",
+        target: &["--test", "cves"],
+        test: "it_finds_what_debsecan_finds",
+        file: "crates/machines/keelson/tests/cves.rs",
+        root: None,
+        program: Some(("debsecan", "debsecan")),
     },
     Case {
         about: "page",
