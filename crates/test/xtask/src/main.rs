@@ -2,6 +2,7 @@
 //!
 //! Invariants: `verify` never writes to a tracked file, and never counts a check that could not run as passed.
 
+mod advisories;
 mod api_docs;
 mod bench;
 mod cargo_build;
@@ -59,6 +60,7 @@ enum Verb {
     },
     /// Looks for inputs that break a target of crates/test/fuzz, guided by coverage
     Fuzz(fuzz::Flags),
+    Advisories(advisories::Flags),
     Mutate(mutate::Flags),
     Manual(manual::Flags),
     /// Draws the diagrams of the documentation from their text, and takes the screenshots
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Record(flags) => verify::record(&flags).map(|()| true),
         Verb::FixAll => fix_all::run(),
         Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
+        Verb::Advisories(flags) => advisories::run(&workspace::root(), &flags),
         Verb::Mutate(flags) => mutate::run(&workspace::root(), &flags),
         Verb::Manual(flags) => manual::run(&workspace::root(), &flags),
         Verb::Pictures => pictures::run(&workspace::root()),

@@ -3,6 +3,7 @@
 //! It runs all chosen steps even if one fails, never writes to a tracked file, and never counts what did not run as
 //! passed.
 
+mod advisories;
 mod beside;
 mod book;
 mod conformance;

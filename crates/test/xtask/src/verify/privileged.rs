@@ -57,8 +57,8 @@ const CASES: [Case; 13] = [
     Case {
         about: "debsecan",
         target: &["--test", "cves"],
-        test: "it_finds_what_debsecan_finds",
-        file: "crates/machines/keelson/tests/cves.rs",
+        test: "debsecan::it_finds_what_debsecan_finds",
+        file: "crates/machines/keelson/tests/cves/debsecan.rs",
         root: None,
         program: Some(("debsecan", "debsecan")),
     },

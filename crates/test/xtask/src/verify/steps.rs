@@ -11,7 +11,9 @@ use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
-use super::{book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh};
+use super::{
+    advisories, book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh,
+};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
 use crate::{api_docs, keelson, manual, mutate, tidy};
@@ -28,10 +30,16 @@ const SOAKS: &str = "soaks";
 const MUTANTS: &str = "mutants";
 
 /// In execution order: the most informative first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 16] = [
+pub static STEPS: [Step; 17] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
+    Step {
+        name: "advisories",
+        about: "RustSec's advisories for the crates of Cargo.lock, from a dated copy",
+        run: |run| Ok(vec![advisories::run(run.workspace)?]),
+        ..ALWAYS
+    },
     Step { name: "tests", about: "unit, golden and simulation tests", run: tests, ..ALWAYS },
     Step {
         name: BOOT,
