@@ -13,8 +13,8 @@ const MAGIC: &str = "Keelson copy of Debian's security tracker, format 1";
 pub struct Copy {
     /// Code name of the Debian release.
     pub release: String,
-    /// When it was downloaded.
-    pub downloaded: Timestamp,
+    /// When it was downloaded, or changed on the server if that was earlier.
+    pub date: Timestamp,
     /// URL that it was downloaded from.
     pub url: String,
     /// The feed, compressed.
@@ -70,7 +70,7 @@ impl Copy {
         };
         Ok(Self {
             release: field(2, "Release")?,
-            downloaded: field(3, "Downloaded")?.parse().map_err(CopyError::Date)?,
+            date: field(3, "Date")?.parse().map_err(CopyError::Date)?,
             url: field(4, "Source")?,
             feed: bytes[length + 2..].to_vec(),
         })
@@ -79,8 +79,8 @@ impl Copy {
     /// The file's content.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let Self { release, downloaded, url, feed } = self;
-        let head = format!("{MAGIC}\nRelease: {release}\nDownloaded: {downloaded}\nSource: {url}\n\n");
+        let Self { release, date, url, feed } = self;
+        let head = format!("{MAGIC}\nRelease: {release}\nDate: {date}\nSource: {url}\n\n");
         [head.as_bytes(), feed].concat()
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     fn copy() -> Copy {
         Copy {
             release: "trixie".into(),
-            downloaded: "2026-11-27T12:00:00Z".parse().unwrap(),
+            date: "2026-11-27T12:00:00Z".parse().unwrap(),
             url: "https://a.example/trixie".into(),
             feed: b"\x78\n\nany bytes".to_vec(),
         }

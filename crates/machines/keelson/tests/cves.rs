@@ -84,8 +84,8 @@ fn compress(text: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 fn copy(release: &str, date: &str) -> Vec<u8> {
-    let (release, downloaded) = (release.to_owned(), date.parse().unwrap());
-    Copy { release, downloaded, url: "http://a.example/".to_owned(), feed: compress(FEED) }.write()
+    let (release, date) = (release.to_owned(), date.parse().unwrap());
+    Copy { release, date, url: "http://a.example/".to_owned(), feed: compress(FEED) }.write()
 }
 
 #[test]
@@ -247,6 +247,7 @@ fn the_data_is_downloaded_and_a_bad_response_keeps_the_old_copy() {
         response("200 OK", other_version.len(), &other_version),
         response("200 OK", nothing.len(), &nothing),
         response("200 OK", good.len(), &good),
+        response("200 OK\r\nLast-Modified: Fri, 20 Nov 2020 10:00:00 GMT", good.len(), &good),
     ]);
     let refresh = ["--refresh", "--source", &url];
     let (stdout, _) = folder.check(&refresh, 0);
@@ -270,5 +271,8 @@ fn the_data_is_downloaded_and_a_bad_response_keeps_the_old_copy() {
     let (first, _) = folder.check(&["--status", "status"], 1);
     let (second, _) = folder.check(&[&refresh[..], &["--status", "status"]].concat(), 1);
     assert_eq!(first, second);
+    // A mirror that is no longer updated.
+    let (old, stderr) = folder.check(&[&refresh[..], &["--status", "status"]].concat(), 1);
+    assert!(old.ends_with("Data of 2020-11-20\n") && stderr.contains("days old"), "{old}{stderr}");
     assert!(server.join().unwrap().iter().all(|path| path == "/release/1/trixie"));
 }

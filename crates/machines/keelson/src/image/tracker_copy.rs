@@ -54,7 +54,7 @@ pub fn read(path: &Path) -> anyhow::Result<Data> {
         if copy.release != SUITE {
             bail!("{} is for {}: the images are {SUITE}", path.display(), copy.release);
         }
-        (copy.feed, copy.downloaded)
+        (copy.feed, copy.date)
     } else {
         let modified = path.metadata().and_then(|data| data.modified()).ok();
         let date = modified.and_then(|time| Timestamp::try_from(time).ok());
@@ -68,15 +68,16 @@ pub fn refresh(context: &Context, source: &str) -> anyhow::Result<Data> {
     let url = format!("{}/{SUITE}", source.trim_end_matches('/'));
     let step = context.progress.step("download");
     step.set(format!("{url} (at most {} min)", DOWNLOAD_TIMEOUT.as_secs() / 60));
-    let compressed = download(&url).with_context(|| format!("cannot download {url}"))?;
+    let (compressed, modified) = download(&url).with_context(|| format!("cannot download {url}"))?;
     let feed = Feed::read(&compressed)
         .with_context(|| format!("{url} did not respond with data of Debian's security tracker"))?;
     if feed.is_empty() {
         bail!("the data at {url} has no vulnerabilities: the stored copy is kept");
     }
-    let date = Timestamp::now();
+    // A mirror may be old.
+    let date = modified.into_iter().chain([Timestamp::now()]).min().unwrap_or_default();
     let (path, bytes) = (path(context), compressed.len());
-    let copy = Copy { release: SUITE.into(), downloaded: date, url, feed: compressed };
+    let copy = Copy { release: SUITE.into(), date, url, feed: compressed };
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     service::file::replace(&path, &copy.write(), 0o644)
@@ -85,7 +86,8 @@ pub fn refresh(context: &Context, source: &str) -> anyhow::Result<Data> {
     Ok(Data { feed, date, path })
 }
 
-fn download(url: &str) -> anyhow::Result<Vec<u8>> {
+/// The data, and when the server changed it, if it says so.
+fn download(url: &str) -> anyhow::Result<(Vec<u8>, Option<Timestamp>)> {
     let agent: Agent = Agent::config_builder()
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(DOWNLOAD_TIMEOUT))
@@ -95,8 +97,10 @@ fn download(url: &str) -> anyhow::Result<Vec<u8>> {
         .build()
         .new_agent();
     let mut response = agent.get(url).call()?;
+    let modified = response.headers().get("Last-Modified").and_then(|value| value.to_str().ok());
+    let modified = modified.and_then(|date| Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp()));
     let body = response.body_mut().with_config().limit(limits::COMPRESSED_BYTES as u64);
-    Ok(body.read_to_vec()?)
+    Ok((body.read_to_vec()?, modified))
 }
 
 impl Data {

@@ -73,7 +73,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let compressed = encoder.finish().expect("it writes to memory");
     let copy = Copy {
         release: "trixie".into(),
-        downloaded: Timestamp::UNIX_EPOCH,
+        date: Timestamp::UNIX_EPOCH,
         url: "https://a.example/trixie".into(),
         feed: compressed.clone(),
     };

@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use nix::fcntl::{RenameFlags, renameat2};
 
-use crate::command::{require_success, show};
+use crate::command::{require_success, show, show_and_read};
 
 pub const URL: &str = "https://github.com/RustSec/advisory-db.git";
 /// Overrides the place of the copy.
 const VARIABLE: &str = "KEELSON_ADVISORIES";
-/// In the copy: when it was downloaded.
-const DATE: &str = "keelson-downloaded";
+/// In the copy: when it was changed last. The date of the download would hide that a mirror is old.
+const DATE: &str = "keelson-date";
 
 /// The place of the copy: below the cache folder.
 pub fn default_folder() -> Result<PathBuf> {
@@ -25,7 +25,7 @@ pub fn default_folder() -> Result<PathBuf> {
         .context("neither XDG_CACHE_HOME nor HOME is set")
 }
 
-/// When the copy was downloaded; `None` if there is none.
+/// When the advisories were changed last; `None` if there is none.
 pub fn date(folder: &Path) -> Result<Option<Timestamp>> {
     let path = folder.join(DATE);
     if !folder.exists() {
@@ -52,7 +52,7 @@ pub fn refresh(folder: &Path, url: &str, is_valid: impl Fn(&Path) -> Result<()>)
     clone.args(["clone", "--quiet", "--depth", "1", "--single-branch", "--", url]).arg(&new);
     require_success(show(&mut clone)?).with_context(|| format!("cannot download {url}"))?;
     is_valid(&new).with_context(|| format!("{url} is not usable, the copy is kept"))?;
-    fs::write(new.join(DATE), format!("{}\n", Timestamp::now())).context("cannot write the date")?;
+    fs::write(new.join(DATE), last_change(&new)?).context("cannot write the date")?;
     // The old copy is removed with the scratch folder.
     let exchanged = match folder.exists() {
         true => {
@@ -68,13 +68,26 @@ pub fn refresh(folder: &Path, url: &str, is_valid: impl Fn(&Path) -> Result<()>)
     Ok(())
 }
 
+/// The date of the last commit.
+fn last_change(clone: &Path) -> Result<String> {
+    let mut log = Command::new("git");
+    log.arg("-C").arg(clone).args(["log", "-1", "--format=%cI"]);
+    let date =
+        require_success(show_and_read(&mut log)?).context("cannot read the date of the last commit")?;
+    Ok(date.stdout)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DAY: &str = "2026-11-20T12:00:00+00:00";
+
     fn git(folder: &Path, arguments: &[&str]) {
         let identity = ["-c", "user.name=a", "-c", "user.email=a@a.example", "-c", "commit.gpgsign=false"];
-        let output = Command::new("git").arg("-C").arg(folder).args(identity).args(arguments).output();
+        let mut command = Command::new("git");
+        command.env("GIT_COMMITTER_DATE", DAY).arg("-C").arg(folder).args(identity).args(arguments);
+        let output = command.output();
         let output = output.expect("git is needed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -96,7 +109,7 @@ mod tests {
         refresh(&copy, &url, |_| Ok(())).unwrap();
         let read = || fs::read_to_string(copy.join("file")).unwrap();
         let first = date(&copy).unwrap().unwrap();
-        assert!(Timestamp::now().duration_since(first).as_secs() < 600);
+        assert_eq!(first, DAY.parse().unwrap(), "that of the commit");
         commit("two");
         let error = refresh(&copy, &url, |_| bail!("it is empty")).unwrap_err();
         assert!(format!("{error:#}").ends_with("the copy is kept: it is empty"), "{error:#}");

@@ -74,7 +74,7 @@ mod tests {
         };
         lock("2.0.0");
         assert!(check_with(root, &copy).is_err(), "a copy without a date");
-        fs::write(copy.join("keelson-downloaded"), "2026-11-20T00:00:00Z\n").unwrap();
+        fs::write(copy.join("keelson-date"), "2026-11-20T00:00:00Z\n").unwrap();
         check(root, "2026-11-27T00:00:00Z", "passed");
         check(root, "2026-12-21T00:00:00Z", "partial");
         lock("1.0.0");
