@@ -9,8 +9,7 @@ macro_rules! sources {
 
 /// Trees of packages.
 pub const UNPACKING: &str = sources!("unpack" "unpack/status" "beneath" "kernel" "tree");
-pub const COMPOSING: &str =
-    sources!("system" "crates" "kernel" "sbom" "docker_archive" "release" "strip" "tree");
+pub const COMPOSING: &str = sources!("system" "crates" "kernel" "sbom" "sbom/components" "sbom/cyclonedx" "sbom/spdx" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hash tree, and the disk.
 pub const DISK: &str = sources!("disk" "enrolment" "kernel" "release" "tree");

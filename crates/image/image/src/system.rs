@@ -19,7 +19,7 @@ use crate::kernel::{KernelError, kernel_folder};
 use crate::lock::Lock;
 use crate::programs::{Profile, Program};
 use crate::release::Release;
-use crate::sbom::{BuiltProgram, sbom};
+use crate::sbom::{Bom, BuiltProgram, cyclonedx, spdx};
 use crate::strip::{StripError, strip_to_segments};
 use crate::tool::{ToolError, command, run};
 use crate::tree::{
@@ -166,7 +166,11 @@ fn sha256(content: &[u8]) -> String {
 fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> Result<(), SystemError> {
     let release = inputs.release;
     let crates = if inputs.programs.is_empty() { Vec::new() } else { crates::read(inputs.built)? };
-    let sbom = serde_json::to_vec_pretty(&sbom(release, inputs.lock, built, &crates))?;
+    let bom = Bom::new(release, inputs.lock, built, &crates);
+    let (spdx_text, cyclonedx_text) = (
+        serde_json::to_vec_pretty(&spdx::document(&bom))?,
+        serde_json::to_vec_pretty(&cyclonedx::document(&bom))?,
+    );
     let busybox =
         busybox_archive(&tree.join("usr/bin/busybox"), release.epoch).map_err(SystemError::Busybox)?;
     for (path, content) in [
@@ -174,7 +178,8 @@ fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> 
         ("usr/share/coreos/lsb-release", release.lsb_release().as_bytes()),
         ("usr/share/coreos/release", release.coreos_release().as_bytes()),
         ("usr/share/coreos/update.conf", release.update_conf().as_bytes()),
-        ("usr/share/keelson/sbom.spdx.json", &sbom),
+        ("usr/share/keelson/sbom.spdx.json", &spdx_text),
+        ("usr/share/keelson/sbom.cdx.json", &cyclonedx_text),
         ("usr/share/doc/keelson/copyright", copyright(&crates).as_bytes()),
         ("usr/share/keelson/images/busybox.tar", &busybox),
         // systemd uses its modification time as the earliest valid time.
