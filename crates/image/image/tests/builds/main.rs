@@ -15,3 +15,4 @@ mod mirror;
 mod packages;
 mod same_bytes;
 mod verify_and_diff;
+mod vulnerabilities;

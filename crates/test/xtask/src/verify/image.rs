@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 
 /// Part of the step, and the modules of the test binary that it runs. All tests of a run share a first build.
 const MODULES: [(&str, &[&str]); 2] = [
-    (USUAL, &["same_bytes", "verify_and_diff", "packages"]),
+    (USUAL, &["same_bytes", "verify_and_diff", "packages", "vulnerabilities"]),
     (FAULTS, &["incremental", "interruptions", "faults"]),
 ];
 /// The image is the same bytes wherever it is built; damage to it or its packages is found.
