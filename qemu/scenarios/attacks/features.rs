@@ -53,7 +53,7 @@ mod tests {
     fn every_row_of_the_page_is_read() {
         let (_, table) = PAGE.split_once(HEADER).unwrap();
         let lines = table.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).count();
-        assert_eq!((rows(PAGE).len(), lines), (12, 12));
+        assert_eq!((rows(PAGE).len(), lines), (13, 13));
         assert_eq!(row("| a | `b c` | `d  e,` |"), Some(("b c", "d  e,")));
         assert_eq!(row("| a | b | `d` |"), None);
     }
