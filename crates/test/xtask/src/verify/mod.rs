@@ -30,6 +30,7 @@ mod soaks;
 mod ssh;
 mod steps;
 mod touched;
+mod tuf;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -12,7 +12,7 @@ use super::result::{State, StepResult, Timed, judge};
 use super::run::{Run, Step};
 use super::touched::Area;
 use super::{
-    advisories, book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh,
+    advisories, book, conformance, examples, image, junit, licences, privileged, scenarios, soaks, ssh, tuf,
 };
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
@@ -27,10 +27,11 @@ const NSPAWN: &str = "scenarios-nspawn";
 const QEMU: &str = "scenarios-qemu";
 const SHIPPED: &str = "shipped";
 const SOAKS: &str = "soaks";
+const TUF: &str = "tuf";
 const MUTANTS: &str = "mutants";
 
 /// In execution order: the most informative first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 17] = [
+pub static STEPS: [Step; 18] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
@@ -95,6 +96,12 @@ pub static STEPS: [Step; 17] = [
         about: "fleetctl over a real SSH server",
         parts: |_| Ok(whole("ssh", &["fleetctl"])),
         run: ssh,
+    },
+    Step {
+        name: TUF,
+        about: "crate tuf and python-tuf, each with the other's repositories",
+        parts: |_| Ok(whole(TUF, &["tuf"])),
+        run: |run| selected(run, TUF, |_| one(TUF, tuf::run(run.workspace)?)),
     },
     Step {
         name: SOAKS,
