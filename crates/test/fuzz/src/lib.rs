@@ -40,6 +40,7 @@ pub static ALL: &[Target] = &[
     targets::release::TARGET,
     targets::security_tracker::TARGET,
     targets::slots::TARGET,
+    targets::tuf_metadata::TARGET,
     targets::user_data::TARGET,
     targets::yaml::TARGET,
 ];

@@ -203,6 +203,7 @@ targets! {
     release soak_release
     security_tracker soak_security_tracker
     slots soak_slots
+    tuf_metadata soak_tuf_metadata
     user_data soak_user_data
     yaml soak_yaml
 }

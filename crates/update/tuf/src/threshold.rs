@@ -36,7 +36,6 @@ pub fn verify_threshold(
     {
         let key = keys.get(keyid);
         if let Some(identity) = key.and_then(Key::identity)
-            && !counted.contains(&identity)
             && key.is_some_and(|key| key.verifies(message, sig))
         {
             counted.insert(identity);

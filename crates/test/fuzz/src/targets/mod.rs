@@ -20,5 +20,6 @@ pub mod provider;
 pub mod release;
 pub mod security_tracker;
 pub mod slots;
+pub mod tuf_metadata;
 pub mod user_data;
 pub mod yaml;

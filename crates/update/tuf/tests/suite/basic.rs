@@ -275,3 +275,22 @@ fn faketime() {
     machine.now += 8 * DAY;
     refused(machine.refresh(&mut repository), "trusted root: expired at 2027-01-22T08:00:00Z");
 }
+
+#[test]
+fn metadata_of_another_major_version_is_refused() {
+    let mut repository = Simulator::new();
+    let mut machine = Machine::new(&repository);
+    for good in ["1.0", "1.0.0", "1.99.0"] {
+        repository.timestamp.header.spec_version = good.to_owned();
+        repository.publish(&[TIMESTAMP]);
+        machine.refresh(&mut repository).unwrap();
+    }
+    for bad in ["2.0.0", "10.0.0", "", "1"] {
+        repository.timestamp.header.spec_version = bad.to_owned();
+        repository.publish(&[TIMESTAMP]);
+        refused(
+            machine.refresh(&mut repository),
+            &format!("spec_version `{bad}`, supported are versions 1.x"),
+        );
+    }
+}

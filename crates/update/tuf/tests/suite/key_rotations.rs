@@ -186,6 +186,28 @@ fn non_root_rotations_3_of_5_sign_fifth_combo() {
     non_root_rotations((FIVE, 3, &[2, 3, 4]), true);
 }
 
+/// A file that a key which remains signed, too, would survive the rotation otherwise.
+#[test]
+fn stored_files_end_with_any_of_their_keys() {
+    for role in [TIMESTAMP, SNAPSHOT] {
+        let mut repository = Simulator::new();
+        let mut machine = Machine::new(&repository);
+        repository.add_key(role, 1);
+        repository.publish(&[ROOT]);
+        (0..99).for_each(|_| repository.publish(&[SNAPSHOT, TIMESTAMP]));
+        machine.refresh(&mut repository).unwrap();
+        let kept = vec![repository.signers[role][0].clone()];
+        repository.set_keys(role, kept, 1);
+        for role in [SNAPSHOT, TIMESTAMP] {
+            repository.withdraw(role);
+            repository.set_version(role, 1);
+        }
+        repository.publish(&[ROOT, SNAPSHOT, TIMESTAMP]);
+        machine.refresh(&mut repository).unwrap();
+        assert_eq!(machine.versions(), [3, 1, 1, 1]);
+    }
+}
+
 /// What a crash between two writes leaves: a new root, and files that its keys did not sign.
 #[test]
 fn files_of_revoked_keys_are_as_good_as_none() {
