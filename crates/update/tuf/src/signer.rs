@@ -2,10 +2,11 @@
 
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::canonical::{CanonicalError, canonical};
 use crate::digests::hex;
-use crate::json::Extra;
+use crate::json::{self, Extra, JsonError};
 use crate::key::Key;
 use crate::metadata::{Signature, Signed};
 
@@ -29,6 +30,10 @@ pub enum SignError {
     Canonical(#[from] CanonicalError),
     #[error("the metadata cannot be encoded: {0}")]
     Encode(String),
+    #[error("the file is not JSON")]
+    Json(#[from] JsonError),
+    #[error("the file has no `signed` and `signatures`")]
+    NotMetadata,
     #[error("key {id} cannot sign: {why}")]
     Key { id: String, why: String },
 }
@@ -65,13 +70,35 @@ impl Signer for Ed25519Signer {
 /// See [`SignError`].
 pub fn sign<T: Serialize>(signed: T, signers: &[&dyn Signer]) -> Result<Signed<T>, SignError> {
     let value = serde_json::to_value(&signed).map_err(|error| SignError::Encode(error.to_string()))?;
-    let message = canonical(&value)?;
-    let signatures = signers.iter().map(|signer| {
+    Ok(Signed { signatures: signatures(&value, signers)?, signed, extra: Extra::new() })
+}
+
+/// Adds signatures to a file, for keys in separate places. Nothing else of it changes, also fields that the
+/// specification does not define; a signature of the same key is replaced.
+///
+/// # Errors
+/// See [`SignError`]. The file's other signatures are not verified.
+pub fn add_signatures(file: &[u8], signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
+    let mut tree = json::parse(file)?;
+    let new = signatures(tree.get("signed").ok_or(SignError::NotMetadata)?, signers)?;
+    let all = tree.get_mut("signatures").and_then(Value::as_array_mut).ok_or(SignError::NotMetadata)?;
+    all.retain(|old| !new.iter().any(|new| old.get("keyid").and_then(Value::as_str) == Some(&new.keyid)));
+    for signature in &new {
+        all.push(serde_json::to_value(signature).map_err(|error| SignError::Encode(error.to_string()))?);
+    }
+    let mut bytes = serde_json::to_vec_pretty(&tree).map_err(|error| SignError::Encode(error.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn signatures(signed: &Value, signers: &[&dyn Signer]) -> Result<Vec<Signature>, SignError> {
+    let message = canonical(signed)?;
+    let signature = |signer: &&dyn Signer| {
         let keyid = signer.key().id();
         match signer.sign(&message) {
             Ok(bytes) => Ok(Signature { keyid, sig: hex(&bytes), extra: Extra::new() }),
             Err(why) => Err(SignError::Key { id: keyid, why }),
         }
-    });
-    Ok(Signed { signatures: signatures.collect::<Result<_, _>>()?, signed, extra: Extra::new() })
+    };
+    signers.iter().map(signature).collect()
 }

@@ -1,17 +1,20 @@
 //! The search for a target through delegations (5.6.7), and its download (5.7).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::error::{Cause, Error};
 use super::io::{Fetch, File, Store};
 use super::target::Target;
 use super::workflow::{Authority, Client, Trusted};
-use crate::metadata::{DelegatedRole, Delegations, RoleName, Targets, role_type};
+use crate::key::{Key, KeyId};
+use crate::metadata::{DelegatedRole, RoleName, Targets, role_type};
 
 /// A delegation that is still to be visited, with the keys of its delegator.
 struct Next {
     role: DelegatedRole,
-    keys: Delegations,
+    /// Shared: a file may have thousands of keys, and of roles.
+    keys: Rc<BTreeMap<KeyId, Key>>,
 }
 
 impl<F: Fetch, S: Store> Client<F, S> {
@@ -33,7 +36,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
             if visited.len() > limit {
                 return Err(Cause::TooManyRoles { limit }.of(format!("target {path}")));
             }
-            let authority = Authority { role: &role.name, rule: &role.keys(), keys: &keys.keys };
+            let authority = Authority { role: &role.name, rule: &role.keys(), keys: &keys };
             // Verified with the keys of this delegator, though another one may have led to it before.
             let targets =
                 self.load_targets(authority, &trusted.snapshot, trusted.root.consistent_snapshot)?;
@@ -83,10 +86,10 @@ fn visit(
         });
     }
     let delegations = targets.delegations.as_ref()?;
+    let keys = Rc::new(delegations.keys.clone());
     let mut next = Vec::new();
     for role in delegations.roles.iter().filter(|role| role.covers(path)) {
-        let keys = Delegations { keys: delegations.keys.clone(), ..Delegations::default() };
-        next.push(Next { role: role.clone(), keys });
+        next.push(Next { role: role.clone(), keys: Rc::clone(&keys) });
         if role.terminating {
             // No other role counts, neither later ones here nor those of its delegators.
             stack.clear();

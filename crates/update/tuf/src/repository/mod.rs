@@ -57,6 +57,17 @@ impl Repository {
     /// # Errors
     /// Its own keys or those of its predecessor do not sign it, or its version is not the next.
     pub fn publish_root(&mut self, root: Root, signers: &[&dyn Signer]) -> Result<Vec<u8>, PublishError> {
+        let bytes = sign(root, signers)?.to_bytes()?;
+        self.publish_signed_root(bytes.clone())?;
+        Ok(bytes)
+    }
+
+    /// Publishes a root whose keys signed it elsewhere ([`add_signatures`](crate::add_signatures)).
+    ///
+    /// # Errors
+    /// As of [`Repository::publish_root`].
+    pub fn publish_signed_root(&mut self, bytes: Vec<u8>) -> Result<(), PublishError> {
+        let Parsed { value: root, signatures, canonical } = Parsed::<Root>::parse(&bytes)?;
         let previous = self.root();
         let found = root.header.version.get();
         let expected =
@@ -64,11 +75,11 @@ impl Repository {
         if found != expected {
             return Err(PublishError::Version { found, expected });
         }
-        let rules = [Some(&root), previous.as_ref()];
-        let rules: Vec<_> = rules.into_iter().flatten().map(|root| (&root.roles.root, &root.keys)).collect();
-        let bytes = signed_bytes(role_type::ROOT, root.clone(), signers, &rules)?;
-        self.metadata.insert(metadata_file(role_type::ROOT, Some(found)), bytes.clone());
-        Ok(bytes)
+        for Root { roles, keys, .. } in [Some(&root), previous.as_ref()].into_iter().flatten() {
+            verify_threshold(role_type::ROOT, &roles.root, keys, &canonical, &signatures)?;
+        }
+        self.metadata.insert(metadata_file(role_type::ROOT, Some(found)), bytes);
+        Ok(())
     }
 
     /// Publishes targets of `role` whose keys are listed in `delegator`, or in the root for `targets`.
@@ -156,7 +167,7 @@ impl Repository {
         versioned: bool,
     ) -> Result<MetaFile, PublishError> {
         let version: NonZeroU64 = value.header().version;
-        let bytes = signed_bytes(role, value, signers, &[rule])?;
+        let bytes = signed_bytes(role, value, signers, rule)?;
         let meta = MetaFile::of(version, &bytes);
         self.metadata.insert(metadata_file(role, versioned.then_some(version.get())), bytes);
         Ok(meta)
@@ -168,12 +179,10 @@ fn signed_bytes<T: Role>(
     role: &str,
     value: T,
     signers: &[&dyn Signer],
-    rules: &[(&RoleKeys, &BTreeMap<KeyId, Key>)],
+    (rule, keys): (&RoleKeys, &BTreeMap<KeyId, Key>),
 ) -> Result<Vec<u8>, PublishError> {
     let bytes = sign(value, signers)?.to_bytes()?;
     let Parsed { canonical, signatures, .. } = Parsed::<T>::parse(&bytes)?;
-    for (rule, keys) in rules {
-        verify_threshold(role, rule, keys, &canonical, &signatures)?;
-    }
+    verify_threshold(role, rule, keys, &canonical, &signatures)?;
     Ok(bytes)
 }

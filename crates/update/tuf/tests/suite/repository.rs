@@ -2,7 +2,7 @@
 
 use tuf::{
     Ed25519Signer, Fetch, File, MetaFile, Paths, PublishError, Repository, Root, Signer, Snapshot,
-    TargetFile, Targets, Timestamp,
+    TargetFile, Targets, Timestamp, add_signatures, sign,
 };
 
 use crate::simulator::{DAY, Machine, NOW, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, chain, date, number};
@@ -124,4 +124,32 @@ fn expired_metadata_is_refused_with_its_date() {
     let (repository, first) = published(true, NOW);
     let error = Machine::with_root(&first).refresh(serve(&repository)).unwrap_err();
     assert_eq!(chain(&error), "cannot accept 2.root.json: expired at 2027-01-15T08:00:00Z");
+}
+
+#[test]
+fn root_keys_in_separate_places_sign_one_after_the_other() {
+    let (mut repository, first) = published(true, NOW + 30 * DAY);
+    let mut root = repository.root().unwrap();
+    root.header.version = number(3);
+    root.extra.insert("note".to_owned(), "kept".into());
+    let mut file = serde_json::to_value(sign(root, &[&key(2)]).unwrap()).unwrap();
+    // Fields that are absent remain absent: they are part of what is signed.
+    file["signed"].as_object_mut().unwrap().remove("consistent_snapshot");
+    let draft = serde_json::to_vec(&file).unwrap();
+    let two = add_signatures(&draft, &[&key(2)]).unwrap();
+    let error = repository.publish_signed_root(two.clone()).unwrap_err();
+    assert_eq!(error.to_string(), "signed by 1 of 2 keys of role root");
+    let both = add_signatures(&two, &[&key(3), &key(2)]).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&both).unwrap();
+    assert_eq!(file["signatures"].as_array().unwrap().len(), 2);
+    assert!(file["signed"].get("consistent_snapshot").is_none() && file["signed"]["note"] == "kept");
+    repository.publish_signed_root(both).unwrap();
+    let mut machine = Machine::with_root(&first);
+    machine.refresh(serve(&repository)).unwrap_err();
+    assert_eq!(machine.version(ROOT), Some(3));
+    for bad in
+        [&b"{"[..], b"{}", b"[]", br#"{"signed":{},"signatures":1}"#, br#"{"signed":1.5,"signatures":[]}"#]
+    {
+        add_signatures(bad, &[&key(2)]).unwrap_err();
+    }
 }
