@@ -47,6 +47,8 @@ pub enum Cause {
     Removed { meta: String },
     #[error("expired at {expired}")]
     Expired { expired: Date },
+    #[error("valid until {expires}, which is more than {limit} seconds ahead")]
+    ValidTooLong { expires: Date, limit: u64 },
     #[error("the snapshot does not list it")]
     NotInSnapshot,
     #[error("more than {limit} roles are delegated to")]

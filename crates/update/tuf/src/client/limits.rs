@@ -12,6 +12,9 @@ pub struct Limits {
     pub roots: u64,
     /// Roles that are visited in a search for one target.
     pub roles: usize,
+    /// Seconds from the start of an update until a new timestamp expires, which the specification does not limit: a
+    /// stolen timestamp key could freeze a client for years.
+    pub timestamp_validity: Option<u64>,
 }
 
 impl Default for Limits {
@@ -23,6 +26,7 @@ impl Default for Limits {
             targets: 5 << 20,
             roots: 256,
             roles: 32,
+            timestamp_validity: None,
         }
     }
 }

@@ -149,6 +149,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
                 return Err(Cause::ListedRollback { meta, found, trusted }.of(FILE));
             }
         }
+        self.check_validity(&new).map_err(|cause| cause.of(FILE))?;
         self.check_expiry(&new).map_err(|cause| cause.of(FILE))?;
         self.write(role_type::TIMESTAMP, &bytes)?;
         Ok(new)
@@ -235,6 +236,15 @@ impl<F: Fetch, S: Store> Client<F, S> {
     fn check_expiry<T: Role>(&self, value: &T) -> Result<(), Cause> {
         let expired = value.header().expires;
         if expired.unix() > self.now { Ok(()) } else { Err(Cause::Expired { expired }) }
+    }
+
+    fn check_validity(&self, new: &Timestamp) -> Result<(), Cause> {
+        let expires = new.header.expires;
+        let ahead = u64::try_from(expires.unix().saturating_sub(self.now)).unwrap_or(0);
+        match self.limits.timestamp_validity {
+            Some(limit) if ahead > limit => Err(Cause::ValidTooLong { expires, limit }),
+            _ => Ok(()),
+        }
     }
 
     fn get_required(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, Error> {

@@ -327,3 +327,19 @@ fn target_paths_that_lead_elsewhere_are_not_fetched() {
     }
     assert!(repository.downloads.is_empty());
 }
+
+#[test]
+fn a_stolen_timestamp_key_cannot_freeze_a_client_for_years() {
+    let (mut repository, mut machine) = with_release();
+    machine.limits.timestamp_validity = Some(8 * 86_400);
+    repository.timestamp.header.expires = date(NOW + 8 * DAY);
+    repository.publish(&[TIMESTAMP]);
+    machine.refresh(&mut repository).unwrap();
+    repository.timestamp.header.expires = date(NOW + 8 * DAY + 1);
+    repository.publish(&[TIMESTAMP]);
+    refused(
+        machine.refresh(&mut repository),
+        "timestamp.json: valid until 2027-01-23T08:00:01Z, which is more than",
+    );
+    assert_eq!(machine.version(TIMESTAMP), Some(3));
+}
