@@ -23,8 +23,8 @@ use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
 use update_engine::{
-    Failure, ImageFiles, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy, TrustAnchors,
-    trust_anchors_of,
+    Failure, ImageFiles, Isolation, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy,
+    TrustAnchors, trust_anchors_of,
 };
 
 use crate::boot_image::{keep, keep_tree, mounts_erofs};
@@ -128,12 +128,18 @@ fn published(
     keys: &TrustAnchors,
 ) -> Result<PublishedRelease, ChannelImageError> {
     let (channel, server) = (query.channel.to_owned(), source.name());
+    let isolation = Isolation::own_program();
     let found = match source {
-        Source::Url(url) => {
-            PublishedRelease::from_server(&format!("{url}/files/{APP}"), version, query, keys, PATIENCE)
-        }
+        Source::Url(url) => PublishedRelease::from_server(
+            &format!("{url}/files/{APP}"),
+            version,
+            query,
+            keys,
+            PATIENCE,
+            &isolation,
+        ),
         Source::Folder(data) => match channel_server::release_folder(data, query.appid, &channel, version) {
-            Ok(folder) => PublishedRelease::from_folder(&folder, query, keys),
+            Ok(folder) => PublishedRelease::from_folder(&folder, query, keys, &isolation),
             Err(error) => return Err(ChannelImageError::Folder { channel, server, source: Box::new(error) }),
         },
     };

@@ -23,6 +23,11 @@ use cli::{Cli, Verb};
 use context::Context;
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.next().is_some_and(|name| name == update_worker::WORKER_NAME) {
+        let args: Vec<String> = args.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        return update_worker::run(&args);
+    }
     let cli = Cli::parse();
     match run(&cli) {
         Ok(exit_code) => exit_code,

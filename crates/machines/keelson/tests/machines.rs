@@ -14,8 +14,8 @@ use serde_json::Value;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
 use update_engine::{
-    CheckOutcome, Failure, ImageFiles, MachineSpec, Observer, Outcome, PublishedRelease, RetryPolicy,
-    TrustAnchors, trust_anchors_of,
+    CheckOutcome, Failure, ImageFiles, Isolation, MachineSpec, Observer, Outcome, PublishedRelease,
+    RetryPolicy, TrustAnchors, trust_anchors_of,
 };
 
 struct Quiet;
@@ -174,7 +174,14 @@ fn keys(folder: &Path) -> TrustAnchors {
 
 fn published(server: &Server, channel: &str, keys: &TrustAnchors) -> Result<PublishedRelease, Failure> {
     let query = MachineSpec { appid: APP, board: "amd64-usr", channel };
-    PublishedRelease::from_server(&format!("{}files/keelson", server.url), None, query, keys, PATIENCE)
+    PublishedRelease::from_server(
+        &format!("{}files/keelson", server.url),
+        None,
+        query,
+        keys,
+        PATIENCE,
+        &Isolation::InProcess,
+    )
 }
 
 /// The download of `up --channel`.
@@ -220,12 +227,15 @@ fn new_machines_download_a_published_version() {
     let data = server.folder.path().join(".local/state/keelson/updates");
     let folder = channel_server::release_folder(&data, APP, "alpha", None).unwrap();
     let query = MachineSpec { appid: APP, board: "amd64-usr", channel: "alpha" };
-    let found = PublishedRelease::from_folder(&folder, query, &trusted).unwrap();
+    let found = PublishedRelease::from_folder(&folder, query, &trusted, &Isolation::InProcess).unwrap();
     let copy = Fetched(tempfile::tempdir().unwrap());
     copy.fetch(&found, &Counting::default()).unwrap();
     assert!(copy.matches(new));
     let other = MachineSpec { channel: "beta", ..query };
-    assert!(PublishedRelease::from_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+    assert!(
+        PublishedRelease::from_folder(&folder, other, &trusted, &Isolation::InProcess).is_err(),
+        "it is signed for alpha alone"
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use release_folder::{
 };
 use tempfile::TempDir;
 use update_core::slots::BootState;
-use update_engine::{Paths, RetryPolicy, Updater};
+use update_engine::{Isolation, Paths, RetryPolicy, Updater};
 
 const MIB: usize = 1 << 20;
 /// Two full segments of 16 MiB and a short one.
@@ -238,7 +238,7 @@ impl Machine {
     pub fn updater(&self) -> Updater {
         let (pause, limit) = (Duration::from_millis(10), Duration::from_secs(3600));
         let retry = RetryPolicy { attempts: 3, pause, limit };
-        Updater::new(&Paths::new(self.root.path()), retry).unwrap()
+        Updater::new(&Paths::new(self.root.path()), retry, Isolation::InProcess).unwrap()
     }
 
     pub fn settings(&self, text: &str) -> update_engine::Settings {

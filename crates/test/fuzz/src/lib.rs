@@ -42,6 +42,7 @@ pub static ALL: &[Target] = &[
     targets::slots::TARGET,
     targets::tuf_metadata::TARGET,
     targets::user_data::TARGET,
+    targets::worker::TARGET,
     targets::yaml::TARGET,
 ];
 

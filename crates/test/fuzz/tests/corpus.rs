@@ -205,5 +205,6 @@ targets! {
     slots soak_slots
     tuf_metadata soak_tuf_metadata
     user_data soak_user_data
+    worker soak_worker
     yaml soak_yaml
 }

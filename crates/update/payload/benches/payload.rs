@@ -182,6 +182,7 @@ fn apply_once(index: &str, blob: &str, role: &str, target: &str, old: &str) {
         },
         full: None,
         parts: &[part],
+        unpacker: &mut payload::LocalUnpacker::default(),
         resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,

@@ -10,13 +10,16 @@
 use std::io;
 use std::thread;
 
-use crate::frame::unpack;
 use crate::index::{Image, Index, OldRange, Segment};
-use crate::old_window::OldWindow;
 use crate::source::{Fetched, Source, TransferError, fetch};
 use crate::target::{ReadAt, Target};
+use crate::unpack::{Output, Unpack};
 use crate::write_behind::{WriteBehind, WriteFailed, WriteRequest};
 use release::Digest;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of the old image that are read at a time.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// The target of one image, and its old image.
 #[derive(Clone, Copy)]
@@ -39,6 +42,8 @@ pub struct Apply<'a> {
     pub full: Option<(&'a Index, &'a mut dyn Source)>,
     /// One per image of the index.
     pub parts: &'a [ImageTarget<'a>],
+    /// Unpacks the frames. Its output is verified.
+    pub unpacker: &'a mut dyn Unpack,
     /// Reads the targets first and fetches missing segments only. For retries, or if a target may contain equal data.
     pub resume: bool,
     /// Called several times per MiB.
@@ -93,6 +98,9 @@ pub enum ApplyError {
         "cannot apply the delta to the installed {role}: it is damaged or another version, near byte {offset}"
     )]
     OldDamaged { role: String, offset: u64 },
+    /// Can be retried.
+    #[error("cannot unpack {role} at byte {offset}")]
+    Unpack { role: String, offset: u64, source: io::Error },
     #[error("cannot write {role} at byte {offset}")]
     Write { role: String, offset: u64, source: io::Error },
     #[error("cancelled")]
@@ -107,7 +115,7 @@ impl From<WriteFailed> for ApplyError {
 
 /// Applies a payload. After an error all bytes reported as done are on the disk, and a call with `resume` continues.
 pub fn apply(arguments: Apply<'_>) -> Result<ApplyStats, ApplyError> {
-    let Apply { index, blob, full, parts, resume, progress, cancelled } = arguments;
+    let Apply { index, blob, full, parts, unpacker, resume, progress, cancelled } = arguments;
     check_targets(index, parts, full.is_some())?;
     let blob_bytes = index.images.iter().flat_map(|image| &image.segments);
     let longest = blob_bytes.map(|segment| segment.blob_length).max().unwrap_or(0) as usize;
@@ -116,7 +124,7 @@ pub fn apply(arguments: Apply<'_>) -> Result<ApplyStats, ApplyError> {
         blob,
         full,
         frame: Vec::with_capacity(longest),
-        window: OldWindow::default(),
+        unpacker,
         tracker: Tracker { counts, applied: ApplyStats::default(), progress, cancelled },
     };
     thread::scope(|scope| {
@@ -124,7 +132,7 @@ pub fn apply(arguments: Apply<'_>) -> Result<ApplyStats, ApplyError> {
         for image in &index.images {
             // invariant: `check_targets` verified this.
             let Some(part) = parts.iter().find(|part| part.role == image.role) else { continue };
-            assembler.window.clear();
+            assembler.unpacker.clear();
             for segment in &image.segments {
                 assembler.tracker.check_cancelled()?;
                 let mut buffer = writer.buffer(&mut |length| assembler.tracker.record_written(length))?;
@@ -217,7 +225,7 @@ struct Assembler<'a> {
     blob: &'a mut dyn Source,
     full: Option<(&'a Index, &'a mut dyn Source)>,
     frame: Vec<u8>,
-    window: OldWindow,
+    unpacker: &'a mut dyn Unpack,
     tracker: Tracker<'a>,
 }
 
@@ -232,7 +240,7 @@ impl Assembler<'_> {
     ) -> Result<(), ApplyError> {
         let Some(range) = &segment.old else {
             fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.tracker)?;
-            return if unpack_and_verify(&self.frame, None, segment, output) {
+            return if self.unpack_and_verify(&image.role, false, segment, output)? {
                 Ok(())
             } else {
                 Err(ApplyError::WrongHash { role: image.role.clone(), offset: segment.offset })
@@ -254,13 +262,16 @@ impl Assembler<'_> {
         output: &mut [u8],
     ) -> Result<bool, ApplyError> {
         let Some(old) = old else { return Ok(false) };
-        let Ok(bytes) = self.window.load(old, range) else { return Ok(false) };
+        let loaded = self.unpacker.load_old(old, range);
+        if !loaded.map_err(|source| unpack_failed(&image.role, segment, source))? {
+            return Ok(false);
+        }
         fetch_frame(self.blob, &image.role, segment, &mut self.frame, &mut self.tracker)?;
-        if unpack_and_verify(&self.frame, Some(bytes), segment, output) {
+        if self.unpack_and_verify(&image.role, true, segment, output)? {
             return Ok(true);
         }
         // A correct output digest suffices. On a mismatch, find out whether the old bytes or the index are wrong.
-        if Digest::of(bytes) == range.sha256 {
+        if digest_of_range(old, range).is_ok_and(|digest| digest == range.sha256) {
             return Err(ApplyError::WrongHash { role: image.role.clone(), offset: segment.offset });
         }
         Ok(false)
@@ -283,18 +294,43 @@ impl Assembler<'_> {
         };
         self.tracker.counts.to_fetch += u64::from(full_segment.blob_length);
         fetch_frame(&mut **blob, &role, full_segment, &mut self.frame, &mut self.tracker)?;
-        if unpack_and_verify(&self.frame, None, segment, output) {
+        if self.unpack_and_verify(&role, false, segment, output)? {
             self.tracker.applied.replaced += 1;
             return Ok(());
         }
         Err(ApplyError::WrongHash { role, offset })
     }
+
+    /// Unpacks the frame and verifies the result.
+    fn unpack_and_verify(
+        &mut self,
+        role: &str,
+        with_old: bool,
+        segment: &Segment,
+        output: &mut [u8],
+    ) -> Result<bool, ApplyError> {
+        let mut output = Output::new(output);
+        let unpacked = self.unpacker.unpack(&self.frame, with_old, &mut output);
+        unpacked.map_err(|source| unpack_failed(role, segment, source))?;
+        Ok(output.digest() == Some(segment.sha256))
+    }
 }
 
-/// Unpacks the frame and verifies the result.
-fn unpack_and_verify(frame: &[u8], old: Option<&[u8]>, segment: &Segment, output: &mut [u8]) -> bool {
-    let length = unpack(frame, old, output);
-    length.is_ok_and(|length| length == output.len()) && Digest::of(output) == segment.sha256
+fn unpack_failed(role: &str, segment: &Segment, source: io::Error) -> ApplyError {
+    ApplyError::Unpack { role: role.to_owned(), offset: segment.offset, source }
+}
+
+/// Reads the old bytes again, in pieces: a window of them is in the unpacker's memory only.
+fn digest_of_range(old: &dyn ReadAt, range: &OldRange) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let end = range.offset + u64::from(range.length);
+    for offset in (range.offset..end).step_by(PIECE_BYTES) {
+        let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        old.read_at(&mut piece[..length], offset)?;
+        hasher.update(&piece[..length]);
+    }
+    Ok(Digest::from_hasher(hasher))
 }
 
 /// Fetches the frame and verifies it.

@@ -17,6 +17,7 @@ mod pack;
 mod read_back;
 mod source;
 mod target;
+mod unpack;
 pub mod verity;
 mod write_behind;
 
@@ -30,3 +31,4 @@ pub use read_back::{Expected, ReadBackError, read_back, read_back_tree};
 pub use release::Digest;
 pub use source::{Source, TransferError};
 pub use target::{DirectReader, GrowingFile, Partition, ReadAt, Target, sync_and_drop_cache};
+pub use unpack::{LocalUnpacker, Output, Unpack, unpack_frame};

@@ -20,6 +20,11 @@ impl OldWindow {
         self.buffer.clear();
     }
 
+    /// The loaded bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The bytes of `range`. Empty after an error.
     pub(crate) fn load(&mut self, old: &dyn ReadAt, range: &OldRange) -> io::Result<&[u8]> {
         let length = range.length as usize;

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -23,6 +24,11 @@ pub trait ReadAt: Sync {
 
     /// Size in bytes.
     fn size(&self) -> io::Result<u64>;
+
+    /// The file with these bytes, and where they begin in it: the kernel copies from it without a buffer.
+    fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        None
+    }
 }
 
 /// A destination for an image.
@@ -48,6 +54,10 @@ impl ReadAt for File {
     /// Works for block devices, too.
     fn size(&self) -> io::Result<u64> {
         (&mut &*self).seek(SeekFrom::End(0))
+    }
+
+    fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        Some((self.as_fd(), 0))
     }
 }
 

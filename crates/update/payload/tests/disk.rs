@@ -20,6 +20,7 @@ fn apply_to(target: &dyn Target, made: &kit::MemoryPayload) {
         blob: &mut kit::Blob::of(made),
         full: None,
         parts: &[ImageTarget { role: "usr", target, old: None }],
+        unpacker: &mut payload::LocalUnpacker::default(),
         resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,

@@ -249,6 +249,7 @@ fn apply_can_be_cancelled_at_any_check() {
             blob: &mut Blob::of(&made),
             full: None,
             parts: &[ImageTarget { role: "usr", target: &disk, old: None }],
+            unpacker: &mut payload::LocalUnpacker::default(),
             resume: false,
             progress: &mut |_| {},
             cancelled: &|| {
@@ -296,6 +297,7 @@ fn a_slow_transfer_can_be_cancelled() {
         blob: &mut SlowSource(&mut blob, &taken),
         full: None,
         parts: &[ImageTarget { role: "usr", target: &disk, old: None }],
+        unpacker: &mut payload::LocalUnpacker::default(),
         resume: false,
         progress: &mut |_| {},
         cancelled: &|| taken.get() >= 50,
@@ -339,6 +341,7 @@ fn targets_and_images_must_match() {
             blob: &mut Blob::of(&made),
             full: None,
             parts: &parts,
+            unpacker: &mut payload::LocalUnpacker::default(),
             resume: false,
             progress: &mut |_| {},
             cancelled: &|| false,

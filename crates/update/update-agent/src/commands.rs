@@ -16,7 +16,7 @@ use release::Role;
 use update_core::slots::BootState;
 use update_core::status::Operation;
 use update_core::trust::{Ban, UpdateOptions};
-use update_engine::{Hold, Observer, Outcome, Paths, Settings, Updater, now};
+use update_engine::{Hold, Isolation, Observer, Outcome, Paths, Settings, Updater, now};
 
 use crate::timing::retry_policy;
 
@@ -110,7 +110,7 @@ pub fn run(paths: &Paths, args: &[String]) -> ExitCode {
 }
 
 fn execute(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
-    let updater = Updater::new(paths, retry_policy())?;
+    let updater = Updater::new(paths, retry_policy(), Isolation::own_program())?;
     match command {
         Command::Status { json } => return status(paths, &updater, json),
         Command::Slots { json } => {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use service::{Stop, log, notify};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use update_core::schedule::{INTERVALS, Intervals};
-use update_engine::{Paths, Updater};
+use update_engine::{Isolation, Paths, Updater};
 
 use crate::bus::{KeelsonManager, Manager, NAME, PATH, emit_changes};
 use crate::engine::{Command, Engine, Shared};
@@ -38,7 +38,7 @@ fn start_runtime(paths: &Paths) -> anyhow::Result<()> {
 
 async fn serve(paths: &Paths) -> anyhow::Result<()> {
     let stop = Stop::by_signal().context("cannot handle signals")?;
-    let updater = Updater::new(paths, retry_policy())?;
+    let updater = Updater::new(paths, retry_policy(), Isolation::own_program())?;
     let (changes, changed_status) = tokio::sync::mpsc::unbounded_channel();
     let (commands, receiver) = mpsc::channel();
     let shared = Arc::new(Shared::new(changes));

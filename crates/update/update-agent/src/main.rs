@@ -1,5 +1,5 @@
 //! `update-agent`: installs updates into the inactive slot. Called as `update_engine` it is the daemon, called as
-//! `update_engine_client` the daemon's client.
+//! `update_engine_client` the daemon's client. It starts itself as `update-worker`.
 
 mod bus;
 mod client;
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let paths = Paths::new(Path::new(&root));
     match name.to_str() {
         Some("update_engine") => daemon::run(&paths, &args),
+        Some(update_worker::WORKER_NAME) => update_worker::run(args.get(1..).unwrap_or_default()),
         Some("update_engine_client") => client::run(&args),
         _ => commands::run(&paths, &args),
     }

@@ -13,9 +13,10 @@ use update_core::status::Operation;
 use update_core::trust::{
     Ban, Offer, TrustState, UpdateOptions, VerifiedRelease, VerifyContext, VerifyError, verify_offer,
 };
+use update_worker::Isolation;
 
 use crate::error::{Failure, Kind, code};
-use crate::fill::fill;
+use crate::fill::{Delivery, fill};
 use crate::http::RetryPolicy;
 use crate::identity::Identity;
 use crate::observer::{Notify, Observer, ProgressReporter};
@@ -45,6 +46,8 @@ pub struct Updater {
     pub identity: Identity,
     pub state: StateStore,
     pub retry: RetryPolicy,
+    /// Where unverified bytes are received and unpacked.
+    pub isolation: Isolation,
     /// Interval of progress reports to the server. Its grants expire after an hour by default.
     pub report_interval: Duration,
 }
@@ -52,7 +55,7 @@ pub struct Updater {
 const REPORT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 impl Updater {
-    pub fn new(paths: &Paths, retry: RetryPolicy) -> Result<Self, Failure> {
+    pub fn new(paths: &Paths, retry: RetryPolicy, isolation: Isolation) -> Result<Self, Failure> {
         let identity =
             Identity::read(paths).map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
         Ok(Self {
@@ -60,6 +63,7 @@ impl Updater {
             identity,
             state: StateStore::new(paths),
             retry,
+            isolation,
             report_interval: REPORT_INTERVAL,
         })
     }
@@ -286,8 +290,9 @@ impl Updater {
         notify(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
         let reporting = ProgressReporter::new(observer, notify, self.report_interval);
         let is_written = Cell::new(false);
+        let delivery = Delivery { origin, isolation: &self.isolation, resume: is_retry };
         let outcome = slots.execute(&steps, |targets| {
-            fill(release, method, origin, targets, is_retry, &reporting)?;
+            fill(release, method, delivery, targets, &reporting)?;
             is_written.set(true);
             notify(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.paths, targets)?;

@@ -49,7 +49,7 @@ impl Updater {
                 return checked;
             }
         };
-        let http = HttpClient::new(self.retry, settings.rate_limit);
+        let http = HttpClient::new(self.retry, settings.rate_limit, &self.isolation);
         let session = Session { updater: self, settings, http: &http, url: &url, interactive };
         checked.outcome = session.check(options, observer, &mut checked);
         if let Err(failure) = &checked.outcome

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use payload::{
 use release::{Digest, Payload, Release};
 use update_core::method::Method;
 use update_core::status::Operation;
+use update_worker::{Isolation, Unpacker};
 
 use crate::error::{Failure, Kind, code};
 use crate::observer::Observer;
@@ -63,6 +65,10 @@ impl ReadAt for Slot {
     fn size(&self) -> io::Result<u64> {
         Ok(self.bytes)
     }
+
+    fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        Some((self.file.as_fd(), self.offset))
+    }
 }
 
 impl Target for Slot {
@@ -101,17 +107,25 @@ pub struct OldImages<'a> {
     pub uki: &'a Path,
 }
 
-/// Writes the images and reads them back. `resume`: reuse what an earlier attempt wrote.
+/// Where a release comes from, and what becomes of its bytes before they are verified.
+#[derive(Clone, Copy)]
+pub struct Delivery<'a> {
+    pub origin: &'a Origin,
+    pub isolation: &'a Isolation,
+    /// Reuse what an earlier attempt wrote.
+    pub resume: bool,
+}
+
+/// Writes the images and reads them back.
 pub fn fill(
     release: &Release,
     method: Method<'_>,
-    origin: &Origin,
+    delivery: Delivery<'_>,
     targets: &Targets<'_>,
-    resume: bool,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
     let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the new boot image", &error))?;
-    download(method, release, origin, targets, &uki, resume, observer)?;
+    download(method, release, delivery, targets, &uki, observer)?;
     drop(uki);
     observer.operation(Operation::Verifying);
     let tree = read_images(release, targets, observer)?;
@@ -159,12 +173,12 @@ fn tree_failed(error: &VerityError) -> Failure {
 fn download(
     method: Method<'_>,
     release: &Release,
-    origin: &Origin,
+    delivery: Delivery<'_>,
     targets: &Targets<'_>,
     uki: &GrowingFile,
-    resume: bool,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
+    let Delivery { origin, isolation, mut resume } = delivery;
     let index = fetch_index(origin, method.payload(), release)?;
     let full = match method {
         Method::Full(_) => None,
@@ -179,13 +193,14 @@ fn download(
     let cancelled = || observer.cancelled();
     let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
     let mut full_blob = origin.blob(&release.full.blob.url, &cancelled);
-    let mut resume = resume;
+    let mut unpacker = Unpacker::new(isolation);
     for attempt in 1.. {
         let work = Apply {
             index: &index,
             blob: &mut blob,
             full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
             parts: &parts,
+            unpacker: &mut unpacker,
             resume,
             progress: &mut |progress| observer.progress(progress.fetched, progress.to_fetch),
             cancelled: &cancelled,
@@ -201,9 +216,12 @@ fn download(
                 );
                 return Ok(());
             }
-            Err(error @ (ApplyError::Transfer { .. } | ApplyError::WrongHash { .. }))
-                if attempt < ATTEMPTS =>
-            {
+            Err(_) if observer.cancelled() => return Err(apply_failed(&ApplyError::Cancelled)),
+            Err(
+                error @ (ApplyError::Transfer { .. }
+                | ApplyError::WrongHash { .. }
+                | ApplyError::Unpack { .. }),
+            ) if attempt < ATTEMPTS => {
                 tracing::warn!(error = service::error::chain(&error), "retrying the payload");
                 blob.next_base();
                 full_blob.next_base();
@@ -236,7 +254,9 @@ fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<
 
 fn apply_failed(error: &ApplyError) -> Failure {
     let (kind, code) = match error {
-        ApplyError::Transfer { .. } => (Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER),
+        ApplyError::Transfer { .. } | ApplyError::Unpack { .. } => {
+            (Kind::Transient, ErrorCode::DOWNLOAD_TRANSFER)
+        }
         ApplyError::WrongHash { .. } => (Kind::Rejected, ErrorCode::PAYLOAD_HASH_MISMATCH),
         ApplyError::OldDamaged { .. } => (Kind::Transient, ErrorCode::PAYLOAD_VERIFICATION),
         ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),

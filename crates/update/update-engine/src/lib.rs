@@ -37,3 +37,4 @@ pub use state::{Hold, StateError, StateStore};
 pub use trust_anchors::trust_anchors_of;
 pub use update_core::status::{Operation, Status};
 pub use update_core::trust::TrustAnchors;
+pub use update_worker::Isolation;

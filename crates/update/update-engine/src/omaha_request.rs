@@ -1,9 +1,10 @@
 //! Omaha requests to the server.
 
 use omaha::{App, Event, Os, Request, Response, registration};
+use update_worker::HttpError;
 
 use crate::error::{Failure, Kind};
-use crate::http::{HttpClient, HttpError};
+use crate::http::HttpClient;
 use crate::identity::Identity;
 use crate::settings::Settings;
 
@@ -81,8 +82,8 @@ impl OmahaRequest<'_> {
     pub fn send(&self, http: &HttpClient, url: &str) -> Result<Response, Failure> {
         let text = self.text();
         let code = self.settings.registration.as_ref().map(|token| token.code(&text));
-        let header = code.as_deref().map(|code| (registration::HEADER, code));
-        let body = http.post(url, &text, header, MAX_RESPONSE).map_err(|error| {
+        let header = code.map(|code| format!("{}: {code}", registration::HEADER));
+        let body = http.post(url, header.as_deref(), &text, MAX_RESPONSE).map_err(|error| {
             let (kind, code) = match error {
                 HttpError::Status { status: status @ (500 | 503), .. } => {
                     (Kind::Busy, omaha::ErrorCode::http(status))

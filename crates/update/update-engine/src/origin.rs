@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use release::{
     FileName, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files,
 };
+use update_worker::Isolation;
 
 use crate::error::{Failure, Kind};
 use crate::http::{HttpClient, RetryPolicy};
@@ -26,8 +27,8 @@ pub enum Origin {
 impl Origin {
     /// Files below a URL.
     #[must_use]
-    pub fn at_url(url: &str, retry: RetryPolicy) -> Self {
-        Self::Server { http: HttpClient::new(retry, None), code_bases: vec![url.to_owned()] }
+    pub fn at_url(url: &str, retry: RetryPolicy, isolation: &Isolation) -> Self {
+        Self::Server { http: HttpClient::new(retry, None, isolation), code_bases: vec![url.to_owned()] }
     }
 
     /// A local folder or bundle.

@@ -7,10 +7,11 @@ use update_core::method::Method;
 use update_core::trust::{
     Offer, TrustAnchors, TrustState, UpdateOptions, VerifyContext, verify_offer, verify_timestamp,
 };
+use update_worker::Isolation;
 
 use crate::attempt::{fetch_offer, now, rejected};
 use crate::error::Failure;
-use crate::fill::{Slot, Targets, fill, verify_images, write_failed};
+use crate::fill::{Delivery, Slot, Targets, fill, verify_images, write_failed};
 use crate::http::RetryPolicy;
 use crate::observer::Observer;
 use crate::origin::Origin;
@@ -28,6 +29,7 @@ pub struct MachineSpec<'a> {
 pub struct PublishedRelease {
     pub release: Release,
     origin: Origin,
+    isolation: Isolation,
 }
 
 /// Image files of a release.
@@ -62,25 +64,32 @@ impl PublishedRelease {
         spec: MachineSpec<'_>,
         keys: &TrustAnchors,
         retry: RetryPolicy,
+        isolation: &Isolation,
     ) -> Result<Self, Failure> {
         let base = format!("{}/{}/", files.trim_end_matches('/'), spec.channel);
-        let at = |version: &Version| Origin::at_url(&format!("{base}{version}/"), retry);
+        let at = |version: &Version| Origin::at_url(&format!("{base}{version}/"), retry, isolation);
         if let Some(version) = version {
-            return Self::verified(at(version), None, spec, keys);
+            return Self::verified(at(version), None, spec, keys, isolation);
         }
-        let channel = Origin::at_url(&base, retry);
+        let channel = Origin::at_url(&base, retry, isolation);
         let timestamp = channel.metadata(files::TIMESTAMP)?;
         let signature = channel.metadata(files::TIMESTAMP_SIGNATURE)?;
         let signature = String::from_utf8_lossy(&signature).into_owned();
         // It determines the URL. Verified again with the release, whose digest it has.
         let current = verify_timestamp(&timestamp, &signature, keys, &context_of(spec))
             .map_err(|refusal| rejected(&refusal))?;
-        Self::verified(at(&current.timestamp.version), Some((timestamp, signature)), spec, keys)
+        let timestamp = Some((timestamp, signature));
+        Self::verified(at(&current.timestamp.version), timestamp, spec, keys, isolation)
     }
 
     /// The release in a folder. The caller vouches for its freshness.
-    pub fn from_folder(folder: &Path, spec: MachineSpec<'_>, keys: &TrustAnchors) -> Result<Self, Failure> {
-        Self::verified(Origin::Folder(folder.to_owned()), None, spec, keys)
+    pub fn from_folder(
+        folder: &Path,
+        spec: MachineSpec<'_>,
+        keys: &TrustAnchors,
+        isolation: &Isolation,
+    ) -> Result<Self, Failure> {
+        Self::verified(Origin::Folder(folder.to_owned()), None, spec, keys, isolation)
     }
 
     fn verified(
@@ -88,10 +97,11 @@ impl PublishedRelease {
         timestamp: Option<(Vec<u8>, String)>,
         spec: MachineSpec<'_>,
         keys: &TrustAnchors,
+        isolation: &Isolation,
     ) -> Result<Self, Failure> {
         let offer = Offer { timestamp, ..fetch_offer(&origin, false)? };
         let accepted = verify_offer(&offer, keys, &context_of(spec)).map_err(|refusal| rejected(&refusal))?;
-        Ok(Self { release: accepted.release, origin })
+        Ok(Self { release: accepted.release, origin, isolation: isolation.clone() })
     }
 
     /// Fetches the images and reads them back. Reuses correct data in the files, so it resumes interrupted fetches
@@ -99,7 +109,8 @@ impl PublishedRelease {
     pub fn fetch(&self, to: ImageFiles<'_>, observer: &dyn Observer) -> Result<(), Failure> {
         let method = Method::Full(&self.release.full);
         observer.found(&self.release.version.to_string(), method.payload().blob.size);
-        self.with_targets(to, |targets| fill(&self.release, method, &self.origin, targets, true, observer))
+        let delivery = Delivery { origin: &self.origin, isolation: &self.isolation, resume: true };
+        self.with_targets(to, |targets| fill(&self.release, method, delivery, targets, observer))
     }
 
     /// Verifies the files against the release.

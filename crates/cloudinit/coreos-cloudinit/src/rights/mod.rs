@@ -6,19 +6,15 @@
 //! contain compromised code, which can write to the memory of other threads; it contains mistakes: a wrong
 //! path, helper program or system call.
 
-mod files;
 mod missing;
-mod syscalls;
 
 use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
 
-use caps::errors::CapsError;
-use caps::{CapSet, Capability, CapsHashSet};
-use nix::errno::Errno;
-use nix::sys::prctl;
+use caps::Capability;
+use restrict::{CapabilityError, NO_LANDLOCK, files, keep_capabilities, system_calls};
 
 use crate::log::Log;
 
@@ -26,8 +22,6 @@ pub use missing::warn_once_per_boot;
 
 /// User-data and databases may be readable by another user only.
 const READ_CAPABILITY: Capability = Capability::CAP_DAC_READ_SEARCH;
-const NO_LANDLOCK: &str =
-    "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, and landlock in lsm= on its command line)";
 /// The stack size of a main thread: parsers may recurse as deep as there.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -35,10 +29,8 @@ const STACK_BYTES: usize = 8 << 20;
 pub enum RightsError {
     #[error("cannot start a thread that only reads")]
     Thread(#[source] io::Error),
-    #[error("cannot drop capabilities")]
-    Capabilities(#[from] CapsError),
-    #[error("cannot set no_new_privs")]
-    NewPrivileges(#[from] Errno),
+    #[error(transparent)]
+    Capabilities(#[from] CapabilityError),
 }
 
 /// The rights that reading a source needs beyond reading files and using the network.
@@ -62,7 +54,7 @@ pub fn read_only<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, RightsError> {
     in_thread(|| {
-        drop_capabilities(&rights.capabilities)?;
+        keep_capabilities(&[READ_CAPABILITY], &rights.capabilities)?;
         restrict(rights, true, log);
         Ok(work())
     })
@@ -74,7 +66,7 @@ pub fn read_only<T: Send>(
 /// The rights cannot be dropped; then `work` does not run.
 pub fn parse_only<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     in_thread(|| {
-        drop_capabilities(&[])?;
+        keep_capabilities(&[READ_CAPABILITY], &[])?;
         restrict(&ExtraRights::default(), false, log);
         Ok(work())
     })
@@ -91,22 +83,8 @@ fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, RightsError> + Send) -> R
     })
 }
 
-/// Applies to this thread and everything that it starts.
-fn drop_capabilities(program_capabilities: &[Capability]) -> Result<(), RightsError> {
-    let current = caps::read(None, CapSet::Permitted)?;
-    let kept = |requested: &[Capability]| -> CapsHashSet {
-        requested.iter().copied().filter(|capability| current.contains(capability)).collect()
-    };
-    // Otherwise a program that root starts regains all capabilities.
-    prctl::set_no_new_privs()?;
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept(&[READ_CAPABILITY]))?;
-    caps::set(None, CapSet::Permitted, &kept(&[&[READ_CAPABILITY], program_capabilities].concat()))?;
-    Ok(())
-}
-
 fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
-    let reason = match files::restrict(rights.programs, &rights.devices) {
+    let reason = match files::deny_writes(rights.programs, &rights.devices) {
         Ok(true) => None,
         Ok(false) => Some(NO_LANDLOCK.to_owned()),
         Err(error) => Some(service::error::chain(&error)),
@@ -114,7 +92,7 @@ fn restrict(rights: &ExtraRights, sockets: bool, log: &Log) {
     if let Some(reason) = reason {
         missing::record(format!("create, write and remove files that root owns: {reason}"), log);
     }
-    if let Err(error) = syscalls::deny(rights.programs, sockets) {
+    if let Err(error) = system_calls::deny(rights.programs, sockets) {
         missing::record(format!("use all system calls: {}", service::error::chain(&error)), log);
     }
 }

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 
 use super::*;
 
@@ -47,7 +49,7 @@ fn of_program() -> [u64; 4] {
 fn has_landlock(test: &str) -> bool {
     let has = thread::spawn(|| {
         prctl::set_no_new_privs().unwrap();
-        files::restrict(false, &[]).unwrap()
+        files::deny_writes(false, &[]).unwrap()
     });
     let has = has.join().unwrap();
     if !has {

@@ -22,4 +22,5 @@ pub mod security_tracker;
 pub mod slots;
 pub mod tuf_metadata;
 pub mod user_data;
+pub mod worker;
 pub mod yaml;

@@ -123,6 +123,7 @@ fn apply(index: &Index, blob: &[u8], slot: &Slot, old: Option<&Bytes>) -> Result
         },
         full: None,
         parts: &[ImageTarget { role: "usr", target: slot, old: old.map(|old| old as &dyn ReadAt) }],
+        unpacker: &mut payload::LocalUnpacker::default(),
         resume: false,
         progress: &mut |_| {},
         cancelled: &|| false,

@@ -273,6 +273,7 @@ pub fn attempt(
         blob,
         full: full.map(|(index, blob)| (index, &mut *blob as &mut dyn Source)),
         parts: &[ImageTarget { role: "usr", target, old }],
+        unpacker: &mut payload::LocalUnpacker::default(),
         resume,
         progress: &mut |progress: Progress| {
             assert!(

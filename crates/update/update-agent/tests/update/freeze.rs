@@ -7,7 +7,7 @@ use update_core::trust::UpdateOptions;
 use update_engine::{CheckOutcome, Kind, Outcome, now};
 
 use crate::server::Fault;
-use crate::{Operations, check, installed, run, server_with};
+use crate::{Operations, check, installed, run, server_with, updater};
 
 const DAY: u64 = 86_400;
 
@@ -138,7 +138,7 @@ fn a_transfer_over_the_limit_ends_and_the_next_check_installs() {
     let machine = Machine::new();
     let server = server_with(Fault::Slow(Duration::from_millis(300)));
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    let mut updater = machine.updater();
+    let mut updater = updater(&machine);
     updater.retry.limit = Duration::from_millis(200);
     let checked = updater.check(&settings, false, UpdateOptions::default(), &Operations::default());
     let failure = checked.outcome.unwrap_err();

@@ -9,6 +9,7 @@ mod recall;
 mod rotation;
 mod server;
 mod stopped;
+mod worker;
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -19,7 +20,7 @@ use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
-use update_engine::{CheckOutcome, Kind, Observer, Outcome};
+use update_engine::{CheckOutcome, Isolation, Kind, Observer, Outcome, Updater};
 
 #[derive(Default)]
 struct Operations(Mutex<Vec<Operation>>);
@@ -41,13 +42,20 @@ fn command(machine: &Machine, args: &[&str]) -> Command {
     command
 }
 
+/// Its transfers and frames are in children of the program, as on a machine.
+fn updater(machine: &Machine) -> Updater {
+    let mut updater = machine.updater();
+    updater.isolation = Isolation::Process(env!("CARGO_BIN_EXE_update-agent").into());
+    updater
+}
+
 fn run(machine: &Machine, args: &[&str]) -> Output {
     command(machine, args).output().unwrap()
 }
 
 fn check(machine: &Machine, server: &Server) -> CheckOutcome {
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    machine.updater().check(&settings, false, UpdateOptions::default(), &Operations::default())
+    updater(machine).check(&settings, false, UpdateOptions::default(), &Operations::default())
 }
 
 fn server_with(fault: Fault) -> Server {
@@ -140,7 +148,7 @@ fn each_step_is_reported_to_the_server() {
     let server = server_with(Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     let operations = Operations::default();
-    let checked = machine.updater().check(&settings, false, UpdateOptions::default(), &operations);
+    let checked = updater(&machine).check(&settings, false, UpdateOptions::default(), &operations);
     assert!(installed(&checked), "{:?}", checked.outcome);
     assert_eq!(server.events(), ["3/2 \"0.0.0.0\"", "13/1", "14/1", "3/1"]);
     use Operation::{Available, Checking, Downloading, Finalizing, Verifying};
@@ -165,7 +173,7 @@ fn download_progress_is_reported_to_the_server() {
     let machine = Machine::new();
     let server = server_with(Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    let mut updater = machine.updater();
+    let mut updater = updater(&machine);
     updater.report_interval = Duration::ZERO;
     let checked = updater.check(&settings, false, UpdateOptions::default(), &Operations::default());
     assert!(installed(&checked), "{:?}", checked.outcome);
@@ -235,7 +243,7 @@ fn updates_can_be_held_or_disabled() {
     );
     assert!(run(&machine, &["unhold"]).status.success());
     let settings = machine.settings("SERVER=disabled\n");
-    let checked = machine.updater().check(&settings, false, UpdateOptions::default(), &Operations::default());
+    let checked = updater(&machine).check(&settings, false, UpdateOptions::default(), &Operations::default());
     assert!(matches!(&checked.outcome, Ok(Outcome::Disabled(why)) if why.ends_with("update.conf:1")));
     // The slot in the rollout is released.
     assert_eq!(server.events(), ["3/2 \"0.0.0.0\"", "3/9"]);
@@ -335,7 +343,7 @@ fn checks_do_not_change_the_status_of_a_pending_version() {
     for fault in [Fault::None, Fault::NoUpdate("update-in-progress"), Fault::Status(503)] {
         server.set(fault);
         let operations = Operations::default();
-        drop(machine.updater().check(&settings, false, UpdateOptions::default(), &operations));
+        drop(updater(&machine).check(&settings, false, UpdateOptions::default(), &operations));
         assert_eq!(*operations.0.lock().unwrap(), []);
     }
 }

@@ -7,7 +7,7 @@ use update_core::trust::UpdateOptions;
 use update_engine::{Kind, Observer};
 
 use crate::server::{Fault, Server};
-use crate::{check, installed};
+use crate::{check, installed, updater};
 
 struct CancellingObserver;
 
@@ -27,8 +27,7 @@ fn cancelled_attempts_do_not_count_against_the_delta() {
     let server = Server::new(releases.with_delta.folder.clone(), releases.keys.clone(), Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     for _ in 0..=DELTA_ATTEMPTS {
-        let failure = machine
-            .updater()
+        let failure = updater(&machine)
             .check(&settings, false, UpdateOptions::default(), &CancellingObserver)
             .outcome
             .unwrap_err();

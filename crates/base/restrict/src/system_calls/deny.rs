@@ -1,15 +1,13 @@
-//! seccomp: denies system calls that go beyond reading, with EPERM.
+//! Denies system calls that go beyond reading, with EPERM.
 //!
 //! Landlock does not cover file modes, owners and times, mounts, or other processes.
 
 use std::collections::BTreeMap;
-use std::env::consts::ARCH;
 
 use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter,
-};
+use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use super::apply;
 
 /// Never needed for reading.
 const DENIED: &[i64] = &[
@@ -115,8 +113,12 @@ const DENIED_WITHOUT_SOCKETS: &[i64] = &[
 /// ioctls that inject terminal input.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// Applies to this thread and everything that it starts. Requires no_new_privs.
-pub(super) fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
+/// Denies calls that change files, processes or the machine; without `programs` those that start programs and signal
+/// processes, without `sockets` those of sockets. Sets no_new_privs.
+///
+/// # Errors
+/// The kernel refuses the filter.
+pub fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     if !programs {
         rules.extend(DENIED_WITHOUT_PROGRAMS.iter().map(|call| (*call, Vec::new())));
@@ -130,6 +132,5 @@ pub(super) fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Err
     });
     rules.insert(libc::SYS_ioctl, terminal_input.into_iter().collect::<Result<_, _>>()?);
     let denied = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, TargetArch::try_from(ARCH)?)?;
-    apply_filter(&BpfProgram::try_from(filter)?)
+    apply(rules, SeccompAction::Allow, denied)
 }
