@@ -216,11 +216,16 @@ impl Site {
     /// Sets the nodes' update server, from each node's next start. `url` ends in `/v1/update/`; `registration` is the
     /// server's token. Containers do not update, and do not get it.
     pub fn set_update_server(&self, url: &str, registration: Option<&str>) -> Result<(), SiteError> {
-        if let Some(token) = registration {
-            let (path, text) =
-                (self.layout.registration(), credential::smbios(credential::REGISTRATION, token));
-            replace(&path, text.as_bytes()).map_err(|source| StoreError::Write { path, source })?;
-        }
+        let path = self.layout.registration();
+        let written = match registration {
+            Some(token) => replace(&path, credential::smbios(credential::REGISTRATION, token).as_bytes()),
+            // Nobody needs the former server's.
+            None => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+        };
+        written.map_err(|source| StoreError::Write { path, source })?;
         let mut state = self.state();
         state.update_server = Some(url.to_owned());
         state.registration = registration.is_some();

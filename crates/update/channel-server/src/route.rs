@@ -22,7 +22,7 @@ use crate::page;
 use crate::queries::{self, Query};
 use crate::routes;
 use crate::server::Server;
-use crate::token::Role;
+use crate::token::{Role, registration_code};
 use crate::update::{Client, update};
 
 const HEADERS: [(&str, &str); 3] = [
@@ -57,10 +57,10 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
     }
     match found {
         Some((Endpoint::Update, _)) => {
-            let (base, headers) = (base_url(server, &request), request.headers().clone());
+            let (base, code) = (base_url(server, &request), registration_code(request.headers()));
             match body(request, omaha::limits::REQUEST_BYTES).await {
                 Ok(body) => {
-                    let is_registered = server.tokens.is_registered(&headers, &body);
+                    let is_registered = code.is_some_and(|code| server.tokens.is_registered(code, &body));
                     update(server, &body, Client { from, is_registered }, &base).await
                 }
                 // As Nebraska (contract 1.1).

@@ -51,10 +51,9 @@ impl Tokens {
         })
     }
 
-    /// Whether the Omaha request with this body is of a machine that has the registration token.
-    pub fn is_registered(&self, headers: &HeaderMap, body: &[u8]) -> bool {
-        let code = headers.get(registration::HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
-        code.is_some_and(|code| registration::is_valid(&self.registration, body, code))
+    /// Whether a machine that has the registration token sent this code with this body.
+    pub fn is_registered(&self, code: omaha::Sha256, body: &[u8]) -> bool {
+        registration::is_valid(&self.registration, body, code)
     }
 
     /// The role of the request's token.
@@ -64,6 +63,11 @@ impl Tokens {
         let hashed = scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))?;
         if hashed == self.admin { Some(Role::Admin) } else { (hashed == self.viewer).then_some(Role::Viewer) }
     }
+}
+
+/// The code by which an Omaha request proves the registration token.
+pub fn registration_code(headers: &HeaderMap) -> Option<omaha::Sha256> {
+    headers.get(registration::HEADER)?.to_str().ok()?.parse().ok()
 }
 
 fn hash(token: &str) -> [u8; 32] {

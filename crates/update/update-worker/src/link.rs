@@ -63,7 +63,7 @@ pub struct Link(UnixStream);
 
 /// What a child replies to a request for bytes.
 pub enum Reply {
-    /// So many bytes of data follow.
+    /// The number of bytes of data that follow.
     Data(usize),
     End,
     Invalid,

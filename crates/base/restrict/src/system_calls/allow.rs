@@ -5,7 +5,7 @@
 use nix::libc;
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::{Rules, apply};
+use super::{ESCAPES, any, apply};
 
 /// What a thread may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,47 +86,15 @@ const CONNECT: &[i64] = &[
     libc::SYS_clone3,
 ];
 
-/// Nothing of ours makes these calls: an attempt is one to escape.
+/// Nothing of ours makes these calls, nor [`ESCAPES`]: an attempt is one to escape.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_fork,
     libc::SYS_vfork,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_tree,
-    libc::SYS_move_mount,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_mount_setattr,
-    libc::SYS_setns,
-    libc::SYS_unshare,
     libc::SYS_open_by_handle_at,
-    libc::SYS_reboot,
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
     libc::SYS_iopl,
     libc::SYS_ioperm,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
 ];
 
 /// All of `clone`'s flags for namespaces.
@@ -146,8 +114,7 @@ const WRITE_FLAGS: i32 =
 /// # Errors
 /// The kernel refuses a filter.
 pub fn allow_only(calls: Calls) -> Result<(), seccompiler::Error> {
-    let any = |calls: &[i64]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
-    apply(any(FATAL), SeccompAction::Allow, SeccompAction::KillProcess)?;
+    apply(any(&[ESCAPES, FATAL].concat()), SeccompAction::Allow, SeccompAction::KillProcess)?;
     apply(any(&[libc::SYS_clone3]), SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
     let mut rules = any(COMPUTE);
     rules.insert(libc::SYS_mmap, no_writable_code()?);

@@ -2,14 +2,12 @@
 //!
 //! Landlock does not cover file modes, owners and times, mounts, or other processes.
 
-use std::collections::BTreeMap;
-
 use nix::libc;
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::apply;
+use super::{ESCAPES, any, apply};
 
-/// Never needed for reading.
+/// Never needed for reading, as [`ESCAPES`].
 const DENIED: &[i64] = &[
     // Metadata of existing files.
     libc::SYS_chmod,
@@ -36,34 +34,7 @@ const DENIED: &[i64] = &[
     libc::SYS_quotactl_fd,
     libc::SYS_swapon,
     libc::SYS_swapoff,
-    // Mounts and namespaces.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_tree,
-    libc::SYS_move_mount,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_setns,
-    libc::SYS_unshare,
-    // Other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
     // The machine.
-    libc::SYS_reboot,
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
     libc::SYS_settimeofday,
@@ -71,16 +42,6 @@ const DENIED: &[i64] = &[
     libc::SYS_adjtimex,
     libc::SYS_clock_adjtime,
     libc::SYS_syslog,
-    // Ways around this list, and large attack surfaces of the kernel.
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
 ];
 
 /// Needed only to start and kill programs, and for a hypervisor's I/O ports.
@@ -119,12 +80,12 @@ const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// # Errors
 /// The kernel refuses the filter.
 pub fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules = any(&[ESCAPES, DENIED].concat());
     if !programs {
-        rules.extend(DENIED_WITHOUT_PROGRAMS.iter().map(|call| (*call, Vec::new())));
+        rules.extend(any(DENIED_WITHOUT_PROGRAMS));
     }
     if !sockets {
-        rules.extend(DENIED_WITHOUT_SOCKETS.iter().map(|call| (*call, Vec::new())));
+        rules.extend(any(DENIED_WITHOUT_SOCKETS));
     }
     let terminal_input = TERMINAL_INPUT.map(|request| {
         let equal = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;

@@ -86,7 +86,7 @@ pub fn refresh(context: &Context, source: &str) -> anyhow::Result<Data> {
     Ok(Data { feed, date, path })
 }
 
-/// The data, and when the server changed it, if it says so.
+/// The data, and its `Last-Modified`.
 fn download(url: &str) -> anyhow::Result<(Vec<u8>, Option<Timestamp>)> {
     let agent: Agent = Agent::config_builder()
         .timeout_connect(Some(CONNECT_TIMEOUT))

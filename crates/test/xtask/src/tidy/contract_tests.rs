@@ -1,5 +1,6 @@
 //! The cloud-config contract's table names only tests and scenarios that exist.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -18,13 +19,14 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     if !workspace.files.iter().any(|file| file == Path::new(TABLE)) {
         return Ok(Outcome::of(Vec::new()));
     }
+    let scenarios = scenarios(workspace)?;
     let mut findings = Vec::new();
     for (index, line) in workspace.read(Path::new(TABLE))?.lines().enumerate() {
         let Some((_, held)) = line.strip_prefix("| ").and_then(|row| row.split_once(" | ")) else { continue };
         if held.starts_with("held by") {
             continue;
         }
-        let wrong = row(workspace, held)?;
+        let wrong = row(workspace, &scenarios, held)?;
         let location = format!("{TABLE}:{}", index + 1);
         findings.extend(wrong.into_iter().map(|message| Finding::new(location.clone(), message)));
     }
@@ -32,7 +34,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 }
 
 /// Returns what is wrong with the names of one row.
-fn row(workspace: &Workspace, held: &str) -> Result<Vec<String>> {
+fn row(workspace: &Workspace, scenarios: &BTreeSet<String>, held: &str) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     let mut named = 0;
     let mut file: Option<(&str, String)> = None;
@@ -43,7 +45,7 @@ fn row(workspace: &Workspace, held: &str) -> Result<Vec<String>> {
             before = piece;
         } else if before.ends_with(SCENARIO) {
             named += 1;
-            if !is_scenario(workspace, piece)? {
+            if !scenarios.contains(piece) {
                 wrong.push(format!("there is no scenario `{piece}`"));
             }
         } else if piece.ends_with(".rs") {
@@ -79,14 +81,14 @@ fn has_test(text: &str, name: &str) -> bool {
     })
 }
 
-fn is_scenario(workspace: &Workspace, name: &str) -> Result<bool> {
-    let line = format!("name: \"{name}\",");
+/// Names of all scenarios, as they are declared.
+pub fn scenarios(workspace: &Workspace) -> Result<BTreeSet<String>> {
+    let name = |line: &str| Some(line.trim().strip_prefix("name: \"")?.strip_suffix("\",")?.to_owned());
+    let mut names = BTreeSet::new();
     for file in workspace.files.iter().filter(|file| file.starts_with(SCENARIOS)) {
-        if workspace.read(file)?.contains(&line) {
-            return Ok(true);
-        }
+        names.extend(workspace.read(file)?.lines().filter_map(name));
     }
-    Ok(false)
+    Ok(names)
 }
 
 #[cfg(test)]

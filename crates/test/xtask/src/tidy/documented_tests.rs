@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::contract_tests::scenarios;
 use super::finding::{Finding, Outcome};
 use crate::workspace::Workspace;
 
@@ -14,7 +15,6 @@ const TESTS: [&str; 2] = ["test", "held by"];
 /// Header of the column that names mutants: `AREA/NAME`, files below [`MUTANTS`].
 const KEPT: &str = "kept mutants";
 const MUTANTS: &str = "crates/test/xtask/mutants";
-const SCENARIOS: &str = "qemu/";
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {
     let tables: Vec<&Path> = TABLES
@@ -81,7 +81,7 @@ impl Known {
         let mut known = Self {
             rust: BTreeSet::new(),
             packages: workspace.packages.iter().map(|package| package.name.clone()).collect(),
-            scenarios: BTreeSet::new(),
+            scenarios: scenarios(workspace)?,
             mutants: BTreeSet::new(),
         };
         for file in &workspace.files {
@@ -95,9 +95,6 @@ impl Known {
             known.rust.extend(parts.iter().map(|part| part.to_string_lossy().into_owned()));
             let text = workspace.read(file)?;
             known.rust.extend(text.lines().filter_map(declared).map(str::to_owned));
-            if file.starts_with(SCENARIOS) {
-                known.scenarios.extend(text.lines().filter_map(scenario).map(str::to_owned));
-            }
         }
         Ok(known)
     }
@@ -123,11 +120,6 @@ fn declared(line: &str) -> Option<&str> {
     let found = behind("fn ").or_else(|| behind("mod ")).or_else(generated)?;
     let end = found.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(found.len());
     Some(&found[..end])
-}
-
-/// The name in a scenario's declaration.
-fn scenario(line: &str) -> Option<&str> {
-    line.trim().strip_prefix("name: \"")?.strip_suffix("\",")
 }
 
 #[cfg(test)]
