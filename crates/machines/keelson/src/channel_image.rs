@@ -22,6 +22,7 @@ use machines::image::Image;
 use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
+use update_core::roots::version;
 use update_engine::{
     Failure, ImageFiles, Isolation, Kind, MachineSpec, Observer, Operation, PublishedRelease, RetryPolicy,
     TrustAnchors, trust_anchors_of,
@@ -203,8 +204,8 @@ fn authorities(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Res
         Some(folder) => vec![folder.to_path_buf()],
         None => location::folder().into_iter().chain([checkout.join(location::PINNED)]).collect(),
     };
-    let sets = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
-    Ok(trust_anchors_of(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
+    let roots = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
+    Ok(trust_anchors_of(&folders, roots.into_iter().flatten().max_by_key(version))?)
 }
 
 struct ImageBuilder<'a> {

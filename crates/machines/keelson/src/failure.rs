@@ -103,7 +103,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if let Some(KeysError::Exists(_)) = cause.downcast_ref() {
             return Some(
-                "keelson keys pin adds the existing key set to this checkout, keelson keys rotate replaces a key, --out \
+                "keelson keys pin adds the existing root to this checkout, keelson keys rotate replaces a key, --out \
                  creates new keys in another folder"
                     .to_owned(),
             );

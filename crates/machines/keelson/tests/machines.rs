@@ -11,6 +11,7 @@ use std::time::Duration;
 use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::{latest_complete, secret_key_path};
 use serde_json::Value;
+use update_core::roots::version;
 use update_core::status::Operation;
 use update_core::trust::UpdateOptions;
 use update_engine::{
@@ -269,7 +270,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// A stolen release key is revoked with two of the three root keys, which are stored in different places. The machine
-/// follows the new set, rejects the old key's signatures and accepts the new key's.
+/// follows the new root, rejects the old key's signatures and accepts the new key's.
 #[test]
 fn an_operator_rotates_and_a_machine_follows() {
     let releases = releases();
@@ -293,32 +294,32 @@ fn an_operator_rotates_and_a_machine_follows() {
         std::fs::rename(keys.join(name), safe.join(name)).unwrap();
     }
     let machine = Machine::new();
-    machine.set_image_key_set(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    machine.set_image_root(&std::fs::read(keys.join("1.root.json")).unwrap());
     let server = Server::with_key(&secret_key_path(&keys, "channel"));
     let old = signed_by("old");
     server.succeed(&["publish", "--channel", "alpha", &old]);
     server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
 
     let output = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release", "--no-password"]);
-    assert!(output.contains("1 of root-2, root-3 (root keys of set 1) must sign"), "{output}");
-    server.fail(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not fully signed");
-    // The set is signed in the other place; only the signature comes back.
-    for name in ["keys.1.json", "keys.2.json"] {
+    assert!(output.contains("1 of root-2, root-3 (root keys of version 1) must sign"), "{output}");
+    server.fail(&["keys", "publish", "--keys", &at(&keys)], "root version 2 is not fully signed");
+    // A copy is signed in the other place; only its signature is added.
+    for name in ["1.root.json", "2.root.json"] {
         std::fs::copy(keys.join(name), safe.join(name)).unwrap();
     }
-    let set = at(&safe.join("keys.2.json"));
-    run(&["keys", "sign", &set, "--key", &at(&safe.join("root-3.key"))]);
-    let (set, signature) = (at(&keys.join("keys.2.json")), at(&safe.join("keys.2.json.sig")));
-    let output = run(&["keys", "sign", &set, "--collect", &signature]);
+    let copy = at(&safe.join("2.root.json"));
+    run(&["keys", "sign", &copy, "--key", &at(&safe.join("root-3.key"))]);
+    let output = run(&["keys", "sign", &at(&keys.join("2.root.json")), "--collect", &copy]);
     assert!(
-        output.contains("signed by root-1, root-3 of set 1") && output.contains("Next: keelson keys publish")
+        output.contains("signed by root-1, root-3 of root version 1")
+            && output.contains("Next: keelson keys publish")
     );
     let output = server.succeed(&["keys", "publish", "--keys", &at(&keys)]);
-    assert_eq!(output, "published set 2; machines accept it with the next update offer\n");
+    assert_eq!(output, "published root version 2; machines accept it at their next check\n");
 
     let failure = server.check(&machine).outcome.unwrap_err();
     assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
-    assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
+    assert_eq!(version(&machine.updater().trusted_root().unwrap().unwrap()), 2);
     assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
     // The same version, signed by the new key, is on another server, because a published version never changes.
     let other = Server::with_key(&secret_key_path(&keys, "channel"));

@@ -230,9 +230,9 @@ impl Machine {
         self.root.path().join(path)
     }
 
-    /// Adds a key set, the content of `keys.json`, to the image.
-    pub fn set_image_key_set(&self, set: &[u8]) {
-        fs::write(self.path("usr/share/keelson/keys/keys.json"), set).unwrap();
+    /// Adds a root, the content of `root.json`, to the image.
+    pub fn set_image_root(&self, root: &[u8]) {
+        fs::write(self.path("usr/share/keelson/keys/root.json"), root).unwrap();
     }
 
     pub fn updater(&self) -> Updater {

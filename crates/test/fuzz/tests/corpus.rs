@@ -189,7 +189,6 @@ targets! {
     config soak_config
     discovery soak_discovery
     http soak_http
-    key_sets soak_key_sets
     lock soak_lock
     log soak_log
     metadata soak_metadata
@@ -201,6 +200,7 @@ targets! {
     peer soak_peer
     provider soak_provider
     release soak_release
+    roots soak_roots
     security_tracker soak_security_tracker
     slots soak_slots
     tuf_metadata soak_tuf_metadata

@@ -14,13 +14,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use update_core::roots::{Role, expires, named_keys};
 
 use crate::body::{HttpResponse, error_response, json as json_response};
 use crate::endpoint::Change;
 use crate::files::FilesError;
-use crate::key_sets::KeySetError;
 use crate::limits::{CHUNK_TIMEOUT, CHUNKS_AHEAD};
+use crate::overview::expiry_warning;
 use crate::release_id::ReleaseId;
+use crate::roots::RootError;
 use crate::server::{Server, now, zones};
 use crate::warnings::{with_floors, with_paused};
 
@@ -39,7 +41,7 @@ pub enum ApiError {
     #[error("{}", causes(.0))]
     Files(#[from] FilesError),
     #[error("{}", causes(.0))]
-    KeySet(#[from] KeySetError),
+    Root(#[from] RootError),
     #[error("invalid {what} {text:?}")]
     InvalidText { what: &'static str, text: String },
     #[error("cannot save the change: {0}")]
@@ -78,10 +80,10 @@ impl ApiError {
                 | OperateError::EmptyChannel(_),
             )
             | Self::Files(FilesError::AlreadyPublished(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
-            Self::KeySet(
-                KeySetError::AlreadyPublished(_) | KeySetError::Older { .. } | KeySetError::TooMany(_),
-            ) => StatusCode::CONFLICT,
-            Self::KeySet(KeySetError::Io(..))
+            Self::Root(RootError::AlreadyPublished(_) | RootError::Older { .. } | RootError::TooMany(_)) => {
+                StatusCode::CONFLICT
+            }
+            Self::Root(RootError::Io(..))
             | Self::Files(FilesError::Io(..))
             | Self::Store(_)
             | Self::TaskFailed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -142,11 +144,9 @@ struct PublishRequest {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeySetRequest {
-    /// The content of `keys.N.json`.
-    set: String,
-    /// The content of `keys.N.json.sig`.
-    signatures: String,
+struct RootRequest {
+    /// The content of `N.root.json`.
+    root: String,
 }
 
 fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
@@ -172,7 +172,7 @@ pub async fn apply_change(
 ) -> Result<Value, ApiError> {
     match (change, parameters) {
         (Change::Publish, [app]) => return publish(server, app, parse_body(body)?).await,
-        (Change::PublishKeySet, [app]) => return publish_key_set(server, app, parse_body(body)?).await,
+        (Change::PublishRoot, [app]) => return publish_root(server, app, parse_body(body)?).await,
         _ => {}
     }
     let (result, pending) = {
@@ -278,10 +278,10 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     let release = release_id(server, app, &publish.arch, publish.version)?;
     let (shared, release_of_task) = (server.clone(), release.clone());
     let finished = tokio::task::spawn_blocking(move || {
-        let set_keys = shared.key_sets.release_keys(&release_of_task.app);
+        let root_keys = shared.roots.release_keys(&release_of_task.app);
         shared.files.publish(
             &release_of_task,
-            set_keys.as_ref().unwrap_or(&shared.keys),
+            root_keys.as_ref().unwrap_or(&shared.keys),
             publish.files_at,
             now(),
         )
@@ -305,29 +305,29 @@ async fn publish(server: &Arc<Server>, app: &str, publish: PublishRequest) -> Re
     Ok(result?)
 }
 
-/// Publishes a key set. `online_key_counts` reports whether the online key is one of its channel keys. If not,
-/// machines that follow the set reject this server's timestamps.
-async fn publish_key_set(server: &Arc<Server>, app: &str, new: KeySetRequest) -> Result<Value, ApiError> {
+/// Publishes root metadata. `online_key_counts` reports whether the online key is one of its channel keys. If not,
+/// machines that follow the root reject this server's timestamps.
+async fn publish_root(server: &Arc<Server>, app: &str, new: RootRequest) -> Result<Value, ApiError> {
     let app = app_key(server, app)?;
     let shared = server.clone();
     let received = tokio::task::spawn_blocking(move || {
-        let epoch = shared.key_sets.add(&app, &new.set, &new.signatures)?;
-        Ok::<_, KeySetError>((epoch, shared.key_sets.newest(&app)))
+        let version = shared.roots.add(&app, new.root.as_bytes())?;
+        Ok::<_, RootError>((version, shared.roots.newest(&app)))
     });
-    let (epoch, newest) = received.await.map_err(|_| ApiError::TaskFailed)??;
-    let own = server.signer.lock().public();
-    let is_channel_key =
-        newest.is_none_or(|set| set.channel.iter().any(|key| Some(&key.key) == own.as_ref()));
-    tracing::info!(epoch, online_key_counts = is_channel_key, "a key set was published");
-    Ok(json!({ "ok": true, "epoch": epoch, "online_key_counts": is_channel_key }))
+    let (version, newest) = received.await.map_err(|_| ApiError::TaskFailed)??;
+    let online = server.signer.lock().public();
+    let channel_keys = newest.map(|root| named_keys(&root, Role::Channel)).unwrap_or_default();
+    let counts = online.is_some_and(|online| channel_keys.iter().any(|key| key.is_key(&online)));
+    tracing::info!(version, online_key_counts = counts, "root metadata was published");
+    Ok(json!({ "ok": true, "version": version, "online_key_counts": counts }))
 }
 
-/// `GET /api/apps/APP/keys`: the epochs of the stored sets, and the newest set.
-pub fn key_sets(server: &Server, app: &str) -> Result<Value, ApiError> {
+/// `GET /api/apps/APP/keys`: the versions of the root metadata, and the expiry of the newest.
+pub fn roots(server: &Server, app: &str) -> Result<Value, ApiError> {
     let app = app_key(server, app)?;
-    let files = server.key_sets.files(&app);
-    let epochs: Vec<_> = files.iter().filter_map(|(name, _)| release::files::epoch_of(name)).collect();
-    Ok(json!({ "epochs": epochs, "newest": server.key_sets.newest(&app) }))
+    let (versions, newest) = (server.roots.versions(&app), server.roots.newest(&app));
+    let warning = newest.as_ref().and_then(|root| expiry_warning(root, now()));
+    Ok(json!({ "versions": versions, "expires": newest.as_ref().map(expires), "warning": warning }))
 }
 
 fn is_url(text: &str) -> bool {

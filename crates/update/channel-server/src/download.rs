@@ -1,6 +1,6 @@
-//! `/files/APP/GROUP/VERSION/NAME`: the files of a release and the key sets, with byte ranges, and
-//! `/files/APP/GROUP/timestamp.json`: the channel's current version, for checks and for provisioning new machines. The
-//! key sets are beside it.
+//! `/files/APP/GROUP/VERSION/NAME`: the files of a release, with byte ranges, and `/files/APP/GROUP/timestamp.json`: the
+//! channel's current version, for checks and for provisioning new machines. In both folders is the root metadata,
+//! `N.root.json`: machines request the next version until the response is 404.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -66,7 +66,7 @@ pub async fn download(
             None => not_found(),
         };
     }
-    if let Some(bytes) = server.key_sets.file(&app, name.as_str()) {
+    if let Some(bytes) = server.roots.file(&app, name.as_str()) {
         return crate::body::response(StatusCode::OK, OCTETS, bytes);
     }
     let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
@@ -83,13 +83,13 @@ pub async fn download(
     serve(server, &release, &name, etag, method, headers).await
 }
 
-/// The signed timestamp of a channel, for its current version, or a key set.
+/// The signed timestamp of a channel, for its current version, or root metadata.
 async fn channel_file(server: &Server, app: &str, group: &str, name: &str) -> HttpResponse {
     let not_found = |why: &dyn std::fmt::Display| text(StatusCode::NOT_FOUND, format!("{why}\n"));
     let Ok(track) = group.parse::<Track>() else { return not_found(&"no such channel") };
     if ![files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name) {
         let known = server.state.lock().app(app).map(|(key, _)| key.to_owned());
-        return match known.and_then(|app| server.key_sets.file(&app, name)) {
+        return match known.and_then(|app| server.roots.file(&app, name)) {
             Some(bytes) => crate::body::response(StatusCode::OK, OCTETS, bytes),
             None => not_found(&"no such file"),
         };

@@ -13,7 +13,7 @@ pub enum Endpoint {
     View(View),
     UploadedFiles,
     Upload,
-    KeySets,
+    Roots,
     Change(Change),
 }
 
@@ -57,7 +57,7 @@ pub enum Change {
     RemovePackage,
     Ban,
     Unban,
-    PublishKeySet,
+    PublishRoot,
     NameInstance,
     ForgetInstance,
     ResetInstance,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use update_core::roots::MAX_ROOT;
+
 pub const CONNECTIONS: usize = 4096;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// For request bodies, except uploads.
@@ -12,6 +14,8 @@ pub const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Body of an API request.
 pub const API_BYTES: usize = 64 << 10;
+/// The same with root metadata as a string, where each quote and line break has two bytes.
+pub const ROOT_REQUEST_BYTES: usize = 2 * MAX_ROOT + 1024;
 /// One file of a release.
 pub const FILE_BYTES: u64 = 16 << 30;
 /// Concurrent event streams.
@@ -25,9 +29,9 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// How often grants are checked for expiry.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(5);
 pub const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
-/// Seconds before expiry from which on a key set causes a warning. Machines that are off for a season need to see its
-/// successor.
-pub const KEY_SET_EXPIRY_WARNING: u64 = 90 * 86_400;
+/// Seconds before expiry from which on root metadata causes a warning. Machines that are off for a season need to see
+/// the next version.
+pub const ROOT_EXPIRY_WARNING: u64 = 90 * 86_400;
 /// Maximum size of the database. Reserves address space, not disk.
 pub const DATABASE_BYTES: usize = 4 << 30;
 /// Queued changes per commit.
@@ -44,7 +48,7 @@ pub const TIMESTAMP_LIFETIME: u64 = 7 * 24 * 3600;
 pub const MAX_CLOCK_DIFFERENCE: u64 = 24 * 3600;
 /// Seconds after which a timestamp is signed again.
 pub const TIMESTAMP_REFRESH: u64 = 6 * 3600;
-/// Key sets per application.
-pub const KEY_SETS: usize = 256;
+/// Versions of root metadata per application.
+pub const ROOTS: usize = 256;
 /// Entries per response.
 pub const PAGE: usize = 1000;

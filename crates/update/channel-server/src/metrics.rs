@@ -4,7 +4,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use rollout::{Rollout, UpdateState};
 
-use crate::key_sets::KeySets;
+use crate::roots::Roots;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -38,7 +38,7 @@ impl Metrics {
 
     /// # Errors
     /// None in practice: each name is registered once.
-    pub fn text(&self, state: &UpdateState, sets: &KeySets) -> prometheus::Result<Vec<u8>> {
+    pub fn text(&self, state: &UpdateState, roots: &Roots) -> prometheus::Result<Vec<u8>> {
         let registry = Registry::new();
         let counters: [Box<dyn Collector>; 4] = [
             Box::new(self.checks.clone()),
@@ -68,15 +68,15 @@ impl Metrics {
             per_group("keelson_updates_timed_out", "Machines that timed out since the last resume")?;
         let in_progress = per_group("keelson_updates_in_progress", "Machines with a version granted")?;
         let paused = gauge("keelson_updates_paused", "1 if the group is paused", &["app", "group"])?;
-        let key_set_expiry = gauge(
-            "keelson_updates_key_set_expiry_timestamp_seconds",
-            "Expiry of the newest key set, in seconds since the epoch",
+        let root_expiry = gauge(
+            "keelson_updates_root_expiry_timestamp_seconds",
+            "Expiry of the newest root metadata, in seconds since the epoch",
             &["app"],
         )?;
         for (key, app) in state.apps() {
             let name = app.app.product_id.as_ref().unwrap_or(&app.app.name);
-            if let Some(set) = sets.newest(key) {
-                key_set_expiry.with_label_values(&[name]).set(i64::try_from(set.expires).unwrap_or(i64::MAX));
+            if let Some(root) = roots.newest(key) {
+                root_expiry.with_label_values(&[name]).set(root.header.expires.unix());
             }
             for (track, state) in &app.groups {
                 let group = track.to_string();

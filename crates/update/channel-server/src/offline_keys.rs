@@ -1,11 +1,12 @@
-//! Offline keys where the server could read them: whoever takes over the server would sign releases or key sets.
+//! Offline keys where the server could read them: whoever takes over the server would sign releases or root metadata.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use release::{Role, SecretKeyHeader};
+use release::SecretKeyHeader;
+use update_core::roots::Role;
 
 /// Secret key files are shorter.
 const MAX_BYTES: u64 = 4096;
@@ -109,9 +110,9 @@ mod tests {
         let other = "minisign encrypted secret key";
         for (name, comment, role) in [
             ("root-1.key", "Keelson's root-1 key", Some(Role::Root)),
-            ("a copy", "Keelson's root key root-1, of set 2 on", Some(Role::Root)),
+            ("a copy", "Keelson's root key root-1, of root version 2 on", Some(Role::Root)),
             ("channel.key", "Keelson's release key own", Some(Role::Release)),
-            ("online.key", "Keelson's release key own, of set 2 on", Some(Role::Release)),
+            ("online.key", "Keelson's release key own, of root version 2 on", Some(Role::Release)),
             ("release.revoked-in-2.key", other, Some(Role::Release)),
             ("root-2.key", other, Some(Role::Root)),
             ("minisign.key", other, None),
@@ -122,7 +123,7 @@ mod tests {
         }
         for (name, comment) in [
             ("channel.revoked-in-2.key", "Keelson's channel key own"),
-            ("old", "Keelson's channel key own, of set 2 on"),
+            ("old", "Keelson's channel key own, of root version 2 on"),
             ("online.key", ONLINE_COMMENT),
             // As it is served.
             ("channel.key", other),

@@ -2,26 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use release::KeySet;
 use rollout::{Application, GroupState, Machine, Package, Reason, UpdateState};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tuf::Root;
+use update_core::roots::{expires, version};
 
-use crate::key_sets::KeySets;
-use crate::limits::KEY_SET_EXPIRY_WARNING;
+use crate::limits::ROOT_EXPIRY_WARNING;
+use crate::roots::Roots;
 use crate::server::now;
 
 /// Activity entries in the overview.
 const NEWEST: usize = 40;
 
 /// Everything that the page shows, except the machines.
-pub fn overview(state: &UpdateState, sets: &KeySets) -> Value {
-    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, sets)).collect();
+pub fn overview(state: &UpdateState, roots: &Roots) -> Value {
+    let apps: Vec<Value> = state.apps().map(|(key, app)| application(key, app, roots)).collect();
     let activity: Vec<_> = state.activity().rev().take(NEWEST).collect();
     json!({ "now": now(), "apps": apps, "activity": activity })
 }
 
-pub fn application(key: &str, app: &Application, sets: &KeySets) -> Value {
+pub fn application(key: &str, app: &Application, roots: &Roots) -> Value {
     json!({
         "now": now(),
         "key": key,
@@ -32,23 +33,27 @@ pub fn application(key: &str, app: &Application, sets: &KeySets) -> Value {
         "channels": app.channels.values().collect::<Vec<_>>(),
         "groups": app.groups.values().map(group).collect::<Vec<_>>(),
         "packages": app.packages.values().rev().map(package).collect::<Vec<_>>(),
-        "key_set": sets.newest(key).map(|set| key_set(&set, now())),
+        "root": roots.newest(key).map(|root| self::root(&root, now())),
     })
 }
 
-/// The current key set. After its expiry machines accept no version until there is a newer set.
-fn key_set(set: &KeySet, now: u64) -> Value {
-    let warning = match set.expires.saturating_sub(now) {
+/// The newest root metadata. After its expiry machines accept no version until there is a newer root.
+fn root(root: &Root, now: u64) -> Value {
+    json!({ "version": version(root), "expires": expires(root), "warning": expiry_warning(root, now) })
+}
+
+/// What operators have to do soon, if anything.
+pub fn expiry_warning(root: &Root, now: u64) -> Option<String> {
+    let number = version(root);
+    match expires(root).saturating_sub(now) {
         0 => Some(format!(
-            "Key set {} has expired: machines install no updates until a newer set is published.",
-            set.epoch
+            "Root version {number} has expired: machines install no updates until a newer version is published."
         )),
-        left if left < KEY_SET_EXPIRY_WARNING => {
-            Some(format!("Key set {} expires in {} days.", set.epoch, left / 86_400))
+        left if left < ROOT_EXPIRY_WARNING => {
+            Some(format!("Root version {number} expires in {} days.", left / 86_400))
         }
         _ => None,
-    };
-    json!({ "epoch": set.epoch, "expires": set.expires, "warning": warning })
+    }
 }
 
 pub fn group(state: &GroupState) -> Value {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::api::ApiError;
 use crate::endpoint::View;
-use crate::key_sets::KeySets;
 use crate::limits::PAGE;
 use crate::overview;
+use crate::roots::Roots;
 
 /// The parameters of a URL's query.
 pub struct Query(BTreeMap<String, String>);
@@ -33,17 +33,17 @@ impl Query {
 /// `parameters` are those of the path.
 pub fn query(
     state: &UpdateState,
-    sets: &KeySets,
+    roots: &Roots,
     view: View,
     parameters: &[&str],
     query: &Query,
 ) -> Result<Value, ApiError> {
     match view {
-        View::Overview => return Ok(overview::overview(state, sets)),
+        View::Overview => return Ok(overview::overview(state, roots)),
         View::Activity => return Ok(activity(state, query)),
         View::Apps => {
             let apps: Vec<Value> =
-                state.apps().map(|(key, app)| overview::application(key, app, sets)).collect();
+                state.apps().map(|(key, app)| overview::application(key, app, roots)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
@@ -51,7 +51,7 @@ pub fn query(
     let [id, rest @ ..] = parameters else { return Err(ApiError::NotFound) };
     let (key, app) = state.app(id).ok_or_else(|| rollout::OperateError::AppNotFound((*id).to_owned()))?;
     match (view, rest) {
-        (View::App, []) => Ok(overview::application(key, app, sets)),
+        (View::App, []) => Ok(overview::application(key, app, roots)),
         (View::Channels, []) => Ok(json!(app.channels.values().collect::<Vec<_>>())),
         (View::Channel, [channel]) => {
             let channel: Track = channel.parse()?;

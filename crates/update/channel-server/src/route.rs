@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use crate::api::{self, ApiError};
 use crate::body::{HttpResponse, error_response, json as json_response, text};
 use crate::download::download;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Change, Endpoint};
 use crate::events::subscribe;
-use crate::limits::{API_BYTES, BODY_TIMEOUT};
+use crate::limits::{API_BYTES, BODY_TIMEOUT, ROOT_REQUEST_BYTES};
 use crate::page;
 use crate::queries::{self, Query};
 use crate::routes;
@@ -73,7 +73,7 @@ async fn dispatch(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr
         Some((Endpoint::Config, _)) => {
             json_response(StatusCode::OK, &json!({ "title": "Keelson channels", "auth_mode": "token" }))
         }
-        Some((Endpoint::Metrics, _)) => match server.metrics.text(&server.state.lock(), &server.key_sets) {
+        Some((Endpoint::Metrics, _)) => match server.metrics.text(&server.state.lock(), &server.roots) {
             Ok(bytes) => crate::body::response(StatusCode::OK, "text/plain; version=0.0.4", bytes),
             Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, error),
         },
@@ -120,7 +120,7 @@ async fn authorize_and_dispatch(
             let is_admin = server.tokens.role(request.headers()) == Some(Role::Admin);
             Ok(json!({ "role": if is_admin { "admin" } else { "viewer" } }))
         }
-        (Endpoint::KeySets, [app]) => api::key_sets(server, app),
+        (Endpoint::Roots, [app]) => api::roots(server, app),
         (Endpoint::UploadedFiles, [app, arch, version]) => {
             api::uploaded_files(server, [app, arch, version]).await
         }
@@ -129,9 +129,9 @@ async fn authorize_and_dispatch(
         }
         (Endpoint::View(view), parameters) => {
             let query = Query::read(request.uri().query().unwrap_or_default());
-            queries::query(&server.state.lock(), &server.key_sets, view, parameters, &query)
+            queries::query(&server.state.lock(), &server.roots, view, parameters, &query)
         }
-        (Endpoint::Change(change), parameters) => match body(request, API_BYTES).await {
+        (Endpoint::Change(change), parameters) => match body(request, limit(change)).await {
             Ok(body) => api::apply_change(server, change, parameters, &body).await,
             Err(error) => return error.response(),
         },
@@ -165,6 +165,14 @@ async fn body(request: Request<Incoming>, limit: usize) -> Result<Bytes, BodyErr
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
         Ok(Err(_)) => Err(BodyError::Truncated),
         Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
+}
+
+/// Maximum size of a change's body in bytes.
+fn limit(change: Change) -> usize {
+    match change {
+        Change::PublishRoot => ROOT_REQUEST_BYTES,
+        _ => API_BYTES,
     }
 }
 

@@ -11,9 +11,9 @@ use rollout::{App, RecordKey, Track, UpdateState};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
-use crate::key_sets::{KeySetError, KeySets};
 use crate::limits::{READERS, SUBSCRIBERS};
 use crate::metrics::Metrics;
+use crate::roots::{RootError, Roots};
 use crate::signing::{Signer, SigningError};
 use crate::store::{self, PendingWrite, Store, StoreError};
 use crate::token::{TokenError, Tokens};
@@ -45,8 +45,8 @@ pub enum OpenError {
     App(#[from] rollout::OperateError),
     #[error("cannot read the key {0}")]
     Key(PathBuf, #[source] std::io::Error),
-    #[error("cannot open the key sets")]
-    KeySets(#[from] KeySetError),
+    #[error("cannot open the root metadata")]
+    Roots(#[from] RootError),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("invalid release key")]
@@ -59,8 +59,8 @@ pub struct Server {
     pub signer: Mutex<Signer>,
     pub tokens: Tokens,
     pub files: Files,
-    pub key_sets: KeySets,
-    /// Release keys for applications without a key set. If empty, only the machines verify uploaded releases.
+    pub roots: Roots,
+    /// Release keys for applications without root metadata. If empty, only the machines verify uploaded releases.
     pub keys: Keys,
     pub metrics: Metrics,
     pub subscribers: Semaphore,
@@ -90,7 +90,7 @@ impl Server {
             signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), contents.issued)?),
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
-            key_sets: KeySets::open(&settings.data)?,
+            roots: Roots::open(&settings.data)?,
             keys: keys(&settings.data.join(KEYS))?,
             metrics: Metrics::new()?,
             subscribers: Semaphore::new(SUBSCRIBERS),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
-use release::{Digest, KeyText, MetadataError, SCHEMA, Timestamp};
+use release::{Digest, MetadataError, PublicKeyBytes, SCHEMA, Timestamp, public_key};
 use semver::Version;
 
 use crate::limits::{MAX_CLOCK_DIFFERENCE, TIMESTAMP_LIFETIME, TIMESTAMP_REFRESH};
@@ -148,10 +148,10 @@ impl Signer {
         Ok(signed)
     }
 
-    /// The public key, as key sets list it.
-    pub fn public(&self) -> Option<KeyText> {
+    /// The public key, as root metadata lists it.
+    pub fn public(&self) -> Option<PublicKeyBytes> {
         let text = self.public.to_box().ok()?.to_string();
-        KeyText::of_file(&text).ok()
+        public_key(PUBLIC, &text).ok()
     }
 
     /// Issue time of the latest timestamp.

@@ -168,9 +168,6 @@ async fn offer(
             // Not listed with a digest: it may be signed again before it is fetched. Its signature protects it.
             packages.push(metadata(name, None, size));
         }
-        for (name, size) in server.key_sets.files(app) {
-            packages.push(metadata(&name, None, u64::try_from(size).unwrap_or_default()));
-        }
     }
     let manifest = Manifest {
         version: package.version.to_string(),

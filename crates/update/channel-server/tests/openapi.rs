@@ -12,9 +12,8 @@ use std::time::Duration;
 use channel_server::ROUTES;
 use minisign::KeyPair;
 use openapi::{Document, Request, Response};
-use release::{KeySet, KeyText, NamedKey, SCHEMA};
-use serde_json::{Value, json};
-use support::{HttpReply, Server, keys, machine, write_release};
+use serde_json::Value;
+use support::{HttpReply, Server, keys, machine, roots, write_release};
 
 const DOCUMENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/api/channel-server.yaml");
@@ -65,7 +64,7 @@ impl Fixture {
             "PUT /api/apps/keelson/uploads/amd64/2.0.0/release.json" => {
                 return Request { body: release_json(&self.signer), ..request };
             }
-            "POST /api/apps/keelson/keys" => return Request { body: key_set(1), ..request },
+            "POST /api/apps/keelson/keys" => return Request { body: root_request(), ..request },
             _ => {}
         }
         request
@@ -101,28 +100,9 @@ fn release_json(signer: &KeyPair) -> String {
     std::fs::read_to_string(folder.path().join("release.json")).unwrap()
 }
 
-/// The body that publishes a key set with two root keys.
-fn key_set(epoch: u64) -> String {
-    let roots = [keys(), keys()];
-    let named = |(name, pair): (&str, &KeyPair)| {
-        let key = KeyText::of_file(&pair.pk.to_box().unwrap().to_string()).unwrap();
-        NamedKey { name: name.parse().unwrap(), key }
-    };
-    let set = KeySet {
-        schema: SCHEMA,
-        epoch,
-        issued: 100,
-        expires: 4_000_000_000,
-        threshold: 2,
-        root: ["one", "two"].into_iter().zip(&roots).map(named).collect(),
-        release: vec![named(("own", &keys()))],
-        channel: vec![named(("own", &keys()))],
-    };
-    let set = String::from_utf8(set.to_bytes().unwrap()).unwrap();
-    let sign =
-        |pair: &KeyPair| minisign::sign(None, &pair.sk, set.as_bytes(), Some("t"), None).unwrap().to_string();
-    let signatures: String = roots.iter().map(sign).collect();
-    json!({ "set": set, "signatures": signatures }).to_string()
+/// The body that publishes the first root.
+fn root_request() -> String {
+    roots::body(&roots::signed(&roots::root(1, &roots::public(&keys()), &roots::public(&keys())), &[1, 2]))
 }
 
 /// Checks the requests of the document's examples, changes each on a new server.
@@ -182,7 +162,8 @@ fn check_bodies(document: &mut Document) {
             && request.method != "GET"
             && !request.target.contains("uploads")
         {
-            let large = Request { body: " ".repeat((64 << 10) + 1), ..request.clone() };
+            let limit = if request.target.ends_with("/keys") { 129 << 10 } else { 64 << 10 };
+            let large = Request { body: " ".repeat(limit + 1), ..request.clone() };
             let response = fixture.send(&large);
             assert_eq!(response.status, 413, "{}", request.line());
             document.check(&large, &response);
@@ -269,8 +250,8 @@ fn check_requests(document: &mut Document) {
         check(&request, status);
     }
     let keys = |body: String| Request::new("POST /api/apps/keelson/keys").body(JSON, &body);
-    check(&keys(key_set(1)), 200);
-    check(&keys(key_set(1)), 409);
+    check(&keys(root_request()), 200);
+    check(&keys(root_request()), 409);
     check(&Request::new("GET /api/apps/keelson/keys"), 200);
     check(&Request::new("GET /api/apps/keelson"), 200);
 }

@@ -14,9 +14,10 @@ use release::{
     Blob, Delta, Digest, Image, Images, Keys, MAX_RELEASE, MAX_SIGNATURE, MetadataError, NameError, Payload,
     Release, SCHEMA, SEGMENTS, SignatureError, Verity, Version, files,
 };
+use update_core::roots;
 
-use crate::key_sets::{KeySetError, load_sets};
 use crate::keys::{KeysError, SigningKey};
+use crate::roots::{RootError, SignedRoot, load_roots};
 
 /// Image files of a version.
 #[derive(Debug, Clone)]
@@ -85,7 +86,7 @@ pub enum BuildError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
-    Sets(#[from] KeySetError),
+    Roots(#[from] RootError),
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("cannot verify the older release in {folder}")]
@@ -302,17 +303,16 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
 }
 
 impl BuiltRelease {
-    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release and its key sets.
+    /// Writes a bundle, `keelson-VERSION.kup`: an uncompressed tar file with the release and the roots in its folder.
     pub fn bundle(&self, path: &Path) -> Result<(), BuildError> {
         let failed = |source| BuildError::Write { path: path.to_owned(), source };
         let partial = path.with_extension("part");
         let mut archive = tar::Builder::new(File::create(&partial).map_err(failed)?);
         let blobs = self.release.blobs().map(|blob| blob.url.as_str());
-        let sets = load_sets(&self.folder)?;
-        let sets: Vec<_> =
-            sets.iter().flat_map(|set| [files::keys(set.epoch), files::keys_signatures(set.epoch)]).collect();
-        let sets = sets.iter().map(String::as_str);
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE].into_iter().chain(sets).chain(blobs) {
+        let roots = load_roots(&self.folder)?;
+        let roots: Vec<_> = roots.iter().map(|SignedRoot { version, .. }| roots::file(*version)).collect();
+        let roots = roots.iter().map(String::as_str);
+        for name in [files::RELEASE, files::RELEASE_SIGNATURE].into_iter().chain(roots).chain(blobs) {
             archive.append_path_with_name(self.folder.join(name), name).map_err(failed)?;
         }
         archive.into_inner().and_then(|file| file.sync_all()).map_err(failed)?;

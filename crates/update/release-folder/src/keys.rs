@@ -1,18 +1,26 @@
-//! Signing keys in minisign's format.
+//! Signing keys, whose files are in minisign's format.
 
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
-use release::{KeyText, Role, SecretKeyHeader};
+use minisign::{KeyPair, SecretKey, SecretKeyBox};
+use release::{PublicKeyBytes, SecretKeyHeader};
+use tuf::{Ed25519Signer, Signer};
+use update_core::roots::Role;
 
 use crate::password::{Password, Passwords};
 
 /// Folder of the channel key in the folder of all keys. The channel server refuses a key that has offline keys beside it.
 const SERVER: &str = "server";
+
+/// Of the ed25519 seed in a decrypted secret key, after algorithms, salt, limits and key id (minisign, "Secret key
+/// format"). The public key follows.
+const SEED: Range<usize> = 62..94;
+const PUBLIC: Range<usize> = 94..126;
 
 /// Why a key was not generated, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +46,12 @@ pub enum KeysError {
     Sign(String),
 }
 
-/// A secret key.
-pub struct SigningKey(SecretKey);
+/// A secret key. Signs releases and timestamps in minisign's format, and roots in TUF's.
+pub struct SigningKey {
+    secret: SecretKey,
+    signer: Box<dyn Signer>,
+    public: PublicKeyBytes,
+}
 
 /// The secret keys: an offline one for releases, and one for a channel server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +126,8 @@ pub(crate) fn generate_pair(
         None => pair.sk,
     };
     write_secret(secret, &boxed.into_string())?;
-    write_file(public, &pair.pk.to_box().map_err(made)?.into_string(), 0o644)?;
-    Ok(SigningKey(key))
+    write_file(public, pair.pk.to_box().map_err(made)?.into_string().as_bytes(), 0o644)?;
+    SigningKey::new(key).ok_or_else(|| KeysError::Make("its public key is not that of its seed".to_owned()))
 }
 
 /// Without a change of permissions after the creation: FAT, the usual file system of USB sticks, refuses it.
@@ -131,14 +143,23 @@ fn write_secret(path: &Path, text: &str) -> Result<(), KeysError> {
     write().map_err(|source| KeysError::Write { path: path.to_owned(), source })
 }
 
-pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeysError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
-        .and_then(|()| service::file::replace(path, text.as_bytes(), mode))
+        .and_then(|()| service::file::replace(path, bytes, mode))
         .map_err(|source| KeysError::Write { path: path.to_owned(), source })
 }
 
 impl SigningKey {
+    /// `None` if the public key in `secret` is another key's: signatures with it would give the secret key away.
+    fn new(secret: SecretKey) -> Option<Self> {
+        let bytes = secret.to_bytes();
+        let signer = Ed25519Signer::from_seed(bytes.get(SEED)?)?;
+        let public = bytes.get(PUBLIC)?.try_into().ok()?;
+        let is_pair = *signer.key() == tuf::Key::ed25519(&public);
+        is_pair.then(|| Self { secret, signer: Box::new(signer), public })
+    }
+
     /// Reads an unencrypted secret key.
     ///
     /// # Errors
@@ -158,9 +179,10 @@ impl SigningKey {
         let header =
             SecretKeyHeader::of_file(&text).ok_or_else(|| format("unexpected content".to_owned()))?;
         let boxed = || SecretKeyBox::from(text.clone());
+        let pair =
+            |key| Self::new(key).ok_or_else(|| format("its public key is not that of its seed".to_owned()));
         if !header.is_encrypted {
-            let key = boxed().into_unencrypted_secret_key();
-            return key.map(Self).map_err(|error| format(error.to_string()));
+            return pair(boxed().into_unencrypted_secret_key().map_err(|error| format(error.to_string()))?);
         }
         let mut rejected = 0;
         loop {
@@ -172,7 +194,7 @@ impl SigningKey {
                 });
             };
             match boxed().into_secret_key(Some(password.text())) {
-                Ok(key) => return Ok(Self(key)),
+                Ok(key) => return pair(key),
                 // The checksum of the decrypted key.
                 Err(error) if matches!(error.kind(), minisign::ErrorKind::Verify) => rejected += 1,
                 Err(error) => return Err(format(error.to_string())),
@@ -181,15 +203,20 @@ impl SigningKey {
     }
 
     /// The public key of this secret key.
-    pub fn public(&self) -> Result<KeyText, KeysError> {
-        let public = PublicKey::from_secret_key(&self.0).and_then(|public| public.to_box());
-        let text = public.map_err(|error| KeysError::Make(error.to_string()))?.to_string();
-        KeyText::of_file(&text).map_err(|error| KeysError::Make(error.to_string()))
+    #[must_use]
+    pub fn public(&self) -> &PublicKeyBytes {
+        &self.public
+    }
+
+    /// Signs TUF's metadata. Its key has no name, and therefore another id than in a root.
+    #[must_use]
+    pub fn signer(&self) -> &dyn Signer {
+        &*self.signer
     }
 
     /// Returns the text of a signature file. `about` is the trusted comment, which is signed and shown by minisign.
     pub fn sign(&self, bytes: &[u8], about: &str) -> Result<String, KeysError> {
-        let signed = minisign::sign(None, &self.0, bytes, Some(about), Some("signature by Keelson"));
+        let signed = minisign::sign(None, &self.secret, bytes, Some(about), Some("signature by Keelson"));
         signed.map(|signature| signature.to_string()).map_err(|error| KeysError::Sign(error.to_string()))
     }
 }

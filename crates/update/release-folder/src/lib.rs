@@ -1,4 +1,4 @@
-//! Creates signing keys, key sets and releases: images packed, described and signed, in a folder for a server or a
+//! Creates signing keys, root metadata and releases: images packed, described and signed, in a folder for a server or a
 //! USB stick.
 //!
 //! Runs where images are built. Verifies the older releases that deltas are based on as a machine would.
@@ -6,18 +6,19 @@
 #![warn(missing_docs)]
 
 mod build;
-mod first_set;
-mod key_sets;
+mod first_root;
 mod keys;
 mod password;
+mod roots;
 mod rotate;
+mod sign;
 
 pub use build::{BuildError, BuildStep, BuiltRelease, ImageFiles, ReleaseInfo, ReleaseSpec, build_release};
-pub use first_set::{FirstSet, create_first_set};
-pub use key_sets::{
-    KeySetError, KeySetStatus, SignedSet, copy_sets, latest_complete, latest_status, load_sets,
-    merge_signatures, sign_set, status,
-};
+pub use first_root::{FirstRoot, create_first_root};
 pub use keys::{GeneratedKeys, KeysError, SigningKey, existing_key_path, generate_keys, secret_key_path};
 pub use password::{Password, PasswordError, Passwords};
+pub use roots::{
+    RootError, RootStatus, SignedRoot, copy_roots, latest_complete, latest_status, load_roots, status,
+};
 pub use rotate::{Change, Replace, rotate};
+pub use sign::{merge_signatures, sign_root};

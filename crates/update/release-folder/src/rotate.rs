@@ -1,15 +1,20 @@
-//! Rotation: creates the next key set and generates replacement keys.
+//! Rotation: creates the next root and generates replacement keys.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use release::{FileName, KeySet, NamedKey, Role};
+use release::FileName;
+use tuf::{Root, SPEC_VERSION};
+use update_core::roots::{self, NamedKey, Role};
 
-use crate::key_sets::{KeySetError, KeySetStatus, latest_status, named, write};
-use crate::keys::{SigningKey, existing_key_path, generate_pair, secret_key_path};
+use crate::first_root::{expiry, named};
+use crate::keys::{SigningKey, ensure_absent, existing_key_path, generate_pair, secret_key_path};
 use crate::password::{Password, Passwords};
+use crate::roots::{RootError, RootStatus, latest_status};
+use crate::sign::{check_new, write_new};
 
-/// Changes for the next set. Without any, the next set extends the validity.
+/// Changes for the next root. Without any, the next root extends the validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// Keys to replace by new ones of the same role.
@@ -18,8 +23,8 @@ pub struct Change {
     pub revoke: Vec<(Role, String)>,
     /// `.pub` files of keys to add, named after the files.
     pub add: Vec<(Role, PathBuf)>,
-    /// `None` keeps the previous set's.
-    pub threshold: Option<usize>,
+    /// Number of root keys that must sign. `None` keeps the previous root's.
+    pub threshold: Option<NonZeroU64>,
     /// Root keys to sign with, in addition to those in the folder.
     pub signers: Vec<PathBuf>,
     /// Encrypts new root and release keys.
@@ -35,129 +40,162 @@ pub struct Replace {
     pub file: String,
 }
 
-/// Creates the next set in `folder`, signed by the available root keys. Times are Unix time in seconds.
+/// Creates the next root in `folder`, signed by the available root keys. It expires at `expires`, Unix time in seconds.
 ///
 /// A replaced secret key is renamed to `FILE.revoked-in-N.key`, and the new one takes its name.
 ///
 /// # Errors
-/// The preceding set lacks signatures, the change is invalid, or a password is wrong.
+/// The preceding root lacks signatures, the change is invalid, or a password is wrong. No new key is left then.
 pub fn rotate(
     folder: &Path,
     change: &Change,
     passwords: &mut dyn Passwords,
-    issued: u64,
     expires: u64,
-) -> Result<KeySetStatus, KeySetError> {
+) -> Result<RootStatus, RootError> {
     let before = latest_status(folder)?;
     if !before.is_complete() {
-        return Err(KeySetError::Incomplete {
-            epoch: before.set.epoch,
-            missing: before.missing().join("; "),
-        });
+        let missing = before.missing().join("; ");
+        return Err(RootError::Incomplete { version: roots::version(&before.root), missing });
     }
-    let old = before.set;
-    let mut set = KeySet { epoch: old.epoch + 1, issued, expires, ..old.clone() };
+    let old = before.root;
+    let mut root = old.clone();
+    SPEC_VERSION.clone_into(&mut root.header.spec_version);
+    root.header.version = root.header.version.saturating_add(1);
+    root.header.expires = expiry(expires)?;
     for (role, name) in &change.revoke {
-        let at = position(&set, *role, name, |key| key.name.as_str() == name)?;
-        keys_mut(&mut set, *role).remove(at);
+        let at = position(&root, *role, name, |key| key.name.as_str() == name)?;
+        edit(&mut root, *role, |keys| drop(keys.remove(at)));
     }
     for (role, path) in &change.add {
-        keys_mut(&mut set, *role).push(named(path)?);
+        let new = named(path)?;
+        edit(&mut root, *role, |keys| keys.push(new));
     }
-    set.threshold = change.threshold.unwrap_or(set.threshold);
+    root.roles.root.threshold = change.threshold.unwrap_or(root.roles.root.threshold);
+    let version = roots::version(&root);
+    let path = folder.join(roots::file(version));
     // Reject invalid changes before generating keys.
-    set.to_bytes()?;
-    // A replaced root key still signs: it belongs to the preceding set.
+    check_new(&path, &root)?;
+    // A replaced root key still signs: it belongs to the preceding root.
     let mut secrets = secrets(folder, &change.signers, passwords)?;
-    let mut renames = Vec::new();
-    for replace in &change.replace {
-        let (secret, new_key) = replace_key(folder, &mut set, replace, passwords, change.password.as_ref())?;
-        secrets.push(secret);
-        renames.push(new_key);
-    }
-    let mut signers = Vec::new();
-    for secret in secrets {
-        let public = secret.public()?;
-        if old.root.iter().chain(&set.root).any(|key| key.key == public) {
-            signers.push(secret);
+    let mut new_keys = Vec::new();
+    let mut create = || {
+        for replace in &change.replace {
+            let new_key = new_key(folder, &root, replace, passwords)?;
+            new_keys.push(new_key.clone());
+            secrets.push(generate(&mut root, replace.role, &new_key, change.password.as_ref())?);
         }
-    }
-    let status = write(folder, &set, &signers)?;
-    for (replace, new_key) in change.replace.iter().zip(renames) {
-        put_in_place(folder, &replace.file, &new_key, set.epoch)?;
+        write_new(folder, &root, Some(&old), &secrets)
+    };
+    let status = create().inspect_err(|_| {
+        // The next attempt creates all of them. They did not exist before, and no root lists them.
+        for new_key in new_keys.iter().filter(|_| !path.exists()) {
+            for path in [&new_key.secret, &new_key.public] {
+                fs::remove_file(path).ok();
+            }
+        }
+    })?;
+    for (replace, new_key) in change.replace.iter().zip(&new_keys) {
+        put_in_place(folder, &replace.file, &new_key.secret, version)?;
     }
     Ok(status)
 }
 
 /// Renames the secret key `file`, and the new one to its name.
-fn put_in_place(folder: &Path, file: &str, new_key: &Path, epoch: u64) -> Result<(), KeySetError> {
+fn put_in_place(folder: &Path, file: &str, new_key: &Path, version: u64) -> Result<(), RootError> {
     let current = existing_key_path(folder, file);
-    let revoked = current.with_file_name(format!("{file}.revoked-in-{epoch}.key"));
+    let revoked = current.with_file_name(format!("{file}.revoked-in-{version}.key"));
     for (from, to) in [(&*current, &*revoked), (new_key, &*secret_key_path(folder, file))] {
         if from.exists() {
-            fs::rename(from, to).map_err(|source| KeySetError::Rename { path: from.to_owned(), source })?;
+            fs::rename(from, to).map_err(|source| RootError::Rename { path: from.to_owned(), source })?;
         }
     }
     Ok(())
 }
 
-fn keys_mut(set: &mut KeySet, role: Role) -> &mut Vec<NamedKey> {
-    match role {
-        Role::Root => &mut set.root,
-        Role::Release => &mut set.release,
-        Role::Channel => &mut set.channel,
-    }
+/// Changes the keys of a role. Its threshold remains.
+fn edit(root: &mut Root, role: Role, change: impl FnOnce(&mut Vec<NamedKey>)) {
+    let mut keys = roots::named_keys(root, role);
+    change(&mut keys);
+    let threshold = role.in_root().first().and_then(|role| root.role(role)).map(|keys| keys.threshold);
+    roots::set_keys(root, role, &keys, threshold.unwrap_or(NonZeroU64::MIN));
 }
 
 fn position(
-    set: &KeySet,
+    root: &Root,
     role: Role,
     name: &str,
     matches: impl Fn(&NamedKey) -> bool,
-) -> Result<usize, KeySetError> {
-    let found = set.named_keys(role).iter().position(matches);
-    found.ok_or_else(|| KeySetError::NoKey { role: role.name(), name: name.to_owned(), epoch: set.epoch - 1 })
+) -> Result<usize, RootError> {
+    let found = roots::named_keys(root, role).iter().position(matches);
+    let version = roots::version(root).saturating_sub(1);
+    found.ok_or_else(|| RootError::NoKey { role: role.name(), name: name.to_owned(), version })
 }
 
-/// Replaces a key by a new pair. Finds it by its secret key file; if that is lost, it is the only key of its role, or has
-/// this name. Returns the new secret key and its path, which is temporary until the rotation is complete.
-fn replace_key(
+/// A key to generate.
+#[derive(Clone)]
+struct NewKey {
+    /// Position of the replaced key in its role.
+    at: usize,
+    comment: String,
+    /// Temporary until the rotation is complete.
+    secret: PathBuf,
+    public: PathBuf,
+}
+
+/// The place of a new key. Finds the replaced one by its secret key file; if that is lost, it is the only key of its
+/// role, or has this name.
+///
+/// # Errors
+/// There is no such key, or a file of the new one exists.
+fn new_key(
     folder: &Path,
-    set: &mut KeySet,
+    root: &Root,
     replace: &Replace,
     passwords: &mut dyn Passwords,
-    password: Option<&Password>,
-) -> Result<(SigningKey, PathBuf), KeySetError> {
+) -> Result<NewKey, RootError> {
     let Replace { role, file } = replace;
     let current = existing_key_path(folder, file);
-    let at = match set.named_keys(*role) {
-        _ if current.exists() => {
-            let public = SigningKey::unlock(&current, passwords)?.public()?;
-            position(set, *role, file, |key| key.key == public)?
-        }
-        [_] => 0,
-        _ => position(set, *role, file, |key| base_name(&key.name) == file)?,
+    let keys = roots::named_keys(root, *role);
+    let at = if current.exists() {
+        let secret = SigningKey::unlock(&current, passwords)?;
+        position(root, *role, file, |key| key.is_key(secret.public()))?
+    } else if keys.len() == 1 {
+        0
+    } else {
+        position(root, *role, file, |key| base_name(&key.name) == file)?
     };
-    let keys = keys_mut(set, *role);
-    let name = keys.get(at).map_or(file.as_str(), |key| base_name(&key.name)).to_owned();
-    let epoch = set.epoch;
-    let to = folder.join(role.name()).join(format!("{name}.e{epoch}.pub"));
-    let path = secret_key_path(folder, file).with_file_name(format!("{file}.e{epoch}.key"));
-    let comment = format!("Keelson's {} key {name}, of set {epoch} on", role.name());
-    // A server reads the channel key unattended.
-    let password = password.filter(|_| *role != Role::Channel);
-    let secret = generate_pair(&path, &to, &comment, password)?;
-    let new = named(&to)?;
-    if let Some(key) = keys_mut(set, *role).get_mut(at) {
-        *key = new;
-    }
-    Ok((secret, path))
+    let name = keys.get(at).map_or(file.as_str(), |key| base_name(&key.name));
+    let version = roots::version(root);
+    let public = folder.join(role.name()).join(format!("{name}.v{version}.pub"));
+    let secret = secret_key_path(folder, file).with_file_name(format!("{file}.v{version}.key"));
+    ensure_absent([&secret, &public])?;
+    let comment = format!("Keelson's {} key {name}, of root version {version} on", role.name());
+    Ok(NewKey { at, comment, secret, public })
 }
 
-/// A key's name without the suffix of its epoch.
+/// Generates the pair, and lists its public key instead of the replaced one.
+fn generate(
+    root: &mut Root,
+    role: Role,
+    new_key: &NewKey,
+    password: Option<&Password>,
+) -> Result<SigningKey, RootError> {
+    // A server reads the channel key unattended.
+    let password = password.filter(|_| role != Role::Channel);
+    let secret = generate_pair(&new_key.secret, &new_key.public, &new_key.comment, password)?;
+    let new = named(&new_key.public)?;
+    edit(root, role, |keys| {
+        if let Some(key) = keys.get_mut(new_key.at) {
+            *key = new;
+        }
+    });
+    Ok(secret)
+}
+
+/// A key's name without the suffix of its root version.
 fn base_name(name: &FileName) -> &str {
     let text = name.as_str();
-    match text.rsplit_once(".e") {
+    match text.rsplit_once(".v") {
         Some((base, number)) if number.parse::<u64>().is_ok() => base,
         _ => text,
     }
@@ -168,7 +206,7 @@ fn secrets(
     folder: &Path,
     additional: &[PathBuf],
     passwords: &mut dyn Passwords,
-) -> Result<Vec<SigningKey>, KeySetError> {
+) -> Result<Vec<SigningKey>, RootError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| {
@@ -182,4 +220,4 @@ fn secrets(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

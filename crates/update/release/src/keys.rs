@@ -2,16 +2,23 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{PublicKey, Signature};
 
-/// Lines of a signature file.
-const LINES: usize = 4;
+/// An ed25519 public key.
+pub type PublicKeyBytes = [u8; 32];
+
+/// The algorithm, which precedes the key id in keys and signatures.
+const ALGORITHM: &[u8; 2] = b"Ed";
+/// Of the key id in a decoded key or signature. The id is arbitrary: a key under two ids is one key.
+const ID: std::ops::Range<usize> = 2..10;
 
 /// A public key and its origin.
 pub struct Key {
     /// For messages, usually the file name.
     pub name: String,
-    key: PublicKey,
+    key: PublicKeyBytes,
 }
 
 /// Keys of which any one may sign.
@@ -44,17 +51,29 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The key in the text of a `.pub` file. `name` is for messages.
+///
+/// # Errors
+/// It is no minisign public key.
+pub fn public_key(name: &str, text: &str) -> Result<PublicKeyBytes, KeyError> {
+    let failed = |why: String| KeyError { name: name.to_owned(), why };
+    PublicKey::decode(text.trim_end()).map_err(|error| failed(error.to_string()))?;
+    let line = text.lines().nth(1).unwrap_or_default();
+    let bytes = STANDARD.decode(line.trim_end()).map_err(|error| failed(error.to_string()))?;
+    let key = bytes.get(ID.end..).and_then(|key| key.try_into().ok());
+    key.ok_or_else(|| failed("unexpected length".to_owned()))
+}
+
 impl Keys {
     /// Adds the key in the text of a `.pub` file.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), KeyError> {
-        let key = PublicKey::decode(text.trim_end())
-            .map_err(|error| KeyError { name: name.to_owned(), why: error.to_string() })?;
-        self.0.push(Key { name: name.to_owned(), key });
+        self.push(name, public_key(name, text)?);
         Ok(())
     }
 
-    pub(crate) fn push(&mut self, name: String, key: PublicKey) {
-        self.0.push(Key { name, key });
+    /// Adds a key.
+    pub fn push(&mut self, name: &str, key: PublicKeyBytes) {
+        self.0.push(Key { name: name.to_owned(), key });
     }
 
     /// Whether nothing is trusted.
@@ -69,30 +88,21 @@ impl Keys {
         if self.0.is_empty() {
             return Err(SignatureError::NoKeys);
         }
-        let signature =
+        let decoded =
             Signature::decode(signature).map_err(|error| SignatureError::Malformed(error.to_string()))?;
-        // Key ids are not unique: try every key.
-        self.0
-            .iter()
-            .find(|key| key.key.verify(bytes, &signature, false).is_ok())
-            .ok_or(SignatureError::NotTrusted)
-    }
-
-    /// Whether each key signed `bytes`, in order. `signatures` is a concatenation of `.sig` files.
-    pub fn which_signed(&self, bytes: &[u8], signatures: &str) -> Result<Vec<bool>, SignatureError> {
-        let signatures = split_signatures(signatures);
-        let decoded: Result<Vec<_>, _> = signatures.iter().map(|text| Signature::decode(text)).collect();
-        let decoded = decoded.map_err(|error| SignatureError::Malformed(error.to_string()))?;
-        let by = |key: &Key| decoded.iter().any(|signature| key.key.verify(bytes, signature, false).is_ok());
-        Ok(self.0.iter().map(by).collect())
+        let id = key_id(signature).ok_or_else(|| SignatureError::Malformed("no key id".to_owned()))?;
+        let verifies = |key: &&Key| {
+            let key = STANDARD.encode([&ALGORITHM[..], &id, &key.key].concat());
+            PublicKey::from_base64(&key).is_ok_and(|key| key.verify(bytes, &decoded, false).is_ok())
+        };
+        self.0.iter().find(verifies).ok_or(SignatureError::NotTrusted)
     }
 }
 
-/// Splits a concatenation of `.sig` files. The last one may be incomplete.
-#[must_use]
-pub fn split_signatures(signatures: &str) -> Vec<String> {
-    let lines: Vec<&str> = signatures.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines.chunks(LINES).map(|lines| lines.join("\n") + "\n").collect()
+/// The key id in the text of a `.sig` file.
+fn key_id(signature: &str) -> Option<Vec<u8>> {
+    let bytes = STANDARD.decode(signature.lines().nth(1)?).ok()?;
+    Some(bytes.get(ID)?.to_vec())
 }
 
 #[cfg(test)]
@@ -137,6 +147,17 @@ mod tests {
             known.verify(b"text", &good[..length]).unwrap_err();
         }
         known.verify(b"text", &good.replacen("trusted comment: t", "trusted comment: T", 2)).unwrap_err();
+    }
+
+    /// As in root metadata, which has keys without ids.
+    #[test]
+    fn the_id_of_a_key_does_not_matter() {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let text = pair.pk.to_box().unwrap().to_string();
+        let mut keys = Keys::default();
+        keys.push("a", public_key("a.pub", &text).unwrap());
+        assert_eq!(keys.verify(b"text", &sign(&pair, b"text")).unwrap().name, "a");
+        keys.verify(b"text", &sign(&KeyPair::generate_unencrypted_keypair().unwrap(), b"text")).unwrap_err();
     }
 
     #[test]

@@ -1,15 +1,13 @@
-//! Signed update metadata: `release.json`, each channel's `timestamp.json`, `keys.json`, and their signatures.
+//! Signed update metadata: `release.json`, each channel's `timestamp.json`, and their signatures.
 //!
 //! A release lists every byte of an update and is signed with an offline key. A timestamp names the current release
-//! of a channel until it expires; the server signs it with a key for this purpose only. A key set lists these keys
-//! and is signed by a threshold of the root keys of its predecessor. Signatures cover the bytes as served: metadata
-//! is never re-encoded before it is verified.
+//! of a channel until it expires; the server signs it with a key for this purpose only. TUF's root metadata lists
+//! these keys. Signatures cover the bytes as served: metadata is never re-encoded before it is verified.
 
 #![warn(missing_docs)]
 
 mod digest;
 mod json;
-mod key_set;
 mod keys;
 mod metadata;
 mod name;
@@ -18,11 +16,7 @@ mod timestamp;
 
 pub use digest::{Digest, DigestError};
 pub use json::{MetadataError, SCHEMA};
-pub use key_set::{
-    KeySet, KeyText, KeyTextError, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_KEYS, MIN_THRESHOLD, NamedKey,
-    Role,
-};
-pub use keys::{Key, KeyError, Keys, SignatureError, split_signatures};
+pub use keys::{Key, KeyError, Keys, PublicKeyBytes, SignatureError, public_key};
 pub use metadata::{
     Blob, Delta, Image, Images, MAX_RELEASE, MAX_SIGNATURE, Payload, Release, SEGMENTS, Verity,
 };
@@ -41,25 +35,4 @@ pub mod files {
     pub const TIMESTAMP: &str = "timestamp.json";
     /// minisign signature of [`TIMESTAMP`] by a channel key.
     pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
-    /// The key set in an image.
-    pub const KEYS: &str = "keys.json";
-
-    /// A key set, as served.
-    #[must_use]
-    pub fn keys(epoch: u64) -> String {
-        format!("keys.{epoch}.json")
-    }
-
-    /// The concatenated signatures of a key set.
-    #[must_use]
-    pub fn keys_signatures(epoch: u64) -> String {
-        format!("keys.{epoch}.json.sig")
-    }
-
-    /// The inverse of [`keys`].
-    #[must_use]
-    pub fn epoch_of(name: &str) -> Option<u64> {
-        let epoch = name.strip_prefix("keys.")?.strip_suffix(".json")?.parse().ok()?;
-        (keys(epoch) == name).then_some(epoch)
-    }
 }

@@ -52,6 +52,14 @@ impl Ed25519Signer {
         let key = Key::ed25519(pair.public_key().as_ref().try_into().ok()?);
         Some(Self { pair, key })
     }
+
+    /// The same under another id: as `key`, which is this public key with fields that the specification does not define.
+    /// `None` if it is another key.
+    #[must_use]
+    pub fn listed_as(self, key: Key) -> Option<Self> {
+        let is_same = self.key.identity() == key.identity();
+        is_same.then_some(Self { pair: self.pair, key })
+    }
 }
 
 impl Signer for Ed25519Signer {
@@ -79,11 +87,23 @@ pub fn sign<T: Serialize>(signed: T, signers: &[&dyn Signer]) -> Result<Signed<T
 /// # Errors
 /// See [`SignError`]. The file's other signatures are not verified.
 pub fn add_signatures(file: &[u8], signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
-    let mut tree = json::parse(file)?;
+    let tree = json::parse(file)?;
     let new = signatures(tree.get("signed").ok_or(SignError::NotMetadata)?, signers)?;
+    insert(tree, &new)
+}
+
+/// Like [`add_signatures`], for signatures that were made elsewhere. They are not verified.
+///
+/// # Errors
+/// See [`SignError`].
+pub fn insert_signatures(file: &[u8], new: &[Signature]) -> Result<Vec<u8>, SignError> {
+    insert(json::parse(file)?, new)
+}
+
+fn insert(mut tree: Value, new: &[Signature]) -> Result<Vec<u8>, SignError> {
     let all = tree.get_mut("signatures").and_then(Value::as_array_mut).ok_or(SignError::NotMetadata)?;
     all.retain(|old| !new.iter().any(|new| old.get("keyid").and_then(Value::as_str) == Some(&new.keyid)));
-    for signature in &new {
+    for signature in new {
         all.push(serde_json::to_value(signature).map_err(|error| SignError::Encode(error.to_string()))?);
     }
     let mut bytes = serde_json::to_vec_pretty(&tree).map_err(|error| SignError::Encode(error.to_string()))?;

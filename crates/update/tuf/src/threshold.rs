@@ -30,21 +30,33 @@ pub fn verify_threshold(
     message: &[u8],
     signatures: &[Signature],
 ) -> Result<(), NotSigned> {
+    let found = signing_keys(rule, keys, message, signatures).len() as u64;
+    if found >= rule.threshold.get() {
+        Ok(())
+    } else {
+        Err(NotSigned { role: role.to_owned(), found, threshold: rule.threshold.get() })
+    }
+}
+
+/// The ids of the role's keys that signed `message`: one for each key, in the order of the signatures.
+pub(crate) fn signing_keys(
+    rule: &RoleKeys,
+    keys: &BTreeMap<KeyId, Key>,
+    message: &[u8],
+    signatures: &[Signature],
+) -> Vec<KeyId> {
     let mut counted = BTreeSet::new();
+    let mut ids = Vec::new();
     for Signature { keyid, sig, .. } in
         signatures.iter().filter(|signature| rule.keyids.contains(&signature.keyid))
     {
         let key = keys.get(keyid);
         if let Some(identity) = key.and_then(Key::identity)
             && key.is_some_and(|key| key.verifies(message, sig))
+            && counted.insert(identity)
         {
-            counted.insert(identity);
+            ids.push(keyid.clone());
         }
     }
-    let found = counted.len() as u64;
-    if found >= rule.threshold.get() {
-        Ok(())
-    } else {
-        Err(NotSigned { role: role.to_owned(), found, threshold: rule.threshold.get() })
-    }
+    ids
 }

@@ -12,7 +12,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use release::Role;
+
+use update_core::roots::{self, Role};
 use update_core::slots::BootState;
 use update_core::status::Operation;
 use update_core::trust::{Ban, UpdateOptions};
@@ -49,7 +50,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show the trusted keys: the key set in force, and its expiry
+    /// Show the trusted keys: the root in force, and its expiry
     Keys {
         /// Print one JSON document
         #[arg(long)]
@@ -213,11 +214,17 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<ExitCo
         .map(|(version, issued)| format!("{version}, signed {}", date(issued)));
     let bans: Vec<String> =
         updater.state.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
+    let root = updater.trusted_root()?;
     let rows = [
         ("Version", field("version")),
         ("Channel", field("group")),
         ("Server", field("server")),
-        ("Keys", updater.key_set()?.map(|set| format!("set {}, expires {}", set.epoch, date(set.expires)))),
+        (
+            "Root",
+            root.map(|root| {
+                format!("version {}, expires {}", roots::version(&root), date(roots::expires(&root)))
+            }),
+        ),
         ("Operation", field("operation")),
         ("Channel version", channel_version),
         ("Outdated", field("outdated")),
@@ -236,24 +243,25 @@ fn status(paths: &Paths, updater: &Updater, json: bool) -> anyhow::Result<ExitCo
 }
 
 fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()> {
-    let set = updater.key_set()?;
+    let root = updater.trusted_root()?;
     let local = settings.allow_local_keys;
     if json {
-        println!("{:#}", serde_json::json!({ "set": set, "local_keys": local }));
+        println!("{:#}", serde_json::json!({ "root": root, "local_keys": local }));
         return Ok(());
     }
-    match &set {
-        Some(set) => {
-            let until = if set.expires < now() { "expired" } else { "expires" };
-            println!("Set {}, {until} {}", set.epoch, date(set.expires));
-            println!("The next set needs signatures by {} of its root keys.", set.threshold);
+    match &root {
+        Some(root) => {
+            let expires = roots::expires(root);
+            let until = if expires <= now() { "expired" } else { "expires" };
+            println!("Root version {}, {until} {}", roots::version(root), date(expires));
+            println!("The next version needs signatures by {} of its root keys.", root.roles.root.threshold);
             for role in Role::ALL {
-                for key in set.named_keys(role) {
-                    println!("{:<8} {:<16} {}", role.name(), key.name, key.key.as_str());
+                for named in roots::named_keys(root, role) {
+                    println!("{:<8} {:<16} {}", role.name(), named.name, named.key.id());
                 }
             }
         }
-        None => println!("No key set: the trusted keys are part of the image."),
+        None => println!("No root: the trusted keys are part of the image."),
     }
     if local {
         println!("The keys in /etc/keelson/keys.d are trusted, too.");

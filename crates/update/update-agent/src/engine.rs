@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use go_compat::format_duration;
 use tokio::sync::mpsc::UnboundedSender;
+use update_core::roots;
 use update_core::schedule::{Intervals, LastCheck, delay};
 use update_core::status::{Operation, Status};
 use update_core::trust::UpdateOptions;
@@ -162,9 +163,9 @@ impl Engine {
         };
         let hold = self.updater.state.hold().ok().flatten().map(|hold| hold.reason);
         let bans = self.updater.state.bans().unwrap_or_default();
-        let keys = self.updater.key_set().ok().flatten();
+        let root = self.updater.trusted_root().ok().flatten();
         self.file(|file| {
-            file.key_set = keys.map(|set| set.epoch);
+            file.root_version = root.as_ref().map(roots::version);
             file.server = server;
             file.group = settings.group;
             file.pending = pending;

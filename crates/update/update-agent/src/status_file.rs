@@ -11,8 +11,8 @@ pub struct StatusFile {
     /// The running version.
     pub version: String,
     pub group: String,
-    /// Epoch of the key set in force, if any.
-    pub key_set: Option<u64>,
+    /// Of the root in force, if any.
+    pub root_version: Option<u64>,
     /// The URL, or why updates are disabled.
     pub server: String,
     pub last_checked: i64,

@@ -9,8 +9,8 @@
 pub mod conf;
 pub mod entry;
 pub mod freshness;
-pub mod key_sets;
 pub mod method;
+pub mod roots;
 pub mod schedule;
 pub mod slots;
 pub mod status;

@@ -6,7 +6,7 @@ mod verifier;
 use release::{Digest, Release, Timestamp, files::RELEASE};
 
 pub use facts::{
-    ActiveKeySet, Ban, RoleKeys, TrustAnchors, TrustState, UpdateOptions, VerifyContext, VerifyError,
+    ActiveRoot, Ban, RoleKeys, TrustAnchors, TrustState, UpdateOptions, VerifyContext, VerifyError,
 };
 use verifier::Verifier;
 

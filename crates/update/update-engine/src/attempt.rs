@@ -80,8 +80,7 @@ impl Updater {
             let message = format!("cannot read {}: {error}", path.display());
             Failure::text(Kind::Rejected, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
-        let if_exists = |name: &str| origin.has(name).then(|| origin.metadata(name)).transpose();
-        self.follow_key_sets(if_exists)?;
+        self.follow_roots(&origin)?;
         let offer = fetch_offer(&origin, false)?;
         let accepted = self.verify_offer(&offer, settings, options)?;
         self.install(&accepted, &origin, observer, &|_| {}, &|| Ok(()))
@@ -347,7 +346,7 @@ pub(crate) fn fetch_offer(origin: &Origin, from_server: bool) -> Result<Offer, F
 /// The failure for a rejected offer.
 pub(crate) fn rejected(refusal: &VerifyError) -> Failure {
     let code = match refusal {
-        VerifyError::Signature { .. } | VerifyError::KeysExpired { .. } | VerifyError::KeysLost { .. } => {
+        VerifyError::Signature { .. } | VerifyError::RootExpired { .. } | VerifyError::RootLost { .. } => {
             ErrorCode::PAYLOAD_PUBLIC_KEY
         }
         VerifyError::Metadata(_) => code::MANIFEST,

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 const ENDPOINT: &str = "/v1/update";
 
 impl Updater {
-    /// Fetches and verifies the timestamp of the machine's channel, and the key sets before it. Records it.
+    /// Fetches and verifies the timestamp of the machine's channel, and follows new roots before. Records it.
     ///
     /// # Errors
     /// The server has none, or it is not acceptable.
@@ -30,7 +30,7 @@ impl Updater {
             return Err(Failure::text(Kind::Transient, omaha::ErrorCode::DOWNLOAD_TRANSFER, message));
         };
         let origin = Origin::Server { http: http.clone(), code_bases: vec![url] };
-        self.follow_key_sets(|name| origin.metadata_if_exists(name))?;
+        self.follow_roots(&origin)?;
         match self.confirm_by(&origin, settings) {
             // The server may have signed anew between the two requests.
             Err(failure) if failure.is_signature() => self.confirm_by(&origin, settings),

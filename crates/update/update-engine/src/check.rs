@@ -132,8 +132,7 @@ impl Session<'_> {
         checked.poll_interval = offer.poll_interval;
         let origin = Origin::Server { http: self.http.clone(), code_bases: offer.urls.to_vec() };
         // Even if the version is not wanted: a stolen key must lose its trust as early as possible.
-        let if_offered = |name: &str| offer.file(name).map(|_| origin.metadata(name)).transpose();
-        self.updater.follow_key_sets(if_offered)?;
+        self.updater.follow_roots(&origin)?;
         if pending.as_deref() == Some(offer.version) {
             return Ok(Outcome::UpToDate(None));
         }
@@ -161,7 +160,7 @@ impl Session<'_> {
         origin: &Origin,
         options: UpdateOptions,
     ) -> Result<(), Failure> {
-        // For newer key sets, which the offer does not list. The offer is verified in any case.
+        // For new roots. The offer is verified in any case.
         if let Err(failure) = self.updater.confirm_channel(self.http, self.url, self.settings) {
             tracing::info!(error = %failure, "cannot confirm the channel after the transfer");
         }

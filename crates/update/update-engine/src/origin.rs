@@ -5,9 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use release::{
-    FileName, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files,
-};
+use release::{FileName, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files};
+use update_core::roots::{self, MAX_ROOT};
 use update_worker::Isolation;
 
 use crate::error::{Failure, Kind};
@@ -42,16 +41,10 @@ impl Origin {
         let limit = match name {
             files::RELEASE => MAX_RELEASE,
             files::TIMESTAMP => MAX_TIMESTAMP,
-            name if files::epoch_of(name).is_some() => MAX_KEY_SET,
-            name if name.strip_suffix(".sig").and_then(files::epoch_of).is_some() => MAX_KEY_SET_SIGNATURES,
+            name if roots::version_of(name).is_some() => MAX_ROOT,
             _ => MAX_SIGNATURE,
         };
         limit as u64
-    }
-
-    /// Whether a folder or bundle contains the file.
-    pub fn has(&self, name: &str) -> bool {
-        self.open(name).is_ok()
     }
 
     /// Fetches a metadata file.
@@ -59,8 +52,11 @@ impl Origin {
         self.small(name, Self::limit(name))
     }
 
-    /// As [`Origin::metadata`]; `None` if the server responds that the file does not exist.
+    /// As [`Origin::metadata`]; `None` if the folder or bundle does not contain the file, or the server responds so.
     pub fn metadata_if_exists(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        if !matches!(self, Self::Server { .. }) && self.open(name).is_err() {
+            return Ok(None);
+        }
         match self.metadata(name) {
             Err(failure) if failure.http_status == Some(404) => Ok(None),
             outcome => outcome.map(Some),

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use release::{Digest, Version, files};
+use release::{Digest, Version};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update_core::freshness::Freshness;
-use update_core::key_sets::{ChainError, SignedKeySet};
+use update_core::roots;
 use update_core::trust::{Ban, TrustState};
 
 use crate::lock::lock;
@@ -43,8 +43,8 @@ pub enum StateError {
     Damaged { path: PathBuf, why: String },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("{folder}: {why}; remove keys.*.json there: the next check fetches the sets again")]
-    KeySets { folder: PathBuf, why: ChainError },
+    #[error("invalid root in {folder}; remove *.root.json there: the next check fetches the roots again")]
+    Roots { folder: PathBuf, source: tuf::Error },
 }
 
 const TRUST: &str = "trust.json";
@@ -97,38 +97,34 @@ impl StateStore {
         if freshness == before { Ok(()) } else { self.write(FRESHNESS, &freshness) }
     }
 
-    /// The accepted key sets after set `epoch`, in sequence, with their signatures: whoever can write here cannot add
+    /// The accepted roots after version `version`, in sequence, with their signatures: whoever can write here cannot add
     /// one of their own. An unreadable file is an error: it revokes keys.
-    pub fn key_sets_after(&self, epoch: u64) -> Result<Vec<SignedKeySet>, StateError> {
-        let mut sets = Vec::new();
-        for epoch in (epoch..).skip(1) {
-            let Some(set) = bytes(&self.0.state_file(&files::keys(epoch)))? else { break };
-            let signatures = bytes(&self.0.state_file(&files::keys_signatures(epoch)))?.unwrap_or_default();
-            let signatures = String::from_utf8_lossy(&signatures).into_owned();
-            sets.push(SignedKeySet { bytes: set, signatures });
+    pub fn roots_after(&self, version: u64) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut accepted = Vec::new();
+        for version in (version..).skip(1) {
+            let Some(root) = bytes(&self.0.state_file(&roots::file(version)))? else { break };
+            accepted.push(root);
         }
-        Ok(sets)
+        Ok(accepted)
     }
 
-    /// Persists accepted sets, under a lock; the first one has epoch `first`.
-    pub fn add_key_sets(&self, first: u64, sets: &[SignedKeySet]) -> Result<(), StateError> {
-        if sets.is_empty() {
+    /// Persists accepted roots, under a lock; the first one has version `first`.
+    pub fn add_roots(&self, first: u64, accepted: &[Vec<u8>]) -> Result<(), StateError> {
+        if accepted.is_empty() {
             return Ok(());
         }
         let _lock = self.lock(TRUST_LOCK)?;
-        // A later one, behind a gap, may follow other sets than these.
-        remove_file(self.0.state_file(&files::keys(first.saturating_add(sets.len() as u64))))?;
-        for (epoch, set) in (first..).zip(sets) {
-            // The signatures first: a set without them is invalid.
-            replace_file(self.0.state_file(&files::keys_signatures(epoch)), set.signatures.as_bytes())?;
-            replace_file(self.0.state_file(&files::keys(epoch)), &set.bytes)?;
+        // A later one, behind a gap, may follow other roots than these.
+        remove_file(self.0.state_file(&roots::file(first.saturating_add(accepted.len() as u64))))?;
+        for (version, root) in (first..).zip(accepted) {
+            replace_file(self.0.state_file(&roots::file(version)), root)?;
         }
         Ok(())
     }
 
-    /// Reports key sets that the image's does not lead to.
-    pub(crate) fn invalid_key_sets(&self, why: ChainError) -> StateError {
-        StateError::KeySets { folder: self.0.state_folder(), why }
+    /// Reports stored roots that the image's does not lead to.
+    pub(crate) fn invalid_roots(&self, source: tuf::Error) -> StateError {
+        StateError::Roots { folder: self.0.state_folder(), source }
     }
 
     pub fn bans(&self) -> Result<Vec<Ban>, StateError> {
@@ -249,12 +245,12 @@ mod tests {
         let paths = Paths::new(root.path());
         let memory = StateStore::new(&paths);
         assert_eq!(memory.trust_state().unwrap(), TrustState::default());
-        let seen = TrustState { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
+        let seen = TrustState { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, root: 2 };
         memory.update_trust_state(|stored| *stored = seen.clone()).unwrap();
         assert_eq!(memory.trust_state().unwrap(), seen);
-        // The format before key sets existed.
+        // Without a root.
         fs::write(paths.state_file(TRUST), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
-        assert_eq!(memory.trust_state().unwrap(), TrustState { keys: 0, ..seen.clone() });
+        assert_eq!(memory.trust_state().unwrap(), TrustState { root: 0, ..seen.clone() });
         fs::write(paths.state_file(TRUST), "{\"epoch\":1,").unwrap();
         let error = memory.trust_state().unwrap_err().to_string();
         assert!(error.contains("trust.json is damaged"), "{error}");
@@ -272,18 +268,18 @@ mod tests {
     }
 
     #[test]
-    fn key_sets_end_at_the_first_gap() {
+    fn roots_end_at_the_first_gap() {
         let root = tempfile::tempdir().unwrap();
         let memory = StateStore::new(&Paths::new(root.path()));
-        let set = |text: &str| SignedKeySet { bytes: text.into(), signatures: format!("by {text}") };
-        memory.add_key_sets(2, &[set("two"), set("three")]).unwrap();
-        memory.add_key_sets(5, &[set("five")]).unwrap();
-        memory.add_key_sets(6, &[]).unwrap();
-        assert_eq!(memory.key_sets_after(1).unwrap(), [set("two"), set("three")]);
-        assert_eq!(memory.key_sets_after(2).unwrap(), [set("three")]);
-        assert_eq!(memory.key_sets_after(3).unwrap(), []);
-        memory.add_key_sets(4, &[set("four")]).unwrap();
-        assert_eq!(memory.key_sets_after(3).unwrap(), [set("four")]);
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
+        memory.add_roots(2, &texts(&["two", "three"])).unwrap();
+        memory.add_roots(5, &texts(&["five"])).unwrap();
+        memory.add_roots(6, &[]).unwrap();
+        assert_eq!(memory.roots_after(1).unwrap(), texts(&["two", "three"]));
+        assert_eq!(memory.roots_after(2).unwrap(), texts(&["three"]));
+        assert_eq!(memory.roots_after(3).unwrap(), texts(&[]));
+        memory.add_roots(4, &texts(&["four"])).unwrap();
+        assert_eq!(memory.roots_after(3).unwrap(), texts(&["four"]));
     }
 
     #[test]

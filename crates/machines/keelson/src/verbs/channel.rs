@@ -238,7 +238,7 @@ fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
     let head = ["GROUP", "CHANNEL", "UPDATED", "IN PROGRESS", "FAILED", "SHARE", "PAUSED"];
     text.push_str(&output::table(&head, &groups.collect::<Vec<_>>()));
     output::print(format!("{text}\n"))?;
-    if let Some(warning) = app["key_set"]["warning"].as_str() {
+    if let Some(warning) = app["root"]["warning"].as_str() {
         context.progress.note(&format!("warning: {warning} `keelson keys rotate` creates the next one"));
     }
     Ok(ExitCode::SUCCESS)

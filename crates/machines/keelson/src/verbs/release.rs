@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
-use release::{Digest, KeySet, Keys, Release, Verity, Version};
+use release::{Digest, Keys, Release, Verity, Version};
 use release_folder::{
     BuildStep, BuiltRelease, ImageFiles, KeysError, ReleaseInfo, ReleaseSpec, SigningKey, build_release,
 };
 use serde_json::json;
+use update_core::roots::{Role, named_keys, version};
 
 use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
@@ -106,7 +107,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         }
     })?;
     // A machine that installs this release may know older keys only.
-    release_folder::copy_sets(key.parent().unwrap_or(Path::new(".")), &out)?;
+    release_folder::copy_roots(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
@@ -126,17 +127,19 @@ fn release_key_error(error: KeysError) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cannot use the release key{hint}"))
 }
 
-/// A note if the key is not in the newest key set of its folder.
+/// A note if the key is not in the newest root of its folder.
 fn unlisted_key_note(key: &Path, secret: &SigningKey) -> anyhow::Result<Option<String>> {
     let folder = key.parent().unwrap_or(Path::new("."));
-    let Some(last) = release_folder::load_sets(folder)?.pop() else { return Ok(None) };
-    let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
-    let is_in = set.release.iter().any(|named| named.key == public);
+    if release_folder::load_roots(folder)?.is_empty() {
+        return Ok(None);
+    }
+    let root = release_folder::latest_status(folder)?.root;
+    let is_in = named_keys(&root, Role::Release).iter().any(|named| named.is_key(secret.public()));
     let note = || {
         format!(
-            "warning: {} is not a release key of set {}: machines with this set will reject the release",
+            "warning: {} is not a release key of root version {}: machines with this root will reject the release",
             key.display(),
-            set.epoch
+            version(&root)
         )
     };
     Ok((!is_in).then(note))

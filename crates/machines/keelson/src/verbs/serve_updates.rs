@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use channel_server::{ADMIN_TOKEN, OfflineKey, PUBLIC_KEY, Server, Settings, offline_key};
-use release::Role;
 use release_folder::existing_key_path;
 use rollout::App;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use update_core::roots::Role;
 
 use crate::context::Context;
 use crate::output;

@@ -99,8 +99,8 @@ pub static STEPS: [Step; 18] = [
     },
     Step {
         name: TUF,
-        about: "crate tuf and python-tuf, each with the other's repositories",
-        parts: |_| Ok(whole(TUF, &["tuf"])),
+        about: "tuf, release-folder and python-tuf, each with what the other made",
+        parts: |_| Ok(whole(TUF, &["tuf", "release-folder"])),
         run: |run| selected(run, TUF, |_| one(TUF, tuf::run(run.workspace)?)),
     },
     Step {

@@ -1,4 +1,4 @@
-//! Crate `tuf` and python-tuf: the crate's ignored tests `peer`, with an environment of pinned wheels from PyPI. Without
+//! Our crates and python-tuf: the ignored tests `peer`, with an environment of pinned wheels from PyPI. Without
 //! python3 or PyPI they are reported as skipped: a test that returned early would count as passed.
 
 use std::path::{Path, PathBuf};

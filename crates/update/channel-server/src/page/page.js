@@ -176,7 +176,7 @@ function show() {
   if ($("app").options.length !== picture.apps.length) {
     $("app").replaceChildren(...picture.apps.map((other) => new Option(other.name, other.key)));
   }
-  $("key-set").textContent = one.key_set?.warning ?? "";
+  $("root").textContent = one.root?.warning ?? "";
   const names = one.channels.map((channel) => channel.track);
   replace($("channels"), one.channels.map((channel) => channelRow(channel, one.packages, names)));
   replace($("groups"), one.groups.map(groupCard));

@@ -6,6 +6,8 @@
     reason = "each test program uses a part; a test stops at what it did not expect"
 )]
 
+pub mod roots;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

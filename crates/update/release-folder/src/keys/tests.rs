@@ -64,3 +64,13 @@ fn an_invalid_key_is_reported_with_its_path() {
         assert!(matches!(SigningKey::read(&path), Err(KeysError::Format { .. })));
     }
 }
+
+/// Attack: signatures of one message with two public keys give the secret key away.
+#[test]
+fn a_key_with_the_public_key_of_another_is_not_used() {
+    let [one, two] = [0; 2].map(|_| KeyPair::generate_unencrypted_keypair().unwrap().sk.to_bytes());
+    let mixed = [&one[..PUBLIC.start], &two[PUBLIC], &one[PUBLIC.end..]].concat();
+    let new = |bytes: &[u8]| SigningKey::new(SecretKey::from_bytes(bytes).unwrap());
+    assert_eq!(new(&one).unwrap().public()[..], one[PUBLIC]);
+    assert!(new(&mixed).is_none());
+}

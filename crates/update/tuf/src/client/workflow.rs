@@ -6,9 +6,11 @@ use super::error::{Cause, Error};
 use super::io::{Fetch, File, Store};
 use super::limits::Limits;
 use crate::key::{Key, KeyId};
-use crate::metadata::{MetaFile, Parsed, Role, RoleKeys, Root, Snapshot, Targets, Timestamp, role_type};
+use crate::metadata::{
+    MetaFile, MetadataError, Parsed, Role, RoleKeys, Root, Snapshot, Targets, Timestamp, role_type,
+};
 use crate::names::metadata_file;
-use crate::threshold::verify_threshold;
+use crate::threshold::{signing_keys, verify_threshold};
 
 /// A client of one repository, for one update: time is fixed at its start (5.1).
 pub struct Client<F, S> {
@@ -57,6 +59,41 @@ impl Authority<'_> {
 }
 
 impl Root {
+    /// Reads a root that came with the client: its own keys signed it completely.
+    ///
+    /// # Errors
+    /// It is malformed, or below its threshold.
+    pub fn first(bytes: &[u8]) -> Result<Self, Cause> {
+        let parsed = Parsed::<Self>::parse(bytes)?;
+        parsed.value.authority(role_type::ROOT).verify_parsed(&parsed)?;
+        Ok(parsed.value)
+    }
+
+    /// Reads the root that follows this one: signed by the keys of both, and of the next version (5.3.4 and 5.3.5).
+    /// Expired or not.
+    ///
+    /// # Errors
+    /// It is malformed, below a threshold, or of another version.
+    pub fn next(&self, bytes: &[u8]) -> Result<Self, Cause> {
+        let parsed: Parsed<Self> = self.authority(role_type::ROOT).verify(bytes)?;
+        parsed.value.authority(role_type::ROOT).verify_parsed(&parsed)?;
+        let found = parsed.value.header.version.get();
+        let expected = self.header.version.get().saturating_add(1);
+        if found != expected {
+            return Err(Cause::Version { found, expected });
+        }
+        Ok(parsed.value)
+    }
+
+    /// The ids of this root's root keys that signed a root file: itself, or the next one. Each key counts once.
+    ///
+    /// # Errors
+    /// The file is malformed.
+    pub fn signers_of(&self, bytes: &[u8]) -> Result<Vec<KeyId>, MetadataError> {
+        let Parsed { canonical, signatures, .. } = Parsed::<Self>::parse(bytes)?;
+        Ok(signing_keys(&self.roles.root, &self.keys, &canonical, &signatures))
+    }
+
     fn authority<'a>(&'a self, role: &'a str) -> Authority<'a> {
         // invariant: callers name top-level roles; for others root's own keys are the strictest answer.
         Authority { role, rule: self.role(role).unwrap_or(&self.roles.root), keys: &self.keys }
@@ -91,10 +128,8 @@ impl<F: Fetch, S: Store> Client<F, S> {
     fn update_root(&mut self) -> Result<Root, Error> {
         let trusted = "trusted root";
         let bytes = self.read(role_type::ROOT)?.ok_or(Cause::NoRoot).map_err(|cause| cause.of(trusted))?;
-        let parsed = Parsed::<Root>::parse(&bytes).map_err(|error| Cause::from(error).of(trusted))?;
         // The file is the anchor; that it is complete is checked as for every other.
-        parsed.value.authority(role_type::ROOT).verify_parsed(&parsed).map_err(|cause| cause.of(trusted))?;
-        let mut root = parsed.value;
+        let mut root = Root::first(&bytes).map_err(|cause| cause.of(trusted))?;
         let mut file = trusted.to_owned();
         for _ in 0..self.limits.roots {
             // 5.3.3. A version that no successor fits ends the chain.
@@ -102,7 +137,7 @@ impl<F: Fetch, S: Store> Client<F, S> {
             let Some(next) = version.checked_add(1) else { break };
             let name = metadata_file(role_type::ROOT, Some(next));
             let Some(bytes) = self.get(&name, self.limits.root)? else { break };
-            let new = next_root(&root, &bytes).map_err(|cause| cause.of(&*name))?;
+            let new = root.next(&bytes).map_err(|cause| cause.of(&*name))?;
             // 5.3.11, before the root is durable: a crash in between must not leave a state that a fast-forward
             // attack has frozen.
             let lost = |role: &str| match (root.role(role), new.role(role)) {
@@ -271,18 +306,6 @@ impl<F: Fetch, S: Store> Client<F, S> {
     fn remove(&mut self, role: &str) -> Result<(), Error> {
         self.store.remove(role).map_err(|error| Cause::Store(error).of(format!("trusted {role}")))
     }
-}
-
-/// 5.3.4 and 5.3.5: signed by the keys of its predecessor and by its own, and of the next version.
-fn next_root(trusted: &Root, bytes: &[u8]) -> Result<Root, Cause> {
-    let parsed: Parsed<Root> = trusted.authority(role_type::ROOT).verify(bytes)?;
-    parsed.value.authority(role_type::ROOT).verify_parsed(&parsed)?;
-    let found = parsed.value.header.version.get();
-    let expected = trusted.header.version.get().saturating_add(1);
-    if found != expected {
-        return Err(Cause::Version { found, expected });
-    }
-    Ok(parsed.value)
 }
 
 /// Digests, signatures and version of a file that other metadata lists.

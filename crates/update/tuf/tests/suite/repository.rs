@@ -1,8 +1,8 @@
 //! The repository's side: what it publishes is what the client accepts, and it publishes nothing else.
 
 use tuf::{
-    Ed25519Signer, Fetch, File, MetaFile, Paths, PublishError, Repository, Root, Signer, Snapshot,
-    TargetFile, Targets, Timestamp, add_signatures, sign,
+    Ed25519Signer, Fetch, File, MetaFile, Paths, PublishError, Repository, Root, Signed, Signer, Snapshot,
+    TargetFile, Targets, Timestamp, add_signatures, insert_signatures, sign,
 };
 
 use crate::simulator::{DAY, Machine, NOW, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, chain, date, number};
@@ -143,6 +143,9 @@ fn root_keys_in_separate_places_sign_one_after_the_other() {
     let file: serde_json::Value = serde_json::from_slice(&both).unwrap();
     assert_eq!(file["signatures"].as_array().unwrap().len(), 2);
     assert!(file["signed"].get("consistent_snapshot").is_none() && file["signed"]["note"] == "kept");
+    // Only the signature returns from the other place.
+    let elsewhere = Signed::<Root>::parse(&add_signatures(&draft, &[&key(3)]).unwrap()).unwrap().signatures;
+    assert_eq!(insert_signatures(&two, &elsewhere[1..]).unwrap(), add_signatures(&two, &[&key(3)]).unwrap());
     repository.publish_signed_root(both).unwrap();
     let mut machine = Machine::with_root(&first);
     machine.refresh(serve(&repository)).unwrap_err();
@@ -151,5 +154,8 @@ fn root_keys_in_separate_places_sign_one_after_the_other() {
         [&b"{"[..], b"{}", b"[]", br#"{"signed":{},"signatures":1}"#, br#"{"signed":1.5,"signatures":[]}"#]
     {
         add_signatures(bad, &[&key(2)]).unwrap_err();
+    }
+    for bad in [&b"{"[..], b"[]", br#"{"signatures":1}"#] {
+        insert_signatures(bad, &elsewhere).unwrap_err();
     }
 }

@@ -4,6 +4,7 @@
 // clippy recognizes unit tests only.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod freeze;
 mod recall;
 mod rotation;

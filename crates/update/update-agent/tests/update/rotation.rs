@@ -1,13 +1,14 @@
-//! Rotation of key sets, and invalid sets.
+//! Rotation of keys by root metadata, and invalid roots.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use folder_machine::{Machine, Releases, releases};
-use release::{MAX_KEY_SET, Role, files};
-use release_folder::{Change, FirstSet, Replace, SigningKey, copy_sets, create_first_set, rotate};
+use release::files;
+use release_folder::{Change, FirstRoot, Replace, SigningKey, copy_roots, create_first_root, rotate};
 use tempfile::TempDir;
+use update_core::roots::{self, MAX_ROOT, Role};
 use update_engine::{Outcome, now};
 
 use crate::server::{Fault, Server};
@@ -30,8 +31,8 @@ impl Operator {
         for file in ["release.key", "server/channel.key", "release/test.pub", "channel/test.pub"] {
             write_file(&keys.path().join(file), &fs::read(releases.keys.join(file)).unwrap());
         }
-        let first = FirstSet { issued: now() - 100, expires: now() + YEAR, ..FirstSet::default() };
-        create_first_set(keys.path(), &first).unwrap();
+        let first = FirstRoot { expires: now() + YEAR, ..FirstRoot::default() };
+        create_first_root(keys.path(), &first).unwrap();
         for entry in fs::read_dir(&releases.full_only.folder).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), release.path().join(entry.file_name())).unwrap();
@@ -40,29 +41,29 @@ impl Operator {
     }
 
     /// The original release, signed by the first key.
-    fn without_key_sets(&self) -> &Path {
+    fn without_roots(&self) -> &Path {
         &self.releases.full_only.folder
     }
 
     fn machine(&self) -> Machine {
         let machine = Machine::new();
-        machine.set_image_key_set(&self.set(1));
+        machine.set_image_root(&self.root(1));
         machine
     }
 
-    fn set(&self, epoch: u64) -> Vec<u8> {
-        fs::read(self.keys.path().join(files::keys(epoch))).unwrap()
+    fn root(&self, version: u64) -> Vec<u8> {
+        fs::read(self.keys.path().join(roots::file(version))).unwrap()
     }
 
     fn replace(&self, role: Role) {
         let change =
             Change { replace: vec![Replace { role, file: role.name().into() }], ..Change::default() };
-        assert!(rotate(self.keys.path(), &change, &mut None, now(), now() + YEAR).unwrap().is_complete());
+        assert!(rotate(self.keys.path(), &change, &mut None, now() + YEAR).unwrap().is_complete());
     }
 
-    /// Copies the key sets to the release.
-    fn copy_key_sets(&self) {
-        copy_sets(self.keys.path(), self.release.path()).unwrap();
+    /// Copies the roots to the release.
+    fn copy_roots(&self) {
+        copy_roots(self.keys.path(), self.release.path()).unwrap();
     }
 
     /// Signs the release with the current release key.
@@ -99,11 +100,11 @@ fn assert_rejected(machine: &Machine, folder: &Path, expect: &str) {
     assert_eq!(machine.next_boot(), "keelson_2.0.0.efi");
 }
 
-/// Epoch of the key set in force.
-fn key_set_epoch(machine: &Machine) -> u64 {
+/// Version of the root in force.
+fn root_version(machine: &Machine) -> u64 {
     let output = run(machine, &["keys", "--json"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    value["set"]["epoch"].as_u64().unwrap()
+    value["root"]["version"].as_u64().unwrap()
 }
 
 #[test]
@@ -111,30 +112,29 @@ fn a_revoked_key_is_rejected_after_a_rotation() {
     let operator = Operator::new();
     let machine = operator.machine();
     operator.replace(Role::Release);
-    operator.copy_key_sets();
-    assert_eq!(key_set_epoch(&machine), 1);
+    operator.copy_roots();
+    assert_eq!(root_version(&machine), 1);
     assert_rejected(&machine, operator.release.path(), "release.json: no trusted key made this signature");
-    assert_eq!(key_set_epoch(&machine), 2);
-    // The image still contains the revoked key. A release without key sets is verified by the newest known set.
+    assert_eq!(root_version(&machine), 2);
+    // The image still contains the revoked key. A release without roots is verified by the newest known one.
     assert!(machine.path("usr/share/keelson/keys/release/test.pub").exists());
-    assert_rejected(
-        &machine,
-        operator.without_key_sets(),
-        "release.json: no trusted key made this signature",
-    );
+    assert_rejected(&machine, operator.without_roots(), "release.json: no trusted key made this signature");
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
-    assert!(output.starts_with("Set 2, expires 20") && output.contains("release  test.e2"), "{output}");
+    assert!(
+        output.starts_with("Root version 2, expires 20") && output.contains("release  test.v2"),
+        "{output}"
+    );
     operator.sign();
     apply(&machine, operator.release.path()).unwrap();
     assert_eq!(machine.next_boot(), "keelson_3.0.0+3-0.efi");
 }
 
 #[test]
-fn a_bundle_contains_its_key_sets() {
+fn a_bundle_contains_its_roots() {
     let operator = Operator::new();
     let machine = operator.machine();
     operator.replace(Role::Release);
-    operator.copy_key_sets();
+    operator.copy_roots();
     operator.sign();
     let made = release_folder::BuiltRelease {
         folder: operator.release.path().to_owned(),
@@ -143,7 +143,7 @@ fn a_bundle_contains_its_key_sets() {
     let bundle = machine.path("keelson-3.kup");
     made.bundle(&bundle).unwrap();
     apply(&machine, &bundle).unwrap();
-    assert_eq!((key_set_epoch(&machine), machine.next_boot().as_str()), (2, "keelson_3.0.0+3-0.efi"));
+    assert_eq!((root_version(&machine), machine.next_boot().as_str()), (2, "keelson_3.0.0+3-0.efi"));
 }
 
 #[test]
@@ -151,166 +151,163 @@ fn two_rotations_reset_values_signed_by_stolen_keys() {
     let operator = Operator::new();
     let machine = operator.machine();
     // As if the stolen keys had signed these values: no honest release is newer.
-    let huge = format!(r#"{{"keys":1,"epoch":{0},"version":"99999.0.0","issued":{0}}}"#, u64::MAX / 4);
+    let huge = format!(r#"{{"root":1,"epoch":{0},"version":"99999.0.0","issued":{0}}}"#, u64::MAX / 4);
     write_file(&machine.path("var/lib/keelson/update/trust.json"), huge.as_bytes());
     let server = operator.server();
     let failure = check(&machine, &server).outcome.unwrap_err();
     assert!(failure.message.contains("of the signing keys, but epoch"), "{failure}");
     operator.replace(Role::Release);
     operator.replace(Role::Channel);
-    operator.copy_key_sets();
+    operator.copy_roots();
     operator.sign();
     let checked = check(&machine, &server);
     assert!(installed(&checked), "{:?}", checked.outcome);
-    assert_eq!(key_set_epoch(&machine), 3);
+    assert_eq!(root_version(&machine), 3);
     machine.assert_bootable();
     let trust = fs::read_to_string(machine.path("var/lib/keelson/update/trust.json")).unwrap();
-    assert!(trust.contains("\"keys\": 3") && !trust.contains("99999"), "{trust}");
+    assert!(trust.contains("\"root\": 3") && !trust.contains("99999"), "{trust}");
 }
 
 #[test]
-fn key_sets_are_accepted_without_an_update() {
+fn roots_are_accepted_without_an_update() {
     let operator = Operator::new();
     let machine = operator.machine();
     let server = operator.server();
     assert!(installed(&check(&machine, &server)));
-    assert_eq!(key_set_epoch(&machine), 1);
+    assert_eq!(root_version(&machine), 1);
     operator.replace(Role::Release);
-    operator.copy_key_sets();
+    operator.copy_roots();
     let checked = check(&machine, &server);
     assert!(matches!(checked.outcome, Ok(Outcome::UpToDate(None))), "{:?}", checked.outcome);
-    assert_eq!(key_set_epoch(&machine), 2);
+    assert_eq!(root_version(&machine), 2);
 }
 
 #[test]
-fn invalid_key_sets_change_nothing() {
+fn invalid_roots_change_nothing() {
     let operator = Operator::new();
     operator.replace(Role::Release);
     operator.replace(Role::Release);
-    let keys = operator.keys.path();
-    let [two, three] = [2, 3].map(|epoch| operator.set(epoch));
-    let [by_two, by_three] = [2, 3].map(|epoch| fs::read(keys.join(files::keys_signatures(epoch))).unwrap());
-    let format_status = |count: usize| -> Vec<u8> {
-        let text = String::from_utf8(by_two.clone()).unwrap();
-        text.lines().take(count).flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
+    let [two, three] = [2, 3].map(|version| operator.root(version));
+    let file: serde_json::Value = serde_json::from_slice(&two).unwrap();
+    let signatures = |signatures: Vec<&serde_json::Value>| {
+        let mut file = file.clone();
+        file["signatures"] = signatures.into_iter().cloned().collect();
+        serde_json::to_vec(&file).unwrap()
     };
-    let mut changed = two.clone();
-    changed[200] ^= 1;
-    let twice = [format_status(4), format_status(4), format_status(4)].concat();
-    for (set, signatures, expect) in [
-        (&two, format_status(4), "key set 2 needs signatures by 2 root keys of set 1, and has root-1"),
-        (&two, twice, "key set 2 needs signatures by 2 root keys of set 1, and has root-1"),
-        (&two, Vec::new(), "root keys of set 1, and has none"),
-        (&two, by_three.clone(), "root keys of set 1, and has none"),
-        (&changed, by_two.clone(), "root keys of set 1, and has none"),
-        (&three, by_three.clone(), "key set 1 must be followed by set 2, not by 3"),
-        (&operator.set(1), fs::read(keys.join("keys.1.json.sig")).unwrap(), "followed by set 2, not by 1"),
-        (&b"garbage".to_vec(), by_two.clone(), "root keys of set 1, and has none"),
-        (&vec![b' '; MAX_KEY_SET + 1], by_two.clone(), "has more than 16384 bytes"),
-        (
-            &two,
-            b"nonsense".to_vec(),
-            "invalid signatures of key set 2: the signature is not in minisign's format",
-        ),
+    let by: Vec<_> = file["signatures"].as_array().unwrap().iter().collect();
+    let text = String::from_utf8(two.clone()).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1).into_bytes()
+    };
+    let mut padded = two.clone();
+    padded.resize(MAX_ROOT + 1, b' ');
+    for (root, expect) in [
+        (signatures(by[..1].to_vec()), "signed by 1 of 2 keys of role root"),
+        (signatures(vec![]), "signed by 0 of 2 keys of role root"),
+        (signatures(vec![by[0], by[0]]), "signatures: two of key"),
+        (changed("\"threshold\": 2", "\"threshold\": 1"), "signed by 0 of 2 keys of role root"),
+        (changed("\"version\": 2", "\"version\": 2, \"version\": 3"), "duplicate field `version`"),
+        (changed("\"spec_version\": \"1", "\"spec_version\": \"2"), "supported are versions 1.x"),
+        (three, "version 3, expected 2"),
+        (operator.root(1), "version 1, expected 2"),
+        (b"garbage".to_vec(), "line 1, column 1"),
+        (two[..two.len() / 2].to_vec(), "2.root.json: line"),
+        (padded, "has more than 65536 bytes"),
     ] {
         let machine = operator.machine();
-        write_file(&operator.release.path().join("keys.2.json"), set);
-        write_file(&operator.release.path().join("keys.2.json.sig"), &signatures);
+        write_file(&operator.release.path().join(roots::file(2)), &root);
         assert_rejected(&machine, operator.release.path(), expect);
-        assert_eq!(key_set_epoch(&machine), 1, "{expect}");
-        assert!(!machine.path("var/lib/keelson/update/keys.2.json").exists(), "{expect}");
+        assert_eq!(root_version(&machine), 1, "{expect}");
+        assert!(!machine.path("var/lib/keelson/update/2.root.json").exists(), "{expect}");
     }
-    // The keys of set 1 stay in force.
+    // The keys of root 1 stay in force.
     let machine = operator.machine();
-    apply(&machine, operator.without_key_sets()).unwrap();
+    apply(&machine, operator.without_roots()).unwrap();
 }
 
 #[test]
-fn expired_key_sets_are_rejected_and_expire_in_force() {
+fn expired_roots_are_rejected_and_expire_in_force() {
     let operator = Operator::new();
     let machine = operator.machine();
-    rotate(operator.keys.path(), &Change::default(), &mut None, now() - 50, now() - 10).unwrap();
-    operator.copy_key_sets();
-    assert_rejected(&machine, operator.release.path(), "key set 2 expired at");
-    assert_eq!(key_set_epoch(&machine), 1);
-    // An image that is older than the expiry of its key set.
-    machine.set_image_key_set(&operator.set(2));
-    assert_rejected(&machine, operator.without_key_sets(), "key set 2 expired at");
-    // The next set resolves that.
-    rotate(operator.keys.path(), &Change::default(), &mut None, now(), now() + YEAR).unwrap();
-    operator.copy_key_sets();
+    rotate(operator.keys.path(), &Change::default(), &mut None, now() - 10).unwrap();
+    operator.copy_roots();
+    assert_rejected(&machine, operator.release.path(), "cannot accept 2.root.json: expired at");
+    assert_eq!(root_version(&machine), 1);
+    // An image that is older than the expiry of its root.
+    machine.set_image_root(&operator.root(2));
+    assert_rejected(&machine, operator.without_roots(), "root version 2 expired at");
+    // The next root resolves that.
+    rotate(operator.keys.path(), &Change::default(), &mut None, now() + YEAR).unwrap();
+    operator.copy_roots();
     apply(&machine, operator.release.path()).unwrap();
-    assert_eq!(key_set_epoch(&machine), 3);
+    assert_eq!(root_version(&machine), 3);
 }
 
 #[test]
-fn a_newer_key_set_of_an_image_wins_and_an_older_one_does_not() {
+fn a_newer_root_of_an_image_wins_and_an_older_one_does_not() {
     let operator = Operator::new();
     let machine = operator.machine();
     for _ in 0..3 {
         operator.replace(Role::Release);
     }
-    let only = |epoch: u64| -> PathBuf {
-        let folder = operator.keys.path().join(format!("only-{epoch}"));
-        for name in [files::keys(epoch), files::keys_signatures(epoch)] {
-            write_file(&folder.join(&name), &fs::read(operator.keys.path().join(&name)).unwrap());
-        }
+    let only = |version: u64| -> PathBuf {
+        let folder = operator.keys.path().join(format!("only-{version}"));
+        write_file(&folder.join(roots::file(version)), &operator.root(version));
         folder
     };
-    // Key sets are accepted even without a release.
+    // Roots are accepted even without a release.
     apply(&machine, &only(2)).unwrap_err();
-    assert_eq!(key_set_epoch(&machine), 2);
-    machine.set_image_key_set(&operator.set(3));
-    assert_eq!(key_set_epoch(&machine), 3);
+    assert_eq!(root_version(&machine), 2);
+    machine.set_image_root(&operator.root(3));
+    assert_eq!(root_version(&machine), 3);
     apply(&machine, &only(2)).unwrap_err();
-    // The image that had set 3 is not booted any more: the keys that it revoked are not accepted again.
-    machine.set_image_key_set(&operator.set(1));
-    assert_eq!(key_set_epoch(&machine), 2);
-    assert_rejected(&machine, operator.without_key_sets(), "no trusted key made this signature");
-    fs::remove_file(machine.path("var/lib/keelson/update/keys.2.json")).unwrap();
+    // The image that had root 3 is not booted any more: the keys that it revoked are not accepted again.
+    machine.set_image_root(&operator.root(1));
+    assert_eq!(root_version(&machine), 2);
+    assert_rejected(&machine, operator.without_roots(), "no trusted key made this signature");
+    fs::remove_file(machine.path("var/lib/keelson/update/2.root.json")).unwrap();
     assert_rejected(
         &machine,
-        operator.without_key_sets(),
-        "key set 3 was in force on this machine, but the sets that lead to it are lost: set 1 is known",
+        operator.without_roots(),
+        "root version 3 was in force on this machine, but the roots that lead to it are lost: version 1 is known",
     );
-    operator.copy_key_sets();
+    operator.copy_roots();
     operator.sign();
     apply(&machine, operator.release.path()).unwrap();
-    assert_eq!(key_set_epoch(&machine), 4);
+    assert_eq!(root_version(&machine), 4);
 }
 
 /// Root on a machine must not be able to replace its keys for good: the next image has the vendor's.
 #[test]
-fn a_key_set_of_an_intruder_is_not_in_force() {
+fn a_root_of_an_intruder_is_not_in_force() {
     let operator = Operator::new();
     let machine = operator.machine();
     let intruder = Operator::new();
     intruder.replace(Role::Release);
-    intruder.copy_key_sets();
+    intruder.copy_roots();
     intruder.sign();
     let state = machine.path("var/lib/keelson/update");
-    // Versions 0.1 accepted this file.
-    write_file(&state.join("keys.json"), &intruder.set(2));
-    assert_rejected(&machine, intruder.release.path(), "key set 2 needs signatures by 2 root keys of set 1");
-    assert_eq!(key_set_epoch(&machine), 1);
-    for name in [files::keys(2), files::keys_signatures(2)] {
-        write_file(&state.join(&name), &fs::read(intruder.keys.path().join(&name)).unwrap());
-    }
-    assert_rejected(&machine, intruder.release.path(), "key set 2 needs signatures by 2 root keys of set 1");
+    let refused = "2.root.json: signed by 0 of 2 keys of role root";
+    write_file(&state.join("root.json"), &intruder.root(2));
+    assert_rejected(&machine, intruder.release.path(), refused);
+    assert_eq!(root_version(&machine), 1);
+    write_file(&state.join(roots::file(2)), &intruder.root(2));
+    assert_rejected(&machine, intruder.release.path(), refused);
     let failure = check(&machine, &intruder.server()).outcome.unwrap_err();
-    assert!(failure.message.contains("remove keys.*.json"), "{failure}");
+    assert!(failure.message.contains("remove *.root.json"), "{failure}");
 }
 
 #[test]
-fn an_image_without_a_key_set_accepts_none_and_local_keys_stay_trusted() {
+fn an_image_without_a_root_follows_none_and_local_keys_stay_trusted() {
     let operator = Operator::new();
     operator.replace(Role::Release);
-    operator.copy_key_sets();
+    operator.copy_roots();
     let machine = Machine::new();
     apply(&machine, operator.release.path()).unwrap();
-    assert!(!machine.path("var/lib/keelson/update/keys.2.json").exists());
+    assert!(!machine.path("var/lib/keelson/update/2.root.json").exists());
     let output = String::from_utf8(run(&machine, &["keys"]).stdout).unwrap();
-    assert!(output.starts_with("No key set"), "{output}");
+    assert!(output.starts_with("No root"), "{output}");
     // The operator trusts the revoked key locally.
     let machine = operator.machine();
     assert_rejected(&machine, operator.release.path(), "no trusted key");
@@ -318,20 +315,20 @@ fn an_image_without_a_key_set_accepts_none_and_local_keys_stay_trusted() {
     let key = fs::read(operator.releases.keys.join("release/test.pub")).unwrap();
     write_file(&machine.path("etc/keelson/keys.d/release/mine.pub"), &key);
     apply(&machine, operator.release.path()).unwrap();
-    assert_eq!(key_set_epoch(&machine), 2);
+    assert_eq!(root_version(&machine), 2);
 }
 
 #[test]
-fn a_damaged_key_set_stops_updates_with_an_error() {
+fn a_damaged_root_stops_updates_with_an_error() {
     let operator = Operator::new();
     let machine = operator.machine();
-    write_file(&machine.path("var/lib/keelson/update/keys.2.json"), b"{");
+    write_file(&machine.path("var/lib/keelson/update/2.root.json"), b"{");
     assert_rejected(
         &machine,
         operator.release.path(),
-        "var/lib/keelson/update: key set 2 needs signatures by 2 root keys of set 1, and has none; remove keys.*.json",
+        "var/lib/keelson/update; remove *.root.json there: the next check fetches the roots again: cannot accept 2.root.json: line 1",
     );
-    fs::remove_file(machine.path("var/lib/keelson/update/keys.2.json")).unwrap();
-    machine.set_image_key_set(b"{");
-    assert_rejected(&machine, operator.release.path(), "the key set of the image, is invalid");
+    fs::remove_file(machine.path("var/lib/keelson/update/2.root.json")).unwrap();
+    machine.set_image_root(b"{");
+    assert_rejected(&machine, operator.release.path(), "the root of the image, is invalid");
 }

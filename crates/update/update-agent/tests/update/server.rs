@@ -52,6 +52,12 @@ pub enum Fault {
     NoTimestamp,
     /// No update, and the timestamp is signed by another key.
     Forged,
+    /// Files with other content, by name.
+    Serves(Vec<(String, Vec<u8>)>),
+    /// The body of this file does not end.
+    Endless(String),
+    /// The body of this file does not begin.
+    Silent(String),
 }
 
 pub struct Server {
@@ -71,6 +77,8 @@ struct Shared {
     codes: Mutex<Vec<(Vec<u8>, Option<String>)>>,
     /// Bytes of blobs sent.
     sent: Mutex<u64>,
+    /// Names of requested files.
+    files: Mutex<Vec<String>>,
 }
 
 impl Server {
@@ -86,6 +94,7 @@ impl Server {
             requests: Mutex::default(),
             codes: Mutex::default(),
             sent: Mutex::default(),
+            files: Mutex::default(),
         });
         let serving = shared.clone();
         std::thread::spawn(move || {
@@ -104,6 +113,11 @@ impl Server {
 
     pub fn sent(&self) -> u64 {
         *self.shared.sent.lock().unwrap()
+    }
+
+    /// Names of the files that were requested, in order.
+    pub fn files(&self) -> Vec<String> {
+        self.shared.files.lock().unwrap().clone()
     }
 
     /// Whether each request so far proved the registration token.
@@ -204,12 +218,6 @@ impl Shared {
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
             packages.push(package(name, 1));
         }
-        for entry in fs::read_dir(&self.folder).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.starts_with("keys.") {
-                packages.push(package(&name, 1));
-            }
-        }
         let sha256 = omaha::Sha256(release.full.blob.sha256.0);
         UpdateCheck {
             status: UpdateStatus::Ok,
@@ -226,6 +234,15 @@ impl Shared {
 
     fn file(&self, name: &str, range: Option<(usize, usize)>, mut to: &TcpStream) -> std::io::Result<()> {
         let fault = self.fault.lock().unwrap().clone();
+        self.files.lock().unwrap().push(name.to_owned());
+        match &fault {
+            Fault::Endless(file) if file == name => return endless(to),
+            Fault::Silent(file) if file == name => {
+                // Until the client closes the connection.
+                return to.read(&mut [0]).map(drop);
+            }
+            _ => {}
+        }
         if fault
             == Fault::Missing(match name {
                 files::RELEASE_SIGNATURE => files::RELEASE_SIGNATURE,
@@ -236,16 +253,23 @@ impl Shared {
             return respond(&mut to, 404, "text/plain", "", b"");
         }
         let is_timestamp = name.starts_with(files::TIMESTAMP);
-        let is_key_set = name.starts_with("keys.") && !self.folder.join(name).exists();
-        if is_key_set || is_timestamp && [Fault::NoTimestamp, Fault::Banned].contains(&fault) {
+        let other = match &fault {
+            Fault::Serves(files) => {
+                files.iter().find(|(file, _)| file == name).map(|(_, bytes)| bytes.clone())
+            }
+            _ => None,
+        };
+        let exists = other.is_some() || self.folder.join(name).exists();
+        let is_no_root = name.ends_with(".root.json") && !exists;
+        if is_no_root || is_timestamp && [Fault::NoTimestamp, Fault::Banned].contains(&fault) {
             return respond(&mut to, 404, "text/plain", "", b"");
         }
-        if is_timestamp {
+        if is_timestamp && other.is_none() {
             let (bytes, signature) = self.timestamp(&fault);
             let body = if name == files::TIMESTAMP { bytes } else { signature.into_bytes() };
             return respond(&mut to, 200, "application/json", "", &body);
         }
-        let mut bytes = fs::read(self.folder.join(name)).unwrap_or_default();
+        let mut bytes = other.unwrap_or_else(|| fs::read(self.folder.join(name)).unwrap_or_default());
         let is_blob = name.ends_with(".blob");
         if is_blob && fault == Fault::Portal {
             return respond(&mut to, 200, "text/html", "", b"<html>please log in</html>");
@@ -262,9 +286,19 @@ impl Shared {
         {
             std::thread::sleep(delay);
         }
-        let Some((from, last)) = range.filter(|_| fault != Fault::NoRanges) else {
-            return respond(&mut to, 200, "application/octet-stream", "", &bytes);
-        };
+        match range.filter(|_| fault != Fault::NoRanges) {
+            Some(range) => self.range(&bytes, range, is_blob, to),
+            None => respond(&mut to, 200, "application/octet-stream", "", &bytes),
+        }
+    }
+
+    fn range(
+        &self,
+        bytes: &[u8],
+        (from, last): (usize, usize),
+        is_blob: bool,
+        mut to: &TcpStream,
+    ) -> std::io::Result<()> {
         let last = last.min(bytes.len() - 1);
         let head = format!("Content-Range: bytes {from}-{last}/{}\r\n", bytes.len());
         let body = &bytes[from..=last];
@@ -303,6 +337,14 @@ impl Shared {
         let secret = SigningKey::read(&secret_key_path(&self.keys, key)).unwrap();
         let signature = secret.sign(&bytes, "t").unwrap();
         (bytes, signature)
+    }
+}
+
+/// A body without an end, until the client closes the connection.
+fn endless(mut to: &TcpStream) -> std::io::Result<()> {
+    to.write_all(b"HTTP/1.1 200 X\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\n")?;
+    loop {
+        to.write_all(&[b' '; 1 << 16])?;
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a verification depends on, and why one fails.
 
-use release::{Digest, KeySet, Keys, MetadataError, Role, SignatureError, Version};
+use release::{Digest, Keys, MetadataError, SignatureError, Version};
 use serde::{Deserialize, Serialize};
+use tuf::Root;
+
+use crate::roots::{self, Role};
 
 /// The machine's side of the verification.
 #[derive(Debug, Clone)]
@@ -39,10 +42,10 @@ pub struct UpdateOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustState {
-    /// Epoch of the key set that the rest was accepted under; 0: none. The next set resets the rest, since a stolen
+    /// Version of the root that the rest was accepted under; 0: none. The next root resets the rest, since a stolen
     /// key may have signed arbitrary numbers.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub keys: u64,
+    pub root: u64,
     /// The highest epoch of an accepted release.
     pub epoch: u64,
     /// The highest version of `epoch` found good on this machine, or the one that an operator rolled back to.
@@ -52,8 +55,8 @@ pub struct TrustState {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_none(keys: &u64) -> bool {
-    *keys == 0
+fn is_none(root: &u64) -> bool {
+    *root == 0
 }
 
 impl TrustState {
@@ -65,10 +68,10 @@ impl TrustState {
         }
     }
 
-    /// The state that is valid under key set `keys`.
+    /// The state that is valid under the root of version `root`.
     #[must_use]
-    pub fn valid_under(&self, keys: u64) -> Self {
-        if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
+    pub fn valid_under(&self, root: u64) -> Self {
+        if self.root < root { Self { root, ..Self::default() } } else { self.clone() }
     }
 }
 
@@ -94,13 +97,13 @@ pub enum VerifyError {
     Signature { file: &'static str, why: SignatureError },
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    #[error("key set {epoch} expired at {expires} (Unix time), and no newer set is known")]
-    KeysExpired { epoch: u64, expires: u64 },
+    #[error("root version {version} expired at {expires} (Unix time), and no newer one is known")]
+    RootExpired { version: u64, expires: u64 },
     #[error(
-        "key set {recorded} was in force on this machine, but the sets that lead to it are lost: set {known} is known; a \
-         check of a server that has them resolves this"
+        "root version {recorded} was in force on this machine, but the roots that lead to it are lost: version {known} is \
+         known; a check of a server that has them resolves this"
     )]
-    KeysLost { recorded: u64, known: u64 },
+    RootLost { recorded: u64, known: u64 },
     #[error("the release is for product {0}, not for this machine's")]
     WrongProduct(String),
     #[error("the release is for board {0}, not for this machine's")]
@@ -144,37 +147,37 @@ pub struct RoleKeys {
 }
 
 impl RoleKeys {
-    /// The keys of a key set.
+    /// The keys of a root.
     #[must_use]
-    pub fn of(key_set: &KeySet) -> Self {
-        Self { release: key_set.keys(Role::Release), channel: key_set.keys(Role::Channel) }
+    pub fn of(root: &Root) -> Self {
+        Self { release: roots::keys(root, Role::Release), channel: roots::keys(root, Role::Channel) }
     }
 }
 
 /// All keys that a machine trusts.
 #[derive(Debug, Default)]
 pub struct TrustAnchors {
-    /// From the image, or from the key set.
+    /// From the image, or from the root.
     pub vendor: RoleKeys,
-    /// The key set, if any.
-    pub key_set: Option<ActiveKeySet>,
-    /// The operator's keys, independent of the key set.
+    /// The root, if any.
+    pub root: Option<ActiveRoot>,
+    /// The operator's keys, independent of the root.
     pub local: RoleKeys,
 }
 
-/// The key set in force.
+/// The root in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveKeySet {
-    /// Of the key set.
-    pub epoch: u64,
+pub struct ActiveRoot {
+    /// Of the root.
+    pub version: u64,
     /// Unix time in seconds.
     pub expires: u64,
 }
 
-impl ActiveKeySet {
-    /// The epoch and the expiry of a key set.
+impl ActiveRoot {
+    /// The version and the expiry of a root.
     #[must_use]
-    pub fn of(key_set: &KeySet) -> Self {
-        Self { epoch: key_set.epoch, expires: key_set.expires }
+    pub fn of(root: &Root) -> Self {
+        Self { version: roots::version(root), expires: roots::expires(root) }
     }
 }

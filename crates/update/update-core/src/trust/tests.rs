@@ -58,7 +58,7 @@ impl World {
             keys,
             running: Version::new(1, 0, 0),
             bans: Vec::new(),
-            state: TrustState { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT, keys: 0 },
+            state: TrustState { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT, root: 0 },
             now: BUILT + DAY,
             options: UpdateOptions::default(),
         }
@@ -139,9 +139,8 @@ fn a_valid_release_is_accepted_and_recorded() {
     let world = World::new();
     let accepted = world.verify_offer(&world.offer(&release())).unwrap();
     assert_eq!(accepted.release, release());
-    // The version may turn out bad: an older one is acceptable then.
     let version = Some(Version::new(1, 0, 0));
-    assert_eq!(accepted.state, TrustState { epoch: 1, version, issued: BUILT + DAY, keys: 0 });
+    assert_eq!(accepted.state, TrustState { epoch: 1, version, issued: BUILT + DAY, root: 0 });
     assert!(!accepted.clock_is_wrong);
 }
 
@@ -194,7 +193,7 @@ fn versions_of_a_stolen_key_do_not_outlive_its_epoch() {
     let next = Release { epoch: 2, ..release() };
     let accepted = world.verify_offer(&world.offer(&next)).unwrap();
     assert_eq!((accepted.state.epoch, accepted.state.version), (2, None));
-    world.state = TrustState { epoch: 2, version: None, issued: BUILT, keys: 0 };
+    world.state = TrustState { epoch: 2, version: None, issued: BUILT, root: 0 };
     assert_contains(
         &world.rejection(&world.offer(&release())),
         "epoch 1 of the signing keys, but epoch 2 is known",
@@ -337,64 +336,65 @@ fn a_release_file_needs_no_timestamp() {
     assert_eq!(world.verify_offer(&offer).unwrap().state.issued, BUILT);
 }
 
-/// The world's keys as those of key set `epoch`.
-fn use_key_set(world: &mut World, epoch: u64) {
-    world.keys.key_set = Some(ActiveKeySet { epoch, expires: BUILT + 50 * DAY });
+/// The world's keys as those of a root.
+fn use_root(world: &mut World, version: u64) {
+    world.keys.root = Some(ActiveRoot { version, expires: BUILT + 50 * DAY });
 }
 
 #[test]
-fn values_of_a_stolen_key_do_not_outlive_its_key_set() {
+fn values_of_a_stolen_key_do_not_outlive_its_root() {
     let mut world = World::new();
-    use_key_set(&mut world, 2);
+    use_root(&mut world, 2);
     // Each of these values blocks every honest release.
     world.state =
-        TrustState { keys: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
+        TrustState { root: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
     let offer = world.offer(&release());
     world.rejection(&offer);
-    use_key_set(&mut world, 3);
+    use_root(&mut world, 3);
     let accepted = world.verify_offer(&offer).unwrap();
-    assert_eq!(accepted.state, TrustState { keys: 3, epoch: 1, version: None, issued: BUILT + DAY });
+    assert_eq!(accepted.state, TrustState { root: 3, epoch: 1, version: None, issued: BUILT + DAY });
     // The running version still counts.
     world.running = Version::new(3, 0, 0);
     assert_contains(&world.rejection(&offer), "2.0.0 is older than 3.0.0");
 }
 
 #[test]
-fn an_older_key_set_does_not_reset_the_trust_state() {
+fn an_older_root_does_not_reset_the_trust_state() {
     let mut world = World::new();
-    use_key_set(&mut world, 2);
-    world.state = TrustState { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
+    use_root(&mut world, 2);
+    world.state = TrustState { root: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
     let offer = world.offer(&release());
     assert_contains(&world.rejection(&offer), "2.0.0 is older than 2.5.0");
-    // Set 2 was lost or removed, but not its number.
-    let refused = "key set 2 was in force on this machine, but the sets that lead to it are lost: set ";
-    use_key_set(&mut world, 1);
+    // Root 2 was lost, but not its number.
+    let refused =
+        "root version 2 was in force on this machine, but the roots that lead to it are lost: version ";
+    use_root(&mut world, 1);
     assert_contains(&world.rejection(&offer), &format!("{refused}1 is known"));
-    world.keys.key_set = None;
+    world.keys.root = None;
     assert_contains(&world.rejection(&offer), &format!("{refused}0 is known"));
 }
 
 #[test]
-fn an_expired_key_set_signs_nothing() {
+fn an_expired_root_signs_nothing() {
     let mut world = World::new();
-    use_key_set(&mut world, 2);
+    use_root(&mut world, 2);
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
     world.verify_offer(&offer).unwrap();
     world.now = BUILT + 51 * DAY;
-    assert_contains(&world.rejection(&offer), "key set 2 expired at");
+    assert_contains(&world.rejection(&offer), "root version 2 expired at");
     world.now = 5;
     world.verify_offer(&offer).unwrap();
 }
 
 #[test]
-fn local_keys_are_independent_of_the_key_set() {
+fn local_keys_are_independent_of_the_root() {
     let mut world = World::new();
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
     world.keys.local = std::mem::take(&mut world.keys.vendor);
-    use_key_set(&mut world, 1);
+    use_root(&mut world, 1);
     world.now = BUILT + 51 * DAY;
     world.verify_offer(&offer).unwrap();
-    world.state.keys = 2;
+    world.state.root = 2;
     let accepted = world.verify_offer(&offer).unwrap();
-    assert_eq!(accepted.state.keys, 2);
+    assert_eq!(accepted.state.root, 2);
 }

@@ -2,7 +2,7 @@
 
 use release::{Keys, SignatureError, Timestamp, files::TIMESTAMP};
 
-use super::facts::{ActiveKeySet, RoleKeys, TrustAnchors, VerifyContext, VerifyError};
+use super::facts::{ActiveRoot, RoleKeys, TrustAnchors, VerifyContext, VerifyError};
 
 /// Seconds that a timestamp may be issued after this machine's time: clocks differ.
 const MAX_CLOCK_DIFFERENCE: u64 = 86_400;
@@ -10,14 +10,14 @@ const MAX_CLOCK_DIFFERENCE: u64 = 86_400;
 /// Verifies files by the trusted keys and this machine's time.
 pub(super) struct Verifier<'a> {
     authorities: &'a TrustAnchors,
-    /// With the state that is valid under the key set in force.
+    /// With the state that is valid under the root in force.
     pub(super) context: VerifyContext<'a>,
 }
 
 impl<'a> Verifier<'a> {
     pub(super) fn new(authorities: &'a TrustAnchors, context: &VerifyContext<'a>) -> Self {
-        let keys = authorities.key_set.map_or(0, |key_set| key_set.epoch);
-        let state = context.state.valid_under(keys);
+        let root = authorities.root.map_or(0, |root| root.version);
+        let state = context.state.valid_under(root);
         Self { authorities, context: VerifyContext { state, ..context.clone() } }
     }
 
@@ -40,9 +40,7 @@ impl<'a> Verifier<'a> {
         let by = verify_any(self.authorities, role, bytes, signature);
         match by.map_err(|why| VerifyError::Signature { file, why })? {
             KeySource::Local => Ok(()),
-            KeySource::Vendor => {
-                check_key_set(self.authorities.key_set, self.context.state.keys, self.time())
-            }
+            KeySource::Vendor => check_root(self.authorities.root, self.context.state.root, self.time()),
         }
     }
 
@@ -103,15 +101,15 @@ fn verify_any(
     }
 }
 
-/// Checks that the key set is neither lost nor expired. `now`: `None` if unknown.
-fn check_key_set(key_set: Option<ActiveKeySet>, recorded: u64, now: Option<u64>) -> Result<(), VerifyError> {
-    let known = key_set.map_or(0, |key_set| key_set.epoch);
+/// Checks that the root is neither lost nor expired. `now`: `None` if unknown.
+fn check_root(root: Option<ActiveRoot>, recorded: u64, now: Option<u64>) -> Result<(), VerifyError> {
+    let known = root.map_or(0, |root| root.version);
     if known < recorded {
-        return Err(VerifyError::KeysLost { recorded, known });
+        return Err(VerifyError::RootLost { recorded, known });
     }
-    match (key_set, now) {
-        (Some(ActiveKeySet { epoch, expires }), Some(now)) if now > expires => {
-            Err(VerifyError::KeysExpired { epoch, expires })
+    match (root, now) {
+        (Some(ActiveRoot { version, expires }), Some(now)) if now >= expires => {
+            Err(VerifyError::RootExpired { version, expires })
         }
         _ => Ok(()),
     }

@@ -1,24 +1,34 @@
-//! Locations of key sets, and their validity.
+//! Locations of roots, and their validity.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use release_folder::KeySetStatus;
+use release_folder::RootStatus;
+use update_core::roots::version;
 
 pub const DAY_SECONDS: u64 = 24 * 3600;
-/// Default validity of a key set: three years.
-pub const EXPIRES_DAYS: u64 = 1095;
+/// Default validity of a root: three years.
+const EXPIRES_DAYS: u64 = 1095;
+const MAX_EXPIRES_DAYS: u64 = 36_500;
 
-/// The key set or the keys in the image, relative to the checkout.
+/// The root or the keys in the image, relative to the checkout.
 pub const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
 
-/// Where the sets are.
+/// Where the roots are.
 #[derive(Debug, clap::Args)]
 pub struct KeysFolder {
     /// Folder of the keys [default: ~/.config/keelson/keys]
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+}
+
+/// How long a root is valid.
+#[derive(Debug, clap::Args)]
+pub struct Validity {
+    /// Validity of the root in days; machines with an expired root install no updates
+    #[arg(long = "expires-days", value_name = "N", default_value_t = EXPIRES_DAYS, value_parser = clap::value_parser!(u64).range(1..=MAX_EXPIRES_DAYS))]
+    pub days: u64,
 }
 
 impl KeysFolder {
@@ -38,9 +48,9 @@ pub fn now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the system clock is before 1970")?.as_secs())
 }
 
-/// Fails unless the set has enough signatures.
-pub fn ensure_complete(standing: &KeySetStatus) -> anyhow::Result<()> {
-    let missing = standing.missing().join("; ");
-    ensure!(standing.is_complete(), "set {} is not fully signed: {missing}", standing.set.epoch);
+/// Fails unless the root has enough signatures.
+pub fn ensure_complete(status: &RootStatus) -> anyhow::Result<()> {
+    let missing = status.missing().join("; ");
+    ensure!(status.is_complete(), "root version {} is not fully signed: {missing}", version(&status.root));
     Ok(())
 }

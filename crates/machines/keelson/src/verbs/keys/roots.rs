@@ -1,21 +1,27 @@
-//! Key set operations: rotate, sign, show and publish.
+//! Operations on root metadata: rotate, sign, show and publish.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use release::{FileName, Role, files};
+use release::FileName;
 use release_folder::{
-    Change, KeySetStatus, Replace, latest_status, load_sets, merge_signatures, secret_key_path, status,
+    Change, Replace, RootStatus, latest_status, load_roots, merge_signatures, secret_key_path, status,
 };
 use serde_json::{Value, json};
+use tuf::Root;
+use update_core::roots::{NamedKey, Role, expires, file, named_keys, version};
 
 use super::created;
-use super::location::{DAY_SECONDS, EXPIRES_DAYS, KeysFolder, ensure_complete, now};
+use super::location::{DAY_SECONDS, KeysFolder, Validity, ensure_complete, now};
 use super::password::{NewPasswordFlags, PasswordFlags};
 use crate::context::Context;
 use crate::failure::UsageError;
 use crate::output;
 use crate::update_server::{ServerFlags, UpdateServer};
+
+/// Of a key id, as shown to people.
+const KEY_ID_DIGITS: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub struct Rotate {
@@ -30,28 +36,27 @@ pub struct Rotate {
     /// Add a public key: release=second.pub
     #[arg(long, value_name = "ROLE=FILE", value_parser = parse_add)]
     add: Vec<(Role, PathBuf)>,
-    /// Number of root keys that must sign the set after this one
+    /// Number of root keys that must sign this root and the one after it
     #[arg(long, value_name = "N")]
-    threshold: Option<usize>,
+    threshold: Option<NonZeroU64>,
     /// Root key outside of the folder to sign with
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Validity of the set in days; machines with an expired set install no updates
-    #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS)]
-    expires_days: u64,
+    #[command(flatten)]
+    validity: Validity,
     #[command(flatten)]
     password: NewPasswordFlags,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Sign {
-    /// The set, keys.N.json; the previous set must be in the same folder
+    /// The root, N.root.json; the previous root must be in the same folder
     #[arg(value_name = "FILE")]
-    set: PathBuf,
+    root: PathBuf,
     /// Root key to sign with
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Signature of the same set that was created elsewhere
+    /// Copy of the same N.root.json that was signed elsewhere
     #[arg(long, value_name = "FILE")]
     collect: Vec<PathBuf>,
     #[command(flatten)]
@@ -62,9 +67,9 @@ pub struct Sign {
 pub struct Show {
     #[command(flatten)]
     from: KeysFolder,
-    /// The set, keys.N.json [default: the newest in the folder]
+    /// The root, N.root.json [default: the newest in the folder]
     #[arg(value_name = "FILE")]
-    set: Option<PathBuf>,
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,11 +116,10 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
         signers: flags.key.clone(),
         password,
     };
-    let now = now()?;
     let folder = flags.from.folder()?;
-    let expires = now + DAY_SECONDS * flags.expires_days;
-    let made = release_folder::rotate(&folder, &change, &mut passwords, now, expires)?;
-    print_set(context, &made)?;
+    let expires = now()? + DAY_SECONDS * flags.validity.days;
+    let made = release_folder::rotate(&folder, &change, &mut passwords, expires)?;
+    print_root(context, &made)?;
     let new_roots = flags.replace.iter().filter(|replace| replace.role == Role::Root);
     let new_roots: Vec<_> = new_roots.map(|replace| secret_key_path(&folder, &replace.file)).collect();
     if !context.json && !new_roots.is_empty() {
@@ -130,17 +134,17 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
     }
     let mut passwords = flags.password.passwords()?;
     for key in &flags.key {
-        release_folder::sign_set(&flags.set, key, &mut passwords)?;
+        release_folder::sign_root(&flags.root, key, &mut passwords)?;
     }
-    print_set(context, &merge_signatures(&flags.set, &flags.collect)?)
+    print_root(context, &merge_signatures(&flags.root, &flags.collect)?)
 }
 
 pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
-    let set = match &flags.set {
+    let shown = match &flags.root {
         Some(path) => status(path)?,
         None => latest_status(&flags.from.folder()?)?,
     };
-    print_set(context, &set)
+    print_root(context, &shown)
 }
 
 pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
@@ -151,51 +155,56 @@ pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
     if context.json {
         return output::print_json(&sent);
     }
-    output::print(format!("published set {}; machines accept it with the next update offer\n", sent["epoch"]))
+    output::print(format!(
+        "published root version {}; machines accept it at their next check\n",
+        sent["version"]
+    ))
 }
 
-/// Sends the sets of a folder in order; returns the server's last response, or null if there are no sets.
+/// Sends the roots of a folder in order; returns the server's last response, or null if there are no roots.
 pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
-    let sets = load_sets(folder)?;
-    let Some(last) = sets.last() else { return Ok(Value::Null) };
-    let server_sets = server.get(&["keys"], &[])?;
-    let first = server_sets["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
-    let mut response = json!({ "epoch": last.epoch });
-    for set in sets.iter().filter(|set| set.epoch >= first) {
-        let step = context.progress.step(&files::keys(set.epoch));
-        let text = String::from_utf8_lossy(&set.bytes);
-        response = server.post(&["keys"], &json!({ "set": text, "signatures": set.signatures }))?;
+    let roots = load_roots(folder)?;
+    let Some(last) = roots.last() else { return Ok(Value::Null) };
+    let server_roots = server.get(&["keys"], &[])?;
+    let first = server_roots["versions"].get(0).and_then(Value::as_u64).unwrap_or(0);
+    let mut response = json!({ "version": last.version });
+    for root in roots.iter().filter(|root| root.version >= first) {
+        let step = context.progress.step(&file(root.version));
+        response = server.post(&["keys"], &json!({ "root": String::from_utf8_lossy(&root.bytes) }))?;
         step.done("sent");
     }
     if response["online_key_counts"] == false {
-        let key = "warning: the server signs channels with a key that is not in the set, and machines with this set \
-                   will reject its updates: restart the server with the new channel.key";
+        let key = "warning: the server signs channels with a key that is not in the root, and machines with this \
+                   root will reject its updates: restart the server with the new channel.key";
         context.progress.note(key);
     }
     Ok(response)
 }
 
-fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
-    let KeySetStatus { path, set, previous, own } = standing;
-    let missing = standing.missing();
+fn print_root(context: &Context, shown: &RootStatus) -> anyhow::Result<()> {
+    let RootStatus { path, root, previous, own } = shown;
+    let missing = shown.missing();
     if context.json {
+        let keys = keys(root).map(|(role, name, id)| json!({ "role": role.name(), "name": name, "id": id }));
         return output::print_json(&json!({
-            "path": path, "set": set, "missing": missing,
+            "path": path, "root": root, "keys": keys.collect::<Vec<_>>(), "missing": missing,
             "signed_by": own, "signed_by_previous": previous.as_ref().map(|(_, found)| found),
         }));
     }
-    let left = set.expires.saturating_sub(now()?) / DAY_SECONDS;
-    let mut text = format!("{}\nset {}, valid for {left} more days\n", path.display(), set.epoch);
-    for role in Role::ALL {
-        for key in set.named_keys(role) {
-            let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
-            writeln!(text, "  {:<8} {:<16} {}{signed}", role.name(), key.name, key.key.as_str())?;
-        }
+    let validity = match expires(root).saturating_sub(now()?) {
+        0 => "expired".to_owned(),
+        left => format!("valid for {} more days", left / DAY_SECONDS),
+    };
+    let mut text = format!("{}\nroot version {}, {validity}\n", path.display(), version(root));
+    for (role, name, id) in keys(root) {
+        let signed = if role == Role::Root && own.contains(&name) { "  signed" } else { "" };
+        let id = id.get(..KEY_ID_DIGITS).unwrap_or(id);
+        writeln!(text, "  {:<8} {name:<16} {id}{signed}", role.name())?;
     }
     match previous {
         Some((previous, found)) if !found.is_empty() => {
             let names: Vec<_> = found.iter().map(FileName::as_str).collect();
-            writeln!(text, "signed by {} of set {}", names.join(", "), previous.epoch)?;
+            writeln!(text, "signed by {} of root version {}", names.join(", "), version(previous))?;
         }
         _ => {}
     }
@@ -207,8 +216,17 @@ fn print_set(context: &Context, standing: &KeySetStatus) -> anyhow::Result<()> {
         true => text += "\nNext: keelson keys publish, and keelson keys pin for new images\n",
         false => writeln!(
             text,
-            "\nNext, on a machine with such a key and with the previous set in the same folder:\n  keelson keys sign {file} --key FILE"
+            "\nNext, on a machine with such a key and with the previous root in the same folder:\n  keelson keys sign {file} --key FILE"
         )?,
     }
     output::print(text)
+}
+
+/// The keys of all roles, with their ids.
+fn keys(root: &Root) -> impl Iterator<Item = (Role, FileName, &String)> {
+    let of_role = |role| named_keys(root, role).into_iter().map(move |named| (role, named));
+    Role::ALL.into_iter().flat_map(of_role).filter_map(|(role, NamedKey { name, key })| {
+        let (id, _) = root.keys.iter().find(|(_, listed)| **listed == key)?;
+        Some((role, name, id))
+    })
 }

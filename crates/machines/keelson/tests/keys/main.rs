@@ -3,121 +3,23 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+mod operator;
+mod roots;
 
-use nix::pty::{OpenptyResult, openpty};
-use nix::sys::termios::{LocalFlags, tcgetattr};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
 use release_folder::{Password, SigningKey};
 
-const PASSWORD: &str = "correct horse battery staple";
-
-struct Operator {
-    home: tempfile::TempDir,
-    variable: Option<&'static str>,
-}
-
-impl Operator {
-    /// With an empty home directory and without a password.
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), variable: None }
-    }
-
-    /// With keys in the default folder.
-    fn with_keys() -> Self {
-        let operator = Self { variable: Some(PASSWORD), ..Self::new() };
-        operator.succeed(&["keys"]);
-        operator
-    }
-
-    fn keys(&self) -> PathBuf {
-        self.home.path().join(".config/keelson/keys")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
-        if let Some(password) = self.variable {
-            command.env("KEELSON_KEYS_PASSWORD", password);
-        }
-        command
-    }
-
-    /// With a deadline: a server that starts against expectation would serve forever.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = self.command("timeout");
-        command.args(["60", env!("CARGO_BIN_EXE_keelson")]).args(arguments).output().unwrap()
-    }
-
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let both = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8(both).unwrap();
-        assert!(!text.contains(PASSWORD), "{text}");
-        text
-    }
-
-    fn fail(&self, arguments: &[&str], code: i32, expected: &str) {
-        let output = self.run(arguments);
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(code) && error.contains(expected), "{arguments:?}: {error}");
-        assert!(!error.contains(PASSWORD), "{error}");
-    }
-
-    /// Types lines on a terminal, one at each prompt. Returns what the terminal shows.
-    fn types(&self, arguments: &[&str], lines: &[&str]) -> (bool, String) {
-        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
-        let mut command = self.command("setsid");
-        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_keelson")]).args(arguments);
-        command.stdout(slave.try_clone().unwrap()).stderr(slave.try_clone().unwrap()).stdin(slave);
-        let mut child = command.spawn().unwrap();
-        // Holds the terminal open.
-        drop(command);
-        let mut terminal = File::from(master);
-        let mut shown = Vec::new();
-        for line in lines {
-            read_prompt(&mut terminal, &mut shown, &mut child);
-            terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
-        }
-        // Linux reports EIO when the last process has closed the terminal.
-        assert!(terminal.read_to_end(&mut shown).is_err());
-        (child.wait().unwrap().success(), String::from_utf8(shown).unwrap())
-    }
-}
-
-/// Reads up to the next prompt, which ends with a colon and a space, and waits until the echo is off.
-fn read_prompt(terminal: &mut File, shown: &mut Vec<u8>, child: &mut Child) {
-    let from = shown.len();
-    let mut byte = [0];
-    while !shown[from..].ends_with(b": ") {
-        let read = terminal.read(&mut byte);
-        assert!(read.is_ok(), "{}", String::from_utf8_lossy(shown));
-        shown.push(byte[0]);
-    }
-    // Nothing reports a change of the terminal's settings.
-    while tcgetattr(&*terminal).unwrap().local_flags.contains(LocalFlags::ECHO) {
-        assert!(child.try_wait().unwrap().is_none(), "it ended with the echo on");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use operator::{Operator, PASSWORD, names};
 
 fn unlock(path: &Path, password: &str) -> Result<SigningKey, release_folder::KeysError> {
     SigningKey::unlock(path, &mut Some(Password::of_line(password).unwrap()))
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// Attack: someone copies the folder of the keys, from a backup or a stolen disk, and signs a release or a key set.
+/// Attack: someone copies the folder of the keys, from a backup or a stolen disk, and signs a release or a root.
 #[test]
 fn copied_root_and_release_keys_do_not_sign_without_the_password() {
     let operator = Operator::with_keys();
@@ -129,7 +31,7 @@ fn copied_root_and_release_keys_do_not_sign_without_the_password() {
     }
     let thief = Operator { variable: Some("a guess"), ..Operator::new() };
     let at = |name: &str| keys.join(name).to_str().unwrap().to_owned();
-    let sign = ["keys", "sign", &at("keys.1.json"), "--key", &at("root-1.key")];
+    let sign = ["keys", "sign", &at("1.root.json"), "--key", &at("root-1.key")];
     thief.fail(&sign, 1, &format!("error: wrong password for {}", at("root-1.key")));
     // The server reads this one unattended.
     SigningKey::read(&keys.join("server/channel.key")).unwrap();
@@ -252,7 +154,7 @@ fn root_keys_are_created_in_places_of_their_own_or_the_output_separates_them() {
     );
     assert!(!names(&keys).iter().any(|name| name.starts_with("root-")));
     let two = ["keys", "rotate", "--key", &format!("{a}/root-1.key"), "--key", &format!("{c}/root-3.key")];
-    assert!(operator.succeed(&two).contains("signed by root-1, root-3 of set 1"));
+    assert!(operator.succeed(&two).contains("signed by root-1, root-3 of root version 1"));
 
     let output = operator.succeed(&["keys", "--out", "together"]);
     for name in ["root-1", "root-2", "root-3"] {

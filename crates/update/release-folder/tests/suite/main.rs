@@ -1,0 +1,5 @@
+//! Root metadata and other programs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod peer;
