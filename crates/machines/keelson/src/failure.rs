@@ -12,6 +12,7 @@ use machines::cluster::ClusterSpecError;
 use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
+use pkcs11_signer::Pkcs11Error;
 use release_folder::KeysError;
 
 use crate::channel_image::ChannelImageError;
@@ -107,6 +108,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                  creates new keys in another folder"
                     .to_owned(),
             );
+        }
+        if let Some(hint) = cause.downcast_ref().and_then(Pkcs11Error::hint) {
+            return Some(hint);
         }
         if let Some(SigningError::Offline { online, .. }) = cause.downcast_ref() {
             return Some(format!(

@@ -8,7 +8,7 @@ use release::public_key;
 use tuf::{Date, Root};
 use update_core::roots::{self, NamedKey, Role};
 
-use crate::keys::{ensure_absent, generate_pair, secret_key_path};
+use crate::keys::{SigningKey, ensure_absent, generate_pair, secret_key_path};
 use crate::password::Password;
 use crate::roots::{ROOT_KEYS, RootError, RootStatus};
 use crate::sign::write_new;
@@ -96,7 +96,8 @@ pub fn create_first_root(folder: &Path, first: &FirstRoot<'_>) -> Result<RootSta
             let threshold = if role == Role::Root { THRESHOLD } else { NonZeroU64::MIN };
             roots::set_keys(&mut root, role, &public_keys(&folder.join(role.name()))?, threshold);
         }
-        write_new(folder, &root, None, &keys)
+        let signers: Vec<_> = keys.iter().map(SigningKey::signer).collect();
+        write_new(folder, &root, None, &signers)
     };
     create().inspect_err(|_| {
         // A medium may be full or read-only. The next attempt creates all of them. They did not exist before, and no root

@@ -20,5 +20,5 @@ pub use password::{Password, PasswordError, Passwords};
 pub use roots::{
     RootError, RootStatus, SignedRoot, copy_roots, latest_complete, latest_status, load_roots, status,
 };
-pub use rotate::{Change, Replace, rotate};
-pub use sign::{merge_signatures, sign_root};
+pub use rotate::{Change, Replace, rotate, rotate_with};
+pub use sign::{merge_signatures, sign_root, sign_root_with};

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use release::FileName;
-use tuf::{Root, SPEC_VERSION};
+use tuf::{Root, SPEC_VERSION, Signer};
 use update_core::roots::{self, NamedKey, Role};
 
 use crate::first_root::{expiry, named};
@@ -23,6 +23,8 @@ pub struct Change {
     pub revoke: Vec<(Role, String)>,
     /// `.pub` files of keys to add, named after the files.
     pub add: Vec<(Role, PathBuf)>,
+    /// Keys to add that are in no file, such as on a token.
+    pub add_keys: Vec<(Role, NamedKey)>,
     /// Number of root keys that must sign. `None` keeps the previous root's.
     pub threshold: Option<NonZeroU64>,
     /// Root keys to sign with, in addition to those in the folder.
@@ -52,6 +54,20 @@ pub fn rotate(
     passwords: &mut dyn Passwords,
     expires: u64,
 ) -> Result<RootStatus, RootError> {
+    rotate_with(folder, change, passwords, &[], expires)
+}
+
+/// Like [`rotate`], also signed by `tokens`: root keys that are in no file.
+///
+/// # Errors
+/// See [`rotate`]; or such a key cannot sign.
+pub fn rotate_with(
+    folder: &Path,
+    change: &Change,
+    passwords: &mut dyn Passwords,
+    tokens: &[&dyn Signer],
+    expires: u64,
+) -> Result<RootStatus, RootError> {
     let before = latest_status(folder)?;
     if !before.is_complete() {
         let missing = before.missing().join("; ");
@@ -70,6 +86,9 @@ pub fn rotate(
         let new = named(path)?;
         edit(&mut root, *role, |keys| keys.push(new));
     }
+    for (role, new) in &change.add_keys {
+        edit(&mut root, *role, |keys| keys.push(new.clone()));
+    }
     root.roles.root.threshold = change.threshold.unwrap_or(root.roles.root.threshold);
     let version = roots::version(&root);
     let path = folder.join(roots::file(version));
@@ -84,7 +103,8 @@ pub fn rotate(
             new_keys.push(new_key.clone());
             secrets.push(generate(&mut root, replace.role, &new_key, change.password.as_ref())?);
         }
-        write_new(folder, &root, Some(&old), &secrets)
+        let signers: Vec<_> = secrets.iter().map(SigningKey::signer).chain(tokens.iter().copied()).collect();
+        write_new(folder, &root, Some(&old), &signers)
     };
     let status = create().inspect_err(|_| {
         // The next attempt creates all of them. They did not exist before, and no root lists them.

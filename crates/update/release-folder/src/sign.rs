@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use release::PublicKeyBytes;
 use serde_json::Value;
 use tuf::{Key, KeyId, Root, Signer};
 use update_core::roots;
@@ -27,34 +26,33 @@ impl Signer for ListedKey<'_> {
     }
 }
 
-/// The root key of `root` with this public key.
-fn listed(root: &Root, public: &PublicKeyBytes) -> Option<Key> {
-    let plain = Key::ed25519(public);
+/// The root key of `root` with this public key, whatever its name.
+fn listed(root: &Root, plain: &Key) -> Option<Key> {
     let mut ids = root.roles.root.keyids.iter();
     let (id, key) = ids.find_map(|id| {
         let key = root.keys.get(id)?;
         (key.identity() == plain.identity()).then_some((id, key))
     })?;
     // Other tools may give a key an id that does not cover its name.
-    Some(if plain.id() == *id { plain } else { key.clone() })
+    Some(if plain.id() == *id { plain.clone() } else { key.clone() })
 }
 
-/// Signs a root file as the root keys of `previous` and of `root` that `secrets` are. Ignores those that signed already.
+/// Signs a root file as the root keys of `previous` and of `root` that `signers` are. Ignores those that signed already.
 fn signed(
     path: &Path,
     bytes: &[u8],
     [previous, root]: [Option<&Root>; 2],
-    secrets: &[SigningKey],
+    signers: &[&dyn Signer],
 ) -> Result<Vec<u8>, RootError> {
     let mut bytes = bytes.to_vec();
     for of in [previous, root].into_iter().flatten() {
-        for secret in secrets {
-            let Some(key) = listed(of, secret.public()) else { continue };
+        for &signer in signers {
+            let Some(key) = listed(of, signer.key()) else { continue };
             let found = of
                 .signers_of(&bytes)
                 .map_err(|source| RootError::Metadata { path: path.to_owned(), source })?;
             if !found.contains(&key.id()) {
-                bytes = tuf::add_signatures(&bytes, &[&ListedKey { key, signer: secret.signer() }])
+                bytes = tuf::add_signatures(&bytes, &[&ListedKey { key, signer }])
                     .map_err(|source| RootError::Sign { path: path.to_owned(), source })?;
             }
         }
@@ -62,12 +60,12 @@ fn signed(
     Ok(bytes)
 }
 
-/// Writes a new root, signed by those of `secrets` that are root keys of it or of the preceding one.
+/// Writes a new root, signed by those of `signers` that are root keys of it or of the preceding one.
 pub(crate) fn write_new(
     folder: &Path,
     root: &Root,
     previous: Option<&Root>,
-    secrets: &[SigningKey],
+    signers: &[&dyn Signer],
 ) -> Result<RootStatus, RootError> {
     let path = folder.join(roots::file(roots::version(root)));
     if path.exists() {
@@ -78,7 +76,7 @@ pub(crate) fn write_new(
         .map_err(|source| RootError::Sign { path: path.clone(), source })?
         .to_bytes()
         .map_err(|source| RootError::Metadata { path: path.clone(), source })?;
-    write(&path, &signed(&path, &unsigned, [previous, Some(root)], secrets)?)?;
+    write(&path, &signed(&path, &unsigned, [previous, Some(root)], signers)?)?;
     status(&path)
 }
 
@@ -92,13 +90,30 @@ pub(crate) fn check_new(path: &Path, root: &Root) -> Result<(), RootError> {
 /// # Errors
 /// The key is not such a key, or its password is wrong.
 pub fn sign_root(path: &Path, key: &Path, passwords: &mut dyn Passwords) -> Result<RootStatus, RootError> {
-    let (before, bytes) = read_status(path)?;
+    let before = read_status(path)?;
     let secret = SigningKey::unlock(key, passwords)?;
+    sign_with(path, before, secret.signer(), key)
+}
+
+/// Like [`sign_root`], with a key pair that is not in a file, such as on a token. `name` is its place, for errors.
+///
+/// # Errors
+/// The key is not such a key, or cannot sign.
+pub fn sign_root_with(path: &Path, signer: &dyn Signer, name: &Path) -> Result<RootStatus, RootError> {
+    sign_with(path, read_status(path)?, signer, name)
+}
+
+fn sign_with(
+    path: &Path,
+    (before, bytes): (RootStatus, Vec<u8>),
+    signer: &dyn Signer,
+    name: &Path,
+) -> Result<RootStatus, RootError> {
     let (own, previous) = (&before.root, before.previous.as_ref().map(|(root, _)| root));
-    if [Some(own), previous].into_iter().flatten().all(|root| listed(root, secret.public()).is_none()) {
-        return Err(RootError::UnknownKey { key: key.to_owned(), version: roots::version(own) });
+    if [Some(own), previous].into_iter().flatten().all(|root| listed(root, signer.key()).is_none()) {
+        return Err(RootError::UnknownKey { key: name.to_owned(), version: roots::version(own) });
     }
-    let all = signed(path, &bytes, [previous, Some(own)], &[secret])?;
+    let all = signed(path, &bytes, [previous, Some(own)], &[signer])?;
     replace(path, &bytes, &all)
 }
 

@@ -56,6 +56,22 @@ impl Key {
         Self::new("ed25519", "ed25519", hex(public))
     }
 
+    /// An ECDSA key on P-256: PEM of a `SubjectPublicKeyInfo`. `None` if it is not PEM.
+    #[must_use]
+    pub fn ecdsa_p256(pem: &str) -> Option<Self> {
+        Self::new("ecdsa", "ecdsa-sha2-nistp256", pem.to_owned()).parsed()
+    }
+
+    /// An RSA key for RSASSA-PSS with SHA-256: PEM of a `SubjectPublicKeyInfo`. `None` if it is not PEM.
+    #[must_use]
+    pub fn rsa_pss(pem: &str) -> Option<Self> {
+        Self::new("rsa", "rsassa-pss-sha256", pem.to_owned()).parsed()
+    }
+
+    fn parsed(self) -> Option<Self> {
+        self.parse().is_some().then_some(self)
+    }
+
     fn new(keytype: &str, scheme: &str, public: String) -> Self {
         let keyval = KeyValue { public, extra: Extra::new() };
         Self { keytype: keytype.to_owned(), scheme: scheme.to_owned(), keyval, extra: Extra::new() }
@@ -80,14 +96,19 @@ impl Key {
     /// Whether this key made `signature` (as hexadecimal digits) of `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
-        let Some(signature) = unhex(signature) else { return false };
+        unhex(signature).is_some_and(|signature| self.made(message, &signature))
+    }
+
+    /// Whether this key made `signature` of `message`: 64 bytes (ed25519), DER (ecdsa) or as long as the modulus (rsa).
+    #[must_use]
+    pub fn made(&self, message: &[u8], signature: &[u8]) -> bool {
         let with = |key: &SubjectPublicKeyInfoDer<'_>, algorithm| {
             RawPublicKeyEntity::try_from(key)
-                .is_ok_and(|key| key.verify_signature(algorithm, message, &signature).is_ok())
+                .is_ok_and(|key| key.verify_signature(algorithm, message, signature).is_ok())
         };
         match self.parse() {
             Some(Parsed::Ed25519(key)) => {
-                UnparsedPublicKey::new(&ED25519, key).verify(message, &signature).is_ok()
+                UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
             }
             Some(Parsed::EcdsaP256(key)) => with(&key, ECDSA_P256_SHA256),
             Some(Parsed::RsaPss(key)) => with(&key, RSA_PSS_2048_8192_SHA256_LEGACY_KEY),
@@ -148,7 +169,8 @@ mod tests {
         key.scheme = "md5".to_owned();
         assert!(key.identity().is_none() && !key.verifies(b"", &"00".repeat(64)));
         let damaged = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n".to_owned();
-        let key = Key::new("ecdsa", "ecdsa-sha2-nistp256", damaged);
+        let key = Key::ecdsa_p256(&damaged).unwrap();
         assert!(!key.verifies(b"", "00"));
+        assert!(Key::ecdsa_p256("AAAA").is_none() && Key::rsa_pss("").is_none());
     }
 }

@@ -97,7 +97,12 @@ impl NamedKey {
     /// A key of 32 bytes.
     #[must_use]
     pub fn new(name: FileName, public: &PublicKeyBytes) -> Self {
-        let mut key = Key::ed25519(public);
+        Self::of(name, Key::ed25519(public))
+    }
+
+    /// A key of any type, such as one on a token.
+    #[must_use]
+    pub fn of(name: FileName, mut key: Key) -> Self {
         key.extra.insert(KEY_NAME.to_owned(), name.as_str().into());
         Self { name, key }
     }

@@ -3,7 +3,9 @@
 mod created;
 pub mod location;
 pub mod password;
+mod role;
 mod roots;
+mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ enum Verb {
     Rotate(roots::Rotate),
     /// Sign a root with a root key, or collect the signatures of others
     #[command(after_help = "Examples:\n  keelson keys sign 2.root.json --key /media/safe/root-2.key\n  \
+        keelson keys sign 2.root.json --key 'pkcs11:token=safe;object=root-2?module-name=softhsm2'\n  \
         keelson keys sign 2.root.json --collect from-alice/2.root.json")]
     Sign(roots::Sign),
     /// Show a root: its keys, validity and missing signatures

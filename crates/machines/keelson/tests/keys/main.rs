@@ -5,6 +5,7 @@
 
 mod operator;
 mod roots;
+mod tokens;
 
 use std::fs;
 use std::io::Write;
@@ -78,7 +79,7 @@ fn without_a_password_nothing_is_created() {
     operator.fail(&["keys", "--password-file", file], 1, "the password is empty");
     fs::write(file, "one\ntwo\n").unwrap();
     operator.fail(&["keys", "--password-file", file], 1, "more than one line");
-    let empty = Operator { home: operator.home, variable: Some("") };
+    let empty = Operator { variable: Some(""), ..operator };
     empty.fail(&["keys"], 1, "invalid password in KEELSON_KEYS_PASSWORD: the password is empty");
     assert!(!keys.exists());
 }

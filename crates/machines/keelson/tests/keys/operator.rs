@@ -10,17 +10,21 @@ use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 pub const PASSWORD: &str = "correct horse battery staple";
+/// Of the tokens.
+pub const PIN: &str = "271828";
 
 /// With a home directory, and perhaps a password in the environment.
 pub struct Operator {
     pub home: tempfile::TempDir,
     pub variable: Option<&'static str>,
+    /// SoftHSM's configuration.
+    pub softhsm: Option<PathBuf>,
 }
 
 impl Operator {
     /// With an empty home directory and without a password.
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), variable: None }
+        Self { home: tempfile::tempdir().unwrap(), variable: None, softhsm: None }
     }
 
     /// With keys in the default folder.
@@ -40,6 +44,9 @@ impl Operator {
         command.env("HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
         if let Some(password) = self.variable {
             command.env("KEELSON_KEYS_PASSWORD", password);
+        }
+        if let Some(configuration) = &self.softhsm {
+            command.env("SOFTHSM2_CONF", configuration);
         }
         command
     }
@@ -63,7 +70,7 @@ impl Operator {
         let output = self.run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(code) && error.contains(expected), "{arguments:?}: {error}");
-        assert!(!error.contains(PASSWORD), "{error}");
+        assert!(!error.contains(PASSWORD) && !error.contains(PIN), "{error}");
     }
 
     /// Types lines on a terminal, one at each prompt. Returns what the terminal shows.

@@ -16,7 +16,7 @@ struct Need {
     steps: &'static [&'static str],
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 13] = [
     Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
     Need { program: "codespell", package: "codespell", steps: &["tidy", "tests"] },
     Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
@@ -27,6 +27,7 @@ const NEEDS: [Need; 12] = [
     Need { program: "ip", package: "iproute2", steps: &["tests"] },
     Need { program: "ssh-keygen", package: "openssh-client", steps: &["tests", "ssh"] },
     Need { program: "sshd", package: "openssh-server", steps: &["ssh"] },
+    Need { program: "softhsm2-util", package: "softhsm2", steps: &["tests"] },
     Need { program: "python3", package: "python3-venv", steps: &["tuf"] },
     Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
 ];

@@ -11,7 +11,7 @@ use update_core::roots::{NamedKey, Role};
 use super::*;
 use crate::roots::{copy_roots, load_roots};
 use crate::rotate::tests::{causes, names, new_folder, replace};
-use crate::rotate::{Change, rotate};
+use crate::rotate::{Change, rotate, rotate_with};
 
 /// Two root keys are elsewhere, and the next root lacks their signatures.
 fn incomplete() -> (TempDir, [TempDir; 2]) {
@@ -279,4 +279,36 @@ fn a_key_signs_as_its_public_key_does_in_tuf() {
     let hex: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(Key::ed25519(secret.public()).verifies(b"text", &hex));
     assert!(!Ed25519Signer::from_seed(&[1; 32]).unwrap().key().verifies(b"text", &hex));
+}
+
+/// A key that is in no file, such as on a token.
+#[test]
+fn a_key_outside_of_files_is_added_and_signs() {
+    let folder = new_folder();
+    let at = folder.path();
+    let signer = Ed25519Signer::from_seed(&[7; 32]).unwrap();
+    let name = Path::new("pkcs11:object=alice");
+    let first = at.join("1.root.json");
+    let expected = "pkcs11:object=alice is neither a root key of root version 1 nor of the previous one";
+    fails(&first, || sign_root_with(&first, &signer, name), expected);
+
+    let alice = NamedKey::of("alice".parse().unwrap(), signer.key().clone());
+    let change = Change {
+        add_keys: vec![(Role::Root, alice)],
+        revoke: vec![(Role::Root, "root-1".to_owned()), (Role::Root, "root-2".to_owned())],
+        ..Change::default()
+    };
+    let next = rotate(at, &change, &mut None, 2000).unwrap();
+    assert_eq!(next.missing(), ["1 of alice (root keys of version 2) must sign"]);
+    let signed = sign_root_with(&next.path, &signer, name).unwrap();
+    assert!(signed.is_complete());
+    let once = fs::read(&next.path).unwrap();
+    assert_eq!(sign_root_with(&next.path, &signer, name).unwrap(), signed);
+    assert_eq!(fs::read(&next.path).unwrap(), once);
+
+    for number in 1..=2 {
+        fs::remove_file(at.join(format!("root-{number}.key"))).unwrap();
+    }
+    let last = rotate_with(at, &Change::default(), &mut None, &[&signer], 3000).unwrap();
+    assert!(last.is_complete(), "{:?}", last.missing());
 }

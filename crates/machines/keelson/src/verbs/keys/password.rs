@@ -157,14 +157,19 @@ fn read_file(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Asks without echo.
+/// Asks for a password without echo.
 fn ask(prompt: &str) -> anyhow::Result<Password> {
+    let typed = type_secret(prompt).context("cannot read the password from the terminal")?;
+    Ok(Password::of_line(&typed)?)
+}
+
+/// Reads a line from the terminal without echo.
+pub fn type_secret(prompt: &str) -> anyhow::Result<String> {
     // rpassword raises SIGINT for Ctrl-C, which would end the process before the terminal is restored.
     let mut interrupt = SigSet::empty();
     interrupt.add(Signal::SIGINT);
     interrupt.thread_block().context("cannot block SIGINT")?;
     let typed = rpassword::prompt_password(prompt);
     interrupt.thread_unblock().context("cannot unblock SIGINT")?;
-    let typed = typed.context("cannot read the password from the terminal")?;
-    Ok(Password::of_line(&typed)?)
+    Ok(typed?)
 }

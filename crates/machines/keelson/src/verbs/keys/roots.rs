@@ -9,12 +9,14 @@ use release_folder::{
     Change, Replace, RootStatus, latest_status, load_roots, merge_signatures, secret_key_path, status,
 };
 use serde_json::{Value, json};
-use tuf::Root;
+use tuf::{Root, Signer};
 use update_core::roots::{NamedKey, Role, expires, file, named_keys, version};
 
 use super::created;
 use super::location::{DAY_SECONDS, KeysFolder, Validity, ensure_complete, now};
 use super::password::{NewPasswordFlags, PasswordFlags};
+use super::role::role;
+use super::token::{self, Addition, Place};
 use crate::context::Context;
 use crate::failure::UsageError;
 use crate::output;
@@ -33,14 +35,14 @@ pub struct Rotate {
     /// Revoke a key: release/own, channel/own, root/root-1
     #[arg(long, value_name = "ROLE/NAME", value_parser = parse_revoke)]
     revoke: Vec<(Role, String)>,
-    /// Add a public key: release=second.pub
-    #[arg(long, value_name = "ROLE=FILE", value_parser = parse_add)]
-    add: Vec<(Role, PathBuf)>,
+    /// Add a public key: release=second.pub, root=pkcs11:... or root/NAME=pkcs11:... (on a token, without a name its label)
+    #[arg(long, value_name = "ROLE=KEY")]
+    add: Vec<String>,
     /// Number of root keys that must sign this root and the one after it
     #[arg(long, value_name = "N")]
     threshold: Option<NonZeroU64>,
-    /// Root key outside of the folder to sign with
-    #[arg(long, value_name = "FILE")]
+    /// Root key outside of the folder to sign with: a file, or the pkcs11: URI of a key on a token
+    #[arg(long, value_name = "KEY")]
     key: Vec<PathBuf>,
     #[command(flatten)]
     validity: Validity,
@@ -53,8 +55,8 @@ pub struct Sign {
     /// The root, N.root.json; the previous root must be in the same folder
     #[arg(value_name = "FILE")]
     root: PathBuf,
-    /// Root key to sign with
-    #[arg(long, value_name = "FILE")]
+    /// Root key to sign with: a file, or the pkcs11: URI of a key on a token
+    #[arg(long, value_name = "KEY")]
     key: Vec<PathBuf>,
     /// Copy of the same N.root.json that was signed elsewhere
     #[arg(long, value_name = "FILE")]
@@ -80,11 +82,6 @@ pub struct Publish {
     reached: ServerFlags,
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    let found = Role::ALL.into_iter().find(|role| role.name() == text);
-    found.ok_or_else(|| format!("invalid role `{text}`: expected root, release or channel"))
-}
-
 fn parse_replace(text: &str) -> Result<Replace, String> {
     let kind = text.split_once('-').map_or(text, |(kind, _)| kind);
     let name: FileName = text.parse().map_err(|error: release::NameError| error.to_string())?;
@@ -96,12 +93,17 @@ fn parse_revoke(text: &str) -> Result<(Role, String), String> {
     Ok((role(kind)?, name.to_owned()))
 }
 
-fn parse_add(text: &str) -> Result<(Role, PathBuf), String> {
-    let (kind, path) = text.split_once('=').ok_or("expected ROLE=FILE, such as release=second.pub")?;
-    Ok((role(kind)?, path.into()))
-}
-
 pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
+    let (mut add, mut add_keys) = (Vec::new(), Vec::new());
+    for text in &flags.add {
+        let addition = Addition::parse(text)?;
+        match &addition.place {
+            Place::File(path) => add.push((addition.role, path.clone())),
+            Place::Token(uri) => add_keys.push((addition.role, addition.on_token(uri)?)),
+        }
+    }
+    let (signers, tokens) = token::open(&flags.key)?;
+    let tokens: Vec<_> = tokens.iter().map(|signer| signer as &dyn Signer).collect();
     let mut passwords = flags.password.existing.passwords()?;
     let is_encrypted = flags.replace.iter().any(|replace| replace.role != Role::Channel);
     let password = match is_encrypted {
@@ -111,14 +113,15 @@ pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
     let change = Change {
         replace: flags.replace.clone(),
         revoke: flags.revoke.clone(),
-        add: flags.add.clone(),
+        add,
+        add_keys,
         threshold: flags.threshold,
-        signers: flags.key.clone(),
+        signers,
         password,
     };
     let folder = flags.from.folder()?;
     let expires = now()? + DAY_SECONDS * flags.validity.days;
-    let made = release_folder::rotate(&folder, &change, &mut passwords, expires)?;
+    let made = release_folder::rotate_with(&folder, &change, &mut passwords, &tokens, expires)?;
     print_root(context, &made)?;
     let new_roots = flags.replace.iter().filter(|replace| replace.role == Role::Root);
     let new_roots: Vec<_> = new_roots.map(|replace| secret_key_path(&folder, &replace.file)).collect();
@@ -133,8 +136,16 @@ pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
         return Err(UsageError("use --key to sign, or --collect to add signatures of others".into()).into());
     }
     let mut passwords = flags.password.passwords()?;
+    // A file that is no root is reported before a PIN is asked for.
+    status(&flags.root)?;
     for key in &flags.key {
-        release_folder::sign_root(&flags.root, key, &mut passwords)?;
+        match Place::parse("--key", key)? {
+            Place::File(path) => release_folder::sign_root(&flags.root, &path, &mut passwords)?,
+            Place::Token(uri) => {
+                let place = PathBuf::from(uri.to_string());
+                release_folder::sign_root_with(&flags.root, &token::signer(&uri)?, &place)?
+            }
+        };
     }
     print_root(context, &merge_signatures(&flags.root, &flags.collect)?)
 }
